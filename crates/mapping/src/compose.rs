@@ -1,0 +1,1 @@
+//! Statements built at run time.

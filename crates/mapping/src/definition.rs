@@ -1,0 +1,145 @@
+//! What one mapping file says, before any database was asked.
+
+use std::path::PathBuf;
+
+use crate::{Identifier, TableName};
+
+/// One mapping file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// Unique in the set; the file's stem unless the file says otherwise.
+    pub name: String,
+    /// Where it was read from, for messages.
+    pub file: PathBuf,
+    pub source: Source,
+    /// Other tables whose changes refresh rows of `source.table`.
+    pub depends_on: Vec<Dependency>,
+    /// A query without parameters that exposes `tenant_id` and the key columns; no trailing semicolon.
+    pub query: String,
+    /// 1-based line of the file on which the query's text begins.
+    pub query_line: usize,
+    pub target: Target,
+    pub on_row_error: OnRowError,
+}
+
+/// The table whose rows drive a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub table: TableName,
+    pub tenant: Tenant,
+    /// Query column ← source column. None: the primary key's columns less the tenant's, under their own names.
+    pub key: Option<Vec<(Identifier, Identifier)>>,
+}
+
+/// How a source row names its tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tenant {
+    /// A column of the row.
+    Column(Identifier),
+    /// A SQL expression over the row's own columns, which may be written bare or as `source.<column>`.
+    Expression(String),
+    /// A column of another table's row, found by columns of this row, after commit.
+    Lookup(TenantLookup),
+}
+
+/// `tenant: { table, column, match: { its column: this row's column } }`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantLookup {
+    pub table: TableName,
+    pub column: Identifier,
+    /// (column of the looked-up table, column of the source row); never empty.
+    pub matches: Vec<(Identifier, Identifier)>,
+}
+
+/// Changes of `table` refresh the rows of the mapping's source table that meet the condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    pub table: TableName,
+    pub condition: Condition,
+}
+
+/// Which source rows a changed row concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// (column of the source table, column of the changed row); never empty.
+    Match(Vec<(Identifier, Identifier)>),
+    /// SQL over `source.<column>` and `changed.<column>`.
+    Where(String),
+}
+
+impl Condition {
+    /// The columns of the changed row that the triggers must record, in order of first mention.
+    pub fn changed_columns(&self) -> Vec<Identifier> {
+        let mut columns: Vec<Identifier> = Vec::new();
+        match self {
+            Condition::Match(pairs) => columns.extend(pairs.iter().map(|(_, changed)| changed.clone())),
+            Condition::Where(sql) => columns.extend(mentions_of_changed(sql)),
+        }
+        let mut distinct = Vec::new();
+        for column in columns {
+            if !distinct.contains(&column) {
+                distinct.push(column);
+            }
+        }
+        distinct
+    }
+}
+
+/// Every `changed.<column>` in a SQL text, folded as Postgres folds names.
+fn mentions_of_changed(sql: &str) -> Vec<Identifier> {
+    const MARK: &str = "changed.";
+    let lower = sql.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for (at, _) in lower.match_indices(MARK) {
+        let part_of_a_longer_name = sql[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.' || c == '"');
+        if part_of_a_longer_name {
+            continue;
+        }
+        let rest = &sql[at + MARK.len()..];
+        let name = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.find('"').map(|end| Identifier::new(&quoted[..end])),
+            None => {
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
+                Some(Identifier::from_sql(&rest[..end]))
+            }
+        };
+        found.extend(name.and_then(Result::ok));
+    }
+    found
+}
+
+/// Where the rows go in a destination's schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub table: Identifier,
+    /// DDL that creates the table; None: it is created from the query's column types and the key.
+    pub schema_sql: Option<String>,
+    /// Also write `tenant_id`, as the first key column: needed where tenants share a schema.
+    pub keep_tenant: bool,
+}
+
+/// What to do with a row that a destination refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRowError {
+    /// Set it aside with its key and error; the others go on.
+    #[default]
+    Quarantine,
+    /// Stop this mapping in that destination.
+    Halt,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changed_columns_are_read_from_conditions() {
+        let check = |sql: &str, expect: &[&str]| {
+            let columns = Condition::Where(sql.to_owned()).changed_columns();
+            assert_eq!(columns.iter().map(Identifier::as_str).collect::<Vec<_>>(), expect);
+        };
+        check("source.data->>'team_id' = changed.team_id::text", &["team_id"]);
+        check("changed.A = source.a and CHANGED.\"B c\" = 1 and changed.a > 2", &["a", "B c"]);
+        check("unchanged.x = 1 and s.changed.y = 2", &[]);
+    }
+}

@@ -1,0 +1,19 @@
+//! Mapping files: what an operator writes, what the catalogs add to it, and the SQL that follows.
+//!
+//! Pure: no IO beyond the text it is given, no runtime. A [`Mapping`] is one parsed file. The source's catalog turns it
+//! into a [`ResolvedMapping`] (types, key, columns); [`MappingSet`] is all of them, with what the triggers must capture
+//! ([`Capture`]) and which changes wake which mapping ([`Waking`]). Statements that are built at run time are built
+//! in [`compose`] and nowhere else, through [`Identifier`] and [`literal`].
+
+pub mod compose;
+mod definition;
+mod identifier;
+mod parse;
+mod resolved;
+mod set;
+
+pub use definition::{Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup};
+pub use identifier::{Identifier, InvalidName, TableName, literal};
+pub use parse::{Error, parse};
+pub use resolved::{Column, KeyColumn, KeyOrder, ResolvedMapping, Version};
+pub use set::{Capture, CapturedColumn, CapturedTenant, MappingSet, Waking};

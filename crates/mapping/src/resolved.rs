@@ -1,0 +1,114 @@
+//! A mapping after the source's catalog has been asked: types, key and columns are known.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::{Identifier, Mapping};
+
+/// A mapping with everything the statements need. Made by `offtake_postgres::catalog::resolve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedMapping {
+    pub definition: Mapping,
+    /// Type of the query's `tenant_id` column, as `format_type` prints it.
+    pub tenant_type: String,
+    /// In key order; never empty.
+    pub key: Vec<KeyColumn>,
+    /// The columns a destination's table has, in query order, key columns included. `tenant_id` is the first when
+    /// `keep_tenant` is set and absent otherwise.
+    pub columns: Vec<Column>,
+    pub version: Version,
+}
+
+/// One column of a mapping's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyColumn {
+    /// Its name in the query and in the destination.
+    pub query_column: Identifier,
+    /// The source table's column it comes from; its name in `row_key`.
+    pub source_column: Identifier,
+    /// Type of the query's column.
+    pub sql_type: String,
+    /// Type of the source table's column.
+    pub source_type: String,
+    pub order: KeyOrder,
+}
+
+/// How a key column is ordered, so that a range means the same in the source and in a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrder {
+    /// The type's own order, which is the same everywhere (numbers, uuid, times, bytea, boolean).
+    Native,
+    /// As text, `COLLATE "C"` (text, and every type whose order is not known to travel: enums, domains, composites).
+    Text,
+}
+
+/// One column of a destination's table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    pub name: Identifier,
+    /// Type in the source, as `format_type` prints it.
+    pub source_type: String,
+    /// Type that a table made from the query gets: the same for built-in types, the base type for domains, text for
+    /// types that exist only in the source (enums, composites).
+    pub target_type: String,
+}
+
+/// Hash of everything that decides a mapping's rows; another version means that its rows are copied anew, in place.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Version(String);
+
+impl Version {
+    /// The version of a mapping whose columns resolved as given.
+    pub fn of(definition: &Mapping, key: &[KeyColumn], columns: &[Column]) -> Self {
+        let mut hash = Sha256::new();
+        let mut add = |text: &str| {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        };
+        add(&definition.source.table.to_string());
+        add(definition.query.trim());
+        add(&definition.target.table.to_string());
+        add(if definition.target.keep_tenant { "keep tenant" } else { "" });
+        for k in key {
+            add(k.query_column.as_str());
+            add(k.source_column.as_str());
+            add(&k.sql_type);
+        }
+        for c in columns {
+            add(c.name.as_str());
+            add(&c.target_type);
+        }
+        let digest = hash.finalize();
+        Self(digest.iter().take(8).map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// 16 hexadecimal digits, as `_offtake_state.version` holds them.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl ResolvedMapping {
+    /// The mapping's unique name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// `schema.table` of the table that drives it, as `source_table` columns hold it.
+    pub fn source_table(&self) -> String {
+        self.definition.source.table.to_string()
+    }
+
+    /// The columns of the destination table's primary key, in order: `tenant_id` first where it is kept.
+    pub fn target_key(&self) -> Vec<Identifier> {
+        let tenant = self.definition.target.keep_tenant.then(|| self.columns[0].name.clone());
+        tenant.into_iter().chain(self.key.iter().map(|k| k.query_column.clone())).collect()
+    }
+}
