@@ -1,0 +1,42 @@
+# Every target is listed by `make help`, from the `##` behind it.
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+# Anything for the demo itself: make demo ARGS="--tenants 10 --for 2m"
+ARGS ?=
+
+.PHONY: demo test lint fmt deny bench clean help
+
+demo: ## The main job on private, throwaway Postgres servers; ends by verifying every copy (ARGS="--for 2m --tenants 5")
+	@scripts/ensure-postgres
+	$(CARGO) run --locked --release --package offtake -- demo $(ARGS)
+
+# The end-to-end tests start target/debug/offtake, which a test build alone does not make.
+test: ## Everything: units, loops against real databases, the real binary end to end
+	@scripts/ensure-postgres
+	$(CARGO) build --locked --workspace --bins
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	  echo "$(CARGO) nextest run --locked --workspace"; $(CARGO) nextest run --locked --workspace; \
+	else \
+	  echo "$(CARGO) test --locked --workspace"; $(CARGO) test --locked --workspace; \
+	fi
+
+lint: ## Formatting and clippy, as CI runs them
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+deny: ## Advisories, licences and sources of the dependencies (needs cargo-deny: cargo install --locked cargo-deny)
+	$(CARGO) deny --locked check
+
+bench: ## Latency, catching up and idle cost beside built-in logical replication (ARGS=--save writes docs/benchmarks.md)
+	@scripts/ensure-postgres
+	$(CARGO) build --locked --release --package offtake --bin offtake
+	$(CARGO) run --locked --release --package offtake-tests --bin bench -- $(ARGS)
+
+clean: ## Remove what was built
+	$(CARGO) clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
