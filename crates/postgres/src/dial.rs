@@ -1,0 +1,226 @@
+//! Making a connection: resolve once, check every answer, dial only what was checked, and be done within the deadline.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::tls::TlsConnect;
+use tokio_postgres::{Client, NoTls};
+use tokio_util::either::Either;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::connection_string::Endpoint;
+use crate::{AddressPolicy, ConnectionString, Error, SslMode};
+
+/// How many dials may be under way at once. After an outage every destination is due at the same moment, and handshakes
+/// are the most expensive thing we do to a server and to ourselves.
+const CONCURRENT_DIALS_MAX: usize = 64;
+
+/// How long a dial waits for its turn; dials ahead of it end by their own deadlines.
+const WAIT_FOR_TURN_MAX: Duration = Duration::from_secs(30);
+
+/// How long a request to cancel a statement may take: it is a courtesy to the server, not something to wait for.
+const CANCEL_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A peer that is gone without a word is noticed after 30 + 3 x 10 seconds on an idle connection…
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_RETRIES: u32 = 3;
+
+/// …and after this long while something we sent is unacknowledged.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Addresses of one name that are tried, each with its share of the time that is left.
+const ADDRESSES_MAX: usize = 8;
+
+pub(crate) type Socket = Either<TcpStream, UnixStream>;
+
+/// Makes connections. Clones share the limit on concurrent dials.
+#[derive(Clone)]
+pub struct Dialer {
+    /// None: the server is the operator's own.
+    policy: Option<AddressPolicy>,
+    connect_timeout: Duration,
+    turns: Arc<Semaphore>,
+}
+
+impl Dialer {
+    /// For destinations: only where the policy allows, in plain text only where it lists.
+    pub fn new(policy: AddressPolicy, connect_timeout: Duration) -> Self {
+        Self { policy: Some(policy), connect_timeout, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+    }
+
+    /// For the source: wherever the operator's URL says.
+    pub fn trusted(connect_timeout: Duration) -> Self {
+        Self { policy: None, connect_timeout, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+    }
+
+    /// A connection that is logged in, within the connect timeout.
+    pub async fn dial(&self, to: &ConnectionString, application_name: &str) -> Result<Connection, Error> {
+        let turn = tokio::time::timeout(WAIT_FOR_TURN_MAX, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Error::Exhausted { what: "turn to connect", waited: WAIT_FOR_TURN_MAX });
+        };
+        let deadline = Instant::now() + self.connect_timeout;
+        let (socket, target) = self.open_socket(to, deadline).await?;
+        let login = async {
+            let mut config = to.login(application_name);
+            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+            let (client, driver) = log_in(to, socket, NoTls, &config).await?;
+            Ok(Connection { client, driver, target })
+        };
+        self.in_time(deadline, to, login).await
+    }
+
+    async fn in_time<T>(&self, deadline: Instant, to: &ConnectionString, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let late = |_| Error::TimedOut { what: format!("connecting to {}:{}", to.host(), to.port()), limit: self.connect_timeout };
+        timeout_at(deadline, step).await.map_err(late)?
+    }
+
+    async fn open_socket(&self, to: &ConnectionString, deadline: Instant) -> Result<(Socket, Target), Error> {
+        let refused = |source| Error::Refused { host: to.host().to_owned(), port: to.port(), source };
+        match to.endpoint() {
+            Endpoint::Socket(folder) => {
+                let path = folder.join(format!(".s.PGSQL.{}", to.port()));
+                let target = Target::Socket(path);
+                let socket = self.in_time(deadline, to, async { target.open().await.map_err(refused) }).await?;
+                Ok((socket, target))
+            }
+            Endpoint::Tcp(host) => {
+                let addresses = self.in_time(deadline, to, self.resolve(host, to)).await?;
+                let mut failure = None;
+                for (tried, address) in addresses.iter().enumerate() {
+                    let target = Target::Tcp(*address);
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
+                    match self.in_time(Instant::now() + share, to, async { target.open().await.map_err(refused) }).await {
+                        Ok(socket) => return Ok((socket, target)),
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                Err(failure.unwrap_or_else(|| refused(std::io::Error::other("no address"))))
+            }
+        }
+    }
+
+    /// Every address of the name, all of them checked: one bad answer among good ones is an attack or a mistake.
+    async fn resolve(&self, host: &str, to: &ConnectionString) -> Result<Vec<SocketAddr>, Error> {
+        let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, to.port())],
+            Err(_) => {
+                let answers = tokio::net::lookup_host((host, to.port())).await;
+                answers.map_err(|source| Error::Unresolved { host: host.to_owned(), source })?.collect()
+            }
+        };
+        if let Some(policy) = &self.policy {
+            for address in &addresses {
+                policy.check(address.ip()).map_err(|source| Error::Filtered { host: host.to_owned(), source })?;
+                if to.ssl_mode() == SslMode::Disable && !policy.lists(address.ip()) {
+                    let why = "sslmode=disable is only allowed towards a network of security.allow_destinations".to_owned();
+                    return Err(Error::Tls { host: host.to_owned(), why });
+                }
+            }
+        }
+        Ok(addresses.into_iter().take(ADDRESSES_MAX).collect())
+    }
+}
+
+/// What was dialled, so that a cancel request goes to the very same server.
+#[derive(Debug, Clone)]
+enum Target {
+    Tcp(SocketAddr),
+    Socket(PathBuf),
+}
+
+impl Target {
+    async fn open(&self) -> std::io::Result<Socket> {
+        match self {
+            Self::Socket(path) => UnixStream::connect(path).await.map(Either::Right),
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                let keepalive =
+                    TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
+                let socket = SockRef::from(&stream);
+                socket.set_tcp_keepalive(&keepalive)?;
+                #[cfg(target_os = "linux")]
+                socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+                Ok(Either::Left(stream))
+            }
+        }
+    }
+}
+
+async fn log_in<S, T>(
+    to: &ConnectionString,
+    stream: S,
+    tls: T,
+    config: &tokio_postgres::Config,
+) -> Result<(Client, AbortOnDropHandle<()>), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsConnect<S>,
+    T::Stream: Send + 'static,
+{
+    let login = config.connect_raw(stream, tls).await;
+    let (client, mut connection) = login.map_err(|source| Error::Login { host: to.host().to_owned(), source })?;
+    let driver = tokio::spawn(async move {
+        // Notices are dropped unread: what a stranger's server has to say does not belong into our logs. An error ends
+        // the connection, and every statement on it reports it.
+        while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {}
+    });
+    Ok((client, AbortOnDropHandle::new(driver)))
+}
+
+/// One session on one server; closed when dropped. Dereferences to [`tokio_postgres::Client`].
+pub struct Connection {
+    client: Client,
+    /// The task that reads and writes the socket.
+    driver: AbortOnDropHandle<()>,
+    target: Target,
+}
+
+impl Connection {
+    /// Asks the server to stop the running statement, within five seconds. Whether it did, the statement's own result
+    /// tells.
+    pub async fn cancel(&self) {
+        let token = self.client.cancel_token();
+        let request = async {
+            let socket = self.target.open().await.ok()?;
+            token.cancel_query_raw(socket, NoTls).await.ok()
+        };
+        let _ = tokio::time::timeout(CANCEL_TIME_MAX, request).await;
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The client and its task, for a pool that ends the task itself.
+    pub(crate) fn into_parts(self) -> (Client, JoinHandle<()>) {
+        (self.client, self.driver.detach())
+    }
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}

@@ -1,0 +1,89 @@
+//! The pool of source connections.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
+use deadpool_postgres::ClientWrapper;
+
+use crate::settings::{SOURCE_SESSION, TEXT_FORMAT_SESSION};
+use crate::{ConnectionString, Dialer, Error};
+
+/// How long a caller waits for a connection. Longer than any transaction of ours should take: reaching it means that the
+/// pool is too small or the source hangs, and the caller's loop should say so rather than wait on.
+const WAIT_FOR_CONNECTION_MAX: Duration = Duration::from_secs(30);
+
+/// The name under which the source's `pg_stat_activity` shows us.
+const APPLICATION_NAME: &str = "offtake";
+
+/// Source sessions, ready to use: text settings as [`TEXT_FORMAT`](crate::TEXT_FORMAT), `row_security = off`, a limit on
+/// idle transactions. A session's settings must be left as they were found; use `SET LOCAL`.
+#[derive(Clone)]
+pub struct SourcePool {
+    connections: Pool<Sessions>,
+}
+
+impl SourcePool {
+    /// No connection is made before the first [`get`](Self::get). At least one connection is allowed.
+    pub fn new(source: ConnectionString, connect_timeout: Duration, size: usize) -> Self {
+        let sessions = Sessions { source, dialer: Dialer::trusted(connect_timeout) };
+        let connections = Pool::builder(sessions)
+            .max_size(size.max(1))
+            // The most recently used first, so that spare ones stay idle.
+            .queue_mode(QueueMode::Lifo)
+            .build()
+            .unwrap_or_else(|_| unreachable!("a pool without timeouts needs no runtime"));
+        Self { connections }
+    }
+
+    /// A connection, made now if none is free. Fails after 30 seconds of waiting.
+    pub async fn get(&self) -> Result<PooledConnection, Error> {
+        let what = "source connection";
+        match tokio::time::timeout(WAIT_FOR_CONNECTION_MAX, self.connections.get()).await {
+            Ok(Ok(connection)) => Ok(PooledConnection(connection)),
+            Ok(Err(PoolError::Backend(error))) => Err(error),
+            Ok(Err(_)) | Err(_) => Err(Error::Exhausted { what, waited: WAIT_FOR_CONNECTION_MAX }),
+        }
+    }
+}
+
+/// A connection that returns to its pool when dropped; dereferences to `deadpool_postgres::ClientWrapper`
+/// (`prepare_cached`, `transaction`) and through it to `tokio_postgres::Client`.
+pub struct PooledConnection(Object<Sessions>);
+
+impl Deref for PooledConnection {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.0
+    }
+}
+
+impl DerefMut for PooledConnection {
+    fn deref_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.0
+    }
+}
+
+/// How the pool makes a session, and knows that it is still one.
+struct Sessions {
+    source: ConnectionString,
+    dialer: Dialer,
+}
+
+impl Manager for Sessions {
+    type Type = ClientWrapper;
+    type Error = Error;
+
+    async fn create(&self) -> Result<ClientWrapper, Error> {
+        let connection = self.dialer.dial(&self.source, APPLICATION_NAME).await?;
+        connection.batch_execute(TEXT_FORMAT_SESSION).await?;
+        connection.batch_execute(SOURCE_SESSION).await?;
+        let (client, driver) = connection.into_parts();
+        Ok(ClientWrapper::new(client, driver))
+    }
+
+    async fn recycle(&self, session: &mut ClientWrapper, _: &Metrics) -> RecycleResult<Error> {
+        if session.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
+    }
+}
