@@ -1,0 +1,135 @@
+//! From mapping files to mappings that can run: asks the source's catalog for tables, columns, keys and types.
+//!
+//! Nothing of the operator's SQL is run here. Queries and expressions are only parsed by the server, in a read-only
+//! transaction, and every mapping's problems are collected, so that one look at the output is enough to mend them all.
+
+mod problem;
+mod query;
+mod read_only;
+mod sql;
+mod tables;
+
+use std::collections::BTreeMap;
+
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Version};
+use tokio_postgres::{Client, Error};
+
+pub use problem::Problem;
+use query::Exposed;
+use read_only::ReadOnly;
+use tables::Tables;
+
+/// `CREATE OR REPLACE TRIGGER`, which replaces a trigger without the lock that stops the application's reads, came with 14.
+const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// Resolves a whole set of mappings against the source: either all of them can run together, or everything that is
+/// wrong with any of them is returned, in the order of their names.
+///
+/// Runs one short READ ONLY transaction on `client`, which must not be in one.
+pub async fn resolve(client: &Client, mut mappings: Vec<Mapping>) -> Result<MappingSet, Vec<Problem>> {
+    mappings.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut problems = conflicts(&mappings);
+    match resolve_each(client, &mappings, &mut problems).await {
+        Ok((tables, resolved)) if problems.is_empty() => Ok(MappingSet::new(resolved, |table, column| tables.column_type(table, column))),
+        Ok(_) => Err(problems),
+        Err(error) => {
+            problems.push(Problem::unavailable(&error));
+            Err(problems)
+        }
+    }
+}
+
+async fn resolve_each(client: &Client, mappings: &[Mapping], problems: &mut Vec<Problem>) -> Result<(Tables, Vec<ResolvedMapping>), Error> {
+    let transaction = ReadOnly::begin(client).await?;
+    problems.extend(check_server(client).await?);
+    transaction.narrow().await?;
+    let tables = Tables::read(client, mappings).await?;
+    transaction.widen().await?;
+    let mut resolved = Vec::new();
+    for mapping in mappings {
+        match resolve_one(client, &transaction, &tables, mapping).await? {
+            Ok(mapping) => resolved.push(mapping),
+            Err(found) => problems.extend(found),
+        }
+    }
+    Ok((tables, resolved))
+}
+
+async fn resolve_one(
+    client: &Client,
+    transaction: &ReadOnly<'_>,
+    tables: &Tables,
+    mapping: &Mapping,
+) -> Result<Result<ResolvedMapping, Vec<Problem>>, Error> {
+    let mut problems = tables.check(mapping);
+    let named_rightly = problems.is_empty();
+    if named_rightly {
+        problems.extend(query::check_conditions(transaction, mapping).await?);
+    }
+    let prepared = query::prepare(transaction, mapping).await?;
+    transaction.narrow().await?;
+    if named_rightly {
+        problems.extend(query::check_tenant(transaction, mapping).await?);
+    }
+    let columns = match prepared {
+        Ok(prepared) => Some(prepared.columns(client).await?),
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    };
+    transaction.widen().await?;
+    // Without the table every further complaint would be a consequence of that one.
+    let (Some(columns), true) = (columns, named_rightly) else { return Ok(Err(problems)) };
+    let exposed = tables
+        .key(mapping)
+        .map_err(|problem| vec![problem])
+        .and_then(|key| query::expose(mapping, &key, columns, |column| tables.column_type(&mapping.source.table, column)));
+    Ok(match exposed {
+        Ok(Exposed { tenant_type, key, columns }) if problems.is_empty() => {
+            let version = Version::of(mapping, &key, &columns);
+            Ok(ResolvedMapping { definition: mapping.clone(), tenant_type, key, columns, version })
+        }
+        Ok(_) => Err(problems),
+        Err(found) => {
+            problems.extend(found);
+            Err(problems)
+        }
+    })
+}
+
+/// Mappings that cannot stand beside each other.
+fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names: BTreeMap<&str, &Mapping> = BTreeMap::new();
+    let mut targets: BTreeMap<&str, &Mapping> = BTreeMap::new();
+    for mapping in mappings {
+        if let Some(other) = names.insert(&mapping.name, mapping) {
+            problems.push(Problem::of(
+                mapping,
+                format!("the mapping `{}` is also defined in {}", mapping.name, other.file.display()),
+                "give one of them another `name`",
+            ));
+        }
+        let table = mapping.target.table.as_str();
+        if let Some(other) = targets.insert(table, mapping) {
+            problems.push(Problem::of(
+                mapping,
+                format!("the mapping `{}` ({}) also writes to the table `{table}`", other.name, other.file.display()),
+                "give each mapping a `target.table` of its own",
+            ));
+        }
+    }
+    problems
+}
+
+async fn check_server(client: &Client) -> Result<Option<Problem>, Error> {
+    let row = client.query_one("select current_setting('server_version_num')::int4, current_setting('server_version')", &[]).await?;
+    let (number, version): (i32, String) = (row.get(0), row.get(1));
+    Ok((number < SERVER_VERSION_MIN).then(|| {
+        Problem::of_source(
+            format!("the source is PostgreSQL {version}, which cannot replace a trigger without stopping the application (CREATE OR REPLACE TRIGGER came with 14)"),
+            "upgrade the source to PostgreSQL 14 or later",
+        )
+    }))
+}
