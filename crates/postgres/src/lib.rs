@@ -7,9 +7,12 @@
 //! pass a guard that never hands it a reusable password.
 
 mod address_policy;
+pub mod catalog;
 mod connection_string;
 mod dial;
 mod error;
+pub mod metrics;
+mod migrate;
 mod pool;
 mod settings;
 mod sqlstate;
@@ -18,6 +21,7 @@ pub use address_policy::{AddressPolicy, Refused};
 pub use connection_string::{ConnectionString, InvalidUrl, SslMode};
 pub use dial::{Connection, Dialer};
 pub use error::Error;
+pub use migrate::{migrate, migration_sql};
 pub use pool::{PooledConnection, SourcePool};
 pub use settings::TEXT_FORMAT;
 pub use sqlstate::{Fault, classify};
