@@ -69,7 +69,7 @@ fn refused_query(mapping: &Mapping, error: &Error) -> Problem {
         return parameter(mapping);
     }
     let line = match db.position() {
-        Some(ErrorPosition::Original(at)) => Some(mapping.query_line + line_of(&mapping.query, *at)),
+        Some(ErrorPosition::Original(at)) => Some(mapping.query_line + line_of(&mapping.query, *at as usize)),
         _ => Some(mapping.query_line),
     };
     let remedy = db.hint().unwrap_or("correct the query; it must run on the source by itself, as written").to_owned();
@@ -77,8 +77,8 @@ fn refused_query(mapping: &Mapping, error: &Error) -> Problem {
 }
 
 /// Lines before a position in the prepared statement, which Postgres counts in characters from 1.
-fn line_of(query: &str, position: u32) -> usize {
-    let within = (position as usize).saturating_sub(1 + BEFORE_QUERY.len());
+fn line_of(query: &str, position: usize) -> usize {
+    let within = position.saturating_sub(1 + BEFORE_QUERY.len());
     let before = query.chars().take(within).filter(|c| *c == '\n').count();
     // An error "at end of input" points behind the query.
     before.min(query.lines().count().saturating_sub(1))
@@ -202,8 +202,7 @@ mod tests {
     fn positions_become_lines_of_the_query() {
         let query = "select ü,\n  nothing\nfrom t";
         let check = |at: usize, expect: usize| {
-            let position = u32::try_from(1 + BEFORE_QUERY.len() + at).unwrap();
-            assert_eq!(line_of(query, position), expect, "{at}");
+            assert_eq!(line_of(query, 1 + BEFORE_QUERY.len() + at), expect, "{at}");
         };
         check(0, 0);
         check(9, 0);
