@@ -1,0 +1,51 @@
+//! One entry of `destinations.static`.
+
+use std::path::Path;
+
+use offtake_mapping::Identifier;
+use offtake_postgres::ConnectionString;
+
+use super::defaults;
+use super::section::{Error, Section};
+
+/// A destination written in the file.
+#[derive(Debug, Clone)]
+pub struct StaticDestination {
+    pub tenant: String,
+    pub name: String,
+    pub url: ConnectionString,
+    pub schema: Identifier,
+    /// None: all.
+    pub mappings: Option<Vec<String>>,
+    pub shared: bool,
+}
+
+impl StaticDestination {
+    pub(super) fn read(section: &Section, base: &Path) -> Result<Self, Error> {
+        let ca_file = section.text("ca_file")?.map(|path| base.join(path));
+        if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
+            return Err(section.error("ca_file", &format!("{} is not a file", path.display()), "name a PEM file, relative to this one"));
+        }
+        let url = ConnectionString::destination(&section.required("url")?, ca_file.as_deref());
+        let schema = section.text("schema")?.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
+        Ok(Self {
+            tenant: section.required("tenant")?,
+            name: section.text("name")?.unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned()),
+            url: url.map_err(|e| section.error("url", &format!("{}: {}", e.what, e.why), e.remedy))?,
+            schema: Identifier::new(schema)
+                .map_err(|e| section.error("schema", &e.to_string(), "give the name as the catalog stores it"))?,
+            mappings: section.list("mappings")?,
+            shared: section.flag("shared")?,
+        })
+    }
+
+    /// Why the two cannot both be served: they would write to the same tables, and not both say that they share.
+    pub(super) fn collides(&self, other: &Self) -> Option<String> {
+        let same_schema = self.url.place() == other.url.place() && self.schema == other.schema;
+        let different_tenants_share = self.tenant != other.tenant && self.shared && other.shared;
+        (same_schema && !different_tenants_share).then(|| {
+            let (place, schema) = (self.url.place(), &self.schema);
+            format!("{}/{} and {}/{} are both the schema {schema} of {place}", self.tenant, self.name, other.tenant, other.name)
+        })
+    }
+}

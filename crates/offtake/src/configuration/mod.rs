@@ -1,0 +1,262 @@
+//! `offtake.yaml`: from a text and a map of variables to a [`Configuration`] in which every value is usable.
+//!
+//! Nothing in here reads the process environment: the binary hands in what it has, tests hand in what they like. The
+//! keys and their meaning are in [`SCHEMA`]; the defaults are the constants in [`defaults`].
+
+pub mod defaults;
+mod destination;
+mod locate;
+mod section;
+mod show;
+mod substitute;
+mod units;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use offtake_postgres::ConnectionString;
+use secrecy::{ExposeSecret, SecretString};
+
+pub use destination::StaticDestination;
+use section::{Document, Section};
+pub use section::{Error, SCHEMA};
+use substitute::Variables;
+pub use units::{ByteSize, parse_duration, show_duration};
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Configuration {
+    /// Where it was read from, for messages.
+    pub file: PathBuf,
+    pub source: Source,
+    /// Folder of the mapping files.
+    pub mappings: PathBuf,
+    pub destinations: Destinations,
+    pub sequencer: Sequencer,
+    pub poller: Poller,
+    pub sync: Sync,
+    pub retention: Retention,
+    pub http: Http,
+    pub security: Security,
+}
+
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub url: ConnectionString,
+}
+
+#[derive(Debug, Clone)]
+pub struct Destinations {
+    pub static_: Vec<StaticDestination>,
+    pub query: Option<String>,
+    pub refresh: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequencer {
+    pub interval: Duration,
+    pub batch_rows: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poller {
+    pub interval: Duration,
+    pub lease: Duration,
+    pub claim_limit: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sync {
+    pub workers: u32,
+    pub batch_rows: u32,
+    pub batch_bytes: ByteSize,
+    pub connect_timeout: Duration,
+    pub statement_timeout: Duration,
+    pub retry: Retry,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    pub initial: Duration,
+    pub max: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    pub changes: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub listen: SocketAddr,
+    pub admin_token: Option<SecretString>,
+    pub read_token: Option<SecretString>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Security {
+    /// Networks that destinations may be in although they are not public.
+    pub allow_destinations: Vec<IpNet>,
+}
+
+/// A guessable token on a network is no token. Loopback only needs one to keep other users of the machine out.
+const TOKEN_CHARS_MIN: usize = 16;
+
+impl Configuration {
+    /// Parses the text of `file`, whose folder is where relative paths in it begin. `variables` is what `${VAR}` may name.
+    pub fn parse(file: &Path, text: &str, variables: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let base = file.parent().unwrap_or(Path::new(""));
+        let document = Document { file, text, variables: Variables { values: variables, base } };
+        let value = document.parse()?;
+        let root = Section::root(&document, &value)?;
+        Ok(Self {
+            file: file.to_owned(),
+            source: Source::read(&root.section("source")?)?,
+            mappings: base.join(root.text("mappings")?.unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
+            destinations: Destinations::read(&root.section("destinations")?, base)?,
+            sequencer: Sequencer::read(&root.section("sequencer")?)?,
+            poller: Poller::read(&root.section("poller")?)?,
+            sync: Sync::read(&root.section("sync")?)?,
+            retention: Retention::read(&root.section("retention")?)?,
+            http: Http::read(&root.section("http")?)?,
+            security: Security::read(&root.section("security")?)?,
+        })
+    }
+
+    /// What a running daemon cannot take over from `new`, by the section's name.
+    pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
+        let token = |t: &Option<SecretString>| t.as_ref().map(|t| t.expose_secret().to_owned());
+        let http = |h: &Http| (h.listen, token(&h.admin_token), token(&h.read_token));
+        let changed = [
+            ("source", self.source.url.fingerprint() != new.source.url.fingerprint()),
+            ("mappings", self.mappings != new.mappings),
+            ("sequencer", self.sequencer != new.sequencer),
+            ("poller", self.poller != new.poller),
+            ("http", http(&self.http) != http(&new.http)),
+            ("security", self.security != new.security),
+        ];
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(section, _)| section).collect()
+    }
+}
+
+impl Source {
+    fn read(section: &Section) -> Result<Self, Error> {
+        let url = ConnectionString::source(&section.required("url")?);
+        Ok(Self { url: url.map_err(|e| section.error("url", &format!("{}: {}", e.what, e.why), e.remedy))? })
+    }
+}
+
+impl Destinations {
+    fn read(section: &Section, base: &Path) -> Result<Self, Error> {
+        let mut static_: Vec<StaticDestination> = Vec::new();
+        for entry in section.sections("static")? {
+            let destination = StaticDestination::read(&entry, base)?;
+            if let Some(other) = static_.iter().find(|other| other.tenant == destination.tenant && other.name == destination.name) {
+                let message = format!("{} has two destinations named {}", other.tenant, other.name);
+                return Err(entry.error("tenant", &message, "give one of them another `name`"));
+            }
+            if let Some(message) = static_.iter().find_map(|other| other.collides(&destination)) {
+                let remedy = "give each its own schema, or mark all of them `shared: true` and set `keep_tenant` in their mappings";
+                return Err(entry.error("url", &message, remedy));
+            }
+            static_.push(destination);
+        }
+        let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY)?;
+        Ok(Self { static_, query: section.text("query")?, refresh })
+    }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl Sequencer {
+    fn read(section: &Section) -> Result<Self, Error> {
+        Ok(Self {
+            interval: section.duration("interval", defaults::SEQUENCER_INTERVAL, MILLISECOND..=MINUTE)?,
+            batch_rows: section.count("batch_rows", defaults::SEQUENCER_BATCH_ROWS, 1..=1_000_000)?,
+        })
+    }
+}
+
+impl Poller {
+    fn read(section: &Section) -> Result<Self, Error> {
+        Ok(Self {
+            interval: section.duration("interval", defaults::POLLER_INTERVAL, MILLISECOND..=MINUTE)?,
+            lease: section.duration("lease", defaults::LEASE, SECOND..=DAY)?,
+            claim_limit: section.count("claim_limit", defaults::CLAIM_LIMIT, 1..=100_000)?,
+        })
+    }
+}
+
+impl Sync {
+    fn read(section: &Section) -> Result<Self, Error> {
+        let retry = section.section("retry")?;
+        let initial = retry.duration("initial", defaults::RETRY_INITIAL, MILLISECOND..=DAY)?;
+        let max = retry.duration("max", defaults::RETRY_MAX.max(initial), MILLISECOND..=DAY)?;
+        if max < initial {
+            return Err(retry.error("max", "this is shorter than `initial`", "make it at least as long"));
+        }
+        Ok(Self {
+            workers: section.count("workers", defaults::WORKERS, 1..=1024)?,
+            batch_rows: section.count("batch_rows", defaults::SYNC_BATCH_ROWS, 1..=1_000_000)?,
+            batch_bytes: section.size("batch_bytes", defaults::BATCH_BYTES, ByteSize(1 << 10)..=ByteSize(1 << 30))?,
+            connect_timeout: section.duration("connect_timeout", defaults::CONNECT_TIMEOUT, MILLISECOND..=MINUTE * 10)?,
+            statement_timeout: section.duration("statement_timeout", defaults::STATEMENT_TIMEOUT, MILLISECOND..=DAY)?,
+            retry: Retry { initial, max },
+        })
+    }
+}
+
+impl Retention {
+    fn read(section: &Section) -> Result<Self, Error> {
+        Ok(Self { changes: section.duration("changes", defaults::RETENTION, SECOND..=DAY * 3650)? })
+    }
+}
+
+impl Http {
+    fn read(section: &Section) -> Result<Self, Error> {
+        let listen = section.text("listen")?.unwrap_or_else(|| defaults::LISTEN.to_owned());
+        let listen: SocketAddr = listen
+            .replace("localhost:", "127.0.0.1:")
+            .parse()
+            .map_err(|_| section.error("listen", "this is not an address with a port", "write it like 127.0.0.1:8080 or [::1]:8080"))?;
+        let (admin_token, read_token) = (section.text("admin_token")?, section.text("read_token")?);
+        if !listen.ip().is_loopback() {
+            if admin_token.is_none() && read_token.is_none() {
+                let message = format!("{listen} can be reached from other machines, and there is no token");
+                return Err(section.error("listen", &message, "set http.admin_token, or listen on 127.0.0.1"));
+            }
+            for (key, token) in [("admin_token", &admin_token), ("read_token", &read_token)] {
+                if token.as_ref().is_some_and(|t| t.chars().count() < TOKEN_CHARS_MIN) {
+                    let message = format!("a token of fewer than {TOKEN_CHARS_MIN} characters can be guessed");
+                    return Err(section.error(key, &message, "make one with `openssl rand -hex 32`"));
+                }
+            }
+        }
+        if admin_token.is_some() && admin_token == read_token {
+            return Err(section.error("read_token", "this is the admin token too", "make another one, or whoever reads may also change"));
+        }
+        Ok(Self { listen, admin_token: admin_token.map(Into::into), read_token: read_token.map(Into::into) })
+    }
+}
+
+impl Security {
+    fn read(section: &Section) -> Result<Self, Error> {
+        let mut allow_destinations = Vec::new();
+        for text in section.list("allow_destinations")?.unwrap_or_default() {
+            let network = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+            let remedy = "write it like 10.20.0.0/16 or ::1/128";
+            let error = || section.error("allow_destinations", &format!("`{text}` is not a network"), remedy);
+            allow_destinations.push(network.map_err(|_| error())?);
+        }
+        Ok(Self { allow_destinations })
+    }
+}
+
+#[cfg(test)]
+mod tests;

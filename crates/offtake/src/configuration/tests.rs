@@ -1,0 +1,107 @@
+use super::*;
+
+const SOURCE: &str = "source: { url: postgres://app:s3cretpw@localhost/app }\n";
+
+fn parse(text: &str) -> Result<Configuration, Error> {
+    let variables = BTreeMap::from([("TOKEN".to_owned(), "t0ken".repeat(8)), ("N".to_owned(), "7".to_owned())]);
+    Configuration::parse(Path::new("conf/offtake.yaml"), text, &variables)
+}
+
+#[test]
+fn mistakes_name_file_line_field_and_remedy() {
+    let check = |text: &str, expect: &str, remedy: &str| {
+        let error = parse(&format!("{SOURCE}{text}")).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("conf/offtake.yaml:{expect}")), "{error}");
+        assert!(error.remedy.contains(remedy), "{error:?}");
+    };
+    check("sync:\n  worker: 3\n", "3: sync.worker: there is no such key", "did you mean `workers`?");
+    check("sinc: {}\n", "2: sinc: there is no such key", "did you mean `sync`?");
+    check("http:\n  colour: red\n", "3: http.colour", "the keys here are `admin_token`, `listen`, `read_token`");
+    check("sync: { workers: 0 }\n", "2: sync.workers: `0` cannot be used here", "from 1 to 1024; the default is 16");
+    check("sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n", "5: sync.retry.max: this is shorter", "at least as long");
+    check("sequencer:\n  interval: 0ms\n", "3: sequencer.interval: `0ms` cannot", "from 1ms to 1m");
+    check("poller: { lease: 60 }\n", "2: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
+    check("sync: { batch_bytes: 8 }\n", "2: sync.batch_bytes: `8` cannot", "8MiB");
+    check("sync: { workers: \"${TOKEN}\" }\n", "2: sync.workers: `${TOKEN}` cannot", "whole number");
+    check("retention: { changes: \"${DAYS}\" }\n", "2: retention.changes: the environment variable DAYS is not set", "${DAYS:-");
+    check("http: { listen: 0.0.0.0:8080 }\n", "2: http.listen: 0.0.0.0:8080 can be reached", "admin_token");
+    check("http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n", "4: http.admin_token: a token of fewer", "openssl");
+    check("security: { allow_destinations: [10.0.0.0/33] }\n", "2: security.allow_destinations: `10.0.0.0/33` is not", "10.20.0.0/16");
+    check("sync: 3\n", "2: sync: this is a section", "");
+    check("destinations:\n  static:\n    - tenant: a\n", "4: destinations.static[0].url: this is required", "postgres://");
+    check("destinations:\n  static:\n    - { tenant: a, urll: x }\n", "4: destinations.static[0].urll: there is no", "`url`");
+    check("source: {}\n", "1: this is not YAML: duplicate", "");
+    check("a: [\n", "", "indentation");
+}
+
+#[test]
+fn a_missing_source_is_told() {
+    assert!(parse("").unwrap_err().to_string().contains("source.url: this is required"));
+    assert!(parse("source: {}\n").unwrap_err().to_string().starts_with("conf/offtake.yaml:1: source.url"));
+}
+
+const TWO: &str = "destinations:
+  static:
+    - { tenant: acme, url: postgres://u:p@db.example.com/x }
+    - { tenant: blue, url: postgres://u:p@db.example.com/x, schema: public }
+";
+
+#[test]
+fn tenants_that_share_a_schema_must_all_say_so() {
+    let check = |from: &str, to: &str, expect: Option<&str>| {
+        let found = parse(&format!("{SOURCE}{}", TWO.replace(from, to)));
+        match expect {
+            None => drop(found.unwrap()),
+            Some(expect) => assert!(found.unwrap_err().to_string().contains(expect)),
+        }
+    };
+    check("", "", Some("acme/main and blue/main are both the schema public of"));
+    check("schema: public", "schema: blue", None);
+    check("schema: public", "shared: true", Some("acme/main and blue/main"));
+    check("/x ", "/y ", None);
+    check("blue", "acme", Some("acme has two destinations named main"));
+}
+
+#[test]
+fn defaults_are_those_of_the_schema() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    let effective = serde_json::to_value(parse(SOURCE).unwrap().masked()).unwrap();
+    let mut compared = 0;
+    for (section, node) in schema["properties"].as_object().unwrap() {
+        for (key, node) in node["properties"].as_object().into_iter().flatten() {
+            let Some(default) = node.get("default") else { continue };
+            let same = |text: &serde_json::Value| text.as_str().and_then(parse_duration);
+            let found = &effective[section][key];
+            assert!(found == default || same(found) == same(default), "{section}.{key}: {found} instead of {default}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 12, "{compared}");
+}
+
+#[test]
+fn the_documented_example_is_the_default() {
+    let example = include_str!("example.yaml");
+    let variables = BTreeMap::from([("OFFTAKE_SOURCE_URL".to_owned(), "postgres://app:s3cretpw@localhost/app".to_owned())]);
+    let parsed = Configuration::parse(Path::new("offtake.yaml"), example, &variables).unwrap();
+    let default = Configuration::parse(Path::new("offtake.yaml"), SOURCE, &variables).unwrap();
+    assert_eq!(parsed.masked(), default.masked());
+    for key in serde_yaml::from_str::<serde_yaml::Mapping>(example).unwrap().keys() {
+        let line = format!("\n{}:", key.as_str().unwrap());
+        let at = example.find(&line).unwrap();
+        assert!(example[..at].lines().last().unwrap().starts_with('#'), "{line} has no sentence above it");
+    }
+}
+
+#[test]
+fn what_is_shown_has_no_secret_and_reads_back() {
+    let text = format!("{SOURCE}http: {{ admin_token: \"${{TOKEN}}\" }}\nsync: {{ workers: \"${{N}}\" }}\n{}", TWO.replace("public", "b"));
+    let configuration = parse(&text).unwrap();
+    assert_eq!(configuration.sync.workers, 7);
+    assert_eq!(configuration.mappings, Path::new("conf/mappings"));
+    let shown = serde_yaml::to_string(&configuration.masked()).unwrap();
+    for secret in ["s3cretpw", "t0ken", ":p@"] {
+        assert!(!shown.contains(secret) && !format!("{configuration:?}").contains(secret), "{shown}");
+    }
+    parse(&shown).unwrap();
+}

@@ -1,0 +1,94 @@
+//! The folder of mapping files.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use offtake_mapping::Mapping;
+use sha2::{Digest, Sha256};
+
+use crate::outcome::Failure;
+
+/// What the folder held at one moment.
+pub struct MappingFiles {
+    files: Vec<(PathBuf, String)>,
+}
+
+/// Changes when a file's name or content does. Content, not time: a mounted ConfigMap swaps a symbolic link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint([u8; 32]);
+
+impl MappingFiles {
+    /// Reads every `*.yaml` and `*.yml` of the folder, in the order of their names; hidden files and subfolders are not
+    /// looked at.
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+            let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            if yaml && !hidden && path.is_file() {
+                let text = fs::read_to_string(&path)?;
+                files.push((path, text));
+            }
+        }
+        files.sort();
+        Ok(Self { files })
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hash = Sha256::new();
+        for (path, text) in &self.files {
+            for part in [path.as_os_str().as_encoded_bytes(), text.as_bytes()] {
+                hash.update((part.len() as u64).to_be_bytes());
+                hash.update(part);
+            }
+        }
+        Fingerprint(hash.finalize().into())
+    }
+
+    /// All files parsed, or everything that is wrong with any of them.
+    pub fn parse(&self) -> Result<Vec<Mapping>, Failure> {
+        let (mut mappings, mut failures) = (Vec::new(), Vec::new());
+        for (path, text) in &self.files {
+            match offtake_mapping::parse(path, text) {
+                Ok(mapping) => mappings.push(mapping),
+                Err(error) => failures.push(Failure::from(error)),
+            }
+        }
+        if failures.is_empty() { Ok(mappings) } else { Err(Failure::all(failures)) }
+    }
+}
+
+/// The mappings of a folder, which must have at least one.
+pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
+    let remedy = "name the folder with the mapping files in `mappings`; it is relative to the configuration file";
+    let files = MappingFiles::read(folder)
+        .map_err(|e| Failure::invalid(format!("{}: cannot read the mappings", folder.display())).because(e.to_string()).remedy(remedy))?;
+    if files.files.is_empty() {
+        return Err(Failure::invalid(format!("{}: there is no mapping file (*.yaml)", folder.display())).remedy(remedy));
+    }
+    Ok((files.parse()?, files.fingerprint()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_mistakes_are_told_and_content_makes_the_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(load(folder.path()).err().unwrap().to_string().contains("there is no mapping file"));
+        let good = "source: { table: t, tenant: tenant_id }\nquery: select 1\ntarget: { table: t }\n";
+        fs::write(folder.path().join("a.yaml"), good).unwrap();
+        fs::write(folder.path().join(".b.yaml"), "junk").unwrap();
+        fs::write(folder.path().join("c.txt"), "junk").unwrap();
+        let (mappings, before) = load(folder.path()).unwrap();
+        assert_eq!(mappings.len(), 1);
+        assert_eq!(load(folder.path()).unwrap().1, before);
+        fs::write(folder.path().join("d.yaml"), "x: 1").unwrap();
+        fs::write(folder.path().join("e.yaml"), "y: 1").unwrap();
+        let told = load(folder.path()).err().unwrap().to_string();
+        assert!(told.contains("d.yaml") && told.contains("e.yaml"), "{told}");
+    }
+}

@@ -1,0 +1,152 @@
+//! How a command ends: its exit code, and what it tells the operator when it did not do what it was asked.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use offtake_postgres::Fault;
+
+/// The exit codes, the same for every command. A wrong command line is 2, by clap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    /// `verify` found a copy that does not equal its query.
+    Different = 3,
+    /// The command is done, but not for every destination.
+    SomeDestinationsFailed = 4,
+    /// The source does not answer (EX_UNAVAILABLE).
+    Unreachable = 69,
+    /// `offtake.yaml` or a mapping cannot be used (EX_CONFIG).
+    InvalidConfiguration = 78,
+    /// Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command failed, in the words of the operator's task. [`fmt::Display`] prints all of it, over several lines.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    problems: Vec<Problem>,
+}
+
+/// What, where and why are in the message; the remedy is what to do now.
+#[derive(Debug)]
+struct Problem {
+    message: String,
+    why: Vec<String>,
+    remedy: Option<String>,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, problems: vec![Problem { message: message.into(), why: Vec::new(), remedy: None }] }
+    }
+
+    /// A configuration or mappings that cannot be used.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Exit::InvalidConfiguration, message)
+    }
+
+    /// Several mistakes of the same kind, shown together, so that one look is enough to mend them all.
+    pub fn all(failures: impl IntoIterator<Item = Failure>) -> Self {
+        let mut exit = Exit::Failed;
+        let mut problems = Vec::new();
+        for failure in failures {
+            exit = failure.exit;
+            problems.extend(failure.problems);
+        }
+        Self { exit, problems }
+    }
+
+    /// What stands behind it.
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        if let Some(problem) = self.problems.last_mut() {
+            problem.why.push(why.into());
+        }
+        self
+    }
+
+    /// What to do now.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        if let Some(problem) = self.problems.last_mut() {
+            problem.remedy = Some(remedy.into());
+        }
+        self
+    }
+
+    /// A failure at the source: its message, and the exit code and remedy that follow from what kind it is.
+    pub fn of_source(while_doing: &str, error: &offtake_postgres::Error) -> Self {
+        let failure = |exit| Self::new(exit, while_doing).because(error.message());
+        match error.fault() {
+            Fault::Unreachable => {
+                failure(Exit::Unreachable).remedy("check source.url, and that the server runs and is reachable from here")
+            }
+            Fault::Credentials => failure(Exit::Failed).remedy("check user and password in source.url, and the server's pg_hba.conf"),
+            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INSUFFICIENT_PRIVILEGE) => {
+                failure(Exit::Failed).remedy("grant the role in source.url what it lacks, or run this as the owner of the tables")
+            }
+            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::UNDEFINED_TABLE)
+                || error.sqlstate() == Some(&offtake_postgres::SqlState::INVALID_SCHEMA_NAME) =>
+            {
+                failure(Exit::Failed).remedy("run `offtake init` if this source was not prepared yet")
+            }
+            _ => failure(Exit::Failed),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.problems.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "offtake: {}", problem.message)?;
+            for why in &problem.why {
+                write!(f, "\n  why: {why}")?;
+            }
+            if let Some(remedy) = &problem.remedy {
+                write!(f, "\n  remedy: {remedy}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<crate::configuration::Error> for Failure {
+    fn from(error: crate::configuration::Error) -> Self {
+        Self::invalid(error.to_string()).remedy(error.remedy)
+    }
+}
+
+impl From<offtake_mapping::Error> for Failure {
+    fn from(error: offtake_mapping::Error) -> Self {
+        // Its display ends with the remedy on a line of its own.
+        Self::invalid(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_why_and_remedy() {
+        let failure = Failure::all([
+            Failure::invalid("a.yaml:3: no").because("it is so").remedy("mend it"),
+            Failure::new(Exit::Unreachable, "cannot reach the source"),
+        ]);
+        let expect = "offtake: a.yaml:3: no\n  why: it is so\n  remedy: mend it\nofftake: cannot reach the source";
+        assert_eq!(failure.to_string(), expect);
+        assert_eq!(failure.exit, Exit::Unreachable);
+    }
+}
