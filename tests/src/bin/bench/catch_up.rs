@@ -1,0 +1,69 @@
+//! Catching up: every row of one tenant changed while nobody was replicating; how many rows a second from the start until the last
+//! of them is visible? Offtake's time includes its own start and the sequencing; built-in replication's its decoding.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+
+use crate::daemon::Daemon;
+use crate::replica;
+use crate::rig::{Rig, Side, TENANTS};
+
+const VISIBLE_WITHIN: Duration = Duration::from_secs(300);
+
+/// Between two looks at the copy; small against a sample of seconds, and cheap for the server that is busy applying.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Rows per second, and the most memory the daemon held.
+pub(crate) async fn offtake(rig: &Rig) -> anyhow::Result<(f64, f64)> {
+    let mark = change_every_row(&rig.offtake).await?;
+    let begun = Instant::now();
+    let daemon = Daemon::start(rig)?;
+    let seconds = seconds_until_visible(&rig.offtake, begun, &mark, rig.rows).await?;
+    daemon.wait_until_equal(rig).await?;
+    let peak_mib = daemon.peak_mib()?;
+    daemon.stop().await?;
+    Ok((f64::from(rig.rows) / seconds, peak_mib))
+}
+
+/// Rows per second.
+pub(crate) async fn built_in(rig: &Rig) -> anyhow::Result<f64> {
+    let mark = change_every_row(&rig.built_in).await?;
+    let begun = Instant::now();
+    rig.built_in.copy.client.batch_execute("alter subscription bench enable").await?;
+    let seconds = seconds_until_visible(&rig.built_in, begun, &mark, rig.rows).await?;
+    replica::disable(rig).await?;
+    Ok(f64::from(rig.rows) / seconds)
+}
+
+/// One statement over all rows of the tenant, then one over a single row: whoever sees the second has applied the first.
+async fn change_every_row(side: &Side) -> anyhow::Result<String> {
+    let mark: String = side.source.client.query_one("select gen_random_uuid()::text", &[]).await?.get(0);
+    let every = "update public.account set display_name = $2 || ' ' || left(id::text, 8), updated_at = clock_timestamp()
+                  where tenant_id = $1::text::uuid";
+    side.source.client.execute(every, &[&TENANTS[0], &mark]).await?;
+    let last = "update public.account set display_name = $2
+                 where tenant_id = $1::text::uuid and id = (select min(id::text)::uuid from public.account where tenant_id = $1::text::uuid)";
+    side.source.client.execute(last, &[&TENANTS[0], &format!("{mark} last")]).await?;
+    side.settle().await?;
+    Ok(mark)
+}
+
+async fn seconds_until_visible(side: &Side, begun: Instant, mark: &str, rows: u32) -> anyhow::Result<f64> {
+    let copy = &side.copy.client;
+    let id: String = side
+        .source
+        .client
+        .query_one("select min(id::text) from public.account where tenant_id = $1::text::uuid", &[&TENANTS[0]])
+        .await?
+        .get(0);
+    let look = copy.prepare("select from public.account where id = $1::text::uuid and display_name = $2").await?;
+    while copy.query_opt(&look, &[&id, &format!("{mark} last")]).await?.is_none() {
+        ensure!(begun.elapsed() < VISIBLE_WITHIN, "the changes were not visible within {VISIBLE_WITHIN:?}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    let there = copy.query_one("select count(*) from public.account where display_name like $1 || ' %'", &[&mark]).await?.get::<_, i64>(0);
+    ensure!(there == i64::from(rows), "the last change was visible when only {there} of {rows} were");
+    Ok(seconds)
+}

@@ -1,0 +1,43 @@
+//! Commit → visible: one row changes at an otherwise idle source; how long until its copy shows it?
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::rig::{Side, TENANTS};
+
+/// Changes come at random moments, or they could fall into step with a polling interval.
+const PAUSE_MILLISECONDS: std::ops::Range<u64> = 20..140;
+
+const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Milliseconds from the reply to the writer's COMMIT until a reader in a tight loop sees the row; the reader's own round trip
+/// (about 0.1 ms here) is part of it on both sides.
+pub(crate) async fn sample(side: &Side, samples: usize) -> anyhow::Result<Vec<f64>> {
+    side.settle().await?;
+    let ids = side
+        .source
+        .client
+        .query("select id::text from public.account where tenant_id::text = $1 order by id limit 5000", &[&TENANTS[0]])
+        .await?;
+    let write = "update public.account set display_name = $3::text, updated_at = clock_timestamp()
+                  where tenant_id = $1::text::uuid and id = $2::text::uuid";
+    let write = side.source.client.prepare(write).await?;
+    let read = side.copy.client.prepare("select from public.account where id = $1::text::uuid and display_name = $2").await?;
+    let mut random = StdRng::seed_from_u64(42);
+    let mut milliseconds = Vec::with_capacity(samples);
+    for n in 0..samples {
+        tokio::time::sleep(Duration::from_millis(random.random_range(PAUSE_MILLISECONDS))).await;
+        let id: String = ids[random.random_range(0..ids.len())].get(0);
+        let mark = format!("latency {n} {:016x}", random.random::<u64>());
+        side.source.client.execute(&write, &[&TENANTS[0], &id, &mark]).await?;
+        let committed = Instant::now();
+        while side.copy.client.query_opt(&read, &[&id, &mark]).await?.is_none() {
+            ensure!(committed.elapsed() < VISIBLE_WITHIN, "a change was not visible within {VISIBLE_WITHIN:?}");
+        }
+        milliseconds.push(committed.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(milliseconds)
+}

@@ -1,0 +1,93 @@
+//! `make bench`: what Offtake costs and how fast it is, beside built-in logical replication in the same run.
+//!
+//! Method. Private servers with fsync on and autovacuum off; each side has a source server of its own (so that neither
+//! decodes or logs for the other) and a database of its own on one destination server; only the side being measured runs.
+//! Rounds are interleaved (A B A B …), medians are given with minimum and maximum, CHECKPOINT and VACUUM come before every
+//! sample. `wal_retrieve_retry_interval` is 10 ms, or idle seconds between restarts of a subscription's worker would be
+//! counted against it.
+
+mod catch_up;
+mod daemon;
+mod idle;
+mod latency;
+mod replica;
+mod report;
+mod rig;
+
+use anyhow::{Context, bail};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    /// Rows of the tenant that is measured; all of them change in one catch-up sample.
+    rows: u32,
+    /// Rounds of A and B.
+    rounds: usize,
+    /// Latency samples of each side in one round.
+    samples: usize,
+    idle_seconds: u64,
+}
+
+/// The figures that are quoted: 3 rounds because a median of fewer is none, 360 samples because p99 of 300 or more rests
+/// on at least three samples beyond it.
+const FULL: Extent = Extent { rows: 200_000, rounds: 3, samples: 120, idle_seconds: 20 };
+
+/// Whether the benchmark still works; its figures mean nothing.
+const QUICK: Extent = Extent { rows: 5_000, rounds: 1, samples: 20, idle_seconds: 3 };
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let mut extent = FULL;
+    let mut save = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--save" => save = true,
+            "--quick" => extent = QUICK,
+            other => bail!("`{other}` is unknown; --save writes docs/benchmarks.md, --quick only tries whether the benchmark works"),
+        }
+    }
+    if cfg!(debug_assertions) && save {
+        bail!("figures of a debug build are not saved; run `make bench ARGS=--save`");
+    }
+    let figures = tokio::select! {
+        figures = measure(extent) => figures?,
+        signal = tokio::signal::ctrl_c() => { signal?; bail!("interrupted"); }
+    };
+    let text = report::markdown(&extent, &figures);
+    println!("{text}");
+    if save {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks.md");
+        std::fs::write(file, text).with_context(|| format!("cannot write {file}"))?;
+        eprintln!("saved to docs/benchmarks.md");
+    }
+    Ok(())
+}
+
+async fn measure(extent: Extent) -> anyhow::Result<report::Figures> {
+    let machine = report::Machine::describe()?;
+    eprintln!("starting three private servers and loading {} rows into each source", extent.rows + rig::OTHER_ROWS * 2);
+    let rig = rig::Rig::start(extent.rows).await?;
+    let (date, postgres) = rig.date_and_version().await?;
+    let mut latency = report::Pair::<Vec<f64>>::default();
+    let mut catch_up = report::Pair::<Vec<f64>>::default();
+    let mut peak_mib = 0.0_f64;
+    for round in 1..=extent.rounds {
+        let offtake = daemon::Daemon::start(&rig)?;
+        offtake.wait_until_equal(&rig).await?;
+        latency.offtake.extend(latency::sample(&rig.offtake, extent.samples).await?);
+        offtake.stop().await?;
+
+        replica::enable(&rig).await?;
+        latency.built_in.extend(latency::sample(&rig.built_in, extent.samples).await?);
+        replica::disable(&rig).await?;
+        eprintln!("round {round}: latency done");
+
+        let (rows_per_second, mib) = catch_up::offtake(&rig).await?;
+        catch_up.offtake.push(rows_per_second);
+        peak_mib = mib.max(peak_mib);
+        catch_up.built_in.push(catch_up::built_in(&rig).await?);
+        eprintln!("round {round}: catching up done");
+    }
+    let idle = idle::measure(&rig, extent.idle_seconds).await?;
+    Ok(report::Figures { machine, date, postgres, latency, catch_up, peak_mib, idle })
+}

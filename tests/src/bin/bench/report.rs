@@ -1,0 +1,129 @@
+//! The figures as a Markdown page that says where they were measured.
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use crate::Extent;
+use crate::idle::Idle;
+use crate::rig::SETTINGS;
+
+/// One figure of each side.
+#[derive(Debug, Default)]
+pub(crate) struct Pair<T> {
+    pub(crate) offtake: T,
+    pub(crate) built_in: T,
+}
+
+#[derive(Debug)]
+pub(crate) struct Figures {
+    pub(crate) machine: Machine,
+    /// When this was measured, by the source's clock.
+    pub(crate) date: String,
+    pub(crate) postgres: String,
+    /// Milliseconds.
+    pub(crate) latency: Pair<Vec<f64>>,
+    /// Rows per second.
+    pub(crate) catch_up: Pair<Vec<f64>>,
+    /// Of the daemon, while it caught up.
+    pub(crate) peak_mib: f64,
+    pub(crate) idle: Idle,
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    cores: usize,
+    processor: String,
+    memory_gib: f64,
+    kernel: String,
+    /// What a commit pays at least for being durable.
+    fdatasync_microseconds: f64,
+}
+
+impl Machine {
+    pub(crate) fn describe() -> anyhow::Result<Self> {
+        let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+        let field = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+            line.map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
+        };
+        let memory_kib: f64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
+        Ok(Self {
+            cores: std::thread::available_parallelism()?.get(),
+            processor: field(&read("/proc/cpuinfo"), "model name"),
+            memory_gib: memory_kib / 1024.0 / 1024.0,
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            fdatasync_microseconds: fdatasync_microseconds()?,
+        })
+    }
+}
+
+/// Median of 200 writes of one page in the temporary folder, where the servers' data is too.
+fn fdatasync_microseconds() -> anyhow::Result<f64> {
+    let mut file = tempfile::tempfile()?;
+    let mut microseconds = Vec::new();
+    for _ in 0..200 {
+        file.write_all(&[1; 8192])?;
+        let begun = Instant::now();
+        file.sync_data()?;
+        microseconds.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(percentile(&microseconds, 50.0))
+}
+
+/// By nearest rank.
+fn percentile(values: &[f64], percent: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
+}
+
+pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
+    let Figures { machine, date, postgres, latency, catch_up, peak_mib, idle } = figures;
+    let milliseconds = |v: &[f64]| format!("{:.1} / {:.1} / {:.1} ms", percentile(v, 50.0), percentile(v, 99.0), percentile(v, 100.0));
+    let rate = |v: &[f64]| {
+        format!("{} rows/s ({}–{})", thousands(percentile(v, 50.0)), thousands(percentile(v, 0.0)), thousands(percentile(v, 100.0)))
+    };
+    let ratio = percentile(&catch_up.offtake, 50.0) / percentile(&catch_up.built_in, 50.0);
+    let settings = SETTINGS.iter().map(|(name, value)| format!("`{name} = {value}`")).collect::<Vec<_>>().join(", ");
+    format!(
+        "# Benchmarks\n\n\
+         Written by `make bench ARGS=--save`; the method is described in `tests/src/bin/bench/main.rs`. Absolute figures belong to the\n\
+         machine; compare the columns with each other. Source, destination, writer and daemon share the machine's cores, and the\n\
+         network is loopback.\n\n\
+         | work | Offtake | built-in logical replication |\n|---|---|---|\n\
+         | commit → visible of one change, idle system: p50 / p99 / max of {samples} | {} | {} |\n\
+         | {rows} changed rows of one tenant, start → last row visible: median (min–max) of {rounds} | {} | {} |\n\
+         | the same, as a ratio of the medians | {ratio:.2} | 1 |\n\
+         | idle daemon, three tenants, over {seconds} s: share of one core | {:.1} % | |\n\
+         | its transactions at the source | {:.0} a second | |\n\
+         | its memory (peak while catching up) | {:.0} MiB ({peak_mib:.0} MiB) | |\n\n\
+         Measured on {date} with Offtake {} (release build, default intervals and batch sizes) and PostgreSQL {postgres}: {} cores ({}),\n\
+         {:.0} GiB, Linux {}, fdatasync {:.0} µs. Server settings: {settings}; `wal_level` is `replica` at Offtake's source and\n\
+         `logical` at the other.\n",
+        milliseconds(&latency.offtake),
+        milliseconds(&latency.built_in),
+        rate(&catch_up.offtake),
+        rate(&catch_up.built_in),
+        idle.cpu_percent,
+        idle.source_transactions_per_second,
+        idle.resident_mib,
+        env!("CARGO_PKG_VERSION"),
+        machine.cores,
+        machine.processor,
+        machine.memory_gib,
+        machine.kernel,
+        machine.fdatasync_microseconds,
+        samples = extent.samples * extent.rounds,
+        rows = thousands(f64::from(extent.rows)),
+        rounds = extent.rounds,
+        seconds = extent.idle_seconds,
+    )
+}
+
+/// `123456.7` → `123 457`.
+fn thousands(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(" ")
+}
