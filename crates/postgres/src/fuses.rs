@@ -1,0 +1,162 @@
+//! Fuses: switches in the source database that stop one loop, tenant, destination or mapping.
+//!
+//! One task reads them for the whole process and publishes what is blown; a loop looks at its name before each tick and
+//! skips the tick while it is blown. When the source cannot be read, the last known state counts: a fuse stays blown
+//! through an outage.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, SourcePool, sql};
+
+/// A fuse acts within a second of the command: half of it for the reading, half for the loop's own tick.
+const READ_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The fuses that are blown, with their reasons. The default is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlownFuses {
+    reasons: BTreeMap<String, String>,
+    unread: bool,
+}
+
+impl BlownFuses {
+    /// Why the fuse of this name is blown; `None` while it conducts. Until the first reading everything counts as blown,
+    /// or a restart would run what an operator stopped.
+    pub fn blown(&self, name: &str) -> Option<&str> {
+        if self.unread { Some("the fuses have not been read yet") } else { self.reasons.get(name).map(String::as_str) }
+    }
+
+    /// The same for a destination: its own fuse, its tenant's, or the whole sync engine's.
+    pub fn blown_for(&self, tenant_id: &str, destination: &str) -> Option<&str> {
+        self.blown("sync")
+            .or_else(|| self.blown(&format!("tenant:{tenant_id}")))
+            .or_else(|| self.blown(&format!("destination:{tenant_id}/{destination}")))
+    }
+
+    /// Names and reasons, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.reasons.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
+    }
+}
+
+/// The task that reads the fuses.
+pub struct Fuses {
+    source: SourcePool,
+    published: watch::Sender<Arc<BlownFuses>>,
+}
+
+impl Fuses {
+    pub fn new(source: SourcePool) -> Self {
+        let unread = BlownFuses { unread: true, ..BlownFuses::default() };
+        Self { source, published: watch::Sender::new(Arc::new(unread)) }
+    }
+
+    /// What is blown, from now on; changes are published at once, repetitions are not.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<BlownFuses>> {
+        self.published.subscribe()
+    }
+
+    /// Reads until cancelled. An unreachable source is not this task's error: the loops that need the source say so.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let mut ticks = tokio::time::interval(READ_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = ticks.tick() => {}
+            }
+            let read = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                read = self.read() => read,
+            };
+            match read {
+                Ok(blown) => self.publish(blown),
+                Err(error) => tracing::debug!(event = "fuses_unread", error = error.message(), "the fuses keep their last known state"),
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<BlownFuses, Error> {
+        let client = self.source.get().await?;
+        let read = client.prepare_cached(sql::READ_BLOWN_FUSES).await?;
+        let mut blown = BlownFuses::default();
+        let mut expired = false;
+        for row in client.query(&read, &[]).await? {
+            if row.try_get("expired")? {
+                expired = true;
+            } else {
+                blown.reasons.insert(row.try_get("name")?, row.try_get("reason")?);
+            }
+        }
+        if expired {
+            client.execute(sql::HEAL_FUSES, &[]).await?;
+        }
+        Ok(blown)
+    }
+
+    fn publish(&self, blown: BlownFuses) {
+        self.published.send_if_modified(|current| {
+            let changed = **current != blown;
+            if changed {
+                *current = Arc::new(blown);
+            }
+            changed
+        });
+    }
+}
+
+/// Blows (`enabled: false`) or heals a fuse; with a duration it heals by itself.
+pub async fn set_fuse(
+    client: &Client,
+    name: &str,
+    enabled: bool,
+    reason: Option<&str>,
+    heals_after: Option<Duration>,
+) -> Result<(), Error> {
+    let seconds = heals_after.filter(|_| !enabled).map(|time| time.as_secs_f64());
+    client.execute(sql::SET_FUSE, &[&name, &enabled, &reason, &seconds]).await?;
+    Ok(())
+}
+
+/// Whether anything listens to a fuse of this name: `sequencer`, `poller`, `sync`, `destination:TENANT/NAME`,
+/// `mapping:NAME`, `tenant:TENANT`.
+pub fn names_a_fuse(name: &str) -> bool {
+    match name.split_once(':') {
+        None => matches!(name, "sequencer" | "poller" | "sync"),
+        Some(("destination", rest)) => rest.rsplit_once('/').is_some_and(|(tenant, name)| !tenant.is_empty() && !name.is_empty()),
+        Some(("mapping" | "tenant", rest)) => !rest.is_empty(),
+        Some(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_stopped_by_its_own_fuse_its_tenants_or_the_engines() {
+        for name in ["sync", "tenant:acme", "destination:acme/main"] {
+            let blown = BlownFuses { reasons: [(name.to_owned(), "why".to_owned())].into(), unread: false };
+            assert_eq!(blown.blown_for("acme", "main"), Some("why"));
+            assert_eq!(blown.blown_for("other", "main").is_some(), name == "sync");
+        }
+        assert!(BlownFuses { unread: true, ..BlownFuses::default() }.blown("sequencer").is_some());
+        assert!(BlownFuses::default().blown("sequencer").is_none());
+    }
+
+    #[test]
+    fn only_what_is_listened_to_is_a_fuse() {
+        for name in ["sequencer", "poller", "sync", "destination:a/b", "destination:a/b/c", "mapping:users", "tenant:acme"] {
+            assert!(names_a_fuse(name), "{name}");
+        }
+        for name in ["", "sequencers", "destination:a", "destination:/b", "mapping:", "webhook:x"] {
+            assert!(!names_a_fuse(name), "{name}");
+        }
+    }
+}
