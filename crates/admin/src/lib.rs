@@ -1,1 +1,22 @@
-//! stub
+//! What people and machines are told about Offtake: the status, the metrics, the probes and the dashboard.
+//!
+//! **Architecture Invariant:** this crate reads the registry and the log; it never applies anything. The status is
+//! computed from the source database alone ([`status::collect`]), so that it says the same with and without a running
+//! daemon, and it is never flattering: whatever cannot be shown to be in sync is told as something else.
+//!
+//! The HTTP side ([`serve`]) listens on loopback only unless tokens are configured.
+
+mod error;
+pub mod http;
+pub mod metrics;
+mod process;
+mod readiness;
+mod sql;
+mod state;
+pub mod status;
+
+pub use error::Error;
+pub use http::{AdminState, Tokens, serve};
+pub use readiness::Readiness;
+pub use state::State;
+pub use status::{Destination, Status, collect, destinations};

@@ -1,0 +1,8 @@
+-- Tombstones by table, each counted up to 100 001 through change_log_deleted (source_table) where deleted.
+select t.name as source_table, l.rows
+  from (select distinct unnest(source_tables) as name from offtake.destination) t
+ cross join lateral (
+       select count(*) as rows
+         from (select from offtake.change_log where deleted and source_table = t.name limit 100001) l) l
+ where l.rows > 0
+ order by t.name

@@ -1,0 +1,72 @@
+-- Everything that decides what a reader is told of a destination, one row each, in one snapshot, so that a change which
+-- moves from table to table meanwhile is seen in exactly one of them.
+-- $1 text: only this tenant's; $2 text: only those of this name; null: all.
+-- Per mapping one probe of change_log_tenant (tenant_id, source_table, sequence_id) finds the newest change; only where
+-- that is beyond the cursor the backlog is counted, up to 100 001. source_tables[i] drives mappings[i] where the two
+-- lists are equally long; otherwise every table counts for every mapping.
+with pending as materialized (
+  select tenant_id, count(*) as rows, min(captured_at) as oldest
+    from (select tenant_id, captured_at from offtake.captured_change limit 100001) c
+   group by tenant_id
+), anyones as materialized (
+  select coalesce(sum(rows) filter (where tenant_id is null), 0)::bigint as rows,
+         min(oldest) filter (where tenant_id is null) as oldest,
+         coalesce(sum(rows) > 100000, false) as more
+    from pending
+), blown as materialized (
+  select name, reason from offtake.fuse where not enabled and (until is null or until > now())
+)
+select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared,
+       d.state, d.reason, d.refused, d.last_success_at, d.last_error, d.last_error_at, d.consecutive_failures, d.created_at,
+       d.paused_at is not null and (d.paused_until is null or d.paused_until > now()) as paused,
+       d.pause_reason, d.paused_until,
+       own.name is not null as fuse_blown, own.reason as fuse_reason,
+       r.wanted_sequence_id, r.not_before, r.owed_since, r.failures as request_failures,
+       coalesce(p.rows, 0) + a.rows as pending_rows, a.more as pending_uncounted, least(p.oldest, a.oldest) as oldest_pending_at,
+       now() as read_at,
+       coalesce(m.mappings, '[]') as mappings
+  from offtake.destination d
+ cross join anyones a
+  left join pending p on p.tenant_id = d.tenant_id
+  left join blown own on own.name = 'destination:' || d.tenant_id || '/' || d.name
+  left join offtake.outgoing_request r on r.destination_id = d.destination_id and r.kind = 'sync'
+ cross join lateral (
+       select jsonb_agg(jsonb_build_object(
+                'name', w.name, 'source_tables', to_jsonb(tables.names),
+                'mirrored', s.mapping is not null, 'sequence_id', s.sequence_id, 'backfilled', coalesce(s.backfilled, false),
+                'rows_done', s.rows_done, 'rows_total', s.rows_total,
+                'backfill_started_at', s.backfill_started_at, 'backfill_finished_at', s.backfill_finished_at,
+                'error', s.error, 'retry_at', s.retry_at, 'failures', coalesce(s.failures, 0),
+                'fuse_blown', f.name is not null, 'fuse_reason', f.reason,
+                'quarantined', (select count(*) from offtake.quarantined_row q
+                                 where q.destination_id = d.destination_id and q.mapping = w.name),
+                'latest', log.latest, 'backlog', log.backlog, 'oldest_at', log.oldest_at) order by w.position) as mappings
+         from unnest(d.mappings) with ordinality as w (name, position)
+         left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = w.name
+         left join blown f on f.name = 'mapping:' || w.name
+        cross join lateral (
+              select case when cardinality(d.mappings) = cardinality(d.source_tables)
+                          then array[d.source_tables[w.position]] else d.source_tables end as names) tables
+        cross join lateral (
+              select max(head.latest) as latest, coalesce(sum(behind.rows), 0) as backlog, min(behind.oldest_at) as oldest_at
+                from unnest(tables.names) as t (name)
+               cross join lateral (
+                     select greatest(
+                              (select l.sequence_id from offtake.change_log l
+                                where l.tenant_id = d.tenant_id and l.source_table = t.name order by l.sequence_id desc limit 1),
+                              (select l.sequence_id from offtake.change_log l
+                                where l.tenant_id is null and l.source_table = t.name order by l.sequence_id desc limit 1)) as latest) head
+                left join lateral (
+                     select count(*) as rows, min(l.captured_at) as oldest_at
+                       from ((select captured_at from offtake.change_log
+                               where tenant_id = d.tenant_id and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
+                               order by sequence_id limit 100001)
+                             union all
+                             (select captured_at from offtake.change_log
+                               where tenant_id is null and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
+                               order by sequence_id limit 100001)) l
+                     ) behind on head.latest > coalesce(s.sequence_id, 0)
+              ) log
+       ) m
+ where d.active and ($1::text is null or d.tenant_id = $1) and ($2::text is null or d.name = $2)
+ order by d.tenant_id, d.name

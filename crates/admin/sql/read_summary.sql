@@ -1,0 +1,14 @@
+-- The parts of the status that are one value each. Counts stop at 100 001, so that a status never costs more than the
+-- trouble it reports; pending changes are read through captured_change's primary key. Takes no parameters and no locks.
+select (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
+       (select count(*) from (select from offtake.captured_change limit 100001) c) as pending_changes,
+       (select extract(epoch from clock_timestamp() - captured_at)::float8
+          from offtake.captured_change order by capture_id limit 1) as oldest_pending_seconds,
+       (select case when is_called then last_value else 0 end from offtake.global_sequence) as last_sequence_id,
+       r.owed, r.in_flight, r.expired_leases, r.oldest_owed_seconds,
+       (select count(*) from (select from offtake.quarantined_row limit 100001) q) as quarantined_rows
+  from (select count(*) as owed,
+               count(*) filter (where leased_until > now()) as in_flight,
+               count(*) filter (where leased_until <= now()) as expired_leases,
+               extract(epoch from now() - min(owed_since))::float8 as oldest_owed_seconds
+          from offtake.outgoing_request) r

@@ -1,0 +1,108 @@
+//! The HTTP side: probes, metrics, the API and the dashboard.
+//!
+//! Everything a request can spend is bounded: connections, header bytes and time, body bytes, and the time an answer may
+//! take. Without a configured token only loopback addresses are served, and only under a loopback name, so that a web
+//! page cannot reach the API through a name that it makes resolve to 127.0.0.1.
+
+mod api;
+mod connections;
+mod dashboard;
+mod guard;
+mod probes;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use offtake_postgres::SourcePool;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Scrapes;
+use crate::status::Config;
+use crate::{Error, Readiness};
+
+/// No request of the API carries more than a few names and a reason.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// What the answers are made of. Cheap to clone.
+#[derive(Clone)]
+pub struct AdminState {
+    pub source: SourcePool,
+    pub tokens: Tokens,
+    pub readiness: Readiness,
+    pub config: watch::Receiver<Config>,
+    /// From [`crate::metrics::install`].
+    pub metrics: PrometheusHandle,
+}
+
+/// The bearer tokens of `http:` in the configuration. An empty token counts as none.
+#[derive(Clone, Default)]
+pub struct Tokens {
+    admin: Option<SecretString>,
+    read: Option<SecretString>,
+}
+
+impl Tokens {
+    pub fn new(admin: Option<SecretString>, read: Option<SecretString>) -> Self {
+        use secrecy::ExposeSecret as _;
+        let given = |token: Option<SecretString>| token.filter(|t| !t.expose_secret().is_empty());
+        Self { admin: given(admin), read: given(read) }
+    }
+
+    /// Whether requests must show one.
+    pub fn required(&self) -> bool {
+        self.admin.is_some() || self.read.is_some()
+    }
+}
+
+/// The state as the handlers share it.
+struct Shared {
+    state: AdminState,
+    scrapes: Scrapes,
+    /// One status is computed at a time: a reader's answer is never older than the question, and a hundred dashboards
+    /// cost the source no more than one at a time.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// Answers on `listener` until `shutdown`, then lets the answers under way finish.
+///
+/// Refuses a listener that is reachable from elsewhere while no token is configured.
+pub async fn serve(listener: TcpListener, state: AdminState, shutdown: CancellationToken) -> Result<(), Error> {
+    let address = listener.local_addr().map_err(Error::Listen)?;
+    if !state.tokens.required() && !address.ip().is_loopback() {
+        return Err(Error::TokenRequired { address });
+    }
+    tracing::info!(event = "http.listening", %address, token_required = state.tokens.required(), "listening");
+    connections::accept(listener, router(state), shutdown).await;
+    Ok(())
+}
+
+fn router(state: AdminState) -> Router {
+    let shared = Arc::new(Shared { scrapes: Scrapes::new(state.metrics.clone()), state, turn: tokio::sync::Mutex::default() });
+    let api = Router::new()
+        .route("/status", get(api::status))
+        .route("/destinations", get(api::list_destinations))
+        .route("/destinations/{tenant}/{name}", get(api::one_destination))
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));
+    let pages =
+        dashboard::router().nest("/api/v1", api).layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
+    Router::new()
+        .route("/livez", get(probes::live))
+        .route("/readyz", get(probes::ready))
+        .route("/metrics", get(probes::metrics))
+        .merge(pages)
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(guard::set_headers))
+        .with_state(shared)
+}

@@ -1,0 +1,144 @@
+//! The read verbs under `/api/v1`.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State as Extracted};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::Shared;
+use super::problem::Problem;
+use crate::status::{Destination, Status, collect, destinations, rounded};
+use crate::{Error, State};
+
+/// An answer that takes longer is of no use to a dashboard that asks every second; the reader learns so.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Items per page unless asked for otherwise, and at most.
+const ITEMS: usize = 100;
+const ITEMS_MAX: usize = 1000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusQuery {
+    tenant: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    state: Option<String>,
+    tenant: Option<String>,
+    #[serde(default)]
+    sort: Sort,
+    limit: Option<usize>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    /// By tenant and name.
+    #[default]
+    Name,
+    /// The furthest behind first.
+    Lag,
+}
+
+/// One page of a list.
+#[derive(Debug, Serialize)]
+pub(super) struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+/// Where an item stands in the order of its list; as JSON it is the `next` of the page that ends with it.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place(Reverse<i64>, String, String);
+
+pub(super) async fn status(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    query: Result<Query<StatusQuery>, QueryRejection>,
+) -> Result<Json<Status>, Problem> {
+    let Query(query) = query.map_err(bad_query)?;
+    let mut status = shared.answer(async |source| collect(source, query.tenant.as_deref()).await).await?;
+    status.config = Some(shared.state.config.borrow().clone());
+    status.loops = shared.state.readiness.loops();
+    let rates = shared.scrapes.rates(status.sequencer.last_sequence_id.0);
+    status.sequencer.rows_per_second = rates.sequenced_per_second.map(rounded);
+    status.sync.rows_per_second = rates.applied_per_second.map(rounded);
+    status.sync.rows_applied_total = Some(crate::status::Long(rates.applied_total));
+    Ok(Json(status))
+}
+
+pub(super) async fn list_destinations(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    query: Result<Query<ListQuery>, QueryRejection>,
+) -> Result<Json<Page<Destination>>, Problem> {
+    let Query(query) = query.map_err(bad_query)?;
+    let state = query.state.as_deref().map(named_state).transpose()?;
+    let after: Option<Place> = query
+        .after
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))?;
+    let all = shared.answer(async |source| destinations(source, query.tenant.as_deref(), None).await).await?;
+    let wanted = all.into_iter().filter(|d| state.is_none_or(|state| d.state == state));
+    Ok(Json(page(wanted.collect(), query.sort, after.as_ref(), query.limit.unwrap_or(ITEMS))))
+}
+
+pub(super) async fn one_destination(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    Path((tenant, name)): Path<(String, String)>,
+) -> Result<Json<Destination>, Problem> {
+    let found = shared.answer(async |source| destinations(source, Some(&tenant), Some(&name)).await).await?;
+    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("tenant {tenant} has no destination {name}"));
+    found.into_iter().next().map(Json).ok_or_else(missing)
+}
+
+impl Shared {
+    /// Runs one read on the source, in its turn and within its time.
+    async fn answer<T>(&self, read: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, Error>) -> Result<T, Problem> {
+        let answer = async {
+            let _turn = self.turn.lock().await;
+            let connection = self.state.source.get().await.map_err(Error::from)?;
+            read(&connection).await
+        };
+        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the source did not answer within 10 s")),
+        }
+    }
+}
+
+fn bad_query(rejection: QueryRejection) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
+}
+
+fn named_state(name: &str) -> Result<State, Problem> {
+    let known = State::ALL.map(State::as_str).join(", ");
+    State::ALL
+        .into_iter()
+        .find(|state| state.as_str() == name)
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("no state is called {name}; they are {known}")))
+}
+
+fn page(mut items: Vec<Destination>, sort: Sort, after: Option<&Place>, limit: usize) -> Page<Destination> {
+    let place = |d: &Destination| {
+        let lag = if matches!(sort, Sort::Lag) { d.lag_rows.0 } else { 0 };
+        Place(Reverse(lag), d.tenant.clone(), d.name.clone())
+    };
+    items.sort_by_cached_key(place);
+    items.retain(|d| after.is_none_or(|after| place(d) > *after));
+    let limit = limit.clamp(1, ITEMS_MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).and_then(|last| serde_json::to_string(&place(last)).ok());
+    Page { items, next }
+}

@@ -1,0 +1,25 @@
+//! The dashboard: three static files, the same for everyone. What it shows, it asks the API for.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::Shared;
+
+const PAGE: &str = include_str!("../../assets/dashboard.html");
+const STYLE: &str = include_str!("../../assets/dashboard.css");
+const SCRIPT: &str = include_str!("../../assets/dashboard.js");
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
+        .route("/assets/dashboard.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
+        .route("/assets/dashboard.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+}
+
+fn file(content_type: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}

@@ -1,0 +1,128 @@
+//! Who may ask, under which name, and what every answer carries.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use super::{Shared, Tokens};
+
+/// Only what the dashboard itself is made of may load, nothing may frame it, nothing is kept.
+const HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("cache-control", "no-store"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+pub(super) async fn set_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Answers 401 unless the request shows one of the configured tokens; reading needs either.
+pub(super) async fn require_token(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if shared.state.tokens.admit_reader(request.headers()) {
+        next.run(request).await
+    } else {
+        Problem::new(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer` with the read token or the admin token").into_response()
+    }
+}
+
+/// Without tokens, the name a browser believes it talks to is the only thing that tells our page from another's.
+pub(super) async fn require_loopback_name(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    if shared.state.tokens.required() || host(&request).is_some_and(is_loopback_name) {
+        next.run(request).await
+    } else {
+        let detail = "without a token only localhost, 127.0.0.1 and [::1] are answered; set http.read_token to use another name";
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, detail).into_response()
+    }
+}
+
+fn host(request: &Request) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST)?.to_str().ok(),
+    }
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+impl Tokens {
+    fn admit_reader(&self, headers: &HeaderMap) -> bool {
+        if !self.required() {
+            return true;
+        }
+        let Some(shown) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
+            return false;
+        };
+        // Both are always compared, so that the time tells nothing of which one is close.
+        let admin = matches(self.admin.as_ref(), shown);
+        let read = matches(self.read.as_ref(), shown);
+        admin | read
+    }
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// In constant time: hashes are compared, whose bytes the asker cannot choose, and all of them.
+fn matches(expected: Option<&SecretString>, shown: &str) -> bool {
+    let expected = expected.map(|token| Sha256::digest(token.expose_secret()));
+    let shown = Sha256::digest(shown);
+    expected.is_some_and(|expected| expected.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_shows_either_token() {
+        let tokens = Tokens::new(Some("adm".into()), Some("rd".into()));
+        let check = |value: Option<&str>, expect| {
+            let mut headers = HeaderMap::new();
+            value.map(|v| headers.insert(header::AUTHORIZATION, v.parse().unwrap()));
+            assert_eq!(tokens.admit_reader(&headers), expect, "{value:?}");
+        };
+        check(Some("Bearer adm"), true);
+        check(Some("bearer rd"), true);
+        check(Some("Bearer "), false);
+        check(Some("Bearer admx"), false);
+        check(Some("Basic adm"), false);
+        check(None, false);
+        assert!(!Tokens::new(Some("".into()), None).required());
+    }
+
+    #[test]
+    fn only_loopback_names_pass() {
+        for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "[::1]:8080", "127.8.8.8"] {
+            assert!(is_loopback_name(host), "{host}");
+        }
+        for host in ["", "example.org", "localhost.example.org", "127.0.0.1.example.org:80", "10.0.0.1", "[::2]"] {
+            assert!(!is_loopback_name(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Rendering `/metrics`. The names are in [`offtake_postgres::metrics`]; here are the values that come from the database
+//! and from the system when someone asks.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use metrics::gauge;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use offtake_postgres::SourcePool;
+use offtake_postgres::metrics as names;
+
+use crate::status::{Status, collect};
+use crate::{Error, process};
+
+/// Two scrapers, or an impatient one, cost the source one status per second.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A scrape that waits for a dead source is a scrape lost; what the process itself knows is then told alone.
+const READ_WITHIN: Duration = Duration::from_secs(5);
+/// A rate over less is noise.
+const RATE_OVER_MIN: Duration = Duration::from_millis(900);
+/// Histograms buffer their samples until someone drains them; without a scraper that is us.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Installs the process's recorder; once, before the first loop starts, inside the runtime.
+pub fn install() -> Result<PrometheusHandle, Error> {
+    let recorder =
+        [names::SYNC_LATENCY_SECONDS, names::STAGE_LATENCY_SECONDS].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+            builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &names::LATENCY_BUCKETS_SECONDS)
+        });
+    let handle = recorder.and_then(PrometheusBuilder::install_recorder).map_err(|_| Error::Recorder)?;
+    names::describe();
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            interval.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+/// The recorder, with what is needed to refresh it and to take rates from it.
+pub(crate) struct Scrapes {
+    recorder: PrometheusHandle,
+    /// When the gauges of the database were last read; held while they are, so that scrapers share one reading.
+    read_at: tokio::sync::Mutex<Option<Instant>>,
+    last: Mutex<Option<Sample>>,
+}
+
+/// What a rate is taken from.
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    sequenced: i64,
+    applied: i64,
+    rates: Rates,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rates {
+    pub(crate) sequenced_per_second: Option<f64>,
+    pub(crate) applied_per_second: Option<f64>,
+    pub(crate) applied_total: i64,
+}
+
+impl Scrapes {
+    pub(crate) fn new(recorder: PrometheusHandle) -> Self {
+        Self { recorder, read_at: tokio::sync::Mutex::default(), last: Mutex::default() }
+    }
+
+    /// Everything in the text exposition format. If the source does not answer, its gauges keep their last values.
+    pub(crate) async fn render(&self, source: &SourcePool) -> String {
+        let mut read_at = self.read_at.lock().await;
+        if read_at.is_none_or(|at| at.elapsed() >= READ_AGAIN_AFTER) {
+            match tokio::time::timeout(READ_WITHIN, read(source)).await {
+                Ok(Ok(status)) => set_gauges(&status),
+                Ok(Err(error)) => tracing::warn!(event = "metrics.source_unreadable", %error, "cannot refresh the source's gauges"),
+                Err(_) => tracing::warn!(event = "metrics.source_unreadable", error = "no answer", "cannot refresh the source's gauges"),
+            }
+            *read_at = Some(Instant::now());
+        }
+        drop(read_at);
+        let mut text = self.recorder.render();
+        text.push_str(&process::render());
+        text
+    }
+
+    /// Rows per second since the last time someone asked, at least [`RATE_OVER_MIN`] ago. The sequencer's is taken from
+    /// the sequence, so that it counts every replica's work; the engine's from this process's own counter.
+    pub(crate) fn rates(&self, last_sequence_id: i64) -> Rates {
+        let applied = total(&self.recorder.render(), names::ROWS_APPLIED_TOTAL);
+        let now = Instant::now();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = Rates { applied_total: applied, ..Rates::default() };
+        if let Some(before) = *last {
+            let seconds = now.duration_since(before.at).as_secs_f64();
+            if seconds < RATE_OVER_MIN.as_secs_f64() {
+                return Rates { applied_total: applied, ..before.rates };
+            }
+            rates.sequenced_per_second = Some((last_sequence_id - before.sequenced).max(0) as f64 / seconds);
+            rates.applied_per_second = Some((applied - before.applied).max(0) as f64 / seconds);
+        }
+        *last = Some(Sample { at: now, sequenced: last_sequence_id, applied, rates });
+        rates
+    }
+}
+
+async fn read(source: &SourcePool) -> Result<Status, Error> {
+    let connection = source.get().await?;
+    collect(&connection, None).await
+}
+
+fn set_gauges(status: &Status) {
+    gauge!(names::CHANGES_CAPTURED_PENDING).set(status.sequencer.pending_changes.0 as f64);
+    gauge!(names::REQUESTS_OWED).set(status.poller.owed as f64);
+    gauge!(names::OLDEST_OWED_AGE_SECONDS).set(status.poller.oldest_owed_seconds.unwrap_or(0.0));
+    gauge!(names::QUARANTINED_ROWS).set(status.quarantined_rows.0 as f64);
+    gauge!(names::TOMBSTONES).set(status.deleted_rows.total.0 as f64);
+    for (state, count) in &status.sync.destinations {
+        gauge!(names::DESTINATIONS, "state" => *state).set(*count as f64);
+    }
+    for fuse in names::FUSES {
+        let kind = |name: &str| name.split(':').next() == Some(fuse);
+        let blown = status.fuses.iter().filter(|f| !f.enabled && kind(&f.name)).count();
+        gauge!(names::FUSE_BLOWN, "fuse" => fuse).set(blown as f64);
+    }
+}
+
+/// The sum of a counter over all its labels, from its exposition.
+fn total(exposition: &str, name: &str) -> i64 {
+    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<i64>().ok());
+    exposition.lines().filter(of_name).filter_map(value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_total_sums_over_labels_and_no_other_name() {
+        let text = "# TYPE a_total counter\na_total{operation=\"upsert\"} 3\na_total{operation=\"delete\"} 4\na_total_b 9\n";
+        assert_eq!(total(text, "a_total"), 7);
+    }
+}

@@ -1,0 +1,81 @@
+//! Whether every loop still turns.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// What the supervisor knows of its loops, shared with `/readyz` and the status. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    loops: Arc<Mutex<BTreeMap<&'static str, Watched>>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    within: Duration,
+    progress: watch::Receiver<Instant>,
+    stopped: Option<String>,
+}
+
+/// One loop, as the status shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoopStatus {
+    pub name: &'static str,
+    pub ready: bool,
+    pub last_tick_seconds_ago: f64,
+    /// Why it does not run, if its supervisor said so.
+    pub reason: Option<String>,
+}
+
+impl Readiness {
+    /// Watches a loop's progress from now on; it is late when the last tick is longer ago than `within`. Watching a name
+    /// again replaces it, which is what a restarted loop does.
+    pub fn watch(&self, name: &'static str, within: Duration, progress: watch::Receiver<Instant>) {
+        self.lock().insert(name, Watched { within, progress, stopped: None });
+    }
+
+    /// Says that a loop has ended, until it is watched again.
+    pub fn stop(&self, name: &'static str, reason: impl Into<String>) {
+        let reason = reason.into();
+        if let Some(watched) = self.lock().get_mut(name) {
+            watched.stopped = Some(reason);
+        }
+    }
+
+    /// Every watched loop, by name.
+    pub fn loops(&self) -> Vec<LoopStatus> {
+        let status = |(name, watched): (&&'static str, &Watched)| {
+            let ago = watched.progress.borrow().elapsed();
+            let late = (ago > watched.within).then(|| format!("no tick for {} s", ago.as_secs()));
+            let reason = watched.stopped.clone().or(late);
+            LoopStatus { name, ready: reason.is_none(), last_tick_seconds_ago: crate::status::rounded(ago.as_secs_f64()), reason }
+        };
+        self.lock().iter().map(status).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Watched>> {
+        // Nothing panics while it is held; a poisoned lock still holds a whole map.
+        self.loops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_is_ready_while_it_ticks_in_time() {
+        let readiness = Readiness::default();
+        let progress = watch::Sender::new(Instant::now());
+        readiness.watch("poller", Duration::from_secs(5), progress.subscribe());
+        assert!(readiness.loops()[0].ready);
+        progress.send_replace(Instant::now() - Duration::from_secs(6));
+        assert_eq!(readiness.loops()[0].reason.as_deref(), Some("no tick for 6 s"));
+        progress.send_replace(Instant::now());
+        readiness.stop("poller", "panicked");
+        assert_eq!(readiness.loops()[0].reason.as_deref(), Some("panicked"));
+    }
+}

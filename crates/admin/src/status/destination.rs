@@ -1,0 +1,180 @@
+//! One destination as the registry, the log and the queue show it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{Client, Row};
+
+use super::judgement::{Facts, judge};
+use super::{Long, rounded};
+use crate::{Error, State, sql};
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Destination {
+    pub tenant: String,
+    pub name: String,
+    pub kind: String,
+    pub state: State,
+    /// Why it is not in sync, in one line; null if it is, or if the state says it all.
+    pub reason: Option<String>,
+    /// Changes that concern it and are not in it, counted once per mapping, with those not yet sequenced.
+    pub lag_rows: Long,
+    /// Age of the oldest of them; 0 when there is none.
+    pub lag_seconds: f64,
+    pub last_success_at: Option<Timestamp>,
+    pub last_error: Option<String>,
+    pub last_error_at: Option<Timestamp>,
+    pub consecutive_failures: i32,
+    /// When its owed sync is due again; null if nothing is owed.
+    pub next_attempt_at: Option<Timestamp>,
+    pub paused_until: Option<Timestamp>,
+    pub host: String,
+    pub port: i32,
+    pub database: String,
+    pub user: String,
+    pub schema: String,
+    pub shared: bool,
+    pub mappings: Vec<DestinationMapping>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct DestinationMapping {
+    pub name: String,
+    pub source_table: Option<String>,
+    /// The cursor, as last mirrored; null before the first sync.
+    pub sequence_id: Option<Long>,
+    /// The newest change of its table that concerns this destination.
+    pub latest_sequence_id: Option<Long>,
+    /// Changes beyond the cursor, counted up to 100 001 per table.
+    pub backlog: Long,
+    pub backfill: Backfill,
+    pub quarantined: Long,
+    pub error: Option<String>,
+    /// When it is tried again after an error of this mapping alone.
+    pub retry_at: Option<Timestamp>,
+}
+
+impl DestinationMapping {
+    /// Not everything of its table that concerns the destination is there.
+    pub fn behind(&self) -> bool {
+        self.backfill.state != "done" || self.backlog.0 > 0
+    }
+}
+
+/// The initial copy of one mapping.
+#[derive(Debug, Clone, Serialize)]
+pub struct Backfill {
+    /// `pending`, `running` or `done`.
+    pub state: &'static str,
+    pub rows_done: Long,
+    /// The planner's estimate when it began.
+    pub rows_total: Option<Long>,
+    pub percent: Option<f64>,
+    pub eta_seconds: Option<f64>,
+}
+
+/// A mapping of a destination, as `list_destinations.sql` builds it.
+#[derive(Debug, Deserialize)]
+pub(super) struct MappingFacts {
+    pub(super) name: String,
+    source_tables: Vec<String>,
+    pub(super) mirrored: bool,
+    pub(super) sequence_id: Option<i64>,
+    pub(super) backfilled: bool,
+    rows_done: Option<i64>,
+    rows_total: Option<i64>,
+    backfill_started_at: Option<Timestamp>,
+    pub(super) error: Option<String>,
+    retry_at: Option<Timestamp>,
+    pub(super) failures: i32,
+    pub(super) fuse_blown: bool,
+    pub(super) fuse_reason: Option<String>,
+    pub(super) quarantined: i64,
+    pub(super) latest: Option<i64>,
+    pub(super) backlog: i64,
+    oldest_at: Option<Timestamp>,
+}
+
+/// Every destination of `tenant` (null: of all) with that `name` (null: with any), by tenant and name.
+pub async fn destinations(source: &Client, tenant: Option<&str>, name: Option<&str>) -> Result<Vec<Destination>, Error> {
+    let rows = source.query(sql::LIST_DESTINATIONS, &[&tenant, &name]).await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<Destination, Error> {
+    let mappings: Vec<MappingFacts> = serde_json::from_value(row.get("mappings"))?;
+    let now: Timestamp = row.get("read_at");
+    let facts = Facts::read(row);
+    let (state, reason) = judge(&facts, &mappings);
+    let pending: i64 = row.get("pending_rows");
+    let lag_rows = mappings.iter().map(|m| m.backlog).sum::<i64>() + pending;
+    let lagging_since = mappings.iter().filter_map(|m| m.oldest_at).chain(row.get::<_, Option<Timestamp>>("oldest_pending_at")).min();
+    // An unfinished copy lacks rows that no change tells of: its age is the copy's.
+    let lacking_since =
+        mappings.iter().filter(|m| !m.backfilled).map(|m| m.backfill_started_at.unwrap_or_else(|| row.get("created_at"))).min();
+    let since = lagging_since.into_iter().chain(lacking_since).chain(facts.owed_since.filter(|_| facts.owed_beyond(&mappings))).min();
+    Ok(Destination {
+        tenant: row.get("tenant_id"),
+        name: row.get("name"),
+        kind: row.get("kind"),
+        state,
+        reason,
+        lag_rows: Long(lag_rows),
+        lag_seconds: since.map_or(0.0, |since| seconds_between(since, now)),
+        last_success_at: row.get("last_success_at"),
+        last_error: row.get("last_error"),
+        last_error_at: row.get("last_error_at"),
+        consecutive_failures: row.get("consecutive_failures"),
+        next_attempt_at: row.get("not_before"),
+        paused_until: row.get::<_, Option<Timestamp>>("paused_until").filter(|_| facts.paused),
+        host: row.get("host"),
+        port: row.get("port"),
+        database: row.get("database_name"),
+        user: row.get("user_name"),
+        schema: row.get("schema_name"),
+        shared: row.get("shared"),
+        mappings: mappings.into_iter().map(|m| m.told(now)).collect(),
+    })
+}
+
+impl MappingFacts {
+    fn told(self, now: Timestamp) -> DestinationMapping {
+        let backfill = self.backfill(now);
+        let [source_table] = <[String; 1]>::try_from(self.source_tables).map_or([None], |[table]| [Some(table)]);
+        DestinationMapping {
+            name: self.name,
+            source_table,
+            sequence_id: self.sequence_id.map(Long),
+            latest_sequence_id: self.latest.map(Long),
+            backlog: Long(self.backlog),
+            backfill,
+            quarantined: Long(self.quarantined),
+            error: self.error,
+            retry_at: self.retry_at,
+        }
+    }
+
+    fn backfill(&self, now: Timestamp) -> Backfill {
+        let state = match (self.backfilled, self.backfill_started_at) {
+            (true, _) => "done",
+            (false, Some(_)) => "running",
+            (false, None) => "pending",
+        };
+        let rows_done = self.rows_done.unwrap_or(0);
+        let mut percent = None;
+        let mut eta_seconds = None;
+        if self.backfilled {
+            percent = Some(100.0);
+        } else if let Some(total) = self.rows_total.filter(|total| *total > 0) {
+            // The total is an estimate: never claim the end before it is reached.
+            let share = (rows_done as f64 / total as f64).min(0.99);
+            percent = Some(rounded(share * 100.0));
+            let elapsed = self.backfill_started_at.map_or(0.0, |at| seconds_between(at, now));
+            eta_seconds = (rows_done > 0).then(|| rounded(elapsed / share * (1.0 - share)));
+        }
+        Backfill { state, rows_done: Long(rows_done), rows_total: self.rows_total.map(Long), percent, eta_seconds }
+    }
+}
+
+fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {
+    rounded(to.duration_since(from).as_secs_f64().max(0.0))
+}

@@ -1,0 +1,148 @@
+//! From what is known of a destination to its state: pure, and never flattering.
+
+use jiff::Timestamp;
+use tokio_postgres::Row;
+
+use super::destination::MappingFacts;
+use crate::State;
+
+/// What the registry, the fuses and the queue say of one destination.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) paused: bool,
+    pub(super) pause_reason: Option<String>,
+    pub(super) fuse_blown: bool,
+    pub(super) fuse_reason: Option<String>,
+    pub(super) refused: Option<String>,
+    /// As the last sync left it.
+    pub(super) mirrored_state: String,
+    pub(super) mirrored_reason: Option<String>,
+    pub(super) failures: i32,
+    pub(super) last_error: Option<String>,
+    /// Captured changes, not yet sequenced, that may concern it.
+    pub(super) pending_rows: i64,
+    /// There are more pending changes than were looked at.
+    pub(super) pending_uncounted: bool,
+    pub(super) wanted_sequence_id: Option<i64>,
+    pub(super) owed_since: Option<Timestamp>,
+}
+
+impl Facts {
+    pub(super) fn read(row: &Row) -> Self {
+        let failures: i32 = row.get("consecutive_failures");
+        Self {
+            paused: row.get("paused"),
+            pause_reason: row.get("pause_reason"),
+            fuse_blown: row.get("fuse_blown"),
+            fuse_reason: row.get("fuse_reason"),
+            refused: row.get("refused"),
+            mirrored_state: row.get("state"),
+            mirrored_reason: row.get("reason"),
+            failures: failures.max(row.get::<_, Option<i32>>("request_failures").unwrap_or(0)),
+            last_error: row.get("last_error"),
+            pending_rows: row.get("pending_rows"),
+            pending_uncounted: row.get("pending_uncounted"),
+            wanted_sequence_id: row.get("wanted_sequence_id"),
+            owed_since: row.get("owed_since"),
+        }
+    }
+
+    /// Is a sync owed that goes beyond a mapping's cursor?
+    pub(super) fn owed_beyond(&self, mappings: &[MappingFacts]) -> bool {
+        self.wanted_sequence_id.is_some_and(|wanted| mappings.iter().any(|m| m.sequence_id.is_none_or(|cursor| cursor < wanted)))
+    }
+}
+
+/// The state, and the reason where the state alone does not say it.
+pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<String>) {
+    let halted = mappings.iter().find(|m| m.fuse_blown);
+    if facts.paused {
+        return (State::Paused, facts.pause_reason.clone());
+    }
+    if facts.fuse_blown {
+        return (State::Paused, Some(with_reason("its fuse is off", facts.fuse_reason.as_deref())));
+    }
+    if let Some(mapping) = halted {
+        return (State::Paused, Some(with_reason(&format!("the fuse of mapping {} is off", mapping.name), mapping.fuse_reason.as_deref())));
+    }
+    if let Some(reason) = blocked(facts, mappings) {
+        return (State::Blocked, reason);
+    }
+    if facts.mirrored_state == State::NeedsRebuild.as_str() {
+        return (State::NeedsRebuild, facts.mirrored_reason.clone());
+    }
+    if let Some(mapping) = mappings.iter().find(|m| !m.mirrored || !m.backfilled) {
+        return (State::Backfilling, Some(format!("the initial copy of mapping {} is not done", mapping.name)));
+    }
+    let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
+    if quarantined > 0 {
+        return (State::Degraded, Some(format!("{quarantined} quarantined rows")));
+    }
+    // Whatever concerns any of its tables must be below every cursor: cursors move together.
+    let latest = mappings.iter().filter_map(|m| m.latest).max();
+    let behind = mappings.iter().any(|m| m.backlog > 0 || m.sequence_id < latest);
+    if behind || facts.pending_rows > 0 || facts.pending_uncounted || facts.owed_beyond(mappings) {
+        return (State::Lagging, None);
+    }
+    (State::InSync, None)
+}
+
+/// Some(reason) if nothing, or not every mapping, goes through.
+fn blocked(facts: &Facts, mappings: &[MappingFacts]) -> Option<Option<String>> {
+    if facts.refused.is_some() {
+        return Some(facts.refused.clone());
+    }
+    if facts.mirrored_state == State::Blocked.as_str() || facts.failures > 0 {
+        return Some(facts.mirrored_reason.clone().or_else(|| facts.last_error.clone()));
+    }
+    let failed = mappings.iter().find(|m| m.failures > 0 || m.error.is_some())?;
+    Some(Some(with_reason(&format!("mapping {}", failed.name), failed.error.as_deref())))
+}
+
+fn with_reason(what: &str, reason: Option<&str>) -> String {
+    reason.map_or_else(|| what.to_owned(), |reason| format!("{what}: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn mapping(changes: serde_json::Value) -> MappingFacts {
+        let mut facts = json!({
+            "name": "users", "source_tables": ["public.users"], "mirrored": true, "sequence_id": 7, "backfilled": true,
+            "rows_done": 1, "rows_total": null, "backfill_started_at": null, "error": null, "retry_at": null, "failures": 0,
+            "fuse_blown": false, "fuse_reason": null, "quarantined": 0, "latest": 7, "backlog": 0, "oldest_at": null,
+        });
+        facts.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        serde_json::from_value(facts).unwrap()
+    }
+
+    #[test]
+    fn the_worst_that_holds_is_told() {
+        let in_sync = || Facts { mirrored_state: "in_sync".to_owned(), wanted_sequence_id: Some(7), ..Facts::default() };
+        let check = |facts: Facts, changes, expect| assert_eq!(judge(&facts, &[mapping(changes)]).0, expect);
+        check(in_sync(), json!({}), State::InSync);
+        check(in_sync(), json!({"backlog": 1, "latest": 8}), State::Lagging);
+        check(in_sync(), json!({"latest": 8}), State::Lagging);
+        check(Facts { pending_rows: 1, ..in_sync() }, json!({}), State::Lagging);
+        check(Facts { pending_uncounted: true, ..in_sync() }, json!({}), State::Lagging);
+        check(Facts { wanted_sequence_id: Some(8), ..in_sync() }, json!({}), State::Lagging);
+        check(in_sync(), json!({"quarantined": 1, "backlog": 5}), State::Degraded);
+        check(in_sync(), json!({"backfilled": false, "quarantined": 1}), State::Backfilling);
+        check(in_sync(), json!({"mirrored": false, "sequence_id": null}), State::Backfilling);
+        check(Facts { mirrored_state: "needs_rebuild".to_owned(), ..in_sync() }, json!({"backfilled": false}), State::NeedsRebuild);
+        check(Facts { failures: 1, mirrored_state: "needs_rebuild".to_owned(), ..in_sync() }, json!({}), State::Blocked);
+        check(Facts { refused: Some("two tenants".to_owned()), ..in_sync() }, json!({}), State::Blocked);
+        check(in_sync(), json!({"error": "column gone", "failures": 1}), State::Blocked);
+        check(Facts { paused: true, failures: 1, ..in_sync() }, json!({}), State::Paused);
+        check(in_sync(), json!({"fuse_blown": true}), State::Paused);
+    }
+
+    #[test]
+    fn a_destination_without_mappings_is_in_sync_only_if_nothing_is_owed() {
+        let facts = Facts { mirrored_state: "in_sync".to_owned(), ..Facts::default() };
+        assert_eq!(judge(&facts, &[]).0, State::InSync);
+    }
+}
