@@ -7,6 +7,9 @@
 
 mod grammar;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::path::{Path, PathBuf};
 

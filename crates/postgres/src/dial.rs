@@ -14,12 +14,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::tls::TlsConnect;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, config};
 use tokio_util::either::Either;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection_string::Endpoint;
-use crate::{AddressPolicy, ConnectionString, Error, SslMode};
+use crate::wire_guard::{Established, Guarded, Trust, Violation};
+use crate::{AddressPolicy, ConnectionString, Error, SslMode, tls};
 
 /// How many dials may be under way at once. After an outage every destination is due at the same moment, and handshakes
 /// are the most expensive thing we do to a server and to ourselves.
@@ -41,6 +42,9 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Addresses of one name that are tried, each with its share of the time that is left.
 const ADDRESSES_MAX: usize = 8;
+
+/// Nothing is expected from a server after a request to cancel.
+const NOTHING_MORE: Trust = Trust { passwords: false, volume: false };
 
 pub(crate) type Socket = Either<TcpStream, UnixStream>;
 
@@ -72,13 +76,31 @@ impl Dialer {
         };
         let deadline = Instant::now() + self.connect_timeout;
         let (socket, target) = self.open_socket(to, deadline).await?;
+        let trust = Trust { passwords: self.trusts_peer(&target) || tls::proves_identity(to), volume: self.policy.is_none() };
+        let mut config = to.login(application_name);
         let login = async {
-            let mut config = to.login(application_name);
-            config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-            let (client, driver) = log_in(to, socket, NoTls, &config).await?;
-            Ok(Connection { client, driver, target })
+            let (client, driver) = if target.secured(to) {
+                let socket = tls::secure(to, socket).await?;
+                // tokio-postgres is to believe that TLS is there without asking the server for it once more.
+                config.ssl_mode(config::SslMode::Require).ssl_negotiation(config::SslNegotiation::Direct);
+                log_in(to, Guarded::new(socket, trust), Established, &config).await?
+            } else {
+                config.ssl_mode(config::SslMode::Disable);
+                log_in(to, Guarded::new(socket, trust), NoTls, &config).await?
+            };
+            Ok(Connection { client, driver, to: to.clone(), target })
         };
-        self.in_time(deadline, to, login).await
+        // On the heap: a handshake is large, and would make every future that may dial as large.
+        self.in_time(deadline, to, Box::pin(login)).await
+    }
+
+    /// Nobody listens on the way to the operator's own server on this machine.
+    fn trusts_peer(&self, target: &Target) -> bool {
+        let here = match target {
+            Target::Socket(_) => true,
+            Target::Tcp(address) => address.ip().is_loopback(),
+        };
+        here && self.policy.is_none()
     }
 
     async fn in_time<T>(&self, deadline: Instant, to: &ConnectionString, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -142,6 +164,11 @@ enum Target {
 }
 
 impl Target {
+    /// Postgres has no TLS on a Unix socket, whatever the URL asks for.
+    fn secured(&self, to: &ConnectionString) -> bool {
+        matches!(self, Self::Tcp(_)) && to.ssl_mode() != SslMode::Disable
+    }
+
     async fn open(&self) -> std::io::Result<Socket> {
         match self {
             Self::Socket(path) => UnixStream::connect(path).await.map(Either::Right),
@@ -171,8 +198,12 @@ where
     T: TlsConnect<S>,
     T::Stream: Send + 'static,
 {
+    let host = || to.host().to_owned();
     let login = config.connect_raw(stream, tls).await;
-    let (client, mut connection) = login.map_err(|source| Error::Login { host: to.host().to_owned(), source })?;
+    let (client, mut connection) = login.map_err(|source| match violation(&source) {
+        Some(Violation::Password(how)) => Error::PasswordWithheld { host: host(), how },
+        _ => Error::Login { host: host(), source },
+    })?;
     let driver = tokio::spawn(async move {
         // Notices are dropped unread: what a stranger's server has to say does not belong into our logs. An error ends
         // the connection, and every statement on it reports it.
@@ -181,11 +212,16 @@ where
     Ok((client, AbortOnDropHandle::new(driver)))
 }
 
+fn violation(error: &tokio_postgres::Error) -> Option<&Violation> {
+    std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()
+}
+
 /// One session on one server; closed when dropped. Dereferences to [`tokio_postgres::Client`].
 pub struct Connection {
     client: Client,
     /// The task that reads and writes the socket.
     driver: AbortOnDropHandle<()>,
+    to: ConnectionString,
     target: Target,
 }
 
@@ -196,7 +232,12 @@ impl Connection {
         let token = self.client.cancel_token();
         let request = async {
             let socket = self.target.open().await.ok()?;
-            token.cancel_query_raw(socket, NoTls).await.ok()
+            if self.target.secured(&self.to) {
+                let socket = tls::secure(&self.to, socket).await.ok()?;
+                token.cancel_query_raw(Guarded::new(socket, NOTHING_MORE), Established).await.ok()
+            } else {
+                token.cancel_query_raw(socket, NoTls).await.ok()
+            }
         };
         let _ = tokio::time::timeout(CANCEL_TIME_MAX, request).await;
     }

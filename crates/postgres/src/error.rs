@@ -78,29 +78,104 @@ impl Error {
     /// has code, primary message and the names of what is concerned, never DETAIL, HINT or CONTEXT: they quote rows.
     pub fn message(&self) -> String {
         let mut text = String::new();
-        if let Some(db) = self.db_error() {
-            let _ = write!(text, "{} ({})", db.message(), db.code().code());
-            for (what, name) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
-                if let Some(name) = name {
-                    let _ = write!(text, ", {what} {name}");
-                }
+        match (self, self.db_error()) {
+            (Self::Login { .. }, Some(db)) => {
+                let _ = write!(text, "{self}: {}", describe(db));
             }
-        } else {
-            let _ = write!(text, "{self}");
-            let mut cause = self.source();
-            while let Some(error) = cause {
-                let _ = write!(text, ": {error}");
-                cause = error.source();
-            }
+            (_, Some(db)) => text = describe(db),
+            (Self::Postgres(source), None) => write_chain(&mut text, source),
+            _ => write_chain(&mut text, self),
         }
         one_line(&text)
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARS_MAX).collect()
+/// The server's error without anything that could be a value.
+fn describe(db: &DbError) -> String {
+    let data_exception = db.code().code().starts_with("22");
+    let mut text = if data_exception { without_quotations(db.message()) } else { db.message().to_owned() };
+    for (what, name) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
+        match name {
+            // Most messages name it themselves.
+            Some(name) if !text.contains(name) => {
+                let _ = write!(text, ", {what} \"{name}\"");
+            }
+            _ => {}
+        }
+    }
+    let _ = write!(text, " ({})", db.code().code());
+    text
 }
+
+/// Messages of class 22 quote the value that they refuse: `invalid input syntax for type integer: "…"`. Everything
+/// between the first and the last quotation mark goes, because a value may contain some itself.
+fn without_quotations(message: &str) -> String {
+    match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"…\"{}", &message[..first], &message[last + 1..]),
+        (Some(first), _) => format!("{}…", &message[..first]),
+        _ => message.to_owned(),
+    }
+}
+
+fn write_chain(text: &mut String, error: &dyn std::error::Error) {
+    let _ = write!(text, "{error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let told = error.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&told) {
+            let _ = write!(text, ": {told}");
+        }
+        cause = error.source();
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let line: String = text.chars().map(|c| if c.is_control() || ALTERS_LINES.contains(&c) { ' ' } else { c }).collect();
+    let line = line.trim();
+    match line.char_indices().nth(MESSAGE_CHARS_MAX) {
+        None => line.to_owned(),
+        Some(_) => line.chars().take(MESSAGE_CHARS_MAX - 1).chain(['…']).collect(),
+    }
+}
+
+/// Not control characters by Unicode's classes, but they break lines or turn them round.
+const ALTERS_LINES: [char; 13] = [
+    '\u{2028}', '\u{2029}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}',
+    '\u{2068}', '\u{2069}',
+];
 
 fn has_io_error(error: &tokio_postgres::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<io::Error>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_value_is_not_repeated() {
+        let check = |input: &str, expect: &str| assert_eq!(without_quotations(input), expect);
+        check(r#"invalid input syntax for type integer: "12a""#, r#"invalid input syntax for type integer: "…""#);
+        check(r#"value "9 "9" 9" is out of range for type integer"#, r#"value "…" is out of range for type integer"#);
+        check(r#"cut off after "abc"#, "cut off after …");
+        check("value too long for type character varying(3)", "value too long for type character varying(3)");
+    }
+
+    #[test]
+    fn a_message_is_one_bounded_line() {
+        assert_eq!(one_line("a\nb\u{1b}[31m\u{202e}c\n"), "a b [31m c");
+        let long = one_line(&"ä".repeat(2000));
+        assert_eq!(long.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn errors_without_a_code_say_where_they_come_from() {
+        let refused = Error::Refused { host: "db".into(), port: 5432, source: io::ErrorKind::ConnectionRefused.into() };
+        assert_eq!(refused.message(), "cannot connect to db:5432: connection refused");
+        assert_eq!(refused.fault(), Fault::Unreachable);
+        let withheld = Error::PasswordWithheld { host: "db".into(), how: "in clear text" };
+        assert_eq!(withheld.fault(), Fault::Credentials);
+    }
 }

@@ -6,6 +6,8 @@
 //! ([`ConnectionString::destination`]), its address the [`AddressPolicy`], its certificate is verified, and its bytes
 //! pass a guard that never hands it a reusable password.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod address_policy;
 pub mod catalog;
 mod connection_string;
@@ -18,6 +20,8 @@ mod pool;
 mod settings;
 mod sql;
 mod sqlstate;
+mod tls;
+mod wire_guard;
 
 pub use address_policy::{AddressPolicy, Refused};
 pub use connection_string::{ConnectionString, InvalidUrl, SslMode};

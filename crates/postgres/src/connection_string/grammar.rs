@@ -199,6 +199,8 @@ impl Draft {
             ("port", _) => self.set_port(value),
             ("sslmode", _) => self.set_ssl_mode(value),
             ("channel_binding", _) => self.set_channel_binding(value),
+            // libpq's word for the system's authorities, which is what no file means here.
+            ("sslrootcert", Whose::Operator) if value == "system" => Ok(()),
             ("sslrootcert", Whose::Operator) => once(&mut self.ca_file, PathBuf::from(decode(value, "sslrootcert")?), "sslrootcert"),
             // Of no consequence here: Offtake has its own name and its own deadlines.
             ("application_name" | "connect_timeout", Whose::Operator) => Ok(()),
