@@ -1,1 +1,33 @@
-//! stub
+//! The harness of the tests against real servers and the real binary.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use offtake_tests::{World, oracle};
+//!
+//! let world = World::with_tenants(["acme", "globex"]).await; // a source that `offtake init` prepared, a database each
+//! let daemon = world.daemon().await; // `offtake run`
+//! world.source.execute("update public.project_user set display_name = 'Ada'").await;
+//! world.wait_in_step().await;
+//! oracle::assert_equal(&world).await;
+//! # }
+//! ```
+//!
+//! Two clusters serve all tests of a run, also when every test is a process of its own; databases come from templates,
+//! so a world costs tenths of a second. Tests wait for conditions ([`until`]), never for time to pass. A daemon that
+//! logged a warning or an error that its test does not expect fails the test when it is dropped.
+
+pub mod clusters;
+mod daemon;
+mod database;
+mod http;
+pub mod oracle;
+mod source;
+mod sql;
+mod waiting;
+mod world;
+
+pub use daemon::{Daemon, LogLine, binary};
+pub use database::Database;
+pub use source::Source;
+pub use waiting::{PATIENCE, until};
+pub use world::{Plan, Tenant, World};

@@ -1,0 +1,148 @@
+//! Two clusters for a whole test run: one for sources, one for destinations.
+//!
+//! nextest runs every test in a process of its own and `cargo test` every file of tests, so nobody's end is the run's end.
+//! The clusters belong to a process of their own (`private_servers`, in `bin/`), started by the first test that needs
+//! them. Every user holds a shared lock on a file as long as its process lives, however it ends; when the lock is free
+//! for a moment, the clusters are stopped and removed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use offtake::private_server::{Options, PrivateServer};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use crate::database::try_connect;
+use crate::{binary, until};
+
+/// How the tests' superuser reaches the two clusters.
+#[derive(Debug, Clone)]
+pub struct Clusters {
+    /// Its database `postgres`.
+    pub source: String,
+    pub destinations: String,
+}
+
+/// The folder where tests of one build find each other.
+pub struct MeetingPoint(PathBuf);
+
+/// The clusters stay for a moment between two tests.
+const UNUSED_FOR_MAX: Duration = Duration::from_secs(2);
+/// Two clusters are up in two seconds; a busy compiler beside them takes its share.
+const STARTED_WITHIN: Duration = Duration::from_secs(90);
+
+impl Clusters {
+    /// The run's clusters, started now if nobody has.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<(Clusters, File)> = OnceCell::const_new();
+        let (clusters, _lock) = SHARED.get_or_init(|| async { MeetingPoint::of_this_build().join().await }).await;
+        clusters
+    }
+
+    /// Private servers as tests want them.
+    pub fn options() -> Options {
+        Options::default().setting("max_connections", "400").setting("shared_buffers", "128MB").setting("max_wal_size", "256MB")
+    }
+}
+
+impl MeetingPoint {
+    /// In the build folder that the running executable is from.
+    pub fn of_this_build() -> Self {
+        let executable = std::env::current_exe().expect("the running executable has a path");
+        let build = executable.ancestors().nth(2).expect("executables are in a build folder");
+        let build = if build.file_name().is_some_and(|name| name == "target") { build } else { build.parent().unwrap_or(build) };
+        Self(build.join("offtake-test-servers"))
+    }
+
+    async fn join(self) -> (Clusters, File) {
+        fs::create_dir_all(&self.0).expect("the build folder can be written");
+        let (users, starting) = (self.open("users.lock"), self.open("starting.lock"));
+        let (users, starting) = tokio::task::spawn_blocking(move || {
+            users.lock_shared().expect("lock users.lock");
+            starting.lock().expect("lock starting.lock");
+            (users, starting)
+        })
+        .await
+        .expect("locking does not panic");
+        if let Some(running) = self.running().await {
+            return (running, users);
+        }
+        let _ = fs::remove_file(self.servers());
+        self.spawn_owner();
+        let clusters = until("the private servers run", STARTED_WITHIN, async || {
+            let log = || fs::read_to_string(self.0.join("servers.log")).unwrap_or_default();
+            self.running().await.ok_or_else(|| format!("target/offtake-test-servers/servers.log says: {}", log()))
+        })
+        .await;
+        drop(starting);
+        (clusters, users)
+    }
+
+    fn open(&self, name: &str) -> File {
+        File::options().create(true).truncate(false).write(true).open(self.0.join(name)).expect("the build folder can be written")
+    }
+
+    fn servers(&self) -> PathBuf {
+        self.0.join("servers.json")
+    }
+
+    async fn running(&self) -> Option<Clusters> {
+        let written: Value = serde_json::from_str(&fs::read_to_string(self.servers()).ok()?).ok()?;
+        let clusters =
+            Clusters { source: written["source"].as_str()?.to_owned(), destinations: written["destinations"].as_str()?.to_owned() };
+        for url in [&clusters.source, &clusters.destinations] {
+            try_connect(url).await.ok()?;
+        }
+        Some(clusters)
+    }
+
+    #[expect(clippy::zombie_processes, reason = "it ends after this process")]
+    fn spawn_owner(&self) {
+        use std::os::unix::process::CommandExt as _;
+        let log = File::create(self.0.join("servers.log")).expect("the build folder can be written");
+        // A process group of its own: what ends one test must not end the servers of the others.
+        Command::new(binary("private_servers"))
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("private_servers starts");
+    }
+
+    /// What the owner does: starts both clusters, and stops them when nobody has used them for a moment.
+    pub async fn own(self) -> anyhow::Result<()> {
+        tokio::task::spawn_blocking(offtake::private_server::sweep).await?;
+        let (source, destinations) = tokio::join!(PrivateServer::start(Clusters::options()), PrivateServer::start(Clusters::options()));
+        let (source, destinations) = (source?, destinations?);
+        let servers = json!({ "source": source.url("postgres"), "destinations": destinations.url("postgres") });
+        write_whole(&self.servers(), &servers.to_string())?;
+        // Held until the clusters are gone: a test that comes now waits, and then starts new ones.
+        let users = self.open("users.lock");
+        let mut unused = Duration::ZERO;
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if users.try_lock().is_err() {
+                unused = Duration::ZERO;
+                continue;
+            }
+            unused += LOOK_EVERY;
+            if unused > UNUSED_FOR_MAX {
+                break;
+            }
+            users.unlock()?;
+        }
+        fs::remove_file(self.servers())?;
+        tokio::join!(source.stop(), destinations.stop());
+        Ok(())
+    }
+}
+
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    fs::write(&beside, text)?;
+    fs::rename(beside, path)
+}

@@ -1,0 +1,231 @@
+//! The real `offtake` as a process.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{PATIENCE, http, until};
+
+/// The path of a program of this workspace, built beforehand: `cargo test` builds the programs of the tested package only.
+pub fn binary(name: &str) -> PathBuf {
+    let executable = std::env::current_exe().expect("the running executable has a path");
+    let folders = executable.ancestors().skip(1).take(2);
+    folders
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("{name} is not built\n  remedy: run the tests by `make test`, or `cargo build --workspace --bins` first"))
+}
+
+/// Runs one command of the real binary to its end.
+pub(crate) async fn command(configuration: &Path, arguments: &[&str]) -> Output {
+    let mut command = offtake(configuration);
+    command.args(arguments).stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().expect("offtake starts")).await.expect("waiting does not panic")
+}
+
+fn offtake(configuration: &Path) -> Command {
+    let mut command = Command::new(binary("offtake"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OFFTAKE_")) {
+        command.env_remove(name);
+    }
+    command.env_remove("RUST_LOG").arg("--config").arg(configuration);
+    command
+}
+
+/// One line that a daemon logged.
+#[derive(Debug, Clone)]
+pub struct LogLine {
+    /// INFO, WARN …; ERROR for a line that is no event, such as a panic's.
+    pub level: String,
+    /// The stable name of what happened; empty where there is none.
+    pub event: String,
+    /// The whole line.
+    pub text: String,
+}
+
+impl LogLine {
+    fn parse(text: String) -> Self {
+        let line: Value = serde_json::from_str(&text).unwrap_or_default();
+        let field = |name: &str| line[name].as_str().map(str::to_owned);
+        Self { level: field("level").unwrap_or_else(|| "ERROR".to_owned()), event: field("event").unwrap_or_default(), text }
+    }
+}
+
+/// The events that may be logged as warning or error; shared by a world and its daemons.
+pub(crate) type Expected = Arc<Mutex<BTreeSet<String>>>;
+
+/// A running `offtake run`. Killed when dropped; then the test fails if it logged a warning or an error that neither
+/// the world nor the test allowed.
+pub struct Daemon {
+    process: Child,
+    port: u16,
+    lines: Arc<Mutex<Vec<LogLine>>>,
+    readers: Vec<JoinHandle<()>>,
+    expected: Expected,
+}
+
+impl Daemon {
+    pub(crate) fn spawn(configuration: &Path, port: u16, expected: Expected, arguments: &[&str]) -> Self {
+        let mut command = offtake(configuration);
+        command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("offtake starts");
+        let lines = Arc::default();
+        let readers = vec![read(process.stdout.take().expect("a pipe"), &lines), read(process.stderr.take().expect("a pipe"), &lines)];
+        Self { process, port, lines, readers, expected }
+    }
+
+    /// Until `/readyz` says so.
+    pub async fn wait_ready(&mut self) {
+        until("the daemon is ready", PATIENCE, async || {
+            if let Some(status) = self.process.try_wait().expect("our own child") {
+                self.expected.lock().expect("no panic").insert("*".to_owned());
+                panic!("the daemon ended ({status}):\n{}", self.log_text());
+            }
+            match http::request(self.port, "GET", "/readyz", &[], "").await {
+                Ok((200, _)) => Ok(()),
+                Ok((status, body)) => Err(format!("{status} {body}")),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+    }
+
+    /// What `GET /api/v1/status` says.
+    pub async fn status(&self) -> Value {
+        let (code, body) = self.get("/api/v1/status").await;
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).expect("status is JSON")
+    }
+
+    /// Status code and body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        self.request("GET", path, &[], "").await
+    }
+
+    /// Status code and body; `body` is sent as JSON unless it is empty.
+    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+        http::request(self.port, method, path, headers, body).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    }
+
+    /// Where its HTTP API listens on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process number, for `/proc`.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// SIGTERM, and nothing more.
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    /// SIGSTOP: it stands still, its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    /// SIGHUP: read the configuration again.
+    pub fn reload(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process number");
+        rustix::process::kill_process(pid, signal).expect("our own child");
+    }
+
+    /// Until the process has ended by itself.
+    pub async fn wait_exit(&mut self, timeout: Duration) -> ExitStatus {
+        until("the daemon ends", timeout, async || {
+            let ended = self.process.try_wait().expect("our own child");
+            ended.ok_or_else(|| format!("it runs; last lines:\n{}", self.log_tail()))
+        })
+        .await
+    }
+
+    /// SIGTERM, then waits for the end, which must be clean.
+    pub async fn stop(mut self) {
+        self.terminate();
+        let status = self.wait_exit(PATIENCE).await;
+        assert!(status.success(), "the daemon ended with {status} after SIGTERM:\n{}", self.log_tail());
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> Vec<LogLine> {
+        lock(&self.lines).clone()
+    }
+
+    /// Everything logged so far, as it was written.
+    pub fn log_text(&self) -> String {
+        lock(&self.lines).iter().map(|line| format!("{}\n", line.text)).collect()
+    }
+
+    fn log_tail(&self) -> String {
+        let lines = lock(&self.lines);
+        lines[lines.len().saturating_sub(20)..].iter().map(|line| format!("{}\n", line.text)).collect()
+    }
+
+    /// Warnings and errors of this event are expected by the test; `"*"`: all are.
+    pub fn allow(&self, event: &str) {
+        lock(&self.expected).insert(event.to_owned());
+    }
+
+    fn unexpected(&self) -> Vec<LogLine> {
+        let expected = lock(&self.expected);
+        let mut lines = self.log();
+        lines.retain(|line| matches!(line.level.as_str(), "WARN" | "ERROR") && !expected.contains("*") && !expected.contains(&line.event));
+        lines
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        if std::thread::panicking() {
+            eprintln!("the daemon's last lines:\n{}", self.log_tail());
+            return;
+        }
+        let unexpected = self.unexpected();
+        if !unexpected.is_empty() {
+            let lines: String = unexpected.iter().map(|line| format!("  {}\n", line.text)).collect();
+            panic!("the daemon logged warnings or errors that the test does not expect (Daemon::allow names an event):\n{lines}");
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn read(pipe: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<LogLine>>>) -> JoinHandle<()> {
+    let lines = lines.clone();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let line = LogLine::parse(String::from_utf8_lossy(&line).into_owned());
+            lock(&lines).push(line);
+        }
+    })
+}

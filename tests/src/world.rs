@@ -1,0 +1,325 @@
+//! A source, tenants with a database each, and the configuration that names them.
+
+use std::collections::BTreeSet;
+use std::future::IntoFuture;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::Output;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use offtake::private_server::PrivateServer;
+use offtake_mapping::{Mapping, literal};
+use serde_json::{Value, json};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::clusters::Clusters;
+use crate::daemon::{self, Expected};
+use crate::sql::SELECT_WHAT_IS_OWED;
+use crate::{Daemon, Database, PATIENCE, source, until};
+
+/// Everything one test works with; gone when it is dropped.
+pub struct World {
+    /// The application's database.
+    pub source: Database,
+    tenants: Vec<Tenant>,
+    folder: tempfile::TempDir,
+    configuration: Value,
+    expected: Expected,
+    source_server: Option<Mutex<PrivateServer>>,
+}
+
+/// A tenancy of the sample application, and its destination `main`.
+pub struct Tenant {
+    /// `display_name` and `project_id` of its tenancy; the branch is `main`.
+    pub name: String,
+    /// `tenancy.id`, which is `md5(name)::uuid`; Offtake's `tenant_id`.
+    pub id: String,
+    pub destination: Database,
+    /// The schema in the destination: `public`.
+    pub schema: String,
+    server: Option<Mutex<PrivateServer>>,
+}
+
+/// What a world will be; `.await` makes it.
+#[derive(Default)]
+pub struct Plan {
+    tenants: Vec<String>,
+    private_destinations: BTreeSet<String>,
+    private_source: bool,
+    bare: bool,
+    mappings: Option<Vec<(String, String)>>,
+    changes: Vec<(String, Value)>,
+}
+
+impl World {
+    /// Tenants of these names, each with an empty destination, on the run's shared clusters, and a source that
+    /// `offtake init` has prepared with the default mappings. No daemon runs yet.
+    pub fn with_tenants<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Plan {
+        Plan { tenants: names.into_iter().map(Into::into).collect(), ..Plan::default() }
+    }
+
+    /// All tenants, in the order of the plan.
+    pub fn tenants(&self) -> &[Tenant] {
+        &self.tenants
+    }
+
+    /// The tenant of that name.
+    pub fn tenant(&self, name: &str) -> &Tenant {
+        self.tenants.iter().find(|tenant| tenant.name == name).unwrap_or_else(|| panic!("no tenant {name} was planned"))
+    }
+
+    /// The id of the tenant of that name.
+    pub fn id(&self, name: &str) -> &str {
+        &self.tenant(name).id
+    }
+
+    /// The server of the source alone; planned with [`Plan::private_source`].
+    pub async fn source_server(&self) -> MutexGuard<'_, PrivateServer> {
+        self.source_server.as_ref().expect("planned with private_source()").lock().await
+    }
+
+    /// The mapping files as they are now, parsed.
+    pub fn mappings(&self) -> Vec<Mapping> {
+        source::mappings_in(&self.mappings_folder())
+    }
+
+    /// The folder of the mapping files; a copy of the test's own.
+    pub fn mappings_folder(&self) -> PathBuf {
+        self.folder.path().join("mappings")
+    }
+
+    /// The folder with `offtake.yaml` and `mappings/`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Changes the configuration that the next [`Self::daemon`] and [`Self::offtake`] use; what runs keeps its file.
+    pub fn configure(&mut self, change: impl FnOnce(&mut Value)) {
+        change(&mut self.configuration);
+    }
+
+    /// Warnings and errors of this event are expected of every daemon; `"*"`: all are.
+    pub fn allow(&self, event: &str) {
+        self.expected.lock().expect("no panic while locked").insert(event.to_owned());
+    }
+
+    /// Starts `offtake run` and waits until it is ready.
+    pub async fn daemon(&self) -> Daemon {
+        let mut daemon = self.spawn_daemon(&[]);
+        daemon.wait_ready().await;
+        daemon
+    }
+
+    /// Starts `offtake run` with more arguments; does not wait.
+    pub fn spawn_daemon(&self, arguments: &[&str]) -> Daemon {
+        let port = free_port();
+        Daemon::spawn(&self.write_configuration(port), port, self.expected.clone(), arguments)
+    }
+
+    /// Runs `offtake` with these arguments to its end.
+    pub async fn offtake(&self, arguments: &[&str]) -> Output {
+        daemon::command(&self.write_configuration(free_port()), arguments).await
+    }
+
+    /// Every daemon has a port and so a file of its own.
+    fn write_configuration(&self, port: u16) -> PathBuf {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let mut configuration = self.configuration.clone();
+        if configuration["http"]["listen"].is_null() {
+            configuration["http"]["listen"] = format!("127.0.0.1:{port}").into();
+        }
+        let file = self.folder.path().join(format!("offtake-{}.yaml", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        // JSON is YAML.
+        let text = serde_json::to_string_pretty(&configuration).expect("JSON becomes text");
+        std::fs::write(&file, text).expect("the temporary folder can be written");
+        file
+    }
+
+    /// Until every change committed so far is applied in every destination, and every backfill is done.
+    pub async fn wait_in_step(&self) {
+        self.wait_in_step_within(PATIENCE).await;
+    }
+
+    /// [`Self::wait_in_step`] with another patience.
+    pub async fn wait_in_step_within(&self, timeout: Duration) {
+        let names: Vec<_> = self.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        self.wait_tenants_in_step(&names, timeout).await;
+    }
+
+    /// The same for some tenants only; the others may owe what they like.
+    pub async fn wait_tenants_in_step(&self, names: &[&str], timeout: Duration) {
+        until("every change is applied", timeout, async || {
+            let ids: Vec<_> = names.iter().map(|name| literal(self.id(name))).collect();
+            let behind = self.source.try_query_text(&format!("{} ({})", SELECT_WHAT_IS_OWED, ids.join(", "))).await?;
+            if !behind.is_empty() {
+                return Err(behind);
+            }
+            let mappings = self.mappings();
+            for name in names {
+                let tenant = self.tenant(name);
+                let backfilled = format!(
+                    "select count(*) from \"{}\"._offtake_state where backfilled and tenant_id = {}",
+                    tenant.schema,
+                    literal(&tenant.id)
+                );
+                let backfilled = tenant.destination.try_query_text(&backfilled).await?;
+                if backfilled != mappings.len().to_string() {
+                    return Err(format!("{name}: {backfilled} of {} mappings are backfilled", mappings.len()));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Users with e-mail addresses, teams, members, permissions and invitations for every tenant.
+    pub async fn fill(&self, users_per_tenant: i32) {
+        let session = self.source.session().await;
+        session.execute(offtake::demo::INSERT_SAMPLE_ROWS, &[&users_per_tenant]).await.expect("the sample rows fit");
+    }
+}
+
+impl Tenant {
+    /// The server of this tenant's destination alone; planned with [`Plan::private_destination`].
+    pub async fn server(&self) -> MutexGuard<'_, PrivateServer> {
+        self.server.as_ref().expect("planned with private_destination()").lock().await
+    }
+}
+
+impl Plan {
+    /// This tenant's destination gets a server of its own, which the test may stop: [`Tenant::server`].
+    pub fn private_destination(mut self, name: &str) -> Self {
+        self.private_destinations.insert(name.to_owned());
+        self
+    }
+
+    /// The source gets a server of its own, which the test may stop: [`World::source_server`].
+    pub fn private_source(mut self) -> Self {
+        self.private_source = true;
+        self
+    }
+
+    /// The source is not prepared: the test runs `offtake init` itself.
+    pub fn without_init(mut self) -> Self {
+        self.bare = true;
+        self
+    }
+
+    /// These mappings (name, text) instead of the default ones. Their tables must be the sample application's unless
+    /// the plan is [`Self::without_init`].
+    pub fn mappings(mut self, mappings: &[(&str, &str)]) -> Self {
+        self.mappings = Some(mappings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect());
+        self
+    }
+
+    /// Sets one value of the configuration, by JSON pointer: `.setting("/poller/interval", "5ms")`.
+    pub fn setting(mut self, pointer: &str, value: impl Into<Value>) -> Self {
+        self.changes.push((pointer.to_owned(), value.into()));
+        self
+    }
+
+    async fn make(self) -> World {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mappings = folder.path().join("mappings");
+        self.write_mappings(&mappings);
+        let mut source_server = None;
+        let server = match self.private_source {
+            true => source_server.insert(private_server().await).url("postgres"),
+            false => Clusters::shared().await.source.clone(),
+        };
+        let template = match self.bare {
+            true => source::application_template(&server).await,
+            false => source::prepared_template(&server, &mappings).await,
+        };
+        let source = Database::create(&server, "source", Some(&template)).await;
+        let mut tenants = Vec::new();
+        for name in &self.tenants {
+            tenants.push(self.tenant(name, &source).await);
+        }
+        let destinations = tenants.iter().map(|t| json!({ "tenant": t.id, "url": t.destination.url() }));
+        let mut configuration = json!({
+            "source": { "url": source.url() },
+            "mappings": "mappings",
+            "destinations": { "static": destinations.collect::<Vec<_>>() },
+            "http": {},
+            "security": { "allow_destinations": ["127.0.0.0/8"] },
+        });
+        for (pointer, value) in &self.changes {
+            set(&mut configuration, pointer, value.clone());
+        }
+        World { source, tenants, folder, configuration, expected: Expected::default(), source_server: source_server.map(Mutex::new) }
+    }
+
+    async fn tenant(&self, name: &str, source: &Database) -> Tenant {
+        let insert = format!(
+            "insert into public.tenancy (id, project_id, branch_id, display_name) \
+             values (md5({name})::uuid, {name}, 'main', {name}) returning id",
+            name = literal(name)
+        );
+        let id = source.query_text(&insert).await;
+        let server = match self.private_destinations.contains(name) {
+            true => Some(private_server().await),
+            false => None,
+        };
+        let url = match &server {
+            Some(server) => server.url("postgres"),
+            None => Clusters::shared().await.destinations.clone(),
+        };
+        let destination = Database::create(&url, "destination", None).await;
+        Tenant { name: name.to_owned(), id, destination, schema: "public".to_owned(), server: server.map(Mutex::new) }
+    }
+
+    fn write_mappings(&self, folder: &Path) {
+        std::fs::create_dir(folder).expect("the temporary folder can be written");
+        match &self.mappings {
+            Some(mappings) => {
+                for (name, text) in mappings {
+                    std::fs::write(folder.join(name).with_extension("yaml"), text).expect("the temporary folder can be written");
+                }
+            }
+            None => {
+                for mapping in Self::default_files() {
+                    let name = mapping.file_name().expect("a file");
+                    std::fs::copy(&mapping, folder.join(name)).expect("the temporary folder can be written");
+                }
+            }
+        }
+    }
+
+    fn default_files() -> Vec<PathBuf> {
+        source::mappings_in(&source::default_mappings_folder()).into_iter().map(|mapping| mapping.file).collect()
+    }
+}
+
+impl IntoFuture for Plan {
+    type Output = World;
+    type IntoFuture = Pin<Box<dyn Future<Output = World>>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.make())
+    }
+}
+
+async fn private_server() -> PrivateServer {
+    tokio::task::spawn_blocking(offtake::private_server::sweep).await.expect("sweeping does not panic");
+    PrivateServer::start(Clusters::options()).await.unwrap_or_else(|error| panic!("{error:#}"))
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Sets a value by JSON pointer, and makes the objects on the way.
+fn set(value: &mut Value, pointer: &str, to: Value) {
+    let mut at = value;
+    for part in pointer.split('/').skip(1) {
+        at = match part.parse::<usize>() {
+            Ok(index) if at.is_array() => &mut at[index],
+            _ => &mut at[part],
+        };
+    }
+    *at = to;
+}
