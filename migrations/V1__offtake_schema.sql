@@ -106,7 +106,7 @@ create table offtake.destination (
 ) with (fillfactor = 70);
 comment on table offtake.destination is
   'The registry: one row per destination known to the daemon. It holds no password; connection strings stay in memory.';
-comment on column offtake.destination.source_tables is 'The source tables of its mappings, so that the poller finds who cares without parsing files.';
+comment on column offtake.destination.source_tables is 'The source table of each of its mappings, in the same order: the poller finds who cares without parsing files.';
 comment on column offtake.destination.active is 'False once the configuration or the destinations query no longer names it.';
 comment on column offtake.destination.refused is 'Why the registry will not sync it at all (two tenants in one schema, an unusable URL); null normally.';
 comment on column offtake.destination.state is 'As the last sync left it. What a reader is told is computed anew: see the status query.';

@@ -1,1 +1,0 @@
-//! Statements built at run time.

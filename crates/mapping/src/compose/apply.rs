@@ -1,0 +1,148 @@
+//! Writing a mapping's rows into a destination.
+
+use super::{columns_of, ordered_key, ordered_literals, row_of};
+use crate::{Identifier, ResolvedMapping, literal};
+
+/// The statements of one mapping in one destination's schema.
+#[derive(Debug, Clone)]
+pub struct Apply<'a> {
+    mapping: &'a ResolvedMapping,
+    table: String,
+    staging: String,
+    /// Restricts every statement to the tenant where the table holds several.
+    tenant: Option<String>,
+}
+
+/// A range of keys, in the mapping's key order.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRange<'a> {
+    /// Exclusive; None: from the beginning.
+    pub after: Option<&'a [String]>,
+    /// Inclusive; None: to the end.
+    pub up_to: Option<&'a [String]>,
+}
+
+impl<'a> Apply<'a> {
+    pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
+        let tenant = mapping
+            .definition
+            .target
+            .keep_tenant
+            .then(|| format!("t.{} = {}::{}", mapping.columns[0].name.sql(), literal(tenant_id), mapping.tenant_type));
+        Self {
+            mapping,
+            table: format!("{}.{}", schema.sql(), mapping.definition.target.table.sql()),
+            staging: format!("pg_temp.\"offtake_{}\"", mapping.version),
+            tenant,
+        }
+    }
+
+    /// The target, quoted and qualified.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The table the query's columns and the key make, where no `schema_sql` says otherwise.
+    pub fn create_table(&self) -> String {
+        let key = self.mapping.target_key();
+        let columns = self.mapping.columns.iter().map(|c| format!("  {} {}", c.name.sql(), c.target_type));
+        let key: Vec<_> = key.iter().map(Identifier::sql).collect();
+        format!("create table {} (\n{},\n  primary key ({})\n)", self.table, columns.collect::<Vec<_>>().join(",\n"), key.join(", "))
+    }
+
+    /// The mark by which a table is known as this mapping's own.
+    pub fn mark_table(&self) -> String {
+        format!("comment on table {} is {}", self.table, literal(&format!("offtake:{}", self.mapping.name())))
+    }
+
+    /// A session-private table with the target's own column types, empty at every commit. No constraints: a deletion
+    /// carries only a key.
+    pub fn create_staging(&self) -> String {
+        format!(
+            "create temporary table if not exists {} on commit delete rows as select false as offtake_present, {} from {} t with no data",
+            self.staging,
+            columns_of("t", self.names()),
+            self.table
+        )
+    }
+
+    pub fn copy_into_staging(&self) -> String {
+        let columns: Vec<_> = self.names().map(Identifier::sql).collect();
+        format!("copy {} (offtake_present, {}) from stdin", self.staging, columns.join(", "))
+    }
+
+    pub fn empty_staging(&self) -> String {
+        format!("delete from {}", self.staging)
+    }
+
+    /// Deletes the staged keys that no longer exist.
+    pub fn delete_absent(&self) -> String {
+        format!("delete from {} t using {} s where not s.offtake_present and {}", self.table, self.staging, self.same_key())
+    }
+
+    /// Writes the staged rows, in key order; a row that is already there byte for byte is left alone. The comparison is
+    /// of images, not of equality: 1.0 and 1.00, or '1 mon' and '30 days', are equal and not the same.
+    pub fn upsert_present(&self) -> String {
+        let key = self.mapping.target_key();
+        let others: Vec<_> = self.names().filter(|name| !key.contains(name)).collect();
+        let key_sql: Vec<_> = key.iter().map(Identifier::sql).collect();
+        let columns: Vec<_> = self.names().map(Identifier::sql).collect();
+        let action = if others.is_empty() {
+            "do nothing".to_owned()
+        } else {
+            format!(
+                "do update set {} where row({}) *<> row({})",
+                others.iter().map(|c| format!("{0} = excluded.{0}", c.sql())).collect::<Vec<_>>().join(", "),
+                columns_of("t", others.iter().copied()),
+                columns_of("excluded", others.iter().copied()),
+            )
+        };
+        format!(
+            "insert into {} as t ({}) select {} from {} s where s.offtake_present order by {} on conflict ({}) {action}",
+            self.table,
+            columns.join(", "),
+            columns_of("s", self.names()),
+            self.staging,
+            columns_of("s", &key),
+            key_sql.join(", "),
+        )
+    }
+
+    /// Deletes the rows of a key range that the staged rows, which are all of that range, do not contain.
+    ///
+    /// `spare` is a key that stays whatever happens: one that the source has and the destination refuses.
+    pub fn delete_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
+        let key = row_of(&ordered_key("t", &self.mapping.key));
+        let bound =
+            |values: &[String], operator: &str| format!("{key} {operator} {}", row_of(&ordered_literals(&self.mapping.key, values)));
+        let mut conditions: Vec<String> = self.tenant.iter().cloned().collect();
+        conditions.extend(range.after.map(|values| bound(values, ">")));
+        conditions.extend(range.up_to.map(|values| bound(values, "<=")));
+        conditions.extend(spare.map(|values| bound(values, "<>")));
+        conditions.push(format!("not exists (select from {} s where {})", self.staging, self.same_key()));
+        format!("delete from {} t where {}", self.table, conditions.join(" and "))
+    }
+
+    /// How many staged rows the table does not hold as staged, present or absent: 0, or something there interfered.
+    pub fn count_not_applied(&self) -> String {
+        let names: Vec<_> = self.names().collect();
+        format!(
+            "select count(*) from {} s left join {} t on {} where case when s.offtake_present then row({}) *<> row({}) else t.{} is not null end",
+            self.staging,
+            self.table,
+            self.same_key(),
+            columns_of("t", names.iter().copied()),
+            columns_of("s", names.iter().copied()),
+            self.mapping.key[0].query_column.sql(),
+        )
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'a Identifier> + use<'a> {
+        self.mapping.columns.iter().map(|c| &c.name)
+    }
+
+    fn same_key(&self) -> String {
+        let same = self.mapping.key.iter().map(|k| format!("t.{0} = s.{0}", k.query_column.sql()));
+        self.tenant.iter().cloned().chain(same).collect::<Vec<_>>().join(" and ")
+    }
+}

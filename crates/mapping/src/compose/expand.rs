@@ -1,0 +1,155 @@
+//! The sequencer's statements: which rows a changed row concerns, and whose they are.
+//!
+//! Both take the batch's rows as arrays, append to `change_log` with numbers beyond `global_sequence`, and move that
+//! sequence; the caller holds the sequencer's lock.
+
+use crate::{CapturedColumn, Condition, Identifier, KeyColumn, ResolvedMapping, Tenant, TenantLookup, Waking, literal};
+
+/// The numbers of appended rows: a block beyond the sequence, which only the lock's holder moves.
+const NUMBERED: &str = "(select last_value from offtake.global_sequence) + row_number() over (order by capture_id, page_order)";
+
+/// `$1` capture ids, `$2` captured_at, `$3` matched (jsonb), `$4` last expanded key (jsonb) of changed rows;
+/// `$5` how many rows one change may expand to before it is continued in a later tick.
+///
+/// Returns one row: how many changes were appended, how many expansions go on.
+pub fn expand_dependants(waking: &Waking) -> String {
+    let mapping = &waking.mapping;
+    let changed = waking.changed.iter().map(|c| format!(", {} as {}", read_back("r.matched", c), c.name.sql())).collect::<String>();
+    let source_columns: Vec<_> = mapping.key.iter().map(|k| format!("source.{}", k.source_column.sql())).collect();
+    let after: Vec<_> = mapping.key.iter().map(|k| key_from("changed.offtake_after", k)).collect();
+    let old_tenant = waking.tenant_column.as_ref().map(|column| format!(" union select changed.{}::text", column.sql()));
+    let known = if matches!(mapping.definition.source.tenant, Tenant::Lookup(_)) { "true" } else { "tenant_id is not null" };
+    format!(
+        "with changed_row as (\n\
+           select r.capture_id as offtake_capture_id, r.captured_at as offtake_captured_at, r.matched as offtake_matched,\n\
+                  r.after as offtake_after{changed}\n\
+             from (select min(capture_id) as capture_id, min(captured_at) as captured_at, matched, after\n\
+                     from unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::jsonb[]) given (capture_id, captured_at, matched, after)\n\
+                    group by matched, after) r\n\
+         ), found as materialized (\n\
+           select changed.offtake_capture_id as capture_id, changed.offtake_captured_at as captured_at,\n\
+                  changed.offtake_matched as matched, page.row_key, page.tenant_ids, page.page_order\n\
+             from changed_row changed\n\
+             cross join lateral (\n\
+               select children.*, row_number() over () as page_order from (\n\
+                 select {row_key} as row_key,\n\
+                        array(select tenant_id from (select {tenant} as tenant_id{old_tenant}) tenants where {known}) as tenant_ids\n\
+                   from {table} source\n\
+                  where ({condition})\n\
+                    and (changed.offtake_after is null or ({columns}) > ({after}))\n\
+                  order by {columns} limit $5) children) page\n\
+         ), appended as (\n\
+           insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)\n\
+           select {NUMBERED}, {source_table}, tenant_id, row_key, false, captured_at\n\
+             from found, unnest(tenant_ids) tenant_id\n\
+           returning sequence_id\n\
+         ), numbered as (\n\
+           select count(*) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0\n\
+         ), continued as (\n\
+           insert into offtake.captured_change (source_table, operation, matched, resume, captured_at)\n\
+           select {changed_table}, 'r', matched,\n\
+                  jsonb_build_object('mapping', {mapping_name}, 'after', (array_agg(row_key order by page_order desc))[1]), min(captured_at)\n\
+             from found group by capture_id, matched having count(*) >= $5\n\
+           returning 1\n\
+         )\n\
+         select coalesce((select rows from numbered), 0)::bigint as appended, (select count(*) from continued)::bigint as continued",
+        row_key = row_key("source", &mapping.key),
+        tenant = tenant_of(mapping, "source"),
+        old_tenant = old_tenant.unwrap_or_default(),
+        table = mapping.definition.source.table.sql(),
+        condition = condition(&waking.dependency.condition),
+        columns = source_columns.join(", "),
+        after = after.join(", "),
+        source_table = literal(&mapping.source_table()),
+        changed_table = literal(&waking.dependency.table.to_string()),
+        mapping_name = literal(mapping.name()),
+    )
+}
+
+/// Changes whose tenant is looked up: `$1` capture ids, `$2` captured_at, `$3` row keys, `$4` deleted, `$5` matched
+/// (jsonb each) of the rows; `$6` the matched columns of the looked-up table's rows that this batch deletes.
+/// Returns how many were appended.
+///
+/// A row whose look-up finds nothing goes to the tenant that the looked-up row named when it was deleted; where that is
+/// not known either, every tenant looks again.
+pub fn resolve_tenants(
+    lookup: &TenantLookup,
+    source_table: &str,
+    row_columns: &[CapturedColumn],
+    lookup_columns: &[CapturedColumn],
+) -> String {
+    let live = lookup.matches.iter().map(|(theirs, ours)| format!("l.{} = {}", theirs.sql(), typed("given.matched", ours, row_columns)));
+    let gone = lookup
+        .matches
+        .iter()
+        .map(|(theirs, ours)| format!("{} = {}", typed("gone.matched", theirs, lookup_columns), typed("given.matched", ours, row_columns)));
+    format!(
+        "with resolved as (\n\
+           select given.*, coalesce(\n\
+                    (select l.{column}::text from {table} l where {live} limit 1),\n\
+                    (select gone.matched ->> {column_name} from (\n\
+                       select matched from unnest($6::jsonb[]) deleted (matched)\n\
+                       union all\n\
+                       select matched from offtake.captured_change where source_table = {lookup_table} and operation = 'd'\n\
+                     ) gone where {gone} limit 1)) as tenant_id,\n\
+                  0 as page_order\n\
+             from unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::boolean[], $5::jsonb[])\n\
+                  given (capture_id, captured_at, row_key, deleted, matched)\n\
+         ), appended as (\n\
+           insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)\n\
+           select {NUMBERED}, {source_table}, tenant_id, row_key, deleted, captured_at from resolved\n\
+           returning sequence_id\n\
+         ), numbered as (\n\
+           select count(*) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0\n\
+         )\n\
+         select coalesce((select rows from numbered), 0)::bigint as appended",
+        column = lookup.column.sql(),
+        column_name = literal(lookup.column.as_str()),
+        table = lookup.table.sql(),
+        lookup_table = literal(&lookup.table.to_string()),
+        live = live.collect::<Vec<_>>().join(" and "),
+        gone = gone.collect::<Vec<_>>().join(" and "),
+        source_table = literal(source_table),
+    )
+}
+
+fn condition(condition: &Condition) -> String {
+    match condition {
+        Condition::Match(pairs) => {
+            let same = pairs.iter().map(|(source, changed)| format!("source.{} = changed.{}", source.sql(), changed.sql()));
+            same.collect::<Vec<_>>().join(" and ")
+        }
+        Condition::Where(sql) => format!("{sql}\n"),
+    }
+}
+
+/// The tenant of a source row, as text, as it is now.
+fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
+    match &mapping.definition.source.tenant {
+        Tenant::Column(column) => format!("{alias}.{}::text", column.sql()),
+        Tenant::Expression(sql) => format!("({sql}\n)::text"),
+        Tenant::Lookup(lookup) => {
+            let same = lookup.matches.iter().map(|(theirs, ours)| format!("l.{} = {alias}.{}", theirs.sql(), ours.sql()));
+            let same = same.collect::<Vec<_>>().join(" and ");
+            format!("(select l.{}::text from {} l where {same} limit 1)", lookup.column.sql(), lookup.table.sql())
+        }
+    }
+}
+
+fn row_key(alias: &str, key: &[KeyColumn]) -> String {
+    let pairs = key.iter().map(|k| format!("{}, {alias}.{}::text", literal(k.source_column.as_str()), k.source_column.sql()));
+    format!("jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
+}
+
+fn key_from(json: &str, key: &KeyColumn) -> String {
+    format!("({json} ->> {})::{}", literal(key.source_column.as_str()), key.source_type)
+}
+
+fn read_back(json: &str, column: &CapturedColumn) -> String {
+    format!("({json} ->> {})::{}", literal(column.name.as_str()), column.sql_type)
+}
+
+fn typed(json: &str, name: &Identifier, columns: &[CapturedColumn]) -> String {
+    let sql_type = columns.iter().find(|c| c.name == *name).map_or("text", |c| c.sql_type.as_str());
+    format!("({json} ->> {})::{sql_type}", literal(name.as_str()))
+}

@@ -1,0 +1,104 @@
+//! Reading a mapping's rows out of the source.
+
+use super::{ordered_key, ordered_literals, row_of};
+use crate::{ResolvedMapping, literal};
+
+/// Which keys to look at again.
+#[derive(Debug, Clone, Copy)]
+pub struct Changed<'a> {
+    pub tenant_id: &'a str,
+    /// Exclusive.
+    pub after: i64,
+    /// Inclusive.
+    pub up_to: i64,
+    /// Also the quarantined keys of this destination whose time has come.
+    pub retry_quarantined_of: Option<i64>,
+}
+
+/// The current state of every changed key, one line each: `present`, then the mapping's columns. A key that the query
+/// does not return comes as `f` with only its key columns set: it must not exist in the destination.
+///
+/// The lateral sub-select with `offset 0` makes the key a restriction on the query's own output, evaluated once per
+/// key: also a grouped or windowed query then reads one key's rows and not the tenant's.
+pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
+    let log = |tenant: String| {
+        format!(
+            "select row_key from offtake.change_log where {tenant} and source_table = {} and sequence_id > {} and sequence_id <= {}",
+            literal(&mapping.source_table()),
+            changed.after,
+            changed.up_to
+        )
+    };
+    let mut touched = vec![log(format!("tenant_id = {}", literal(changed.tenant_id))), log("tenant_id is null".to_owned())];
+    if let Some(destination_id) = changed.retry_quarantined_of {
+        touched.push(format!(
+            "select row_key from offtake.quarantined_row where destination_id = {destination_id} and mapping = {} and retry_at <= now()",
+            literal(mapping.name())
+        ));
+    }
+    let texts = mapping.key.iter().enumerate().map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
+    let known = mapping.key.iter().map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
+    let typed = mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
+    let same = mapping.key.iter().enumerate().map(|(at, k)| format!("q.{} = k.k{at}", k.query_column.sql()));
+    let output = mapping.columns.iter().map(|column| {
+        if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
+            format!("k.k{at}")
+        } else if mapping.definition.target.keep_tenant && column.name == mapping.columns[0].name {
+            tenant_literal(mapping, changed.tenant_id)
+        } else {
+            format!("r.{}", column.name.sql())
+        }
+    });
+    format!(
+        "copy (\n\
+         with looked_at as materialized (select {typed} from (select distinct {texts} from ({touched}) touched where {known}) keys)\n\
+         select r.offtake_present is not null, {output}\n\
+           from looked_at k\n\
+           left join lateral (\n\
+         select q.*, true as offtake_present from (\n{query}\n) q where q.tenant_id = {tenant} and {same} offset 0\n\
+           ) r on true\n\
+         ) to stdout",
+        typed = join(typed, ", "),
+        texts = join(texts, ", "),
+        known = join(known, " and "),
+        touched = touched.join(" union all "),
+        output = join(output, ", "),
+        query = mapping.definition.query,
+        tenant = tenant_literal(mapping, changed.tenant_id),
+        same = join(same, " and "),
+    )
+}
+
+/// At most `limit` rows of the tenant in key order, beyond `after`; the same line format as [`copy_changed`].
+pub fn copy_chunk(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
+    let key = ordered_key("q", &mapping.key);
+    let beyond = match after {
+        Some(after) => format!(" and {} > {}", row_of(&key), row_of(&ordered_literals(&mapping.key, after))),
+        None => String::new(),
+    };
+    let output = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
+    format!(
+        "copy (\nselect true, {output} from (\n{query}\n) q where q.tenant_id = {tenant}{beyond} order by {order} limit {limit}\n) to stdout",
+        output = join(output, ", "),
+        query = mapping.definition.query,
+        tenant = tenant_literal(mapping, tenant_id),
+        order = key.join(", "),
+    )
+}
+
+/// `EXPLAIN` of all rows of a tenant: its first line carries the planner's estimate.
+pub fn estimate_rows(mapping: &ResolvedMapping, tenant_id: &str) -> String {
+    format!(
+        "explain (format json) select from (\n{}\n) q where q.tenant_id = {}",
+        mapping.definition.query,
+        tenant_literal(mapping, tenant_id)
+    )
+}
+
+fn tenant_literal(mapping: &ResolvedMapping, tenant_id: &str) -> String {
+    format!("{}::{}", literal(tenant_id), mapping.tenant_type)
+}
+
+fn join(parts: impl Iterator<Item = String>, separator: &str) -> String {
+    parts.collect::<Vec<_>>().join(separator)
+}

@@ -1,0 +1,36 @@
+-- One poller tick: reads the log beyond the position ($1 bigint: at most so many changes), owes each concerned destination
+-- a sync, and moves the position. One statement in one transaction, under the poller's lock.
+-- A change without tenant concerns every destination that has a mapping on its table.
+-- A destination in backoff (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
+with page as materialized (
+  select sequence_id, tenant_id, source_table
+    from offtake.change_log
+   where sequence_id > (select sequence_id from offtake.poller_position)
+   order by sequence_id limit $1
+), news as materialized (
+  select tenant_id, source_table, max(sequence_id) as sequence_id from page group by tenant_id, source_table
+), concerned as (
+  select d.destination_id, max(n.sequence_id) as sequence_id
+    from (select d.destination_id, n.sequence_id
+            from news n join offtake.destination d on d.tenant_id = n.tenant_id and n.source_table = any(d.source_tables)
+           where d.active and d.refused is null
+          union all
+          select d.destination_id, n.sequence_id
+            from news n join offtake.destination d on n.source_table = any(d.source_tables)
+           where n.tenant_id is null and d.active and d.refused is null) n
+    join offtake.destination d using (destination_id)
+   group by d.destination_id
+   order by d.destination_id
+), owed as (
+  insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
+  select 'sync', destination_id, sequence_id from concerned
+  on conflict (destination_id) where kind = 'sync' do update
+     set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
+         not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
+  returning 1
+), moved as (
+  update offtake.poller_position set sequence_id = (select max(sequence_id) from page), updated_at = now()
+   where exists (select from page)
+  returning 1
+)
+select (select count(*) from page) as changes, (select count(*) from owed) as owed, (select count(*) from moved) as moved

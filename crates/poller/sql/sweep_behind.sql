@@ -1,0 +1,26 @@
+-- Owes a sync to every destination that is behind without being owed anything: a mapping it has never mirrored, a cursor
+-- below a change of its tenant, quarantined rows or a failed mapping whose time has come. So a lost request cannot stay lost.
+-- Probes change_log_tenant once per destination and source table.
+with behind as (
+  select d.destination_id,
+         greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
+    from offtake.destination d
+   where d.active and d.refused is null
+     and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
+     and (
+       exists (select from unnest(d.mappings) m (name)
+                left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = m.name
+               where s.mapping is null or not s.backfilled or s.retry_at <= now())
+       or exists (select from offtake.quarantined_row q where q.destination_id = d.destination_id and q.retry_at <= now())
+       or exists (select from unnest(d.source_tables) t (name)
+                   where exists (select from offtake.change_log l
+                                  where l.tenant_id = d.tenant_id and l.source_table = t.name and l.sequence_id > d.sequence_id
+                                    and l.sequence_id <= (select sequence_id from offtake.poller_position))
+                      or exists (select from offtake.change_log l
+                                  where l.tenant_id is null and l.source_table = t.name and l.sequence_id > d.sequence_id
+                                    and l.sequence_id <= (select sequence_id from offtake.poller_position)))
+     )
+)
+insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
+select 'sync', destination_id, head from behind
+on conflict (destination_id) where kind = 'sync' do nothing

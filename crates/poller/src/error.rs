@@ -1,0 +1,8 @@
+/// Why the poller could not poll. Every kind is worth another try.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no connection to the source")]
+    Connect(#[from] offtake_postgres::Error),
+    #[error("a statement of the poller failed at the source")]
+    Source(#[from] tokio_postgres::Error),
+}

@@ -1,0 +1,101 @@
+//! The loop around the tick.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offtake_mapping::MappingSet;
+use offtake_postgres::BlownFuses;
+use offtake_postgres::{SourcePool, metrics as names};
+use tokio::sync::{Notify, watch};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, Tick, partitions, sql, tick};
+
+/// How often partitions are looked after; see `partitions::ensure`.
+const PARTITION_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Settings of `sequencer:` in the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Time between two probes for captured changes.
+    pub interval: Duration,
+    /// Captured changes taken per tick; a full tick is followed by the next at once.
+    pub batch_rows: u32,
+}
+
+/// The sequencer's loop. Any number of replicas may run it on one source.
+pub struct Sequencer {
+    pool: SourcePool,
+    mappings: watch::Receiver<Arc<MappingSet>>,
+    settings: Settings,
+    wakes: Arc<Notify>,
+    fuses: watch::Receiver<Arc<BlownFuses>>,
+    progress: watch::Sender<Instant>,
+    last_sequence_id: i64,
+}
+
+impl Sequencer {
+    /// `wakes` is the poller's wake-up; it carries no data, and losing it costs one poller interval.
+    pub fn new(
+        pool: SourcePool,
+        mappings: watch::Receiver<Arc<MappingSet>>,
+        settings: Settings,
+        wakes: Arc<Notify>,
+        fuses: watch::Receiver<Arc<BlownFuses>>,
+    ) -> Self {
+        Self { pool, mappings, settings, wakes, fuses, progress: watch::Sender::new(Instant::now()), last_sequence_id: 0 }
+    }
+
+    /// When the loop last completed a round; a supervisor reports it when it stands still.
+    pub fn progress(&self) -> watch::Receiver<Instant> {
+        self.progress.subscribe()
+    }
+
+    /// Runs until cancelled. An error ends the loop; the supervisor starts it again.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        let mut interval = tokio::time::interval(self.settings.interval);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut partitions_due = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                _ = interval.tick() => {}
+            }
+            if Instant::now() >= partitions_due {
+                let mut connection = self.pool.get().await?;
+                partitions::ensure(&mut connection).await?;
+                partitions_due = Instant::now() + PARTITION_INTERVAL;
+            }
+            if self.fuses.borrow().blown("sequencer").is_none() {
+                while self.round().await?.taken >= i64::from(self.settings.batch_rows) && !shutdown.is_cancelled() {}
+            }
+            self.progress.send_replace(Instant::now());
+            metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "sequencer").set(names::unix_seconds_now());
+        }
+    }
+
+    /// One probe, and a tick if there is anything.
+    async fn round(&mut self) -> Result<Tick, Error> {
+        let mut connection = self.pool.get().await?;
+        let probe = connection.prepare_cached(sql::PROBE_CHANGES).await?;
+        let found = connection.query_one(&probe, &[]).await?;
+        let last_sequence_id: i64 = found.get("last_sequence_id");
+        let mut done = Tick::default();
+        if found.get("captured") {
+            let mappings = self.mappings.borrow().clone();
+            let began = Instant::now();
+            done = tick(&mut connection, &mappings, i64::from(self.settings.batch_rows)).await?;
+            if done.appended > 0 {
+                metrics::counter!(names::CHANGES_SEQUENCED_TOTAL).increment(done.appended.unsigned_abs());
+                metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "sequence").record(began.elapsed().as_secs_f64());
+            }
+        }
+        // Also when another replica numbered: the poller of this process then need not wait for its own interval.
+        if done.appended > 0 || last_sequence_id != self.last_sequence_id {
+            self.wakes.notify_one();
+        }
+        self.last_sequence_id = last_sequence_id;
+        Ok(done)
+    }
+}

@@ -1,0 +1,29 @@
+-- Claims due sync requests: $1 bigint how many at most, $2 bigint lease in milliseconds, $3 text who.
+-- In turn order: a request that was just worked on comes back with a later not_before, so destinations take turns.
+-- A request whose lease ran out is due again for anyone; the attempt number tells its late worker apart.
+-- Uses outgoing_request_due; skips what another claim holds; waits for nothing.
+with due as (
+  select r.request_id
+    from offtake.outgoing_request r
+    join offtake.destination d using (destination_id)
+   where r.kind = 'sync' and r.not_before <= now() and (r.leased_until is null or r.leased_until <= now())
+     and d.active and d.refused is null
+     and (d.paused_at is null or d.paused_until <= now())
+     and not exists (select from offtake.fuse f
+                      where not f.enabled and (f.until is null or f.until > now())
+                        and f.name in ('destination:' || d.tenant_id || '/' || d.name, 'tenant:' || d.tenant_id))
+   order by r.not_before, r.request_id
+   limit $1
+   for update of r skip locked
+)
+update offtake.outgoing_request r
+   set attempt = r.attempt + 1, leased_until = now() + $2 * interval '1 millisecond', leased_by = $3
+  from due
+ where r.request_id = due.request_id
+returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
+          greatest(extract(epoch from now() - r.not_before), 0)::float8 as waited_seconds,
+          array(select m.mapping from offtake.destination_mapping m
+                 where m.destination_id = r.destination_id and m.retry_at > now()) as deferred,
+          (select (extract(epoch from min(m.retry_at) - now()) * 1000)::bigint from offtake.destination_mapping m
+            where m.destination_id = r.destination_id and m.retry_at > now()) as deferred_ms,
+          exists (select from offtake.quarantined_row q where q.destination_id = r.destination_id) as quarantined

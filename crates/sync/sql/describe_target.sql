@@ -1,0 +1,15 @@
+-- What is there under the target's name. $1 text: the quoted, qualified name. No row: nothing.
+-- key_columns: the columns of every unique, complete, immediate index, so that the key can be looked for among them.
+select c.relkind::text as kind, obj_description(c.oid, 'pg_class') as mark,
+       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns,
+       array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
+              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as types,
+       array(select a.attname::text from pg_attribute a
+              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull
+                and not a.atthasdef and a.attidentity = '') as required,
+       array(select (select string_agg(a.attname::text, chr(31) order by a.attname::text)
+                       from unnest(i.indkey::smallint[]) k join pg_attribute a on a.attrelid = c.oid and a.attnum = k)
+               from pg_index i
+              where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate and i.indpred is null and i.indexprs is null) as unique_keys
+  from pg_class c
+ where c.oid = to_regclass($1)

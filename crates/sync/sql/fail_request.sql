@@ -1,0 +1,13 @@
+-- $1 request, $2 attempt: gives the request back after a failure, due again after $3 bigint milliseconds; $4 what went wrong;
+-- $5 the state the destination is in now, $6 the reason told with it.
+with failed as (
+  update offtake.outgoing_request
+     set leased_until = null, leased_by = null, failures = failures + 1, last_error = $4,
+         not_before = now() + $3 * interval '1 millisecond'
+   where request_id = $1 and attempt = $2
+  returning destination_id, failures
+)
+update offtake.destination d
+   set consecutive_failures = failed.failures, last_error = $4, last_error_at = now(), state = $5, reason = $6, updated_at = now()
+  from failed
+ where d.destination_id = failed.destination_id

@@ -1,0 +1,25 @@
+-- What there is to do for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables, $3 bigint[] cursors (one of
+-- each per mapping), $4 bigint how many changes one mapping may take.
+-- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many changes the page has, the last
+-- change in it that stands for the whole table, and when its oldest change was captured.
+-- head: the highest sequence id visible in this snapshot; everything below it is visible too, because numbers are given after
+-- commit, one transaction at a time. Reads change_log_tenant twice per mapping.
+select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
+       (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
+       wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
+       extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
+  from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, cursor, at)
+ cross join lateral (
+   select max(sequence_id) as up_to, count(*) as changes, min(captured_at) as oldest,
+          max(sequence_id) filter (where row_key is null) as whole_table
+     from (select sequence_id, row_key, captured_at from (
+             (select sequence_id, row_key, captured_at from offtake.change_log
+               where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.cursor
+               order by sequence_id limit $4)
+             union all
+             (select sequence_id, row_key, captured_at from offtake.change_log
+               where tenant_id is null and source_table = wanted.source_table and sequence_id > wanted.cursor
+               order by sequence_id limit $4)) either
+            order by sequence_id limit $4) changes
+ ) page
+ order by wanted.at

@@ -1,0 +1,242 @@
+//! One mapping's rows into one destination's table, inside the destination's transaction.
+//!
+//! The rows go through a staging table as the source printed them and are applied by set-based statements. When the
+//! destination refuses a row, the lines are halved behind savepoints until the refused ones stand alone.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use offtake_mapping::compose::{Apply, KeyRange};
+use offtake_mapping::{OnRowError, ResolvedMapping};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::error::{MappingFault, row_fault};
+use crate::read::{Chunk, Part, key_of};
+use crate::{Error, Rows};
+
+/// How many rows of one batch may be refused before it is the mapping that is at fault and not its rows. Finding one
+/// costs about 25 small statements, so this also bounds the time a hostile table can take.
+const REFUSED_ROWS_MAX: usize = 100;
+
+/// A message of this size keeps the socket busy without doubling the batch in the connection's buffer.
+const COPY_PIECE_BYTES: usize = 256 * 1024;
+
+/// What one mapping's share of a batch did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Rows inserted or changed.
+    pub(crate) upserted: u64,
+    pub(crate) deleted: u64,
+    pub(crate) refused: Vec<RefusedRow>,
+}
+
+/// A row that the destination does not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedRow {
+    /// In key order, as text.
+    pub(crate) key: Vec<String>,
+    pub(crate) sqlstate: String,
+    pub(crate) error: String,
+}
+
+/// Lines to apply, and the key range they are all of, if they are a chunk's.
+#[derive(Clone)]
+struct Stretch {
+    lines: Range<usize>,
+    range: Option<Bounds>,
+}
+
+/// The bounds of a chunk's key range: after (exclusive) and up to (inclusive); None is the table's end.
+#[derive(Clone)]
+struct Bounds {
+    after: Option<Vec<String>>,
+    up_to: Option<Vec<String>>,
+}
+
+impl Bounds {
+    fn as_range(&self) -> KeyRange<'_> {
+        KeyRange { after: self.after.as_deref(), up_to: self.up_to.as_deref() }
+    }
+}
+
+/// Why lines were not applied.
+enum Failure {
+    Statement(tokio_postgres::Error),
+    /// Counts do not add up: something in the destination swallowed or altered rows.
+    Interference(i64),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+/// Applies changed rows, then the chunk. `make_staging`: this session has no staging table for the mapping yet.
+pub(crate) async fn part(client: &Client, apply: &Apply<'_>, part: &Part, make_staging: bool) -> Result<Applied, Error> {
+    let mut applied = Applied::default();
+    let applier = Applier { client, apply, mapping: &part.mapping };
+    if make_staging {
+        client.batch_execute(&apply.create_staging()).await.map_err(|e| applier.classify(e))?;
+    }
+    if !part.changed.is_empty() {
+        applier.all(&part.changed, None, &mut applied).await?;
+    }
+    if let Some(Chunk { rows, after, up_to }) = &part.chunk {
+        if !part.changed.is_empty() {
+            client.batch_execute(&apply.empty_staging()).await.map_err(Error::destination)?;
+        }
+        applier.all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied).await?;
+    }
+    Ok(applied)
+}
+
+struct Applier<'a> {
+    client: &'a Client,
+    apply: &'a Apply<'a>,
+    mapping: &'a ResolvedMapping,
+}
+
+impl Applier<'_> {
+    async fn all(&self, rows: &Rows, range: Option<Bounds>, applied: &mut Applied) -> Result<(), Error> {
+        let mut open = vec![Stretch { lines: 0..rows.len(), range }];
+        let mut first = true;
+        while let Some(stretch) = open.pop() {
+            if !first {
+                self.client.batch_execute(&self.apply.empty_staging()).await.map_err(Error::destination)?;
+            }
+            first = false;
+            self.client.batch_execute("savepoint stretch").await.map_err(Error::destination)?;
+            let failure = match self.stretch(rows, &stretch, applied).await {
+                Ok(()) => {
+                    self.client.batch_execute("release savepoint stretch").await.map_err(Error::destination)?;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            let error = match failure {
+                Failure::Interference(count) => return Err(self.interference(count)),
+                Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => error,
+                Failure::Statement(error) => return Err(self.classify(error)),
+            };
+            self.client.batch_execute("rollback to savepoint stretch").await.map_err(Error::destination)?;
+            if stretch.lines.len() > 1 {
+                let (left, right) = self.halve(rows, &stretch);
+                open.push(right);
+                open.push(left);
+                continue;
+            }
+            self.refuse(rows, &stretch, error, applied).await?;
+        }
+        Ok(())
+    }
+
+    /// Two halves, each with its part of the key range.
+    fn halve(&self, rows: &Rows, stretch: &Stretch) -> (Stretch, Stretch) {
+        let middle = stretch.lines.start + stretch.lines.len() / 2;
+        let boundary = || Some(key_of(self.mapping, rows, middle - 1));
+        let (left, right) = match &stretch.range {
+            Some(Bounds { after, up_to }) => {
+                (Some(Bounds { after: after.clone(), up_to: boundary() }), Some(Bounds { after: boundary(), up_to: up_to.clone() }))
+            }
+            None => (None, None),
+        };
+        (Stretch { lines: stretch.lines.start..middle, range: left }, Stretch { lines: middle..stretch.lines.end, range: right })
+    }
+
+    /// One line that the destination does not take: set aside, or the mapping's stop.
+    async fn refuse(&self, rows: &Rows, stretch: &Stretch, error: tokio_postgres::Error, applied: &mut Applied) -> Result<(), Error> {
+        let error = offtake_postgres::Error::from(error);
+        let key = key_of(self.mapping, rows, stretch.lines.start);
+        let halts = self.mapping.definition.on_row_error == OnRowError::Halt;
+        if halts || applied.refused.len() >= REFUSED_ROWS_MAX {
+            let what = if halts {
+                format!("the destination refuses the row with key ({})", key.join(", "))
+            } else {
+                format!("the destination refuses more than {REFUSED_ROWS_MAX} rows of one batch")
+            };
+            return Err(self.fault(MappingFault::of(&what, &error)));
+        }
+        if let Some(bounds) = &stretch.range {
+            // The rest of its range, where the destination may hold rows that the source has not.
+            let statement = self.apply.delete_range(bounds.as_range(), Some(&key));
+            applied.deleted += self.client.execute(&statement, &[]).await.map_err(|e| self.classify(e))?;
+        }
+        let sqlstate = error.sqlstate().map_or_else(String::new, |s| s.code().to_owned());
+        applied.refused.push(RefusedRow { key, sqlstate, error: error.message() });
+        Ok(())
+    }
+
+    async fn stretch(&self, rows: &Rows, stretch: &Stretch, applied: &mut Applied) -> Result<(), Failure> {
+        let present = rows.present(stretch.lines.clone()) as u64;
+        let absent = stretch.lines.len() as u64 - present;
+        if !stretch.lines.is_empty() {
+            self.copy_in(rows.slice(stretch.lines.clone())).await?;
+        }
+        let mut statements = Vec::new();
+        if absent > 0 {
+            statements.push(self.apply.delete_absent());
+        }
+        if let Some(bounds) = &stretch.range {
+            statements.push(self.apply.delete_range(bounds.as_range(), None));
+        }
+        if present > 0 {
+            statements.push(self.apply.upsert_present());
+        }
+        // Deferred constraints too must speak now, while the rows can still be told apart.
+        statements.push("set constraints all immediate".to_owned());
+        let counts = self.run(&statements.join("; ")).await?;
+        let upserted = if present > 0 { counts[statements.len() - 2] } else { 0 };
+        let deleted_absent = if absent > 0 { counts[0] } else { 0 };
+        if upserted < present || deleted_absent < absent {
+            let count: i64 = self.client.query_typed(&self.apply.count_not_applied(), &[]).await?.first().map_or(0, |row| row.get(0));
+            if count > 0 {
+                return Err(Failure::Interference(count));
+            }
+        }
+        applied.upserted += upserted;
+        applied.deleted += counts.iter().sum::<u64>() - upserted;
+        Ok(())
+    }
+
+    async fn copy_in(&self, mut data: Bytes) -> Result<(), tokio_postgres::Error> {
+        let sink = self.client.copy_in::<_, Bytes>(&self.apply.copy_into_staging()).await?;
+        futures_util::pin_mut!(sink);
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(COPY_PIECE_BYTES));
+            sink.feed(piece).await?;
+        }
+        sink.finish().await?;
+        Ok(())
+    }
+
+    /// Affected rows of each statement, in order.
+    async fn run(&self, statements: &str) -> Result<Vec<u64>, tokio_postgres::Error> {
+        let messages = self.client.simple_query(statements).await?;
+        Ok(messages.iter().filter_map(|m| if let SimpleQueryMessage::CommandComplete(count) = m { Some(*count) } else { None }).collect())
+    }
+
+    fn interference(&self, count: i64) -> Error {
+        self.fault(MappingFault::said(format!(
+            "{count} rows are not in {} as they were written: a trigger, a rule or a policy there drops or changes them; remove it for \
+             Offtake's role",
+            self.apply.table()
+        )))
+    }
+
+    /// A statement's error: this mapping's, unless the destination itself is in trouble.
+    fn classify(&self, error: tokio_postgres::Error) -> Error {
+        let error = offtake_postgres::Error::from(error);
+        match error.fault() {
+            offtake_postgres::Fault::Schema | offtake_postgres::Fault::Row if error.sqlstate().is_some() => {
+                self.fault(MappingFault::of("the destination refuses it", &error))
+            }
+            _ => Error::Destination(error),
+        }
+    }
+
+    fn fault(&self, fault: MappingFault) -> Error {
+        Error::Mapping { mapping: self.mapping.name().to_owned(), fault }
+    }
+}

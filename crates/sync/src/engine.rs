@@ -1,0 +1,239 @@
+//! The loop: claims due requests, gives each a turn, keeps the leases alive.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offtake_postgres::BlownFuses;
+use offtake_postgres::{Dialer, SourcePool, metrics as names};
+use rand::Rng;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::batch_size::BatchSizes;
+use crate::destinations::{Links, Registry};
+use crate::requests::{self, Claim};
+use crate::turn::{self, Context, Ended};
+use crate::{Error, Settings};
+
+/// How often due requests are looked for when nothing nudges: what a request owed by another replica's poller, or one
+/// whose backoff has ended, waits at most.
+const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often unused connections are looked for.
+const LINKS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What the engine is made of.
+pub struct Parts {
+    pub pool: SourcePool,
+    pub registry: Registry,
+    pub dialer: Dialer,
+    pub settings: Settings,
+    /// Notified by the poller and by the registry; carries no data.
+    pub woken: Arc<Notify>,
+    pub fuses: watch::Receiver<Arc<BlownFuses>>,
+}
+
+/// The sync engine's loop. Any number of replicas may run it on one source.
+pub struct Engine {
+    context: Arc<Context>,
+    woken: Arc<Notify>,
+    progress: watch::Sender<Instant>,
+    /// Names this process in `leased_by`.
+    who: String,
+}
+
+/// A request being worked on.
+struct InFlight {
+    claim: Claim,
+    /// Cancelled when its lease is lost.
+    lost: CancellationToken,
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Self {
+        let context = Context {
+            pool: parts.pool,
+            registry: parts.registry,
+            dialer: parts.dialer,
+            links: Links::new(),
+            fuses: parts.fuses,
+            readers: Arc::new(Semaphore::new(parts.settings.workers)),
+            sizes: BatchSizes::new(parts.settings.batch_rows),
+            stopping: CancellationToken::new(),
+            settings: parts.settings,
+        };
+        let who = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
+        Self { context: Arc::new(context), woken: parts.woken, progress: watch::Sender::new(Instant::now()), who }
+    }
+
+    /// When the loop last completed a round; a supervisor reports it when it stands still.
+    pub fn progress(&self) -> watch::Receiver<Instant> {
+        self.progress.subscribe()
+    }
+
+    /// Runs until cancelled, then lets the batches in flight finish. An error ends the loop, and with it every turn:
+    /// their requests come back when the leases end.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let lease = self.context.settings.lease;
+        let mut turns: JoinSet<()> = JoinSet::new();
+        let mut in_flight: HashMap<Id, InFlight> = HashMap::new();
+        let mut interval = tokio::time::interval(CLAIM_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heartbeat = tokio::time::interval(lease / 3);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut links = tokio::time::interval(LINKS_INTERVAL);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(ended) = turns.join_next_with_id() => {
+                    self.ended(ended, &mut in_flight).await?;
+                    continue;
+                }
+                _ = heartbeat.tick() => {
+                    self.extend(&in_flight).await?;
+                    continue;
+                }
+                _ = links.tick() => {
+                    let known = self.context.registry.all();
+                    self.context.links.close_unused(|id| known.contains_key(&id));
+                    continue;
+                }
+                _ = interval.tick() => {}
+                () = self.woken.notified() => {}
+            }
+            if self.context.fuses.borrow().blown("sync").is_none() {
+                self.claim(&mut turns, &mut in_flight).await?;
+            }
+            self.progress.send_replace(Instant::now());
+            metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "sync").set(names::unix_seconds_now());
+        }
+        self.context.stopping.cancel();
+        while let Some(ended) = turns.join_next_with_id().await {
+            self.ended(ended, &mut in_flight).await?;
+        }
+        Ok(())
+    }
+
+    /// Claims until nothing is due or everything is taken.
+    async fn claim(&self, turns: &mut JoinSet<()>, in_flight: &mut HashMap<Id, InFlight>) -> Result<(), Error> {
+        let settings = &self.context.settings;
+        let free = settings.claim_limit.saturating_sub(in_flight.len());
+        if free == 0 {
+            return Ok(());
+        }
+        let connection = self.context.pool.get().await.map_err(Error::Source)?;
+        for claim in requests::claim(&connection, free, settings.lease, &self.who).await? {
+            metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim").record(claim.waited.as_secs_f64());
+            let lost = CancellationToken::new();
+            let (context, woken) = (self.context.clone(), self.woken.clone());
+            let (mine, cancelled) = (claim.clone(), lost.clone());
+            let task = turns.spawn(async move {
+                tokio::select! {
+                    () = cancelled.cancelled() => {}
+                    () = serve(&context, &mine, &woken) => {}
+                }
+            });
+            in_flight.insert(task.id(), InFlight { claim, lost });
+        }
+        Ok(())
+    }
+
+    /// Extends every lease; a turn whose lease is gone is given up. What it may still write, the destination's cursors refuse.
+    async fn extend(&self, in_flight: &HashMap<Id, InFlight>) -> Result<(), Error> {
+        if in_flight.is_empty() {
+            return Ok(());
+        }
+        let claims: Vec<(i64, i64)> = in_flight.values().map(|f| (f.claim.request_id, f.claim.attempt)).collect();
+        let ours = requests::extend(&self.context.pool, &claims, self.context.settings.lease).await?;
+        for lost in in_flight.values().filter(|f| !ours.contains(&f.claim.request_id)) {
+            lost.lost.cancel();
+        }
+        Ok(())
+    }
+
+    /// A panic is that destination's failure, like any other.
+    async fn ended(&self, ended: Result<(Id, ()), JoinError>, in_flight: &mut HashMap<Id, InFlight>) -> Result<(), Error> {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(done) = in_flight.remove(&id) else { return Ok(()) };
+        if ended.is_err_and(|e| e.is_panic()) {
+            tracing::error!(
+                event = "turn_panicked",
+                destination_id = done.claim.destination_id,
+                "a sync of destination {} panicked",
+                done.claim.destination_id
+            );
+            let delay = backoff(&self.context.settings, done.claim.failures);
+            requests::fail(&self.context.pool, &done.claim, delay, "the sync panicked; see the log", "a defect in Offtake").await?;
+        }
+        Ok(())
+    }
+}
+
+/// One turn, and what its end means for the request. An error of the source here is left to the lease.
+async fn serve(context: &Context, claim: &Claim, woken: &Notify) {
+    let settled = match turn::take(context, claim).await {
+        Ok(Ended::Reached(head)) => requests::complete(&context.pool, claim, head).await,
+        Ok(Ended::Again(delay)) => {
+            let released = requests::release(&context.pool, claim, delay).await;
+            if delay.is_zero() {
+                woken.notify_one();
+            }
+            released
+        }
+        Err(Error::Source(error)) => {
+            tracing::warn!(event = "source_failed", error = error.message(), "a batch could not be read: {}", error.message());
+            requests::release(&context.pool, claim, context.settings.retry_initial).await
+        }
+        Err(error) => fail(context, claim, &error).await,
+    };
+    if let Err(error) = settled {
+        tracing::warn!(event = "request_unsettled", error = %error, "a request could not be settled; it is due again when its lease ends");
+    }
+}
+
+async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Error> {
+    metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
+    let (class, message) = match error {
+        Error::Destination(source) => (source.fault().as_str(), source.message()),
+        Error::Deadline(_) => ("unreachable", error.to_string()),
+        other => ("transient", other.to_string()),
+    };
+    metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
+    let delay = backoff(&context.settings, claim.failures);
+    let label = context.registry.get(claim.destination_id).map_or_else(String::new, |r| r.spec.label());
+    tracing::warn!(
+        event = "destination_failed",
+        destination = label,
+        class,
+        failures = claim.failures + 1,
+        retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+        "{label} failed: {message}"
+    );
+    requests::fail(&context.pool, claim, delay, &message, &reason(class, &message)).await
+}
+
+/// What a person reads first.
+fn reason(class: &str, message: &str) -> String {
+    let what = match class {
+        "unreachable" => "unreachable",
+        "credentials" => "refused credentials",
+        "schema" => "schema mismatch",
+        "read_only" => "read-only",
+        "full" => "disk full",
+        _ => "failing",
+    };
+    format!("{what}: {message}")
+}
+
+/// Exponential with jitter, so that destinations that failed together do not come back together.
+fn backoff(settings: &Settings, failures: i32) -> Duration {
+    let exponent = u32::try_from(failures.clamp(0, 16)).unwrap_or(0);
+    let longest = settings.retry_initial.saturating_mul(1 << exponent).min(settings.retry_max);
+    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+}

@@ -1,0 +1,188 @@
+//! Reading one batch from the source: log and rows in one snapshot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, pin_mut};
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::{self, Changed};
+use offtake_postgres::{PooledConnection, SourcePool};
+
+use crate::state::Cursors;
+use crate::{Error, Rows, sql};
+
+/// What to read for one destination.
+pub(crate) struct Wanted<'a> {
+    pub(crate) destination_id: i64,
+    pub(crate) tenant_id: &'a str,
+    /// The mappings to read, each with a cursor in `cursors`.
+    pub(crate) mappings: &'a [Arc<ResolvedMapping>],
+    pub(crate) cursors: &'a Cursors,
+    /// Changes, or rows of a chunk, per mapping.
+    pub(crate) rows_max: usize,
+    /// Bytes of all rows together; a batch beyond it is read again with fewer rows.
+    pub(crate) bytes_max: usize,
+    /// The destination has quarantined rows: those whose time has come are read too.
+    pub(crate) retry_quarantined: bool,
+    pub(crate) statement_timeout: Duration,
+}
+
+/// Everything one destination transaction applies.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// The highest sequence id visible in the snapshot.
+    pub(crate) head: i64,
+    pub(crate) epoch: String,
+    /// One per wanted mapping, in the same order.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// One mapping's share of a batch.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) mapping: Arc<ResolvedMapping>,
+    /// Where the cursor goes: the end of the page, or the snapshot's head when the page held all there is.
+    pub(crate) sequence_id: i64,
+    /// The page held fewer changes than it could: this mapping has nothing more in this snapshot.
+    pub(crate) exhausted: bool,
+    /// A change of the page stands for the whole table: the copy begins anew.
+    pub(crate) anew: bool,
+    pub(crate) changed: Rows,
+    pub(crate) chunk: Option<Chunk>,
+    /// Age of the oldest change in the page, when the snapshot was taken.
+    pub(crate) oldest: Option<Duration>,
+}
+
+/// A stretch of the initial copy: all rows of the tenant with `after < key <= up_to`.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    pub(crate) rows: Rows,
+    pub(crate) after: Option<Vec<String>>,
+    /// None: to the end of the table.
+    pub(crate) up_to: Option<Vec<String>>,
+}
+
+impl Batch {
+    pub(crate) fn has_rows(&self) -> bool {
+        self.parts.iter().any(|p| !p.changed.is_empty() || p.chunk.is_some() || p.anew)
+    }
+}
+
+/// Reads one batch in one REPEATABLE READ, READ ONLY transaction, which ends before this returns.
+///
+/// An error of one mapping's query is [`Error::Mapping`]; the caller reads again without that mapping.
+pub(crate) async fn batch(pool: &SourcePool, wanted: &Wanted<'_>) -> Result<Batch, Error> {
+    let mut connection = pool.get().await.map_err(Error::Source)?;
+    let bounds = connection.prepare_cached(sql::READ_BOUNDS).await.map_err(Error::source)?;
+    let transaction = connection
+        .build_transaction()
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(Error::source)?;
+    let tables: Vec<String> = wanted.mappings.iter().map(|m| m.source_table()).collect();
+    let after: Vec<i64> = wanted.mappings.iter().map(|m| wanted.cursors[m.name()].sequence_id).collect();
+    let rows_max = i64::try_from(wanted.rows_max).unwrap_or(i64::MAX);
+    let timeout = format!("set local statement_timeout = {}", wanted.statement_timeout.as_millis());
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&wanted.tenant_id, &tables, &after, &rows_max];
+    let (set, found) = tokio::join!(transaction.batch_execute(&timeout), transaction.query(&bounds, &parameters));
+    set.map_err(Error::source)?;
+    let found = found.map_err(Error::source)?;
+    let Some(first) = found.first() else {
+        return Ok(Batch { head: 0, epoch: String::new(), parts: Vec::new() });
+    };
+    let mut batch = Batch { head: first.get("head"), epoch: first.get("epoch"), parts: Vec::with_capacity(found.len()) };
+    let mut budget = wanted.bytes_max;
+    let mut chunk_wanted = true;
+    for (mapping, row) in wanted.mappings.iter().zip(&found) {
+        let cursor = &wanted.cursors[mapping.name()];
+        let up_to: Option<i64> = row.get("up_to");
+        let exhausted = row.get::<_, i64>("changes") < rows_max;
+        let mut part = Part {
+            mapping: mapping.clone(),
+            sequence_id: if exhausted { batch.head.max(cursor.sequence_id) } else { up_to.unwrap_or(batch.head) },
+            exhausted,
+            anew: row.get::<_, Option<i64>>("whole_table").is_some(),
+            changed: Rows::default(),
+            chunk: None,
+            oldest: row.get::<_, Option<f64>>("oldest_seconds").map(|s| Duration::from_secs_f64(s.max(0.0))),
+        };
+        if up_to.is_some() || wanted.retry_quarantined {
+            let statement = compose::copy_changed(
+                mapping,
+                Changed {
+                    tenant_id: wanted.tenant_id,
+                    after: cursor.sequence_id,
+                    up_to: part.sequence_id,
+                    retry_quarantined_of: wanted.retry_quarantined.then_some(wanted.destination_id),
+                },
+            );
+            let (data, overflow) = copy_out(&transaction, &statement, budget).await.map_err(|e| Error::mapping(mapping, e))?;
+            if overflow {
+                return Err(Error::Overflow);
+            }
+            part.changed = Rows::new(data);
+            budget = budget.saturating_sub(part.changed.bytes());
+        }
+        if !cursor.backfilled && !part.anew && chunk_wanted && budget > 0 {
+            chunk_wanted = false;
+            let chunk = chunk(&transaction, wanted, mapping, budget).await.map_err(|e| Error::mapping(mapping, e))?;
+            budget = budget.saturating_sub(chunk.rows.bytes());
+            part.chunk = Some(chunk);
+        }
+        batch.parts.push(part);
+    }
+    transaction.commit().await.map_err(Error::source)?;
+    Ok(batch)
+}
+
+async fn chunk(
+    transaction: &tokio_postgres::Transaction<'_>,
+    wanted: &Wanted<'_>,
+    mapping: &ResolvedMapping,
+    budget: usize,
+) -> Result<Chunk, tokio_postgres::Error> {
+    let after = wanted.cursors[mapping.name()].backfill_key.clone();
+    let statement = compose::copy_chunk(mapping, wanted.tenant_id, after.as_deref(), wanted.rows_max);
+    let (data, overflow) = copy_out(transaction, &statement, budget).await?;
+    let rows = Rows::new(data);
+    let finished = !overflow && rows.len() < wanted.rows_max;
+    let up_to = if finished || rows.is_empty() { None } else { Some(key_of(mapping, &rows, rows.len() - 1)) };
+    Ok(Chunk { rows, after, up_to })
+}
+
+/// The key of one line, as text in key order.
+pub(crate) fn key_of(mapping: &ResolvedMapping, rows: &Rows, line: usize) -> Vec<String> {
+    let columns: Vec<usize> = mapping.key.iter().filter_map(|k| mapping.columns.iter().position(|c| c.name == k.query_column)).collect();
+    rows.fields(line, &columns).into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// Whole lines of a COPY, up to about `bytes_max` but at least one; and whether there would have been more.
+async fn copy_out(
+    transaction: &tokio_postgres::Transaction<'_>,
+    statement: &str,
+    bytes_max: usize,
+) -> Result<(Bytes, bool), tokio_postgres::Error> {
+    let stream = transaction.copy_out(statement).await?;
+    pin_mut!(stream);
+    let mut data = BytesMut::new();
+    while let Some(piece) = stream.next().await {
+        let piece = piece?;
+        if !data.is_empty() && data.len() + piece.len() > bytes_max {
+            // The rest is read and dropped by the connection; the rows so far are a whole number of lines.
+            let whole = memchr::memrchr(b'\n', &data).map_or(0, |at| at + 1);
+            data.truncate(whole);
+            return Ok((data.freeze(), true));
+        }
+        data.extend_from_slice(&piece);
+    }
+    Ok((data.freeze(), false))
+}
+
+/// The highest visible sequence id and the epoch, for a cursor that begins now.
+pub(crate) async fn head(connection: &PooledConnection) -> Result<(i64, String), Error> {
+    let row = connection.query_one(sql::READ_HEAD, &[]).await.map_err(Error::source)?;
+    Ok((row.get("head"), row.get("epoch")))
+}

@@ -1,0 +1,97 @@
+//! Rows as the source printed them: lines of `COPY` text, never decoded except for a key.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+/// Lines of COPY text, each `t` or `f` (the row exists or not), then the mapping's columns, separated by tabs.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    data: Bytes,
+    /// Where each line ends, its newline included.
+    ends: Vec<usize>,
+}
+
+impl Rows {
+    /// `data` is whole lines. A newline inside a value is written `\n` in COPY text, so every newline byte ends a row.
+    pub fn new(data: Bytes) -> Self {
+        let ends = memchr::memchr_iter(b'\n', &data).map(|at| at + 1).collect();
+        Self { data, ends }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The COPY text of some lines, without copying.
+    pub fn slice(&self, lines: Range<usize>) -> Bytes {
+        if lines.is_empty() { Bytes::new() } else { self.data.slice(self.start(lines.start)..self.ends[lines.end - 1]) }
+    }
+
+    /// How many of the lines say that the row exists.
+    pub fn present(&self, lines: Range<usize>) -> usize {
+        lines.filter(|&line| self.data[self.start(line)] == b't').count()
+    }
+
+    /// The values of some columns (0 is the first after the mark) of one line, unescaped; None for a NULL.
+    pub fn fields(&self, line: usize, columns: &[usize]) -> Vec<Option<String>> {
+        let text = &self.data[self.start(line)..self.ends[line] - 1];
+        let fields: Vec<&[u8]> = text.split(|b| *b == b'\t').collect();
+        columns.iter().map(|column| fields.get(column + 1).and_then(|field| unescape(field))).collect()
+    }
+
+    fn start(&self, line: usize) -> usize {
+        if line == 0 { 0 } else { self.ends[line - 1] }
+    }
+}
+
+/// One field of COPY text; None for `\N`.
+fn unescape(field: &[u8]) -> Option<String> {
+    if field == b"\\N" {
+        return None;
+    }
+    let mut value = Vec::with_capacity(field.len());
+    let mut bytes = field.iter();
+    while let Some(byte) = bytes.next() {
+        if *byte != b'\\' {
+            value.push(*byte);
+            continue;
+        }
+        value.push(match bytes.next() {
+            Some(b'b') => 8,
+            Some(b'f') => 12,
+            Some(b'n') => b'\n',
+            Some(b'r') => b'\r',
+            Some(b't') => b'\t',
+            Some(b'v') => 11,
+            Some(other) => *other,
+            None => b'\\',
+        });
+    }
+    Some(String::from_utf8_lossy(&value).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_cut_and_read() {
+        let rows = Rows::new(Bytes::from_static(b"t\t1\ta\\tb\\\\c\nf\t2\t\\N\nt\t3\t\n"));
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows.present(0..3), 2);
+        assert_eq!(rows.slice(1..3), Bytes::from_static(b"f\t2\t\\N\nt\t3\t\n"));
+        assert_eq!(rows.fields(0, &[1, 0]), [Some("a\tb\\c".to_owned()), Some("1".to_owned())]);
+        assert_eq!(rows.fields(1, &[1]), [None]);
+        assert_eq!(rows.fields(2, &[1]), [Some(String::new())]);
+        assert!(Rows::default().is_empty());
+    }
+}

@@ -1,0 +1,21 @@
+use std::time::Duration;
+
+/// Settings of `sync:` and `poller:` in the configuration that concern the engine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Batches read from the source at one time.
+    pub workers: usize,
+    /// Changes per mapping, or rows of a chunk, in one batch.
+    pub batch_rows: usize,
+    /// Bytes of rows in one batch, about.
+    pub batch_bytes: usize,
+    /// Limit of one statement at a destination or for a batch's read.
+    pub statement_timeout: Duration,
+    /// The first wait after a failure; doubles up to `retry_max`.
+    pub retry_initial: Duration,
+    pub retry_max: Duration,
+    /// How long a claim holds without a heartbeat; heartbeats come three times as often.
+    pub lease: Duration,
+    /// Requests in flight at one time.
+    pub claim_limit: usize,
+}

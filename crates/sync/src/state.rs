@@ -1,0 +1,82 @@
+//! A destination's cursors: what its `_offtake_state` says for one tenant.
+
+use std::collections::BTreeMap;
+
+use offtake_mapping::Identifier;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
+
+use crate::sql;
+
+/// The name of the state table in a destination's schema; part of the contract with tenants.
+pub const STATE_TABLE: &str = "_offtake_state";
+
+/// One mapping's cursor in one destination. Compared as a whole: any other value means that another worker was there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Every change up to this sequence id is applied to the keys that are copied already.
+    pub sequence_id: i64,
+    /// The initial copy, or the copy anew, is complete.
+    pub backfilled: bool,
+    /// While it is not: the last key copied, as text in key order; None: nothing yet.
+    pub backfill_key: Option<Vec<String>>,
+    /// The history of the source in which `sequence_id` means anything.
+    pub epoch: String,
+    /// The mapping's version whose rows these are.
+    pub version: String,
+}
+
+impl Cursor {
+    /// A copy that begins now, over whatever is there.
+    pub fn beginning(sequence_id: i64, epoch: &str, version: &str) -> Self {
+        Self { sequence_id, backfilled: false, backfill_key: None, epoch: epoch.to_owned(), version: version.to_owned() }
+    }
+}
+
+/// All cursors of one tenant in one destination, by mapping.
+pub type Cursors = BTreeMap<String, Cursor>;
+
+pub(crate) fn table_sql(schema: &Identifier) -> String {
+    format!("{}.\"{STATE_TABLE}\"", schema.sql())
+}
+
+/// Reads the tenant's cursors and locks them until the transaction ends.
+pub(crate) async fn lock(client: &Client, schema: &Identifier, tenant_id: &str) -> Result<Cursors, tokio_postgres::Error> {
+    let statement = sql::LOCK_STATES.replace("{state}", &table_sql(schema));
+    let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
+    Ok(rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect())
+}
+
+fn cursor(row: &Row) -> Cursor {
+    // A key that is not what we wrote is input from a stranger: without one the copy begins anew, which is always right.
+    let backfill_key = row.get::<_, Option<String>>("backfill_key").and_then(|json| serde_json::from_str(&json).ok());
+    Cursor {
+        sequence_id: row.get("sequence_id"),
+        backfilled: row.get("backfilled"),
+        backfill_key,
+        epoch: row.get("epoch"),
+        version: row.get("version"),
+    }
+}
+
+/// Writes cursors; the caller holds their lock.
+pub(crate) async fn write(client: &Client, schema: &Identifier, tenant_id: &str, cursors: &Cursors) -> Result<(), tokio_postgres::Error> {
+    let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
+    let keys: Vec<Option<String>> =
+        cursors.values().map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string())).collect();
+    client
+        .query_typed(
+            &statement,
+            &[
+                (&tenant_id, Type::TEXT),
+                (&cursors.keys().collect::<Vec<_>>(), Type::TEXT_ARRAY),
+                (&cursors.values().map(|c| c.sequence_id).collect::<Vec<_>>(), Type::INT8_ARRAY),
+                (&cursors.values().map(|c| c.backfilled).collect::<Vec<_>>(), Type::BOOL_ARRAY),
+                (&keys, Type::TEXT_ARRAY),
+                (&cursors.values().map(|c| c.epoch.as_str()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
+                (&cursors.values().map(|c| c.version.as_str()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! A destination's tables: made, taken up again, widened, or left alone with a reason.
+
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::Apply;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use crate::destinations::DestinationSpec;
+use crate::error::MappingFault;
+use crate::sql;
+
+/// What is there under the target's name.
+struct Found {
+    kind: String,
+    mark: Option<String>,
+    columns: Vec<(String, String)>,
+    required: Vec<String>,
+    /// Sorted column names of every unique index, joined by U+001F.
+    unique_keys: Vec<String>,
+}
+
+/// Makes sure that the mapping's table is there, is this mapping's own, and fits. Runs inside the caller's transaction,
+/// behind its savepoint. Nothing is ever dropped, retyped or taken over. Returns whether the table was made.
+pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &ResolvedMapping) -> Result<bool, Problem> {
+    let apply = Apply::new(mapping, &spec.schema, &spec.tenant_id);
+    let table = apply.table().to_owned();
+    let mark = format!("offtake:{}", mapping.name());
+    let mut found = describe(client, &table).await?;
+    let made = found.is_none();
+    if made {
+        match &mapping.definition.target.schema_sql {
+            Some(statements) => {
+                client.batch_execute(&format!("set local search_path = {}, pg_catalog", spec.schema.sql())).await?;
+                client.batch_execute(statements).await?;
+                client.batch_execute(&format!("set local search_path = pg_catalog, {}", spec.schema.sql())).await?;
+            }
+            None => client.batch_execute(&apply.create_table()).await?,
+        }
+        tracing::info!(
+            event = "table_created",
+            tenant = spec.tenant_id,
+            destination = spec.name,
+            mapping = mapping.name(),
+            "created {table}"
+        );
+        found = describe(client, &table).await?;
+    }
+    let Some(found) = found else {
+        return Err(Problem::fault(format!("schema_sql ran and {table} is not there; it must create the table that target.table names")));
+    };
+    if found.kind != "r" && found.kind != "p" {
+        return Err(Problem::fault(format!("{table} is not a table; rename it or set another target.table")));
+    }
+    if found.mark.as_deref() != Some(&mark) {
+        let rows: bool = client.query_one(&format!("select exists (select from {table})"), &[]).await?.get(0);
+        if rows {
+            return Err(Problem::fault(format!(
+                "{table} was there before Offtake and holds rows; it stays untouched. Rename it, or set another target.table or schema"
+            )));
+        }
+    }
+    add_columns(client, &apply, mapping, &found).await?;
+    check_fit(mapping, &table, &found)?;
+    if found.mark.as_deref() != Some(&mark) {
+        client.batch_execute(&apply.mark_table()).await?;
+    }
+    Ok(made)
+}
+
+/// A statement failed, or the table does not fit.
+pub(crate) enum Problem {
+    Statement(tokio_postgres::Error),
+    Fault(MappingFault),
+}
+
+impl Problem {
+    fn fault(message: String) -> Self {
+        Self::Fault(MappingFault { sqlstate: None, message })
+    }
+}
+
+impl From<tokio_postgres::Error> for Problem {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_postgres::Error> {
+    let rows = client.query_typed(sql::DESCRIBE_TARGET, &[(&table, Type::TEXT)]).await?;
+    Ok(rows.first().map(|row| Found {
+        kind: row.get("kind"),
+        mark: row.get("mark"),
+        columns: row.get::<_, Vec<String>>("columns").into_iter().zip(row.get::<_, Vec<String>>("types")).collect(),
+        required: row.get("required"),
+        unique_keys: row.get("unique_keys"),
+    }))
+}
+
+/// Columns that the query has and the table has not.
+async fn add_columns(client: &Client, apply: &Apply<'_>, mapping: &ResolvedMapping, found: &Found) -> Result<(), tokio_postgres::Error> {
+    for column in &mapping.columns {
+        if !found.columns.iter().any(|(name, _)| name == column.name.as_str()) {
+            client.batch_execute(&format!("alter table {} add column {} {}", apply.table(), column.name.sql(), column.target_type)).await?;
+            tracing::info!(event = "column_added", mapping = mapping.name(), column = column.name.as_str(), "added column {}", column.name);
+        }
+    }
+    Ok(())
+}
+
+fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {
+    for column in &mapping.columns {
+        // A table from schema_sql may hold a value in any type that reads its text; the rows themselves decide.
+        let there = found.columns.iter().find(|(name, _)| name == column.name.as_str());
+        if let Some((_, sql_type)) = there
+            && mapping.definition.target.schema_sql.is_none()
+            && *sql_type != column.target_type
+        {
+            return Err(Problem::fault(format!(
+                "column {} of {table} is {sql_type} and the query gives {}; run `alter table {table} alter column {} type {}` there, \
+                 or cast it in the query",
+                column.name,
+                column.target_type,
+                column.name.sql(),
+                column.target_type
+            )));
+        }
+    }
+    if let Some(extra) = found.required.iter().find(|name| !mapping.columns.iter().any(|c| c.name.as_str() == name.as_str())) {
+        return Err(Problem::fault(format!(
+            "column {extra} of {table} is NOT NULL without a default and the query does not give it; drop the constraint, give it a \
+             default, or add it to the query"
+        )));
+    }
+    let mut key: Vec<String> = mapping.target_key().iter().map(|c| c.as_str().to_owned()).collect();
+    key.sort();
+    if !found.unique_keys.contains(&key.join("\u{1f}")) {
+        return Err(Problem::fault(format!(
+            "{table} has no primary key or unique index on exactly ({}); add one, or the rows cannot be found again",
+            key.join(", ")
+        )));
+    }
+    Ok(())
+}

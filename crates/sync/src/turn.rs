@@ -1,0 +1,395 @@
+//! One turn of one destination: batches until nothing is owed, or until others should have their turn.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::Apply;
+use offtake_postgres::BlownFuses;
+use offtake_postgres::{Dialer, SourcePool, SqlState, metrics as names};
+use serde_json::Value;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::{self, Applied, RefusedRow};
+use crate::batch_size::BatchSizes;
+use crate::destinations::{Link, Links, Registered, Registry};
+use crate::error::MappingFault;
+use crate::read::{self, Batch, Part, Wanted, key_of};
+use crate::requests::{self, Claim, Mirror, Refusal};
+use crate::state::{self, Cursors};
+use crate::{Error, Rows, Settings, prepare};
+
+/// A destination that owes much gives way after this long. Long enough for a backfill to keep its connection and caches
+/// warm, short enough that others barely notice.
+const TURN_MAX: Duration = Duration::from_millis(500);
+
+/// How often a turn starts over because another worker moved the cursors, before it lets that worker go on alone.
+const STALE_MAX: usize = 3;
+
+/// Added to the statement timeout for a whole destination transaction: the server's own limit should speak first.
+const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
+
+/// How long a request of a destination that this process does not know is left to others.
+const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
+
+/// What every turn works with.
+pub(crate) struct Context {
+    pub(crate) pool: SourcePool,
+    pub(crate) registry: Registry,
+    pub(crate) dialer: Dialer,
+    pub(crate) links: Links,
+    pub(crate) settings: Settings,
+    pub(crate) fuses: watch::Receiver<Arc<BlownFuses>>,
+    /// Bounds the batches read from the source at one time; a destination that hangs holds none.
+    pub(crate) readers: Arc<Semaphore>,
+    pub(crate) sizes: BatchSizes,
+    /// The daemon is stopping: finish the batch, start no other.
+    pub(crate) stopping: CancellationToken,
+}
+
+/// How a turn ended, when the destination and the source did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every mapping has reached this sequence id.
+    Reached(i64),
+    /// Not everything is done; try again after this long.
+    Again(Duration),
+}
+
+pub(crate) struct Turn<'a> {
+    context: &'a Context,
+    claim: &'a Claim,
+    registered: Arc<Registered>,
+    /// The mappings that are worked on; one that fails is taken out.
+    mappings: Vec<Arc<ResolvedMapping>>,
+    /// The soonest retry of a mapping that is not worked on.
+    retry: Option<Duration>,
+    /// What the failed mappings said.
+    reason: Option<String>,
+    begun: Vec<(String, Option<i64>)>,
+    quarantined: bool,
+}
+
+/// Works for one claimed request. Whatever it returns, the destination's rows and cursors agree.
+pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Error> {
+    let Some(registered) = context.registry.get(claim.destination_id) else {
+        return Ok(Ended::Again(UNKNOWN_DELAY));
+    };
+    let fuses = context.fuses.borrow().clone();
+    let works = |m: &&Arc<ResolvedMapping>| {
+        !claim.deferred.iter().any(|name| name == m.name()) && fuses.blown(&format!("mapping:{}", m.name())).is_none()
+    };
+    let mappings: Vec<_> = registered.mappings.iter().filter(works).cloned().collect();
+    let fused = mappings.len() + claim.deferred.len() < registered.mappings.len();
+    let retry = if fused { Some(claim.deferred_for.unwrap_or(UNKNOWN_DELAY).min(UNKNOWN_DELAY)) } else { claim.deferred_for };
+    let mut turn = Turn { context, claim, registered, mappings, retry, reason: None, begun: Vec::new(), quarantined: claim.quarantined };
+    let mut link = turn.link().await?;
+    let ended = turn.work(&mut link).await;
+    if ended.is_ok() {
+        context.links.keep(claim.destination_id, link);
+    }
+    ended
+}
+
+impl Turn<'_> {
+    async fn link(&self) -> Result<Link, Error> {
+        let spec = &self.registered.spec;
+        let fingerprint = spec.url.fingerprint();
+        if let Some(link) = self.context.links.take(self.claim.destination_id, &fingerprint) {
+            return Ok(link);
+        }
+        let place = self.context.links.place().await.ok_or(Error::Cancelled)?;
+        let connection = self.context.dialer.dial(&spec.url, "offtake").await.map_err(Error::Destination)?;
+        Ok(Link::new(connection, fingerprint, place))
+    }
+
+    async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
+        let began = Instant::now();
+        let mut stale = 0;
+        loop {
+            if self.mappings.is_empty() {
+                return Ok(self.end(self.claim.wanted_sequence_id));
+            }
+            if self.context.stopping.is_cancelled() || began.elapsed() > TURN_MAX {
+                return Ok(Ended::Again(Duration::ZERO));
+            }
+            let cursors = match link.cursors.clone() {
+                Some(cursors) if self.mappings.iter().all(|m| known(&cursors, m)) => cursors,
+                _ => {
+                    self.prepare(link).await?;
+                    continue;
+                }
+            };
+            match self.step(link, cursors).await {
+                Ok(Some(head)) => return Ok(self.end(head)),
+                Ok(None) => {}
+                Err(Error::Stale) if stale < STALE_MAX => {
+                    stale += 1;
+                    link.cursors = None;
+                    metrics::counter!(names::BATCHES_TOTAL, "result" => "dropped").increment(1);
+                }
+                Err(Error::Stale) => return Ok(Ended::Again(self.context.settings.retry_initial)),
+                Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
+                Err(Error::Overflow) => self.context.sizes.halve(self.claim.destination_id),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Everything that could be done is done, up to `head`.
+    fn end(&self, head: i64) -> Ended {
+        // A request from a history that a restored source no longer has wants more than there is.
+        let reached = head.max(self.claim.wanted_sequence_id);
+        self.retry.map_or(Ended::Reached(reached), Ended::Again)
+    }
+
+    async fn prepare(&mut self, link: &mut Link) -> Result<(), Error> {
+        let context = self.context;
+        let work = prepare::destination(&link.connection, &context.pool, &self.registered.spec, &self.mappings, &context.settings);
+        let prepared = within_deadline(context, self.claim.destination_id, work).await?;
+        link.cursors = Some(prepared.cursors);
+        self.begun.extend(prepared.begun);
+        for (mapping, fault) in prepared.faults {
+            self.set_aside(&mapping, fault).await?;
+        }
+        Ok(())
+    }
+
+    /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do.
+    async fn step(&mut self, link: &mut Link, cursors: Cursors) -> Result<Option<i64>, Error> {
+        let fetch_began = Instant::now();
+        let batch = self.read(&cursors).await?;
+        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch").record(fetch_began.elapsed().as_secs_f64());
+        if batch.parts.iter().any(|part| cursors[part.mapping.name()].epoch != batch.epoch) {
+            link.cursors = None;
+            return Ok(None);
+        }
+        let mut next = cursors.clone();
+        for part in &batch.parts {
+            advance(&mut next, part);
+        }
+        let behind = batch.parts.iter().any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
+        if batch.has_rows() || behind {
+            let apply_began = Instant::now();
+            let outcomes = within_deadline(self.context, self.claim.destination_id, self.apply(link, &batch, &cursors, &mut next)).await;
+            if outcomes.is_err() {
+                // Whether the commit happened is not known; the destination's own rows tell the next time.
+                link.cursors = None;
+            }
+            let outcomes = outcomes?;
+            self.committed(&batch, &outcomes, fetch_began, apply_began);
+            link.cursors = Some(next.clone());
+            self.mirror(&batch, &next, &outcomes).await?;
+        }
+        self.context.sizes.grow(self.claim.destination_id, self.context.settings.batch_rows);
+        let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
+        let failed = self.mappings.len() < batch.parts.len();
+        Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
+    }
+
+    async fn read(&self, cursors: &Cursors) -> Result<Batch, Error> {
+        let context = self.context;
+        let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
+        let rows_max = context.sizes.get(self.claim.destination_id).unwrap_or(context.settings.batch_rows);
+        let wanted = Wanted {
+            destination_id: self.claim.destination_id,
+            tenant_id: &self.registered.spec.tenant_id,
+            mappings: &self.mappings,
+            cursors,
+            rows_max,
+            // One row must always fit, or it would never arrive.
+            bytes_max: if rows_max == 1 { usize::MAX } else { context.settings.batch_bytes },
+            retry_quarantined: self.quarantined,
+            statement_timeout: context.settings.statement_timeout,
+        };
+        read::batch(&context.pool, &wanted).await
+    }
+
+    /// The destination's transaction. `next` keeps the old cursor of a mapping that fails.
+    async fn apply(&mut self, link: &mut Link, batch: &Batch, cursors: &Cursors, next: &mut Cursors) -> Result<Vec<Applied>, Error> {
+        let spec = self.registered.spec.clone();
+        let client = &link.connection;
+        let begin = prepare::begin(client, &spec, &self.context.settings);
+        let (begun, found) = tokio::join!(begin, state::lock(client, &spec.schema, &spec.tenant_id));
+        begun.map_err(Error::destination)?;
+        if found.map_err(Error::destination)? != *cursors {
+            client.batch_execute("rollback").await.map_err(Error::destination)?;
+            return Err(Error::Stale);
+        }
+        let mut outcomes = Vec::with_capacity(batch.parts.len());
+        let mut faults = Vec::new();
+        for part in &batch.parts {
+            if part.changed.is_empty() && part.chunk.is_none() {
+                outcomes.push(Applied::default());
+                continue;
+            }
+            let name = part.mapping.name();
+            let statements = Apply::new(&part.mapping, &spec.schema, &spec.tenant_id);
+            client.batch_execute("savepoint mapping").await.map_err(Error::destination)?;
+            match apply::part(client, &statements, part, !link.staged.contains(&part.mapping.version)).await {
+                Ok(applied) => {
+                    self.set_rows_aside(&part.mapping, &applied.refused).await?;
+                    outcomes.push(applied);
+                }
+                Err(Error::Mapping { mapping, fault }) => {
+                    client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
+                    next.insert(name.to_owned(), cursors[name].clone());
+                    faults.push((mapping, fault));
+                    outcomes.push(Applied::default());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        state::write(client, &spec.schema, &spec.tenant_id, next).await.map_err(Error::destination)?;
+        client.batch_execute("commit").await.map_err(Error::destination)?;
+        for part in &batch.parts {
+            let used = !part.changed.is_empty() || part.chunk.is_some();
+            if used && !faults.iter().any(|(mapping, _)| mapping == part.mapping.name()) {
+                link.staged.insert(part.mapping.version.clone());
+            }
+        }
+        for (mapping, fault) in faults {
+            self.set_aside(&mapping, fault).await?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Counts what a commit made visible.
+    fn committed(&self, batch: &Batch, outcomes: &[Applied], fetch_began: Instant, apply_began: Instant) {
+        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply").record(apply_began.elapsed().as_secs_f64());
+        metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
+        for (part, applied) in batch.parts.iter().zip(outcomes) {
+            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert").increment(applied.upserted);
+            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "delete").increment(applied.deleted);
+            if let Some(chunk) = &part.chunk {
+                metrics::counter!(names::BACKFILL_ROWS_TOTAL).increment(chunk.rows.len() as u64);
+            }
+            if let Some(oldest) = part.oldest {
+                metrics::histogram!(names::SYNC_LATENCY_SECONDS).record((oldest + fetch_began.elapsed()).as_secs_f64());
+            }
+        }
+    }
+
+    async fn mirror(&mut self, batch: &Batch, cursors: &Cursors, outcomes: &[Applied]) -> Result<(), Error> {
+        if self.quarantined {
+            for (part, applied) in batch.parts.iter().zip(outcomes) {
+                self.release_quarantined(part, applied).await?;
+            }
+        }
+        let ours: Cursors = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone()))).collect();
+        let chunk_rows: Vec<(String, i64)> = batch
+            .parts
+            .iter()
+            .filter_map(|part| Some((part.mapping.name().to_owned(), i64::try_from(part.chunk.as_ref()?.rows.len()).ok()?)))
+            .collect();
+        let anew = batch.parts.iter().filter(|part| part.anew).map(|part| (part.mapping.name().to_owned(), None));
+        let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(anew).collect();
+        let (state, reason) = match &self.reason {
+            Some(reason) => ("blocked", Some(reason.as_str())),
+            None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
+            None => ("in_sync", None),
+        };
+        let mirror = Mirror { cursors: &ours, chunk_rows: &chunk_rows, begun: &begun, state, reason };
+        requests::mirror(&self.context.pool, self.claim, &mirror).await
+    }
+
+    /// One mapping failed by itself: the others go on without it.
+    async fn set_aside(&mut self, mapping: &str, fault: MappingFault) -> Result<(), Error> {
+        let spec = &self.registered.spec;
+        tracing::error!(
+            event = "mapping_blocked",
+            tenant = spec.tenant_id,
+            destination = spec.name,
+            mapping,
+            sqlstate = fault.sqlstate,
+            "mapping {mapping} does not arrive at {}: {fault}",
+            spec.label()
+        );
+        let settings = &self.context.settings;
+        let retry = requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, (settings.retry_initial, settings.retry_max))
+            .await?
+            .unwrap_or(settings.retry_initial);
+        self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
+        self.reason.get_or_insert(format!("{mapping}: {fault}"));
+        self.mappings.retain(|m| m.name() != mapping);
+        Ok(())
+    }
+
+    /// Refused rows go into quarantine before the commit that leaves them out.
+    async fn set_rows_aside(&mut self, mapping: &ResolvedMapping, refused: &[RefusedRow]) -> Result<(), Error> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.quarantined = true;
+        let spec = &self.registered.spec;
+        tracing::warn!(
+            event = "rows_quarantined",
+            tenant = spec.tenant_id,
+            destination = spec.name,
+            mapping = mapping.name(),
+            rows = refused.len(),
+            sqlstate = refused[0].sqlstate,
+            "{} refuses {} rows of mapping {}; see `offtake status`",
+            spec.label(),
+            refused.len(),
+            mapping.name()
+        );
+        let rows: Vec<Refusal> = refused
+            .iter()
+            .map(|row| Refusal { row_key: row_key(mapping, &row.key), sqlstate: row.sqlstate.clone(), error: row.error.clone() })
+            .collect();
+        requests::quarantine(&self.context.pool, self.claim.destination_id, mapping.name(), &rows).await
+    }
+
+    /// Takes the rows that arrived after all out of quarantine.
+    async fn release_quarantined(&self, part: &Part, applied: &Applied) -> Result<(), Error> {
+        let arrived = |rows: &Rows| -> Vec<Value> {
+            let keys = (0..rows.len()).map(|line| key_of(&part.mapping, rows, line));
+            keys.filter(|key| !applied.refused.iter().any(|r| r.key == *key)).map(|key| row_key(&part.mapping, &key)).collect()
+        };
+        let mut keys = arrived(&part.changed);
+        keys.extend(part.chunk.as_ref().map(|chunk| arrived(&chunk.rows)).into_iter().flatten());
+        if keys.is_empty() {
+            return Ok(());
+        }
+        requests::release_quarantined(&self.context.pool, self.claim.destination_id, part.mapping.name(), &keys).await
+    }
+}
+
+/// The work of one destination transaction, given up when the server stays silent for longer than its own limits allow.
+async fn within_deadline<T>(context: &Context, destination_id: i64, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let limit = context.settings.statement_timeout + DEADLINE_MARGIN;
+    let Ok(result) = tokio::time::timeout(limit, work).await else {
+        return Err(Error::Deadline(limit.as_secs()));
+    };
+    if let Err(Error::Destination(error)) = &result
+        && error.sqlstate() == Some(&SqlState::QUERY_CANCELED)
+    {
+        // The statement timeout: the next batch is smaller.
+        context.sizes.halve(destination_id);
+    }
+    result
+}
+
+fn known(cursors: &Cursors, mapping: &ResolvedMapping) -> bool {
+    cursors.get(mapping.name()).is_some_and(|cursor| cursor.version == mapping.version.as_str())
+}
+
+/// Where a cursor stands once its part of the batch is applied.
+fn advance(next: &mut Cursors, part: &Part) {
+    let Some(cursor) = next.get_mut(part.mapping.name()) else { return };
+    cursor.sequence_id = part.sequence_id;
+    if part.anew {
+        cursor.backfilled = false;
+        cursor.backfill_key = None;
+    } else if let Some(chunk) = &part.chunk {
+        cursor.backfilled = chunk.up_to.is_none();
+        cursor.backfill_key.clone_from(&chunk.up_to);
+    }
+}
+
+/// A key as `row_key` columns hold it.
+fn row_key(mapping: &ResolvedMapping, key: &[String]) -> Value {
+    mapping.key.iter().zip(key).map(|(k, value)| (k.source_column.as_str().to_owned(), Value::String(value.clone()))).collect()
+}

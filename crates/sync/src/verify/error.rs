@@ -1,0 +1,44 @@
+use offtake_postgres::Error as PostgresError;
+
+/// Why a comparison has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot read the source")]
+    Source(#[source] PostgresError),
+    #[error("cannot read the destination")]
+    Destination(#[source] PostgresError),
+    #[error("the query of mapping {mapping} gives the key {key} more than once")]
+    DuplicateKey { mapping: String, key: String },
+    #[error("the query of mapping {mapping} gives rows without a key ({columns} is null)")]
+    NullKey { mapping: String, columns: String },
+    #[error("the destination has no table {table}")]
+    TableMissing { table: String },
+    #[error("the destination's table {table} has no column {column}")]
+    ColumnMissing { table: String, column: String },
+    /// A destination is a stranger: what it answers must not keep us going for ever.
+    #[error("the destination's keys do not advance beyond {key}")]
+    KeysStandStill { key: String },
+}
+
+impl Error {
+    pub(super) fn source(error: impl Into<PostgresError>) -> Self {
+        Self::Source(error.into())
+    }
+
+    pub(super) fn destination(error: impl Into<PostgresError>) -> Self {
+        Self::Destination(error.into())
+    }
+
+    /// What the server said, if it was a server that failed.
+    pub fn postgres(&self) -> Option<&PostgresError> {
+        match self {
+            Self::Source(error) | Self::Destination(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// One line: what failed and why, without a row's values.
+    pub fn message(&self) -> String {
+        self.postgres().map_or_else(|| self.to_string(), |error| format!("{self}: {}", error.message()))
+    }
+}

@@ -1,0 +1,109 @@
+//! The proof that a copy equals its query.
+//!
+//! **Architecture Invariant:** nothing here is shared with the path that writes: not the statements, not the key lists,
+//! not the reading of rows. A mistake there cannot hide itself here.
+//!
+//! Both sides are read in ranges of the key. Of each range only a count and a checksum travel; where they differ, the
+//! keys with a checksum per row; where those differ, after a second look, the differing columns. Rows are compared as
+//! the text that `COPY` would write, under pinned settings, so that NULL is not `''` and 1.0 is not 1.00.
+//!
+//! **Changes may flow meanwhile.** No snapshot is held over the whole run: it would hold back the source's vacuum for as
+//! long as the largest table takes. Instead, every range is read as of its own moment, and whatever differs is looked at
+//! again: at the source, then, once the destination has passed every change that was committed by then, at the
+//! destination, and at the source once more. A difference counts only if both looks at the source agree and the log
+//! knows of no change of that key in between. What cannot be settled within the time given, because the destination is
+//! behind or the row never rests, is counted as `unsettled` and is not called equal.
+//!
+//! What a crash leaves behind: nothing; only reads are made.
+
+mod confirm;
+mod error;
+mod ranges;
+mod report;
+mod side;
+mod statement;
+
+use std::time::{Duration, Instant};
+
+use offtake_mapping::{Identifier, ResolvedMapping};
+use tokio::sync::watch;
+use tokio_postgres::Client;
+
+pub use error::Error;
+pub use report::{Difference, Kind, Report};
+
+use ranges::Comparison;
+
+/// What is compared: one mapping's rows of one tenant with its table in one destination.
+#[derive(Debug, Clone, Copy)]
+pub struct VerifyTarget<'a> {
+    pub mapping: &'a ResolvedMapping,
+    pub tenant_id: &'a str,
+    /// The destination's schema.
+    pub schema: &'a Identifier,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Rows of a range to begin with; see [`RANGE_ROWS`].
+    pub range_rows: u64,
+    /// How many differences are listed; all are counted.
+    pub differences_max: usize,
+    /// Also tell the differing values. They are a tenant's data: never for logs.
+    pub values: bool,
+    /// How long the whole run may wait for changes to reach the destination.
+    pub wait: Duration,
+    /// For a single statement on either side.
+    pub statement_timeout: Duration,
+    /// Told the source rows compared so far.
+    pub progress: Option<watch::Sender<u64>>,
+}
+
+/// 10 000 rows are some tens of milliseconds on either side: short statements, few round trips, and a range that differs
+/// costs about 1 MB to look into.
+pub const RANGE_ROWS: u64 = 10_000;
+/// As many as a person reads, and enough to see a pattern.
+pub const DIFFERENCES_MAX: usize = 100;
+/// Many times the lag of a healthy destination; short enough to wait for at a prompt.
+pub const WAIT: Duration = Duration::from_secs(20);
+/// A query without an index in key order reads its whole table per range.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            range_rows: RANGE_ROWS,
+            differences_max: DIFFERENCES_MAX,
+            values: false,
+            wait: WAIT,
+            statement_timeout: STATEMENT_TIMEOUT,
+            progress: None,
+        }
+    }
+}
+
+/// Compares both ways. Both clients are the call's alone while it runs: it opens a transaction on each and rolls it back
+/// at the end. If its future is dropped, drop the clients too.
+///
+/// Fails if a side cannot be read, or if the query gives a key twice or without a value: such a query has no copy.
+pub async fn verify(source: &Client, destination: &Client, target: &VerifyTarget<'_>, options: &Options) -> Result<Report, Error> {
+    let begun = statement::begin(options.statement_timeout);
+    source.batch_execute(&begun).await.map_err(Error::source)?;
+    let outcome = match destination.batch_execute(&begun).await.map_err(Error::destination) {
+        Ok(()) => {
+            let deadline = Instant::now() + options.wait;
+            let compared = async { Comparison::new(source, destination, target, options, deadline).await?.run().await };
+            let outcome = Box::pin(compared).await;
+            end(destination).await;
+            outcome
+        }
+        Err(error) => Err(error),
+    };
+    end(source).await;
+    outcome
+}
+
+async fn end(client: &Client) {
+    // Only reads were made; if the connection is gone, so is its transaction.
+    let _ = client.batch_execute("rollback").await;
+}

@@ -1,0 +1,63 @@
+//! What a comparison found.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// The result for one mapping in one destination.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Report {
+    pub mapping: String,
+    pub tenant: String,
+    /// Rows of the source that were compared.
+    pub rows: u64,
+    /// Keys that the source has and the destination lacks.
+    pub missing: u64,
+    /// Keys that the destination has and the source does not.
+    pub extra: u64,
+    /// Keys whose rows differ.
+    pub different: u64,
+    /// Keys that differed and could not be judged: the destination is behind, or they kept changing.
+    pub unsettled: u64,
+    /// Keys that differed at first sight.
+    pub rechecked: u64,
+    /// The first of what differs, in no particular order.
+    pub differences: Vec<Difference>,
+}
+
+impl Report {
+    /// Proven: every row is there, as it is in the source, and no other.
+    pub fn equal(&self) -> bool {
+        self.missing + self.extra + self.different + self.unsettled == 0
+    }
+
+    pub(super) fn count(&mut self, kind: Kind) {
+        *match kind {
+            Kind::Missing => &mut self.missing,
+            Kind::Extra => &mut self.extra,
+            Kind::Different => &mut self.different,
+        } += 1;
+    }
+}
+
+/// One key that differs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    pub kind: Kind,
+    /// The key's columns, as text.
+    pub key: Map<String, Value>,
+    /// Names of the columns that differ; empty unless both sides have the row.
+    pub columns: Vec<String>,
+    /// The values of those columns, or of the whole row that only one side has, as text; only if they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Missing,
+    Extra,
+    Different,
+}

@@ -1,0 +1,219 @@
+//! The statements of a comparison, built from the mapping. Names go through [`Identifier`], values through [`literal`].
+
+use std::time::Duration;
+
+use offtake_mapping::{Identifier, KeyOrder, ResolvedMapping, literal};
+use offtake_postgres::TEXT_FORMAT;
+
+use super::VerifyTarget;
+
+/// A key as the text of its columns.
+pub(super) type Key = Vec<String>;
+
+/// A range of keys: beyond `after` and up to, including, `upto`; open where it is None.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Range {
+    pub(super) after: Option<Key>,
+    pub(super) upto: Option<Key>,
+}
+
+/// A column of the destination's table, as its catalog has it.
+#[derive(Debug, Clone)]
+pub(super) struct TargetColumn {
+    pub(super) name: String,
+    /// As `format_type` prints it.
+    pub(super) sql_type: String,
+    /// It holds any text as it is, or its type is unknown to the source: there is nothing to cast to.
+    pub(super) takes_text: bool,
+}
+
+/// One side as SQL: a relation called `q`, which of its rows count, and its expressions in the mapping's order.
+#[derive(Debug, Clone)]
+pub(super) struct Relation {
+    from: String,
+    tenant: Option<String>,
+    key_order: Vec<String>,
+    key_text: Vec<String>,
+    columns: Vec<String>,
+}
+
+/// Begins a transaction that only reads, and prints values as the other side does. Read committed: every statement sees
+/// its own moment and holds back no vacuum in between. `row_security = off` makes hidden rows an error.
+pub(super) fn begin(statement_timeout: Duration) -> String {
+    format!(
+        "begin isolation level read committed read only; {TEXT_FORMAT} set local row_security = off; set local jit = off; \
+         set local statement_timeout = {}",
+        statement_timeout.as_millis()
+    )
+}
+
+/// The columns of the destination's table with their types.
+pub(super) fn list_columns(target: &VerifyTarget<'_>) -> String {
+    format!(
+        "select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+                t.typcategory = 'S' or t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace \
+           from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid \
+           join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+          where n.nspname = {} and c.relname = {} and a.attnum > 0 and not a.attisdropped",
+        literal(target.schema.as_str()),
+        literal(target.mapping.definition.target.table.as_str()),
+    )
+}
+
+impl Relation {
+    /// The mapping's query for the tenant, each column as the destination's type would hold it.
+    pub(super) fn source(target: &VerifyTarget<'_>, columns: &[TargetColumn]) -> Self {
+        let mapping = target.mapping;
+        let value = |name: &Identifier| {
+            let column = format!("q.{}", name.sql());
+            match cast_for(mapping, name, columns) {
+                Some(sql_type) => format!("{column}::text::{sql_type}"),
+                None => column,
+            }
+        };
+        Self {
+            // The query may end in a comment.
+            from: format!("(\n{}\n) q", mapping.definition.query),
+            tenant: Some(format!("q.tenant_id = {}", literal(target.tenant_id))),
+            key_order: mapping.key.iter().map(|k| ordered(&format!("q.{}", k.query_column.sql()), k.order)).collect(),
+            key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),
+            columns: mapping.columns.iter().map(|c| value(&c.name)).collect(),
+        }
+    }
+
+    /// The destination's table; only the tenant's rows where tenants share it.
+    pub(super) fn destination(target: &VerifyTarget<'_>, columns: &[TargetColumn]) -> Self {
+        let mapping = target.mapping;
+        let keeps_tenant = mapping.definition.target.keep_tenant;
+        let order = |k: &offtake_mapping::KeyColumn| {
+            let column = format!("q.{}", k.query_column.sql());
+            let held = columns.iter().find(|c| c.name == k.query_column.as_str());
+            // A key kept under another type would be ordered by that type.
+            let as_there = k.order == KeyOrder::Native && held.is_some_and(|held| held.sql_type != k.sql_type);
+            ordered(&if as_there { format!("{column}::{}", k.sql_type) } else { column }, k.order)
+        };
+        Self {
+            from: format!("{}.{} q", target.schema.sql(), mapping.definition.target.table.sql()),
+            tenant: keeps_tenant.then(|| format!("q.{} = {}", mapping.columns[0].name.sql(), literal(target.tenant_id))),
+            key_order: mapping.key.iter().map(order).collect(),
+            key_text: mapping.key.iter().map(|k| text(&format!("q.{}", k.query_column.sql()))).collect(),
+            columns: mapping.columns.iter().map(|c| format!("q.{}", c.name.sql())).collect(),
+        }
+    }
+
+    /// The key at which a range of `rows` rows ends, as text per column; no row if there are fewer.
+    pub(super) fn boundary(&self, range: &Range, rows: u64) -> String {
+        format!(
+            "select {} from {} where {} order by {} offset {} limit 1",
+            self.key_text.join(", "),
+            self.from,
+            self.within(range),
+            self.key_order.join(", "),
+            rows.saturating_sub(1)
+        )
+    }
+
+    /// How many rows, and the sum of both halves of their checksums: a sum, because unlike xor it sees a row twice.
+    pub(super) fn checksum(&self, range: &Range) -> String {
+        format!(
+            "select count(*)::text, \
+                    coalesce(sum(('x' || left(r.digest, 16))::bit(64)::bigint), 0)::text, \
+                    coalesce(sum(('x' || right(r.digest, 16))::bit(64)::bigint), 0)::text \
+               from (select {} as digest from {} where {} offset 0) r",
+            self.digest(),
+            self.from,
+            self.within(range)
+        )
+    }
+
+    /// Every key of a range with the checksum of its row.
+    pub(super) fn rows(&self, range: &Range) -> String {
+        format!("select {}, {} from {} where {}", self.digest(), self.key_text.join(", "), self.from, self.within(range))
+    }
+
+    /// Rows without a key are in no range: is there any?
+    pub(super) fn null_keys(&self) -> String {
+        let null: Vec<String> = self.key_order.iter().map(|k| format!("{k} is null")).collect();
+        format!("select exists (select from {} where {} and ({}))::text", self.from, self.within(&Range::default()), null.join(" or "))
+    }
+
+    /// Keys and columns of single rows: the values' text, or only their checksums.
+    pub(super) fn columns(&self, keys: &[Key], values: bool) -> String {
+        let column = |c: &String| {
+            let value = if values { text(c) } else { format!("md5(row({c})::text)") };
+            format!("case when row({c})::text <> '()' then {value} end")
+        };
+        let columns: Vec<String> = self.columns.iter().map(column).collect();
+        let keys: Vec<String> = keys.iter().map(|key| key_literal(key)).collect();
+        format!(
+            "select {}, {} from {} where {} and ({}) in ({})",
+            self.key_text.join(", "),
+            columns.join(", "),
+            self.from,
+            self.within(&Range::default()),
+            self.key_order.join(", "),
+            keys.join(", ")
+        )
+    }
+
+    /// A row's text quotes its columns, so that no two different rows have the same; NULL is empty, '' is quoted.
+    fn digest(&self) -> String {
+        format!("md5(row({})::text)", self.columns.join(", "))
+    }
+
+    fn within(&self, range: &Range) -> String {
+        let key = self.key_order.join(", ");
+        let after = range.after.as_ref().map(|after| format!("({key}) > {}", key_literal(after)));
+        let upto = range.upto.as_ref().map(|upto| format!("({key}) <= {}", key_literal(upto)));
+        let conditions: Vec<String> = self.tenant.clone().into_iter().chain(after).chain(upto).collect();
+        if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
+    }
+}
+
+/// The type that a destination's column has and the query's has not, if the source knows it.
+fn cast_for(mapping: &ResolvedMapping, name: &Identifier, columns: &[TargetColumn]) -> Option<String> {
+    let column = mapping.columns.iter().find(|c| c.name == *name)?;
+    let held = columns.iter().find(|c| c.name == name.as_str())?;
+    let same_text = held.takes_text || held.sql_type == column.source_type || held.sql_type == column.target_type;
+    (!same_text).then(|| held.sql_type.clone())
+}
+
+fn ordered(column: &str, order: KeyOrder) -> String {
+    match order {
+        KeyOrder::Native => column.to_owned(),
+        KeyOrder::Text => format!("({column}::text collate \"C\")"),
+    }
+}
+
+/// The text that `COPY` would write: `::text` says `true` where COPY says `t`, and cuts the blanks of a `char(n)`.
+fn text(value: &str) -> String {
+    format!("format('%s', {value})")
+}
+
+fn key_literal(key: &[String]) -> String {
+    let values: Vec<String> = key.iter().map(|v| literal(v)).collect();
+    format!("({})", values.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_keysets_and_null_is_not_empty() {
+        let relation = Relation {
+            from: "t q".to_owned(),
+            tenant: None,
+            key_order: vec!["q.a".to_owned(), ordered("q.b", KeyOrder::Text)],
+            key_text: vec![text("q.a"), text("q.b")],
+            columns: vec!["q.a".to_owned(), "q.b".to_owned()],
+        };
+        let range = Range { after: Some(vec!["1".to_owned(), "it's".to_owned()]), upto: None };
+        assert_eq!(
+            relation.rows(&range),
+            "select md5(row(q.a, q.b)::text), format('%s', q.a), format('%s', q.b) from t q \
+             where (q.a, (q.b::text collate \"C\")) > ('1', 'it''s')"
+        );
+        assert!(relation.checksum(&Range::default()).contains("where true offset 0"));
+    }
+}
