@@ -31,6 +31,7 @@ mod sql;
 mod state;
 mod target;
 mod turn;
+pub mod verify;
 
 pub use engine::{Engine, Parts};
 pub use error::{Error, MappingFault};

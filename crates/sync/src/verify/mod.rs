@@ -87,9 +87,9 @@ impl Default for Options {
 ///
 /// Fails if a side cannot be read, or if the query gives a key twice or without a value: such a query has no copy.
 pub async fn verify(source: &Client, destination: &Client, target: &VerifyTarget<'_>, options: &Options) -> Result<Report, Error> {
-    let begun = statement::begin(options.statement_timeout);
-    source.batch_execute(&begun).await.map_err(Error::source)?;
-    let outcome = match destination.batch_execute(&begun).await.map_err(Error::destination) {
+    source.batch_execute(&statement::begin(options.statement_timeout)).await.map_err(Error::source)?;
+    let begun = destination.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
+    let outcome = match begun.map_err(Error::destination) {
         Ok(()) => {
             let deadline = Instant::now() + options.wait;
             let compared = async { Comparison::new(source, destination, target, options, deadline).await?.run().await };

@@ -42,9 +42,16 @@ pub(super) struct Relation {
 pub(super) fn begin(statement_timeout: Duration) -> String {
     format!(
         "begin isolation level read committed read only; {TEXT_FORMAT} set local row_security = off; set local jit = off; \
-         set local statement_timeout = {}",
-        statement_timeout.as_millis()
+         set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {idle}",
+        limit = statement_timeout.as_millis(),
+        // One side is idle while the other reads.
+        idle = statement_timeout.as_millis() * 2,
     )
+}
+
+/// The same at the destination, where a stranger's schemas are on no path of ours.
+pub(super) fn begin_destination(statement_timeout: Duration) -> String {
+    format!("{}; set local search_path = pg_catalog, pg_temp", begin(statement_timeout))
 }
 
 /// The columns of the destination's table with their types.

@@ -1,0 +1,170 @@
+//! The second look: which of the differences are the copy's, and which are only changes on their way.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use offtake_mapping::literal;
+use tokio_postgres::Row;
+
+use super::ranges::Comparison;
+use super::statement::{Key, Range};
+use super::{Error, Kind};
+
+/// Half of a healthy system's latency: often enough that waiting costs little more than the change takes anyway.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// More changes than this within one look are not read: every key may be among them.
+const CHANGES_MAX: usize = 100_000;
+
+/// The keys that changed since a position of the log.
+enum Changed {
+    Keys(HashSet<Key>),
+    /// A whole table changed, or too much to tell.
+    Any,
+}
+
+impl Comparison<'_> {
+    /// Of keys that differed at first sight, those that differ for good. The others turned out equal, or count as
+    /// unsettled.
+    pub(super) async fn confirm(&mut self, range: &Range, suspects: Vec<Key>) -> Result<Vec<(Key, Kind)>, Error> {
+        let mut confirmed = Vec::new();
+        let mut open: HashSet<Key> = suspects.into_iter().collect();
+        while !open.is_empty() {
+            let position = self.log_head().await?;
+            let before = self.source.rows(range, |key| open.contains(key)).await?;
+            self.refuse_duplicates(&before)?;
+            if !self.destination_catches_up().await? {
+                break;
+            }
+            let here = self.destination.rows(range, |key| open.contains(key)).await?;
+            let after = self.source.rows(range, |key| open.contains(key)).await?;
+            if !self.all_sequenced().await? {
+                break;
+            }
+            let changed = self.changed_since(position).await?;
+            open.retain(|key| {
+                let (before, here, after) = (before.get(key), here.get(key), after.get(key));
+                if here == before || here == after {
+                    return false;
+                }
+                if before != after || changed.contains(key) {
+                    return true;
+                }
+                let kind = match (before, here) {
+                    (Some(_), None) => Kind::Missing,
+                    (None, _) => Kind::Extra,
+                    (Some(_), Some(_)) => Kind::Different,
+                };
+                confirmed.push((key.clone(), kind));
+                false
+            });
+            if Instant::now() >= self.deadline {
+                break;
+            }
+        }
+        self.report.unsettled += open.len() as u64;
+        confirmed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(confirmed)
+    }
+
+    /// Waits until the destination has applied everything that was committed when it was called; false if that does not
+    /// happen in time.
+    async fn destination_catches_up(&self) -> Result<bool, Error> {
+        if !self.all_sequenced().await? {
+            return Ok(false);
+        }
+        let wanted = self.log_head().await?;
+        let exists = format!("select pg_catalog.to_regclass({}) is not null", literal(&self.state_table()));
+        if !self.destination.query(&exists).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+            return Ok(false);
+        }
+        let passed = format!(
+            "select coalesce(bool_or(backfilled and sequence_id >= {wanted}), false) from {} where tenant_id = {} and mapping = {}",
+            self.state_table(),
+            literal(self.target.tenant_id),
+            literal(self.target.mapping.name())
+        );
+        loop {
+            if self.destination.query(&passed).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+                return Ok(true);
+            }
+            if !self.may_wait().await {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Waits until every change captured before now has its sequence id; false if that does not happen in time.
+    async fn all_sequenced(&self) -> Result<bool, Error> {
+        let now = self.source.query("select clock_timestamp()::text").await?;
+        let now = now.first().map_or(Ok(String::new()), |row| self.source.text(row, 0))?;
+        let older = format!("select exists (select from offtake.captured_change where captured_at <= {}::timestamptz)", literal(&now));
+        loop {
+            if !self.source.query(&older).await?.first().is_some_and(|row| row.get(0)) {
+                return Ok(true);
+            }
+            if !self.may_wait().await {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// False once the time is over.
+    async fn may_wait(&self) -> bool {
+        if Instant::now() >= self.deadline {
+            return false;
+        }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        true
+    }
+
+    /// The newest sequence id that concerns the tenant's rows of this mapping; 0 if there is none.
+    async fn log_head(&self) -> Result<i64, Error> {
+        let newest = |of: &str| {
+            format!(
+                "(select sequence_id from offtake.change_log where {of} and source_table = {} order by sequence_id desc limit 1)",
+                literal(&self.target.mapping.source_table())
+            )
+        };
+        let [own, anyones] = self.log_tenants();
+        let sql = format!("select coalesce(greatest({}, {}), 0)", newest(&own), newest(&anyones));
+        Ok(self.source.query(&sql).await?.first().map_or(0, |row| row.get(0)))
+    }
+
+    async fn changed_since(&self, position: i64) -> Result<Changed, Error> {
+        let columns: Vec<String> =
+            self.target.mapping.key.iter().map(|k| format!("row_key ->> {}", literal(k.source_column.as_str()))).collect();
+        let since = |of: &str| {
+            format!(
+                "(select {} from offtake.change_log where {of} and source_table = {} and sequence_id > {position} limit {})",
+                columns.join(", "),
+                literal(&self.target.mapping.source_table()),
+                CHANGES_MAX + 1
+            )
+        };
+        let [own, anyones] = self.log_tenants();
+        let rows = self.source.query(&format!("{} union all {}", since(&own), since(&anyones))).await?;
+        if rows.len() > CHANGES_MAX {
+            return Ok(Changed::Any);
+        }
+        let key = |row: &Row| -> Option<Key> { (0..row.len()).map(|i| row.get::<_, Option<String>>(i)).collect() };
+        Ok(rows.iter().map(key).collect::<Option<_>>().map_or(Changed::Any, Changed::Keys))
+    }
+
+    fn log_tenants(&self) -> [String; 2] {
+        [format!("tenant_id = {}", literal(self.target.tenant_id)), "tenant_id is null".to_owned()]
+    }
+
+    fn state_table(&self) -> String {
+        format!("{}._offtake_state", self.target.schema.sql())
+    }
+}
+
+impl Changed {
+    fn contains(&self, key: &Key) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Keys(keys) => keys.contains(key),
+        }
+    }
+}

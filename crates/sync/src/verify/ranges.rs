@@ -1,0 +1,186 @@
+//! Range by range over the whole key.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use offtake_mapping::Identifier;
+use serde_json::{Map, Value};
+use tokio_postgres::Client;
+
+use super::side::{Digest, Side};
+use super::statement::{self, Key, Range, Relation, TargetColumn};
+use super::{Difference, Error, Kind, Options, Report, VerifyTarget};
+
+/// A range that takes longer was not found through an index: each of them costs a scan, so the next are larger.
+const RANGE_TAKES_MAX: Duration = Duration::from_millis(500);
+/// What a range grows by then, and to at most; its keys, should they differ, are held in memory.
+const RANGE_GROWTH: u64 = 4;
+const RANGE_ROWS_MAX: u64 = 160_000;
+/// A destination with so many times the source's rows in a range has it cut, so that its keys fit too.
+const SURPLUS_MAX: u64 = 4;
+
+/// A comparison under way.
+pub(super) struct Comparison<'a> {
+    pub(super) source: Side<'a>,
+    pub(super) destination: Side<'a>,
+    pub(super) target: &'a VerifyTarget<'a>,
+    options: &'a Options,
+    /// Until when changes under way are waited for.
+    pub(super) deadline: Instant,
+    pub(super) report: Report,
+}
+
+impl<'a> Comparison<'a> {
+    /// Reads the destination's columns. Both clients are inside their transactions.
+    pub(super) async fn new(
+        source: &'a Client,
+        destination: &'a Client,
+        target: &'a VerifyTarget<'a>,
+        options: &'a Options,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let columns = target_columns(destination, target).await?;
+        let limit = options.statement_timeout;
+        Ok(Self {
+            source: Side::source(source, Relation::source(target, &columns), limit),
+            destination: Side::destination(destination, Relation::destination(target, &columns), limit),
+            target,
+            options,
+            deadline,
+            report: Report { mapping: target.mapping.name().to_owned(), tenant: target.tenant_id.to_owned(), ..Report::default() },
+        })
+    }
+
+    pub(super) async fn run(mut self) -> Result<Report, Error> {
+        if self.source.has_null_keys().await? {
+            let columns: Vec<&str> = self.target.mapping.key.iter().map(|k| k.query_column.as_str()).collect();
+            return Err(Error::NullKey { mapping: self.target.mapping.name().to_owned(), columns: columns.join(" or ") });
+        }
+        let mut after = None;
+        let mut range_rows = self.options.range_rows.max(1);
+        loop {
+            let began = Instant::now();
+            let mut range = Range { after, upto: None };
+            range.upto = self.source.boundary(&range, range_rows).await?;
+            self.range(&mut range, range_rows).await?;
+            if let Some(progress) = &self.options.progress {
+                progress.send_replace(self.report.rows);
+            }
+            if began.elapsed() > RANGE_TAKES_MAX {
+                range_rows = (range_rows * RANGE_GROWTH).min(RANGE_ROWS_MAX.max(range_rows));
+            }
+            match range.upto {
+                Some(upto) => after = Some(upto),
+                None => return Ok(self.report),
+            }
+        }
+    }
+
+    /// Compares a range, or its beginning: then `range.upto` says how far.
+    async fn range(&mut self, range: &mut Range, range_rows: u64) -> Result<(), Error> {
+        let (mut there, mut here) = tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
+        if here.rows > range_rows.saturating_mul(SURPLUS_MAX) {
+            let cut = self.destination.boundary(range, range_rows).await?;
+            if cut.is_some() && cut == range.after {
+                return Err(Error::KeysStandStill { key: cut.unwrap_or_default().join(", ") });
+            }
+            range.upto = cut.or_else(|| range.upto.take());
+            (there, here) = tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
+        }
+        self.report.rows += there.rows;
+        if there == here {
+            return Ok(());
+        }
+        let (there, here) = tokio::try_join!(self.source.rows(range, |_| true), self.destination.rows(range, |_| true))?;
+        self.refuse_duplicates(&there)?;
+        let suspects: Vec<Key> = differing(&there, &here).map(|(key, _)| key.clone()).collect();
+        drop((there, here));
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        self.report.rechecked += suspects.len() as u64;
+        let confirmed = self.confirm(range, suspects).await?;
+        self.tell(confirmed).await
+    }
+
+    pub(super) fn refuse_duplicates(&self, rows: &HashMap<Key, Digest>) -> Result<(), Error> {
+        match rows.iter().find(|(_, digest)| digest.rows > 1) {
+            Some((key, _)) => {
+                let mapping = self.target.mapping.name().to_owned();
+                Err(Error::DuplicateKey { mapping, key: Value::Object(self.key_object(key)).to_string() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Counts what differs, and lists it while there is room.
+    async fn tell(&mut self, confirmed: Vec<(Key, Kind)>) -> Result<(), Error> {
+        confirmed.iter().for_each(|(_, kind)| self.report.count(*kind));
+        let room = self.options.differences_max.saturating_sub(self.report.differences.len());
+        let listed = &confirmed[..room.min(confirmed.len())];
+        let looked_into = |kind: &Kind| self.options.values || *kind == Kind::Different;
+        let keys: Vec<Key> = listed.iter().filter(|(_, kind)| looked_into(kind)).map(|(key, _)| key.clone()).collect();
+        let (mut there, mut here) = (HashMap::new(), HashMap::new());
+        if !keys.is_empty() {
+            let values = self.options.values;
+            (there, here) = tokio::try_join!(self.source.columns(&keys, values), self.destination.columns(&keys, values))?;
+        }
+        for (key, kind) in listed {
+            let difference = self.difference(key, *kind, there.get(key), here.get(key));
+            self.report.differences.push(difference);
+        }
+        Ok(())
+    }
+
+    fn difference(&self, key: &Key, kind: Kind, there: Option<&Vec<Option<String>>>, here: Option<&Vec<Option<String>>>) -> Difference {
+        let names: Vec<&Identifier> = self.target.mapping.columns.iter().map(|c| &c.name).collect();
+        let differs = |i: &usize| match (there, here) {
+            (Some(there), Some(here)) => there[*i] != here[*i],
+            _ => true,
+        };
+        let concerned: Vec<usize> = (0..names.len()).filter(differs).collect();
+        let named = |i: &usize| names[*i].as_str().to_owned();
+        let values = |row: Option<&Vec<Option<String>>>| -> Option<Map<String, Value>> {
+            let row = row.filter(|_| self.options.values)?;
+            Some(concerned.iter().map(|i| (named(i), row[*i].clone().into())).collect())
+        };
+        Difference {
+            kind,
+            key: self.key_object(key),
+            columns: if there.is_some() && here.is_some() { concerned.iter().map(named).collect() } else { Vec::new() },
+            source: values(there),
+            destination: values(here),
+        }
+    }
+
+    fn key_object(&self, key: &Key) -> Map<String, Value> {
+        let names = self.target.mapping.key.iter().map(|k| k.query_column.as_str().to_owned());
+        names.zip(key.iter().map(|v| Value::String(v.clone()))).collect()
+    }
+}
+
+/// The keys whose rows are not the same on both sides.
+pub(super) fn differing<'r>(there: &'r HashMap<Key, Digest>, here: &'r HashMap<Key, Digest>) -> impl Iterator<Item = (&'r Key, Kind)> {
+    let of_source = there.iter().filter_map(|(key, digest)| match here.get(key) {
+        None => Some((key, Kind::Missing)),
+        Some(other) => (digest != other).then_some((key, Kind::Different)),
+    });
+    of_source.chain(here.keys().filter(|key| !there.contains_key(*key)).map(|key| (key, Kind::Extra)))
+}
+
+async fn target_columns(destination: &Client, target: &VerifyTarget<'_>) -> Result<Vec<TargetColumn>, Error> {
+    let rows = destination.query_typed(&statement::list_columns(target), &[]).await.map_err(Error::destination)?;
+    let read = |row: &tokio_postgres::Row| -> Result<TargetColumn, tokio_postgres::Error> {
+        Ok(TargetColumn { name: row.try_get(0)?, sql_type: row.try_get(1)?, takes_text: row.try_get(2)? })
+    };
+    let columns: Vec<TargetColumn> = rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::destination)?;
+    let table = format!("{}.{}", target.schema, target.mapping.definition.target.table);
+    if columns.is_empty() {
+        return Err(Error::TableMissing { table });
+    }
+    let lacks = |c: &&offtake_mapping::Column| !columns.iter().any(|held| held.name == c.name.as_str());
+    match target.mapping.columns.iter().find(lacks) {
+        Some(column) => Err(Error::ColumnMissing { table, column: column.name.to_string() }),
+        None => Ok(columns),
+    }
+}
