@@ -137,6 +137,11 @@ impl ConnectionString {
         self.ca_file.as_deref()
     }
 
+    /// Whether the login must prove that both ends see the same TLS channel.
+    pub(crate) fn binds_channel(&self) -> bool {
+        self.channel_binding == tokio_postgres::config::ChannelBinding::Require
+    }
+
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

@@ -1,5 +1,8 @@
 //! Making a connection: resolve once, check every answer, dial only what was checked, and be done within the deadline.
 
+#[cfg(test)]
+mod tests;
+
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};

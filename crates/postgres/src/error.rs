@@ -59,17 +59,24 @@ impl Error {
     }
 
     pub fn fault(&self) -> Fault {
-        if let Some(state) = self.sqlstate() {
-            return classify(state);
+        if let Some(db) = self.db_error() {
+            return match classify(db.code()) {
+                // What our own bookkeeping refuses is no fault of a tenant's row.
+                Fault::Row if is_ours(db) => Fault::Fatal,
+                fault => fault,
+            };
         }
         match self {
-            Self::Url(_) | Self::Login { .. } | Self::PasswordWithheld { .. } => Fault::Credentials,
+            Self::Url(_) | Self::PasswordWithheld { .. } => Fault::Credentials,
             Self::Unresolved { .. } | Self::Filtered { .. } | Self::Refused { .. } | Self::TimedOut { .. } | Self::Tls { .. } => {
                 Fault::Unreachable
             }
             Self::Exhausted { .. } => Fault::Transient,
             Self::Migration(_) => Fault::Fatal,
-            Self::Postgres(source) if source.is_closed() || has_io_error(source) => Fault::Unreachable,
+            Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => Fault::Unreachable,
+            // A server that does not speak the protocol is no Postgres; a disagreement about the login has a cause.
+            Self::Login { source, .. } if source.source().is_none() => Fault::Unreachable,
+            Self::Login { .. } => Fault::Credentials,
             Self::Postgres(_) => Fault::Fatal,
         }
     }
@@ -145,8 +152,13 @@ const ALTERS_LINES: [char; 13] = [
     '\u{2068}', '\u{2069}',
 ];
 
-fn has_io_error(error: &tokio_postgres::Error) -> bool {
-    error.source().is_some_and(|cause| cause.is::<io::Error>())
+/// The connection ended under the statement.
+fn is_lost(error: &tokio_postgres::Error) -> bool {
+    error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>())
+}
+
+fn is_ours(db: &DbError) -> bool {
+    db.schema() == Some("offtake") || db.table() == Some("_offtake_state")
 }
 
 #[cfg(test)]

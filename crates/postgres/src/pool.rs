@@ -17,7 +17,8 @@ const WAIT_FOR_CONNECTION_MAX: Duration = Duration::from_secs(30);
 const APPLICATION_NAME: &str = "offtake";
 
 /// Source sessions, ready to use: text settings as [`TEXT_FORMAT`](crate::TEXT_FORMAT), `row_security = off`, a limit on
-/// idle transactions. A session's settings must be left as they were found; use `SET LOCAL`.
+/// idle transactions. A session must be left as it was found: settings by `SET LOCAL`, transactions by `transaction()`,
+/// which rolls back when dropped; where that was not possible, [`PooledConnection::discard`] it.
 #[derive(Clone)]
 pub struct SourcePool {
     connections: Pool<Sessions>,
@@ -50,6 +51,14 @@ impl SourcePool {
 /// A connection that returns to its pool when dropped; dereferences to `deadpool_postgres::ClientWrapper`
 /// (`prepare_cached`, `transaction`) and through it to `tokio_postgres::Client`.
 pub struct PooledConnection(Object<Sessions>);
+
+impl PooledConnection {
+    /// Closes the connection instead of returning it: after a deadline passed over a running statement, the next user
+    /// would wait for that statement.
+    pub fn discard(self) {
+        drop(Object::take(self.0));
+    }
+}
 
 impl Deref for PooledConnection {
     type Target = ClientWrapper;

@@ -50,7 +50,8 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
     let check = match to.ssl_mode() {
         SslMode::VerifyFull => Check::ChainAndName(authorities(to.ca_file()).await.map_err(failed)?),
         SslMode::VerifyCa => Check::Chain(authorities(to.ca_file()).await.map_err(failed)?),
-        SslMode::Require | SslMode::Disable => Check::Nothing,
+        SslMode::Require | SslMode::Disable if to.binds_channel() => Check::KeyOnly,
+        SslMode::Require | SslMode::Disable => Check::KeyIfReadable,
     };
     // Checked before the handshake, because it takes the name as text and would say less.
     ServerName::try_from(to.host()).map_err(|_| failed("the host is no name that a certificate could be for".to_owned()))?;
@@ -135,6 +136,9 @@ fn explain(error: &rustls::Error, to: &ConnectionString) -> String {
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "its certificate is not valid yet".to_owned(),
+        CertificateError::Other(problem) => {
+            format!("its certificate is not made for a server ({problem}): it takes X.509 version 3, and no authority's own unless ca_file lists it")
+        }
         other => format!("its certificate is refused ({other})"),
     }
 }

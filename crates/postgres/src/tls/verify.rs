@@ -9,11 +9,15 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::Authorities;
 
-/// How much is verified. That the server holds the key of its certificate always is: channel binding rests on it.
+/// How much is verified.
 pub(super) enum Check {
     ChainAndName(Authorities),
     Chain(Authorities),
-    Nothing,
+    /// That the server holds the key of its certificate, because channel binding rests on it.
+    KeyOnly,
+    /// The same where it can be: webpki does not read certificates of X.509 version 1, which is what the PostgreSQL
+    /// manual's recipe makes. Where nobody is verified, nothing is lost by believing them.
+    KeyIfReadable,
 }
 
 pub(super) struct Verifier {
@@ -24,6 +28,10 @@ pub(super) struct Verifier {
 impl Verifier {
     pub(super) fn new(check: Check, algorithms: WebPkiSupportedAlgorithms) -> Self {
         Self { check, algorithms }
+    }
+
+    fn unreadable(&self, certificate: &CertificateDer<'_>) -> bool {
+        matches!(self.check, Check::KeyIfReadable) && ParsedCertificate::try_from(certificate).is_err()
     }
 
     fn verify_chain(
@@ -61,7 +69,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match &self.check {
-            Check::Nothing => {}
+            Check::KeyOnly | Check::KeyIfReadable => {}
             Check::Chain(authorities) => {
                 let certificate = ParsedCertificate::try_from(end_entity)?;
                 self.verify_chain(authorities, &certificate, end_entity, intermediates, now)?;
@@ -81,6 +89,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if self.unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
@@ -90,10 +101,86 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
+        if self.unreadable(certificate) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
         verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use rustls::RootCertStore;
+
+    use super::*;
+
+    fn authority(name: &str) -> (CertificateDer<'static>, Issuer<'static, KeyPair>) {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        (certificate, Issuer::new(params, key))
+    }
+
+    fn server(issuer: &Issuer<'static, KeyPair>) -> CertificateDer<'static> {
+        let params = CertificateParams::new(["db.example".to_owned()]).unwrap();
+        params.signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().der().clone()
+    }
+
+    fn trusting(listed: &CertificateDer<'static>) -> Authorities {
+        let mut roots = RootCertStore::empty();
+        roots.add(listed.clone()).unwrap();
+        Authorities { roots: Arc::new(roots), certificates: Arc::new(vec![listed.clone()]) }
+    }
+
+    fn accepts(check: Check, certificate: &CertificateDer<'_>, name: &str) -> bool {
+        let verifier = Verifier::new(check, rustls::crypto::ring::default_provider().signature_verification_algorithms);
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        verifier.verify_server_cert(certificate, &[], &ServerName::try_from(name).unwrap(), &[], now).is_ok()
+    }
+
+    #[test]
+    fn each_mode_verifies_what_its_name_says() {
+        let (ours, issuer) = authority("ours");
+        let (other, _) = authority("other");
+        let certificate = server(&issuer);
+        for (check, name, expect) in [
+            (Check::ChainAndName(trusting(&ours)), "db.example", true),
+            (Check::ChainAndName(trusting(&ours)), "evil.example", false),
+            (Check::ChainAndName(trusting(&other)), "db.example", false),
+            (Check::Chain(trusting(&ours)), "evil.example", true),
+            (Check::Chain(trusting(&other)), "db.example", false),
+            (Check::KeyOnly, "evil.example", true),
+            (Check::KeyIfReadable, "evil.example", true),
+        ] {
+            assert_eq!(accepts(check, &certificate, name), expect, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_self_signed_certificate_is_trusted_by_those_who_list_exactly_it() {
+        let (own, _) = authority("db.example");
+        let (twin, _) = authority("db.example");
+        assert!(accepts(Check::ChainAndName(trusting(&own)), &own, "db.example"));
+        assert!(!accepts(Check::ChainAndName(trusting(&own)), &own, "evil.example"));
+        assert!(!accepts(Check::ChainAndName(trusting(&twin)), &own, "db.example"));
+    }
+
+    #[test]
+    fn being_listed_does_not_excuse_a_certificate_that_has_expired() {
+        let mut params = CertificateParams::new(["db.example".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2001, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2002, 1, 1);
+        let expired = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();
+        assert!(!accepts(Check::Chain(trusting(&expired)), &expired, "db.example"));
     }
 }
