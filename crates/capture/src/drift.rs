@@ -1,0 +1,89 @@
+//! Where capture is no longer what the mappings need.
+
+use std::fmt;
+
+use offtake_mapping::MappingSet;
+use tokio_postgres::Client;
+
+use crate::Error;
+use crate::survey::Survey;
+use crate::trigger::Event;
+
+/// One difference between what is installed and what is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drift {
+    /// `schema.table` as the mappings name it; empty where it is not about one table.
+    pub source_table: String,
+    /// Where the difference is: the table itself, or one of its partitions.
+    pub relation: String,
+    pub kind: DriftKind,
+}
+
+/// What differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DriftKind {
+    NoTable,
+    ForeignPartition,
+    TriggerMissing(Event),
+    TriggerDisabled(Event),
+    /// Enabled, but not for sessions with `session_replication_role = replica`.
+    TriggerNotAlways(Event),
+    TriggerDiffers(Event),
+    /// Missing, edited, or written for other mappings.
+    FunctionDiffers,
+    /// The functions' role is missing or may not append, so the application's writes fail.
+    RoleLacksRights,
+    /// Triggers on a relation that no mapping names any more.
+    NotNeeded,
+}
+
+impl DriftKind {
+    /// The event whose trigger needs mending.
+    pub(crate) fn event(self) -> Option<Event> {
+        match self {
+            DriftKind::TriggerMissing(event)
+            | DriftKind::TriggerDisabled(event)
+            | DriftKind::TriggerNotAlways(event)
+            | DriftKind::TriggerDiffers(event) => Some(event),
+            DriftKind::NoTable
+            | DriftKind::ForeignPartition
+            | DriftKind::FunctionDiffers
+            | DriftKind::RoleLacksRights
+            | DriftKind::NotNeeded => None,
+        }
+    }
+}
+
+impl Drift {
+    /// Whether changes may have gone by unseen while it was so. A function written for other mappings has captured what
+    /// those needed, and a new mapping starts with a backfill.
+    pub fn loses_changes(&self) -> bool {
+        self.kind.event().is_some()
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relation = &self.relation;
+        match self.kind {
+            DriftKind::NoTable => write!(f, "table {relation} is gone"),
+            DriftKind::ForeignPartition => {
+                write!(f, "{relation}, a partition of {}, is a foreign table: its changes cannot be captured", self.source_table)
+            }
+            DriftKind::TriggerMissing(event) => write!(f, "{relation} has no trigger that captures {event}"),
+            DriftKind::TriggerDisabled(event) => write!(f, "the trigger that captures {event} on {relation} is disabled"),
+            DriftKind::TriggerNotAlways(event) => {
+                write!(f, "the trigger that captures {event} on {relation} does not fire under session_replication_role = replica")
+            }
+            DriftKind::TriggerDiffers(event) => write!(f, "the trigger that captures {event} on {relation} was changed"),
+            DriftKind::FunctionDiffers => write!(f, "the capture function of {relation} is not what the mappings need"),
+            DriftKind::RoleLacksRights => write!(f, "the role offtake_capture is missing or may not append captured changes"),
+            DriftKind::NotNeeded => write!(f, "{relation} has capture triggers, but no mapping names it"),
+        }
+    }
+}
+
+/// Compares what is installed with what the set needs. Reads catalogs only; empty means that they agree.
+pub async fn drift(client: &Client, set: &MappingSet) -> Result<Vec<Drift>, Error> {
+    Ok(Survey::take(client, set).await?.into_drifts())
+}

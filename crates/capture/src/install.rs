@@ -1,0 +1,165 @@
+//! Putting capture in place.
+
+use std::time::Duration;
+
+use offtake_mapping::{Identifier, MappingSet, TableName};
+use tokio_postgres::Client;
+
+use crate::attempt::{Step, attempt, settings};
+use crate::drift::DriftKind;
+use crate::function::Function;
+use crate::survey::{Relations, StaleTrigger, Survey, SurveyedTable};
+use crate::trigger::Event;
+use crate::{Error, script};
+
+/// How to install.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long one attempt waits for a table's lock. The application's writes to that table queue up behind it.
+    pub lock_timeout: Duration,
+    /// How often a table is tried again after the first attempt.
+    pub retries: u32,
+    /// Where triggers were missing or not firing: also write that anything in the table may have changed, in the
+    /// transaction that mends them, so that its mappings are copied anew. For a source that is already being copied.
+    pub note_gap: bool,
+}
+
+/// A quarter of a second in a write is noticed by nobody, and most transactions end within it.
+const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// About a minute with the pauses between the attempts: a report or a backup's lock may take that long, and then an
+/// operator wants to know who it is.
+const RETRIES: u32 = 30;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lock_timeout: LOCK_TIMEOUT, retries: RETRIES, note_gap: false }
+    }
+}
+
+/// What an installation did; empty when everything was in place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Relations (tables and partitions) that got triggers.
+    pub installed: Vec<String>,
+    /// Tables whose function was written.
+    pub functions: Vec<String>,
+    /// Relations that lost triggers, because no mapping names them any more.
+    pub removed: Vec<String>,
+    /// Tables that were noted as changed as a whole.
+    pub gaps: Vec<String>,
+}
+
+impl Report {
+    /// Whether there was nothing to do.
+    pub fn unchanged(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Installs what the set needs and removes what it no longer needs, one relation per transaction. What is in place is
+/// not touched, so that running it again takes no lock. What was done before an error stays done.
+pub async fn install(client: &mut Client, set: &MappingSet, options: &Options) -> Result<Report, Error> {
+    let survey = Survey::take(client, set).await?;
+    if !survey.migrated {
+        return Err(Error::NotMigrated);
+    }
+    refuse_what_cannot_be_captured(&survey)?;
+    if !survey.granted && !survey.tables.is_empty() {
+        let action = "create the role offtake_capture and give it its rights".to_owned();
+        attempt(client, options, Step { action, relation: 0, script: &script::role() }).await?;
+    }
+    let mut report = Report::default();
+    for table in &survey.tables {
+        install_table(client, table, options, &mut report).await?;
+    }
+    remove_stale(client, survey.stale_triggers, options, &mut report.removed).await?;
+    if !survey.stale_functions.is_empty() {
+        let action = "drop capture functions that are no longer needed".to_owned();
+        let script = script::drop_functions(&survey.stale_functions);
+        attempt(client, options, Step { action, relation: 0, script: &script }).await?;
+    }
+    Ok(report)
+}
+
+fn refuse_what_cannot_be_captured(survey: &Survey) -> Result<(), Error> {
+    for drift in survey.tables.iter().flat_map(|t| &t.drifts) {
+        match drift.kind {
+            DriftKind::NoTable => return Err(Error::NoTable(drift.relation.clone())),
+            DriftKind::ForeignPartition => {
+                let (table, partition) = (drift.source_table.clone(), drift.relation.clone());
+                return Err(Error::ForeignPartition { table, partition });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Options, report: &mut Report) -> Result<(), Error> {
+    let name = table.table.to_string();
+    if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
+        let action = format!("write the capture function of {name}");
+        let script = script::function(&table.table, &table.function);
+        attempt(client, options, Step { action, relation: 0, script: &script }).await?;
+        report.functions.push(name.clone());
+    }
+    for relation in &table.relations {
+        let relation_name = relation.name.to_string();
+        let events: Vec<Event> = table.drifts.iter().filter(|d| d.relation == relation_name).filter_map(|d| d.kind.event()).collect();
+        if events.is_empty() {
+            continue;
+        }
+        let mut script = script::triggers(&relation.name, &table.function, &events);
+        if options.note_gap {
+            script.push_str(&script::gap(&table.table));
+            if !report.gaps.contains(&name) {
+                report.gaps.push(name.clone());
+            }
+        }
+        let action = format!("put triggers on {relation_name}");
+        attempt(client, options, Step { action, relation: relation.oid, script: &script }).await?;
+        report.installed.push(relation_name);
+    }
+    Ok(())
+}
+
+/// Takes triggers off relations, one relation per transaction.
+pub(crate) async fn remove_stale(
+    client: &mut Client,
+    triggers: Vec<StaleTrigger>,
+    options: &Options,
+    removed: &mut Vec<String>,
+) -> Result<(), Error> {
+    for of_relation in triggers.chunk_by(|a, b| a.relation == b.relation) {
+        let Some(StaleTrigger { relation, table, .. }) = of_relation.first() else { continue };
+        let names: Vec<Identifier> = of_relation.iter().map(|t| t.name.clone()).collect();
+        let action = format!("take the triggers off {table}");
+        let script = script::drop_triggers(table, &names);
+        attempt(client, options, Step { action, relation: *relation, script: &script }).await?;
+        removed.push(table.to_string());
+    }
+    Ok(())
+}
+
+/// What [`install`] would run on a source that has nothing yet, for people who apply schema changes themselves.
+/// The migrations come first; `relations` tells the partitions.
+pub fn install_sql(set: &MappingSet, relations: &Relations) -> String {
+    let settings = settings(LOCK_TIMEOUT);
+    let transaction = |comment: String, script: String| format!("-- {comment}\nbegin;\n{settings}{script}commit;\n\n");
+    let mut sql = transaction("The role that the capture functions run as.".to_owned(), script::role());
+    for capture in set.captures() {
+        let function = Function::of(capture, set);
+        let name = one_line(&capture.table);
+        sql.push_str(&transaction(format!("The capture function of {name}."), script::function(&capture.table, &function)));
+        for relation in relations.names(&capture.table) {
+            let script = script::triggers(&relation, &function, &Event::ALL);
+            sql.push_str(&transaction(format!("The triggers of {}.", one_line(&relation)), script));
+        }
+    }
+    sql
+}
+
+fn one_line(table: &TableName) -> String {
+    table.to_string().replace(['\n', '\r'], " ")
+}

@@ -1,0 +1,71 @@
+//! The scripts that change the source's schema: each is the inside of one transaction, run by `install` or printed.
+
+use offtake_mapping::{Identifier, TableName, literal};
+
+use crate::function::Function;
+use crate::sql;
+use crate::trigger::Event;
+
+/// The key of the transaction advisory lock that keeps two installers of one database apart: they would update the same
+/// catalog rows, and the second would fail with "tuple concurrently updated". The bytes of "capture".
+const INSTALL_LOCK: &str = "select pg_advisory_xact_lock(27973158312440421);\n";
+
+/// The role and its rights.
+pub(crate) fn role() -> String {
+    format!("{INSTALL_LOCK}{}", sql::CREATE_ROLE)
+}
+
+/// One table's function, tried on an empty copy of the table before the table itself can fire it.
+///
+/// Only who may create in the schema can be given a function there, so the role may for as long as this takes.
+pub(crate) fn function(table: &TableName, function: &Function) -> String {
+    let name = function.sql();
+    format!(
+        "{INSTALL_LOCK}\
+         grant create on schema offtake to offtake_capture;\n\
+         {}\n\
+         alter function {name}() owner to offtake_capture;\n\
+         revoke all on function {name}() from public;\n\
+         revoke create on schema offtake from offtake_capture;\n\
+         {}",
+        function.create(),
+        trial(table, function)
+    )
+}
+
+/// Runs every branch of the function over no rows, so that an expression it cannot plan fails here, not in the
+/// application's write.
+fn trial(table: &TableName, function: &Function) -> String {
+    const COPY: &str = "pg_temp.offtake_trial";
+    let update = function.any_column.as_ref().map(|c| format!("update {COPY} set {0} = {0} where false;\n", c.sql())).unwrap_or_default();
+    let triggers: String = Event::ALL.iter().map(|event| event.create(COPY, function)).collect();
+    format!(
+        "create temporary table offtake_trial (like {}) on commit drop;\n\
+         {triggers}\
+         insert into {COPY} select * from {COPY} where false;\n\
+         {update}\
+         delete from {COPY} where false;\n\
+         drop table {COPY};\n",
+        table.sql()
+    )
+}
+
+/// The given triggers of one relation.
+pub(crate) fn triggers(relation: &TableName, function: &Function, events: &[Event]) -> String {
+    events.iter().map(|event| event.create(&relation.sql(), function) + &event.enable_always(relation)).collect()
+}
+
+/// Notes that anything may have changed in a table while it was not captured.
+pub(crate) fn gap(table: &TableName) -> String {
+    format!("insert into offtake.captured_change (source_table, operation) values ({}, 't');\n", literal(&table.to_string()).trim())
+}
+
+/// Takes triggers off a relation. Takes ACCESS EXCLUSIVE there: readers wait too, so it is worth a transaction of its own.
+pub(crate) fn drop_triggers(relation: &TableName, names: &[Identifier]) -> String {
+    names.iter().map(|name| format!("drop trigger if exists {} on {};\n", name.sql(), relation.sql())).collect()
+}
+
+/// Drops functions that no trigger runs any more.
+pub(crate) fn drop_functions(names: &[String]) -> String {
+    names.iter().map(|name| format!("drop function if exists offtake.{name}();\n")).collect()
+}

@@ -1,0 +1,22 @@
+//! The statements of this crate that are not built at run time.
+
+/// The relations whose triggers cover each captured table.
+pub(crate) const READ_RELATIONS: &str = include_str!("../sql/read_relations.sql");
+
+/// Every trigger that runs a capture function.
+pub(crate) const READ_TRIGGERS: &str = include_str!("../sql/read_triggers.sql");
+
+/// The capture functions as they stand.
+pub(crate) const READ_FUNCTIONS: &str = include_str!("../sql/read_functions.sql");
+
+/// Whether the schema and the functions' role are in place.
+pub(crate) const READ_RIGHTS: &str = include_str!("../sql/read_rights.sql");
+
+/// Who keeps a trigger from being created or dropped.
+pub(crate) const READ_BLOCKERS: &str = include_str!("../sql/read_blockers.sql");
+
+/// Creates the role that owns the capture functions.
+pub(crate) const CREATE_ROLE: &str = include_str!("../sql/create_role.sql");
+
+/// Drops that role, unless another database needs it.
+pub(crate) const DROP_ROLE: &str = include_str!("../sql/drop_role.sql");

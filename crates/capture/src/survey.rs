@@ -1,0 +1,230 @@
+//! What is installed, beside what the mappings need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use offtake_mapping::{Identifier, MappingSet, TableName};
+use tokio_postgres::{Client, Row};
+
+use crate::function::Function;
+use crate::trigger::Event;
+use crate::{Drift, DriftKind, Error, sql};
+
+/// One relation that a captured table's changes go through: the table, or a partition of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Relation {
+    pub(crate) oid: u32,
+    pub(crate) name: TableName,
+    foreign: bool,
+}
+
+/// The relations of every captured table, root first. Empty: each table is taken to have no partitions.
+#[derive(Debug, Clone, Default)]
+pub struct Relations(BTreeMap<TableName, Vec<Relation>>);
+
+impl Relations {
+    /// The captured tables of a set and their partitions, as they are now.
+    pub async fn read(client: &Client, set: &MappingSet) -> Result<Self, Error> {
+        let tables: Vec<&TableName> = set.captures().map(|c| &c.table).collect();
+        let schemas: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
+        let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+        let mut relations: BTreeMap<TableName, Vec<Relation>> = BTreeMap::new();
+        for row in client.query(sql::READ_RELATIONS, &[&schemas, &names]).await? {
+            let position: i32 = row.get("position");
+            let table = usize::try_from(position - 1).ok().and_then(|at| tables.get(at));
+            if let (Some(table), Some(name)) = (table, table_name(&row)) {
+                let foreign = row.get::<_, &str>("kind") == "f";
+                relations.entry((*table).clone()).or_default().push(Relation { oid: row.get("oid"), name, foreign });
+            }
+        }
+        Ok(Self(relations))
+    }
+
+    pub(crate) fn of(&self, table: &TableName) -> &[Relation] {
+        self.0.get(table).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The names of the relations of a table; the table alone where nothing was read.
+    pub(crate) fn names(&self, table: &TableName) -> Vec<TableName> {
+        match self.of(table) {
+            [] => vec![table.clone()],
+            relations => relations.iter().map(|r| r.name.clone()).collect(),
+        }
+    }
+}
+
+/// A trigger that runs a capture function.
+#[derive(Debug)]
+struct InstalledTrigger {
+    relation: u32,
+    table: TableName,
+    name: Identifier,
+    function: String,
+    enabled: String,
+    firing: i32,
+    old_rows: Option<String>,
+    new_rows: Option<String>,
+    conditional: bool,
+}
+
+#[derive(Debug)]
+struct InstalledFunction {
+    body: String,
+    security_definer: bool,
+    settings: Vec<String>,
+    owner: String,
+}
+
+/// One captured table: its function, its relations, and how they differ from what is needed.
+#[derive(Debug)]
+pub(crate) struct SurveyedTable {
+    pub(crate) table: TableName,
+    pub(crate) function: Function,
+    pub(crate) relations: Vec<Relation>,
+    pub(crate) drifts: Vec<Drift>,
+}
+
+/// A trigger on a relation that no mapping needs it on.
+#[derive(Debug)]
+pub(crate) struct StaleTrigger {
+    pub(crate) relation: u32,
+    pub(crate) table: TableName,
+    pub(crate) name: Identifier,
+}
+
+/// Everything at one moment.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) migrated: bool,
+    /// Whether the functions' role may append to captured_change; without it the application's writes fail.
+    pub(crate) granted: bool,
+    pub(crate) tables: Vec<SurveyedTable>,
+    pub(crate) stale_triggers: Vec<StaleTrigger>,
+    pub(crate) stale_functions: Vec<String>,
+}
+
+/// The owner of the functions.
+const ROLE: &str = "offtake_capture";
+
+impl Survey {
+    pub(crate) async fn take(client: &Client, set: &MappingSet) -> Result<Self, Error> {
+        let rights = client.query_one(sql::READ_RIGHTS, &[]).await?;
+        let relations = Relations::read(client, set).await?;
+        let triggers: Vec<_> = client.query(sql::READ_TRIGGERS, &[]).await?.iter().filter_map(InstalledTrigger::read).collect();
+        let functions: BTreeMap<_, _> = client.query(sql::READ_FUNCTIONS, &[]).await?.iter().map(InstalledFunction::read).collect();
+        let mut tables = Vec::new();
+        for capture in set.captures() {
+            let function = Function::of(capture, set);
+            let relations = relations.of(&capture.table).to_vec();
+            let drifts = drifts(&capture.table, &function, &relations, &functions, &triggers);
+            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, drifts });
+        }
+        let needed: BTreeSet<u32> = tables.iter().flat_map(|t| t.relations.iter().map(|r| r.oid)).collect();
+        let names: BTreeSet<&str> = Event::ALL.iter().map(|e| e.trigger()).collect();
+        let stale_triggers = triggers
+            .into_iter()
+            .filter(|t| !needed.contains(&t.relation) || !names.contains(t.name.as_str()))
+            .map(|t| StaleTrigger { relation: t.relation, table: t.table, name: t.name })
+            .collect();
+        let wanted: BTreeSet<&str> = tables.iter().map(|t| t.function.name.as_str()).collect();
+        let stale_functions = functions.into_keys().filter(|name| !wanted.contains(name.as_str())).collect();
+        Ok(Self { migrated: rights.get("migrated"), granted: rights.get("granted"), tables, stale_triggers, stale_functions })
+    }
+
+    /// Everything that differs, in the order of the tables' names.
+    pub(crate) fn into_drifts(self) -> Vec<Drift> {
+        let mut drifts = Vec::new();
+        if !self.granted {
+            drifts.push(Drift { source_table: String::new(), relation: String::new(), kind: DriftKind::RoleLacksRights });
+        }
+        drifts.extend(self.tables.into_iter().flat_map(|t| t.drifts));
+        let mut stale: Vec<String> = self.stale_triggers.iter().map(|t| t.table.to_string()).collect();
+        stale.dedup();
+        drifts.extend(stale.into_iter().map(|relation| Drift { source_table: relation.clone(), relation, kind: DriftKind::NotNeeded }));
+        drifts
+    }
+}
+
+fn drifts(
+    table: &TableName,
+    function: &Function,
+    relations: &[Relation],
+    functions: &BTreeMap<String, InstalledFunction>,
+    triggers: &[InstalledTrigger],
+) -> Vec<Drift> {
+    let drift = |relation: &TableName, kind| Drift { source_table: table.to_string(), relation: relation.to_string(), kind };
+    if relations.is_empty() {
+        return vec![drift(table, DriftKind::NoTable)];
+    }
+    let mut drifts = Vec::new();
+    if !functions.get(&function.name).is_some_and(|installed| installed.equals(function)) {
+        drifts.push(drift(table, DriftKind::FunctionDiffers));
+    }
+    for relation in relations {
+        if relation.foreign {
+            drifts.push(drift(&relation.name, DriftKind::ForeignPartition));
+            continue;
+        }
+        let on_relation: Vec<_> = triggers.iter().filter(|t| t.relation == relation.oid).collect();
+        for event in Event::ALL {
+            let kind = match on_relation.iter().find(|t| t.name.as_str() == event.trigger()) {
+                None => Some(DriftKind::TriggerMissing(event)),
+                Some(t) if t.enabled == "D" => Some(DriftKind::TriggerDisabled(event)),
+                Some(t) if t.enabled != "A" => Some(DriftKind::TriggerNotAlways(event)),
+                Some(t) if !t.fits(event, function) => Some(DriftKind::TriggerDiffers(event)),
+                Some(_) => None,
+            };
+            drifts.extend(kind.map(|kind| drift(&relation.name, kind)));
+        }
+    }
+    drifts
+}
+
+impl InstalledTrigger {
+    fn read(row: &Row) -> Option<Self> {
+        Some(Self {
+            relation: row.get("relation"),
+            table: table_name(row)?,
+            name: Identifier::new(row.get::<_, String>("name")).ok()?,
+            function: row.get("function"),
+            enabled: row.get("enabled"),
+            firing: row.get("firing"),
+            old_rows: row.get("old_rows"),
+            new_rows: row.get("new_rows"),
+            conditional: row.get("conditional"),
+        })
+    }
+
+    fn fits(&self, event: Event, function: &Function) -> bool {
+        self.function == function.name
+            && self.firing == event.firing()
+            && self.old_rows.as_deref() == event.old_rows()
+            && self.new_rows.as_deref() == event.new_rows()
+            && !self.conditional
+    }
+}
+
+impl InstalledFunction {
+    fn read(row: &Row) -> (String, Self) {
+        let function = Self {
+            body: row.get("body"),
+            security_definer: row.get("security_definer"),
+            settings: row.get("settings"),
+            owner: row.get("owner"),
+        };
+        (row.get("name"), function)
+    }
+
+    fn equals(&self, function: &Function) -> bool {
+        let mut settings = self.settings.clone();
+        let mut wanted = function.configuration();
+        settings.sort();
+        wanted.sort();
+        self.body == function.body && self.security_definer && settings == wanted && self.owner == ROLE
+    }
+}
+
+fn table_name(row: &Row) -> Option<TableName> {
+    let schema = Identifier::new(row.get::<_, String>("schema_name")).ok()?;
+    let name = Identifier::new(row.get::<_, String>("table_name")).ok()?;
+    Some(TableName { schema, name })
+}
