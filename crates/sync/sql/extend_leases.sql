@@ -2,6 +2,6 @@
 -- Returns the requests that are still ours.
 update offtake.outgoing_request r
    set leased_until = now() + $3 * interval '1 millisecond'
-  from unnest($1, $2) mine (request_id, attempt)
+  from unnest($1::bigint[], $2::bigint[]) mine (request_id, attempt)
  where r.request_id = mine.request_id and r.attempt = mine.attempt and r.leased_until is not null
 returning r.request_id

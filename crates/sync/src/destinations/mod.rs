@@ -7,7 +7,7 @@ use offtake_mapping::Identifier;
 use offtake_postgres::ConnectionString;
 
 pub(crate) use links::{Link, Links};
-pub use registry::{Registered, Registry};
+pub use registry::{Known, Registered, Registry};
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]

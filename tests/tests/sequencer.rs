@@ -1,0 +1,157 @@
+//! The sequencer against a database: numbering, tenants that are looked up, dependants, and the lock.
+
+use std::time::Duration;
+
+use offtake_postgres::{ConnectionString, PooledConnection, SourcePool};
+use offtake_sequencer::{Tick, tick};
+use offtake_tests::{Database, Source};
+
+const ROWS: i64 = 10_000;
+
+async fn pooled(source: &Database) -> PooledConnection {
+    let url = ConnectionString::source(&source.url()).expect("the harness gives a usable URL");
+    SourcePool::new(url, Duration::from_secs(5), 1).get().await.expect("the source answers")
+}
+
+/// Ticks until nothing is captured any more; returns what all ticks appended.
+async fn drain(source: &Database, connection: &mut PooledConnection) -> i64 {
+    let mappings = Source::default_mapping_set(source).await;
+    let mut appended = 0;
+    loop {
+        let done = tick(connection, &mappings, ROWS).await.expect("the tick runs");
+        appended += done.appended;
+        if done.taken == 0 {
+            return appended;
+        }
+    }
+}
+
+const ONE_TEAM: &str = "
+  insert into tenancy (id, project_id, branch_id, display_name) values ('00000000-0000-0000-0000-00000000000a', 'p', 'main', 'A');
+  insert into team (tenancy_id, team_id, display_name) values
+    ('00000000-0000-0000-0000-00000000000a', '00000000-0000-0000-0000-0000000000aa', 'red');
+  insert into invitation (id, project_id, branch_id, data, expires_at) select
+    ('00000000-0000-0000-0000-' || lpad(n::text, 12, '0'))::uuid, 'p', 'main',
+    '{\"team_id\": \"00000000-0000-0000-0000-0000000000aa\", \"recipient\": \"x@example.com\"}', now() from generate_series(1, 3) n";
+
+#[tokio::test]
+async fn a_looked_up_tenant_is_found_after_commit_and_after_its_row_is_gone() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    source.execute(ONE_TEAM).await;
+    drain(&source, &mut connection).await;
+    let tenants = source.query_text("select distinct tenant_id from offtake.change_log where source_table = 'public.invitation'").await;
+    assert_eq!(tenants, "00000000-0000-0000-0000-00000000000a");
+
+    source.execute("truncate offtake.change_log; delete from tenancy").await;
+    drain(&source, &mut connection).await;
+    let log =
+        source.query_text("select distinct tenant_id, deleted from offtake.change_log where source_table = 'public.invitation'").await;
+    assert_eq!(log, "00000000-0000-0000-0000-00000000000a|t");
+}
+
+#[tokio::test]
+async fn a_renamed_team_wakes_exactly_its_invitations_once_per_tick() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    source.execute(ONE_TEAM).await;
+    source.execute("insert into team (tenancy_id, display_name) values ('00000000-0000-0000-0000-00000000000a', 'blue')").await;
+    drain(&source, &mut connection).await;
+    source.execute("truncate offtake.change_log").await;
+    for n in 0..5 {
+        source.execute(&format!("update team set display_name = 'red {n}' where team_id = '00000000-0000-0000-0000-0000000000aa'")).await;
+    }
+    drain(&source, &mut connection).await;
+    let woken = source
+        .query_text("select count(*), count(distinct row_key) from offtake.change_log where source_table = 'public.invitation'")
+        .await;
+    assert_eq!(woken, "3|3");
+}
+
+#[tokio::test]
+async fn sequence_ids_are_dense_per_tick_in_capture_order_and_never_reused() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    let mappings = Source::default_mapping_set(&source).await;
+    source
+        .execute("insert into tenancy (project_id, branch_id, display_name) select n::text, 'b', n::text from generate_series(1, 25) n")
+        .await;
+    let first = tick(&mut connection, &mappings, 10).await.expect("the tick runs");
+    assert_eq!(first, Tick { taken: 10, appended: 10, ..Tick::default() });
+    // A number given to a tick that did not commit is a gap, never given again.
+    let before: i64 = source.query_text("select last_value from offtake.global_sequence").await.parse().expect("a number");
+    source.execute("begin; select setval('offtake.global_sequence', (select last_value + 5 from offtake.global_sequence)); rollback").await;
+    drain(&source, &mut connection).await;
+    let log = source.query_text("select count(*), min(sequence_id), max(sequence_id) from offtake.change_log").await;
+    assert_eq!(log, format!("25|{}|{}", before - 9, before + 5 + 15));
+    let unordered = source.query_text("select count(*) from (select lag(captured_at) over (order by sequence_id) > captured_at as w from offtake.change_log) x where w").await;
+    assert_eq!(unordered, "0");
+}
+
+#[tokio::test]
+async fn a_tick_beside_another_skips_and_loses_nothing() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    let mappings = Source::default_mapping_set(&source).await;
+    let other = source.connect().await;
+    other.batch_execute(&format!("begin; select pg_advisory_xact_lock({})", offtake_sequencer::LOCK_KEY)).await.expect("the lock is free");
+    source.execute("insert into tenancy (project_id, branch_id, display_name) values ('p', 'b', 'x')").await;
+    assert_eq!(tick(&mut connection, &mappings, ROWS).await.expect("the tick runs"), Tick { skipped: true, ..Tick::default() });
+    other.batch_execute("commit").await.expect("the lock is given back");
+    assert_eq!(tick(&mut connection, &mappings, ROWS).await.expect("the tick runs").taken, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_writes_first_and_commits_last_gets_the_later_number() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    let early = source.connect().await;
+    early
+        .batch_execute("begin; insert into tenancy (project_id, branch_id, display_name) values ('early', 'b', 'x')")
+        .await
+        .expect("written");
+    source.execute("insert into tenancy (project_id, branch_id, display_name) values ('late', 'b', 'x')").await;
+    assert_eq!(drain(&source, &mut connection).await, 1);
+    early.batch_execute("commit").await.expect("committed");
+    assert_eq!(drain(&source, &mut connection).await, 1);
+    let order = source
+        .query_text("select string_agg(t.project_id, ',' order by l.sequence_id) from offtake.change_log l join tenancy t on t.id::text = l.row_key ->> 'id'")
+        .await;
+    assert_eq!(order, "late,early");
+}
+
+#[tokio::test]
+async fn a_parent_with_more_dependants_than_a_page_is_expanded_in_pages() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    let mappings = Source::default_mapping_set(&source).await;
+    source.execute(ONE_TEAM).await;
+    source
+        .execute(
+            "insert into invitation (project_id, branch_id, data, expires_at) select 'p', 'main',
+               '{\"team_id\": \"00000000-0000-0000-0000-0000000000aa\"}', now() from generate_series(1, 24997)",
+        )
+        .await;
+    drain(&source, &mut connection).await;
+    source.execute("truncate offtake.change_log; update team set display_name = 'green'").await;
+    let first = tick(&mut connection, &mappings, ROWS).await.expect("the tick runs");
+    assert_eq!((first.appended, first.continued), (1 + 10_000, 1));
+    drain(&source, &mut connection).await;
+    let woken = source
+        .query_text("select count(*), count(distinct row_key) from offtake.change_log where source_table = 'public.invitation'")
+        .await;
+    assert_eq!(woken, "25000|25000");
+}
+
+#[tokio::test]
+async fn truncate_is_one_change_for_the_whole_table_and_for_every_table_that_depends_on_it() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    source.execute(ONE_TEAM).await;
+    drain(&source, &mut connection).await;
+    source.execute("truncate offtake.change_log").await;
+    source.execute("truncate contact_channel").await;
+    drain(&source, &mut connection).await;
+    let log = source.query_text("select distinct source_table, tenant_id, row_key from offtake.change_log order by 1").await;
+    assert_eq!(log, "public.contact_channel||\npublic.project_user||");
+}
