@@ -28,7 +28,7 @@ fmt: ## Format the code
 	$(CARGO) fmt --all
 
 deny: ## Advisories, licences and sources of the dependencies (needs cargo-deny: cargo install --locked cargo-deny)
-	$(CARGO) deny --locked check
+	$(CARGO) deny --locked check --hide-inclusion-graph
 
 bench: ## Latency, catching up and idle cost beside built-in logical replication (ARGS=--save writes docs/benchmarks.md)
 	@scripts/ensure-postgres
