@@ -170,12 +170,16 @@ comment on table offtake.poller_position is 'Up to which sequence id the poller 
 insert into offtake.poller_position (sequence_id) values (0);
 
 create table offtake.epoch (
-  epoch_id   uuid        primary key default gen_random_uuid(),
-  reason     text        not null,
-  started_at timestamptz not null default clock_timestamp()
+  epoch_id          uuid        primary key default gen_random_uuid(),
+  reason            text        not null,
+  system_identifier text        not null default (pg_control_system()).system_identifier::text,
+  timeline          text        not null default left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+  started_at        timestamptz not null default clock_timestamp()
 );
 comment on table offtake.epoch is
   'One row per unbroken history of this source; the latest counts. A destination''s cursor is only valid inside the epoch it was written in.';
+comment on column offtake.epoch.system_identifier is 'Of the server the history was written on: a logical restore into another server has another.';
+comment on column offtake.epoch.timeline is 'Of its write-ahead log: a restore to a point in time, or a promoted standby, begins another.';
 insert into offtake.epoch (reason) values ('offtake init');
 
 create table offtake.fuse (

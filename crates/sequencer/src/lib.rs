@@ -19,6 +19,7 @@
 //! transaction that logs them.
 
 mod error;
+mod history;
 mod partitions;
 mod sequencer;
 mod sql;

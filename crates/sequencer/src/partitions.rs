@@ -1,26 +1,34 @@
-//! The log's partitions: one block of sequence ids each, made before it is needed.
+//! The log's partitions: one block of sequence ids each, made before it is needed, dropped when retention is over.
+
+use std::time::Duration;
 
 use offtake_postgres::PooledConnection;
+use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, sql, tick::LOCK_KEY};
 
 /// Sequence ids per partition: about 2 GB of log, and some minutes of a source that changes as fast as we can number.
+/// The engine's statements know it too: a cursor whose partition is gone has lost changes.
 const PARTITION_ROWS: i64 = 10_000_000;
 
-/// Makes the partition after the current one, once the current one is begun. Called often enough that a source at full
-/// speed cannot cross half a partition between two calls.
-pub(crate) async fn ensure(client: &mut PooledConnection) -> Result<(), Error> {
-    let current: i64 = client.query_one("select last_value / $1 from offtake.global_sequence", &[&PARTITION_ROWS]).await?.get(0);
+/// A partition takes changes for at most this part of retention, so that the log holds little more than retention says.
+const PARTITIONS_PER_RETENTION: u32 = 8;
+
+/// Attaching and dropping wait for readers of the log, and hold up others while they wait.
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '500ms'";
+
+/// Makes the partition after the current one. Called often enough that a source at full speed cannot cross half a
+/// partition between two calls.
+pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Error> {
+    let current = current(connection).await?;
     for partition in [current, current + 1] {
         let name = format!("offtake.change_log_{partition}");
-        let there: bool = client.query_one("select to_regclass($1) is not null", &[&name]).await?.get(0);
+        let there: bool = connection.query_one("select to_regclass($1) is not null", &[&name]).await?.get(0);
         if there {
             continue;
         }
-        let transaction = client.transaction().await?;
-        transaction.batch_execute("set local lock_timeout = '1s'").await?;
-        let locked: bool = transaction.query_one("select pg_try_advisory_xact_lock($1)", &[&LOCK_KEY]).await?.get(0);
-        if locked {
+        let transaction = connection.transaction().await?;
+        if lock(&transaction).await? {
             let statement = sql::ADD_PARTITION
                 .replace("{partition}", &partition.to_string())
                 .replace("{from}", &(partition * PARTITION_ROWS).to_string())
@@ -31,4 +39,73 @@ pub(crate) async fn ensure(client: &mut PooledConnection) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Ends the current partition when it is old enough, and drops those that nobody needs. What is locked is left for the
+/// next time.
+pub(crate) async fn retain(connection: &mut PooledConnection, retention: Duration) -> Result<(), Error> {
+    let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX / 4);
+    let current = current(connection).await?;
+    roll(connection, current, retention_ms).await?;
+    let partitions = connection.query(sql::LIST_PARTITIONS, &[]).await?;
+    for partition in partitions.iter().map(|row| row.get::<_, i64>("partition")).take_while(|partition| *partition < current) {
+        if !drop_if_unneeded(connection, partition, retention_ms).await? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn roll(connection: &mut PooledConnection, current: i64, retention_ms: i64) -> Result<(), Error> {
+    let transaction = connection.transaction().await?;
+    if lock(&transaction).await? {
+        let statement =
+            sql::ROLL_PARTITION.replace("{current}", &current.to_string()).replace("{next}", &((current + 1) * PARTITION_ROWS).to_string());
+        let oldest_ms = retention_ms / i64::from(PARTITIONS_PER_RETENTION);
+        if transaction.query_opt(&statement, &[&oldest_ms]).await?.is_some() {
+            tracing::info!(event = "partition_rolled", partition = current + 1, "the change log goes on in partition {}", current + 1);
+        }
+        transaction.commit().await?;
+    }
+    Ok(())
+}
+
+async fn drop_if_unneeded(connection: &mut PooledConnection, partition: i64, retention_ms: i64) -> Result<bool, Error> {
+    let judge = sql::JUDGE_PARTITION.replace("{partition}", &partition.to_string());
+    let end = (partition + 1) * PARTITION_ROWS;
+    let row = connection.query_one(&judge, &[&end, &retention_ms]).await?;
+    let behind: i64 = row.get("behind");
+    if !row.get::<_, bool>("expired") || (behind > 0 && !row.get::<_, bool>("overdue")) {
+        return Ok(false);
+    }
+    let transaction = connection.transaction().await?;
+    if !lock(&transaction).await? {
+        return Ok(false);
+    }
+    match transaction.batch_execute(&format!("drop table offtake.change_log_{partition}")).await {
+        Ok(()) => transaction.commit().await?,
+        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    if behind > 0 {
+        tracing::warn!(
+            event = "partition_dropped_unread",
+            partition,
+            behind,
+            "dropped the change log's partition {partition} although {behind} destinations had not read it for twice the retention; \
+             each is copied anew when it comes back"
+        );
+    } else {
+        tracing::info!(event = "partition_dropped", partition, "dropped the change log's partition {partition}");
+    }
+    Ok(true)
+}
+
+async fn current(client: &Client) -> Result<i64, tokio_postgres::Error> {
+    Ok(client.query_one("select last_value / $1 from offtake.global_sequence", &[&PARTITION_ROWS]).await?.get(0))
+}
+
+async fn lock(transaction: &Transaction<'_>) -> Result<bool, tokio_postgres::Error> {
+    transaction.batch_execute(LOCK_TIMEOUT).await?;
+    Ok(transaction.query_one("select pg_try_advisory_xact_lock($1)", &[&LOCK_KEY]).await?.get(0))
 }

@@ -10,10 +10,10 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Tick, partitions, sql, tick};
+use crate::{Error, Tick, history, partitions, sql, tick};
 
-/// How often partitions are looked after; see `partitions::ensure`.
-const PARTITION_INTERVAL: Duration = Duration::from_secs(10);
+/// How often partitions and the source's history are looked after; see `partitions::ensure` for what bounds it.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,8 @@ pub struct Settings {
     pub interval: Duration,
     /// Captured changes taken per tick; a full tick is followed by the next at once.
     pub batch_rows: u32,
+    /// How long the log keeps changes, at least; twice that at most.
+    pub retention: Duration,
 }
 
 /// The sequencer's loop. Any number of replicas may run it on one source.
@@ -56,16 +58,20 @@ impl Sequencer {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut interval = tokio::time::interval(self.settings.interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut partitions_due = Instant::now();
+        let mut upkeep_due = Instant::now();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = interval.tick() => {}
             }
-            if Instant::now() >= partitions_due {
+            if Instant::now() >= upkeep_due {
                 let mut connection = self.pool.get().await?;
+                // First of all, also after an error: a failover breaks connections, which ends the loop, and a tick must
+                // not number changes of a new history under the old epoch.
+                history::check(&mut connection).await?;
                 partitions::ensure(&mut connection).await?;
-                partitions_due = Instant::now() + PARTITION_INTERVAL;
+                partitions::retain(&mut connection, self.settings.retention).await?;
+                upkeep_due = Instant::now() + UPKEEP_INTERVAL;
             }
             if self.fuses.borrow().blown("sequencer").is_none() {
                 while self.round().await?.taken >= i64::from(self.settings.batch_rows) && !shutdown.is_cancelled() {}

@@ -5,3 +5,7 @@ pub(crate) const PROBE_CHANGES: &str = include_str!("../sql/probe_changes.sql");
 pub(crate) const SEQUENCE_CHANGES: &str = include_str!("../sql/sequence_changes.sql");
 pub(crate) const APPEND_WHOLE_TABLES: &str = include_str!("../sql/append_whole_tables.sql");
 pub(crate) const ADD_PARTITION: &str = include_str!("../sql/add_partition.sql");
+pub(crate) const ROLL_PARTITION: &str = include_str!("../sql/roll_partition.sql");
+pub(crate) const LIST_PARTITIONS: &str = include_str!("../sql/list_partitions.sql");
+pub(crate) const JUDGE_PARTITION: &str = include_str!("../sql/judge_partition.sql");
+pub(crate) const BEGIN_EPOCH: &str = include_str!("../sql/begin_epoch.sql");

@@ -2,11 +2,13 @@
 -- each per mapping), $4 bigint how many changes one mapping may take.
 -- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many changes the page has, the last
 -- change in it that stands for the whole table, and when its oldest change was captured.
+-- lost: the partition of the log that the cursor is in was dropped, and with it changes that nobody read here. to_regclass asks
+-- the catalog of now, not of the snapshot; the lock that this statement takes on the log keeps it true until the batch ends.
 -- head: the highest sequence id visible in this snapshot; everything below it is visible too, because numbers are given after
 -- commit, one transaction at a time. Reads change_log_tenant twice per mapping.
 select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
-       wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
+       to_regclass('offtake.change_log_' || wanted.cursor / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
        extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, cursor, at)
  cross join lateral (

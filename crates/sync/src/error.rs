@@ -17,6 +17,9 @@ pub enum Error {
     /// The destination's cursors are not what the batch was read for: another worker was there. The work is dropped.
     #[error("another worker moved the destination's cursors")]
     Stale,
+    /// The log no longer has the changes after a cursor; its mapping is copied anew.
+    #[error("the change log no longer goes back to the destination's cursor")]
+    Lost,
     /// The batch is larger than allowed; read it again with fewer rows.
     #[error("the batch is larger than the memory set aside for it")]
     Overflow,

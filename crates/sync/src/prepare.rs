@@ -45,10 +45,10 @@ pub(crate) async fn destination(
 ) -> Result<Prepared, Error> {
     begin(client, spec, settings).await.map_err(Error::destination)?;
     state_table(client, spec).await.map_err(Error::destination)?;
-    let mut cursors = state::lock(client, &spec.schema, &spec.tenant_id).await.map_err(Error::destination)?;
+    let mut cursors = state::lock(client, &spec.schema, &spec.tenant_id).await.map_err(Error::destination)?.cursors;
     // Read after the cursors were locked: one that is beyond this head cannot come from this history.
     let source = pool.get().await.map_err(Error::Source)?;
-    let (head, epoch) = read::head(&source).await?;
+    let head = read::head(&source).await?;
     let mut prepared = Prepared { cursors: Cursors::new(), begun: Vec::new(), faults: Vec::new() };
     let mut moved = Cursors::new();
     for mapping in mappings {
@@ -65,11 +65,14 @@ pub(crate) async fn destination(
                 continue;
             }
         };
-        let stands = cursors
-            .get(mapping.name())
-            .is_some_and(|c| !made && c.epoch == epoch && c.version == mapping.version.as_str() && (0..=head).contains(&c.sequence_id));
+        let stands = cursors.get(mapping.name()).is_some_and(|c| {
+            !made
+                && c.epoch == head.epoch
+                && c.version == mapping.version.as_str()
+                && (head.log_begins..=head.sequence_id).contains(&c.sequence_id)
+        });
         if !stands {
-            let cursor = Cursor::beginning(head, &epoch, mapping.version.as_str());
+            let cursor = Cursor::beginning(head.sequence_id, &head.epoch, mapping.version.as_str());
             moved.insert(mapping.name().to_owned(), cursor.clone());
             cursors.insert(mapping.name().to_owned(), cursor);
             prepared.begun.push((mapping.name().to_owned(), estimate(&source, mapping, &spec.tenant_id).await));

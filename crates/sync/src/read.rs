@@ -96,6 +96,9 @@ pub(crate) async fn batch(pool: &SourcePool, wanted: &Wanted<'_>) -> Result<Batc
     let mut batch = Batch { head: first.get("head"), epoch: first.get("epoch"), parts: Vec::with_capacity(found.len()) };
     let mut budget = wanted.bytes_max;
     let mut chunk_wanted = true;
+    if found.iter().any(|row| row.get("lost")) {
+        return Err(Error::Lost);
+    }
     for (mapping, row) in wanted.mappings.iter().zip(&found) {
         let cursor = &wanted.cursors[mapping.name()];
         let up_to: Option<i64> = row.get("up_to");
@@ -181,8 +184,16 @@ async fn copy_out(
     Ok((data.freeze(), false))
 }
 
-/// The highest visible sequence id and the epoch, for a cursor that begins now.
-pub(crate) async fn head(connection: &PooledConnection) -> Result<(i64, String), Error> {
+/// Where a cursor that begins now stands, and which cursors still mean anything.
+pub(crate) struct Head {
+    /// The highest visible sequence id.
+    pub(crate) sequence_id: i64,
+    pub(crate) epoch: String,
+    /// Cursors below it have lost changes.
+    pub(crate) log_begins: i64,
+}
+
+pub(crate) async fn head(connection: &PooledConnection) -> Result<Head, Error> {
     let row = connection.query_one(sql::READ_HEAD, &[]).await.map_err(Error::source)?;
-    Ok((row.get("head"), row.get("epoch")))
+    Ok(Head { sequence_id: row.get("head"), epoch: row.get("epoch"), log_begins: row.get("log_begins") })
 }

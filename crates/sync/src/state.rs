@@ -40,11 +40,21 @@ pub(crate) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())
 }
 
+/// The tenant's cursors, locked.
+pub(crate) struct Locked {
+    pub(crate) cursors: Cursors,
+    /// The server process that runs the transaction; None when there is no cursor yet.
+    pub(crate) backend: Option<i32>,
+}
+
 /// Reads the tenant's cursors and locks them until the transaction ends.
-pub(crate) async fn lock(client: &Client, schema: &Identifier, tenant_id: &str) -> Result<Cursors, tokio_postgres::Error> {
+pub(crate) async fn lock(client: &Client, schema: &Identifier, tenant_id: &str) -> Result<Locked, tokio_postgres::Error> {
     let statement = sql::LOCK_STATES.replace("{state}", &table_sql(schema));
     let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
-    Ok(rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect())
+    Ok(Locked {
+        cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
+        backend: rows.first().map(|row| row.get("backend")),
+    })
 }
 
 fn cursor(row: &Row) -> Cursor {

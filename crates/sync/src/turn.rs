@@ -69,6 +69,8 @@ pub(crate) struct Turn<'a> {
     reason: Option<String>,
     begun: Vec<(String, Option<i64>)>,
     quarantined: bool,
+    /// This turn has mirrored the cursors.
+    mirrored: bool,
 }
 
 /// Works for one claimed request. Whatever it returns, the destination's rows and cursors agree.
@@ -83,13 +85,29 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     let mappings: Vec<_> = registered.mappings.iter().filter(works).cloned().collect();
     let fused = mappings.len() + claim.deferred.len() < registered.mappings.len();
     let retry = if fused { Some(claim.deferred_for.unwrap_or(UNKNOWN_DELAY).min(UNKNOWN_DELAY)) } else { claim.deferred_for };
-    let mut turn = Turn { context, claim, registered, mappings, retry, reason: None, begun: Vec::new(), quarantined: claim.quarantined };
+    let mut turn = Turn {
+        context,
+        claim,
+        registered,
+        mappings,
+        retry,
+        reason: None,
+        begun: Vec::new(),
+        quarantined: claim.quarantined,
+        mirrored: false,
+    };
     let mut link = turn.link().await?;
-    let ended = turn.work(&mut link).await;
-    if ended.is_ok() {
+    let ended = turn.work(&mut link).await?;
+    if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
+        // Nothing was written this time, but what was written before may not have been mirrored: the daemon may have
+        // died right after the destination's commit.
+        turn.mirror_cursors(cursors, &[], Vec::new()).await?;
+    }
+    if turn.reason.is_none() {
+        // After a fault of a mapping the session is not kept: its staging tables may be of a shape that is gone.
         context.links.keep(claim.destination_id, link);
     }
-    ended
+    Ok(ended)
 }
 
 impl Turn<'_> {
@@ -129,7 +147,12 @@ impl Turn<'_> {
                     link.cursors = None;
                     metrics::counter!(names::BATCHES_TOTAL, "result" => "dropped").increment(1);
                 }
-                Err(Error::Stale) => return Ok(Ended::Again(self.context.settings.retry_initial)),
+                // Taking the destination up again begins the copies anew that must.
+                Err(Error::Lost) if stale < STALE_MAX => {
+                    stale += 1;
+                    link.cursors = None;
+                }
+                Err(Error::Stale | Error::Lost) => return Ok(Ended::Again(self.context.settings.retry_initial)),
                 Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
                 Err(Error::Overflow) => self.context.sizes.halve(self.claim.destination_id),
                 Err(error) => return Err(error),
@@ -213,7 +236,13 @@ impl Turn<'_> {
         let begin = prepare::begin(client, &spec, &self.context.settings);
         let (begun, found) = tokio::join!(begin, state::lock(client, &spec.schema, &spec.tenant_id));
         begun.map_err(Error::destination)?;
-        if found.map_err(Error::destination)? != *cursors {
+        let found = found.map_err(Error::destination)?;
+        if link.backend != found.backend {
+            // A pooler gave us another server process than last time: what we made in that one is not here.
+            link.staged.clear();
+            link.backend = found.backend;
+        }
+        if found.cursors != *cursors {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }
@@ -277,21 +306,32 @@ impl Turn<'_> {
                 self.release_quarantined(part, applied).await?;
             }
         }
-        let ours: Cursors = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone()))).collect();
         let chunk_rows: Vec<(String, i64)> = batch
             .parts
             .iter()
             .filter_map(|part| Some((part.mapping.name().to_owned(), i64::try_from(part.chunk.as_ref()?.rows.len()).ok()?)))
             .collect();
-        let anew = batch.parts.iter().filter(|part| part.anew).map(|part| (part.mapping.name().to_owned(), None));
+        let anew = batch.parts.iter().filter(|part| part.anew).map(|part| (part.mapping.name().to_owned(), None)).collect();
+        self.mirror_cursors(cursors, &chunk_rows, anew).await
+    }
+
+    async fn mirror_cursors(
+        &mut self,
+        cursors: &Cursors,
+        chunk_rows: &[(String, i64)],
+        anew: Vec<(String, Option<i64>)>,
+    ) -> Result<(), Error> {
+        let ours: Cursors = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone()))).collect();
         let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(anew).collect();
         let (state, reason) = match &self.reason {
             Some(reason) => ("blocked", Some(reason.as_str())),
             None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
             None => ("in_sync", None),
         };
-        let mirror = Mirror { cursors: &ours, chunk_rows: &chunk_rows, begun: &begun, state, reason };
-        requests::mirror(&self.context.pool, self.claim, &mirror).await
+        let mirror = Mirror { cursors: &ours, chunk_rows, begun: &begun, state, reason };
+        requests::mirror(&self.context.pool, self.claim, &mirror).await?;
+        self.mirrored = true;
+        Ok(())
     }
 
     /// One mapping failed by itself: the others go on without it.

@@ -25,6 +25,8 @@ pub(crate) struct Link {
     pub(crate) fingerprint: String,
     /// Mapping versions that have their staging table in this session.
     pub(crate) staged: HashSet<Version>,
+    /// The server process of the last transaction; behind a pooler it changes.
+    pub(crate) backend: Option<i32>,
     /// The cursors as last read or written by us; only a hint, compared inside every write.
     pub(crate) cursors: Option<Cursors>,
     used_at: Instant,
@@ -34,7 +36,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(connection: Connection, fingerprint: String, place: OwnedSemaphorePermit) -> Self {
-        Self { connection, fingerprint, staged: HashSet::new(), cursors: None, used_at: Instant::now(), _place: place }
+        Self { connection, fingerprint, staged: HashSet::new(), backend: None, cursors: None, used_at: Instant::now(), _place: place }
     }
 }
 

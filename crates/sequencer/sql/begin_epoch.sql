@@ -1,0 +1,22 @@
+-- Begins a new epoch if this server, or the timeline of its log, is not the one of the latest epoch: the source was restored or
+-- failed over, and commits that destinations have seen may be gone. Every destination is then owed a sync, which copies anew,
+-- in place. Under the sequencer's lock. Returns the new epoch's reason, or no row.
+with latest as (
+  select system_identifier, timeline from offtake.epoch order by started_at desc limit 1
+), begun as (
+  insert into offtake.epoch (reason)
+  select case when l.system_identifier <> (pg_control_system()).system_identifier::text
+              then 'the source is on another server than before'
+              else 'the source was restored, or a standby was promoted (timeline ' || l.timeline || ' before)' end
+    from latest l
+   where (l.system_identifier, l.timeline)
+         is distinct from ((pg_control_system()).system_identifier::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))
+  returning reason
+), owed as (
+  insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
+  select 'sync', d.destination_id, (select sequence_id from offtake.poller_position)
+    from offtake.destination d, begun
+   where d.active and d.refused is null
+  on conflict (destination_id) where kind = 'sync' do nothing
+)
+select reason from begun

@@ -1,0 +1,18 @@
+-- May partition {partition}, which ends before sequence id $1, be dropped? $2 bigint milliseconds of retention.
+-- expired: its last change is older than retention. overdue: older than twice that, so that a destination that is down cannot
+-- hold the log for ever. behind: active destinations whose cursor is still inside; each is owed a sync that moves it on.
+with last as (
+  select sequenced_at from offtake.change_log_{partition} order by sequence_id desc limit 1
+), age as (
+  select not exists (select from last where sequenced_at >= now() - $2 * interval '1 millisecond') as expired,
+         not exists (select from last where sequenced_at >= now() - 2 * $2 * interval '1 millisecond') as overdue
+), behind as (
+  select destination_id from offtake.destination
+   where active and refused is null and coalesce(sequence_id, 0) < $1 and (select expired from age)
+), owed as (
+  insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
+  select 'sync', destination_id, $1 from behind
+  on conflict (destination_id) where kind = 'sync' do update
+     set wanted_sequence_id = greatest(outgoing_request.wanted_sequence_id, excluded.wanted_sequence_id)
+)
+select expired, overdue, (select count(*) from behind) as behind from age
