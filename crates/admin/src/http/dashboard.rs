@@ -1,4 +1,4 @@
-//! The dashboard: three static files, the same for everyone. What it shows, it asks the API for.
+//! The dashboard: four static files, the same for everyone. What it shows, it asks the API for.
 
 use std::sync::Arc;
 
@@ -12,12 +12,14 @@ use super::Shared;
 const PAGE: &str = include_str!("../../assets/dashboard.html");
 const STYLE: &str = include_str!("../../assets/dashboard.css");
 const SCRIPT: &str = include_str!("../../assets/dashboard.js");
+const ICON: &str = include_str!("../../assets/offtake.svg");
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
         .route("/assets/dashboard.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
         .route("/assets/dashboard.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/assets/offtake.svg", get(|| async { file("image/svg+xml", ICON) }))
 }
 
 fn file(content_type: &'static str, text: &'static str) -> Response {
