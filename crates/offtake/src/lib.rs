@@ -1,13 +1,26 @@
 //! Offtake as a library: everything of the binary that tests and the demo start in their own process.
 //!
-//! [`configuration`] turns `offtake.yaml` into values that can be used. [`outcome`] is how every command ends.
+//! [`command_line`] says what can be typed, [`commands`] does it, [`outcome`] is how it ends. [`run::Daemon`] is
+//! `offtake run`: it starts the loops under [`supervision`], keeps the mappings as the folder has them
+//! ([`mapping_reload`], [`triggers`]) and the registry as configuration and query have it ([`destinations`]).
+//! [`configuration`] turns `offtake.yaml` into values that can be used. [`demo`] shows it all on [`private_server`]s.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod command_line;
+pub mod commands;
 pub mod configuration;
 pub mod demo;
+pub mod destinations;
 pub mod logging;
 pub mod mapping_files;
+pub mod mapping_reload;
 pub mod outcome;
+pub mod plan;
 pub mod private_server;
+pub mod run;
+pub mod source;
+mod sql;
+pub mod supervision;
+pub mod systemd;
+pub mod triggers;

@@ -1,5 +1,6 @@
 //! How a command ends: its exit code, and what it tells the operator when it did not do what it was asked.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -102,6 +103,26 @@ impl Failure {
     }
 }
 
+/// An error with its causes on one line. What a server said is reduced to message and code: DETAIL quotes rows.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut shown: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<offtake_postgres::Error>() {
+            shown.push(error.message());
+            break;
+        }
+        if let Some(said) = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error) {
+            shown.push(format!("{} ({})", said.message(), said.code().code()));
+            break;
+        }
+        shown.push(error.to_string());
+        next = error.source();
+    }
+    shown.dedup();
+    shown.join(": ").replace('\n', " ")
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.problems.iter().enumerate() {
@@ -120,11 +141,21 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl Error for Failure {}
 
 impl From<crate::configuration::Error> for Failure {
     fn from(error: crate::configuration::Error) -> Self {
         Self::invalid(error.to_string()).remedy(error.remedy)
+    }
+}
+
+impl From<Vec<offtake_postgres::catalog::Problem>> for Failure {
+    fn from(problems: Vec<offtake_postgres::catalog::Problem>) -> Self {
+        Self::all(problems.into_iter().map(|problem| {
+            let exit = if problem.source_unavailable { Exit::Unreachable } else { Exit::InvalidConfiguration };
+            // Its display ends with the remedy on a line of its own.
+            Self::new(exit, problem.to_string())
+        }))
     }
 }
 

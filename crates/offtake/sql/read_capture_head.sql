@@ -1,0 +1,2 @@
+-- The newest captured change that is visible now; null when all are sequenced. Reads the end of the primary key.
+select max(capture_id) from offtake.captured_change

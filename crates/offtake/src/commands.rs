@@ -1,0 +1,78 @@
+//! What each command does; one module per command.
+
+mod check;
+mod config;
+mod init;
+mod run;
+mod status;
+mod sync;
+mod uninstall;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::future::Future;
+use std::io::Write as _;
+use std::path::Path;
+
+use offtake_postgres::{Connection, Dialer};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::command_line::{Command, CommandLine};
+use crate::configuration::Configuration;
+use crate::outcome::{Exit, Failure};
+
+/// Runs one command to its end.
+pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
+    let file = command_line.config.as_path();
+    match command_line.command {
+        // It hears signals itself, because it has something to put away.
+        Command::Run(arguments) => run::execute(file, &arguments).await,
+        Command::Init(arguments) => interruptible(init::execute(file, &arguments)).await,
+        Command::Uninstall(arguments) => interruptible(uninstall::execute(file, &arguments)).await,
+        Command::Check(arguments) => interruptible(check::execute(file, &arguments)).await,
+        Command::Config(arguments) => config::execute(file, &arguments),
+        Command::Status(arguments) => interruptible(status::execute(file, &arguments)).await,
+        Command::Sync(arguments) => interruptible(sync::execute(file, &arguments)).await,
+        Command::Verify(arguments) => interruptible(verify::execute(file, &arguments)).await,
+    }
+}
+
+/// Ends with [`Exit::Interrupted`] on SIGINT or SIGTERM; open transactions are rolled back by their connections' end.
+async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return work.await;
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        _ = interrupt.recv() => Ok(Exit::Interrupted),
+        _ = terminate.recv() => Ok(Exit::Interrupted),
+    }
+}
+
+/// The configuration of a file, with the process environment as its variables.
+pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Failure::invalid(format!("{}: cannot read the configuration", file.display()))
+            .because(error.to_string())
+            .remedy("name the file with --config or OFFTAKE_CONFIG")
+    })?;
+    Ok(Configuration::parse(file, &text, &environment())?)
+}
+
+/// The environment's variables whose names and values are text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// One session on the source, under a name that says whose it is.
+async fn connect_source(configuration: &Configuration, command: &str) -> Result<Connection, Failure> {
+    let dialer = Dialer::trusted(configuration.sync.connect_timeout);
+    let connected = dialer.dial(&configuration.source.url, &format!("offtake {command}")).await;
+    connected.map_err(|error| Failure::of_source(&format!("cannot connect to the source {}", configuration.source.url.place()), &error))
+}
+
+/// Prints a line of the command's result. A reader that went away (`| head`) is not our failure.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

@@ -1,0 +1,55 @@
+//! `offtake init`: prepares the source. Running it again does what is still to do, and nothing else.
+
+use std::path::Path;
+
+use offtake_capture::Options;
+use offtake_postgres::{catalog, migrate, migration_sql};
+
+use super::{connect_source, load_configuration, say};
+use crate::command_line::Init;
+use crate::destinations::check_static;
+use crate::mapping_files;
+use crate::outcome::{Exit, Failure};
+use crate::triggers::copied_before;
+
+pub(super) async fn execute(file: &Path, arguments: &Init) -> Result<Exit, Failure> {
+    let configuration = load_configuration(file)?;
+    let (mappings, _) = mapping_files::load(&configuration.mappings)?;
+    check_static(&configuration, &mappings)?;
+    let mut source = connect_source(&configuration, "init").await?;
+    let set = catalog::resolve(&source, mappings).await?;
+    if arguments.print_sql {
+        say("-- What `offtake init` would run on a source that has nothing yet.\n");
+        for (name, sql) in migration_sql() {
+            say(format!("-- {name}\nbegin;\n{}\ncommit;\n", sql.trim_end()));
+        }
+        let relations = offtake_capture::Relations::read(&source, &set).await?;
+        say(offtake_capture::install_sql(&set, &relations).trim_end());
+        return Ok(Exit::Done);
+    }
+    let place = configuration.source.url.place();
+    let applied = migrate(&mut source).await.map_err(|error| Failure::of_source(&format!("cannot migrate {place}"), &error))?;
+    if applied.is_empty() {
+        say("the schema offtake is up to date");
+    } else {
+        say(format!("applied to the schema offtake: {}", applied.join(", ")));
+    }
+    let drifts = offtake_capture::drift(&source, &set).await?;
+    let options = Options { note_gap: copied_before(&source, &set, &drifts).await?, ..Options::default() };
+    let report = offtake_capture::install(&mut source, &set, &options).await?;
+    for (what, which) in [
+        ("triggers put on", &report.installed),
+        ("capture function written for", &report.functions),
+        ("triggers taken off", &report.removed),
+        ("noted as changed while it was not captured", &report.gaps),
+    ] {
+        if !which.is_empty() {
+            say(format!("{what}: {}", which.join(", ")));
+        }
+    }
+    if report.unchanged() {
+        say("all triggers are in place");
+    }
+    say(format!("{place} is ready for {} mapping(s); next: offtake run", set.mappings().len()));
+    Ok(Exit::Done)
+}

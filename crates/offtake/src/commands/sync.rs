@@ -1,0 +1,88 @@
+//! `offtake sync`: owes a tenant's destinations a sync, and waits for it if asked to.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_postgres::{Client, Row};
+
+use super::{connect_source, load_configuration, say};
+use crate::command_line;
+use crate::outcome::{Exit, Failure};
+use crate::sql;
+
+/// Between two looks while waiting: a sync takes some 15 ms.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Result<Exit, Failure> {
+    let configuration = load_configuration(file)?;
+    let source = connect_source(&configuration, "sync").await?;
+    let deadline = arguments.wait.map(|wait| Instant::now() + wait);
+    let destinations = destinations(&source, arguments).await?;
+    // What the application committed before now must have its number before it can be waited for by number.
+    if let Some(deadline) = deadline {
+        wait_until_sequenced(&source, deadline).await?;
+    }
+    let head: i64 = source.query_one(sql::READ_LOG_HEAD, &[]).await.map_err(failed)?.get("head");
+    source.execute(sql::OWE_SYNC, &[&destinations, &head]).await.map_err(failed)?;
+    let Some(deadline) = deadline else {
+        say(format!("owed to {} destination(s) of {}; `offtake status` shows how far they are", destinations.len(), arguments.tenant));
+        return Ok(Exit::Done);
+    };
+    let behind = wait_until_reached(&source, &destinations, head, deadline).await?;
+    if behind.is_empty() {
+        say(format!("{} destination(s) of {} have everything up to sequence id {head}", destinations.len(), arguments.tenant));
+        return Ok(Exit::Done);
+    }
+    Err(Failure::all(behind.iter().map(|row| {
+        let (tenant, name): (&str, &str) = (row.get("tenant_id"), row.get("name"));
+        let failure = Failure::new(Exit::SomeDestinationsFailed, format!("{tenant}/{name} has not reached sequence id {head} in time"));
+        match row.get::<_, Option<&str>>("obstacle") {
+            Some(obstacle) => failure.because(obstacle).remedy(format!("see `offtake status --tenant {tenant}`")),
+            None => failure.remedy("see that `offtake run` is running for this source, or wait longer"),
+        }
+    })))
+}
+
+async fn destinations(source: &Client, arguments: &command_line::Sync) -> Result<Vec<i64>, Failure> {
+    let rows = source.query(sql::LIST_DESTINATION_IDS, &[&arguments.tenant, &arguments.destination]).await.map_err(failed)?;
+    if rows.is_empty() {
+        let named = arguments.destination.as_ref().map(|name| format!(" named {name}")).unwrap_or_default();
+        return Err(Failure::new(Exit::Failed, format!("the tenant {} has no destination{named}", arguments.tenant))
+            .remedy("`offtake status` lists those that a running daemon has seen"));
+    }
+    if let Some(row) = rows.iter().find(|row| row.get::<_, Option<&str>>("refused").is_some()) {
+        let (name, refused): (&str, &str) = (row.get("name"), row.get("refused"));
+        return Err(Failure::new(Exit::SomeDestinationsFailed, format!("{}/{name} is not served", arguments.tenant)).because(refused));
+    }
+    Ok(rows.iter().map(|row| row.get("destination_id")).collect())
+}
+
+async fn wait_until_sequenced(source: &Client, deadline: Instant) -> Result<(), Failure> {
+    let newest: Option<i64> = source.query_one(sql::READ_CAPTURE_HEAD, &[]).await.map_err(failed)?.get(0);
+    let Some(newest) = newest else { return Ok(()) };
+    while source.query_one(sql::PROBE_CAPTURED_UP_TO, &[&newest]).await.map_err(failed)?.get(0) {
+        if Instant::now() >= deadline {
+            return Err(Failure::new(Exit::Failed, "the changes written before now were not sequenced in time")
+                .remedy("see that `offtake run` is running for this source, or wait longer"));
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// The destinations that have not reached `head` at the deadline; none as soon as all have.
+async fn wait_until_reached(source: &Client, destinations: &[i64], head: i64, deadline: Instant) -> Result<Vec<Row>, Failure> {
+    loop {
+        let rows = source.query(sql::READ_PROGRESS, &[&destinations, &head]).await.map_err(failed)?;
+        let behind: Vec<_> = rows.into_iter().filter(|row| !row.get::<_, bool>("reached")).collect();
+        if behind.is_empty() || Instant::now() >= deadline {
+            return Ok(behind);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn failed(error: tokio_postgres::Error) -> Failure {
+    Failure::of_source("the source refused a statement of `offtake sync`", &error.into())
+}

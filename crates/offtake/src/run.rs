@@ -1,0 +1,388 @@
+//! The daemon: what it starts, in which order, and how it ends.
+//!
+//! 1. HTTP listens first, so that probes and status can say what the daemon is waiting for.
+//! 2. The source must answer and be prepared; until then everything waits.
+//! 3. Mappings are resolved and their triggers seen to. A first set that cannot be used is the daemon's failure.
+//! 4. The loops run under one [`Supervisor`] until [`Daemon::stop`].
+//!
+//! Everything it knows is in the source: a daemon that is killed at any point leaves nothing to repair.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use offtake_admin::status::Config;
+use offtake_admin::{AdminState, Readiness, Tokens};
+use offtake_mapping::MappingSet;
+use offtake_poller::Poller;
+use offtake_postgres::{AddressPolicy, BlownFuses, Dialer, Fuses, SourcePool};
+use offtake_sequencer::Sequencer;
+use offtake_sync::destinations::Registry;
+use offtake_sync::{Engine, Parts};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::configuration::{self, Configuration};
+use crate::destinations::Refresher;
+use crate::mapping_files;
+use crate::mapping_reload::{MappingReload, Published, ReadConfiguration};
+use crate::outcome::{Exit, Failure, chain};
+use crate::supervision::{Started, Supervisor};
+use crate::{destinations, source, systemd};
+
+/// Batches in flight end within their statement timeout or are rolled back; service managers and Kubernetes kill after
+/// 30 s, and five of those are for the process's own end.
+pub const GRACE: Duration = Duration::from_secs(25);
+
+/// Connections to the source beside one per worker: two for each loop, some for HTTP.
+const SPARE_CONNECTIONS: usize = 10;
+
+/// A loop without a tick for that long is stuck: a hundred times the longest default interval, and longer than the
+/// timeout of any statement that a tick waits for.
+const TICK_WITHIN: Duration = Duration::from_secs(90);
+
+/// What the daemon is told by its caller rather than by its configuration.
+#[derive(Default)]
+pub struct Options {
+    /// Reads the configuration again, when its file changed or someone asks; None: it never changes.
+    pub read_configuration: Option<ReadConfiguration>,
+    /// Fail at the first obstacle instead of waiting for the source.
+    pub impatient: bool,
+    /// Notified: look at configuration and mappings now.
+    pub reload: Arc<Notify>,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where HTTP listens; the port is the kernel's choice where the configuration says 0.
+    pub address: SocketAddr,
+    /// Ready for a status at any time.
+    pub pool: SourcePool,
+    shutdown: CancellationToken,
+    running: watch::Receiver<bool>,
+    ended: CancellationToken,
+    work: JoinHandle<Result<(), Failure>>,
+}
+
+impl Daemon {
+    /// Returns as soon as HTTP listens and the files are known to be usable; the rest happens behind it, and its failure
+    /// is [`Daemon::wait`]'s.
+    pub async fn start(configuration: Configuration, options: Options) -> Result<Self, Failure> {
+        let (definitions, _) = mapping_files::load(&configuration.mappings)?;
+        destinations::check_static(&configuration, &definitions)?;
+        let listener = TcpListener::bind(configuration.http.listen).await.map_err(|error| {
+            Failure::new(Exit::Failed, format!("cannot listen on {}", configuration.http.listen))
+                .because(error.to_string())
+                .remedy("choose another http.listen, or stop what listens there")
+        })?;
+        let address = listener.local_addr().map_err(|error| Failure::new(Exit::Failed, "cannot listen").because(error.to_string()))?;
+        let connections = configuration.sync.workers as usize + SPARE_CONNECTIONS;
+        let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, connections);
+        let shutdown = CancellationToken::new();
+        let (running, is_running) = watch::channel(false);
+        let daemon = Starting { pool: pool.clone(), shutdown: shutdown.clone(), running, configuration: Arc::new(configuration), options };
+        let metrics = recorder()?;
+        let ended = CancellationToken::new();
+        // Also when the task panics.
+        let end = ended.clone().drop_guard();
+        let work = tokio::spawn(async move {
+            let _end = end;
+            Box::pin(daemon.run(listener, metrics)).await
+        });
+        Ok(Self { address, pool, shutdown, running: is_running, ended, work })
+    }
+
+    /// Returns when all loops run; false when the daemon ended instead.
+    pub async fn ready(&self) -> bool {
+        self.running.clone().wait_for(|running| *running).await.is_ok()
+    }
+
+    /// Asks it to end: nothing more is claimed, what is in flight is finished within [`GRACE`].
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits for its end, by [`Daemon::stop`] or by a failure at start.
+    pub async fn wait(self) -> Result<(), Failure> {
+        match self.work.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Failure::new(Exit::Failed, "the daemon ended unexpectedly").because(error.to_string())),
+        }
+    }
+
+    /// Completes when it has ended, by whatever cause; for a caller that also waits for other things.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+/// The recorder is the process's; a second daemon in the same process, as in tests, shares it.
+fn recorder() -> Result<PrometheusHandle, Failure> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(recorder) = RECORDER.get() {
+        return Ok(recorder.clone());
+    }
+    let installed = offtake_admin::metrics::install();
+    let installed = installed.map_err(|error| Failure::new(Exit::Failed, "cannot collect metrics").because(chain(&error)))?;
+    Ok(RECORDER.get_or_init(|| installed).clone())
+}
+
+/// What the daemon's own task works with.
+struct Starting {
+    pool: SourcePool,
+    shutdown: CancellationToken,
+    running: watch::Sender<bool>,
+    configuration: Arc<Configuration>,
+    options: Options,
+}
+
+impl Starting {
+    async fn run(mut self, listener: TcpListener, metrics: PrometheusHandle) -> Result<(), Failure> {
+        let readiness = Readiness::default();
+        // Loops and HTTP end by different tokens: the status answers while the loops drain.
+        let http_shutdown = CancellationToken::new();
+        let supervisor = Supervisor::new(self.shutdown.child_token(), readiness.clone());
+        let published = Published {
+            mappings: watch::Sender::new(Arc::new(MappingSet::default())),
+            configuration: watch::Sender::new(self.configuration.clone()),
+            status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
+        };
+        let http = self.serve(listener, metrics, &readiness, &published, http_shutdown.clone());
+        let started = self.start_loops(&supervisor, &readiness, published).await;
+        if started.is_ok() && !self.shutdown.is_cancelled() {
+            tracing::info!(event = "ready", "all loops run");
+            self.running.send_replace(true);
+            systemd::ready();
+            self.shutdown.cancelled().await;
+        }
+        systemd::stopping();
+        tracing::info!(event = "stopping", "finishing what is in flight");
+        let drained = supervisor.stop(GRACE).await;
+        http_shutdown.cancel();
+        let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
+        if !drained {
+            tracing::warn!(event = "grace_exceeded", "some work did not end in time and is rolled back by its databases");
+        }
+        tracing::info!(event = "stopped", "the daemon ended");
+        started
+    }
+
+    fn serve(
+        &self,
+        listener: TcpListener,
+        metrics: PrometheusHandle,
+        readiness: &Readiness,
+        published: &Published,
+        shutdown: CancellationToken,
+    ) -> JoinHandle<()> {
+        let http = &self.configuration.http;
+        let state = AdminState {
+            source: self.pool.clone(),
+            tokens: Tokens::new(http.admin_token.clone(), http.read_token.clone()),
+            readiness: readiness.clone(),
+            config: published.status.subscribe(),
+            metrics,
+        };
+        tokio::spawn(async move {
+            if let Err(error) = offtake_admin::serve(listener, state, shutdown).await {
+                tracing::error!(event = "http_failed", error = chain(&error), "HTTP is not served");
+            }
+        })
+    }
+
+    /// Steps 2 to 4 of the module's list. Stops half-way without an error when shutdown comes first.
+    async fn start_loops(&mut self, supervisor: &Supervisor, readiness: &Readiness, published: Published) -> Result<(), Failure> {
+        let reload = MappingReload::new(
+            self.pool.clone(),
+            published.clone(),
+            Arc::new(self.options.read_configuration.take()),
+            self.options.reload.clone(),
+        );
+        readiness.watch("mappings", TICK_WITHIN, reload.progress.subscribe());
+        readiness.stop("mappings", "waiting for the source");
+        let report = |why: &str| {
+            readiness.stop("mappings", format!("waiting for the source: {why}"));
+            systemd::status(&format!("waiting for the source: {why}"));
+        };
+        source::wait_until_prepared(&self.pool, !self.options.impatient, &self.shutdown, report).await?;
+        let mut reload = reload;
+        loop {
+            if self.shutdown.is_cancelled() {
+                return Ok(());
+            }
+            match reload.load().await {
+                Ok(()) => break,
+                // It went away again, between the two steps.
+                Err(failure) if failure.exit == Exit::Unreachable && !self.options.impatient => {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        self.supervise(supervisor, reload, published);
+        Ok(())
+    }
+
+    /// The table of loops.
+    fn supervise(&self, supervisor: &Supervisor, reload: MappingReload, published: Published) {
+        let pool = self.pool.clone();
+        let mappings = || published.mappings.subscribe();
+        let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let fuses = BlownFusesChannel::new(&pool);
+        let registry = Registry::new(pool.clone(), mappings(), engine_wakes.clone());
+
+        let reload = Arc::new(tokio::sync::Mutex::new(reload));
+        supervisor.keep_running("mappings", TICK_WITHIN, move |shutdown| {
+            let reload = reload.clone();
+            // Only this loop ever takes it.
+            let progress = reload.try_lock().map(|reload| reload.progress.subscribe()).ok();
+            Started::new(progress, async move { reload.lock().await.run(shutdown).await })
+        });
+
+        let source = pool.clone();
+        let published_fuses = fuses.sender.clone();
+        supervisor.keep_running("fuses", TICK_WITHIN, move |shutdown| {
+            let fuses = Fuses::new(source.clone());
+            let forward = forward_fuses(fuses.subscribe(), published_fuses.clone());
+            Started::new(None, async move {
+                tokio::select! {
+                    outcome = fuses.run(shutdown) => outcome,
+                    () = forward => Ok(()),
+                }
+            })
+        });
+
+        let refresher = (pool.clone(), registry.clone(), published.configuration.clone(), published.mappings.clone());
+        supervisor.keep_running("destinations", TICK_WITHIN, move |shutdown| {
+            let (pool, registry, configuration, mappings) = refresher.clone();
+            let refresher = Refresher {
+                pool,
+                registry,
+                configuration: configuration.subscribe(),
+                mappings: mappings.subscribe(),
+                progress: watch::Sender::new(Instant::now()),
+            };
+            Started::new(Some(refresher.progress.subscribe()), refresher.run(shutdown))
+        });
+
+        let configuration = &self.configuration;
+        let settings = offtake_sequencer::Settings {
+            interval: configuration.sequencer.interval,
+            batch_rows: configuration.sequencer.batch_rows,
+            retention: configuration.retention.changes,
+        };
+        let parts = (pool.clone(), published.mappings.clone(), poller_wakes.clone(), fuses.sender.clone());
+        supervisor.keep_running("sequencer", TICK_WITHIN, move |shutdown| {
+            let (pool, mappings, wakes, fuses) = parts.clone();
+            let sequencer = Sequencer::new(pool, mappings.subscribe(), settings, wakes, fuses.subscribe());
+            Started::new(Some(sequencer.progress()), sequencer.run(shutdown))
+        });
+
+        let settings = offtake_poller::Settings { interval: configuration.poller.interval };
+        let parts = (pool.clone(), poller_wakes, engine_wakes.clone(), fuses.sender.clone());
+        supervisor.keep_running("poller", TICK_WITHIN, move |shutdown| {
+            let (pool, woken, wakes, fuses) = parts.clone();
+            let poller = Poller::new(pool, settings, woken, wakes, fuses.subscribe());
+            Started::new(Some(poller.progress()), poller.run(shutdown))
+        });
+
+        let engines = Engines { pool, registry, configuration: published.configuration, woken: engine_wakes, fuses: fuses.sender };
+        supervisor.keep_running("sync", TICK_WITHIN, move |shutdown| {
+            let progress = watch::Sender::new(Instant::now());
+            Started::new(Some(progress.subscribe()), engines.clone().run(progress, shutdown))
+        });
+        let watchdog = self.shutdown.clone();
+        tokio::spawn(systemd::feed_watchdog(watchdog));
+    }
+}
+
+/// One channel for the fuses that outlives the task that reads them: a loop begun again keeps its subscription.
+struct BlownFusesChannel {
+    sender: watch::Sender<Arc<BlownFuses>>,
+}
+
+impl BlownFusesChannel {
+    /// Everything counts as blown until the first reading.
+    fn new(pool: &SourcePool) -> Self {
+        let unread = Fuses::new(pool.clone()).subscribe().borrow().clone();
+        Self { sender: watch::Sender::new(unread) }
+    }
+}
+
+async fn forward_fuses(mut read: watch::Receiver<Arc<BlownFuses>>, published: watch::Sender<Arc<BlownFuses>>) {
+    while read.changed().await.is_ok() {
+        let blown = read.borrow_and_update().clone();
+        published.send_replace(blown);
+    }
+    std::future::pending().await
+}
+
+/// The sync engine, made anew whenever `sync` changes in the configuration.
+#[derive(Clone)]
+struct Engines {
+    pool: SourcePool,
+    registry: Registry,
+    configuration: watch::Sender<Arc<Configuration>>,
+    woken: Arc<Notify>,
+    fuses: watch::Sender<Arc<BlownFuses>>,
+}
+
+impl Engines {
+    async fn run(self, progress: watch::Sender<Instant>, shutdown: CancellationToken) -> Result<(), offtake_sync::Error> {
+        let mut changes = self.configuration.subscribe();
+        while !shutdown.is_cancelled() {
+            let configuration = changes.borrow_and_update().clone();
+            let drain = shutdown.child_token();
+            let engine = self.engine(&configuration);
+            let mut ticks = engine.progress();
+            let mut work = std::pin::pin!(engine.run(drain.clone()));
+            loop {
+                tokio::select! {
+                    outcome = &mut work => {
+                        outcome?;
+                        break;
+                    }
+                    Ok(()) = ticks.changed() => {
+                        let tick = *ticks.borrow_and_update();
+                        progress.send_replace(tick);
+                    }
+                    Ok(()) = changes.changed() => {
+                        if changes.borrow_and_update().sync != configuration.sync {
+                            tracing::info!(event = "engine_renewed", "the sync engine takes over the new configuration");
+                            drain.cancel();
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn engine(&self, configuration: &Configuration) -> Engine {
+        let Configuration { sync, poller, security, .. } = configuration;
+        Engine::new(Parts {
+            pool: self.pool.clone(),
+            registry: self.registry.clone(),
+            dialer: Dialer::new(AddressPolicy::new(security.allow_destinations.clone()), sync.connect_timeout),
+            settings: engine_settings(sync, poller),
+            woken: self.woken.clone(),
+            fuses: self.fuses.subscribe(),
+        })
+    }
+}
+
+fn engine_settings(sync: &configuration::Sync, poller: &configuration::Poller) -> offtake_sync::Settings {
+    offtake_sync::Settings {
+        workers: sync.workers as usize,
+        batch_rows: sync.batch_rows as usize,
+        batch_bytes: usize::try_from(sync.batch_bytes.0).unwrap_or(usize::MAX),
+        statement_timeout: sync.statement_timeout,
+        retry_initial: sync.retry.initial,
+        retry_max: sync.retry.max,
+        lease: poller.lease,
+        claim_limit: poller.claim_limit as usize,
+    }
+}

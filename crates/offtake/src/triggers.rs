@@ -1,0 +1,126 @@
+//! Which mappings have the triggers that they need, and installing what is missing where the role may.
+
+use std::collections::BTreeSet;
+
+use offtake_capture::{Drift, DriftKind, Options};
+use offtake_mapping::{Mapping, MappingSet, Tenant};
+use offtake_postgres::{PooledConnection, SourcePool, catalog};
+use tokio_postgres::Client;
+
+use crate::outcome::{Failure, chain};
+use crate::sql;
+
+/// The daemon does not stand in the application's way for long: what it does not get at once it gets at the next look.
+const RETRIES: u32 = 2;
+
+/// A mapping set, and what stands between it and a complete one.
+pub struct Covered {
+    pub set: MappingSet,
+    /// What status should say; it names the command that helps.
+    pub complaint: Option<String>,
+    /// Tables whose changes may go by unseen at this moment.
+    pub uncaptured: BTreeSet<String>,
+}
+
+/// Resolves the mappings and sees to their triggers. A mapping of `running` is never withheld: its rows are there
+/// already, and a complaint says that they may be stale. `uncaptured` is what the last look returned: a table that is
+/// captured again, by whatever hand, is noted as changed as a whole.
+pub async fn cover(
+    pool: &SourcePool,
+    definitions: Vec<Mapping>,
+    running: &MappingSet,
+    uncaptured: &BTreeSet<String>,
+) -> Result<Covered, Failure> {
+    let unusable = |error: offtake_postgres::Error| Failure::of_source("cannot use the source", &error);
+    let mut source = pool.get().await.map_err(unusable)?;
+    let set = catalog::resolve(&source, definitions.clone()).await?;
+    let found = needed(&source, &set).await?;
+    let drifts = if found.is_empty() { found } else { mend(&mut source, &set, found).await? };
+    let now_uncaptured: BTreeSet<String> = drifts.iter().filter(|d| d.loses_changes()).map(|d| d.source_table.clone()).collect();
+    for table in uncaptured.difference(&now_uncaptured) {
+        source.execute(sql::NOTE_GAP, &[table]).await.map_err(|error| unusable(error.into()))?;
+        tracing::warn!(event = "capture_gap_noted", table, "{table} was not captured for a while; its mappings are copied anew, in place");
+    }
+    if drifts.is_empty() {
+        return Ok(Covered { set, complaint: None, uncaptured: now_uncaptured });
+    }
+    let waits = |m: &Mapping| running.get(&m.name).is_none() && drifts.iter().any(|drift| concerns(drift, m));
+    let withheld: Vec<String> = definitions.iter().filter(|m| waits(m)).map(|m| m.name.clone()).collect();
+    let complaint = Some(complaint(&drifts, &withheld));
+    if withheld.is_empty() {
+        return Ok(Covered { set, complaint, uncaptured: now_uncaptured });
+    }
+    let rest = definitions.into_iter().filter(|m| !withheld.contains(&m.name)).collect();
+    Ok(Covered { set: catalog::resolve(&source, rest).await?, complaint, uncaptured: now_uncaptured })
+}
+
+/// What the set lacks. Triggers that nobody needs any more stay until `offtake init`: another replica with newer
+/// mappings may be the one that needs them.
+async fn needed(source: &Client, set: &MappingSet) -> Result<Vec<Drift>, Failure> {
+    let mut drifts = offtake_capture::drift(source, set).await.map_err(Failure::from)?;
+    drifts.retain(|drift| drift.kind != DriftKind::NotNeeded);
+    Ok(drifts)
+}
+
+/// Installs what is missing; returns what is still missing then.
+async fn mend(source: &mut PooledConnection, set: &MappingSet, found: Vec<Drift>) -> Result<Vec<Drift>, Failure> {
+    let options = Options { retries: RETRIES, note_gap: copied_before(source, set, &found).await?, ..Options::default() };
+    match offtake_capture::install(source, set, &options).await {
+        Ok(report) => {
+            tracing::info!(
+                event = "triggers_installed",
+                relations = report.installed.join(", "),
+                gaps = report.gaps.join(", "),
+                "capture is in place"
+            );
+            Ok(Vec::new())
+        }
+        Err(error) => {
+            let still = needed(source, set).await?;
+            let error = chain(&error);
+            tracing::debug!(event = "triggers_not_installed", error, "the daemon could not install what is missing");
+            Ok(still)
+        }
+    }
+}
+
+/// Whether what went by unseen is missing anywhere: a table that nobody has copied yet is copied as a whole anyway.
+pub async fn copied_before(source: &Client, set: &MappingSet, drifts: &[Drift]) -> Result<bool, Failure> {
+    let tables: BTreeSet<&str> = drifts.iter().filter(|d| d.loses_changes()).map(|d| d.source_table.as_str()).collect();
+    let tables: Vec<&str> = tables.into_iter().collect();
+    let unusable = |error: tokio_postgres::Error| Failure::of_source("cannot use the source", &error.into());
+    let row = source.query_one(sql::PROBE_DESTINATIONS_OF_TABLES, &[&tables]).await.map_err(unusable)?;
+    let (copied, any_destination): (bool, bool) = (row.get("copied"), row.get("any_destination"));
+    // The registry names the tables that drive mappings, not those that others only depend on.
+    let only_depended_on = tables.iter().any(|table| set.driven_by(table).next().is_none());
+    Ok(copied || (any_destination && only_depended_on))
+}
+
+fn concerns(drift: &Drift, mapping: &Mapping) -> bool {
+    let lookup = match &mapping.source.tenant {
+        Tenant::Lookup(lookup) => Some(&lookup.table),
+        Tenant::Column(_) | Tenant::Expression(_) => None,
+    };
+    let mut tables = std::iter::once(&mapping.source.table).chain(mapping.depends_on.iter().map(|d| &d.table)).chain(lookup);
+    // A drift of no table is one of all of them: the functions' role.
+    drift.source_table.is_empty() || tables.any(|table| table.to_string() == drift.source_table)
+}
+
+fn complaint(drifts: &[Drift], withheld: &[String]) -> String {
+    let mut what: Vec<String> = drifts.iter().map(ToString::to_string).collect();
+    what.dedup();
+    let waiting = if withheld.is_empty() { String::new() } else { format!("; waiting for it: {}", withheld.join(", ")) };
+    format!("{}{waiting}; run `offtake init`", what.join("; "))
+}
+
+impl From<offtake_capture::Error> for Failure {
+    fn from(error: offtake_capture::Error) -> Self {
+        use crate::outcome::Exit;
+        match error {
+            offtake_capture::Error::Postgres(source) => Failure::of_source("cannot use the source", &source),
+            offtake_capture::Error::Refused { ref source, .. } => Failure::of_source(&error.to_string(), source),
+            // Their displays end with the remedy on a line of its own.
+            other => Failure::new(Exit::Failed, other.to_string()),
+        }
+    }
+}
