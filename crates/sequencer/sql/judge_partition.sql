@@ -4,8 +4,8 @@
 with last as (
   select sequenced_at from offtake.change_log_{partition} order by sequence_id desc limit 1
 ), age as (
-  select not exists (select from last where sequenced_at >= now() - $2 * interval '1 millisecond') as expired,
-         not exists (select from last where sequenced_at >= now() - 2 * $2 * interval '1 millisecond') as overdue
+  select not exists (select from last where sequenced_at >= now() - $2::bigint * interval '1 millisecond') as expired,
+         not exists (select from last where sequenced_at >= now() - 2 * $2::bigint * interval '1 millisecond') as overdue
 ), behind as (
   select destination_id from offtake.destination
    where active and refused is null and coalesce(sequence_id, 0) < $1 and (select expired from age)

@@ -4,7 +4,7 @@
 -- Under the sequencer's lock. {next} is the next partition's first sequence id. Returns whether it rolled.
 with old as (
   select from offtake.change_log_{current}
-   where sequenced_at < now() - $1 * interval '1 millisecond'
+   where sequenced_at < now() - $1::bigint * interval '1 millisecond'
    order by sequence_id limit 1
 ), seen as (
   update offtake.poller_position set sequence_id = {next}

@@ -17,7 +17,7 @@ with due as (
    for update of r skip locked
 )
 update offtake.outgoing_request r
-   set attempt = r.attempt + 1, leased_until = now() + $2 * interval '1 millisecond', leased_by = $3
+   set attempt = r.attempt + 1, leased_until = now() + $2::bigint * interval '1 millisecond', leased_by = $3
   from due
  where r.request_id = due.request_id
 returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,

@@ -5,10 +5,10 @@ with mine as (
   select destination_id from offtake.outgoing_request where request_id = $1 and attempt = $2
 ), failed as (
   insert into offtake.destination_mapping as m (destination_id, mapping, sequence_id, backfilled, error, sqlstate, failures, retry_at)
-  select destination_id, $3, 0, false, $5, $4, 1, now() + $6 * interval '1 millisecond' from mine
+  select destination_id, $3, 0, false, $5, $4, 1, now() + $6::bigint * interval '1 millisecond' from mine
   on conflict (destination_id, mapping) do update
      set error = $5, sqlstate = $4, failures = m.failures + 1, updated_at = now(),
-         retry_at = now() + least($7, $6 * power(2, least(m.failures, 20))) * (0.5 + random() / 2) * interval '1 millisecond'
+         retry_at = now() + least($7::bigint, $6::bigint * power(2, least(m.failures, 20))) * (0.5 + random() / 2) * interval '1 millisecond'
   returning retry_at, destination_id
 ), noted as (
   update offtake.destination d set last_error = $3 || ': ' || $5, last_error_at = now()

@@ -3,7 +3,7 @@
 with failed as (
   update offtake.outgoing_request
      set leased_until = null, leased_by = null, failures = failures + 1, last_error = $4,
-         not_before = now() + $3 * interval '1 millisecond'
+         not_before = now() + $3::bigint * interval '1 millisecond'
    where request_id = $1 and attempt = $2
   returning destination_id, failures
 )

@@ -91,7 +91,7 @@ impl<'a> Apply<'a> {
             "do nothing".to_owned()
         } else {
             format!(
-                "do update set {} where row({}) *<> row({})",
+                "do update set {} where row({})::record *<> row({})::record",
                 others.iter().map(|c| format!("{0} = excluded.{0}", c.sql())).collect::<Vec<_>>().join(", "),
                 columns_of("t", others.iter().copied()),
                 columns_of("excluded", others.iter().copied()),
@@ -127,7 +127,7 @@ impl<'a> Apply<'a> {
     pub fn count_not_applied(&self) -> String {
         let names: Vec<_> = self.names().collect();
         format!(
-            "select count(*) from {} s left join {} t on {} where case when s.offtake_present then row({}) *<> row({}) else t.{} is not null end",
+            "select count(*) from {} s left join {} t on {} where case when s.offtake_present then row({})::record *<> row({})::record else t.{} is not null end",
             self.staging,
             self.table,
             self.same_key(),
