@@ -53,11 +53,14 @@ pub(super) async fn require_loopback_name(State(shared): State<Arc<Shared>>, req
     }
 }
 
+/// The one name the request is for; none if it gives several, which no browser does.
 fn host(request: &Request) -> Option<&str> {
-    match request.uri().authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => request.headers().get(header::HOST)?.to_str().ok(),
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.as_str());
     }
+    let mut names = request.headers().get_all(header::HOST).iter();
+    let name = names.next()?.to_str().ok();
+    name.filter(|_| names.next().is_none())
 }
 
 fn is_loopback_name(host: &str) -> bool {
