@@ -17,6 +17,9 @@ pub(crate) struct Function {
     /// Within schema `offtake`; needs no quotes.
     pub(crate) name: String,
     pub(crate) body: String,
+    /// The body to be tried before it: without the handlers that would hide an expression the role cannot run. None
+    /// where there are no expressions.
+    trial_body: Option<String>,
     /// Name and value as `pg_proc.proconfig` shows them.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
     /// A column that it reads. A table is captured for its key or for what others match on, so there always is one.
@@ -58,7 +61,14 @@ impl Function {
         if !one_text(capture, set) {
             settings.extend(TEXT_SETTINGS);
         }
-        Self { name: name(capture), body: statements::body(capture, set), settings, any_column }
+        let expressions = capture.tenants.iter().any(|tenant| matches!(tenant, CapturedTenant::Expression(_)));
+        Self {
+            name: name(capture),
+            body: statements::body(capture, set, true),
+            trial_body: expressions.then(|| statements::body(capture, set, false)),
+            settings,
+            any_column,
+        }
     }
 
     /// `offtake.name`.
@@ -68,15 +78,29 @@ impl Function {
 
     /// `create or replace function …`.
     pub(crate) fn create(&self) -> String {
+        self.create_with(&self.body)
+    }
+
+    /// The same for the trial.
+    pub(crate) fn create_for_trial(&self) -> String {
+        self.create_with(self.trial_body.as_ref().unwrap_or(&self.body))
+    }
+
+    fn create_with(&self, body: &str) -> String {
         let mut sql = format!("create or replace function {}() returns trigger\nlanguage plpgsql security definer\n", self.sql());
         for (setting, value) in &self.settings {
             // A list is written as one; quoted it would be a single name.
             let value = if *setting == "search_path" { (*value).to_owned() } else { literal(value) };
             let _ = writeln!(sql, "set {setting} = {value}");
         }
-        let quote = dollar_quote(&self.body);
-        let _ = write!(sql, "as {quote}{}{quote};", self.body);
+        let quote = dollar_quote(body);
+        let _ = writeln!(sql, "as {quote}{body}{quote};");
         sql
+    }
+
+    /// Whether [`Self::create`] differs from [`Self::create_for_trial`].
+    pub(crate) fn differs_in_trial(&self) -> bool {
+        self.trial_body.is_some()
     }
 
     /// The settings as the catalog shows them.

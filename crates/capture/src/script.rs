@@ -20,15 +20,17 @@ pub(crate) fn role() -> String {
 /// Only who may create in the schema can be given a function there, so the role may for as long as this takes.
 pub(crate) fn function(table: &TableName, function: &Function) -> String {
     let name = function.sql();
+    let replace = if function.differs_in_trial() { function.create() } else { String::new() };
     format!(
         "{INSTALL_LOCK}\
          grant create on schema offtake to offtake_capture;\n\
-         {}\n\
+         {}\
          alter function {name}() owner to offtake_capture;\n\
          revoke all on function {name}() from public;\n\
-         revoke create on schema offtake from offtake_capture;\n\
-         {}",
-        function.create(),
+         {}\
+         {replace}\
+         revoke create on schema offtake from offtake_capture;\n",
+        function.create_for_trial(),
         trial(table, function)
     )
 }

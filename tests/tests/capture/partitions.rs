@@ -1,0 +1,59 @@
+//! Partitioned tables: written through the root, an intermediate partition, or a leaf.
+
+use offtake_capture::Options;
+
+use crate::{Captured, mapping};
+
+const TABLES: &str = "
+    create table public.item (tenant text not null, id int not null, name text, primary key (tenant, id)) partition by list (tenant);
+    create table public.item_a partition of item for values in ('a') partition by range (id);
+    create table public.item_a1 partition of item_a for values from (0) to (100);
+    create table public.item_a2 partition of item_a for values from (100) to (200);
+    create table public.item_b (name text, id int not null, tenant text not null, primary key (tenant, id));
+    alter table item attach partition item_b for values in ('b')";
+
+async fn item() -> Captured {
+    Captured::new(TABLES, &[&mapping("items", "public.item", "tenant", "")]).await
+}
+
+fn captured(operation: char, tenant: &str, id: i32) -> String {
+    format!("public.item {operation} {tenant} {{\"id\": \"{id}\"}} -")
+}
+
+#[tokio::test]
+async fn writes_are_captured_once_wherever_they_go() {
+    let item = item().await;
+    assert_eq!(item.after("insert into item values ('a', 1), ('b', 1)").await, [captured('c', "a", 1), captured('c', "b", 1)]);
+    assert_eq!(item.after("insert into item_a values ('a', 2)").await, [captured('c', "a", 2)]);
+    assert_eq!(item.after("insert into item_b values ('x', 2, 'b')").await, [captured('c', "b", 2)]);
+    // Across partitions through the root, and from leaf to leaf through their parent.
+    assert_eq!(
+        item.after("update item set tenant = 'b', id = 3 where tenant = 'a' and id = 1").await,
+        [captured('c', "b", 3), captured('d', "a", 1)]
+    );
+    assert_eq!(item.after("update item_a set id = 150 where id = 2").await, [captured('c', "a", 150), captured('d', "a", 2)]);
+    assert_eq!(item.after("update item_b set name = 'y' where id = 2").await, [captured('c', "b", 2)]);
+    assert_eq!(item.after("delete from item_a2").await, [captured('d', "a", 150)]);
+    assert_eq!(item.after("truncate item_b").await, ["public.item t - - -"]);
+    assert!(item.after("truncate item").await.iter().all(|line| line == "public.item t - - -"));
+}
+
+#[tokio::test]
+async fn a_new_partition_is_noticed_and_covered() {
+    let mut item = item().await;
+    assert!(item.drift().await.is_empty());
+    item.database.execute("create table item_c partition of item for values in ('c')").await;
+    let drift = item.drift().await;
+    assert_eq!(drift.len(), 4, "{drift:?}");
+    assert_eq!(drift[0], "public.item_c has no trigger that captures insert");
+    let report = item.install(&Options { note_gap: true, ..Options::default() }).await;
+    assert_eq!((report.installed, report.gaps), (vec!["public.item_c".to_owned()], vec!["public.item".to_owned()]));
+    assert_eq!(item.take().await, ["public.item t - - -"]);
+    assert_eq!(item.after("insert into item_c values ('c', 1)").await, [captured('c', "c", 1)]);
+    assert!(item.drift().await.is_empty());
+    // Detached, it is nobody's table.
+    item.database.execute("alter table item detach partition item_c").await;
+    assert_eq!(item.drift().await, ["public.item_c has capture triggers, but no mapping names it"]);
+    assert_eq!(item.install(&Options::default()).await.removed, ["public.item_c"]);
+    assert!(item.drift().await.is_empty());
+}
