@@ -23,6 +23,9 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 differences f
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show the whole thing on private, throwaway Postgres servers.
+    #[command(after_help = "Example:\n  offtake demo --tenants 5 --for 1m")]
+    Demo(Demo),
     /// Prepare the source: the `offtake` schema, and triggers on the tables that the mappings name.
     #[command(after_help = "Examples:\n  offtake init\n  offtake init --print-sql > offtake.sql")]
     Init(Init),

@@ -26,7 +26,8 @@ use crate::outcome::{Exit, Failure};
 pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
     let file = command_line.config.as_path();
     match command_line.command {
-        // It hears signals itself, because it has something to put away.
+        // These two hear signals themselves, because they have something to put away.
+        Command::Demo(arguments) => crate::demo::run(arguments).await,
         Command::Run(arguments) => run::execute(file, &arguments).await,
         Command::Init(arguments) => interruptible(init::execute(file, &arguments)).await,
         Command::Uninstall(arguments) => interruptible(uninstall::execute(file, &arguments)).await,
@@ -67,9 +68,12 @@ fn environment() -> BTreeMap<String, String> {
 
 /// One session on the source, under a name that says whose it is.
 async fn connect_source(configuration: &Configuration, command: &str) -> Result<Connection, Failure> {
+    let unusable = |error| Failure::of_source(&format!("cannot connect to the source {}", configuration.source.url.place()), &error);
     let dialer = Dialer::trusted(configuration.sync.connect_timeout);
-    let connected = dialer.dial(&configuration.source.url, &format!("offtake {command}")).await;
-    connected.map_err(|error| Failure::of_source(&format!("cannot connect to the source {}", configuration.source.url.place()), &error))
+    let connection = dialer.dial(&configuration.source.url, &format!("offtake {command}")).await.map_err(unusable)?;
+    // Compiling the status query took 3 to 6 s here, running it 0.02 s.
+    connection.batch_execute("set jit = off").await.map_err(|error| unusable(error.into()))?;
+    Ok(connection)
 }
 
 /// Prints a line of the command's result. A reader that went away (`| head`) is not our failure.

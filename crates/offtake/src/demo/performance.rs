@@ -1,0 +1,200 @@
+//! The demo's course, step by step.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use offtake_admin::Destination;
+use offtake_mapping::MappingSet;
+use offtake_postgres::{catalog, migrate};
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::load::{Load, Totals};
+use super::narration::{self, Flow, Step, grouped, ms, say};
+use super::probe::{Latencies, Probe};
+use super::proof::{Verdict, prove};
+use super::sql::SELECT_LAST_SEQUENCE_ID;
+use super::stage::{Stage, connect};
+use crate::command_line::Demo;
+use crate::commands::load_configuration;
+use crate::mapping_files;
+use crate::outcome::{Exit, Failure, chain};
+use crate::private_server::sweep;
+use crate::run::{Daemon, Options};
+
+/// Enough that the initial copy has something to do, few enough that it takes no time.
+const USERS_PER_TENANT: i32 = 500;
+/// Any number will do; always the same makes two demos comparable.
+const SEED: u64 = 7;
+/// The initial copy and the end of the load take tenths of a second; a machine that is busy otherwise may take longer.
+const IN_STEP_WITHIN: Duration = Duration::from_secs(120);
+/// A look is a query over the whole registry, and the daemon needs the machine now.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The whole demo. Dropping the future ends it at any point; the servers' destructors clean up.
+pub(super) async fn run(arguments: &Demo) -> Result<Exit, Failure> {
+    say(format!("A SaaS with {} customers in one Postgres, and a database for each of them elsewhere.\n", arguments.tenants));
+    let swept = tokio::task::spawn_blocking(sweep).await.unwrap_or_default();
+    if swept > 0 {
+        say(format!("  (removed {swept} servers that an earlier demo or test left behind)"));
+    }
+    let mut stage = set_the_stage(arguments).await.map_err(|error| failed("cannot prepare the demo", &error))?;
+    let file =
+        stage.write_configuration(free_address(arguments.listen)).map_err(|error| failed("cannot write the configuration", &error))?;
+    let mappings = initialise(&file).await?;
+    let daemon = Daemon::start(load_configuration(&file)?, Options::default()).await?;
+    let outcome = tokio::select! {
+        outcome = perform(arguments, &mut stage, &daemon, &mappings) => outcome.map_err(|error| failed("the demo failed", &error)),
+        () = daemon.ended() => Err(Failure::new(Exit::Failed, "the daemon ended before the demo did")),
+    };
+    daemon.stop();
+    let ended = daemon.wait().await;
+    let folders = stage.folders().map(Path::to_owned);
+    stage.stop().await;
+    let left: Vec<_> = folders.iter().filter(|folder| folder.exists()).collect();
+    if !left.is_empty() {
+        return Err(Failure::new(Exit::Failed, format!("{left:?} could not be removed")));
+    }
+    let exit = outcome?;
+    ended?;
+    Ok(exit)
+}
+
+async fn set_the_stage(arguments: &Demo) -> anyhow::Result<Stage> {
+    let step = Step::begin();
+    let mut stage = Stage::start().await?;
+    step.done("started two PostgreSQL servers: one for the application, one that plays the customers' machines");
+    let step = Step::begin();
+    stage.furnish(arguments.tenants, USERS_PER_TENANT).await?;
+    let names: Vec<_> = stage.tenants.iter().map(|tenant| tenant.name.as_str()).take(6).collect();
+    let more = if stage.tenants.len() > names.len() { ", …" } else { "" };
+    step.done(format!(
+        "created the application, {USERS_PER_TENANT} users for each of {}{more}, and their empty databases",
+        names.join(", ")
+    ));
+    Ok(stage)
+}
+
+/// The dashboard's port is the kernel's choice when another program has the wanted one.
+fn free_address(wanted: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(wanted) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(wanted.ip(), 0),
+        // Any other obstacle is the daemon's to explain.
+        _ => wanted,
+    }
+}
+
+/// What `offtake init` does.
+async fn initialise(file: &Path) -> Result<Arc<MappingSet>, Failure> {
+    let step = Step::begin();
+    let configuration = load_configuration(file)?;
+    let (definitions, _) = mapping_files::load(&configuration.mappings)?;
+    let dialer = offtake_postgres::Dialer::trusted(configuration.sync.connect_timeout);
+    let connected = dialer.dial(&configuration.source.url, "offtake demo").await;
+    let mut source = connected.map_err(|error| Failure::of_source("cannot connect to the application's database", &error))?;
+    migrate(&mut source).await.map_err(|error| Failure::of_source("cannot migrate", &error))?;
+    let set = catalog::resolve(&source, definitions).await?;
+    let report = offtake_capture::install(&mut source, &set, &offtake_capture::Options::default()).await?;
+    let tables = report.installed.len();
+    step.done(format!("offtake init: its own schema, and triggers on {tables} tables for {} mappings", set.mappings().len()));
+    Ok(Arc::new(set))
+}
+
+/// From the daemon's start to the proof.
+async fn perform(arguments: &Demo, stage: &mut Stage, daemon: &Daemon, mappings: &Arc<MappingSet>) -> anyhow::Result<Exit> {
+    let step = Step::begin();
+    let observer = daemon.pool.get().await?;
+    let copied = wait_in_step(&observer, stage, mappings).await?;
+    step.done(format!("offtake run: copied {} rows, and every copy is in step; the load begins", grouped(copied)));
+    say(format!("\nDashboard and status: http://{}/   metrics: /metrics", daemon.address));
+    say(narration::places(stage));
+    say(format!(
+        "\nFor {} the application writes {} times a second: inserts, updates, deletes that cascade, new keys, rows that move\n\
+         to another tenant, bulk statements, transactions that are rolled back.\n",
+        crate::configuration::show_duration(arguments.for_),
+        arguments.rate
+    ));
+    let latencies = Latencies::default();
+    let totals = write_and_watch(arguments, stage, &observer, &latencies).await?;
+    let step = Step::begin();
+    wait_in_step(&observer, stage, mappings).await?;
+    say("");
+    step.done(format!("stopped after {} writes, and waited until nothing was owed", grouped(totals.writes)));
+    let step = Step::begin();
+    let verdicts = prove(stage, mappings).await?;
+    step.done("compared every row of every copy with its query, both ways\n");
+    say(narration::verdicts(&verdicts));
+    let (copies, equal) =
+        verdicts.iter().flat_map(|v| &v.reports).fold((0, 0), |(all, equal), r| (all + 1, equal + usize::from(r.equal())));
+    if let Some((p50, p99)) = latencies.percentiles(0) {
+        let count = latencies.count();
+        say(format!("\nA change was visible in its copy {} (p50) and {} (p99) after its commit, over {count} probes.", ms(p50), ms(p99)));
+    }
+    if verdicts.iter().all(Verdict::equal) {
+        say(format!("All {copies} copies equal their queries."));
+        Ok(Exit::Done)
+    } else {
+        say(format!("{equal} of {copies} copies equal their queries: this is a bug, please report it with the lines above."));
+        Ok(Exit::Different)
+    }
+}
+
+/// The load and the probes beside each other, a line about the flow now and then.
+async fn write_and_watch(arguments: &Demo, stage: &Stage, observer: &Client, latencies: &Latencies) -> anyhow::Result<Totals> {
+    let probe = Probe::new(stage, latencies.clone()).await?;
+    let mut load = Load::new(connect(&stage.application_url()).await?, SEED).await?;
+    let stop = CancellationToken::new();
+    let writes = AtomicU64::new(0);
+    let rate = arguments.rate;
+    let writing = async { load.run(rate, &stop, |totals| writes.store(totals.writes, Ordering::Relaxed)).await.context("the load failed") };
+    let probing = async { probe.run(stop.clone()).await.context("the probe failed") };
+    let watching = async {
+        let until = Instant::now() + arguments.for_;
+        let mut flow = Flow::begin(&stage.tenants, last_sequence_id(observer).await?);
+        while Instant::now() < until {
+            tokio::time::sleep(narration::interval().min(until - Instant::now())).await;
+            let destinations = offtake_admin::destinations(observer, None, None).await.map_err(admin_error)?;
+            flow.line(writes.load(Ordering::Relaxed), last_sequence_id(observer).await?, latencies, &destinations);
+        }
+        stop.cancel();
+        Ok(())
+    };
+    tokio::try_join!(writing, probing, watching)?;
+    Ok(load.totals())
+}
+
+async fn last_sequence_id(observer: &Client) -> anyhow::Result<i64> {
+    Ok(observer.query_one(SELECT_LAST_SEQUENCE_ID, &[]).await?.get(0))
+}
+
+/// Until every tenant's copy is in step; returns the rows that the initial copies had.
+async fn wait_in_step(observer: &Client, stage: &Stage, mappings: &MappingSet) -> anyhow::Result<u64> {
+    let begun = Instant::now();
+    loop {
+        let destinations = offtake_admin::destinations(observer, None, None).await.map_err(admin_error)?;
+        let complete = |d: &Destination| d.state == offtake_admin::State::InSync && d.mappings.len() == mappings.mappings().len();
+        if destinations.len() == stage.tenants.len() && destinations.iter().all(complete) {
+            let copied = destinations.iter().flat_map(|d| &d.mappings).map(|m| m.backfill.rows_done.0);
+            return Ok(copied.sum::<i64>().unsigned_abs());
+        }
+        if begun.elapsed() > IN_STEP_WITHIN {
+            let states =
+                destinations.iter().map(|d| format!("{} {}: {}", d.tenant, d.state.as_str(), d.reason.as_deref().unwrap_or("no reason")));
+            bail!("the copies were not in step within {IN_STEP_WITHIN:?}: {}", states.collect::<Vec<_>>().join("; "));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn admin_error(error: offtake_admin::Error) -> anyhow::Error {
+    anyhow::anyhow!("{}", chain(&error))
+}
+
+fn failed(what: &str, error: &anyhow::Error) -> Failure {
+    // What a server said is in the chain, without the rows that its DETAIL would quote.
+    Failure::new(Exit::Failed, what).because(chain(error.as_ref()))
+}

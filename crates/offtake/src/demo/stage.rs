@@ -1,0 +1,118 @@
+//! What the demo plays on: a server for the application, one that plays the customers' machines, and the files that an
+//! operator would have written.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use rand::Rng as _;
+use tokio_postgres::{Client, NoTls};
+
+use super::default_mappings::DEFAULT_MAPPINGS;
+use super::sql::{INSERT_SAMPLE_ROWS, INSERT_TENANCY, SAMPLE_APPLICATION};
+use crate::private_server::{Options, PrivateServer};
+
+/// Both servers and everything in them; gone when it is dropped.
+pub(super) struct Stage {
+    application: PrivateServer,
+    customers: PrivateServer,
+    pub(super) tenants: Vec<Tenant>,
+}
+
+/// A customer of the sample application, with a role and a database of its own on the second server.
+#[derive(Debug, Clone)]
+pub(super) struct Tenant {
+    /// Display name of its tenancy; name of its role and of its database.
+    pub(super) name: String,
+    /// `tenancy.id`
+    pub(super) id: String,
+    pub(super) url: String,
+}
+
+/// Customers that everybody knows; later ones are numbered.
+const NAMES: [&str; 6] = ["acme", "globex", "initech", "umbrella", "hooli", "stark"];
+
+const APPLICATION: &str = "application";
+
+impl Stage {
+    /// Starts both servers at the same time.
+    pub(super) async fn start() -> anyhow::Result<Self> {
+        let options = || Options { durable: true, ..Options::default() }.with_random_password();
+        let (application, customers) = tokio::join!(PrivateServer::start(options()), PrivateServer::start(options()));
+        Ok(Self { application: application?, customers: customers?, tenants: Vec::new() })
+    }
+
+    /// Creates the application with its tenants, `users` users each, and an empty database for each of them.
+    pub(super) async fn furnish(&mut self, tenants: u32, users: i32) -> anyhow::Result<()> {
+        let admin = connect(&self.application.url("postgres")).await?;
+        admin.batch_execute(&format!("create database {APPLICATION}")).await?;
+        let application = connect(&self.application_url()).await?;
+        application.batch_execute(SAMPLE_APPLICATION).await?;
+        let customers = connect(&self.customers.url("postgres")).await?;
+        for number in 0..tenants as usize {
+            let name = NAMES.get(number).map_or_else(|| format!("customer{}", number + 1), |name| (*name).to_owned());
+            let id: String = application.query_one(INSERT_TENANCY, &[&name]).await?.get(0);
+            let password: String = rand::rng().sample_iter(rand::distr::Alphanumeric).take(24).map(char::from).collect();
+            customers.batch_execute(&format!("create role {name} login password '{password}'")).await?;
+            customers.batch_execute(&format!("create database {name} owner {name}")).await?;
+            let url = self.customers.url_as(&name, Some(&password), &name);
+            self.tenants.push(Tenant { name, id, url });
+        }
+        application.execute(INSERT_SAMPLE_ROWS, &[&users]).await?;
+        // The planner's statistics would come by themselves a minute later.
+        application.batch_execute("analyze").await?;
+        Ok(())
+    }
+
+    /// Writes `offtake.yaml` and the default mappings into the application server's folder; returns the file's path.
+    pub(super) fn write_configuration(&self, listen: SocketAddr) -> anyhow::Result<PathBuf> {
+        let folder = self.folder();
+        fs::create_dir(&folder)?;
+        // There are passwords in it.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        let mappings = folder.join("mappings");
+        fs::create_dir(&mappings)?;
+        for (name, text) in DEFAULT_MAPPINGS {
+            fs::write(mappings.join(name), text)?;
+        }
+        let destinations: String =
+            self.tenants.iter().map(|t| format!("    - {{ tenant: {}, url: \"{}\" }}   # {}\n", t.id, t.url, t.name)).collect();
+        let file = folder.join("offtake.yaml");
+        let text = format!(
+            "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n{destinations}http: {{ listen: \"{listen}\" }}\n\
+             # The customers' machines are played by a server on this one.\nsecurity: {{ allow_destinations: [127.0.0.0/8] }}\n",
+            self.application_url()
+        );
+        fs::write(&file, text)?;
+        Ok(file)
+    }
+
+    /// Where configuration and mappings are; removed with the server.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.application.folder().join("demo")
+    }
+
+    /// How the application, and Offtake, connect.
+    pub(super) fn application_url(&self) -> String {
+        self.application.url(APPLICATION)
+    }
+
+    /// The folders that are gone afterwards.
+    pub(super) fn folders(&self) -> [&Path; 2] {
+        [self.application.folder(), self.customers.folder()]
+    }
+
+    /// Shuts both servers down and removes their folders.
+    pub(super) async fn stop(self) {
+        tokio::join!(self.application.stop(), self.customers.stop());
+    }
+}
+
+/// A session of the demo's own, which plays the application or a customer.
+pub(super) async fn connect(url: &str) -> anyhow::Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("cannot connect to a private server")?;
+    tokio::spawn(connection);
+    Ok(client)
+}
