@@ -10,13 +10,18 @@ use offtake::{commands, logging};
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     logging::start(matches!(command_line.command, Command::Run(_)));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(commands::execute(command_line)),
+    offtake_postgres::listen_for_failpoints();
+    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(commands::execute(command_line));
+            // A thread that still waits for a terminal or a name server is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Failure::new(Exit::Failed, "cannot start the runtime").because(error.to_string())),
     };
     let exit = outcome.unwrap_or_else(|failure| {
-        eprintln!("{failure}");
+        eprintln!("{}", failure.report());
         failure.exit
     });
     exit.into()

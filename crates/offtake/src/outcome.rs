@@ -30,8 +30,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed, in the words of the operator's task. [`fmt::Display`] prints all of it, over several lines.
+/// Why a command failed, in the words of the operator's task. [`fmt::Display`] shows all of it, over several lines.
 #[derive(Debug)]
+#[must_use]
 pub struct Failure {
     pub exit: Exit,
     problems: Vec<Problem>,
@@ -64,6 +65,12 @@ impl Failure {
             problems.extend(failure.problems);
         }
         Self { exit, problems }
+    }
+
+    /// What standard error is told: every problem begins with the program's name.
+    pub fn report(&self) -> String {
+        let problems: Vec<_> = self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
+        problems.join("\n")
     }
 
     /// What stands behind it.
@@ -123,21 +130,23 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     shown.join(": ").replace('\n', " ")
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "offtake: {}", problem.message)?;
-            for why in &problem.why {
-                write!(f, "\n  why: {why}")?;
-            }
-            if let Some(remedy) = &problem.remedy {
-                write!(f, "\n  remedy: {remedy}")?;
-            }
+        f.write_str(&self.message)?;
+        for why in &self.why {
+            write!(f, "\n  why: {why}")?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n  remedy: {remedy}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problems: Vec<_> = self.problems.iter().map(Problem::to_string).collect();
+        f.write_str(&problems.join("\n"))
     }
 }
 
@@ -176,8 +185,9 @@ mod tests {
             Failure::invalid("a.yaml:3: no").because("it is so").remedy("mend it"),
             Failure::new(Exit::Unreachable, "cannot reach the source"),
         ]);
-        let expect = "offtake: a.yaml:3: no\n  why: it is so\n  remedy: mend it\nofftake: cannot reach the source";
+        let expect = "a.yaml:3: no\n  why: it is so\n  remedy: mend it\ncannot reach the source";
         assert_eq!(failure.to_string(), expect);
+        assert!(failure.report().ends_with("\nofftake: cannot reach the source"));
         assert_eq!(failure.exit, Exit::Unreachable);
     }
 }

@@ -61,6 +61,8 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// Ready for a status at any time.
     pub pool: SourcePool,
+    /// What `/readyz` says of the loops.
+    pub readiness: Readiness,
     shutdown: CancellationToken,
     running: watch::Receiver<bool>,
     ended: CancellationToken,
@@ -82,8 +84,16 @@ impl Daemon {
         let connections = configuration.sync.workers as usize + SPARE_CONNECTIONS;
         let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, connections);
         let shutdown = CancellationToken::new();
+        let readiness = Readiness::default();
         let (running, is_running) = watch::channel(false);
-        let daemon = Starting { pool: pool.clone(), shutdown: shutdown.clone(), running, configuration: Arc::new(configuration), options };
+        let daemon = Starting {
+            pool: pool.clone(),
+            readiness: readiness.clone(),
+            shutdown: shutdown.clone(),
+            running,
+            configuration: Arc::new(configuration),
+            options,
+        };
         let metrics = recorder()?;
         let ended = CancellationToken::new();
         // Also when the task panics.
@@ -92,7 +102,7 @@ impl Daemon {
             let _end = end;
             Box::pin(daemon.run(listener, metrics)).await
         });
-        Ok(Self { address, pool, shutdown, running: is_running, ended, work })
+        Ok(Self { address, pool, readiness, shutdown, running: is_running, ended, work })
     }
 
     /// Returns when all loops run; false when the daemon ended instead.
@@ -133,6 +143,7 @@ fn recorder() -> Result<PrometheusHandle, Failure> {
 /// What the daemon's own task works with.
 struct Starting {
     pool: SourcePool,
+    readiness: Readiness,
     shutdown: CancellationToken,
     running: watch::Sender<bool>,
     configuration: Arc<Configuration>,
@@ -141,7 +152,7 @@ struct Starting {
 
 impl Starting {
     async fn run(mut self, listener: TcpListener, metrics: PrometheusHandle) -> Result<(), Failure> {
-        let readiness = Readiness::default();
+        let readiness = self.readiness.clone();
         // Loops and HTTP end by different tokens: the status answers while the loops drain.
         let http_shutdown = CancellationToken::new();
         let supervisor = Supervisor::new(self.shutdown.child_token(), readiness.clone());

@@ -16,6 +16,9 @@ use crate::run::{Daemon, Options};
 /// Between two looks of `--once`: a status of a thousand destinations costs the source some 50 ms.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
+/// A loop that is down for that many looks, ten seconds, has failed four times in a row: nothing will come of it.
+const LOOKS_WITHOUT_LOOP_MAX: u32 = 50;
+
 /// `--once` gives a destination that fails so many attempts; with the default backoff that is about four seconds.
 const ATTEMPTS_MAX: i32 = 3;
 
@@ -28,13 +31,13 @@ pub(super) async fn execute(file: &Path, arguments: &Run) -> Result<Exit, Failur
     let options = Options { read_configuration: Some(Box::new(move || load_configuration(&again))), impatient: arguments.once, reload };
     let daemon = Daemon::start(configuration, options).await?;
     let exit = tokio::select! {
-        () = signals.first() => Exit::Done,
-        () = daemon.ended() => Exit::Done,
-        outcome = until_nothing_is_owed(&daemon), if arguments.once => outcome?,
+        () = signals.first() => Ok(if arguments.once { Exit::Interrupted } else { Exit::Done }),
+        () = daemon.ended() => Ok(Exit::Done),
+        outcome = until_nothing_is_owed(&daemon), if arguments.once => outcome,
     };
     daemon.stop();
     tokio::select! {
-        outcome = daemon.wait() => outcome.map(|()| exit),
+        outcome = daemon.wait() => outcome.and(exit),
         // Whoever asks twice means now: databases roll back what was in flight.
         () = signals.first() => Ok(Exit::Interrupted),
     }
@@ -79,9 +82,18 @@ async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
         // Its own failure is what `wait` returns.
         return std::future::pending().await;
     }
-    let mut settled_looks = 0;
+    let (mut settled_looks, mut looks_without_loop) = (0, 0);
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
+        if let Some(down) = daemon.readiness.loops().into_iter().find(|l| !l.ready) {
+            looks_without_loop += 1;
+            if looks_without_loop > LOOKS_WITHOUT_LOOP_MAX {
+                let failure = Failure::new(Exit::Failed, format!("the loop {} does not run", down.name));
+                return Err(failure.because(down.reason.unwrap_or_default()));
+            }
+        } else {
+            looks_without_loop = 0;
+        }
         let source = daemon.pool.get().await.map_err(|error| Failure::of_source("the source went away", &error))?;
         let status = offtake_admin::collect(&source, None).await.map_err(|error| super::status::unreadable(&error))?;
         let captured = status.sequencer.pending_changes.0 > 0;

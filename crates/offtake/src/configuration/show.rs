@@ -21,7 +21,7 @@ impl Configuration {
                 "destinations",
                 section([
                     ("static", destinations.static_.iter().map(StaticDestination::masked).collect()),
-                    ("query", destinations.query.clone().map_or(Value::Null, Value::from)),
+                    ("query", destinations.query.as_deref().map_or(Value::Null, |query| masked_query(query).into())),
                     ("refresh", show_duration(destinations.refresh).into()),
                 ]),
             ),
@@ -82,4 +82,38 @@ impl StaticDestination {
 
 fn section(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     Value::Mapping(entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<Mapping>())
+}
+
+/// A query may spell a password out in a URL. And what is shown reads back: a dollar sign is written twice.
+fn masked_query(query: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = query;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        shown.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || c == '\'' || c == '"').unwrap_or(after.len());
+        let (url, following) = after.split_at(end);
+        match url.rsplit_once('@') {
+            Some((login, place)) => {
+                let user = login.split(':').next().unwrap_or_default();
+                shown.push_str(&format!("{user}:{MASK}@{place}"));
+            }
+            None => shown.push_str(url),
+        }
+        rest = following;
+    }
+    (shown + rest).replace('$', "$$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_the_query_is_masked() {
+        let check = |query: &str, expect: &str| assert_eq!(masked_query(query), expect);
+        check("select 1", "select 1");
+        check("select 'postgres://u:p@ss@h/d' as url, $1", "select 'postgres://u:***@h/d' as url, $$1");
+        check("select 'postgres://' || host", "select 'postgres://' || host");
+    }
 }
