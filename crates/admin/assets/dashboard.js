@@ -132,7 +132,7 @@ function showDestination(destination) {
         `${plural(destination.consecutive_failures, "failure", "failures")}: ${destination.last_error}` }) : null,
       ...copying.slice(0, 1).map((m) => element("small", {}, `${m.name}: `, backfill(m.backfill)))),
     element("td", { className: "number", textContent: bounded(destination.lag_rows) }),
-    element("td", { className: "number", textContent: duration(destination.lag_seconds) }),
+    element("td", { className: "number", textContent: destination.lag_seconds ? duration(destination.lag_seconds) : "–" }),
     element("td", {}, moment(destination.last_success_at)),
     element("td", {}, `${destination.host}:${destination.port}/${destination.database}`,
       element("small", { textContent: `schema ${destination.schema}, as ${destination.user}` })));
@@ -159,7 +159,7 @@ function showMappings(status) {
     element("td", { className: "number", textContent: count(m.max_sequence_id) }),
     element("td", { className: "number", textContent: m.destinations.toLocaleString() }),
     element("td", { className: `number ${m.destinations_behind ? "busy" : ""}`, textContent: m.destinations_behind.toLocaleString() }),
-    element("td", { className: "number", textContent: bounded(status.deleted_rows.by_table[m.source_table]) })));
+    element("td", { className: "number", textContent: bounded(status.deleted_rows.by_table[m.source_table] ?? "0") })));
   byId("mappings").replaceChildren(...rows);
 }
 
