@@ -87,6 +87,11 @@ impl Tables {
 
     fn check_table(&self, mapping: &Mapping, name: &TableName) -> Option<Problem> {
         let table = self.0.get(name)?;
+        // Capturing our own tables would be a change for every change, for ever; the catalogs take no triggers.
+        if ["offtake", "pg_catalog", "information_schema"].contains(&name.schema.as_str()) {
+            let message = format!("{name} is not a table of the application");
+            return Some(Problem::of(mapping, message, "name the application's own tables in `table`"));
+        }
         let what = match table.kind.as_deref() {
             None => {
                 let remedy = "write it as schema.table, in double quotes where the name has capitals";
