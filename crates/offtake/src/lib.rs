@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod demo;
 pub mod destinations;
 pub mod logging;
+mod loops;
 pub mod mapping_files;
 pub mod mapping_reload;
 pub mod outcome;

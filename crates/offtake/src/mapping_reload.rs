@@ -90,6 +90,9 @@ impl MappingReload {
             };
             self.look_at_configuration(asked);
             self.look_at_mappings(asked).await;
+            if asked {
+                self.state.drift_due = Some(Instant::now());
+            }
             self.look_at_triggers().await;
             self.progress.send_replace(Instant::now());
         }

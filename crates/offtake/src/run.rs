@@ -9,28 +9,25 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::status::Config;
 use offtake_admin::{AdminState, Readiness, Tokens};
 use offtake_mapping::MappingSet;
-use offtake_poller::Poller;
-use offtake_postgres::{AddressPolicy, BlownFuses, Dialer, Fuses, SourcePool};
-use offtake_sequencer::Sequencer;
+use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
-use offtake_sync::{Engine, Parts};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::configuration::{self, Configuration};
-use crate::destinations::Refresher;
+use crate::configuration::Configuration;
+use crate::loops::{Loops, TICK_WITHIN, unread_fuses};
 use crate::mapping_files;
 use crate::mapping_reload::{MappingReload, Published, ReadConfiguration};
 use crate::outcome::{Exit, Failure, chain};
-use crate::supervision::{Started, Supervisor};
+use crate::supervision::Supervisor;
 use crate::{destinations, source, systemd};
 
 /// Batches in flight end within their statement timeout or are rolled back; service managers and Kubernetes kill after
@@ -39,10 +36,6 @@ pub const GRACE: Duration = Duration::from_secs(25);
 
 /// Connections to the source beside one per worker: two for each loop, some for HTTP.
 const SPARE_CONNECTIONS: usize = 10;
-
-/// A loop without a tick for that long is stuck: a hundred times the longest default interval, and longer than the
-/// timeout of any statement that a tick waits for.
-const TICK_WITHIN: Duration = Duration::from_secs(90);
 
 /// What the daemon is told by its caller rather than by its configuration.
 #[derive(Default)]
@@ -233,167 +226,21 @@ impl Starting {
                 Err(failure) => return Err(failure),
             }
         }
-        self.supervise(supervisor, reload, published);
+        self.keep_loops(supervisor, reload, published);
         Ok(())
     }
 
-    /// The table of loops.
-    fn supervise(&self, supervisor: &Supervisor, reload: MappingReload, published: Published) {
-        let pool = self.pool.clone();
-        let mappings = || published.mappings.subscribe();
+    fn keep_loops(&self, supervisor: &Supervisor, reload: MappingReload, published: Published) {
         let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let fuses = BlownFusesChannel::new(&pool);
-        let registry = Registry::new(pool.clone(), mappings(), engine_wakes.clone());
-
-        let reload = Arc::new(tokio::sync::Mutex::new(reload));
-        supervisor.keep_running("mappings", TICK_WITHIN, move |shutdown| {
-            let reload = reload.clone();
-            // Only this loop ever takes it.
-            let progress = reload.try_lock().map(|reload| reload.progress.subscribe()).ok();
-            Started::new(progress, async move { reload.lock().await.run(shutdown).await })
-        });
-
-        let source = pool.clone();
-        let published_fuses = fuses.sender.clone();
-        supervisor.keep_running("fuses", TICK_WITHIN, move |shutdown| {
-            let fuses = Fuses::new(source.clone());
-            let forward = forward_fuses(fuses.subscribe(), published_fuses.clone());
-            Started::new(None, async move {
-                tokio::select! {
-                    outcome = fuses.run(shutdown) => outcome,
-                    () = forward => Ok(()),
-                }
-            })
-        });
-
-        let refresher = (pool.clone(), registry.clone(), published.configuration.clone(), published.mappings.clone());
-        supervisor.keep_running("destinations", TICK_WITHIN, move |shutdown| {
-            let (pool, registry, configuration, mappings) = refresher.clone();
-            let refresher = Refresher {
-                pool,
-                registry,
-                configuration: configuration.subscribe(),
-                mappings: mappings.subscribe(),
-                progress: watch::Sender::new(Instant::now()),
-            };
-            Started::new(Some(refresher.progress.subscribe()), refresher.run(shutdown))
-        });
-
-        let configuration = &self.configuration;
-        let settings = offtake_sequencer::Settings {
-            interval: configuration.sequencer.interval,
-            batch_rows: configuration.sequencer.batch_rows,
-            retention: configuration.retention.changes,
-        };
-        let parts = (pool.clone(), published.mappings.clone(), poller_wakes.clone(), fuses.sender.clone());
-        supervisor.keep_running("sequencer", TICK_WITHIN, move |shutdown| {
-            let (pool, mappings, wakes, fuses) = parts.clone();
-            let sequencer = Sequencer::new(pool, mappings.subscribe(), settings, wakes, fuses.subscribe());
-            Started::new(Some(sequencer.progress()), sequencer.run(shutdown))
-        });
-
-        let settings = offtake_poller::Settings { interval: configuration.poller.interval };
-        let parts = (pool.clone(), poller_wakes, engine_wakes.clone(), fuses.sender.clone());
-        supervisor.keep_running("poller", TICK_WITHIN, move |shutdown| {
-            let (pool, woken, wakes, fuses) = parts.clone();
-            let poller = Poller::new(pool, settings, woken, wakes, fuses.subscribe());
-            Started::new(Some(poller.progress()), poller.run(shutdown))
-        });
-
-        let engines = Engines { pool, registry, configuration: published.configuration, woken: engine_wakes, fuses: fuses.sender };
-        supervisor.keep_running("sync", TICK_WITHIN, move |shutdown| {
-            let progress = watch::Sender::new(Instant::now());
-            Started::new(Some(progress.subscribe()), engines.clone().run(progress, shutdown))
-        });
-        let watchdog = self.shutdown.clone();
-        tokio::spawn(systemd::feed_watchdog(watchdog));
-    }
-}
-
-/// One channel for the fuses that outlives the task that reads them: a loop begun again keeps its subscription.
-struct BlownFusesChannel {
-    sender: watch::Sender<Arc<BlownFuses>>,
-}
-
-impl BlownFusesChannel {
-    /// Everything counts as blown until the first reading.
-    fn new(pool: &SourcePool) -> Self {
-        let unread = Fuses::new(pool.clone()).subscribe().borrow().clone();
-        Self { sender: watch::Sender::new(unread) }
-    }
-}
-
-async fn forward_fuses(mut read: watch::Receiver<Arc<BlownFuses>>, published: watch::Sender<Arc<BlownFuses>>) {
-    while read.changed().await.is_ok() {
-        let blown = read.borrow_and_update().clone();
-        published.send_replace(blown);
-    }
-    std::future::pending().await
-}
-
-/// The sync engine, made anew whenever `sync` changes in the configuration.
-#[derive(Clone)]
-struct Engines {
-    pool: SourcePool,
-    registry: Registry,
-    configuration: watch::Sender<Arc<Configuration>>,
-    woken: Arc<Notify>,
-    fuses: watch::Sender<Arc<BlownFuses>>,
-}
-
-impl Engines {
-    async fn run(self, progress: watch::Sender<Instant>, shutdown: CancellationToken) -> Result<(), offtake_sync::Error> {
-        let mut changes = self.configuration.subscribe();
-        while !shutdown.is_cancelled() {
-            let configuration = changes.borrow_and_update().clone();
-            let drain = shutdown.child_token();
-            let engine = self.engine(&configuration);
-            let mut ticks = engine.progress();
-            let mut work = std::pin::pin!(engine.run(drain.clone()));
-            loop {
-                tokio::select! {
-                    outcome = &mut work => {
-                        outcome?;
-                        break;
-                    }
-                    Ok(()) = ticks.changed() => {
-                        let tick = *ticks.borrow_and_update();
-                        progress.send_replace(tick);
-                    }
-                    Ok(()) = changes.changed() => {
-                        if changes.borrow_and_update().sync != configuration.sync {
-                            tracing::info!(event = "engine_renewed", "the sync engine takes over the new configuration");
-                            drain.cancel();
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn engine(&self, configuration: &Configuration) -> Engine {
-        let Configuration { sync, poller, security, .. } = configuration;
-        Engine::new(Parts {
-            pool: self.pool.clone(),
-            registry: self.registry.clone(),
-            dialer: Dialer::new(AddressPolicy::new(security.allow_destinations.clone()), sync.connect_timeout),
-            settings: engine_settings(sync, poller),
-            woken: self.woken.clone(),
-            fuses: self.fuses.subscribe(),
-        })
-    }
-}
-
-fn engine_settings(sync: &configuration::Sync, poller: &configuration::Poller) -> offtake_sync::Settings {
-    offtake_sync::Settings {
-        workers: sync.workers as usize,
-        batch_rows: sync.batch_rows as usize,
-        batch_bytes: usize::try_from(sync.batch_bytes.0).unwrap_or(usize::MAX),
-        statement_timeout: sync.statement_timeout,
-        retry_initial: sync.retry.initial,
-        retry_max: sync.retry.max,
-        lease: poller.lease,
-        claim_limit: poller.claim_limit as usize,
+        let registry = Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
+        let fuses = unread_fuses(&self.pool);
+        let loops = Loops { pool: self.pool.clone(), published, registry, fuses, poller_wakes, engine_wakes };
+        loops.keep_mappings(supervisor, reload);
+        loops.keep_fuses(supervisor);
+        loops.keep_destinations(supervisor);
+        loops.keep_sequencer(supervisor);
+        loops.keep_poller(supervisor, &self.configuration);
+        loops.keep_engine(supervisor);
+        tokio::spawn(systemd::feed_watchdog(self.shutdown.clone()));
     }
 }
