@@ -117,6 +117,7 @@ create table offtake.destination_mapping (
   mapping         text        not null,
   sequence_id     bigint      not null,
   backfilled      boolean     not null,
+  target_identity text,
   rows_done       bigint      not null default 0,
   rows_total      bigint,
   backfill_started_at  timestamptz,
@@ -130,6 +131,8 @@ create table offtake.destination_mapping (
 ) with (fillfactor = 70);
 comment on table offtake.destination_mapping is
   'Mirror of one row of a destination''s _offtake_state, for status and retention. Written after the destination''s commit, so it may be behind, never ahead.';
+comment on column offtake.destination_mapping.target_identity is
+  'oid and file of the destination''s table as last seen: a truncated, restored or replaced table has another, and is copied anew.';
 comment on column offtake.destination_mapping.rows_total is 'The planner''s estimate when the backfill began; null when unknown.';
 comment on column offtake.destination_mapping.retry_at is 'After an error of this mapping alone: when it is tried again; the other mappings of the destination go on.';
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::failpoints::Failpoints;
 use crate::{PATIENCE, http, until};
 
 /// The path of a program of this workspace, built beforehand: `cargo test` builds the programs of the tested package only.
@@ -68,16 +69,19 @@ pub struct Daemon {
     lines: Arc<Mutex<Vec<LogLine>>>,
     readers: Vec<JoinHandle<()>>,
     expected: Expected,
+    pub(crate) failpoints: Failpoints,
 }
 
 impl Daemon {
-    pub(crate) fn spawn(configuration: &Path, port: u16, expected: Expected, arguments: &[&str]) -> Self {
+    pub(crate) fn spawn(configuration: &Path, port: u16, expected: Expected, arguments: &[&str], failpoints: &[(&str, &str)]) -> Self {
+        let failpoints = Failpoints::beside(configuration, failpoints);
         let mut command = offtake(configuration);
+        command.env("OFFTAKE_FAILPOINTS_FILE", failpoints.file());
         command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("offtake starts");
         let lines = Arc::default();
         let readers = vec![read(process.stdout.take().expect("a pipe"), &lines), read(process.stderr.take().expect("a pipe"), &lines)];
-        Self { process, port, lines, readers, expected }
+        Self { process, port, lines, readers, expected, failpoints }
     }
 
     /// Until `/readyz` says so.
@@ -121,6 +125,13 @@ impl Daemon {
     /// The process number, for `/proc`.
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// False once it has ended, however it did.
+    pub fn runs(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        // A zombie is still listed until it is waited for.
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
     }
 
     /// kill -9.

@@ -19,8 +19,10 @@
 pub mod clusters;
 mod daemon;
 mod database;
+mod failpoints;
 mod http;
 pub mod oracle;
+pub mod proxy;
 mod source;
 mod sql;
 mod waiting;

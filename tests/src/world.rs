@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clusters::Clusters;
 use crate::daemon::{self, Expected};
+use crate::proxy::Proxy;
 use crate::sql::SELECT_WHAT_IS_OWED;
 use crate::{Daemon, Database, PATIENCE, source, until};
 
@@ -28,6 +29,7 @@ pub struct World {
     configuration: Value,
     expected: Expected,
     source_server: Option<Mutex<PrivateServer>>,
+    source_proxy: Option<Proxy>,
 }
 
 /// A tenancy of the sample application, and its destination `main`.
@@ -40,6 +42,7 @@ pub struct Tenant {
     /// The schema in the destination: `public`.
     pub schema: String,
     server: Option<Mutex<PrivateServer>>,
+    proxy: Option<Proxy>,
 }
 
 /// What a world will be; `.await` makes it.
@@ -48,6 +51,8 @@ pub struct Plan {
     tenants: Vec<String>,
     private_destinations: BTreeSet<String>,
     private_source: bool,
+    proxied: BTreeSet<String>,
+    proxied_source: bool,
     bare: bool,
     mappings: Option<Vec<(String, String)>>,
     changes: Vec<(String, Value)>,
@@ -78,6 +83,11 @@ impl World {
     /// The server of the source alone; planned with [`Plan::private_source`].
     pub async fn source_server(&self) -> MutexGuard<'_, PrivateServer> {
         self.source_server.as_ref().expect("planned with private_source()").lock().await
+    }
+
+    /// Between the daemons and the source; planned with [`Plan::proxied_source`]. `world.source` itself goes past it.
+    pub fn source_proxy(&self) -> &Proxy {
+        self.source_proxy.as_ref().expect("planned with proxied_source()")
     }
 
     /// The mapping files as they are now, parsed.
@@ -115,7 +125,13 @@ impl World {
     /// Starts `offtake run` with more arguments; does not wait.
     pub fn spawn_daemon(&self, arguments: &[&str]) -> Daemon {
         let port = free_port();
-        Daemon::spawn(&self.write_configuration(port), port, self.expected.clone(), arguments)
+        Daemon::spawn(&self.write_configuration(port), port, self.expected.clone(), arguments, &[])
+    }
+
+    /// Starts `offtake run` with failpoints (name, actions) that act from its first moment; does not wait.
+    pub fn spawn_daemon_with_failpoints(&self, failpoints: &[(&str, &str)]) -> Daemon {
+        let port = free_port();
+        Daemon::spawn(&self.write_configuration(port), port, self.expected.clone(), &[], failpoints)
     }
 
     /// Runs `offtake` with these arguments to its end.
@@ -188,7 +204,27 @@ impl Tenant {
     }
 }
 
+impl Tenant {
+    /// Between the daemons and this tenant's destination; planned with [`Plan::proxied`]. `tenant.destination` itself
+    /// goes past it.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("planned with proxied()")
+    }
+}
+
 impl Plan {
+    /// The daemons reach this tenant's destination by a proxy: [`Tenant::proxy`].
+    pub fn proxied(mut self, name: &str) -> Self {
+        self.proxied.insert(name.to_owned());
+        self
+    }
+
+    /// The daemons reach the source by a proxy: [`World::source_proxy`].
+    pub fn proxied_source(mut self) -> Self {
+        self.proxied_source = true;
+        self
+    }
+
     /// This tenant's destination gets a server of its own, which the test may stop: [`Tenant::server`].
     pub fn private_destination(mut self, name: &str) -> Self {
         self.private_destinations.insert(name.to_owned());
@@ -238,9 +274,11 @@ impl Plan {
         for name in &self.tenants {
             tenants.push(self.tenant(name, &source).await);
         }
-        let destinations = tenants.iter().map(|t| json!({ "tenant": t.id, "url": t.destination.url() }));
+        let by_way = |proxy: &Option<Proxy>, url: String| proxy.as_ref().map_or(url.clone(), |proxy| proxy.url(&url));
+        let destinations = tenants.iter().map(|t| json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }));
+        let source_proxy = self.proxied_source.then(|| Proxy::before(&source.url()));
         let mut configuration = json!({
-            "source": { "url": source.url() },
+            "source": { "url": by_way(&source_proxy, source.url()) },
             "mappings": "mappings",
             "destinations": { "static": destinations.collect::<Vec<_>>() },
             "http": {},
@@ -249,7 +287,15 @@ impl Plan {
         for (pointer, value) in &self.changes {
             set(&mut configuration, pointer, value.clone());
         }
-        World { source, tenants, folder, configuration, expected: Expected::default(), source_server: source_server.map(Mutex::new) }
+        World {
+            source,
+            tenants,
+            folder,
+            configuration,
+            expected: Expected::default(),
+            source_server: source_server.map(Mutex::new),
+            source_proxy,
+        }
     }
 
     async fn tenant(&self, name: &str, source: &Database) -> Tenant {
@@ -268,7 +314,8 @@ impl Plan {
             None => Clusters::shared().await.destinations.clone(),
         };
         let destination = Database::create(&url, "destination", None).await;
-        Tenant { name: name.to_owned(), id, destination, schema: "public".to_owned(), server: server.map(Mutex::new) }
+        let proxy = self.proxied.contains(name).then(|| Proxy::before(&destination.url()));
+        Tenant { name: name.to_owned(), id, destination, schema: "public".to_owned(), server: server.map(Mutex::new), proxy }
     }
 
     fn write_mappings(&self, folder: &Path) {

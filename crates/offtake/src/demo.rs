@@ -24,14 +24,7 @@ use crate::outcome::{Exit, Failure};
 
 /// Runs the demo. Whatever ends it, a signal included, both servers and their folders are gone when it returns.
 pub async fn run(arguments: command_line::Demo) -> Result<Exit, Failure> {
-    let interrupted = interrupted();
-    tokio::select! {
-        outcome = performance::run(&arguments) => outcome,
-        () = interrupted => {
-            narration::say("\ninterrupted: servers stopped, folders removed");
-            Ok(Exit::Interrupted)
-        }
-    }
+    performance::run(&arguments, interrupted()).await
 }
 
 /// Completes on SIGINT, SIGTERM or SIGHUP. Listens from the call on, not from the first poll on.

@@ -1,5 +1,7 @@
 -- Owes a sync to every destination that is behind without being owed anything: a mapping it has never mirrored, a cursor
 -- below a change of its tenant, quarantined rows or a failed mapping whose time has come. So a lost request cannot stay lost.
+-- Also, a few at a time, to those that were not visited for $1 bigint milliseconds: a quiet destination may be gone, or its table
+-- emptied, and only a visit tells.
 -- Probes change_log_tenant once per destination and source table.
 with behind as (
   select d.destination_id,
@@ -23,4 +25,9 @@ with behind as (
 )
 insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
 select 'sync', destination_id, head from behind
+union
+(select 'sync', d.destination_id, coalesce(d.sequence_id, 0) from offtake.destination d
+  where d.active and d.refused is null and d.last_success_at < now() - $1::bigint * interval '1 millisecond'
+    and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
+  order by d.last_success_at limit 100)
 on conflict (destination_id) where kind = 'sync' do nothing

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::BlownFuses;
-use offtake_postgres::{PooledConnection, SourcePool, metrics as names};
+use offtake_postgres::{BlownFuses, PooledConnection, SourcePool, Trouble, failpoint, metrics as names};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,10 @@ pub const PAGE_CHANGES_MAX: i64 = 50_000;
 
 /// How often the sweep looks for destinations that are behind without being owed anything.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A quiet destination is visited this often all the same. Ten minutes is soon enough to notice that it is gone, and costs
+/// one connection every ten minutes.
+const VISIT_INTERVAL_MS: i64 = 10 * 60 * 1000;
 
 /// Settings of `poller:` in the configuration that concern this loop.
 #[derive(Debug, Clone, Copy)]
@@ -65,20 +68,24 @@ impl Poller {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled. An error ends the loop; the supervisor starts it again.
+    /// Runs until cancelled; while the source fails it waits and tries again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut interval = tokio::time::interval(self.settings.interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sweep_due = Instant::now();
+        let mut trouble = Trouble::new("poller");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = interval.tick() => {}
                 () = self.woken.notified() => {}
             }
-            if self.fuses.borrow().blown("poller").is_none() {
-                self.round(&mut sweep_due, &shutdown).await?;
+            let blown = self.fuses.borrow().blown("poller").is_some();
+            if !blown && let Err(error) = self.round(&mut sweep_due, &shutdown).await {
+                tokio::time::sleep(trouble.report(&error)).await;
+                continue;
             }
+            trouble.over();
             self.progress.send_replace(Instant::now());
             metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "poller").set(names::unix_seconds_now());
         }
@@ -119,6 +126,7 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
         return Ok(Poll { skipped: true, ..Poll::default() });
     }
     let row = transaction.query_one(&statement, &[&PAGE_CHANGES_MAX]).await?;
+    failpoint("poller.before_commit").await?;
     transaction.commit().await?;
     Ok(Poll { skipped: false, changes: row.get("changes"), owed: row.get("owed") })
 }
@@ -129,7 +137,7 @@ pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
     if !lock(&transaction).await? {
         return Ok(0);
     }
-    let owed = transaction.execute(sql::SWEEP_BEHIND, &[]).await?;
+    let owed = transaction.execute(sql::SWEEP_BEHIND, &[&VISIT_INTERVAL_MS]).await?;
     transaction.commit().await?;
     Ok(owed)
 }

@@ -38,6 +38,9 @@ pub enum Error {
     Exhausted { what: &'static str, waited: Duration },
     #[error("cannot apply the migrations")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[cfg(feature = "failpoints")]
+    #[error("the failpoint {0} says so")]
+    Failpoint(&'static str),
     #[error("postgres error")]
     Postgres(#[from] tokio_postgres::Error),
 }
@@ -72,6 +75,8 @@ impl Error {
                 Fault::Unreachable
             }
             Self::Exhausted { .. } => Fault::Transient,
+            #[cfg(feature = "failpoints")]
+            Self::Failpoint(_) => Fault::Transient,
             Self::Migration(_) => Fault::Fatal,
             Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => Fault::Unreachable,
             // A server that does not speak the protocol is no Postgres; a disagreement about the login has a cause.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::MappingSet;
-use offtake_postgres::BlownFuses;
-use offtake_postgres::{SourcePool, metrics as names};
+use offtake_postgres::{BlownFuses, SourcePool, Trouble, metrics as names};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -54,31 +53,42 @@ impl Sequencer {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled. An error ends the loop; the supervisor starts it again.
+    /// Runs until cancelled; while the source fails it waits and tries again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut interval = tokio::time::interval(self.settings.interval);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut upkeep_due = Instant::now();
+        let mut trouble = Trouble::new("sequencer");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 _ = interval.tick() => {}
             }
-            if Instant::now() >= upkeep_due {
-                let mut connection = self.pool.get().await?;
-                // First of all, also after an error: a failover breaks connections, which ends the loop, and a tick must
-                // not number changes of a new history under the old epoch.
-                history::check(&mut connection).await?;
-                partitions::ensure(&mut connection).await?;
-                partitions::retain(&mut connection, self.settings.retention).await?;
-                upkeep_due = Instant::now() + UPKEEP_INTERVAL;
+            if let Err(error) = self.rounds(&mut upkeep_due, &shutdown).await {
+                // The history is looked at again before the next tick: a failover begins with broken connections.
+                upkeep_due = Instant::now();
+                tokio::time::sleep(trouble.report(&error)).await;
+                continue;
             }
-            if self.fuses.borrow().blown("sequencer").is_none() {
-                while self.round().await?.taken >= i64::from(self.settings.batch_rows) && !shutdown.is_cancelled() {}
-            }
+            trouble.over();
             self.progress.send_replace(Instant::now());
             metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "sequencer").set(names::unix_seconds_now());
         }
+    }
+
+    /// Upkeep when it is due, then ticks until less than a full batch was there.
+    async fn rounds(&mut self, upkeep_due: &mut Instant, shutdown: &CancellationToken) -> Result<(), Error> {
+        if Instant::now() >= *upkeep_due {
+            let mut connection = self.pool.get().await?;
+            history::check(&mut connection).await?;
+            partitions::ensure(&mut connection).await?;
+            partitions::retain(&mut connection, self.settings.retention).await?;
+            *upkeep_due = Instant::now() + UPKEEP_INTERVAL;
+        }
+        if self.fuses.borrow().blown("sequencer").is_none() {
+            while self.round().await?.taken >= i64::from(self.settings.batch_rows) && !shutdown.is_cancelled() {}
+        }
+        Ok(())
     }
 
     /// One probe, and a tick if there is anything.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
-use offtake_postgres::PooledConnection;
+use offtake_postgres::{PooledConnection, failpoint};
 use serde_json::Value;
 use tokio_postgres::Transaction;
 
@@ -52,9 +52,11 @@ pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batc
         transaction.rollback().await?;
         return Ok(Tick { skipped: true, ..Tick::default() });
     }
+    failpoint("sequencer.after_lock").await?;
     let looked_up = looked_up_tables(mappings);
     let names: Vec<&str> = looked_up.keys().map(String::as_str).collect();
     let rows = transaction.query(&sequence_changes, &[&batch_rows, &names]).await?;
+    failpoint("sequencer.after_stamp").await?;
     let mut done = Tick::default();
     let mut open = Vec::new();
     for row in rows {
@@ -80,6 +82,7 @@ pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batc
         done.appended += resolve(&transaction, mappings, table, lookup, &open).await?;
     }
     expand(&transaction, mappings, &open, &mut done).await?;
+    failpoint("sequencer.before_commit").await?;
     transaction.commit().await?;
     Ok(done)
 }

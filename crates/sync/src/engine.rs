@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::BlownFuses;
-use offtake_postgres::{Dialer, SourcePool, metrics as names};
+use offtake_postgres::{BlownFuses, Dialer, SourcePool, Trouble, metrics as names};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -24,6 +23,10 @@ const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How often unused connections are looked for.
 const LINKS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Pauses between attempts to tell the source how a turn ended.
+const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What the engine is made of.
 pub struct Parts {
@@ -74,8 +77,8 @@ impl Engine {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled, then lets the batches in flight finish. An error ends the loop, and with it every turn:
-    /// their requests come back when the leases end.
+    /// Runs until cancelled, then lets the batches in flight finish. While the source fails nothing is claimed, and the
+    /// turns in flight go on trying to settle their requests.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let lease = self.context.settings.lease;
         let mut turns: JoinSet<()> = JoinSet::new();
@@ -85,15 +88,18 @@ impl Engine {
         let mut heartbeat = tokio::time::interval(lease / 3);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = tokio::time::interval(LINKS_INTERVAL);
+        let mut trouble = Trouble::new("sync");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(ended) = turns.join_next_with_id() => {
-                    self.ended(ended, &mut in_flight).await?;
+                    self.ended(ended, &mut in_flight).await;
                     continue;
                 }
                 _ = heartbeat.tick() => {
-                    self.extend(&in_flight).await?;
+                    if let Err(error) = self.extend(&in_flight).await {
+                        trouble.report(&error);
+                    }
                     continue;
                 }
                 _ = links.tick() => {
@@ -104,15 +110,18 @@ impl Engine {
                 _ = interval.tick() => {}
                 () = self.woken.notified() => {}
             }
-            if self.context.fuses.borrow().blown("sync").is_none() {
-                self.claim(&mut turns, &mut in_flight).await?;
+            let blown = self.context.fuses.borrow().blown("sync").is_some();
+            if !blown && let Err(error) = self.claim(&mut turns, &mut in_flight).await {
+                tokio::time::sleep(trouble.report(&error)).await;
+                continue;
             }
+            trouble.over();
             self.progress.send_replace(Instant::now());
             metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "sync").set(names::unix_seconds_now());
         }
         self.context.stopping.cancel();
         while let Some(ended) = turns.join_next_with_id().await {
-            self.ended(ended, &mut in_flight).await?;
+            self.ended(ended, &mut in_flight).await;
         }
         Ok(())
     }
@@ -155,12 +164,12 @@ impl Engine {
     }
 
     /// A panic is that destination's failure, like any other.
-    async fn ended(&self, ended: Result<(Id, ()), JoinError>, in_flight: &mut HashMap<Id, InFlight>) -> Result<(), Error> {
+    async fn ended(&self, ended: Result<(Id, ()), JoinError>, in_flight: &mut HashMap<Id, InFlight>) {
         let id = match &ended {
             Ok((id, ())) => *id,
             Err(error) => error.id(),
         };
-        let Some(done) = in_flight.remove(&id) else { return Ok(()) };
+        let Some(done) = in_flight.remove(&id) else { return };
         if ended.is_err_and(|e| e.is_panic()) {
             tracing::error!(
                 event = "turn_panicked",
@@ -169,43 +178,59 @@ impl Engine {
                 done.claim.destination_id
             );
             let delay = backoff(&self.context.settings, done.claim.failures);
-            requests::fail(&self.context.pool, &done.claim, delay, "the sync panicked; see the log", "a defect in Offtake").await?;
+            let failed =
+                requests::fail(&self.context.pool, &done.claim, delay, "the sync panicked; see the log", "a defect in Offtake").await;
+            // Otherwise its lease ends it.
+            drop(failed);
         }
-        Ok(())
     }
 }
 
-/// One turn, and what its end means for the request. An error of the source here is left to the lease.
+/// One turn, and what its end means for the request. While the source cannot be told, it is tried again for as long as
+/// the lease could have lasted: a source that restarts must not cost its destinations a whole lease.
 async fn serve(context: &Context, claim: &Claim, woken: &Notify) {
-    let settled = match turn::take(context, claim).await {
-        Ok(Ended::Reached(head)) => requests::complete(&context.pool, claim, head).await,
+    let outcome = turn::take(context, claim).await;
+    let until = Instant::now() + context.settings.lease;
+    let mut pause = SETTLE_PAUSE_MIN;
+    while let Err(error) = settle(context, claim, woken, &outcome).await {
+        if Instant::now() + pause > until || context.stopping.is_cancelled() {
+            tracing::warn!(event = "request_unsettled", error = %error, "a request could not be settled; it is due again when its lease ends");
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SETTLE_PAUSE_MAX);
+    }
+}
+
+async fn settle(context: &Context, claim: &Claim, woken: &Notify, outcome: &Result<Ended, Error>) -> Result<(), Error> {
+    match outcome {
+        Ok(Ended::Reached(head)) => requests::complete(&context.pool, claim, *head).await,
         Ok(Ended::Again(delay)) => {
-            let released = requests::release(&context.pool, claim, delay).await;
+            requests::release(&context.pool, claim, *delay).await?;
             if delay.is_zero() {
                 woken.notify_one();
             }
-            released
+            Ok(())
         }
         Err(Error::Source(error)) => {
-            tracing::warn!(event = "source_failed", error = error.message(), "a batch could not be read: {}", error.message());
-            requests::release(&context.pool, claim, context.settings.retry_initial).await
+            requests::release(&context.pool, claim, context.settings.retry_initial).await?;
+            tracing::warn!(event = "source_failed", "a batch could not be read: {}", error.message());
+            Ok(())
         }
-        Err(error) => fail(context, claim, &error).await,
-    };
-    if let Err(error) = settled {
-        tracing::warn!(event = "request_unsettled", error = %error, "a request could not be settled; it is due again when its lease ends");
+        Err(error) => fail(context, claim, error).await,
     }
 }
 
 async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Error> {
-    metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     let (class, message) = match error {
         Error::Destination(source) => (source.fault().as_str(), source.message()),
         Error::Deadline(_) => ("unreachable", error.to_string()),
         other => ("transient", other.to_string()),
     };
-    metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
     let delay = backoff(&context.settings, claim.failures);
+    requests::fail(&context.pool, claim, delay, &message, &reason(class, &message)).await?;
+    metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
+    metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
     let label = context.registry.get(claim.destination_id).map_or_else(String::new, |r| r.spec.label());
     tracing::warn!(
         event = "destination_failed",
@@ -215,7 +240,7 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
         retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
         "{label} failed: {message}"
     );
-    requests::fail(&context.pool, claim, delay, &message, &reason(class, &message)).await
+    Ok(())
 }
 
 /// What a person reads first.

@@ -10,15 +10,17 @@ use offtake_postgres::{Fault, PooledConnection, SourcePool, TEXT_FORMAT};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use crate::destinations::DestinationSpec;
+use crate::destinations::{DestinationSpec, Registered};
 use crate::error::MappingFault;
-use crate::state::{self, Cursor, Cursors};
+use crate::state::{self, Cursor, Cursors, Identities};
 use crate::target::{self, Problem};
 use crate::{Error, Settings, read, sql};
 
 /// What taking up a destination found.
 pub(crate) struct Prepared {
     pub(crate) cursors: Cursors,
+    /// What the mappings' tables are now.
+    pub(crate) identities: Identities,
     /// Mappings whose copy begins now, with the planner's estimate of their rows.
     pub(crate) begun: Vec<(String, Option<i64>)>,
     /// Mappings that cannot be synced here, each with the reason.
@@ -39,24 +41,26 @@ pub(crate) async fn begin(client: &Client, spec: &DestinationSpec, settings: &Se
 pub(crate) async fn destination(
     client: &Client,
     pool: &SourcePool,
-    spec: &DestinationSpec,
+    registered: &Registered,
     mappings: &[Arc<ResolvedMapping>],
     settings: &Settings,
 ) -> Result<Prepared, Error> {
+    let spec = &registered.spec;
     begin(client, spec, settings).await.map_err(Error::destination)?;
     state_table(client, spec).await.map_err(Error::destination)?;
-    let mut cursors = state::lock(client, &spec.schema, &spec.tenant_id).await.map_err(Error::destination)?.cursors;
+    let mut cursors = state::lock(client, spec, mappings).await.map_err(Error::destination)?.cursors;
     // Read after the cursors were locked: one that is beyond this head cannot come from this history.
     let source = pool.get().await.map_err(Error::Source)?;
     let head = read::head(&source).await?;
-    let mut prepared = Prepared { cursors: Cursors::new(), begun: Vec::new(), faults: Vec::new() };
+    let mirrored = identities(&source, registered.destination_id).await?;
+    let mut prepared = Prepared { cursors: Cursors::new(), identities: Identities::new(), begun: Vec::new(), faults: Vec::new() };
     let mut moved = Cursors::new();
     for mapping in mappings {
         client.batch_execute("savepoint mapping").await.map_err(Error::destination)?;
-        let made = match target::ensure(client, spec, mapping).await {
-            Ok(made) => {
+        let ensured = match target::ensure(client, spec, mapping).await {
+            Ok(ensured) => {
                 client.batch_execute("release savepoint mapping").await.map_err(Error::destination)?;
-                made
+                ensured
             }
             Err(problem) => {
                 let fault = fault_of(problem)?;
@@ -65,12 +69,26 @@ pub(crate) async fn destination(
                 continue;
             }
         };
+        let replaced = mirrored.get(mapping.name()).is_some_and(|before| *before != ensured.identity);
         let stands = cursors.get(mapping.name()).is_some_and(|c| {
-            !made
+            !ensured.made
+                && !replaced
                 && c.epoch == head.epoch
                 && c.version == mapping.version.as_str()
                 && (head.log_begins..=head.sequence_id).contains(&c.sequence_id)
         });
+        prepared.identities.insert(mapping.name().to_owned(), ensured.identity);
+        if replaced {
+            tracing::warn!(
+                event = "table_replaced",
+                tenant = spec.tenant_id,
+                destination = spec.name,
+                mapping = mapping.name(),
+                "the table of mapping {} in {} was truncated, rewritten or replaced; it is copied anew, in place",
+                mapping.name(),
+                spec.label()
+            );
+        }
         if !stands {
             let cursor = Cursor::beginning(head.sequence_id, &head.epoch, mapping.version.as_str());
             moved.insert(mapping.name().to_owned(), cursor.clone());
@@ -84,6 +102,12 @@ pub(crate) async fn destination(
     client.batch_execute("commit").await.map_err(Error::destination)?;
     prepared.cursors = cursors;
     Ok(prepared)
+}
+
+/// What the mappings' tables were when they were last written.
+async fn identities(source: &PooledConnection, destination_id: i64) -> Result<Identities, Error> {
+    let rows = source.query(sql::READ_IDENTITIES, &[&destination_id]).await.map_err(Error::source)?;
+    Ok(rows.iter().map(|row| (row.get("mapping"), row.get("target_identity"))).collect())
 }
 
 /// The schema and the state table, made once. A lock keeps two destinations of one database from making them at once.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use offtake_postgres::{PooledConnection, SourcePool};
+use offtake_postgres::{PooledConnection, SourcePool, failpoint};
 use serde_json::Value;
 
-use crate::state::Cursors;
+use crate::state::{Cursors, Identities};
 use crate::{Error, sql};
 
 /// One request that is ours until its lease ends.
@@ -56,6 +56,7 @@ pub(crate) async fn extend(pool: &SourcePool, claims: &[(i64, i64)], lease: Dura
 
 /// Ends a request whose destination has reached `reached` with every mapping; if more is wanted by now, it is due again.
 pub(crate) async fn complete(pool: &SourcePool, claim: &Claim, reached: i64) -> Result<(), Error> {
+    failpoint("sync.before_complete").await.map_err(Error::Source)?;
     let connection = pool.get().await.map_err(Error::Source)?;
     let statement = connection.prepare_cached(sql::COMPLETE_REQUEST).await.map_err(Error::source)?;
     let deleted = connection.execute(&statement, &[&claim.request_id, &claim.attempt, &reached]).await.map_err(Error::source)?;
@@ -87,14 +88,22 @@ pub(crate) async fn fail(pool: &SourcePool, claim: &Claim, delay: Duration, erro
     Ok(())
 }
 
-/// Notes the failure of one mapping; returns after how long it is tried again. None: the claim is not ours any more.
+/// What became of a mapping's failure.
+pub(crate) struct Noted {
+    /// After how long it is tried again.
+    pub(crate) retry: Duration,
+    /// It did not fail like this the last time.
+    pub(crate) first: bool,
+}
+
+/// Notes the failure of one mapping. None: the claim is not ours any more.
 pub(crate) async fn fail_mapping(
     pool: &SourcePool,
     claim: &Claim,
     mapping: &str,
     fault: &crate::MappingFault,
     retry: (Duration, Duration),
-) -> Result<Option<Duration>, Error> {
+) -> Result<Option<Noted>, Error> {
     let connection = pool.get().await.map_err(Error::Source)?;
     let row = connection
         .query_opt(
@@ -103,12 +112,13 @@ pub(crate) async fn fail_mapping(
         )
         .await
         .map_err(Error::source)?;
-    Ok(row.map(|row| Duration::from_millis(row.get::<_, i64>("retry_ms").max(0).unsigned_abs())))
+    Ok(row.map(|row| Noted { retry: Duration::from_millis(row.get::<_, i64>("retry_ms").max(0).unsigned_abs()), first: row.get("first") }))
 }
 
 /// What is mirrored of a destination after a commit there.
 pub(crate) struct Mirror<'a> {
     pub(crate) cursors: &'a Cursors,
+    pub(crate) identities: &'a Identities,
     /// Rows that a chunk of this step copied, by mapping.
     pub(crate) chunk_rows: &'a [(String, i64)],
     /// Mappings whose copy begins anew with this step, with the planner's estimate of their rows.
@@ -137,6 +147,7 @@ pub(crate) async fn mirror(pool: &SourcePool, claim: &Claim, mirror: &Mirror<'_>
                 &mirror.state,
                 &mirror.reason,
                 &mirror.begun.iter().map(|(m, _)| m).collect::<Vec<_>>(),
+                &names.iter().map(|n| mirror.identities.get(*n)).collect::<Vec<_>>(),
             ],
         )
         .await

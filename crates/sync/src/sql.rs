@@ -11,6 +11,7 @@ pub(crate) const QUARANTINE_ROWS: &str = include_str!("../sql/quarantine_rows.sq
 pub(crate) const RELEASE_QUARANTINED: &str = include_str!("../sql/release_quarantined.sql");
 pub(crate) const READ_BOUNDS: &str = include_str!("../sql/read_bounds.sql");
 pub(crate) const READ_HEAD: &str = include_str!("../sql/read_head.sql");
+pub(crate) const READ_IDENTITIES: &str = include_str!("../sql/read_identities.sql");
 pub(crate) const REGISTER_DESTINATION: &str = include_str!("../sql/register_destination.sql");
 pub(crate) const DEACTIVATE_DESTINATIONS: &str = include_str!("../sql/deactivate_destinations.sql");
 pub(crate) const FORGET_MIRROR: &str = include_str!("../sql/forget_mirror.sql");

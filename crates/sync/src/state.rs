@@ -1,11 +1,13 @@
 //! A destination's cursors: what its `_offtake_state` says for one tenant.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use offtake_mapping::Identifier;
-use tokio_postgres::types::Type;
+use offtake_mapping::{Identifier, ResolvedMapping};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use crate::destinations::DestinationSpec;
 use crate::sql;
 
 /// The name of the state table in a destination's schema; part of the contract with tenants.
@@ -40,19 +42,33 @@ pub(crate) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())
 }
 
+/// What a mapping's table is, by mapping: changes when the table is truncated, rewritten or replaced.
+pub(crate) type Identities = BTreeMap<String, String>;
+
 /// The tenant's cursors, locked.
 pub(crate) struct Locked {
     pub(crate) cursors: Cursors,
+    pub(crate) identities: Identities,
     /// The server process that runs the transaction; None when there is no cursor yet.
     pub(crate) backend: Option<i32>,
 }
 
 /// Reads the tenant's cursors and locks them until the transaction ends.
-pub(crate) async fn lock(client: &Client, schema: &Identifier, tenant_id: &str) -> Result<Locked, tokio_postgres::Error> {
-    let statement = sql::LOCK_STATES.replace("{state}", &table_sql(schema));
-    let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
+pub(crate) async fn lock(
+    client: &Client,
+    spec: &DestinationSpec,
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<Locked, tokio_postgres::Error> {
+    let statement = sql::LOCK_STATES.replace("{state}", &table_sql(&spec.schema));
+    let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
+    let tables: Vec<String> = mappings.iter().map(|m| format!("{}.{}", spec.schema.sql(), m.definition.target.table.sql())).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&spec.tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(&statement, &parameters).await?;
+    let identity = |row: &Row| Some((row.get::<_, String>("mapping"), row.get::<_, Option<String>>("identity")?));
     Ok(Locked {
         cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
+        identities: rows.iter().filter_map(identity).collect(),
         backend: rows.first().map(|row| row.get("backend")),
     })
 }

@@ -12,6 +12,7 @@ use crate::sql;
 /// What is there under the target's name.
 struct Found {
     kind: String,
+    identity: String,
     mark: Option<String>,
     columns: Vec<(String, String)>,
     required: Vec<String>,
@@ -19,9 +20,17 @@ struct Found {
     unique_keys: Vec<String>,
 }
 
+/// A table that is there and fits.
+pub(crate) struct Ensured {
+    pub(crate) made: bool,
+    /// See `lock_states.sql`.
+    pub(crate) identity: String,
+}
+
 /// Makes sure that the mapping's table is there, is this mapping's own, and fits. Runs inside the caller's transaction,
-/// behind its savepoint. Nothing is ever dropped, retyped or taken over. Returns whether the table was made.
-pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &ResolvedMapping) -> Result<bool, Problem> {
+/// behind its savepoint. Nothing is ever dropped, retyped or taken over. Tells whether the table was
+/// made now, and what it is.
+pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &ResolvedMapping) -> Result<Ensured, Problem> {
     let apply = Apply::new(mapping, &spec.schema, &spec.tenant_id);
     let table = apply.table().to_owned();
     let mark = format!("offtake:{}", mapping.name());
@@ -64,7 +73,7 @@ pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &Re
     if found.mark.as_deref() != Some(&mark) {
         client.batch_execute(&apply.mark_table()).await?;
     }
-    Ok(made)
+    Ok(Ensured { made, identity: found.identity })
 }
 
 /// A statement failed, or the table does not fit.
@@ -89,6 +98,7 @@ async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_p
     let rows = client.query_typed(sql::DESCRIBE_TARGET, &[(&table, Type::TEXT)]).await?;
     Ok(rows.first().map(|row| Found {
         kind: row.get("kind"),
+        identity: row.get("identity"),
         mark: row.get("mark"),
         columns: row.get::<_, Vec<String>>("columns").into_iter().zip(row.get::<_, Vec<String>>("types")).collect(),
         required: row.get("required"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::Apply;
 use offtake_postgres::BlownFuses;
-use offtake_postgres::{Dialer, SourcePool, SqlState, metrics as names};
+use offtake_postgres::{Dialer, SourcePool, SqlState, failpoint, metrics as names};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use crate::destinations::{Link, Links, Registered, Registry};
 use crate::error::MappingFault;
 use crate::read::{self, Batch, Part, Wanted, key_of};
 use crate::requests::{self, Claim, Mirror, Refusal};
-use crate::state::{self, Cursors};
+use crate::state::{self, Cursors, Identities};
 use crate::{Error, Rows, Settings, prepare};
 
 /// A destination that owes much gives way after this long. Long enough for a backfill to keep its connection and caches
@@ -75,6 +75,7 @@ pub(crate) struct Turn<'a> {
 
 /// Works for one claimed request. Whatever it returns, the destination's rows and cursors agree.
 pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Error> {
+    failpoint("sync.after_claim").await.map_err(Error::Source)?;
     let Some(registered) = context.registry.get(claim.destination_id) else {
         return Ok(Ended::Again(UNKNOWN_DELAY));
     };
@@ -101,7 +102,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
         // Nothing was written this time, but what was written before may not have been mirrored: the daemon may have
         // died right after the destination's commit.
-        turn.mirror_cursors(cursors, &[], Vec::new()).await?;
+        turn.mirror_cursors(cursors, &link.identities, &[], Vec::new()).await?;
     }
     if turn.reason.is_none() {
         // After a fault of a mapping the session is not kept: its staging tables may be of a shape that is gone.
@@ -169,9 +170,10 @@ impl Turn<'_> {
 
     async fn prepare(&mut self, link: &mut Link) -> Result<(), Error> {
         let context = self.context;
-        let work = prepare::destination(&link.connection, &context.pool, &self.registered.spec, &self.mappings, &context.settings);
+        let work = prepare::destination(&link.connection, &context.pool, &self.registered, &self.mappings, &context.settings);
         let prepared = within_deadline(context, self.claim.destination_id, work).await?;
         link.cursors = Some(prepared.cursors);
+        link.identities = prepared.identities;
         self.begun.extend(prepared.begun);
         for (mapping, fault) in prepared.faults {
             self.set_aside(&mapping, fault).await?;
@@ -183,6 +185,7 @@ impl Turn<'_> {
     async fn step(&mut self, link: &mut Link, cursors: Cursors) -> Result<Option<i64>, Error> {
         let fetch_began = Instant::now();
         let batch = self.read(&cursors).await?;
+        failpoint("sync.after_read").await.map_err(Error::Source)?;
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch").record(fetch_began.elapsed().as_secs_f64());
         if batch.parts.iter().any(|part| cursors[part.mapping.name()].epoch != batch.epoch) {
             link.cursors = None;
@@ -203,7 +206,10 @@ impl Turn<'_> {
             let outcomes = outcomes?;
             self.committed(&batch, &outcomes, fetch_began, apply_began);
             link.cursors = Some(next.clone());
-            self.mirror(&batch, &next, &outcomes).await?;
+            self.mirror(&batch, &next, &link.identities, &outcomes).await?;
+            if batch.parts.iter().any(|part| part.chunk.is_some()) {
+                failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
+            }
         }
         self.context.sizes.grow(self.claim.destination_id, self.context.settings.batch_rows);
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
@@ -234,7 +240,7 @@ impl Turn<'_> {
         let spec = self.registered.spec.clone();
         let client = &link.connection;
         let begin = prepare::begin(client, &spec, &self.context.settings);
-        let (begun, found) = tokio::join!(begin, state::lock(client, &spec.schema, &spec.tenant_id));
+        let (begun, found) = tokio::join!(begin, state::lock(client, &spec, &self.mappings));
         begun.map_err(Error::destination)?;
         let found = found.map_err(Error::destination)?;
         if link.backend != found.backend {
@@ -242,10 +248,12 @@ impl Turn<'_> {
             link.staged.clear();
             link.backend = found.backend;
         }
-        if found.cursors != *cursors {
+        let replaced = |m: &Arc<ResolvedMapping>| found.identities.get(m.name()) != link.identities.get(m.name());
+        if found.cursors != *cursors || self.mappings.iter().any(replaced) {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }
+        failpoint("sync.after_begin").await.map_err(Error::Destination)?;
         let mut outcomes = Vec::with_capacity(batch.parts.len());
         let mut faults = Vec::new();
         for part in &batch.parts {
@@ -269,9 +277,13 @@ impl Turn<'_> {
                 }
                 Err(error) => return Err(error),
             }
+            failpoint("sync.mid_batch").await.map_err(Error::Destination)?;
         }
+        failpoint("sync.before_cursor").await.map_err(Error::Destination)?;
         state::write(client, &spec.schema, &spec.tenant_id, next).await.map_err(Error::destination)?;
+        failpoint("sync.before_commit").await.map_err(Error::Destination)?;
         client.batch_execute("commit").await.map_err(Error::destination)?;
+        failpoint("sync.after_commit").await.map_err(Error::Destination)?;
         for part in &batch.parts {
             let used = !part.changed.is_empty() || part.chunk.is_some();
             if used && !faults.iter().any(|(mapping, _)| mapping == part.mapping.name()) {
@@ -300,7 +312,7 @@ impl Turn<'_> {
         }
     }
 
-    async fn mirror(&mut self, batch: &Batch, cursors: &Cursors, outcomes: &[Applied]) -> Result<(), Error> {
+    async fn mirror(&mut self, batch: &Batch, cursors: &Cursors, identities: &Identities, outcomes: &[Applied]) -> Result<(), Error> {
         if self.quarantined {
             for (part, applied) in batch.parts.iter().zip(outcomes) {
                 self.release_quarantined(part, applied).await?;
@@ -312,12 +324,13 @@ impl Turn<'_> {
             .filter_map(|part| Some((part.mapping.name().to_owned(), i64::try_from(part.chunk.as_ref()?.rows.len()).ok()?)))
             .collect();
         let anew = batch.parts.iter().filter(|part| part.anew).map(|part| (part.mapping.name().to_owned(), None)).collect();
-        self.mirror_cursors(cursors, &chunk_rows, anew).await
+        self.mirror_cursors(cursors, identities, &chunk_rows, anew).await
     }
 
     async fn mirror_cursors(
         &mut self,
         cursors: &Cursors,
+        identities: &Identities,
         chunk_rows: &[(String, i64)],
         anew: Vec<(String, Option<i64>)>,
     ) -> Result<(), Error> {
@@ -328,7 +341,7 @@ impl Turn<'_> {
             None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
             None => ("in_sync", None),
         };
-        let mirror = Mirror { cursors: &ours, chunk_rows, begun: &begun, state, reason };
+        let mirror = Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
         requests::mirror(&self.context.pool, self.claim, &mirror).await?;
         self.mirrored = true;
         Ok(())
@@ -337,19 +350,22 @@ impl Turn<'_> {
     /// One mapping failed by itself: the others go on without it.
     async fn set_aside(&mut self, mapping: &str, fault: MappingFault) -> Result<(), Error> {
         let spec = &self.registered.spec;
-        tracing::error!(
-            event = "mapping_blocked",
-            tenant = spec.tenant_id,
-            destination = spec.name,
-            mapping,
-            sqlstate = fault.sqlstate,
-            "mapping {mapping} does not arrive at {}: {fault}",
-            spec.label()
-        );
         let settings = &self.context.settings;
-        let retry = requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, (settings.retry_initial, settings.retry_max))
-            .await?
-            .unwrap_or(settings.retry_initial);
+        let backoff = (settings.retry_initial, settings.retry_max);
+        let noted = requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
+        // A person must look once; that it goes on is in the status.
+        if noted.as_ref().is_none_or(|noted| noted.first) {
+            tracing::error!(
+                event = "mapping_blocked",
+                tenant = spec.tenant_id,
+                destination = spec.name,
+                mapping,
+                sqlstate = fault.sqlstate,
+                "mapping {mapping} does not arrive at {}: {fault}",
+                spec.label()
+            );
+        }
+        let retry = noted.map_or(settings.retry_initial, |noted| noted.retry);
         self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
         self.reason.get_or_insert(format!("{mapping}: {fault}"));
         self.mappings.retain(|m| m.name() != mapping);

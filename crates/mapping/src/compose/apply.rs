@@ -84,17 +84,19 @@ impl<'a> Apply<'a> {
     /// of images, not of equality: 1.0 and 1.00, or '1 mon' and '30 days', are equal and not the same.
     pub fn upsert_present(&self) -> String {
         let key = self.mapping.target_key();
-        let others: Vec<_> = self.names().filter(|name| !key.contains(name)).collect();
+        // A key is found by equality; where equal values can differ (1.0 and 1.00), the source's spelling is written.
+        let exact = |name: &Identifier| self.mapping.columns.iter().any(|c| c.name == *name && equal_means_same(&c.source_type));
+        let set: Vec<_> = self.names().filter(|name| !(key.contains(name) && exact(name))).collect();
         let key_sql: Vec<_> = key.iter().map(Identifier::sql).collect();
         let columns: Vec<_> = self.names().map(Identifier::sql).collect();
-        let action = if others.is_empty() {
+        let action = if set.is_empty() {
             "do nothing".to_owned()
         } else {
             format!(
                 "do update set {} where row({})::record *<> row({})::record",
-                others.iter().map(|c| format!("{0} = excluded.{0}", c.sql())).collect::<Vec<_>>().join(", "),
-                columns_of("t", others.iter().copied()),
-                columns_of("excluded", others.iter().copied()),
+                set.iter().map(|c| format!("{0} = excluded.{0}", c.sql())).collect::<Vec<_>>().join(", "),
+                columns_of("t", set.iter().copied()),
+                columns_of("excluded", set.iter().copied()),
             )
         };
         format!(
@@ -145,4 +147,23 @@ impl<'a> Apply<'a> {
         let same = self.mapping.key.iter().map(|k| format!("t.{0} = s.{0}", k.query_column.sql()));
         self.tenant.iter().cloned().chain(same).collect::<Vec<_>>().join(" and ")
     }
+}
+
+/// Whether two values of a type that are equal also print the same.
+fn equal_means_same(sql_type: &str) -> bool {
+    const EXACT: [&str; 12] = [
+        "uuid",
+        "smallint",
+        "integer",
+        "bigint",
+        "boolean",
+        "text",
+        "character varying",
+        "bytea",
+        "date",
+        "timestamp without time zone",
+        "timestamp with time zone",
+        "oid",
+    ];
+    EXACT.contains(&sql_type.split('(').next().unwrap_or_default().trim())
 }

@@ -1,7 +1,7 @@
 //! The demo's course, step by step.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,27 +32,29 @@ const USERS_PER_TENANT: i32 = 500;
 const SEED: u64 = 7;
 /// The initial copy and the end of the load take tenths of a second; a machine that is busy otherwise may take longer.
 const IN_STEP_WITHIN: Duration = Duration::from_secs(120);
+/// What is in flight at the end takes milliseconds; nobody at a terminal waits for more.
+const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 /// A look is a query over the whole registry, and the daemon needs the machine now.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The whole demo. Dropping the future ends it at any point; the servers' destructors clean up.
-pub(super) async fn run(arguments: &Demo) -> Result<Exit, Failure> {
+/// The whole demo, or until `interrupted`.
+pub(super) async fn run(arguments: &Demo, interrupted: impl Future<Output = ()>) -> Result<Exit, Failure> {
+    let mut interrupted = std::pin::pin!(interrupted);
     say(format!("A SaaS with {} customers in one Postgres, and a database for each of them elsewhere.\n", arguments.tenants));
-    let swept = tokio::task::spawn_blocking(sweep).await.unwrap_or_default();
-    if swept > 0 {
-        say(format!("  (removed {swept} servers that an earlier demo or test left behind)"));
-    }
-    let mut stage = set_the_stage(arguments).await.map_err(|error| failed("cannot prepare the demo", &error))?;
-    let file =
-        stage.write_configuration(free_address(arguments.listen)).map_err(|error| failed("cannot write the configuration", &error))?;
-    let mappings = initialise(&file).await?;
+    // Before the daemon runs, dropping what there is ends it all: the servers' destructors clean up.
+    let (stage, file, mappings) = tokio::select! {
+        prepared = prepare(arguments) => prepared?,
+        () = &mut interrupted => return Ok(farewell()),
+    };
     let daemon = Daemon::start(load_configuration(&file)?, Options::default()).await?;
     let outcome = tokio::select! {
-        outcome = perform(arguments, &mut stage, &daemon, &mappings) => outcome.map_err(|error| failed("the demo failed", &error)),
+        outcome = perform(arguments, &stage, &daemon, &mappings) => outcome.map_err(|error| failed("the demo failed", &error)),
         () = daemon.ended() => Err(Failure::new(Exit::Failed, "the daemon ended before the demo did")),
+        () = &mut interrupted => Ok(farewell()),
     };
+    // First the daemon, then its servers: it would report their loss.
     daemon.stop();
-    let ended = daemon.wait().await;
+    let ended = tokio::time::timeout(DRAINED_WITHIN, daemon.wait()).await;
     let folders = stage.folders().map(Path::to_owned);
     stage.stop().await;
     let left: Vec<_> = folders.iter().filter(|folder| folder.exists()).collect();
@@ -60,8 +62,26 @@ pub(super) async fn run(arguments: &Demo) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Failed, format!("{left:?} could not be removed")));
     }
     let exit = outcome?;
-    ended?;
+    ended.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, format!("the daemon did not end within {DRAINED_WITHIN:?}"))))?;
     Ok(exit)
+}
+
+fn farewell() -> Exit {
+    say("\ninterrupted: stopping the servers and removing their folders");
+    Exit::Interrupted
+}
+
+/// Servers, application, configuration and triggers: everything that the daemon finds.
+async fn prepare(arguments: &Demo) -> Result<(Stage, PathBuf, Arc<MappingSet>), Failure> {
+    let swept = tokio::task::spawn_blocking(sweep).await.unwrap_or_default();
+    if swept > 0 {
+        say(format!("  (removed {swept} servers that an earlier demo or test left behind)"));
+    }
+    let stage = set_the_stage(arguments).await.map_err(|error| failed("cannot prepare the demo", &error))?;
+    let file =
+        stage.write_configuration(free_address(arguments.listen)).map_err(|error| failed("cannot write the configuration", &error))?;
+    let mappings = initialise(&file).await?;
+    Ok((stage, file, mappings))
 }
 
 async fn set_the_stage(arguments: &Demo) -> anyhow::Result<Stage> {
@@ -105,7 +125,7 @@ async fn initialise(file: &Path) -> Result<Arc<MappingSet>, Failure> {
 }
 
 /// From the daemon's start to the proof.
-async fn perform(arguments: &Demo, stage: &mut Stage, daemon: &Daemon, mappings: &Arc<MappingSet>) -> anyhow::Result<Exit> {
+async fn perform(arguments: &Demo, stage: &Stage, daemon: &Daemon, mappings: &Arc<MappingSet>) -> anyhow::Result<Exit> {
     let step = Step::begin();
     let observer = daemon.pool.get().await?;
     let copied = wait_in_step(&observer, stage, mappings).await?;

@@ -24,10 +24,11 @@ pub struct NotInstalled {
 const VARIABLE: &str = "OFFTAKE_PG_BIN";
 
 /// Folders with one folder per version, and what follows the version.
-const VERSIONED: [(&str, &str, &str); 5] = [
+const VERSIONED: [(&str, &str, &str); 6] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/opt/homebrew/opt", "postgresql", "bin"),
     ("/usr/local/opt", "postgresql", "bin"),
+    ("/home/linuxbrew/.linuxbrew/opt", "postgresql", "bin"),
     ("/usr", "pgsql-", "bin"),
     ("/Applications/Postgres.app/Contents/Versions", "", "bin"),
 ];

@@ -1,10 +1,11 @@
 //! The folder of one private server, and the marker that says whose it is.
 
-use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
 
-use super::process::ProcessIdentity;
+use super::process::{self, ProcessIdentity};
 
 /// Only folders with this file are ever swept.
 const MARKER: &str = ".offtake-private-server";
@@ -66,7 +67,22 @@ impl ServerFolder {
 
     /// Removes everything; what another sweep has removed meanwhile is no error.
     pub(super) fn remove(&self) {
-        let _ = fs::remove_dir_all(&self.0);
+        // A process that was killed a moment ago may make a last file while the folder is emptied.
+        process::wait_until(Duration::from_secs(1), || self.try_remove().is_ok() || !self.0.exists());
+    }
+
+    /// The marker goes last: a folder that could not be removed is found again.
+    fn try_remove(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else if entry.file_name() != MARKER {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        fs::remove_file(self.0.join(MARKER))?;
+        fs::remove_dir(&self.0)
     }
 }
 

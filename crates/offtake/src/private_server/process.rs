@@ -58,6 +58,13 @@ pub(super) fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// Ends a process that leads its own group, and every other process of the group.
+pub(super) fn kill_group(leader: u32) {
+    if let Some(leader) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process_group(leader, Signal::KILL);
+    }
+}
+
 /// Waits until `ended` is true, looking every few milliseconds; false when it is not within `timeout`.
 pub(super) fn wait_until(timeout: Duration, mut ended: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + timeout;

@@ -36,23 +36,23 @@ pub struct PrivateServer {
 impl PrivateServer {
     /// Initialises a cluster in a new temporary folder, starts it and waits until it answers. Takes about a second.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let mut server = tokio::task::spawn_blocking(move || Self::initialise(&options)).await??;
+        let mut server = Self::initialise(&options).await?;
         server.launch_on_free_port().await?;
         Ok(server)
     }
 
-    fn initialise(options: &Options) -> anyhow::Result<Self> {
+    async fn initialise(options: &Options) -> anyhow::Result<Self> {
         let (binaries, user) = (Binaries::find()?, ServerUser::choose()?);
         let folder = ServerFolder::create().context("creating the server's temporary folder")?;
         let server = Self { folder, binaries, user, password: options.password.clone(), port: 0, postmaster: None };
         fs::create_dir(server.folder.data())?;
         server.user.own(&server.folder.data())?;
-        server.run_initdb()?;
+        server.run_initdb().await?;
         server.install_file("postgresql.auto.conf", settings(options).as_bytes())?;
         Ok(server)
     }
 
-    fn run_initdb(&self) -> anyhow::Result<()> {
+    async fn run_initdb(&self) -> anyhow::Result<()> {
         let mut initdb = self.program("initdb");
         initdb.arg("--pgdata").arg(self.folder.data()).args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C", "--no-sync"]);
         let password_file = self.folder.path().join("password");
@@ -63,10 +63,18 @@ impl PrivateServer {
             }
             None => drop(initdb.arg("--auth=trust")),
         }
-        let output = initdb.output().context("running initdb")?;
+        let log = self.folder.path().join("initdb.log");
+        let file = File::create(&log)?;
+        let mut running = Initdb(initdb.stdout(file.try_clone()?).stderr(file).spawn().context("starting initdb")?);
+        let status = loop {
+            match running.0.try_wait()? {
+                Some(status) => break status,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        };
         let _ = fs::remove_file(password_file);
-        if !output.status.success() {
-            bail!("initdb failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        if !status.success() {
+            bail!("initdb failed ({status}): {}", String::from_utf8_lossy(&fs::read(log)?).trim());
         }
         Ok(())
     }
@@ -193,13 +201,10 @@ impl PrivateServer {
         bail!("port {} was taken by another process while the server was down", self.port)
     }
 
-    /// Fast shutdown, then the folder is removed.
-    pub async fn stop(mut self) {
-        let _ = tokio::task::spawn_blocking(move || {
-            self.end(Signal::INT, FAST_SHUTDOWN_WITHIN);
-            drop(self);
-        })
-        .await;
+    /// What dropping it does, without blocking the caller's thread: immediate shutdown, because nobody reads the data
+    /// again, then the folder is removed.
+    pub async fn stop(self) {
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
     fn end(&mut self, how: Signal, within: Duration) {
@@ -220,6 +225,19 @@ impl Drop for PrivateServer {
     fn drop(&mut self) {
         self.end(Signal::QUIT, IMMEDIATE_SHUTDOWN_WITHIN);
         self.folder.remove();
+    }
+}
+
+/// A running initdb with the servers that it starts; nothing of them is left when it is dropped, which is how a start that
+/// nobody waits for any more ends.
+struct Initdb(Child);
+
+impl Drop for Initdb {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            process::kill_group(self.0.id());
+            let _ = self.0.wait();
+        }
     }
 }
 
@@ -266,6 +284,21 @@ mod tests {
         drop(two);
         assert!(folders.iter().all(|folder| !folder.exists()));
         Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_start_that_nobody_waits_for_leaves_nothing_behind() {
+        let ours = || fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let me = format!("{}\n", std::process::id());
+        let mine = |folder: &PathBuf| fs::read_to_string(folder.join(".offtake-private-server")).is_ok_and(|text| text.starts_with(&me));
+        // Other tests of this process may have servers, too.
+        let before: Vec<_> = ours().filter(mine).collect();
+        for patience in [1, 50, 150, 300, 500] {
+            let start = PrivateServer::start(Options::default());
+            let _ = tokio::time::timeout(Duration::from_millis(patience), start).await;
+        }
+        let left = || ours().filter(mine).filter(|folder| !before.contains(folder)).count();
+        assert!(process::wait_until(Duration::from_secs(30), || left() == 0), "{} folders are left", left());
     }
 
     #[tokio::test(flavor = "multi_thread")]

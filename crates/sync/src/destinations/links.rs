@@ -8,7 +8,7 @@ use offtake_mapping::Version;
 use offtake_postgres::{Connection, metrics as names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::state::Cursors;
+use crate::state::{Cursors, Identities};
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket here; a hundred keep
 /// a thousand destinations moving when each is written to for some milliseconds.
@@ -29,6 +29,8 @@ pub(crate) struct Link {
     pub(crate) backend: Option<i32>,
     /// The cursors as last read or written by us; only a hint, compared inside every write.
     pub(crate) cursors: Option<Cursors>,
+    /// What the mappings' tables were when the cursors were read.
+    pub(crate) identities: Identities,
     used_at: Instant,
     /// Frees a place among [`CONNECTIONS_MAX`] when dropped.
     _place: OwnedSemaphorePermit,
@@ -36,7 +38,16 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(connection: Connection, fingerprint: String, place: OwnedSemaphorePermit) -> Self {
-        Self { connection, fingerprint, staged: HashSet::new(), backend: None, cursors: None, used_at: Instant::now(), _place: place }
+        Self {
+            connection,
+            fingerprint,
+            staged: HashSet::new(),
+            backend: None,
+            cursors: None,
+            identities: Identities::new(),
+            used_at: Instant::now(),
+            _place: place,
+        }
     }
 }
 

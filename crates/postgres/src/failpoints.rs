@@ -1,0 +1,44 @@
+//! Failpoints: named places in the loops at which a test stops, delays, breaks or kills the daemon.
+//!
+//! Without the feature `failpoints` a point is a constant `Ok`. With it, and with nothing set, it is one look into a map.
+//! Set them by `FAILPOINTS` at the start (`sync.after_read=pause;sequencer.after_lock=1*error`), or, also while the
+//! daemon runs, by the file that `OFFTAKE_FAILPOINTS_FILE` names: one `name=action` per line, read every 20 ms. What has
+//! been taken over stands in `<file>.loaded`, and every point that did something adds a line with its name to
+//! `<file>.reached`.
+//!
+//! Actions: `error` (a transient error of the server), `panic`, `abort` (as kill -9, at exactly that place),
+//! `sleep(milliseconds)`, `pause` (until the point's text changes), and whatever else the crate `fail` knows, with its
+//! probabilities, counts and chains: `10%error`, `1*abort`, `3*off->pause`. Ours wait without holding a thread.
+
+#[cfg(feature = "failpoints")]
+mod listening;
+
+#[cfg(feature = "failpoints")]
+pub use listening::{failpoint, listen_for_failpoints};
+
+/// Every point. What lies just before it has happened, what its name says has not yet, or has.
+pub const FAILPOINTS: [&str; 13] = [
+    "sequencer.after_lock",
+    "sequencer.after_stamp",
+    "sequencer.before_commit",
+    "poller.before_commit",
+    "sync.after_claim",
+    "sync.after_read",
+    "sync.after_begin",
+    "sync.mid_batch",
+    "sync.before_cursor",
+    "sync.before_commit",
+    "sync.after_commit",
+    "sync.before_complete",
+    "backfill.after_chunk",
+];
+
+/// Does what a test has set for that point.
+#[cfg(not(feature = "failpoints"))]
+pub fn failpoint(_name: &'static str) -> std::future::Ready<Result<(), crate::Error>> {
+    std::future::ready(Ok(()))
+}
+
+/// Without the feature, nothing listens.
+#[cfg(not(feature = "failpoints"))]
+pub fn listen_for_failpoints() {}

@@ -1,0 +1,168 @@
+//! A proxy between a daemon and a server, which breaks what a network, or a server at a bad moment, breaks.
+//!
+//! ```no_run
+//! # async fn example(world: offtake_tests::World) {
+//! use offtake_tests::proxy::{Cut, Mode};
+//!
+//! let proxy = world.tenant("acme").proxy(); // planned with World::with_tenants(..).proxied("acme")
+//! proxy.set(Mode::Blackhole); // and Mode::Pass to mend it
+//! let cut = proxy.arm(Cut::before_reply("COMMIT")); // the server commits, the daemon never hears of it
+//! cut.wait().await;
+//! # }
+//! ```
+//!
+//! It lives on a thread of its own, so that a test that blocks does not stop it.
+
+mod cut;
+mod frames;
+mod relay;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub use cut::{Armed, Cut};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What happens to bytes and to new connections. Open connections follow too.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mode {
+    Pass,
+    /// Nobody listens, open connections are reset.
+    Refuse,
+    /// Whatever is sent disappears, both ways; nobody hears that a connection was closed. A connection that was open or
+    /// opened meanwhile never recovers: it is silent until the mode changes, and then reset.
+    Blackhole,
+    /// Nothing moves until the mode changes; then everything goes on as if nothing had been, as after a lost route.
+    Stall,
+    /// Each piece arrives later by this much.
+    Delay(Duration),
+    /// Bytes per second, each way of each connection.
+    Drip(u64),
+    /// A connection is reset once it has carried so many bytes, both ways together.
+    CutAfter(u64),
+}
+
+/// One proxy. Gone, with its connections, when dropped.
+pub struct Proxy {
+    port: u16,
+    mode: watch::Sender<Mode>,
+    shared: Arc<Shared>,
+}
+
+/// What was seen so far.
+#[derive(Default)]
+struct Shared {
+    cuts: Mutex<Vec<Armed>>,
+    accepted: AtomicU64,
+    open: AtomicU64,
+    to_server: AtomicU64,
+    to_client: AtomicU64,
+}
+
+impl Proxy {
+    /// A proxy before the server of that Postgres URL.
+    pub fn before(url: &str) -> Self {
+        let (_, _, server) = split(url);
+        let server = server.to_owned();
+        let (mode, modes) = watch::channel(Mode::Pass);
+        let shared = Arc::<Shared>::default();
+        let (tell, told) = std::sync::mpsc::channel();
+        let seen = shared.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                // Bound and never listening: the port stays ours while nobody listens.
+                let reserved = bind(0);
+                let port = reserved.local_addr().expect("it is bound").port();
+                tell.send(port).expect("somebody waits");
+                serve(port, server, modes, seen).await;
+                drop(reserved);
+            });
+        });
+        Self { port: told.recv().expect("the proxy has a port"), mode, shared }
+    }
+
+    /// The URL of the server, by way of this proxy.
+    pub fn url(&self, url: &str) -> String {
+        let (before, after, _) = split(url);
+        format!("{before}127.0.0.1:{}{after}", self.port)
+    }
+
+    /// Changes what happens from now on.
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// Cuts a connection at a message of the protocol; see [`Cut`].
+    pub fn arm(&self, cut: Cut) -> Armed {
+        let armed = Armed::new(cut);
+        self.shared.cuts.lock().expect("no panic while locked").push(armed.clone());
+        armed
+    }
+
+    /// No cut that was armed happens any more.
+    pub fn disarm(&self) {
+        self.shared.cuts.lock().expect("no panic while locked").clear();
+    }
+
+    /// Connections that were accepted.
+    pub fn accepted(&self) -> u64 {
+        self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> u64 {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that went through to the server, and to the clients.
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.shared.to_server.load(Ordering::Relaxed), self.shared.to_client.load(Ordering::Relaxed))
+    }
+}
+
+/// What precedes the server in a URL, what follows, and the server (`host:port`).
+fn split(url: &str) -> (&str, &str, &str) {
+    let authority = url.find("://").expect("a URL has a scheme") + 3;
+    let end = url[authority..].find(['/', '?']).map_or(url.len(), |at| authority + at);
+    let server = url[authority..end].rfind('@').map_or(authority, |at| authority + at + 1);
+    (&url[..server], &url[end..], &url[server..end])
+}
+
+fn bind(port: u16) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseport(true).expect("Linux has SO_REUSEPORT");
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).expect("the port is ours");
+    socket
+}
+
+/// Until the proxy is dropped.
+async fn serve(port: u16, server: String, mut modes: watch::Receiver<Mode>, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    let mut listener: Option<TcpListener> = None;
+    loop {
+        match *modes.borrow_and_update() {
+            Mode::Refuse => listener = None,
+            _ if listener.is_none() => listener = Some(bind(port).listen(1024).expect("the port is ours")),
+            _ => {}
+        }
+        let accept = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = modes.changed() => if changed.is_err() { return },
+            Some(_) = connections.join_next() => {}
+            accepted = accept => if let Ok((client, _)) = accepted {
+                shared.accepted.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(relay::connection(client, server.clone(), modes.clone(), shared.clone()));
+            },
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The instruments themselves: failpoints, the fault proxy, the history, the workload.
+
+use std::time::{Duration, Instant};
+
+use offtake_tests::proxy::{Cut, Mode};
+use offtake_tests::{PATIENCE, World, oracle, until};
+
+#[tokio::test]
+async fn a_paused_daemon_stands_still_and_goes_on() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.set_failpoint("sync.before_commit", "pause").await;
+    let users = "select string_agg(display_name, ',' order by id) from users";
+    let before = world.tenant("acme").destination.query_text(users).await;
+    world.source.execute("update public.project_user set display_name = 'Ada'").await;
+    daemon.wait_at_failpoint("sync.before_commit", 1).await;
+    assert_eq!(world.tenant("acme").destination.query_text(users).await, before);
+    daemon.clear_failpoint("sync.before_commit").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn every_failpoint_can_kill_the_daemon() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(5).await;
+    for point in offtake_postgres::FAILPOINTS {
+        let mut daemon = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
+        world.allow("*");
+        world.source.execute("update public.project_user set display_name = display_name || '+'").await;
+        if point == "backfill.after_chunk" {
+            world.tenant("acme").destination.execute("drop schema public cascade; create schema public").await;
+        }
+        let status = daemon.wait_exit(PATIENCE).await;
+        assert!(!status.success(), "{point}: {status}");
+        assert_eq!(daemon.failpoint_count(point), 1, "{point}");
+        // The lease of whoever died must not make the next round wait.
+        world.source.execute("update offtake.outgoing_request set leased_until = now()").await;
+    }
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[test]
+fn every_failpoint_is_in_the_code_once() {
+    let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
+    let mut code = String::new();
+    for name in ["sequencer", "poller", "sync"] {
+        for file in std::fs::read_dir(crates.join(name).join("src")).unwrap().map(|entry| entry.unwrap().path()) {
+            code += &std::fs::read_to_string(file).unwrap_or_default();
+        }
+    }
+    for point in offtake_postgres::FAILPOINTS {
+        assert_eq!(code.matches(&format!("failpoint(\"{point}\")")).count(), 1, "{point}");
+    }
+    assert_eq!(code.matches("failpoint(\"").count(), offtake_postgres::FAILPOINTS.len(), "a failpoint is not in the list");
+}
+
+#[tokio::test]
+async fn the_proxy_passes_and_counts() {
+    let world = World::with_tenants(["acme"]).proxied("acme").await;
+    let proxy = world.tenant("acme").proxy();
+    let url = proxy.url(&world.tenant("acme").destination.url());
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let row = client.query_one("select repeat('x', 100000)", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0).len(), 100_000);
+    let (up, down) = proxy.bytes();
+    assert!((50..5_000).contains(&up) && (100_000..110_000).contains(&down), "{up} {down}");
+    assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
+    drop(client);
+    until("the connection is gone", PATIENCE, async || if proxy.open() == 0 { Ok(()) } else { Err(proxy.open().to_string()) }).await;
+}
+
+#[tokio::test]
+async fn the_proxy_breaks_what_it_is_told() {
+    let world = World::with_tenants(["acme"]).proxied("acme").await;
+    let (proxy, url) = (world.tenant("acme").proxy(), world.tenant("acme").destination.url());
+    let connect = async || {
+        let (client, connection) = tokio_postgres::connect(&proxy.url(&url), tokio_postgres::NoTls).await?;
+        tokio::spawn(connection);
+        Ok::<_, tokio_postgres::Error>(client)
+    };
+    let within = async |limit: u64, sql: &str, client: &tokio_postgres::Client| {
+        tokio::time::timeout(Duration::from_millis(limit), client.batch_execute(sql)).await
+    };
+
+    let client = connect().await.unwrap();
+    proxy.set(Mode::Refuse);
+    assert!(client.batch_execute("select 1").await.is_err(), "an open connection is reset");
+    until("nobody listens", PATIENCE, async || if connect().await.is_err() { Ok(()) } else { Err("it listens".to_owned()) }).await;
+    proxy.set(Mode::Pass);
+    let client = until("it listens again", PATIENCE, async || connect().await.map_err(|e| e.to_string())).await;
+
+    proxy.set(Mode::Stall);
+    let mut waiting = std::pin::pin!(client.batch_execute("select 1"));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut waiting).await.is_err());
+    proxy.set(Mode::Pass);
+    waiting.await.expect("a stall loses nothing");
+
+    proxy.set(Mode::Delay(Duration::from_millis(100)));
+    let began = Instant::now();
+    client.batch_execute("select 1").await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(200), "there and back: {:?}", began.elapsed());
+
+    proxy.set(Mode::Drip(1000));
+    let began = Instant::now();
+    client.batch_execute(&format!("select '{}'", "x".repeat(300))).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
+
+    proxy.set(Mode::CutAfter(20_000));
+    assert!(client.batch_execute("select repeat('x', 1000000)").await.is_err());
+
+    proxy.set(Mode::Pass);
+    let client = connect().await.unwrap();
+    proxy.set(Mode::Blackhole);
+    assert!(within(200, "select 1", &client).await.is_err(), "silence, and no reset");
+    assert!(tokio::time::timeout(Duration::from_millis(200), connect()).await.is_err());
+    proxy.set(Mode::Pass);
+    assert!(within(5000, "select 1", &client).await.expect("after the silence a reset").is_err());
+}
+
+#[tokio::test]
+async fn the_reply_to_commit_can_be_lost() {
+    let world = World::with_tenants(["acme"]).proxied("acme").await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let proxy = world.tenant("acme").proxy();
+    for cut in
+        [Cut::before_reply("commit"), Cut::after_reply("commit"), Cut::before_statement("commit"), Cut::after_statement("_offtake_state")]
+    {
+        daemon.allow("destination_failed");
+        let cut = proxy.arm(cut);
+        world.source.execute("update public.project_user set display_name = display_name || '+'").await;
+        cut.wait().await;
+        assert_eq!(cut.count(), 1);
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+    }
+    daemon.stop().await;
+}
