@@ -18,7 +18,7 @@ mod frames;
 mod relay;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,6 +57,7 @@ pub struct Proxy {
 #[derive(Default)]
 struct Shared {
     cuts: Mutex<Vec<Armed>>,
+    listening: AtomicBool,
     accepted: AtomicU64,
     open: AtomicU64,
     to_server: AtomicU64,
@@ -83,7 +84,9 @@ impl Proxy {
                 drop(reserved);
             });
         });
-        Self { port: told.recv().expect("the proxy has a port"), mode, shared }
+        let proxy = Self { port: told.recv().expect("the proxy has a port"), mode, shared };
+        proxy.wait_listening(true);
+        proxy
     }
 
     /// The URL of the server, by way of this proxy.
@@ -95,6 +98,14 @@ impl Proxy {
     /// Changes what happens from now on.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
+        self.wait_listening(mode != Mode::Refuse);
+    }
+
+    /// The proxy's thread needs microseconds.
+    fn wait_listening(&self, wanted: bool) {
+        while self.shared.listening.load(Ordering::Acquire) != wanted {
+            std::thread::sleep(Duration::from_micros(100));
+        }
     }
 
     /// Cuts a connection at a message of the protocol; see [`Cut`].
@@ -150,6 +161,7 @@ async fn serve(port: u16, server: String, mut modes: watch::Receiver<Mode>, shar
             _ if listener.is_none() => listener = Some(bind(port).listen(1024).expect("the port is ours")),
             _ => {}
         }
+        shared.listening.store(listener.is_some(), Ordering::Release);
         let accept = async {
             match &listener {
                 Some(listener) => listener.accept().await,

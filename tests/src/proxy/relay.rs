@@ -24,8 +24,10 @@ enum End {
     Closed,
     /// Both sides are reset.
     Cut,
-    /// Nothing is ever heard of it again, until the mode changes.
+    /// Nothing is heard of it again until the mode changes.
     Silence,
+    /// The same, until the mode is another one.
+    Blackhole,
 }
 
 pub(super) async fn connection(client: TcpStream, server: String, mut modes: watch::Receiver<Mode>, shared: Arc<Shared>) {
@@ -37,7 +39,7 @@ pub(super) async fn connection(client: TcpStream, server: String, mut modes: wat
 async fn relay(client: TcpStream, server: &str, modes: &mut watch::Receiver<Mode>, shared: &Shared) -> io::Result<()> {
     // A SYN into a blackhole is never answered; here the kernel has answered it, and then nobody speaks.
     if *modes.borrow_and_update() == Mode::Blackhole {
-        silence(modes).await;
+        outlive_blackhole(modes).await;
         return client.set_zero_linger();
     }
     let server = TcpStream::connect(server).await?;
@@ -58,7 +60,11 @@ async fn relay(client: TcpStream, server: &str, modes: &mut watch::Receiver<Mode
     };
     match end {
         Ok(End::Closed) => return Ok(()),
-        Ok(End::Silence) => silence(modes).await,
+        Ok(End::Silence) => {
+            modes.mark_unchanged();
+            let _ = modes.changed().await;
+        }
+        Ok(End::Blackhole) => outlive_blackhole(modes).await,
         Ok(End::Cut) | Err(_) => {}
     }
     for half in [from_client.as_ref(), from_server.as_ref()] {
@@ -67,9 +73,8 @@ async fn relay(client: TcpStream, server: &str, modes: &mut watch::Receiver<Mode
     Ok(())
 }
 
-/// Until the mode changes to another one.
-async fn silence(modes: &mut watch::Receiver<Mode>) {
-    let _ = modes.changed().await;
+async fn outlive_blackhole(modes: &mut watch::Receiver<Mode>) {
+    let _ = modes.wait_for(|mode| *mode != Mode::Blackhole).await;
 }
 
 /// The client's wishes for encryption, which the server answers by a bare byte.
@@ -94,7 +99,7 @@ impl Way<'_> {
                 // A connection that is idle while the mode changes follows it too.
                 changed = self.modes.changed() => match (changed, *self.modes.borrow()) {
                     (Err(_), _) | (_, Mode::Refuse) => return Ok(End::Cut),
-                    (_, Mode::Blackhole) => return Ok(End::Silence),
+                    (_, Mode::Blackhole) => return Ok(End::Blackhole),
                     _ => continue,
                 },
                 read = from.read(&mut piece) => read?,
@@ -152,7 +157,7 @@ impl Way<'_> {
             match mode {
                 Mode::Pass => {}
                 Mode::Refuse => return Ok(Some(End::Cut)),
-                Mode::Blackhole => return Ok(Some(End::Silence)),
+                Mode::Blackhole => return Ok(Some(End::Blackhole)),
                 Mode::Stall => match self.modes.changed().await {
                     Ok(()) => continue,
                     Err(_) => return Ok(Some(End::Cut)),
