@@ -55,17 +55,21 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                               (select l.sequence_id from offtake.change_log l
                                 where l.tenant_id = d.tenant_id and l.source_table = t.name order by l.sequence_id desc limit 1),
                               (select l.sequence_id from offtake.change_log l
-                                where l.tenant_id is null and l.source_table = t.name order by l.sequence_id desc limit 1)) as latest) head
-                left join lateral (
+                                where l.tenant_id is null and l.source_table = t.name order by l.sequence_id desc limit 1)) as latest
+                     offset 0) head
+               cross join lateral (
+                     -- The first condition is the same for all rows, so that nothing is read where it does not hold.
                      select count(*) as rows, min(l.captured_at) as oldest_at
                        from ((select captured_at from offtake.change_log
-                               where tenant_id = d.tenant_id and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
+                               where head.latest > coalesce(s.sequence_id, 0)
+                                 and tenant_id = d.tenant_id and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
                                order by sequence_id limit 100001)
                              union all
                              (select captured_at from offtake.change_log
-                               where tenant_id is null and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
+                               where head.latest > coalesce(s.sequence_id, 0)
+                                 and tenant_id is null and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
                                order by sequence_id limit 100001)) l
-                     ) behind on head.latest > coalesce(s.sequence_id, 0)
+                     ) behind
               ) log
        ) m
  where d.active and ($1::text is null or d.tenant_id = $1) and ($2::text is null or d.name = $2)
