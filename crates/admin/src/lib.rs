@@ -6,6 +6,8 @@
 //!
 //! The HTTP side ([`serve`]) listens on loopback only unless tokens are configured.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod error;
 pub mod http;
 pub mod metrics;
