@@ -67,6 +67,7 @@ pub struct Daemon {
     process: Child,
     port: u16,
     lines: Arc<Mutex<Vec<LogLine>>>,
+    printed: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
     expected: Expected,
     pub(crate) failpoints: Failpoints,
@@ -79,9 +80,12 @@ impl Daemon {
         command.env("OFFTAKE_FAILPOINTS_FILE", failpoints.file());
         command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("offtake starts");
-        let lines = Arc::default();
-        let readers = vec![read(process.stdout.take().expect("a pipe"), &lines), read(process.stderr.take().expect("a pipe"), &lines)];
-        Self { process, port, lines, readers, expected, failpoints }
+        let (lines, printed) = (Arc::default(), Arc::default());
+        let readers = vec![
+            read(process.stdout.take().expect("a pipe"), &printed, |line| line),
+            read(process.stderr.take().expect("a pipe"), &lines, LogLine::parse),
+        ];
+        Self { process, port, lines, printed, readers, expected, failpoints }
     }
 
     /// Until `/readyz` says so.
@@ -191,6 +195,11 @@ impl Daemon {
         lock(&self.lines).iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
+    /// What it wrote to standard output so far, which is not a log.
+    pub fn printed(&self) -> Vec<String> {
+        lock(&self.printed).clone()
+    }
+
     fn log_tail(&self) -> String {
         let lines = lock(&self.lines);
         lines[lines.len().saturating_sub(20)..].iter().map(|line| format!("{}\n", line.text)).collect()
@@ -231,11 +240,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn read(pipe: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<LogLine>>>) -> JoinHandle<()> {
+/// A thread that collects the pipe's lines until its other end is closed.
+fn read<T: Send + 'static>(
+    pipe: impl Read + Send + 'static,
+    lines: &Arc<Mutex<Vec<T>>>,
+    line: impl Fn(String) -> T + Send + 'static,
+) -> JoinHandle<()> {
     let lines = lines.clone();
     std::thread::spawn(move || {
-        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
-            let line = LogLine::parse(String::from_utf8_lossy(&line).into_owned());
+        for bytes in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let line = line(String::from_utf8_lossy(&bytes).into_owned());
             lock(&lines).push(line);
         }
     })

@@ -1,0 +1,56 @@
+//! `offtake demo` as a newcomer runs it.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use offtake_tests::{PATIENCE, binary, until};
+
+fn demo(folder: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary("offtake"));
+    // A temporary folder of its own, so that what is left behind is this demo's.
+    command.env("TMPDIR", folder).arg("demo").args(["--listen", "127.0.0.1:0"]).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn left_in(folder: &std::path::Path) -> Vec<std::ffi::OsString> {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+}
+
+/// A temporary folder that the servers' own user may pass through.
+fn open_folder() -> tempfile::TempDir {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
+    folder
+}
+
+#[test]
+fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
+    let folder = open_folder();
+    let output = demo(folder.path(), &["--tenants", "2", "--for", "2s", "--rate", "100"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("All 14 copies equal their queries."), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(left_in(folder.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_interrupted_demo_exits_130_and_a_killed_one_is_swept() {
+    let folder = open_folder();
+    let mut killed = demo(folder.path(), &["--for", "1m"]).spawn().unwrap();
+    until("its servers are there", PATIENCE, async || if left_in(folder.path()).len() == 2 { Ok(()) } else { Err("not yet".to_owned()) })
+        .await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(left_in(folder.path()).len(), 2);
+    let mut interrupted = demo(folder.path(), &["--for", "1m"]).spawn().unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let pid = rustix::process::Pid::from_child(&interrupted);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let status = until("the demo ends", PATIENCE, async || interrupted.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())).await;
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(left_in(folder.path()), [""; 0]);
+}

@@ -1,0 +1,110 @@
+//! Several destinations of one tenant, and several tenants in one database.
+
+use offtake_tests::{Database, PATIENCE, Source, World, oracle, until};
+use serde_json::json;
+
+/// Waits until the mapping's table in that destination equals its query.
+async fn wait_equal(world: &World, tenant: &str, mapping: &str, destination: &Database, schema: &str) {
+    let mappings = world.mappings();
+    let mapping = mappings.iter().find(|m| m.name == mapping).expect("a known mapping");
+    until("the copy equals its query", PATIENCE, async || {
+        let there = destination.try_query_text(&format!("select from \"{schema}\".{}", mapping.target.table.sql())).await;
+        there.map_err(|error| format!("{schema}: {error}"))?;
+        let difference = oracle::compare(&world.source, world.id(tenant), mapping, destination, schema).await;
+        if difference.missing.is_empty() && difference.surplus.is_empty() { Ok(()) } else { Err(difference.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tenant_s_second_destination_has_its_own_mappings_and_schema() {
+    let mut world = World::with_tenants(["acme", "globex"]).await;
+    let second = Source::destination().await;
+    let destination =
+        json!({ "tenant": world.id("acme"), "name": "reports", "url": second.url(), "schema": "copies", "mappings": ["users", "teams"] });
+    world.configure(|c| c["destinations"]["static"].as_array_mut().expect("a list").push(destination));
+    second.execute("create schema copies").await;
+    world.fill(30).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    world.source.execute("update project_user set display_name = 'twice'").await;
+    world.wait_in_step().await;
+    wait_equal(&world, "acme", "users", &second, "copies").await;
+    wait_equal(&world, "acme", "teams", &second, "copies").await;
+    assert_eq!(second.query_text("select count(*) from pg_tables where schemaname = 'copies'").await, "3", "two mappings and the state");
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+const SHARED_USERS: &str = "
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: select u.tenancy_id as tenant_id, u.project_user_id as id, u.display_name from public.project_user u where not u.is_anonymous
+target: { table: users, keep_tenant: true }
+";
+
+#[tokio::test]
+async fn tenants_that_share_a_database_keep_their_rows_apart() {
+    let mut world = World::with_tenants(["acme", "globex", "initech"]).mappings(&[("users", SHARED_USERS)]).await;
+    let shared = Source::destination().await;
+    world.configure(|c| {
+        for destination in c["destinations"]["static"].as_array_mut().expect("a list") {
+            destination["url"] = shared.url().into();
+            destination["shared"] = true.into();
+        }
+    });
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    for tenant in ["acme", "globex", "initech"] {
+        wait_equal(&world, tenant, "users", &shared, "public").await;
+    }
+    // The same key in all three, then gone from one.
+    world
+        .source
+        .execute(
+            "insert into project_user (tenancy_id, project_user_id, display_name) select id, md5('x')::uuid, display_name from tenancy",
+        )
+        .await;
+    world.source.execute(&format!("delete from project_user where tenancy_id = '{}'", world.id("globex"))).await;
+    for tenant in ["acme", "globex", "initech"] {
+        wait_equal(&world, tenant, "users", &shared, "public").await;
+    }
+    assert_eq!(
+        shared.query_text("select string_agg(display_name, ' ' order by display_name) from users where id = md5('x')::uuid").await,
+        "acme initech"
+    );
+    assert_eq!(shared.query_text("select count(*) from _offtake_state").await, "3");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn destinations_of_the_query_come_and_go() {
+    let mut world = World::with_tenants(["acme", "globex"]).await;
+    world.source.execute("create table tenant_database (tenancy_id uuid primary key, url text)").await;
+    let add = |name: &str| format!("insert into tenant_database values ('{}', '{}')", world.id(name), world.tenant(name).destination.url());
+    let (add_acme, add_globex) = (add("acme"), add("globex"));
+    world.configure(|c| {
+        c["destinations"] =
+            json!({ "query": "select tenancy_id as tenant_id, 'main' as name, url from tenant_database -- all", "refresh": "100ms" });
+    });
+    world.fill(20).await;
+    world.source.execute(&add_acme).await;
+    let daemon = world.daemon().await;
+    world.wait_tenants_in_step(&["acme"], PATIENCE).await;
+    oracle::assert_tenants_equal(&world, &["acme"]).await;
+    world.source.execute(&add_globex).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    // Whoever is no longer named gets nothing any more and keeps what it has.
+    world.source.execute(&format!("delete from tenant_database where tenancy_id = '{}'", world.id("globex"))).await;
+    until("globex is not active", PATIENCE, async || {
+        let active = world.source.query_text("select count(*) from offtake.destination where active").await;
+        if active == "1" { Ok(()) } else { Err(format!("{active} are active")) }
+    })
+    .await;
+    let before = world.tenant("globex").destination.query_text("select count(*) from users").await;
+    world.source.execute("delete from project_user").await;
+    world.wait_tenants_in_step(&["acme"], PATIENCE).await;
+    assert_eq!(world.tenant("acme").destination.query_text("select count(*) from users").await, "0");
+    assert_eq!(world.tenant("globex").destination.query_text("select count(*) from users").await, before);
+    daemon.stop().await;
+}
