@@ -36,27 +36,28 @@ pub(crate) async fn built_in(rig: &Rig) -> anyhow::Result<f64> {
     Ok(f64::from(rig.rows) / seconds)
 }
 
-/// One statement over all rows of the tenant, then one over a single row: whoever sees the second has applied the first.
+/// One statement over all rows of the tenant but one, then one over that: whoever sees the second has applied the first. The last row
+/// must not be among the others, because Offtake writes what a row is now, not what it was at each change.
 async fn change_every_row(side: &Side) -> anyhow::Result<String> {
     let mark: String = side.source.client.query_one("select gen_random_uuid()::text", &[]).await?.get(0);
-    let every = "update public.account set display_name = $2 || ' ' || left(id::text, 8), updated_at = clock_timestamp()
-                  where tenant_id = $1::text::uuid";
-    side.source.client.execute(every, &[&TENANTS[0], &mark]).await?;
-    let last = "update public.account set display_name = $2
-                 where tenant_id = $1::text::uuid and id = (select min(id::text)::uuid from public.account where tenant_id = $1::text::uuid)";
-    side.source.client.execute(last, &[&TENANTS[0], &format!("{mark} last")]).await?;
+    let last = last_row(side).await?;
+    let others = "update public.account set display_name = $2 || ' ' || left(id::text, 8), updated_at = clock_timestamp()
+                   where tenant_id = $1::text::uuid and id <> $3::text::uuid";
+    side.source.client.execute(others, &[&TENANTS[0], &mark, &last]).await?;
+    let one = "update public.account set display_name = $2 where tenant_id = $1::text::uuid and id = $3::text::uuid";
+    side.source.client.execute(one, &[&TENANTS[0], &format!("{mark} last"), &last]).await?;
     side.settle().await?;
     Ok(mark)
 }
 
+async fn last_row(side: &Side) -> anyhow::Result<String> {
+    let query = "select min(id::text) from public.account where tenant_id = $1::text::uuid";
+    Ok(side.source.client.query_one(query, &[&TENANTS[0]]).await?.get(0))
+}
+
 async fn seconds_until_visible(side: &Side, begun: Instant, mark: &str, rows: u32) -> anyhow::Result<f64> {
     let copy = &side.copy.client;
-    let id: String = side
-        .source
-        .client
-        .query_one("select min(id::text) from public.account where tenant_id = $1::text::uuid", &[&TENANTS[0]])
-        .await?
-        .get(0);
+    let id = last_row(side).await?;
     let look = copy.prepare("select from public.account where id = $1::text::uuid and display_name = $2").await?;
     while copy.query_opt(&look, &[&id, &format!("{mark} last")]).await?.is_none() {
         ensure!(begun.elapsed() < VISIBLE_WITHIN, "the changes were not visible within {VISIBLE_WITHIN:?}");
