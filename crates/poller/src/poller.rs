@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::{BlownFuses, PooledConnection, SourcePool, Trouble, failpoint, metrics as names};
+use offtake_postgres::{BlownFuses, PooledConnection, PooledTransaction, SourcePool, Trouble, failpoint, metrics as names};
 use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -142,11 +142,9 @@ pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
     Ok(owed)
 }
 
-async fn lock(transaction: &tokio_postgres::Transaction<'_>) -> Result<bool, tokio_postgres::Error> {
-    transaction
-        .batch_execute(
-            "set local idle_in_transaction_session_timeout = '10s'; set local statement_timeout = '60s'; set local lock_timeout = '5s'",
-        )
-        .await?;
-    Ok(transaction.query_one("select pg_try_advisory_xact_lock($1)", &[&LOCK_KEY]).await?.get(0))
+async fn lock(transaction: &PooledTransaction<'_>) -> Result<bool, tokio_postgres::Error> {
+    let try_lock = transaction.prepare_cached(sql::TRY_LOCK).await?;
+    let (set, locked) = tokio::join!(transaction.batch_execute(sql::BEGIN_POLL), transaction.query_one(&try_lock, &[&LOCK_KEY]));
+    set?;
+    Ok(locked?.get(0))
 }

@@ -27,6 +27,8 @@ mod wire_guard;
 
 pub use address_policy::{AddressPolicy, Refused};
 pub use connection_string::{ConnectionString, InvalidUrl, SslMode};
+/// A transaction on a [`PooledConnection`], with its statement cache; rolled back when dropped.
+pub use deadpool_postgres::Transaction as PooledTransaction;
 pub use dial::{Connection, Dialer};
 pub use error::Error;
 pub use failpoints::{FAILPOINTS, failpoint, listen_for_failpoints};

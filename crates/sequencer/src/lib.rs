@@ -13,7 +13,8 @@
 //!
 //! **What it refuses**: to number anything without the lock, to wait for the lock, to expand one change into more than
 //! [`EXPANSION_ROWS_MAX`] rows at once (it notes where to go on, behind the changes that came since), and to stop because
-//! one mapping's condition fails: the mapping's whole table is then copied anew, which is always right and only slow.
+//! one mapping's condition, or a tenant's look-up, fails: the mapping's whole table is then copied anew, or every tenant looks
+//! again, which is always right and only slow.
 //!
 //! **What a crash leaves behind**: nothing but a gap in the numbers. Captured changes are deleted by the same
 //! transaction that logs them.

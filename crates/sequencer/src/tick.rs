@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
-use offtake_postgres::{PooledConnection, failpoint};
+use offtake_postgres::{PooledConnection, PooledTransaction, failpoint};
 use serde_json::Value;
-use tokio_postgres::Transaction;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::{Error, sql};
 
@@ -45,10 +46,13 @@ struct Taken {
 /// Runs one tick on a connection of its own. Takes at most `batch_rows` captured changes.
 pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batch_rows: i64) -> Result<Tick, Error> {
     let sequence_changes = connection.prepare_cached(sql::SEQUENCE_CHANGES).await?;
+    let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let transaction = connection.transaction().await?;
-    transaction.batch_execute(sql::BEGIN_TICK).await?;
-    let locked: bool = transaction.query_one("select pg_try_advisory_xact_lock($1)", &[&LOCK_KEY]).await?.get(0);
-    if !locked {
+    // Sent together; the lock is asked for in a statement of its own, before the one whose snapshot must see what the last
+    // holder has committed.
+    let (set, locked) = tokio::join!(transaction.batch_execute(sql::BEGIN_TICK), transaction.query_one(&try_lock, &[&LOCK_KEY]));
+    set?;
+    if !locked?.get::<_, bool>(0) {
         transaction.rollback().await?;
         return Ok(Tick { skipped: true, ..Tick::default() });
     }
@@ -100,7 +104,7 @@ fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
 }
 
 async fn resolve(
-    transaction: &Transaction<'_>,
+    transaction: &PooledTransaction<'_>,
     mappings: &MappingSet,
     table: &str,
     lookup: &TenantLookup,
@@ -114,27 +118,57 @@ async fn resolve(
     let gone: Vec<&Value> =
         open.iter().filter(|t| t.operation == b'd' && t.source_table == lookup_table).filter_map(|t| t.matched.as_ref()).collect();
     let statement = compose::resolve_tenants(lookup, table, matched_columns(mappings, table), matched_columns(mappings, &lookup_table));
-    let row = transaction
-        .query_one(
-            &statement,
-            &[
-                &unresolved.iter().map(|t| t.capture_id).collect::<Vec<_>>(),
-                &unresolved.iter().map(|t| t.captured_at).collect::<Vec<_>>(),
-                &unresolved.iter().map(|t| t.row_key.as_ref()).collect::<Vec<_>>(),
-                &unresolved.iter().map(|t| t.operation == b'd').collect::<Vec<_>>(),
-                &unresolved.iter().map(|t| t.matched.as_ref()).collect::<Vec<_>>(),
-                &gone,
-            ],
-        )
-        .await?;
-    Ok(row.get("appended"))
+    let capture_ids: Vec<_> = unresolved.iter().map(|t| t.capture_id).collect();
+    let captured_at: Vec<_> = unresolved.iter().map(|t| t.captured_at).collect();
+    let row_keys: Vec<_> = unresolved.iter().map(|t| t.row_key.as_ref()).collect();
+    let deleted: Vec<_> = unresolved.iter().map(|t| t.operation == b'd').collect();
+    let matched: Vec<_> = unresolved.iter().map(|t| t.matched.as_ref()).collect();
+    let resolved = apart(transaction, &statement, &[&capture_ids, &captured_at, &row_keys, &deleted, &matched, &gone]).await;
+    match resolved {
+        Ok(row) => Ok(row.get("appended")),
+        Err(error) if error.as_db_error().is_some() => {
+            tracing::error!(
+                event = "lookup_failed",
+                table,
+                sqlstate = error.code().map(tokio_postgres::error::SqlState::code),
+                "the tenants of changed rows of {table} could not be looked up in {lookup_table}, so every tenant looks again"
+            );
+            let parameters: [&(dyn ToSql + Sync); 5] = [&table, &capture_ids, &captured_at, &row_keys, &deleted];
+            let row = transaction.query_opt(sql::APPEND_FOR_EVERY_TENANT, &parameters).await?;
+            Ok(row.map_or(0, |row| row.get("appended")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One statement on the operator's tables, behind a savepoint: one that fails spoils only itself.
+async fn apart(
+    transaction: &PooledTransaction<'_>,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Row, tokio_postgres::Error> {
+    let (saved, prepared) = tokio::join!(transaction.batch_execute("savepoint apart"), transaction.prepare_cached(statement));
+    saved?;
+    let outcome = match prepared {
+        Ok(statement) => {
+            // The release fails with the statement, and then the rollback counts.
+            let (row, released) =
+                tokio::join!(transaction.query_one(&statement, parameters), transaction.batch_execute("release savepoint apart"));
+            row.and_then(|row| released.map(|()| row))
+        }
+        Err(error) => Err(error),
+    };
+    if outcome.as_ref().is_err_and(|error| error.as_db_error().is_some()) {
+        transaction.batch_execute("rollback to savepoint apart").await?;
+    }
+    outcome
 }
 
 fn matched_columns<'a>(mappings: &'a MappingSet, table: &str) -> &'a [CapturedColumn] {
     mappings.captures().find(|c| c.table.to_string() == table).map_or(&[], |c| c.matched.as_slice())
 }
 
-async fn expand(transaction: &Transaction<'_>, mappings: &MappingSet, open: &[Taken], done: &mut Tick) -> Result<(), Error> {
+async fn expand(transaction: &PooledTransaction<'_>, mappings: &MappingSet, open: &[Taken], done: &mut Tick) -> Result<(), Error> {
     let mut whole: BTreeMap<String, SystemTime> = BTreeMap::new();
     let tables: BTreeSet<&str> = open.iter().map(|t| t.source_table.as_str()).collect();
     for table in tables {
@@ -184,30 +218,19 @@ fn concerns(taken: &Taken, waking: &Waking) -> bool {
     }
 }
 
-/// Behind a savepoint, so that a condition that fails spoils only itself.
-async fn expand_one(transaction: &Transaction<'_>, waking: &Waking, changed: &[&Taken]) -> Result<(i64, i64), tokio_postgres::Error> {
-    transaction.batch_execute("savepoint expansion").await?;
+async fn expand_one(transaction: &PooledTransaction<'_>, waking: &Waking, changed: &[&Taken]) -> Result<(i64, i64), tokio_postgres::Error> {
     let after: Vec<Option<&Value>> = changed.iter().map(|t| t.resume.as_ref().map(|resume| &resume["after"])).collect();
-    let outcome = transaction
-        .query_one(
-            &compose::expand_dependants(waking),
-            &[
-                &changed.iter().map(|t| t.capture_id).collect::<Vec<_>>(),
-                &changed.iter().map(|t| t.captured_at).collect::<Vec<_>>(),
-                &changed.iter().map(|t| t.matched.as_ref()).collect::<Vec<_>>(),
-                &after,
-                &EXPANSION_ROWS_MAX,
-            ],
-        )
-        .await;
-    match outcome {
-        Ok(row) => {
-            transaction.batch_execute("release savepoint expansion").await?;
-            Ok((row.get("appended"), row.get("continued")))
-        }
-        Err(error) => {
-            transaction.batch_execute("rollback to savepoint expansion").await?;
-            Err(error)
-        }
-    }
+    let row = apart(
+        transaction,
+        &compose::expand_dependants(waking),
+        &[
+            &changed.iter().map(|t| t.capture_id).collect::<Vec<_>>(),
+            &changed.iter().map(|t| t.captured_at).collect::<Vec<_>>(),
+            &changed.iter().map(|t| t.matched.as_ref()).collect::<Vec<_>>(),
+            &after,
+            &EXPANSION_ROWS_MAX,
+        ],
+    )
+    .await?;
+    Ok((row.get("appended"), row.get("continued")))
 }

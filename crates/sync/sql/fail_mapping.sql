@@ -13,7 +13,7 @@ with mine as (
          retry_at = now() + least($7::bigint, $6::bigint * power(2, least(m.failures, 20))) * (0.5 + random() / 2) * interval '1 millisecond'
   returning retry_at, destination_id
 ), noted as (
-  update offtake.destination d set last_error = $3 || ': ' || $5, last_error_at = now()
+  update offtake.destination d set state = 'blocked', reason = $3 || ': ' || $5, last_error = $3 || ': ' || $5, last_error_at = now()
     from failed where d.destination_id = failed.destination_id
 )
 select (extract(epoch from retry_at - now()) * 1000)::bigint as retry_ms,

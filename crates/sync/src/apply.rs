@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use offtake_mapping::compose::{Apply, KeyRange};
 use offtake_mapping::{OnRowError, ResolvedMapping};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use offtake_postgres::Fault;
+use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use crate::error::{MappingFault, row_fault};
 use crate::read::{Chunk, Part, key_of};
@@ -18,6 +19,9 @@ use crate::{Error, Rows};
 /// How many rows of one batch may be refused before it is the mapping that is at fault and not its rows. Finding one
 /// costs about 25 small statements, so this also bounds the time a hostile table can take.
 const REFUSED_ROWS_MAX: usize = 100;
+
+/// What a stretch of lines goes back to when a row of it is refused.
+const SAVE: &str = "savepoint stretch";
 
 /// A message of this size keeps the socket busy without doubling the batch in the connection's buffer.
 const COPY_PIECE_BYTES: usize = 256 * 1024;
@@ -73,13 +77,21 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// Applies changed rows, then the chunk. `make_staging`: this session has no staging table for the mapping yet.
-pub(crate) async fn part(client: &Client, apply: &Apply<'_>, part: &Part, make_staging: bool) -> Result<Applied, Error> {
+/// Applies changed rows, then the chunk. `copy` is the session's statement that fills the mapping's staging table; None:
+/// neither is there yet, and both are made and the statement returned, good for the session once the transaction commits.
+pub(crate) async fn part(
+    client: &Client,
+    apply: &Apply<'_>,
+    part: &Part,
+    copy: Option<&Statement>,
+) -> Result<(Applied, Option<Statement>), Error> {
     let mut applied = Applied::default();
-    let applier = Applier { client, apply, mapping: &part.mapping };
-    if make_staging {
-        client.batch_execute(&apply.create_staging()).await.map_err(|e| applier.classify(e))?;
-    }
+    let made = match copy {
+        Some(_) => None,
+        None => Some(staging(client, apply).await.map_err(|e| classify(&part.mapping, e))?),
+    };
+    let Some(copy) = copy.or(made.as_ref()) else { return Ok((applied, None)) };
+    let applier = Applier { client, apply, mapping: &part.mapping, copy };
     if !part.changed.is_empty() {
         applier.all(&part.changed, None, &mut applied).await?;
     }
@@ -89,13 +101,20 @@ pub(crate) async fn part(client: &Client, apply: &Apply<'_>, part: &Part, make_s
         }
         applier.all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied).await?;
     }
-    Ok(applied)
+    Ok((applied, made))
+}
+
+async fn staging(client: &Client, apply: &Apply<'_>) -> Result<Statement, tokio_postgres::Error> {
+    client.batch_execute(&apply.create_staging()).await?;
+    client.prepare(&apply.copy_into_staging()).await
 }
 
 struct Applier<'a> {
     client: &'a Client,
     apply: &'a Apply<'a>,
     mapping: &'a ResolvedMapping,
+    /// Fills the staging table.
+    copy: &'a Statement,
 }
 
 impl Applier<'_> {
@@ -107,20 +126,16 @@ impl Applier<'_> {
                 self.client.batch_execute(&self.apply.empty_staging()).await.map_err(Error::destination)?;
             }
             first = false;
-            self.client.batch_execute("savepoint stretch").await.map_err(Error::destination)?;
             let failure = match self.stretch(rows, &stretch, applied).await {
-                Ok(()) => {
-                    self.client.batch_execute("release savepoint stretch").await.map_err(Error::destination)?;
-                    continue;
-                }
+                Ok(()) => continue,
                 Err(failure) => failure,
             };
             let error = match failure {
                 Failure::Interference(count) => return Err(self.interference(count)),
                 Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => error,
-                Failure::Statement(error) => return Err(self.classify(error)),
+                Failure::Statement(error) => return Err(classify(self.mapping, error)),
             };
-            self.client.batch_execute("rollback to savepoint stretch").await.map_err(Error::destination)?;
+            self.client.batch_execute("rollback to savepoint stretch; release savepoint stretch").await.map_err(Error::destination)?;
             if stretch.lines.len() > 1 {
                 let (left, right) = self.halve(rows, &stretch);
                 open.push(right);
@@ -161,7 +176,7 @@ impl Applier<'_> {
         if let Some(bounds) = &stretch.range {
             // The rest of its range, where the destination may hold rows that the source has not.
             let statement = self.apply.delete_range(bounds.as_range(), Some(&key));
-            applied.deleted += self.client.execute(&statement, &[]).await.map_err(|e| self.classify(e))?;
+            applied.deleted += self.client.execute(&statement, &[]).await.map_err(|e| classify(self.mapping, e))?;
         }
         let sqlstate = error.sqlstate().map_or_else(String::new, |s| s.code().to_owned());
         applied.refused.push(RefusedRow { key, sqlstate, error: error.message() });
@@ -171,8 +186,13 @@ impl Applier<'_> {
     async fn stretch(&self, rows: &Rows, stretch: &Stretch, applied: &mut Applied) -> Result<(), Failure> {
         let present = rows.present(stretch.lines.clone()) as u64;
         let absent = stretch.lines.len() as u64 - present;
-        if !stretch.lines.is_empty() {
-            self.copy_in(rows.slice(stretch.lines.clone())).await?;
+        if stretch.lines.is_empty() {
+            self.client.batch_execute(SAVE).await?;
+        } else {
+            // Sent together: the savepoint is there before the first row is.
+            let (saved, copied) = tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(rows.slice(stretch.lines.clone())));
+            saved?;
+            copied?;
         }
         let mut statements = Vec::new();
         if absent > 0 {
@@ -186,8 +206,9 @@ impl Applier<'_> {
         }
         // Deferred constraints too must speak now, while the rows can still be told apart.
         statements.push("set constraints all immediate".to_owned());
+        statements.push("release savepoint stretch".to_owned());
         let counts = self.run(&statements.join("; ")).await?;
-        let upserted = if present > 0 { counts[statements.len() - 2] } else { 0 };
+        let upserted = if present > 0 { counts[statements.len() - 3] } else { 0 };
         let deleted_absent = if absent > 0 { counts[0] } else { 0 };
         if upserted < present || deleted_absent < absent {
             let count: i64 = self.client.query_typed(&self.apply.count_not_applied(), &[]).await?.first().map_or(0, |row| row.get(0));
@@ -201,7 +222,7 @@ impl Applier<'_> {
     }
 
     async fn copy_in(&self, mut data: Bytes) -> Result<(), tokio_postgres::Error> {
-        let sink = self.client.copy_in::<_, Bytes>(&self.apply.copy_into_staging()).await?;
+        let sink = self.client.copy_in::<_, Bytes>(self.copy).await?;
         futures_util::pin_mut!(sink);
         while !data.is_empty() {
             let piece = data.split_to(data.len().min(COPY_PIECE_BYTES));
@@ -225,18 +246,18 @@ impl Applier<'_> {
         )))
     }
 
-    /// A statement's error: this mapping's, unless the destination itself is in trouble.
-    fn classify(&self, error: tokio_postgres::Error) -> Error {
-        let error = offtake_postgres::Error::from(error);
-        match error.fault() {
-            offtake_postgres::Fault::Schema | offtake_postgres::Fault::Row if error.sqlstate().is_some() => {
-                self.fault(MappingFault::of("the destination refuses it", &error))
-            }
-            _ => Error::Destination(error),
-        }
-    }
-
     fn fault(&self, fault: MappingFault) -> Error {
         Error::Mapping { mapping: self.mapping.name().to_owned(), fault }
+    }
+}
+
+/// A statement's error: the mapping's, unless the destination itself is in trouble.
+fn classify(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Error {
+    let error = offtake_postgres::Error::from(error);
+    match error.fault() {
+        Fault::Schema | Fault::Row if error.sqlstate().is_some() => {
+            Error::Mapping { mapping: mapping.name().to_owned(), fault: MappingFault::of("the destination refuses it", &error) }
+        }
+        _ => Error::Destination(error),
     }
 }

@@ -204,7 +204,13 @@ async fn serve(context: &Context, claim: &Claim, woken: &Notify) {
 
 async fn settle(context: &Context, claim: &Claim, woken: &Notify, outcome: &Result<Ended, Error>) -> Result<(), Error> {
     match outcome {
-        Ok(Ended::Reached(head)) => requests::complete(&context.pool, claim, *head).await,
+        Ok(Ended::Reached(head)) => {
+            // More may have been owed while the turn lasted; nobody else will say so.
+            if !requests::complete(&context.pool, claim, *head).await? {
+                woken.notify_one();
+            }
+            Ok(())
+        }
         Ok(Ended::Again(delay)) => {
             requests::release(&context.pool, claim, *delay).await?;
             if delay.is_zero() {

@@ -61,6 +61,12 @@ impl Error {
 }
 
 impl MappingFault {
+    /// The label in metrics.
+    pub(crate) fn class(&self) -> &'static str {
+        let state = self.sqlstate.as_deref().map(SqlState::from_code);
+        state.map_or(Fault::Schema, |state| offtake_postgres::classify(&state)).as_str()
+    }
+
     pub(crate) fn of(what: &str, error: &offtake_postgres::Error) -> Self {
         Self { sqlstate: error.sqlstate().map(|s| s.code().to_owned()), message: format!("{what}: {}", error.message()) }
     }

@@ -54,8 +54,9 @@ pub(crate) async fn extend(pool: &SourcePool, claims: &[(i64, i64)], lease: Dura
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Ends a request whose destination has reached `reached` with every mapping; if more is wanted by now, it is due again.
-pub(crate) async fn complete(pool: &SourcePool, claim: &Claim, reached: i64) -> Result<(), Error> {
+/// Ends a request whose destination has reached `reached` with every mapping. If more is wanted by now, it is due again at
+/// once, and this returns false.
+pub(crate) async fn complete(pool: &SourcePool, claim: &Claim, reached: i64) -> Result<bool, Error> {
     failpoint("sync.before_complete").await.map_err(Error::Source)?;
     let connection = pool.get().await.map_err(Error::Source)?;
     let statement = connection.prepare_cached(sql::COMPLETE_REQUEST).await.map_err(Error::source)?;
@@ -63,7 +64,7 @@ pub(crate) async fn complete(pool: &SourcePool, claim: &Claim, reached: i64) -> 
     if deleted == 0 {
         release_on(&connection, claim, Duration::ZERO).await?;
     }
-    Ok(())
+    Ok(deleted > 0)
 }
 
 /// Gives a request back, due again after `delay`.

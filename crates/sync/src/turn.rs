@@ -48,6 +48,9 @@ pub(crate) struct Context {
     pub(crate) stopping: CancellationToken,
 }
 
+/// What became of each part of a batch; None: its mapping failed.
+type Outcomes = Vec<Option<Applied>>;
+
 /// How a turn ended, when the destination and the source did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -236,7 +239,7 @@ impl Turn<'_> {
     }
 
     /// The destination's transaction. `next` keeps the old cursor of a mapping that fails.
-    async fn apply(&mut self, link: &mut Link, batch: &Batch, cursors: &Cursors, next: &mut Cursors) -> Result<Vec<Applied>, Error> {
+    async fn apply(&mut self, link: &mut Link, batch: &Batch, cursors: &Cursors, next: &mut Cursors) -> Result<Outcomes, Error> {
         let spec = self.registered.spec.clone();
         let client = &link.connection;
         let begin = prepare::begin(client, &spec, &self.context.settings);
@@ -255,25 +258,29 @@ impl Turn<'_> {
         }
         failpoint("sync.after_begin").await.map_err(Error::Destination)?;
         let mut outcomes = Vec::with_capacity(batch.parts.len());
-        let mut faults = Vec::new();
+        let (mut faults, mut made) = (Vec::new(), Vec::new());
         for part in &batch.parts {
             if part.changed.is_empty() && part.chunk.is_none() {
-                outcomes.push(Applied::default());
+                outcomes.push(Some(Applied::default()));
                 continue;
             }
-            let name = part.mapping.name();
+            let version = &part.mapping.version;
             let statements = Apply::new(&part.mapping, &spec.schema, &spec.tenant_id);
-            client.batch_execute("savepoint mapping").await.map_err(Error::destination)?;
-            match apply::part(client, &statements, part, !link.staged.contains(&part.mapping.version)).await {
-                Ok(applied) => {
+            let work = apply::part(client, &statements, part, link.staged.get(version));
+            // Sent together, the savepoint first.
+            let (saved, applied) = tokio::join!(biased; client.batch_execute("savepoint mapping"), work);
+            saved.map_err(Error::destination)?;
+            match applied {
+                Ok((applied, statement)) => {
                     self.set_rows_aside(&part.mapping, &applied.refused).await?;
-                    outcomes.push(applied);
+                    made.extend(statement.map(|statement| (version.clone(), statement)));
+                    outcomes.push(Some(applied));
                 }
                 Err(Error::Mapping { mapping, fault }) => {
                     client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
-                    next.insert(name.to_owned(), cursors[name].clone());
+                    next.insert(mapping.clone(), cursors[&mapping].clone());
                     faults.push((mapping, fault));
-                    outcomes.push(Applied::default());
+                    outcomes.push(None);
                 }
                 Err(error) => return Err(error),
             }
@@ -284,12 +291,7 @@ impl Turn<'_> {
         failpoint("sync.before_commit").await.map_err(Error::Destination)?;
         client.batch_execute("commit").await.map_err(Error::destination)?;
         failpoint("sync.after_commit").await.map_err(Error::Destination)?;
-        for part in &batch.parts {
-            let used = !part.changed.is_empty() || part.chunk.is_some();
-            if used && !faults.iter().any(|(mapping, _)| mapping == part.mapping.name()) {
-                link.staged.insert(part.mapping.version.clone());
-            }
-        }
+        link.staged.extend(made);
         for (mapping, fault) in faults {
             self.set_aside(&mapping, fault).await?;
         }
@@ -297,10 +299,11 @@ impl Turn<'_> {
     }
 
     /// Counts what a commit made visible.
-    fn committed(&self, batch: &Batch, outcomes: &[Applied], fetch_began: Instant, apply_began: Instant) {
+    fn committed(&self, batch: &Batch, outcomes: &[Option<Applied>], fetch_began: Instant, apply_began: Instant) {
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply").record(apply_began.elapsed().as_secs_f64());
         metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
         for (part, applied) in batch.parts.iter().zip(outcomes) {
+            let Some(applied) = applied else { continue };
             metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert").increment(applied.upserted);
             metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "delete").increment(applied.deleted);
             if let Some(chunk) = &part.chunk {
@@ -312,10 +315,18 @@ impl Turn<'_> {
         }
     }
 
-    async fn mirror(&mut self, batch: &Batch, cursors: &Cursors, identities: &Identities, outcomes: &[Applied]) -> Result<(), Error> {
+    async fn mirror(
+        &mut self,
+        batch: &Batch,
+        cursors: &Cursors,
+        identities: &Identities,
+        outcomes: &[Option<Applied>],
+    ) -> Result<(), Error> {
         if self.quarantined {
             for (part, applied) in batch.parts.iter().zip(outcomes) {
-                self.release_quarantined(part, applied).await?;
+                if let Some(applied) = applied {
+                    self.release_quarantined(part, applied).await?;
+                }
             }
         }
         let chunk_rows: Vec<(String, i64)> = batch
@@ -334,6 +345,9 @@ impl Turn<'_> {
         chunk_rows: &[(String, i64)],
         anew: Vec<(String, Option<i64>)>,
     ) -> Result<(), Error> {
+        if self.mappings.is_empty() {
+            return Ok(());
+        }
         let ours: Cursors = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone()))).collect();
         let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(anew).collect();
         let (state, reason) = match &self.reason {
@@ -353,6 +367,7 @@ impl Turn<'_> {
         let settings = &self.context.settings;
         let backoff = (settings.retry_initial, settings.retry_max);
         let noted = requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
+        metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => fault.class()).increment(1);
         // A person must look once; that it goes on is in the status.
         if noted.as_ref().is_none_or(|noted| noted.first) {
             tracing::error!(

@@ -1,12 +1,13 @@
 //! Connections to destinations: one per destination at most, kept while used, bounded over all.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use offtake_mapping::Version;
 use offtake_postgres::{Connection, metrics as names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::Statement;
 
 use crate::state::{Cursors, Identities};
 
@@ -23,8 +24,8 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     /// Fingerprint of the URL it was made with.
     pub(crate) fingerprint: String,
-    /// Mapping versions that have their staging table in this session.
-    pub(crate) staged: HashSet<Version>,
+    /// Mapping versions that have their staging table in this session, and the statement that fills it.
+    pub(crate) staged: HashMap<Version, Statement>,
     /// The server process of the last transaction; behind a pooler it changes.
     pub(crate) backend: Option<i32>,
     /// The cursors as last read or written by us; only a hint, compared inside every write.
@@ -41,7 +42,7 @@ impl Link {
         Self {
             connection,
             fingerprint,
-            staged: HashSet::new(),
+            staged: HashMap::new(),
             backend: None,
             cursors: None,
             identities: Identities::new(),
