@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use offtake_admin::{Destination, State};
+use offtake_admin::{Destination, State, Status};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::{load_configuration, say};
 use crate::command_line::Run;
@@ -18,6 +19,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// A loop that is down for that many looks, ten seconds, has failed four times in a row: nothing will come of it.
 const LOOKS_WITHOUT_LOOP_MAX: u32 = 50;
+
+/// Longer than any single batch or chunk may take with the default timeouts.
+const STANDSTILL_MAX: Duration = Duration::from_secs(120);
 
 /// `--once` gives a destination that fails so many attempts; with the default backoff that is about four seconds.
 const ATTEMPTS_MAX: i32 = 3;
@@ -83,6 +87,7 @@ async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
         return std::future::pending().await;
     }
     let (mut settled_looks, mut looks_without_loop) = (0, 0);
+    let mut moved = (String::new(), Instant::now());
     loop {
         tokio::time::sleep(LOOK_INTERVAL).await;
         if let Some(down) = daemon.readiness.loops().into_iter().find(|l| !l.ready) {
@@ -96,6 +101,13 @@ async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
         }
         let source = daemon.pool.get().await.map_err(|error| Failure::of_source("the source went away", &error))?;
         let status = offtake_admin::collect(&source, None).await.map_err(|error| super::status::unreadable(&error))?;
+        let now_at = position(&status);
+        if now_at != moved.0 {
+            moved = (now_at, Instant::now());
+        } else if moved.1.elapsed() > STANDSTILL_MAX {
+            let failure = Failure::new(Exit::Failed, format!("nothing moved for {} s", STANDSTILL_MAX.as_secs()));
+            return Err(failure.remedy("see the warnings above, and `offtake status`"));
+        }
         let captured = status.sequencer.pending_changes.0 > 0;
         let unsettled = status.destinations.iter().any(|d| !settled(d));
         // Twice, because a new destination is registered a moment after the daemon is ready.
@@ -111,6 +123,13 @@ async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
         say(format!("{} of {} destination(s) have everything", status.destinations.len() - failed.len(), status.destinations.len()));
         return Ok(if failed.is_empty() { Exit::Done } else { Exit::SomeDestinationsFailed });
     }
+}
+
+/// Changes with everything that the loops achieve.
+fn position(status: &Status) -> String {
+    let mappings = status.destinations.iter().flat_map(|d| &d.mappings);
+    let reached: Vec<_> = mappings.map(|m| (m.sequence_id, m.backfill.rows_done)).collect();
+    format!("{:?} {reached:?}", status.sequencer.pending_changes)
 }
 
 /// Nothing more is to be expected of it in this run.
