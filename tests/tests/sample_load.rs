@@ -1,5 +1,7 @@
 //! The sample application's write load: every kind of write works, and the same seed writes the same.
 
+#![allow(clippy::unwrap_used)]
+
 use offtake::demo::{INSERT_SAMPLE_ROWS, Load};
 use offtake_tests::{Database, Source};
 

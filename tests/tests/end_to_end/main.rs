@@ -2,6 +2,8 @@
 //!
 //! Numbers in the modules' words are those of the invariants in ARCHITECTURE.md.
 
+#![allow(clippy::unwrap_used)]
+
 mod changes;
 mod demo;
 mod faults;

@@ -40,7 +40,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The whole demo, or until `interrupted`.
 pub(super) async fn run(arguments: &Demo, interrupted: impl Future<Output = ()>) -> Result<Exit, Failure> {
     let mut interrupted = std::pin::pin!(interrupted);
-    say(format!("A SaaS with {} customers in one Postgres, and a database for each of them elsewhere.\n", arguments.tenants));
+    let customers = if arguments.tenants == 1 { "one customer".to_owned() } else { format!("{} customers", arguments.tenants) };
+    say(format!("A SaaS with {customers} in one Postgres, and a database elsewhere for each of them.\n"));
     // Before the daemon runs, dropping what there is ends it all: the servers' destructors clean up.
     let (stage, file, mappings) = tokio::select! {
         prepared = prepare(arguments) => prepared?,
