@@ -10,6 +10,9 @@ use tokio::sync::{Notify, watch};
 use super::DestinationSpec;
 use crate::{Error, sql};
 
+/// The transaction lock under which the registry is written.
+const LOCK_KEY: i64 = 0x6f66_6674_616b_6503; // "offtake", 3
+
 /// A destination that the source's registry knows.
 #[derive(Debug)]
 pub struct Registered {
@@ -61,6 +64,9 @@ impl Registry {
         let refusals = refusals(&specs, &set);
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
+        // One replica at a time: another's uncommitted registration would be invisible and in the way.
+        transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(Error::source)?;
+        transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY]).await.map_err(Error::source)?;
         let mut known = HashMap::new();
         let mut owed = Vec::new();
         for spec in specs {
