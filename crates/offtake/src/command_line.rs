@@ -121,6 +121,7 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Sync {
+    /// Whose destinations.
     #[arg(long)]
     pub tenant: String,
     /// One destination of the tenant; all when absent.

@@ -172,6 +172,8 @@ pub struct Refresher {
     pub registry: Registry,
     pub configuration: watch::Receiver<Arc<Configuration>>,
     pub mappings: watch::Receiver<Arc<MappingSet>>,
+    /// Mappings that wait: a destination that names one goes on with its others.
+    pub withheld: watch::Receiver<Arc<Vec<String>>>,
     pub progress: watch::Sender<Instant>,
 }
 
@@ -222,8 +224,12 @@ impl Refresher {
     }
 
     async fn apply(&self, named: Named) -> Result<(), Error> {
-        let refused = named.refused;
-        self.registry.refresh(named.usable).await?;
+        let Named { mut usable, refused } = named;
+        let withheld = self.withheld.borrow().clone();
+        for names in usable.iter_mut().filter_map(|spec| spec.mappings.as_mut()) {
+            names.retain(|name| !withheld.contains(name));
+        }
+        self.registry.refresh(usable).await?;
         let client = self.pool.get().await?;
         for Refused { tenant_id, name, why } in &refused {
             client.execute(sql::REFUSE_DESTINATION, &[tenant_id, name, why]).await?;

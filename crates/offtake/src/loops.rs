@@ -80,6 +80,7 @@ impl Loops {
                 registry: registry.clone(),
                 configuration: published.configuration.subscribe(),
                 mappings: published.mappings.subscribe(),
+                withheld: published.withheld.subscribe(),
                 progress: watch::Sender::new(Instant::now()),
             };
             Started::new(Some(refresher.progress.subscribe()), refresher.run(shutdown))

@@ -34,6 +34,8 @@ pub type ReadConfiguration = Box<dyn Fn() -> Result<Configuration, Failure> + Se
 #[derive(Clone)]
 pub struct Published {
     pub mappings: watch::Sender<Arc<MappingSet>>,
+    /// Mappings of the folder that are not in the set, because they wait for their triggers.
+    pub withheld: watch::Sender<Arc<Vec<String>>>,
     pub configuration: watch::Sender<Arc<Configuration>>,
     /// What the status says of both.
     pub status: watch::Sender<Config>,
@@ -115,8 +117,10 @@ impl MappingReload {
         }
         self.state.configuration_text = text;
         let outcome = read().and_then(|new| {
-            let definitions: Vec<Mapping> = self.published.mappings.borrow().mappings().iter().map(|m| m.definition.clone()).collect();
-            check_static(&new, &definitions)?;
+            // With mappings that cannot be used, their own complaint is enough.
+            if let Ok((definitions, _)) = mapping_files::load(&self.folder()) {
+                check_static(&new, &definitions)?;
+            }
             Ok(new)
         });
         match outcome {
@@ -148,7 +152,9 @@ impl MappingReload {
             // Unreadable: what `load` says about it.
             _ => None,
         };
-        if !asked && fingerprint.is_some() && fingerprint == self.state.files {
+        // What the source contradicted yesterday it may agree to today.
+        let again = asked || (self.state.mappings_error.is_some() && self.drift_due());
+        if !again && fingerprint.is_some() && fingerprint == self.state.files {
             return;
         }
         let outcome = match mapping_files::load(&self.folder()) {
@@ -174,6 +180,7 @@ impl MappingReload {
                     tracing::error!(event = "mappings_refused", error, "the mappings before stay in use");
                 }
                 self.state.mappings_error = Some(error);
+                self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
                 self.publish_status(false);
             }
         }
@@ -194,11 +201,16 @@ impl MappingReload {
         let running = self.published.mappings.borrow().clone();
         let covered = triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
         self.state.uncaptured.clone_from(&covered.uncaptured);
+        self.published.withheld.send_replace(Arc::new(covered.withheld.clone()));
         Ok(covered)
     }
 
+    fn drift_due(&self) -> bool {
+        self.state.drift_due.is_some_and(|due| due <= Instant::now())
+    }
+
     async fn look_at_triggers(&mut self) {
-        if self.state.drift_due.is_none_or(|due| due > Instant::now()) {
+        if !self.drift_due() {
             return;
         }
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);

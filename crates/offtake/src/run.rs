@@ -151,6 +151,7 @@ impl Starting {
         let supervisor = Supervisor::new(self.shutdown.child_token(), readiness.clone());
         let published = Published {
             mappings: watch::Sender::new(Arc::new(MappingSet::default())),
+            withheld: watch::Sender::new(Arc::default()),
             configuration: watch::Sender::new(self.configuration.clone()),
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
         };

@@ -18,6 +18,8 @@ pub struct Covered {
     pub set: MappingSet,
     /// What status should say; it names the command that helps.
     pub complaint: Option<String>,
+    /// Mappings that wait for their triggers.
+    pub withheld: Vec<String>,
     /// Tables whose changes may go by unseen at this moment.
     pub uncaptured: BTreeSet<String>,
 }
@@ -38,20 +40,23 @@ pub async fn cover(
     let drifts = if found.is_empty() { found } else { mend(&mut source, &set, found).await? };
     let now_uncaptured: BTreeSet<String> = drifts.iter().filter(|d| d.loses_changes()).map(|d| d.source_table.clone()).collect();
     for table in uncaptured.difference(&now_uncaptured) {
+        if !copied(&source, &set, &[table]).await? {
+            continue;
+        }
         source.execute(sql::NOTE_GAP, &[table]).await.map_err(|error| unusable(error.into()))?;
         tracing::warn!(event = "capture_gap_noted", table, "{table} was not captured for a while; its mappings are copied anew, in place");
     }
     if drifts.is_empty() {
-        return Ok(Covered { set, complaint: None, uncaptured: now_uncaptured });
+        return Ok(Covered { set, complaint: None, withheld: Vec::new(), uncaptured: now_uncaptured });
     }
     let waits = |m: &Mapping| running.get(&m.name).is_none() && drifts.iter().any(|drift| concerns(drift, m));
     let withheld: Vec<String> = definitions.iter().filter(|m| waits(m)).map(|m| m.name.clone()).collect();
     let complaint = Some(complaint(&drifts, &withheld));
     if withheld.is_empty() {
-        return Ok(Covered { set, complaint, uncaptured: now_uncaptured });
+        return Ok(Covered { set, complaint, withheld, uncaptured: now_uncaptured });
     }
     let rest = definitions.into_iter().filter(|m| !withheld.contains(&m.name)).collect();
-    Ok(Covered { set: catalog::resolve(&source, rest).await?, complaint, uncaptured: now_uncaptured })
+    Ok(Covered { set: catalog::resolve(&source, rest).await?, complaint, withheld, uncaptured: now_uncaptured })
 }
 
 /// What the set lacks. Triggers that nobody needs any more stay until `offtake init`: another replica with newer
@@ -84,16 +89,20 @@ async fn mend(source: &mut PooledConnection, set: &MappingSet, found: Vec<Drift>
     }
 }
 
-/// Whether what went by unseen is missing anywhere: a table that nobody has copied yet is copied as a whole anyway.
+/// Whether what these drifts let go by unseen is missing anywhere.
 pub async fn copied_before(source: &Client, set: &MappingSet, drifts: &[Drift]) -> Result<bool, Failure> {
     let tables: BTreeSet<&str> = drifts.iter().filter(|d| d.loses_changes()).map(|d| d.source_table.as_str()).collect();
-    let tables: Vec<&str> = tables.into_iter().collect();
+    copied(source, set, &tables.into_iter().collect::<Vec<_>>()).await
+}
+
+/// Whether any destination has rows that come from these tables: what nobody has copied yet is copied as a whole anyway.
+async fn copied(source: &Client, set: &MappingSet, tables: &[&str]) -> Result<bool, Failure> {
     let unusable = |error: tokio_postgres::Error| Failure::of_source("cannot use the source", &error.into());
     let row = source.query_one(sql::PROBE_DESTINATIONS_OF_TABLES, &[&tables]).await.map_err(unusable)?;
-    let (copied, any_destination): (bool, bool) = (row.get("copied"), row.get("any_destination"));
+    let (driven, any_destination): (bool, bool) = (row.get("copied"), row.get("any_destination"));
     // The registry names the tables that drive mappings, not those that others only depend on.
     let only_depended_on = tables.iter().any(|table| set.driven_by(table).next().is_none());
-    Ok(copied || (any_destination && only_depended_on))
+    Ok(driven || (any_destination && only_depended_on))
 }
 
 fn concerns(drift: &Drift, mapping: &Mapping) -> bool {
