@@ -4,7 +4,11 @@ CARGO ?= cargo
 # Anything for the demo itself: make demo ARGS="--tenants 10 --for 2m"
 ARGS ?=
 
-.PHONY: demo test lint fmt deny bench clean help
+SOAK_SEEDS ?= 20
+# With what settles and is checked afterwards, about half a minute for each seed.
+SOAK_SECONDS ?= 20
+
+.PHONY: demo test soak lint fmt deny bench clean help
 
 demo: ## The main job on private, throwaway Postgres servers; ends by verifying every copy (ARGS="--for 2m --tenants 5")
 	@scripts/ensure-postgres
@@ -19,6 +23,12 @@ test: ## Everything: units, loops against real databases, the real binary end to
 	else \
 	  echo "$(CARGO) test --locked --workspace"; $(CARGO) test --locked --workspace; \
 	fi
+
+soak: ## Ten minutes of random writes and random faults, a world per seed (SOAK_SEEDS=20 SOAK_SECONDS=20; OFFTAKE_SEED=n: from that seed)
+	@scripts/ensure-postgres
+	$(CARGO) build --locked --workspace --bins
+	OFFTAKE_SOAK_SEEDS=$(SOAK_SEEDS) OFFTAKE_SOAK_SECONDS=$(SOAK_SECONDS) \
+	  $(CARGO) test --locked --package offtake-tests --test isolation -- for_long --nocapture
 
 lint: ## Formatting and clippy, as CI runs them
 	$(CARGO) fmt --all --check

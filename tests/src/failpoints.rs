@@ -54,7 +54,7 @@ impl Daemon {
 
     /// Nothing happens anywhere any more.
     pub async fn clear_failpoints(&self) {
-        self.change_failpoints(|points| std::mem::take(points)).await;
+        self.change_failpoints(std::mem::take).await;
     }
 
     /// How often something was done at that point in this daemon's life.

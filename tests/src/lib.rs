@@ -16,16 +16,19 @@
 //! so a world costs tenths of a second. Tests wait for conditions ([`until`]), never for time to pass. A daemon that
 //! logged a warning or an error that its test does not expect fails the test when it is dropped.
 
+pub mod chaos;
 pub mod clusters;
 mod daemon;
 mod database;
 mod failpoints;
+pub mod history;
 mod http;
 pub mod oracle;
 pub mod proxy;
 mod source;
 mod sql;
 mod waiting;
+pub mod workload;
 mod world;
 
 pub use daemon::{Daemon, LogLine, binary};

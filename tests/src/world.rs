@@ -90,6 +90,12 @@ impl World {
         self.source_proxy.as_ref().expect("planned with proxied_source()")
     }
 
+    /// Every proxy, with the tenant's name or `source`.
+    pub fn named_proxies(&self) -> impl Iterator<Item = (String, &Proxy)> {
+        let destinations = self.tenants.iter().filter_map(|tenant| Some((tenant.name.clone(), tenant.proxy.as_ref()?)));
+        destinations.chain(self.source_proxy.as_ref().map(|proxy| ("source".to_owned(), proxy)))
+    }
+
     /// The mapping files as they are now, parsed.
     pub fn mappings(&self) -> Vec<Mapping> {
         source::mappings_in(&self.mappings_folder())

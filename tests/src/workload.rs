@@ -1,0 +1,175 @@
+//! A seeded load of writes over a small application of its own: inserts, updates, deletes, re-inserts, changes and swaps
+//! of keys, moves between tenants by every kind of tenant rule, parents that carry their children along, truncates,
+//! rollbacks, savepoints, transactions that stay open; several writers at once, in all tenants, with the same keys.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use std::time::Duration;
+//! use offtake_tests::workload::{Extent, Workload};
+//! use offtake_tests::history;
+//!
+//! let workload = Workload::new(7); // OFFTAKE_SEED replaces it
+//! let world = Workload::plan(["acme", "globex"]).await;
+//! workload.prepare(&world).await; // tables, first rows, `offtake init`
+//! history::install(&world).await;
+//! let daemon = world.daemon().await;
+//! workload.run(&world, Extent::For(Duration::from_secs(5))).await;
+//! # }
+//! ```
+//!
+//! Each writer's statements follow from the seed alone. With several writers their order among each other does not.
+
+mod mappings;
+mod writes;
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use offtake_mapping::literal;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error};
+
+use crate::sql::{CREATE_WORKLOAD_SCHEMA, FILL_WORKLOAD};
+use crate::{Plan, World, database};
+use mappings::MAPPINGS;
+use writes::{Transaction, Writer};
+
+/// How long a run is.
+#[derive(Debug, Clone, Copy)]
+pub enum Extent {
+    For(Duration),
+    /// Transactions of each writer; the same everywhere.
+    Steps(u64),
+}
+
+/// What a run wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub committed: u64,
+    pub rolled_back: u64,
+    /// Ended by a conflict of two writers, or by a lost connection.
+    pub failed: u64,
+}
+
+/// One seed's writes. Says how to replay it when the test panics.
+pub struct Workload {
+    seed: u64,
+    writers: u64,
+}
+
+/// A tenant that has no destination: rows move there and come back.
+const ELSEWHERE: &str = "elsewhere";
+
+/// What two writers can do to each other, and a server to both. Anything else an application's write must never see.
+const CONFLICTS: [SqlState; 6] = [
+    SqlState::UNIQUE_VIOLATION,
+    SqlState::FOREIGN_KEY_VIOLATION,
+    SqlState::T_R_DEADLOCK_DETECTED,
+    SqlState::LOCK_NOT_AVAILABLE,
+    SqlState::ADMIN_SHUTDOWN,
+    SqlState::CRASH_SHUTDOWN,
+];
+
+impl Workload {
+    /// With four writers. `OFFTAKE_SEED` replaces the seed.
+    pub fn new(seed: u64) -> Self {
+        let replayed = std::env::var("OFFTAKE_SEED").ok().map(|seed| seed.parse().expect("OFFTAKE_SEED is a number"));
+        Self { seed: replayed.unwrap_or(seed), writers: 4 }
+    }
+
+    /// One writer makes a run the same every time.
+    pub fn writers(self, writers: u64) -> Self {
+        Self { writers, ..self }
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A world with the workload's mappings; add to the plan what else is needed. Not ready before [`Self::prepare`].
+    pub fn plan<N: Into<String>>(tenants: impl IntoIterator<Item = N>) -> Plan {
+        World::with_tenants(tenants).mappings(&MAPPINGS).without_init()
+    }
+
+    /// Tables, first rows for every tenant, and `offtake init`.
+    pub async fn prepare(&self, world: &World) {
+        world.source.execute(CREATE_WORKLOAD_SCHEMA).await;
+        let tenants: Vec<_> = self.tenants(world).iter().map(|tenant| literal(tenant)).collect();
+        world.source.execute(&FILL_WORKLOAD.replace("{tenants}", &tenants.join(", "))).await;
+        let init = world.offtake(&["init"]).await;
+        assert!(init.status.success(), "{}{}", String::from_utf8_lossy(&init.stdout), String::from_utf8_lossy(&init.stderr));
+    }
+
+    /// All writers, to the end.
+    pub async fn run(&self, world: &World, extent: Extent) -> Totals {
+        let runs = (0..self.writers).map(|number| self.write(world, number, extent));
+        join_all(runs).await.into_iter().fold(Totals::default(), |sum, one| Totals {
+            committed: sum.committed + one.committed,
+            rolled_back: sum.rolled_back + one.rolled_back,
+            failed: sum.failed + one.failed,
+        })
+    }
+
+    fn tenants(&self, world: &World) -> Vec<String> {
+        world.tenants().iter().map(|tenant| tenant.id.clone()).chain([ELSEWHERE.to_owned()]).collect()
+    }
+
+    async fn write(&self, world: &World, number: u64, extent: Extent) -> Totals {
+        let mut writer = Writer::new(self.seed.wrapping_mul(1000).wrapping_add(number), self.tenants(world));
+        let (began, mut totals) = (Instant::now(), Totals::default());
+        let mut session: Option<Client> = None;
+        for step in 0.. {
+            let ended = match extent {
+                Extent::For(duration) => began.elapsed() >= duration,
+                Extent::Steps(steps) => step >= steps,
+            };
+            if ended {
+                break;
+            }
+            let client = match session.take().filter(|client| !client.is_closed()) {
+                Some(client) => client,
+                None => connect(world).await,
+            };
+            let transaction = writer.transaction();
+            match run(&client, &transaction).await {
+                Ok(()) if transaction.commit => totals.committed += 1,
+                Ok(()) => totals.rolled_back += 1,
+                Err(error) if error.code().is_none_or(|code| CONFLICTS.contains(code)) => {
+                    totals.failed += 1;
+                    let _ = client.batch_execute("rollback").await;
+                }
+                Err(error) => panic!("{transaction:#?}\n  {}", database::explain(&error)),
+            }
+            session = Some(client);
+        }
+        totals
+    }
+}
+
+impl Drop for Workload {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the workload's seed was {0}; OFFTAKE_SEED={0} replays it", self.seed);
+        }
+    }
+}
+
+/// A source that is being restarted is waited for.
+async fn connect(world: &World) -> Client {
+    const SETTINGS: &str = "set application_name = 'workload'; set deadlock_timeout = '100ms'; set lock_timeout = '2s'";
+    crate::until("the source takes a writer's connection", crate::PATIENCE, async || {
+        let client = database::try_connect(&world.source.url()).await?;
+        client.batch_execute(SETTINGS).await.map_err(|error| database::explain(&error))?;
+        Ok(client)
+    })
+    .await
+}
+
+async fn run(client: &Client, transaction: &Transaction) -> Result<(), Error> {
+    client.batch_execute("begin").await?;
+    for statement in &transaction.statements {
+        client.batch_execute(statement).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(transaction.open_ms)).await;
+    client.batch_execute(if transaction.commit { "commit" } else { "rollback" }).await
+}

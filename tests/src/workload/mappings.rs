@@ -1,0 +1,55 @@
+//! The workload's mappings: every kind of tenant and key, joins, filters.
+
+/// Name and text, as [`crate::Plan::mappings`] takes them. `version` is the row's own; while it stands, `joined_version`
+/// only rises: that is how [`crate::history`] tells an older state from a newer one.
+pub(super) const MAPPINGS: [(&str, &str); 4] = [
+    (
+        "parents",
+        "
+source: { table: work.parent, tenant: tenant }
+depends_on:
+  - { table: work.child, match: { tenant: tenant, id: parent } }
+query: |
+  select p.tenant as tenant_id, p.id, p.body, p.version,
+         (select count(*) from work.child c where c.tenant = p.tenant and c.parent = p.id) as children
+    from work.parent p
+   where not p.archived
+target: { table: parents }
+",
+    ),
+    (
+        "children",
+        "
+source: { table: work.child, tenant: tenant, key: { parent: parent, no: no } }
+depends_on:
+  - { table: work.parent, match: { tenant: tenant, parent: id } }
+query: |
+  select c.tenant as tenant_id, c.parent, c.no, c.body, c.version, p.version as joined_version, c.parent::text as link, p.body as parent_body
+    from work.child c join work.parent p on p.tenant = c.tenant and p.id = c.parent
+   where not c.hidden and not p.archived
+target: { table: children }
+",
+    ),
+    (
+        "items",
+        "
+source:
+  table: work.item
+  tenant: { table: work.owner, column: tenant, match: { code: code } }
+  key: { id: id }
+query: |
+  select o.tenant as tenant_id, i.id, i.body, i.version, o.version as joined_version, i.code as link
+    from work.item i join work.owner o on o.code = i.code
+target: { table: items }
+",
+    ),
+    (
+        "notes",
+        "
+source: { table: work.note, tenant: \"split_part(scope, '/', 2)\", key: { name: name } }
+query: |
+  select split_part(n.scope, '/', 2) as tenant_id, n.name, n.body, n.version from work.note n
+target: { table: notes }
+",
+    ),
+];

@@ -1,0 +1,78 @@
+//! Ten tenants with the same keys everywhere, writers, two daemons, and everything that breaks, at random.
+//!
+//! Invariants 1, 2, 3 and 5 of the design: afterwards every destination equals its queries; no row of another tenant, and
+//! none that was rolled back, was ever visible; per key no state went backwards; nothing visible was repeated.
+//! `make soak` runs more seeds: OFFTAKE_SOAK_SEEDS many, OFFTAKE_SOAK_SECONDS each. OFFTAKE_SEED replays one.
+
+use std::time::Duration;
+
+use offtake_tests::chaos::Chaos;
+use offtake_tests::workload::{Extent, Workload};
+use offtake_tests::{World, history, oracle};
+
+/// A request of a daemon that was killed waits for its lease; a destination that fell silent for its deadline.
+const SETTLED_WITHIN: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn tenants_stay_apart_seed_1() {
+    if number("OFFTAKE_SOAK_SEEDS").is_none() {
+        run(1, Duration::from_secs(12)).await;
+    }
+}
+
+#[tokio::test]
+async fn tenants_stay_apart_seed_2() {
+    if number("OFFTAKE_SOAK_SEEDS").is_none() {
+        run(2, Duration::from_secs(12)).await;
+    }
+}
+
+/// Does nothing but in `make soak`.
+#[tokio::test]
+async fn tenants_stay_apart_for_long() {
+    let Some(seeds) = number("OFFTAKE_SOAK_SEEDS") else { return };
+    let duration = Duration::from_secs(number("OFFTAKE_SOAK_SECONDS").unwrap_or(20));
+    let first = number("OFFTAKE_SEED").unwrap_or(100);
+    for seed in first..first + seeds {
+        eprintln!("seed {seed}");
+        run(seed, duration).await;
+    }
+}
+
+async fn run(seed: u64, duration: Duration) {
+    let workload = Workload::new(seed);
+    let mut chaos = Chaos::new(workload.seed());
+    let tenants = (0..10).map(|number| format!("tenant{number}"));
+    let plan = (0..5).fold(Workload::plan(tenants), |plan, number| plan.proxied(&format!("tenant{number}")));
+    let settings = [("/poller/lease", "2s"), ("/sync/statement_timeout", "3s"), ("/sync/connect_timeout", "1s")];
+    let plan = settings.into_iter().fold(plan.proxied_source(), |plan, (pointer, value)| plan.setting(pointer, value));
+    let world = plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "1s" })).await;
+    workload.prepare(&world).await;
+    history::install(&world).await;
+
+    let mut daemons = [world.daemon().await, world.daemon().await];
+    let (totals, ()) = tokio::join!(workload.run(&world, Extent::For(duration)), chaos.run(&world, &mut daemons, duration));
+    assert!(totals.committed > 100, "{totals:?}");
+
+    world.wait_in_step_within(SETTLED_WITHIN).await;
+    oracle::assert_equal(&world).await;
+    history::assert_sound(&world).await;
+    let states = states(&world).await;
+    assert!(states > 1000, "{states} states were seen");
+    eprintln!("seed {}: {totals:?}, {states} states", workload.seed());
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+}
+
+async fn states(world: &World) -> usize {
+    let mut sum = 0;
+    for tenant in world.tenants() {
+        sum += history::states(&tenant.destination).await;
+    }
+    sum
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
