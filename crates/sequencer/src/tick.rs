@@ -115,15 +115,14 @@ async fn resolve(
         return Ok(0);
     }
     let lookup_table = lookup.table.to_string();
-    let gone: Vec<&Value> =
-        open.iter().filter(|t| t.operation == b'd' && t.source_table == lookup_table).filter_map(|t| t.matched.as_ref()).collect();
+    let changed: Vec<&Value> = open.iter().filter(|t| t.source_table == lookup_table).filter_map(|t| t.matched.as_ref()).collect();
     let statement = compose::resolve_tenants(lookup, table, matched_columns(mappings, table), matched_columns(mappings, &lookup_table));
     let capture_ids: Vec<_> = unresolved.iter().map(|t| t.capture_id).collect();
     let captured_at: Vec<_> = unresolved.iter().map(|t| t.captured_at).collect();
     let row_keys: Vec<_> = unresolved.iter().map(|t| t.row_key.as_ref()).collect();
     let deleted: Vec<_> = unresolved.iter().map(|t| t.operation == b'd').collect();
     let matched: Vec<_> = unresolved.iter().map(|t| t.matched.as_ref()).collect();
-    let resolved = apart(transaction, &statement, &[&capture_ids, &captured_at, &row_keys, &deleted, &matched, &gone]).await;
+    let resolved = apart(transaction, &statement, &[&capture_ids, &captured_at, &row_keys, &deleted, &matched, &changed]).await;
     match resolved {
         Ok(row) => Ok(row.get("appended")),
         Err(error) if error.as_db_error().is_some() => {

@@ -38,10 +38,12 @@ pub fn expand_dependants(waking: &Waking) -> String {
                   where ({condition})\n\
                     and (changed.offtake_after is null or ({columns}) > ({after}))\n\
                   order by {columns} limit $5) children) page\n\
+         ), concerned as (\n\
+           select capture_id, captured_at, row_key, tenant_ids, page_order from found{unsequenced}\n\
          ), appended as (\n\
            insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)\n\
            select {NUMBERED}, {source_table}, tenant_id, row_key, false, captured_at\n\
-             from found, unnest(tenant_ids) tenant_id\n\
+             from concerned, unnest(tenant_ids) tenant_id\n\
            returning sequence_id\n\
          ), numbered as (\n\
            select count(*) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0\n\
@@ -56,6 +58,7 @@ pub fn expand_dependants(waking: &Waking) -> String {
         row_key = row_key("source", &mapping.key),
         tenant = tenant_of(mapping, "source"),
         old_tenant = old_tenant.unwrap_or_default(),
+        unsequenced = unsequenced(waking),
         table = mapping.definition.source.table.sql(),
         condition = condition(&waking.dependency.condition),
         columns = source_columns.join(", "),
@@ -67,11 +70,12 @@ pub fn expand_dependants(waking: &Waking) -> String {
 }
 
 /// Changes whose tenant is looked up: `$1` capture ids, `$2` captured_at, `$3` row keys, `$4` deleted, `$5` matched
-/// (jsonb each) of the rows; `$6` the matched columns of the looked-up table's rows that this batch deletes.
+/// (jsonb each) of the rows; `$6` the matched columns of the looked-up table's changes in this batch.
 /// Returns how many were appended.
 ///
-/// A row whose look-up finds nothing goes to the tenant that the looked-up row named when it was deleted; where that is
-/// not known either, every tenant looks again.
+/// A row goes to the tenant that the looked-up row names now and to every tenant that it named before or after a change
+/// that is in this batch or not sequenced yet: when that change is expanded, this row may be gone, and the tenant that had
+/// it must lose it. Where no tenant is known, every one looks again.
 pub fn resolve_tenants(
     lookup: &TenantLookup,
     source_table: &str,
@@ -79,25 +83,28 @@ pub fn resolve_tenants(
     lookup_columns: &[CapturedColumn],
 ) -> String {
     let live = lookup.matches.iter().map(|(theirs, ours)| format!("l.{} = {}", theirs.sql(), typed("given.matched", ours, row_columns)));
-    let gone = lookup
-        .matches
-        .iter()
-        .map(|(theirs, ours)| format!("{} = {}", typed("gone.matched", theirs, lookup_columns), typed("given.matched", ours, row_columns)));
+    let changed = lookup.matches.iter().map(|(theirs, ours)| {
+        format!("{} = {}", typed("changed.matched", theirs, lookup_columns), typed("given.matched", ours, row_columns))
+    });
     format!(
-        "with resolved as (\n\
-           select given.*, coalesce(\n\
-                    (select l.{column}::text from {table} l where {live} limit 1),\n\
-                    (select gone.matched ->> {column_name} from (\n\
-                       select matched from unnest($6::jsonb[]) deleted (matched)\n\
-                       union all\n\
-                       select matched from offtake.captured_change where source_table = {lookup_table} and operation = 'd'\n\
-                     ) gone where {gone} limit 1)) as tenant_id,\n\
+        "with changed as materialized (\n\
+           select matched from unnest($6::jsonb[]) taken (matched)\n\
+           union\n\
+           select matched from offtake.captured_change where source_table = {lookup_table} and matched is not null\n\
+         ), resolved as (\n\
+           select given.*, array(\n\
+                    select tenant_id from (\n\
+                      select (select l.{column}::text from {table} l where {live} limit 1)\n\
+                      union\n\
+                      select changed.matched ->> {column_name} from changed where {changed}) tenants (tenant_id)\n\
+                     where tenant_id is not null) as tenant_ids,\n\
                   0 as page_order\n\
              from unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::boolean[], $5::jsonb[])\n\
                   given (capture_id, captured_at, row_key, deleted, matched)\n\
          ), appended as (\n\
            insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)\n\
-           select {NUMBERED}, {source_table}, tenant_id, row_key, deleted, captured_at from resolved\n\
+           select {NUMBERED}, {source_table}, tenant_id, row_key, deleted, captured_at\n\
+             from resolved, unnest(coalesce(nullif(tenant_ids, '{{}}'), array[null])) tenant_id\n\
            returning sequence_id\n\
          ), numbered as (\n\
            select count(*) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0\n\
@@ -108,8 +115,29 @@ pub fn resolve_tenants(
         table = lookup.table.sql(),
         lookup_table = literal(&lookup.table.to_string()),
         live = live.collect::<Vec<_>>().join(" and "),
-        gone = gone.collect::<Vec<_>>().join(" and "),
+        changed = changed.collect::<Vec<_>>().join(" and "),
         source_table = literal(source_table),
+    )
+}
+
+/// Rows that are gone, or match no longer, by a change that is not sequenced yet: the tenant that the changed row of a
+/// look-up named had them. Their own change comes when the look-up has long been another.
+fn unsequenced(waking: &Waking) -> String {
+    let (Some(column), Condition::Match(pairs)) = (&waking.tenant_column, &waking.dependency.condition) else {
+        return String::new();
+    };
+    let same = pairs.iter().map(|(source, changed)| {
+        format!("own.matched ->> {} = changed.offtake_matched ->> {}", literal(source.as_str()), literal(changed.as_str()))
+    });
+    format!(
+        "\n\
+           union all\n\
+           select changed.offtake_capture_id, changed.offtake_captured_at, own.row_key, array[changed.{}::text], 0\n\
+             from changed_row changed\n\
+             join offtake.captured_change own on own.source_table = {} and own.row_key is not null and {}",
+        column.sql(),
+        literal(&waking.mapping.source_table()),
+        same.collect::<Vec<_>>().join(" and ")
     )
 }
 
