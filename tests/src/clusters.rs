@@ -43,7 +43,11 @@ impl Clusters {
 
     /// Private servers as tests want them.
     pub fn options() -> Options {
-        Options::default().setting("max_connections", "400").setting("shared_buffers", "128MB").setting("max_wal_size", "256MB")
+        Options::default()
+            .setting("max_connections", "400")
+            .setting("shared_buffers", "128MB")
+            .setting("max_wal_size", "256MB")
+            .setting("max_prepared_transactions", "20")
     }
 }
 
