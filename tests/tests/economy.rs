@@ -1,0 +1,98 @@
+//! What Offtake does not do: write what is written already, change schemas, open connections, touch the application's tables.
+
+use offtake_tests::{World, history, oracle};
+
+#[tokio::test]
+async fn many_updates_of_one_row_before_a_tick_are_written_once() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(20).await;
+    history::install(&world).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let destination = &world.tenant("acme").destination;
+    let before = destination.query_text("select max(id) from history.change").await;
+    // The sequencer is held, so that all of it is captured before one tick.
+    daemon.set_failpoint("sequencer.after_lock", "pause").await;
+    let updates: String = (0..100)
+        .map(|n| format!("update team set display_name = 'version {n}' where team_id = (select min(team_id::text)::uuid from team);"))
+        .collect();
+    world.source.execute(&updates).await;
+    world
+        .source
+        .execute(&format!(
+            "insert into team (tenancy_id, team_id, display_name) values ('{0}', md5('brief')::uuid, 'brief')",
+            world.id("acme")
+        ))
+        .await;
+    world.source.execute("delete from team where team_id = md5('brief')::uuid").await;
+    daemon.clear_failpoints().await;
+    world.wait_in_step().await;
+    let writes = format!("select count(*), min(new ->> 'display_name') from history.change where table_name = 'teams' and id > {before}");
+    assert_eq!(destination.query_text(&writes).await, "1|version 99");
+    oracle::assert_equal(&world).await;
+    history::assert_sound(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn unchanged_content_is_not_rewritten_and_nothing_is_created_after_the_first_sync() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(50).await;
+    history::install(&world).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let destination = &world.tenant("acme").destination;
+    let rows = destination.query_text("select count(*) from history.change where table_name <> '_offtake_state'").await;
+    assert_ne!(rows, "0", "the history records");
+    let made =
+        destination.query_text("select count(*) from history.ddl where tag not like '%TEMP%' and identity not like 'pg_temp%'").await;
+    // Touches every row of the source and no column that a mapping shows.
+    world.source.execute("update project_user set display_name = display_name; update team set display_name = display_name; update invitation set method = method").await;
+    world.wait_in_step().await;
+    assert_eq!(destination.query_text("select count(*) from history.change where table_name <> '_offtake_state'").await, rows);
+    let connections = destination.query_text("select sum(sessions) from pg_stat_database where datname = current_database()").await;
+    for n in 0..40 {
+        world
+            .source
+            .execute(&format!("update team set display_name = 'round {n}' where team_id = (select min(team_id::text)::uuid from team)"))
+            .await;
+        world.wait_in_step().await;
+    }
+    let made_later = "select count(*) from history.ddl where tag not like '%TEMP%' and identity not like 'pg_temp%'";
+    assert_eq!(destination.query_text(made_later).await, made, "DDL after the first sync");
+    let after = destination.query_text("select sum(sessions) from pg_stat_database where datname = current_database()").await;
+    let opened = after.parse::<i64>().expect("a number") - connections.parse::<i64>().expect("a number");
+    assert!(opened <= 5, "40 changes opened {opened} connections");
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_costs_the_source_two_narrow_appends_and_nothing_on_the_applications_table() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(10).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let shape = "select count(*) from pg_attribute where attrelid = 'public.team'::regclass and attnum > 0";
+    let written = "select n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_user_tables where relid = ";
+    let client = world.source.connect().await;
+    let columns = world.source.query_text(shape).await;
+    // Inside the application's own transaction: one row of its table, one captured change.
+    client
+        .batch_execute("begin; update team set display_name = 'counted' where team_id = (select min(team_id::text)::uuid from team)")
+        .await
+        .expect("written");
+    let counted = async |table: &str| {
+        let row = client.query_one(&format!("{written} '{table}'::regclass"), &[]).await.expect("counted");
+        (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2))
+    };
+    assert_eq!(counted("public.team").await, (0, 1, 0));
+    assert_eq!(counted("offtake.captured_change").await, (1, 0, 0));
+    client.batch_execute("commit").await.expect("committed");
+    world.wait_in_step().await;
+    assert_eq!(world.source.query_text(shape).await, columns, "no column is added to the application's table");
+    let width = "select max(pg_column_size(l.*)) from offtake.change_log l";
+    let width: i64 = world.source.query_text(width).await.parse().expect("a number");
+    assert!(width < 300, "a logged change is {width} bytes wide");
+    daemon.stop().await;
+}
