@@ -31,16 +31,17 @@ impl Chaos {
         self.began = Instant::now();
         while self.began.elapsed() < duration {
             let number = self.random.random_range(0..daemons.len());
-            match self.random.random_range(0..10) {
+            match self.random.random_range(0..12) {
                 0 => self.kill(&mut daemons[number]),
                 1..=3 => self.failpoint(&daemons[number], number).await,
                 4 => self.freeze(&daemons[number], number).await,
                 5 | 6 => self.network(world).await,
                 7 => self.lose_replies(world).await,
                 8 => self.terminate_at_source(world).await,
+                9 | 10 => self.late_worker(world, &daemons[number], number).await,
                 _ => self.terminate_at_destination(world).await,
             }
-            let pause = self.random.random_range(20..400);
+            let pause = self.random.random_range(10..250);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             self.replace(world, daemons);
         }
@@ -78,17 +79,38 @@ impl Chaos {
         let actions = *["1*abort", "3*error", "1*panic", "20%error", "pause", sleep.as_str()].choose(&mut self.random).expect("not empty");
         self.note(format!("daemon {number}: {point}={actions}"));
         daemon.set_failpoint(point, actions).await;
-        let wait = self.random.random_range(50..2500);
+        let wait = self.random.random_range(50..1200);
         tokio::time::sleep(Duration::from_millis(wait)).await;
         daemon.clear_failpoint(point).await;
     }
 
     async fn freeze(&mut self, daemon: &Daemon, number: usize) {
-        let wait = self.random.random_range(50..3500);
+        let wait = self.random.random_range(50..2600);
         self.note(format!("daemon {number} stands still for {wait} ms"));
         daemon.freeze();
         tokio::time::sleep(Duration::from_millis(wait)).await;
         daemon.thaw();
+    }
+
+    /// One turn stands still in the middle, loses its lease to the other daemon, and goes on before it can know.
+    async fn late_worker(&mut self, world: &World, daemon: &Daemon, number: usize) {
+        let points = ["sync.after_claim", "sync.after_read", "sync.after_read", "sync.after_begin", "sync.before_cursor"];
+        let point = *points.choose(&mut self.random).expect("not empty");
+        let before = daemon.failpoint_count(point);
+        daemon.set_failpoint(point, "1*pause").await;
+        let reached_by = Instant::now() + Duration::from_secs(1);
+        while daemon.failpoint_count(point) == before && Instant::now() < reached_by {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let lose = format!("update offtake.outgoing_request set leased_until = now() where leased_by like '{}:%'", daemon.pid());
+        let lost = world.source.try_query_text(&lose).await;
+        let wait = self.random.random_range(50..600);
+        self.note(format!(
+            "daemon {number} is late by {wait} ms at {point} ({})",
+            if lost.is_ok() { "without its leases" } else { "still leased" }
+        ));
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        daemon.clear_failpoint(point).await;
     }
 
     async fn network(&mut self, world: &World) {
@@ -102,7 +124,7 @@ impl Chaos {
             Mode::CutAfter(20_000),
         ];
         let mode = *modes.choose(&mut self.random).expect("not empty");
-        let wait = self.random.random_range(50..2000);
+        let wait = self.random.random_range(50..1200);
         self.note(format!("{name}: {mode:?} for {wait} ms"));
         proxy.set(mode);
         tokio::time::sleep(Duration::from_millis(wait)).await;
