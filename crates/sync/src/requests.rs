@@ -181,9 +181,9 @@ pub(crate) async fn quarantine(pool: &SourcePool, destination_id: i64, mapping: 
     Ok(())
 }
 
-pub(crate) async fn release_quarantined(pool: &SourcePool, destination_id: i64, mapping: &str, keys: &[Value]) -> Result<(), Error> {
+pub(crate) async fn release_quarantined(pool: &SourcePool, claim: &Claim, mapping: &str, keys: &[Value]) -> Result<(), Error> {
     let connection = pool.get().await.map_err(Error::Source)?;
-    connection.execute(sql::RELEASE_QUARANTINED, &[&destination_id, &mapping, &keys]).await.map_err(Error::source)?;
+    connection.execute(sql::RELEASE_QUARANTINED, &[&claim.request_id, &claim.attempt, &mapping, &keys]).await.map_err(Error::source)?;
     Ok(())
 }
 

@@ -424,7 +424,7 @@ impl Turn<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        requests::release_quarantined(&self.context.pool, self.claim.destination_id, part.mapping.name(), &keys).await
+        requests::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys).await
     }
 }
 
