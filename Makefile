@@ -24,7 +24,7 @@ test: ## Everything: units, loops against real databases, the real binary end to
 	  echo "$(CARGO) test --locked --workspace"; $(CARGO) test --locked --workspace; \
 	fi
 
-soak: ## Ten minutes of random writes and random faults, a world per seed (SOAK_SEEDS=20 SOAK_SECONDS=20; OFFTAKE_SEED=n: from that seed)
+soak: ## Ten minutes of random writes and random faults, a world per seed (SOAK_SEEDS=20 SOAK_SECONDS=20; OFFTAKE_SEED=n: that one)
 	@scripts/ensure-postgres
 	$(CARGO) build --locked --workspace --bins
 	OFFTAKE_SOAK_SEEDS=$(SOAK_SEEDS) OFFTAKE_SOAK_SECONDS=$(SOAK_SECONDS) \

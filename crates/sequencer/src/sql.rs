@@ -10,4 +10,5 @@ pub(crate) const LIST_PARTITIONS: &str = include_str!("../sql/list_partitions.sq
 pub(crate) const JUDGE_PARTITION: &str = include_str!("../sql/judge_partition.sql");
 pub(crate) const BEGIN_EPOCH: &str = include_str!("../sql/begin_epoch.sql");
 pub(crate) const APPEND_FOR_EVERY_TENANT: &str = include_str!("../sql/append_for_every_tenant.sql");
+pub(crate) const POSTPONE_EXPANSION: &str = include_str!("../sql/postpone_expansion.sql");
 pub(crate) const TRY_LOCK: &str = include_str!("../sql/try_lock.sql");

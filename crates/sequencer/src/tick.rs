@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
-use offtake_postgres::{PooledConnection, PooledTransaction, failpoint};
+use offtake_postgres::{PooledConnection, PooledTransaction, SqlState, failpoint};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -186,6 +186,14 @@ async fn expand(transaction: &PooledTransaction<'_>, mappings: &MappingSet, open
                     done.appended += appended;
                     done.continued += continued;
                 }
+                // The application has a table to itself; everything else goes on.
+                Err(error) if locked_out(&error) => {
+                    let matched: Vec<_> = changed.iter().map(|t| t.matched.as_ref()).collect();
+                    let captured_at: Vec<_> = changed.iter().map(|t| t.captured_at).collect();
+                    let parameters: [&(dyn ToSql + Sync); 5] = [&table, &waking.mapping.name(), &matched, &after(&changed), &captured_at];
+                    transaction.execute(sql::POSTPONE_EXPANSION, &parameters).await?;
+                    done.continued += 1;
+                }
                 Err(error) if error.as_db_error().is_some() => {
                     let mapping = waking.mapping.name();
                     tracing::error!(
@@ -217,8 +225,16 @@ fn concerns(taken: &Taken, waking: &Waking) -> bool {
     }
 }
 
+/// Where each expansion goes on; None: at the beginning.
+fn after<'a>(changed: &[&'a Taken]) -> Vec<Option<&'a Value>> {
+    changed.iter().map(|t| t.resume.as_ref().map(|resume| &resume["after"]).filter(|key| !key.is_null())).collect()
+}
+
+fn locked_out(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code))
+}
+
 async fn expand_one(transaction: &PooledTransaction<'_>, waking: &Waking, changed: &[&Taken]) -> Result<(i64, i64), tokio_postgres::Error> {
-    let after: Vec<Option<&Value>> = changed.iter().map(|t| t.resume.as_ref().map(|resume| &resume["after"])).collect();
     let row = apart(
         transaction,
         &compose::expand_dependants(waking),
@@ -226,7 +242,7 @@ async fn expand_one(transaction: &PooledTransaction<'_>, waking: &Waking, change
             &changed.iter().map(|t| t.capture_id).collect::<Vec<_>>(),
             &changed.iter().map(|t| t.captured_at).collect::<Vec<_>>(),
             &changed.iter().map(|t| t.matched.as_ref()).collect::<Vec<_>>(),
-            &after,
+            &after(changed),
             &EXPANSION_ROWS_MAX,
         ],
     )

@@ -12,6 +12,10 @@ use offtake_postgres::{PooledConnection, SourcePool};
 use crate::state::Cursors;
 use crate::{Error, Rows, sql};
 
+/// A batch locks the tables of several mappings, one after the other; an application that locks two of them for itself may
+/// want them in another order. We give way before the server looks for a victim (`deadlock_timeout`, 1 s): it could be theirs.
+const LOCK_TIMEOUT_MS: u32 = 500;
+
 /// What to read for one destination.
 pub(crate) struct Wanted<'a> {
     pub(crate) destination_id: i64,
@@ -85,7 +89,8 @@ pub(crate) async fn batch(pool: &SourcePool, wanted: &Wanted<'_>) -> Result<Batc
     let tables: Vec<String> = wanted.mappings.iter().map(|m| m.source_table()).collect();
     let after: Vec<i64> = wanted.mappings.iter().map(|m| wanted.cursors[m.name()].sequence_id).collect();
     let rows_max = i64::try_from(wanted.rows_max).unwrap_or(i64::MAX);
-    let timeout = format!("set local statement_timeout = {}", wanted.statement_timeout.as_millis());
+    let statement_ms = wanted.statement_timeout.as_millis();
+    let timeout = format!("set local statement_timeout = {statement_ms}; set local lock_timeout = {LOCK_TIMEOUT_MS}");
     let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] = [&wanted.tenant_id, &tables, &after, &rows_max];
     let (set, found) = tokio::join!(transaction.batch_execute(&timeout), transaction.query(&bounds, &parameters));
     set.map_err(Error::source)?;

@@ -1,0 +1,80 @@
+//! Invariant 7: where Offtake and the application want the same locks in another order, Offtake gives way.
+
+use offtake_tests::workload::Workload;
+use offtake_tests::{Daemon, World, oracle};
+use tokio_postgres::Client;
+
+async fn world() -> (World, Daemon, Client) {
+    let workload = Workload::new(1);
+    let world = Workload::plan(["acme"]).await;
+    workload.prepare(&world).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    world.allow("source_failed");
+    let application = world.source.connect().await;
+    // Sooner than the server's second: whoever looks first is the victim.
+    application.batch_execute("set deadlock_timeout = '700ms'").await.expect("a superuser's setting");
+    (world, daemon, application)
+}
+
+#[tokio::test]
+async fn a_batch_is_no_deadlock_for_a_truncate() {
+    let (world, daemon, application) = world().await;
+    daemon.set_failpoint("sync.after_claim", "pause").await;
+    world.source.execute("update work.child set body = 'second'; update work.note set body = 'second'").await;
+    daemon.wait_at_failpoint("sync.after_claim", 1).await;
+    application.batch_execute("begin; lock table work.note").await.expect("nobody has it");
+    daemon.clear_failpoint("sync.after_claim").await;
+    waits_for_a_lock(&world).await;
+    application.batch_execute("truncate work.child; commit").await.expect("the batch gives way");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// Until one of the daemon's sessions waits for the application's lock.
+async fn waits_for_a_lock(world: &World) {
+    offtake_tests::until("the daemon waits for a lock", offtake_tests::PATIENCE, async || {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let count = world.source.query_text(waiting).await;
+        if count == "0" { Err("no session waits".to_owned()) } else { Ok(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_tick_is_no_deadlock_for_a_truncate() {
+    let (world, daemon, application) = world().await;
+    daemon.set_failpoint("sequencer.after_lock", "pause").await;
+    // The tick looks up the tenants of items in work.owner, and then reads work.child for the changed parents.
+    world.source.execute("update work.item set body = 'second'; update work.parent set body = 'second'").await;
+    daemon.wait_at_failpoint("sequencer.after_lock", 1).await;
+    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    daemon.clear_failpoint("sequencer.after_lock").await;
+    waits_for_a_lock(&world).await;
+    application.batch_execute("truncate work.owner; commit").await.expect("the tick gives way");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_table_that_the_application_holds_delays_nothing_that_does_not_need_it() {
+    let (world, daemon, application) = world().await;
+    let copies = "select count(*) from offtake.change_log where row_key is null";
+    let before = world.source.query_text(copies).await;
+    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    // Who depends on the parents cannot be found now.
+    world.source.execute("update work.parent set body = 'second'").await;
+    world.source.execute("update work.item set body = 'second'").await;
+    offtake_tests::until("other changes are sequenced", offtake_tests::PATIENCE, async || {
+        let sequenced = world.source.query_text("select count(*) from offtake.change_log where source_table = 'work.item'").await;
+        if sequenced.parse::<i32>().is_ok_and(|count| count >= 150) { Ok(()) } else { Err(sequenced) }
+    })
+    .await;
+    application.batch_execute("commit").await.expect("nothing is in its way");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    assert_eq!(world.source.query_text(copies).await, before, "no table is copied anew");
+    daemon.stop().await;
+}
