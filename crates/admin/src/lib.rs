@@ -1,8 +1,9 @@
 //! What people and machines are told about Offtake: the status, the metrics, the probes and the dashboard.
 //!
-//! **Architecture Invariant:** this crate reads the registry and the log; it never applies anything. The status is
-//! computed from the source database alone ([`status::collect`]), so that it says the same with and without a running
-//! daemon, and it is never flattering: whatever cannot be shown to be in sync is told as something else.
+//! **Architecture Invariant:** this crate reads the registry and the log, and writes only what operators ask for
+//! ([`operations`]); it never applies anything. The status is computed from the source database alone
+//! ([`status::collect`]), so that it says the same with and without a running daemon, and it is never flattering: whatever
+//! cannot be shown to be in sync is told as something else.
 //!
 //! The HTTP side ([`serve`]) listens on loopback only unless tokens are configured.
 
@@ -11,6 +12,7 @@
 mod error;
 pub mod http;
 pub mod metrics;
+pub mod operations;
 mod process;
 mod readiness;
 mod sql;

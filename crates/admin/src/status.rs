@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use tokio_postgres::Client;
 
 use crate::readiness::LoopStatus;
-use crate::{Error, State, sql};
+use crate::{Error, State, operations, sql};
 
 pub use destination::{Backfill, Destination, DestinationMapping, destinations};
 
@@ -116,11 +116,7 @@ pub struct DeletedRows {
 /// Reads the status. `tenant` narrows destinations, mappings and what is counted over them, not the loops' own numbers.
 pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Error> {
     let summary = source.query_one(sql::READ_SUMMARY, &[]).await?;
-    let fuses = source.query(sql::LIST_FUSES, &[]).await?;
-    let fuses = fuses
-        .iter()
-        .map(|row| Fuse { name: row.get("name"), enabled: row.get("enabled"), reason: row.get("reason"), until: row.get("until") })
-        .collect();
+    let fuses = operations::fuses(source).await?;
     let mut deleted_rows = DeletedRows::default();
     for row in source.query(sql::COUNT_DELETED_ROWS, &[]).await? {
         let rows: i64 = row.get("rows");

@@ -4,7 +4,7 @@ select d.tenant_id, d.name,
        (select count(*) from offtake.destination_mapping m
          where m.destination_id = d.destination_id and m.mapping = any(d.mappings) and m.backfilled and m.sequence_id >= $2
        ) = cardinality(d.mappings) as reached,
-       coalesce(d.refused, case when d.paused_at is not null then 'paused: ' || coalesce(d.pause_reason, 'no reason given') end,
+       coalesce(d.refused, case when d.paused_at is not null and (d.paused_until is null or d.paused_until > now()) then 'paused: ' || coalesce(d.pause_reason, 'no reason given') end,
                 case when d.consecutive_failures > 0 then d.last_error end, d.reason,
                 (select min(m.mapping || ': ' || m.error) from offtake.destination_mapping m
                   where m.destination_id = d.destination_id and m.error is not null)) as obstacle

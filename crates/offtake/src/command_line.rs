@@ -36,7 +36,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  offtake check\n  offtake check --connect")]
     Check(Check),
     /// Print the effective configuration, without secrets.
-    #[command(after_help = "Examples:\n  offtake config\n  offtake config --schema > offtake.schema.json")]
+    #[command(
+        after_help = "Examples:\n  offtake config\n  offtake config --schema > offtake.schema.json\n  offtake config --example > offtake.yaml"
+    )]
     Config(Config),
     /// Run the daemon.
     #[command(after_help = "Examples:\n  offtake run\n  offtake run --once    # until nothing is owed, as a cron job")]
@@ -48,8 +50,32 @@ pub enum Command {
     #[command(after_help = "Example:\n  offtake sync --tenant acme --wait 30s")]
     Sync(Sync),
     /// Prove that every copy equals its query.
-    #[command(after_help = "Examples:\n  offtake verify\n  offtake verify --tenant acme --mapping users --json")]
+    #[command(after_help = "Examples:\n  offtake verify\n  offtake verify --tenant acme --mapping users --json\n  \
+                            offtake verify --tenant acme --repair")]
     Verify(Verify),
+    /// Copy a tenant's tables anew, in place: readers never find a row missing.
+    #[command(after_help = "Examples:\n  offtake resync --tenant acme --wait 10m\n  offtake resync --tenant acme --mapping users\n  \
+                            offtake resync --tenant acme --drop --yes    # tables of mappings that are gone")]
+    Resync(Resync),
+    /// Stop writing to a tenant's destinations. What is owed to them is kept.
+    #[command(after_help = "Example:\n  offtake pause --tenant acme --reason 'their migration' --for 1h")]
+    Pause(Pause),
+    /// Let a tenant's paused destinations go on.
+    #[command(after_help = "Example:\n  offtake resume --tenant acme")]
+    Resume(Resume),
+    /// Stop a loop, a tenant, a destination or a mapping everywhere, within a second.
+    #[command(
+        after_help = "Examples:\n  offtake fuse list\n  offtake fuse off mapping:users --reason 'wrong join' --for 30m\n  \
+                            offtake fuse on mapping:users",
+        subcommand
+    )]
+    Fuse(Fuse),
+    /// Rows that a destination refuses.
+    #[command(
+        after_help = "Examples:\n  offtake quarantine list --tenant acme\n  offtake quarantine retry --tenant acme --mapping users",
+        subcommand
+    )]
+    Quarantine(Quarantine),
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +122,9 @@ pub struct Config {
     /// Print the JSON Schema of the configuration file instead.
     #[arg(long, conflicts_with = "json")]
     pub schema: bool,
+    /// Print a configuration file with every option, its default and what it does instead.
+    #[arg(long, conflicts_with_all = ["json", "schema"])]
+    pub example: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
 }
@@ -140,8 +169,130 @@ pub struct Verify {
     /// Only this mapping.
     #[arg(long)]
     pub mapping: Option<String>,
+    /// Have a running daemon copy what differs again, and compare once more.
+    #[arg(long)]
+    pub repair: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Resync {
+    #[command(flatten)]
+    pub of: OfTenant,
+    /// Only this mapping; all of the destination when absent.
+    #[arg(long)]
+    pub mapping: Option<String>,
+    /// Wait at most that long until the copies are complete.
+    #[arg(long, value_parser = duration, value_name = "DURATION")]
+    pub wait: Option<Duration>,
+    /// Copy nothing; drop the tables that Offtake made for mappings that are gone.
+    #[arg(long, conflicts_with_all = ["mapping", "wait"])]
+    pub drop: bool,
+    /// Do not ask before dropping.
+    #[arg(long, requires = "drop")]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Pause {
+    #[command(flatten)]
+    pub of: OfTenant,
+    /// Told by `offtake status` to whoever wonders.
+    #[arg(long, value_parser = reason)]
+    pub reason: String,
+    /// Go on by itself after this long.
+    #[arg(long = "for", value_parser = duration, value_name = "DURATION")]
+    pub for_: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct Resume {
+    #[command(flatten)]
+    pub of: OfTenant,
+}
+
+/// Some of a tenant's destinations.
+#[derive(Debug, Args)]
+pub struct OfTenant {
+    /// Whose destinations.
+    #[arg(long)]
+    pub tenant: String,
+    /// One destination of the tenant; all when absent.
+    #[arg(long)]
+    pub destination: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Fuse {
+    /// Say which fuses there are, and which are off.
+    #[command(after_help = "Example:\n  offtake fuse list --json")]
+    List {
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// Stop what the fuse guards.
+    #[command(after_help = FUSE_OFF)]
+    Off {
+        /// sequencer, poller, sync, tenant:TENANT, destination:TENANT/NAME or mapping:NAME.
+        name: String,
+        /// Told by `offtake status` to whoever wonders.
+        #[arg(long, value_parser = reason)]
+        reason: String,
+        /// Let it run again by itself after this long.
+        #[arg(long = "for", value_parser = duration, value_name = "DURATION")]
+        for_: Option<Duration>,
+    },
+    /// Let what the fuse guards run again.
+    #[command(after_help = "Example:\n  offtake fuse on poller")]
+    On {
+        /// As `offtake fuse list` shows it.
+        name: String,
+    },
+}
+
+const FUSE_OFF: &str = "Examples:\n  offtake fuse off sync --reason 'the network is being moved' --for 30m\n  \
+                        offtake fuse off destination:acme/main --reason 'their restore'";
+
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// List the rows, by key, with what the destination said.
+    #[command(after_help = "Example:\n  offtake quarantine list --mapping users --json")]
+    List {
+        #[command(flatten)]
+        of: OfQuarantine,
+        #[arg(long, help = JSON)]
+        json: bool,
+    },
+    /// Try the rows again now.
+    #[command(after_help = "Example:\n  offtake quarantine retry --tenant acme")]
+    Retry {
+        #[command(flatten)]
+        of: OfQuarantine,
+    },
+    /// Forget the rows: they stay absent from the destination until they change.
+    #[command(after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes")]
+    Discard {
+        #[command(flatten)]
+        of: OfQuarantine,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Some of the quarantined rows.
+#[derive(Debug, Args)]
+pub struct OfQuarantine {
+    /// Only this tenant's.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Only this destination's.
+    #[arg(long)]
+    pub destination: Option<String>,
+    /// Only this mapping's.
+    #[arg(long)]
+    pub mapping: Option<String>,
 }
 
 const JSON: &str = "Print JSON, for programs";
@@ -149,6 +300,18 @@ const JSON: &str = "Print JSON, for programs";
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a duration with its unit, such as 500ms, 30s or 5m".to_owned())
 }
+
+/// One line that a person can read in a table.
+fn reason(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().any(char::is_control) || text.chars().count() > REASON_CHARACTERS_MAX {
+        return Err(format!("write one line of 1 to {REASON_CHARACTERS_MAX} characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Two lines of a wide terminal.
+const REASON_CHARACTERS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -162,6 +325,10 @@ mod tests {
         for command in CommandLine::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(&format!("offtake {}", command.get_name())), "{}", command.get_name());
+            for verb in command.get_subcommands() {
+                let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains(&format!("offtake {} {}", command.get_name(), verb.get_name())), "{}", verb.get_name());
+            }
         }
     }
 

@@ -2,7 +2,15 @@
 
 mod check;
 mod config;
+mod confirm;
+mod drop_tables;
+mod fuse;
 mod init;
+mod named;
+mod pause;
+mod quarantine;
+mod repair;
+mod resync;
 mod run;
 mod status;
 mod sync;
@@ -35,6 +43,11 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Config(arguments) => config::execute(file, &arguments),
         Command::Status(arguments) => interruptible(status::execute(file, &arguments)).await,
         Command::Sync(arguments) => interruptible(sync::execute(file, &arguments)).await,
+        Command::Resync(arguments) => interruptible(resync::execute(file, &arguments)).await,
+        Command::Pause(arguments) => interruptible(pause::pause(file, &arguments)).await,
+        Command::Resume(arguments) => interruptible(pause::resume(file, &arguments)).await,
+        Command::Fuse(arguments) => interruptible(fuse::execute(file, &arguments)).await,
+        Command::Quarantine(arguments) => interruptible(quarantine::execute(file, &arguments)).await,
         Command::Verify(arguments) => interruptible(verify::execute(file, &arguments)).await,
     }
 }
@@ -79,4 +92,19 @@ async fn connect_source(configuration: &Configuration, command: &str) -> Result<
 /// Prints a line of the command's result. A reader that went away (`| head`) is not our failure.
 fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Lines of cells, each column as wide as its widest cell; the first line is the head.
+fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |row: &[String; COLUMNS]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -3,9 +3,9 @@
 /// bigint, or null.
 pub(crate) const READ_CAPTURE_HEAD: &str = include_str!("../sql/read_capture_head.sql");
 pub(crate) const PROBE_CAPTURED_UP_TO: &str = include_str!("../sql/probe_captured_up_to.sql");
-pub(crate) const READ_LOG_HEAD: &str = include_str!("../sql/read_log_head.sql");
-pub(crate) const LIST_DESTINATION_IDS: &str = include_str!("../sql/list_destination_ids.sql");
-pub(crate) const OWE_SYNC: &str = include_str!("../sql/owe_sync.sql");
+pub(crate) const CAPTURE_AGAIN: &str = include_str!("../sql/capture_again.sql");
+pub(crate) const LIST_MARKED_TABLES: &str = include_str!("../sql/list_marked_tables.sql");
+pub(crate) const FORGET_MAPPING: &str = include_str!("../sql/forget_mapping.sql");
 pub(crate) const LIST_APPLIED_MIGRATIONS: &str = include_str!("../sql/list_applied_migrations.sql");
 pub(crate) const PROBE_DESTINATIONS_OF_TABLES: &str = include_str!("../sql/probe_destinations_of_tables.sql");
 pub(crate) const NOTE_GAP: &str = include_str!("../sql/note_gap.sql");

@@ -1,5 +1,5 @@
 -- Owes a sync to every destination that is behind without being owed anything: a mapping it has never mirrored, a cursor
--- below a change of its tenant, quarantined rows or a failed mapping whose time has come. So a lost request cannot stay lost.
+-- below a change of its tenant, quarantined rows or a failed mapping whose time has come, a resync asked for. So a lost request cannot stay lost.
 -- Also, a few at a time, to those that were not visited for $1 bigint milliseconds: a quiet destination may be gone, or its table
 -- emptied, and only a visit tells.
 -- Probes change_log_tenant once per destination and source table.
@@ -14,6 +14,7 @@ with behind as (
                 left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = m.name
                where s.mapping is null or not s.backfilled or s.retry_at <= now())
        or exists (select from offtake.quarantined_row q where q.destination_id = d.destination_id and q.retry_at <= now())
+       or exists (select from offtake.resync_request q where q.destination_id = d.destination_id)
        or exists (select from unnest(d.source_tables) t (name)
                    where exists (select from offtake.change_log l
                                   where l.tenant_id = d.tenant_id and l.source_table = t.name and l.sequence_id > d.sequence_id

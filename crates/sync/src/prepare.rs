@@ -37,12 +37,13 @@ pub(crate) async fn begin(client: &Client, spec: &DestinationSpec, settings: &Se
     client.batch_execute(&format!("{begin}{TEXT_FORMAT}")).await
 }
 
-/// Takes up a destination in one transaction there.
+/// Takes up a destination in one transaction there. The copies of the mappings named in `anew` begin again, over what is there.
 pub(crate) async fn destination(
     client: &Client,
     pool: &SourcePool,
     registered: &Registered,
     mappings: &[Arc<ResolvedMapping>],
+    anew: &[&str],
     settings: &Settings,
 ) -> Result<Prepared, Error> {
     let spec = &registered.spec;
@@ -72,6 +73,7 @@ pub(crate) async fn destination(
         let replaced = mirrored.get(mapping.name()).is_some_and(|before| *before != ensured.identity);
         let stands = cursors.get(mapping.name()).is_some_and(|c| {
             !ensured.made
+                && !anew.contains(&mapping.name())
                 && !replaced
                 && c.epoch == head.epoch
                 && c.version == mapping.version.as_str()

@@ -22,6 +22,8 @@ pub(crate) struct Claim {
     pub(crate) deferred: Vec<String>,
     /// The soonest of those retries.
     pub(crate) deferred_for: Option<Duration>,
+    /// Mappings that someone wants copied anew, each with its request.
+    pub(crate) resyncs: Vec<(i64, String)>,
     /// The destination has quarantined rows.
     pub(crate) quarantined: bool,
     pub(crate) waited: Duration,
@@ -40,6 +42,7 @@ pub(crate) async fn claim(connection: &PooledConnection, limit: usize, lease: Du
         failures: row.get("failures"),
         deferred: row.get("deferred"),
         deferred_for: row.get::<_, Option<i64>>("deferred_ms").map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
+        resyncs: row.get::<_, Vec<i64>>("resync_ids").into_iter().zip(row.get::<_, Vec<String>>("resync_mappings")).collect(),
         quarantined: row.get("quarantined"),
         waited: Duration::from_secs_f64(row.get("waited_seconds")),
     });
@@ -86,6 +89,13 @@ pub(crate) async fn fail(pool: &SourcePool, claim: &Claim, delay: Duration, erro
         .execute(sql::FAIL_REQUEST, &[&claim.request_id, &claim.attempt, &milliseconds(delay), &error, &"blocked", &reason])
         .await
         .map_err(Error::source)?;
+    Ok(())
+}
+
+/// Takes resync requests off the list: the destination's cursors say that the copies have begun.
+pub(crate) async fn end_resyncs(pool: &SourcePool, resync_ids: &[i64]) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    connection.execute(sql::END_RESYNC_REQUESTS, &[&resync_ids]).await.map_err(Error::source)?;
     Ok(())
 }
 

@@ -51,6 +51,17 @@ pub(crate) struct Context {
 /// What became of each part of a batch; None: its mapping failed.
 type Outcomes = Vec<Option<Applied>>;
 
+/// Mappings that failed by themselves.
+type Faults = Vec<(String, MappingFault)>;
+
+/// A batch that was read before its turn.
+struct Ahead {
+    batch: Batch,
+    /// What it was read for.
+    cursors: Cursors,
+    began: Instant,
+}
+
 /// How a turn ended, when the destination and the source did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -71,6 +82,8 @@ pub(crate) struct Turn<'a> {
     /// What the failed mappings said.
     reason: Option<String>,
     begun: Vec<(String, Option<i64>)>,
+    /// Copies to begin anew by command; taken with the first preparation.
+    resyncs: Vec<(i64, String)>,
     quarantined: bool,
     /// This turn has mirrored the cursors.
     mirrored: bool,
@@ -97,10 +110,14 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         retry,
         reason: None,
         begun: Vec::new(),
+        resyncs: claim.resyncs.clone(),
         quarantined: claim.quarantined,
         mirrored: false,
     };
     let mut link = turn.link().await?;
+    if !turn.resyncs.is_empty() {
+        link.cursors = None;
+    }
     let ended = turn.work(&mut link).await?;
     if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
         // Nothing was written this time, but what was written before may not have been mirrored: the daemon may have
@@ -129,9 +146,14 @@ impl Turn<'_> {
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
         let began = Instant::now();
         let mut stale = 0;
+        let mut ahead = None;
         loop {
             if self.mappings.is_empty() {
                 return Ok(self.end(self.claim.wanted_sequence_id));
+            }
+            let spec = &self.registered.spec;
+            if self.context.fuses.borrow().blown_for(&spec.tenant_id, &spec.name).is_some() {
+                return Ok(Ended::Again(self.context.settings.retry_initial));
             }
             if self.context.stopping.is_cancelled() || began.elapsed() > TURN_MAX {
                 return Ok(Ended::Again(Duration::ZERO));
@@ -143,7 +165,7 @@ impl Turn<'_> {
                     continue;
                 }
             };
-            match self.step(link, cursors).await {
+            match Box::pin(self.step(link, cursors, &mut ahead)).await {
                 Ok(Some(head)) => return Ok(self.end(head)),
                 Ok(None) => {}
                 Err(Error::Stale) if stale < STALE_MAX => {
@@ -173,8 +195,15 @@ impl Turn<'_> {
 
     async fn prepare(&mut self, link: &mut Link) -> Result<(), Error> {
         let context = self.context;
-        let work = prepare::destination(&link.connection, &context.pool, &self.registered, &self.mappings, &context.settings);
+        let resyncs = std::mem::take(&mut self.resyncs);
+        let anew: Vec<&str> = resyncs.iter().map(|(_, mapping)| mapping.as_str()).collect();
+        let work = prepare::destination(&link.connection, &context.pool, &self.registered, &self.mappings, &anew, &context.settings);
         let prepared = within_deadline(context, self.claim.destination_id, work).await?;
+        let begun = |mapping: &str| prepared.begun.iter().any(|(name, _)| name == mapping);
+        let ended: Vec<i64> = resyncs.iter().filter(|(_, mapping)| begun(mapping)).map(|(id, _)| *id).collect();
+        if !ended.is_empty() {
+            requests::end_resyncs(&context.pool, &ended).await?;
+        }
         link.cursors = Some(prepared.cursors);
         link.identities = prepared.identities;
         self.begun.extend(prepared.begun);
@@ -184,10 +213,18 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do.
-    async fn step(&mut self, link: &mut Link, cursors: Cursors) -> Result<Option<i64>, Error> {
-        let fetch_began = Instant::now();
-        let batch = self.read(&cursors).await?;
+    /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do. While it is applied, the
+    /// batch after it is read, into `ahead`.
+    async fn step(&mut self, link: &mut Link, cursors: Cursors, ahead: &mut Option<Ahead>) -> Result<Option<i64>, Error> {
+        let mut fetch_began = Instant::now();
+        let batch = match ahead.take() {
+            // Read for exactly these cursors and mappings, so it is as good as one read now.
+            Some(ahead) if ahead.cursors == cursors && ahead.batch.parts.len() == self.mappings.len() => {
+                fetch_began = ahead.began;
+                ahead.batch
+            }
+            _ => self.read(&cursors).await?,
+        };
         failpoint("sync.after_read").await.map_err(Error::Source)?;
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch").record(fetch_began.elapsed().as_secs_f64());
         if batch.parts.iter().any(|part| cursors[part.mapping.name()].epoch != batch.epoch) {
@@ -201,12 +238,19 @@ impl Turn<'_> {
         let behind = batch.parts.iter().any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
-            let outcomes = within_deadline(self.context, self.claim.destination_id, self.apply(link, &batch, &cursors, &mut next)).await;
-            if outcomes.is_err() {
+            let expected = next.clone();
+            let apply = within_deadline(self.context, self.claim.destination_id, self.apply(link, &batch, &cursors, &mut next));
+            let (applied, read) = tokio::join!(apply, self.read_ahead(&batch, &expected));
+            *ahead = read;
+            if applied.is_err() {
                 // Whether the commit happened is not known; the destination's own rows tell the next time.
                 link.cursors = None;
             }
-            let outcomes = outcomes?;
+            let (outcomes, faults) = applied?;
+            self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
+            for (mapping, fault) in faults {
+                self.set_aside(&mapping, fault).await?;
+            }
             self.committed(&batch, &outcomes, fetch_began, apply_began);
             link.cursors = Some(next.clone());
             self.mirror(&batch, &next, &link.identities, &outcomes).await?;
@@ -218,6 +262,19 @@ impl Turn<'_> {
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
         let failed = self.mappings.len() < batch.parts.len();
         Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
+    }
+
+    /// Reads the batch that follows, as if this one were applied. The source reads while the destination writes; a batch
+    /// that turns out to be for other cursors is thrown away. None when there is nothing more, or the read fails: then the
+    /// next step reads for itself.
+    async fn read_ahead(&self, batch: &Batch, cursors: &Cursors) -> Option<Ahead> {
+        let more = batch.parts.iter().any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
+        // Quarantined rows would be read twice before it is noted that they were tried.
+        if !more || self.quarantined {
+            return None;
+        }
+        let began = Instant::now();
+        Some(Ahead { batch: self.read(cursors).await.ok()?, cursors: cursors.clone(), began })
     }
 
     async fn read(&self, cursors: &Cursors) -> Result<Batch, Error> {
@@ -239,7 +296,7 @@ impl Turn<'_> {
     }
 
     /// The destination's transaction. `next` keeps the old cursor of a mapping that fails.
-    async fn apply(&mut self, link: &mut Link, batch: &Batch, cursors: &Cursors, next: &mut Cursors) -> Result<Outcomes, Error> {
+    async fn apply(&self, link: &mut Link, batch: &Batch, cursors: &Cursors, next: &mut Cursors) -> Result<(Outcomes, Faults), Error> {
         let spec = self.registered.spec.clone();
         let client = &link.connection;
         let begin = prepare::begin(client, &spec, &self.context.settings);
@@ -287,15 +344,13 @@ impl Turn<'_> {
             failpoint("sync.mid_batch").await.map_err(Error::Destination)?;
         }
         failpoint("sync.before_cursor").await.map_err(Error::Destination)?;
-        state::write(client, &spec.schema, &spec.tenant_id, next).await.map_err(Error::destination)?;
+        let ours = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), next.get(m.name())?.clone()))).collect();
+        state::write(client, &spec.schema, &spec.tenant_id, &ours).await.map_err(Error::destination)?;
         failpoint("sync.before_commit").await.map_err(Error::Destination)?;
         client.batch_execute("commit").await.map_err(Error::destination)?;
         failpoint("sync.after_commit").await.map_err(Error::Destination)?;
         link.staged.extend(made);
-        for (mapping, fault) in faults {
-            self.set_aside(&mapping, fault).await?;
-        }
-        Ok(outcomes)
+        Ok((outcomes, faults))
     }
 
     /// Counts what a commit made visible.
@@ -388,11 +443,10 @@ impl Turn<'_> {
     }
 
     /// Refused rows go into quarantine before the commit that leaves them out.
-    async fn set_rows_aside(&mut self, mapping: &ResolvedMapping, refused: &[RefusedRow]) -> Result<(), Error> {
+    async fn set_rows_aside(&self, mapping: &ResolvedMapping, refused: &[RefusedRow]) -> Result<(), Error> {
         if refused.is_empty() {
             return Ok(());
         }
-        self.quarantined = true;
         let spec = &self.registered.spec;
         tracing::warn!(
             event = "rows_quarantined",

@@ -4,28 +4,42 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use offtake_admin::{Destination, Status};
+use jiff::Timestamp;
+use offtake_admin::{Destination, State, Status};
+use offtake_postgres::Connection;
 
-use super::{connect_source, load_configuration, say};
+use super::named::{destinations, span, until};
+use super::{connect_source, load_configuration, say, table};
 use crate::command_line;
+use crate::configuration::Configuration;
 use crate::outcome::{Exit, Failure};
 
 /// As often as a person can read the lines.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
+/// A change is numbered, and an owed sync begun, within milliseconds: what waits for longer waits for a daemon.
+const WAITING_SECONDS_MAX: f64 = 10.0;
+
+/// A reason is one line of a table; `--json` has all of it.
+const REASON_CHARACTERS_MAX: usize = 120;
+
 pub(super) async fn execute(file: &Path, arguments: &command_line::Status) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;
-    let source = connect_source(&configuration, "status").await?;
+    let mut source = connect_source(&configuration, "status").await?;
+    if let Some(tenant) = &arguments.tenant {
+        destinations(&source, tenant, None).await?;
+    }
     loop {
-        let status = offtake_admin::collect(&source, arguments.tenant.as_deref()).await.map_err(|error| unreadable(&error))?;
-        if arguments.json {
-            say(serde_json::to_string_pretty(&status).unwrap_or_default());
-        } else {
-            if arguments.watch && std::io::stdout().is_terminal() {
-                // Home, then clear below: no flicker, nothing lost above.
-                let _ = write!(std::io::stdout(), "\x1b[H\x1b[J");
+        match look(&source, arguments).await {
+            Ok(shown) => show(&shown, arguments),
+            Err(failure) if !arguments.watch => return Err(failure),
+            // Whoever watches wants to see it come back.
+            Err(failure) => {
+                show(&failure.report(), arguments);
+                if let Ok(again) = reconnect(&configuration).await {
+                    source = again;
+                }
             }
-            say(show(&status));
         }
         if !arguments.watch {
             return Ok(Exit::Done);
@@ -34,9 +48,30 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Status) -> Re
     }
 }
 
+async fn look(source: &Connection, arguments: &command_line::Status) -> Result<String, Failure> {
+    let status = offtake_admin::collect(source, arguments.tenant.as_deref()).await.map_err(|error| unreadable(&error))?;
+    Ok(if arguments.json {
+        serde_json::to_string_pretty(&status).unwrap_or_default()
+    } else {
+        describe(&status, arguments.tenant.is_some(), Timestamp::now())
+    })
+}
+
+async fn reconnect(configuration: &Configuration) -> Result<Connection, Failure> {
+    connect_source(configuration, "status").await
+}
+
+fn show(text: &str, arguments: &command_line::Status) {
+    if arguments.watch && !arguments.json && std::io::stdout().is_terminal() {
+        // Home, then clear below: no flicker, nothing lost above.
+        let _ = write!(std::io::stdout(), "\x1b[H\x1b[J");
+    }
+    say(text);
+}
+
 /// What a failure of the admin crate means to a command.
 pub(super) fn unreadable(error: &offtake_admin::Error) -> Failure {
-    const WHAT: &str = "cannot read the status from the source";
+    const WHAT: &str = "cannot read from, or write to, the schema offtake of the source";
     let failure = match error {
         offtake_admin::Error::Source(error) => Failure::of_source(WHAT, error),
         other => Failure::new(Exit::Failed, WHAT).because(crate::outcome::chain(other)),
@@ -47,56 +82,110 @@ pub(super) fn unreadable(error: &offtake_admin::Error) -> Failure {
     }
 }
 
-fn show(status: &Status) -> String {
+/// With `mappings`: a line for each mapping of each destination too.
+fn describe(status: &Status, mappings: bool, now: Timestamp) -> String {
     let mut lines = Vec::new();
     let states = status.sync.destinations.iter().filter(|(_, count)| **count > 0);
     let states: Vec<_> = states.map(|(state, count)| format!("{count} {}", state.replace('_', " "))).collect();
-    lines.push(format!("destinations: {}", if states.is_empty() { "none known yet".to_owned() } else { states.join(", ") }));
+    let states =
+        if states.is_empty() { "none known yet; `offtake run` reads them from the configuration".to_owned() } else { states.join(", ") };
+    lines.push(format!("destinations  {states}"));
     let pending = status.sequencer.pending_changes.0;
-    let waiting = status.sequencer.oldest_pending_seconds.map(|s| format!(", the oldest for {s} s")).unwrap_or_default();
-    lines.push(format!("changes: {} numbered, {pending} waiting{waiting}", status.sequencer.last_sequence_id.0));
-    lines.push(format!("owed: {}, being written: {}", status.poller.owed, status.poller.in_flight));
+    let oldest = status.sequencer.oldest_pending_seconds;
+    let waiting = oldest.map(|seconds| format!(", the oldest for {}", span(seconds))).unwrap_or_default();
+    lines.push(format!("changes       {} numbered, {pending} waiting{waiting}", status.sequencer.last_sequence_id.0));
+    lines.push(format!("syncs         {} owed, {} being written", status.poller.owed, status.poller.in_flight));
     if status.quarantined_rows.0 > 0 {
-        lines.push(format!("quarantined rows: {}", status.quarantined_rows.0));
+        lines.push(format!("quarantine    {} row(s); see `offtake quarantine list`", status.quarantined_rows.0));
     }
     for fuse in status.fuses.iter().filter(|fuse| !fuse.enabled) {
-        lines.push(format!("fuse {} is blown: {}", fuse.name, fuse.reason.as_deref().unwrap_or("no reason given")));
+        let reason = fuse.reason.as_deref().unwrap_or("no reason given");
+        lines.push(format!(
+            "fuse          {} is off {}: {reason}",
+            fuse.name,
+            until(fuse.until, &format!("until `offtake fuse on {}`", fuse.name))
+        ));
+    }
+    let stopped = |name: &str| status.fuses.iter().any(|fuse| fuse.name == name && !fuse.enabled);
+    if oldest.is_some_and(|seconds| seconds > WAITING_SECONDS_MAX) && !stopped("sequencer") {
+        lines.push("warning       changes wait to be numbered: is `offtake run` running?".to_owned());
     }
     if !status.destinations.is_empty() {
         lines.push(String::new());
-        lines.push(table(&status.destinations));
+        lines.push(destination_table(&status.destinations, now));
     }
     if status.destinations_not_listed > 0 {
-        lines.push(format!("… and {} more, in better states", status.destinations_not_listed));
+        lines.push(format!("and {} more, in better states", status.destinations_not_listed));
+    }
+    for destination in status.destinations.iter().filter(|_| mappings) {
+        lines.push(format!(
+            "\n{}/{} at {}:{}/{}, schema {}",
+            destination.tenant, destination.name, destination.host, destination.port, destination.database, destination.schema
+        ));
+        lines.push(mapping_table(destination));
     }
     lines.join("\n")
 }
 
-/// One line per destination, columns as wide as their widest cell.
-fn table(destinations: &[Destination]) -> String {
-    let mut rows = vec![["TENANT", "NAME", "STATE", "BEHIND", "FOR", "REASON"].map(str::to_owned)];
+fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
+    let since = |at: Timestamp| span(now.duration_since(at).as_secs_f64().max(0.0));
+    let mut rows = vec![["TENANT", "NAME", "STATE", "BEHIND", "LAST SUCCESS", "NEXT TRY", "REASON"].map(str::to_owned)];
     rows.extend(destinations.iter().map(|d| {
-        let behind = if d.lag_rows.0 > 0 { d.lag_rows.0.to_string() } else { "-".to_owned() };
-        let behind_for = if d.lag_seconds > 0.0 { format!("{:.1} s", d.lag_seconds) } else { "-".to_owned() };
-        [d.tenant.clone(), d.name.clone(), d.state.to_string(), behind, behind_for, reason(d)]
+        let behind = match d.lag_rows.0 {
+            0 if d.lag_seconds == 0.0 => "-".to_owned(),
+            rows => format!("{rows} row(s), {}", span(d.lag_seconds)),
+        };
+        // Only a failure is waited for; what is owed otherwise happens now, and what is paused does not.
+        let next = d.next_attempt_at.filter(|_| d.consecutive_failures > 0 && d.state != State::Paused);
+        let next = next.map(|at| format!("in {}", span(at.duration_since(now).as_secs_f64().max(0.0))));
+        [
+            d.tenant.clone(),
+            d.name.clone(),
+            d.state.to_string().replace('_', " "),
+            behind,
+            d.last_success_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", since(at))),
+            next.unwrap_or_else(|| "-".to_owned()),
+            reason(d),
+        ]
     }));
-    let mut widths = [0; 6];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let line = |row: &[String; 6]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    table(&rows)
+}
+
+fn mapping_table(destination: &Destination) -> String {
+    let mut rows = vec![["MAPPING", "TABLE", "BEHIND", "COPY", "QUARANTINED", "ERROR"].map(str::to_owned)];
+    rows.extend(destination.mappings.iter().map(|m| {
+        let percent = m.backfill.percent.filter(|_| m.backfill.state == "running").map(|p| format!(" {p:.0} %"));
+        let left = m.backfill.eta_seconds.map(|seconds| format!(", {} left", span(seconds)));
+        [
+            m.name.clone(),
+            m.source_table.clone().unwrap_or_default(),
+            m.backlog.0.to_string(),
+            format!("{}{}{}", m.backfill.state, percent.unwrap_or_default(), left.unwrap_or_default()),
+            m.quarantined.0.to_string(),
+            shortened(m.error.as_deref().unwrap_or_default()),
+        ]
+    }));
+    table(&rows)
 }
 
 fn reason(destination: &Destination) -> String {
     let copying = destination.mappings.iter().find(|m| m.backfill.state == "running").map(|m| {
         let percent = m.backfill.percent.map(|p| format!(" {p:.0} %")).unwrap_or_default();
-        format!("copying {}{percent}", m.name)
+        let left = m.backfill.eta_seconds.map(|seconds| format!(", {} left", span(seconds))).unwrap_or_default();
+        format!("copying {}: {} rows{percent}{left}", m.name, m.backfill.rows_done.0)
     });
-    destination.reason.clone().or(copying).unwrap_or_default()
+    let reason = shortened(&destination.reason.clone().filter(|_| destination.state != State::Backfilling).or(copying).unwrap_or_default());
+    match destination.paused_until {
+        Some(at) => format!("{reason}, {}", until(Some(at), "")),
+        None => reason,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let mut text = text.replace(char::is_control, " ");
+    if let Some((at, _)) = text.char_indices().nth(REASON_CHARACTERS_MAX) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
 }

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use offtake_admin::operations::owe_sync;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
+use super::named::destinations;
+use super::status::unreadable;
 use super::{connect_source, load_configuration, say};
 use crate::command_line;
 use crate::outcome::{Exit, Failure};
@@ -18,13 +21,17 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
     let configuration = load_configuration(file)?;
     let source = connect_source(&configuration, "sync").await?;
     let deadline = arguments.wait.map(|wait| Instant::now() + wait);
-    let destinations = destinations(&source, arguments).await?;
+    let named = destinations(&source, &arguments.tenant, arguments.destination.as_deref()).await?;
+    if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
+        return Err(Failure::new(Exit::SomeDestinationsFailed, format!("{}/{} is not served", arguments.tenant, refused.name))
+            .because(refused.refused.clone().unwrap_or_default()));
+    }
+    let destinations: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     // What the application committed before now must have its number before it can be waited for by number.
     if let Some(deadline) = deadline {
         wait_until_sequenced(&source, deadline).await?;
     }
-    let head: i64 = source.query_one(sql::READ_LOG_HEAD, &[]).await.map_err(failed)?.get("head");
-    source.execute(sql::OWE_SYNC, &[&destinations, &head]).await.map_err(failed)?;
+    let head = owe_sync(&source, &destinations).await.map_err(|error| unreadable(&error))?;
     let Some(deadline) = deadline else {
         say(format!("owed to {} destination(s) of {}; `offtake status` shows how far they are", destinations.len(), arguments.tenant));
         return Ok(Exit::Done);
@@ -44,21 +51,7 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
     })))
 }
 
-async fn destinations(source: &Client, arguments: &command_line::Sync) -> Result<Vec<i64>, Failure> {
-    let rows = source.query(sql::LIST_DESTINATION_IDS, &[&arguments.tenant, &arguments.destination]).await.map_err(failed)?;
-    if rows.is_empty() {
-        let named = arguments.destination.as_ref().map(|name| format!(" named {name}")).unwrap_or_default();
-        return Err(Failure::new(Exit::Failed, format!("the tenant {} has no destination{named}", arguments.tenant))
-            .remedy("`offtake status` lists those that a running daemon has seen"));
-    }
-    if let Some(row) = rows.iter().find(|row| row.get::<_, Option<&str>>("refused").is_some()) {
-        let (name, refused): (&str, &str) = (row.get("name"), row.get("refused"));
-        return Err(Failure::new(Exit::SomeDestinationsFailed, format!("{}/{name} is not served", arguments.tenant)).because(refused));
-    }
-    Ok(rows.iter().map(|row| row.get("destination_id")).collect())
-}
-
-async fn wait_until_sequenced(source: &Client, deadline: Instant) -> Result<(), Failure> {
+pub(super) async fn wait_until_sequenced(source: &Client, deadline: Instant) -> Result<(), Failure> {
     let newest: Option<i64> = source.query_one(sql::READ_CAPTURE_HEAD, &[]).await.map_err(failed)?.get(0);
     let Some(newest) = newest else { return Ok(()) };
     while source.query_one(sql::PROBE_CAPTURED_UP_TO, &[&newest]).await.map_err(failed)?.get(0) {
@@ -72,7 +65,7 @@ async fn wait_until_sequenced(source: &Client, deadline: Instant) -> Result<(), 
 }
 
 /// The destinations that have not reached `head` at the deadline; none as soon as all have.
-async fn wait_until_reached(source: &Client, destinations: &[i64], head: i64, deadline: Instant) -> Result<Vec<Row>, Failure> {
+pub(super) async fn wait_until_reached(source: &Client, destinations: &[i64], head: i64, deadline: Instant) -> Result<Vec<Row>, Failure> {
     loop {
         let rows = source.query(sql::READ_PROGRESS, &[&destinations, &head]).await.map_err(failed)?;
         let behind: Vec<_> = rows.into_iter().filter(|row| !row.get::<_, bool>("reached")).collect();

@@ -8,11 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{AddressPolicy, Dialer, SourcePool, catalog};
 use offtake_sync::destinations::DestinationSpec;
-use offtake_sync::verify::{Options, Report, VerifyTarget, verify};
+use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
+use super::named::unknown;
+use super::repair::{self, KEYS_MAX, Keys};
 use super::{connect_source, load_configuration, say};
 use crate::command_line::Verify;
 use crate::configuration::Configuration;
@@ -25,12 +27,17 @@ pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Fai
     let work = Work::find(&configuration, arguments).await?;
     let mut compared = Vec::new();
     for (spec, mappings) in &work.destinations {
-        compared.extend(work.compare(spec, mappings, arguments).await);
+        let mut found = work.compare(spec, mappings, arguments).await;
+        if arguments.repair && found.iter().any(Compared::differs) {
+            found = work.repair(spec, mappings, found, arguments).await?;
+        }
+        compared.extend(found);
     }
     compared.extend(work.refused.iter().map(|r| Compared {
         destination: format!("{}/{}", r.tenant_id, r.name),
         mapping: None,
         outcome: Err(r.why.clone()),
+        repaired: 0,
     }));
     if arguments.json {
         say(serde_json::to_string_pretty(&compared.iter().map(Compared::json).collect::<Vec<_>>()).unwrap_or_default());
@@ -39,7 +46,7 @@ pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Fai
         let equal = compared.iter().filter(|c| c.outcome.as_ref().is_ok_and(Report::equal)).count();
         say(format!("{equal} of {} copies equal their query, over {rows} rows", compared.len()));
     }
-    Ok(if compared.iter().any(|c| c.outcome.as_ref().is_ok_and(|report| !report.equal())) {
+    Ok(if compared.iter().any(Compared::differs) {
         Exit::Different
     } else if compared.iter().any(|c| c.outcome.is_err()) {
         Exit::SomeDestinationsFailed
@@ -61,6 +68,8 @@ struct Compared {
     destination: String,
     mapping: Option<String>,
     outcome: Result<Report, String>,
+    /// Keys that differed before, and were copied again.
+    repaired: usize,
 }
 
 impl Work {
@@ -72,7 +81,8 @@ impl Work {
         if let Some(name) = &arguments.mapping
             && set.get(name).is_none()
         {
-            return Err(Failure::new(Exit::Usage, format!("there is no mapping named {name}")));
+            let known = set.mappings().iter().map(|m| m.name());
+            return Err(unknown(format!("there is no mapping named {name}"), name, known));
         }
         let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
         let named = evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
@@ -82,6 +92,7 @@ impl Work {
             spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == mapping.name()))
                 && arguments.mapping.as_ref().is_none_or(|name| name == mapping.name())
         };
+        let others: Vec<String> = named.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
         let usable = named.usable.into_iter().filter(|spec| wanted(&spec.tenant_id));
         let destinations: Vec<_> = usable
             .map(|spec| {
@@ -94,7 +105,8 @@ impl Work {
             && destinations.is_empty()
             && refused.is_empty()
         {
-            return Err(Failure::new(Exit::Failed, format!("the tenant {tenant} has no destination")));
+            let known = others.iter().map(String::as_str);
+            return Err(unknown(format!("the tenant {tenant} has no destination"), tenant, known));
         }
         let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
         Ok(Self { source, dialer: Dialer::new(policy, configuration.sync.connect_timeout), destinations, refused })
@@ -105,20 +117,64 @@ impl Work {
         let connection = match self.dialer.dial(&spec.url, "offtake verify").await {
             Ok(connection) => connection,
             Err(error) => {
-                compared.push(Compared { destination: spec.label(), mapping: None, outcome: Err(error.message()) });
+                compared.push(Compared { destination: spec.label(), mapping: None, outcome: Err(error.message()), repaired: 0 });
                 compared.iter().filter(|_| !arguments.json).for_each(|c| say(c.line()));
                 return compared;
             }
         };
         for mapping in mappings {
             let outcome = self.compare_one(&connection, spec, mapping, arguments).await;
-            let one = Compared { destination: spec.label(), mapping: Some(mapping.name().to_owned()), outcome };
+            let one = Compared { destination: spec.label(), mapping: Some(mapping.name().to_owned()), outcome, repaired: 0 };
             if !arguments.json {
                 say(one.line());
             }
             compared.push(one);
         }
         compared
+    }
+
+    /// Has the keys that differ copied again, and compares those mappings once more.
+    async fn repair(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        mut found: Vec<Compared>,
+        arguments: &Verify,
+    ) -> Result<Vec<Compared>, Failure> {
+        let mut keys = Keys::default();
+        let mut mended = Vec::new();
+        for mapping in mappings {
+            let of_mapping = found.iter().find(|c| c.mapping.as_deref() == Some(mapping.name()));
+            let Some(Ok(report)) = of_mapping.map(|c| &c.outcome) else { continue };
+            if report.equal() {
+                continue;
+            }
+            if report.missing + report.extra + report.different > report.differences.len() as u64 {
+                let what = format!("more than {KEYS_MAX} rows of {} {} differ", spec.label(), mapping.name());
+                return Err(Failure::new(Exit::Different, what).remedy(format!(
+                    "offtake resync --tenant {} --destination {} --mapping {}",
+                    spec.tenant_id,
+                    spec.name,
+                    mapping.name()
+                )));
+            }
+            keys.add(mapping, &report.differences);
+            mended.push((mapping.clone(), report.differences.len()));
+        }
+        if !arguments.json {
+            say(format!("repairing  {}: {} row(s)", spec.label(), keys.len()));
+        }
+        repair::repair(&self.source, spec, &keys).await?;
+        let again: Vec<_> = mended.iter().map(|(mapping, _)| mapping.clone()).collect();
+        for mut one in self.compare(spec, &again, arguments).await {
+            let rows = mended.iter().find(|(mapping, _)| one.mapping.as_deref() == Some(mapping.name())).map_or(0, |(_, rows)| *rows);
+            one.repaired = rows;
+            match found.iter_mut().find(|c| c.mapping == one.mapping) {
+                Some(before) => *before = one,
+                None => found.push(one),
+            }
+        }
+        Ok(found)
     }
 
     async fn compare_one(
@@ -130,7 +186,8 @@ impl Work {
     ) -> Result<Report, String> {
         let (progress, rows) = watch::channel(0);
         let target = VerifyTarget { mapping, tenant_id: &spec.tenant_id, schema: &spec.schema };
-        let options = Options { progress: Some(progress), ..Options::default() };
+        let differences_max = if arguments.repair { KEYS_MAX } else { DIFFERENCES_MAX };
+        let options = Options { progress: Some(progress), differences_max, ..Options::default() };
         let comparison = verify(&self.source, destination, &target, &options);
         let bar = if arguments.json { ProgressBar::hidden() } else { spinner(&spec.label(), mapping.name()) };
         let report = tokio::select! {
@@ -162,6 +219,10 @@ async fn show(bar: &ProgressBar, rows: watch::Receiver<u64>) {
 }
 
 impl Compared {
+    fn differs(&self) -> bool {
+        self.outcome.as_ref().is_ok_and(|report| !report.equal())
+    }
+
     fn line(&self) -> String {
         let what = match &self.mapping {
             Some(mapping) => format!("{} {mapping}", self.destination),
@@ -175,7 +236,7 @@ impl Compared {
                 let mut lines = vec![format!(
                     "DIFFERENT  {what}: {missing} missing, {extra} extra, {different} different, {unsettled} not settled in time"
                 )];
-                lines.extend(report.differences.iter().map(|d| {
+                lines.extend(report.differences.iter().take(DIFFERENCES_MAX).map(|d| {
                     let columns = if d.columns.is_empty() { String::new() } else { format!(" in {}", d.columns.join(", ")) };
                     format!("             {} {}{columns}", json!(d.kind).as_str().unwrap_or_default(), json!(d.key))
                 }));
@@ -187,7 +248,14 @@ impl Compared {
     fn json(&self) -> serde_json::Value {
         match &self.outcome {
             Err(error) => json!({ "destination": self.destination, "mapping": self.mapping, "error": error }),
-            Ok(report) => json!({ "destination": self.destination, "mapping": self.mapping, "equal": report.equal(), "report": report }),
+            Ok(report) => {
+                let mut report = report.clone();
+                report.differences.truncate(DIFFERENCES_MAX);
+                json!({
+                    "destination": self.destination, "mapping": self.mapping, "equal": report.equal(), "repaired": self.repaired,
+                    "report": report,
+                })
+            }
         }
     }
 }

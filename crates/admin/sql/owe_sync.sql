@@ -1,0 +1,10 @@
+-- Owes destinations ($1 bigint[]) a sync up to the newest change, due now, backoff or not. Returns the sequence id.
+with head as (
+  select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
+), owed as (
+  insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
+  select 'sync', destination_id, head from head, unnest($1::bigint[]) destination_id
+  on conflict (destination_id) where kind = 'sync' do update
+     set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id), not_before = now()
+)
+select head from head

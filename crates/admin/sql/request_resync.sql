@@ -1,0 +1,21 @@
+-- Asks for copies anew, in place: $1 bigint[] destinations, $2 the mapping, null: all of each. A mapping that waits after an
+-- error of its own is tried at once. Returns the requests.
+-- A worker that is at one of the destinations read its claim before this: it loses the request, so that its end cannot end this one too.
+with asked as (
+  insert into offtake.resync_request (destination_id, mapping)
+  select d.destination_id, m.mapping from offtake.destination d cross join unnest(d.mappings) m (mapping)
+   where d.destination_id = any($1) and d.active and ($2::text is null or m.mapping = $2)
+  returning resync_id, destination_id, mapping
+), lifted as (
+  update offtake.destination_mapping m set retry_at = now() from asked a
+   where (m.destination_id, m.mapping) = (a.destination_id, a.mapping) and m.retry_at > now()
+), owed as (
+  insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
+  select distinct 'sync', destination_id,
+         greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)
+    from asked
+  on conflict (destination_id) where kind = 'sync' do update
+     set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id), not_before = now(),
+         attempt = r.attempt + 1, leased_until = null, leased_by = null
+)
+select resync_id from asked

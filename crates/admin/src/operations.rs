@@ -1,0 +1,185 @@
+//! What operators ask for: written into the source in one statement each, honoured by whichever daemon is at work.
+//!
+//! Commands and the HTTP API both call these, so that they cannot mean different things.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::status::Fuse;
+use crate::{Error, sql};
+
+/// A destination as the registry names it.
+#[derive(Debug, Clone)]
+pub struct Named {
+    pub destination_id: i64,
+    pub tenant: String,
+    pub name: String,
+    /// Why it is not served at all.
+    pub refused: Option<String>,
+    pub mappings: Vec<String>,
+}
+
+/// Which quarantined rows; None: any.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    pub tenant: Option<&'a str>,
+    pub destination: Option<&'a str>,
+    pub mapping: Option<&'a str>,
+}
+
+/// A row that its destination refuses.
+#[derive(Debug, Clone, Serialize)]
+pub struct Quarantined {
+    pub tenant: String,
+    pub destination: String,
+    pub mapping: String,
+    /// The key's source columns, as text; never the row's values.
+    pub key: Value,
+    pub sqlstate: String,
+    pub error: String,
+    pub attempts: i32,
+    pub first_failed_at: Timestamp,
+    pub last_failed_at: Timestamp,
+    pub retry_at: Timestamp,
+    /// Where it stands in the order of the list, within its destination.
+    #[serde(skip)]
+    pub place: String,
+}
+
+/// How far one copy is that was asked for.
+#[derive(Debug, Clone)]
+pub struct ResyncProgress {
+    pub tenant: String,
+    pub destination: String,
+    pub mapping: String,
+    /// No worker has taken the request up yet.
+    pub waiting: bool,
+    pub backfilled: bool,
+    pub rows_done: i64,
+    /// The planner's estimate.
+    pub rows_total: Option<i64>,
+    /// What is in the way, if anything is.
+    pub obstacle: Option<String>,
+}
+
+impl ResyncProgress {
+    pub fn done(&self) -> bool {
+        !self.waiting && self.backfilled
+    }
+}
+
+/// The active destinations of a tenant (None: of all) with that name (None: with any).
+pub async fn named_destinations(source: &Client, tenant: Option<&str>, name: Option<&str>) -> Result<Vec<Named>, Error> {
+    let rows = source.query(sql::LIST_NAMED_DESTINATIONS, &[&tenant, &name]).await?;
+    let named = rows.iter().map(|row| Named {
+        destination_id: row.get("destination_id"),
+        tenant: row.get("tenant_id"),
+        name: row.get("name"),
+        refused: row.get("refused"),
+        mappings: row.get("mappings"),
+    });
+    Ok(named.collect())
+}
+
+/// Owes a sync up to the newest change, and returns that change's sequence id.
+pub async fn owe_sync(source: &Client, destinations: &[i64]) -> Result<i64, Error> {
+    Ok(source.query_one(sql::OWE_SYNC, &[&destinations]).await?.get("head"))
+}
+
+/// Pauses, for a time or until resumed; returns when they go on by themselves.
+pub async fn pause(source: &Client, destinations: &[i64], reason: &str, lasts: Option<Duration>) -> Result<Option<Timestamp>, Error> {
+    let seconds = lasts.map(|lasts| lasts.as_secs_f64());
+    let rows = source.query(sql::PAUSE_DESTINATIONS, &[&destinations, &reason, &seconds]).await?;
+    Ok(rows.first().and_then(|row| row.get("paused_until")))
+}
+
+/// Lets them go on; returns how many of them were paused.
+pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error> {
+    Ok(source.execute(sql::RESUME_DESTINATIONS, &[&destinations]).await?)
+}
+
+/// Asks for the copies of a mapping (None: of all) to be made anew, in place; returns how many were asked for.
+pub async fn request_resync(source: &Client, destinations: &[i64], mapping: Option<&str>) -> Result<usize, Error> {
+    Ok(source.query(sql::REQUEST_RESYNC, &[&destinations, &mapping]).await?.len())
+}
+
+/// How far the copies are.
+pub async fn resync_progress(source: &Client, destinations: &[i64], mapping: Option<&str>) -> Result<Vec<ResyncProgress>, Error> {
+    let rows = source.query(sql::READ_RESYNC_PROGRESS, &[&destinations, &mapping]).await?;
+    let progress = rows.iter().map(|row| ResyncProgress {
+        tenant: row.get("tenant_id"),
+        destination: row.get("name"),
+        mapping: row.get("mapping"),
+        waiting: row.get("waiting"),
+        backfilled: row.get("backfilled"),
+        rows_done: row.get("rows_done"),
+        rows_total: row.get("rows_total"),
+        obstacle: row.get("obstacle"),
+    });
+    Ok(progress.collect())
+}
+
+/// At most `limit` quarantined rows, beyond the one at `after` (tenant, destination, place).
+pub async fn quarantined(
+    source: &Client,
+    of: Selection<'_>,
+    after: Option<&(String, String, String)>,
+    limit: i64,
+) -> Result<Vec<Quarantined>, Error> {
+    let (tenant, destination, place) = after.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
+    let rows =
+        source.query(sql::LIST_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping, &tenant, &destination, &place, &limit]).await?;
+    let quarantined = rows.iter().map(|row| Quarantined {
+        tenant: row.get("tenant_id"),
+        destination: row.get("name"),
+        mapping: row.get("mapping"),
+        key: row.get("row_key"),
+        sqlstate: row.get("sqlstate"),
+        error: row.get("error"),
+        attempts: row.get("attempts"),
+        first_failed_at: row.get("first_failed_at"),
+        last_failed_at: row.get("last_failed_at"),
+        retry_at: row.get("retry_at"),
+        place: row.get("place"),
+    });
+    Ok(quarantined.collect())
+}
+
+/// Makes quarantined rows due now; returns how many.
+pub async fn retry_quarantined(source: &Client, of: Selection<'_>) -> Result<i64, Error> {
+    Ok(source.query_one(sql::RETRY_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping]).await?.get("rows"))
+}
+
+/// Forgets quarantined rows, which stay absent until they change; returns how many.
+pub async fn discard_quarantined(source: &Client, of: Selection<'_>) -> Result<u64, Error> {
+    Ok(source.execute(sql::DISCARD_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping]).await?)
+}
+
+/// The fuses of the loops, and every other that was ever touched.
+pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
+    let rows = source.query(sql::LIST_FUSES, &[]).await?;
+    let fuses = rows.iter().map(|row| Fuse {
+        name: row.get("name"),
+        enabled: row.get("enabled"),
+        reason: row.get("reason"),
+        until: row.get("until"),
+    });
+    Ok(fuses.collect())
+}
+
+/// The names of all fuses that would stop something: the loops', and those of known tenants, destinations and mappings.
+pub async fn fuse_names(source: &Client) -> Result<Vec<String>, Error> {
+    let mut names: Vec<String> = fuses(source).await?.into_iter().map(|fuse| fuse.name).collect();
+    for destination in named_destinations(source, None, None).await? {
+        names.push(format!("tenant:{}", destination.tenant));
+        names.push(format!("destination:{}/{}", destination.tenant, destination.name));
+        names.extend(destination.mappings.iter().map(|mapping| format!("mapping:{mapping}")));
+    }
+    names.sort();
+    names.dedup();
+    Ok(names)
+}

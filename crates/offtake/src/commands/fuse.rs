@@ -1,0 +1,69 @@
+//! `offtake fuse`: switches that stop a loop, a tenant, a destination or a mapping, whichever daemon works.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use offtake_admin::operations::{fuse_names, fuses};
+use offtake_postgres::{names_a_fuse, set_fuse};
+use tokio_postgres::Client;
+
+use super::named::{unknown, until};
+use super::status::unreadable;
+use super::{connect_source, load_configuration, say, table};
+use crate::command_line::Fuse;
+use crate::outcome::{Exit, Failure};
+
+pub(super) async fn execute(file: &Path, arguments: &Fuse) -> Result<Exit, Failure> {
+    let configuration = load_configuration(file)?;
+    let source = connect_source(&configuration, "fuse").await?;
+    match arguments {
+        Fuse::List { json } => list(&source, *json).await,
+        Fuse::Off { name, reason, for_ } => off(&source, name, reason, *for_).await,
+        Fuse::On { name } => {
+            check(&source, name).await?;
+            set_fuse(&source, name, true, None, None).await.map_err(|error| failed(&error))?;
+            say(format!("{name} is on: what it guards runs within a second"));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn list(source: &Client, json: bool) -> Result<Exit, Failure> {
+    let fuses = fuses(source).await.map_err(|error| unreadable(&error))?;
+    if json {
+        say(serde_json::to_string_pretty(&fuses).unwrap_or_default());
+        return Ok(Exit::Done);
+    }
+    let mut rows = vec![["FUSE", "STATE", "REASON"].map(str::to_owned)];
+    rows.extend(fuses.into_iter().map(|fuse| {
+        let state = if fuse.enabled { "on".to_owned() } else { format!("OFF {}", until(fuse.until, "until switched on")) };
+        [fuse.name, state, fuse.reason.unwrap_or_default()]
+    }));
+    say(table(&rows));
+    Ok(Exit::Done)
+}
+
+async fn off(source: &Client, name: &str, reason: &str, lasts: Option<Duration>) -> Result<Exit, Failure> {
+    check(source, name).await?;
+    set_fuse(source, name, false, Some(reason), lasts).await.map_err(|error| failed(&error))?;
+    let heals = lasts.and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
+    say(format!("{name} is off {}: {reason}", until(heals, &format!("until `offtake fuse on {name}`"))));
+    Ok(Exit::Done)
+}
+
+/// A fuse that guards nothing would be a false comfort.
+async fn check(source: &Client, name: &str) -> Result<(), Failure> {
+    let known = fuse_names(source).await.map_err(|error| unreadable(&error))?;
+    if names_a_fuse(name) && known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    let failure = unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
+    Err(failure.because(
+        "fuses are sequencer, poller, sync, and tenant:TENANT, destination:TENANT/NAME and mapping:NAME of those that a daemon has seen",
+    ))
+}
+
+fn failed(error: &offtake_postgres::Error) -> Failure {
+    Failure::of_source("cannot switch the fuse", error)
+}

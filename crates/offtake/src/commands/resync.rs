@@ -1,0 +1,91 @@
+//! `offtake resync`: copies made anew, key range by key range, by the worker that also applies the live changes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use offtake_admin::operations::{self, ResyncProgress};
+use tokio::time::Instant;
+use tokio_postgres::Client;
+
+use super::named::{check_mapping, destinations};
+use super::status::unreadable;
+use super::{connect_source, drop_tables, load_configuration, say};
+use crate::command_line::Resync;
+use crate::outcome::{Exit, Failure};
+
+/// Between two looks; what is looked at is a few rows of the registry.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Failure> {
+    let configuration = load_configuration(file)?;
+    if arguments.drop {
+        return drop_tables::execute(&configuration, arguments).await;
+    }
+    let source = connect_source(&configuration, "resync").await?;
+    let tenant = &arguments.of.tenant;
+    let named = destinations(&source, tenant, arguments.of.destination.as_deref()).await?;
+    let mapping = arguments.mapping.as_deref();
+    if let Some(mapping) = mapping {
+        check_mapping(mapping, &named)?;
+    }
+    if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
+        return Err(Failure::new(Exit::SomeDestinationsFailed, format!("{tenant}/{} is not served", refused.name))
+            .because(refused.refused.clone().unwrap_or_default()));
+    }
+    let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
+    let copies = operations::request_resync(&source, &ids, mapping).await.map_err(|error| unreadable(&error))?;
+    let Some(wait) = arguments.wait else {
+        say(format!("{copies} copies of {tenant} are made anew, in place; `offtake status --tenant {tenant}` shows how far they are"));
+        return Ok(Exit::Done);
+    };
+    let left = watch(&source, &ids, mapping, Instant::now() + wait).await?;
+    if left.is_empty() {
+        say(format!("{copies} copies of {tenant} are complete"));
+        return Ok(Exit::Done);
+    }
+    Err(Failure::all(left.into_iter().map(|copy| {
+        let what = format!("{}/{} {} is not complete in time", copy.tenant, copy.destination, copy.mapping);
+        let failure = Failure::new(Exit::SomeDestinationsFailed, what);
+        match copy.obstacle {
+            Some(obstacle) => failure.because(obstacle).remedy(format!("see `offtake status --tenant {tenant}`; the request stands")),
+            None => failure.remedy("see that `offtake run` is running for this source, or wait longer; the request stands"),
+        }
+    })))
+}
+
+/// The copies that are not complete at the deadline; none as soon as all are.
+async fn watch(source: &Client, ids: &[i64], mapping: Option<&str>, deadline: Instant) -> Result<Vec<ResyncProgress>, Failure> {
+    let bar = bar();
+    loop {
+        let copies = operations::resync_progress(source, ids, mapping).await.map_err(|error| unreadable(&error))?;
+        show(&bar, &copies);
+        let left: Vec<_> = copies.into_iter().filter(|copy| !copy.done()).collect();
+        if left.is_empty() || Instant::now() >= deadline {
+            bar.finish_and_clear();
+            return Ok(left);
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Only on a terminal: indicatif draws nothing elsewhere.
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos} of about {human_len} rows, {per_sec}, {eta} left  {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, copies: &[ResyncProgress]) {
+    let rows = |count: i64| u64::try_from(count).unwrap_or(0);
+    let done = |copy: &ResyncProgress| if copy.waiting { 0 } else { rows(copy.rows_done) };
+    // The total is an estimate: what is there already counts where it was too low.
+    let total = |copy: &ResyncProgress| if copy.done() { done(copy) } else { copy.rows_total.map_or(0, rows).max(done(copy)) };
+    bar.set_length(copies.iter().map(total).sum());
+    bar.set_position(copies.iter().map(done).sum());
+    let at = copies.iter().find(|copy| !copy.done());
+    let message = at.map(|copy| copy.obstacle.clone().unwrap_or_else(|| format!("{}/{} {}", copy.tenant, copy.destination, copy.mapping)));
+    bar.set_message(message.unwrap_or_default());
+}

@@ -1,0 +1,27 @@
+//! What operators type, against a running daemon: the real binary on both sides.
+
+#![allow(clippy::unwrap_used)]
+
+mod names;
+mod quarantine;
+mod repair;
+mod resync;
+mod stopping;
+
+use offtake_tests::World;
+
+/// Exit code, standard output and standard error of `offtake` with these arguments.
+async fn offtake(world: &World, arguments: &[&str]) -> (i32, String, String) {
+    let output = world.offtake(arguments).await;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (code, told, complained) = (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr));
+    assert!(!complained.contains("panicked") && !complained.contains("stack backtrace"), "{complained}");
+    (code, told, complained)
+}
+
+/// The same; it must succeed. Returns standard output.
+async fn done(world: &World, arguments: &[&str]) -> String {
+    let (code, told, complained) = offtake(world, arguments).await;
+    assert_eq!(code, 0, "{arguments:?}: {told}{complained}");
+    told
+}

@@ -1,0 +1,99 @@
+//! Resync: what is wrong in a destination is mended in place, and no reader misses a row meanwhile.
+
+use std::time::Duration;
+
+use offtake_tests::{World, oracle};
+use tokio_util::sync::CancellationToken;
+
+use super::{done, offtake};
+
+#[tokio::test]
+async fn a_resync_mends_a_copy_without_an_empty_window() {
+    let world = World::with_tenants(["acme"]).setting("/sync/batch_rows", 100).await;
+    world.fill(3000).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let destination = &world.tenant("acme").destination;
+    let rows: i64 = destination.query_text("select count(*) from users").await.parse().unwrap();
+    destination
+        .execute(
+            "delete from users where id = (select min(id::text)::uuid from users);
+             update users set display_name = 'wrong' where id = (select max(id::text)::uuid from users);
+             update teams set display_name = 'wrong'",
+        )
+        .await;
+    let stop = CancellationToken::new();
+    let reader = destination.connect().await;
+    let read = async {
+        let (mut fewest, mut reads) = (i64::MAX, 0);
+        while !stop.is_cancelled() {
+            fewest = fewest.min(reader.query_one("select count(*) from users", &[]).await.unwrap().get::<_, i64>(0));
+            reads += 1;
+        }
+        (fewest, reads)
+    };
+    let resync = async {
+        let told = done(&world, &["resync", "--tenant", world.id("acme"), "--mapping", "users", "--wait", "60s"]).await;
+        stop.cancel();
+        told
+    };
+    let ((fewest, reads), told) = tokio::join!(read, resync);
+    assert!(told.contains("1 copies"), "{told}");
+    assert!(fewest == rows - 1 && reads > 3, "a reader saw {fewest} rows in {reads} reads");
+    let id = world.id("acme").to_owned();
+    for (name, equal) in [("users", true), ("teams", false)] {
+        let mapping = world.mappings().into_iter().find(|m| m.name == name).unwrap();
+        let compared = oracle::compare(&world.source, &id, &mapping, destination, "public").await;
+        assert_eq!(compared.missing.is_empty() && compared.surplus.is_empty(), equal, "{name}: {compared:?}");
+    }
+    done(&world, &["resync", "--tenant", world.id("acme"), "--wait", "60s"]).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_daemon_and_is_done_once() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(50).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    world.tenant("acme").destination.execute("delete from users").await;
+    done(&world, &["resync", "--tenant", world.id("acme")]).await;
+    let (code, _, complained) = offtake(&world, &["resync", "--tenant", world.id("acme"), "--wait", "300ms"]).await;
+    assert!(code == 4 && complained.contains("is not complete in time"), "{code}: {complained}");
+    let mut once = world.spawn_daemon(&["--once"]);
+    assert!(once.wait_exit(Duration::from_secs(60)).await.success());
+    oracle::assert_equal(&world).await;
+    assert_eq!(world.source.query_text("select count(*) from offtake.resync_request").await, "0");
+    let begun = "select count(*) from offtake.destination_mapping where backfill_started_at is null";
+    assert_eq!(world.source.query_text(begun).await, "0");
+}
+
+#[tokio::test]
+async fn the_table_of_a_mapping_that_is_gone_stays_until_it_is_dropped() {
+    let world = World::with_tenants(["acme"]).await;
+    world.allow("*");
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let destination = &world.tenant("acme").destination;
+    let drop = ["resync", "--tenant", world.id("acme"), "--drop", "--yes"];
+    assert!(done(&world, &drop).await.contains("no table to drop"));
+    let before = destination.query_text("select count(*) from _offtake_state").await;
+    let gone = world.mappings().into_iter().find(|m| m.name == "teams").unwrap();
+    std::fs::remove_file(&gone.file).unwrap();
+    offtake_tests::until("the daemon lets it go", offtake_tests::PATIENCE, async || {
+        let (code, told, complained) = offtake(&world, &drop[..4]).await;
+        if code == 2 && complained.contains("--yes") { Ok(()) } else { Err(format!("{code}: {told}{complained}")) }
+    })
+    .await;
+    assert_eq!(destination.query_text("select to_regclass('teams') is not null").await, "t");
+    assert!(done(&world, &drop).await.contains("dropped"));
+    assert_eq!(destination.query_text("select to_regclass('teams') is null").await, "t");
+    let after = destination.query_text("select count(*) from _offtake_state").await;
+    assert_eq!(before.parse::<i32>().unwrap() - 1, after.parse::<i32>().unwrap());
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}

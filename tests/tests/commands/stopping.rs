@@ -1,0 +1,108 @@
+//! Pause and fuses: they act within a second, survive restarts, are told, and end by command or by themselves.
+
+use std::time::Duration;
+
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
+
+use super::done;
+
+/// What a pause or a fuse may take to act, by contract.
+const ACTS_WITHIN: Duration = Duration::from_secs(1);
+
+async fn state_of(daemon: &Daemon, tenant_id: &str) -> (String, String) {
+    let status = daemon.status().await;
+    let destination = status["destinations"].as_array().unwrap().iter().find(|d| d["tenant"] == tenant_id).cloned().unwrap();
+    let text = |key: &str| destination[key].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("reason"))
+}
+
+async fn name_everyone(world: &World, name: &str) {
+    world.source.execute(&format!("update project_user set display_name = '{name}'")).await;
+}
+
+async fn named(world: &World, tenant: &str, name: &str) -> bool {
+    world.tenant(tenant).destination.query_text(&format!("select bool_and(display_name = '{name}') from users")).await == "t"
+}
+
+#[tokio::test]
+async fn a_paused_tenant_stands_still_over_a_restart_until_it_is_resumed() {
+    let world = World::with_tenants(["acme", "globex"]).await;
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "their migration"]).await;
+    tokio::time::sleep(ACTS_WITHIN).await;
+    name_everyone(&world, "paused").await;
+    world.wait_tenants_in_step(&["globex"], PATIENCE).await;
+    assert!(named(&world, "globex", "paused").await && !named(&world, "acme", "paused").await);
+    assert_eq!(state_of(&daemon, world.id("acme")).await, ("paused".to_owned(), "their migration".to_owned()));
+    daemon.stop().await;
+
+    let daemon = world.daemon().await;
+    name_everyone(&world, "restarted").await;
+    world.wait_tenants_in_step(&["globex"], PATIENCE).await;
+    assert!(!named(&world, "acme", "restarted").await);
+    let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
+    assert!(told.contains("paused") && told.contains("their migration"), "{told}");
+
+    let told = done(&world, &["resume", "--tenant", world.id("acme"), "--destination", "main"]).await;
+    assert!(told.starts_with("1 of 1"), "{told}");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_with_an_end_ends_by_itself() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let told = done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "a minute", "--for", "2s"]).await;
+    assert!(told.contains("until 20"), "{told}");
+    name_everyone(&world, "later").await;
+    let told = done(&world, &["status"]).await;
+    assert!(told.contains("a minute, until"), "{told}");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    assert_eq!(state_of(&daemon, world.id("acme")).await.0, "in_sync");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn every_kind_of_fuse_stops_what_it_names_within_a_second_and_heals() {
+    let world = World::with_tenants(["acme", "globex"]).await;
+    world.fill(10).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let acme = world.id("acme");
+    for fuse in ["sequencer", "poller", "sync", &format!("tenant:{acme}"), &format!("destination:{acme}/main"), "mapping:users"] {
+        done(&world, &["fuse", "off", fuse, "--reason", "a test"]).await;
+        tokio::time::sleep(ACTS_WITHIN).await;
+        name_everyone(&world, fuse).await;
+        if fuse.contains(acme) {
+            world.wait_tenants_in_step(&["globex"], PATIENCE).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(!named(&world, "globex", fuse).await, "{fuse} stops everyone");
+        }
+        assert!(!named(&world, "acme", fuse).await, "{fuse}");
+        let listed = done(&world, &["fuse", "list"]).await;
+        let line = listed.lines().find(|line| line.split(' ').next() == Some(fuse)).unwrap_or_else(|| panic!("{listed}"));
+        assert!(line.contains("OFF until switched on") && line.ends_with("a test"), "{line}");
+        assert!(done(&world, &["status"]).await.contains("a test"));
+        assert_ne!(state_of(&daemon, acme).await.0, "in_sync", "{fuse}");
+        done(&world, &["fuse", "on", fuse]).await;
+        until(&format!("{fuse} is on"), ACTS_WITHIN * 3, async || {
+            if named(&world, "acme", fuse).await { Ok(()) } else { Err("not there".to_owned()) }
+        })
+        .await;
+    }
+    done(&world, &["fuse", "off", "sync", "--reason", "a moment", "--for", "1500ms"]).await;
+    tokio::time::sleep(ACTS_WITHIN).await;
+    name_everyone(&world, "healed").await;
+    assert!(!named(&world, "acme", "healed").await);
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
