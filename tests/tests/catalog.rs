@@ -101,53 +101,143 @@ async fn keep_tenant_puts_the_tenant_first() {
 #[tokio::test]
 async fn every_problem_is_told_with_its_place() {
     let database = database().await;
-    let check = async |source: &str, query: &str, expect: &[(Option<usize>, &str)]| {
+    let check = async |source: &str, query: &str, expect: &[((usize, usize), &str)]| {
         let problems = try_resolve(&database, &[&mapping("m", source, query)]).await.expect_err("it has problems");
-        let found: Vec<_> = problems.iter().map(|p| (p.line, p.message.as_str())).collect();
+        let place = |p: &Problem| p.diagnostic.place.map_or((0, 0), |place| (place.line, place.column));
+        let found: Vec<_> = problems.iter().map(|p| (place(p), p.diagnostic.message.as_str())).collect();
         assert_eq!(found, expect);
-        assert!(problems.iter().all(|p| p.mapping == "m" && !p.remedy.is_empty() && !p.source_unavailable));
+        assert!(problems.iter().all(|p| p.mapping == "m" && !p.diagnostic.remedy.is_empty() && !p.source_unavailable));
     };
     let item = "table: item, tenant: tenant";
-    check("table: public.nothing, tenant: t", "select 1 as tenant_id", &[(None, "the source has no table public.nothing")]).await;
-    check("table: seen, tenant: tenant, key: { x: x }", "select tenant as tenant_id, x from seen", &[(None, "public.seen is a view")])
+    check("table: public.nothing, tenant: t", "select 1 as tenant_id", &[((2, 18), "the source has no table public.nothing")]).await;
+    check("table: seen, tenant: tenant, key: { x: x }", "select tenant as tenant_id, x from seen", &[((2, 18), "public.seen is a view")])
         .await;
-    check("table: offtake.fuse, tenant: name", "select 1 as tenant_id", &[(None, "offtake.fuse is not a table of the application")]).await;
+    check("table: offtake.fuse, tenant: name", "select 1 as tenant_id", &[((2, 18), "offtake.fuse is not a table of the application")])
+        .await;
     check(
         "table: loose, tenant: tenant",
         "select tenant as tenant_id, x from loose",
-        &[(None, "table public.loose has no primary key, so its rows cannot be told apart")],
+        &[((2, 18), "table public.loose has no primary key, so its rows cannot be told apart")],
     )
     .await;
-    check(item, "select id,\n    nothing\n  from item", &[(Some(5), "the source refuses the query: column \"nothing\" does not exist")])
+    check(item, "select id,\n    nothing\n  from item", &[((5, 5), "the source refuses the query: column \"nothing\" does not exist")])
         .await;
-    check(item, "select id from item\n  where", &[(Some(5), "the source refuses the query: syntax error at or near \")\"")]).await;
-    check(item, "select tenant as tenant_id, id from item where name = $1", &[(Some(4), "the query has a parameter ($1)")]).await;
-    check(item, "select $1 as tenant_id, id from item", &[(Some(4), "the query has a parameter ($1)")]).await;
-    check(item, "select tenant as tenant_id, id, id from item", &[(Some(4), "the query has two columns named `id`")]).await;
+    check(item, "select id from item\n  where", &[((5, 7), "the source refuses the query: syntax error at the end of the query")]).await;
     check(
         item,
-        "select name from item",
+        "select id from item, public.nowhere",
+        &[((4, 24), "the source refuses the query: relation \"public.nowhere\" does not exist")],
+    )
+    .await;
+    check(item, "select tenant as tenant_id, id, 1/0 as x from item", &[((4, 3), "the source refuses the query: division by zero")]).await;
+    check(item, "select tenant as tenant_id, id, id from item", &[((4, 3), "the query has two columns named `id`")]).await;
+    check(
+        item,
+        "select name as idd from item",
         &[
-            (Some(4), "the query has no column `id`, which is in the key; it has: name"),
-            (Some(4), "the query has no column `tenant_id`, which says whose row it is; it has: name"),
+            ((4, 3), "the query has no column `id`, which is in the key (did you mean `idd`?); it has: idd"),
+            ((4, 3), "the query has no column `tenant_id`, which says whose row it is; it has: idd"),
         ],
     )
     .await;
     check(
-        "table: item, tenant: 'whose(id)', key: { id: identity }",
+        "table: item, tenant: tenan, key: { id: identity }",
         "select tenant as tenant_id, id from item",
-        &[(None, "table public.item has no column `identity`")],
+        &[((2, 32), "table public.item has no column `tenan`"), ((2, 50), "table public.item has no column `identity`")],
     )
     .await;
     check(
         "table: item, tenant: 'whose(id)'",
         "select tenant as tenant_id, id from item",
         &[
-            (None, "the source refuses the tenant's expression: function whose(uuid) does not exist"),
-            (Some(4), "the query has no column `tenant`, which is in the key; it has: tenant_id, id"),
+            ((2, 33), "the source refuses the tenant's expression: function whose(uuid) does not exist"),
+            ((4, 3), "the query has no column `tenant`, which is in the key (did you mean `tenant_id`?); it has: tenant_id, id"),
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn other_types_and_volatile_functions_are_refused() {
+    let database = database().await;
+    database
+        .execute(
+            "create function public.label(uuid) returns text language sql as 'select $1::text';
+             create function public.label(int) returns text language sql as 'select $1::text';
+             create function public.tag(uuid) returns text language sql stable as 'select $1::text';
+             create domain public.item_id as uuid;
+             create table public.part (tenant uuid, id public.item_id primary key, name varchar(9));",
+        )
+        .await;
+    let check = async |source: &str, query: &str, expect: &[(usize, &str, &str)]| {
+        let problems = try_resolve(&database, &[&mapping("m", source, query)]).await.err().unwrap_or_default();
+        assert_eq!(problems.len(), expect.len(), "{problems:?}");
+        for (found, (column, message, remedy)) in problems.iter().zip(expect) {
+            assert_eq!((found.diagnostic.place.map(|p| p.column), found.diagnostic.message.as_str()), (Some(*column), *message));
+            assert!(found.diagnostic.remedy.contains(remedy), "{found}");
+        }
+    };
+    let item = "table: item, tenant: tenant";
+    check(
+        item,
+        "select tenant as tenant_id, id::text as id from item",
+        &[(43, "`id` is text in the query, and public.item.id, which it comes from, is uuid", "without a cast")],
+    )
+    .await;
+    check(
+        item,
+        "select tenant::text as tenant_id, id from item",
+        &[(26, "`tenant_id` is text in the query, and public.item.tenant, which it comes from, is uuid", "without a cast")],
+    )
+    .await;
+    check(
+        item,
+        "select tenant as tenant_id, id, random() as r, public.label(id) as l, now() as n, public.tag(id) as t from item",
+        &[
+            (35, "`random` is volatile: it may give another value each time, and no copy can equal that", "take it out"),
+            (
+                50,
+                "`label` is volatile: it may give another value each time, and no copy can equal that",
+                "alter function label(integer) stable;",
+            ),
+        ],
+    )
+    .await;
+    // A domain is its base type, and texts are texts.
+    check("table: part, tenant: tenant", "select tenant as tenant_id, id::uuid as id, tag(id) as nextval from part", &[]).await;
+    check("table: part, tenant: tenant, key: { name: name }", "select tenant as tenant_id, name::text as name from part", &[]).await;
+}
+
+#[tokio::test]
+async fn missing_rights_name_the_grant() {
+    let database = database().await;
+    let role = format!("catalog_{}", std::process::id());
+    database
+        .execute(&format!(
+            "create role {role}; create schema hidden; create table hidden.team (id uuid primary key, name text);
+             grant select (id, tenant) on item to {role}; create table secret (x int)"
+        ))
+        .await;
+    let session = database.connect().await;
+    session.batch_execute(&format!("set role {role}")).await.expect("the superuser may be anyone");
+    let with_team = "depends_on: [{ table: hidden.team, match: { id: id } }]\nquery:";
+    let item = mapping("m", "table: item, tenant: tenant", "select tenant as tenant_id, id, (select count(*) from secret) as n from item");
+    let problems = resolve(&session, vec![parse("m.yaml", &item.replace("query:", with_team))]).await.expect_err("no rights");
+    let told: String = problems.iter().map(|p| format!("{p}\n")).collect();
+    for expect in [
+        format!("grant select on \"public\".\"item\" to {role};"),
+        format!("grant usage on schema \"hidden\" to {role}; grant select on \"hidden\".\"team\" to {role};"),
+        format!("permission denied for table "),
+    ] {
+        assert!(told.contains(&expect), "{told}");
+    }
+    session.batch_execute("reset role").await.expect("a superuser again");
+    database.execute(&format!("grant select on item to {role}")).await;
+    session.batch_execute(&format!("set role {role}")).await.expect("the superuser may be anyone");
+    let problems = resolve(&session, vec![parse("m.yaml", &item)]).await.expect_err("no right on secret");
+    assert!(problems[0].to_string().contains(&format!("remedy: run as its owner: grant select on secret to {role};")), "{}", problems[0]);
+    session.batch_execute("reset role").await.expect("a superuser again");
+    database.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
 
 #[tokio::test]
@@ -156,7 +246,7 @@ async fn conditions_and_conflicts_are_checked() {
     let good = mapping("items", "table: item, tenant: tenant", "select tenant as tenant_id, id from item");
     let bad = good.replace("query:", "depends_on: [{ table: loose, where: source.id = changed.x }]\nquery:");
     let problems = try_resolve(&database, &[&good, &bad]).await.expect_err("they have problems");
-    let messages: Vec<_> = problems.iter().map(|p| p.message.as_str()).collect();
+    let messages: Vec<_> = problems.iter().map(|p| p.diagnostic.message.as_str()).collect();
     assert_eq!(
         messages,
         [
@@ -165,7 +255,24 @@ async fn conditions_and_conflicts_are_checked() {
             "the source refuses the condition on public.loose: operator does not exist: uuid = integer",
         ]
     );
-    assert!(problems[0].to_string().starts_with("m1.yaml: the mapping `items`"), "{}", problems[0]);
+    assert!(problems[0].to_string().starts_with("m1.yaml:1:7: the mapping `items`"), "{}", problems[0]);
+    assert_eq!(problems[2].diagnostic.place.map(|p| (p.line, p.column)), Some((3, 47)));
+    let check = async |dependency: &str, expect: Option<&str>| {
+        let text = good.replace("query:", &format!("depends_on: [{dependency}]\nquery:"));
+        let problems = try_resolve(&database, &[&text]).await.err().unwrap_or_default();
+        assert_eq!(problems.first().map(|p| p.diagnostic.message.as_str()), expect, "{dependency}");
+    };
+    check("{ table: losse, match: { id: x } }", Some("the source has no table public.losse")).await;
+    check("{ table: loose, match: { id: xx } }", Some("table public.loose has no column `xx`")).await;
+    check("{ table: loose, where: source.name = changed.tennant }", Some("table public.loose has no column `tennant`")).await;
+    check(
+        "{ table: item, match: { tenant: tenant, id: id } }",
+        Some("the dependency on public.item leads back to the row that changed, which is looked at anyway"),
+    )
+    .await;
+    // Rows of the same table that depend on the changed one are another matter.
+    check("{ table: item, match: { tenant: tenant } }", None).await;
+    check("{ table: item, where: source.name = changed.id::text }", None).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What one mapping file says, before any database was asked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::{Identifier, TableName};
 
@@ -11,6 +12,8 @@ pub struct Mapping {
     pub name: String,
     /// Where it was read from, for messages.
     pub file: PathBuf,
+    /// The whole file, for the excerpts in messages.
+    pub text: Arc<str>,
     pub source: Source,
     /// Other tables whose changes refresh rows of `source.table`.
     pub depends_on: Vec<Dependency>,

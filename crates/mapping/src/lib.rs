@@ -7,13 +7,22 @@
 
 pub mod compose;
 mod definition;
+mod diagnostic;
 mod identifier;
+mod locate;
+mod mistake;
+mod nearest;
 mod parse;
+mod query_text;
 mod resolved;
+pub mod scan;
 mod set;
 
 pub use definition::{Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup};
+pub use diagnostic::Diagnostic;
 pub use identifier::{Identifier, InvalidName, TableName, literal};
+pub use locate::{Place, Step, duplicate_key, place_of, place_of_key, place_of_value};
+pub use nearest::{nearest, suggestion};
 pub use parse::{Error, parse};
 pub use resolved::{Column, KeyColumn, KeyOrder, ResolvedMapping, Version};
 pub use set::{Capture, CapturedColumn, CapturedTenant, MappingSet, Waking};

@@ -1,206 +1,393 @@
-//! From the text of one mapping file to a [`Mapping`], or a message that says what, where, why and what to do.
+//! From the text of one mapping file to a [`Mapping`], or to everything that is wrong with it.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
-use serde::Deserialize;
+use serde_yaml::Value;
 
-use crate::{Condition, Dependency, Identifier, Mapping, OnRowError, Source, TableName, Target, Tenant, TenantLookup};
+use crate::locate::{Place, Step, duplicate_key, place_of, place_of_key};
+use crate::mistake::{nearest_place, place_within};
+use crate::nearest::{nearest, suggestion};
+use crate::query_text;
+use crate::{Condition, Dependency, Diagnostic, Identifier, Mapping, OnRowError, Source, TableName, Target, Tenant, TenantLookup};
 
-/// A mapping file that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {message}\n  remedy: {remedy}", file.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
+/// Everything that is wrong with one mapping file; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
-    pub file: PathBuf,
-    /// 1-based, where it is known.
-    pub line: Option<usize>,
-    pub message: String,
-    pub remedy: String,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    name: Option<String>,
-    source: RawSource,
-    #[serde(default)]
-    depends_on: Vec<RawDependency>,
-    query: String,
-    target: RawTarget,
-    #[serde(default)]
-    on_row_error: RawOnRowError,
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self.diagnostics.iter().map(Diagnostic::to_string).collect();
+        f.write_str(&shown.join("\n"))
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    table: String,
-    tenant: RawTenant,
-    key: Option<serde_yaml::Mapping>,
-}
+impl std::error::Error for Error {}
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawTenant {
-    Text(String),
-    Lookup(RawLookup),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLookup {
-    table: String,
-    column: String,
-    r#match: serde_yaml::Mapping,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDependency {
-    table: String,
-    r#match: Option<serde_yaml::Mapping>,
-    r#where: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTarget {
-    table: String,
-    schema_sql: Option<String>,
-    #[serde(default)]
-    keep_tenant: bool,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-enum RawOnRowError {
-    #[default]
-    Quarantine,
-    Halt,
-}
+const FILE_KEYS: [&str; 6] = ["name", "source", "depends_on", "query", "target", "on_row_error"];
+const SOURCE_KEYS: [&str; 3] = ["table", "tenant", "key"];
+const LOOKUP_KEYS: [&str; 3] = ["table", "column", "match"];
+const DEPENDENCY_KEYS: [&str; 3] = ["table", "match", "where"];
+const TARGET_KEYS: [&str; 3] = ["table", "schema_sql", "keep_tenant"];
 
 /// Parses one mapping file. `file` is only used for messages and for the default name, its stem.
 pub fn parse(file: &Path, text: &str) -> Result<Mapping, Error> {
-    Parser { file, text }.mapping()
+    let mut reader = Reader { file, text, path: Vec::new(), diagnostics: Vec::new() };
+    let mapping = reader.file();
+    match mapping {
+        Some(mapping) if reader.diagnostics.is_empty() => Ok(mapping),
+        _ => Err(Error { diagnostics: reader.diagnostics }),
+    }
 }
 
-struct Parser<'a> {
+/// Reads on after a mistake, so that one look shows them all. What could not be read is None, and was noted.
+struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
+    /// Where in the document it is.
+    path: Vec<Step>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl Parser<'_> {
-    fn mapping(&self) -> Result<Mapping, Error> {
-        let raw: File = serde_yaml::from_str(self.text).map_err(|e| Error {
+/// One mapping of the document.
+type Section = serde_yaml::Mapping;
+
+impl Reader<'_> {
+    fn file(&mut self) -> Option<Mapping> {
+        let document = self.document()?;
+        self.known_keys(&document, &FILE_KEYS);
+        let name = self.name(&document);
+        let source = self.section(&document, "source", true, Self::source);
+        let depends_on = self.dependencies(&document);
+        let query = self.query(&document);
+        let target = self.section(&document, "target", true, Self::target);
+        let on_row_error = self.on_row_error(&document);
+        let query_line = place_within(self.text, &Step::keys(&["query"]), query.as_deref().unwrap_or_default(), 0).map_or(1, |p| p.line);
+        Some(Mapping {
+            name: name?,
             file: self.file.to_owned(),
-            line: e.location().map(|l| l.line()),
-            message: e.to_string(),
-            remedy: "compare the file with docs/mappings.md; every key is listed there".to_owned(),
-        })?;
-        let name = match raw.name {
-            Some(name) => name,
-            None => self.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default(),
-        };
-        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
-            return Err(self.error("name", format!("`{name}` cannot be a mapping's name"), "use letters, digits, `_` and `-`"));
-        }
-        let query = raw.query.trim_end().trim_end_matches(';').trim_end().to_owned();
-        if query.trim().is_empty() {
-            return Err(self.error("query", "the query is empty".to_owned(), "write the SELECT whose rows the destination gets"));
-        }
-        Ok(Mapping {
-            name,
-            file: self.file.to_owned(),
-            source: self.source(raw.source)?,
-            depends_on: raw.depends_on.into_iter().map(|d| self.dependency(d)).collect::<Result<_, _>>()?,
-            query,
-            query_line: self.line_of("query").map_or(1, |line| line + usize::from(self.is_block("query"))),
-            target: Target {
-                table: self.identifier("table", &raw.target.table)?,
-                schema_sql: raw.target.schema_sql,
-                keep_tenant: raw.target.keep_tenant,
-            },
-            on_row_error: match raw.on_row_error {
-                RawOnRowError::Quarantine => OnRowError::Quarantine,
-                RawOnRowError::Halt => OnRowError::Halt,
-            },
+            text: Arc::from(self.text),
+            source: source?,
+            depends_on: depends_on?,
+            query: query?,
+            query_line,
+            target: target?,
+            on_row_error: on_row_error?,
         })
     }
 
-    fn source(&self, raw: RawSource) -> Result<Source, Error> {
-        let tenant = match raw.tenant {
-            RawTenant::Text(text) if plain_name(&text) => Tenant::Column(self.identifier("tenant", &text)?),
-            RawTenant::Text(text) if text.trim().is_empty() => {
-                return Err(self.error("tenant", "the tenant is empty".to_owned(), "name the column that holds the tenant's id"));
+    fn document(&mut self) -> Option<Section> {
+        if let Some((key, place)) = duplicate_key(self.text) {
+            self.note_at(Some(place), format!("the key `{key}` is here twice"), "keep one of them");
+            return None;
+        }
+        match serde_yaml::from_str::<Value>(self.text) {
+            Ok(Value::Mapping(document)) => Some(document),
+            Ok(_) => {
+                let remedy = format!("a mapping file is a list of `key: value` lines; the keys are {}", FILE_KEYS.join(", "));
+                self.note_at(None, "the file has no keys".to_owned(), remedy);
+                None
             }
-            RawTenant::Text(text) => Tenant::Expression(text.trim().to_owned()),
-            RawTenant::Lookup(lookup) => Tenant::Lookup(TenantLookup {
-                table: self.table(&lookup.table)?,
-                column: self.identifier("column", &lookup.column)?,
-                matches: self.pairs("match", &lookup.r#match)?,
-            }),
-        };
-        let key = raw.key.map(|key| self.pairs("key", &key)).transpose()?;
-        Ok(Source { table: self.table(&raw.table)?, tenant, key })
+            Err(error) => {
+                let said = error.to_string();
+                let said = said.split(" at line ").next().unwrap_or(&said);
+                self.note_at(place_of(&error), format!("this is not YAML: {said}"), "check indentation and quotes around this place");
+                None
+            }
+        }
     }
 
-    fn dependency(&self, raw: RawDependency) -> Result<Dependency, Error> {
-        let condition = match (raw.r#match, raw.r#where) {
-            (Some(pairs), None) => Condition::Match(self.pairs("match", &pairs)?),
-            (None, Some(sql)) => Condition::Where(sql.trim().to_owned()),
-            _ => {
-                return Err(self.error(
-                    "depends_on",
-                    format!("the dependency on {} needs either `match` or `where`", raw.table),
-                    "use `match: { source column: column of the changed row }`, or `where:` with source.… and changed.…",
-                ));
+    fn name(&mut self, document: &Section) -> Option<String> {
+        let name = match document.get("name") {
+            None => self.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default(),
+            Some(_) => self.text_of(document, "name")?,
+        };
+        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        if !plain {
+            self.note(&["name"], format!("`{name}` cannot be a mapping's name"), "set `name`, of letters, digits, `_` and `-`");
+        }
+        plain.then_some(name)
+    }
+
+    fn source(&mut self, section: &Section) -> Option<Source> {
+        self.known_keys(section, &SOURCE_KEYS);
+        let table = self.table(section, "table");
+        let tenant = self.tenant(section);
+        let key = match section.get("key") {
+            None => Some(None),
+            Some(_) => self.pairs(section, "key", "query column: column of source.table").map(Some),
+        };
+        Some(Source { table: table?, tenant: tenant?, key: key? })
+    }
+
+    fn tenant(&mut self, section: &Section) -> Option<Tenant> {
+        if matches!(section.get("tenant"), Some(Value::Mapping(_))) {
+            return self.section(section, "tenant", true, |reader, lookup| {
+                reader.known_keys(lookup, &LOOKUP_KEYS);
+                let table = reader.table(lookup, "table");
+                let column = reader.identifier(lookup, "column");
+                let matches = reader.pairs(lookup, "match", "column of that table: column of source.table");
+                Some(Tenant::Lookup(TenantLookup { table: table?, column: column?, matches: matches? }))
+            });
+        }
+        let text = self.text_of(section, "tenant")?;
+        if !plain_name(&text) {
+            if let Some(parameter) = crate::scan::tokens(&text).into_iter().find(|t| t.kind == crate::scan::Kind::Parameter) {
+                self.note_within("tenant", &text, parameter.at, "the expression has a parameter", "write it over the row's own columns");
+                return None;
+            }
+            return Some(Tenant::Expression(text.trim().to_owned()));
+        }
+        self.identifier(section, "tenant").map(Tenant::Column)
+    }
+
+    fn dependencies(&mut self, document: &Section) -> Option<Vec<Dependency>> {
+        let items = match document.get("depends_on") {
+            None | Some(Value::Null) => return Some(Vec::new()),
+            Some(Value::Sequence(items)) => items,
+            Some(_) => {
+                self.note(&["depends_on"], "this is a list".to_owned(), "begin each entry with `- table:`");
+                return None;
             }
         };
+        let mut dependencies = Some(Vec::new());
+        for (index, item) in items.iter().enumerate() {
+            self.path.extend([Step::Key("depends_on".to_owned()), Step::Index(index)]);
+            let dependency = match item {
+                Value::Mapping(section) => self.dependency(section),
+                _ => {
+                    self.note(&[], "an entry of `depends_on` has keys".to_owned(), "write `- table: …` and, below it, `match` or `where`");
+                    None
+                }
+            };
+            self.path.truncate(self.path.len() - 2);
+            match (dependency, &mut dependencies) {
+                (Some(dependency), Some(all)) => all.push(dependency),
+                _ => dependencies = None,
+            }
+        }
+        dependencies
+    }
+
+    fn dependency(&mut self, section: &Section) -> Option<Dependency> {
+        self.known_keys(section, &DEPENDENCY_KEYS);
+        let table = self.table(section, "table");
+        let condition = match (section.get("match"), section.get("where")) {
+            (Some(_), None) => self.pairs(section, "match", "column of source.table: column of the changed row").map(Condition::Match),
+            (None, Some(_)) => self.condition(section),
+            (None, None) if self.misspelt(section, &["match", "where"]) => None,
+            (both, _) => {
+                let message = if both.is_some() { "`match` and `where` stand together" } else { "`match` or `where` is missing" };
+                let remedy = "use `match: { column of source.table: column of the changed row }`, or `where:` with source.… and changed.…";
+                self.note(&[if both.is_some() { "where" } else { "table" }], message.to_owned(), remedy);
+                None
+            }
+        };
+        Some(Dependency { table: table?, condition: condition? })
+    }
+
+    fn condition(&mut self, section: &Section) -> Option<Condition> {
+        let text = self.text_of(section, "where")?;
+        let condition = Condition::Where(text.trim().to_owned());
+        if let Some(parameter) = crate::scan::tokens(&text).into_iter().find(|t| t.kind == crate::scan::Kind::Parameter) {
+            self.note_within("where", &text, parameter.at, "the condition has a parameter", "write it over source.… and changed.…");
+            return None;
+        }
         if condition.changed_columns().is_empty() {
-            return Err(self.error(
-                "where",
-                format!("the dependency on {} names no column of the changed row", raw.table),
-                "write at least one changed.<column>, or every change would refresh the whole table",
-            ));
+            let message = "the condition names no column of the changed row";
+            self.note(&["where"], message.to_owned(), "write at least one changed.<column>, or every change would refresh the whole table");
+            return None;
         }
-        Ok(Dependency { table: self.table(&raw.table)?, condition })
+        Some(condition)
     }
 
-    fn table(&self, text: &str) -> Result<TableName, Error> {
-        TableName::from_sql(text).map_err(|e| self.error("table", e.to_string(), "write it as schema.table"))
-    }
-
-    fn identifier(&self, field: &str, text: &str) -> Result<Identifier, Error> {
-        Identifier::from_sql(text).map_err(|e| self.error(field, e.to_string(), "give the name as you would write it in SQL"))
-    }
-
-    fn pairs(&self, field: &str, raw: &serde_yaml::Mapping) -> Result<Vec<(Identifier, Identifier)>, Error> {
-        if raw.is_empty() {
-            return Err(self.error(field, format!("`{field}` is empty"), "name at least one pair of columns"));
+    fn query(&mut self, document: &Section) -> Option<String> {
+        let text = self.text_of(document, "query")?;
+        let query = text.trim_end().trim_end_matches(';').trim_end().to_owned();
+        if crate::scan::tokens(&query).is_empty() {
+            self.note(&["query"], "the query is empty".to_owned(), "write the SELECT whose rows the destination gets");
+            return None;
         }
-        raw.iter()
-            .map(|(left, right)| match (left.as_str(), right.as_str()) {
-                (Some(left), Some(right)) => Ok((self.identifier(field, left)?, self.identifier(field, right)?)),
-                _ => Err(self.error(field, format!("`{field}` pairs column names"), "write it as { column: column }")),
-            })
-            .collect()
+        for refusal in query_text::refusals(&query) {
+            self.note_within("query", &query, refusal.at, refusal.message, refusal.remedy);
+        }
+        Some(query)
     }
 
-    fn error(&self, field: &str, message: String, remedy: &str) -> Error {
-        Error { file: self.file.to_owned(), line: self.line_of(field), message, remedy: remedy.to_owned() }
-    }
-
-    /// The first line that begins with `field:`, 1-based.
-    fn line_of(&self, field: &str) -> Option<usize> {
-        let starts = |line: &str| {
-            let line = line.trim_start().trim_start_matches("- ");
-            line.strip_prefix(field).is_some_and(|rest| rest.starts_with(':'))
+    fn target(&mut self, section: &Section) -> Option<Target> {
+        self.known_keys(section, &TARGET_KEYS);
+        let table = self.identifier(section, "table");
+        let schema_sql = match section.get("schema_sql") {
+            None => Some(None),
+            Some(_) => self.text_of(section, "schema_sql").map(Some),
         };
-        self.text.lines().position(starts).map(|at| at + 1)
+        let keep_tenant = match section.get("keep_tenant") {
+            None => Some(false),
+            Some(Value::Bool(keep)) => Some(*keep),
+            Some(_) => {
+                self.note(&["keep_tenant"], "this is `true` or `false`".to_owned(), "write one of the two");
+                None
+            }
+        };
+        Some(Target { table: table?, schema_sql: schema_sql?, keep_tenant: keep_tenant? })
     }
 
-    fn is_block(&self, field: &str) -> bool {
-        let line = self.line_of(field).and_then(|at| self.text.lines().nth(at - 1));
-        line.is_some_and(|line| line.trim_end().ends_with(['|', '>', '-', '+']))
+    fn on_row_error(&mut self, document: &Section) -> Option<OnRowError> {
+        match document.get("on_row_error").map(Value::as_str) {
+            None | Some(Some("quarantine")) => Some(OnRowError::Quarantine),
+            Some(Some("halt")) => Some(OnRowError::Halt),
+            Some(_) => {
+                let remedy =
+                    "write `quarantine` (the row is set aside, the others go on) or `halt` (the mapping stops in that destination)";
+                self.note(&["on_row_error"], "there is no such choice".to_owned(), remedy);
+                None
+            }
+        }
+    }
+}
+
+/// The pieces.
+impl Reader<'_> {
+    /// Refuses keys that there are not, each with the one that was probably meant.
+    fn known_keys(&mut self, section: &Section, known: &[&str]) {
+        for key in section.keys() {
+            let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
+            if !known.contains(&key.as_str()) {
+                let mut path = self.path.clone();
+                path.push(Step::Key(key.clone()));
+                let remedy = suggestion(&key, "keys here", known.iter().copied());
+                self.note_at(place_of_key(self.text, &path), format!("there is no key `{key}` here"), remedy);
+            }
+        }
+    }
+
+    /// Whether an unknown key of the section stands for one of these: then their absence is that same mistake.
+    fn misspelt(&self, section: &Section, keys: &[&str]) -> bool {
+        let all = [&FILE_KEYS[..], &SOURCE_KEYS, &LOOKUP_KEYS, &DEPENDENCY_KEYS, &TARGET_KEYS].concat();
+        let mut unknown = section.keys().filter_map(Value::as_str).filter(|key| !all.contains(key));
+        unknown.any(|key| nearest(key, keys.iter().copied()).is_some())
+    }
+
+    fn section<T>(
+        &mut self,
+        section: &Section,
+        key: &str,
+        required: bool,
+        read: impl FnOnce(&mut Self, &Section) -> Option<T>,
+    ) -> Option<T> {
+        match section.get(key) {
+            Some(Value::Mapping(inner)) => {
+                self.path.push(Step::Key(key.to_owned()));
+                let value = read(self, inner);
+                self.path.pop();
+                value
+            }
+            None if required => self.missing(section, key),
+            _ => {
+                self.note(&[key], format!("`{key}` has keys of its own"), "write `key: value` lines below it");
+                None
+            }
+        }
+    }
+
+    fn missing<T>(&mut self, section: &Section, key: &str) -> Option<T> {
+        if !self.misspelt(section, &[key]) {
+            let remedy = match key {
+                "source" => "say which table's rows drive the mapping: `source: { table: …, tenant: … }`",
+                "query" => "write the SELECT whose rows the destination gets",
+                "target" => "name the table in the destination: `target: { table: … }`",
+                "tenant" => "name the column that holds the tenant's id",
+                "column" => "name the column that holds the tenant's id",
+                "match" => "pair the columns: `match: { column: column }`",
+                _ => "name the table, as schema.table",
+            };
+            self.note(&[key], format!("`{key}` is missing"), remedy);
+        }
+        None
+    }
+
+    /// A required text.
+    fn text_of(&mut self, section: &Section, key: &str) -> Option<String> {
+        match section.get(key) {
+            None => self.missing(section, key),
+            Some(Value::String(text)) if !text.trim().is_empty() => Some(text.clone()),
+            Some(Value::String(_) | Value::Null) => {
+                let remedy = if key == "query" { "write the SELECT whose rows the destination gets" } else { "write it behind the colon" };
+                self.note(&[key], format!("`{key}` is empty"), remedy);
+                None
+            }
+            Some(_) => {
+                self.note(&[key], format!("`{key}` is a text"), "write one value, in quotes if it looks like a number or a list");
+                None
+            }
+        }
+    }
+
+    fn table(&mut self, section: &Section, key: &str) -> Option<TableName> {
+        let text = self.text_of(section, key)?;
+        let table = TableName::from_sql(&text);
+        table.map_err(|error| self.note(&[key], error.to_string(), "write it as schema.table")).ok()
+    }
+
+    fn identifier(&mut self, section: &Section, key: &str) -> Option<Identifier> {
+        let text = self.text_of(section, key)?;
+        let name = Identifier::from_sql(&text);
+        name.map_err(|error| self.note(&[key], error.to_string(), "give the name as you would write it in SQL")).ok()
+    }
+
+    /// `meaning` says what is left and what is right of the colon.
+    fn pairs(&mut self, section: &Section, key: &str, meaning: &str) -> Option<Vec<(Identifier, Identifier)>> {
+        let remedy = format!("write `{key}: {{ {meaning} }}`");
+        let entries = match section.get(key) {
+            None => return self.missing(section, key),
+            Some(Value::Mapping(entries)) if !entries.is_empty() => entries,
+            Some(_) => {
+                self.note(&[key], format!("`{key}` pairs columns"), remedy);
+                return None;
+            }
+        };
+        let mut pairs = Some(Vec::new());
+        for (left, right) in entries {
+            let found = match (left.as_str(), right.as_str()) {
+                (Some(left), Some(right)) => match (Identifier::from_sql(left), Identifier::from_sql(right)) {
+                    (Ok(left_name), Ok(right_name)) => Ok((left_name, right_name)),
+                    (Err(error), _) | (_, Err(error)) => Err((vec![key, left], error.to_string())),
+                },
+                (Some(left), None) => Err((vec![key, left], "this is not a column's name".to_owned())),
+                (None, _) => Err((vec![key], format!("`{key}` pairs columns by their names"))),
+            };
+            match (found, &mut pairs) {
+                (Ok(pair), Some(all)) => all.push(pair),
+                (Ok(_), None) => {}
+                (Err((at, message)), _) => {
+                    self.note(&at, message, remedy.clone());
+                    pairs = None;
+                }
+            }
+        }
+        pairs
+    }
+
+    /// A mistake of the value at these keys below where the reader is.
+    fn note(&mut self, keys: &[&str], message: String, remedy: impl Into<String>) {
+        let path = self.below(keys);
+        self.note_at(nearest_place(self.text, &path), message, remedy);
+    }
+
+    fn note_within(&mut self, key: &str, value: &str, at: usize, message: impl Into<String>, remedy: impl Into<String>) {
+        let path = self.below(&[key]);
+        self.note_at(place_within(self.text, &path, value, at), message.into(), remedy);
+    }
+
+    fn note_at(&mut self, place: Option<Place>, message: String, remedy: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::at(self.file, self.text, place, message, remedy));
+    }
+
+    fn below(&self, keys: &[&str]) -> Vec<Step> {
+        self.path.iter().cloned().chain(Step::keys(keys)).collect()
     }
 }
 
@@ -214,42 +401,4 @@ fn plain_name(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INVITATIONS: &str = r"
-source:
-  table: public.invitation
-  tenant: { table: public.tenancy, column: id, match: { project_id: project_id, branch_id: branch_id } }
-  key: { id: invitation_id }
-depends_on:
-  - table: public.team
-    where: source.data->>'team_id' = changed.team_id::text
-query: |
-  select 1 as tenant_id, 2 as id;
-target:
-  table: invitations
-";
-
-    #[test]
-    fn a_file_becomes_a_mapping() {
-        let mapping = parse(Path::new("mappings/invitations.yaml"), INVITATIONS).unwrap();
-        assert_eq!(mapping.name, "invitations");
-        assert_eq!(mapping.query, "select 1 as tenant_id, 2 as id");
-        assert_eq!(mapping.query_line, 10);
-        assert!(matches!(mapping.source.tenant, Tenant::Lookup(_)));
-    }
-
-    #[test]
-    fn mistakes_name_file_line_and_remedy() {
-        let check = |from: &str, to: &str, expect: &str| {
-            let error = parse(Path::new("m.yaml"), &INVITATIONS.replace(from, to)).unwrap_err().to_string();
-            assert!(error.contains(expect), "{error}");
-            assert!(error.starts_with("m.yaml"), "{error}");
-        };
-        check("target:", "targets:", "targets");
-        check("query: |", "query: ''\nx: |", "unknown field `x`");
-        check("changed.team_id", "team_id", "names no column of the changed row");
-        check("table: public.team\n", "table: a.b.c\n", "schema.table");
-    }
-}
+mod tests;

@@ -58,7 +58,7 @@ impl From<&StaticDestination> for DestinationSpec {
 
 /// What the mappings contradict in the destinations of the file; those of the query are refused one by one instead.
 pub fn check_static(configuration: &Configuration, mappings: &[Mapping]) -> Result<(), Failure> {
-    let mut failures = Vec::new();
+    let mut failures = crate::feedback::check(configuration, mappings);
     for destination in &configuration.destinations.static_ {
         let label = format!("{}: destination {}/{}", configuration.file.display(), destination.tenant, destination.name);
         for name in destination.mappings.iter().flatten() {

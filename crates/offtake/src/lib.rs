@@ -12,6 +12,7 @@ pub mod commands;
 pub mod configuration;
 pub mod demo;
 pub mod destinations;
+mod feedback;
 pub mod logging;
 mod loops;
 pub mod mapping_files;

@@ -162,16 +162,14 @@ impl From<Vec<offtake_postgres::catalog::Problem>> for Failure {
     fn from(problems: Vec<offtake_postgres::catalog::Problem>) -> Self {
         Self::all(problems.into_iter().map(|problem| {
             let exit = if problem.source_unavailable { Exit::Unreachable } else { Exit::InvalidConfiguration };
-            // Its display ends with the remedy on a line of its own.
-            Self::new(exit, problem.to_string())
+            Self::new(exit, problem.diagnostic.finding()).remedy(problem.diagnostic.remedy)
         }))
     }
 }
 
 impl From<offtake_mapping::Error> for Failure {
     fn from(error: offtake_mapping::Error) -> Self {
-        // Its display ends with the remedy on a line of its own.
-        Self::invalid(error.to_string())
+        Self::all(error.diagnostics.into_iter().map(|found| Self::invalid(found.finding()).remedy(found.remedy)))
     }
 }
 

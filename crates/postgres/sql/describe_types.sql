@@ -4,6 +4,7 @@
 -- every Postgres has it and its text means the same there: not enums, composites and extensions' types, nor names of
 -- catalog objects. Their values travel as text.
 select format_type(a.type, a.modifier) as source_type,
+       format_type(a.type, null) as base_type,
        case when a.modifier = -1 and t.oid = 'pg_catalog.bit'::regtype then 'bit varying'
             when a.modifier = -1 and t.oid = 'pg_catalog.bit[]'::regtype then 'bit varying[]'
             when t.typnamespace = 'pg_catalog'::regnamespace

@@ -11,7 +11,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 
-use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Version};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step, Version};
 use tokio_postgres::{Client, Error};
 
 pub use problem::Problem;
@@ -64,12 +64,15 @@ async fn resolve_one(
     let mut problems = tables.check(mapping);
     let named_rightly = problems.is_empty();
     if named_rightly {
-        problems.extend(query::check_conditions(transaction, mapping).await?);
+        problems.extend(query::check_conditions(transaction, mapping, tables.role()).await?);
     }
-    let prepared = query::prepare(transaction, mapping).await?;
+    let prepared = query::prepare(transaction, mapping, tables.role()).await?;
+    if prepared.is_ok() {
+        problems.extend(query::check_functions(client, mapping).await?);
+    }
     transaction.narrow().await?;
     if named_rightly {
-        problems.extend(query::check_tenant(transaction, mapping).await?);
+        problems.extend(query::check_tenant(transaction, mapping, tables.role()).await?);
     }
     let columns = match prepared {
         Ok(prepared) => Some(prepared.columns(client).await?),
@@ -84,7 +87,7 @@ async fn resolve_one(
     let exposed = tables
         .key(mapping)
         .map_err(|problem| vec![problem])
-        .and_then(|key| query::expose(mapping, &key, columns, |column| tables.column_type(&mapping.source.table, column)));
+        .and_then(|key| query::expose(mapping, tables, &key, columns));
     Ok(match exposed {
         Ok(Exposed { tenant_type, key, columns }) if problems.is_empty() => {
             let version = Version::of(mapping, &key, &columns);
@@ -105,16 +108,18 @@ fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
     let mut targets: BTreeMap<&str, &Mapping> = BTreeMap::new();
     for mapping in mappings {
         if let Some(other) = names.insert(&mapping.name, mapping) {
-            problems.push(Problem::of(
+            problems.push(Problem::at(
                 mapping,
+                &Step::keys(&["name"]),
                 format!("the mapping `{}` is also defined in {}", mapping.name, other.file.display()),
                 "give one of them another `name`",
             ));
         }
         let table = mapping.target.table.as_str();
         if let Some(other) = targets.insert(table, mapping) {
-            problems.push(Problem::of(
+            problems.push(Problem::at(
                 mapping,
+                &Step::keys(&["target", "table"]),
                 format!("the mapping `{}` ({}) also writes to the table `{table}`", other.name, other.file.display()),
                 "give each mapping a `target.table` of its own",
             ));
@@ -126,10 +131,30 @@ fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
 async fn check_server(client: &Client) -> Result<Option<Problem>, Error> {
     let row = client.query_one("select current_setting('server_version_num')::int4, current_setting('server_version')", &[]).await?;
     let (number, version): (i32, String) = (row.get(0), row.get(1));
-    Ok((number < SERVER_VERSION_MIN).then(|| {
+    Ok(refused_version(number, &version))
+}
+
+fn refused_version(number: i32, version: &str) -> Option<Problem> {
+    (number < SERVER_VERSION_MIN).then(|| {
         Problem::of_source(
-            format!("the source is PostgreSQL {version}, which cannot replace a trigger without stopping the application (CREATE OR REPLACE TRIGGER came with 14)"),
+            format!(
+                "the source is PostgreSQL {version}, which cannot replace a trigger without stopping the application (CREATE OR REPLACE TRIGGER came with 14)"
+            ),
             "upgrade the source to PostgreSQL 14 or later",
         )
-    }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_before_14_are_refused_with_the_reason() {
+        let refused = refused_version(130_018, "13.18 (Debian)").expect("13 is refused");
+        let shown = refused.to_string();
+        assert!(shown.starts_with("the source is PostgreSQL 13.18 (Debian), which cannot replace a trigger"), "{shown}");
+        assert!(shown.ends_with("remedy: upgrade the source to PostgreSQL 14 or later") && !refused.source_unavailable, "{shown}");
+        assert!(refused_version(140_000, "14.0").is_none() && refused_version(180_001, "18.1").is_none());
+    }
 }

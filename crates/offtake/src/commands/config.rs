@@ -4,12 +4,16 @@ use std::path::Path;
 
 use super::{load_configuration, say};
 use crate::command_line::Config;
-use crate::configuration::SCHEMA;
+use crate::configuration::{SCHEMA, example};
 use crate::outcome::{Exit, Failure};
 
 pub(super) fn execute(file: &Path, arguments: &Config) -> Result<Exit, Failure> {
     if arguments.schema {
         say(SCHEMA.trim_end());
+        return Ok(Exit::Done);
+    }
+    if arguments.example {
+        say(example().trim_end());
         return Ok(Exit::Done);
     }
     let masked = load_configuration(file)?.masked();

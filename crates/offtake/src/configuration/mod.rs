@@ -5,7 +5,7 @@
 
 pub mod defaults;
 mod destination;
-mod locate;
+mod document;
 mod section;
 mod show;
 mod substitute;
@@ -21,6 +21,7 @@ use offtake_postgres::ConnectionString;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use destination::StaticDestination;
+pub use document::{example, reference};
 use section::{Document, Section};
 pub use section::{Error, SCHEMA};
 use substitute::Variables;

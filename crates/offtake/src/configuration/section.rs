@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use offtake_mapping::{Place, Step, duplicate_key, place_of, place_of_key, suggestion};
 use serde_yaml::{Mapping, Value};
 
-use super::locate::{Step, line_of};
 use super::substitute::Variables;
 use super::units::{ByteSize, parse_duration, show_duration};
 
@@ -16,13 +16,13 @@ pub const SCHEMA: &str = include_str!("schema.json");
 
 static SCHEMA_TREE: LazyLock<serde_json::Value> = LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap_or_default());
 
-/// A configuration that cannot be used.
+/// A configuration that cannot be used. Unlike a mapping's it comes without the line itself, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {}{message}", file.display(), line.map(|l| format!(":{l}")).unwrap_or_default(), if field.is_empty() { String::new() } else { format!("{field}: ") })]
+#[error("{}{}: {}{message}", file.display(), place.map(|p| format!(":{}:{}", p.line, p.column)).unwrap_or_default(), if field.is_empty() { String::new() } else { format!("{field}: ") })]
 pub struct Error {
     pub file: PathBuf,
-    /// 1-based, where it is known.
-    pub line: Option<usize>,
+    /// Where it is known.
+    pub place: Option<Place>,
     /// The setting, as in `sync.retry.max`; empty when the text as a whole is wrong.
     pub field: String,
     pub message: String,
@@ -39,12 +39,20 @@ pub(super) struct Document<'a> {
 impl Document<'_> {
     /// Parses the text and refuses keys that the schema does not have.
     pub(super) fn parse(&self) -> Result<Value, Error> {
-        let value: Value = serde_yaml::from_str(self.text).map_err(|e| Error {
+        let wrong = |place, message, remedy: &str| Error {
             file: self.file.to_owned(),
-            line: e.location().map(|l| l.line()),
+            place,
             field: String::new(),
-            message: format!("this is not YAML: {e}"),
-            remedy: "check indentation and quotes around this line".to_owned(),
+            message,
+            remedy: remedy.to_owned(),
+        };
+        if let Some((key, place)) = duplicate_key(self.text) {
+            return Err(wrong(Some(place), format!("the key `{key}` is here twice"), "keep one of them"));
+        }
+        let value: Value = serde_yaml::from_str(self.text).map_err(|error| {
+            let said = error.to_string();
+            let said = said.split(" at line ").next().unwrap_or(&said);
+            wrong(place_of(&error), format!("this is not YAML: {said}"), "check indentation and quotes around this place")
         })?;
         self.refuse_unknown(&value, &SCHEMA_TREE, &mut Vec::new())?;
         Ok(value)
@@ -56,7 +64,11 @@ impl Document<'_> {
                 let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
                 path.push(Step::Key(key.clone()));
                 let Some(schema) = known.get(&key) else {
-                    return Err(self.error(path, "there is no such key".to_owned(), nearest(&key, known.keys())));
+                    return Err(self.error(
+                        path,
+                        "there is no such key".to_owned(),
+                        suggestion(&key, "keys here", known.keys().map(String::as_str)),
+                    ));
                 };
                 self.refuse_unknown(value, schema, path)?;
                 path.pop();
@@ -71,10 +83,10 @@ impl Document<'_> {
         Ok(())
     }
 
-    /// A mistake at `path`; when the text does not contain it (a missing key), the line is the nearest one above.
+    /// A mistake at `path`; when the text does not contain it (a missing key), the place is the nearest key above.
     pub(super) fn error(&self, path: &[Step], message: String, remedy: String) -> Error {
-        let line = (1..=path.len()).rev().find_map(|length| line_of(self.text, &path[..length]));
-        Error { file: self.file.to_owned(), line, field: show_path(path), message, remedy }
+        let place = (1..=path.len()).rev().find_map(|length| place_of_key(self.text, &path[..length]));
+        Error { file: self.file.to_owned(), place, field: show_path(path), message, remedy }
     }
 }
 
@@ -88,31 +100,6 @@ fn show_path(path: &[Step]) -> String {
         }
     }
     shown
-}
-
-/// "did you mean", or the whole list when nothing is near.
-fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String> + Clone) -> String {
-    let near = known.clone().map(|k| (distance(key, k), k)).min();
-    match near {
-        Some((d, k)) if d <= key.chars().count().div_ceil(2).min(4) => format!("did you mean `{k}`?"),
-        _ => format!("the keys here are {}", known.map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
-    }
-}
-
-/// Levenshtein: how many letters to insert, remove or replace.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// One mapping of the document, and where it is.

@@ -14,30 +14,30 @@ fn mistakes_name_file_line_field_and_remedy() {
         assert!(error.to_string().starts_with(&format!("conf/offtake.yaml:{expect}")), "{error}");
         assert!(error.remedy.contains(remedy), "{error:?}");
     };
-    check("sync:\n  worker: 3\n", "3: sync.worker: there is no such key", "did you mean `workers`?");
-    check("sinc: {}\n", "2: sinc: there is no such key", "did you mean `sync`?");
-    check("http:\n  colour: red\n", "3: http.colour", "the keys here are `admin_token`, `listen`, `read_token`");
-    check("sync: { workers: 0 }\n", "2: sync.workers: `0` cannot be used here", "from 1 to 1024; the default is 16");
-    check("sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n", "5: sync.retry.max: this is shorter", "at least as long");
-    check("sequencer:\n  interval: 0ms\n", "3: sequencer.interval: `0ms` cannot", "from 1ms to 1m");
-    check("poller: { lease: 60 }\n", "2: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
-    check("sync: { batch_bytes: 8 }\n", "2: sync.batch_bytes: `8` cannot", "8MiB");
-    check("sync: { workers: \"${TOKEN}\" }\n", "2: sync.workers: `${TOKEN}` cannot", "whole number");
-    check("retention: { changes: \"${DAYS}\" }\n", "2: retention.changes: the environment variable DAYS is not set", "${DAYS:-");
-    check("http: { listen: 0.0.0.0:8080 }\n", "2: http.listen: 0.0.0.0:8080 can be reached", "admin_token");
-    check("http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n", "4: http.admin_token: a token of fewer", "openssl");
-    check("security: { allow_destinations: [10.0.0.0/33] }\n", "2: security.allow_destinations: `10.0.0.0/33` is not", "10.20.0.0/16");
-    check("sync: 3\n", "2: sync: this is a section", "");
-    check("destinations:\n  static:\n    - tenant: a\n", "4: destinations.static[0].url: this is required", "postgres://");
-    check("destinations:\n  static:\n    - { tenant: a, urll: x }\n", "4: destinations.static[0].urll: there is no", "`url`");
-    check("source: {}\n", "1: this is not YAML: duplicate", "");
+    check("sync:\n  worker: 3\n", "3:3: sync.worker: there is no such key", "did you mean `workers`?");
+    check("sinc: {}\n", "2:1: sinc: there is no such key", "did you mean `sync`?");
+    check("http:\n  colour: red\n", "3:3: http.colour", "the keys here are `admin_token`, `listen`, `read_token`");
+    check("sync: { workers: 0 }\n", "2:9: sync.workers: `0` cannot be used here", "from 1 to 1024; the default is 16");
+    check("sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n", "5:5: sync.retry.max: this is shorter", "at least as long");
+    check("sequencer:\n  interval: 0ms\n", "3:3: sequencer.interval: `0ms` cannot", "from 1ms to 1m");
+    check("poller: { lease: 60 }\n", "2:11: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
+    check("sync: { batch_bytes: 8 }\n", "2:9: sync.batch_bytes: `8` cannot", "8MiB");
+    check("sync: { workers: \"${TOKEN}\" }\n", "2:9: sync.workers: `${TOKEN}` cannot", "whole number");
+    check("retention: { changes: \"${DAYS}\" }\n", "2:14: retention.changes: the environment variable DAYS is not set", "${DAYS:-");
+    check("http: { listen: 0.0.0.0:8080 }\n", "2:9: http.listen: 0.0.0.0:8080 can be reached", "admin_token");
+    check("http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n", "4:3: http.admin_token: a token of fewer", "openssl");
+    check("security: { allow_destinations: [10.0.0.0/33] }\n", "2:13: security.allow_destinations: `10.0.0.0/33` is not", "10.20.0.0/16");
+    check("sync: 3\n", "2:1: sync: this is a section", "");
+    check("destinations:\n  static:\n    - tenant: a\n", "4:7: destinations.static[0].url: this is required", "postgres://");
+    check("destinations:\n  static:\n    - { tenant: a, urll: x }\n", "4:20: destinations.static[0].urll: there is no", "`url`");
+    check("source: {}\n", "2:1: the key `source` is here twice", "keep one");
     check("a: [\n", "", "indentation");
 }
 
 #[test]
 fn a_missing_source_is_told() {
     assert!(parse("").unwrap_err().to_string().contains("source.url: this is required"));
-    assert!(parse("source: {}\n").unwrap_err().to_string().starts_with("conf/offtake.yaml:1: source.url"));
+    assert!(parse("source: {}\n").unwrap_err().to_string().starts_with("conf/offtake.yaml:1:1: source.url"));
 }
 
 const TWO: &str = "destinations:
@@ -79,18 +79,37 @@ fn defaults_are_those_of_the_schema() {
     assert!(compared > 12, "{compared}");
 }
 
+/// The file at `path` from the repository's root must be `expected`; `OFFTAKE_WRITE_DOCS=1` makes it so.
+fn check_written(path: &str, expected: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    if std::env::var_os("OFFTAKE_WRITE_DOCS").is_some() {
+        std::fs::write(&file, expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == expected, "{path} is not what the schema makes it\n  remedy: OFFTAKE_WRITE_DOCS=1 cargo test -p offtake written");
+}
+
+#[test]
+fn what_is_written_about_it_is_made_from_the_schema() {
+    check_written("deploy/offtake.yaml", &example());
+    check_written("docs/configuration.md", &reference());
+}
+
 #[test]
 fn the_documented_example_is_the_default() {
-    let example = include_str!("example.yaml");
+    let example = example();
     let variables = BTreeMap::from([("OFFTAKE_SOURCE_URL".to_owned(), "postgres://app:s3cretpw@localhost/app".to_owned())]);
-    let parsed = Configuration::parse(Path::new("offtake.yaml"), example, &variables).unwrap();
+    let parsed = Configuration::parse(Path::new("offtake.yaml"), &example, &variables).unwrap();
     let default = Configuration::parse(Path::new("offtake.yaml"), SOURCE, &variables).unwrap();
     assert_eq!(parsed.masked(), default.masked());
-    for key in serde_yaml::from_str::<serde_yaml::Mapping>(example).unwrap().keys() {
-        let line = format!("\n{}:", key.as_str().unwrap());
-        let at = example.find(&line).unwrap();
-        assert!(example[..at].lines().last().unwrap().starts_with('#'), "{line} has no sentence above it");
-    }
+    // Also what stands in comments can be used.
+    let uncommented = example.replace("static: []", "static:").replace("# - {", "  - {").replace("# query:", "query:");
+    let uncommented = uncommented.replace("ca_file: acme-ca.pem, ", "").replace("\"${ACME_URL}\"", "postgres://u:p@db.example.com/x");
+    let lines: Vec<&str> = uncommented.lines().filter(|line| !line.trim_start().starts_with("# ")).collect();
+    let (entry, rest): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.trim_start().starts_with("- {"));
+    let text = rest.join("\n").replace("  static:", &format!("  static:\n{}", entry.join("\n")));
+    let parsed = Configuration::parse(Path::new("offtake.yaml"), &text, &variables).unwrap();
+    assert!(parsed.destinations.static_.len() == 1 && parsed.destinations.query.is_some());
 }
 
 #[test]

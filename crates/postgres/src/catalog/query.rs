@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use offtake_mapping::{Column, Condition, Identifier, KeyColumn, KeyOrder, Mapping, Tenant};
-use tokio_postgres::error::ErrorPosition;
+use offtake_mapping::{Column, Condition, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan};
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
 
 use super::problem::Problem;
 use super::read_only::ReadOnly;
 use super::sql;
+use super::tables::{Tables, dependency_path, meant};
 
 /// The column every query exposes besides its key.
 pub(super) const TENANT_COLUMN: &str = "tenant_id";
@@ -20,68 +21,113 @@ const BEFORE_QUERY: &str = "select q.* from (";
 #[derive(Debug)]
 pub(super) struct QueryColumn {
     column: Column,
+    /// Its type without modifier.
+    base_type: String,
     ordered_alike: bool,
 }
 
 /// What a query exposes, by oid; [`Prepared::columns`] gives the types their names.
 pub(super) struct Prepared(Statement);
 
-/// Prepares the mapping's query under the session's own search path, as the engine will run it.
-pub(super) async fn prepare(transaction: &ReadOnly<'_>, mapping: &Mapping) -> Result<Result<Prepared, Vec<Problem>>, Error> {
+/// Prepares and plans the mapping's query under the session's own search path, as the engine will run it. Planning is
+/// what checks the rights on everything that the query reads.
+pub(super) async fn prepare(transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Result<Prepared, Vec<Problem>>, Error> {
     // The line break ends a comment on the query's last line.
-    let statement = match transaction.prepare(&format!("{BEFORE_QUERY}{}\n) q", mapping.query)).await? {
+    let text = format!("{BEFORE_QUERY}{}\n) q", mapping.query);
+    let statement = match transaction.prepare(&text).await? {
         Ok(statement) => statement,
-        Err(error) => return Ok(Err(vec![refused_query(mapping, &error)])),
+        Err(error) => return Ok(Err(vec![refused_query(mapping, role, &error)])),
     };
     let mut problems = Vec::new();
-    if !statement.params().is_empty() {
-        problems.push(parameter(mapping));
-    }
     let mut seen = BTreeSet::new();
     for column in statement.columns() {
         if !seen.insert(column.name()) {
             problems.push(Problem::in_query(
                 mapping,
+                0,
                 format!("the query has two columns named `{}`", column.name()),
                 "give one of them another name with `as`",
             ));
         }
         if let Err(invalid) = Identifier::new(column.name()) {
-            problems.push(Problem::in_query(mapping, invalid.to_string(), "give every column of the query a name with `as`"));
+            problems.push(Problem::in_query(mapping, 0, invalid.to_string(), "give every column of the query a name with `as`"));
         }
+    }
+    if let Err(error) = transaction.run(&format!("explain {text}")).await? {
+        problems.push(refused_query(mapping, role, &error));
     }
     Ok(if problems.is_empty() { Ok(Prepared(statement)) } else { Err(problems) })
 }
 
-fn parameter(mapping: &Mapping) -> Problem {
-    Problem::in_query(
-        mapping,
-        "the query has a parameter ($1)",
-        "write it as a view: it returns the rows of every tenant, and the engine adds the predicates",
-    )
-}
-
-fn refused_query(mapping: &Mapping, error: &Error) -> Problem {
+fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
     let Some(db) = error.as_db_error() else {
-        return Problem::in_query(mapping, error.to_string(), "correct the query");
+        return Problem::in_query(mapping, 0, error.to_string(), "correct the query");
     };
-    if db.code().code() == "42P18" && db.message().contains("parameter") {
-        return parameter(mapping);
-    }
-    let line = match db.position() {
-        Some(ErrorPosition::Original(at)) => Some(mapping.query_line + line_of(&mapping.query, *at as usize)),
-        _ => Some(mapping.query_line),
+    let length = mapping.query.chars().count();
+    let at = position(db, BEFORE_QUERY);
+    let (message, remedy) = match remedy_of(db, role) {
+        Some(remedy) => (db.message().to_owned(), remedy),
+        // What is refused is our own parenthesis behind the query.
+        None if at >= length => {
+            let message = db.message().replace("at or near \")\"", "at the end of the query");
+            (message, "complete it; it must run on the source by itself, as written".to_owned())
+        }
+        None => (db.message().to_owned(), hint(db, "correct the query; it must run on the source by itself, as written")),
     };
-    let remedy = db.hint().unwrap_or("correct the query; it must run on the source by itself, as written").to_owned();
-    Problem::of(mapping, format!("the source refuses the query: {}", db.message()), remedy).at_line(line)
+    Problem::in_query(mapping, at, format!("the source refuses the query: {message}"), remedy)
 }
 
-/// Lines before a position in the prepared statement, which Postgres counts in characters from 1.
-fn line_of(query: &str, position: usize) -> usize {
-    let within = position.saturating_sub(1 + BEFORE_QUERY.len());
-    let before = query.chars().take(within).filter(|c| *c == '\n').count();
-    // An error "at end of input" points behind the query.
-    before.min(query.lines().count().saturating_sub(1))
+/// Characters before the fault, behind `prefix`.
+fn position(db: &DbError, prefix: &str) -> usize {
+    match db.position() {
+        // Postgres counts characters from 1.
+        Some(ErrorPosition::Original(at)) => (*at as usize).saturating_sub(1 + prefix.chars().count()),
+        _ => 0,
+    }
+}
+
+fn hint(db: &DbError, otherwise: &str) -> String {
+    db.hint().map_or_else(|| otherwise.to_owned(), |hint| one_line(hint))
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The statement that lets `role` do what it may not.
+fn remedy_of(db: &DbError, role: &str) -> Option<String> {
+    if *db.code() != SqlState::INSUFFICIENT_PRIVILEGE {
+        return None;
+    }
+    // The error names what it is about in its message only: `permission denied for table team`.
+    let (kind, name) = db.message().strip_prefix("permission denied for ").and_then(|rest| rest.split_once(' '))?;
+    let right = match kind {
+        "schema" => "usage on schema ",
+        "function" => "execute on function ",
+        "sequence" => "select on sequence ",
+        _ => "select on ",
+    };
+    let name = name.rsplit(' ').next().unwrap_or(name);
+    Some(format!("run as its owner: grant {right}{name} to {role};"))
+}
+
+/// Calls in the query whose result is another one each time: no copy could ever equal it.
+pub(super) async fn check_functions(client: &Client, mapping: &Mapping) -> Result<Vec<Problem>, Error> {
+    let calls = scan::calls(&mapping.query);
+    let schemas: Vec<Option<&str>> = calls.iter().map(|c| c.schema.as_deref()).collect();
+    let names: Vec<&str> = calls.iter().map(|c| c.name.as_str()).collect();
+    let rows = client.query(sql::FIND_VOLATILE_FUNCTIONS, &[&schemas, &names]).await?;
+    let problems = rows.iter().filter_map(|row| {
+        let position: i32 = row.get("position");
+        let call = calls.get(usize::try_from(position - 1).ok()?)?;
+        let remedy = match row.get("built_in") {
+            true => "take it out of the query; a value that is to stay belongs into a column of the source".to_owned(),
+            false => format!("if it only reads, say so at the source: alter function {} stable;", row.get::<_, &str>("signature")),
+        };
+        let message = format!("`{}` is volatile: it may give another value each time, and no copy can equal that", call.name);
+        Some(Problem::in_query(mapping, call.at, message, remedy))
+    });
+    Ok(problems.collect())
 }
 
 impl Prepared {
@@ -97,6 +143,7 @@ impl Prepared {
                     source_type: row.get("source_type"),
                     target_type: row.get("target_type"),
                 },
+                base_type: row.get("base_type"),
                 ordered_alike: row.get("ordered_alike"),
             })
         });
@@ -111,48 +158,70 @@ pub(super) struct Exposed {
     pub(super) columns: Vec<Column>,
 }
 
-/// Finds tenant and key among the query's columns. `source_type` tells the type of a column of the source table.
+/// Finds tenant and key among the query's columns.
 pub(super) fn expose(
     mapping: &Mapping,
+    tables: &Tables,
     key: &[(Identifier, Identifier)],
     mut columns: Vec<QueryColumn>,
-    source_type: impl Fn(&Identifier) -> String,
 ) -> Result<Exposed, Vec<Problem>> {
     let names: Vec<String> = columns.iter().map(|c| c.column.name.to_string()).collect();
     let missing = |name: &str, what: &str, remedy: String| {
-        Problem::in_query(mapping, format!("the query has no column `{name}`, {what}; it has: {}", names.join(", ")), remedy)
+        let meant = meant(name, names.iter().map(String::as_str));
+        let message = format!("the query has no column `{name}`, {what}{meant}; it has: {}", names.join(", "));
+        Problem::in_query(mapping, 0, message, remedy)
     };
+    let table = &mapping.source.table;
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for (query_column, source_column) in key {
+        let path = Step::keys(&["source", "key", query_column.as_str()]);
         if query_column.as_str() == TENANT_COLUMN {
-            problems.push(Problem::of(
+            problems.push(Problem::at(
                 mapping,
+                &path,
                 format!("`{TENANT_COLUMN}` cannot be a key column: a destination holds one tenant, or has it in front of the key anyway"),
                 format!("expose the column a second time under another name, and write `key: {{ that_name: {source_column} }}`"),
             ));
             continue;
         }
-        match columns.iter().find(|c| c.column.name == *query_column) {
-            Some(c) => found.push(KeyColumn {
-                query_column: query_column.clone(),
-                source_column: source_column.clone(),
-                sql_type: c.column.source_type.clone(),
-                source_type: source_type(source_column),
-                order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
-            }),
-            None => problems.push(missing(
+        let Some(c) = columns.iter().find(|c| c.column.name == *query_column) else {
+            problems.push(missing(
                 query_column.as_str(),
                 "which is in the key",
                 format!("select {source_column} as {query_column}, or name another column in `source.key`"),
-            )),
+            ));
+            continue;
+        };
+        let there = tables.base_type(table, source_column);
+        if !same_kind(&there, &c.base_type) {
+            problems.push(differing(mapping, query_column.as_str(), &c.base_type, &format!("{table}.{source_column}"), &there));
         }
+        found.push(KeyColumn {
+            query_column: query_column.clone(),
+            source_column: source_column.clone(),
+            sql_type: c.column.source_type.clone(),
+            source_type: tables.column_type(table, source_column),
+            order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
+        });
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
         problems.push(missing(TENANT_COLUMN, "which says whose row it is", format!("select the tenant's id as {TENANT_COLUMN}")));
         return Err(problems);
     };
     let tenant = columns.remove(at);
+    let tenant_from = match &mapping.source.tenant {
+        Tenant::Column(column) => Some((table, column)),
+        Tenant::Lookup(lookup) => Some((&lookup.table, &lookup.column)),
+        // An expression's text is compared, whatever its type is.
+        Tenant::Expression(_) => None,
+    };
+    if let Some((table, column)) = tenant_from {
+        let there = tables.base_type(table, column);
+        if !same_kind(&there, &tenant.base_type) {
+            problems.push(differing(mapping, TENANT_COLUMN, &tenant.base_type, &format!("{table}.{column}"), &there));
+        }
+    }
     let tenant_type = tenant.column.source_type.clone();
     if mapping.target.keep_tenant {
         columns.insert(0, tenant);
@@ -163,50 +232,80 @@ pub(super) fn expose(
     Ok(Exposed { tenant_type, key: found, columns: columns.into_iter().map(|c| c.column).collect() })
 }
 
+/// Whether values of the two types have the same text and the same order, so that one index serves both.
+fn same_kind(a: &str, b: &str) -> bool {
+    const TEXTS: [&str; 3] = ["text", "character varying", "name"];
+    a == b || (TEXTS.contains(&a) && TEXTS.contains(&b))
+}
+
+fn differing(mapping: &Mapping, column: &str, in_query: &str, source_column: &str, in_table: &str) -> Problem {
+    let tokens = scan::tokens(&mapping.query);
+    let named = |at: usize| tokens[at].depth == 0 && tokens[at].text == column;
+    // `… as id` is what the reader looks for.
+    let after_as = (1..tokens.len()).find(|at| named(*at) && tokens[at - 1].word("as"));
+    let at = after_as.or_else(|| (0..tokens.len()).find(|at| named(*at))).map_or(0, |at| tokens[at].at);
+    Problem::in_query(
+        mapping,
+        at,
+        format!("`{column}` is {in_query} in the query, and {source_column}, which it comes from, is {in_table}"),
+        "expose it as it is, without a cast: a change names a row by that column's own text, and no index serves another type",
+    )
+}
+
 /// Parses the SQL that mappings hold besides the query, under the session's own search path: the conditions of
 /// dependencies, which the sequencer evaluates.
-pub(super) async fn check_conditions(transaction: &ReadOnly<'_>, mapping: &Mapping) -> Result<Vec<Problem>, Error> {
+pub(super) async fn check_conditions(transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Vec<Problem>, Error> {
     let mut problems = Vec::new();
-    for dependency in &mapping.depends_on {
+    for (index, dependency) in mapping.depends_on.iter().enumerate() {
         let Condition::Where(condition) = &dependency.condition else { continue };
         let (source, changed) = (mapping.source.table.sql(), dependency.table.sql());
-        let statement = format!("select from {source} as source, {changed} as changed where (\n{condition}\n)");
-        let subject = format!("the condition on {}", dependency.table);
-        problems.extend(check_statement(transaction, mapping, &statement, &subject).await?);
+        let part = Part {
+            subject: format!("the condition on {}", dependency.table),
+            path: dependency_path(index, &["where"]),
+            before: format!("select from {source} as source, {changed} as changed where (\n"),
+            text: condition,
+            after: "\n)".to_owned(),
+        };
+        problems.extend(part.check(transaction, mapping, role).await?);
     }
     Ok(problems)
 }
 
 /// Parses the tenant's expression as the triggers will: with nothing but the system catalog in the search path.
-pub(super) async fn check_tenant(transaction: &ReadOnly<'_>, mapping: &Mapping) -> Result<Option<Problem>, Error> {
+pub(super) async fn check_tenant(transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Option<Problem>, Error> {
     let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(None) };
-    let statement = format!("select (\n{expression}\n)::text from (select * from {}) as source", mapping.source.table.sql());
-    check_statement(transaction, mapping, &statement, "the tenant's expression").await
-}
-
-async fn check_statement(transaction: &ReadOnly<'_>, mapping: &Mapping, statement: &str, subject: &str) -> Result<Option<Problem>, Error> {
-    let message = match transaction.prepare(statement).await? {
-        Ok(statement) if statement.params().is_empty() => return Ok(None),
-        Ok(_) => "it has a parameter ($1)".to_owned(),
-        Err(error) => error.as_db_error().map_or_else(|| error.to_string(), |db| db.message().to_owned()),
+    let part = Part {
+        subject: "the tenant's expression".to_owned(),
+        path: Step::keys(&["source", "tenant"]),
+        before: "select (\n".to_owned(),
+        text: expression,
+        after: format!("\n)::text from (select * from {}) as source", mapping.source.table.sql()),
     };
-    let remedy = "correct it; functions and operators outside pg_catalog are written with their schema";
-    Ok(Some(Problem::of(mapping, format!("the source refuses {subject}: {message}"), remedy)))
+    part.check(transaction, mapping, role).await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// SQL of a mapping that is not its query, with what makes a statement of it.
+struct Part<'a> {
+    subject: String,
+    path: Vec<Step>,
+    before: String,
+    text: &'a str,
+    after: String,
+}
 
-    #[test]
-    fn positions_become_lines_of_the_query() {
-        let query = "select ü,\n  nothing\nfrom t";
-        let check = |at: usize, expect: usize| {
-            assert_eq!(line_of(query, 1 + BEFORE_QUERY.len() + at), expect, "{at}");
+impl Part<'_> {
+    async fn check(&self, transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Option<Problem>, Error> {
+        let statement = format!("{}{}{}", self.before, self.text, self.after);
+        let Err(error) = transaction.prepare(&statement).await? else { return Ok(None) };
+        let otherwise = "correct it; functions and operators outside pg_catalog are written with their schema";
+        let (at, message, remedy) = match error.as_db_error() {
+            Some(db) => {
+                let remedy = remedy_of(db, role).unwrap_or_else(|| otherwise.to_owned());
+                (position(db, &self.before), db.message().to_owned(), remedy)
+            }
+            None => (0, error.to_string(), otherwise.to_owned()),
         };
-        check(0, 0);
-        check(9, 0);
-        check(12, 1);
-        check(query.chars().count() + 5, 2);
+        let message = format!("the source refuses {}: {message}", self.subject);
+        Ok(Some(Problem::within(mapping, &self.path, self.text, at, message, remedy)))
     }
 }

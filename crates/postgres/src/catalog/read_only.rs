@@ -9,7 +9,8 @@ pub(super) struct ReadOnly<'a>(&'a Client);
 
 /// Asking for a query's columns waits for whoever holds its tables exclusively (a long `ALTER TABLE`). That is the
 /// application's business and may take hours; the daemon asks again later instead.
-const BEGIN: &str = "begin transaction isolation level repeatable read, read only; set local lock_timeout = '5s'";
+const BEGIN: &str =
+    "begin transaction isolation level repeatable read, read only; set local row_security = off; set local lock_timeout = '5s'";
 
 impl<'a> ReadOnly<'a> {
     pub(super) async fn begin(client: &'a Client) -> Result<Self, Error> {
@@ -26,6 +27,19 @@ impl<'a> ReadOnly<'a> {
 
     pub(super) async fn widen(&self) -> Result<(), Error> {
         self.0.batch_execute("rollback to savepoint narrow").await
+    }
+
+    /// Runs a statement, such as an EXPLAIN, for its error only.
+    pub(super) async fn run(&self, sql: &str) -> Result<Result<(), Error>, Error> {
+        self.0.batch_execute("savepoint run").await?;
+        match self.0.batch_execute(sql).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error) if faulty_statement(&error) => {
+                self.0.batch_execute("rollback to savepoint run").await?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks for a statement's columns without running it. The inner error is the statement's own fault, and leaves the

@@ -5,3 +5,6 @@ pub(super) const READ_TABLES: &str = include_str!("../../sql/read_tables.sql");
 
 /// What types are called, here and in a destination.
 pub(super) const DESCRIBE_TYPES: &str = include_str!("../../sql/describe_types.sql");
+
+/// Calls whose result is another one each time.
+pub(super) const FIND_VOLATILE_FUNCTIONS: &str = include_str!("../../sql/find_volatile_functions.sql");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use offtake_mapping::{Condition, Identifier, Mapping, TableName, Tenant};
+use offtake_mapping::{Condition, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion};
 use tokio_postgres::{Client, Error};
 
 use super::problem::Problem;
@@ -14,27 +14,45 @@ pub(super) struct Table {
     /// `pg_class.relkind`; None: there is no such relation.
     kind: Option<String>,
     temporary: bool,
-    /// Name and type, in the table's order.
-    columns: Vec<(String, String)>,
+    may_enter: bool,
+    may_read: bool,
+    /// In the table's order.
+    columns: Vec<TableColumn>,
     primary_key: Vec<String>,
 }
 
+#[derive(Debug)]
+struct TableColumn {
+    name: String,
+    /// As `format_type` prints it.
+    sql_type: String,
+    /// The same without modifier, of a domain's base.
+    base_type: String,
+}
+
 impl Table {
-    pub(super) fn column_type(&self, column: &Identifier) -> Option<&str> {
-        self.columns.iter().find(|(name, _)| name == column.as_str()).map(|(_, sql_type)| sql_type.as_str())
+    fn column(&self, column: &Identifier) -> Option<&TableColumn> {
+        self.columns.iter().find(|c| c.name == column.as_str())
+    }
+
+    fn column_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.columns.iter().map(|c| c.name.as_str())
     }
 }
 
 /// The tables that a set of mappings names.
 #[derive(Debug, Default)]
-pub(super) struct Tables(BTreeMap<TableName, Table>);
+pub(super) struct Tables {
+    tables: BTreeMap<TableName, Table>,
+    role: String,
+}
 
 impl Tables {
     /// Reads what the mappings name. The search path must be `pg_catalog`.
     pub(super) async fn read(client: &Client, mappings: &[Mapping]) -> Result<Self, Error> {
         let mut tables = BTreeMap::new();
         for mapping in mappings {
-            for name in named_tables(mapping) {
+            for (_, name) in named_tables(mapping) {
                 tables.entry(name.clone()).or_insert_with(Table::default);
             }
         }
@@ -48,57 +66,76 @@ impl Tables {
             let table = tables.entry(name.clone()).or_default();
             table.kind = row.get("kind");
             table.temporary = row.get::<_, Option<&str>>("persistence") == Some("t");
+            table.may_enter = row.get::<_, Option<bool>>("may_enter") == Some(true);
+            table.may_read = row.get::<_, Option<bool>>("may_read") == Some(true);
             if let Some(column) = row.get::<_, Option<String>>("column_name") {
                 if let Some(at) = row.get::<_, Option<i32>>("key_position") {
                     key_positions.entry(name.clone()).or_default().push((at, column.clone()));
                 }
-                table.columns.push((column, row.get("column_type")));
+                table.columns.push(TableColumn { name: column, sql_type: row.get("column_type"), base_type: row.get("base_type") });
             }
         }
         for (name, mut columns) in key_positions {
             columns.sort();
             tables.entry(name).or_default().primary_key = columns.into_iter().map(|(_, column)| column).collect();
         }
-        Ok(Self(tables))
+        let role = client.query_one("select quote_ident(current_user)", &[]).await?.get(0);
+        Ok(Self { tables, role })
+    }
+
+    /// The role that the daemon is, as SQL writes it.
+    pub(super) fn role(&self) -> &str {
+        &self.role
     }
 
     /// The type of a table's column, as `format_type` prints it; empty for what was not found.
     pub(super) fn column_type(&self, table: &TableName, column: &Identifier) -> String {
-        self.0.get(table).and_then(|t| t.column_type(column)).unwrap_or_default().to_owned()
+        let found = self.tables.get(table).and_then(|t| t.column(column));
+        found.map(|c| c.sql_type.clone()).unwrap_or_default()
+    }
+
+    /// The same without modifier, and of a domain the type that it is over.
+    pub(super) fn base_type(&self, table: &TableName, column: &Identifier) -> String {
+        let found = self.tables.get(table).and_then(|t| t.column(column));
+        found.map(|c| c.base_type.clone()).unwrap_or_default()
     }
 
     /// Everything that `mapping` says about tables and that is not so.
     pub(super) fn check(&self, mapping: &Mapping) -> Vec<Problem> {
-        let mut problems: Vec<Problem> = named_tables(mapping).into_iter().filter_map(|name| self.check_table(mapping, name)).collect();
-        for (table, column) in named_columns(mapping) {
-            let Some(found) = self.0.get(&table).filter(|t| t.kind.is_some()) else { continue };
-            if found.column_type(&column).is_none() {
-                let names: Vec<&str> = found.columns.iter().map(|(name, _)| name.as_str()).collect();
-                problems.push(Problem::of(
-                    mapping,
-                    format!("table {table} has no column `{column}`"),
-                    format!("it has: {}", names.join(", ")),
-                ));
+        let tables = named_tables(mapping);
+        let mut problems: Vec<Problem> = tables.iter().filter_map(|(path, name)| self.check_table(mapping, path, name)).collect();
+        for Named { path, within, table, column } in named_columns(mapping) {
+            let Some(found) = self.tables.get(&table).filter(|t| t.kind.is_some()) else { continue };
+            if found.column(&column).is_none() {
+                let message = format!("table {table} has no column `{column}`");
+                let remedy = suggestion(column.as_str(), "columns", found.column_names());
+                problems.push(match within {
+                    Some((text, at)) => Problem::within(mapping, &path, &text, at, message, remedy),
+                    None => Problem::at(mapping, &path, message, remedy),
+                });
             }
+        }
+        if problems.is_empty() {
+            problems.extend(self.check_dependencies(mapping));
         }
         problems.dedup();
         problems
     }
 
-    fn check_table(&self, mapping: &Mapping, name: &TableName) -> Option<Problem> {
-        let table = self.0.get(name)?;
+    fn check_table(&self, mapping: &Mapping, path: &[Step], name: &TableName) -> Option<Problem> {
+        let table = self.tables.get(name)?;
         // Capturing our own tables would be a change for every change, for ever; the catalogs take no triggers.
         if ["offtake", "pg_catalog", "information_schema"].contains(&name.schema.as_str()) {
             let message = format!("{name} is not a table of the application");
-            return Some(Problem::of(mapping, message, "name the application's own tables in `table`"));
+            return Some(Problem::at(mapping, path, message, "name the application's own tables in `table`"));
         }
         let what = match table.kind.as_deref() {
             None => {
                 let remedy = "write it as schema.table, in double quotes where the name has capitals";
-                return Some(Problem::of(mapping, format!("the source has no table {name}"), remedy));
+                return Some(Problem::at(mapping, path, format!("the source has no table {name}"), remedy));
             }
             Some("r" | "p") if table.temporary => "a temporary table",
-            Some("r" | "p") => return None,
+            Some("r" | "p") => return self.check_rights(mapping, path, name, table),
             Some("v") => "a view",
             Some("m") => "a materialized view",
             Some("f") => "a foreign table",
@@ -106,7 +143,40 @@ impl Tables {
         };
         let remedy =
             "changes are captured by triggers on ordinary and partitioned tables: name the tables behind it, and use it in the query only";
-        Some(Problem::of(mapping, format!("{name} is {what}"), remedy))
+        Some(Problem::at(mapping, path, format!("{name} is {what}"), remedy))
+    }
+
+    fn check_rights(&self, mapping: &Mapping, path: &[Step], name: &TableName, table: &Table) -> Option<Problem> {
+        let mut grants = Vec::new();
+        if !table.may_enter {
+            grants.push(format!("grant usage on schema {} to {};", name.schema.sql(), self.role));
+        }
+        if !table.may_read {
+            grants.push(format!("grant select on {} to {};", name.sql(), self.role));
+        }
+        let message = format!("the role {} may not read {name}", self.role);
+        (!grants.is_empty()).then(|| Problem::at(mapping, path, message, format!("run as its owner: {}", grants.join(" "))))
+    }
+
+    /// A change of a row refreshes that row anyway. Dependencies are not followed further than one step, so this is the
+    /// only way in which one can lead back to where it began.
+    fn check_dependencies(&self, mapping: &Mapping) -> Vec<Problem> {
+        let source = &mapping.source;
+        let Ok(key) = self.key(mapping) else { return Vec::new() };
+        let mut problems = Vec::new();
+        for (index, dependency) in mapping.depends_on.iter().enumerate() {
+            let Condition::Match(pairs) = &dependency.condition else { continue };
+            let same = dependency.table == source.table && pairs.iter().all(|(ours, theirs)| ours == theirs);
+            if same && key.iter().all(|(_, column)| pairs.iter().any(|(ours, _)| ours == column)) {
+                problems.push(Problem::at(
+                    mapping,
+                    &dependency_path(index, &["table"]),
+                    format!("the dependency on {} leads back to the row that changed, which is looked at anyway", dependency.table),
+                    "remove it, or match the rows of this table that depend on the changed one",
+                ));
+            }
+        }
+        problems
     }
 
     /// The (query column, source column) pairs of the mapping's key: as given, or the primary key's columns less the
@@ -116,14 +186,15 @@ impl Tables {
             return Ok(key.clone());
         }
         let name = &mapping.source.table;
-        let primary_key = self.0.get(name).map(|t| t.primary_key.as_slice()).unwrap_or_default();
+        let primary_key = self.tables.get(name).map(|t| t.primary_key.as_slice()).unwrap_or_default();
         let mut columns: Vec<Identifier> = primary_key.iter().filter_map(|c| Identifier::new(c.clone()).ok()).collect();
         if let (Tenant::Column(tenant), true) = (&mapping.source.tenant, columns.len() > 1) {
             columns.retain(|c| c != tenant);
         }
         if columns.is_empty() {
-            return Err(Problem::of(
+            return Err(Problem::at(
                 mapping,
+                &Step::keys(&["source", "table"]),
                 format!("table {name} has no primary key, so its rows cannot be told apart"),
                 "give the key in `source.key`: { query column: source column }, of columns that are unique and not null",
             ));
@@ -132,35 +203,74 @@ impl Tables {
     }
 }
 
-fn named_tables(mapping: &Mapping) -> Vec<&TableName> {
-    let mut names = vec![&mapping.source.table];
+/// The path of a key of one entry of `depends_on`.
+pub(super) fn dependency_path(index: usize, keys: &[&str]) -> Vec<Step> {
+    let mut path = vec![Step::Key("depends_on".to_owned()), Step::Index(index)];
+    path.extend(Step::keys(keys));
+    path
+}
+
+fn named_tables(mapping: &Mapping) -> Vec<(Vec<Step>, &TableName)> {
+    let mut names = vec![(Step::keys(&["source", "table"]), &mapping.source.table)];
     if let Tenant::Lookup(lookup) = &mapping.source.tenant {
-        names.push(&lookup.table);
+        names.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
     }
-    names.extend(mapping.depends_on.iter().map(|d| &d.table));
+    names.extend(mapping.depends_on.iter().enumerate().map(|(at, d)| (dependency_path(at, &["table"]), &d.table)));
     names
 }
 
-fn named_columns(mapping: &Mapping) -> Vec<(TableName, Identifier)> {
+/// A column that a mapping names.
+struct Named {
+    path: Vec<Step>,
+    /// The SQL text at `path` that names it, and where in there.
+    within: Option<(String, usize)>,
+    table: TableName,
+    column: Identifier,
+}
+
+fn named_columns(mapping: &Mapping) -> Vec<Named> {
     let source = &mapping.source;
-    let mut columns: Vec<(TableName, Identifier)> = Vec::new();
+    let mut columns: Vec<Named> = Vec::new();
+    let mut add = |path: Vec<Step>, within: Option<(String, usize)>, table: &TableName, column: &Identifier| {
+        columns.push(Named { path, within, table: table.clone(), column: column.clone() });
+    };
     match &source.tenant {
-        Tenant::Column(column) => columns.push((source.table.clone(), column.clone())),
+        Tenant::Column(column) => add(Step::keys(&["source", "tenant"]), None, &source.table, column),
         Tenant::Expression(_) => {}
         Tenant::Lookup(lookup) => {
-            columns.push((lookup.table.clone(), lookup.column.clone()));
+            add(Step::keys(&["source", "tenant", "column"]), None, &lookup.table, &lookup.column);
             for (looked_up, row) in &lookup.matches {
-                columns.push((lookup.table.clone(), looked_up.clone()));
-                columns.push((source.table.clone(), row.clone()));
+                let path = Step::keys(&["source", "tenant", "match", looked_up.as_str()]);
+                add(path.clone(), None, &lookup.table, looked_up);
+                add(path, None, &source.table, row);
             }
         }
     }
-    columns.extend(source.key.iter().flatten().map(|(_, column)| (source.table.clone(), column.clone())));
-    for dependency in &mapping.depends_on {
-        if let Condition::Match(pairs) = &dependency.condition {
-            columns.extend(pairs.iter().map(|(column, _)| (source.table.clone(), column.clone())));
+    for (query_column, column) in source.key.iter().flatten() {
+        add(Step::keys(&["source", "key", query_column.as_str()]), None, &source.table, column);
+    }
+    for (index, dependency) in mapping.depends_on.iter().enumerate() {
+        match &dependency.condition {
+            Condition::Match(pairs) => {
+                for (ours, theirs) in pairs {
+                    let path = dependency_path(index, &["match", ours.as_str()]);
+                    add(path.clone(), None, &source.table, ours);
+                    add(path, None, &dependency.table, theirs);
+                }
+            }
+            Condition::Where(sql) => {
+                for column in dependency.condition.changed_columns() {
+                    let at = sql.to_ascii_lowercase().find(&format!("changed.{}", column.as_str().to_ascii_lowercase()));
+                    let at = at.map_or(0, |bytes| sql[..bytes].chars().count() + "changed.".len());
+                    add(dependency_path(index, &["where"]), Some((sql.clone(), at)), &dependency.table, &column);
+                }
+            }
         }
-        columns.extend(dependency.condition.changed_columns().into_iter().map(|column| (dependency.table.clone(), column)));
     }
     columns
+}
+
+/// A column of `columns` that someone who wrote `name` may have meant.
+pub(super) fn meant<'a>(name: &str, columns: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(name, columns).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
 }

@@ -1,0 +1,30 @@
+//! Mappings as people write them: refused with a message that is enough to mend them, checked, previewed.
+
+mod refused;
+
+use std::process::Output;
+
+use offtake_tests::World;
+
+/// A mapping of the sample application's teams.
+const TEAMS: &str = "\
+source:
+  table: public.team
+  tenant: tenancy_id
+  key: { id: team_id }
+query: |
+  select t.tenancy_id as tenant_id, t.team_id as id, t.display_name
+    from public.team t
+target:
+  table: teams
+";
+
+fn write(world: &World, name: &str, text: &str) {
+    std::fs::write(world.mappings_folder().join(name), text).expect("the folder can be written");
+}
+
+/// Exit code, standard output, standard error; the folder's own path is left out.
+fn told(world: &World, output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&format!("{}/", world.folder().display()), "");
+    (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}

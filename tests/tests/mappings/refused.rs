@@ -1,0 +1,125 @@
+//! What cannot run is refused before anything starts, with exit code 78.
+
+use offtake_tests::{Source, World};
+use serde_json::json;
+
+use crate::{TEAMS, told, write};
+
+#[tokio::test]
+async fn a_mistake_is_told_like_a_compiler_does() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[("teams", TEAMS)]).await;
+    write(&world, "teams.yaml", &TEAMS.replace("t.display_name", "t.display_nam"));
+    let (code, _, stderr) = told(&world, &world.offtake(&["init"]).await);
+    let expect = "offtake: mappings/teams.yaml:6:54: the source refuses the query: column t.display_nam does not exist
+   |
+ 6 |   select t.tenancy_id as tenant_id, t.team_id as id, t.display_nam
+   |                                                      ^^^^^^^^^^^^^
+  remedy: Perhaps you meant to reference the column \"t.display_name\".
+";
+    assert_eq!((code, stderr.as_str()), (78, expect));
+    // Nothing was done about a set that cannot run.
+    assert_eq!(world.source.query_text("select to_regnamespace('offtake') is null").await, "t");
+}
+
+#[tokio::test]
+async fn several_mistakes_of_several_files_are_told_in_one_run() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[("teams", TEAMS)]).await;
+    write(&world, "a.yaml", &TEAMS.replace("source:", "sorce:").replace("target:", "target:\n  shema_sql: x"));
+    write(&world, "b.yaml", &TEAMS.replace("from public.team t", "from public.team t limit 3"));
+    write(&world, "c.yaml", "source: [\n");
+    let (code, _, stderr) = told(&world, &world.offtake(&["check"]).await);
+    assert_eq!(code, 78, "{stderr}");
+    for expect in [
+        "a.yaml:1:1: there is no key `sorce` here",
+        "remedy: did you mean `source`?",
+        "a.yaml:9:3: there is no key `shema_sql` here",
+        "remedy: did you mean `schema_sql`?",
+        "b.yaml:7:24: the query limits its rows (limit)",
+        "7 |     from public.team t limit 3",
+        "c.yaml:2:1: this is not YAML",
+    ] {
+        assert!(stderr.contains(expect), "{expect}: {stderr}");
+    }
+    // The second kind needs the source: again everything at once.
+    write(&world, "a.yaml", &TEAMS.replace("table: teams", "table: a").replace("tenant: tenancy_id", "tenant: tenant_id"));
+    write(&world, "b.yaml", &TEAMS.replace("table: teams", "table: b").replace("public.team t", "public.teem t"));
+    write(&world, "c.yaml", TEAMS);
+    let (code, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    assert_eq!(code, 78, "{stderr}");
+    for expect in [
+        "a.yaml:3:11: table public.team has no column `tenant_id`",
+        "remedy: did you mean `tenancy_id`?",
+        "b.yaml:7:10: the source refuses the query: relation \"public.teem\" does not exist",
+        "teams.yaml:9:10: the mapping `c` (mappings/c.yaml) also writes to the table `teams`",
+    ] {
+        assert!(stderr.contains(expect), "{expect}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn the_daemon_does_not_start_with_what_cannot_run() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    let check = async |from: &str, to: &str, expect: &str| {
+        assert!(TEAMS.contains(from), "{from}");
+        write(&world, "teams.yaml", &TEAMS.replace(from, to));
+        let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
+        assert!(code == 78 && stderr.contains(expect), "{code} {stderr}");
+    };
+    check("t.display_name", "t.display_name,", "7:5: the source refuses the query: syntax error at or near \"from\"").await;
+    check("t.tenancy_id as tenant_id", "t.tenancy_id", "6:3: the query has no column `tenant_id`, which says whose row it is").await;
+    check("t.team_id as id", "t.team_id", "6:3: the query has no column `id`, which is in the key").await;
+    check("t.team_id as id", "t.team_id::text as id", "6:56: `id` is text in the query, and public.team.team_id, which").await;
+    check("t.tenancy_id as", "t.tenancy_id::text as", "6:32: `tenant_id` is text in the query").await;
+    check("query:", "depends_on:\n  - table: public.teem\n    match: { team_id: team_id }\nquery:", "6:12: the source has no table").await;
+    check(
+        "query:",
+        "depends_on:\n  - table: public.team_member\n    match: { team_id: teamid }\nquery:",
+        "7:23: table public.team_member has no column `teamid`",
+    )
+    .await;
+    check(
+        "query:",
+        "depends_on:\n  - table: public.team\n    match: { tenancy_id: tenancy_id, team_id: team_id }\nquery:",
+        "6:12: the dependency on public.team leads back to the row that changed",
+    )
+    .await;
+    check("t.display_name", "$1::text as x", "6:54: the query has a parameter ($1)").await;
+    check("t.display_name", "random() as x", "6:54: `random` is volatile").await;
+    check("team t\n", "team t\n   fetch first 5 rows only\n", "8:4: the query limits its rows (fetch)").await;
+    write(&world, "teams.yaml", TEAMS);
+    write(&world, "more.yaml", TEAMS);
+    let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
+    assert!(code == 78 && stderr.contains("also writes to the table `teams`"), "{code} {stderr}");
+}
+
+#[tokio::test]
+async fn a_table_without_primary_key_needs_a_key() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[("teams", TEAMS)]).await;
+    world.source.execute("create table public.visit (tenant text, at timestamptz, page text)").await;
+    let visits = "source: { table: public.visit, tenant: tenant }\nquery: select tenant as tenant_id, at, page from public.visit\n\
+                  target: { table: visits }\n";
+    write(&world, "visits.yaml", visits);
+    let (code, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    assert!(code == 78 && stderr.contains("visits.yaml:1:18: table public.visit has no primary key"), "{code} {stderr}");
+    assert!(stderr.contains("remedy: give the key in `source.key`"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_used_is_refused() {
+    let mut world = World::with_tenants(["acme", "globex"]).without_init().mappings(&[("teams", TEAMS)]).await;
+    let both = Source::destination().await;
+    world.configure(|c| {
+        for destination in c["destinations"]["static"].as_array_mut().expect("a list") {
+            destination["url"] = both.url().into();
+        }
+    });
+    let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
+    assert!(code == 78 && stderr.contains("are both the schema public of") && stderr.contains("shared: true"), "{code} {stderr}");
+    for tenant in ["acme", "globex"] {
+        assert!(stderr.contains(world.id(tenant)), "{stderr}");
+    }
+    let destinations = json!({ "static": [{ "tenant": "acme", "url": "${NO_SUCH_URL}" }] });
+    world.configure(|c| c["destinations"] = destinations);
+    let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
+    assert!(code == 78 && stderr.contains("the environment variable NO_SUCH_URL is not set"), "{code} {stderr}");
+}
