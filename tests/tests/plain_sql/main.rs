@@ -1,0 +1,17 @@
+//! Whatever plain SQL does to the source arrives, with no help from the application (hazards H8 to H13, invariant 1).
+
+#![allow(clippy::unwrap_used)]
+
+mod past_triggers;
+mod statements;
+mod volume;
+
+use offtake_tests::{Daemon, World};
+
+/// A source with these tables, prepared for the world's mappings, and a daemon.
+async fn start(world: &World, tables: &str) -> Daemon {
+    world.source.execute(tables).await;
+    let init = world.offtake(&["init"]).await;
+    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    world.daemon().await
+}
