@@ -7,21 +7,24 @@
 mod api;
 mod connections;
 mod dashboard;
+mod events;
 mod guard;
+mod mutations;
 mod probes;
 mod problem;
 
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, patch, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_postgres::SourcePool;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Scrapes;
@@ -40,7 +43,15 @@ pub struct AdminState {
     pub config: watch::Receiver<Config>,
     /// From [`crate::metrics::install`].
     pub metrics: PrometheusHandle,
+    /// Notified by `POST /api/v1/reload`.
+    pub reload: Arc<Notify>,
+    /// Compares a destination's copies with their queries; unset until the daemon knows its destinations.
+    pub verifier: Arc<OnceLock<Verifier>>,
 }
+
+/// Tenant and destination to what was found: one JSON object per mapping. The error is for the person who asked.
+pub type Verifier = Box<dyn Fn(String, String) -> Verification + Send + Sync>;
+pub type Verification = Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
 
 /// The bearer tokens of `http:` in the configuration. An empty token counts as none.
 #[derive(Clone, Default)]
@@ -69,6 +80,12 @@ struct Shared {
     /// One status is computed at a time: a reader's answer is never older than the question, and a hundred dashboards
     /// cost the source no more than one at a time.
     turn: tokio::sync::Mutex<()>,
+    /// The last status that a listener was told, shared by all of them.
+    told: tokio::sync::Mutex<Option<events::Told>>,
+    listeners: Arc<Semaphore>,
+    /// One comparison at a time: each reads a tenant's whole tables.
+    verifications: Semaphore,
+    shutdown: CancellationToken,
 }
 
 /// Answers on `listener` until `shutdown`, then lets the answers under way finish.
@@ -80,19 +97,38 @@ pub async fn serve(listener: TcpListener, state: AdminState, shutdown: Cancellat
         return Err(Error::TokenRequired { address });
     }
     tracing::info!(event = "http.listening", %address, token_required = state.tokens.required(), "listening");
-    connections::accept(listener, router(state), shutdown).await;
+    connections::accept(listener, router(state, shutdown.clone()), shutdown).await;
     Ok(())
 }
 
-fn router(state: AdminState) -> Router {
-    let shared = Arc::new(Shared { scrapes: Scrapes::new(state.metrics.clone()), state, turn: tokio::sync::Mutex::default() });
+fn router(state: AdminState, shutdown: CancellationToken) -> Router {
+    let shared = Arc::new(Shared {
+        scrapes: Scrapes::new(state.metrics.clone()),
+        state,
+        turn: tokio::sync::Mutex::default(),
+        told: tokio::sync::Mutex::default(),
+        listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),
+        verifications: Semaphore::new(1),
+        shutdown,
+    });
     let api = Router::new()
         .route("/status", get(api::status))
         .route("/destinations", get(api::list_destinations))
         .route("/destinations/{tenant}/{name}", get(api::one_destination))
+        .route("/destinations/{tenant}/{name}/sync", post(mutations::sync))
+        .route("/destinations/{tenant}/{name}/pause", post(mutations::pause))
+        .route("/destinations/{tenant}/{name}/resume", post(mutations::resume))
+        .route("/destinations/{tenant}/{name}/resync", post(mutations::resync))
+        .route("/destinations/{tenant}/{name}/verify", post(mutations::verify))
+        .route("/fuses", get(api::list_fuses))
+        // A destination's fuse has a slash in its name.
+        .route("/fuses/{*name}", patch(mutations::switch_fuse))
+        .route("/quarantine", get(api::list_quarantined))
+        .route("/reload", post(mutations::reload))
+        .route("/events", get(events::listen))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(middleware::from_fn_with_state(shared.clone(), guard::require_token));
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::admit));
     let pages =
         dashboard::router().nest("/api/v1", api).layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
     Router::new()

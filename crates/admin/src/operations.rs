@@ -72,6 +72,16 @@ impl ResyncProgress {
     }
 }
 
+/// Two lines of a wide terminal.
+pub const REASON_CHARACTERS_MAX: usize = 200;
+
+/// A reason as it is kept: one line that a person can read in a table. None: it is not one.
+pub fn reason(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let fits = !text.is_empty() && !text.chars().any(char::is_control) && text.chars().count() <= REASON_CHARACTERS_MAX;
+    fits.then_some(text)
+}
+
 /// The active destinations of a tenant (None: of all) with that name (None: with any).
 pub async fn named_destinations(source: &Client, tenant: Option<&str>, name: Option<&str>) -> Result<Vec<Named>, Error> {
     let rows = source.query(sql::LIST_NAMED_DESTINATIONS, &[&tenant, &name]).await?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use offtake_admin::operations;
 
 use crate::configuration::parse_duration;
 
@@ -301,17 +302,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a duration with its unit, such as 500ms, 30s or 5m".to_owned())
 }
 
-/// One line that a person can read in a table.
 fn reason(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().any(char::is_control) || text.chars().count() > REASON_CHARACTERS_MAX {
-        return Err(format!("write one line of 1 to {REASON_CHARACTERS_MAX} characters"));
-    }
-    Ok(text.to_owned())
+    let kept =
+        operations::reason(text).ok_or_else(|| format!("write one line of 1 to {} characters", operations::REASON_CHARACTERS_MAX))?;
+    Ok(kept.to_owned())
 }
-
-/// Two lines of a wide terminal.
-const REASON_CHARACTERS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {

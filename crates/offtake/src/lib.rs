@@ -27,3 +27,4 @@ mod sql;
 pub mod supervision;
 pub mod systemd;
 pub mod triggers;
+mod verification;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::status::Config;
-use offtake_admin::{AdminState, Readiness, Tokens};
+use offtake_admin::{AdminState, Readiness, Tokens, Verifier};
 use offtake_mapping::MappingSet;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -28,7 +28,7 @@ use crate::mapping_files;
 use crate::mapping_reload::{MappingReload, Published, ReadConfiguration};
 use crate::outcome::{Exit, Failure, chain};
 use crate::supervision::Supervisor;
-use crate::{destinations, source, systemd};
+use crate::{destinations, source, systemd, verification};
 
 /// Batches in flight end within their statement timeout or are rolled back; service managers and Kubernetes kill after
 /// 30 s, and five of those are for the process's own end.
@@ -86,6 +86,7 @@ impl Daemon {
             running,
             configuration: Arc::new(configuration),
             options,
+            verifier: Arc::default(),
         };
         let metrics = recorder()?;
         let ended = CancellationToken::new();
@@ -141,6 +142,8 @@ struct Starting {
     running: watch::Sender<bool>,
     configuration: Arc<Configuration>,
     options: Options,
+    /// Set as soon as there is a registry of destinations.
+    verifier: Arc<OnceLock<Verifier>>,
 }
 
 impl Starting {
@@ -190,6 +193,8 @@ impl Starting {
             readiness: readiness.clone(),
             config: published.status.subscribe(),
             metrics,
+            reload: self.options.reload.clone(),
+            verifier: self.verifier.clone(),
         };
         tokio::spawn(async move {
             if let Err(error) = offtake_admin::serve(listener, state, shutdown).await {
@@ -234,6 +239,7 @@ impl Starting {
     fn keep_loops(&self, supervisor: &Supervisor, reload: MappingReload, published: Published) {
         let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let registry = Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
+        let _ = self.verifier.set(verification::verifier(registry.clone(), published.configuration.subscribe()));
         let fuses = unread_fuses(&self.pool);
         let loops = Loops { pool: self.pool.clone(), published, registry, fuses, poller_wakes, engine_wakes };
         loops.keep_mappings(supervisor, reload);

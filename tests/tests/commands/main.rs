@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod http;
 mod names;
 mod quarantine;
 mod repair;

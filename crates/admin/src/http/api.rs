@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::problem::Problem;
-use crate::status::{Destination, Status, collect, destinations, rounded};
+use crate::operations::{Quarantined, Selection, fuses, quarantined};
+use crate::status::{Destination, Fuse, Status, collect, destinations, rounded};
 use crate::{Error, State};
 
 /// An answer that takes longer is of no use to a dashboard that asks every second; the reader learns so.
@@ -50,6 +51,16 @@ enum Sort {
     Lag,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QuarantineQuery {
+    tenant: Option<String>,
+    destination: Option<String>,
+    mapping: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
 /// One page of a list.
 #[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
@@ -66,14 +77,28 @@ pub(super) async fn status(
     query: Result<Query<StatusQuery>, QueryRejection>,
 ) -> Result<Json<Status>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
-    let mut status = shared.answer(async |source| collect(source, query.tenant.as_deref()).await).await?;
-    status.config = Some(shared.state.config.borrow().clone());
-    status.loops = shared.state.readiness.loops();
-    let rates = shared.scrapes.rates(status.sequencer.last_sequence_id.0);
-    status.sequencer.rows_per_second = rates.sequenced_per_second.map(rounded);
-    status.sync.rows_per_second = rates.applied_per_second.map(rounded);
-    status.sync.rows_applied_total = Some(crate::status::Long(rates.applied_total));
-    Ok(Json(status))
+    Ok(Json(shared.status(query.tenant.as_deref()).await?))
+}
+
+pub(super) async fn list_fuses(Extracted(shared): Extracted<Arc<Shared>>) -> Result<Json<Page<Fuse>>, Problem> {
+    let items = shared.answer(async |source| fuses(source).await).await?;
+    Ok(Json(Page { items, next: None }))
+}
+
+pub(super) async fn list_quarantined(
+    Extracted(shared): Extracted<Arc<Shared>>,
+    query: Result<Query<QuarantineQuery>, QueryRejection>,
+) -> Result<Json<Page<Quarantined>>, Problem> {
+    let Query(query) = query.map_err(bad_query)?;
+    let after: Option<(String, String, String)> = query.after.as_deref().map(place).transpose()?;
+    let of = Selection { tenant: query.tenant.as_deref(), destination: query.destination.as_deref(), mapping: query.mapping.as_deref() };
+    let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
+    let asked = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut items = shared.answer(async |source| quarantined(source, of, after.as_ref(), asked).await).await?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).and_then(|q| serde_json::to_string(&(&q.tenant, &q.destination, &q.place)).ok());
+    Ok(Json(Page { items, next }))
 }
 
 pub(super) async fn list_destinations(
@@ -82,12 +107,7 @@ pub(super) async fn list_destinations(
 ) -> Result<Json<Page<Destination>>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
-    let after: Option<Place> = query
-        .after
-        .as_deref()
-        .map(serde_json::from_str)
-        .transpose()
-        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))?;
+    let after: Option<Place> = query.after.as_deref().map(place).transpose()?;
     let all = shared.answer(async |source| destinations(source, query.tenant.as_deref(), None).await).await?;
     let wanted = all.into_iter().filter(|d| state.is_none_or(|state| d.state == state));
     Ok(Json(page(wanted.collect(), query.sort, after.as_ref(), query.limit.unwrap_or(ITEMS))))
@@ -103,8 +123,20 @@ pub(super) async fn one_destination(
 }
 
 impl Shared {
+    /// The status with what only this process knows.
+    pub(super) async fn status(&self, tenant: Option<&str>) -> Result<Status, Problem> {
+        let mut status = self.answer(async |source| collect(source, tenant).await).await?;
+        status.config = Some(self.state.config.borrow().clone());
+        status.loops = self.state.readiness.loops();
+        let rates = self.scrapes.rates(status.sequencer.last_sequence_id.0);
+        status.sequencer.rows_per_second = rates.sequenced_per_second.map(rounded);
+        status.sync.rows_per_second = rates.applied_per_second.map(rounded);
+        status.sync.rows_applied_total = Some(crate::status::Long(rates.applied_total));
+        Ok(status)
+    }
+
     /// Runs one read on the source, in its turn and within its time.
-    async fn answer<T>(&self, read: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, Error>) -> Result<T, Problem> {
+    pub(super) async fn answer<T>(&self, read: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, Error>) -> Result<T, Problem> {
         let answer = async {
             let _turn = self.turn.lock().await;
             let connection = self.state.source.get().await.map_err(Error::from)?;
@@ -115,6 +147,11 @@ impl Shared {
             Err(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the source did not answer within 10 s")),
         }
     }
+}
+
+/// Where a page ended, as its `next` said it.
+fn place<T: serde::de::DeserializeOwned>(after: &str) -> Result<T, Problem> {
+    serde_json::from_str(after).map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))
 }
 
 fn bad_query(rejection: QueryRejection) -> Problem {
@@ -130,15 +167,15 @@ fn named_state(name: &str) -> Result<State, Problem> {
 }
 
 fn page(mut items: Vec<Destination>, sort: Sort, after: Option<&Place>, limit: usize) -> Page<Destination> {
-    let place = |d: &Destination| {
+    let stands = |d: &Destination| {
         let lag = if matches!(sort, Sort::Lag) { d.lag_rows.0 } else { 0 };
         Place(Reverse(lag), d.tenant.clone(), d.name.clone())
     };
-    items.sort_by_cached_key(place);
-    items.retain(|d| after.is_none_or(|after| place(d) > *after));
+    items.sort_by_cached_key(stands);
+    items.retain(|d| after.is_none_or(|after| stands(d) > *after));
     let limit = limit.clamp(1, ITEMS_MAX);
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).and_then(|last| serde_json::to_string(&place(last)).ok());
+    let next = items.last().filter(|_| more).and_then(|last| serde_json::to_string(&stands(last)).ok());
     Page { items, next }
 }

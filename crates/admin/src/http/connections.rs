@@ -19,7 +19,7 @@ const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// A client that has not sent its headers by then is not going to.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// Every answer is bounded to less than this by its own handler.
+/// Every answer is bounded to less than this by its own handler, but for a comparison, which is cut; listeners are told the end.
 const DRAIN_MAX: Duration = Duration::from_secs(12);
 /// After a failed accept: the usual cause is too many open files, which does not pass in an instant.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);

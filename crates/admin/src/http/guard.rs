@@ -34,13 +34,38 @@ pub(super) async fn set_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Answers 401 unless the request shows one of the configured tokens; reading needs either.
-pub(super) async fn require_token(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    if shared.state.tokens.admit_reader(request.headers()) {
-        next.run(request).await
-    } else {
-        Problem::new(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer` with the read token or the admin token").into_response()
+/// What a token opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Admission {
+    Nothing,
+    Reading,
+    Everything,
+}
+
+/// Answers 401 unless the request shows one of the configured tokens. Reading needs either; whatever may change something
+/// needs the admin token, or else is answered 403, as is whatever a page of another origin sends.
+pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let admission = shared.state.tokens.admission(request.headers());
+    if admission == Admission::Nothing {
+        return Problem::new(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer` with the read token or the admin token")
+            .into_response();
     }
+    if foreign(&request) {
+        return Problem::new(StatusCode::FORBIDDEN, "this page's origin is not this server").into_response();
+    }
+    if !request.method().is_safe() && admission != Admission::Everything {
+        return Problem::new(StatusCode::FORBIDDEN, "changing something needs the admin token, http.admin_token").into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether a browser says that the request comes from a page of another server. Others send no `Origin`.
+fn foreign(request: &Request) -> bool {
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return false };
+    let name = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, name)| name);
+    let same = name.zip(host(request)).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host));
+    !same || origins.next().is_some()
 }
 
 /// Without tokens, the name a browser believes it talks to is the only thing that tells our page from another's.
@@ -72,17 +97,21 @@ fn is_loopback_name(host: &str) -> bool {
 }
 
 impl Tokens {
-    fn admit_reader(&self, headers: &HeaderMap) -> bool {
+    fn admission(&self, headers: &HeaderMap) -> Admission {
         if !self.required() {
-            return true;
+            return Admission::Everything;
         }
         let Some(shown) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
-            return false;
+            return Admission::Nothing;
         };
         // Both are always compared, so that the time tells nothing of which one is close.
         let admin = matches(self.admin.as_ref(), shown);
         let read = matches(self.read.as_ref(), shown);
-        admin | read
+        match (admin, read) {
+            (true, _) => Admission::Everything,
+            (false, true) => Admission::Reading,
+            (false, false) => Admission::Nothing,
+        }
     }
 }
 
@@ -103,20 +132,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_shows_either_token() {
+    fn a_token_opens_what_it_is_for() {
         let tokens = Tokens::new(Some("adm".into()), Some("rd".into()));
         let check = |value: Option<&str>, expect| {
             let mut headers = HeaderMap::new();
             value.map(|v| headers.insert(header::AUTHORIZATION, v.parse().unwrap()));
-            assert_eq!(tokens.admit_reader(&headers), expect, "{value:?}");
+            assert_eq!(tokens.admission(&headers), expect, "{value:?}");
         };
-        check(Some("Bearer adm"), true);
-        check(Some("bearer rd"), true);
-        check(Some("Bearer "), false);
-        check(Some("Bearer admx"), false);
-        check(Some("Basic adm"), false);
-        check(None, false);
+        check(Some("Bearer adm"), Admission::Everything);
+        check(Some("bearer rd"), Admission::Reading);
+        check(Some("Bearer "), Admission::Nothing);
+        check(Some("Bearer admx"), Admission::Nothing);
+        check(Some("Basic adm"), Admission::Nothing);
+        check(None, Admission::Nothing);
         assert!(!Tokens::new(Some("".into()), None).required());
+    }
+
+    #[test]
+    fn another_pages_requests_are_foreign() {
+        let check = |origin: Option<&str>, expect| {
+            let mut request = axum::http::Request::builder().uri("/").header("host", "localhost:8080");
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            assert_eq!(foreign(&request.body(axum::body::Body::empty()).unwrap()), expect, "{origin:?}");
+        };
+        check(None, false);
+        check(Some("http://localhost:8080"), false);
+        for other in ["http://localhost", "http://localhost:8081", "https://attacker.example", "null", ""] {
+            check(Some(other), true);
+        }
     }
 
     #[test]
