@@ -232,17 +232,22 @@ impl Connection {
     /// Asks the server to stop the running statement, within five seconds. Whether it did, the statement's own result
     /// tells.
     pub async fn cancel(&self) {
-        let token = self.client.cancel_token();
-        let request = async {
-            let socket = self.target.open().await.ok()?;
-            if self.target.secured(&self.to) {
-                let socket = tls::secure(&self.to, socket).await.ok()?;
+        self.canceller().await;
+    }
+
+    /// The same, for after the connection was dropped: a server that waits for a lock does not notice that we are gone.
+    pub fn canceller(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (token, target, to) = (self.client.cancel_token(), self.target.clone(), self.to.clone());
+        let request = async move {
+            let socket = target.open().await.ok()?;
+            if target.secured(&to) {
+                let socket = tls::secure(&to, socket).await.ok()?;
                 token.cancel_query_raw(Guarded::new(socket, NOTHING_MORE), Established).await.ok()
             } else {
                 token.cancel_query_raw(socket, NoTls).await.ok()
             }
         };
-        let _ = tokio::time::timeout(CANCEL_TIME_MAX, request).await;
+        async move { drop(tokio::time::timeout(CANCEL_TIME_MAX, request).await) }
     }
 
     pub fn is_closed(&self) -> bool {

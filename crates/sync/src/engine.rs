@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
-use crate::destinations::{Links, Registry};
+use crate::destinations::{Links, Registered, Registry};
 use crate::requests::{self, Claim};
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
@@ -51,7 +51,9 @@ pub struct Engine {
 /// A request being worked on.
 struct InFlight {
     claim: Claim,
-    /// Cancelled when its lease is lost.
+    /// Where it writes to; None: this process does not know.
+    registered: Option<Arc<Registered>>,
+    /// Cancelled when its lease is lost, or its destination is not there any more.
     lost: CancellationToken,
 }
 
@@ -105,6 +107,10 @@ impl Engine {
                 _ = links.tick() => {
                     let known = self.context.registry.all();
                     self.context.links.close_unused(|id| known.contains_key(&id));
+                    let there = |old: &Arc<Registered>| known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec));
+                    for moved in in_flight.values().filter(|f| f.registered.as_ref().is_some_and(|old| !there(old))) {
+                        moved.lost.cancel();
+                    }
                     continue;
                 }
                 _ = interval.tick() => {}
@@ -141,11 +147,13 @@ impl Engine {
             let (mine, cancelled) = (claim.clone(), lost.clone());
             let task = turns.spawn(async move {
                 tokio::select! {
-                    () = cancelled.cancelled() => {}
+                    // Without effect where the lease was lost.
+                    () = cancelled.cancelled() => drop(requests::release(&context.pool, &mine, Duration::ZERO).await),
                     () = serve(&context, &mine, &woken) => {}
                 }
             });
-            in_flight.insert(task.id(), InFlight { claim, lost });
+            let registered = self.context.registry.get(claim.destination_id);
+            in_flight.insert(task.id(), InFlight { claim, registered, lost });
         }
         Ok(())
     }

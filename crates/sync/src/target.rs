@@ -125,13 +125,15 @@ fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<()
             && mapping.definition.target.schema_sql.is_none()
             && *sql_type != column.target_type
         {
+            // The rows are copied anew afterwards in any case, so that no conversion of the old ones needs to be there.
+            let remedy = match mapping.target_key().contains(&column.name) {
+                true => format!("drop table {table}"),
+                false => format!("alter table {table} alter column {0} type {1} using null::{1}", column.name.sql(), column.target_type),
+            };
             return Err(Problem::fault(format!(
-                "column {} of {table} is {sql_type} and the query gives {}; run `alter table {table} alter column {} type {}` there, \
-                 or cast it in the query",
-                column.name,
-                column.target_type,
-                column.name.sql(),
-                column.target_type
+                "column {} of {table} is {sql_type} and the query gives {}; run `{remedy}` there and Offtake copies the rows anew, or \
+                 cast it in the query",
+                column.name, column.target_type,
             )));
         }
     }

@@ -33,6 +33,8 @@ pub(crate) struct Link {
     /// What the mappings' tables were when the cursors were read.
     pub(crate) identities: Identities,
     used_at: Instant,
+    /// Nothing runs in it.
+    idle: bool,
     /// Frees a place among [`CONNECTIONS_MAX`] when dropped.
     _place: OwnedSemaphorePermit,
 }
@@ -47,7 +49,17 @@ impl Link {
             cursors: None,
             identities: Identities::new(),
             used_at: Instant::now(),
+            idle: false,
             _place: place,
+        }
+    }
+}
+
+impl Drop for Link {
+    /// One that is given up in the middle of a statement leaves nothing waiting at the server.
+    fn drop(&mut self) {
+        if let (false, Ok(runtime)) = (self.idle || self.connection.is_closed(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(self.connection.canceller());
         }
     }
 }
@@ -66,14 +78,16 @@ impl Links {
 
     /// The destination's idle link, if it has one that is open and was made with this URL.
     pub(crate) fn take(&self, destination_id: i64, fingerprint: &str) -> Option<Link> {
-        let link = self.idle().remove(&destination_id)?;
+        let mut link = self.idle().remove(&destination_id)?;
         self.count();
+        link.idle = link.fingerprint != fingerprint;
         (link.fingerprint == fingerprint && !link.connection.is_closed()).then_some(link)
     }
 
     /// Keeps a link whose transaction ended well.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
         link.used_at = Instant::now();
+        link.idle = true;
         self.idle().insert(destination_id, link);
         self.count();
     }

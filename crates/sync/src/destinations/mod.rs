@@ -30,7 +30,7 @@ impl DestinationSpec {
     }
 
     /// Whether connections and cursors of the one are good for the other.
-    fn same_place(&self, other: &Self) -> bool {
+    pub(crate) fn same_place(&self, other: &Self) -> bool {
         self.url.fingerprint() == other.url.fingerprint() && self.schema == other.schema
     }
 }

@@ -1,0 +1,353 @@
+//! Edits at night, on a running daemon: mappings, configuration and destinations change without a restart.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use offtake_tests::{Daemon, Database, PATIENCE, Source, World, oracle, until};
+use serde_json::{Value, json};
+
+const TEAMS: &str = "\
+source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
+query: |
+  select t.tenancy_id as tenant_id, t.team_id as id, t.display_name
+    from public.team t
+target: { table: teams }
+";
+
+const USERS: &str = "\
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: |
+  select u.tenancy_id as tenant_id, u.project_user_id as id, u.display_name
+    from public.project_user u
+target: { table: users }
+";
+
+/// A removed destination has no connection after this long.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Replaces a file as editors do: never half-written.
+fn replace(file: &Path, text: &str) {
+    let new = file.with_extension("new");
+    std::fs::write(&new, text).expect("the folder can be written");
+    std::fs::rename(new, file).expect("the folder can be written");
+}
+
+fn write(world: &World, name: &str, text: &str) {
+    replace(&world.mappings_folder().join(name), text);
+}
+
+/// Changes the file of the daemon that was started last.
+fn configure(world: &World, change: impl FnOnce(&mut Value)) {
+    let number = |path: &PathBuf| -> u32 {
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        stem.strip_prefix("offtake-").and_then(|n| n.parse().ok()).unwrap_or(0)
+    };
+    let files = std::fs::read_dir(world.folder()).expect("a readable folder").map(|entry| entry.expect("an entry").path());
+    let file = files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).max_by_key(number).expect("a configuration");
+    let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("a readable file")).expect("JSON");
+    change(&mut value);
+    replace(&file, &value.to_string());
+}
+
+async fn wait_for(database: &Database, sql: &str, expect: &str) {
+    until(sql, PATIENCE, async || {
+        let found = database.try_query_text(sql).await?;
+        if found == expect { Ok(()) } else { Err(format!("{found}, not {expect}")) }
+    })
+    .await;
+}
+
+/// Until `config.error` of the status contains `expect`; empty: until there is none.
+async fn wait_for_error(daemon: &Daemon, expect: &str) -> String {
+    until(&format!("config.error says {expect:?}"), PATIENCE, async || {
+        let status = daemon.status().await;
+        let error = status["config"]["error"].as_str().unwrap_or_default().to_owned();
+        if error.contains(expect) && error.is_empty() == expect.is_empty() { Ok(error) } else { Err(error) }
+    })
+    .await
+}
+
+async fn reload_success(daemon: &Daemon) -> String {
+    let (_, metrics) = daemon.get("/metrics").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("offtake_config_reload_success ")).unwrap_or("none");
+    line.to_owned()
+}
+
+/// The sessions of daemons in a destination's database.
+const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
+
+async fn wait_for_no_session(database: &Database) {
+    until("no session of a daemon is left", GONE_WITHIN, async || {
+        let sessions = database.try_query_text(SESSIONS).await?;
+        if sessions == "0" { Ok(()) } else { Err(format!("{sessions} sessions")) }
+    })
+    .await;
+}
+
+fn mapping_state<'a>(status: &'a Value, tenant: &str) -> &'a Value {
+    let destinations = status["destinations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    destinations.iter().find(|d| d["tenant"] == tenant).unwrap_or(&Value::Null)
+}
+
+#[tokio::test]
+async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    daemon.allow("mappings_refused");
+    daemon.allow("configuration_refused");
+    world.wait_in_step().await;
+    assert_eq!(reload_success(&daemon).await, "1");
+    // One of the two is good and changed: neither is taken over.
+    write(&world, "users.yaml", &USERS.replace("u.display_name", "upper(u.display_name) as display_name"));
+    write(&world, "teams.yaml", &TEAMS.replace("t.display_name", "t.nothing"));
+    let error = wait_for_error(&daemon, "teams.yaml:3:54: the source refuses the query: column t.nothing does not exist").await;
+    assert!(error.contains("3 |   select t.tenancy_id as tenant_id, t.team_id as id, t.nothing"), "{error}");
+    assert!(error.contains("^^^^^^^^^"), "{error}");
+    assert_eq!(reload_success(&daemon).await, "0");
+    assert!(daemon.log().iter().any(|line| line.event == "mappings_refused" && line.text.contains("t.nothing")));
+    let teams = &world.tenant("acme").destination;
+    world.source.execute("update public.team set display_name = 'still here'; update public.project_user set display_name = 'low'").await;
+    wait_for(teams, "select distinct display_name from teams", "still here").await;
+    wait_for(teams, "select distinct display_name from users", "low").await;
+    // Text that is no YAML, a folder without mappings: the same.
+    write(&world, "teams.yaml", "source: [\n");
+    wait_for_error(&daemon, "teams.yaml:2:1: this is not YAML").await;
+    write(&world, "teams.yaml", TEAMS);
+    wait_for_error(&daemon, "").await;
+    assert_eq!(reload_success(&daemon).await, "1");
+    wait_for(teams, "select distinct display_name from users", "LOW").await;
+    // The configuration's mistakes are told in the same place.
+    configure(&world, |c| c["sync"] = json!({ "worker": 3 }));
+    wait_for_error(&daemon, "sync.worker: there is no such key").await;
+    assert_eq!(reload_success(&daemon).await, "0");
+    configure(&world, |c| c["sync"] = json!({ "workers": 3 }));
+    wait_for_error(&daemon, "").await;
+    configure(&world, |c| c["poller"] = json!({ "lease": "50s" }));
+    wait_for_error(&daemon, "a change of poller needs a restart").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_swapped_configmap_a_hangup_and_a_post_are_taken_over() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is a link that is swapped.
+    let folder = world.mappings_folder();
+    let version = |name: &str, users: bool| {
+        let there = folder.join(name);
+        std::fs::create_dir(&there).expect("the folder can be written");
+        std::fs::write(there.join("teams.yaml"), TEAMS).expect("the folder can be written");
+        if users {
+            std::fs::write(there.join("users.yaml"), USERS).expect("the folder can be written");
+        }
+        let link = folder.join("..data_new");
+        std::os::unix::fs::symlink(name, &link).expect("a link");
+        std::fs::rename(link, folder.join("..data")).expect("the link is swapped");
+    };
+    std::fs::remove_file(folder.join("teams.yaml")).expect("it was there");
+    version("..2026_1", false);
+    std::os::unix::fs::symlink("..data/teams.yaml", folder.join("teams.yaml")).expect("a link");
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    std::os::unix::fs::symlink("..data/users.yaml", folder.join("users.yaml")).expect("a link");
+    version("..2026_2", true);
+    wait_for(&world.tenant("acme").destination, "select count(*) from users", "5").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    for ask in ["hangup", "post"] {
+        let loaded_at = daemon.status().await["config"]["loaded_at"].clone();
+        match ask {
+            "hangup" => daemon.reload(),
+            _ => {
+                let (code, body) = daemon.request("POST", "/api/v1/reload", &[], "").await;
+                assert!((200..300).contains(&code), "{code} {body}");
+            }
+        }
+        until(&format!("a {ask} reads everything again"), PATIENCE, async || {
+            if daemon.status().await["config"]["loaded_at"] == loaded_at { Err("not yet".to_owned()) } else { Ok(()) }
+        })
+        .await;
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn mappings_are_added_changed_and_removed() {
+    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
+    world.fill(30).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let there = &world.tenant("acme").destination;
+    // Added: its table was not captured before.
+    write(&world, "users.yaml", USERS);
+    wait_for(there, "select count(*) from users", "30").await;
+    world.source.execute("update public.project_user set display_name = 'live'").await;
+    wait_for(there, "select distinct display_name from users", "live").await;
+    // Changed, with a new column: in place, a reader never misses a row.
+    let reader = there.connect().await;
+    let wide = TEAMS.replace("t.display_name", "lower(t.display_name) as display_name, t.tags, cardinality(t.tags) as tag_count");
+    let rows = reader.query_one("select count(*) from teams", &[]).await.expect("the table is there").get::<_, i64>(0);
+    assert!(rows > 0);
+    write(&world, "teams.yaml", &wide);
+    until("the changed query's rows are there", PATIENCE, async || {
+        let now = reader.query_one("select count(*) from teams", &[]).await.expect("the table is there").get::<_, i64>(0);
+        assert_eq!(now, rows, "rows were away for a moment");
+        let behind = "select count(*) from teams where display_name <> lower(display_name) or tag_count is null";
+        let behind = there.try_query_text(behind).await?;
+        if behind == "0" { Ok(()) } else { Err(format!("{behind} rows are as before")) }
+    })
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    // Removed: it stops, its table stays as it is.
+    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
+    until("the status does not know it any more", PATIENCE, async || {
+        let status = daemon.status().await;
+        let known = status["mappings"].as_array().is_some_and(|all| all.iter().any(|m| m["name"] == "users"));
+        if known { Err(status["mappings"].to_string()) } else { Ok(()) }
+    })
+    .await;
+    world.source.execute("update public.project_user set display_name = 'later'; update public.team set display_name = 'Last'").await;
+    wait_for(there, "select distinct display_name from teams", "last").await;
+    world.wait_in_step_of_teams(&daemon).await;
+    assert_eq!(there.query_text("select distinct display_name from users").await, "live");
+    daemon.stop().await;
+}
+
+trait InStep {
+    async fn wait_in_step_of_teams(&self, daemon: &Daemon);
+}
+
+impl InStep for World {
+    /// Nothing is owed, and no destination is anything but in sync.
+    async fn wait_in_step_of_teams(&self, daemon: &Daemon) {
+        until("every destination is in sync", PATIENCE, async || {
+            let status = daemon.status().await;
+            let states: Vec<_> = status["destinations"].as_array().into_iter().flatten().map(|d| d["state"].to_string()).collect();
+            if !states.is_empty() && states.iter().all(|s| s == "\"in_sync\"") { Ok(()) } else { Err(format!("{states:?}")) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_narrowing_change_is_told_with_the_command_that_does_it() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    daemon.allow("mapping_blocked");
+    daemon.allow("table_replaced");
+    world.wait_in_step().await;
+    write(&world, "teams.yaml", &TEAMS.replace("t.display_name", "length(t.display_name) as display_name"));
+    let acme = world.id("acme");
+    let reason = until("the destination says why", PATIENCE, async || {
+        let status = daemon.status().await;
+        let destination = mapping_state(&status, acme);
+        let reason = destination["reason"].as_str().unwrap_or_default().to_owned();
+        if destination["state"] == "blocked" && reason.contains("alter table") { Ok(reason) } else { Err(destination.to_string()) }
+    })
+    .await;
+    let there = &world.tenant("acme").destination;
+    // The other mapping goes on.
+    world.source.execute("update public.project_user set display_name = 'other'").await;
+    wait_for(there, "select distinct display_name from users", "other").await;
+    let command = reason.split('`').find(|part| part.starts_with("alter table")).expect("the command").to_owned();
+    there.execute(&command).await;
+    wait_for(there, "select count(*) = 0 from teams where display_name > 100", "t").await;
+    world.wait_in_step_of_teams(&daemon).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn destinations_appear_move_and_vanish_by_the_file() {
+    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let (second, third) = (Source::destination().await, Source::destination().await);
+    let acme = world.id("acme").to_owned();
+    let entry = |database: &Database| json!({ "tenant": acme, "name": "second", "url": database.url() });
+    let add = entry(&second);
+    configure(&world, |c| c["destinations"]["static"].as_array_mut().expect("a list").push(add));
+    let mapping = &world.mappings()[0];
+    let wait_equal = async |database: &Database| {
+        until("the copy is complete", PATIENCE, async || {
+            database.try_query_text("select from teams").await?;
+            let difference = oracle::compare(&world.source, &acme, mapping, database, "public").await;
+            if difference.missing.is_empty() && difference.surplus.is_empty() { Ok(()) } else { Err(difference.to_string()) }
+        })
+        .await;
+    };
+    wait_equal(&second).await;
+    // Moved: a full copy without any change of data; the old place is let go.
+    let moved = entry(&third);
+    configure(&world, |c| c["destinations"]["static"][2] = moved);
+    wait_equal(&third).await;
+    wait_for_no_session(&second).await;
+    world.source.execute("update public.team set display_name = 'moved'").await;
+    wait_equal(&third).await;
+    assert_eq!(second.query_text("select count(*) from teams where display_name = 'moved'").await, "0");
+    // Gone, and back.
+    configure(&world, |c| drop(c["destinations"]["static"].as_array_mut().expect("a list").pop()));
+    wait_for_no_session(&third).await;
+    world.source.execute("update public.team set display_name = 'gone'").await;
+    world.wait_in_step().await;
+    assert_eq!(third.query_text("select count(*) from teams where display_name = 'gone'").await, "0");
+    let back = entry(&third);
+    configure(&world, |c| c["destinations"]["static"].as_array_mut().expect("a list").push(back));
+    wait_equal(&third).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
+    let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
+    world.source.execute("create table tenant_database (tenancy_id uuid primary key, url text)").await;
+    for name in ["acme", "globex"] {
+        let (id, url) = (world.id(name), world.tenant(name).destination.url());
+        world.source.execute(&format!("insert into tenant_database values ('{id}', '{url}')")).await;
+    }
+    world.configure(|c| {
+        c["destinations"] = json!({ "query": "select tenancy_id as tenant_id, url from tenant_database", "refresh": "200ms" });
+    });
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    daemon.allow("destination_failed");
+    world.wait_in_step().await;
+    // A tenant's own lock holds a batch up; then the destination moves, and another one vanishes in the same state.
+    let mut holders = Vec::new();
+    for name in ["acme", "globex"] {
+        let holder = world.tenant(name).destination.connect().await;
+        holder.batch_execute("begin; lock table teams in access exclusive mode").await.expect("the table is free");
+        holders.push(holder);
+    }
+    world.source.execute("update public.team set display_name = 'stuck'").await;
+    for name in ["acme", "globex"] {
+        let waiting = format!("{SESSIONS} and wait_event_type = 'Lock'");
+        wait_for(&world.tenant(name).destination, &waiting, "1").await;
+    }
+    let moved = Source::destination().await;
+    let (acme, globex) = (world.id("acme"), world.id("globex"));
+    let moves = format!("update tenant_database set url = '{}' where tenancy_id = '{acme}'", moved.url());
+    world.source.execute(&format!("{moves}; delete from tenant_database where tenancy_id = '{globex}'")).await;
+    for name in ["acme", "globex"] {
+        wait_for_no_session(&world.tenant(name).destination).await;
+    }
+    wait_for(&moved, "select count(*) > 0 and bool_and(display_name = 'stuck') from teams", "t").await;
+    // Nothing of the vanished tenant is left to do, and nothing waits for it.
+    let stuck =
+        "select (select count(*) from offtake.outgoing_request r join offtake.destination d using (destination_id) where not d.active)
+                      + (select count(*) from offtake.outgoing_request where leased_until is not null)
+                      + (select count(*) from offtake.captured_change)";
+    wait_for(&world.source, stuck, "0").await;
+    let status = daemon.status().await;
+    assert!(mapping_state(&status, globex).is_null(), "{status:#}");
+    let (code, metrics) = daemon.get("/metrics").await;
+    assert_eq!(code, 200);
+    let owed = metrics.lines().find_map(|line| line.strip_prefix("offtake_requests_owed ")).map(str::to_owned);
+    assert_eq!(owed.as_deref(), Some("0"));
+    drop(holders);
+    daemon.stop().await;
+}
