@@ -42,8 +42,10 @@ pub(crate) const TEXT_FORMAT_SESSION: &str = text_format!("set");
 /// What else a source session gets once. `row_security = off` turns silently missing rows into an error. The idle limit
 /// is a minute: our transactions are milliseconds, and a stopped process must not hold the sequencer's lock for longer
 /// than an operator's patience. `jit = off`: our statements touch few rows by key, and a poor estimate would have them
-/// compiled for half a second first.
-pub(crate) const SOURCE_SESSION: &str = "set row_security = off; set jit = off; set idle_in_transaction_session_timeout = '60s';";
+/// compiled for half a second first. The isolation is the one that the loops are written for: each statement after a lock
+/// sees what its last holder committed.
+pub(crate) const SOURCE_SESSION: &str = "set row_security = off; set jit = off; set idle_in_transaction_session_timeout = '60s'; \
+     set default_transaction_isolation = 'read committed'; set default_transaction_read_only = off;";
 
 #[cfg(test)]
 mod tests {

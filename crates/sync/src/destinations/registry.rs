@@ -65,7 +65,7 @@ impl Registry {
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
         // One replica at a time: another's uncommitted registration would be invisible and in the way.
-        transaction.batch_execute("set local lock_timeout = '10s'").await.map_err(Error::source)?;
+        transaction.batch_execute("set local lock_timeout = '10s'; set local synchronous_commit = on").await.map_err(Error::source)?;
         transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY]).await.map_err(Error::source)?;
         let mut known = HashMap::new();
         let mut owed = Vec::new();
