@@ -4,6 +4,8 @@
 //! of replaying (`compose::copy_changed`, the left join whose missing row is the deletion). The old state is captured
 //! beside the new one where key or tenant changed (`Rule::left` in the capture function).
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use offtake_tests::{Daemon, Database, Plan, World, oracle, until};
