@@ -22,7 +22,6 @@ pub mod plan;
 pub mod private_server;
 pub mod run;
 pub mod source;
-mod spelling;
 mod sql;
 pub mod supervision;
 pub mod systemd;

@@ -71,6 +71,31 @@ async fn a_request_waits_for_a_daemon_and_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_request_outlives_daemons_that_are_killed_at_it() {
+    let world = World::with_tenants(["acme"]).setting("/sync/batch_rows", 50).setting("/poller/lease", "1s").await;
+    world.fill(500).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    drop(daemon);
+    for round in 0..6 {
+        let mut daemon = world.daemon().await;
+        world.tenant("acme").destination.execute("delete from users where id::text < '8'; delete from teams").await;
+        done(&world, &["resync", "--tenant", world.id("acme")]).await;
+        tokio::time::sleep(Duration::from_millis(15 * round)).await;
+        daemon.kill();
+    }
+    let daemon = world.daemon().await;
+    offtake_tests::until("no request is left", offtake_tests::PATIENCE, async || {
+        let left = world.source.query_text("select count(*) from offtake.resync_request").await;
+        if left == "0" { Ok(()) } else { Err(left) }
+    })
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn the_table_of_a_mapping_that_is_gone_stays_until_it_is_dropped() {
     let world = World::with_tenants(["acme"]).await;
     world.allow("*");

@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use offtake_admin::operations::{Named, named_destinations};
+use offtake_mapping::nearest;
 use tokio_postgres::Client;
 
 use super::status::unreadable;
 use crate::outcome::{Exit, Failure};
-use crate::spelling::nearest;
 
 /// The tenant's destinations, or the one of that name. At least one.
 pub(super) async fn destinations(source: &Client, tenant: &str, name: Option<&str>) -> Result<Vec<Named>, Failure> {

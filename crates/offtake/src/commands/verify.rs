@@ -29,7 +29,7 @@ pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Fai
     for (spec, mappings) in &work.destinations {
         let mut found = work.compare(spec, mappings, arguments).await;
         if arguments.repair && found.iter().any(Compared::differs) {
-            found = work.repair(spec, mappings, found, arguments).await?;
+            work.repair(spec, mappings, &mut found, arguments).await;
         }
         compared.extend(found);
     }
@@ -133,14 +133,9 @@ impl Work {
         compared
     }
 
-    /// Has the keys that differ copied again, and compares those mappings once more.
-    async fn repair(
-        &self,
-        spec: &DestinationSpec,
-        mappings: &[Arc<ResolvedMapping>],
-        mut found: Vec<Compared>,
-        arguments: &Verify,
-    ) -> Result<Vec<Compared>, Failure> {
+    /// Has the keys that differ copied again, and compares those mappings once more. Where that cannot be done, what was
+    /// found stands, and the other destinations have their turn.
+    async fn repair(&self, spec: &DestinationSpec, mappings: &[Arc<ResolvedMapping>], found: &mut Vec<Compared>, arguments: &Verify) {
         let mut keys = Keys::default();
         let mut mended = Vec::new();
         for mapping in mappings {
@@ -151,20 +146,24 @@ impl Work {
             }
             if report.missing + report.extra + report.different > report.differences.len() as u64 {
                 let what = format!("more than {KEYS_MAX} rows of {} {} differ", spec.label(), mapping.name());
-                return Err(Failure::new(Exit::Different, what).remedy(format!(
-                    "offtake resync --tenant {} --destination {} --mapping {}",
-                    spec.tenant_id,
-                    spec.name,
-                    mapping.name()
-                )));
+                let (tenant, name) = (&spec.tenant_id, &spec.name);
+                let remedy = format!("offtake resync --tenant {tenant} --destination {name} --mapping {}", mapping.name());
+                eprintln!("{}", Failure::new(Exit::Different, what).remedy(remedy).report());
+                continue;
             }
             keys.add(mapping, &report.differences);
             mended.push((mapping.clone(), report.differences.len()));
         }
+        if keys.len() == 0 {
+            return;
+        }
         if !arguments.json {
             say(format!("repairing  {}: {} row(s)", spec.label(), keys.len()));
         }
-        repair::repair(&self.source, spec, &keys).await?;
+        if let Err(failure) = repair::repair(&self.source, spec, &keys).await {
+            eprintln!("{}", failure.report());
+            return;
+        }
         let again: Vec<_> = mended.iter().map(|(mapping, _)| mapping.clone()).collect();
         for mut one in self.compare(spec, &again, arguments).await {
             let rows = mended.iter().find(|(mapping, _)| one.mapping.as_deref() == Some(mapping.name())).map_or(0, |(_, rows)| *rows);
@@ -174,7 +173,6 @@ impl Work {
                 None => found.push(one),
             }
         }
-        Ok(found)
     }
 
     async fn compare_one(
