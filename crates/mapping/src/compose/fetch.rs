@@ -1,7 +1,7 @@
 //! Reading a mapping's rows out of the source.
 
 use super::{ordered_key, ordered_literals, row_of};
-use crate::{ResolvedMapping, literal};
+use crate::{KeyColumn, ResolvedMapping, literal};
 
 /// Which keys to look at again.
 #[derive(Debug, Clone, Copy)]
@@ -39,10 +39,20 @@ pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     let texts = mapping.key.iter().enumerate().map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
     let known = mapping.key.iter().map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
     let typed = mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
-    let same = mapping.key.iter().enumerate().map(|(at, k)| format!("q.{} = k.k{at}", k.query_column.sql()));
+    // Equal keys that print differently (1.0 and 1.00) are one key where the destination has the type, and two where it has
+    // the text.
+    let held_as_text = |k: &KeyColumn| mapping.columns.iter().any(|c| c.name == k.query_column && c.target_type != c.source_type);
+    let apart = mapping.key.iter().enumerate().map(|(at, k)| match held_as_text(k) {
+        true => format!("keys.k{at}"),
+        false => format!("keys.k{at}::{}", k.sql_type),
+    });
+    let same = mapping.key.iter().enumerate().map(|(at, k)| match (k.query_column.sql(), held_as_text(k)) {
+        (column, true) => format!("q.{column} = k.k{at} and concat(q.{column}) = concat(k.k{at})"),
+        (column, false) => format!("q.{column} = k.k{at}"),
+    });
     let output = mapping.columns.iter().map(|column| {
         if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
-            format!("k.k{at}")
+            format!("coalesce(r.{}, k.k{at})", column.name.sql())
         } else if mapping.definition.target.keep_tenant && column.name == mapping.columns[0].name {
             tenant_literal(mapping, changed.tenant_id)
         } else {
@@ -51,7 +61,7 @@ pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     });
     format!(
         "copy (\n\
-         with looked_at as materialized (select {typed} from (select distinct {texts} from ({touched}) touched where {known}) keys)\n\
+         with looked_at as materialized (select distinct on ({apart}) {typed} from (select distinct {texts} from ({touched}) touched where {known}) keys)\n\
          select r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
@@ -59,6 +69,7 @@ pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
            ) r on true\n\
          ) to stdout",
         typed = join(typed, ", "),
+        apart = join(apart, ", "),
         texts = join(texts, ", "),
         known = join(known, " and "),
         touched = touched.join(" union all "),

@@ -25,10 +25,16 @@ fn ordered_key(alias: &str, key: &[KeyColumn]) -> Vec<String> {
             let column = format!("{alias}.{}", k.query_column.sql());
             match k.order {
                 KeyOrder::Native => column,
-                KeyOrder::Text => format!("({column}::text) collate \"C\""),
+                KeyOrder::Text => format!("({}) collate \"C\"", printed(&column, &k.sql_type)),
             }
         })
         .collect()
+}
+
+/// A value as COPY prints it, which is where the other side of a comparison comes from. A cast to text says something else
+/// for some types (`10.0.0.1/32` of an inet, `a` of a padded char), but is what an index on a text column serves.
+pub fn printed(column: &str, sql_type: &str) -> String {
+    if sql_type == "text" || sql_type.starts_with("character varying") { format!("{column}::text") } else { format!("concat({column})") }
 }
 
 /// The values of a key, as text, for comparison with [`ordered_key`].

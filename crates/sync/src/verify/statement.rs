@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use offtake_mapping::compose::printed;
 use offtake_mapping::{Identifier, KeyOrder, ResolvedMapping, literal};
 use offtake_postgres::TEXT_FORMAT;
 
@@ -82,7 +83,7 @@ impl Relation {
             // The query may end in a comment.
             from: format!("(\n{}\n) q", mapping.definition.query),
             tenant: Some(format!("q.tenant_id = {}", literal(target.tenant_id))),
-            key_order: mapping.key.iter().map(|k| ordered(&format!("q.{}", k.query_column.sql()), k.order)).collect(),
+            key_order: mapping.key.iter().map(|k| ordered(&format!("q.{}", k.query_column.sql()), &k.sql_type, k.order)).collect(),
             key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),
             columns: mapping.columns.iter().map(|c| value(&c.name)).collect(),
         }
@@ -97,7 +98,7 @@ impl Relation {
             let held = columns.iter().find(|c| c.name == k.query_column.as_str());
             // A key kept under another type would be ordered by that type.
             let as_there = k.order == KeyOrder::Native && held.is_some_and(|held| held.sql_type != k.sql_type);
-            ordered(&if as_there { format!("{column}::{}", k.sql_type) } else { column }, k.order)
+            ordered(&if as_there { format!("{column}::{}", k.sql_type) } else { column }, &k.sql_type, k.order)
         };
         Self {
             from: format!("{}.{} q", target.schema.sql(), mapping.definition.target.table.sql()),
@@ -185,10 +186,10 @@ fn cast_for(mapping: &ResolvedMapping, name: &Identifier, columns: &[TargetColum
     (!same_text).then(|| held.sql_type.clone())
 }
 
-fn ordered(column: &str, order: KeyOrder) -> String {
+fn ordered(column: &str, sql_type: &str, order: KeyOrder) -> String {
     match order {
         KeyOrder::Native => column.to_owned(),
-        KeyOrder::Text => format!("({column}::text collate \"C\")"),
+        KeyOrder::Text => format!("({} collate \"C\")", printed(column, sql_type)),
     }
 }
 
@@ -211,7 +212,7 @@ mod tests {
         let relation = Relation {
             from: "t q".to_owned(),
             tenant: None,
-            key_order: vec!["q.a".to_owned(), ordered("q.b", KeyOrder::Text)],
+            key_order: vec!["q.a".to_owned(), ordered("q.b", "text", KeyOrder::Text)],
             key_text: vec![text("q.a"), text("q.b")],
             columns: vec!["q.a".to_owned(), "q.b".to_owned()],
         };

@@ -1,0 +1,115 @@
+//! Values of every type, by way of the initial copy, of an insert and of an update.
+
+use offtake_tests::World;
+use serde_json::Value;
+
+use crate::cases::{CASES, TYPES};
+use crate::{look, prepare, verify, write};
+
+const MAPPING: &str = "
+source: { table: public.wide, tenant: tenant }
+query: select w.*, w.tenant as tenant_id from wide w
+target: { table: wide }
+";
+
+/// One column per type, and two that the source computes.
+fn table() -> String {
+    let columns: Vec<_> = CASES.iter().enumerate().map(|(at, (sql_type, ..))| format!("c{at} {sql_type}")).collect();
+    format!(
+        "{TYPES} create table wide (id int, tenant text, {}, twice int generated always as (id * 2) stored,
+           stamp text generated always as ('v' || id) stored, primary key (tenant, id))",
+        columns.join(", ")
+    )
+}
+
+/// The rows of the cases, with ids from `first`; where a type has fewer values, null.
+fn insert(tenant: &str, first: usize) -> String {
+    let rows = CASES.iter().map(|(.., values)| values.len()).max().unwrap();
+    let columns: Vec<_> = (0..CASES.len()).map(|at| format!("c{at}")).collect();
+    let row = |row: usize| {
+        let values = CASES.iter().map(|(.., values)| values.get(row).copied().unwrap_or("null"));
+        format!(
+            "insert into wide (id, tenant, {}) values ({}, '{tenant}', {});",
+            columns.join(", "),
+            first + row,
+            values.collect::<Vec<_>>().join(", ")
+        )
+    };
+    (0..rows).map(row).collect()
+}
+
+async fn assert_same(world: &World, what: &str) {
+    let columns: Vec<_> = (0..CASES.len()).map(|at| format!("c{at}::text")).chain(["twice::text".to_owned(), "stamp".to_owned()]).collect();
+    let query = format!("select id::text, {} from wide order by id", columns.join(", "));
+    let (wanted, found) = (look(&world.source, &query).await, look(&world.tenant("acme").destination, &query).await);
+    assert_eq!(wanted.len(), found.len(), "{what}");
+    let mut wrong = Vec::new();
+    for (wanted, found) in wanted.iter().zip(&found) {
+        for (at, (one, other)) in wanted.iter().zip(found).enumerate() {
+            if one != other {
+                let name = at.checked_sub(1).and_then(|at| CASES.get(at)).map_or("id or generated", |(name, ..)| name);
+                let short = |value: &Option<String>| value.as_ref().map(|v| v.chars().take(200).collect::<String>());
+                wrong.push(format!("{name}, row {:?}: {:?} became {:?}", wanted[0], short(one), short(other)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{what}\n{}", wrong.join("\n"));
+}
+
+/// What the ancestor's driver made of a value on its way through JSON numbers, and what this one must not.
+fn through_a_double(number: &str) -> String {
+    let value: Value = serde_json::from_str(number).unwrap();
+    format!("{}", value.as_f64().unwrap())
+}
+
+#[tokio::test]
+async fn values_of_every_type_arrive_exactly() {
+    let world = World::with_tenants(["acme"]).mappings(&[("wide", MAPPING)]).without_init().await;
+    prepare(&world, &table()).await;
+    let tenant = world.id("acme");
+    write(&world, true, &insert(tenant, 1)).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    assert_same(&world, "by the initial copy").await;
+
+    let types = "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'public.wide'::regclass and attname ~ '^c[0-9]+$' order by attnum";
+    let types = look(&world.tenant("acme").destination, types).await;
+    for ((sql_type, target, _), found) in CASES.iter().zip(types) {
+        assert_eq!(found, [Some((*target).to_owned())], "the copy's type of {sql_type}");
+    }
+
+    write(&world, true, &insert(tenant, 1001)).await;
+    world.wait_in_step().await;
+    assert_same(&world, "inserted").await;
+    // Every row gets the values of the next one.
+    let set: Vec<_> = (0..CASES.len()).map(|at| format!("c{at} = n.c{at}")).collect();
+    let shift = format!(
+        "update wide w set {} from wide n where n.id = case w.id when 1001 then 1017 else w.id - 1 end and w.id > 1000",
+        set.join(", ")
+    );
+    write(&world, true, &shift).await;
+    world.wait_in_step().await;
+    assert_same(&world, "updated").await;
+    // Equal, but not the same.
+    let at = |sql_type: &str| CASES.iter().position(|(name, ..)| *name == sql_type).unwrap();
+    let respell = format!(
+        "update wide set c{} = 1.00, c{} = '30 days', c{} = '-0', c{} = '[1.000,2)' where id = 1",
+        at("numeric"),
+        at("interval"),
+        at("double precision"),
+        at("numrange")
+    );
+    write(&world, true, &respell).await;
+    world.wait_in_step().await;
+    let respell = respell.replace("1.00,", "1.0,").replace("30 days", "1 mon").replace("'-0'", "'0'").replace("1.000,2", "1.0,2.0");
+    write(&world, true, &respell).await;
+    world.wait_in_step().await;
+    assert_same(&world, "respelt").await;
+
+    let number = format!("select c{}::text from wide where id = 5", at("jsonb"));
+    assert_eq!(look(&world.tenant("acme").destination, &number).await, [[Some("9007199254740993".to_owned())]]);
+    assert_ne!(through_a_double("9007199254740993"), "9007199254740993");
+    let untouched = world.source.query_text("select count(*) from offtake.quarantined_row").await;
+    assert_eq!(untouched, "0");
+    verify(&world, daemon).await;
+}
