@@ -1,0 +1,264 @@
+//! Invariants 3, 4 and 5: kill -9 anywhere, lost replies and restarted servers lose nothing and repeat nothing visible.
+//!
+//! Every test runs the seeded workload (its seed is printed when it fails) beside the fault, and afterwards holds every state
+//! that a destination ever showed against what was committed. OFFTAKE_SOAK=1 (`make soak`) makes them long.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use offtake_tests::proxy::Cut;
+use offtake_tests::workload::{Extent, Workload};
+use offtake_tests::{Daemon, Database, PATIENCE, Plan, World, history, oracle, until};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use tokio_postgres::{Client, NoTls};
+
+/// More rows than a batch has.
+const NOTES_ANEW: &str = "truncate work.note;
+    insert into work.note (scope, name, body) select 'org/' || tenant, 'n' || n, 'anew' from (select distinct tenant from work.owner) t, generate_series(1, 120) n";
+
+const LEASE: Duration = Duration::from_secs(1);
+
+fn soak() -> bool {
+    std::env::var_os("OFFTAKE_SOAK").is_some()
+}
+
+fn plan() -> Plan {
+    let plan = Workload::plan(["acme", "globex", "initech"]).setting("/poller/lease", "1s").setting("/sync/batch_rows", 50);
+    plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "500ms" }))
+}
+
+async fn prepared(plan: Plan, workload: &Workload) -> World {
+    let world = plan.await;
+    world.allow("*");
+    workload.prepare(&world).await;
+    history::install(&world).await;
+    world
+}
+
+/// Everything arrived, nothing was visible that must not be, and nothing is left behind.
+async fn assert_sound(world: &World) {
+    world.wait_in_step().await;
+    oracle::assert_equal(world).await;
+    history::assert_sound(world).await;
+    assert_eq!(world.source.query_text("select count(*) from offtake.outgoing_request where leased_until is not null").await, "0");
+    for tenant in world.tenants() {
+        let states = history::states(&tenant.destination).await;
+        assert!(states > 50, "{} saw {states} states only", tenant.name);
+    }
+}
+
+/// Nobody holds a lease that ends later than a lease from now.
+async fn assert_no_lease_is_long(world: &World) {
+    let long = format!("select count(*) from offtake.outgoing_request where leased_until > now() + interval '{} ms'", LEASE.as_millis());
+    assert_eq!(world.source.query_text(&long).await, "0");
+}
+
+/// At each named point, while another daemon works beside. Shown to fail with the cursors written in a transaction of their
+/// own, after the rows' (`commit` and `begin` before `state::write` in crates/sync/src/turn.rs).
+#[tokio::test]
+async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
+    let workload = Workload::new(21);
+    let world = prepared(plan(), &workload).await;
+    let survivor = world.daemon().await;
+    let done = AtomicBool::new(false);
+    let kills = async {
+        for point in offtake_postgres::FAILPOINTS {
+            let mut killed = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
+            let mut anew = Instant::now();
+            until(&format!("a daemon dies at {point}"), PATIENCE, async || {
+                // Nothing but a copy anew has chunks, and it may be the other daemon's.
+                if point == "backfill.after_chunk" && anew.elapsed() > Duration::from_millis(500) {
+                    world.source.execute(NOTES_ANEW).await;
+                    anew = Instant::now();
+                }
+                if killed.runs() { Err(format!("it runs; {} times there", killed.failpoint_count(point))) } else { Ok(()) }
+            })
+            .await;
+            assert!(!killed.wait_exit(PATIENCE).await.success());
+            assert_no_lease_is_long(&world).await;
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let load = async {
+        while !done.load(Ordering::Relaxed) {
+            workload.run(&world, Extent::Steps(10)).await;
+        }
+    };
+    tokio::join!(kills, load);
+    assert_sound(&world).await;
+    survivor.stop().await;
+}
+
+/// 30 times in `make soak`.
+#[tokio::test]
+async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
+    let workload = Workload::new(22);
+    let mut random = StdRng::seed_from_u64(workload.seed());
+    let world = prepared(plan(), &workload).await;
+    let mut daemons = [world.daemon().await, world.daemon().await];
+    let done = AtomicBool::new(false);
+    let kills = async {
+        for _ in 0..if soak() { 30 } else { 8 } {
+            tokio::time::sleep(Duration::from_millis(random.random_range(50..900))).await;
+            let number = random.random_range(0..2);
+            daemons[number].kill();
+            assert_no_lease_is_long(&world).await;
+            daemons[number] = world.spawn_daemon(&[]);
+        }
+        // The last one dies in the middle of the work, and the other one finishes it.
+        daemons[0].kill();
+        done.store(true, Ordering::Relaxed);
+    };
+    let load = async {
+        while !done.load(Ordering::Relaxed) {
+            workload.run(&world, Extent::Steps(10)).await;
+        }
+    };
+    tokio::join!(kills, load);
+    assert_sound(&world).await;
+    let [_, other] = daemons;
+    other.stop().await;
+}
+
+/// Whoever does not hear that it was committed asks, and never assumes: by reset and by silence, at the destination and,
+/// by reset only, for sequencing, polling and settling, at the source.
+#[tokio::test]
+async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
+    let workload = Workload::new(23);
+    let world = prepared(plan().proxied("acme").proxied_source().setting("/sync/statement_timeout", "1s"), &workload).await;
+    let daemon = world.daemon().await;
+    let (acme, source) = (world.tenant("acme").proxy(), world.source_proxy());
+    for (proxy, cut) in [
+        (acme, Cut::before_reply("commit").times(6)),
+        (acme, Cut::after_statement("commit").times(2)),
+        (acme, Cut::before_reply("commit").silently()),
+        (source, Cut::before_reply("commit").times(12)),
+        (source, Cut::before_reply("delete").times(4)),
+        (source, Cut::before_reply("update").times(4)),
+    ] {
+        let cut = proxy.arm(cut);
+        let began = Instant::now();
+        until("the replies are lost", PATIENCE, async || {
+            workload.run(&world, Extent::Steps(3)).await;
+            if cut.count() >= 1 && began.elapsed() > Duration::from_secs(1) { Ok(()) } else { Err(cut.count().to_string()) }
+        })
+        .await;
+        cut.wait().await;
+        proxy.disarm();
+        world.wait_in_step().await;
+    }
+    assert_sound(&world).await;
+    daemon.stop().await;
+}
+
+/// Both servers, by an immediate stop, while all writes go on where they can.
+#[tokio::test]
+async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
+    let workload = Workload::new(24);
+    let world = prepared(plan().private_source().private_destination("acme"), &workload).await;
+    let (one, two) = tokio::join!(world.daemon(), world.daemon());
+    let done = AtomicBool::new(false);
+    let restarts = async {
+        for round in 0..if soak() { 10 } else { 2 } {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            let mut server = if round % 2 == 0 { world.source_server().await } else { world.tenant("acme").server().await };
+            server.kill_immediate();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            server.start_again().await.unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let load = async {
+        while !done.load(Ordering::Relaxed) {
+            workload.run(&world, Extent::Steps(10)).await;
+        }
+    };
+    tokio::join!(restarts, load);
+    assert_sound(&world).await;
+    one.stop().await;
+    two.stop().await;
+}
+
+/// Every second for a minute in `make soak`.
+#[tokio::test]
+async fn sessions_that_the_servers_end_are_made_anew() {
+    let workload = Workload::new(25);
+    let world = prepared(plan(), &workload).await;
+    let daemon = world.daemon().await;
+    let (times, pause) = if soak() { (60, 1000) } else { (16, 250) };
+    let done = AtomicBool::new(false);
+    let terminations = async {
+        for _ in 0..times {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                        where datname = current_database() and application_name like 'offtake%'";
+            world.source.query_text(sql).await;
+            for tenant in world.tenants() {
+                tenant.destination.query_text(sql).await;
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let load = async {
+        while !done.load(Ordering::Relaxed) {
+            workload.run(&world, Extent::Steps(10)).await;
+        }
+    };
+    tokio::join!(terminations, load);
+    assert_sound(&world).await;
+    daemon.stop().await;
+}
+
+/// `too many connections` (53300) from either side: waited for, told, and over as soon as there is a place.
+#[tokio::test]
+async fn servers_that_take_no_more_connections_are_waited_for() {
+    let workload = Workload::new(26);
+    let world = prepared(plan().private_source().private_destination("acme"), &workload).await;
+    let acme = world.tenant("acme");
+    for (database, server) in [(&world.source, world.source_server().await), (&acme.destination, acme.server().await)] {
+        database.execute("alter system set max_connections = 24").await;
+        let mut server = server;
+        server.restart().await.unwrap();
+    }
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    for database in [&world.source, &acme.destination] {
+        let said = refusals(&daemon);
+        let taken = take_every_connection(&world, database, async || refusals(&daemon) > said).await;
+        assert!(taken.len() > 5);
+        drop(taken);
+        workload.run(&world, Extent::Steps(20)).await;
+        world.wait_in_step().await;
+    }
+    assert_sound(&world).await;
+    daemon.stop().await;
+}
+
+/// How often the daemon said that a server did not take it.
+fn refusals(daemon: &Daemon) -> usize {
+    daemon.log_text().matches("too many clients").count()
+}
+
+/// Ends the daemon's sessions and takes their places, until it has noticed.
+async fn take_every_connection(world: &World, database: &Database, noticed: impl AsyncFn() -> bool) -> Vec<Client> {
+    let mut taken = Vec::new();
+    let (session, source) = (database.session().await, world.source.session().await);
+    until("the daemon gets no connection", PATIENCE, async || {
+        session
+            .simple_query("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'offtake%'")
+            .await
+            .unwrap();
+        while let Ok((client, connection)) = tokio_postgres::connect(&database.url(), NoTls).await {
+            tokio::spawn(connection);
+            taken.push(client);
+        }
+        // A destination is dialled for a reason only.
+        source.batch_execute("update work.note set body = body || '+' where name = 'n1'").await.unwrap();
+        if noticed().await { Ok(()) } else { Err(format!("{} are taken", taken.len())) }
+    })
+    .await;
+    taken
+}
