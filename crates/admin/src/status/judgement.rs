@@ -55,18 +55,18 @@ impl Facts {
 
 /// The state, and the reason where the state alone does not say it.
 pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<String>) {
-    let halted = mappings.iter().find(|m| m.fuse_blown);
     if facts.paused {
         return (State::Paused, facts.pause_reason.clone());
     }
     if facts.fuse_blown {
         return (State::Paused, Some(with_reason("its fuse is off", facts.fuse_reason.as_deref())));
     }
-    if let Some(mapping) = halted {
-        return (State::Paused, Some(with_reason(&format!("the fuse of mapping {} is off", mapping.name), mapping.fuse_reason.as_deref())));
-    }
     if let Some(reason) = blocked(facts, mappings) {
         return (State::Blocked, reason);
+    }
+    // Only that mapping stands still: a destination that the others do not reach either is told first.
+    if let Some(mapping) = mappings.iter().find(|m| m.fuse_blown) {
+        return (State::Paused, Some(with_reason(&format!("the fuse of mapping {} is off", mapping.name), mapping.fuse_reason.as_deref())));
     }
     if facts.mirrored_state == State::NeedsRebuild.as_str() {
         return (State::NeedsRebuild, facts.mirrored_reason.clone());
@@ -95,7 +95,7 @@ fn blocked(facts: &Facts, mappings: &[MappingFacts]) -> Option<Option<String>> {
     if facts.mirrored_state == State::Blocked.as_str() || facts.failures > 0 {
         return Some(facts.mirrored_reason.clone().or_else(|| facts.last_error.clone()));
     }
-    let failed = mappings.iter().find(|m| m.failures > 0 || m.error.is_some())?;
+    let failed = mappings.iter().find(|m| !m.fuse_blown && (m.failures > 0 || m.error.is_some()))?;
     Some(Some(with_reason(&format!("mapping {}", failed.name), failed.error.as_deref())))
 }
 
@@ -138,6 +138,8 @@ mod tests {
         check(in_sync(), json!({"error": "column gone", "failures": 1}), State::Blocked);
         check(Facts { paused: true, failures: 1, ..in_sync() }, json!({}), State::Paused);
         check(in_sync(), json!({"fuse_blown": true}), State::Paused);
+        check(in_sync(), json!({"fuse_blown": true, "error": "column gone", "failures": 1}), State::Paused);
+        check(Facts { failures: 1, ..in_sync() }, json!({"fuse_blown": true}), State::Blocked);
     }
 
     #[test]

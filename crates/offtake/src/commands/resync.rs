@@ -44,14 +44,19 @@ pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Fai
         say(format!("{copies} copies of {tenant} are complete"));
         return Ok(Exit::Done);
     }
-    Err(Failure::all(left.into_iter().map(|copy| {
-        let what = format!("{}/{} {} is not complete in time", copy.tenant, copy.destination, copy.mapping);
-        let failure = Failure::new(Exit::SomeDestinationsFailed, what);
-        match copy.obstacle {
-            Some(obstacle) => failure.because(obstacle).remedy(format!("see `offtake status --tenant {tenant}`; the request stands")),
-            None => failure.remedy("see that `offtake run` is running for this source, or wait longer; the request stands"),
-        }
-    })))
+    Err(Failure::all(left.chunk_by(|a, b| (&a.destination, &a.obstacle) == (&b.destination, &b.obstacle)).map(late)))
+}
+
+/// Copies of one destination that the same thing holds up.
+fn late(copies: &[ResyncProgress]) -> Failure {
+    let mappings: Vec<_> = copies.iter().map(|copy| copy.mapping.as_str()).collect();
+    let ResyncProgress { tenant, destination, obstacle, .. } = &copies[0];
+    let what = format!("{tenant}/{destination} does not have all of {} in time", mappings.join(", "));
+    let failure = Failure::new(Exit::SomeDestinationsFailed, what);
+    match obstacle {
+        Some(obstacle) => failure.because(obstacle.as_str()).remedy(format!("see `offtake status --tenant {tenant}`; the request stands")),
+        None => failure.remedy("see that `offtake run` is running for this source, or wait longer; the request stands"),
+    }
 }
 
 /// The copies that are not complete at the deadline; none as soon as all are.
