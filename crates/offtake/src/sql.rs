@@ -11,3 +11,5 @@ pub(crate) const PROBE_DESTINATIONS_OF_TABLES: &str = include_str!("../sql/probe
 pub(crate) const NOTE_GAP: &str = include_str!("../sql/note_gap.sql");
 pub(crate) const REFUSE_DESTINATION: &str = include_str!("../sql/refuse_destination.sql");
 pub(crate) const READ_PROGRESS: &str = include_str!("../sql/read_progress.sql");
+pub(crate) const BOUND_WOKEN_ROWS: &str = include_str!("../sql/bound_woken_rows.sql");
+pub(crate) const DESCRIBE_COPY: &str = include_str!("../sql/describe_copy.sql");

@@ -1,5 +1,6 @@
 //! Mappings as people write them: refused with a message that is enough to mend them, checked, previewed.
 
+mod checked;
 mod refused;
 
 use std::process::Output;

@@ -1,21 +1,23 @@
 //! `offtake check`: whether configuration and mappings can be used, without changing anything anywhere.
 
+mod mapping;
+
 use std::path::Path;
+use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::{AddressPolicy, Dialer, catalog};
 use offtake_sync::destinations::DestinationSpec;
 use serde_json::json;
 use tokio::task::JoinSet;
-use tokio_postgres::Client;
 
+use self::mapping::{Report, There};
 use super::{connect_source, load_configuration, say};
 use crate::command_line;
 use crate::configuration::Configuration;
 use crate::destinations::{Named, Refused, check_static, evaluate};
 use crate::mapping_files;
 use crate::outcome::{Exit, Failure};
-use crate::plan::whole_table_reads;
 
 pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;
@@ -24,7 +26,9 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
     let count = mappings.len();
     if !arguments.connect {
         if arguments.json {
-            say(json!({ "mappings": count, "warnings": [], "destinations": [] }));
+            say(
+                json!({ "mappings": mappings.iter().map(|m| json!({ "name": m.name })).collect::<Vec<_>>(), "warnings": [], "destinations": [] }),
+            );
         } else {
             say(format!("{} and {count} mapping(s) can be read; --connect asks the databases too", file.display()));
         }
@@ -32,14 +36,24 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
     }
     let source = connect_source(&configuration, "check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
-    let warnings = warnings(&source, &set).await?;
-    let named = named(&configuration).await?;
-    let answers = dial_all(&configuration, named).await;
+    let mut reports = Vec::new();
+    for mapping in set.mappings() {
+        let asked = Report::of(&source, &set, mapping).await;
+        let failed = |error: tokio_postgres::Error| Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into());
+        reports.push(asked.map_err(failed)?);
+    }
+    let answers = dial_all(&configuration, named(&configuration).await?, &set).await;
+    for report in &mut reports {
+        let tables = answers.iter().flat_map(|a| &a.tables).filter(|(name, _)| *name == report.name);
+        report.destinations = tables.map(|(_, there)| there.clone()).collect();
+    }
+    let warnings: Vec<String> = reports.iter().flat_map(Report::warnings).collect();
     let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
     if arguments.json {
         let list = answers.iter().map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }));
-        say(json!({ "mappings": count, "warnings": warnings, "destinations": list.collect::<Vec<_>>() }));
+        say(json!({ "mappings": reports, "warnings": warnings, "destinations": list.collect::<Vec<_>>() }));
     } else {
+        reports.iter().for_each(|report| say(format!("{report}\n")));
         say(format!("{count} mapping(s) can run on {}", configuration.source.url.place()));
         warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
         say(format!("{reached} of {} destination(s) answer", answers.len()));
@@ -51,30 +65,6 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
         let failure = Failure::new(Exit::SomeDestinationsFailed, format!("destination {}/{}", answer.tenant_id, answer.name));
         answer.obstacle.map(|why| failure.because(why))
     })))
-}
-
-/// Mappings whose statements read more than the keys they are asked for.
-async fn warnings(source: &Client, set: &MappingSet) -> Result<Vec<String>, Failure> {
-    let prepared = source.query_one("select to_regclass('offtake.change_log') is not null", &[]).await;
-    if !prepared.map_err(|error| Failure::of_source("cannot ask the source", &error.into()))?.get::<_, bool>(0) {
-        return Ok(vec!["the plans of the mappings can only be checked after `offtake init`".to_owned()]);
-    }
-    let mut warnings = Vec::new();
-    for mapping in set.mappings() {
-        let tables = whole_table_reads(source, mapping)
-            .await
-            .map_err(|error| Failure::of_source(&format!("{}: the query has no plan", mapping.definition.file.display()), &error.into()))?;
-        warnings.extend(tables.into_iter().map(|table| warning(mapping, &table)));
-    }
-    Ok(warnings)
-}
-
-fn warning(mapping: &ResolvedMapping, table: &str) -> String {
-    let (file, line) = (mapping.definition.file.display(), mapping.definition.query_line);
-    format!(
-        "{file}:{line}: no index serves one key of {}: the whole of {table} is read for each; index what the query joins on",
-        mapping.name()
-    )
 }
 
 async fn named(configuration: &Configuration) -> Result<Named, Failure> {
@@ -92,22 +82,53 @@ struct Answer {
     tenant_id: String,
     name: String,
     obstacle: Option<String>,
+    /// By mapping.
+    tables: Vec<(String, There)>,
 }
 
 /// All at once; the dialler bounds how many are under way.
-async fn dial_all(configuration: &Configuration, named: Named) -> Vec<Answer> {
+async fn dial_all(configuration: &Configuration, named: Named, set: &MappingSet) -> Vec<Answer> {
     let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
     let dialer = Dialer::new(policy, configuration.sync.connect_timeout);
     let mut dials = JoinSet::new();
-    for DestinationSpec { tenant_id, name, url, .. } in named.usable {
+    for spec in named.usable {
         let dialer = dialer.clone();
+        let received = |m: &&Arc<ResolvedMapping>| spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()));
+        let mappings: Vec<_> = set.mappings().iter().filter(received).cloned().collect();
+        let patience = configuration.sync.statement_timeout;
         dials.spawn(async move {
-            let obstacle = dialer.dial(&url, "offtake check").await.err().map(|error| error.message());
-            Answer { tenant_id, name, obstacle }
+            let mut answer = Answer { tenant_id: spec.tenant_id.clone(), name: spec.name.clone(), obstacle: None, tables: Vec::new() };
+            match tokio::time::timeout(patience, look(&dialer, &spec, &mappings)).await {
+                Ok(Ok(tables)) => answer.tables = tables,
+                Ok(Err(error)) => answer.obstacle = Some(error.message()),
+                Err(_) => answer.obstacle = Some(format!("no answer within {} s", patience.as_secs())),
+            }
+            answer
         });
     }
     let mut answers = dials.join_all().await;
-    answers.extend(named.refused.into_iter().map(|Refused { tenant_id, name, why }| Answer { tenant_id, name, obstacle: Some(why) }));
+    answers.extend(named.refused.into_iter().map(|Refused { tenant_id, name, why }| Answer {
+        tenant_id,
+        name,
+        obstacle: Some(why),
+        tables: Vec::new(),
+    }));
     answers.sort_by(|a, b| (&a.tenant_id, &a.name).cmp(&(&b.tenant_id, &b.name)));
     answers
+}
+
+/// What a destination has of its mappings.
+async fn look(
+    dialer: &Dialer,
+    spec: &DestinationSpec,
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<Vec<(String, There)>, offtake_postgres::Error> {
+    let client = dialer.dial(&spec.url, "offtake check").await?;
+    let mut tables = Vec::new();
+    for mapping in mappings {
+        let (table, differences) = mapping::there(&client, mapping, &spec.schema).await?;
+        let there = There { tenant: spec.tenant_id.clone(), name: spec.name.clone(), table, differences };
+        tables.push((mapping.name().to_owned(), there));
+    }
+    Ok(tables)
 }
