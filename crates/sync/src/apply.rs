@@ -179,6 +179,8 @@ impl Applier<'_> {
             applied.deleted += self.client.execute(&statement, &[]).await.map_err(|e| classify(self.mapping, e))?;
         }
         let sqlstate = error.sqlstate().map_or_else(String::new, |s| s.code().to_owned());
+        // A row may be among the changes and in the chunk.
+        applied.refused.retain(|refused| refused.key != key);
         applied.refused.push(RefusedRow { key, sqlstate, error: error.message() });
         Ok(())
     }

@@ -325,8 +325,13 @@ impl Turn<'_> {
             let statements = Apply::new(&part.mapping, &spec.schema, &spec.tenant_id);
             let work = apply::part(client, &statements, part, link.staged.get(version));
             // Sent together, the savepoint first.
-            let (saved, applied) = tokio::join!(biased; client.batch_execute("savepoint mapping"), work);
+            let (saved, mut applied) = tokio::join!(biased; client.batch_execute("savepoint mapping"), work);
             saved.map_err(Error::destination)?;
+            if applied.as_ref().is_ok_and(|(applied, _)| !applied.refused.is_empty()) && link.staged.remove(version).is_some() {
+                // The staging table refuses what the target did when it was made: a new one tells whether it still does.
+                client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
+                applied = apply::part(client, &statements, part, None).await;
+            }
             match applied {
                 Ok((applied, statement)) => {
                     self.set_rows_aside(&part.mapping, &applied.refused).await?;

@@ -56,10 +56,11 @@ impl<'a> Apply<'a> {
     }
 
     /// A session-private table with the target's own column types, empty at every commit. No constraints: a deletion
-    /// carries only a key.
+    /// carries only a key. One that the session has already may be of a shape that the target no longer has.
     pub fn create_staging(&self) -> String {
         format!(
-            "create temporary table if not exists {} on commit delete rows as select false as offtake_present, {} from {} t with no data",
+            "drop table if exists {0}; \
+             create temporary table {0} on commit delete rows as select false as offtake_present, {1} from {2} t with no data",
             self.staging,
             columns_of("t", self.names()),
             self.table
