@@ -38,5 +38,13 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
     let reports: Vec<Value> = serde_json::from_str(&told).unwrap();
     assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), 1, "{told}");
     oracle::assert_equal(&world).await;
+
+    // More than are listed, with a key of two columns.
+    let rows: i64 = destination.query_text("select count(*) from team_members").await.parse().unwrap();
+    destination.execute("update team_members set team_name = 'wrong'").await;
+    let reports: Vec<Value> = serde_json::from_str(&done(&world, &["verify", "--repair", "--json"]).await).unwrap();
+    assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), rows);
+    assert!(rows > 100, "{rows}");
+    oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use super::side::{Digest, Side};
 use super::statement::{self, Key, Range, Relation, TargetColumn};
-use super::{Difference, Error, Kind, Options, Report, VerifyTarget};
+use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget};
 
 /// A range that takes longer was not found through an index: each of them costs a scan, so the next are larger.
 const RANGE_TAKES_MAX: Duration = Duration::from_millis(500);
@@ -119,7 +119,9 @@ impl<'a> Comparison<'a> {
         let room = self.options.differences_max.saturating_sub(self.report.differences.len());
         let listed = &confirmed[..room.min(confirmed.len())];
         let looked_into = |kind: &Kind| self.options.values || *kind == Kind::Different;
-        let keys: Vec<Key> = listed.iter().filter(|(_, kind)| looked_into(kind)).map(|(key, _)| key.clone()).collect();
+        // Whoever asks for more wants to mend them, not to read them; and thousands of keys are too many for one condition.
+        let read = DIFFERENCES_MAX.saturating_sub(self.report.differences.len());
+        let keys: Vec<Key> = listed.iter().take(read).filter(|(_, kind)| looked_into(kind)).map(|(key, _)| key.clone()).collect();
         let (mut there, mut here) = (HashMap::new(), HashMap::new());
         if !keys.is_empty() {
             let values = self.options.values;

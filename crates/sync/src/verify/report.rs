@@ -45,7 +45,8 @@ pub struct Difference {
     pub kind: Kind,
     /// The key's columns, as text.
     pub key: Map<String, Value>,
-    /// Names of the columns that differ; empty unless both sides have the row.
+    /// Names of the columns that differ; empty unless both sides have the row, and beyond the first
+    /// [`DIFFERENCES_MAX`](super::DIFFERENCES_MAX) differences.
     pub columns: Vec<String>,
     /// The values of those columns, or of the whole row that only one side has, as text; only if they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
