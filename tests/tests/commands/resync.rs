@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offtake_tests::{World, oracle};
+use offtake_tests::{Source, World, oracle};
 use tokio_util::sync::CancellationToken;
 
 use super::{done, offtake};
@@ -120,5 +120,41 @@ async fn the_table_of_a_mapping_that_is_gone_stays_until_it_is_dropped() {
     assert_eq!(before.parse::<i32>().unwrap() - 1, after.parse::<i32>().unwrap());
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+const SHARED_USERS: &str = "
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: select u.tenancy_id as tenant_id, u.project_user_id as id, u.display_name from public.project_user u
+target: { table: users, keep_tenant: true }
+";
+
+/// Invariant 2, and a neighbour's table is never an orphan.
+#[tokio::test]
+async fn a_resync_and_a_drop_leave_the_neighbours_of_a_shared_schema_alone() {
+    let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("users", SHARED_USERS)]).await;
+    let shared = Source::destination().await;
+    world.configure(|c| {
+        for destination in c["destinations"]["static"].as_array_mut().unwrap() {
+            destination["url"] = shared.url().into();
+            destination["shared"] = true.into();
+        }
+    });
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    offtake_tests::until("both are registered", offtake_tests::PATIENCE, async || {
+        let known = world.source.query_text("select count(*) from offtake.destination").await;
+        if known == "2" { Ok(()) } else { Err(known) }
+    })
+    .await;
+    done(&world, &["resync", "--tenant", world.id("acme"), "--wait", "30s"]).await;
+    done(&world, &["resync", "--tenant", world.id("globex"), "--wait", "30s"]).await;
+    let of = |tenant: &str| format!("select count(*) from users where tenant_id = '{}'", world.id(tenant));
+    shared.execute("delete from users").await;
+    done(&world, &["resync", "--tenant", world.id("acme"), "--wait", "30s"]).await;
+    assert_eq!((shared.query_text(&of("acme")).await, shared.query_text(&of("globex")).await), ("20".to_owned(), "0".to_owned()));
+    assert!(done(&world, &["resync", "--tenant", world.id("acme"), "--drop", "--yes"]).await.contains("no table to drop"));
+    done(&world, &["resync", "--tenant", world.id("globex"), "--wait", "30s"]).await;
+    assert_eq!((shared.query_text(&of("acme")).await, shared.query_text(&of("globex")).await), ("20".to_owned(), "20".to_owned()));
     daemon.stop().await;
 }
