@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use offtake_mapping::compose::{Apply, KeyRange};
 use offtake_mapping::{OnRowError, ResolvedMapping};
-use offtake_postgres::Fault;
+use offtake_postgres::{Fault, SqlState};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use crate::error::{MappingFault, row_fault};
@@ -18,7 +18,7 @@ use crate::{Error, Rows};
 
 /// How many rows of one batch may be refused before it is the mapping that is at fault and not its rows. Finding one
 /// costs about 25 small statements, so this also bounds the time a hostile table can take.
-const REFUSED_ROWS_MAX: usize = 100;
+pub(crate) const REFUSED_ROWS_MAX: usize = 100;
 
 /// What a stretch of lines goes back to when a row of it is refused.
 const SAVE: &str = "savepoint stretch";
@@ -120,8 +120,20 @@ struct Applier<'a> {
 impl Applier<'_> {
     async fn all(&self, rows: &Rows, range: Option<Bounds>, applied: &mut Applied) -> Result<(), Error> {
         let mut open = vec![Stretch { lines: 0..rows.len(), range }];
+        // Rows whose place among the unique values is taken, maybe by a row that gives it up later in the batch: tried
+        // again for as long as that helps some of them.
+        let (mut collided, mut collided_before) = (Vec::new(), usize::MAX);
         let mut first = true;
-        while let Some(stretch) = open.pop() {
+        loop {
+            let Some(stretch) = open.pop() else {
+                if collided.is_empty() {
+                    return Ok(());
+                }
+                let helps = collided.len() < collided_before;
+                collided_before = if helps { collided.len() } else { 0 };
+                open.extend(collided.drain(..).rev());
+                continue;
+            };
             if !first {
                 self.client.batch_execute(&self.apply.empty_staging()).await.map_err(Error::destination)?;
             }
@@ -142,9 +154,13 @@ impl Applier<'_> {
                 open.push(left);
                 continue;
             }
-            self.refuse(rows, &stretch, error, applied).await?;
+            let may_be_freed = error.code() == Some(&SqlState::UNIQUE_VIOLATION) && collided_before > 0;
+            if may_be_freed && collided.len() < REFUSED_ROWS_MAX {
+                collided.push(stretch);
+            } else {
+                self.refuse(rows, &stretch, error, applied).await?;
+            }
         }
-        Ok(())
     }
 
     /// Two halves, each with its part of the key range.

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::{BlownFuses, Dialer, SourcePool, Trouble, metrics as names};
+use offtake_mapping::Identifier;
+use offtake_postgres::{BlownFuses, Dialer, SourcePool, SqlState, Trouble, metrics as names};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -242,10 +243,18 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
         other => ("transient", other.to_string()),
     };
     let delay = backoff(&context.settings, claim.failures);
-    requests::fail(&context.pool, claim, delay, &message, &reason(class, &message)).await?;
+    let registered = context.registry.get(claim.destination_id);
+    let reason = match (error, &registered) {
+        (Error::Destination(source), Some(r)) if source.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            let (schema, role) = (r.spec.schema.sql(), Identifier::new(r.spec.url.user()).map_or_else(|_| String::new(), |i| i.sql()));
+            format!("missing rights: {message}; run there: grant usage, create on schema {schema} to {role}")
+        }
+        _ => reason(class, &message),
+    };
+    requests::fail(&context.pool, claim, delay, &message, &reason).await?;
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
-    let label = context.registry.get(claim.destination_id).map_or_else(String::new, |r| r.spec.label());
+    let label = registered.map_or_else(String::new, |r| r.spec.label());
     tracing::warn!(
         event = "destination_failed",
         destination = label,

@@ -22,6 +22,7 @@ mod batch_size;
 pub mod destinations;
 mod engine;
 mod error;
+mod poison;
 mod prepare;
 mod read;
 mod requests;

@@ -72,7 +72,7 @@ pub(crate) async fn destination(
         };
         let replaced = mirrored.get(mapping.name()).is_some_and(|before| *before != ensured.identity);
         let stands = cursors.get(mapping.name()).is_some_and(|c| {
-            !ensured.made
+            !ensured.fresh
                 && !anew.contains(&mapping.name())
                 && !replaced
                 && c.epoch == head.epoch

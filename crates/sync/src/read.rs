@@ -8,9 +8,12 @@ use futures_util::{StreamExt, pin_mut};
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::{self, Changed};
 use offtake_postgres::{PooledConnection, SourcePool};
+use tokio_postgres::Transaction;
 
+use crate::apply::RefusedRow;
+use crate::error::row_fault;
 use crate::state::Cursors;
-use crate::{Error, Rows, sql};
+use crate::{Error, Rows, poison, sql};
 
 /// A batch locks the tables of several mappings, one after the other; an application that locks two of them for itself may
 /// want them in another order. We give way before the server looks for a victim (`deadlock_timeout`, 1 s): it could be theirs.
@@ -54,6 +57,8 @@ pub(crate) struct Part {
     pub(crate) anew: bool,
     pub(crate) changed: Rows,
     pub(crate) chunk: Option<Chunk>,
+    /// Rows of the page or the chunk that the query cannot compute.
+    pub(crate) refused: Vec<RefusedRow>,
     /// Age of the oldest change in the page, when the snapshot was taken.
     pub(crate) oldest: Option<Duration>,
 }
@@ -69,7 +74,7 @@ pub(crate) struct Chunk {
 
 impl Batch {
     pub(crate) fn has_rows(&self) -> bool {
-        self.parts.iter().any(|p| !p.changed.is_empty() || p.chunk.is_some() || p.anew)
+        self.parts.iter().any(|p| !p.changed.is_empty() || p.chunk.is_some() || p.anew || !p.refused.is_empty())
     }
 }
 
@@ -115,30 +120,23 @@ pub(crate) async fn batch(pool: &SourcePool, wanted: &Wanted<'_>) -> Result<Batc
             anew: row.get::<_, Option<i64>>("whole_table").is_some(),
             changed: Rows::default(),
             chunk: None,
+            refused: Vec::new(),
             oldest: row.get::<_, Option<f64>>("oldest_seconds").map(|s| Duration::from_secs_f64(s.max(0.0))),
         };
         if up_to.is_some() || wanted.retry_quarantined {
-            let statement = compose::copy_changed(
-                mapping,
-                Changed {
-                    tenant_id: wanted.tenant_id,
-                    after: cursor.sequence_id,
-                    up_to: part.sequence_id,
-                    retry_quarantined_of: wanted.retry_quarantined.then_some(wanted.destination_id),
-                },
-            );
-            let (data, overflow) = copy_out(&transaction, &statement, budget).await.map_err(|e| Error::mapping(mapping, e))?;
-            if overflow {
-                return Err(Error::Overflow);
-            }
-            part.changed = Rows::new(data);
+            let changed = Changed {
+                tenant_id: wanted.tenant_id,
+                after: cursor.sequence_id,
+                up_to: part.sequence_id,
+                retry_quarantined_of: wanted.retry_quarantined.then_some(wanted.destination_id),
+            };
+            changes(&transaction, changed, &mut part, budget).await?;
             budget = budget.saturating_sub(part.changed.bytes());
         }
         if !cursor.backfilled && !part.anew && chunk_wanted && budget > 0 {
             chunk_wanted = false;
-            let chunk = chunk(&transaction, wanted, mapping, budget).await.map_err(|e| Error::mapping(mapping, e))?;
-            budget = budget.saturating_sub(chunk.rows.bytes());
-            part.chunk = Some(chunk);
+            chunk(&transaction, wanted, &mut part, budget).await?;
+            budget = budget.saturating_sub(part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes()));
         }
         batch.parts.push(part);
     }
@@ -146,19 +144,52 @@ pub(crate) async fn batch(pool: &SourcePool, wanted: &Wanted<'_>) -> Result<Batc
     Ok(batch)
 }
 
-async fn chunk(
-    transaction: &tokio_postgres::Transaction<'_>,
-    wanted: &Wanted<'_>,
-    mapping: &ResolvedMapping,
-    budget: usize,
-) -> Result<Chunk, tokio_postgres::Error> {
+/// The rows of the changed keys.
+async fn changes(transaction: &Transaction<'_>, changed: Changed<'_>, part: &mut Part, budget: usize) -> Result<(), Error> {
+    let mapping = part.mapping.clone();
+    match saved_copy(transaction, &compose::copy_changed(&mapping, changed), budget).await {
+        Ok((_, true)) => return Err(Error::Overflow),
+        Ok((data, false)) => part.changed = Rows::new(data),
+        Err(error) if row_fault(&error) => {
+            let list = compose::list_changed(&mapping, changed);
+            let mut apart = poison::read_apart(transaction, &mapping, changed.tenant_id, &list, error).await?;
+            part.changed = Rows::new(apart.lines());
+            part.refused.append(&mut apart.refused);
+        }
+        Err(error) => return Err(Error::mapping(&mapping, error)),
+    }
+    Ok(())
+}
+
+/// The next stretch of the copy.
+async fn chunk(transaction: &Transaction<'_>, wanted: &Wanted<'_>, part: &mut Part, budget: usize) -> Result<(), Error> {
+    let mapping = part.mapping.clone();
     let after = wanted.cursors[mapping.name()].backfill_key.clone();
-    let statement = compose::copy_chunk(mapping, wanted.tenant_id, after.as_deref(), wanted.rows_max);
-    let (data, overflow) = copy_out(transaction, &statement, budget).await?;
-    let rows = Rows::new(data);
-    let finished = !overflow && rows.len() < wanted.rows_max;
-    let up_to = if finished || rows.is_empty() { None } else { Some(key_of(mapping, &rows, rows.len() - 1)) };
-    Ok(Chunk { rows, after, up_to })
+    let statement = compose::copy_chunk(&mapping, wanted.tenant_id, after.as_deref(), wanted.rows_max);
+    part.chunk = Some(match saved_copy(transaction, &statement, budget).await {
+        Ok((data, overflow)) => {
+            let rows = Rows::new(data);
+            let finished = !overflow && rows.len() < wanted.rows_max;
+            let up_to = if finished || rows.is_empty() { None } else { Some(key_of(&mapping, &rows, rows.len() - 1)) };
+            Chunk { rows, after, up_to }
+        }
+        Err(error) if row_fault(&error) => {
+            let list = compose::list_chunk(&mapping, wanted.tenant_id, after.as_deref(), wanted.rows_max);
+            let mut apart = poison::read_apart(transaction, &mapping, wanted.tenant_id, &list, error).await?;
+            part.refused.append(&mut apart.refused);
+            let up_to = if apart.keys < wanted.rows_max { None } else { apart.last.take() };
+            Chunk { rows: Rows::new(apart.lines()), after, up_to }
+        }
+        Err(error) => return Err(Error::mapping(&mapping, error)),
+    });
+    Ok(())
+}
+
+/// Behind a savepoint that is sent together with it, so that a row that cannot be computed can be looked for.
+async fn saved_copy(transaction: &Transaction<'_>, statement: &str, bytes_max: usize) -> Result<(Bytes, bool), tokio_postgres::Error> {
+    let (saved, copied) = tokio::join!(biased; transaction.batch_execute("savepoint reading"), copy_out(transaction, statement, bytes_max));
+    saved?;
+    copied
 }
 
 /// The key of one line, as text in key order.
@@ -168,8 +199,8 @@ pub(crate) fn key_of(mapping: &ResolvedMapping, rows: &Rows, line: usize) -> Vec
 }
 
 /// Whole lines of a COPY, up to about `bytes_max` but at least one; and whether there would have been more.
-async fn copy_out(
-    transaction: &tokio_postgres::Transaction<'_>,
+pub(crate) async fn copy_out(
+    transaction: &Transaction<'_>,
     statement: &str,
     bytes_max: usize,
 ) -> Result<(Bytes, bool), tokio_postgres::Error> {

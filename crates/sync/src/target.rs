@@ -22,14 +22,14 @@ struct Found {
 
 /// A table that is there and fits.
 pub(crate) struct Ensured {
-    pub(crate) made: bool,
+    /// The table was made or widened just now: no cursor says anything about its rows.
+    pub(crate) fresh: bool,
     /// See `lock_states.sql`.
     pub(crate) identity: String,
 }
 
 /// Makes sure that the mapping's table is there, is this mapping's own, and fits. Runs inside the caller's transaction,
-/// behind its savepoint. Nothing is ever dropped, retyped or taken over. Tells whether the table was
-/// made now, and what it is.
+/// behind its savepoint. Nothing is ever dropped, retyped or taken over. Tells what the table is.
 pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &ResolvedMapping) -> Result<Ensured, Problem> {
     let apply = Apply::new(mapping, &spec.schema, &spec.tenant_id);
     let table = apply.table().to_owned();
@@ -68,12 +68,13 @@ pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &Re
             )));
         }
     }
-    add_columns(client, &apply, mapping, &found).await?;
+    // Also one that the tenant dropped: it comes back empty, whatever the rows held before.
+    let widened = add_columns(client, &apply, mapping, &found).await?;
     check_fit(mapping, &table, &found)?;
     if found.mark.as_deref() != Some(&mark) {
         client.batch_execute(&apply.mark_table()).await?;
     }
-    Ok(Ensured { made, identity: found.identity })
+    Ok(Ensured { fresh: made || widened, identity: found.identity })
 }
 
 /// A statement failed, or the table does not fit.
@@ -106,15 +107,17 @@ async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_p
     }))
 }
 
-/// Columns that the query has and the table has not.
-async fn add_columns(client: &Client, apply: &Apply<'_>, mapping: &ResolvedMapping, found: &Found) -> Result<(), tokio_postgres::Error> {
+/// Adds the columns that the query has and the table has not; tells whether there were any.
+async fn add_columns(client: &Client, apply: &Apply<'_>, mapping: &ResolvedMapping, found: &Found) -> Result<bool, tokio_postgres::Error> {
+    let mut added = false;
     for column in &mapping.columns {
         if !found.columns.iter().any(|(name, _)| name == column.name.as_str()) {
             client.batch_execute(&format!("alter table {} add column {} {}", apply.table(), column.name.sql(), column.target_type)).await?;
             tracing::info!(event = "column_added", mapping = mapping.name(), column = column.name.as_str(), "added column {}", column.name);
+            added = true;
         }
     }
-    Ok(())
+    Ok(added)
 }
 
 fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {

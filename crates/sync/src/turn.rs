@@ -248,6 +248,7 @@ impl Turn<'_> {
             }
             let (outcomes, faults) = applied?;
             self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
+            self.quarantined |= batch.parts.iter().any(|part| !part.refused.is_empty());
             for (mapping, fault) in faults {
                 self.set_aside(&mapping, fault).await?;
             }
@@ -317,6 +318,7 @@ impl Turn<'_> {
         let mut outcomes = Vec::with_capacity(batch.parts.len());
         let (mut faults, mut made) = (Vec::new(), Vec::new());
         for part in &batch.parts {
+            self.set_rows_aside(&part.mapping, &part.refused).await?;
             if part.changed.is_empty() && part.chunk.is_none() {
                 outcomes.push(Some(Applied::default()));
                 continue;
@@ -460,10 +462,10 @@ impl Turn<'_> {
             mapping = mapping.name(),
             rows = refused.len(),
             sqlstate = refused[0].sqlstate,
-            "{} refuses {} rows of mapping {}; see `offtake status`",
-            spec.label(),
+            "{} rows of mapping {} do not arrive at {}; see `offtake quarantine list`",
             refused.len(),
-            mapping.name()
+            mapping.name(),
+            spec.label()
         );
         let rows: Vec<Refusal> = refused
             .iter()

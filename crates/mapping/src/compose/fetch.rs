@@ -1,7 +1,7 @@
 //! Reading a mapping's rows out of the source.
 
-use super::{ordered_key, ordered_literals, row_of};
-use crate::{KeyColumn, ResolvedMapping, literal};
+use super::{ordered_key, ordered_literals, printed, row_of};
+use crate::{KeyColumn, KeyOrder, ResolvedMapping, literal};
 
 /// Which keys to look at again.
 #[derive(Debug, Clone, Copy)]
@@ -17,10 +17,44 @@ pub struct Changed<'a> {
 
 /// The current state of every changed key, one line each: `present`, then the mapping's columns. A key that the query
 /// does not return comes as `f` with only its key columns set: it must not exist in the destination.
-///
-/// The lateral sub-select with `offset 0` makes the key a restriction on the query's own output, evaluated once per
-/// key: also a grouped or windowed query then reads one key's rows and not the tenant's.
 pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
+    copy_looked_at(mapping, changed.tenant_id, &touched(mapping, changed), "")
+}
+
+/// The same for given keys, each as `row_key` holds it, in key order.
+pub fn copy_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> String {
+    let order = mapping.key.iter().enumerate().map(|(at, k)| match k.order {
+        KeyOrder::Native => format!("k.k{at}"),
+        KeyOrder::Text => format!("({}) collate \"C\"", printed(&format!("k.k{at}"), &k.sql_type)),
+    });
+    let given = format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
+    copy_looked_at(mapping, tenant_id, &given, &format!(" order by {}", join(order, ", ")))
+}
+
+/// The keys that [`copy_changed`] looks at, one JSON text each; evaluates nothing of the query.
+pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
+    let pairs = mapping.key.iter().map(|k| format!("{0}, row_key ->> {0}", literal(k.source_column.as_str())));
+    let known = mapping.key.iter().map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
+    format!(
+        "select distinct jsonb_build_object({})::text from ({}) touched where {}",
+        join(pairs, ", "),
+        touched(mapping, changed),
+        join(known, " and ")
+    )
+}
+
+/// The keys of the rows of [`copy_chunk`], in key order, one JSON text each; of the query only the key columns are
+/// evaluated.
+pub fn list_chunk(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
+    let pairs = mapping
+        .key
+        .iter()
+        .map(|k| format!("{}, {}", literal(k.source_column.as_str()), printed(&format!("q.{}", k.query_column.sql()), &k.sql_type)));
+    format!("select jsonb_build_object({})::text {}", join(pairs, ", "), page_of(mapping, tenant_id, after, limit))
+}
+
+/// Selects the `row_key` of every key to look at.
+fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     let log = |tenant: String| {
         format!(
             "select row_key from offtake.change_log where {tenant} and source_table = {} and sequence_id > {} and sequence_id <= {}",
@@ -36,6 +70,12 @@ pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
             literal(mapping.name())
         ));
     }
+    touched.join(" union all ")
+}
+
+/// The lateral sub-select with `offset 0` makes the key a restriction on the query's own output, evaluated once per
+/// key: also a grouped or windowed query then reads one key's rows and not the tenant's.
+fn copy_looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, order: &str) -> String {
     let texts = mapping.key.iter().enumerate().map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
     let known = mapping.key.iter().map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
     let typed = mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
@@ -54,7 +94,7 @@ pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
         if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
             format!("coalesce(r.{}, k.k{at})", column.name.sql())
         } else if mapping.definition.target.keep_tenant && column.name == mapping.columns[0].name {
-            tenant_literal(mapping, changed.tenant_id)
+            tenant_literal(mapping, tenant_id)
         } else {
             format!("r.{}", column.name.sql())
         }
@@ -66,31 +106,33 @@ pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
            from looked_at k\n\
            left join lateral (\n\
          select q.*, true as offtake_present from (\n{query}\n) q where q.tenant_id = {tenant} and {same} offset 0\n\
-           ) r on true\n\
+           ) r on true{order}\n\
          ) to stdout",
         typed = join(typed, ", "),
         apart = join(apart, ", "),
         texts = join(texts, ", "),
         known = join(known, " and "),
-        touched = touched.join(" union all "),
         output = join(output, ", "),
         query = mapping.definition.query,
-        tenant = tenant_literal(mapping, changed.tenant_id),
+        tenant = tenant_literal(mapping, tenant_id),
         same = join(same, " and "),
     )
 }
 
 /// At most `limit` rows of the tenant in key order, beyond `after`; the same line format as [`copy_changed`].
 pub fn copy_chunk(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
+    let output = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
+    format!("copy (\nselect true, {} {}\n) to stdout", join(output, ", "), page_of(mapping, tenant_id, after, limit))
+}
+
+fn page_of(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
     let key = ordered_key("q", &mapping.key);
     let beyond = match after {
         Some(after) => format!(" and {} > {}", row_of(&key), row_of(&ordered_literals(&mapping.key, after))),
         None => String::new(),
     };
-    let output = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
     format!(
-        "copy (\nselect true, {output} from (\n{query}\n) q where q.tenant_id = {tenant}{beyond} order by {order} limit {limit}\n) to stdout",
-        output = join(output, ", "),
+        "from (\n{query}\n) q where q.tenant_id = {tenant}{beyond} order by {order} limit {limit}",
         query = mapping.definition.query,
         tenant = tenant_literal(mapping, tenant_id),
         order = key.join(", "),

@@ -1,0 +1,102 @@
+//! Rows that the mapping's own query cannot compute, and values that move between rows of one batch: only the row that is at
+//! fault waits (invariants 1, 6 and 8).
+
+use offtake_tests::{PATIENCE, World, until};
+
+const AGES: &str = r"
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: |
+  select u.tenancy_id as tenant_id, u.project_user_id as id, u.display_name, (u.profile ->> 'age')::int as age
+    from public.project_user u
+target:
+  table: ages
+  schema_sql: create table ages (id uuid primary key, display_name text unique, age int)
+";
+
+const TEAMS: &str = r"
+source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
+query: select tenancy_id as tenant_id, team_id as id, display_name from public.team
+target: { table: teams }
+";
+
+async fn user(world: &World, name: &str, profile: &str) {
+    let id = world.id("acme");
+    let statement = format!(
+        "insert into project_user (tenancy_id, project_user_id, display_name, profile)
+           values ('{id}', md5('{name}')::uuid, '{name}', '{profile}')"
+    );
+    world.source.execute(&statement).await;
+}
+
+async fn wait_quarantined(world: &World, expected: &str) {
+    until("the quarantine holds what is expected", PATIENCE, async || {
+        let found =
+            world.source.query_text("select sqlstate || ' ' || count(*) from offtake.quarantined_row group by sqlstate order by 1").await;
+        if found == expected { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+async fn wait_rows(world: &World, expected: &str) {
+    until("the copy holds what is expected", PATIENCE, async || {
+        let found = world.tenant("acme").destination.try_query_text("select count(*), sum(age) from ages").await?;
+        if found == expected { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+/// Without `poison::read_apart` one such row blocks its whole mapping.
+#[tokio::test]
+async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive() {
+    let world = World::with_tenants(["acme"]).mappings(&[("ages", AGES), ("teams", TEAMS)]).setting("/sync/batch_rows", 50).await;
+    world.allow("rows_quarantined");
+    // In the initial copy, in the middle of a page and at its ends.
+    for n in 0..120 {
+        let age = if n % 40 == 7 { r#"{"age": "unknown"}"# } else { r#"{"age": 1}"# };
+        user(&world, &format!("user {n}"), age).await;
+    }
+    let daemon = world.daemon().await;
+    wait_rows(&world, "117|117").await;
+    wait_quarantined(&world, "22P02 3").await;
+    // Among live changes, while another mapping goes on.
+    user(&world, "late", r#"{"age": "late"}"#).await;
+    user(&world, "good", r#"{"age": 1}"#).await;
+    world.source.execute(&format!("insert into team (tenancy_id, display_name) values ('{}', 'meanwhile')", world.id("acme"))).await;
+    wait_rows(&world, "118|118").await;
+    wait_quarantined(&world, "22P02 4").await;
+    until("the other mapping goes on", PATIENCE, async || {
+        let teams = world.tenant("acme").destination.try_query_text("select count(*) from teams").await?;
+        if teams == "1" { Ok(()) } else { Err(teams) }
+    })
+    .await;
+    let status = daemon.status().await;
+    assert_eq!(status["destinations"][0]["state"], "degraded", "{status:#}");
+    // Each heals when it changes.
+    world.source.execute(r#"update project_user set profile = '{"age": 1}' where profile ->> 'age' <> '1'"#).await;
+    wait_rows(&world, "122|122").await;
+    wait_quarantined(&world, "").await;
+    daemon.stop().await;
+}
+
+/// Without trying collided rows again, the first of two rows that hand a unique value on waits in quarantine for a minute.
+#[tokio::test]
+async fn a_unique_value_that_moves_within_a_batch_is_no_refusal() {
+    let world = World::with_tenants(["acme"]).mappings(&[("ages", AGES)]).await;
+    for n in 0..10 {
+        user(&world, &format!("user {n}"), r#"{"age": 1}"#).await;
+    }
+    let daemon = world.daemon().await;
+    wait_rows(&world, "10|10").await;
+    // Everyone takes the next one's name in one transaction; the last one a new name.
+    let shift: String = (0..10)
+        .rev()
+        .map(|n| format!("update project_user set display_name = 'user {}' where project_user_id = md5('user {n}')::uuid;", n + 1))
+        .collect();
+    world.source.execute(&shift).await;
+    world.wait_in_step().await;
+    let names = "select string_agg(display_name, ',' order by display_name) from ages";
+    let wanted = world.source.query_text("select string_agg(display_name, ',' order by display_name) from project_user").await;
+    assert_eq!(world.tenant("acme").destination.query_text(names).await, wanted);
+    assert_eq!(world.source.query_text("select count(*) from offtake.quarantined_row").await, "0");
+    daemon.stop().await;
+}
