@@ -5,6 +5,8 @@
 //! ([`Capture`]) and which changes wake which mapping ([`Waking`]). Statements that are built at run time are built
 //! in [`compose`] and nowhere else, through [`Identifier`] and [`literal`].
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod compose;
 mod definition;
 mod diagnostic;
