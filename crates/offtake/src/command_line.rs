@@ -36,6 +36,10 @@ pub enum Command {
     /// Say whether configuration and mappings can be used.
     #[command(after_help = "Examples:\n  offtake check\n  offtake check --connect")]
     Check(Check),
+    /// Show the rows that a destination would hold, or what edited mappings would change.
+    #[command(after_help = "Examples:\n  offtake preview --tenant acme --mapping users\n  \
+                            offtake preview --changed --mappings edited/    # before the files go live")]
+    Preview(Preview),
     /// Print the effective configuration, without secrets.
     #[command(
         after_help = "Examples:\n  offtake config\n  offtake config --schema > offtake.schema.json\n  offtake config --example > offtake.yaml"
@@ -114,6 +118,27 @@ pub struct Check {
     /// Also ask the source whether every mapping can run, and whether every destination answers.
     #[arg(long)]
     pub connect: bool,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// Whose rows.
+    #[arg(long, required_unless_present = "changed")]
+    pub tenant: Option<String>,
+    /// Of which mapping.
+    #[arg(long, required_unless_present = "changed")]
+    pub mapping: Option<String>,
+    /// At most so many rows.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "changed")]
+    pub limit: u32,
+    /// Compare the mappings' rows with what the destinations have: how many would be added, removed and changed.
+    #[arg(long)]
+    pub changed: bool,
+    /// Read the mappings of this folder instead of the one in use.
+    #[arg(long, value_name = "FOLDER")]
+    pub mappings: Option<std::path::PathBuf>,
     #[arg(long, help = JSON)]
     pub json: bool,
 }

@@ -8,6 +8,7 @@ mod fuse;
 mod init;
 mod named;
 mod pause;
+mod preview;
 mod quarantine;
 mod repair;
 mod resync;
@@ -40,6 +41,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Init(arguments) => interruptible(init::execute(file, &arguments)).await,
         Command::Uninstall(arguments) => interruptible(uninstall::execute(file, &arguments)).await,
         Command::Check(arguments) => interruptible(check::execute(file, &arguments)).await,
+        Command::Preview(arguments) => interruptible(preview::execute(file, &arguments)).await,
         Command::Config(arguments) => config::execute(file, &arguments),
         Command::Status(arguments) => interruptible(status::execute(file, &arguments)).await,
         Command::Sync(arguments) => interruptible(sync::execute(file, &arguments)).await,

@@ -1,6 +1,7 @@
 //! Mappings as people write them: refused with a message that is enough to mend them, checked, previewed.
 
 mod checked;
+mod previewed;
 mod refused;
 
 use std::process::Output;

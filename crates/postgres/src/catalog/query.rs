@@ -87,7 +87,7 @@ fn position(db: &DbError, prefix: &str) -> usize {
 }
 
 fn hint(db: &DbError, otherwise: &str) -> String {
-    db.hint().map_or_else(|| otherwise.to_owned(), |hint| one_line(hint))
+    db.hint().map_or_else(|| otherwise.to_owned(), one_line)
 }
 
 fn one_line(text: &str) -> String {

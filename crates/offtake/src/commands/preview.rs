@@ -1,0 +1,119 @@
+//! `offtake preview`: what a destination would hold, and what edited mappings would change in it, before they go live.
+
+mod changed;
+
+use std::path::Path;
+
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::copy_chunk;
+use offtake_postgres::{TEXT_FORMAT, catalog};
+use serde_json::{Map, Value};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use super::named::unknown;
+use super::{connect_source, load_configuration, say};
+use crate::command_line::Preview;
+use crate::configuration::Configuration;
+use crate::destinations::check_static;
+use crate::mapping_files;
+use crate::outcome::{Exit, Failure};
+
+/// Longer values are cut: a row should stay a line on most terminals.
+const CELL_CHARS_MAX: usize = 40;
+
+pub(super) async fn execute(file: &Path, arguments: &Preview) -> Result<Exit, Failure> {
+    let mut configuration = load_configuration(file)?;
+    if let Some(folder) = &arguments.mappings {
+        configuration.mappings.clone_from(folder);
+    }
+    let (definitions, _) = mapping_files::load(&configuration.mappings)?;
+    check_static(&configuration, &definitions)?;
+    let source = connect_source(&configuration, "preview").await?;
+    let set = catalog::resolve(&source, definitions).await?;
+    if let Some(name) = &arguments.mapping
+        && set.get(name).is_none()
+    {
+        return Err(unknown(format!("there is no mapping named {name}"), name, set.mappings().iter().map(|m| m.name())));
+    }
+    if arguments.changed {
+        return changed::execute(&configuration, arguments, source, &set).await;
+    }
+    let (Some(tenant), Some(mapping)) = (&arguments.tenant, arguments.mapping.as_ref().and_then(|name| set.get(name))) else {
+        return Err(Failure::new(Exit::Usage, "--tenant and --mapping are needed without --changed"));
+    };
+    let rows = rows(&configuration, &source, mapping, tenant, arguments.limit).await?;
+    if arguments.json {
+        let names: Vec<&str> = mapping.columns.iter().map(|c| c.name.as_str()).collect();
+        let object = |row: &Vec<Option<String>>| -> Map<String, Value> {
+            names.iter().zip(row).map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect()
+        };
+        say(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>()).unwrap_or_default());
+    } else {
+        print_table(mapping, &rows);
+        if rows.is_empty() {
+            say(format!("the query gives no rows of tenant {tenant}; is this how {} spells it?", mapping.source_table()));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// The first rows in key order, as text.
+async fn rows(
+    configuration: &Configuration,
+    source: &Client,
+    mapping: &ResolvedMapping,
+    tenant: &str,
+    limit: u32,
+) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    let copy = copy_chunk(mapping, tenant, None, limit as usize);
+    let query = copy.strip_prefix("copy (").and_then(|rest| rest.trim_end().strip_suffix(") to stdout")).unwrap_or_default();
+    let timeout = configuration.sync.statement_timeout.as_millis();
+    let begin =
+        format!("begin transaction read only; set local row_security = off; set local statement_timeout = {timeout}; {TEXT_FORMAT}");
+    let failed =
+        |error: tokio_postgres::Error| Failure::of_source(&format!("cannot read the rows of mapping {}", mapping.name()), &error.into());
+    source.batch_execute(&begin).await.map_err(failed)?;
+    let answer = source.simple_query(query).await;
+    source.batch_execute("rollback").await.map_err(failed)?;
+    let mut rows = Vec::new();
+    for message in answer.map_err(failed)? {
+        if let SimpleQueryMessage::Row(row) = message {
+            // The first column says that the row is present.
+            rows.push((1..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
+        }
+    }
+    Ok(rows)
+}
+
+fn print_table(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
+    let mut lines: Vec<Vec<String>> = vec![mapping.columns.iter().map(|c| c.name.to_string()).collect()];
+    lines.extend(rows.iter().map(|row| row.iter().map(|value| cell(value.as_deref())).collect()));
+    let widths: Vec<usize> =
+        (0..mapping.columns.len()).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
+    for line in lines {
+        let cells: Vec<String> = line.iter().zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
+        say(cells.join("  ").trim_end());
+    }
+}
+
+/// One line, whatever the value is; a null is told from the text.
+fn cell(value: Option<&str>) -> String {
+    let Some(value) = value else { return "(null)".to_owned() };
+    let plain: String = value.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    match plain.char_indices().nth(CELL_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &plain[..at]),
+        None => plain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_is_one_bounded_line() {
+        assert_eq!(cell(None), "(null)");
+        assert_eq!(cell(Some("a\nb\u{1b}")), "a\\nb\\u{1b}");
+        assert_eq!(cell(Some(&"ü".repeat(50))), format!("{}…", "ü".repeat(40)));
+    }
+}
