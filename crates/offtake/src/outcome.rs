@@ -97,9 +97,9 @@ impl Failure {
                 failure(Exit::Unreachable).remedy("check source.url, and that the server runs and is reachable from here")
             }
             Fault::Credentials => failure(Exit::Failed).remedy("check user and password in source.url, and the server's pg_hba.conf"),
-            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INSUFFICIENT_PRIVILEGE) => {
-                failure(Exit::Failed).remedy("grant the role in source.url what it lacks, or run this as the owner of the tables")
-            }
+            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INSUFFICIENT_PRIVILEGE) => failure(Exit::Failed).remedy(
+                "grant the role in source.url what it lacks, or run this as a role that has it; deploy/grants.sql has what each role needs",
+            ),
             _ if error.sqlstate() == Some(&offtake_postgres::SqlState::UNDEFINED_TABLE)
                 || error.sqlstate() == Some(&offtake_postgres::SqlState::INVALID_SCHEMA_NAME) =>
             {

@@ -84,10 +84,7 @@ async fn resolve_one(
     transaction.widen().await?;
     // Without the table every further complaint would be a consequence of that one.
     let (Some(columns), true) = (columns, named_rightly) else { return Ok(Err(problems)) };
-    let exposed = tables
-        .key(mapping)
-        .map_err(|problem| vec![problem])
-        .and_then(|key| query::expose(mapping, tables, &key, columns));
+    let exposed = tables.key(mapping).map_err(|problem| vec![*problem]).and_then(|key| query::expose(mapping, tables, &key, columns));
     Ok(match exposed {
         Ok(Exposed { tenant_type, key, columns }) if problems.is_empty() => {
             let version = Version::of(mapping, &key, &columns);

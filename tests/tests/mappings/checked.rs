@@ -69,3 +69,20 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
 }
+
+/// The README's first mapping, and the mistake that it shows, word for word.
+#[tokio::test]
+async fn the_first_mapping_of_the_readme_runs() {
+    let readme = include_str!("../../../README.md");
+    let block = |after: &str, fence: &str| {
+        let rest = readme.split_once(after).expect("it is there").1;
+        rest.split_once(fence).expect("a block").1.split_once("```").expect("an end").0.trim_start_matches('\n').to_owned()
+    };
+    let mapping = block("`mappings/users.yaml`:", "```yaml");
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[("users", &mapping)]).await;
+    let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    assert!(code == 0 && !stdout.contains("warning:"), "{stdout}{stderr}");
+    write(&world, "users.yaml", &mapping.replace("u.display_name,", "u.display_nam,"));
+    let (code, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    assert_eq!((code, stderr), (78, block("A mistake in it is told like this", "```")));
+}

@@ -181,7 +181,7 @@ impl Tables {
 
     /// The (query column, source column) pairs of the mapping's key: as given, or the primary key's columns less the
     /// tenant's, since within one tenant's destination that one is constant.
-    pub(super) fn key(&self, mapping: &Mapping) -> Result<Vec<(Identifier, Identifier)>, Problem> {
+    pub(super) fn key(&self, mapping: &Mapping) -> Result<Vec<(Identifier, Identifier)>, Box<Problem>> {
         if let Some(key) = &mapping.source.key {
             return Ok(key.clone());
         }
@@ -192,12 +192,12 @@ impl Tables {
             columns.retain(|c| c != tenant);
         }
         if columns.is_empty() {
-            return Err(Problem::at(
+            return Err(Box::new(Problem::at(
                 mapping,
                 &Step::keys(&["source", "table"]),
                 format!("table {name} has no primary key, so its rows cannot be told apart"),
                 "give the key in `source.key`: { query column: source column }, of columns that are unique and not null",
-            ));
+            )));
         }
         Ok(columns.into_iter().map(|c| (c.clone(), c)).collect())
     }
