@@ -210,18 +210,7 @@ pub(super) fn expose(
         return Err(problems);
     };
     let tenant = columns.remove(at);
-    let tenant_from = match &mapping.source.tenant {
-        Tenant::Column(column) => Some((table, column)),
-        Tenant::Lookup(lookup) => Some((&lookup.table, &lookup.column)),
-        // An expression's text is compared, whatever its type is.
-        Tenant::Expression(_) => None,
-    };
-    if let Some((table, column)) = tenant_from {
-        let there = tables.base_type(table, column);
-        if !same_kind(&there, &tenant.base_type) {
-            problems.push(differing(mapping, TENANT_COLUMN, &tenant.base_type, &format!("{table}.{column}"), &there));
-        }
-    }
+    problems.extend(differing_tenant(mapping, tables, &tenant));
     let tenant_type = tenant.column.source_type.clone();
     if mapping.target.keep_tenant {
         columns.insert(0, tenant);
@@ -230,6 +219,18 @@ pub(super) fn expose(
         return Err(problems);
     }
     Ok(Exposed { tenant_type, key: found, columns: columns.into_iter().map(|c| c.column).collect() })
+}
+
+fn differing_tenant(mapping: &Mapping, tables: &Tables, tenant: &QueryColumn) -> Option<Problem> {
+    let (table, column) = match &mapping.source.tenant {
+        Tenant::Column(column) => (&mapping.source.table, column),
+        Tenant::Lookup(lookup) => (&lookup.table, &lookup.column),
+        // An expression's text is compared, whatever its type is.
+        Tenant::Expression(_) => return None,
+    };
+    let there = tables.base_type(table, column);
+    let same = same_kind(&there, &tenant.base_type);
+    (!same).then(|| differing(mapping, TENANT_COLUMN, &tenant.base_type, &format!("{table}.{column}"), &there))
 }
 
 /// Whether values of the two types have the same text and the same order, so that one index serves both.
