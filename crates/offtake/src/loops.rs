@@ -116,6 +116,7 @@ impl Loops {
         let (pool, registry, woken, fuses) = (self.pool.clone(), self.registry.clone(), self.engine_wakes.clone(), self.fuses.clone());
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sync, poller, security, .. } = configuration;
+            pool.expect_answers_within(sync.statement_timeout);
             let engine = Engine::new(Parts {
                 pool: pool.clone(),
                 registry: registry.clone(),

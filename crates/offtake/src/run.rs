@@ -76,6 +76,7 @@ impl Daemon {
         let address = listener.local_addr().map_err(|error| Failure::new(Exit::Failed, "cannot listen").because(error.to_string()))?;
         let connections = configuration.sync.workers as usize + SPARE_CONNECTIONS;
         let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, connections);
+        pool.expect_answers_within(configuration.sync.statement_timeout);
         let shutdown = CancellationToken::new();
         let readiness = Readiness::default();
         let (running, is_running) = watch::channel(false);

@@ -22,7 +22,7 @@ use tokio_util::either::Either;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection_string::Endpoint;
-use crate::wire_guard::{Established, Guarded, Trust, Violation};
+use crate::wire_guard::{Established, Guarded, SilenceMax, Trust, Violation};
 use crate::{AddressPolicy, ConnectionString, Error, SslMode, tls};
 
 /// How many dials may be under way at once. After an outage every destination is due at the same moment, and handshakes
@@ -57,18 +57,27 @@ pub struct Dialer {
     /// None: the server is the operator's own.
     policy: Option<AddressPolicy>,
     connect_timeout: Duration,
+    silence_max: Option<SilenceMax>,
     turns: Arc<Semaphore>,
 }
 
 impl Dialer {
     /// For destinations: only where the policy allows, in plain text only where it lists.
     pub fn new(policy: AddressPolicy, connect_timeout: Duration) -> Self {
-        Self { policy: Some(policy), connect_timeout, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+        Self { policy: Some(policy), connect_timeout, silence_max: None, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
     }
 
     /// For the source: wherever the operator's URL says.
     pub fn trusted(connect_timeout: Duration) -> Self {
-        Self { policy: None, connect_timeout, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+        Self { policy: None, connect_timeout, silence_max: None, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+    }
+
+    /// Connections end when the server owes an answer and sends nothing for so long: a hung middlebox acknowledges
+    /// everything, so that TCP finds nothing wrong, for ever. Idle connections are left alone. It must be longer than any
+    /// statement may take, which the server itself ends with a proper error.
+    #[must_use]
+    pub(crate) fn silent_for(self, max: SilenceMax) -> Self {
+        Self { silence_max: Some(max), ..self }
     }
 
     /// A connection that is logged in, within the connect timeout.
@@ -86,10 +95,10 @@ impl Dialer {
                 let socket = tls::secure(to, socket).await?;
                 // tokio-postgres is to believe that TLS is there without asking the server for it once more.
                 config.ssl_mode(config::SslMode::Require).ssl_negotiation(config::SslNegotiation::Direct);
-                log_in(to, Guarded::new(socket, trust), Established, &config).await?
+                log_in(to, Guarded::new(socket, trust).silent_for(self.silence_max.clone()), Established, &config).await?
             } else {
                 config.ssl_mode(config::SslMode::Disable);
-                log_in(to, Guarded::new(socket, trust), NoTls, &config).await?
+                log_in(to, Guarded::new(socket, trust).silent_for(self.silence_max.clone()), NoTls, &config).await?
             };
             Ok(Connection { client, driver, to: to.clone(), target })
         };
@@ -207,10 +216,21 @@ where
         Some(Violation::Password(how)) => Error::PasswordWithheld { host: host(), how },
         _ => Error::Login { host: host(), source },
     })?;
+    let name = host();
     let driver = tokio::spawn(async move {
         // Notices are dropped unread: what a stranger's server has to say does not belong into our logs. An error ends
         // the connection, and every statement on it reports it.
-        while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {}
+        let ended = loop {
+            match poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error,
+                None => return,
+            }
+        };
+        // Whoever waits on it only learns that it is closed.
+        if let Some(silence @ Violation::Silence(_)) = violation(&ended) {
+            tracing::warn!(event = "server_silent", host = name, "the connection is given up: {silence}");
+        }
     });
     Ok((client, AbortOnDropHandle::new(driver)))
 }

@@ -7,11 +7,16 @@ use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, Re
 use deadpool_postgres::ClientWrapper;
 
 use crate::settings::{SOURCE_SESSION, TEXT_FORMAT_SESSION};
+use crate::wire_guard::SilenceMax;
 use crate::{ConnectionString, Dialer, Error};
 
 /// How long a caller waits for a connection. Longer than any transaction of ours should take: reaching it means that the
 /// pool is too small or the source hangs, and the caller's loop should say so rather than wait on.
 const WAIT_FOR_CONNECTION_MAX: Duration = Duration::from_secs(30);
+
+/// The server ends a statement at its timeout and says so; what is silent for longer than that, a network's worst
+/// delay included, is gone.
+const SILENCE_MARGIN: Duration = Duration::from_secs(5);
 
 /// The name under which the source's `pg_stat_activity` shows us.
 const APPLICATION_NAME: &str = "offtake";
@@ -22,19 +27,27 @@ const APPLICATION_NAME: &str = "offtake";
 #[derive(Clone)]
 pub struct SourcePool {
     connections: Pool<Sessions>,
+    silence_max: SilenceMax,
 }
 
 impl SourcePool {
     /// No connection is made before the first [`get`](Self::get). At least one connection is allowed.
     pub fn new(source: ConnectionString, connect_timeout: Duration, size: usize) -> Self {
-        let sessions = Sessions { source, dialer: Dialer::trusted(connect_timeout) };
+        let silence_max = SilenceMax::default();
+        let sessions = Sessions { source, dialer: Dialer::trusted(connect_timeout).silent_for(silence_max.clone()) };
         let connections = Pool::builder(sessions)
             .max_size(size.max(1))
             // The most recently used first, so that spare ones stay idle.
             .queue_mode(QueueMode::Lifo)
             .build()
             .unwrap_or_else(|_| unreachable!("a pool without timeouts needs no runtime"));
-        Self { connections }
+        Self { connections, silence_max }
+    }
+
+    /// Gives a session up, with an error, when the source owes an answer and sends nothing for five seconds longer than
+    /// any statement may take. Counts at once for all sessions; before the first call they wait for ever.
+    pub fn expect_answers_within(&self, statement_timeout: Duration) {
+        self.silence_max.set(statement_timeout + SILENCE_MARGIN);
     }
 
     /// A connection, made now if none is free. Fails after 30 seconds of waiting.

@@ -3,17 +3,24 @@
 //! tokio-postgres answers any login request it knows, and buffers any message until it is complete. Towards a stranger's
 //! server both are too much: a request for the password in clear text or as MD5 would hand out something that can be
 //! used again, and a message may claim two gigabytes. The guard follows the framing of the protocol (a kind byte, four
-//! bytes of length, the body) and ends the connection at the first message that goes too far.
+//! bytes of length, the body) and ends the connection at the first message that goes too far, or at a [`silence`] that
+//! lasts too long.
+
+mod silence;
 
 use std::collections::HashSet;
 use std::future::{Ready, ready};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+
+use self::silence::Silence;
+pub(crate) use self::silence::SilenceMax;
 
 /// Rows: Postgres itself allows no larger value, but a copy of Offtake's rows has no reason to come near it.
 const ROW_BYTES_MAX: u32 = 256 << 20;
@@ -53,17 +60,25 @@ pub(crate) enum Violation {
     Login,
     #[error("the server reported more settings than Postgres has to report")]
     Parameters,
+    #[error("the server owes an answer and has been silent for {} ms", .0.as_millis())]
+    Silence(Duration),
 }
 
 /// A stream whose incoming bytes are watched.
 pub(crate) struct Guarded<S> {
     stream: S,
     frames: Frames,
+    silence: Option<Box<Silence>>,
 }
 
 impl<S> Guarded<S> {
     pub(crate) fn new(stream: S, trust: Trust) -> Self {
-        Self { stream, frames: Frames::new(trust) }
+        Self { stream, frames: Frames::new(trust), silence: None }
+    }
+
+    /// The server may be silent for so long while it owes an answer. None: for ever.
+    pub(crate) fn silent_for(self, max: Option<SilenceMax>) -> Self {
+        Self { silence: max.map(|max| Box::new(Silence::of(max))), ..self }
     }
 }
 
@@ -78,6 +93,8 @@ struct Frames {
     ready_once: bool,
     login_bytes: u64,
     parameters: HashSet<u64>,
+    /// Questions that were answered in full since somebody last asked.
+    answered: u32,
 }
 
 impl Frames {
@@ -91,6 +108,7 @@ impl Frames {
             ready_once: false,
             login_bytes: 0,
             parameters: HashSet::new(),
+            answered: 0,
         }
     }
 
@@ -160,6 +178,12 @@ impl Frames {
             }
             b'Z' => {
                 self.ready_once = true;
+                self.answered += 1;
+                Ok(())
+            }
+            // A server that takes COPY data ignores the Sync that tokio-postgres sent right behind the statement.
+            b'G' => {
+                self.answered += 1;
                 Ok(())
             }
             _ => Ok(()),
@@ -170,15 +194,30 @@ impl Frames {
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        // Bytes come first: after a pause of ours the alarm may be over, though the answer has long been there.
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Ready(read) => read?,
+            Poll::Pending => {
+                let Some(silence) = &mut self.silence else { return Poll::Pending };
+                return silence.poll_over(context).map(|limit| Err(io::Error::other(Violation::Silence(limit))));
+            }
+        }
         let taken = self.frames.take(&buffer.filled()[before..]);
+        let answered = std::mem::take(&mut self.frames.answered);
+        if let Some(silence) = &mut self.silence {
+            silence.heard(answered);
+        }
         Poll::Ready(taken.map_err(io::Error::other))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let (Some(silence), Poll::Ready(Ok(count))) = (&mut self.silence, &written) {
+            silence.sent(&bytes[..*count], context);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -187,14 +226,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }
 
