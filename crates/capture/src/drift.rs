@@ -31,6 +31,9 @@ pub enum DriftKind {
     TriggerDiffers(Event),
     /// Missing, edited, or written for other mappings.
     FunctionDiffers,
+    /// Partitions came, left, or were away for a while since the last look: no trigger fires for the rows that they
+    /// bring or take along.
+    PartitionsChanged,
     /// The functions' role is missing or may not append, so the application's writes fail.
     RoleLacksRights,
     /// Triggers on a relation that no mapping names any more.
@@ -48,6 +51,7 @@ impl DriftKind {
             DriftKind::NoTable
             | DriftKind::ForeignPartition
             | DriftKind::FunctionDiffers
+            | DriftKind::PartitionsChanged
             | DriftKind::RoleLacksRights
             | DriftKind::NotNeeded => None,
         }
@@ -58,7 +62,7 @@ impl Drift {
     /// Whether changes may have gone by unseen while it was so. A function written for other mappings has captured what
     /// those needed, and a new mapping starts with a backfill.
     pub fn loses_changes(&self) -> bool {
-        self.kind.event().is_some()
+        self.kind.event().is_some() || self.kind == DriftKind::PartitionsChanged
     }
 }
 
@@ -77,6 +81,7 @@ impl fmt::Display for Drift {
             }
             DriftKind::TriggerDiffers(event) => write!(f, "the trigger that captures {event} on {relation} was changed"),
             DriftKind::FunctionDiffers => write!(f, "the capture function of {relation} is not what the mappings need"),
+            DriftKind::PartitionsChanged => write!(f, "partitions of {relation} were attached, detached or dropped"),
             DriftKind::RoleLacksRights => write!(f, "the role offtake_capture is missing or may not append captured changes"),
             DriftKind::NotNeeded => write!(f, "{relation} has capture triggers, but no mapping names it"),
         }

@@ -19,8 +19,9 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// How often a table is tried again after the first attempt.
     pub retries: u32,
-    /// Where triggers were missing or not firing: also write that anything in the table may have changed, in the
-    /// transaction that mends them, so that its mappings are copied anew. For a source that is already being copied.
+    /// Where triggers were missing or not firing, or partitions came or left: also write that anything in the table may
+    /// have changed, in the transaction that mends them, so that its mappings are copied anew. For a source that is
+    /// already being copied.
     pub note_gap: bool,
 }
 
@@ -42,7 +43,7 @@ impl Default for Options {
 pub struct Report {
     /// Relations (tables and partitions) that got triggers.
     pub installed: Vec<String>,
-    /// Tables whose function was written.
+    /// Tables whose function, or its note of the partitions, was written.
     pub functions: Vec<String>,
     /// Relations that lost triggers, because no mapping names them any more.
     pub removed: Vec<String>,
@@ -100,7 +101,11 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
     let name = table.table.to_string();
     if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
         let action = format!("write the capture function of {name}");
-        let script = script::function(&table.table, &table.function);
+        let mut script = script::function(&table.table, &table.function);
+        // A comment that differs stays until what it tells is noted.
+        if table.partitions_unseen {
+            script.push_str(&script::partitions(&table.function, &table.partitions));
+        }
         attempt(client, options, Step { action, relation: 0, script: &script }).await?;
         report.functions.push(name.clone());
     }
@@ -120,6 +125,19 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
         let action = format!("put triggers on {relation_name}");
         attempt(client, options, Step { action, relation: relation.oid, script: &script }).await?;
         report.installed.push(relation_name);
+    }
+    if table.drifts.iter().any(|d| d.kind == DriftKind::PartitionsChanged) {
+        let mut script = script::partitions(&table.function, &table.partitions);
+        // Triggers that were put on a new partition have had it noted.
+        if options.note_gap && !report.gaps.contains(&name) {
+            script.push_str(&script::gap(&table.table));
+            report.gaps.push(name.clone());
+        }
+        let action = format!("note the partitions of {name}");
+        attempt(client, options, Step { action, relation: 0, script: &script }).await?;
+        if !report.functions.contains(&name) {
+            report.functions.push(name);
+        }
     }
     Ok(())
 }
@@ -151,7 +169,8 @@ pub fn install_sql(set: &MappingSet, relations: &Relations) -> String {
     for capture in set.captures() {
         let function = Function::of(capture, set);
         let name = one_line(&capture.table);
-        sql.push_str(&transaction(format!("The capture function of {name}."), script::function(&capture.table, &function)));
+        let partitions = script::partitions(&function, &relations.partitions(&capture.table));
+        sql.push_str(&transaction(format!("The capture function of {name}."), script::function(&capture.table, &function) + &partitions));
         for relation in relations.names(&capture.table) {
             let script = script::triggers(&relation, &function, &Event::ALL);
             sql.push_str(&transaction(format!("The triggers of {}.", one_line(&relation)), script));

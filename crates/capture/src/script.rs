@@ -57,6 +57,11 @@ pub(crate) fn triggers(relation: &TableName, function: &Function, events: &[Even
     events.iter().map(|event| event.create(&relation.sql(), function) + &event.enable_always(relation)).collect()
 }
 
+/// Notes with the function which partitions its table has: there it takes no lock on the application's tables.
+pub(crate) fn partitions(function: &Function, partitions: &str) -> String {
+    format!("comment on function {}() is {};\n", function.sql(), literal(partitions).trim())
+}
+
 /// Notes that anything may have changed in a table while it was not captured.
 pub(crate) fn gap(table: &TableName) -> String {
     format!("insert into offtake.captured_change (source_table, operation) values ({}, 't');\n", literal(&table.to_string()).trim())

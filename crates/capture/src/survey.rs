@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offtake_mapping::{Identifier, MappingSet, TableName};
+use sha2::{Digest, Sha256};
 use tokio_postgres::{Client, Row};
 
 use crate::function::Function;
@@ -15,6 +16,8 @@ pub(crate) struct Relation {
     pub(crate) oid: u32,
     pub(crate) name: TableName,
     foreign: bool,
+    /// What it is a partition of, and since when; empty for the table itself. Only ever compared.
+    attached: String,
 }
 
 /// The relations of every captured table, root first. Empty: each table is taken to have no partitions.
@@ -33,7 +36,12 @@ impl Relations {
             let table = usize::try_from(position - 1).ok().and_then(|at| tables.get(at));
             if let (Some(table), Some(name)) = (table, table_name(&row)) {
                 let foreign = row.get::<_, &str>("kind") == "f";
-                relations.entry((*table).clone()).or_default().push(Relation { oid: row.get("oid"), name, foreign });
+                relations.entry((*table).clone()).or_default().push(Relation {
+                    oid: row.get("oid"),
+                    name,
+                    foreign,
+                    attached: row.get::<_, Option<String>>("attached").unwrap_or_default(),
+                });
             }
         }
         Ok(Self(relations))
@@ -41,6 +49,18 @@ impl Relations {
 
     pub(crate) fn of(&self, table: &TableName) -> &[Relation] {
         self.0.get(table).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The comment of a table's function: a text that changes whenever a partition comes or leaves, or does both.
+    pub(crate) fn partitions(&self, table: &TableName) -> String {
+        // A relation with two parents comes once for each way to it; a name may change.
+        let attached: BTreeSet<_> = self.of(table).iter().filter(|r| !r.attached.is_empty()).map(|r| (r.oid, &r.attached)).collect();
+        let mut digest = Sha256::new();
+        for (oid, attached) in attached {
+            digest.update(format!("{oid} of {attached}\n"));
+        }
+        let hash: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        format!("Offtake has seen the partitions {hash}")
     }
 
     /// The names of the relations of a table; the table alone where nothing was read.
@@ -72,6 +92,8 @@ struct InstalledFunction {
     security_definer: bool,
     settings: Vec<String>,
     owner: String,
+    /// The partitions of its table at the last look.
+    comment: Option<String>,
 }
 
 /// One captured table: its function, its relations, and how they differ from what is needed.
@@ -80,6 +102,9 @@ pub(crate) struct SurveyedTable {
     pub(crate) table: TableName,
     pub(crate) function: Function,
     pub(crate) relations: Vec<Relation>,
+    /// What the function's comment should be, and whether it has none yet.
+    pub(crate) partitions: String,
+    pub(crate) partitions_unseen: bool,
     pub(crate) drifts: Vec<Drift>,
 }
 
@@ -114,9 +139,17 @@ impl Survey {
         let mut tables = Vec::new();
         for capture in set.captures() {
             let function = Function::of(capture, set);
+            let partitions = relations.partitions(&capture.table);
             let relations = relations.of(&capture.table).to_vec();
-            let drifts = drifts(&capture.table, &function, &relations, &functions, &triggers);
-            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, drifts });
+            let installed = functions.get(&function.name);
+            let mut drifts = drifts(&capture.table, &function, &relations, installed, &triggers);
+            let seen = installed.and_then(|f| f.comment.as_ref());
+            if !relations.is_empty() && seen.is_some_and(|seen| *seen != partitions) {
+                let table = capture.table.to_string();
+                drifts.push(Drift { source_table: table.clone(), relation: table, kind: DriftKind::PartitionsChanged });
+            }
+            let partitions_unseen = seen.is_none();
+            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, partitions, partitions_unseen, drifts });
         }
         let needed: BTreeSet<u32> = tables.iter().flat_map(|t| t.relations.iter().map(|r| r.oid)).collect();
         let names: BTreeSet<&str> = Event::ALL.iter().map(|e| e.trigger()).collect();
@@ -148,7 +181,7 @@ fn drifts(
     table: &TableName,
     function: &Function,
     relations: &[Relation],
-    functions: &BTreeMap<String, InstalledFunction>,
+    installed: Option<&InstalledFunction>,
     triggers: &[InstalledTrigger],
 ) -> Vec<Drift> {
     let drift = |relation: &TableName, kind| Drift { source_table: table.to_string(), relation: relation.to_string(), kind };
@@ -156,7 +189,7 @@ fn drifts(
         return vec![drift(table, DriftKind::NoTable)];
     }
     let mut drifts = Vec::new();
-    if !functions.get(&function.name).is_some_and(|installed| installed.equals(function)) {
+    if !installed.is_some_and(|installed| installed.equals(function)) {
         drifts.push(drift(table, DriftKind::FunctionDiffers));
     }
     for relation in relations {
@@ -210,6 +243,7 @@ impl InstalledFunction {
             security_definer: row.get("security_definer"),
             settings: row.get("settings"),
             owner: row.get("owner"),
+            comment: row.get("comment"),
         };
         (row.get("name"), function)
     }
@@ -219,7 +253,7 @@ impl InstalledFunction {
         let mut wanted = function.configuration();
         settings.sort();
         wanted.sort();
-        self.body == function.body && self.security_definer && settings == wanted && self.owner == ROLE
+        self.body == function.body && self.security_definer && settings == wanted && self.owner == ROLE && self.comment.is_some()
     }
 }
 

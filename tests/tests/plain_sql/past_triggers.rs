@@ -116,7 +116,6 @@ async fn what_goes_past_the_triggers_is_found_within_a_minute_and_reconciled() {
 
 /// A partition that goes takes rows along and fires nothing; one that comes back still has its triggers.
 #[tokio::test]
-#[ignore = "a known defect: nothing remembers which partitions a table had"]
 async fn a_partition_that_leaves_takes_its_rows_out_of_the_copy() {
     let tables = PARTITIONS_LEAVING.map(|(table, ..)| table);
     let (world, daemon) = world_of(&tables).await;
