@@ -16,7 +16,7 @@ fn tenancy(name: &str) -> String {
 async fn stamp_without_the_lock(client: &Client) {
     let skipping = SEQUENCE_CHANGES.replace("limit $1)", "limit $1 for update skip locked)");
     assert_ne!(skipping, SEQUENCE_CHANGES);
-    client.query(&skipping, &[&1000_i64, &Vec::<String>::new()]).await.expect("numbered");
+    client.query(&skipping, &[&1000_i64, &Vec::<String>::new(), &0_i64]).await.expect("numbered");
 }
 
 /// A reader as every reader of the log is: it remembers the highest number it has seen.

@@ -14,6 +14,14 @@ use crate::{Error, Tick, history, partitions, sql, tick};
 /// How often partitions and the source's history are looked after; see `partitions::ensure` for what bounds it.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
+/// How often captured changes are looked for from the beginning and not only beyond those already taken: a transaction that
+/// wrote early and commits late waits this long at most. In between, a probe does not meet the entries of deleted rows that
+/// a long snapshot somewhere keeps vacuum, and the index, from forgetting.
+const LOOK_BACK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// When looking back takes long for that reason, it is this much rarer than it is long: 5 % of the time.
+const LOOK_BACK_SHARE: u32 = 20;
+
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -34,6 +42,9 @@ pub struct Sequencer {
     fuses: watch::Receiver<Arc<BlownFuses>>,
     progress: watch::Sender<Instant>,
     last_sequence_id: i64,
+    /// The highest capture id this process has taken. What commits later with a smaller one is found by looking back.
+    seen: i64,
+    look_back_at: Instant,
 }
 
 impl Sequencer {
@@ -45,7 +56,17 @@ impl Sequencer {
         wakes: Arc<Notify>,
         fuses: watch::Receiver<Arc<BlownFuses>>,
     ) -> Self {
-        Self { pool, mappings, settings, wakes, fuses, progress: watch::Sender::new(Instant::now()), last_sequence_id: 0 }
+        Self {
+            pool,
+            mappings,
+            settings,
+            wakes,
+            fuses,
+            progress: watch::Sender::new(Instant::now()),
+            last_sequence_id: 0,
+            seen: 0,
+            look_back_at: Instant::now(),
+        }
     }
 
     /// When the loop last completed a round; a supervisor reports it when it stands still.
@@ -95,13 +116,19 @@ impl Sequencer {
     async fn round(&mut self) -> Result<Tick, Error> {
         let mut connection = self.pool.get().await?;
         let probe = connection.prepare_cached(sql::PROBE_CHANGES).await?;
-        let found = connection.query_one(&probe, &[]).await?;
+        let began = Instant::now();
+        let after = if began >= self.look_back_at { 0 } else { self.seen };
+        let found = connection.query_one(&probe, &[&after]).await?;
+        if after == 0 {
+            self.look_back_at = Instant::now() + (began.elapsed() * LOOK_BACK_SHARE).max(LOOK_BACK_INTERVAL);
+        }
         let last_sequence_id: i64 = found.get("last_sequence_id");
         let mut done = Tick::default();
         if found.get("captured") {
             let mappings = self.mappings.borrow().clone();
             let began = Instant::now();
-            done = tick(&mut connection, &mappings, i64::from(self.settings.batch_rows)).await?;
+            done = tick(&mut connection, &mappings, i64::from(self.settings.batch_rows), after).await?;
+            self.seen = self.seen.max(done.up_to);
             if done.appended > 0 {
                 metrics::counter!(names::CHANGES_SEQUENCED_TOTAL).increment(done.appended.unsigned_abs());
                 metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "sequence").record(began.elapsed().as_secs_f64());

@@ -29,6 +29,8 @@ pub struct Tick {
     pub appended: i64,
     /// Expansions that go on in a later tick.
     pub continued: i64,
+    /// The highest capture id taken; 0 if none was.
+    pub up_to: i64,
 }
 
 /// A taken row that still needs something.
@@ -43,8 +45,9 @@ struct Taken {
     unresolved: bool,
 }
 
-/// Runs one tick on a connection of its own. Takes at most `batch_rows` captured changes.
-pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batch_rows: i64) -> Result<Tick, Error> {
+/// Runs one tick on a connection of its own. Takes at most `batch_rows` captured changes, of those beyond the capture id
+/// `after`; 0 means all. A capture id is drawn before commit, so now and then a tick must look at all of them.
+pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batch_rows: i64, after: i64) -> Result<Tick, Error> {
     let sequence_changes = connection.prepare_cached(sql::SEQUENCE_CHANGES).await?;
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let transaction = connection.transaction().await?;
@@ -59,7 +62,7 @@ pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batc
     failpoint("sequencer.after_lock").await?;
     let looked_up = looked_up_tables(mappings);
     let names: Vec<&str> = looked_up.keys().map(String::as_str).collect();
-    let rows = transaction.query(&sequence_changes, &[&batch_rows, &names]).await?;
+    let rows = transaction.query(&sequence_changes, &[&batch_rows, &names, &after]).await?;
     failpoint("sequencer.after_stamp").await?;
     let mut done = Tick::default();
     let mut open = Vec::new();
@@ -68,6 +71,7 @@ pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batc
         if operation == b'n' {
             done.taken = row.get("capture_id");
             done.appended = row.get("appended");
+            done.up_to = row.get::<_, Option<i64>>("up_to").unwrap_or(0);
             continue;
         }
         open.push(Taken {
