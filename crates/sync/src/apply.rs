@@ -23,6 +23,13 @@ pub(crate) const REFUSED_ROWS_MAX: usize = 100;
 /// What a stretch of lines goes back to when a row of it is refused.
 const SAVE: &str = "savepoint stretch";
 
+/// Stretches up to this many lines are compared with the table in the statement that writes them; the comparison reads each
+/// row once more, which costs a small one less than another round trip and a large one more.
+const COMPARED_LINES_MAX: usize = 50;
+
+/// How much may lie deleted in a staging table before it is truncated: reading over it takes some 50 µs.
+const STAGING_DELETED_BYTES_MAX: usize = 256 * 1024;
+
 /// A message of this size keeps the socket busy without doubling the batch in the connection's buffer.
 const COPY_PIECE_BYTES: usize = 256 * 1024;
 
@@ -77,36 +84,41 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// Applies changed rows, then the chunk. `copy` is the session's statement that fills the mapping's staging table; None:
-/// neither is there yet, and both are made and the statement returned, good for the session once the transaction commits.
-pub(crate) async fn part(
-    client: &Client,
-    apply: &Apply<'_>,
-    part: &Part,
-    copy: Option<&Statement>,
-) -> Result<(Applied, Option<Statement>), Error> {
+/// A mapping's staging table in one session: there, and empty.
+#[derive(Clone)]
+pub(crate) struct Staging {
+    /// Fills it.
+    copy: Statement,
+    /// What has been staged and deleted since it was last truncated; nobody vacuums a temporary table.
+    deleted_bytes: usize,
+}
+
+/// Applies changed rows, then the chunk. `staging`: the session's; None: it is made. Returned as it is once the transaction
+/// commits.
+pub(crate) async fn part(client: &Client, apply: &Apply<'_>, part: &Part, staging: Option<&Staging>) -> Result<(Applied, Staging), Error> {
     let mut applied = Applied::default();
-    let made = match copy {
-        Some(_) => None,
-        None => Some(staging(client, apply).await.map_err(|e| classify(&part.mapping, e))?),
+    let mut staging = match staging {
+        Some(staging) => staging.clone(),
+        None => make_staging(client, apply).await.map_err(|e| classify(&part.mapping, e))?,
     };
-    let Some(copy) = copy.or(made.as_ref()) else { return Ok((applied, None)) };
-    let applier = Applier { client, apply, mapping: &part.mapping, copy };
+    if staging.deleted_bytes > STAGING_DELETED_BYTES_MAX {
+        client.batch_execute(&apply.truncate_staging()).await.map_err(|e| classify(&part.mapping, e))?;
+        staging.deleted_bytes = 0;
+    }
+    let applier = Applier { client, apply, mapping: &part.mapping, copy: &staging.copy };
     if !part.changed.is_empty() {
         applier.all(&part.changed, None, &mut applied).await?;
     }
     if let Some(Chunk { rows, after, up_to }) = &part.chunk {
-        if !part.changed.is_empty() {
-            client.batch_execute(&apply.empty_staging()).await.map_err(Error::destination)?;
-        }
         applier.all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied).await?;
     }
-    Ok((applied, made))
+    staging.deleted_bytes += part.changed.bytes() + part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
+    Ok((applied, staging))
 }
 
-async fn staging(client: &Client, apply: &Apply<'_>) -> Result<Statement, tokio_postgres::Error> {
+async fn make_staging(client: &Client, apply: &Apply<'_>) -> Result<Staging, tokio_postgres::Error> {
     client.batch_execute(&apply.create_staging()).await?;
-    client.prepare(&apply.copy_into_staging()).await
+    Ok(Staging { copy: client.prepare(&apply.copy_into_staging()).await?, deleted_bytes: 0 })
 }
 
 struct Applier<'a> {
@@ -123,7 +135,6 @@ impl Applier<'_> {
         // Rows whose place among the unique values is taken, maybe by a row that gives it up later in the batch: tried
         // again for as long as that helps some of them.
         let (mut collided, mut collided_before) = (Vec::new(), usize::MAX);
-        let mut first = true;
         loop {
             let Some(stretch) = open.pop() else {
                 if collided.is_empty() {
@@ -134,10 +145,6 @@ impl Applier<'_> {
                 open.extend(collided.drain(..).rev());
                 continue;
             };
-            if !first {
-                self.client.batch_execute(&self.apply.empty_staging()).await.map_err(Error::destination)?;
-            }
-            first = false;
             let failure = match self.stretch(rows, &stretch, applied).await {
                 Ok(()) => continue,
                 Err(failure) => failure,
@@ -224,18 +231,29 @@ impl Applier<'_> {
         }
         // Deferred constraints too must speak now, while the rows can still be told apart.
         statements.push("set constraints all immediate".to_owned());
-        statements.push("release savepoint stretch".to_owned());
-        let counts = self.run(&statements.join("; ")).await?;
-        let upserted = if present > 0 { counts[statements.len() - 3] } else { 0 };
+        let changing = statements.len();
+        let end = [self.apply.empty_staging(), "release savepoint stretch".to_owned()];
+        // A few rows are compared whatever the counts say, which saves waiting for them.
+        let compared = stretch.lines.len() <= COMPARED_LINES_MAX;
+        if compared {
+            statements.push(self.apply.count_not_applied());
+            statements.extend(end.clone());
+        }
+        let (counts, not_applied) = self.run(&statements.join("; ")).await?;
+        let upserted = if present > 0 { counts[changing - 2] } else { 0 };
         let deleted_absent = if absent > 0 { counts[0] } else { 0 };
-        if upserted < present || deleted_absent < absent {
-            let count: i64 = self.client.query_typed(&self.apply.count_not_applied(), &[]).await?.first().map_or(0, |row| row.get(0));
-            if count > 0 {
-                return Err(Failure::Interference(count));
+        let mut not_applied = not_applied.unwrap_or(0);
+        if !compared {
+            if upserted < present || deleted_absent < absent {
+                (_, not_applied) = self.run(&self.apply.count_not_applied()).await.map(|(counts, count)| (counts, count.unwrap_or(0)))?;
             }
+            self.run(&end.join("; ")).await?;
+        }
+        if not_applied > 0 {
+            return Err(Failure::Interference(not_applied));
         }
         applied.upserted += upserted;
-        applied.deleted += counts.iter().sum::<u64>() - upserted;
+        applied.deleted += counts[..changing].iter().sum::<u64>() - upserted;
         Ok(())
     }
 
@@ -250,10 +268,17 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Affected rows of each statement, in order.
-    async fn run(&self, statements: &str) -> Result<Vec<u64>, tokio_postgres::Error> {
-        let messages = self.client.simple_query(statements).await?;
-        Ok(messages.iter().filter_map(|m| if let SimpleQueryMessage::CommandComplete(count) = m { Some(*count) } else { None }).collect())
+    /// Affected rows of each statement, in order, and the number that one of them may select.
+    async fn run(&self, statements: &str) -> Result<(Vec<u64>, Option<i64>), tokio_postgres::Error> {
+        let (mut counts, mut selected) = (Vec::new(), None);
+        for message in self.client.simple_query(statements).await? {
+            match message {
+                SimpleQueryMessage::CommandComplete(count) => counts.push(count),
+                SimpleQueryMessage::Row(row) => selected = row.get(0).and_then(|number| number.parse().ok()),
+                _ => {}
+            }
+        }
+        Ok((counts, selected))
     }
 
     fn interference(&self, count: i64) -> Error {

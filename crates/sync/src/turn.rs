@@ -335,9 +335,9 @@ impl Turn<'_> {
                 applied = apply::part(client, &statements, part, None).await;
             }
             match applied {
-                Ok((applied, statement)) => {
+                Ok((applied, staging)) => {
                     self.set_rows_aside(&part.mapping, &applied.refused).await?;
-                    made.extend(statement.map(|statement| (version.clone(), statement)));
+                    made.push((version.clone(), staging));
                     outcomes.push(Some(applied));
                 }
                 Err(Error::Mapping { mapping, fault }) => {

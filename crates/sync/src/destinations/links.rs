@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use offtake_mapping::Version;
 use offtake_postgres::{Connection, metrics as names};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_postgres::Statement;
 
+use crate::apply::Staging;
 use crate::state::{Cursors, Identities};
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket here; a hundred keep
@@ -24,8 +24,8 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     /// Fingerprint of the URL it was made with.
     pub(crate) fingerprint: String,
-    /// Mapping versions that have their staging table in this session, and the statement that fills it.
-    pub(crate) staged: HashMap<Version, Statement>,
+    /// Mapping versions that have their staging table in this session, as it is.
+    pub(crate) staged: HashMap<Version, Staging>,
     /// The server process of the last transaction; behind a pooler it changes.
     pub(crate) backend: Option<i32>,
     /// The cursors as last read or written by us; only a hint, compared inside every write.
