@@ -1,0 +1,373 @@
+//! What the source's own past does to the copies: a restore, a log that is not kept for ever, a snapshot that somebody holds,
+//! an owed sync that was lost, a daemon that is told to end twice, and rows or settings that a policy or a trigger changes.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use offtake_tests::proxy::Mode;
+use offtake_tests::{Daemon, Database, PATIENCE, World, oracle, until};
+
+const GRANTS: &str = include_str!("../../deploy/grants.sql");
+
+const TEAMS: &str = r"
+source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
+query: select tenancy_id as tenant_id, team_id as id, display_name from public.team
+target: { table: teams }
+";
+
+const USERS: &str = r"
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: select tenancy_id as tenant_id, project_user_id as id, display_name from public.project_user
+target: { table: users }
+";
+
+/// Values whose text depends on the settings of the session that prints or reads it.
+const MOMENTS: &str = r"
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: |
+  select tenancy_id as tenant_id, project_user_id as id, display_name, signed_up_at, (signed_up_at at time zone 'UTC')::date as day,
+         signed_up_at at time zone 'UTC' as local_time, interval '-1 year 2 mons -3 days 04:05:06.789' as span,
+         1 / 3::float8 as third, '\x00ff5c'::bytea as bytes, profile
+    from public.project_user
+target: { table: moments }
+";
+
+async fn wait_logged(daemon: &Daemon, event: &str) {
+    until(&format!("{event} is logged"), PATIENCE, async || match daemon.log().iter().any(|line| line.event == event) {
+        true => Ok(()),
+        false => Err("it is not yet".to_owned()),
+    })
+    .await;
+}
+
+async fn wait_text(database: &Database, sql: &str, wanted: &str) {
+    until(&format!("{sql} says {wanted}"), PATIENCE, async || match database.try_query_text(sql).await? {
+        found if found == wanted => Ok(()),
+        found => Err(found),
+    })
+    .await;
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+/// What tells whether a table is the one that it was.
+async fn tables(world: &World) -> Vec<String> {
+    let mut found = Vec::new();
+    for tenant in world.tenants() {
+        let oids =
+            "select string_agg(oid::text, ' ' order by oid) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace";
+        found.push(tenant.destination.query_text(oids).await);
+    }
+    found
+}
+
+/// The data folder of a while ago, started as a standby and promoted: what was committed since is gone, and numbers that
+/// destinations have seen are given again, to other changes.
+#[tokio::test]
+async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
+    let world = World::with_tenants(["acme", "globex"]).private_source().await;
+    // A source that is down, and one that is read-only, are told in many ways.
+    world.allow("*");
+    world.fill(50).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let data = world.source_server().await.folder().join("data");
+    let backup = data.with_file_name("backup");
+    {
+        let mut server = world.source_server().await;
+        server.shut_down();
+        copy_folder(&data, &backup);
+        server.start_again().await.unwrap();
+    }
+    // The history that will not have been: rows gone, rows changed, rows made.
+    let id = world.id("acme");
+    world
+        .source
+        .execute(&format!(
+            "delete from team where team_id in (select team_id from team order by team_id limit 5);
+             update project_user set display_name = 'lost';
+             insert into team (tenancy_id, display_name) select '{id}', 'lost ' || n from generate_series(1, 100) n"
+        ))
+        .await;
+    world.wait_in_step().await;
+    let seen = world.source.query_text("select count(*) from offtake.epoch").await;
+    assert_eq!(seen, "1", "a restart is no new epoch");
+    let before = tables(&world).await;
+    {
+        let mut server = world.source_server().await;
+        server.shut_down();
+        std::fs::remove_dir_all(&data).unwrap();
+        std::fs::rename(&backup, &data).unwrap();
+        server.install_file("standby.signal", b"").unwrap();
+        server.start_again().await.unwrap();
+    }
+    assert_eq!(world.source.query_text("select pg_promote()").await, "t");
+    // Enough to go beyond every cursor: nothing but the epoch tells that these numbers are others'.
+    world
+        .source
+        .execute(&format!(
+            "update team set display_name = 'kept ' || display_name;
+             insert into team (tenancy_id, display_name) select '{id}', 'new ' || n from generate_series(1, 1000) n"
+        ))
+        .await;
+    wait_logged(&daemon, "epoch_began").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    assert_eq!(world.source.query_text("select count(*) from offtake.epoch").await, "2");
+    assert_eq!(tables(&world).await, before, "in place");
+    let lost =
+        "select (select count(*) from users where display_name = 'lost') + (select count(*) from teams where display_name like 'lost%')";
+    assert_eq!(world.tenant("acme").destination.query_text(lost).await, "0");
+    // And it goes on in the new one.
+    world.source.execute("update project_user set display_name = 'afterwards'; delete from team where display_name like 'new%'").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// As if the log had been written that long ago.
+async fn age(world: &World, by: &str) {
+    world.source.execute(&format!("update offtake.change_log set sequenced_at = now() - interval '{by}'")).await;
+}
+
+const FIRST_PARTITION: &str = "select to_regclass('offtake.change_log_0') is not null";
+
+#[tokio::test]
+async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
+    let plan = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).proxied("globex");
+    let retry = serde_json::json!({ "initial": "50ms", "max": "500ms" });
+    let world = plan.setting("/retention/changes", "1h").setting("/sync/retry", retry).await;
+    world.allow("destination_failed");
+    world.allow("partition_dropped_unread");
+    world.fill(30).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let globex = world.tenant("globex").proxy();
+    globex.set(Mode::Refuse);
+    world.source.execute("delete from team where team_id in (select min(team_id::text)::uuid from team group by tenancy_id)").await;
+    world.source.execute("update team set display_name = 'while globex is down'").await;
+    world.wait_tenants_in_step(&["acme"], PATIENCE).await;
+    // Older than retention, and not than twice that.
+    age(&world, "90 minutes").await;
+    let rolled = "select last_value >= 10000000 from offtake.global_sequence";
+    wait_text(&world.source, rolled, "t").await;
+    // Although nothing changed: the upkeep that judges the old partition owes a sync to whoever is still in it.
+    let acme = format!("select sequence_id >= 10000000 from offtake.destination where tenant_id = '{}'", world.id("acme"));
+    wait_text(&world.source, &acme, "t").await;
+    assert_eq!(world.source.query_text(FIRST_PARTITION).await, "t", "it is kept for globex");
+    world.source.execute("insert into team (tenancy_id, display_name) select id, 'in the second' from tenancy").await;
+    world.wait_tenants_in_step(&["acme"], PATIENCE).await;
+    let first = "update offtake.change_log_0 set sequenced_at = now() - interval '3 hours'";
+    world.source.execute(first).await;
+    wait_logged(&daemon, "partition_dropped_unread").await;
+    assert_eq!(world.source.query_text(FIRST_PARTITION).await, "f");
+    globex.set(Mode::Pass);
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    // With nobody behind it goes without a warning, although nothing changes any more.
+    age(&world, "90 minutes").await;
+    wait_text(&world.source, "select to_regclass('offtake.change_log_1') is null", "t").await;
+    wait_logged(&daemon, "partition_dropped").await;
+    world.source.execute("update team set display_name = 'in the third'").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// From the commit at the source until it is visible, the median of several.
+async fn latency(world: &World, round: &str) -> Duration {
+    let acme = &world.tenant("acme").destination;
+    let mut times = Vec::new();
+    for number in 0..15 {
+        let name = format!("{round} {number}");
+        world.source.execute(&format!("update team set display_name = '{name}' where tenancy_id = '{}'", world.id("acme"))).await;
+        let (began, count) = (Instant::now(), format!("select count(*) > 0 from teams where display_name = '{name}'"));
+        while acme.query_text(&count).await != "t" {
+            assert!(began.elapsed() < PATIENCE, "{name} does not arrive");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        times.push(began.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// Rows that are deleted and that nobody may forget: a probe from the beginning meets each of them again.
+#[tokio::test]
+async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    world.fill(1000).await;
+    world.source.execute("delete from team where team_id not in (select team_id from team limit 1)").await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    latency(&world, "warm").await;
+    let snapshot = world.source.connect().await;
+    snapshot.batch_execute("begin isolation level repeatable read; select count(*) from offtake.captured_change").await.unwrap();
+    let before = latency(&world, "before").await;
+    for round in 0..100 {
+        world.source.execute(&format!("update project_user set display_name = 'round {round}'")).await;
+    }
+    world.wait_in_step_within(PATIENCE * 3).await;
+    let after = latency(&world, "after").await;
+    println!("commit to visible: {before:?} before, {after:?} after 100 000 changes");
+    assert!(after <= before.max(Duration::from_millis(5)) * 5, "{before:?} before, {after:?} after 100 000 changes");
+    snapshot.batch_execute("commit").await.unwrap();
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// Nothing changes afterwards, and the poller is past it: only the sweep knows.
+#[tokio::test]
+async fn the_sweep_alone_brings_a_lost_request_back() {
+    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
+    world.fill(10).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    world.source.execute("insert into offtake.fuse (name, enabled, reason) values ('sync', false, 'test')").await;
+    // Looked at every half a second.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    world.source.execute("update team set display_name = 'owed'").await;
+    wait_text(&world.source, "select count(*) from offtake.outgoing_request", "2").await;
+    world.source.execute("delete from offtake.outgoing_request").await;
+    world.source.execute("delete from offtake.fuse").await;
+    for tenant in world.tenants() {
+        wait_text(&tenant.destination, "select count(*) > 0 and bool_and(display_name = 'owed') from teams", "t").await;
+    }
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_sigterm_ends_at_once_and_does_no_harm() {
+    let world = World::with_tenants(["acme"]).setting("/poller/lease", "2s").await;
+    world.allow("*");
+    world.fill(20).await;
+    let mut daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.set_failpoint("sync.before_commit", "pause").await;
+    world
+        .source
+        .execute("delete from team where team_id in (select team_id from team limit 3); update project_user set display_name = 'x'")
+        .await;
+    daemon.wait_at_failpoint("sync.before_commit", 1).await;
+    daemon.terminate();
+    // Two signals that wait at the same moment are one.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(daemon.runs(), "the first lets it finish what it is at");
+    daemon.terminate();
+    let status = daemon.wait_exit(Duration::from_secs(5)).await;
+    assert_eq!(status.code(), Some(130), "{status}");
+    let next = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    next.stop().await;
+}
+
+fn grants(number: u32) -> &'static str {
+    let rest = &GRANTS[GRANTS.find(&format!("-- Part {number}:")).unwrap()..];
+    let end = ["-- Part ", "-- At a destination"].iter().filter_map(|mark| rest[3..].find(mark)).min();
+    end.map_or(rest, |end| &rest[..end + 3])
+}
+
+/// The daemon's role owns no table of the application, and may not pass policies by.
+#[tokio::test]
+async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
+    let plan = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS), ("users", USERS)]);
+    let mut world = plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "500ms" })).await;
+    world.allow("*");
+    world.fill(20).await;
+    world.source.execute("create role app_owner nologin").await;
+    // Installed already, by the superuser.
+    world.source.execute(&grants(1).replace("create role offtake_capture nologin;", "")).await;
+    for part in [2, 3] {
+        world.source.execute(grants(part)).await;
+    }
+    world.source.execute("alter role offtake password 'daemon'").await;
+    let url = world.source_server().await.url_as("offtake", Some("daemon"), world.source.name());
+    world.configure(|c| c["source"]["url"] = url.into());
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    let acme = &world.tenant("acme").destination;
+    let held = acme.query_text("select count(*) from teams").await;
+    world
+        .source
+        .execute("alter table team enable row level security; create policy none on team using (false); update team set display_name = 'hidden'; update project_user set display_name = 'seen'")
+        .await;
+    until("it is told", PATIENCE, async || {
+        let status = daemon.status().await;
+        let told = status["destinations"][0].to_string();
+        if told.contains("row-level security") && told.contains("team") && status["destinations"][0]["state"] == "blocked" {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await;
+    wait_text(acme, "select bool_and(display_name = 'seen') from users", "t").await;
+    assert_eq!(acme.query_text("select count(*) from teams").await, held, "nothing is missing");
+    let verified = world.offtake(&["verify"]).await;
+    assert!(!verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    // A copy anew finds no empty table either.
+    let asked = world.offtake(&["resync", "--tenant", world.id("acme")]).await;
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(acme.query_text("select count(*) from teams").await, held, "nothing is missing");
+    world.source.execute("alter role offtake bypassrls").await;
+    wait_text(acme, "select bool_and(display_name = 'hidden') from teams", "t").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// For the session, so that they outlast the transaction; a decoy stands where unqualified names would be looked for.
+#[tokio::test]
+async fn settings_that_a_trigger_leaves_behind_change_nothing() {
+    let world = World::with_tenants(["acme"]).mappings(&[("moments", MOMENTS)]).setting("/sync/batch_rows", 20).await;
+    world.fill(100).await;
+    let acme = &world.tenant("acme").destination;
+    acme.execute(
+        "create schema decoy; create table decoy.moments (id uuid primary key); create table decoy._offtake_state (tenant_id text)",
+    )
+    .await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    acme.execute(
+        "create function public.meddle() returns trigger language plpgsql as $$
+         begin
+           perform set_config('datestyle', 'SQL, DMY', false), set_config('intervalstyle', 'sql_standard', false),
+                   set_config('timezone', 'Asia/Kathmandu', false), set_config('extra_float_digits', '-15', false),
+                   set_config('bytea_output', 'escape', false), set_config('standard_conforming_strings', 'off', false),
+                   set_config('search_path', 'decoy', false);
+           return new;
+         end $$;
+         create trigger meddle before insert or update on public.moments for each row execute function public.meddle()",
+    )
+    .await;
+    for round in 0..5 {
+        world
+            .source
+            .execute(&format!(
+                "update project_user set display_name = 'round {round} ' || E'\\\\', signed_up_at = '2026-03-04 05:06:07.891234+00'::timestamptz + {round} * interval '40 days',
+                        profile = jsonb_build_object('round', {round}, 'text', E'a\\\\b''c');
+                 insert into project_user (tenancy_id, display_name) values ('{}', 'new in round {round}')",
+                world.id("acme")
+            ))
+            .await;
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+    }
+    let decoys = "select (select count(*) from decoy.moments) + (select count(*) from decoy._offtake_state)";
+    assert_eq!(acme.query_text(decoys).await, "0");
+    let settled =
+        acme.query_text("select count(*) = (select count(*) from moments where display_name like '%round 4%') from moments").await;
+    assert_eq!(settled, "t");
+    daemon.stop().await;
+}
