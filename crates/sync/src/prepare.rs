@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose;
+use offtake_mapping::{ResolvedMapping, literal};
 use offtake_postgres::{Fault, PooledConnection, SourcePool, TEXT_FORMAT};
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use crate::destinations::{DestinationSpec, Registered};
-use crate::error::MappingFault;
+use crate::error::{MappingFault, row_fault};
 use crate::state::{self, Cursor, Cursors, Identities};
 use crate::target::{self, Problem};
 use crate::{Error, Settings, read, sql};
@@ -71,8 +71,10 @@ pub(crate) async fn destination(
             }
         };
         let replaced = mirrored.get(mapping.name()).is_some_and(|before| *before != ensured.identity);
+        let readable = readable(&source, mapping, cursors.get(mapping.name())).await?;
         let stands = cursors.get(mapping.name()).is_some_and(|c| {
-            !ensured.fresh
+            readable
+                && !ensured.fresh
                 && !anew.contains(&mapping.name())
                 && !replaced
                 && c.epoch == head.epoch
@@ -104,6 +106,17 @@ pub(crate) async fn destination(
     client.batch_execute("commit").await.map_err(Error::destination)?;
     prepared.cursors = cursors;
     Ok(prepared)
+}
+
+/// Whether the source can go on after the cursor's key, which was read at the destination and so is input from a stranger.
+async fn readable(source: &PooledConnection, mapping: &ResolvedMapping, cursor: Option<&Cursor>) -> Result<bool, Error> {
+    let Some(key) = cursor.filter(|c| !c.backfilled).and_then(|c| c.backfill_key.as_ref()) else { return Ok(true) };
+    let values: Vec<_> = mapping.key.iter().zip(key).map(|(column, value)| format!("{}::{}", literal(value), column.sql_type)).collect();
+    match source.simple_query(&format!("select {}", values.join(", "))).await {
+        Ok(_) => Ok(key.len() == mapping.key.len()),
+        Err(error) if row_fault(&error) => Ok(false),
+        Err(error) => Err(Error::source(error)),
+    }
 }
 
 /// What the mappings' tables were when they were last written.
