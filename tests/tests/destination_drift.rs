@@ -236,6 +236,13 @@ async fn a_column_that_wants_a_value_is_named_and_heals() {
         "alter table items add column approved boolean not null default true; alter table items alter column approved drop default",
     )
     .await;
+    write(&world, "update item set amount = 2 where {acme} and id <= 10").await;
+    until("ten rows are quarantined", PATIENCE, async || {
+        let named = "select count(*) from offtake.quarantined_row where mapping = 'items' and error like '%column \"approved\"%'";
+        let found = world.source.query_text(named).await;
+        if found == "10" { Ok(()) } else { Err(found) }
+    })
+    .await;
     write(&world, "update item set amount = 2 where {acme}").await;
     wait_blocked(&daemon, &world, "acme", "items", &["column", "approved", "items"]).await;
     assert_others_go_on(&world, "acme", "without approval").await;
