@@ -67,7 +67,8 @@ async fn tables(world: &World) -> Vec<String> {
 }
 
 /// The data folder of a while ago, started as a standby and promoted: what was committed since is gone, and numbers that
-/// destinations have seen are given again, to other changes.
+/// destinations have seen are given again, to other changes. Shown to fail without the comparison of epochs in
+/// crates/sync/src/prepare.rs and `Turn::step`: rows were missing.
 #[tokio::test]
 async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     let world = World::with_tenants(["acme", "globex"]).private_source().await;
@@ -198,25 +199,37 @@ async fn latency(world: &World, round: &str) -> Duration {
     times[times.len() / 2]
 }
 
-/// Rows that are deleted and that nobody may forget: a probe from the beginning meets each of them again.
+/// Rows that are deleted and that nobody may forget: a probe from the beginning meets each of them again. Shown to fail with
+/// `after` always 0 in `Sequencer::round` (crates/sequencer/src/sequencer.rs).
 #[tokio::test]
 async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
-    world.fill(1000).await;
+    world.fill(10).await;
     world.source.execute("delete from team where team_id not in (select team_id from team limit 1)").await;
+    // Their changes are captured and sequenced, and no copy's work disturbs the measurement.
+    world
+        .source
+        .execute(
+            "insert into tenancy (id, project_id, branch_id, display_name) values (md5('nobody')::uuid, 'nobody', 'main', 'nobody');
+             insert into project_user (tenancy_id, display_name) select md5('nobody')::uuid, n from generate_series(1, 1000) n",
+        )
+        .await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     latency(&world, "warm").await;
     let snapshot = world.source.connect().await;
     snapshot.batch_execute("begin isolation level repeatable read; select count(*) from offtake.captured_change").await.unwrap();
     let before = latency(&world, "before").await;
-    for round in 0..100 {
-        world.source.execute(&format!("update project_user set display_name = 'round {round}'")).await;
+    for round in 0..200 {
+        world
+            .source
+            .execute(&format!("update project_user set display_name = 'round {round}' where tenancy_id = md5('nobody')::uuid"))
+            .await;
     }
     world.wait_in_step_within(PATIENCE * 3).await;
     let after = latency(&world, "after").await;
-    println!("commit to visible: {before:?} before, {after:?} after 100 000 changes");
-    assert!(after <= before.max(Duration::from_millis(5)) * 5, "{before:?} before, {after:?} after 100 000 changes");
+    println!("commit to visible: {before:?} before, {after:?} after 200 000 changes");
+    assert!(after <= before.max(Duration::from_millis(10)) * 5, "{before:?} before, {after:?} after 200 000 changes");
     snapshot.batch_execute("commit").await.unwrap();
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -276,7 +289,8 @@ fn grants(number: u32) -> &'static str {
     end.map_or(rest, |end| &rest[..end + 3])
 }
 
-/// The daemon's role owns no table of the application, and may not pass policies by.
+/// The daemon's role owns no table of the application, and may not pass policies by. Shown to fail with `row_security = on` in
+/// `SOURCE_SESSION` (crates/postgres/src/settings.rs): nothing was told.
 #[tokio::test]
 async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     let plan = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS), ("users", USERS)]);
