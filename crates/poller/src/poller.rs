@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use offtake_postgres::{BlownFuses, PooledConnection, PooledTransaction, SourcePool, Trouble, failpoint, metrics as names};
 use tokio::sync::{Notify, watch};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Error, sql};
@@ -24,10 +23,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// one connection every ten minutes.
 const VISIT_INTERVAL_MS: i64 = 10 * 60 * 1000;
 
+/// After this long without a nudge, the poller looks by itself [`IDLE_STRETCH`] times less often.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+const IDLE_STRETCH: u32 = 5;
+
 /// Settings of `poller:` in the configuration that concern this loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Time between two probes when nothing nudges.
+    /// Time between two probes when nothing nudges; five times that after a second without a nudge.
     pub interval: Duration,
 }
 
@@ -70,15 +73,14 @@ impl Poller {
 
     /// Runs until cancelled; while the source fails it waits and tries again.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let mut interval = tokio::time::interval(self.settings.interval);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut nudged_at = Instant::now();
         let mut sweep_due = Instant::now();
         let mut trouble = Trouble::new("poller");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                _ = interval.tick() => {}
-                () = self.woken.notified() => {}
+                () = tokio::time::sleep(self.pause(nudged_at)) => {}
+                () = self.woken.notified() => nudged_at = Instant::now(),
             }
             let blown = self.fuses.borrow().blown("poller").is_some();
             if !blown && let Err(error) = self.round(&mut sweep_due, &shutdown).await {
@@ -89,6 +91,12 @@ impl Poller {
             self.progress.send_replace(Instant::now());
             metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "poller").set(names::unix_seconds_now());
         }
+    }
+
+    /// The time to the next probe: the interval, or longer while nothing nudges. The sequencer of this process nudges for
+    /// whatever any replica has numbered, so that the probe is only there for a lost nudge.
+    fn pause(&self, nudged_at: Instant) -> Duration {
+        if nudged_at.elapsed() > IDLE_AFTER { self.settings.interval * IDLE_STRETCH } else { self.settings.interval }
     }
 
     async fn round(&self, sweep_due: &mut Instant, shutdown: &CancellationToken) -> Result<(), Error> {
