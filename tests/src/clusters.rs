@@ -55,8 +55,9 @@ impl MeetingPoint {
     /// In the build folder that the running executable is from.
     pub fn of_this_build() -> Self {
         let executable = std::env::current_exe().expect("the running executable has a path");
-        let build = executable.ancestors().nth(2).expect("executables are in a build folder");
-        let build = if build.file_name().is_some_and(|name| name == "target") { build } else { build.parent().unwrap_or(build) };
+        // BUILD/PROFILE/program, and BUILD/PROFILE/deps/test; whatever BUILD is called.
+        let profile = executable.ancestors().skip(1).find(|folder| folder.file_name().is_none_or(|name| name != "deps"));
+        let build = profile.and_then(Path::parent).expect("executables are in a build folder");
         Self(build.join("offtake-test-servers"))
     }
 

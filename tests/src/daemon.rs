@@ -1,6 +1,6 @@
 //! The real `offtake` as a process.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use offtake::private_server::ReservedPort;
 use serde_json::Value;
 
 use crate::failpoints::Failpoints;
@@ -24,18 +25,21 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// Runs one command of the real binary to its end.
-pub(crate) async fn command(configuration: &Path, arguments: &[&str]) -> Output {
-    let mut command = offtake(configuration);
+pub(crate) async fn command(configuration: &Path, environment: &Environment, arguments: &[&str]) -> Output {
+    let mut command = offtake(configuration, environment);
     command.args(arguments).stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().expect("offtake starts")).await.expect("waiting does not panic")
 }
 
-fn offtake(configuration: &Path) -> Command {
+/// Variables that `offtake` is started with.
+pub(crate) type Environment = BTreeMap<String, String>;
+
+fn offtake(configuration: &Path, environment: &Environment) -> Command {
     let mut command = Command::new(binary("offtake"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OFFTAKE_")) {
         command.env_remove(name);
     }
-    command.env_remove("RUST_LOG").arg("--config").arg(configuration);
+    command.env_remove("RUST_LOG").envs(environment).arg("--config").arg(configuration);
     command
 }
 
@@ -65,7 +69,7 @@ pub(crate) type Expected = Arc<Mutex<BTreeSet<String>>>;
 /// the world nor the test allowed.
 pub struct Daemon {
     process: Child,
-    port: u16,
+    port: ReservedPort,
     lines: Arc<Mutex<Vec<LogLine>>>,
     printed: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
@@ -74,9 +78,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    pub(crate) fn spawn(configuration: &Path, port: u16, expected: Expected, arguments: &[&str], failpoints: &[(&str, &str)]) -> Self {
+    pub(crate) fn spawn(
+        configuration: &Path,
+        port: ReservedPort,
+        (expected, environment): (Expected, &Environment),
+        arguments: &[&str],
+        failpoints: &[(&str, &str)],
+    ) -> Self {
         let failpoints = Failpoints::beside(configuration, failpoints);
-        let mut command = offtake(configuration);
+        let mut command = offtake(configuration, environment);
         command.env("OFFTAKE_FAILPOINTS_FILE", failpoints.file());
         command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("offtake starts");
@@ -95,7 +105,7 @@ impl Daemon {
                 self.expected.lock().expect("no panic").insert("*".to_owned());
                 panic!("the daemon ended ({status}):\n{}", self.log_text());
             }
-            match http::request(self.port, "GET", "/readyz", &[], "").await {
+            match http::request(self.port(), "GET", "/readyz", &[], "").await {
                 Ok((200, _)) => Ok(()),
                 Ok((status, body)) => Err(format!("{status} {body}")),
                 Err(error) => Err(error.to_string()),
@@ -111,6 +121,14 @@ impl Daemon {
         serde_json::from_str(&body).expect("status is JSON")
     }
 
+    /// The same for a daemon that asks for a token.
+    pub async fn status_as(&self, token: &str) -> Value {
+        let authorization = format!("Bearer {token}");
+        let (code, body) = self.request("GET", "/api/v1/status", &[("Authorization", &authorization)], "").await;
+        assert_eq!(code, 200, "{body}");
+        serde_json::from_str(&body).expect("status is JSON")
+    }
+
     /// Status code and body.
     pub async fn get(&self, path: &str) -> (u16, String) {
         self.request("GET", path, &[], "").await
@@ -118,12 +136,12 @@ impl Daemon {
 
     /// Status code and body; `body` is sent as JSON unless it is empty.
     pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-        http::request(self.port, method, path, headers, body).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+        http::request(self.port(), method, path, headers, body).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// Where its HTTP API listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The process number, for `/proc`.

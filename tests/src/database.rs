@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::{PATIENCE, proxy, until};
 
 /// A database made for one test and dropped with it. Failing statements panic with the server's message.
 pub struct Database {
@@ -78,6 +81,24 @@ impl Database {
             _ => None,
         });
         Ok(rows.collect::<Vec<_>>().join("\n"))
+    }
+
+    /// From now on the server asks this role for its password, which must have one. Only on a server of the test's own: the rule is for
+    /// all of it.
+    pub async fn ask_for_password(&self, role: &str) {
+        let file = self.query_text("show hba_file").await;
+        let rules = std::fs::read_to_string(&file).expect("the server's rules can be read");
+        std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).expect("they can be written");
+        self.query_text("select pg_reload_conf()").await;
+        // The server takes them up when it comes to it, and a session that was let in before stays.
+        let (_, after, server) = proxy::split(&self.server);
+        let wrong = format!("postgres://{role}:wrong@{server}{after}");
+        until("the server asks for the password", PATIENCE, async || match tokio_postgres::connect(&wrong, NoTls).await {
+            Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => Ok(()),
+            Err(error) => Err(explain(&error)),
+            Ok(_) => Err("it lets everybody in".to_owned()),
+        })
+        .await;
     }
 
     /// The query's rows in COPY's text format, one string each, with the settings under which Offtake writes text.

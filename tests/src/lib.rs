@@ -16,6 +16,7 @@
 //! so a world costs tenths of a second. Tests wait for conditions ([`until`]), never for time to pass. A daemon that
 //! logged a warning or an error that its test does not expect fails the test when it is dropped.
 
+pub mod browser;
 pub mod chaos;
 pub mod clusters;
 mod daemon;
@@ -24,9 +25,12 @@ mod failpoints;
 pub mod history;
 mod http;
 pub mod oracle;
+pub mod pgbouncer;
 pub mod proxy;
+pub mod samples;
 mod source;
 mod sql;
+mod told;
 mod waiting;
 pub mod workload;
 mod world;
@@ -34,5 +38,5 @@ mod world;
 pub use daemon::{Daemon, LogLine, binary};
 pub use database::Database;
 pub use source::Source;
-pub use waiting::{PATIENCE, until};
+pub use waiting::{PATIENCE, beside, until};
 pub use world::{Plan, Tenant, World};

@@ -48,7 +48,7 @@ pub enum Mode {
 
 /// One proxy. Gone, with its connections, when dropped.
 pub struct Proxy {
-    port: u16,
+    address: SocketAddr,
     mode: watch::Sender<Mode>,
     shared: Arc<Shared>,
 }
@@ -67,6 +67,11 @@ struct Shared {
 impl Proxy {
     /// A proxy before the server of that Postgres URL.
     pub fn before(url: &str) -> Self {
+        Self::before_at(url, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address of this machine: any that begins with 127 is one.
+    pub fn before_at(url: &str, host: Ipv4Addr) -> Self {
         let (_, _, server) = split(url);
         let server = server.to_owned();
         let (mode, modes) = watch::channel(Mode::Pass);
@@ -77,22 +82,21 @@ impl Proxy {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
                 // Bound and never listening: the port stays ours while nobody listens.
-                let reserved = bind(0);
-                let port = reserved.local_addr().expect("it is bound").port();
-                tell.send(port).expect("somebody waits");
-                serve(port, server, modes, seen).await;
+                let reserved = bind((host, 0).into());
+                let address = reserved.local_addr().expect("it is bound");
+                tell.send(address).expect("somebody waits");
+                serve(address, server, modes, seen).await;
                 drop(reserved);
             });
         });
-        let proxy = Self { port: told.recv().expect("the proxy has a port"), mode, shared };
+        let proxy = Self { address: told.recv().expect("the proxy has an address"), mode, shared };
         proxy.wait_listening(true);
         proxy
     }
 
     /// The URL of the server, by way of this proxy.
     pub fn url(&self, url: &str) -> String {
-        let (before, after, _) = split(url);
-        format!("{before}127.0.0.1:{}{after}", self.port)
+        by_address(url, self.address)
     }
 
     /// Changes what happens from now on.
@@ -136,29 +140,39 @@ impl Proxy {
     }
 }
 
+/// The URL with another port of this machine in place of its server.
+pub(crate) fn by_port(url: &str, port: u16) -> String {
+    by_address(url, (Ipv4Addr::LOCALHOST, port).into())
+}
+
+fn by_address(url: &str, address: SocketAddr) -> String {
+    let (before, after, _) = split(url);
+    format!("{before}{address}{after}")
+}
+
 /// What precedes the server in a URL, what follows, and the server (`host:port`).
-fn split(url: &str) -> (&str, &str, &str) {
+pub(crate) fn split(url: &str) -> (&str, &str, &str) {
     let authority = url.find("://").expect("a URL has a scheme") + 3;
     let end = url[authority..].find(['/', '?']).map_or(url.len(), |at| authority + at);
     let server = url[authority..end].rfind('@').map_or(authority, |at| authority + at + 1);
     (&url[..server], &url[end..], &url[server..end])
 }
 
-fn bind(port: u16) -> TcpSocket {
+fn bind(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseport(true).expect("Linux has SO_REUSEPORT");
-    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).expect("the port is ours");
+    socket.bind(address).expect("the port is ours");
     socket
 }
 
 /// Until the proxy is dropped.
-async fn serve(port: u16, server: String, mut modes: watch::Receiver<Mode>, shared: Arc<Shared>) {
+async fn serve(address: SocketAddr, server: String, mut modes: watch::Receiver<Mode>, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     let mut listener: Option<TcpListener> = None;
     loop {
         match *modes.borrow_and_update() {
             Mode::Refuse => listener = None,
-            _ if listener.is_none() => listener = Some(bind(port).listen(1024).expect("the port is ours")),
+            _ if listener.is_none() => listener = Some(bind(address).listen(1024).expect("the port is ours")),
             _ => {}
         }
         shared.listening.store(listener.is_some(), Ordering::Release);

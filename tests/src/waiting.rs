@@ -1,5 +1,6 @@
 //! Waiting for conditions.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// Long enough for a loaded machine; a test that fails waits this long once.
@@ -21,4 +22,20 @@ pub async fn until<T>(what: &str, timeout: Duration, mut condition: impl AsyncFn
         tokio::time::sleep(LOOK_EVERY).await;
     }
     panic!("waited {timeout:?} for: {what}\n  last status: {last}");
+}
+
+/// Does `again` over and over while `what` lasts, and once more to its end; returns what `what` does.
+pub async fn beside<T>(what: impl Future<Output = T>, mut again: impl AsyncFnMut()) -> T {
+    let done = Cell::new(false);
+    let what = async {
+        let ended = what.await;
+        done.set(true);
+        ended
+    };
+    let again = async {
+        while !done.get() {
+            again().await;
+        }
+    };
+    tokio::join!(what, again).0
 }

@@ -51,6 +51,18 @@ pub struct Totals {
     pub failed: u64,
 }
 
+impl std::ops::Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            committed: self.committed + other.committed,
+            rolled_back: self.rolled_back + other.rolled_back,
+            failed: self.failed + other.failed,
+        }
+    }
+}
+
 /// One seed's writes. Says how to replay it when the test panics.
 pub struct Workload {
     seed: u64,
@@ -96,18 +108,13 @@ impl Workload {
         world.source.execute(CREATE_WORKLOAD_SCHEMA).await;
         let tenants: Vec<_> = self.tenants(world).iter().map(|tenant| literal(tenant)).collect();
         world.source.execute(&FILL_WORKLOAD.replace("{tenants}", &tenants.join(", "))).await;
-        let init = world.offtake(&["init"]).await;
-        assert!(init.status.success(), "{}{}", String::from_utf8_lossy(&init.stdout), String::from_utf8_lossy(&init.stderr));
+        world.succeed(&["init"]).await;
     }
 
     /// All writers, to the end.
     pub async fn run(&self, world: &World, extent: Extent) -> Totals {
         let runs = (0..self.writers).map(|number| self.write(world, number, extent));
-        join_all(runs).await.into_iter().fold(Totals::default(), |sum, one| Totals {
-            committed: sum.committed + one.committed,
-            rolled_back: sum.rolled_back + one.rolled_back,
-            failed: sum.failed + one.failed,
-        })
+        join_all(runs).await.into_iter().fold(Totals::default(), std::ops::Add::add)
     }
 
     fn tenants(&self, world: &World) -> Vec<String> {

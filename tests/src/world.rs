@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use offtake::private_server::PrivateServer;
+use offtake::private_server::{PrivateServer, ReservedPort};
 use offtake_mapping::{Mapping, literal};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::clusters::Clusters;
-use crate::daemon::{self, Expected};
+use crate::daemon::{self, Environment, Expected};
 use crate::proxy::Proxy;
 use crate::sql::SELECT_WHAT_IS_OWED;
 use crate::{Daemon, Database, PATIENCE, source, until};
@@ -28,6 +27,7 @@ pub struct World {
     folder: tempfile::TempDir,
     configuration: Value,
     expected: Expected,
+    environment: Environment,
     source_server: Option<Mutex<PrivateServer>>,
     source_proxy: Option<Proxy>,
 }
@@ -116,6 +116,20 @@ impl World {
         change(&mut self.configuration);
     }
 
+    /// Changes the URL by which the next [`Self::daemon`] and [`Self::offtake`] reach the tenant's destination.
+    pub fn reach_by(&mut self, tenant: &str, change: impl Fn(&str) -> String) {
+        let id = self.id(tenant).to_owned();
+        let all = self.configuration["destinations"]["static"].as_array_mut().expect("a list");
+        for destination in all.iter_mut().filter(|destination| destination["tenant"] == *id) {
+            destination["url"] = change(destination["url"].as_str().expect("a URL")).into();
+        }
+    }
+
+    /// A variable of the next [`Self::daemon`] and [`Self::offtake`].
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Warnings and errors of this event are expected of every daemon; `"*"`: all are.
     pub fn allow(&self, event: &str) {
         self.expected.lock().expect("no panic while locked").insert(event.to_owned());
@@ -130,27 +144,36 @@ impl World {
 
     /// Starts `offtake run` with more arguments; does not wait.
     pub fn spawn_daemon(&self, arguments: &[&str]) -> Daemon {
-        let port = free_port();
-        Daemon::spawn(&self.write_configuration(port), port, self.expected.clone(), arguments, &[])
+        let port = reserve_port();
+        Daemon::spawn(&self.write_configuration(&port), port, (self.expected.clone(), &self.environment), arguments, &[])
     }
 
     /// Starts `offtake run` with failpoints (name, actions) that act from its first moment; does not wait.
     pub fn spawn_daemon_with_failpoints(&self, failpoints: &[(&str, &str)]) -> Daemon {
-        let port = free_port();
-        Daemon::spawn(&self.write_configuration(port), port, self.expected.clone(), &[], failpoints)
+        let port = reserve_port();
+        Daemon::spawn(&self.write_configuration(&port), port, (self.expected.clone(), &self.environment), &[], failpoints)
     }
 
     /// Runs `offtake` with these arguments to its end.
     pub async fn offtake(&self, arguments: &[&str]) -> Output {
-        daemon::command(&self.write_configuration(free_port()), arguments).await
+        let port = reserve_port();
+        daemon::command(&self.write_configuration(&port), &self.environment, arguments).await
+    }
+
+    /// The same; it must succeed. Returns its standard output.
+    pub async fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.offtake(arguments).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
     }
 
     /// Every daemon has a port and so a file of its own.
-    fn write_configuration(&self, port: u16) -> PathBuf {
+    fn write_configuration(&self, port: &ReservedPort) -> PathBuf {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let mut configuration = self.configuration.clone();
         if configuration["http"]["listen"].is_null() {
-            configuration["http"]["listen"] = format!("127.0.0.1:{port}").into();
+            configuration["http"]["listen"] = format!("127.0.0.1:{}", port.number()).into();
         }
         let file = self.folder.path().join(format!("offtake-{}.yaml", NUMBER.fetch_add(1, Ordering::Relaxed)));
         // JSON is YAML.
@@ -194,6 +217,21 @@ impl World {
             Ok(())
         })
         .await;
+    }
+
+    /// Makes two tables at a source that is not prepared yet, fills them and prepares it: `item`, of `tenant`, `id` and these columns,
+    /// with the rows that `fill` selects for each `{tenant}`, and `other`, with ten rows each.
+    pub async fn with_items(&self, columns: &str, fill: &str) {
+        let tables = format!(
+            "create table item (tenant text not null, id integer not null, {columns}, primary key (tenant, id));
+             create table other (tenant text not null, id integer not null, body text not null, primary key (tenant, id))"
+        );
+        self.source.execute(&tables).await;
+        let fill = format!("{fill}; insert into other select '{{tenant}}', n, 'body' from generate_series(1, 10) n");
+        for tenant in &self.tenants {
+            self.source.execute(&fill.replace("{tenant}", &tenant.id)).await;
+        }
+        self.succeed(&["init"]).await;
     }
 
     /// Users with e-mail addresses, teams, members, permissions and invitations for every tenant.
@@ -299,6 +337,7 @@ impl Plan {
             folder,
             configuration,
             expected: Expected::default(),
+            environment: Environment::new(),
             source_server: source_server.map(Mutex::new),
             source_proxy,
         }
@@ -360,9 +399,8 @@ async fn private_server() -> PrivateServer {
     PrivateServer::start(Clusters::options()).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a free port").port()
+pub(crate) fn reserve_port() -> ReservedPort {
+    ReservedPort::any().expect("a free port")
 }
 
 /// Sets a value by JSON pointer, and makes the objects on the way.

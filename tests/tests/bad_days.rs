@@ -1,43 +1,11 @@
 //! Bad days: what is broken elsewhere is told in one clear line, with the right state or exit code, and nothing half-done.
 
-use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
+use offtake_tests::samples::{TEAMS, USERS};
+use offtake_tests::{PATIENCE, World, oracle, until};
 use serde_json::Value;
 
-const TEAMS: &str = "\
-source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
-query: |
-  select t.tenancy_id as tenant_id, t.team_id as id, t.display_name
-    from public.team t
-target: { table: teams }
-";
-
-const USERS: &str = "\
-source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
-query: select tenancy_id as tenant_id, project_user_id as id, display_name from public.project_user
-target: { table: users }
-";
-
-/// Until the tenant's destination is in that state for a reason with all these parts; returns the reason.
-async fn wait_for_state(daemon: &Daemon, tenant: &str, state: &str, parts: &[&str]) -> String {
-    until(&format!("{tenant} is {state}: {parts:?}"), PATIENCE, async || {
-        let status = daemon.status().await;
-        let destinations = status["destinations"].as_array().cloned().unwrap_or_default();
-        let Some(found) = destinations.iter().find(|d| d["tenant"] == tenant) else { return Err("not there".to_owned()) };
-        let reason = found["reason"].as_str().unwrap_or_default().to_owned();
-        let met = found["state"] == state && parts.iter().all(|part| reason.contains(part));
-        if met { Ok(reason) } else { Err(found.to_string()) }
-    })
-    .await
-}
-
-fn url_of(world: &mut World, tenant: &str, change: impl Fn(&str) -> String) {
-    let id = world.id(tenant).to_owned();
-    world.configure(|c| {
-        for destination in c["destinations"]["static"].as_array_mut().expect("a list").iter_mut().filter(|d| d["tenant"] == *id) {
-            destination["url"] = change(destination["url"].as_str().expect("a url")).into();
-        }
-    });
-}
+/// So that what was mended is tried again soon, however often it failed before.
+const RETRY_MAX: &str = "500ms";
 
 #[tokio::test]
 async fn a_source_that_is_down_at_start_is_waited_for() {
@@ -68,23 +36,31 @@ async fn a_source_that_is_down_at_start_is_waited_for() {
 
 #[tokio::test]
 async fn refused_credentials_and_missing_rights_block_one_destination_until_they_are_mended() {
-    let mut world = World::with_tenants(["acme", "globex", "initech"]).mappings(&[("teams", TEAMS)]).await;
+    let mut world = World::with_tenants(["acme", "globex", "initech", "umbrella"])
+        .mappings(&[("teams", TEAMS)])
+        .setting("/sync/retry/max", RETRY_MAX)
+        .await;
     world.fill(5).await;
     world.allow("destination_failed");
     let role = format!("weak_{}", std::process::id());
     let there = &world.tenant("globex").destination;
     there.execute(&format!("drop role if exists {role}")).await;
-    there.execute(&format!("create role {role} login")).await;
-    url_of(&mut world, "acme", |url| url.replace("postgres://postgres", "postgres://nobody_there"));
-    url_of(&mut world, "globex", |url| url.replace("postgres://postgres", &format!("postgres://{role}")));
+    there.execute(&format!("create role {role} login; revoke connect on database {} from public", there.name())).await;
+    world.reach_by("acme", |url| url.replace("postgres://postgres", "postgres://nobody_there"));
+    world.reach_by("globex", |url| url.replace("postgres://postgres", &format!("postgres://{role}")));
+    world.reach_by("umbrella", |url| url.replace("/destination_", "/nothing_"));
     let daemon = world.daemon().await;
-    wait_for_state(&daemon, world.id("acme"), "blocked", &["refused credentials", "nobody_there"]).await;
+    world.wait_told(&daemon, "acme", "blocked", &["refused credentials", "nobody_there"]).await;
+    world.wait_told(&daemon, "umbrella", "blocked", &["no such database", "nothing_"]).await;
+    let connect = format!("grant connect on database \"{}\" to \"{role}\"", world.tenant("globex").destination.name());
+    world.wait_told(&daemon, "globex", "blocked", &["missing rights", "permission denied for database", &connect]).await;
+    world.tenant("globex").destination.execute(&connect).await;
     let grant = format!("grant usage, create on schema \"public\" to \"{role}\"");
-    wait_for_state(&daemon, world.id("globex"), "blocked", &["missing rights", "permission denied", &grant]).await;
+    world.wait_told(&daemon, "globex", "blocked", &["missing rights", "permission denied", &grant]).await;
     world.wait_tenants_in_step(&["initech"], PATIENCE).await;
     let there = &world.tenant("globex").destination;
     there.execute(&grant).await;
-    wait_for_state(&daemon, world.id("globex"), "in_sync", &[]).await;
+    world.wait_told(&daemon, "globex", "in_sync", &[]).await;
     // `--once` says it by its exit code.
     daemon.stop().await;
     let output = world.offtake(&["run", "--once"]).await;
@@ -95,14 +71,14 @@ async fn refused_credentials_and_missing_rights_block_one_destination_until_they
 
 #[tokio::test]
 async fn a_database_made_read_only_is_left_alone() {
-    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
+    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).setting("/sync/retry/max", RETRY_MAX).await;
     world.fill(5).await;
     world.allow("destination_failed");
     let there = &world.tenant("acme").destination;
     let name = there.name();
     there.execute(&format!("alter database {name} set default_transaction_read_only = on")).await;
     let daemon = world.daemon().await;
-    wait_for_state(&daemon, world.id("acme"), "blocked", &["read-only"]).await;
+    world.wait_told(&daemon, "acme", "blocked", &["read-only"]).await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
     assert_eq!(there.query_text("select count(*) from pg_tables where schemaname = 'public'").await, "0");
     there.execute(&format!("alter database {name} reset default_transaction_read_only")).await;
@@ -112,7 +88,11 @@ async fn a_database_made_read_only_is_left_alone() {
 
 #[tokio::test]
 async fn a_standby_is_read_only_until_it_is_promoted() {
-    let world = World::with_tenants(["acme", "globex"]).private_destination("acme").mappings(&[("teams", TEAMS)]).await;
+    let world = World::with_tenants(["acme", "globex"])
+        .private_destination("acme")
+        .mappings(&[("teams", TEAMS)])
+        .setting("/sync/retry/max", RETRY_MAX)
+        .await;
     world.fill(5).await;
     world.allow("destination_failed");
     {
@@ -121,7 +101,7 @@ async fn a_standby_is_read_only_until_it_is_promoted() {
         server.restart().await.expect("it restarts");
     }
     let daemon = world.daemon().await;
-    wait_for_state(&daemon, world.id("acme"), "blocked", &["read-only"]).await;
+    world.wait_told(&daemon, "acme", "blocked", &["read-only"]).await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
     world.tenant("acme").destination.execute("select pg_promote()").await;
     world.wait_in_step().await;
@@ -131,15 +111,15 @@ async fn a_standby_is_read_only_until_it_is_promoted() {
 
 #[tokio::test]
 async fn a_table_that_someone_else_made_stays_untouched() {
-    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    let world =
+        World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS), ("users", USERS)]).setting("/sync/retry/max", RETRY_MAX).await;
     world.fill(5).await;
     world.allow("mapping_blocked");
     let there = &world.tenant("acme").destination;
     there.execute("create table teams (name text); insert into teams values ('mine')").await;
     let daemon = world.daemon().await;
-    let reason =
-        wait_for_state(&daemon, world.id("acme"), "blocked", &["\"public\".\"teams\" was there before Offtake", "Rename it"]).await;
-    assert!(!reason.contains('\n'), "{reason}");
+    let told = world.wait_told(&daemon, "acme", "blocked", &["\"public\".\"teams\" was there before Offtake", "Rename it"]).await;
+    assert!(told["reason"].as_str().is_some_and(|reason| !reason.contains('\n')), "{told}");
     assert_eq!(there.query_text("select * from teams").await, "mine");
     // The other mapping arrives.
     until("the users are there", PATIENCE, async || {

@@ -5,12 +5,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use offtake_tests::proxy::Cut;
 use offtake_tests::workload::{Extent, Workload};
-use offtake_tests::{Database, PATIENCE, Plan, World, history, oracle, until};
+use offtake_tests::{Database, PATIENCE, Plan, World, beside, history, oracle, until};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_postgres::{Client, NoTls};
@@ -38,6 +37,14 @@ async fn prepared(plan: Plan, workload: &Workload) -> World {
     world
 }
 
+/// The workload's writes go on while something is broken.
+async fn under_load(workload: &Workload, world: &World, breaks: impl Future<Output = ()>) {
+    let write = async || {
+        workload.run(world, Extent::Steps(10)).await;
+    };
+    beside(breaks, write).await;
+}
+
 /// Everything arrived, nothing was visible that must not be, and nothing is left behind.
 async fn assert_sound(world: &World) {
     world.wait_in_step().await;
@@ -50,9 +57,10 @@ async fn assert_sound(world: &World) {
     }
 }
 
-/// Nobody holds a lease that ends later than a lease from now.
+/// Nobody holds a lease that ends later than a lease from now; `now()` would be before what the statement sees.
 async fn assert_no_lease_is_long(world: &World) {
-    let long = format!("select count(*) from offtake.outgoing_request where leased_until > now() + interval '{} ms'", LEASE.as_millis());
+    let long = "select count(*) from offtake.outgoing_request where leased_until > clock_timestamp() + interval '{} ms'";
+    let long = long.replace("{}", &LEASE.as_millis().to_string());
     assert_eq!(world.source.query_text(&long).await, "0");
 }
 
@@ -63,7 +71,6 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     let workload = Workload::new(21);
     let world = prepared(plan(), &workload).await;
     let survivor = world.daemon().await;
-    let done = AtomicBool::new(false);
     let kills = async {
         for point in offtake_postgres::FAILPOINTS {
             let mut killed = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
@@ -80,14 +87,8 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
             assert!(!killed.wait_exit(PATIENCE).await.success());
             assert_no_lease_is_long(&world).await;
         }
-        done.store(true, Ordering::Relaxed);
     };
-    let load = async {
-        while !done.load(Ordering::Relaxed) {
-            workload.run(&world, Extent::Steps(10)).await;
-        }
-    };
-    tokio::join!(kills, load);
+    under_load(&workload, &world, kills).await;
     assert_sound(&world).await;
     survivor.stop().await;
 }
@@ -99,7 +100,6 @@ async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
     let mut random = StdRng::seed_from_u64(workload.seed());
     let world = prepared(plan(), &workload).await;
     let mut daemons = [world.daemon().await, world.daemon().await];
-    let done = AtomicBool::new(false);
     let kills = async {
         for _ in 0..if soak() { 30 } else { 8 } {
             tokio::time::sleep(Duration::from_millis(random.random_range(50..900))).await;
@@ -110,14 +110,8 @@ async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
         }
         // The last one dies in the middle of the work, and the other one finishes it.
         daemons[0].kill();
-        done.store(true, Ordering::Relaxed);
     };
-    let load = async {
-        while !done.load(Ordering::Relaxed) {
-            workload.run(&world, Extent::Steps(10)).await;
-        }
-    };
-    tokio::join!(kills, load);
+    under_load(&workload, &world, kills).await;
     assert_sound(&world).await;
     let [_, other] = daemons;
     other.stop().await;
@@ -168,7 +162,6 @@ async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
     let workload = Workload::new(24);
     let world = prepared(plan().private_source().private_destination("acme"), &workload).await;
     let (one, two) = tokio::join!(world.daemon(), world.daemon());
-    let done = AtomicBool::new(false);
     let restarts = async {
         for round in 0..if soak() { 10 } else { 2 } {
             tokio::time::sleep(Duration::from_millis(400)).await;
@@ -177,14 +170,8 @@ async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             server.start_again().await.unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     };
-    let load = async {
-        while !done.load(Ordering::Relaxed) {
-            workload.run(&world, Extent::Steps(10)).await;
-        }
-    };
-    tokio::join!(restarts, load);
+    under_load(&workload, &world, restarts).await;
     assert_sound(&world).await;
     one.stop().await;
     two.stop().await;
@@ -197,7 +184,6 @@ async fn sessions_that_the_servers_end_are_made_anew() {
     let world = prepared(plan(), &workload).await;
     let daemon = world.daemon().await;
     let (times, pause) = if soak() { (60, 1000) } else { (16, 250) };
-    let done = AtomicBool::new(false);
     let terminations = async {
         for _ in 0..times {
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -208,14 +194,8 @@ async fn sessions_that_the_servers_end_are_made_anew() {
                 tenant.destination.query_text(sql).await;
             }
         }
-        done.store(true, Ordering::Relaxed);
     };
-    let load = async {
-        while !done.load(Ordering::Relaxed) {
-            workload.run(&world, Extent::Steps(10)).await;
-        }
-    };
-    tokio::join!(terminations, load);
+    under_load(&workload, &world, terminations).await;
     assert_sound(&world).await;
     daemon.stop().await;
 }
@@ -238,7 +218,7 @@ async fn servers_that_take_no_more_connections_are_waited_for() {
         // From here on nobody but the daemon asks for one; a destination is dialled for a reason only.
         let refusals = || server.log().matches("too many clients").count();
         let before = refusals();
-        world.source.execute("update work.note set body = body || '+' where name = 'n1'").await;
+        world.source.execute("update work.note set body = body || '+'").await;
         until("the daemon is refused, more than once", PATIENCE, async || {
             if refusals() > before + 1 { Ok(()) } else { Err(format!("{} are taken", taken.len())) }
         })

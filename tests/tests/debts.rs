@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
-
 use futures_util::future::join_all;
 use offtake_tests::proxy::Mode;
 use offtake_tests::{Daemon, Database, PATIENCE, Plan, Source, World, oracle, until};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// A destination that answers so slowly never answers in time.
 const SLOW: Mode = Mode::Drip(20);
@@ -24,16 +23,10 @@ fn plan(names: &[&str]) -> Plan {
     names.iter().fold(plan.setting("/sync/retry", retry), |plan, name| plan.proxied(name))
 }
 
-async fn destination(daemon: &Daemon, world: &World, tenant: &str) -> Value {
-    let status = daemon.status().await;
-    let all = status["destinations"].as_array().cloned().unwrap_or_default();
-    all.into_iter().find(|d| d["tenant"] == world.id(tenant)).unwrap_or_default()
-}
-
 /// Until the status says why the destination gets nothing.
 async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, reason: &str) {
     until(&format!("{tenant} is blocked"), PATIENCE, async || {
-        let told = destination(daemon, world, tenant).await;
+        let told = world.told(daemon, tenant).await;
         let says = told["reason"].as_str().is_some_and(|said| said.starts_with(reason));
         if told["state"] == "blocked" && says && told["consecutive_failures"].as_i64() > Some(1) { Ok(()) } else { Err(told.to_string()) }
     })
@@ -44,19 +37,10 @@ async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, reason: &str
 async fn ask_for_a_password(world: &mut World, tenant: &str) {
     let own = &world.tenant(tenant).destination;
     own.execute("create role tenant_role login superuser password 'right'").await;
-    let file = own.query_text("show hba_file").await;
-    let rules = format!("host all tenant_role 127.0.0.1/32 scram-sha-256\n{}", std::fs::read_to_string(&file).unwrap());
-    std::fs::write(&file, rules).unwrap();
-    own.query_text("select pg_reload_conf()").await;
-    let id = world.id(tenant).to_owned();
-    world.configure(|c| {
-        for destination in c["destinations"]["static"].as_array_mut().unwrap() {
-            if destination["tenant"] == id.as_str() {
-                let url = destination["url"].as_str().unwrap();
-                let (_, place) = url.split_once('@').unwrap_or_else(|| url.split_once("//").unwrap());
-                destination["url"] = format!("postgresql://tenant_role:right@{place}").into();
-            }
-        }
+    own.ask_for_password("tenant_role").await;
+    world.reach_by(tenant, |url| {
+        let (_, place) = url.split_once('@').unwrap_or_else(|| url.split_once("//").unwrap());
+        format!("postgresql://tenant_role:right@{place}")
     });
 }
 
@@ -105,7 +89,7 @@ async fn one_change_then_silence_arrives_when_the_destination_is_back() {
         for name in names {
             let rows = "select count(*) from users where display_name = '{}'".replace("{}", change);
             assert_eq!(world.tenant(name).destination.query_text(&rows).await, "3", "{name}");
-            let told = destination(&daemon, &world, name).await;
+            let told = world.told(&daemon, name).await;
             assert_eq!(
                 (&told["state"], &told["consecutive_failures"], &told["last_error"]),
                 (&json!("in_sync"), &json!(0), &Value::Null),
@@ -156,17 +140,23 @@ async fn attempts_are_backed_off_with_jitter() {
     daemon.stop().await;
 }
 
-/// 25 of 30 destinations swallow everything. The others' latency from commit to visible, as medians, stays within twice that of
-/// a quiet time (and 20 ms, for what the machine itself does to a millisecond). One of the 25 is the first destination of
-/// a tenant whose second is healthy.
+/// 25 of 30 destinations swallow everything, and the deadlines are longer than the test: a place that one of them holds is held for
+/// good. So the others' changes can only arrive if none of them waits for any of the 25: while open connections are silent, and
+/// while nobody answers a dial. One of the 25 is the first destination of a tenant whose second is healthy.
 #[tokio::test]
 async fn a_blackholed_destination_delays_nobody_else() {
     const HEALTHY: usize = 5;
+    /// `AT_WORK_MAX` of crates/sync/src/silence.rs.
+    const SILENT_AT_WORK_MAX: usize = 16;
     let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
     let dark = &names[HEALTHY..];
     let plan = names.iter().fold(World::with_tenants(names.clone()), |plan, name| plan.proxied(name));
-    let mut world =
-        plan.setting("/sync/connect_timeout", "2s").setting("/sync/statement_timeout", "1s").setting("/sync/retry/max", "2s").await;
+    let mut world = plan
+        .setting("/sync/workers", 4)
+        .setting("/sync/connect_timeout", "10m")
+        .setting("/sync/statement_timeout", "10m")
+        .setting("/sync/retry/max", "500ms")
+        .await;
     world.allow("destination_failed");
     let second = Source::destination().await;
     let of_dark = json!({ "tenant": world.id(&dark[0]), "name": "second", "url": second.url() });
@@ -175,31 +165,44 @@ async fn a_blackholed_destination_delays_nobody_else() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     wait_visible(&second, "select count(*) from users", "2").await;
-    let healthy: Vec<_> = names[..HEALTHY].iter().map(|name| (name.as_str(), &world.tenant(name).destination)).collect();
-    let beside_dark = (dark[0].as_str(), &second);
+    let mut healthy: Vec<_> = names[..HEALTHY].iter().map(|name| (name.as_str(), &world.tenant(name).destination)).collect();
+    healthy.push((dark[0].as_str(), &second));
+    let quiet = median_latency(&world, &healthy, "quiet").await;
 
-    let quiet = latency(&world, &healthy, "quiet").await;
-    let quiet_beside = latency(&world, &[beside_dark], "quiet").await;
     for name in dark {
         world.tenant(name).proxy().set(Mode::Blackhole);
     }
-    world.source.execute("update project_user set display_name = 'owed to all'").await;
-    // The silence of an open connection has to be found out first; then they fail to connect, again and again.
-    let during = latency(&world, &healthy, "first").await;
-    until("all of them have failed", PATIENCE, async || {
-        let failing = world.source.query_text("select count(*) from offtake.outgoing_request where failures > 0").await;
-        if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
-    })
-    .await;
-    let later = latency(&world, &healthy, "later").await;
-    let beside = latency(&world, &[beside_dark], "later").await;
-    eprintln!(
-        "medians: quiet {quiet:?}, while silent {during:?}, while unreachable {later:?}; second destination: {quiet_beside:?}, {beside:?}"
-    );
-    let bound = |quiet: Duration| quiet * 2 + Duration::from_millis(20);
-    assert!(during <= bound(quiet), "{during:?} instead of {quiet:?}");
-    assert!(later <= bound(quiet), "{later:?} instead of {quiet:?}");
-    assert!(beside <= bound(quiet_beside), "{beside:?} instead of {quiet_beside:?}");
+    for silent in ["connections that were open", "dials"] {
+        world.source.execute(&format!("update project_user set display_name = 'owed to all beside {silent}'")).await;
+        // Of those that failed, and on a slow machine not at once, no more are tried than the silent may be at a time.
+        let at_least = if silent == "dials" { SILENT_AT_WORK_MAX } else { dark.len() };
+        let stuck = until("they are being written to, in vain", PATIENCE, async || {
+            let stuck = attempts(&world, dark).await;
+            if stuck.lines().count() >= at_least { Ok(stuck) } else { Err(stuck) }
+        })
+        .await;
+        let beside = median_latency(&world, &healthy, silent).await;
+        eprintln!("commit to visible, median: {quiet:?} when it is quiet, {beside:?} beside silent {silent}");
+        assert!(!soak() || beside <= quiet * 2, "{quiet:?} when it is quiet, {beside:?} beside silent {silent}");
+        let now = attempts(&world, dark).await;
+        assert!(stuck.lines().all(|attempt| now.lines().any(|line| line == attempt)), "they are no further:\n{stuck}\n{now}");
+        if silent == "dials" {
+            break;
+        }
+        // What was open breaks, and in its place nobody answers any more.
+        for name in dark {
+            let proxy = world.tenant(name).proxy();
+            proxy.set(Mode::Refuse);
+        }
+        until("all of them have failed", PATIENCE, async || {
+            let failing = world.source.query_text("select count(*) from offtake.outgoing_request where failures > 0").await;
+            if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
+        })
+        .await;
+        for name in dark {
+            world.tenant(name).proxy().set(Mode::Blackhole);
+        }
+    }
     for name in dark {
         world.tenant(name).proxy().set(Mode::Pass);
     }
@@ -208,31 +211,43 @@ async fn a_blackholed_destination_delays_nobody_else() {
     daemon.stop().await;
 }
 
-/// The median time from a commit at the source until the row is visible in the destination.
-async fn latency(world: &World, of: &[(&str, &Database)], name: &str) -> Duration {
-    const SAMPLES: usize = 25;
+/// Where changes of each of these tenants arrive in turn, how long one takes from its commit until it is there.
+async fn median_latency(world: &World, healthy: &[(&str, &Database)], label: &str) -> Duration {
     let mut times = Vec::new();
-    for sample in 0..SAMPLES {
-        let (tenant, destination) = of[sample % of.len()];
-        let wanted = format!("{name} {sample}");
-        world.source.execute(&format!("update project_user set display_name = '{wanted}' where tenancy_id = '{}'", world.id(tenant))).await;
-        let committed = Instant::now();
-        wait_visible(destination, &format!("select count(*) from users where display_name = '{wanted}'"), "2").await;
-        times.push(committed.elapsed());
+    for round in 0..if soak() { 40 } else { 4 } {
+        for (tenant, destination) in healthy {
+            let name = format!("{round} {label}");
+            let change = "update project_user set display_name = '{name}' where tenancy_id = '{tenant}'";
+            world.source.execute(&change.replace("{name}", &name).replace("{tenant}", world.id(tenant))).await;
+            let (committed, there) = (Instant::now(), format!("select count(*) from users where display_name = '{name}'"));
+            while destination.query_text(&there).await != "2" {
+                assert!(committed.elapsed() < PATIENCE, "{name} does not arrive");
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            times.push(committed.elapsed());
+        }
     }
-    times.sort();
-    times[SAMPLES / 2]
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
-/// Looks more often than `until`.
+/// Long, and with an eye on the clock.
+fn soak() -> bool {
+    std::env::var_os("OFFTAKE_SOAK").is_some()
+}
+
+/// The attempts that are being made at these tenants' destinations `main`, a line each.
+async fn attempts(world: &World, tenants: &[String]) -> String {
+    let ids: Vec<_> = tenants.iter().map(|name| format!("'{}'", world.id(name))).collect();
+    let leased = "select d.tenant_id, r.attempt from offtake.outgoing_request r join offtake.destination d using (destination_id)
+                   where r.leased_until is not null and d.name = 'main' and d.tenant_id in ({}) order by 1";
+    world.source.query_text(&leased.replace("{}", &ids.join(", "))).await
+}
+
 async fn wait_visible(destination: &Database, query: &str, wanted: &str) {
-    let began = Instant::now();
-    loop {
-        let found = destination.try_query_text(query).await;
-        if found.as_deref() == Ok(wanted) {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{query}: {found:?}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    until(query, PATIENCE, async || match destination.try_query_text(query).await? {
+        found if found == wanted => Ok(()),
+        found => Err(found),
+    })
+    .await;
 }

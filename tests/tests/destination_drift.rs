@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use offtake_tests::samples::{NAMES, OTHERS};
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::{Value, json};
 
@@ -10,19 +11,6 @@ const ITEMS: &str = "
 source: { table: public.item, tenant: tenant, key: { id: id } }
 query: select i.tenant as tenant_id, i.id, i.amount, i.label from public.item i
 target: { table: items }
-";
-
-/// Another mapping of the same table and another of another one.
-const NAMES: &str = "
-source: { table: public.item, tenant: tenant, key: { id: id } }
-query: select i.tenant as tenant_id, i.id, i.name from public.item i
-target: { table: names }
-";
-
-const OTHERS: &str = "
-source: { table: public.other, tenant: tenant, key: { id: id } }
-query: select o.tenant as tenant_id, o.id, o.body from public.other o
-target: { table: others }
 ";
 
 /// The same rows as `items`, for whoever wants all of them or none.
@@ -33,13 +21,6 @@ target: { table: strict }
 on_row_error: halt
 ";
 
-const TABLES: &str = "
-create table item (
-  tenant text not null, id integer not null, amount integer not null default 1, name text, label text, primary key (tenant, id)
-);
-create table other (tenant text not null, id integer not null, body text not null, primary key (tenant, id));
-";
-
 const ROWS: usize = 400;
 
 /// Two tenants with rows in both tables, prepared and without a daemon.
@@ -47,17 +28,10 @@ async fn world(more: &[(&str, &str)]) -> World {
     let mappings = [&[("items", ITEMS), ("names", NAMES), ("others", OTHERS)], more].concat();
     let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).without_init();
     let world = world.setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" })).await;
-    world.source.execute(TABLES).await;
-    for tenant in world.tenants() {
-        let fill = format!(
-            "insert into item (tenant, id, name, label) select '{0}', n, 'name ' || n, 'label' from generate_series(1, {ROWS}) n;
-             insert into other select '{0}', n, 'body' from generate_series(1, 10) n",
-            tenant.id
-        );
-        world.source.execute(&fill).await;
-    }
-    let init = world.offtake(&["init"]).await;
-    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    let fill = format!(
+        "insert into item (tenant, id, name, label) select '{{tenant}}', n, 'name ' || n, 'label' from generate_series(1, {ROWS}) n"
+    );
+    world.with_items("amount integer not null default 1, name text, label text", &fill).await;
     world
 }
 
@@ -65,17 +39,10 @@ async fn write(world: &World, statement: &str) {
     world.source.execute(&statement.replace("{acme}", &format!("tenant = '{}'", world.id("acme")))).await;
 }
 
-/// What the daemon tells of a tenant's destination.
-async fn told(daemon: &Daemon, world: &World, tenant: &str) -> Value {
-    let status = daemon.status().await;
-    let all = status["destinations"].as_array().cloned().unwrap_or_default();
-    all.into_iter().find(|d| d["tenant"] == world.id(tenant)).unwrap_or_default()
-}
-
 /// Until the destination is blocked, that mapping's error has all these words, and no other mapping has one.
 async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, mapping: &str, words: &[&str]) {
     until(&format!("{mapping} is blocked with {words:?}"), PATIENCE, async || {
-        let told = told(daemon, world, tenant).await;
+        let told = world.told(daemon, tenant).await;
         let all = told["mappings"].as_array().cloned().unwrap_or_default();
         let fits = |m: &Value| match m["error"].as_str() {
             Some(error) => m["name"] == mapping && words.iter().all(|word| error.contains(word)),
@@ -88,11 +55,7 @@ async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, mapping: &st
 
 /// The blocked mapping is mended: nothing is told any more, and everything is there.
 async fn wait_healed(daemon: &Daemon, world: &World, tenant: &str) {
-    until(&format!("{tenant} is in sync"), PATIENCE, async || {
-        let told = told(daemon, world, tenant).await;
-        if told["state"] == "in_sync" { Ok(()) } else { Err(told.to_string()) }
-    })
-    .await;
+    world.wait_told(daemon, tenant, "in_sync", &[]).await;
     world.wait_tenants_in_step(&[tenant], PATIENCE).await;
     oracle::assert_tenants_equal(world, &[tenant]).await;
 }
@@ -192,6 +155,7 @@ async fn a_hostile_cursor_is_no_more_than_a_copy_anew() {
 #[tokio::test]
 async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     let world = world(&[]).await;
+    world.allow("table_replaced");
     world.allow("mapping_blocked");
     let foreign = &world.tenant("globex").destination;
     foreign.execute("create table items (id integer primary key, amount text); insert into items values (7, 'mine'), (8, 'too')").await;
@@ -213,6 +177,21 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     assert_others_go_on(&world, "acme", "without the key").await;
     acme.execute("alter table items add primary key (id)").await;
     wait_healed(&daemon, &world, "acme").await;
+    // Another key in the mapping, and a right that is gone when the table is to be made anew: each reason has what mends it.
+    let file = world.mappings_folder().join("items.yaml");
+    std::fs::write(&file, ITEMS.replace("{ id: id }", "{ id: id, amount: amount }")).expect("the folder can be written");
+    wait_blocked(&daemon, &world, "acme", "items", &["on exactly (amount, id), the mapping's key", "`drop table \"public\".\"items\"`"])
+        .await;
+    world.tenant("globex").destination.execute("create unique index on items (id, amount)").await;
+    acme.execute("drop table items").await;
+    wait_healed(&daemon, &world, "acme").await;
+    wait_healed(&daemon, &world, "globex").await;
+    std::fs::write(&file, ITEMS).expect("the folder can be written");
+    // The table that was kept still has the old key.
+    wait_blocked(&daemon, &world, "acme", "items", &["on exactly (id), the mapping's key"]).await;
+    acme.execute("drop table items").await;
+    wait_healed(&daemon, &world, "acme").await;
+    wait_healed(&daemon, &world, "globex").await;
     // A column that was renamed or dropped comes back with its rows; the mapping may not even be blocked.
     for edit in ["alter table items rename column label to tag", "alter table items drop column label"] {
         acme.execute(edit).await;
@@ -221,6 +200,41 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
         wait_healed(&daemon, &world, "acme").await;
     }
     daemon.stop().await;
+}
+
+/// The state table is there, and its rights to make or widen another are gone.
+#[tokio::test]
+async fn a_right_that_was_taken_away_is_told_with_its_grant() {
+    let mut world = world(&[]).await;
+    world.allow("table_replaced");
+    world.allow("mapping_blocked");
+    let role = format!("narrow_{}", std::process::id());
+    let acme = &world.tenant("acme").destination;
+    acme.execute(&format!("create role {role} login; grant usage, create on schema public to {role}")).await;
+    let id = world.id("acme").to_owned();
+    world.configure(|c| {
+        for destination in c["destinations"]["static"].as_array_mut().unwrap().iter_mut().filter(|d| d["tenant"] == *id) {
+            destination["url"] = destination["url"].as_str().unwrap().replace("postgres://postgres", &format!("postgres://{role}")).into();
+        }
+    });
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let acme = &world.tenant("acme").destination;
+    let grant = format!("grant usage, create on schema \"public\" to \"{role}\"");
+    acme.execute(&format!("drop table items; revoke create on schema public from {role}")).await;
+    write(&world, "update item set amount = 2 where {acme}").await;
+    wait_blocked(&daemon, &world, "acme", "items", &["missing rights: permission denied", &format!("run there: {grant}")]).await;
+    assert_others_go_on(&world, "acme", "without the right").await;
+    acme.execute(&grant).await;
+    wait_healed(&daemon, &world, "acme").await;
+    let owner = format!("alter table \"public\".\"items\" owner to \"{role}\"");
+    acme.execute(&format!("alter table items owner to postgres; grant all on items to {role}; alter table items drop column label")).await;
+    write(&world, "update item set amount = 3 where {acme}").await;
+    wait_blocked(&daemon, &world, "acme", "items", &["missing rights: must be owner", &format!("run there: {owner}")]).await;
+    acme.execute(&owner).await;
+    wait_healed(&daemon, &world, "acme").await;
+    daemon.stop().await;
+    world.tenant("acme").destination.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
 
 /// The rows are refused one by one, or all of them together; in both cases the column is named.
@@ -312,6 +326,33 @@ async fn too_many_refused_rows_or_one_that_must_halt_block_the_mapping() {
     assert_others_go_on(&world, "acme", "beside a halt").await;
     assert_eq!(world.source.query_text("select count(*) from offtake.quarantined_row").await, "0");
     acme.execute("alter table strict drop constraint positive").await;
+    wait_healed(&daemon, &world, "acme").await;
+    daemon.stop().await;
+}
+
+/// A unique constraint of the tenant's own, which the source has not. And nothing of a copy is granted to anybody.
+#[tokio::test]
+async fn a_unique_constraint_that_was_added_sets_rows_aside_and_heals() {
+    let world = world(&[]).await;
+    world.allow("rows_quarantined");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let acme = &world.tenant("acme").destination;
+    let granted = "select count(*) from pg_class where relnamespace = 'public'::regnamespace and relacl is not null";
+    assert_eq!(acme.query_text(granted).await, "0", "tables whose rights somebody changed");
+    acme.execute("alter table names add constraint names_once unique (name)").await;
+    write(&world, "update item set name = 'name 1' where {acme} and id in (2, 3); update other set body = 'beside'").await;
+    until("two rows are quarantined", PATIENCE, async || {
+        let named = "select string_agg(row_key ->> 'id' || ' ' || sqlstate, ', ' order by row_key ->> 'id') from offtake.quarantined_row
+                      where mapping = 'names' and error like '%names_once%'";
+        let found = world.source.query_text(named).await;
+        if found == "2 23505, 3 23505" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    wait_for(&world, "acme", "select count(*) from others where body = 'beside'", "10").await;
+    wait_for(&world, "acme", "select count(*) from names where name = 'name 1'", "1").await;
+    acme.execute("alter table names drop constraint names_once").await;
+    world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
     wait_healed(&daemon, &world, "acme").await;
     daemon.stop().await;
 }

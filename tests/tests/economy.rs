@@ -36,7 +36,7 @@ async fn many_updates_of_one_row_before_a_tick_are_written_once() {
 
 #[tokio::test]
 async fn unchanged_content_is_not_rewritten_and_nothing_is_created_after_the_first_sync() {
-    let world = World::with_tenants(["acme"]).await;
+    let world = World::with_tenants(["acme"]).proxied("acme").await;
     world.fill(50).await;
     history::install(&world).await;
     let daemon = world.daemon().await;
@@ -50,7 +50,7 @@ async fn unchanged_content_is_not_rewritten_and_nothing_is_created_after_the_fir
     world.source.execute("update project_user set display_name = display_name; update team set display_name = display_name; update invitation set method = method").await;
     world.wait_in_step().await;
     assert_eq!(destination.query_text("select count(*) from history.change where table_name <> '_offtake_state'").await, rows);
-    let connections = destination.query_text("select sum(sessions) from pg_stat_database where datname = current_database()").await;
+    let connections = world.tenant("acme").proxy().accepted();
     for n in 0..40 {
         world
             .source
@@ -60,8 +60,7 @@ async fn unchanged_content_is_not_rewritten_and_nothing_is_created_after_the_fir
     }
     let made_later = "select count(*) from history.ddl where tag not like '%TEMP%' and identity not like 'pg_temp%'";
     assert_eq!(destination.query_text(made_later).await, made, "DDL after the first sync");
-    let after = destination.query_text("select sum(sessions) from pg_stat_database where datname = current_database()").await;
-    let opened = after.parse::<i64>().expect("a number") - connections.parse::<i64>().expect("a number");
+    let opened = world.tenant("acme").proxy().accepted() - connections;
     assert!(opened <= 5, "40 changes opened {opened} connections");
     oracle::assert_equal(&world).await;
     daemon.stop().await;

@@ -1,29 +1,10 @@
 //! Edits at night, on a running daemon: mappings, configuration and destinations change without a restart.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{Daemon, Database, PATIENCE, Source, World, oracle, until};
 use serde_json::{Value, json};
-
-const TEAMS: &str = "\
-source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
-query: |
-  select t.tenancy_id as tenant_id, t.team_id as id, t.display_name
-    from public.team t
-target: { table: teams }
-";
-
-const USERS: &str = "\
-source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
-query: |
-  select u.tenancy_id as tenant_id, u.project_user_id as id, u.display_name
-    from public.project_user u
-target: { table: users }
-";
-
-/// A removed destination has no connection after this long.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Replaces a file as editors do: never half-written.
 fn replace(file: &Path, text: &str) {
@@ -76,8 +57,9 @@ async fn reload_success(daemon: &Daemon) -> String {
 /// The sessions of daemons in a destination's database.
 const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
 
+/// Much sooner than an idle connection, or a statement that waits for a lock, would end by itself.
 async fn wait_for_no_session(database: &Database) {
-    until("no session of a daemon is left", GONE_WITHIN, async || {
+    until("no session of a daemon is left", PATIENCE, async || {
         let sessions = database.try_query_text(SESSIONS).await?;
         if sessions == "0" { Ok(()) } else { Err(format!("{sessions} sessions")) }
     })
@@ -99,7 +81,7 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     world.wait_in_step().await;
     assert_eq!(reload_success(&daemon).await, "1");
     // One of the two is good and changed: neither is taken over.
-    write(&world, "users.yaml", &USERS.replace("u.display_name", "upper(u.display_name) as display_name"));
+    write(&world, "users.yaml", &USERS.replace(", display_name", ", upper(display_name) as display_name"));
     write(&world, "teams.yaml", &TEAMS.replace("t.display_name", "t.nothing"));
     let error = wait_for_error(&daemon, "teams.yaml:3:54: the source refuses the query: column t.nothing does not exist").await;
     assert!(error.contains("3 |   select t.tenancy_id as tenant_id, t.team_id as id, t.nothing"), "{error}");
@@ -233,7 +215,8 @@ impl InStep for World {
 
 #[tokio::test]
 async fn a_narrowing_change_is_told_with_the_command_that_does_it() {
-    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    let plan = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]);
+    let world = plan.setting("/sync/retry/max", "500ms").await;
     world.fill(5).await;
     let daemon = world.daemon().await;
     daemon.allow("mapping_blocked");

@@ -8,12 +8,14 @@ async fn world() -> (World, Daemon, Client) {
     let workload = Workload::new(1);
     let world = Workload::plan(["acme"]).await;
     workload.prepare(&world).await;
+    // Whoever looks for a deadlock first is the victim: the application, long before the daemon, and long after the daemon gives way,
+    // which it does so that it need not be found out who looks first at a server's usual second.
+    world.source.execute(&format!("alter database {} set deadlock_timeout = '30s'", world.source.name())).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     world.allow("source_failed");
     let application = world.source.connect().await;
-    // Sooner than the server's second: whoever looks first is the victim.
-    application.batch_execute("set deadlock_timeout = '700ms'").await.expect("a superuser's setting");
+    application.batch_execute("set deadlock_timeout = '4s'").await.expect("a superuser's setting");
     (world, daemon, application)
 }
 
@@ -76,5 +78,50 @@ async fn a_table_that_the_application_holds_delays_nothing_that_does_not_need_it
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     assert_eq!(world.source.query_text(copies).await, before, "no table is copied anew");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_mapping_whose_table_is_locked_delays_no_other_of_its_destination() {
+    let (world, daemon, application) = world().await;
+    let destination = &world.tenant("acme").destination;
+    daemon.set_failpoint("sync.after_claim", "pause").await;
+    world.source.execute("update work.child set body = 'second'; update work.item set body = 'second'").await;
+    daemon.wait_at_failpoint("sync.after_claim", 1).await;
+    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    daemon.clear_failpoint("sync.after_claim").await;
+    offtake_tests::until("the other mapping's rows arrive while the table is locked", offtake_tests::PATIENCE, async || {
+        let behind = destination.query_text("select count(*) from items where body is distinct from 'second'").await;
+        if behind == "0" { Ok(()) } else { Err(behind) }
+    })
+    .await;
+    assert_ne!(destination.query_text("select count(*) from children where body is distinct from 'second'").await, "0");
+    application.batch_execute("commit").await.expect("nothing is in its way");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// As ANALYZE or VACUUM of the log do while they run. Shown to fail with a numbering that waits for the next partition.
+#[tokio::test]
+async fn who_has_the_log_locked_against_a_partition_does_not_hold_up_the_numbering() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(5).await;
+    let holder = world.source.connect().await;
+    holder.batch_execute("begin; lock table offtake.change_log in share update exclusive mode").await.expect("nobody has it");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let next = "select to_regclass('offtake.change_log_1') is not null";
+    assert_eq!(world.source.query_text(next).await, "f", "the lock holds up the next partition");
+    holder.batch_execute("commit").await.expect("nothing is in its way");
+    daemon.stop().await;
+    let daemon = world.daemon().await;
+    offtake_tests::until("the next partition is made", offtake_tests::PATIENCE, async || {
+        match world.source.query_text(next).await.as_str() {
+            "t" => Ok(()),
+            found => Err(found.to_owned()),
+        }
+    })
+    .await;
     daemon.stop().await;
 }

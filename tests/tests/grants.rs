@@ -14,6 +14,13 @@ fn part(number: u32) -> &'static str {
 
 /// Roles belong to a server, so the source has one of its own. The tables have an owner that is no superuser.
 async fn world() -> World {
+    let world = owned_by_another().await;
+    world.source.execute(part(1)).await;
+    world.source.execute("alter role offtake_installer password 'installer'; alter role offtake password 'daemon'").await;
+    world
+}
+
+async fn owned_by_another() -> World {
     let world = World::with_tenants(["acme", "globex"]).private_source().without_init().await;
     let source = &world.source;
     source.execute("create role app_owner nologin").await;
@@ -27,9 +34,25 @@ async fn world() -> World {
              alter schema public owner to app_owner",
         )
         .await;
-    world.source.execute(part(1)).await;
-    world.source.execute("alter role offtake_installer password 'installer'; alter role offtake password 'daemon'").await;
     world
+}
+
+/// Exit code and standard error.
+async fn complaint(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = world.offtake(arguments).await;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (output.status.code(), stderr)
+}
+
+/// Runs exactly what the remedies say, as whoever may.
+async fn obey(world: &World, stderr: &str) {
+    let remedies = stderr.lines().filter_map(|line| line.split_once("remedy: run as ")?.1.split_once(": "));
+    let statements: std::collections::BTreeSet<&str> = remedies.map(|(_, statements)| statements).collect();
+    assert!(!statements.is_empty(), "{stderr}");
+    for statement in statements {
+        world.source.execute(statement).await;
+    }
 }
 
 async fn configure(world: &mut World, user: &str, password: &str) {
@@ -43,8 +66,7 @@ async fn the_three_roles_have_what_they_need_and_no_more() {
     world.fill(10).await;
     // The installer may install, and the daemon's role runs everything else.
     configure(&mut world, "offtake_installer", "installer").await;
-    let output = world.offtake(&["init"]).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    world.succeed(&["init"]).await;
     let as_role = async |role: &str, sql: &str| {
         let session = world.source.connect().await;
         session.batch_execute(&format!("set role {role}; {sql}")).await.unwrap_or_else(|error| panic!("{role}: {error:?}"));
@@ -84,20 +106,65 @@ async fn the_three_roles_have_what_they_need_and_no_more() {
 async fn a_missing_right_at_the_source_is_named_with_its_grant() {
     let mut world = world().await;
     configure(&mut world, "offtake", "daemon").await;
-    let told = |output: std::process::Output| (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
-    let (code, stderr) = told(world.offtake(&["check", "--connect"]).await);
+    let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
     assert_eq!(code, Some(78), "{stderr}");
     assert!(stderr.contains("run as its owner: grant select on \"public\".\"project_user\" to offtake;"), "{stderr}");
-    // Exactly what it said is enough.
-    let grants: std::collections::BTreeSet<&str> =
-        stderr.lines().filter_map(|line| line.split_once("run as its owner: ")).map(|(_, g)| g).collect();
-    for grant in &grants {
-        world.source.execute(grant).await;
-    }
-    let (code, stderr) = told(world.offtake(&["check", "--connect"]).await);
+    obey(&world, &stderr).await;
+    let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
     assert_eq!(code, Some(0), "{stderr}");
-    // It may not install: one line says who may.
-    let (code, stderr) = told(world.offtake(&["init"]).await);
-    assert!(code == Some(1) && stderr.contains("grant"), "{code:?} {stderr}");
-    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+/// As someone does who has a login, and nobody who read deploy/grants.sql.
+#[tokio::test]
+async fn init_names_everything_it_may_not_before_it_changes_anything() {
+    let mut world = owned_by_another().await;
+    let database = world.source.name().to_owned();
+    world.source.execute("create role \"Plain\" login password 'plain'; create role looker login password 'looker'").await;
+    world
+        .source
+        .execute(&format!("revoke temporary on database {database} from public; create table own (id int primary key, t text)"))
+        .await;
+    configure(&mut world, "Plain", "plain").await;
+    let (code, stderr) = complaint(&world, &["init"]).await;
+    assert!(code == Some(78) && stderr.contains("grant select on \"public\".\"team\" to \"Plain\";"), "{code:?} {stderr}");
+    obey(&world, &stderr).await;
+    // A table of a superuser's is among them, whose rights nobody should be given.
+    std::fs::write(
+        world.mappings_folder().join("own.yaml"),
+        "source: { table: public.own, tenant: t }\nquery: select t as tenant_id, id from public.own\ntarget: { table: own }\n",
+    )
+    .expect("the folder can be written");
+    world.source.execute("grant select on own to \"Plain\"").await;
+    let (code, stderr) = complaint(&world, &["init"]).await;
+    for expect in [
+        format!("grant create on database {database} to \"Plain\";"),
+        format!("grant temporary on database {database} to \"Plain\";"),
+        "run as a superuser: create role offtake_capture nologin; grant offtake_capture to \"Plain\";".to_owned(),
+        "run as a superuser: grant app_owner to \"Plain\";".to_owned(),
+        "run as a superuser (or have postgres run this command): alter table public.own owner to \"Plain\";".to_owned(),
+    ] {
+        assert!(stderr.contains(&expect), "{expect}: {stderr}");
+    }
+    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(world.source.query_text("select to_regnamespace('offtake') is null").await, "t");
+    obey(&world, &stderr).await;
+    let (code, stderr) = complaint(&world, &["init"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    // Someone else may not even look, until it is granted.
+    configure(&mut world, "looker", "looker").await;
+    let (code, stderr) = complaint(&world, &["status"]).await;
+    let grant = "grant usage on schema offtake to looker; grant select on all tables in schema offtake to looker; \
+                 grant select on all sequences in schema offtake to looker;";
+    assert!(code == Some(1) && stderr.contains(&format!("run as \"Plain\": {grant}")), "{code:?} {stderr}");
+    world.source.execute(grant).await;
+    let (code, stderr) = complaint(&world, &["status"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    // What a daemon does is more than that.
+    let (code, stderr) = complaint(&world, &["run", "--once"]).await;
+    assert!(code == Some(1) && stderr.contains("as a superuser: grant \"Plain\" to looker;"), "{code:?} {stderr}");
+    world.source.execute("grant \"Plain\" to looker").await;
+    let (code, stderr) = complaint(&world, &["run", "--once"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, stderr) = complaint(&world, &["uninstall", "--yes"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
 }

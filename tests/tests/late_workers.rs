@@ -227,7 +227,7 @@ async fn a_lease_that_runs_out_in_the_middle_of_a_write_is_another_s() {
 /// than a statement may take, it gives way and tries again.
 #[tokio::test]
 async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout() {
-    let world = plan().setting("/poller/lease", "1s").setting("/sync/statement_timeout", "4s").setting("/sync/retry", retry()).await;
+    let world = plan().setting("/poller/lease", "2s").setting("/sync/statement_timeout", "8s").setting("/sync/retry", retry()).await;
     Workload::new(1).prepare(&world).await;
     history::install(&world).await;
     let (one, two) = tokio::join!(world.daemon(), world.daemon());
@@ -248,7 +248,7 @@ async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout(
         } else {
             let claimed = world.source.query_text("select leased_until from offtake.outgoing_request where leased_until is not null").await;
             until("twice the lease has passed", PATIENCE, async || {
-                let passed = format!("select now() > '{claimed}'::timestamptz + interval '1 s'");
+                let passed = format!("select now() > '{claimed}'::timestamptz + interval '2 s'");
                 if world.source.query_text(&passed).await == "t" { Ok(()) } else { Err(claimed.clone()) }
             })
             .await;

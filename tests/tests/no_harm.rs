@@ -1,24 +1,32 @@
 //! Invariant 7: the application's writes never fail, and never wait, because of Offtake.
 
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use offtake_tests::{PATIENCE, World, oracle, until};
+use tokio_util::sync::CancellationToken;
 
-/// What `offtake init` and `offtake uninstall` may keep a writer waiting for at most is their lock timeout (250 ms), and the
-/// time of the catalog changes behind it; a busy machine adds its own.
-const WRITE_TAKES_AT_MOST: Duration = Duration::from_secs(2);
+/// What `offtake init` and `offtake uninstall` may keep a writer waiting for at most is their lock timeout (250 ms), and the time of
+/// the catalog changes behind it. The server counts what a write waits for locks, and not what a busy machine makes of it.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
 
-/// Writes to a table over and over until told to stop; returns how many writes there were and how long the longest took.
-async fn write_until(world: &World, statement: &str, stop: &tokio_util::sync::CancellationToken) -> (u32, Duration) {
+/// Writes to a table over and over until told to stop, and counts the writes.
+async fn write_until(world: &World, statement: &str, writes: &AtomicU32, stop: &CancellationToken) {
     let client = world.source.connect().await;
-    let (mut writes, mut longest) = (0, Duration::ZERO);
+    client.batch_execute(LOCK_TIMEOUT).await.expect("a setting of anybody's");
     while !stop.is_cancelled() {
-        let began = Instant::now();
-        client.batch_execute(statement).await.expect("the application's write never fails because of Offtake");
-        longest = longest.max(began.elapsed());
-        writes += 1;
+        client.batch_execute(statement).await.expect("the application's write never fails, nor waits, because of Offtake");
+        writes.fetch_add(1, Ordering::Relaxed);
     }
-    (writes, longest)
+}
+
+/// Until the application has written so often since, or was told to stop.
+async fn wait_written(writes: &AtomicU32, more: u32, stop: &CancellationToken) {
+    let before = writes.load(Ordering::Relaxed);
+    until("the application goes on writing", PATIENCE, async || match writes.load(Ordering::Relaxed) - before {
+        now if now >= more || stop.is_cancelled() => Ok(()),
+        now => Err(format!("{now} times")),
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -37,7 +45,7 @@ async fn writes_go_on_while_no_daemon_runs_and_a_backlog_is_worked_off() {
     let captured: i64 = world.source.query_text("select count(*) from offtake.captured_change").await.parse().expect("a number");
     assert!(captured >= backlog, "{captured} changes are captured");
     let daemon = world.spawn_daemon(&[]);
-    let stop = tokio_util::sync::CancellationToken::new();
+    let (writes, stop) = (AtomicU32::new(0), CancellationToken::new());
     let user = format!(
         "update project_user set display_name = 'written' where tenancy_id = '{id}' and project_user_id in
                           (select project_user_id from project_user where tenancy_id = '{id}' limit 1)"
@@ -48,10 +56,10 @@ async fn writes_go_on_while_no_daemon_runs_and_a_backlog_is_worked_off() {
             if left.parse::<i64>().expect("a number") < 100 { Ok(()) } else { Err(left) }
         })
         .await;
+        wait_written(&writes, 10, &stop).await;
         stop.cancel();
     };
-    let ((writes, longest), ()) = tokio::join!(write_until(&world, &user, &stop), drained);
-    assert!(writes > 10 && longest < WRITE_TAKES_AT_MOST, "{writes} writes, the longest took {longest:?}");
+    tokio::join!(write_until(&world, &user, &writes, &stop), drained);
     world.wait_in_step_within(PATIENCE * 10).await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -65,7 +73,7 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
         // It has written, so whoever wants to change the table's triggers must wait for its end.
         let long = world.source.connect().await;
         long.batch_execute("begin; update team set display_name = 'held'").await.expect("written");
-        let stop = tokio_util::sync::CancellationToken::new();
+        let (writes, stop) = (AtomicU32::new(0), CancellationToken::new());
         let user = format!("insert into team (tenancy_id, display_name) values ('{}', 'meanwhile')", world.id("acme"));
         let run = async {
             let command = async {
@@ -75,19 +83,21 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
             };
             let release = async {
                 until("it has met the lock, or ended", PATIENCE, async || {
-                    let waits = "select count(*) from pg_locks where not granted and relation = 'public.team'::regclass";
+                    let waits = "select count(*) from pg_locks
+                                  where not granted and relation = 'public.team'::regclass
+                                    and database = (select oid from pg_database where datname = current_database())";
                     if world.source.query_text(waits).await != "0" || stop.is_cancelled() { Ok(()) } else { Err("not yet".to_owned()) }
                 })
                 .await;
-                tokio::time::sleep(Duration::from_secs(2)).await;
+                // Whoever queued behind the lock that is waited for would stand still until the long transaction ends.
+                wait_written(&writes, 20, &stop).await;
                 long.batch_execute("commit").await.expect("committed");
             };
             tokio::join!(command, release).0
         };
-        let ((writes, longest), output) = tokio::join!(write_until(&world, &user, &stop), run);
+        let ((), output) = tokio::join!(write_until(&world, &user, &writes, &stop), run);
         let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{arguments:?}: {said}");
-        assert!(writes > 10 && longest < WRITE_TAKES_AT_MOST, "{arguments:?}: {writes} writes, the longest took {longest:?}: {said}");
     }
     let left = "select count(*) from pg_trigger where tgname like 'offtake%'";
     assert_eq!(world.source.query_text(left).await, "0");

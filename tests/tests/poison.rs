@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use offtake_tests::samples::{NAMES, OTHERS};
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::{Value, json};
 
@@ -22,27 +23,6 @@ target:
     )
 ";
 
-/// Another mapping of the same table and another of another one.
-const NAMES: &str = "
-source: { table: public.item, tenant: tenant, key: { id: id } }
-query: select i.tenant as tenant_id, i.id, i.name from public.item i
-target: { table: names }
-";
-
-const OTHERS: &str = "
-source: { table: public.other, tenant: tenant, key: { id: id } }
-query: select o.tenant as tenant_id, o.id, o.body from public.other o
-target: { table: others }
-";
-
-const TABLES: &str = "
-create table item (
-  tenant text not null, id integer not null, amount integer not null default 1, name text, code text, label text, document json,
-  primary key (tenant, id)
-);
-create table other (tenant text not null, id integer not null, body text not null, primary key (tenant, id));
-";
-
 const ROWS: usize = 5000;
 
 /// How a row becomes one that is refused, in the middle of the others, and the code it is refused with.
@@ -60,18 +40,11 @@ async fn world() -> World {
     let mappings = [("items", ITEMS), ("names", NAMES), ("others", OTHERS)];
     let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).without_init();
     let world = world.setting("/sync/batch_rows", 2000).setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" })).await;
-    world.source.execute(TABLES).await;
-    for tenant in world.tenants() {
-        let fill = format!(
-            "insert into item (tenant, id, name, code, label, document)
-             select '{0}', n, 'name ' || n, 'c' || n, 'label', '{{\"n\": 1}}' from generate_series(1, {ROWS}) n;
-             insert into other select '{0}', n, 'body' from generate_series(1, 10) n",
-            tenant.id
-        );
-        world.source.execute(&fill).await;
-    }
-    let init = world.offtake(&["init"]).await;
-    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    let fill = format!(
+        "insert into item (tenant, id, name, code, label, document)
+         select '{{tenant}}', n, 'name ' || n, 'c' || n, 'label', '{{\"n\": 1}}' from generate_series(1, {ROWS}) n"
+    );
+    world.with_items("amount integer not null default 1, name text, code text, label text, document json", &fill).await;
     world
 }
 
@@ -85,23 +58,8 @@ async fn poison(world: &World) {
     }
 }
 
-/// What the daemon tells of acme's destination.
-async fn told(daemon: &Daemon, world: &World) -> Value {
-    let status = daemon.status().await;
-    let all = status["destinations"].as_array().cloned().unwrap_or_default();
-    all.into_iter().find(|d| d["tenant"] == world.id("acme")).unwrap_or_default()
-}
-
 fn of_mapping<'a>(told: &'a Value, name: &str) -> &'a Value {
     told["mappings"].as_array().and_then(|all| all.iter().find(|m| m["name"] == name)).unwrap_or(&Value::Null)
-}
-
-async fn wait_state(daemon: &Daemon, world: &World, state: &str) -> Value {
-    until(&format!("acme is {state}"), PATIENCE, async || {
-        let told = told(daemon, world).await;
-        if told["state"] == state { Ok(told) } else { Err(told.to_string()) }
-    })
-    .await
 }
 
 /// Everything but the poison has arrived, and each poisoned row is told with its mapping, key and reason.
@@ -129,7 +87,7 @@ async fn assert_only_poison_is_missing(world: &World, daemon: &Daemon, stands_at
         assert!(line.starts_with(&format!("items|{id}|{sqlstate}|")), "{line}");
         assert!(line.len() > 30 && !line.contains("longer than ten") && !line.contains("c7"), "a reason, and no values: {line}");
     }
-    let told = wait_state(daemon, world, "degraded").await;
+    let told = world.wait_told(daemon, "acme", "degraded", &[]).await;
     assert_eq!(
         (&of_mapping(&told, "items")["quarantined"], &of_mapping(&told, "names")["quarantined"]),
         (&json!("5"), &json!("0")),
@@ -195,7 +153,7 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     let put_off = "select retry_at - last_failed_at > interval '1 minute' from offtake.quarantined_row";
     assert_eq!(world.source.query_text(put_off).await, "t");
     write(&world, "update item set document = '[]' where {acme} and id = 3750").await;
-    wait_state(&daemon, &world, "in_sync").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     assert_eq!(quarantined(&world).await, "");
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -221,7 +179,7 @@ async fn refused_rows_are_set_aside_among_live_changes() {
     assert_only_poison_is_missing(&world, &daemon, "the row before").await;
     assert_eq!(world.source.query_text(attempts).await, before);
     write(&world, "update item set amount = 1, name = 'n', code = 'own ' || id, label = '', document = null where {acme} and id between 2250 and 3750").await;
-    wait_state(&daemon, &world, "in_sync").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     assert_eq!(quarantined(&world).await, "");
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -244,7 +202,7 @@ async fn rows_that_vanish_without_an_error_are_noticed() {
         acme.execute(&format!("create trigger meddle before {event} on items for each row execute function meddle()")).await;
         write(&world, &format!("update item set name = '{what}' where {{acme}} and id <= 300; delete from item where {{acme}} and id = (select max(id) from item where {{acme}})")).await;
         write(&world, &format!("update other set body = '{what}'")).await;
-        let told = wait_state(&daemon, &world, "blocked").await;
+        let told = world.wait_told(&daemon, "acme", "blocked", &[]).await;
         let reason = of_mapping(&told, "items")["error"].as_str().unwrap_or_default();
         assert!(reason.contains("items") && reason.contains("a trigger, a rule or a policy"), "{what}: {told}");
         until("the other mappings go on", PATIENCE, async || {
@@ -255,7 +213,7 @@ async fn rows_that_vanish_without_an_error_are_noticed() {
         })
         .await;
         acme.execute("drop function meddle() cascade").await;
-        wait_state(&daemon, &world, "in_sync").await;
+        world.wait_told(&daemon, "acme", "in_sync", &[]).await;
         oracle::assert_equal(&world).await;
     }
     daemon.stop().await;
@@ -269,20 +227,14 @@ async fn row_level_security_is_noticed() {
     let acme = &world.tenant("acme").destination;
     let role = format!("owner_of_{}", acme.name());
     acme.execute(&format!("create role {role} login password 'x'; grant all on schema public to {role}")).await;
-    let (id, url) = (world.id("acme").to_owned(), acme.url());
-    let (_, place) = url.split_once('@').unwrap();
-    let url = format!("postgresql://{role}:x@{place}");
-    world.configure(|c| {
-        let all = c["destinations"]["static"].as_array_mut().unwrap();
-        all.iter_mut().find(|d| d["tenant"] == id.as_str()).unwrap()["url"] = url.into();
-    });
+    world.reach_by("acme", |url| format!("postgresql://{role}:x@{}", url.split_once('@').unwrap().1));
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table items enable row level security; alter table items force row level security; create policy half on items using (id > 10)")
         .await;
     write(&world, "update item set name = 'secured' where {acme} and id <= 20; update other set body = 'secured'").await;
-    let told = wait_state(&daemon, &world, "blocked").await;
+    let told = world.wait_told(&daemon, "acme", "blocked", &[]).await;
     let reason = of_mapping(&told, "items")["error"].as_str().unwrap_or_default();
     assert!(reason.contains("row-level security") && reason.contains("items"), "{told}");
     until("the other mappings go on", PATIENCE, async || {
@@ -293,7 +245,7 @@ async fn row_level_security_is_noticed() {
     })
     .await;
     acme.execute("alter table items disable row level security").await;
-    wait_state(&daemon, &world, "in_sync").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
     acme.execute(&format!("drop owned by {role}; drop role {role}")).await;

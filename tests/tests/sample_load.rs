@@ -35,6 +35,18 @@ async fn every_kind_of_write_works() {
 }
 
 #[tokio::test]
+async fn a_user_stays_where_the_other_tenancy_has_one_of_its_key() {
+    let source = application(3).await;
+    let users = "insert into public.project_user (tenancy_id, project_user_id, display_name)
+                 select id, md5('phoenix ' || n)::uuid, 'Phoenix' from public.tenancy, generate_series(0, 19) n";
+    source.execute(users).await;
+    let mut load = Load::new(source.connect().await, 1).await.unwrap();
+    for _ in 0..20 {
+        load.write_every_kind().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn the_same_seed_writes_the_same() {
     let mut contents = Vec::new();
     for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! Rows that the mapping's own query cannot compute, and values that move between rows of one batch: only the row that is at
 //! fault waits (invariants 1, 6 and 8).
 
+use offtake_tests::samples::TEAMS;
 use offtake_tests::{PATIENCE, World, until};
 
 const AGES: &str = r"
@@ -11,12 +12,6 @@ query: |
 target:
   table: ages
   schema_sql: create table ages (id uuid primary key, display_name text unique, age int)
-";
-
-const TEAMS: &str = r"
-source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
-query: select tenancy_id as tenant_id, team_id as id, display_name from public.team
-target: { table: teams }
 ";
 
 async fn user(world: &World, name: &str, profile: &str) {

@@ -1,7 +1,5 @@
 //! What the daemon tells over HTTP: never flattering, complete, and only to whom it may.
 
-use std::time::Duration;
-
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -45,7 +43,8 @@ async fn the_status_never_flatters() {
 
     // A change that the sequencer has not seen is a change that the copy lacks.
     world.source.execute("insert into offtake.fuse (name, enabled, reason) values ('sequencer', false, 'test')").await;
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    daemon.wait_fuse("sequencer", true).await;
+    daemon.wait_round("sequencer").await;
     world.source.execute("update project_user set display_name = display_name || '!'").await;
     let status = daemon.status().await;
     let destination = only_destination(&status);
@@ -176,10 +175,15 @@ async fn the_metrics_are_the_committed_ones() {
     // The copy may have had everything; a latency is only told of a change.
     world.source.execute("update project_user set display_name = display_name || '!'").await;
     world.wait_in_step().await;
-    let (_, text) = daemon.get("/metrics").await;
-    let mut told: Vec<_> = text.lines().filter(|line| line.starts_with("# ")).map(|line| line.trim_start_matches("# ")).collect();
-    told.sort_by_key(|line| line.split_once(' ').map(|(kind, rest)| (rest.split(' ').next().map(str::to_owned), kind)));
-    assert_eq!(told.join("\n"), include_str!("status/metrics.txt").trim_end(), "compare with tests/tests/status/metrics.txt");
-    assert!(!text.contains(world.id("acme")), "no tenant in a label");
+    // The latency is told after the change is there.
+    until("what is told is what tests/tests/status/metrics.txt has", PATIENCE, async || {
+        let (_, text) = daemon.get("/metrics").await;
+        assert!(!text.contains(world.id("acme")), "no tenant in a label");
+        let mut told: Vec<_> = text.lines().filter(|line| line.starts_with("# ")).map(|line| line.trim_start_matches("# ")).collect();
+        told.sort_by_key(|line| line.split_once(' ').map(|(kind, rest)| (rest.split(' ').next().map(str::to_owned), kind)));
+        let told = told.join("\n");
+        if told == include_str!("status/metrics.txt").trim_end() { Ok(()) } else { Err(told) }
+    })
+    .await;
     daemon.stop().await;
 }

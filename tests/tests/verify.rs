@@ -1,11 +1,11 @@
 //! `verify` against two databases: it finds every kind of difference, and none that is only a change on its way.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offtake_mapping::{Identifier, ResolvedMapping};
 use offtake_sync::verify::{Error, Options, Report, VerifyTarget, verify};
-use offtake_tests::{Database, Source};
+use offtake_tests::{Database, PATIENCE, Source, until};
 
 /// A pair of databases whose copy was made by hand, by COPY, and is right.
 struct Pair {
@@ -134,6 +134,14 @@ async fn an_empty_side_and_a_surplus_are_counted() {
     assert_eq!(counts(&pair.verify().await), [1000, 1000, 0, 0, 0]);
 }
 
+async fn wait_text(database: &Database, sql: &str, wanted: &str) {
+    until(&format!("{sql} says {wanted}"), PATIENCE, async || match database.try_query_text(sql).await? {
+        found if found == wanted => Ok(()),
+        found => Err(found),
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn changes_on_their_way_are_no_differences() {
     let pair = Pair::items().await;
@@ -151,8 +159,14 @@ async fn changes_on_their_way_are_no_differences() {
     let report = pair.verify().await;
     assert_eq!((counts(&report), report.equal()), ([1000, 0, 0, 0, 1], false), "nobody applies it: not judged, and not called equal");
 
-    let apply = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+    // It is sequenced while `verify` waits for that, and applied while it waits for that.
+    let asks = |of: &str| {
+        format!(
+            "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%{of}%'"
+        )
+    };
+    let apply = async {
+        wait_text(&pair.source, &asks("offtake.captured_change where captured_at <="), "1").await;
         source
             .batch_execute(&format!(
                 "with gone as (delete from offtake.captured_change returning captured_at)
@@ -161,17 +175,17 @@ async fn changes_on_their_way_are_no_differences() {
             ))
             .await
             .expect("the change is sequenced");
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        wait_text(&pair.destination, &asks("sequence_id >= 7"), "1").await;
         destination
             .batch_execute("begin; update items set name = 'new' where id = 'a-4'; update _offtake_state set sequence_id = 7; commit")
             .await
             .expect("the change is applied");
-    });
-    let began = Instant::now();
-    let report = pair.verify_with(&Options { wait: Duration::from_secs(20), ..options() }).await.expect("both sides are read");
-    apply.await.expect("the change was applied");
+    };
+    // It goes on as soon as the change is there: nobody has an hour.
+    let patient = Options { wait: Duration::from_secs(3600), ..options() };
+    let (report, ()) = tokio::join!(pair.verify_with(&patient), apply);
+    let report = report.expect("both sides are read");
     assert_eq!((counts(&report), report.rechecked), ([1000, 0, 0, 0, 0], 1));
-    assert!(began.elapsed() < Duration::from_secs(15), "it went on as soon as the change was there");
 
     pair.destination.execute("update items set name = 'tampered' where id = 'a-4'").await;
     assert_eq!(counts(&pair.verify().await), [1000, 0, 0, 1, 0], "behind nothing, and still different");
@@ -182,7 +196,8 @@ async fn a_row_that_never_rests_is_not_called_different() {
     let pair = Pair::items().await;
     let source = pair.source.connect().await;
     let destination = pair.destination.connect().await;
-    // The row alternates between two states, and so does the copy, always a step behind; the log knows.
+    // The row alternates between two states, and so does the copy, always a step behind, with its cursor; the log knows. At no moment
+    // is it both different and up to date.
     let writer = tokio::spawn(async move {
         for n in 1..i64::MAX {
             let toggled = source
@@ -195,8 +210,9 @@ async fn a_row_that_never_rests_is_not_called_different() {
                 .await;
             let applied = destination
                 .batch_execute(&format!(
-                    "begin; update items set name = '{}' where id = 'a-4'; update _offtake_state set sequence_id = {n}; commit",
-                    (n + 1) % 2
+                    "begin; update items set name = '{}' where id = 'a-4'; update _offtake_state set sequence_id = {}; commit",
+                    (n - 1) % 2,
+                    n - 1
                 ))
                 .await;
             if toggled.is_err() || applied.is_err() {

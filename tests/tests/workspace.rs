@@ -4,6 +4,7 @@
 //! first step to a call. The same list is in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -63,6 +64,53 @@ fn crates_depend_on_each_other_only_as_designed() {
 fn the_mapping_crate_has_no_runtime() {
     let found: Vec<_> = packages()["offtake-mapping"].iter().filter(|d| NO_IO.contains(&d.as_str())).cloned().collect();
     assert!(found.is_empty(), "offtake-mapping is pure, yet it depends on {found:?}");
+}
+
+/// The documents name tests as what holds a promise; a name that is no test holds nothing. Names of four words or more are taken
+/// for tests: nothing else in these documents has such a name.
+#[test]
+fn every_test_that_the_documents_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository");
+    let mut tests = BTreeSet::new();
+    for folder in ["crates", "tests"] {
+        collect_tests(&root.join(folder), &mut tests);
+    }
+    let (mut named, mut missing) = (0, Vec::new());
+    for document in ["docs/safety.md", "ARCHITECTURE.md"] {
+        let text = std::fs::read_to_string(root.join(document)).expect("the document is there");
+        for name in text.split('`').skip(1).step_by(2).filter(|name| could_be_a_test(name)) {
+            named += 1;
+            let exists = match name.strip_suffix('*') {
+                Some(beginning) => tests.iter().any(|test| test.starts_with(beginning)),
+                None => tests.contains(name),
+            };
+            if !exists {
+                missing.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(named > 200, "only {named} names were found");
+    assert!(missing.is_empty(), "no such test:\n{}", missing.join("\n"));
+}
+
+fn could_be_a_test(name: &str) -> bool {
+    name.matches('_').count() >= 3 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_*".contains(c))
+}
+
+/// The functions below a folder that are marked as tests.
+fn collect_tests(folder: &Path, tests: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            collect_tests(&path, tests);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a readable file");
+            for marked in text.split("#[test]").skip(1).chain(text.split("#[tokio::test").skip(1)) {
+                let name = marked.split_once("fn ").and_then(|(_, rest)| rest.split_once('('));
+                tests.extend(name.map(|(name, _)| name.to_owned()));
+            }
+        }
+    }
 }
 
 /// Every package of the workspace with the names of all it depends on, for whatever purpose.

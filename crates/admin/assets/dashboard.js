@@ -1,24 +1,30 @@
 "use strict";
 
-// Asks /api/v1/status once a second and shows it. Text from the daemon only ever becomes textContent: names, reasons and
-// errors come from tenants and their servers.
+// Shows what /api/v1/events tells, and asks for what an operator clicks. Text from the daemon only ever becomes textContent:
+// names, reasons and errors come from tenants and their servers. The token is kept in this variable and nowhere else: it is
+// gone with the page.
 
-const ASK_EVERY_MS = 1000;
 const STALE_AFTER_MS = 5000;
-const TOKEN = "offtake token";
+const AGAIN_AFTER_MS = 1000;
+let token = null;
 
+// The worst first.
 const STATES = {
-  in_sync: ["in sync", "good"],
+  blocked: ["blocked", "bad"],
+  needs_rebuild: ["needs rebuild", "warn"],
+  degraded: ["degraded", "warn"],
   lagging: ["lagging", "busy"],
   backfilling: ["backfilling", "busy"],
-  degraded: ["degraded", "warn"],
-  needs_rebuild: ["needs rebuild", "warn"],
-  blocked: ["blocked", "bad"],
   paused: ["paused", "quiet"],
+  in_sync: ["in sync", "good"],
 };
 
 const byId = (id) => document.getElementById(id);
 const opened = new Set();
+// What became of the last thing asked of a destination, by its id.
+const outcomes = new Map();
+// Quarantined rows of opened destinations, by id.
+const refused = new Map();
 let answeredAt = 0;
 let latest = null;
 
@@ -26,6 +32,34 @@ function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
+}
+
+// Makes `old` look like `made` and keeps every element that stays: one that is replaced once a second cannot be clicked.
+function become(old, made) {
+  if (old.nodeType !== made.nodeType || old.nodeName !== made.nodeName) return old.replaceWith(made);
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== made.data) old.data = made.data;
+    return undefined;
+  }
+  for (const { name } of [...old.attributes]) if (!made.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of made.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  return fill(old, [...made.childNodes]);
+}
+
+// Rows are known by their key: a click that began on one row must not end on the one that took its place.
+function fill(parent, made) {
+  const keyed = new Map([...parent.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
+  made.forEach((child, i) => {
+    const at = parent.childNodes[i] ?? null;
+    const key = child.dataset?.key;
+    const same = key ? keyed.get(key) : at?.dataset?.key ? null : at;
+    if (!same) parent.insertBefore(child, at);
+    else {
+      if (same !== at) parent.insertBefore(same, at);
+      become(same, child);
+    }
+  });
+  while (parent.childNodes.length > made.length) parent.lastChild.remove();
 }
 
 // 64-bit numbers arrive as strings; BigInt keeps every digit.
@@ -37,15 +71,15 @@ const plural = (number, one, many) => `${number.toLocaleString()} ${number === 1
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  if (seconds < 120) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : Math.round(seconds)} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   return seconds < 172800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86400)} days`;
 }
 
 function moment(text) {
   if (!text) return element("span", { className: "quiet", textContent: "never" });
-  const at = new Date(text);
-  return element("time", { dateTime: text, title: text, textContent: `${duration(Math.max(0, (Date.now() - at) / 1000))} ago` });
+  const seconds = (Date.now() - new Date(text)) / 1000;
+  return element("time", { dateTime: text, title: text, textContent: seconds < 5 ? "just now" : `${duration(Math.round(seconds))} ago` });
 }
 
 function badge(state) {
@@ -72,7 +106,7 @@ function tile(status, name, pairs) {
 function showLoops(status) {
   const rate = (rows) => (rows === null ? "–" : `${Math.round(rows).toLocaleString()} /s`);
   const { sequencer, poller, sync } = status;
-  byId("loops").replaceChildren(
+  fill(byId("loops"), [
     tile(status, "sequencer", [
       ["pending changes", bounded(sequencer.pending_changes)],
       ["oldest", duration(sequencer.oldest_pending_seconds)],
@@ -90,7 +124,7 @@ function showLoops(status) {
       ["rows", rate(sync.rows_per_second)],
       ["quarantined rows", bounded(status.quarantined_rows)],
       ["deleted keys kept", count(status.deleted_rows.total)],
-    ]));
+    ])]);
 }
 
 function backfill(of) {
@@ -108,11 +142,70 @@ function mappingsOf(destination) {
     element("td", { className: "number", textContent: count(m.sequence_id) }),
     element("td", { className: "number", textContent: bounded(m.backlog) }),
     element("td", { className: "number", textContent: count(m.quarantined) }),
-    element("td", {}, backfill(m.backfill))));
+    element("td", {}, backfill(m.backfill),
+      m.resync_requested_at ? element("small", {}, "a copy anew was asked for ", moment(m.resync_requested_at)) : null)));
   const heads = [["Mapping", ""], ["Sequence id", "number"], ["Backlog", "number"], ["Quarantined", "number"], ["Initial copy", ""]];
   return element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map(([textContent, className]) => element("th", { textContent, className })))),
     element("tbody", {}, ...rows));
+}
+
+const ACTIONS = {
+  sync: { label: "Sync now", done: () => "a sync is owed" },
+  verify: { label: "Verify", begun: "comparing …", done: verified },
+  pause: { label: "Pause …", ask: "The destination stands still until it is resumed; changes are kept for it.", needs: ["reason", "for"],
+    done: (answer) => (answer.paused_until ? `paused until ${new Date(answer.paused_until).toLocaleString()}` : "paused until resumed") },
+  resume: { label: "Resume", done: (answer) => (answer.was_paused ? "resumed" : "it was not paused") },
+  resync: { label: "Resync …", ask: "Every row is copied again, in place: readers miss nothing meanwhile, but it is as much work as the first copy.",
+    needs: ["mapping"], done: (answer) => `${plural(answer.copies, "copy", "copies")} will be made anew` },
+};
+
+function verified(answer) {
+  const items = answer.items.map((item) => {
+    if (item.error) return `${item.mapping ?? "destination"}: ${item.error}`;
+    const { rows, missing, extra, different, unsettled } = item.report;
+    if (item.equal) return `${item.mapping}: equal, ${plural(rows, "row", "rows")}`;
+    const keys = item.report.differences.slice(0, 3).map((d) => `${d.kind} ${JSON.stringify(d.key)}`).join("; ");
+    return `${item.mapping}: ${missing} missing, ${extra} extra, ${different} different, ${unsettled} not settled in time (${keys})`;
+  });
+  return [answer.equal ? "equal" : "NOT EQUAL", ...items].join("\n");
+}
+
+function actions(destination, id) {
+  const shown = Object.entries(ACTIONS).filter(([verb]) => (destination.paused ? verb !== "pause" : verb !== "resume"));
+  const buttons = shown.map(([verb, { label }]) => {
+    const button = element("button", { className: "action", type: "button", textContent: label });
+    Object.assign(button.dataset, { verb, id });
+    return button;
+  });
+  const outcome = outcomes.get(id);
+  const tone = outcome?.good === false ? "outcome bad" : "outcome";
+  return element("div", { className: "actions" }, ...buttons, element("output", { className: tone, textContent: outcome?.text ?? "" }));
+}
+
+// How often in a row, when next, and what the reason has not said already.
+function failing(destination) {
+  const times = plural(destination.consecutive_failures, "failure", "failures");
+  const seconds = (new Date(destination.next_attempt_at) - Date.now()) / 1000;
+  const next = destination.next_attempt_at ? `, next attempt ${seconds < 1 ? "now" : `in ${duration(Math.round(seconds))}`}` : "";
+  const error = destination.last_error ?? "";
+  return times + next + (!error || destination.reason?.includes(error) ? "" : `: ${error}`);
+}
+
+// Keys and reasons of rows that the destination refuses; asked for again whenever their number changes.
+function refusedRows(destination, id) {
+  const total = destination.mappings.reduce((sum, m) => sum + BigInt(m.quarantined), 0n);
+  if (total === 0n) return null;
+  if (refused.get(id)?.total !== total) {
+    refused.set(id, { total, items: refused.get(id)?.items ?? [] });
+    const which = new URLSearchParams({ tenant: destination.tenant, destination: destination.name, limit: 5 });
+    call(`quarantine?${which}`).then((response) => response.json()).then(({ items }) => { refused.get(id).items = items; }, () => refused.delete(id));
+  }
+  const { items } = refused.get(id);
+  const rows = items.map((q) => element("li", {}, `${q.mapping} ${Object.values(q.key).join(", ")}: `,
+    element("span", { className: "quiet", textContent: q.error })));
+  const rest = total > BigInt(items.length) ? element("li", { className: "quiet", textContent: `of ${total} refused rows; \`offtake quarantine list\` has all` }) : null;
+  return element("ul", { className: "refused" }, ...rows, rest);
 }
 
 function showDestination(destination) {
@@ -122,22 +215,25 @@ function showDestination(destination) {
   fold.setAttribute("aria-expanded", String(open));
   fold.dataset.id = id;
   const copying = destination.mappings.filter((m) => m.backfill.state !== "done");
-  const failing = destination.last_error && destination.consecutive_failures > 0;
   const row = element("tr", {},
     element("td", { className: "name" }, fold),
     element("td", { textContent: destination.name }),
     element("td", {}, badge(destination.state),
       destination.reason ? element("small", { textContent: destination.reason }) : null,
-      failing ? element("small", { className: "bad", textContent:
-        `${plural(destination.consecutive_failures, "failure", "failures")}: ${destination.last_error}` }) : null,
+      destination.paused_until ? element("small", { textContent: `until ${new Date(destination.paused_until).toLocaleString()}` }) : null,
+      destination.consecutive_failures > 0 ? element("small", { className: "bad", textContent: failing(destination) }) : null,
       ...copying.slice(0, 1).map((m) => element("small", {}, `${m.name}: `, backfill(m.backfill)))),
     element("td", { className: "number", textContent: bounded(destination.lag_rows) }),
     element("td", { className: "number", textContent: destination.lag_seconds ? duration(destination.lag_seconds) : "–" }),
     element("td", {}, moment(destination.last_success_at)),
     element("td", {}, `${destination.host}:${destination.port}/${destination.database}`,
       element("small", { textContent: `schema ${destination.schema}, as ${destination.user}` })));
+  row.dataset.key = id;
   if (!open) return [row];
-  return [row, element("tr", { className: "detail" }, element("td", { colSpan: 7 }, mappingsOf(destination)))];
+  const detail = element("tr", { className: "detail" },
+    element("td", { colSpan: 7 }, actions(destination, id), mappingsOf(destination), refusedRows(destination, id)));
+  detail.dataset.key = `detail ${id}`;
+  return [row, detail];
 }
 
 function showDestinations(status) {
@@ -147,9 +243,9 @@ function showDestinations(status) {
   const more = status.destinations_not_listed;
   byId("shown").textContent = wanted || more ? `${shown.length} of ${status.destinations.length + more}` : "";
   const none = element("tr", {}, element("td", { className: "empty", colSpan: 7, textContent: "no destinations" }));
-  const focused = document.activeElement?.dataset?.id;
-  byId("destinations").replaceChildren(...(shown.length ? shown.flatMap(showDestination) : [none]));
-  if (focused) [...document.querySelectorAll("button.fold")].find((b) => b.dataset.id === focused)?.focus();
+  const focused = document.activeElement;
+  fill(byId("destinations"), shown.length ? shown.flatMap(showDestination) : [none]);
+  if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
 }
 
 function showMappings(status) {
@@ -160,13 +256,12 @@ function showMappings(status) {
     element("td", { className: "number", textContent: m.destinations.toLocaleString() }),
     element("td", { className: `number ${m.destinations_behind ? "busy" : ""}`, textContent: m.destinations_behind.toLocaleString() }),
     element("td", { className: "number", textContent: bounded(status.deleted_rows.by_table[m.source_table] ?? "0") })));
-  byId("mappings").replaceChildren(...rows);
+  fill(byId("mappings"), rows);
 }
 
 function show(status) {
   latest = status;
   document.querySelector("main").hidden = false;
-  byId("token-form").hidden = true;
   const states = Object.entries(STATES).map(([state, [label, tone]]) => [status.sync.destinations[state] ?? 0, label, tone]);
   const spans = states.filter(([number]) => number > 0).flatMap(([number, label, tone]) =>
     [element("span", { className: tone, textContent: `${number.toLocaleString()} ${label}` }), ", "]);
@@ -179,54 +274,163 @@ function show(status) {
   showMappings(status);
 }
 
-async function ask() {
-  const token = sessionStorage.getItem(TOKEN);
-  const response = await fetch("/api/v1/status", {
-    headers: token ? { Authorization: `Bearer ${token}` } : {},
-    signal: AbortSignal.timeout(STALE_AFTER_MS * 2),
+// Asks the API; the answer's body, or an error that says in the daemon's words why not.
+async function call(path, options = {}) {
+  const response = await fetch(`/api/v1/${path}`, {
+    ...options,
+    headers: { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...options.headers },
   });
-  if (response.status === 401) {
-    sessionStorage.removeItem(TOKEN);
-    document.querySelector("main").hidden = true;
-    byId("token-form").hidden = false;
-    byId("summary").textContent = token ? "that token is not accepted" : "a token is needed";
-    return false;
-  }
-  const body = await response.json();
-  if (!response.ok) throw new Error(body.detail);
-  show(body);
-  answeredAt = Date.now();
-  byId("freshness").textContent = `version ${body.version}`;
-  byId("freshness").className = "";
-  return true;
+  if (response.ok) return response;
+  if (response.status === 401 || response.status === 403) askForToken(response.status);
+  const problem = await response.json().catch(() => ({}));
+  throw Object.assign(new Error(problem.detail ?? `the daemon answered ${response.status}`), {
+    refused: response.status === 401,
+    againAfter: (Number(response.headers.get("Retry-After")) || 0) * 1000,
+  });
 }
 
-async function turn() {
-  let again = true;
-  try {
-    if (!document.hidden) again = await ask();
-  } catch (error) {
-    const since = answeredAt ? `what is shown is ${duration((Date.now() - answeredAt) / 1000)} old` : "nothing to show yet";
-    byId("freshness").textContent = `${error.message ?? "no answer"}; ${since}`;
-    byId("freshness").className = "stale";
-  }
-  if (again) setTimeout(turn, ASK_EVERY_MS);
+function askForToken(status) {
+  const reading = status === 401;
+  if (reading) document.querySelector("main").hidden = true;
+  byId("token-question").textContent = reading
+    ? "This daemon asks for a token. The read token shows everything, the admin token also changes things:"
+    : "Changing something needs the admin token:";
+  byId("token-form").hidden = false;
+  if (reading) byId("summary").textContent = token ? "that token is not accepted" : "a token is needed";
+  byId("token").focus();
 }
+
+// Follows the events until they end.
+async function listen() {
+  const response = await call("events", { signal: restarted.signal });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) throw new Error("the daemon ended the connection");
+    text += value;
+    const events = text.split("\n\n");
+    text = events.pop();
+    // Only the newest counts, should several have come at once.
+    const [, kind, data] = events.pop()?.match(/^event: (\w+)\ndata: (.*)$/s) ?? [];
+    if (kind === "status") {
+      show(JSON.parse(data));
+      answeredAt = Date.now();
+      byId("freshness").textContent = `version ${latest.version}, live`;
+      document.body.className = "";
+    } else if (kind === "problem") {
+      stale(JSON.parse(data).detail);
+    }
+  }
+}
+
+function stale(why) {
+  const since = answeredAt ? `what is shown is ${duration((Date.now() - answeredAt) / 1000)} old` : "nothing to show yet";
+  byId("freshness").textContent = `${why}; ${since}`;
+  document.body.className = "stale";
+}
+
+let restarted = new AbortController();
+
+function restart() {
+  restarted.abort();
+  restarted = new AbortController();
+}
+
+async function follow() {
+  for (;;) {
+    let againAfter = AGAIN_AFTER_MS;
+    while (document.hidden) await new Promise((shown) => { document.addEventListener("visibilitychange", shown, { once: true }); });
+    try {
+      await listen();
+    } catch (error) {
+      if (error.refused) return;
+      if (error.name !== "AbortError") stale(error.message ?? "no answer");
+      againAfter = Math.max(againAfter, error.againAfter ?? 0);
+    }
+    await new Promise((wait) => { setTimeout(wait, againAfter); });
+  }
+}
+
+// A connection may be silent without being closed.
+setInterval(() => {
+  if (answeredAt && !document.hidden && Date.now() - answeredAt > STALE_AFTER_MS) {
+    stale("no answer");
+    restart();
+  }
+}, AGAIN_AFTER_MS);
+
+// Who does not look needs no listener's place.
+document.addEventListener("visibilitychange", () => document.hidden && restart());
+
+async function act(verb, id, body) {
+  const [tenant, name] = JSON.parse(id);
+  const said = (text, good) => {
+    outcomes.set(id, { text, good });
+    if (latest) showDestinations(latest);
+  };
+  said(ACTIONS[verb].begun ?? "…", true);
+  try {
+    const response = await call(`destinations/${encodeURIComponent(tenant)}/${encodeURIComponent(name)}/${verb}`, {
+      method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
+    });
+    const answer = await response.json();
+    said(ACTIONS[verb].done(answer), answer.equal !== false);
+  } catch (error) {
+    said(`${verb}: ${error.message}`, false);
+  }
+}
+
+// What has consequences asks first.
+function question(verb, id) {
+  const { label, ask, needs } = ACTIONS[verb];
+  const [tenant, name] = JSON.parse(id);
+  const destination = latest.destinations.find((d) => d.tenant === tenant && d.name === name);
+  byId("question-title").textContent = `${label.replace(" …", "")} ${tenant}/${name}`;
+  byId("question-text").textContent = ask;
+  for (const field of ["reason", "for", "mapping"]) {
+    byId(`${field}-line`).hidden = !needs.includes(field);
+    byId(field).value = "";
+  }
+  byId("reason").required = needs.includes("reason");
+  const names = (destination?.mappings ?? []).map((m) => element("option", { value: m.name, textContent: m.name }));
+  byId("mapping").replaceChildren(element("option", { value: "", textContent: "all mappings" }), ...names);
+  byId("question-yes").textContent = label.replace(" …", "");
+  Object.assign(byId("question").dataset, { verb, id });
+  byId("question").showModal();
+}
+
+byId("question-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { verb, id } = byId("question").dataset;
+  const given = ACTIONS[verb].needs.map((field) => [field, byId(field).value.trim()]).filter(([, value]) => value);
+  byId("question").close();
+  act(verb, id, Object.fromEntries(given));
+});
+
+byId("question-no").addEventListener("click", () => byId("question").close());
 
 byId("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(TOKEN, byId("token").value.trim());
+  const first = token === null && !latest;
+  token = byId("token").value.trim();
   byId("token").value = "";
-  turn();
+  byId("token-form").hidden = true;
+  if (first || document.querySelector("main").hidden) follow();
 });
 
 byId("filter").addEventListener("input", () => latest && showDestinations(latest));
 
 byId("destinations").addEventListener("click", (event) => {
-  const id = event.target.closest("button.fold")?.dataset.id;
+  const { id, verb } = event.target.closest("button")?.dataset ?? {};
   if (!id) return;
+  if (verb) {
+    if (ACTIONS[verb].ask) question(verb, id);
+    else act(verb, id, {});
+    return;
+  }
   if (!opened.delete(id)) opened.add(id);
   showDestinations(latest);
 });
 
-turn();
+follow();

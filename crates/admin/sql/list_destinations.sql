@@ -20,7 +20,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
        d.state, d.reason, d.refused, d.last_success_at, d.last_error, d.last_error_at, d.consecutive_failures, d.created_at,
        d.paused_at is not null and (d.paused_until is null or d.paused_until > now()) as paused,
        d.pause_reason, d.paused_until,
-       own.name is not null as fuse_blown, own.reason as fuse_reason,
+       coalesce(own.name, whole.name) is not null as fuse_blown, coalesce(own.reason, whole.reason) as fuse_reason,
        r.wanted_sequence_id, r.not_before, r.owed_since, r.failures as request_failures,
        coalesce(p.rows, 0) + a.rows as pending_rows, a.more as pending_uncounted, least(p.oldest, a.oldest) as oldest_pending_at,
        now() as read_at,
@@ -29,6 +29,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
  cross join anyones a
   left join pending p on p.tenant_id = d.tenant_id
   left join blown own on own.name = 'destination:' || d.tenant_id || '/' || d.name
+  left join blown whole on whole.name = 'tenant:' || d.tenant_id
   left join offtake.outgoing_request r on r.destination_id = d.destination_id and r.kind = 'sync'
  cross join lateral (
        select jsonb_agg(jsonb_build_object(
@@ -37,6 +38,8 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                 'rows_done', s.rows_done, 'rows_total', s.rows_total,
                 'backfill_started_at', s.backfill_started_at, 'backfill_finished_at', s.backfill_finished_at,
                 'error', s.error, 'retry_at', s.retry_at, 'failures', coalesce(s.failures, 0),
+                'resync_requested_at', (select min(q.requested_at) from offtake.resync_request q
+                                         where q.destination_id = d.destination_id and q.mapping = w.name),
                 'fuse_blown', f.name is not null, 'fuse_reason', f.reason,
                 'quarantined', (select count(*) from offtake.quarantined_row q
                                  where q.destination_id = d.destination_id and q.mapping = w.name),

@@ -1,7 +1,7 @@
 //! The HTTP side: probes, metrics, the API and the dashboard.
 //!
-//! Everything a request can spend is bounded: connections, header bytes and time, body bytes, and the time an answer may
-//! take. Without a configured token only loopback addresses are served, and only under a loopback name, so that a web
+//! Everything a request can spend is bounded: connections, header bytes and time, body bytes, the time an answer may take, and how
+//! often one may ask. Without a configured token only loopback addresses are served, and only under a loopback name, so that a web
 //! page cannot reach the API through a name that it makes resolve to 127.0.0.1.
 
 mod api;
@@ -9,6 +9,7 @@ mod connections;
 mod dashboard;
 mod events;
 mod guard;
+mod limits;
 mod mutations;
 mod probes;
 mod problem;
@@ -83,6 +84,7 @@ struct Shared {
     /// The last status that a listener was told, shared by all of them.
     told: tokio::sync::Mutex<Option<events::Told>>,
     listeners: Arc<Semaphore>,
+    limits: limits::Limits,
     /// One comparison at a time: each reads a tenant's whole tables.
     verifications: Semaphore,
     shutdown: CancellationToken,
@@ -108,6 +110,7 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         turn: tokio::sync::Mutex::default(),
         told: tokio::sync::Mutex::default(),
         listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),
+        limits: limits::Limits::new(),
         verifications: Semaphore::new(1),
         shutdown,
     });
@@ -129,8 +132,10 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::admit));
-    let pages =
-        dashboard::router().nest("/api/v1", api).layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
+    let pages = dashboard::router()
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::limit))
+        .nest("/api/v1", api)
+        .layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
     Router::new()
         .route("/livez", get(probes::live))
         .route("/readyz", get(probes::ready))

@@ -1,15 +1,17 @@
 -- The relations whose triggers cover each captured table: the table itself first, then everything that inherits from
 -- it (partitions of every level), which can be written to directly.
--- $1: schemas, $2: tables, by position. A table that does not exist gives no row.
--- What `attached` says is only ever compared: a partition that left and came back has rows of pg_inherits with another xmin.
--- Walks pg_inherits by its parent index and its key; takes no lock on the relations.
+-- $1: schemas, $2: tables, $3: their capture functions, by position. A table that does not exist gives no row. With the functions'
+-- comments in the same snapshot, so that what another installer writes meanwhile is seen as a whole.
+-- What `attached`, `triggers` and `columns` say is only ever compared: what was away for a while has rows with another xmin, which
+-- VACUUM keeps. `numbers` are the columns of the table itself: its partitions' cannot be dropped or renamed without it. Walks pg_inherits by its parent index and its key, pg_trigger and pg_attribute by their relation; takes no lock
+-- on the relations.
 with recursive covered as (
-  select w.position, c.oid, 0 as depth
-    from unnest($1::text[], $2::text[]) with ordinality as w (schema_name, table_name, position)
+  select w.position, c.oid, 0 as depth, w.function_name
+    from unnest($1::text[], $2::text[], $3::text[]) with ordinality as w (schema_name, table_name, function_name, position)
     join pg_catalog.pg_namespace n on n.nspname = w.schema_name
     join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = w.table_name
   union
-  select r.position, i.inhrelid, r.depth + 1
+  select r.position, i.inhrelid, r.depth + 1, r.function_name
     from covered r
     join pg_catalog.pg_inherits i on i.inhparent = r.oid
 )
@@ -18,7 +20,30 @@ select r.position::int4 as position, r.oid, n.nspname::text as schema_name, c.re
        case when r.depth > 0 then (select pg_catalog.string_agg(pg_catalog.format('%s@%s', i.inhparent, i.xmin), ' ' order by i.inhseqno)
                                      from pg_catalog.pg_inherits i
                                     where i.inhrelid = r.oid)
-       end as attached
+       end as attached,
+       (select pg_catalog.string_agg(pg_catalog.format('%s@%s', t.tgname, t.xmin), ' ' order by t.tgname)
+          from pg_catalog.pg_trigger t
+         where t.tgrelid = r.oid
+           and t.tgname in ('offtake_capture_insert', 'offtake_capture_update', 'offtake_capture_delete', 'offtake_capture_truncate')
+       ) as triggers,
+       (select pg_catalog.string_agg(pg_catalog.format('%s@%s', a.attnum, a.xmin), ' ' order by a.attnum)
+          from pg_catalog.pg_attribute a
+         where a.attrelid = r.oid
+           and a.attnum > 0
+       ) as columns,
+       case when r.depth = 0 then (select pg_catalog.jsonb_object_agg(a.attname, a.attnum)::text
+                                     from pg_catalog.pg_attribute a
+                                    where a.attrelid = r.oid
+                                      and a.attnum > 0
+                                      and not a.attisdropped)
+       end as numbers,
+       c.relfilenode as file,
+       (select d.description
+          from pg_catalog.pg_proc p
+          join pg_catalog.pg_namespace f on f.oid = p.pronamespace and f.nspname = 'offtake'
+          join pg_catalog.pg_description d on d.objoid = p.oid and d.classoid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+         where p.proname = r.function_name
+       ) as comment
   from covered r
   join pg_catalog.pg_class c on c.oid = r.oid
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace

@@ -6,7 +6,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::error::Blockers;
-use crate::{Error, Options, sql};
+use crate::note::Note;
+use crate::survey::{Relations, SurveyedTable};
+use crate::{Error, Options, script, sql};
 
 /// The first pause after a lock was not to be had; it doubles up to [`PAUSE_MAX`]. Meanwhile the writers that queued up
 /// behind the attempt run.
@@ -23,6 +25,9 @@ pub(crate) struct Step<'a> {
     /// The relation whose lock it needs; 0 where it needs none.
     pub(crate) relation: u32,
     pub(crate) script: &'a str,
+    /// The table whose triggers or first function it writes: what it is like then is noted in the same transaction, or it would
+    /// look like somebody else's doing.
+    pub(crate) notes: Option<&'a SurveyedTable>,
 }
 
 /// Runs a script in one transaction, again and again while others stand in its way.
@@ -33,7 +38,7 @@ pub(crate) async fn attempt(client: &mut Client, options: &Options, step: Step<'
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        match run(client, options.lock_timeout, step.script).await {
+        match run(client, options.lock_timeout, &step).await {
             Ok(()) => return Ok(()),
             Err(error) if passing(&error) && attempt < options.retries => {
                 tracing::info!(event = "capture.retry", action = %step.action, sqlstate = error.code().map(SqlState::code), "trying again");
@@ -48,10 +53,16 @@ pub(crate) async fn attempt(client: &mut Client, options: &Options, step: Step<'
     Ok(())
 }
 
-async fn run(client: &mut Client, lock_timeout: Duration, script: &str) -> Result<(), tokio_postgres::Error> {
+async fn run(client: &mut Client, lock_timeout: Duration, step: &Step<'_>) -> Result<(), tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     transaction.batch_execute(&settings(lock_timeout)).await?;
-    transaction.batch_execute(script).await?;
+    transaction.batch_execute(step.script).await?;
+    if let Some(SurveyedTable { table, function, .. }) = step.notes {
+        // Of two installers the second sees what the first did.
+        transaction.batch_execute(script::INSTALL_LOCK).await?;
+        let note = Note::of(Relations::read_of(&transaction, &[table]).await?.of(table));
+        transaction.batch_execute(&script::note(function, &note.text())).await?;
+    }
     transaction.commit().await
 }
 

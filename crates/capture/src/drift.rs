@@ -34,6 +34,15 @@ pub enum DriftKind {
     /// Partitions came, left, or were away for a while since the last look: no trigger fires for the rows that they
     /// bring or take along.
     PartitionsChanged,
+    /// In place, but dropped, disabled or changed for a while since the last look.
+    TriggersReplaced,
+    /// A change of columns gave the rows other values, and no trigger fires for that.
+    Rewritten,
+    /// A column has the name that another one had: it was dropped and added again, or both were renamed. No row is written
+    /// for that, and every row has another value under the name.
+    ColumnsReplaced,
+    /// A file or a column is another, but not both, or the last look was an older version's: only to be remembered.
+    NoteOutdated,
     /// The functions' role is missing or may not append, so the application's writes fail.
     RoleLacksRights,
     /// Triggers on a relation that no mapping names any more.
@@ -52,6 +61,10 @@ impl DriftKind {
             | DriftKind::ForeignPartition
             | DriftKind::FunctionDiffers
             | DriftKind::PartitionsChanged
+            | DriftKind::TriggersReplaced
+            | DriftKind::Rewritten
+            | DriftKind::ColumnsReplaced
+            | DriftKind::NoteOutdated
             | DriftKind::RoleLacksRights
             | DriftKind::NotNeeded => None,
         }
@@ -62,7 +75,13 @@ impl Drift {
     /// Whether changes may have gone by unseen while it was so. A function written for other mappings has captured what
     /// those needed, and a new mapping starts with a backfill.
     pub fn loses_changes(&self) -> bool {
-        self.kind.event().is_some() || self.kind == DriftKind::PartitionsChanged
+        self.kind.event().is_some() || self.over()
+    }
+
+    /// Whether that is over: capture is in place, and only what went by until now is missing.
+    pub fn over(&self) -> bool {
+        use DriftKind::{ColumnsReplaced, PartitionsChanged, Rewritten, TriggersReplaced};
+        [PartitionsChanged, TriggersReplaced, Rewritten, ColumnsReplaced].contains(&self.kind)
     }
 }
 
@@ -82,6 +101,10 @@ impl fmt::Display for Drift {
             DriftKind::TriggerDiffers(event) => write!(f, "the trigger that captures {event} on {relation} was changed"),
             DriftKind::FunctionDiffers => write!(f, "the capture function of {relation} is not what the mappings need"),
             DriftKind::PartitionsChanged => write!(f, "partitions of {relation} were attached, detached or dropped"),
+            DriftKind::TriggersReplaced => write!(f, "the triggers of {relation} were disabled or dropped for a while"),
+            DriftKind::Rewritten => write!(f, "{relation} was rewritten with other values by ALTER TABLE"),
+            DriftKind::ColumnsReplaced => write!(f, "columns of {relation} were dropped or renamed, and others have their names now"),
+            DriftKind::NoteOutdated => write!(f, "what Offtake remembers of {relation} is out of date"),
             DriftKind::RoleLacksRights => write!(f, "the role offtake_capture is missing or may not append captured changes"),
             DriftKind::NotNeeded => write!(f, "{relation} has capture triggers, but no mapping names it"),
         }
@@ -90,5 +113,5 @@ impl fmt::Display for Drift {
 
 /// Compares what is installed with what the set needs. Reads catalogs only; empty means that they agree.
 pub async fn drift(client: &Client, set: &MappingSet) -> Result<Vec<Drift>, Error> {
-    Ok(Survey::take(client, set).await?.into_drifts())
+    Ok(Survey::take(client, set).await?.drifts())
 }

@@ -8,7 +8,7 @@ mod statements;
 
 use std::fmt::Write as _;
 
-use offtake_mapping::{Capture, CapturedTenant, Identifier, MappingSet, literal};
+use offtake_mapping::{Capture, CapturedTenant, Identifier, MappingSet, TableName, literal};
 use sha2::{Digest, Sha256};
 
 /// A function that captures one table's changes.
@@ -63,12 +63,22 @@ impl Function {
         }
         let expressions = capture.tenants.iter().any(|tenant| matches!(tenant, CapturedTenant::Expression(_)));
         Self {
-            name: name(capture),
+            name: Self::name_for(&capture.table),
             body: statements::body(capture, set, true),
             trial_body: expressions.then(|| statements::body(capture, set, false)),
             settings,
             any_column,
         }
+    }
+
+    /// A readable part for people, and a hash that keeps apart what the readable part does not.
+    pub(crate) fn name_for(table: &TableName) -> String {
+        let text = table.to_string();
+        let slug: String =
+            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).take(SLUG_CHARS_MAX).collect();
+        let digest = Sha256::digest(table.sql());
+        let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        format!("capture_{slug}_{hash}")
     }
 
     /// `offtake.name`.
@@ -107,16 +117,6 @@ impl Function {
     pub(crate) fn configuration(&self) -> Vec<String> {
         self.settings.iter().map(|(name, value)| format!("{name}={value}")).collect()
     }
-}
-
-/// A readable part for people, and a hash that keeps apart what the readable part does not.
-fn name(capture: &Capture) -> String {
-    let table = capture.table.to_string();
-    let slug: String =
-        table.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).take(SLUG_CHARS_MAX).collect();
-    let digest = Sha256::digest(capture.table.sql());
-    let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
-    format!("capture_{slug}_{hash}")
 }
 
 /// A dollar quote that the text does not contain: an operator's tenant expression may hold any of them.

@@ -6,8 +6,9 @@ use offtake_mapping::{Identifier, MappingSet, TableName};
 use tokio_postgres::Client;
 
 use crate::attempt::{Step, attempt, settings};
-use crate::drift::DriftKind;
+use crate::drift::{Drift, DriftKind};
 use crate::function::Function;
+use crate::note::Note;
 use crate::survey::{Relations, StaleTrigger, Survey, SurveyedTable};
 use crate::trigger::Event;
 use crate::{Error, script};
@@ -19,10 +20,12 @@ pub struct Options {
     pub lock_timeout: Duration,
     /// How often a table is tried again after the first attempt.
     pub retries: u32,
-    /// Where triggers were missing or not firing, or partitions came or left: also write that anything in the table may
-    /// have changed, in the transaction that mends them, so that its mappings are copied anew. For a source that is
-    /// already being copied.
+    /// Where changes may have gone by unseen ([`crate::Drift::loses_changes`]): also write that anything in the table may
+    /// have changed, in the transaction that mends it, so that its mappings are copied anew. For a source that is already
+    /// being copied.
     pub note_gap: bool,
+    /// Leave triggers and functions that the set does not need: another daemon may have newer mappings, which do.
+    pub keep_others: bool,
 }
 
 /// A quarter of a second in a write is noticed by nobody, and most transactions end within it.
@@ -34,7 +37,7 @@ const RETRIES: u32 = 30;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lock_timeout: LOCK_TIMEOUT, retries: RETRIES, note_gap: false }
+        Self { lock_timeout: LOCK_TIMEOUT, retries: RETRIES, note_gap: false, keep_others: false }
     }
 }
 
@@ -43,7 +46,7 @@ impl Default for Options {
 pub struct Report {
     /// Relations (tables and partitions) that got triggers.
     pub installed: Vec<String>,
-    /// Tables whose function, or its note of the partitions, was written.
+    /// Tables whose function, or its note of what the table is like, was written.
     pub functions: Vec<String>,
     /// Relations that lost triggers, because no mapping names them any more.
     pub removed: Vec<String>,
@@ -58,27 +61,53 @@ impl Report {
     }
 }
 
-/// Installs what the set needs and removes what it no longer needs, one relation per transaction. What is in place is
+/// What capture is like at one moment. An installation goes by it, and so may what its [`Options`] say: what comes up in between is
+/// left for the next look, and not taken for mended.
+pub struct Look(Survey);
+
+impl Look {
+    pub async fn take(client: &Client, set: &MappingSet) -> Result<Self, Error> {
+        Ok(Self(Survey::take(client, set).await?))
+    }
+
+    /// Where it is not what the mappings need; empty means that they agree.
+    pub fn drifts(&self) -> Vec<Drift> {
+        self.0.drifts()
+    }
+
+    /// [`install`], by what was seen.
+    pub async fn install(self, client: &mut Client, options: &Options) -> Result<Report, Error> {
+        install_by(self.0, client, options).await
+    }
+}
+
+/// Installs what the set needs and removes what it does not, one relation per transaction. What is in place is
 /// not touched, so that running it again takes no lock. What was done before an error stays done.
 pub async fn install(client: &mut Client, set: &MappingSet, options: &Options) -> Result<Report, Error> {
-    let survey = Survey::take(client, set).await?;
+    install_by(Survey::take(client, set).await?, client, options).await
+}
+
+async fn install_by(survey: Survey, client: &mut Client, options: &Options) -> Result<Report, Error> {
     if !survey.migrated {
         return Err(Error::NotMigrated);
     }
     refuse_what_cannot_be_captured(&survey)?;
     if !survey.granted && !survey.tables.is_empty() {
         let action = "create the role offtake_capture and give it its rights".to_owned();
-        attempt(client, options, Step { action, relation: 0, script: &script::role() }).await?;
+        attempt(client, options, Step { action, relation: 0, script: &script::role(), notes: None }).await?;
     }
     let mut report = Report::default();
     for table in &survey.tables {
         install_table(client, table, options, &mut report).await?;
     }
+    if options.keep_others {
+        return Ok(report);
+    }
     remove_stale(client, survey.stale_triggers, options, &mut report.removed).await?;
     if !survey.stale_functions.is_empty() {
         let action = "drop capture functions that are no longer needed".to_owned();
         let script = script::drop_functions(&survey.stale_functions);
-        attempt(client, options, Step { action, relation: 0, script: &script }).await?;
+        attempt(client, options, Step { action, relation: 0, script: &script, notes: None }).await?;
     }
     Ok(report)
 }
@@ -102,11 +131,13 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
     if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
         let action = format!("write the capture function of {name}");
         let mut script = script::function(&table.table, &table.function);
-        // A comment that differs stays until what it tells is noted.
-        if table.partitions_unseen {
-            script.push_str(&script::partitions(&table.function, &table.partitions));
+        if table.relations.iter().any(|relation| !relation.triggers.is_empty()) {
+            script.push_str(&script::wait_for_writers(&table.table));
         }
-        attempt(client, options, Step { action, relation: 0, script: &script }).await?;
+        let relation = table.relations.first().map_or(0, |root| root.oid);
+        // A comment that differs stays until what it tells is noted.
+        let notes = table.unnoted.then_some(table);
+        attempt(client, options, Step { action, relation, script: &script, notes }).await?;
         report.functions.push(name.clone());
     }
     for relation in &table.relations {
@@ -123,18 +154,20 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
             }
         }
         let action = format!("put triggers on {relation_name}");
-        attempt(client, options, Step { action, relation: relation.oid, script: &script }).await?;
+        attempt(client, options, Step { action, relation: relation.oid, script: &script, notes: Some(table) }).await?;
         report.installed.push(relation_name);
     }
-    if table.drifts.iter().any(|d| d.kind == DriftKind::PartitionsChanged) {
-        let mut script = script::partitions(&table.function, &table.partitions);
-        // Triggers that were put on a new partition have had it noted.
-        if options.note_gap && !report.gaps.contains(&name) {
+    // Triggers that were put on a relation have had the table noted, as it is since then.
+    let mended = table.drifts.iter().any(|d| d.kind.event().is_some());
+    let outdated = table.drifts.iter().find(|d| d.loses_changes() || d.kind == DriftKind::NoteOutdated);
+    if let Some(drift) = outdated.filter(|_| !mended) {
+        let mut script = script::note(&table.function, &table.note.text());
+        if options.note_gap && drift.loses_changes() {
             script.push_str(&script::gap(&table.table));
             report.gaps.push(name.clone());
         }
-        let action = format!("note the partitions of {name}");
-        attempt(client, options, Step { action, relation: 0, script: &script }).await?;
+        let action = format!("note what {name} is like");
+        attempt(client, options, Step { action, relation: 0, script: &script, notes: None }).await?;
         if !report.functions.contains(&name) {
             report.functions.push(name);
         }
@@ -154,7 +187,7 @@ pub(crate) async fn remove_stale(
         let names: Vec<Identifier> = of_relation.iter().map(|t| t.name.clone()).collect();
         let action = format!("take the triggers off {table}");
         let script = script::drop_triggers(table, &names);
-        attempt(client, options, Step { action, relation: *relation, script: &script }).await?;
+        attempt(client, options, Step { action, relation: *relation, script: &script, notes: None }).await?;
         removed.push(table.to_string());
     }
     Ok(())
@@ -169,8 +202,8 @@ pub fn install_sql(set: &MappingSet, relations: &Relations) -> String {
     for capture in set.captures() {
         let function = Function::of(capture, set);
         let name = one_line(&capture.table);
-        let partitions = script::partitions(&function, &relations.partitions(&capture.table));
-        sql.push_str(&transaction(format!("The capture function of {name}."), script::function(&capture.table, &function) + &partitions));
+        let note = script::note(&function, &Note::of(relations.of(&capture.table)).text_of_partitions());
+        sql.push_str(&transaction(format!("The capture function of {name}."), script::function(&capture.table, &function) + &note));
         for relation in relations.names(&capture.table) {
             let script = script::triggers(&relation, &function, &Event::ALL);
             sql.push_str(&transaction(format!("The triggers of {}.", one_line(&relation)), script));

@@ -20,6 +20,8 @@ mod drift;
 mod error;
 mod function;
 mod install;
+mod note;
+mod rights;
 mod script;
 mod sql;
 mod survey;
@@ -28,7 +30,8 @@ mod uninstall;
 
 pub use drift::{Drift, DriftKind, drift};
 pub use error::{Blockers, Error};
-pub use install::{Options, Report, install, install_sql};
+pub use install::{Look, Options, Report, install, install_sql};
+pub use rights::{MissingRight, missing_rights};
 pub use survey::Relations;
 pub use trigger::Event;
 pub use uninstall::{Removal, uninstall};

@@ -8,7 +8,7 @@ use crate::trigger::Event;
 
 /// The key of the transaction advisory lock that keeps two installers of one database apart: they would update the same
 /// catalog rows, and the second would fail with "tuple concurrently updated". The bytes of "capture".
-const INSTALL_LOCK: &str = "select pg_advisory_xact_lock(27973158312440421);\n";
+pub(crate) const INSTALL_LOCK: &str = "select pg_advisory_xact_lock(27973158312440421);\n";
 
 /// The role and its rights.
 pub(crate) fn role() -> String {
@@ -35,6 +35,12 @@ pub(crate) fn function(table: &TableName, function: &Function) -> String {
     )
 }
 
+/// Until the transaction's end nobody writes to the table, and whoever wrote has ended: what the function before captured is committed
+/// before the new one is there. Else a copy that begins then would not have it, nor be woken by it.
+pub(crate) fn wait_for_writers(table: &TableName) -> String {
+    format!("lock table {} in share row exclusive mode;\n", table.sql())
+}
+
 /// Runs every branch of the function over no rows, so that an expression it cannot plan fails here, not in the
 /// application's write.
 fn trial(table: &TableName, function: &Function) -> String {
@@ -57,9 +63,9 @@ pub(crate) fn triggers(relation: &TableName, function: &Function, events: &[Even
     events.iter().map(|event| event.create(&relation.sql(), function) + &event.enable_always(relation)).collect()
 }
 
-/// Notes with the function which partitions its table has: there it takes no lock on the application's tables.
-pub(crate) fn partitions(function: &Function, partitions: &str) -> String {
-    format!("comment on function {}() is {};\n", function.sql(), literal(partitions).trim())
+/// Remembers with the function what its table is like.
+pub(crate) fn note(function: &Function, text: &str) -> String {
+    format!("comment on function {}() is {};\n", function.sql(), literal(text).trim())
 }
 
 /// Notes that anything may have changed in a table while it was not captured.

@@ -12,6 +12,12 @@ pub(crate) const READ_FUNCTIONS: &str = include_str!("../sql/read_functions.sql"
 /// Whether the schema and the functions' role are in place.
 pub(crate) const READ_RIGHTS: &str = include_str!("../sql/read_rights.sql");
 
+/// What the current role may do.
+pub(crate) const READ_STANDING: &str = include_str!("../sql/read_standing.sql");
+
+/// Who else owns relations.
+pub(crate) const LIST_FOREIGN_OWNERS: &str = include_str!("../sql/list_foreign_owners.sql");
+
 /// Who keeps a trigger from being created or dropped.
 pub(crate) const READ_BLOCKERS: &str = include_str!("../sql/read_blockers.sql");
 

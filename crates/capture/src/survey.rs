@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use offtake_mapping::{Identifier, MappingSet, TableName};
-use sha2::{Digest, Sha256};
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, GenericClient, Row};
 
 use crate::function::Function;
+use crate::note::Note;
 use crate::trigger::Event;
 use crate::{Drift, DriftKind, Error, sql};
 
@@ -16,8 +16,15 @@ pub(crate) struct Relation {
     pub(crate) oid: u32,
     pub(crate) name: TableName,
     foreign: bool,
-    /// What it is a partition of, and since when; empty for the table itself. Only ever compared.
-    attached: String,
+    /// What it is a partition of, and since when; empty for the table itself. This and the rest are only ever compared.
+    pub(crate) attached: String,
+    pub(crate) triggers: String,
+    pub(crate) columns: String,
+    pub(crate) file: u32,
+    /// The number of each column by its name, as JSON; of the table itself only.
+    pub(crate) numbers: String,
+    /// What the table's function remembers of all of them, read in the same snapshot.
+    pub(crate) comment: Option<String>,
 }
 
 /// The relations of every captured table, root first. Empty: each table is taken to have no partitions.
@@ -28,10 +35,16 @@ impl Relations {
     /// The captured tables of a set and their partitions, as they are now.
     pub async fn read(client: &Client, set: &MappingSet) -> Result<Self, Error> {
         let tables: Vec<&TableName> = set.captures().map(|c| &c.table).collect();
+        Ok(Self::read_of(client, &tables).await?)
+    }
+
+    /// The same of these tables.
+    pub(crate) async fn read_of(client: &impl GenericClient, tables: &[&TableName]) -> Result<Self, tokio_postgres::Error> {
         let schemas: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
         let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
+        let functions: Vec<String> = tables.iter().map(|t| Function::name_for(t)).collect();
         let mut relations: BTreeMap<TableName, Vec<Relation>> = BTreeMap::new();
-        for row in client.query(sql::READ_RELATIONS, &[&schemas, &names]).await? {
+        for row in client.query(sql::READ_RELATIONS, &[&schemas, &names, &functions]).await? {
             let position: i32 = row.get("position");
             let table = usize::try_from(position - 1).ok().and_then(|at| tables.get(at));
             if let (Some(table), Some(name)) = (table, table_name(&row)) {
@@ -41,6 +54,11 @@ impl Relations {
                     name,
                     foreign,
                     attached: row.get::<_, Option<String>>("attached").unwrap_or_default(),
+                    triggers: row.get::<_, Option<String>>("triggers").unwrap_or_default(),
+                    columns: row.get::<_, Option<String>>("columns").unwrap_or_default(),
+                    file: row.get("file"),
+                    numbers: row.get::<_, Option<String>>("numbers").unwrap_or_default(),
+                    comment: row.get("comment"),
                 });
             }
         }
@@ -49,18 +67,6 @@ impl Relations {
 
     pub(crate) fn of(&self, table: &TableName) -> &[Relation] {
         self.0.get(table).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    /// The comment of a table's function: a text that changes whenever a partition comes or leaves, or does both.
-    pub(crate) fn partitions(&self, table: &TableName) -> String {
-        // A relation with two parents comes once for each way to it; a name may change.
-        let attached: BTreeSet<_> = self.of(table).iter().filter(|r| !r.attached.is_empty()).map(|r| (r.oid, &r.attached)).collect();
-        let mut digest = Sha256::new();
-        for (oid, attached) in attached {
-            digest.update(format!("{oid} of {attached}\n"));
-        }
-        let hash: String = digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        format!("Offtake has seen the partitions {hash}")
     }
 
     /// The names of the relations of a table; the table alone where nothing was read.
@@ -92,8 +98,8 @@ struct InstalledFunction {
     security_definer: bool,
     settings: Vec<String>,
     owner: String,
-    /// The partitions of its table at the last look.
-    comment: Option<String>,
+    /// Whether it has a comment.
+    notes: bool,
 }
 
 /// One captured table: its function, its relations, and how they differ from what is needed.
@@ -102,9 +108,9 @@ pub(crate) struct SurveyedTable {
     pub(crate) table: TableName,
     pub(crate) function: Function,
     pub(crate) relations: Vec<Relation>,
-    /// What the function's comment should be, and whether it has none yet.
-    pub(crate) partitions: String,
-    pub(crate) partitions_unseen: bool,
+    /// What the function's comment should say, and whether it has none yet.
+    pub(crate) note: Note,
+    pub(crate) unnoted: bool,
     pub(crate) drifts: Vec<Drift>,
 }
 
@@ -128,7 +134,7 @@ pub(crate) struct Survey {
 }
 
 /// The owner of the functions.
-const ROLE: &str = "offtake_capture";
+pub(crate) const ROLE: &str = "offtake_capture";
 
 impl Survey {
     pub(crate) async fn take(client: &Client, set: &MappingSet) -> Result<Self, Error> {
@@ -139,17 +145,20 @@ impl Survey {
         let mut tables = Vec::new();
         for capture in set.captures() {
             let function = Function::of(capture, set);
-            let partitions = relations.partitions(&capture.table);
             let relations = relations.of(&capture.table).to_vec();
             let installed = functions.get(&function.name);
             let mut drifts = drifts(&capture.table, &function, &relations, installed, &triggers);
-            let seen = installed.and_then(|f| f.comment.as_ref());
-            if !relations.is_empty() && seen.is_some_and(|seen| *seen != partitions) {
-                let table = capture.table.to_string();
-                drifts.push(Drift { source_table: table.clone(), relation: table, kind: DriftKind::PartitionsChanged });
+            let note = Note::of(&relations);
+            let comment = relations.first().and_then(|root| root.comment.as_ref());
+            let mut since = comment.and_then(|comment| note.since(comment));
+            if drifts.iter().any(|d| d.kind.event().is_some()) {
+                // Triggers that are not in place tell the same, and mending them writes the note.
+                since = since.filter(|kind| *kind == DriftKind::PartitionsChanged);
             }
-            let partitions_unseen = seen.is_none();
-            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, partitions, partitions_unseen, drifts });
+            let table = capture.table.to_string();
+            drifts.extend(since.map(|kind| Drift { source_table: table.clone(), relation: table, kind }));
+            let unnoted = comment.is_none();
+            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, note, unnoted, drifts });
         }
         let needed: BTreeSet<u32> = tables.iter().flat_map(|t| t.relations.iter().map(|r| r.oid)).collect();
         let names: BTreeSet<&str> = Event::ALL.iter().map(|e| e.trigger()).collect();
@@ -164,12 +173,12 @@ impl Survey {
     }
 
     /// Everything that differs, in the order of the tables' names.
-    pub(crate) fn into_drifts(self) -> Vec<Drift> {
+    pub(crate) fn drifts(&self) -> Vec<Drift> {
         let mut drifts = Vec::new();
         if !self.granted {
             drifts.push(Drift { source_table: String::new(), relation: String::new(), kind: DriftKind::RoleLacksRights });
         }
-        drifts.extend(self.tables.into_iter().flat_map(|t| t.drifts));
+        drifts.extend(self.tables.iter().flat_map(|t| t.drifts.iter().cloned()));
         let mut stale: Vec<String> = self.stale_triggers.iter().map(|t| t.table.to_string()).collect();
         stale.dedup();
         drifts.extend(stale.into_iter().map(|relation| Drift { source_table: relation.clone(), relation, kind: DriftKind::NotNeeded }));
@@ -243,7 +252,7 @@ impl InstalledFunction {
             security_definer: row.get("security_definer"),
             settings: row.get("settings"),
             owner: row.get("owner"),
-            comment: row.get("comment"),
+            notes: row.get("notes"),
         };
         (row.get("name"), function)
     }
@@ -253,7 +262,7 @@ impl InstalledFunction {
         let mut wanted = function.configuration();
         settings.sort();
         wanted.sort();
-        self.body == function.body && self.security_definer && settings == wanted && self.owner == ROLE && self.comment.is_some()
+        self.body == function.body && self.security_definer && settings == wanted && self.owner == ROLE && self.notes
     }
 }
 

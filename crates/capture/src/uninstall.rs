@@ -27,9 +27,9 @@ pub async fn uninstall(client: &mut Client, options: &Options) -> Result<Removal
     remove_stale(client, survey.stale_triggers, options, &mut removal.relations).await?;
     removal.schema = client.query_one("select to_regnamespace('offtake') is not null", &[]).await?.get(0);
     let action = "drop the schema offtake".to_owned();
-    attempt(client, options, Step { action, relation: 0, script: "drop schema if exists offtake cascade" }).await?;
+    attempt(client, options, Step { action, relation: 0, script: "drop schema if exists offtake cascade", notes: None }).await?;
     let action = "drop the role offtake_capture".to_owned();
-    attempt(client, options, Step { action, relation: 0, script: sql::DROP_ROLE }).await?;
+    attempt(client, options, Step { action, relation: 0, script: sql::DROP_ROLE, notes: None }).await?;
     removal.role_kept = client.query_one("select to_regrole('offtake_capture') is not null", &[]).await?.get(0);
     Ok(removal)
 }

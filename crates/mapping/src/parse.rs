@@ -39,7 +39,11 @@ pub fn parse(file: &Path, text: &str) -> Result<Mapping, Error> {
     let mapping = reader.file();
     match mapping {
         Some(mapping) if reader.diagnostics.is_empty() => Ok(mapping),
-        _ => Err(Error { diagnostics: reader.diagnostics }),
+        _ => {
+            // As someone goes through the file; what is missing altogether comes last.
+            reader.diagnostics.sort_by_key(|found| found.place.map_or((usize::MAX, 0), |place| (place.line, place.column)));
+            Err(Error { diagnostics: reader.diagnostics })
+        }
     }
 }
 

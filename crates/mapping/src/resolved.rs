@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::{Identifier, Mapping};
+use crate::{Condition, Identifier, Mapping, TableName, Tenant};
 
 /// A mapping with everything the statements need. Made by `offtake_postgres::catalog::resolve`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +70,10 @@ impl Version {
         add(definition.query.trim());
         add(&definition.target.table.to_string());
         add(if definition.target.keep_tenant { "keep tenant" } else { "" });
+        // What decides which change wakes which row: before it was said, changes may have been missed.
+        for text in wakes(definition) {
+            add(&text);
+        }
         for k in key {
             add(k.query_column.as_str());
             add(k.source_column.as_str());
@@ -87,6 +91,27 @@ impl Version {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What the triggers and the sequencer go by, besides the key.
+fn wakes(definition: &Mapping) -> Vec<String> {
+    let pairs = |of: &TableName, pairs: &[(Identifier, Identifier)]| {
+        let columns = pairs.iter().flat_map(|(a, b)| [a.as_str().to_owned(), b.as_str().to_owned()]);
+        std::iter::once(of.to_string()).chain(columns).collect::<Vec<_>>()
+    };
+    let mut texts = match &definition.source.tenant {
+        Tenant::Column(column) => vec![column.as_str().to_owned()],
+        Tenant::Expression(sql) => vec!["expression".to_owned(), sql.clone()],
+        Tenant::Lookup(lookup) => [vec![lookup.column.as_str().to_owned()], pairs(&lookup.table, &lookup.matches)].concat(),
+    };
+    for dependency in &definition.depends_on {
+        texts.push("depends on".to_owned());
+        texts.extend(match &dependency.condition {
+            Condition::Match(columns) => pairs(&dependency.table, columns),
+            Condition::Where(sql) => vec![dependency.table.to_string(), "where".to_owned(), sql.clone()],
+        });
+    }
+    texts
 }
 
 impl fmt::Display for Version {

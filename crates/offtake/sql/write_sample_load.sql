@@ -111,7 +111,10 @@ update public.contact_channel set project_user_id = {user}
 -- kind: move user to another tenancy, 10
 delete from public.team_member where tenancy_id = $1::uuid and project_user_id = {user};
 delete from public.permission where tenancy_id = $1::uuid and project_user_id = {user} and team_id is not null;
-update public.project_user set tenancy_id = $2::uuid where tenancy_id = $1::uuid and project_user_id = {user};
+-- One whose key is taken there stays.
+update public.project_user u set tenancy_id = $2::uuid
+ where tenancy_id = $1::uuid and project_user_id = {user}
+   and not exists (select from public.project_user o where o.tenancy_id = $2::uuid and o.project_user_id = u.project_user_id);
 
 -- kind: move team to another tenancy, 5
 delete from public.team_member where tenancy_id = $1::uuid and team_id = {team};

@@ -30,6 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::command_line::{Command, CommandLine};
 use crate::configuration::Configuration;
 use crate::outcome::{Exit, Failure};
+use crate::sql;
 
 /// Runs one command to its end.
 pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
@@ -71,7 +72,7 @@ pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::invalid(format!("{}: cannot read the configuration", file.display()))
             .because(error.to_string())
-            .remedy("name the file with --config or OFFTAKE_CONFIG")
+            .remedy("name the file with --config or OFFTAKE_CONFIG, or begin one with `offtake config --example > offtake.yaml`")
     })?;
     Ok(Configuration::parse(file, &text, &environment())?)
 }
@@ -88,6 +89,15 @@ async fn connect_source(configuration: &Configuration, command: &str) -> Result<
     let connection = dialer.dial(&configuration.source.url, &format!("offtake {command}")).await.map_err(unusable)?;
     // Compiling the status query took 3 to 6 s here, running it 0.02 s.
     connection.batch_execute("set jit = off").await.map_err(|error| unusable(error.into()))?;
+    if let Some(closed) = connection.query_opt(sql::PROBE_CLOSED_SCHEMA, &[]).await.map_err(|error| unusable(error.into()))? {
+        let (role, owner): (&str, &str) = (closed.get("role"), closed.get("owner"));
+        let all = ["tables", "sequences"].map(|what| format!("grant select on all {what} in schema offtake to {role};")).join(" ");
+        let grant = format!("grant usage on schema offtake to {role}; {all}");
+        let failure = Failure::new(Exit::Failed, format!("the role {role} may not use the schema offtake of the source"));
+        return Err(
+            failure.remedy(format!("to look only, run as {owner}: {grant} for everything, as a superuser: grant {owner} to {role};"))
+        );
+    }
     Ok(connection)
 }
 

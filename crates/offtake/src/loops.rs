@@ -18,6 +18,7 @@ use offtake_postgres::{AddressPolicy, BlownFuses, Dialer, Fuses, SourcePool};
 use offtake_sequencer::Sequencer;
 use offtake_sync::destinations::Registry;
 use offtake_sync::{Engine, Parts};
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,9 @@ pub(crate) const TICK_WITHIN: Duration = Duration::from_secs(90);
 /// What the loops share.
 pub(crate) struct Loops {
     pub(crate) pool: SourcePool,
+    /// What sequencer and poller run on, and their connections with them.
+    pub(crate) probing: Handle,
+    pub(crate) probing_pool: SourcePool,
     pub(crate) published: Published,
     pub(crate) registry: Registry,
     /// Outlives the task that reads them: a loop begun again keeps its subscription.
@@ -88,7 +92,7 @@ impl Loops {
     }
 
     pub(crate) fn keep_sequencer(&self, supervisor: &Supervisor) {
-        let (pool, mappings, wakes, fuses) = (self.pool.clone(), self.mappings(), self.poller_wakes.clone(), self.fuses.clone());
+        let (pool, mappings, wakes, fuses) = (self.probing_pool.clone(), self.mappings(), self.poller_wakes.clone(), self.fuses.clone());
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sequencer, retention, .. } = configuration;
             let settings = offtake_sequencer::Settings {
@@ -99,16 +103,16 @@ impl Loops {
             let sequencer = Sequencer::new(pool.clone(), mappings.clone(), settings, wakes.clone(), fuses.subscribe());
             (sequencer.progress(), sequencer.run(shutdown))
         };
-        self.keep_renewed(supervisor, "sequencer", |old, new| old.retention == new.retention, begin);
+        self.keep_renewed(supervisor, "sequencer", Some(self.probing.clone()), |old, new| old.retention == new.retention, begin);
     }
 
     pub(crate) fn keep_poller(&self, supervisor: &Supervisor, configuration: &Configuration) {
         let settings = offtake_poller::Settings { interval: configuration.poller.interval };
-        let (pool, woken, wakes) = (self.pool.clone(), self.poller_wakes.clone(), self.engine_wakes.clone());
-        let fuses = self.fuses.clone();
+        let (pool, woken, wakes) = (self.probing_pool.clone(), self.poller_wakes.clone(), self.engine_wakes.clone());
+        let (fuses, probing) = (self.fuses.clone(), self.probing.clone());
         supervisor.keep_running("poller", TICK_WITHIN, move |shutdown| {
             let poller = Poller::new(pool.clone(), settings, woken.clone(), wakes.clone(), fuses.subscribe());
-            Started::new(Some(poller.progress()), poller.run(shutdown))
+            Started::new(Some(poller.progress()), poller.run(shutdown)).on(probing.clone())
         });
     }
 
@@ -127,7 +131,7 @@ impl Loops {
             });
             (engine.progress(), engine.run(shutdown))
         };
-        self.keep_renewed(supervisor, "sync", |old, new| old.sync == new.sync, begin);
+        self.keep_renewed(supervisor, "sync", None, |old, new| old.sync == new.sync, begin);
     }
 
     /// A loop that is drained and made anew when the configuration changed for it, which is not its failure.
@@ -135,6 +139,7 @@ impl Loops {
         &self,
         supervisor: &Supervisor,
         name: &'static str,
+        runtime: Option<Handle>,
         same: fn(&Configuration, &Configuration) -> bool,
         begin: impl Fn(&Configuration, CancellationToken) -> (watch::Receiver<Instant>, Work) + Clone + Send + Sync + 'static,
     ) where
@@ -145,7 +150,7 @@ impl Loops {
         supervisor.keep_running(name, TICK_WITHIN, move |shutdown| {
             let renewed =
                 Renewed { name, same, begin: begin.clone(), changes: published.subscribe(), progress: watch::Sender::new(Instant::now()) };
-            Started::new(Some(renewed.progress.subscribe()), renewed.run(shutdown))
+            Started { runtime: runtime.clone(), ..Started::new(Some(renewed.progress.subscribe()), renewed.run(shutdown)) }
         });
     }
 

@@ -4,7 +4,6 @@
 //! running and the status says why. A mapping whose triggers are absent and may not be installed by the daemon's role
 //! is withheld, because its copy would stand still unnoticed; it joins when someone ran `offtake init`.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use crate::configuration::Configuration;
 use crate::destinations::check_static;
 use crate::mapping_files::{self, Fingerprint, MappingFiles};
 use crate::outcome::{Exit, Failure};
-use crate::triggers::{self, Covered};
+use crate::triggers::{self, Covered, Uncaptured};
 
 /// An edit takes effect within a second; reading a few dozen small files costs less than a millisecond.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,8 +60,8 @@ struct State {
     configuration_error: Option<String>,
     trigger_error: Option<String>,
     configuration_text: Option<String>,
-    /// Tables whose changes went by unseen at the last look.
-    uncaptured: BTreeSet<String>,
+    /// As at the last look.
+    uncaptured: Uncaptured,
     drift_due: Option<Instant>,
 }
 

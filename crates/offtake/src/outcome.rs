@@ -67,6 +67,11 @@ impl Failure {
         Self { exit, problems }
     }
 
+    /// Mistakes of a file that cannot be used.
+    fn of_diagnostics(diagnostics: Vec<offtake_mapping::Diagnostic>) -> Self {
+        Self::all(diagnostics.into_iter().map(|found| Self::invalid(found.finding()).remedy(found.remedy)))
+    }
+
     /// What standard error is told: every problem begins with the program's name.
     pub fn report(&self) -> String {
         let problems: Vec<_> = self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
@@ -97,6 +102,9 @@ impl Failure {
                 failure(Exit::Unreachable).remedy("check source.url, and that the server runs and is reachable from here")
             }
             Fault::Credentials => failure(Exit::Failed).remedy("check user and password in source.url, and the server's pg_hba.conf"),
+            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INVALID_CATALOG_NAME) => {
+                failure(Exit::Failed).remedy("check the database's name at the end of source.url")
+            }
             _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INSUFFICIENT_PRIVILEGE) => failure(Exit::Failed).remedy(
                 "grant the role in source.url what it lacks, or run this as a role that has it; deploy/grants.sql has what each role needs",
             ),
@@ -105,9 +113,19 @@ impl Failure {
             {
                 failure(Exit::Failed).remedy("run `offtake init` if this source was not prepared yet")
             }
+            _ if lost_statement(error) => failure(Exit::Failed).remedy(NO_SESSIONS),
             _ => failure(Exit::Failed),
         }
     }
+}
+
+/// What to do when [`lost_statement`].
+pub const NO_SESSIONS: &str = "source.url leads to a pooler in transaction mode; name the server itself, or a pool in session mode";
+
+/// A session's statement is gone, or somebody else's is there.
+pub fn lost_statement(error: &offtake_postgres::Error) -> bool {
+    use offtake_postgres::SqlState;
+    error.sqlstate().is_some_and(|code| [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code))
 }
 
 /// An error with its causes on one line. What a server said is reduced to message and code: DETAIL quotes rows.
@@ -154,7 +172,7 @@ impl Error for Failure {}
 
 impl From<crate::configuration::Error> for Failure {
     fn from(error: crate::configuration::Error) -> Self {
-        Self::invalid(error.to_string()).remedy(error.remedy)
+        Self::of_diagnostics(error.diagnostics)
     }
 }
 
@@ -169,7 +187,7 @@ impl From<Vec<offtake_postgres::catalog::Problem>> for Failure {
 
 impl From<offtake_mapping::Error> for Failure {
     fn from(error: offtake_mapping::Error) -> Self {
-        Self::all(error.diagnostics.into_iter().map(|found| Self::invalid(found.finding()).remedy(found.remedy)))
+        Self::of_diagnostics(error.diagnostics)
     }
 }
 

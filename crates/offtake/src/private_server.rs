@@ -10,12 +10,14 @@
 
 mod binaries;
 mod folder;
+mod port;
 mod process;
 mod start;
 mod sweep;
 mod user;
 
 pub use binaries::{Binaries, NotInstalled};
+pub use port::ReservedPort;
 pub use start::PrivateServer;
 pub use sweep::sweep;
 

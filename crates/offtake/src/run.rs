@@ -27,6 +27,7 @@ use crate::loops::{Loops, TICK_WITHIN, unread_fuses};
 use crate::mapping_files;
 use crate::mapping_reload::{MappingReload, Published, ReadConfiguration};
 use crate::outcome::{Exit, Failure, chain};
+use crate::probing::ProbingThread;
 use crate::supervision::Supervisor;
 use crate::{destinations, source, systemd, verification};
 
@@ -36,6 +37,9 @@ pub const GRACE: Duration = Duration::from_secs(25);
 
 /// Connections to the source beside one per worker: two for each loop, some for HTTP.
 const SPARE_CONNECTIONS: usize = 10;
+
+/// Connections of the sequencer and the poller: one each, and one for whatever a cancelled round has not returned yet.
+const PROBING_CONNECTIONS: usize = 3;
 
 /// What the daemon is told by its caller rather than by its configuration.
 #[derive(Default)]
@@ -160,7 +164,9 @@ impl Starting {
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
         };
         let http = self.serve(listener, metrics, &readiness, &published, http_shutdown.clone());
-        let started = self.start_loops(&supervisor, &readiness, published).await;
+        let probing =
+            ProbingThread::start().map_err(|error| Failure::new(Exit::Failed, "cannot start a thread").because(error.to_string()))?;
+        let started = self.start_loops(&supervisor, &readiness, published, &probing).await;
         if started.is_ok() && !self.shutdown.is_cancelled() {
             tracing::info!(event = "ready", "all loops run");
             self.running.send_replace(true);
@@ -205,7 +211,13 @@ impl Starting {
     }
 
     /// Steps 2 to 4 of the module's list. Stops half-way without an error when shutdown comes first.
-    async fn start_loops(&mut self, supervisor: &Supervisor, readiness: &Readiness, published: Published) -> Result<(), Failure> {
+    async fn start_loops(
+        &mut self,
+        supervisor: &Supervisor,
+        readiness: &Readiness,
+        published: Published,
+        probing: &ProbingThread,
+    ) -> Result<(), Failure> {
         let reload = MappingReload::new(
             self.pool.clone(),
             published.clone(),
@@ -233,16 +245,25 @@ impl Starting {
                 Err(failure) => return Err(failure),
             }
         }
-        self.keep_loops(supervisor, reload, published);
+        self.keep_loops(supervisor, reload, published, probing);
         Ok(())
     }
 
-    fn keep_loops(&self, supervisor: &Supervisor, reload: MappingReload, published: Published) {
+    fn keep_loops(&self, supervisor: &Supervisor, reload: MappingReload, published: Published, probing: &ProbingThread) {
         let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let registry = Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
         let _ = self.verifier.set(verification::verifier(registry.clone(), published.configuration.subscribe()));
         let fuses = unread_fuses(&self.pool);
-        let loops = Loops { pool: self.pool.clone(), published, registry, fuses, poller_wakes, engine_wakes };
+        let loops = Loops {
+            pool: self.pool.clone(),
+            probing: probing.handle(),
+            probing_pool: self.pool.sibling(PROBING_CONNECTIONS),
+            published,
+            registry,
+            fuses,
+            poller_wakes,
+            engine_wakes,
+        };
         loops.keep_mappings(supervisor, reload);
         loops.keep_fuses(supervisor);
         loops.keep_destinations(supervisor);

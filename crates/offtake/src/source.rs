@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use offtake_postgres::SourcePool;
+use offtake_postgres::{SourcePool, catalog};
 use tokio_util::sync::CancellationToken;
 
-use crate::outcome::{Exit, Failure};
+use crate::outcome::{Exit, Failure, NO_SESSIONS, lost_statement};
 use crate::sql;
 
 /// A source that comes up is noticed within this time; an attempt costs one dial.
@@ -18,12 +18,16 @@ const REMIND_AFTER_ATTEMPTS: u32 = 60;
 enum Missing {
     /// It does not answer, or does not let us in.
     Answer(offtake_postgres::Error),
+    /// It is of a version that cannot be a source.
+    Version(catalog::Problem),
     /// It answers, and was not prepared.
     Preparation(String),
+    /// It is prepared, and not for this role.
+    Rights { role: String, owner: String, relation: String },
 }
 
 /// Returns when the source answers and is prepared. `patient`: waits for both until shutdown and tells `report` why;
-/// otherwise the first obstacle is the failure.
+/// otherwise the first obstacle is the failure. A server that is too old is a failure in any case.
 pub async fn wait_until_prepared(
     pool: &SourcePool,
     patient: bool,
@@ -33,9 +37,8 @@ pub async fn wait_until_prepared(
     let mut told = (String::new(), 0);
     loop {
         let Err(missing) = look(pool).await else { return Ok(()) };
-        let failure = missing.failure();
-        if !patient {
-            return Err(failure);
+        if !patient || matches!(missing, Missing::Version(_)) {
+            return Err(missing.failure());
         }
         let why = missing.why();
         if told.0 != why || told.1 >= REMIND_AFTER_ATTEMPTS {
@@ -54,9 +57,16 @@ pub async fn wait_until_prepared(
 async fn look(pool: &SourcePool) -> Result<(), Missing> {
     let answer = |error: tokio_postgres::Error| Missing::Answer(error.into());
     let client = pool.get().await.map_err(Missing::Answer)?;
+    if let Some(problem) = catalog::check_server(&client).await.map_err(answer)? {
+        return Err(Missing::Version(problem));
+    }
     let prepared: bool = client.query_one("select to_regclass('offtake.migration') is not null", &[]).await.map_err(answer)?.get(0);
     if !prepared {
         return Err(Missing::Preparation("the source is not prepared: it has no schema `offtake`".to_owned()));
+    }
+    if let Some(foreign) = client.query_opt(sql::LIST_FOREIGN_RELATIONS, &[]).await.map_err(answer)? {
+        let (role, owner, relation) = (foreign.get("role"), foreign.get("owner"), foreign.get("relation"));
+        return Err(Missing::Rights { role, owner, relation });
     }
     let rows = client.query(sql::LIST_APPLIED_MIGRATIONS, &[]).await.map_err(answer)?;
     let applied: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -71,15 +81,30 @@ async fn look(pool: &SourcePool) -> Result<(), Missing> {
 impl Missing {
     fn why(&self) -> String {
         match self {
+            Self::Answer(error) if lost_statement(error) => format!("{}; {NO_SESSIONS}", error.message()),
             Self::Answer(error) => error.message(),
+            Self::Version(problem) => problem.to_string(),
             Self::Preparation(lacking) => format!("{lacking}; run `offtake init`"),
+            Self::Rights { .. } => format!("{}; {}", self.rights(), self.grant()),
         }
     }
 
-    fn failure(&self) -> Failure {
+    fn failure(self) -> Failure {
         match self {
-            Self::Answer(error) => Failure::of_source("cannot use the source", error),
-            Self::Preparation(lacking) => Failure::new(Exit::Failed, lacking.as_str()).remedy("run `offtake init`"),
+            Self::Version(problem) => Failure::from(vec![problem]),
+            Self::Answer(error) => Failure::of_source("cannot use the source", &error),
+            Self::Preparation(lacking) => Failure::new(Exit::Failed, lacking).remedy("run `offtake init`"),
+            Self::Rights { .. } => Failure::new(Exit::Failed, self.rights()).remedy(self.grant()),
         }
+    }
+
+    fn rights(&self) -> String {
+        let Self::Rights { role, owner, relation } = self else { return String::new() };
+        format!("the role {role} may not change offtake.{relation}, which {owner} owns; the daemon adds and drops partitions there")
+    }
+
+    fn grant(&self) -> String {
+        let Self::Rights { role, owner, .. } = self else { return String::new() };
+        format!("run part 3 of deploy/grants.sql as {owner}, or as a superuser: grant {owner} to {role};")
     }
 }

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use offtake_admin::Readiness;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,8 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 pub struct Started {
     /// When it last completed a round; None for a task that only waits for events.
     pub progress: Option<watch::Receiver<std::time::Instant>>,
+    /// The runtime that it runs on; None: the supervisor's own.
+    pub runtime: Option<Handle>,
     pub work: Work,
 }
 
@@ -45,7 +48,13 @@ impl Started {
         progress: Option<watch::Receiver<std::time::Instant>>,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> Self {
-        Self { progress, work: Box::pin(async move { work.await.map_err(|error| chain(&error)) }) }
+        Self { progress, runtime: None, work: Box::pin(async move { work.await.map_err(|error| chain(&error)) }) }
+    }
+
+    /// Runs there.
+    #[must_use]
+    pub fn on(self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
     }
 }
 
@@ -75,7 +84,8 @@ impl Supervisor {
                 if let Some(progress) = started.progress {
                     readiness.watch(name, within, progress);
                 }
-                let Some(error) = failure(tokio::spawn(started.work).await, &shutdown) else { return };
+                let runtime = started.runtime.unwrap_or_else(Handle::current);
+                let Some(error) = failure(runtime.spawn(started.work).await, &shutdown) else { return };
                 if began.elapsed() > RECOVERED_AFTER {
                     backoff = BACKOFF_INITIAL;
                 }

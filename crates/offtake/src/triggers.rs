@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use offtake_capture::{Drift, DriftKind, Options};
+use offtake_capture::{Drift, DriftKind, Look, Options};
 use offtake_mapping::{Mapping, MappingSet, Tenant};
 use offtake_postgres::{PooledConnection, SourcePool, catalog};
 use tokio_postgres::Client;
@@ -20,26 +20,30 @@ pub struct Covered {
     pub complaint: Option<String>,
     /// Mappings that wait for their triggers.
     pub withheld: Vec<String>,
-    /// Tables whose changes may go by unseen at this moment.
-    pub uncaptured: BTreeSet<String>,
+    pub uncaptured: Uncaptured,
 }
 
-/// Resolves the mappings and sees to their triggers. A mapping of `running` is never withheld: its rows are there
-/// already, and a complaint says that they may be stale. `uncaptured` is what the last look returned: a table that is
-/// captured again, by whatever hand, is noted as changed as a whole.
+/// Tables whose changes may go by unseen, or did (true) and it is over.
+pub type Uncaptured = BTreeSet<(String, bool)>;
+
+/// Resolves the mappings and sees to their triggers. A mapping of `running` is not withheld, unless it needs other
+/// changes than before: its rows are there already, and a complaint says that they may be stale. `uncaptured` is what
+/// the last look returned: a table that is captured again, by whatever hand, is noted as changed as a whole.
 pub async fn cover(
     pool: &SourcePool,
     definitions: Vec<Mapping>,
     running: &MappingSet,
-    uncaptured: &BTreeSet<String>,
+    uncaptured: &Uncaptured,
 ) -> Result<Covered, Failure> {
     let unusable = |error: offtake_postgres::Error| Failure::of_source("cannot use the source", &error);
     let mut source = pool.get().await.map_err(unusable)?;
     let set = catalog::resolve(&source, definitions.clone()).await?;
-    let found = needed(&source, &set).await?;
-    let drifts = if found.is_empty() { found } else { mend(&mut source, &set, found).await? };
-    let now_uncaptured: BTreeSet<String> = drifts.iter().filter(|d| d.loses_changes()).map(|d| d.source_table.clone()).collect();
-    for table in uncaptured.difference(&now_uncaptured) {
+    let look = Look::take(&source, &set).await?;
+    let found = needed(&look);
+    let drifts = if found.is_empty() { found } else { mend(&mut source, &set, look, found).await? };
+    let now_uncaptured: Uncaptured = drifts.iter().filter(|d| d.loses_changes()).map(|d| (d.source_table.clone(), d.over())).collect();
+    let captured_again: BTreeSet<&String> = uncaptured.difference(&now_uncaptured).map(|(table, _)| table).collect();
+    for table in captured_again {
         if !copied(&source, &set, &[table]).await? {
             continue;
         }
@@ -49,7 +53,10 @@ pub async fn cover(
     if drifts.is_empty() {
         return Ok(Covered { set, complaint: None, withheld: Vec::new(), uncaptured: now_uncaptured });
     }
-    let waits = |m: &Mapping| running.get(&m.name).is_none() && drifts.iter().any(|drift| concerns(drift, m));
+    // One that was captured in another way until now is as good as new.
+    let new =
+        |m: &Mapping| running.get(&m.name).is_none_or(|old| old.definition.source != m.source || old.definition.depends_on != m.depends_on);
+    let waits = |m: &Mapping| new(m) && drifts.iter().any(|drift| !drift.over() && concerns(drift, m));
     let withheld: Vec<String> = definitions.iter().filter(|m| waits(m)).map(|m| m.name.clone()).collect();
     let complaint = Some(complaint(&drifts, &withheld));
     if withheld.is_empty() {
@@ -59,29 +66,45 @@ pub async fn cover(
     Ok(Covered { set: catalog::resolve(&source, rest).await?, complaint, withheld, uncaptured: now_uncaptured })
 }
 
+/// What a daemon would say of the set's triggers; None where all are in place.
+pub async fn what_is_missing(source: &Client, set: &MappingSet) -> Result<Option<String>, Failure> {
+    let drifts = worth_telling(needed(&Look::take(source, set).await?));
+    Ok((!drifts.is_empty()).then(|| complaint(&drifts, &[])))
+}
+
 /// What the set lacks. Triggers that nobody needs any more stay until `offtake init`: another replica with newer
 /// mappings may be the one that needs them.
-async fn needed(source: &Client, set: &MappingSet) -> Result<Vec<Drift>, Failure> {
-    let mut drifts = offtake_capture::drift(source, set).await.map_err(Failure::from)?;
+fn needed(look: &Look) -> Vec<Drift> {
+    let mut drifts = look.drifts();
     drifts.retain(|drift| drift.kind != DriftKind::NotNeeded);
-    Ok(drifts)
+    drifts
+}
+
+/// What stands between the set and a complete one. That the daemon's role may not remember a new file is nobody's concern.
+fn worth_telling(mut drifts: Vec<Drift>) -> Vec<Drift> {
+    drifts.retain(|drift| drift.kind != DriftKind::NoteOutdated);
+    drifts
 }
 
 /// Installs what is missing; returns what is still missing then.
-async fn mend(source: &mut PooledConnection, set: &MappingSet, found: Vec<Drift>) -> Result<Vec<Drift>, Failure> {
-    let options = Options { retries: RETRIES, note_gap: copied_before(source, set, &found).await?, ..Options::default() };
-    match offtake_capture::install(source, set, &options).await {
+async fn mend(source: &mut PooledConnection, set: &MappingSet, look: Look, found: Vec<Drift>) -> Result<Vec<Drift>, Failure> {
+    let note_gap = copied_before(source, set, &found).await?;
+    let options = Options { retries: RETRIES, note_gap, keep_others: true, ..Options::default() };
+    let_others_go(source, set).await?;
+    match look.install(source, &options).await {
         Ok(report) => {
-            tracing::info!(
-                event = "triggers_installed",
-                relations = report.installed.join(", "),
-                gaps = report.gaps.join(", "),
-                "capture is in place"
-            );
+            if !worth_telling(found).is_empty() {
+                tracing::info!(
+                    event = "triggers_installed",
+                    relations = report.installed.join(", "),
+                    gaps = report.gaps.join(", "),
+                    "capture is in place"
+                );
+            }
             Ok(Vec::new())
         }
         Err(error) => {
-            let still = needed(source, set).await?;
+            let still = worth_telling(needed(&Look::take(source, set).await?));
             let error = chain(&error);
             tracing::debug!(event = "triggers_not_installed", error, "the daemon could not install what is missing");
             Ok(still)
@@ -95,10 +118,18 @@ pub async fn copied_before(source: &Client, set: &MappingSet, drifts: &[Drift]) 
     copied(source, set, &tables.into_iter().collect::<Vec<_>>()).await
 }
 
+/// Notes which mappings are gone, before capture is no longer what they need.
+pub async fn let_others_go(source: &Client, set: &MappingSet) -> Result<(), Failure> {
+    let names: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();
+    let done = source.execute(sql::LET_MAPPINGS_GO, &[&names]).await;
+    done.map(drop).map_err(|error| Failure::of_source("cannot use the source", &error.into()))
+}
+
 /// Whether any destination has rows that come from these tables: what nobody has copied yet is copied as a whole anyway.
 async fn copied(source: &Client, set: &MappingSet, tables: &[&str]) -> Result<bool, Failure> {
     let unusable = |error: tokio_postgres::Error| Failure::of_source("cannot use the source", &error.into());
-    let row = source.query_one(sql::PROBE_DESTINATIONS_OF_TABLES, &[&tables]).await.map_err(unusable)?;
+    let mappings: Vec<&str> = tables.iter().flat_map(|table| set.driven_by(table)).map(|mapping| mapping.name()).collect();
+    let row = source.query_one(sql::PROBE_DESTINATIONS_OF_TABLES, &[&tables, &mappings]).await.map_err(unusable)?;
     let (driven, any_destination): (bool, bool) = (row.get("copied"), row.get("any_destination"));
     // The registry names the tables that drive mappings, not those that others only depend on.
     let only_depended_on = tables.iter().any(|table| set.driven_by(table).next().is_none());

@@ -14,7 +14,7 @@ with behind as (
                 left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = m.name
                where s.mapping is null or not s.backfilled or s.retry_at <= now())
        or exists (select from offtake.quarantined_row q where q.destination_id = d.destination_id and q.retry_at <= now())
-       or exists (select from offtake.resync_request q where q.destination_id = d.destination_id)
+       or exists (select from offtake.resync_request q where q.destination_id = d.destination_id and q.mapping = any(d.mappings))
        or exists (select from unnest(d.source_tables) t (name)
                    where exists (select from offtake.change_log l
                                   where l.tenant_id = d.tenant_id and l.source_table = t.name and l.sequence_id > d.sequence_id

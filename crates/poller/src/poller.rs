@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::{BlownFuses, PooledConnection, PooledTransaction, SourcePool, Trouble, failpoint, metrics as names};
+use offtake_postgres::{Begun, BlownFuses, PooledConnection, Progress, SourcePool, Trouble, failpoint, idle_pause, metrics as names};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -23,14 +23,14 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// one connection every ten minutes.
 const VISIT_INTERVAL_MS: i64 = 10 * 60 * 1000;
 
-/// After this long without a nudge, the poller looks by itself [`IDLE_STRETCH`] times less often.
+/// After this long without a nudge, the poller looks by itself up to [`IDLE_STRETCH`] times less often.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
-const IDLE_STRETCH: u32 = 5;
+const IDLE_STRETCH: u32 = 25;
 
 /// Settings of `poller:` in the configuration that concern this loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Time between two probes when nothing nudges; five times that after a second without a nudge.
+    /// Time between two probes when nothing nudges; up to 25 times that after a second without a nudge.
     pub interval: Duration,
 }
 
@@ -51,7 +51,7 @@ pub struct Poller {
     woken: Arc<Notify>,
     wakes: Arc<Notify>,
     fuses: watch::Receiver<Arc<BlownFuses>>,
-    progress: watch::Sender<Instant>,
+    progress: Progress,
 }
 
 impl Poller {
@@ -63,7 +63,7 @@ impl Poller {
         wakes: Arc<Notify>,
         fuses: watch::Receiver<Arc<BlownFuses>>,
     ) -> Self {
-        Self { pool, settings, woken, wakes, fuses, progress: watch::Sender::new(Instant::now()) }
+        Self { pool, settings, woken, wakes, fuses, progress: Progress::of("poller") }
     }
 
     /// When the loop last completed a round; a supervisor reports it when it stands still.
@@ -72,49 +72,48 @@ impl Poller {
     }
 
     /// Runs until cancelled; while the source fails it waits and tries again.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut nudged_at = Instant::now();
         let mut sweep_due = Instant::now();
         let mut trouble = Trouble::new("poller");
         loop {
-            tokio::select! {
+            let nudged = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(self.pause(nudged_at)) => {}
-                () = self.woken.notified() => nudged_at = Instant::now(),
+                () = tokio::time::sleep(self.pause(nudged_at)) => false,
+                () = self.woken.notified() => true,
+            };
+            if nudged {
+                nudged_at = Instant::now();
             }
             let blown = self.fuses.borrow().blown("poller").is_some();
-            if !blown && let Err(error) = self.round(&mut sweep_due, &shutdown).await {
+            if !blown && let Err(error) = self.round(nudged, &mut sweep_due, &shutdown).await {
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }
             trouble.over();
-            self.progress.send_replace(Instant::now());
-            metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "poller").set(names::unix_seconds_now());
+            self.progress.tick();
         }
     }
 
     /// The time to the next probe: the interval, or longer while nothing nudges. The sequencer of this process nudges for
     /// whatever any replica has numbered, so that the probe is only there for a lost nudge.
     fn pause(&self, nudged_at: Instant) -> Duration {
-        if nudged_at.elapsed() > IDLE_AFTER { self.settings.interval * IDLE_STRETCH } else { self.settings.interval }
+        let interval = self.settings.interval;
+        if nudged_at.elapsed() > IDLE_AFTER { idle_pause(interval, IDLE_STRETCH) } else { interval }
     }
 
-    async fn round(&self, sweep_due: &mut Instant, shutdown: &CancellationToken) -> Result<(), Error> {
+    /// Polls until the log holds nothing more. Who was nudged need not ask whether there is anything.
+    async fn round(&self, nudged: bool, sweep_due: &mut Instant, shutdown: &CancellationToken) -> Result<(), Error> {
         let mut connection = self.pool.get().await?;
-        loop {
-            let probe = connection.prepare_cached(sql::PROBE_LOG).await?;
-            if !connection.query_one(&probe, &[]).await?.get::<_, bool>("behind") {
-                break;
-            }
+        let mut more = nudged || behind(&connection).await?;
+        while more && !shutdown.is_cancelled() {
             let began = Instant::now();
             let done = poll(&mut connection).await?;
             metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "enqueue").record(began.elapsed().as_secs_f64());
             if done.owed > 0 {
                 self.wakes.notify_one();
             }
-            if done.skipped || shutdown.is_cancelled() {
-                break;
-            }
+            more = done.changes >= PAGE_CHANGES_MAX;
         }
         if Instant::now() >= *sweep_due {
             if sweep(&mut connection).await? > 0 {
@@ -126,13 +125,17 @@ impl Poller {
     }
 }
 
+async fn behind(connection: &PooledConnection) -> Result<bool, Error> {
+    let probe = connection.prepare_cached(sql::PROBE_LOG).await?;
+    Ok(connection.query_one(&probe, &[]).await?.get("behind"))
+}
+
 /// Turns one page of the log into requests.
 pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     let statement = connection.prepare_cached(sql::OWE_SYNCS).await?;
-    let transaction = connection.transaction().await?;
-    if !lock(&transaction).await? {
+    let Some(transaction) = locked(connection).await? else {
         return Ok(Poll { skipped: true, ..Poll::default() });
-    }
+    };
     let row = transaction.query_one(&statement, &[&PAGE_CHANGES_MAX]).await?;
     failpoint("poller.before_commit").await?;
     transaction.commit().await?;
@@ -141,18 +144,17 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
 
 /// Owes a sync to every destination that is behind without being owed one; returns how many.
 pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
-    let transaction = connection.transaction().await?;
-    if !lock(&transaction).await? {
-        return Ok(0);
-    }
+    let Some(transaction) = locked(connection).await? else { return Ok(0) };
     let owed = transaction.execute(sql::SWEEP_BEHIND, &[&VISIT_INTERVAL_MS]).await?;
     transaction.commit().await?;
     Ok(owed)
 }
 
-async fn lock(transaction: &PooledTransaction<'_>) -> Result<bool, tokio_postgres::Error> {
-    let try_lock = transaction.prepare_cached(sql::TRY_LOCK).await?;
-    let (set, locked) = tokio::join!(transaction.batch_execute(sql::BEGIN_POLL), transaction.query_one(&try_lock, &[&LOCK_KEY]));
-    set?;
-    Ok(locked?.get(0))
+/// A transaction that holds the lock; None: another replica's does.
+async fn locked(connection: &mut PooledConnection) -> Result<Option<Begun<'_>>, tokio_postgres::Error> {
+    let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
+    let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
+    let begin = sql::BEGIN_POLL.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
+    let (transaction, locked) = Begun::open(connection, &begin, lock).await?;
+    Ok(locked.get::<_, bool>(0).then_some(transaction))
 }

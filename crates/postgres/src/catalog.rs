@@ -125,7 +125,8 @@ fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
     problems
 }
 
-async fn check_server(client: &Client) -> Result<Option<Problem>, Error> {
+/// Why this server cannot be a source; None: it can.
+pub async fn check_server(client: &Client) -> Result<Option<Problem>, Error> {
     let row = client.query_one("select current_setting('server_version_num')::int4, current_setting('server_version')", &[]).await?;
     let (number, version): (i32, String) = (row.get(0), row.get(1));
     Ok(refused_version(number, &version))

@@ -2,18 +2,19 @@
 
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::tls::TlsConnect;
@@ -21,13 +22,10 @@ use tokio_postgres::{Client, NoTls, config};
 use tokio_util::either::Either;
 use tokio_util::task::AbortOnDropHandle;
 
+use self::turns::Turns;
 use crate::connection_string::Endpoint;
 use crate::wire_guard::{Established, Guarded, SilenceMax, Trust, Violation};
 use crate::{AddressPolicy, ConnectionString, Error, SslMode, tls};
-
-/// How many dials may be under way at once. After an outage every destination is due at the same moment, and handshakes
-/// are the most expensive thing we do to a server and to ourselves.
-const CONCURRENT_DIALS_MAX: usize = 64;
 
 /// How long a dial waits for its turn; dials ahead of it end by their own deadlines.
 const WAIT_FOR_TURN_MAX: Duration = Duration::from_secs(30);
@@ -51,25 +49,25 @@ const NOTHING_MORE: Trust = Trust { passwords: false, volume: false };
 
 pub(crate) type Socket = Either<TcpStream, UnixStream>;
 
-/// Makes connections. Clones share the limit on concurrent dials.
+/// Makes connections. Clones share the limits on concurrent dials.
 #[derive(Clone)]
 pub struct Dialer {
     /// None: the server is the operator's own.
     policy: Option<AddressPolicy>,
     connect_timeout: Duration,
     silence_max: Option<SilenceMax>,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
 }
 
 impl Dialer {
     /// For destinations: only where the policy allows, in plain text only where it lists.
     pub fn new(policy: AddressPolicy, connect_timeout: Duration) -> Self {
-        Self { policy: Some(policy), connect_timeout, silence_max: None, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+        Self { policy: Some(policy), connect_timeout, silence_max: None, turns: Arc::new(Turns::limited_by_address()) }
     }
 
     /// For the source: wherever the operator's URL says.
     pub fn trusted(connect_timeout: Duration) -> Self {
-        Self { policy: None, connect_timeout, silence_max: None, turns: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)) }
+        Self { policy: None, connect_timeout, silence_max: None, turns: Arc::new(Turns::limited_in_all()) }
     }
 
     /// Connections end when the server owes an answer and sends nothing for so long: a hung middlebox acknowledges
@@ -82,28 +80,36 @@ impl Dialer {
 
     /// A connection that is logged in, within the connect timeout.
     pub async fn dial(&self, to: &ConnectionString, application_name: &str) -> Result<Connection, Error> {
-        let turn = tokio::time::timeout(WAIT_FOR_TURN_MAX, self.turns.acquire()).await;
+        let began = Instant::now();
+        let addresses = self.in_time(began + self.connect_timeout, to, self.resolve(to)).await?;
+        let left = self.connect_timeout.saturating_sub(began.elapsed());
+        let turn = tokio::time::timeout(WAIT_FOR_TURN_MAX, self.turns.take(&addresses)).await;
         let Ok(Ok(_turn)) = turn else {
             return Err(Error::Exhausted { what: "turn to connect", waited: WAIT_FOR_TURN_MAX });
         };
-        let deadline = Instant::now() + self.connect_timeout;
-        let (socket, target) = self.open_socket(to, deadline).await?;
+        let deadline = Instant::now() + left;
+        let (socket, target) = self.open_socket(to, &addresses, deadline).await?;
         let trust = Trust { passwords: self.trusts_peer(&target) || tls::proves_identity(to), volume: self.policy.is_none() };
         let mut config = to.login(application_name);
+        let process = Arc::new(AtomicI32::new(0));
         let login = async {
             let (client, driver) = if target.secured(to) {
                 let socket = tls::secure(to, socket).await?;
                 // tokio-postgres is to believe that TLS is there without asking the server for it once more.
                 config.ssl_mode(config::SslMode::Require).ssl_negotiation(config::SslNegotiation::Direct);
-                log_in(to, Guarded::new(socket, trust).silent_for(self.silence_max.clone()), Established, &config).await?
+                log_in(to, self.guard(socket, trust, &process), Established, &config).await?
             } else {
                 config.ssl_mode(config::SslMode::Disable);
-                log_in(to, Guarded::new(socket, trust).silent_for(self.silence_max.clone()), NoTls, &config).await?
+                log_in(to, self.guard(socket, trust, &process), NoTls, &config).await?
             };
-            Ok(Connection { client, driver, to: to.clone(), target })
+            Ok(Connection { client, driver, to: to.clone(), target, process })
         };
         // On the heap: a handshake is large, and would make every future that may dial as large.
         self.in_time(deadline, to, Box::pin(login)).await
+    }
+
+    fn guard<S>(&self, socket: S, trust: Trust, process: &Arc<AtomicI32>) -> Guarded<S> {
+        Guarded::new(socket, trust).silent_for(self.silence_max.clone()).noting(process.clone())
     }
 
     /// Nobody listens on the way to the operator's own server on this machine.
@@ -120,7 +126,7 @@ impl Dialer {
         timeout_at(deadline, step).await.map_err(late)?
     }
 
-    async fn open_socket(&self, to: &ConnectionString, deadline: Instant) -> Result<(Socket, Target), Error> {
+    async fn open_socket(&self, to: &ConnectionString, addresses: &[SocketAddr], deadline: Instant) -> Result<(Socket, Target), Error> {
         let refused = |source| Error::Refused { host: to.host().to_owned(), port: to.port(), source };
         match to.endpoint() {
             Endpoint::Socket(folder) => {
@@ -129,8 +135,7 @@ impl Dialer {
                 let socket = self.in_time(deadline, to, async { target.open().await.map_err(refused) }).await?;
                 Ok((socket, target))
             }
-            Endpoint::Tcp(host) => {
-                let addresses = self.in_time(deadline, to, self.resolve(host, to)).await?;
+            Endpoint::Tcp(_) => {
                 let mut failure = None;
                 for (tried, address) in addresses.iter().enumerate() {
                     let target = Target::Tcp(*address);
@@ -146,12 +151,14 @@ impl Dialer {
         }
     }
 
-    /// Every address of the name, all of them checked: one bad answer among good ones is an attack or a mistake.
-    async fn resolve(&self, host: &str, to: &ConnectionString) -> Result<Vec<SocketAddr>, Error> {
+    /// Every address of the name, all of them checked: one bad answer among good ones is an attack or a mistake. A Unix socket
+    /// has none.
+    async fn resolve(&self, to: &ConnectionString) -> Result<Vec<SocketAddr>, Error> {
+        let Endpoint::Tcp(host) = to.endpoint() else { return Ok(Vec::new()) };
         let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, to.port())],
             Err(_) => {
-                let answers = tokio::net::lookup_host((host, to.port())).await;
+                let answers = tokio::net::lookup_host((host.as_str(), to.port())).await;
                 answers.map_err(|source| Error::Unresolved { host: host.to_owned(), source })?.collect()
             }
         };
@@ -246,9 +253,16 @@ pub struct Connection {
     driver: AbortOnDropHandle<()>,
     to: ConnectionString,
     target: Target,
+    process: Arc<AtomicI32>,
 }
 
 impl Connection {
+    /// The number of the server process that a request to cancel would name. A pooler names one of its own making, so that
+    /// `pg_backend_pid()` is another: what is made in that process stays there, for whoever is given it next.
+    pub fn server_process(&self) -> i32 {
+        self.process.load(Ordering::Relaxed)
+    }
+
     /// Asks the server to stop the running statement, within five seconds. Whether it did, the statement's own result
     /// tells.
     pub async fn cancel(&self) {

@@ -17,8 +17,9 @@ use crate::{Error, SourcePool, sql};
 
 /// A fuse acts within a second of the command: half of it for the reading, half for the loop's own tick.
 const READ_INTERVAL: Duration = Duration::from_millis(500);
+const _: () = assert!(READ_INTERVAL.as_millis() * 2 <= 1000, "the contract says a second");
 
-/// The fuses that are blown, with their reasons. The default is none.
+/// The fuses that are blown, with their reasons; the pause of a destination is one of its fuse's. The default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlownFuses {
     reasons: BTreeMap<String, String>,
@@ -101,13 +102,21 @@ impl Fuses {
     }
 
     fn publish(&self, blown: BlownFuses) {
-        self.published.send_if_modified(|current| {
-            let changed = **current != blown;
+        let blown = Arc::new(blown);
+        let changed = self.published.send_if_modified(|current| {
+            let changed = **current != *blown;
             if changed {
-                *current = Arc::new(blown);
+                current.clone_from(&blown);
             }
             changed
         });
+        if changed {
+            // Not the reasons: they are an operator's own words, and in the status.
+            let names: Vec<_> = blown.reasons.keys().map(String::as_str).collect();
+            let names = names.join(", ");
+            let told = if names.is_empty() { "none" } else { &names };
+            tracing::info!(event = "fuses_changed", blown = names, "fuses that are blown from now on: {told}");
+        }
     }
 }
 

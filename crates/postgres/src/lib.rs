@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod address_policy;
+mod begun;
 pub mod catalog;
 mod connection_string;
 mod dial;
@@ -18,6 +19,7 @@ mod fuses;
 pub mod metrics;
 mod migrate;
 mod pool;
+mod progress;
 mod settings;
 mod sql;
 mod sqlstate;
@@ -26,15 +28,15 @@ mod trouble;
 mod wire_guard;
 
 pub use address_policy::{AddressPolicy, Refused};
+pub use begun::Begun;
 pub use connection_string::{ConnectionString, InvalidUrl, SslMode};
-/// A transaction on a [`PooledConnection`], with its statement cache; rolled back when dropped.
-pub use deadpool_postgres::Transaction as PooledTransaction;
 pub use dial::{Connection, Dialer};
 pub use error::Error;
 pub use failpoints::{FAILPOINTS, failpoint, listen_for_failpoints};
 pub use fuses::{BlownFuses, Fuses, names_a_fuse, set_fuse};
 pub use migrate::{migrate, migration_sql};
 pub use pool::{PooledConnection, SourcePool};
+pub use progress::{Progress, idle_pause};
 pub use settings::TEXT_FORMAT;
 pub use sqlstate::{Fault, classify};
 pub use tokio_postgres::error::SqlState;

@@ -18,6 +18,9 @@ const WAIT_FOR_CONNECTION_MAX: Duration = Duration::from_secs(30);
 /// delay included, is gone.
 const SILENCE_MARGIN: Duration = Duration::from_secs(5);
 
+/// The default of `sync.statement_timeout`, for a pool that was told nothing.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The name under which the source's `pg_stat_activity` shows us.
 const APPLICATION_NAME: &str = "offtake";
 
@@ -33,8 +36,20 @@ pub struct SourcePool {
 impl SourcePool {
     /// No connection is made before the first [`get`](Self::get). At least one connection is allowed.
     pub fn new(source: ConnectionString, connect_timeout: Duration, size: usize) -> Self {
-        let silence_max = SilenceMax::default();
-        let sessions = Sessions { source, dialer: Dialer::trusted(connect_timeout).silent_for(silence_max.clone()) };
+        Self::with_silence(source, connect_timeout, size, SilenceMax::default())
+    }
+
+    /// Another pool of connections to the same source, which a runtime of its own can drive. What
+    /// [`expect_answers_within`](Self::expect_answers_within) says to one of them counts for both.
+    #[must_use]
+    pub fn sibling(&self, size: usize) -> Self {
+        let Sessions { source, connect_timeout, .. } = self.connections.manager();
+        Self::with_silence(source.clone(), *connect_timeout, size, self.silence_max.clone())
+    }
+
+    fn with_silence(source: ConnectionString, connect_timeout: Duration, size: usize, silence_max: SilenceMax) -> Self {
+        let dialer = Dialer::trusted(connect_timeout).silent_for(silence_max.clone());
+        let sessions = Sessions { source, connect_timeout, dialer, silence_max: silence_max.clone() };
         let connections = Pool::builder(sessions)
             .max_size(size.max(1))
             // The most recently used first, so that spare ones stay idle.
@@ -54,7 +69,7 @@ impl SourcePool {
     pub async fn get(&self) -> Result<PooledConnection, Error> {
         let what = "source connection";
         match tokio::time::timeout(WAIT_FOR_CONNECTION_MAX, self.connections.get()).await {
-            Ok(Ok(connection)) => Ok(PooledConnection(connection)),
+            Ok(Ok(session)) => Ok(PooledConnection { session: Some(session), underway: false }),
             Ok(Err(PoolError::Backend(error))) => Err(error),
             Ok(Err(_)) | Err(_) => Err(Error::Exhausted { what, waited: WAIT_FOR_CONNECTION_MAX }),
         }
@@ -63,13 +78,45 @@ impl SourcePool {
 
 /// A connection that returns to its pool when dropped; dereferences to `deadpool_postgres::ClientWrapper`
 /// (`prepare_cached`, `transaction`) and through it to `tokio_postgres::Client`.
-pub struct PooledConnection(Object<Sessions>);
+pub struct PooledConnection {
+    /// Until it is dropped.
+    session: Option<Object<Sessions>>,
+    /// It is in the middle of [`uninterrupted`](Self::uninterrupted) work.
+    underway: bool,
+}
 
 impl PooledConnection {
+    /// How long a statement may take here, for `set local statement_timeout`: the server must end it before its silence is taken
+    /// for the network's.
+    pub fn statement_timeout_ms(&self) -> u128 {
+        let silence = Object::pool(self.session()).and_then(|pool| pool.manager().silence_max.get());
+        silence.map_or(STATEMENT_TIMEOUT, |silence| silence.saturating_sub(SILENCE_MARGIN)).as_millis()
+    }
+
     /// Closes the connection instead of returning it: after a deadline passed over a running statement, the next user
     /// would wait for that statement.
-    pub fn discard(self) {
-        drop(Object::take(self.0));
+    pub fn discard(mut self) {
+        self.underway = true;
+    }
+
+    /// Long work. Where it is dropped before its end, the connection is [discarded](Self::discard).
+    pub async fn uninterrupted<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> T) -> T {
+        self.underway = true;
+        let done = work(self).await;
+        self.underway = false;
+        done
+    }
+
+    fn session(&self) -> &Object<Sessions> {
+        self.session.as_ref().unwrap_or_else(|| unreachable!("only dropping takes it"))
+    }
+}
+
+impl Drop for PooledConnection {
+    fn drop(&mut self) {
+        if let (true, Some(session)) = (self.underway, self.session.take()) {
+            drop(Object::take(session));
+        }
     }
 }
 
@@ -77,20 +124,22 @@ impl Deref for PooledConnection {
     type Target = ClientWrapper;
 
     fn deref(&self) -> &ClientWrapper {
-        &self.0
+        self.session()
     }
 }
 
 impl DerefMut for PooledConnection {
     fn deref_mut(&mut self) -> &mut ClientWrapper {
-        &mut self.0
+        self.session.as_mut().unwrap_or_else(|| unreachable!("only dropping takes it"))
     }
 }
 
 /// How the pool makes a session, and knows that it is still one.
 struct Sessions {
     source: ConnectionString,
+    connect_timeout: Duration,
     dialer: Dialer,
+    silence_max: SilenceMax,
 }
 
 impl Manager for Sessions {

@@ -61,7 +61,8 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
     // One byte and no more: anything after it was sent before the encryption, and must not be taken for the server's.
     match socket.read_u8().await.map_err(lost)? {
         b'S' => {}
-        _ => return Err(failed("the server offers no TLS; switch it on there (ssl = on)".to_owned())),
+        _ => return Err(failed("the server offers no TLS; switch it on there (ssl = on), or, in a network of security.allow_destinations, add ?sslmode=disable to the url"
+                .to_owned())),
     }
     let mut connector = MakeRustlsConnect::new(config);
     let Ok(handshake) = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector, to.host());

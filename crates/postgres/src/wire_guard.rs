@@ -13,6 +13,8 @@ use std::future::{Ready, ready};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -76,6 +78,12 @@ impl<S> Guarded<S> {
         Self { stream, frames: Frames::new(trust), silence: None }
     }
 
+    /// Writes down the number of the server process, as the login tells it.
+    pub(crate) fn noting(mut self, process: Arc<AtomicI32>) -> Self {
+        self.frames.process = Some(process);
+        self
+    }
+
     /// The server may be silent for so long while it owes an answer. None: for ever.
     pub(crate) fn silent_for(self, max: Option<SilenceMax>) -> Self {
         Self { silence: max.map(|max| Box::new(Silence::of(max))), ..self }
@@ -93,6 +101,7 @@ struct Frames {
     ready_once: bool,
     login_bytes: u64,
     parameters: HashSet<u64>,
+    process: Option<Arc<AtomicI32>>,
     /// Questions that were answered in full since somebody last asked.
     answered: u32,
 }
@@ -108,6 +117,7 @@ impl Frames {
             ready_once: false,
             login_bytes: 0,
             parameters: HashSet::new(),
+            process: None,
             answered: 0,
         }
     }
@@ -175,6 +185,13 @@ impl Frames {
                 // A name that does not end within the prefix may be one of endless many: no setting of Postgres is so long.
                 let counted = self.parameters.insert(hasher.finish()) && self.parameters.len() > PARAMETERS_MAX;
                 if counted || name.len() == PREFIX_BYTES { Err(Violation::Parameters) } else { Ok(()) }
+            }
+            // What a request to cancel must name.
+            b'K' => {
+                if let (Some(process), Some(number)) = (&self.process, self.prefix.first_chunk()) {
+                    process.store(i32::from_be_bytes(*number), Ordering::Relaxed);
+                }
+                Ok(())
             }
             b'Z' => {
                 self.ready_once = true;

@@ -3,9 +3,8 @@
 -- with it, if it had seen everything: then cursors can leave the old partition even when nothing changes any more.
 -- Under the sequencer's lock. {next} is the next partition's first sequence id. Returns whether it rolled.
 with old as (
-  select from offtake.change_log_{current}
+  select from (select sequenced_at from offtake.change_log_{current} order by sequence_id limit 1) oldest
    where sequenced_at < now() - $1::bigint * interval '1 millisecond'
-   order by sequence_id limit 1
 ), seen as (
   update offtake.poller_position set sequence_id = {next}
    where exists (select from old) and sequence_id >= coalesce((select max(sequence_id) from offtake.change_log), 0)

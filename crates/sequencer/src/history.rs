@@ -2,7 +2,8 @@
 
 use offtake_postgres::PooledConnection;
 
-use crate::{Error, sql, tick::LOCK_KEY};
+use crate::tick::locked;
+use crate::{Error, sql};
 
 /// Begins a new epoch if the source is on another server or timeline than the latest one. Before numbering on a new
 /// connection, because a restored source gives numbers anew that destinations have already seen.
@@ -10,10 +11,8 @@ use crate::{Error, sql, tick::LOCK_KEY};
 /// A promoted standby that lost nothing looks the same and also begins one: copies are then compared and mended in
 /// place, which costs time and nothing else.
 pub(crate) async fn check(connection: &mut PooledConnection) -> Result<(), Error> {
-    let transaction = connection.transaction().await?;
-    transaction.batch_execute(sql::BEGIN_TICK).await?;
-    let locked: bool = transaction.query_one("select pg_try_advisory_xact_lock($1)", &[&LOCK_KEY]).await?.get(0);
-    if locked && let Some(begun) = transaction.query_opt(sql::BEGIN_EPOCH, &[]).await? {
+    let Some(transaction) = locked(connection).await? else { return Ok(()) };
+    if let Some(begun) = transaction.query_opt(sql::BEGIN_EPOCH, &[]).await? {
         let reason: &str = begun.get("reason");
         tracing::warn!(event = "epoch_began", "a new epoch of the source begins: {reason}; every copy is compared anew, in place");
     }

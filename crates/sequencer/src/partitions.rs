@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offtake_postgres::PooledConnection;
+use offtake_postgres::{PooledConnection, SqlState};
 use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, sql, tick::LOCK_KEY};
@@ -18,27 +18,44 @@ const PARTITIONS_PER_RETENTION: u32 = 8;
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '500ms'";
 
 /// Makes the partition after the current one. Called often enough that a source at full speed cannot cross half a
-/// partition between two calls.
+/// partition between two calls; so when somebody has the log locked against that, the next call is soon enough, and
+/// numbering goes on.
 pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Error> {
     let current = current(connection).await?;
     for partition in [current, current + 1] {
-        let name = format!("offtake.change_log_{partition}");
-        let there: bool = connection.query_one("select to_regclass($1) is not null", &[&name]).await?.get(0);
-        if there {
-            continue;
-        }
-        let transaction = connection.transaction().await?;
-        if lock(&transaction).await? {
-            let statement = sql::ADD_PARTITION
-                .replace("{partition}", &partition.to_string())
-                .replace("{from}", &(partition * PARTITION_ROWS).to_string())
-                .replace("{to}", &((partition + 1) * PARTITION_ROWS).to_string());
-            transaction.batch_execute(&statement).await?;
-            transaction.commit().await?;
-            tracing::info!(event = "partition_added", partition, "added the change log's partition {partition}");
+        match add(connection, partition).await {
+            Err(error) if partition > current && locked_out(&error) => {}
+            added => added?,
         }
     }
     Ok(())
+}
+
+async fn add(connection: &mut PooledConnection, partition: i64) -> Result<(), tokio_postgres::Error> {
+    if exists(connection, partition).await? {
+        return Ok(());
+    }
+    let transaction = connection.transaction().await?;
+    // Looked at again under the lock: another replica may have made it meanwhile.
+    if lock(&transaction).await? && !exists(transaction.client(), partition).await? {
+        let statement = sql::ADD_PARTITION
+            .replace("{partition}", &partition.to_string())
+            .replace("{from}", &(partition * PARTITION_ROWS).to_string())
+            .replace("{to}", &((partition + 1) * PARTITION_ROWS).to_string());
+        transaction.batch_execute(&statement).await?;
+        transaction.commit().await?;
+        tracing::info!(event = "partition_added", partition, "added the change log's partition {partition}");
+    }
+    Ok(())
+}
+
+fn locked_out(error: &tokio_postgres::Error) -> bool {
+    error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
+async fn exists(client: &Client, partition: i64) -> Result<bool, tokio_postgres::Error> {
+    let name = format!("offtake.change_log_{partition}");
+    Ok(client.query_one("select to_regclass($1) is not null", &[&name]).await?.get(0))
 }
 
 /// Ends the current partition when it is old enough, and drops those that nobody needs. What is locked is left for the
@@ -46,7 +63,9 @@ pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Erro
 pub(crate) async fn retain(connection: &mut PooledConnection, retention: Duration) -> Result<(), Error> {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX / 4);
     let current = current(connection).await?;
-    roll(connection, current, retention_ms).await?;
+    if exists(connection, current + 1).await? {
+        roll(connection, current, retention_ms).await?;
+    }
     let partitions = connection.query(sql::LIST_PARTITIONS, &[]).await?;
     for partition in partitions.iter().map(|row| row.get::<_, i64>("partition")).take_while(|partition| *partition < current) {
         if !drop_if_unneeded(connection, partition, retention_ms).await? {
@@ -84,7 +103,7 @@ async fn drop_if_unneeded(connection: &mut PooledConnection, partition: i64, ret
     }
     match transaction.batch_execute(&format!("drop table offtake.change_log_{partition}")).await {
         Ok(()) => transaction.commit().await?,
-        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE) => return Ok(false),
+        Err(error) if locked_out(&error) => return Ok(false),
         Err(error) => return Err(error.into()),
     }
     if behind > 0 {

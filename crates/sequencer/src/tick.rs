@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
-use offtake_postgres::{PooledConnection, PooledTransaction, SqlState, failpoint};
+use offtake_postgres::{Begun, PooledConnection, SqlState, failpoint};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -49,16 +49,9 @@ struct Taken {
 /// `after`; 0 means all. A capture id is drawn before commit, so now and then a tick must look at all of them.
 pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batch_rows: i64, after: i64) -> Result<Tick, Error> {
     let sequence_changes = connection.prepare_cached(sql::SEQUENCE_CHANGES).await?;
-    let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
-    let transaction = connection.transaction().await?;
-    // Sent together; the lock is asked for in a statement of its own, before the one whose snapshot must see what the last
-    // holder has committed.
-    let (set, locked) = tokio::join!(transaction.batch_execute(sql::BEGIN_TICK), transaction.query_one(&try_lock, &[&LOCK_KEY]));
-    set?;
-    if !locked?.get::<_, bool>(0) {
-        transaction.rollback().await?;
+    let Some(transaction) = locked(connection).await? else {
         return Ok(Tick { skipped: true, ..Tick::default() });
-    }
+    };
     failpoint("sequencer.after_lock").await?;
     let looked_up = looked_up_tables(mappings);
     let names: Vec<&str> = looked_up.keys().map(String::as_str).collect();
@@ -95,6 +88,16 @@ pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batc
     Ok(done)
 }
 
+/// A transaction that holds the lock; None: another replica's does. The lock is asked for in a statement of its own, before the one whose
+/// snapshot must see what the last holder has committed.
+pub(crate) async fn locked(connection: &mut PooledConnection) -> Result<Option<Begun<'_>>, Error> {
+    let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
+    let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
+    let begin = sql::BEGIN_TICK.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
+    let (transaction, locked) = Begun::open(connection, &begin, lock).await?;
+    Ok(locked.get::<_, bool>(0).then_some(transaction))
+}
+
 /// Tables whose rows' tenant must be looked up. Where two mappings of one table look it up differently, the first
 /// counts; `catalog::resolve` refuses such a set.
 fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
@@ -107,13 +110,7 @@ fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
     tables
 }
 
-async fn resolve(
-    transaction: &PooledTransaction<'_>,
-    mappings: &MappingSet,
-    table: &str,
-    lookup: &TenantLookup,
-    open: &[Taken],
-) -> Result<i64, Error> {
+async fn resolve(transaction: &Begun<'_>, mappings: &MappingSet, table: &str, lookup: &TenantLookup, open: &[Taken]) -> Result<i64, Error> {
     let unresolved: Vec<&Taken> = open.iter().filter(|t| t.unresolved && t.source_table == table).collect();
     if unresolved.is_empty() {
         return Ok(0);
@@ -145,11 +142,7 @@ async fn resolve(
 }
 
 /// One statement on the operator's tables, behind a savepoint: one that fails spoils only itself.
-async fn apart(
-    transaction: &PooledTransaction<'_>,
-    statement: &str,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<Row, tokio_postgres::Error> {
+async fn apart(transaction: &Begun<'_>, statement: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Row, tokio_postgres::Error> {
     let (saved, prepared) = tokio::join!(transaction.batch_execute("savepoint apart"), transaction.prepare_cached(statement));
     saved?;
     let outcome = match prepared {
@@ -171,7 +164,7 @@ fn matched_columns<'a>(mappings: &'a MappingSet, table: &str) -> &'a [CapturedCo
     mappings.captures().find(|c| c.table.to_string() == table).map_or(&[], |c| c.matched.as_slice())
 }
 
-async fn expand(transaction: &PooledTransaction<'_>, mappings: &MappingSet, open: &[Taken], done: &mut Tick) -> Result<(), Error> {
+async fn expand(transaction: &Begun<'_>, mappings: &MappingSet, open: &[Taken], done: &mut Tick) -> Result<(), Error> {
     let mut whole: BTreeMap<String, SystemTime> = BTreeMap::new();
     let tables: BTreeSet<&str> = open.iter().map(|t| t.source_table.as_str()).collect();
     for table in tables {
@@ -238,7 +231,7 @@ fn locked_out(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code))
 }
 
-async fn expand_one(transaction: &PooledTransaction<'_>, waking: &Waking, changed: &[&Taken]) -> Result<(i64, i64), tokio_postgres::Error> {
+async fn expand_one(transaction: &Begun<'_>, waking: &Waking, changed: &[&Taken]) -> Result<(i64, i64), tokio_postgres::Error> {
     let row = apart(
         transaction,
         &compose::expand_dependants(waking),

@@ -1,12 +1,17 @@
--- Claims due sync requests: $1 bigint how many at most, $2 bigint lease in milliseconds, $3 text who.
+-- Claims due sync requests: $1 bigint how many at most, $2 bigint lease in milliseconds, $3 text who, $4 boolean those whose last attempt
+-- failed or all others, $5 bigint[] destinations that count as others though it did.
 -- In turn order: a request that was just worked on comes back with a later not_before, so destinations take turns.
 -- A request whose lease ran out is due again for anyone; the attempt number tells its late worker apart.
+-- A worker that died may have died of this very destination, and then the next one would: such a claim counts as a failure, and
+-- another one would be due only after a lease, then two, four, up to an hour, with jitter, so that those that merely were in the
+-- same process are not claimed at the same moment again. Whatever the worker says of the request at its end replaces that.
 -- Uses outgoing_request_due; skips what another claim holds; waits for nothing.
 with due as (
-  select r.request_id
+  select r.request_id, r.not_before, r.leased_until is not null as died
     from offtake.outgoing_request r
     join offtake.destination d using (destination_id)
    where r.kind = 'sync' and r.not_before <= now() and (r.leased_until is null or r.leased_until <= now())
+     and (r.failures > 0 and r.destination_id <> all($5::bigint[])) = $4
      and d.active and d.refused is null
      and (d.paused_at is null or d.paused_until <= now())
      and not exists (select from offtake.fuse f
@@ -15,12 +20,25 @@ with due as (
    order by r.not_before, r.request_id
    limit $1
    for update of r skip locked
+), claimed as (
+  update offtake.outgoing_request r
+     set attempt = r.attempt + 1, leased_until = now() + $2::bigint * interval '1 millisecond', leased_by = $3,
+         failures = r.failures + due.died::int,
+         not_before = case when due.died
+           then now() + least($2::bigint * interval '1 millisecond' * 2 ^ least(r.failures, 20), interval '1 hour') * (1 + random()) / 2
+           else r.not_before end
+    from due
+   where r.request_id = due.request_id
+  returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures, due.not_before, due.died
+), told as (
+  -- Once is what any restart looks like.
+  update offtake.destination d
+     set consecutive_failures = c.failures, last_error = t.error, last_error_at = now(), state = 'blocked', reason = 'failing: ' || t.error,
+         updated_at = now()
+    from claimed c, format('the daemon died %s times in a row while it worked for this destination; see its log', c.failures) t (error)
+   where d.destination_id = c.destination_id and c.died and c.failures > 1
 )
-update offtake.outgoing_request r
-   set attempt = r.attempt + 1, leased_until = now() + $2::bigint * interval '1 millisecond', leased_by = $3
-  from due
- where r.request_id = due.request_id
-returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
+select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
           greatest(extract(epoch from now() - r.not_before), 0)::float8 as waited_seconds,
           array(select m.mapping from offtake.destination_mapping m
                  where m.destination_id = r.destination_id and m.retry_at > now()) as deferred,
@@ -29,3 +47,4 @@ returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.fai
           array(select q.resync_id from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_ids,
           array(select q.mapping from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_mappings,
           exists (select from offtake.quarantined_row q where q.destination_id = r.destination_id) as quarantined
+  from claimed r

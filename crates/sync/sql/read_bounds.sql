@@ -4,10 +4,13 @@
 -- change in it that stands for the whole table, and when its oldest change was captured.
 -- lost: the partition of the log that the cursor is in was dropped, and with it changes that nobody read here. to_regclass asks
 -- the catalog of now, not of the snapshot; the lock that this statement takes on the log keeps it true until the batch ends.
+-- unflushed: where the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is visible before it is
+-- durable, and the rows that are read for a change are those of now, not of the change: see read.rs `make_durable`.
 -- head: the highest sequence id visible in this snapshot; everything below it is visible too, because numbers are given after
 -- commit, one transaction at a time. Reads change_log_tenant twice per mapping.
 select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
+       case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
        to_regclass('offtake.change_log_' || wanted.cursor / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
        extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, cursor, at)

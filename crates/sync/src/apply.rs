@@ -27,6 +27,9 @@ const SAVE: &str = "savepoint stretch";
 /// row once more, which costs a small one less than another round trip and a large one more.
 const COMPARED_LINES_MAX: usize = 50;
 
+/// And up to this many bytes of COPY text they are stated in it too: parsing a longer statement costs more than the COPY's round trips.
+const STATED_BYTES_MAX: usize = 64 * 1024;
+
 /// How much may lie deleted in a staging table before it is truncated: reading over it takes some 50 µs.
 const STAGING_DELETED_BYTES_MAX: usize = 256 * 1024;
 
@@ -211,15 +214,21 @@ impl Applier<'_> {
     async fn stretch(&self, rows: &Rows, stretch: &Stretch, applied: &mut Applied) -> Result<(), Failure> {
         let present = rows.present(stretch.lines.clone()) as u64;
         let absent = stretch.lines.len() as u64 - present;
+        // A few rows are compared whatever the counts say, which saves waiting for them.
+        let compared = stretch.lines.len() <= COMPARED_LINES_MAX;
+        let data = rows.slice(stretch.lines.clone());
+        let mut statements = Vec::new();
         if stretch.lines.is_empty() {
-            self.client.batch_execute(SAVE).await?;
+            statements.push(SAVE.to_owned());
+        } else if compared && data.len() <= STATED_BYTES_MAX {
+            statements.extend([SAVE.to_owned(), self.stage(rows, stretch.lines.clone())]);
         } else {
             // Sent together: the savepoint is there before the first row is.
-            let (saved, copied) = tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(rows.slice(stretch.lines.clone())));
+            let (saved, copied) = tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(data));
             saved?;
             copied?;
         }
-        let mut statements = Vec::new();
+        let staged = statements.len();
         if absent > 0 {
             statements.push(self.apply.delete_absent());
         }
@@ -233,15 +242,13 @@ impl Applier<'_> {
         statements.push("set constraints all immediate".to_owned());
         let changing = statements.len();
         let end = [self.apply.empty_staging(), "release savepoint stretch".to_owned()];
-        // A few rows are compared whatever the counts say, which saves waiting for them.
-        let compared = stretch.lines.len() <= COMPARED_LINES_MAX;
         if compared {
             statements.push(self.apply.count_not_applied());
             statements.extend(end.clone());
         }
         let (counts, not_applied) = self.run(&statements.join("; ")).await?;
         let upserted = if present > 0 { counts[changing - 2] } else { 0 };
-        let deleted_absent = if absent > 0 { counts[0] } else { 0 };
+        let deleted_absent = if absent > 0 { counts[staged] } else { 0 };
         let mut not_applied = not_applied.unwrap_or(0);
         if !compared {
             if upserted < present || deleted_absent < absent {
@@ -253,8 +260,15 @@ impl Applier<'_> {
             return Err(Failure::Interference(not_applied));
         }
         applied.upserted += upserted;
-        applied.deleted += counts[..changing].iter().sum::<u64>() - upserted;
+        applied.deleted += counts[staged..changing].iter().sum::<u64>() - upserted;
         Ok(())
+    }
+
+    fn stage(&self, rows: &Rows, lines: Range<usize>) -> String {
+        let columns: Vec<usize> = (0..self.mapping.columns.len()).collect();
+        let rows: Vec<(bool, Vec<Option<String>>)> =
+            lines.map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns))).collect();
+        self.apply.stage(rows.iter().map(|(present, row)| (*present, row.as_slice())))
     }
 
     async fn copy_in(&self, mut data: Bytes) -> Result<(), tokio_postgres::Error> {

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Sizes are held in eighths of a row, so that also one of a few rows grows by an eighth.
+const PARTS: usize = 8;
+
 /// Smaller batches for the destinations that need them: their rows are large, or their server is slow.
 #[derive(Clone)]
 pub(crate) struct BatchSizes {
     configured: usize,
-    /// Only destinations below the configured size.
+    /// Only destinations below the configured size; in eighths.
     reduced: Arc<Mutex<HashMap<i64, usize>>>,
 }
 
@@ -16,23 +19,27 @@ impl BatchSizes {
         Self { configured, reduced: Arc::default() }
     }
 
-    /// None: the configured size.
-    pub(crate) fn get(&self, destination_id: i64) -> Option<usize> {
-        self.reduced().get(&destination_id).copied()
+    pub(crate) fn get(&self, destination_id: i64) -> usize {
+        self.reduced().get(&destination_id).map_or(self.configured, |size| size / PARTS)
     }
 
     pub(crate) fn halve(&self, destination_id: i64) {
+        self.fit(destination_id, self.get(destination_id) / 2);
+    }
+
+    /// No more than so many rows fit into a batch's bytes.
+    pub(crate) fn fit(&self, destination_id: i64, rows: usize) {
         let mut reduced = self.reduced();
-        let size = reduced.entry(destination_id).or_insert(self.configured);
-        *size = (*size / 2).max(1);
+        let size = reduced.entry(destination_id).or_insert(self.configured * PARTS);
+        *size = (rows.max(1) * PARTS).min(*size);
     }
 
     /// After a batch that went well; by an eighth, so that a limit that was found is not run into at every other batch.
-    pub(crate) fn grow(&self, destination_id: i64, configured: usize) {
+    pub(crate) fn grow(&self, destination_id: i64) {
         let mut reduced = self.reduced();
         if let Some(size) = reduced.get_mut(&destination_id) {
-            *size += (*size / 8).max(1);
-            if *size >= configured {
+            *size += size.div_ceil(PARTS);
+            if *size >= self.configured * PARTS {
                 reduced.remove(&destination_id);
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::Identifier;
-use offtake_postgres::{BlownFuses, Dialer, SourcePool, SqlState, Trouble, metrics as names};
+use offtake_postgres::{BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, metrics as names};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -14,13 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry};
-use crate::requests::{self, Claim};
+use crate::requests::{self, Claim, Due};
+use crate::silence::{self, Silence};
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
 
 /// How often due requests are looked for when nothing nudges: what a request owed by another replica's poller, or one
 /// whose backoff has ended, waits at most.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// After this long without a request, they are looked for less often: whatever this process' poller owes is nudged, and
+/// a retry may come this much late.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(250);
 
 /// How often unused connections are looked for.
 const LINKS_INTERVAL: Duration = Duration::from_secs(2);
@@ -43,8 +49,9 @@ pub struct Parts {
 /// The sync engine's loop. Any number of replicas may run it on one source.
 pub struct Engine {
     context: Arc<Context>,
+    silence: Arc<Silence>,
     woken: Arc<Notify>,
-    progress: watch::Sender<Instant>,
+    progress: Progress,
     /// Names this process in `leased_by`.
     who: String,
 }
@@ -54,8 +61,19 @@ struct InFlight {
     claim: Claim,
     /// Where it writes to; None: this process does not know.
     registered: Option<Arc<Registered>>,
-    /// Cancelled when its lease is lost, or its destination is not there any more.
+    /// Its last attempt failed, and not promptly.
+    silent: bool,
+    /// Cancelled when its lease is lost, its destination is not there any more, or an operator stops it.
     lost: CancellationToken,
+}
+
+impl InFlight {
+    /// Whether its destination may not go on, or one of the mappings that its batch may be for no longer.
+    fn stopped_by(&self, blown: &BlownFuses, blown_before: &BlownFuses) -> bool {
+        let Some(at) = &self.registered else { return false };
+        let newly = |fuse: String| blown.blown(&fuse).is_some() && blown_before.blown(&fuse).is_none();
+        blown.blown_for(&at.spec.tenant_id, &at.spec.name).is_some() || at.mappings.iter().any(|m| newly(format!("mapping:{}", m.name())))
+    }
 }
 
 impl Engine {
@@ -72,7 +90,7 @@ impl Engine {
             settings: parts.settings,
         };
         let who = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
-        Self { context: Arc::new(context), woken: parts.woken, progress: watch::Sender::new(Instant::now()), who }
+        Self { context: Arc::new(context), silence: Arc::default(), woken: parts.woken, progress: Progress::of("sync"), who }
     }
 
     /// When the loop last completed a round; a supervisor reports it when it stands still.
@@ -82,15 +100,16 @@ impl Engine {
 
     /// Runs until cancelled, then lets the batches in flight finish. While the source fails nothing is claimed, and the
     /// turns in flight go on trying to settle their requests.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let lease = self.context.settings.lease;
         let mut turns: JoinSet<()> = JoinSet::new();
         let mut in_flight: HashMap<Id, InFlight> = HashMap::new();
-        let mut interval = tokio::time::interval(CLAIM_INTERVAL);
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut busy_at, mut claim_at, mut retry_at) = (Instant::now(), Instant::now(), Instant::now());
         let mut heartbeat = tokio::time::interval(lease / 3);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = tokio::time::interval(LINKS_INTERVAL);
+        let mut fuses = self.context.fuses.clone();
+        let mut blown_before = fuses.borrow_and_update().clone();
         let mut trouble = Trouble::new("sync");
         loop {
             tokio::select! {
@@ -105,26 +124,44 @@ impl Engine {
                     }
                     continue;
                 }
+                // What an operator stops is stopped now, also while it waits for a lock there: its batch is rolled back.
+                Ok(()) = fuses.changed() => {
+                    let blown = fuses.borrow_and_update().clone();
+                    for turn in in_flight.values().filter(|f| f.stopped_by(&blown, &blown_before)) {
+                        turn.lost.cancel();
+                    }
+                    blown_before = blown;
+                    continue;
+                }
                 _ = links.tick() => {
                     let known = self.context.registry.all();
                     self.context.links.close_unused(|id| known.contains_key(&id));
+                    self.silence.retain(|id| known.contains_key(&id));
                     let there = |old: &Arc<Registered>| known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec));
                     for moved in in_flight.values().filter(|f| f.registered.as_ref().is_some_and(|old| !there(old))) {
                         moved.lost.cancel();
                     }
                     continue;
                 }
-                _ = interval.tick() => {}
+                () = tokio::time::sleep_until(claim_at.into()) => {}
                 () = self.woken.notified() => {}
             }
             let blown = self.context.fuses.borrow().blown("sync").is_some();
-            if !blown && let Err(error) = self.claim(&mut turns, &mut in_flight).await {
+            // What a nudge is for has not failed; who has waits for a moment of their own, however often there are nudges.
+            let retry = retry_at <= Instant::now();
+            if !blown && let Err(error) = self.claim(retry, &mut turns, &mut in_flight).await {
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }
+            if retry {
+                retry_at = Instant::now() + CLAIM_INTERVAL;
+            }
+            if !in_flight.is_empty() {
+                busy_at = Instant::now();
+            }
+            claim_at = Instant::now() + if busy_at.elapsed() > IDLE_AFTER { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
             trouble.over();
-            self.progress.send_replace(Instant::now());
-            metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => "sync").set(names::unix_seconds_now());
+            self.progress.tick();
         }
         self.context.stopping.cancel();
         while let Some(ended) = turns.join_next_with_id().await {
@@ -133,30 +170,44 @@ impl Engine {
         Ok(())
     }
 
-    /// Claims until nothing is due or everything is taken.
-    async fn claim(&self, turns: &mut JoinSet<()>, in_flight: &mut HashMap<Id, InFlight>) -> Result<(), Error> {
+    /// Claims until nothing is due or everything is taken; with `retry` also what failed, and of destinations that were silent no more than
+    /// their share.
+    async fn claim(&self, retry: bool, turns: &mut JoinSet<()>, in_flight: &mut HashMap<Id, InFlight>) -> Result<(), Error> {
         let settings = &self.context.settings;
-        let free = settings.claim_limit.saturating_sub(in_flight.len());
-        if free == 0 {
-            return Ok(());
-        }
-        let connection = self.context.pool.get().await.map_err(Error::Source)?;
-        for claim in requests::claim(&connection, free, settings.lease, &self.who).await? {
-            metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim").record(claim.waited.as_secs_f64());
-            let lost = CancellationToken::new();
-            let (context, woken) = (self.context.clone(), self.woken.clone());
-            let (mine, cancelled) = (claim.clone(), lost.clone());
-            let task = turns.spawn(async move {
-                tokio::select! {
-                    // Without effect where the lease was lost.
-                    () = cancelled.cancelled() => drop(requests::release(&context.pool, &mine, Duration::ZERO).await),
-                    () = serve(&context, &mine, &woken) => {}
+        for &failing in if retry { &[false, true][..] } else { &[false] } {
+            let mut limit = settings.claim_limit.saturating_sub(in_flight.len());
+            if failing {
+                limit = limit.min(silence::AT_WORK_MAX.saturating_sub(in_flight.values().filter(|f| f.silent).count()));
+            }
+            if limit == 0 {
+                continue;
+            }
+            let connection = self.context.pool.get().await.map_err(Error::Source)?;
+            let due = Due { failing, prompt: &self.silence.prompt(), limit };
+            for claim in requests::claim(&connection, due, settings.lease, &self.who).await? {
+                if !failing {
+                    metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim").record(claim.waited.as_secs_f64());
                 }
-            });
-            let registered = self.context.registry.get(claim.destination_id);
-            in_flight.insert(task.id(), InFlight { claim, registered, lost });
+                let (id, claimed) = self.start(claim, failing, turns);
+                in_flight.insert(id, claimed);
+            }
         }
         Ok(())
+    }
+
+    fn start(&self, claim: Claim, silent: bool, turns: &mut JoinSet<()>) -> (Id, InFlight) {
+        let lost = CancellationToken::new();
+        let (context, silence, woken) = (self.context.clone(), self.silence.clone(), self.woken.clone());
+        let (mine, cancelled) = (claim.clone(), lost.clone());
+        let task = turns.spawn(async move {
+            tokio::select! {
+                // Without effect where the lease was lost.
+                () = cancelled.cancelled() => drop(requests::release(&context.pool, &mine, Duration::ZERO).await),
+                () = serve(&context, &silence, &mine, &woken) => {}
+            }
+        });
+        let registered = self.context.registry.get(claim.destination_id);
+        (task.id(), InFlight { claim, registered, silent, lost })
     }
 
     /// Extends every lease; a turn whose lease is gone is given up. What it may still write, the destination's cursors refuse.
@@ -197,8 +248,10 @@ impl Engine {
 
 /// One turn, and what its end means for the request. While the source cannot be told, it is tried again for as long as
 /// the lease could have lasted: a source that restarts must not cost its destinations a whole lease.
-async fn serve(context: &Context, claim: &Claim, woken: &Notify) {
+async fn serve(context: &Context, silence: &Silence, claim: &Claim, woken: &Notify) {
+    let began = Instant::now();
     let outcome = turn::take(context, claim).await;
+    silence.note(claim.destination_id, outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;
     let mut pause = SETTLE_PAUSE_MIN;
     while let Err(error) = settle(context, claim, woken, &outcome).await {
@@ -246,8 +299,15 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
     let registered = context.registry.get(claim.destination_id);
     let reason = match (error, &registered) {
         (Error::Destination(source), Some(r)) if source.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let (schema, role) = (r.spec.schema.sql(), Identifier::new(r.spec.url.user()).map_or_else(|_| String::new(), |i| i.sql()));
-            format!("missing rights: {message}; run there: grant usage, create on schema {schema} to {role}")
+            let quoted = |name: &str| Identifier::new(name).map_or_else(|_| String::new(), |name| name.sql());
+            let right = match source {
+                offtake_postgres::Error::Login { .. } => format!("connect on database {}", quoted(r.spec.url.database())),
+                _ => format!("usage, create on schema {}", r.spec.schema.sql()),
+            };
+            format!("missing rights: {message}; run there: grant {right} to {}", quoted(r.spec.url.user()))
+        }
+        (Error::Destination(source), _) if source.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) => {
+            format!("no such database: {message}")
         }
         _ => reason(class, &message),
     };

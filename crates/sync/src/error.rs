@@ -20,9 +20,9 @@ pub enum Error {
     /// The log no longer has the changes after a cursor; its mapping is copied anew.
     #[error("the change log no longer goes back to the destination's cursor")]
     Lost,
-    /// The batch is larger than allowed; read it again with fewer rows.
+    /// The changes of a batch are larger than allowed; read it again with no more than `fits` rows.
     #[error("the batch is larger than the memory set aside for it")]
-    Overflow,
+    Overflow { fits: usize },
     #[error("the destination did not answer within {0} s")]
     Deadline(u64),
     /// The lease was lost or the daemon is stopping.

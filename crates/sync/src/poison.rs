@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use offtake_mapping::{OnRowError, ResolvedMapping, compose};
 use serde_json::Value;
-use tokio_postgres::Transaction;
+use tokio_postgres::Client;
 
 use crate::apply::{REFUSED_ROWS_MAX, RefusedRow};
 use crate::error::{MappingFault, row_fault};
@@ -17,7 +17,7 @@ use crate::{Error, read};
 /// [`compose::list_changed`] or [`compose::list_chunk`]; `error` is what reading all of them at once said. The transaction
 /// stands where it failed, behind the savepoint `reading`.
 pub(crate) async fn read_apart(
-    transaction: &Transaction<'_>,
+    transaction: &Client,
     mapping: &ResolvedMapping,
     tenant_id: &str,
     list: &str,
@@ -83,7 +83,7 @@ impl Apart {
     }
 }
 
-async fn back(transaction: &Transaction<'_>) -> Result<(), Error> {
+async fn back(transaction: &Client) -> Result<(), Error> {
     transaction.batch_execute("rollback to savepoint reading; release savepoint reading").await.map_err(Error::source)
 }
 

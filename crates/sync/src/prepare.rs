@@ -2,19 +2,21 @@
 //!
 //! Runs once per connection, and again after any doubt. After it there is no DDL.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use offtake_mapping::compose;
 use offtake_mapping::{ResolvedMapping, literal};
-use offtake_postgres::{Fault, PooledConnection, SourcePool, TEXT_FORMAT};
-use tokio_postgres::Client;
+use offtake_postgres::{Begun, Fault, PooledConnection, SourcePool, TEXT_FORMAT};
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row};
 
 use crate::destinations::{DestinationSpec, Registered};
 use crate::error::{MappingFault, row_fault};
+use crate::read::{self, Head};
 use crate::state::{self, Cursor, Cursors, Identities};
 use crate::target::{self, Problem};
-use crate::{Error, Settings, read, sql};
+use crate::{Error, Settings, sql};
 
 /// What taking up a destination found.
 pub(crate) struct Prepared {
@@ -51,9 +53,9 @@ pub(crate) async fn destination(
     state_table(client, spec).await.map_err(Error::destination)?;
     let mut cursors = state::lock(client, spec, mappings).await.map_err(Error::destination)?.cursors;
     // Read after the cursors were locked: one that is beyond this head cannot come from this history.
-    let source = pool.get().await.map_err(Error::Source)?;
+    let mut source = pool.get().await.map_err(Error::Source)?;
     let head = read::head(&source).await?;
-    let mirrored = identities(&source, registered.destination_id).await?;
+    let mirrored = mirrored(&source, registered.destination_id).await?;
     let mut prepared = Prepared { cursors: Cursors::new(), identities: Identities::new(), begun: Vec::new(), faults: Vec::new() };
     let mut moved = Cursors::new();
     for mapping in mappings {
@@ -70,17 +72,12 @@ pub(crate) async fn destination(
                 continue;
             }
         };
-        let replaced = mirrored.get(mapping.name()).is_some_and(|before| *before != ensured.identity);
-        let readable = readable(&source, mapping, cursors.get(mapping.name())).await?;
-        let stands = cursors.get(mapping.name()).is_some_and(|c| {
-            readable
-                && !ensured.fresh
-                && !anew.contains(&mapping.name())
-                && !replaced
-                && c.epoch == head.epoch
-                && c.version == mapping.version.as_str()
-                && (head.log_begins..=head.sequence_id).contains(&c.sequence_id)
-        });
+        let before = mirrored.get(mapping.name());
+        let replaced = before.is_some_and(|before| before.identity != ensured.identity);
+        let cursor = cursors.get(mapping.name());
+        let readable = readable(&source, mapping, cursor).await?;
+        let as_it_was = readable && !ensured.fresh && !replaced && !anew.contains(&mapping.name());
+        let stands = as_it_was && cursor.is_some_and(|cursor| stands(cursor, mapping, &head, before));
         prepared.identities.insert(mapping.name().to_owned(), ensured.identity);
         if replaced {
             tracing::warn!(
@@ -97,7 +94,7 @@ pub(crate) async fn destination(
             let cursor = Cursor::beginning(head.sequence_id, &head.epoch, mapping.version.as_str());
             moved.insert(mapping.name().to_owned(), cursor.clone());
             cursors.insert(mapping.name().to_owned(), cursor);
-            prepared.begun.push((mapping.name().to_owned(), estimate(&source, mapping, &spec.tenant_id).await));
+            prepared.begun.push((mapping.name().to_owned(), estimate(&mut source, mapping, &spec.tenant_id).await));
         }
     }
     if !moved.is_empty() {
@@ -106,6 +103,16 @@ pub(crate) async fn destination(
     client.batch_execute("commit").await.map_err(Error::destination)?;
     prepared.cursors = cursors;
     Ok(prepared)
+}
+
+/// Whether a cursor still says what of the mapping has arrived.
+fn stands(cursor: &Cursor, mapping: &ResolvedMapping, head: &Head, before: Option<&Mirrored>) -> bool {
+    // It has been further: the destination is an older one of itself. What was set aside there and arrived later, or was copied
+    // anew by command, is in no log.
+    before.is_none_or(|before| before.sequence_id <= cursor.sequence_id)
+        && cursor.epoch == head.epoch
+        && cursor.version == mapping.version.as_str()
+        && (head.log_begins..=head.sequence_id).contains(&cursor.sequence_id)
 }
 
 /// Whether the source can go on after the cursor's key, which was read at the destination and so is input from a stranger.
@@ -119,10 +126,17 @@ async fn readable(source: &PooledConnection, mapping: &ResolvedMapping, cursor: 
     }
 }
 
-/// What the mappings' tables were when they were last written.
-async fn identities(source: &PooledConnection, destination_id: i64) -> Result<Identities, Error> {
-    let rows = source.query(sql::READ_IDENTITIES, &[&destination_id]).await.map_err(Error::source)?;
-    Ok(rows.iter().map(|row| (row.get("mapping"), row.get("target_identity"))).collect())
+/// What the source was told of a mapping after a commit at the destination; it may be behind, never ahead.
+struct Mirrored {
+    identity: String,
+    sequence_id: i64,
+}
+
+/// By mapping, what was last written.
+async fn mirrored(source: &PooledConnection, destination_id: i64) -> Result<BTreeMap<String, Mirrored>, Error> {
+    let rows = source.query(sql::READ_MIRRORED, &[&destination_id]).await.map_err(Error::source)?;
+    let mirrored = |row: &Row| Mirrored { identity: row.get("target_identity"), sequence_id: row.get("sequence_id") };
+    Ok(rows.iter().map(|row| (row.get("mapping"), mirrored(row))).collect())
 }
 
 /// The schema and the state table, made once. A lock keeps two destinations of one database from making them at once.
@@ -162,8 +176,11 @@ fn fault_of(problem: Problem) -> Result<MappingFault, Error> {
     }
 }
 
-/// The planner's estimate of a tenant's rows; only for showing progress, so an error is no estimate.
-async fn estimate(source: &PooledConnection, mapping: &ResolvedMapping, tenant_id: &str) -> Option<i64> {
-    let row = source.query_one(&compose::estimate_rows(mapping, tenant_id), &[]).await.ok()?;
+/// The planner's estimate of a tenant's rows; only for showing progress, so an error is no estimate. Does not wait for an
+/// application that has the tables to itself: the destination's cursors are locked meanwhile.
+async fn estimate(source: &mut PooledConnection, mapping: &ResolvedMapping, tenant_id: &str) -> Option<i64> {
+    let statement = compose::estimate_rows(mapping, tenant_id);
+    let explain = async |session: &PooledConnection| session.query_one(&statement, &[]).await;
+    let (_transaction, row) = Begun::open(source, "begin read only; set local lock_timeout = '100ms'", explain).await.ok()?;
     row.get::<_, serde_json::Value>(0)[0]["Plan"]["Plan Rows"].as_i64()
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use offtake_postgres::{PooledConnection, SourcePool, failpoint};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 
 use crate::state::{Cursors, Identities};
 use crate::{Error, sql};
@@ -29,11 +30,22 @@ pub(crate) struct Claim {
     pub(crate) waited: Duration,
 }
 
-/// Claims up to `limit` due requests for `lease`.
-pub(crate) async fn claim(connection: &PooledConnection, limit: usize, lease: Duration, who: &str) -> Result<Vec<Claim>, Error> {
+/// Which requests a claim is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Due<'a> {
+    /// Of destinations whose last attempt failed; or of all others.
+    pub(crate) failing: bool,
+    /// Destinations that count as others though it failed.
+    pub(crate) prompt: &'a [i64],
+    pub(crate) limit: usize,
+}
+
+/// Claims due requests for `lease`.
+pub(crate) async fn claim(connection: &PooledConnection, due: Due<'_>, lease: Duration, who: &str) -> Result<Vec<Claim>, Error> {
     let statement = connection.prepare_cached(sql::CLAIM_REQUESTS).await.map_err(Error::source)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = connection.query(&statement, &[&limit, &milliseconds(lease), &who]).await.map_err(Error::source)?;
+    let limit = i64::try_from(due.limit).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 5] = [&limit, &milliseconds(lease), &who, &due.failing, &due.prompt];
+    let rows = connection.query(&statement, &parameters).await.map_err(Error::source)?;
     let claims = rows.iter().map(|row| Claim {
         request_id: row.get("request_id"),
         destination_id: row.get("destination_id"),

@@ -1,8 +1,9 @@
 //! A destination's tables: made, taken up again, widened, or left alone with a reason.
 
-use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::Apply;
+use offtake_mapping::{Identifier, ResolvedMapping};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use crate::destinations::DestinationSpec;
@@ -34,16 +35,17 @@ pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &Re
     let apply = Apply::new(mapping, &spec.schema, &spec.tenant_id);
     let table = apply.table().to_owned();
     let mark = format!("offtake:{}", mapping.name());
+    let rights = Rights::of(spec, &table);
     let mut found = describe(client, &table).await?;
     let made = found.is_none();
     if made {
         match &mapping.definition.target.schema_sql {
             Some(statements) => {
                 client.batch_execute(&format!("set local search_path = {}, pg_catalog", spec.schema.sql())).await?;
-                client.batch_execute(statements).await?;
+                client.batch_execute(statements).await.map_err(|error| Problem::lacking(error, || rights.make()))?;
                 client.batch_execute(&format!("set local search_path = pg_catalog, {}", spec.schema.sql())).await?;
             }
-            None => client.batch_execute(&apply.create_table()).await?,
+            None => client.batch_execute(&apply.create_table()).await.map_err(|error| Problem::lacking(error, || rights.make()))?,
         }
         tracing::info!(
             event = "table_created",
@@ -61,7 +63,8 @@ pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &Re
         return Err(Problem::fault(format!("{table} is not a table; rename it or set another target.table")));
     }
     if found.mark.as_deref() != Some(&mark) {
-        let rows: bool = client.query_one(&format!("select exists (select from {table})"), &[]).await?.get(0);
+        let rows = client.query_one(&format!("select exists (select from {table})"), &[]).await;
+        let rows: bool = rows.map_err(|error| Problem::lacking(error, || rights.change()))?.get(0);
         if rows {
             return Err(Problem::fault(format!(
                 "{table} was there before Offtake and holds rows; it stays untouched. Rename it, or set another target.table or schema"
@@ -69,10 +72,10 @@ pub(crate) async fn ensure(client: &Client, spec: &DestinationSpec, mapping: &Re
         }
     }
     // Also one that the tenant dropped: it comes back empty, whatever the rows held before.
-    let widened = add_columns(client, &apply, mapping, &found).await?;
+    let widened = add_columns(client, &apply, mapping, &found).await.map_err(|error| Problem::lacking(error, || rights.change()))?;
     check_fit(mapping, &table, &found)?;
     if found.mark.as_deref() != Some(&mark) {
-        client.batch_execute(&apply.mark_table()).await?;
+        client.batch_execute(&apply.mark_table()).await.map_err(|error| Problem::lacking(error, || rights.change()))?;
     }
     Ok(Ensured { fresh: made || widened, identity: found.identity })
 }
@@ -83,7 +86,39 @@ pub(crate) enum Problem {
     Fault(MappingFault),
 }
 
+/// What gives the destination's role a right that it lacks.
+struct Rights<'a> {
+    schema: String,
+    table: &'a str,
+    role: String,
+}
+
+impl<'a> Rights<'a> {
+    fn of(spec: &DestinationSpec, table: &'a str) -> Self {
+        let role = Identifier::new(spec.url.user()).map_or_else(|_| String::new(), |name| name.sql());
+        Self { schema: spec.schema.sql(), table, role }
+    }
+
+    fn make(&self) -> String {
+        format!("grant usage, create on schema {} to {}", self.schema, self.role)
+    }
+
+    fn change(&self) -> String {
+        format!("alter table {} owner to {}", self.table, self.role)
+    }
+}
+
 impl Problem {
+    /// A right is missing: the mapping's fault, with the statement that mends it. Anything else stays what it is.
+    fn lacking(error: tokio_postgres::Error, mended_by: impl FnOnce() -> String) -> Self {
+        if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Self::Statement(error);
+        }
+        let mut fault = MappingFault::of("missing rights", &error.into());
+        fault.message.push_str(&format!("; run there: {}", mended_by()));
+        Self::Fault(fault)
+    }
+
     fn fault(message: String) -> Self {
         Self::Fault(MappingFault { sqlstate: None, message })
     }
@@ -149,8 +184,14 @@ fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<()
     let mut key: Vec<String> = mapping.target_key().iter().map(|c| c.as_str().to_owned()).collect();
     key.sort();
     if !found.unique_keys.contains(&key.join("\u{1f}")) {
+        let columns = mapping.target_key().iter().map(|c| c.sql()).collect::<Vec<_>>().join(", ");
+        let anew = match &mapping.definition.target.schema_sql {
+            Some(_) => format!("mend schema_sql and run `drop table {table}` there, and Offtake makes it anew with all its rows"),
+            None => format!("run `drop table {table}` there and Offtake makes it anew with all its rows"),
+        };
         return Err(Problem::fault(format!(
-            "{table} has no primary key or unique index on exactly ({}); add one, or the rows cannot be found again",
+            "{table} has no primary key or unique index on exactly ({}), the mapping's key; {anew}, or `create unique index on {table} \
+             ({columns})` to keep it",
             key.join(", ")
         )));
     }

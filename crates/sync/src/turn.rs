@@ -1,24 +1,26 @@
 //! One turn of one destination: batches until nothing is owed, or until others should have their turn.
 
+mod mirror;
+mod write;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::ResolvedMapping;
-use offtake_mapping::compose::Apply;
 use offtake_postgres::BlownFuses;
 use offtake_postgres::{Dialer, SourcePool, SqlState, failpoint, metrics as names};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::{self, Applied, RefusedRow};
+use crate::apply::Applied;
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Link, Links, Registered, Registry};
 use crate::error::MappingFault;
-use crate::read::{self, Batch, Part, Wanted, key_of};
-use crate::requests::{self, Claim, Mirror, Refusal};
-use crate::state::{self, Cursors, Identities};
-use crate::{Error, Rows, Settings, prepare};
+use crate::read::{self, Batch, Part, Wanted};
+use crate::requests::{self, Claim};
+use crate::state::Cursors;
+use crate::{Error, Settings, prepare};
 
 /// A destination that owes much gives way after this long. Long enough for a backfill to keep its connection and caches
 /// warm, short enough that others barely notice.
@@ -72,6 +74,8 @@ pub(crate) enum Ended {
 }
 
 pub(crate) struct Turn<'a> {
+    /// When its destination was reached.
+    began: Instant,
     context: &'a Context,
     claim: &'a Claim,
     registered: Arc<Registered>,
@@ -102,7 +106,10 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     let mappings: Vec<_> = registered.mappings.iter().filter(works).cloned().collect();
     let fused = mappings.len() + claim.deferred.len() < registered.mappings.len();
     let retry = if fused { Some(claim.deferred_for.unwrap_or(UNKNOWN_DELAY).min(UNKNOWN_DELAY)) } else { claim.deferred_for };
+    // One of a mapping that went away again waits until it is back.
+    let resyncs = claim.resyncs.iter().filter(|(_, name)| registered.mappings.iter().any(|m| m.name() == name)).cloned().collect();
     let mut turn = Turn {
+        began: Instant::now(),
         context,
         claim,
         registered,
@@ -110,7 +117,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         retry,
         reason: None,
         begun: Vec::new(),
-        resyncs: claim.resyncs.clone(),
+        resyncs,
         quarantined: claim.quarantined,
         mirrored: false,
     };
@@ -144,7 +151,7 @@ impl Turn<'_> {
     }
 
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
-        let began = Instant::now();
+        self.began = Instant::now();
         let mut stale = 0;
         let mut ahead = None;
         loop {
@@ -155,7 +162,7 @@ impl Turn<'_> {
             if self.context.fuses.borrow().blown_for(&spec.tenant_id, &spec.name).is_some() {
                 return Ok(Ended::Again(self.context.settings.retry_initial));
             }
-            if self.context.stopping.is_cancelled() || began.elapsed() > TURN_MAX {
+            if self.context.stopping.is_cancelled() || self.began.elapsed() > TURN_MAX {
                 return Ok(Ended::Again(Duration::ZERO));
             }
             let cursors = match link.cursors.clone() {
@@ -180,7 +187,8 @@ impl Turn<'_> {
                 }
                 Err(Error::Stale | Error::Lost) => return Ok(Ended::Again(self.context.settings.retry_initial)),
                 Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
-                Err(Error::Overflow) => self.context.sizes.halve(self.claim.destination_id),
+                // The next has fewer rows.
+                Err(Error::Overflow { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -259,7 +267,13 @@ impl Turn<'_> {
                 failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
             }
         }
-        self.context.sizes.grow(self.claim.destination_id, self.context.settings.batch_rows);
+        for part in batch.parts.iter().filter(|part| part.locked_out) {
+            // The others go on without it; it is tried again when this turn is over.
+            self.mappings.retain(|mapping| mapping.name() != part.mapping.name());
+            let retry = self.context.settings.retry_initial;
+            self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
+        }
+        self.context.sizes.grow(self.claim.destination_id);
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
         let failed = self.mappings.len() < batch.parts.len();
         Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
@@ -270,8 +284,9 @@ impl Turn<'_> {
     /// next step reads for itself.
     async fn read_ahead(&self, batch: &Batch, cursors: &Cursors) -> Option<Ahead> {
         let more = batch.parts.iter().any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
-        // Quarantined rows would be read twice before it is noted that they were tried.
-        if !more || self.quarantined {
+        // Quarantined rows would be read twice before it is noted that they were tried; and what is read after the turn's end is
+        // thrown away.
+        if !more || self.quarantined || self.began.elapsed() > TURN_MAX {
             return None;
         }
         let began = Instant::now();
@@ -281,7 +296,7 @@ impl Turn<'_> {
     async fn read(&self, cursors: &Cursors) -> Result<Batch, Error> {
         let context = self.context;
         let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
-        let rows_max = context.sizes.get(self.claim.destination_id).unwrap_or(context.settings.batch_rows);
+        let rows_max = context.sizes.get(self.claim.destination_id);
         let wanted = Wanted {
             destination_id: self.claim.destination_id,
             tenant_id: &self.registered.spec.tenant_id,
@@ -293,134 +308,12 @@ impl Turn<'_> {
             retry_quarantined: self.quarantined,
             statement_timeout: context.settings.statement_timeout,
         };
-        read::batch(&context.pool, &wanted).await
-    }
-
-    /// The destination's transaction. `next` keeps the old cursor of a mapping that fails.
-    async fn apply(&self, link: &mut Link, batch: &Batch, cursors: &Cursors, next: &mut Cursors) -> Result<(Outcomes, Faults), Error> {
-        let spec = self.registered.spec.clone();
-        let client = &link.connection;
-        let begin = prepare::begin(client, &spec, &self.context.settings);
-        let (begun, found) = tokio::join!(begin, state::lock(client, &spec, &self.mappings));
-        begun.map_err(Error::destination)?;
-        let found = found.map_err(Error::destination)?;
-        if link.backend != found.backend {
-            // A pooler gave us another server process than last time: what we made in that one is not here.
-            link.staged.clear();
-            link.backend = found.backend;
+        let read = read::batch(&context.pool, &wanted).await;
+        // What did not fit was read as well, and thrown away: the next batch asks for what did.
+        if let Ok(Batch { fits: Some(fits), .. }) | Err(Error::Overflow { fits }) = &read {
+            context.sizes.fit(self.claim.destination_id, *fits);
         }
-        let replaced = |m: &Arc<ResolvedMapping>| found.identities.get(m.name()) != link.identities.get(m.name());
-        if found.cursors != *cursors || self.mappings.iter().any(replaced) {
-            client.batch_execute("rollback").await.map_err(Error::destination)?;
-            return Err(Error::Stale);
-        }
-        failpoint("sync.after_begin").await.map_err(Error::Destination)?;
-        let mut outcomes = Vec::with_capacity(batch.parts.len());
-        let (mut faults, mut made) = (Vec::new(), Vec::new());
-        for part in &batch.parts {
-            self.set_rows_aside(&part.mapping, &part.refused).await?;
-            if part.changed.is_empty() && part.chunk.is_none() {
-                outcomes.push(Some(Applied::default()));
-                continue;
-            }
-            let version = &part.mapping.version;
-            let statements = Apply::new(&part.mapping, &spec.schema, &spec.tenant_id);
-            let work = apply::part(client, &statements, part, link.staged.get(version));
-            // Sent together, the savepoint first.
-            let (saved, mut applied) = tokio::join!(biased; client.batch_execute("savepoint mapping"), work);
-            saved.map_err(Error::destination)?;
-            if applied.as_ref().is_ok_and(|(applied, _)| !applied.refused.is_empty()) && link.staged.remove(version).is_some() {
-                // The staging table refuses what the target did when it was made: a new one tells whether it still does.
-                client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
-                applied = apply::part(client, &statements, part, None).await;
-            }
-            match applied {
-                Ok((applied, staging)) => {
-                    self.set_rows_aside(&part.mapping, &applied.refused).await?;
-                    made.push((version.clone(), staging));
-                    outcomes.push(Some(applied));
-                }
-                Err(Error::Mapping { mapping, fault }) => {
-                    client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
-                    next.insert(mapping.clone(), cursors[&mapping].clone());
-                    faults.push((mapping, fault));
-                    outcomes.push(None);
-                }
-                Err(error) => return Err(error),
-            }
-            failpoint("sync.mid_batch").await.map_err(Error::Destination)?;
-        }
-        failpoint("sync.before_cursor").await.map_err(Error::Destination)?;
-        let ours = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), next.get(m.name())?.clone()))).collect();
-        state::write(client, &spec.schema, &spec.tenant_id, &ours).await.map_err(Error::destination)?;
-        failpoint("sync.before_commit").await.map_err(Error::Destination)?;
-        client.batch_execute("commit").await.map_err(Error::destination)?;
-        failpoint("sync.after_commit").await.map_err(Error::Destination)?;
-        link.staged.extend(made);
-        Ok((outcomes, faults))
-    }
-
-    /// Counts what a commit made visible.
-    fn committed(&self, batch: &Batch, outcomes: &[Option<Applied>], fetch_began: Instant, apply_began: Instant) {
-        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply").record(apply_began.elapsed().as_secs_f64());
-        metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
-        for (part, applied) in batch.parts.iter().zip(outcomes) {
-            let Some(applied) = applied else { continue };
-            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert").increment(applied.upserted);
-            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "delete").increment(applied.deleted);
-            if let Some(chunk) = &part.chunk {
-                metrics::counter!(names::BACKFILL_ROWS_TOTAL).increment(chunk.rows.len() as u64);
-            }
-            if let Some(oldest) = part.oldest {
-                metrics::histogram!(names::SYNC_LATENCY_SECONDS).record((oldest + fetch_began.elapsed()).as_secs_f64());
-            }
-        }
-    }
-
-    async fn mirror(
-        &mut self,
-        batch: &Batch,
-        cursors: &Cursors,
-        identities: &Identities,
-        outcomes: &[Option<Applied>],
-    ) -> Result<(), Error> {
-        if self.quarantined {
-            for (part, applied) in batch.parts.iter().zip(outcomes) {
-                if let Some(applied) = applied {
-                    self.release_quarantined(part, applied).await?;
-                }
-            }
-        }
-        let chunk_rows: Vec<(String, i64)> = batch
-            .parts
-            .iter()
-            .filter_map(|part| Some((part.mapping.name().to_owned(), i64::try_from(part.chunk.as_ref()?.rows.len()).ok()?)))
-            .collect();
-        let anew = batch.parts.iter().filter(|part| part.anew).map(|part| (part.mapping.name().to_owned(), None)).collect();
-        self.mirror_cursors(cursors, identities, &chunk_rows, anew).await
-    }
-
-    async fn mirror_cursors(
-        &mut self,
-        cursors: &Cursors,
-        identities: &Identities,
-        chunk_rows: &[(String, i64)],
-        anew: Vec<(String, Option<i64>)>,
-    ) -> Result<(), Error> {
-        if self.mappings.is_empty() {
-            return Ok(());
-        }
-        let ours: Cursors = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone()))).collect();
-        let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(anew).collect();
-        let (state, reason) = match &self.reason {
-            Some(reason) => ("blocked", Some(reason.as_str())),
-            None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
-            None => ("in_sync", None),
-        };
-        let mirror = Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
-        requests::mirror(&self.context.pool, self.claim, &mirror).await?;
-        self.mirrored = true;
-        Ok(())
+        read
     }
 
     /// One mapping failed by itself: the others go on without it.
@@ -447,45 +340,6 @@ impl Turn<'_> {
         self.reason.get_or_insert(format!("{mapping}: {fault}"));
         self.mappings.retain(|m| m.name() != mapping);
         Ok(())
-    }
-
-    /// Refused rows go into quarantine before the commit that leaves them out.
-    async fn set_rows_aside(&self, mapping: &ResolvedMapping, refused: &[RefusedRow]) -> Result<(), Error> {
-        if refused.is_empty() {
-            return Ok(());
-        }
-        let spec = &self.registered.spec;
-        tracing::warn!(
-            event = "rows_quarantined",
-            tenant = spec.tenant_id,
-            destination = spec.name,
-            mapping = mapping.name(),
-            rows = refused.len(),
-            sqlstate = refused[0].sqlstate,
-            "{} rows of mapping {} do not arrive at {}; see `offtake quarantine list`",
-            refused.len(),
-            mapping.name(),
-            spec.label()
-        );
-        let rows: Vec<Refusal> = refused
-            .iter()
-            .map(|row| Refusal { row_key: row_key(mapping, &row.key), sqlstate: row.sqlstate.clone(), error: row.error.clone() })
-            .collect();
-        requests::quarantine(&self.context.pool, self.claim.destination_id, mapping.name(), &rows).await
-    }
-
-    /// Takes the rows that arrived after all out of quarantine.
-    async fn release_quarantined(&self, part: &Part, applied: &Applied) -> Result<(), Error> {
-        let arrived = |rows: &Rows| -> Vec<Value> {
-            let keys = (0..rows.len()).map(|line| key_of(&part.mapping, rows, line));
-            keys.filter(|key| !applied.refused.iter().any(|r| r.key == *key)).map(|key| row_key(&part.mapping, &key)).collect()
-        };
-        let mut keys = arrived(&part.changed);
-        keys.extend(part.chunk.as_ref().map(|chunk| arrived(&chunk.rows)).into_iter().flatten());
-        if keys.is_empty() {
-            return Ok(());
-        }
-        requests::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys).await
     }
 }
 

@@ -73,4 +73,13 @@ async fn a_new_partition_is_noticed_and_covered() {
     item.database.execute("alter table item_a1 rename to item_a0").await;
     item.database.execute("vacuum (full, freeze) pg_inherits").await;
     assert!(item.drift().await.is_empty());
+    // A note of an older version tells of partitions only: it is completed, and nothing is copied for it.
+    let note =
+        item.database.query_text("select obj_description(oid, 'pg_proc') from pg_proc where proname like 'capture_public_item%'").await;
+    let function = item.database.query_text("select proname from pg_proc where proname like 'capture_public_item%'").await;
+    let older = note.split(',').next().expect("the first part");
+    item.database.execute(&format!("comment on function offtake.{function}() is '{older}'")).await;
+    assert_eq!(item.drift().await, ["what Offtake remembers of public.item is out of date"]);
+    assert!(item.install(&Options { note_gap: true, ..Options::default() }).await.gaps.is_empty());
+    assert!(item.drift().await.is_empty());
 }

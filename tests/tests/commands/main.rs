@@ -3,10 +3,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod http;
+mod mended;
 mod names;
 mod quarantine;
 mod repair;
 mod resync;
+mod status;
 mod stopping;
 
 use offtake_tests::World;

@@ -62,6 +62,7 @@ async fn a_request_waits_for_a_daemon_and_is_done_once() {
     done(&world, &["resync", "--tenant", world.id("acme")]).await;
     let (code, _, complained) = offtake(&world, &["resync", "--tenant", world.id("acme"), "--wait", "300ms"]).await;
     assert!(code == 4 && complained.contains("does not have all of contact_channels, "), "{code}: {complained}");
+    assert!(complained.starts_with("offtake: no daemon is connected to this source"), "{complained}");
     let mut once = world.spawn_daemon(&["--once"]);
     assert!(once.wait_exit(Duration::from_secs(60)).await.success());
     oracle::assert_equal(&world).await;

@@ -1,13 +1,10 @@
-//! Pause and fuses: they act within a second, survive restarts, are told, and end by command or by themselves.
+//! Pause and fuses: they act, survive restarts, are told, and end by command or by themselves.
 
 use std::time::Duration;
 
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 
 use super::done;
-
-/// What a pause or a fuse may take to act, by contract.
-const ACTS_WITHIN: Duration = Duration::from_secs(1);
 
 async fn state_of(daemon: &Daemon, tenant_id: &str) -> (String, String) {
     let status = daemon.status().await;
@@ -31,7 +28,7 @@ async fn a_paused_tenant_stands_still_over_a_restart_until_it_is_resumed() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "their migration"]).await;
-    tokio::time::sleep(ACTS_WITHIN).await;
+    // What is asked for from here on is not even claimed.
     name_everyone(&world, "paused").await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
     assert!(named(&world, "globex", "paused").await && !named(&world, "acme", "paused").await);
@@ -58,11 +55,13 @@ async fn a_pause_with_an_end_ends_by_itself() {
     world.fill(5).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    let told = done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "a minute", "--for", "2s"]).await;
+    let told = done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "a while", "--for", "1h"]).await;
     assert!(told.contains("until 20"), "{told}");
     name_everyone(&world, "later").await;
     let told = done(&world, &["status"]).await;
-    assert!(told.contains("a minute, until"), "{told}");
+    assert!(told.contains("a while, until"), "{told}");
+    // As if the hour had passed.
+    world.source.execute("update offtake.destination set paused_until = now()").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     assert_eq!(state_of(&daemon, world.id("acme")).await.0, "in_sync");
@@ -70,7 +69,7 @@ async fn a_pause_with_an_end_ends_by_itself() {
 }
 
 #[tokio::test]
-async fn every_kind_of_fuse_stops_what_it_names_within_a_second_and_heals() {
+async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
     let world = World::with_tenants(["acme", "globex"]).await;
     world.fill(10).await;
     let daemon = world.daemon().await;
@@ -78,11 +77,15 @@ async fn every_kind_of_fuse_stops_what_it_names_within_a_second_and_heals() {
     let acme = world.id("acme");
     for fuse in ["sequencer", "poller", "sync", &format!("tenant:{acme}"), &format!("destination:{acme}/main"), "mapping:users"] {
         done(&world, &["fuse", "off", fuse, "--reason", "a test"]).await;
-        tokio::time::sleep(ACTS_WITHIN).await;
+        daemon.wait_fuse(fuse, true).await;
+        if let "sequencer" | "poller" | "sync" = fuse {
+            daemon.wait_round(fuse).await;
+        }
         name_everyone(&world, fuse).await;
         if fuse.contains(acme) {
             world.wait_tenants_in_step(&["globex"], PATIENCE).await;
         } else {
+            // Many times what a change takes where nothing is in its way.
             tokio::time::sleep(Duration::from_millis(300)).await;
             assert!(!named(&world, "globex", fuse).await, "{fuse} stops everyone");
         }
@@ -93,15 +96,24 @@ async fn every_kind_of_fuse_stops_what_it_names_within_a_second_and_heals() {
         assert!(done(&world, &["status"]).await.contains("a test"));
         assert_ne!(state_of(&daemon, acme).await.0, "in_sync", "{fuse}");
         done(&world, &["fuse", "on", fuse]).await;
-        until(&format!("{fuse} is on"), ACTS_WITHIN * 3, async || {
-            if named(&world, "acme", fuse).await { Ok(()) } else { Err("not there".to_owned()) }
-        })
+        until(
+            &format!("{fuse} is on"),
+            PATIENCE,
+            async || {
+                if named(&world, "acme", fuse).await { Ok(()) } else { Err("not there".to_owned()) }
+            },
+        )
         .await;
+        world.wait_in_step().await;
     }
-    done(&world, &["fuse", "off", "sync", "--reason", "a moment", "--for", "1500ms"]).await;
-    tokio::time::sleep(ACTS_WITHIN).await;
+    done(&world, &["fuse", "off", "sync", "--reason", "a moment", "--for", "1h"]).await;
+    daemon.wait_fuse("sync", true).await;
+    daemon.wait_round("sync").await;
     name_everyone(&world, "healed").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!named(&world, "acme", "healed").await);
+    // As if the hour had passed.
+    world.source.execute("update offtake.fuse set until = now() where name = 'sync'").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;

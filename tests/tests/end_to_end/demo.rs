@@ -45,9 +45,16 @@ async fn an_interrupted_demo_exits_130_and_a_killed_one_is_swept() {
     tokio::time::sleep(Duration::from_millis(700)).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert_eq!(left_in(folder.path()).len(), 2);
+    let left = left_in(folder.path());
+    assert_eq!(left.len(), 2);
     let mut interrupted = demo(folder.path(), &["--for", "1m"]).spawn().unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // It listens for signals before it makes servers of its own, and it has swept the others before.
+    until("its own servers are there", PATIENCE, async || match left_in(folder.path()) {
+        now if now.len() == 2 && now.iter().all(|name| !left.contains(name)) => Ok(()),
+        now => Err(format!("{now:?}")),
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(1000)).await;
     let pid = rustix::process::Pid::from_child(&interrupted);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let status = until("the demo ends", PATIENCE, async || interrupted.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())).await;

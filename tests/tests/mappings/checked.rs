@@ -32,6 +32,7 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
     for expect in [
         "mapping users (mappings/users.yaml): public.project_user -> users",
         "public.contact_channel: one change refreshes 1 row",
+        "public.team: one change refreshes at most",
         "one key: on indexes",
         "a destination without it gets",
         "0 destination(s) have it, 2 would get it",
@@ -64,10 +65,76 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
         "one key: a scan that grows with the table",
         "column display_name is integer there, and the query gives text; column old is not in the query and stays as it is",
         "\"public\".\"notes\" was made by someone else",
-        "public.author: one change refreshes at most 0 rows, as the table is now",
+        "public.author: one change refreshes at most 0 row(s), as the table is now",
     ] {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
+    // A table that the query reads and nothing names: by a view, too, and a partition by its root.
+    world
+        .source
+        .execute(
+            "create table public.mood (author int, at date, word text) partition by range (at);
+             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood",
+        )
+        .await;
+    let blind = notes.replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "").replace(
+        "left join public.author a on a.id = n.author",
+        "left join public.author a on a.id = n.author where n.id in (select author from moods)",
+    );
+    write(&world, "notes.yaml", &blind);
+    let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    for expect in [
+        "warning: mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there refreshes nothing; name it under",
+        ": the query of notes reads public.mood, and a change",
+    ] {
+        assert!(stdout.contains(expect), "{expect}: {stdout}");
+    }
+    assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
+    write(&world, "notes.yaml", notes);
+    // What it says about finding dependants is enough; an index on the tenant alone is not.
+    let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
+    let told_of = async || {
+        let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
+        stdout.lines().find_map(|line| line.strip_prefix(warning)).map(str::to_owned)
+    };
+    let complaint = told_of().await.expect("a warning");
+    assert!(complaint.starts_with("the whole of note is read for each; create index concurrently on "), "{complaint}");
+    write(&world, "notes.yaml", &notes.replace("{ author: id }", "{ tenant: name, author: id }"));
+    let narrow = told_of().await.expect("a warning");
+    assert!(narrow.starts_with("all rows of its tenant in note are read for each; "), "{narrow}");
+    write(&world, "notes.yaml", notes);
+    world.source.execute(complaint.split_once("; ").expect("a remedy").1).await;
+    assert_eq!(told_of().await, None);
+}
+
+#[tokio::test]
+async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[]).await;
+    world.source.execute("create table public.pet (tenant uuid, chip text, n int, primary key (tenant, chip))").await;
+    let pets = "source: { table: public.pet, tenant: tenant }\nquery: select tenant as tenant_id, chip, n from public.pet\ntarget: { table: pets }\n";
+    write(&world, "pets.yaml", pets);
+    let page = async || {
+        let (_, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+        stdout.lines().find_map(|line| line.strip_prefix("    one page: ")).map(str::to_owned).ok_or(stderr)
+    };
+    // The primary key does not serve: keys are ordered alike in every database, which a text's own order is not.
+    let told = page().await.expect("a plan");
+    let index = told.split_once("this spares that: ").expect("an index").1;
+    assert_eq!(index, "create index concurrently on \"public\".\"pet\" (\"tenant\", \"chip\" collate \"C\");");
+    world.source.execute(index).await;
+    assert_eq!(page().await.as_deref(), Ok("on indexes"));
+    // One tenant has them all, so that the primary key is as good for a plan, and not for many tenants.
+    world.source.execute("create table public.visit (id int primary key, tenant uuid)").await;
+    world.source.execute("insert into visit select n, md5('acme')::uuid from generate_series(1, 2000) n; analyze visit").await;
+    write(
+        &world,
+        "pets.yaml",
+        "source: { table: public.visit, tenant: tenant }\nquery: select tenant as tenant_id, id from public.visit\ntarget: { table: pets }\n",
+    );
+    let told = page().await.expect("a plan");
+    assert!(told.starts_with("looks through the rows of all tenants in visit; "), "{told}");
+    world.source.execute(told.split_once("this spares that: ").expect("an index").1).await;
+    assert_eq!(page().await.as_deref(), Ok("on indexes"));
 }
 
 /// The README's first mapping, and the mistake that it shows, word for word.

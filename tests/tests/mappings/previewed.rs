@@ -1,15 +1,10 @@
 //! `offtake preview`: rows, and what an edit would do, without doing it.
 
 use offtake_tests::World;
+use offtake_tests::samples::USERS;
 use serde_json::Value;
 
 use crate::{TEAMS, told, write};
-
-const USERS: &str = "\
-source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
-query: select tenancy_id as tenant_id, project_user_id as id, display_name from public.project_user
-target: { table: users }
-";
 
 #[tokio::test]
 async fn the_rows_that_a_destination_would_hold_are_shown() {
@@ -38,7 +33,7 @@ async fn the_rows_that_a_destination_would_hold_are_shown() {
     let (code, _, stderr) = told(&world, &world.offtake(&["preview", "--tenant", world.id("acme"), "--mapping", "user"]).await);
     assert!(code != 0 && stderr.contains("users"), "{stderr}");
     let (code, _, stderr) = told(&world, &world.offtake(&["preview", "--tenant", "acme", "--mapping", "users"]).await);
-    assert!(code == 1 && stderr.contains("invalid input syntax for type uuid"), "{stderr}");
+    assert!(code == 2 && stderr.contains("acme cannot be a tenant"), "{stderr}");
 }
 
 #[tokio::test]

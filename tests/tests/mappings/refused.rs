@@ -40,6 +40,8 @@ async fn several_mistakes_of_several_files_are_told_in_one_run() {
     ] {
         assert!(stderr.contains(expect), "{expect}: {stderr}");
     }
+    let places: Vec<_> = ["a.yaml:1:1:", "a.yaml:9:3:"].iter().map(|place| stderr.find(place)).collect();
+    assert!(places.is_sorted(), "in the order of the file: {stderr}");
     // The second kind needs the source: again everything at once.
     write(&world, "a.yaml", &TEAMS.replace("table: teams", "table: a").replace("tenant: tenancy_id", "tenant: tenant_id"));
     write(&world, "b.yaml", &TEAMS.replace("table: teams", "table: b").replace("public.team t", "public.teem t"));
@@ -88,6 +90,10 @@ async fn the_daemon_does_not_start_with_what_cannot_run() {
     check("team t\n", "team t\n   fetch first 5 rows only\n", "8:4: the query limits its rows (fetch)").await;
     write(&world, "teams.yaml", TEAMS);
     write(&world, "more.yaml", TEAMS);
+    write(&world, "teams.yaml", &TEAMS.replace("public.team\n", "public.teem\n"));
+    let (_, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    assert!(stderr.contains("the source has no table public.teem") && stderr.contains("did you mean public.team?"), "{stderr}");
+    write(&world, "teams.yaml", TEAMS);
     let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
     assert!(code == 78 && stderr.contains("also writes to the table `teams`"), "{code} {stderr}");
 }

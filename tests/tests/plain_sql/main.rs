@@ -11,7 +11,6 @@ use offtake_tests::{Daemon, World};
 /// A source with these tables, prepared for the world's mappings, and a daemon.
 async fn start(world: &World, tables: &str) -> Daemon {
     world.source.execute(tables).await;
-    let init = world.offtake(&["init"]).await;
-    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    world.succeed(&["init"]).await;
     world.daemon().await
 }

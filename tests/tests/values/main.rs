@@ -68,8 +68,7 @@ async fn prepare(world: &World, tables: &str) {
     for tenant in world.tenants() {
         set(&tenant.destination, &DESTINATION_SETTINGS).await;
     }
-    let init = world.offtake(&["init"]).await;
-    assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
+    world.succeed(&["init"]).await;
 }
 
 /// Rows as text under [`LOOKING`], in a session of their own.
@@ -81,7 +80,6 @@ async fn look(database: &Database, query: &str) -> Vec<Vec<Option<String>>> {
 }
 
 async fn verify(world: &World, daemon: Daemon) {
-    let verified = world.offtake(&["verify"]).await;
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    world.succeed(&["verify"]).await;
     daemon.stop().await;
 }

@@ -23,7 +23,7 @@ fn table() -> String {
 }
 
 /// The rows of the cases, with ids from `first`; where a type has fewer values, null.
-fn insert(tenant: &str, first: usize) -> String {
+fn inserts(tenant: &str, first: usize) -> Vec<String> {
     let rows = CASES.iter().map(|(.., values)| values.len()).max().unwrap();
     let columns: Vec<_> = (0..CASES.len()).map(|at| format!("c{at}")).collect();
     let row = |row: usize| {
@@ -67,7 +67,7 @@ async fn values_of_every_type_arrive_exactly() {
     let world = World::with_tenants(["acme"]).mappings(&[("wide", MAPPING)]).without_init().await;
     prepare(&world, &table()).await;
     let tenant = world.id("acme");
-    write(&world, true, &insert(tenant, 1)).await;
+    write(&world, true, &inserts(tenant, 1).concat()).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     assert_same(&world, "by the initial copy").await;
@@ -78,7 +78,7 @@ async fn values_of_every_type_arrive_exactly() {
         assert_eq!(found, [Some((*target).to_owned())], "the copy's type of {sql_type}");
     }
 
-    write(&world, true, &insert(tenant, 1001)).await;
+    write(&world, true, &inserts(tenant, 1001).concat()).await;
     world.wait_in_step().await;
     assert_same(&world, "inserted").await;
     // Every row gets the values of the next one.
@@ -90,6 +90,12 @@ async fn values_of_every_type_arrive_exactly() {
     write(&world, true, &shift).await;
     world.wait_in_step().await;
     assert_same(&world, "updated").await;
+    // A small batch is stated in the statement that writes it, a large one (there are values of a megabyte) copied.
+    for one in inserts(tenant, 2001) {
+        write(&world, true, &one).await;
+        world.wait_in_step().await;
+    }
+    assert_same(&world, "inserted one by one").await;
     // Equal, but not the same.
     let at = |sql_type: &str| CASES.iter().position(|(name, ..)| *name == sql_type).unwrap();
     let respell = format!(

@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+use super::guard::Peer;
 
 /// Far more than the people, probes and scrapers of one daemon; few enough that their buffers stay below 4 MB.
 const CONNECTIONS_MAX: usize = 128;
@@ -37,8 +42,8 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
             accepted = accepted => accepted,
         };
         match stream {
-            Ok((stream, _)) => {
-                let connection = graceful.watch(connection(stream, app.clone()));
+            Ok((stream, from)) => {
+                let connection = graceful.watch(connection(stream, Peer(from.ip()), app.clone()));
                 tokio::spawn(async move {
                     let _permit = permit;
                     // Whatever ended it, the client knows; there is nobody else to tell.
@@ -57,7 +62,24 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
     }
 }
 
-fn connection(stream: TcpStream, app: Router) -> http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+/// The pages and the API, as one connection asks them.
+struct Asked {
+    app: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl Service<Request<Incoming>> for Asked {
+    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer);
+        self.app.call(request)
+    }
+}
+
+fn connection(stream: TcpStream, peer: Peer, app: Router) -> http1::Connection<TokioIo<TcpStream>, Asked> {
     // Answers are single writes; waiting for more would only delay them. Best effort: the connection works without.
     let _ = stream.set_nodelay(true);
     http1::Builder::new()
@@ -65,5 +87,5 @@ fn connection(stream: TcpStream, app: Router) -> http1::Connection<TokioIo<TcpSt
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
+        .serve_connection(TokioIo::new(stream), Asked { app: TowerToHyperService::new(app), peer })
 }

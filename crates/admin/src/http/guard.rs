@@ -1,5 +1,6 @@
 //! Who may ask, under which name, and what every answer carries.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -37,16 +38,37 @@ pub(super) async fn set_headers(request: Request, next: Next) -> Response {
 /// What a token opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Admission {
-    Nothing,
+    NoToken,
+    WrongToken,
     Reading,
     Everything,
 }
 
+/// From where the connection comes: of a proxy it is the proxy's, for everybody behind it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+fn peer(request: &Request) -> IpAddr {
+    request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0)
+}
+
 /// Answers 401 unless the request shows one of the configured tokens. Reading needs either; whatever may change something
-/// needs the admin token, or else is answered 403, as is whatever a page of another origin sends.
+/// needs the admin token, or else is answered 403, as is whatever a page of another origin sends. Answers 429 to whoever asks too often.
 pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let admission = shared.state.tokens.admission(request.headers());
-    if admission == Admission::Nothing {
+    let (tokens, limits) = (&shared.state.tokens, &shared.limits);
+    let admission = tokens.admission(request.headers());
+    let within = match admission {
+        Admission::NoToken => limits.anonymous(peer(&request)).map_err(|wait| ("requests", wait)),
+        Admission::WrongToken => limits.wrong_token(peer(&request)).map_err(|wait| ("wrong tokens", wait)),
+        Admission::Reading | Admission::Everything => {
+            let honoured = if tokens.required() { limits.right_token(peer(&request)) } else { Ok(()) };
+            honoured.map_err(|wait| ("wrong tokens", wait)).and_then(|()| limits.admitted().map_err(|wait| ("requests", wait)))
+        }
+    };
+    if let Err((what, wait)) = within {
+        return Problem::too_many(what, wait).into_response();
+    }
+    if matches!(admission, Admission::NoToken | Admission::WrongToken) {
         return Problem::new(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer` with the read token or the admin token")
             .into_response();
     }
@@ -57,6 +79,14 @@ pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, n
         return Problem::new(StatusCode::FORBIDDEN, "changing something needs the admin token, http.admin_token").into_response();
     }
     next.run(request).await
+}
+
+/// The dashboard's files are everybody's, though not as often as one likes.
+pub(super) async fn limit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    match shared.limits.anonymous(peer(&request)) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => Problem::too_many("requests", wait).into_response(),
+    }
 }
 
 /// Whether a browser says that the request comes from a page of another server. Others send no `Origin`.
@@ -93,7 +123,7 @@ fn is_loopback_name(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Tokens {
@@ -102,7 +132,7 @@ impl Tokens {
             return Admission::Everything;
         }
         let Some(shown) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
-            return Admission::Nothing;
+            return Admission::NoToken;
         };
         // Both are always compared, so that the time tells nothing of which one is close.
         let admin = matches(self.admin.as_ref(), shown);
@@ -110,7 +140,7 @@ impl Tokens {
         match (admin, read) {
             (true, _) => Admission::Everything,
             (false, true) => Admission::Reading,
-            (false, false) => Admission::Nothing,
+            (false, false) => Admission::WrongToken,
         }
     }
 }
@@ -141,10 +171,10 @@ mod tests {
         };
         check(Some("Bearer adm"), Admission::Everything);
         check(Some("bearer rd"), Admission::Reading);
-        check(Some("Bearer "), Admission::Nothing);
-        check(Some("Bearer admx"), Admission::Nothing);
-        check(Some("Basic adm"), Admission::Nothing);
-        check(None, Admission::Nothing);
+        check(Some("Bearer "), Admission::WrongToken);
+        check(Some("Bearer admx"), Admission::WrongToken);
+        check(Some("Basic adm"), Admission::NoToken);
+        check(None, Admission::NoToken);
         assert!(!Tokens::new(Some("".into()), None).required());
     }
 

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::limits::Wait;
 use crate::Error;
 
 /// `application/problem+json`. The title is the status's own phrase; the detail is for the person who asked.
@@ -13,11 +14,24 @@ pub(super) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
+    /// In seconds.
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { r#type: "about:blank", title: status.canonical_reason().unwrap_or("Error"), status: status.as_u16(), detail: detail.into() }
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into(), retry_after: None }
+    }
+
+    /// Asked too often, with what was too much.
+    pub(super) fn too_many(what: &str, wait: Wait) -> Self {
+        let seconds = wait.seconds();
+        Self {
+            retry_after: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, format!("too many {what}; ask again in {seconds} s"))
+        }
     }
 }
 
@@ -43,6 +57,9 @@ impl IntoResponse for Problem {
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -26,6 +26,8 @@ pub struct Destination {
     pub consecutive_failures: i32,
     /// When its owed sync is due again; null if nothing is owed.
     pub next_attempt_at: Option<Timestamp>,
+    /// An operator paused it; `state` also says so where a fuse is off.
+    pub paused: bool,
     pub paused_until: Option<Timestamp>,
     pub host: String,
     pub port: i32,
@@ -47,6 +49,8 @@ pub struct DestinationMapping {
     /// Changes beyond the cursor, counted up to 100 001 per table.
     pub backlog: Long,
     pub backfill: Backfill,
+    /// Since when a copy that an operator asked for waits to be begun.
+    pub resync_requested_at: Option<Timestamp>,
     pub quarantined: Long,
     pub error: Option<String>,
     /// When it is tried again after an error of this mapping alone.
@@ -54,9 +58,9 @@ pub struct DestinationMapping {
 }
 
 impl DestinationMapping {
-    /// Not everything of its table that concerns the destination is there.
+    /// Not everything of its table that concerns the destination is there, or known to be.
     pub fn behind(&self) -> bool {
-        self.backfill.state != "done" || self.backlog.0 > 0
+        self.backfill.state != "done" || self.backlog.0 > 0 || self.resync_requested_at.is_some()
     }
 }
 
@@ -83,6 +87,7 @@ pub(super) struct MappingFacts {
     rows_done: Option<i64>,
     rows_total: Option<i64>,
     backfill_started_at: Option<Timestamp>,
+    pub(super) resync_requested_at: Option<Timestamp>,
     pub(super) error: Option<String>,
     retry_at: Option<Timestamp>,
     pub(super) failures: i32,
@@ -125,6 +130,7 @@ fn read(row: &Row) -> Result<Destination, Error> {
         last_error_at: row.get("last_error_at"),
         consecutive_failures: row.get("consecutive_failures"),
         next_attempt_at: row.get("not_before"),
+        paused: facts.paused,
         paused_until: row.get::<_, Option<Timestamp>>("paused_until").filter(|_| facts.paused),
         host: row.get("host"),
         port: row.get("port"),
@@ -147,6 +153,7 @@ impl MappingFacts {
             latest_sequence_id: self.latest.map(Long),
             backlog: Long(self.backlog),
             backfill,
+            resync_requested_at: self.resync_requested_at,
             quarantined: Long(self.quarantined),
             error: self.error,
             retry_at: self.retry_at,

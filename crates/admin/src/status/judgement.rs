@@ -74,6 +74,10 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     if let Some(mapping) = mappings.iter().find(|m| !m.mirrored || !m.backfilled) {
         return (State::Backfilling, Some(format!("the initial copy of mapping {} is not done", mapping.name)));
     }
+    // Somebody doubts what is there.
+    if let Some(mapping) = mappings.iter().find(|m| m.resync_requested_at.is_some()) {
+        return (State::Backfilling, Some(format!("mapping {} waits to be copied anew, as was asked for", mapping.name)));
+    }
     let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
     if quarantined > 0 {
         return (State::Degraded, Some(format!("{quarantined} quarantined rows")));
@@ -113,7 +117,7 @@ mod tests {
         let mut facts = json!({
             "name": "users", "source_tables": ["public.users"], "mirrored": true, "sequence_id": 7, "backfilled": true,
             "rows_done": 1, "rows_total": null, "backfill_started_at": null, "error": null, "retry_at": null, "failures": 0,
-            "fuse_blown": false, "fuse_reason": null, "quarantined": 0, "latest": 7, "backlog": 0, "oldest_at": null,
+            "fuse_blown": false, "fuse_reason": null, "quarantined": 0, "latest": 7, "resync_requested_at": null, "backlog": 0, "oldest_at": null,
         });
         facts.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         serde_json::from_value(facts).unwrap()
@@ -131,6 +135,7 @@ mod tests {
         check(Facts { wanted_sequence_id: Some(8), ..in_sync() }, json!({}), State::Lagging);
         check(in_sync(), json!({"quarantined": 1, "backlog": 5}), State::Degraded);
         check(in_sync(), json!({"backfilled": false, "quarantined": 1}), State::Backfilling);
+        check(in_sync(), json!({"resync_requested_at": "2026-01-01T00:00:00Z"}), State::Backfilling);
         check(in_sync(), json!({"mirrored": false, "sequence_id": null}), State::Backfilling);
         check(Facts { mirrored_state: "needs_rebuild".to_owned(), ..in_sync() }, json!({"backfilled": false}), State::NeedsRebuild);
         check(Facts { failures: 1, mirrored_state: "needs_rebuild".to_owned(), ..in_sync() }, json!({}), State::Blocked);

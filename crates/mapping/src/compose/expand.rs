@@ -14,30 +14,11 @@ const NUMBERED: &str = "(select last_value from offtake.global_sequence) + row_n
 /// Returns one row: how many changes were appended, how many expansions go on.
 pub fn expand_dependants(waking: &Waking) -> String {
     let mapping = &waking.mapping;
-    let changed = waking.changed.iter().map(|c| format!(", {} as {}", read_back("r.matched", c), c.name.sql())).collect::<String>();
-    let source_columns: Vec<_> = mapping.key.iter().map(|k| format!("source.{}", k.source_column.sql())).collect();
-    let after: Vec<_> = mapping.key.iter().map(|k| key_from("changed.offtake_after", k)).collect();
-    let old_tenant = waking.tenant_column.as_ref().map(|column| format!(" union select changed.{}::text", column.sql()));
-    let known = if matches!(mapping.definition.source.tenant, Tenant::Lookup(_)) { "true" } else { "tenant_id is not null" };
     format!(
         "with changed_row as (\n\
-           select r.capture_id as offtake_capture_id, r.captured_at as offtake_captured_at, r.matched as offtake_matched,\n\
-                  r.after as offtake_after{changed}\n\
-             from (select min(capture_id) as capture_id, min(captured_at) as captured_at, matched, after\n\
-                     from unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::jsonb[]) given (capture_id, captured_at, matched, after)\n\
-                    group by matched, after) r\n\
+           {changed_row}\n\
          ), found as materialized (\n\
-           select changed.offtake_capture_id as capture_id, changed.offtake_captured_at as captured_at,\n\
-                  changed.offtake_matched as matched, page.row_key, page.tenant_ids, page.page_order\n\
-             from changed_row changed\n\
-             cross join lateral (\n\
-               select children.*, row_number() over () as page_order from (\n\
-                 select {row_key} as row_key,\n\
-                        array(select tenant_id from (select {tenant} as tenant_id{old_tenant}) tenants where {known}) as tenant_ids\n\
-                   from {table} source\n\
-                  where ({condition})\n\
-                    and (changed.offtake_after is null or ({columns}) > ({after}))\n\
-                  order by {columns} limit $5) children) page\n\
+           {found}\n\
          ), concerned as (\n\
            select capture_id, captured_at, row_key, tenant_ids, page_order from found{unsequenced}\n\
          ), appended as (\n\
@@ -55,17 +36,59 @@ pub fn expand_dependants(waking: &Waking) -> String {
            returning 1\n\
          )\n\
          select coalesce((select rows from numbered), 0)::bigint as appended, (select count(*) from continued)::bigint as continued",
+        changed_row = changed_row(waking, "unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::jsonb[])"),
+        found = found(waking, "$5"),
+        unsequenced = unsequenced(waking),
+        source_table = literal(&mapping.source_table()),
+        changed_table = literal(&waking.dependency.table.to_string()),
+        mapping_name = literal(mapping.name()),
+    )
+}
+
+/// What [`expand_dependants`] finds for one changed row of unknown values: for EXPLAIN, needs none of our own tables.
+pub fn find_dependants(waking: &Waking) -> String {
+    let given = "(values (0::bigint, now(), '{}'::jsonb, null::jsonb))";
+    format!("with changed_row as ({}) {}", changed_row(waking, given), found(waking, "10000"))
+}
+
+/// The rows given, with the columns that the condition names read back.
+fn changed_row(waking: &Waking, given: &str) -> String {
+    let changed = waking.changed.iter().map(|c| format!(", {} as {}", read_back("r.matched", c), c.name.sql())).collect::<String>();
+    format!(
+        "select r.capture_id as offtake_capture_id, r.captured_at as offtake_captured_at, r.matched as offtake_matched,\n\
+                r.after as offtake_after{changed}\n\
+           from (select min(capture_id) as capture_id, min(captured_at) as captured_at, matched, after\n\
+                   from {given} given (capture_id, captured_at, matched, after)\n\
+                  group by matched, after) r"
+    )
+}
+
+/// The rows of the mapping that each changed row concerns, a page of them at most.
+fn found(waking: &Waking, limit: &str) -> String {
+    let mapping = &waking.mapping;
+    let source_columns: Vec<_> = mapping.key.iter().map(|k| format!("source.{}", k.source_column.sql())).collect();
+    let after: Vec<_> = mapping.key.iter().map(|k| key_from("changed.offtake_after", k)).collect();
+    let old_tenant = waking.tenant_column.as_ref().map(|column| format!(" union select changed.{}::text", column.sql()));
+    let known = if matches!(mapping.definition.source.tenant, Tenant::Lookup(_)) { "true" } else { "tenant_id is not null" };
+    format!(
+        "select changed.offtake_capture_id as capture_id, changed.offtake_captured_at as captured_at,\n\
+                changed.offtake_matched as matched, page.row_key, page.tenant_ids, page.page_order\n\
+           from changed_row changed\n\
+           cross join lateral (\n\
+             select children.*, row_number() over () as page_order from (\n\
+               select {row_key} as row_key,\n\
+                      array(select tenant_id from (select {tenant} as tenant_id{old_tenant}) tenants where {known}) as tenant_ids\n\
+                 from {table} source\n\
+                where ({condition})\n\
+                  and (changed.offtake_after is null or ({columns}) > ({after}))\n\
+                order by {columns} limit {limit}) children) page",
         row_key = row_key("source", &mapping.key),
         tenant = tenant_of(mapping, "source"),
         old_tenant = old_tenant.unwrap_or_default(),
-        unsequenced = unsequenced(waking),
         table = mapping.definition.source.table.sql(),
         condition = condition(&waking.dependency.condition),
         columns = source_columns.join(", "),
         after = after.join(", "),
-        source_table = literal(&mapping.source_table()),
-        changed_table = literal(&waking.dependency.table.to_string()),
-        mapping_name = literal(mapping.name()),
     )
 }
 

@@ -8,7 +8,7 @@ mod expand;
 mod fetch;
 
 pub use apply::{Apply, KeyRange};
-pub use expand::{expand_dependants, resolve_tenants};
+pub use expand::{expand_dependants, find_dependants, resolve_tenants};
 pub use fetch::{Changed, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk};
 
 use crate::{Identifier, KeyColumn, KeyOrder, literal};

@@ -49,11 +49,11 @@ fn several_mistakes_are_told_at_once() {
     let shown = error.expect_err("many").to_string();
     let expect = [
         "m.yaml:1:7: `a b` cannot be a mapping's name",
-        "m.yaml:2:11: there is no key `tabel` here",
         "m.yaml:2:1: `tenant` is missing",
+        "m.yaml:2:11: there is no key `tabel` here",
         "m.yaml:3:13: this is a list",
-        "m.yaml: `query` is missing",
         "m.yaml:4:34: this is `true` or `false`",
+        "m.yaml: `query` is missing",
     ];
     let found: Vec<&str> = shown.lines().filter(|line| line.starts_with("m.yaml")).collect();
     assert_eq!(found, expect, "{shown}");
@@ -65,8 +65,8 @@ fn mistakes_have_their_place() {
     check(
         "query: |",
         "query: ''\non_row_error: stop\nx: |",
-        &[(Some((11, 1)), "there is no key `x` here"), (Some((9, 8)), "`query` is empty"), (Some((10, 15)), "there is no such choice")],
-        "the keys here are",
+        &[(Some((9, 8)), "`query` is empty"), (Some((10, 15)), "there is no such choice"), (Some((11, 1)), "there is no key `x` here")],
+        "write the SELECT",
     );
     check("changed.team_id", "team_id", &[(Some((8, 12)), "the condition names no column of the changed row")], "changed.<column>");
     check(
@@ -96,7 +96,7 @@ fn mistakes_have_their_place() {
     check(
         "source:\n",
         "source: x\nb:\n",
-        &[(Some((3, 1)), "there is no key `b` here"), (Some((2, 9)), "`source` has keys of its own")],
+        &[(Some((2, 9)), "`source` has keys of its own"), (Some((3, 1)), "there is no key `b` here")],
         "",
     );
 }

@@ -2,15 +2,29 @@
 
 use std::path::Path;
 
-use offtake_capture::Options;
+use offtake_capture::{Look, Options};
+use offtake_mapping::MappingSet;
 use offtake_postgres::{catalog, migrate, migration_sql};
+use tokio_postgres::Client;
 
 use super::{connect_source, load_configuration, say};
 use crate::command_line::Init;
 use crate::destinations::check_static;
 use crate::mapping_files;
 use crate::outcome::{Exit, Failure};
-use crate::triggers::copied_before;
+use crate::triggers::{copied_before, let_others_go};
+
+/// Everything that the role lacks is told before anything is changed.
+pub(super) async fn require_rights(source: &Client, set: &MappingSet) -> Result<(), Failure> {
+    let missing = offtake_capture::missing_rights(source, set).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::all(missing.into_iter().map(|right| {
+        let remedy = format!("run as {}: {}", right.run_as, right.statements);
+        Failure::new(Exit::Failed, right.what).remedy(remedy)
+    })))
+}
 
 pub(super) async fn execute(file: &Path, arguments: &Init) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;
@@ -27,6 +41,7 @@ pub(super) async fn execute(file: &Path, arguments: &Init) -> Result<Exit, Failu
         say(offtake_capture::install_sql(&set, &relations).trim_end());
         return Ok(Exit::Done);
     }
+    require_rights(&source, &set).await?;
     let place = configuration.source.url.place();
     let applied = migrate(&mut source).await.map_err(|error| Failure::of_source(&format!("cannot migrate {place}"), &error))?;
     if applied.is_empty() {
@@ -34,9 +49,10 @@ pub(super) async fn execute(file: &Path, arguments: &Init) -> Result<Exit, Failu
     } else {
         say(format!("applied to the schema offtake: {}", applied.join(", ")));
     }
-    let drifts = offtake_capture::drift(&source, &set).await?;
-    let options = Options { note_gap: copied_before(&source, &set, &drifts).await?, ..Options::default() };
-    let report = offtake_capture::install(&mut source, &set, &options).await?;
+    let look = Look::take(&source, &set).await?;
+    let options = Options { note_gap: copied_before(&source, &set, &look.drifts()).await?, ..Options::default() };
+    let_others_go(&source, &set).await?;
+    let report = look.install(&mut source, &options).await?;
     for (what, which) in [
         ("triggers put on", &report.installed),
         ("capture function written for", &report.functions),

@@ -8,6 +8,7 @@ use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::copy_chunk;
 use offtake_postgres::{TEXT_FORMAT, catalog};
 use serde_json::{Map, Value};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::named::unknown;
@@ -76,6 +77,12 @@ async fn rows(
     let answer = source.simple_query(query).await;
     source.batch_execute("rollback").await.map_err(failed)?;
     let mut rows = Vec::new();
+    // The tenant is the only value in it that is not the source's own.
+    let unlike = answer.as_ref().err().and_then(tokio_postgres::Error::code) == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
+    if unlike && mapping.tenant_type != "text" {
+        let message = format!("{tenant} cannot be a tenant: {} names its tenants by {}", mapping.source_table(), mapping.tenant_type);
+        return Err(Failure::new(Exit::Usage, message).remedy("give the tenant as `offtake status` and the destinations name it"));
+    }
     for message in answer.map_err(failed)? {
         if let SimpleQueryMessage::Row(row) = message {
             // The first column says that the row is present.

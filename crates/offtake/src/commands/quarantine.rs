@@ -60,7 +60,8 @@ async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Fa
             row.key.to_string(),
             row.first_failed_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             row.attempts.to_string(),
-            format!("{} ({})", row.error, row.sqlstate),
+            // What a server said ends with its code.
+            if row.error.contains(&row.sqlstate) { row.error } else { format!("{} ({})", row.error, row.sqlstate) },
         ]
     }));
     say(table(&lines));

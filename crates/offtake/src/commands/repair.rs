@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_postgres::Client;
 
 use super::status::unreadable;
-use super::sync::{wait_until_reached, wait_until_sequenced};
+use super::sync::{wait_until_reached, wait_until_sequenced, warn_without_daemon};
 use crate::outcome::{Exit, Failure};
 use crate::sql;
 
@@ -68,6 +68,7 @@ pub(super) async fn repair(source: &Client, spec: &DestinationSpec, keys: &Keys)
             source.execute(sql::CAPTURE_AGAIN, &[&table, &spec.tenant_id, &keys]).await.map_err(failed)?;
         }
     }
+    warn_without_daemon(source).await?;
     let deadline = Instant::now() + WAIT;
     wait_until_sequenced(source, deadline).await?;
     let ids = [destination.destination_id];
@@ -78,7 +79,7 @@ pub(super) async fn repair(source: &Client, spec: &DestinationSpec, keys: &Keys)
             let failure = Failure::new(Exit::SomeDestinationsFailed, format!("{} was not repaired in time", spec.label()));
             Err(match row.get::<_, Option<&str>>("obstacle") {
                 Some(obstacle) => failure.because(obstacle),
-                None => failure.remedy("see that `offtake run` is running for this source"),
+                None => failure.remedy("see that `offtake run` is running for this source; the keys stay owed"),
             })
         }
     }

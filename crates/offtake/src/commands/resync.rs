@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use super::named::{check_mapping, destinations};
 use super::status::unreadable;
+use super::sync::warn_without_daemon;
 use super::{connect_source, drop_tables, load_configuration, say};
 use crate::command_line::Resync;
 use crate::outcome::{Exit, Failure};
@@ -39,6 +40,7 @@ pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Fai
         say(format!("{copies} copies of {tenant} are made anew, in place; `offtake status --tenant {tenant}` shows how far they are"));
         return Ok(Exit::Done);
     };
+    warn_without_daemon(&source).await?;
     let left = watch(&source, &ids, mapping, Instant::now() + wait).await?;
     if left.is_empty() {
         say(format!("{copies} copies of {tenant} are complete"));

@@ -1,10 +1,13 @@
 //! `offtake status`: the same facts as `GET /api/v1/status`, read from the source; no daemon is needed.
 
+mod files;
+
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use offtake_admin::status::Config;
 use offtake_admin::{Destination, State, Status};
 use offtake_postgres::Connection;
 
@@ -20,8 +23,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// A change is numbered, and an owed sync begun, within milliseconds: what waits for longer waits for a daemon.
 const WAITING_SECONDS_MAX: f64 = 10.0;
 
-/// A reason is one line of a table; `--json` has all of it.
-const REASON_CHARACTERS_MAX: usize = 120;
+/// A reason is one line of a table, and long enough for the command that mends it, which stands at its end; `--json` has all of it.
+const REASON_CHARACTERS_MAX: usize = 300;
 
 pub(super) async fn execute(file: &Path, arguments: &command_line::Status) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;
@@ -30,7 +33,7 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Status) -> Re
         destinations(&source, tenant, None).await?;
     }
     loop {
-        match look(&source, arguments).await {
+        match look(&configuration, &source, arguments).await {
             Ok(shown) => show(&shown, arguments),
             Err(failure) if !arguments.watch => return Err(failure),
             // Whoever watches wants to see it come back.
@@ -48,8 +51,9 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Status) -> Re
     }
 }
 
-async fn look(source: &Connection, arguments: &command_line::Status) -> Result<String, Failure> {
-    let status = offtake_admin::collect(source, arguments.tenant.as_deref()).await.map_err(|error| unreadable(&error))?;
+async fn look(configuration: &Configuration, source: &Connection, arguments: &command_line::Status) -> Result<String, Failure> {
+    let mut status = offtake_admin::collect(source, arguments.tenant.as_deref()).await.map_err(|error| unreadable(&error))?;
+    status.config = Some(Config { loaded_at: Timestamp::now(), error: files::trouble(configuration, source).await });
     Ok(if arguments.json {
         serde_json::to_string_pretty(&status).unwrap_or_default()
     } else {
@@ -106,6 +110,10 @@ fn describe(status: &Status, mappings: bool, now: Timestamp) -> String {
             until(fuse.until, &format!("until `offtake fuse on {}`", fuse.name))
         ));
     }
+    if let Some(error) = status.config.as_ref().and_then(|config| config.error.as_ref()) {
+        lines.push("mappings      cannot all be used as the files are now; a daemon that runs keeps those before:".to_owned());
+        lines.extend(error.lines().map(|line| format!("  {line}")));
+    }
     let stopped = |name: &str| status.fuses.iter().any(|fuse| fuse.name == name && !fuse.enabled);
     if oldest.is_some_and(|seconds| seconds > WAITING_SECONDS_MAX) && !stopped("sequencer") {
         lines.push("warning       changes wait to be numbered: is `offtake run` running?".to_owned());
@@ -123,6 +131,13 @@ fn describe(status: &Status, mappings: bool, now: Timestamp) -> String {
             destination.tenant, destination.name, destination.host, destination.port, destination.database, destination.schema
         ));
         lines.push(mapping_table(destination));
+        // In full: the command that mends it may be at its end.
+        let errors = destination.mappings.iter().filter_map(|m| Some(format!("{}: {}", m.name, plain(m.error.as_deref()?))));
+        let errors: Vec<String> = errors.collect();
+        if errors.is_empty() && reason(destination).ends_with('…') {
+            lines.extend(destination.reason.as_deref().map(plain));
+        }
+        lines.extend(errors);
     }
     lines.join("\n")
 }
@@ -133,6 +148,8 @@ fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
     rows.extend(destinations.iter().map(|d| {
         let behind = match d.lag_rows.0 {
             0 if d.lag_seconds == 0.0 => "-".to_owned(),
+            // No change says what a copy lacks that is not made yet.
+            0 if d.mappings.iter().any(|m| m.backfill.state != "done") => format!("not copied, {}", span(d.lag_seconds)),
             rows => format!("{rows} row(s), {}", span(d.lag_seconds)),
         };
         // Only a failure is waited for; what is owed otherwise happens now, and what is paused does not.
@@ -152,17 +169,17 @@ fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
 }
 
 fn mapping_table(destination: &Destination) -> String {
-    let mut rows = vec![["MAPPING", "TABLE", "BEHIND", "COPY", "QUARANTINED", "ERROR"].map(str::to_owned)];
+    let mut rows = vec![["MAPPING", "TABLE", "BEHIND", "COPY", "QUARANTINED"].map(str::to_owned)];
     rows.extend(destination.mappings.iter().map(|m| {
         let percent = m.backfill.percent.filter(|_| m.backfill.state == "running").map(|p| format!(" {p:.0} %"));
         let left = m.backfill.eta_seconds.map(|seconds| format!(", {} left", span(seconds)));
+        let resync = m.resync_requested_at.map(|_| ", a resync waits");
         [
             m.name.clone(),
             m.source_table.clone().unwrap_or_default(),
             m.backlog.0.to_string(),
-            format!("{}{}{}", m.backfill.state, percent.unwrap_or_default(), left.unwrap_or_default()),
+            format!("{}{}{}{}", m.backfill.state, percent.unwrap_or_default(), left.unwrap_or_default(), resync.unwrap_or_default()),
             m.quarantined.0.to_string(),
-            shortened(m.error.as_deref().unwrap_or_default()),
         ]
     }));
     table(&rows)
@@ -174,7 +191,8 @@ fn reason(destination: &Destination) -> String {
         let left = m.backfill.eta_seconds.map(|seconds| format!(", {} left", span(seconds))).unwrap_or_default();
         format!("copying {}: {} rows{percent}{left}", m.name, m.backfill.rows_done.0)
     });
-    let reason = shortened(&destination.reason.clone().filter(|_| destination.state != State::Backfilling).or(copying).unwrap_or_default());
+    let copying = copying.filter(|_| destination.state == State::Backfilling);
+    let reason = shortened(&copying.or_else(|| destination.reason.clone()).unwrap_or_default());
     match destination.paused_until {
         Some(at) => format!("{reason}, {}", until(Some(at), "")),
         None => reason,
@@ -182,10 +200,15 @@ fn reason(destination: &Destination) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    let mut text = text.replace(char::is_control, " ");
+    let mut text = plain(text);
     if let Some((at, _)) = text.char_indices().nth(REASON_CHARACTERS_MAX) {
         text.truncate(at);
         text.push('…');
     }
     text
+}
+
+/// One line, whatever a stranger's server said.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }

@@ -29,6 +29,7 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
     let destinations: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     // What the application committed before now must have its number before it can be waited for by number.
     if let Some(deadline) = deadline {
+        warn_without_daemon(&source).await?;
         wait_until_sequenced(&source, deadline).await?;
     }
     let head = owe_sync(&source, &destinations).await.map_err(|error| unreadable(&error))?;
@@ -49,6 +50,15 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
             None => failure.remedy("see that `offtake run` is running for this source, or wait longer"),
         }
     })))
+}
+
+/// Tells at once whom there is no use in waiting for, rather than at the end of the wait.
+pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> {
+    let daemons: i64 = source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
+    if daemons == 0 {
+        eprintln!("offtake: no daemon is connected to this source; waiting for an `offtake run`");
+    }
+    Ok(())
 }
 
 pub(super) async fn wait_until_sequenced(source: &Client, deadline: Instant) -> Result<(), Failure> {

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use offtake_capture::Options;
+use offtake_mapping::MappingSet;
 
 use super::confirm::confirmed;
 use super::{connect_source, load_configuration, say};
 use crate::command_line::Uninstall;
 use crate::outcome::{Exit, Failure};
+use crate::sql;
 
 pub(super) async fn execute(file: &Path, arguments: &Uninstall) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;
@@ -19,13 +21,21 @@ pub(super) async fn execute(file: &Path, arguments: &Uninstall) -> Result<Exit, 
         return Ok(Exit::Failed);
     }
     let mut source = connect_source(&configuration, "uninstall").await?;
+    super::init::require_rights(&source, &MappingSet::default()).await?;
     let removal = offtake_capture::uninstall(&mut source, &Options::default()).await?;
     if !removal.relations.is_empty() {
         say(format!("triggers taken off: {}", removal.relations.join(", ")));
     }
     say(if removal.schema { "the schema offtake is dropped" } else { "there was no schema offtake" });
+    let daemons: i64 = source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(offtake_capture::Error::from)?.get(0);
+    if daemons > 0 {
+        say("a daemon is still connected: stop it, there is nothing left for it to work on");
+    }
     if removal.role_kept {
-        say("the role offtake_capture stays: another database uses it, or this user may not drop it");
+        say(
+            "the role offtake_capture stays: another database of this server uses it, or this user may not drop it; where no other does, run \
+             as a superuser: drop role offtake_capture;",
+        );
     }
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use offtake_mapping::Identifier;
 use offtake_postgres::ConnectionString;
 
 use super::defaults;
-use super::section::{Error, Section};
+use super::section::Section;
 
 /// A destination written in the file.
 #[derive(Debug, Clone)]
@@ -21,22 +21,22 @@ pub struct StaticDestination {
 }
 
 impl StaticDestination {
-    pub(super) fn read(section: &Section, base: &Path) -> Result<Self, Error> {
-        let ca_file = section.text("ca_file")?.map(|path| base.join(path));
+    /// None only where a mistake was noted.
+    pub(super) fn read(section: &Section, base: &Path) -> Option<Self> {
+        let ca_file = section.text("ca_file").map(|path| base.join(path));
         if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
-            return Err(section.error("ca_file", &format!("{} is not a file", path.display()), "name a PEM file, relative to this one"));
+            section.note("ca_file", &format!("{} is not a file", path.display()), "name a PEM file, relative to this one");
         }
-        let url = ConnectionString::destination(&section.required("url")?, ca_file.as_deref());
-        let schema = section.text("schema")?.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
-        Ok(Self {
-            tenant: section.required("tenant")?,
-            name: section.text("name")?.unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned()),
-            url: url.map_err(|e| section.error("url", &format!("{}: {}", e.what, e.why), e.remedy))?,
-            schema: Identifier::new(schema)
-                .map_err(|e| section.error("schema", &e.to_string(), "give the name as the catalog stores it"))?,
-            mappings: section.list("mappings")?,
-            shared: section.flag("shared")?,
-        })
+        let (tenant, url) = (section.required("tenant"), section.required("url"));
+        let url = url.and_then(|url| {
+            let url = ConnectionString::destination(&url, ca_file.as_deref().filter(|path| path.is_file()));
+            url.map_err(|e| section.note("url", &format!("{}: {}", e.what, e.why), e.remedy)).ok()
+        });
+        let schema = Identifier::new(section.text("schema").unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned()));
+        let schema = schema.map_err(|e| section.note("schema", &e.to_string(), "give the name as the catalog stores it"));
+        let name = section.text("name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
+        let (mappings, shared) = (section.list("mappings"), section.flag("shared"));
+        Some(Self { tenant: tenant?, name, url: url?, schema: schema.ok()?, mappings, shared })
     }
 
     /// Why the two cannot both be served: they would write to the same tables, and not both say that they share.

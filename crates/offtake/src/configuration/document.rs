@@ -64,7 +64,8 @@ pub fn reference() -> String {
          | `${file:/run/secrets/x}` | the content of a file, without the line end at its end |\n\
          | `$$` | a dollar sign |\n\n\
          They are replaced after the YAML is read, so a value cannot change the file's structure. Durations have a unit (`500ms`, `30s`,\n\
-         `5m`, `2h`, `7d`), sizes too (`512KiB`, `8MiB`). An unknown key is an error that names file, line and the nearest known key; exit\n\
+         `5m`, `2h`, `7d`), sizes too (`512KiB`, `8MiB`). An unknown key is an error that names the nearest known one. All\n\
+         mistakes of the file are told at once, each with file, line, column, the line itself without its secrets, and what to write; exit\n\
          code 78.\n\n\
          The daemon takes over changes of `destinations`, `sync` and `retention` within a second, or at once by SIGHUP or\n\
          `POST /api/v1/reload`. Other sections need a restart, and the status says so. A file that cannot be used changes nothing.\n",

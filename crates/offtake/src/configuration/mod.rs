@@ -6,6 +6,7 @@
 pub mod defaults;
 mod destination;
 mod document;
+mod excerpt;
 mod section;
 mod show;
 mod substitute;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use offtake_mapping::Diagnostic;
 use offtake_postgres::ConnectionString;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -110,21 +112,35 @@ impl Configuration {
     /// Parses the text of `file`, whose folder is where relative paths in it begin. `variables` is what `${VAR}` may name.
     pub fn parse(file: &Path, text: &str, variables: &BTreeMap<String, String>) -> Result<Self, Error> {
         let base = file.parent().unwrap_or(Path::new(""));
-        let document = Document { file, text, variables: Variables { values: variables, base } };
-        let value = document.parse()?;
-        let root = Section::root(&document, &value)?;
-        Ok(Self {
+        let document = Document::new(file, text, Variables { values: variables, base });
+        let value = document.parse();
+        let configuration = value.is_some().then(|| Self::read(file, base, &Section::root(&document, value.as_ref()))).flatten();
+        let unread =
+            || Error { diagnostics: vec![Diagnostic::of_file(file, "this cannot be read", "report this as a mistake of Offtake's")] };
+        match document.error() {
+            Some(error) => Err(error),
+            None => configuration.ok_or_else(unread),
+        }
+    }
+
+    /// None only where a mistake was noted.
+    fn read(file: &Path, base: &Path, root: &Section) -> Option<Self> {
+        // All of them are read before any is missed.
+        let (source, destinations) = (Source::read(&root.section("source")), Destinations::read(&root.section("destinations"), base));
+        let (http, security) = (Http::read(&root.section("http")), Security::read(&root.section("security")));
+        let configuration = Self {
             file: file.to_owned(),
-            source: Source::read(&root.section("source")?)?,
-            mappings: base.join(root.text("mappings")?.unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
-            destinations: Destinations::read(&root.section("destinations")?, base)?,
-            sequencer: Sequencer::read(&root.section("sequencer")?)?,
-            poller: Poller::read(&root.section("poller")?)?,
-            sync: Sync::read(&root.section("sync")?)?,
-            retention: Retention::read(&root.section("retention")?)?,
-            http: Http::read(&root.section("http")?)?,
-            security: Security::read(&root.section("security")?)?,
-        })
+            mappings: base.join(root.text("mappings").unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
+            destinations,
+            sequencer: Sequencer::read(&root.section("sequencer")),
+            poller: Poller::read(&root.section("poller")),
+            sync: Sync::read(&root.section("sync")),
+            retention: Retention::read(&root.section("retention")),
+            http,
+            security,
+            source: source?,
+        };
+        Some(configuration)
     }
 
     /// What a running daemon cannot take over from `new`, by the section's name.
@@ -144,29 +160,29 @@ impl Configuration {
 }
 
 impl Source {
-    fn read(section: &Section) -> Result<Self, Error> {
+    fn read(section: &Section) -> Option<Self> {
         let url = ConnectionString::source(&section.required("url")?);
-        Ok(Self { url: url.map_err(|e| section.error("url", &format!("{}: {}", e.what, e.why), e.remedy))? })
+        let url = url.map_err(|e| section.note("url", &format!("{}: {}", e.what, e.why), e.remedy));
+        Some(Self { url: url.ok()? })
     }
 }
 
 impl Destinations {
-    fn read(section: &Section, base: &Path) -> Result<Self, Error> {
+    fn read(section: &Section, base: &Path) -> Self {
         let mut static_: Vec<StaticDestination> = Vec::new();
-        for entry in section.sections("static")? {
-            let destination = StaticDestination::read(&entry, base)?;
+        for entry in section.sections("static") {
+            let Some(destination) = StaticDestination::read(&entry, base) else { continue };
             if let Some(other) = static_.iter().find(|other| other.tenant == destination.tenant && other.name == destination.name) {
                 let message = format!("{} has two destinations named {}", other.tenant, other.name);
-                return Err(entry.error("tenant", &message, "give one of them another `name`"));
-            }
-            if let Some(message) = static_.iter().find_map(|other| other.collides(&destination)) {
+                entry.note("tenant", &message, "give one of them another `name`");
+            } else if let Some(message) = static_.iter().find_map(|other| other.collides(&destination)) {
                 let remedy = "give each its own schema, or mark all of them `shared: true` and set `keep_tenant` in their mappings";
-                return Err(entry.error("url", &message, remedy));
+                entry.note("url", &message, remedy);
             }
             static_.push(destination);
         }
-        let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY)?;
-        Ok(Self { static_, query: section.text("query")?, refresh })
+        let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY);
+        Self { static_, query: section.text("query"), refresh }
     }
 }
 
@@ -176,86 +192,88 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Sequencer {
-    fn read(section: &Section) -> Result<Self, Error> {
-        Ok(Self {
-            interval: section.duration("interval", defaults::SEQUENCER_INTERVAL, MILLISECOND..=MINUTE)?,
-            batch_rows: section.count("batch_rows", defaults::SEQUENCER_BATCH_ROWS, 1..=1_000_000)?,
-        })
+    fn read(section: &Section) -> Self {
+        Self {
+            interval: section.duration("interval", defaults::SEQUENCER_INTERVAL, MILLISECOND..=MINUTE),
+            batch_rows: section.count("batch_rows", defaults::SEQUENCER_BATCH_ROWS, 1..=1_000_000),
+        }
     }
 }
 
 impl Poller {
-    fn read(section: &Section) -> Result<Self, Error> {
-        Ok(Self {
-            interval: section.duration("interval", defaults::POLLER_INTERVAL, MILLISECOND..=MINUTE)?,
-            lease: section.duration("lease", defaults::LEASE, SECOND..=DAY)?,
-            claim_limit: section.count("claim_limit", defaults::CLAIM_LIMIT, 1..=100_000)?,
-        })
+    fn read(section: &Section) -> Self {
+        Self {
+            interval: section.duration("interval", defaults::POLLER_INTERVAL, MILLISECOND..=MINUTE),
+            lease: section.duration("lease", defaults::LEASE, SECOND..=DAY),
+            claim_limit: section.count("claim_limit", defaults::CLAIM_LIMIT, 1..=100_000),
+        }
     }
 }
 
 impl Sync {
-    fn read(section: &Section) -> Result<Self, Error> {
-        let retry = section.section("retry")?;
-        let initial = retry.duration("initial", defaults::RETRY_INITIAL, MILLISECOND..=DAY)?;
-        let max = retry.duration("max", defaults::RETRY_MAX.max(initial), MILLISECOND..=DAY)?;
+    fn read(section: &Section) -> Self {
+        let retry = section.section("retry");
+        let initial = retry.duration("initial", defaults::RETRY_INITIAL, MILLISECOND..=DAY);
+        let max = retry.duration("max", defaults::RETRY_MAX.max(initial), MILLISECOND..=DAY);
         if max < initial {
-            return Err(retry.error("max", "this is shorter than `initial`", "make it at least as long"));
+            retry.note("max", "this is shorter than `initial`", "make it at least as long");
         }
-        Ok(Self {
-            workers: section.count("workers", defaults::WORKERS, 1..=1024)?,
-            batch_rows: section.count("batch_rows", defaults::SYNC_BATCH_ROWS, 1..=1_000_000)?,
-            batch_bytes: section.size("batch_bytes", defaults::BATCH_BYTES, ByteSize(1 << 10)..=ByteSize(1 << 30))?,
-            connect_timeout: section.duration("connect_timeout", defaults::CONNECT_TIMEOUT, MILLISECOND..=MINUTE * 10)?,
-            statement_timeout: section.duration("statement_timeout", defaults::STATEMENT_TIMEOUT, MILLISECOND..=DAY)?,
+        Self {
+            workers: section.count("workers", defaults::WORKERS, 1..=1024),
+            batch_rows: section.count("batch_rows", defaults::SYNC_BATCH_ROWS, 1..=1_000_000),
+            batch_bytes: section.size("batch_bytes", defaults::BATCH_BYTES, ByteSize(1 << 10)..=ByteSize(1 << 30)),
+            connect_timeout: section.duration("connect_timeout", defaults::CONNECT_TIMEOUT, MILLISECOND..=MINUTE * 10),
+            statement_timeout: section.duration("statement_timeout", defaults::STATEMENT_TIMEOUT, MILLISECOND..=DAY),
             retry: Retry { initial, max },
-        })
+        }
     }
 }
 
 impl Retention {
-    fn read(section: &Section) -> Result<Self, Error> {
-        Ok(Self { changes: section.duration("changes", defaults::RETENTION, SECOND..=DAY * 3650)? })
+    fn read(section: &Section) -> Self {
+        Self { changes: section.duration("changes", defaults::RETENTION, SECOND..=DAY * 3650) }
     }
 }
 
 impl Http {
-    fn read(section: &Section) -> Result<Self, Error> {
-        let listen = section.text("listen")?.unwrap_or_else(|| defaults::LISTEN.to_owned());
-        let listen: SocketAddr = listen
-            .replace("localhost:", "127.0.0.1:")
-            .parse()
-            .map_err(|_| section.error("listen", "this is not an address with a port", "write it like 127.0.0.1:8080 or [::1]:8080"))?;
-        let (admin_token, read_token) = (section.text("admin_token")?, section.text("read_token")?);
-        if !listen.ip().is_loopback() {
-            if admin_token.is_none() && read_token.is_none() {
-                let message = format!("{listen} can be reached from other machines, and there is no token");
-                return Err(section.error("listen", &message, "set http.admin_token, or listen on 127.0.0.1"));
-            }
-            for (key, token) in [("admin_token", &admin_token), ("read_token", &read_token)] {
-                if token.as_ref().is_some_and(|t| t.chars().count() < TOKEN_CHARS_MIN) {
-                    let message = format!("a token of fewer than {TOKEN_CHARS_MIN} characters can be guessed");
-                    return Err(section.error(key, &message, "make one with `openssl rand -hex 32`"));
-                }
+    fn read(section: &Section) -> Self {
+        let noted = section.mistakes();
+        let written = section.text("listen").unwrap_or_else(|| defaults::LISTEN.to_owned());
+        let listen = written.replace("localhost:", "127.0.0.1:").parse::<SocketAddr>();
+        if listen.is_err() {
+            section.note("listen", "this is not an address with a port", "write it like 127.0.0.1:8080 or [::1]:8080");
+        }
+        let (admin_token, read_token) = (section.text("admin_token"), section.text("read_token"));
+        let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        if !listen.ip().is_loopback() && admin_token.is_none() && read_token.is_none() && section.mistakes() == noted {
+            let message = format!("{listen} can be reached from other machines, and there is no token");
+            section.note("listen", &message, "set http.admin_token, or listen on 127.0.0.1");
+        }
+        for (key, token) in [("admin_token", &admin_token), ("read_token", &read_token)] {
+            if !listen.ip().is_loopback() && token.as_ref().is_some_and(|t| t.chars().count() < TOKEN_CHARS_MIN) {
+                let message = format!("a token of fewer than {TOKEN_CHARS_MIN} characters can be guessed");
+                section.note(key, &message, "make one with `openssl rand -hex 32`");
             }
         }
         if admin_token.is_some() && admin_token == read_token {
-            return Err(section.error("read_token", "this is the admin token too", "make another one, or whoever reads may also change"));
+            section.note("read_token", "this is the admin token too", "make another one, or whoever reads may also change");
         }
-        Ok(Self { listen, admin_token: admin_token.map(Into::into), read_token: read_token.map(Into::into) })
+        Self { listen, admin_token: admin_token.map(Into::into), read_token: read_token.map(Into::into) }
     }
 }
 
 impl Security {
-    fn read(section: &Section) -> Result<Self, Error> {
+    fn read(section: &Section) -> Self {
         let mut allow_destinations = Vec::new();
-        for text in section.list("allow_destinations")?.unwrap_or_default() {
-            let network = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-            let remedy = "write it like 10.20.0.0/16 or ::1/128";
-            let error = || section.error("allow_destinations", &format!("`{text}` is not a network"), remedy);
-            allow_destinations.push(network.map_err(|_| error())?);
+        for (index, text) in section.list("allow_destinations").unwrap_or_default().iter().enumerate() {
+            match text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)) {
+                Ok(network) => allow_destinations.push(network),
+                Err(_) => {
+                    section.note_item("allow_destinations", index, "this is not a network", "write it like 10.20.0.0/16 or ::1/128");
+                }
+            }
         }
-        Ok(Self { allow_destinations })
+        Self { allow_destinations }
     }
 }
 

@@ -1,13 +1,15 @@
 //! Reading one configuration text: which keys there may be, and what a mistake says.
 
+use std::cell::RefCell;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use offtake_mapping::{Place, Step, duplicate_key, place_of, place_of_key, suggestion};
+use offtake_mapping::{Diagnostic, Place, Step, duplicate_key, nearest, place_of, place_of_key, place_of_value, suggestion};
 use serde_yaml::{Mapping, Value};
 
+use super::excerpt;
 use super::substitute::Variables;
 use super::units::{ByteSize, parse_duration, show_duration};
 
@@ -16,77 +18,88 @@ pub const SCHEMA: &str = include_str!("schema.json");
 
 static SCHEMA_TREE: LazyLock<serde_json::Value> = LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap_or_default());
 
-/// A configuration that cannot be used. Unlike a mapping's it comes without the line itself, which may hold a password.
+/// A configuration that cannot be used: everything that is wrong with it, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {}{message}", file.display(), place.map(|p| format!(":{}:{}", p.line, p.column)).unwrap_or_default(), if field.is_empty() { String::new() } else { format!("{field}: ") })]
+#[error("{}", diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Error {
-    pub file: PathBuf,
-    /// Where it is known.
-    pub place: Option<Place>,
-    /// The setting, as in `sync.retry.max`; empty when the text as a whole is wrong.
-    pub field: String,
-    pub message: String,
-    pub remedy: String,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
-/// The text being read, for messages.
+/// The text being read. Reading goes on after a mistake, with the default in its place, so that one look at the output is
+/// enough to mend them all.
 pub(super) struct Document<'a> {
-    pub(super) file: &'a Path,
-    pub(super) text: &'a str,
-    pub(super) variables: Variables<'a>,
+    file: &'a Path,
+    text: &'a str,
+    variables: Variables<'a>,
+    mistakes: RefCell<Vec<Diagnostic>>,
 }
 
-impl Document<'_> {
-    /// Parses the text and refuses keys that the schema does not have.
-    pub(super) fn parse(&self) -> Result<Value, Error> {
-        let wrong = |place, message, remedy: &str| Error {
-            file: self.file.to_owned(),
-            place,
-            field: String::new(),
-            message,
-            remedy: remedy.to_owned(),
-        };
-        if let Some((key, place)) = duplicate_key(self.text) {
-            return Err(wrong(Some(place), format!("the key `{key}` is here twice"), "keep one of them"));
-        }
-        let value: Value = serde_yaml::from_str(self.text).map_err(|error| {
-            let said = error.to_string();
-            let said = said.split(" at line ").next().unwrap_or(&said);
-            wrong(place_of(&error), format!("this is not YAML: {said}"), "check indentation and quotes around this place")
-        })?;
-        self.refuse_unknown(&value, &SCHEMA_TREE, &mut Vec::new())?;
-        Ok(value)
+impl<'a> Document<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str, variables: Variables<'a>) -> Self {
+        Self { file, text, variables, mistakes: RefCell::default() }
     }
 
-    fn refuse_unknown(&self, value: &Value, schema: &serde_json::Value, path: &mut Vec<Step>) -> Result<(), Error> {
+    /// Parses the text and notes keys that the schema does not have. Without a value, the text as a whole is wrong.
+    pub(super) fn parse(&self) -> Option<Value> {
+        if let Some((key, place)) = duplicate_key(self.text) {
+            self.note_at(Some(place), format!("the key `{key}` is here twice"), "keep one of them");
+            return None;
+        }
+        match serde_yaml::from_str(self.text) {
+            Ok(value) => {
+                self.note_unknown(&value, &SCHEMA_TREE, &mut Vec::new());
+                Some(value)
+            }
+            Err(error) => {
+                let said = error.to_string();
+                let said = said.split(" at line ").next().unwrap_or(&said);
+                self.note_at(place_of(&error), format!("this is not YAML: {said}"), "check indentation and quotes around this place");
+                None
+            }
+        }
+    }
+
+    /// Everything that was noted, in the order of the file; None when the text can be used.
+    pub(super) fn error(&self) -> Option<Error> {
+        let mut diagnostics = self.mistakes.take();
+        diagnostics.sort_by_key(|found| found.place.map_or((usize::MAX, 0), |place| (place.line, place.column)));
+        (!diagnostics.is_empty()).then_some(Error { diagnostics })
+    }
+
+    fn note_unknown(&self, value: &Value, schema: &serde_json::Value, path: &mut Vec<Step>) {
         if let (Some(entries), Some(known)) = (value.as_mapping(), schema["properties"].as_object()) {
             for (key, value) in entries {
                 let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
                 path.push(Step::Key(key.clone()));
-                let Some(schema) = known.get(&key) else {
-                    return Err(self.error(
-                        path,
-                        "there is no such key".to_owned(),
-                        suggestion(&key, "keys here", known.keys().map(String::as_str)),
-                    ));
-                };
-                self.refuse_unknown(value, schema, path)?;
+                match known.get(&key) {
+                    Some(schema) => self.note_unknown(value, schema, path),
+                    None => {
+                        let remedy = suggestion(&key, "keys here", known.keys().map(String::as_str));
+                        let message = format!("{}: there is no such key", show_path(path));
+                        self.note_at(place_of_key(self.text, path), message, &remedy);
+                    }
+                }
                 path.pop();
             }
         } else if let (Some(items), Some(schema)) = (value.as_sequence(), schema.get("items")) {
             for (index, value) in items.iter().enumerate() {
                 path.push(Step::Index(index));
-                self.refuse_unknown(value, schema, path)?;
+                self.note_unknown(value, schema, path);
                 path.pop();
             }
         }
-        Ok(())
     }
 
-    /// A mistake at `path`; when the text does not contain it (a missing key), the place is the nearest key above.
-    pub(super) fn error(&self, path: &[Step], message: String, remedy: String) -> Error {
-        let place = (1..=path.len()).rev().find_map(|length| place_of_key(self.text, &path[..length]));
-        Error { file: self.file.to_owned(), place, field: show_path(path), message, remedy }
+    /// A mistake of the value at `path`; when the text does not contain it (a missing key), of the nearest key above.
+    pub(super) fn note(&self, path: &[Step], message: &str, remedy: &str) {
+        let value = place_of_value(self.text, path).filter(|_| place_of_key(self.text, path).is_some());
+        let place = value.or_else(|| (1..path.len()).rev().find_map(|length| place_of_key(self.text, &path[..length])));
+        self.note_at(place, format!("{}: {message}", show_path(path)), remedy);
+    }
+
+    fn note_at(&self, place: Option<Place>, message: String, remedy: &str) {
+        let excerpt = place.map(|place| excerpt::of(self.file, self.text, place)).unwrap_or_default();
+        self.mistakes.borrow_mut().push(Diagnostic { place, excerpt, ..Diagnostic::of_file(self.file, message, remedy) });
     }
 }
 
@@ -111,17 +124,20 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn root(document: &'a Document<'a>, value: &'a Value) -> Result<Self, Error> {
-        Self::at(document, Vec::new(), Some(value))
+    pub(super) fn root(document: &'a Document<'a>, value: Option<&'a Value>) -> Self {
+        Self::at(document, Vec::new(), value)
     }
 
-    fn at(document: &'a Document<'a>, path: Vec<Step>, value: Option<&'a Value>) -> Result<Self, Error> {
+    fn at(document: &'a Document<'a>, path: Vec<Step>, value: Option<&'a Value>) -> Self {
         let entries = match value {
             None | Some(Value::Null) => None,
             Some(Value::Mapping(entries)) => Some(entries),
-            Some(_) => return Err(document.error(&path, "this is a section".to_owned(), "write `key: value` lines below it".to_owned())),
+            Some(_) => {
+                document.note(&path, "this is a section", "write `key: value` lines below it");
+                None
+            }
         };
-        Ok(Self { document, path, entries })
+        Self { document, path, entries }
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
@@ -134,109 +150,140 @@ impl<'a> Section<'a> {
         path
     }
 
-    pub(super) fn section(&self, key: &str) -> Result<Self, Error> {
+    pub(super) fn section(&self, key: &str) -> Self {
         Self::at(self.document, self.path_to(key), self.get(key))
     }
 
     /// The sections of a list.
-    pub(super) fn sections(&self, key: &str) -> Result<Vec<Self>, Error> {
+    pub(super) fn sections(&self, key: &str) -> Vec<Self> {
         let items = match self.get(key) {
-            None => return Ok(Vec::new()),
+            None => return Vec::new(),
             Some(Value::Sequence(items)) => items,
-            Some(_) => return Err(self.error(key, "this is a list", "begin each entry with `- `")),
+            Some(_) => {
+                self.note(key, "this is a list", "begin each entry with `- `");
+                return Vec::new();
+            }
         };
-        let mut sections = Vec::new();
-        for (index, item) in items.iter().enumerate() {
+        let of_item = |(index, item)| {
             let mut path = self.path_to(key);
             path.push(Step::Index(index));
-            sections.push(Self::at(self.document, path, Some(item))?);
-        }
-        Ok(sections)
+            Self::at(self.document, path, Some(item))
+        };
+        items.iter().enumerate().map(of_item).collect()
     }
 
     /// A scalar as text, substituted; None when it is absent, null, or empty after substitution.
-    pub(super) fn text(&self, key: &str) -> Result<Option<String>, Error> {
-        let Some(value) = self.get(key) else { return Ok(None) };
-        let text = self.scalar(&self.path_to(key), value)?;
-        Ok((!text.is_empty()).then_some(text))
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        let text = self.scalar(&self.path_to(key), self.get(key)?)?;
+        (!text.is_empty()).then_some(text)
     }
 
-    pub(super) fn required(&self, key: &str) -> Result<String, Error> {
-        let description = schema_at(&self.path_to(key))["description"].as_str().unwrap_or_default();
-        self.text(key)?.ok_or_else(|| self.error(key, "this is required", description))
+    pub(super) fn required(&self, key: &str) -> Option<String> {
+        let noted = self.mistakes();
+        let text = self.text(key);
+        // A key that is there under a misspelt name, and a variable that is not set, are mistakes that were told.
+        let told = self.mistakes() > noted || self.misspelt(key);
+        if text.is_none() && !told {
+            let what = if self.get(key).is_some() { "this is empty, and it is required" } else { "this is required" };
+            self.note(key, what, schema_at(&self.path_to(key))["description"].as_str().unwrap_or_default());
+        }
+        text
     }
 
-    fn scalar(&self, path: &[Step], value: &Value) -> Result<String, Error> {
+    fn misspelt(&self, key: &str) -> bool {
+        let known = schema_at(&self.path);
+        let mut unknown = self.entries.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
+        unknown.any(|written| known["properties"].get(written).is_none() && nearest(written, [key]).is_some())
+    }
+
+    fn scalar(&self, path: &[Step], value: &Value) -> Option<String> {
         let raw = match value {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             Value::Bool(flag) => flag.to_string(),
-            _ => return Err(self.document.error(path, "this is a single value".to_owned(), "write it as `key: value`".to_owned())),
+            _ => {
+                self.document.note(path, "this is a single value", "write it as `key: value`");
+                return None;
+            }
         };
-        self.document.variables.substitute(&raw).map_err(|e| self.document.error(path, e.message, e.remedy))
+        self.document.variables.substitute(&raw).map_err(|e| self.document.note(path, &e.message, &e.remedy)).ok()
     }
 
     /// A list of texts, or one text with commas, so that a variable can hold a list.
-    pub(super) fn list(&self, key: &str) -> Result<Option<Vec<String>>, Error> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Sequence(items)) => {
-                let mut texts = Vec::new();
-                for (index, item) in items.iter().enumerate() {
+    pub(super) fn list(&self, key: &str) -> Option<Vec<String>> {
+        match self.get(key)? {
+            Value::Sequence(items) => {
+                let text = |(index, item)| {
                     let mut path = self.path_to(key);
                     path.push(Step::Index(index));
-                    texts.push(self.scalar(&path, item)?);
-                }
-                Ok(Some(texts))
+                    self.scalar(&path, item)
+                };
+                Some(items.iter().enumerate().filter_map(text).collect())
             }
+            _ => {
+                let text = self.text(key).unwrap_or_default();
+                Some(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect())
+            }
+        }
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        match self.text(key).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
             Some(_) => {
-                let text = self.text(key)?.unwrap_or_default();
-                Ok(Some(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect()))
+                self.note(key, "this is `true` or `false`", "write one of the two");
+                false
             }
         }
     }
 
-    pub(super) fn flag(&self, key: &str) -> Result<bool, Error> {
-        match self.text(key)?.as_deref() {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(self.error(key, "this is `true` or `false`", "write one of the two")),
-        }
-    }
-
-    pub(super) fn count(&self, key: &str, default: u32, range: RangeInclusive<u32>) -> Result<u32, Error> {
-        let Some(text) = self.text(key)? else { return Ok(default) };
+    pub(super) fn count(&self, key: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
         let remedy = || format!("write a whole number from {} to {}; the default is {default}", range.start(), range.end());
-        text.replace('_', "").parse().ok().filter(|n| range.contains(n)).ok_or_else(|| self.unusable(key, &remedy()))
+        self.value(key, |text| text.replace('_', "").parse().ok().filter(|n| range.contains(n)), remedy).unwrap_or(default)
     }
 
-    pub(super) fn duration(&self, key: &str, default: Duration, range: RangeInclusive<Duration>) -> Result<Duration, Error> {
-        let Some(text) = self.text(key)? else { return Ok(default) };
+    pub(super) fn duration(&self, key: &str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
         let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
         let remedy =
             || format!("write a duration from {least} to {most}, such as 5ms, 60s or 7d; the default is {}", show_duration(default));
-        parse_duration(&text).filter(|d| range.contains(d)).ok_or_else(|| self.unusable(key, &remedy()))
+        self.value(key, |text| parse_duration(text).filter(|d| range.contains(d)), remedy).unwrap_or(default)
     }
 
-    pub(super) fn size(&self, key: &str, default: ByteSize, range: RangeInclusive<ByteSize>) -> Result<ByteSize, Error> {
-        let Some(text) = self.text(key)? else { return Ok(default) };
+    pub(super) fn size(&self, key: &str, default: ByteSize, range: RangeInclusive<ByteSize>) -> ByteSize {
         let remedy = || format!("write a size from {} to {}, such as 8MiB; the default is {default}", range.start(), range.end());
-        ByteSize::parse(&text).filter(|s| range.contains(s)).ok_or_else(|| self.unusable(key, &remedy()))
+        self.value(key, |text| ByteSize::parse(text).filter(|s| range.contains(s)), remedy).unwrap_or(default)
     }
 
-    /// Quotes the value as the file has it, before substitution: a variable in the wrong place may be a secret.
-    fn unusable(&self, key: &str, remedy: &str) -> Error {
-        let written = match self.get(key) {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            Some(Value::Bool(flag)) => flag.to_string(),
-            _ => String::new(),
-        };
-        self.error(key, &format!("`{written}` cannot be used here"), remedy)
+    /// Quotes a value that cannot be used as the file has it, before substitution: a variable in the wrong place may be a secret.
+    fn value<T>(&self, key: &str, read: impl Fn(&str) -> Option<T>, remedy: impl Fn() -> String) -> Option<T> {
+        let value = read(&self.text(key)?);
+        if value.is_none() {
+            let written = match self.get(key) {
+                Some(Value::String(text)) => text.clone(),
+                Some(Value::Number(number)) => number.to_string(),
+                Some(Value::Bool(flag)) => flag.to_string(),
+                _ => String::new(),
+            };
+            self.note(key, &format!("`{written}` cannot be used here"), &remedy());
+        }
+        value
     }
 
-    pub(super) fn error(&self, key: &str, message: &str, remedy: &str) -> Error {
-        self.document.error(&self.path_to(key), message.to_owned(), remedy.to_owned())
+    /// How many were noted so far, in the whole document: what follows from a mistake is none of its own.
+    pub(super) fn mistakes(&self) -> usize {
+        self.document.mistakes.borrow().len()
+    }
+
+    pub(super) fn note(&self, key: &str, message: &str, remedy: &str) {
+        self.document.note(&self.path_to(key), message, remedy);
+    }
+
+    /// A mistake of one item of a list.
+    pub(super) fn note_item(&self, key: &str, index: usize, message: &str, remedy: &str) {
+        let mut path = self.path_to(key);
+        path.push(Step::Index(index));
+        self.document.note(&path, message, remedy);
     }
 }
 

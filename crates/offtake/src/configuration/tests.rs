@@ -12,32 +12,66 @@ fn mistakes_name_file_line_field_and_remedy() {
     let check = |text: &str, expect: &str, remedy: &str| {
         let error = parse(&format!("{SOURCE}{text}")).unwrap_err();
         assert!(error.to_string().starts_with(&format!("conf/offtake.yaml:{expect}")), "{error}");
-        assert!(error.remedy.contains(remedy), "{error:?}");
+        let [found] = error.diagnostics.as_slice() else { panic!("{error}") };
+        assert!(found.remedy.contains(remedy), "{error:?}");
     };
     check("sync:\n  worker: 3\n", "3:3: sync.worker: there is no such key", "did you mean `workers`?");
     check("sinc: {}\n", "2:1: sinc: there is no such key", "did you mean `sync`?");
     check("http:\n  colour: red\n", "3:3: http.colour", "the keys here are `admin_token`, `listen`, `read_token`");
-    check("sync: { workers: 0 }\n", "2:9: sync.workers: `0` cannot be used here", "from 1 to 1024; the default is 16");
-    check("sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n", "5:5: sync.retry.max: this is shorter", "at least as long");
-    check("sequencer:\n  interval: 0ms\n", "3:3: sequencer.interval: `0ms` cannot", "from 1ms to 1m");
-    check("poller: { lease: 60 }\n", "2:11: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
-    check("sync: { batch_bytes: 8 }\n", "2:9: sync.batch_bytes: `8` cannot", "8MiB");
-    check("sync: { workers: \"${TOKEN}\" }\n", "2:9: sync.workers: `${TOKEN}` cannot", "whole number");
-    check("retention: { changes: \"${DAYS}\" }\n", "2:14: retention.changes: the environment variable DAYS is not set", "${DAYS:-");
-    check("http: { listen: 0.0.0.0:8080 }\n", "2:9: http.listen: 0.0.0.0:8080 can be reached", "admin_token");
-    check("http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n", "4:3: http.admin_token: a token of fewer", "openssl");
-    check("security: { allow_destinations: [10.0.0.0/33] }\n", "2:13: security.allow_destinations: `10.0.0.0/33` is not", "10.20.0.0/16");
-    check("sync: 3\n", "2:1: sync: this is a section", "");
+    check("sync: { workers: 0 }\n", "2:18: sync.workers: `0` cannot be used here", "from 1 to 1024; the default is 16");
+    check("sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n", "5:10: sync.retry.max: this is shorter", "at least as long");
+    check("sequencer:\n  interval: 0ms\n", "3:13: sequencer.interval: `0ms` cannot", "from 1ms to 1m");
+    check("poller: { lease: 60 }\n", "2:18: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
+    check("sync: { batch_bytes: 8 }\n", "2:22: sync.batch_bytes: `8` cannot", "8MiB");
+    check("sync: { workers: \"${TOKEN}\" }\n", "2:18: sync.workers: `${TOKEN}` cannot", "whole number");
+    check("retention: { changes: \"${DAYS}\" }\n", "2:23: retention.changes: the environment variable DAYS is not set", "${DAYS:-");
+    check("http: { listen: 0.0.0.0:8080 }\n", "2:17: http.listen: 0.0.0.0:8080 can be reached", "admin_token");
+    check("http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n", "4:16: http.admin_token: a token of fewer", "openssl");
+    check(
+        "security: { allow_destinations: [10.0.0.0/33] }\n",
+        "2:34: security.allow_destinations[0]: this is not a network",
+        "10.20.0.0/16",
+    );
+    check("sync: 3\n", "2:7: sync: this is a section", "");
     check("destinations:\n  static:\n    - tenant: a\n", "4:7: destinations.static[0].url: this is required", "postgres://");
+    check(
+        "destinations:\n  static:\n    - { tenant: a, url: '${E:-}' }\n",
+        "4:25: destinations.static[0].url: this is empty, and",
+        "postgres://",
+    );
+    // One mistake, although `url` is required and absent.
     check("destinations:\n  static:\n    - { tenant: a, urll: x }\n", "4:20: destinations.static[0].urll: there is no", "`url`");
     check("source: {}\n", "2:1: the key `source` is here twice", "keep one");
     check("a: [\n", "", "indentation");
 }
 
 #[test]
+fn all_mistakes_are_told_at_once_with_their_lines_and_no_secret() {
+    let text = "source: { url: mysql://app:s3cretpw@localhost/app }
+sync:
+  worker: 3
+  batch_bytes: 8
+http: { listen: 0.0.0.0:80, admin_token: t0k }
+destinations:
+  static:
+    - { tenant: a, urll: postgres://u:s3cretpw@h/d }
+    - { url: \"postgres://u:${NONE}@h/d\", shared: maybe }
+";
+    let error = parse(text).unwrap_err();
+    let places: Vec<_> = error.diagnostics.iter().map(|found| found.place.map(|p| (p.line, p.column)).unwrap()).collect();
+    assert_eq!(places, [(1, 16), (3, 3), (4, 16), (5, 42), (8, 20), (9, 7), (9, 14), (9, 50)], "{error}");
+    assert!(error.diagnostics.iter().all(|found| !found.remedy.is_empty() && found.excerpt.contains('^')), "{error}");
+    for secret in ["s3cretpw", "t0k"] {
+        assert!(!error.to_string().contains(secret), "{error}");
+    }
+    let told = "conf/offtake.yaml:4:16: sync.batch_bytes: `8` cannot be used here\n   |\n 4 |   batch_bytes: 8\n   |                ^\n  remedy: write a size";
+    assert!(error.to_string().contains(told), "{error}");
+}
+
+#[test]
 fn a_missing_source_is_told() {
     assert!(parse("").unwrap_err().to_string().contains("source.url: this is required"));
-    assert!(parse("source: {}\n").unwrap_err().to_string().starts_with("conf/offtake.yaml:1:1: source.url"));
+    assert!(parse("source: {}\n").unwrap_err().to_string().starts_with("conf/offtake.yaml:1:1: source.url: this is required"));
 }
 
 const TWO: &str = "destinations:

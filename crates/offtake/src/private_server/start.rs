@@ -1,7 +1,6 @@
 //! Starting, stopping and breaking one private server.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,11 +11,11 @@ use rustix::process::Signal;
 
 use super::folder::ServerFolder;
 use super::user::ServerUser;
-use super::{Binaries, Options, SUPERUSER, process};
+use super::{Binaries, Options, ReservedPort, SUPERUSER, process};
 
 /// A server answers within a second; on a loaded machine initialising and recovery may take much longer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// Another process may take the port between our choosing it and the server's binding it; this often in a row it won't.
+/// A server that was killed may have processes that listen for a moment longer; so often, with a pause, a new one tries.
 const PORT_ATTEMPTS: usize = 5;
 /// A fast shutdown writes a checkpoint, which on a slow disk takes seconds.
 const FAST_SHUTDOWN_WITHIN: Duration = Duration::from_secs(30);
@@ -29,7 +28,8 @@ pub struct PrivateServer {
     binaries: Binaries,
     user: ServerUser,
     password: Option<String>,
-    port: u16,
+    /// Ours also while the server is down.
+    port: ReservedPort,
     postmaster: Option<Child>,
 }
 
@@ -37,14 +37,15 @@ impl PrivateServer {
     /// Initialises a cluster in a new temporary folder, starts it and waits until it answers. Takes about a second.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let mut server = Self::initialise(&options).await?;
-        server.launch_on_free_port().await?;
+        server.start_again().await?;
         Ok(server)
     }
 
     async fn initialise(options: &Options) -> anyhow::Result<Self> {
         let (binaries, user) = (Binaries::find()?, ServerUser::choose()?);
         let folder = ServerFolder::create().context("creating the server's temporary folder")?;
-        let server = Self { folder, binaries, user, password: options.password.clone(), port: 0, postmaster: None };
+        let port = ReservedPort::any().context("reserving a port")?;
+        let server = Self { folder, binaries, user, password: options.password.clone(), port, postmaster: None };
         fs::create_dir(server.folder.data())?;
         server.user.own(&server.folder.data())?;
         server.run_initdb().await?;
@@ -91,22 +92,12 @@ impl PrivateServer {
         command
     }
 
-    async fn launch_on_free_port(&mut self) -> anyhow::Result<()> {
-        for _ in 0..PORT_ATTEMPTS {
-            self.port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-            if self.launch().await? {
-                return Ok(());
-            }
-        }
-        bail!("no free port on 127.0.0.1 in {PORT_ATTEMPTS} attempts")
-    }
-
     /// False when the port was taken.
     async fn launch(&mut self) -> anyhow::Result<bool> {
         let log = File::options().create(true).append(true).open(self.folder.log())?;
         let log_begin = log.metadata()?.len();
         let mut postgres = self.program("postgres");
-        postgres.arg("-D").arg(self.folder.data()).arg("-p").arg(self.port.to_string());
+        postgres.arg("-D").arg(self.folder.data()).arg("-p").arg(self.port().to_string());
         postgres.stdout(log.try_clone()?).stderr(log);
         self.postmaster = Some(postgres.spawn().context("starting postgres")?);
         let deadline = Instant::now() + READY_WITHIN;
@@ -126,7 +117,7 @@ impl PrivateServer {
                 bail!("postgres ended at once ({ended}): {}", said.trim());
             }
             if Instant::now() > deadline {
-                bail!("postgres does not answer on port {} within {READY_WITHIN:?}: {}", self.port, said()?.trim());
+                bail!("postgres does not answer on port {} within {READY_WITHIN:?}: {}", self.port(), said()?.trim());
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -134,7 +125,7 @@ impl PrivateServer {
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// How the superuser connects to one of the databases.
@@ -145,7 +136,7 @@ impl PrivateServer {
     /// How any role connects. Names and password are put into the URL as they are: letters, digits and `_` only.
     pub fn url_as(&self, user: &str, password: Option<&str>, database: &str) -> String {
         let password = password.map(|p| format!(":{p}")).unwrap_or_default();
-        format!("postgres://{user}{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+        format!("postgres://{user}{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port())
     }
 
     /// The folder with the data folder `data` and the log `server.log`.
@@ -198,7 +189,7 @@ impl PrivateServer {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        bail!("port {} was taken by another process while the server was down", self.port)
+        bail!("another process listens on port {}", self.port())
     }
 
     /// What dropping it does, without blocking the caller's thread: immediate shutdown, because nobody reads the data

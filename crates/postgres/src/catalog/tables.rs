@@ -44,6 +44,8 @@ impl Table {
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     tables: BTreeMap<TableName, Table>,
+    /// What else there is; only read when a table is not there.
+    others: Vec<String>,
     role: String,
 }
 
@@ -80,7 +82,11 @@ impl Tables {
             tables.entry(name).or_default().primary_key = columns.into_iter().map(|(_, column)| column).collect();
         }
         let role = client.query_one("select quote_ident(current_user)", &[]).await?.get(0);
-        Ok(Self { tables, role })
+        let mut others = Vec::new();
+        if tables.values().any(|table| table.kind.is_none()) {
+            others = client.query(sql::LIST_TABLES, &[]).await?.iter().map(|row| row.get(0)).collect();
+        }
+        Ok(Self { tables, others, role })
     }
 
     /// The role that the daemon is, as SQL writes it.
@@ -131,7 +137,8 @@ impl Tables {
         }
         let what = match table.kind.as_deref() {
             None => {
-                let remedy = "write it as schema.table, in double quotes where the name has capitals";
+                let near = nearest(&name.to_string(), self.others.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
+                let remedy = near.unwrap_or_else(|| "write it as schema.table, in double quotes where the name has capitals".to_owned());
                 return Some(Problem::at(mapping, path, format!("the source has no table {name}"), remedy));
             }
             Some("r" | "p") if table.temporary => "a temporary table",

@@ -21,7 +21,8 @@ impl SilenceMax {
         self.0.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Option<Duration> {
+    /// None: for ever.
+    pub(crate) fn get(&self) -> Option<Duration> {
         Some(self.0.load(Ordering::Relaxed)).filter(|limit| *limit > 0).map(Duration::from_millis)
     }
 }
@@ -153,7 +154,8 @@ mod tests {
         more.is_ok_and(|read| read.unwrap_err().to_string().contains("silent for 100 ms"))
     }
 
-    #[tokio::test]
+    // By a clock that stands still while anybody has something to do.
+    #[tokio::test(start_paused = true)]
     async fn only_what_is_owed_is_waited_for() {
         assert!(!given_up(b"", b"").await, "it is idle");
         assert!(!given_up(QUERY, READY).await, "it was answered");
@@ -170,7 +172,7 @@ mod tests {
     }
 
     /// The waker must be there although the reader was polled before the question was sent.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_already_waits_is_woken() {
         let (session, _server) = logged_in().await;
         let (mut reader, mut writer) = tokio::io::split(session);

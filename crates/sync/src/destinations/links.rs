@@ -1,6 +1,7 @@
 //! Connections to destinations: one per destination at most, kept while used, bounded over all.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,11 @@ use crate::state::{Cursors, Identities};
 /// a thousand destinations moving when each is written to for some milliseconds.
 const CONNECTIONS_MAX: usize = 100;
 
+/// How many of those places are for destinations that are not connected yet, at one time. A silent one holds its place until the connect
+/// timeout ends it; the other half is for those that answer, however many fall silent at once. So many dials under way are plenty: one that
+/// is answered takes milliseconds.
+const CONNECTING_MAX: usize = CONNECTIONS_MAX / 2;
+
 /// An unused connection is closed after this long: a tenant's server should not carry an idle backend for us all day,
 /// and one that changes every minute should not be dialled every minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
@@ -26,8 +32,6 @@ pub(crate) struct Link {
     pub(crate) fingerprint: String,
     /// Mapping versions that have their staging table in this session, as it is.
     pub(crate) staged: HashMap<Version, Staging>,
-    /// The server process of the last transaction; behind a pooler it changes.
-    pub(crate) backend: Option<i32>,
     /// The cursors as last read or written by us; only a hint, compared inside every write.
     pub(crate) cursors: Option<Cursors>,
     /// What the mappings' tables were when the cursors were read.
@@ -40,17 +44,16 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(connection: Connection, fingerprint: String, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(connection: Connection, fingerprint: String, place: Place) -> Self {
         Self {
             connection,
             fingerprint,
             staged: HashMap::new(),
-            backend: None,
             cursors: None,
             identities: Identities::new(),
             used_at: Instant::now(),
             idle: false,
-            _place: place,
+            _place: place.place,
         }
     }
 }
@@ -64,16 +67,36 @@ impl Drop for Link {
     }
 }
 
+/// A place for a connection that is still to be made.
+pub(crate) struct Place {
+    place: OwnedSemaphorePermit,
+    /// Frees a place among [`CONNECTING_MAX`] when dropped: once there is a link, or none will be.
+    _connecting: OwnedSemaphorePermit,
+}
+
 /// The idle links, and the places for all.
 #[derive(Clone)]
 pub(crate) struct Links {
     idle: Arc<Mutex<HashMap<i64, Link>>>,
     places: Arc<Semaphore>,
+    connecting: Arc<Semaphore>,
+    /// How many wait for a place.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Somebody who waits for a place, until dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Links {
     pub(crate) fn new() -> Self {
-        Self { idle: Arc::default(), places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        let [places, connecting] = [CONNECTIONS_MAX, CONNECTING_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        Self { idle: Arc::default(), places, connecting, waiting: Arc::default() }
     }
 
     /// The destination's idle link, if it has one that is open and was made with this URL.
@@ -84,25 +107,37 @@ impl Links {
         (link.fingerprint == fingerprint && !link.connection.is_closed()).then_some(link)
     }
 
-    /// Keeps a link whose transaction ended well.
+    /// Keeps a link whose transaction ended well. When somebody waits for a place, the link that has been idle longest is
+    /// closed for it: kept for their whole idle time, a hundred would shut every other destination out for as long.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
         link.used_at = Instant::now();
         link.idle = true;
         self.idle().insert(destination_id, link);
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.close_longest_idle();
+        }
         self.count();
     }
 
     /// A place for a new connection. When all are taken, the link that has been idle longest is closed for it.
-    pub(crate) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn place(&self) -> Option<Place> {
+        // First of all, so that whoever waits for others to connect takes no place and has no link closed.
+        let connecting = self.connecting.clone().acquire_owned().await.ok()?;
         if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Some(place);
+            return Some(Place { place, _connecting: connecting });
         }
-        {
-            let mut idle = self.idle();
-            let longest = idle.iter().min_by_key(|(_, link)| link.used_at).map(|(id, _)| *id);
-            longest.and_then(|id| idle.remove(&id));
-        }
-        self.places.clone().acquire_owned().await.ok()
+        // Counted before looking, so that a link that becomes idle from now on is closed by whoever keeps it.
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(&self.waiting);
+        self.close_longest_idle();
+        let place = self.places.clone().acquire_owned().await.ok()?;
+        Some(Place { place, _connecting: connecting })
+    }
+
+    fn close_longest_idle(&self) {
+        let mut idle = self.idle();
+        let longest = idle.iter().min_by_key(|(_, link)| link.used_at).map(|(id, _)| *id);
+        longest.and_then(|id| idle.remove(&id));
     }
 
     /// Closes links that were unused for long, or whose destination is not `wanted` any more.

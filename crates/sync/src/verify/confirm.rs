@@ -7,11 +7,14 @@ use offtake_mapping::literal;
 use tokio_postgres::Row;
 
 use super::ranges::Comparison;
-use super::statement::{Key, Range};
+use super::statement::{Key, Of, Range};
 use super::{Error, Kind};
 
 /// Half of a healthy system's latency: often enough that waiting costs little more than the change takes anyway.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// So many rows are looked at again by their keys; of more, the whole range is read again.
+const KEYS_MAX: usize = 200;
 
 /// More changes than this within one look are not read: every key may be among them.
 const CHANGES_MAX: usize = 100_000;
@@ -27,18 +30,21 @@ impl Comparison<'_> {
     /// Of keys that differed at first sight, those that differ for good. The others turned out equal, or count as
     /// unsettled.
     pub(super) async fn confirm(&mut self, range: &Range, suspects: Vec<Key>) -> Result<Vec<(Key, Kind)>, Error> {
+        let began = Instant::now();
+        let deadline = began + self.patience;
         let mut confirmed = Vec::new();
         let mut open: HashSet<Key> = suspects.into_iter().collect();
         while !open.is_empty() {
             let position = self.log_head().await?;
-            let before = self.source.rows(range, |key| open.contains(key)).await?;
+            let of = if open.len() <= KEYS_MAX { Of::Keys(open.iter().cloned().collect()) } else { Of::Everything };
+            let before = self.source.rows(range, &of, |key| open.contains(key)).await?;
             self.refuse_duplicates(&before)?;
-            if !self.destination_catches_up().await? {
+            if !self.destination_catches_up(deadline).await? {
                 break;
             }
-            let here = self.destination.rows(range, |key| open.contains(key)).await?;
-            let after = self.source.rows(range, |key| open.contains(key)).await?;
-            if !self.all_sequenced().await? {
+            let here = self.destination.rows(range, &of, |key| open.contains(key)).await?;
+            let after = self.source.rows(range, &of, |key| open.contains(key)).await?;
+            if !self.all_sequenced(deadline).await? {
                 break;
             }
             let changed = self.changed_since(position).await?;
@@ -58,9 +64,12 @@ impl Comparison<'_> {
                 confirmed.push((key.clone(), kind));
                 false
             });
-            if Instant::now() >= self.deadline {
+            if Instant::now() >= deadline {
                 break;
             }
+        }
+        if !open.is_empty() {
+            self.patience = self.patience.saturating_sub(began.elapsed());
         }
         self.report.unsettled += open.len() as u64;
         confirmed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
@@ -69,8 +78,8 @@ impl Comparison<'_> {
 
     /// Waits until the destination has applied everything that was committed when it was called; false if that does not
     /// happen in time.
-    async fn destination_catches_up(&self) -> Result<bool, Error> {
-        if !self.all_sequenced().await? {
+    async fn destination_catches_up(&self, deadline: Instant) -> Result<bool, Error> {
+        if !self.all_sequenced(deadline).await? {
             return Ok(false);
         }
         let wanted = self.log_head().await?;
@@ -88,14 +97,14 @@ impl Comparison<'_> {
             if self.destination.query(&passed).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
                 return Ok(true);
             }
-            if !self.may_wait().await {
+            if !may_wait(deadline).await {
                 return Ok(false);
             }
         }
     }
 
     /// Waits until every change captured before now has its sequence id; false if that does not happen in time.
-    async fn all_sequenced(&self) -> Result<bool, Error> {
+    async fn all_sequenced(&self, deadline: Instant) -> Result<bool, Error> {
         let now = self.source.query("select clock_timestamp()::text").await?;
         let now = now.first().map_or(Ok(String::new()), |row| self.source.text(row, 0))?;
         let older = format!("select exists (select from offtake.captured_change where captured_at <= {}::timestamptz)", literal(&now));
@@ -103,19 +112,10 @@ impl Comparison<'_> {
             if !self.source.query(&older).await?.first().is_some_and(|row| row.get(0)) {
                 return Ok(true);
             }
-            if !self.may_wait().await {
+            if !may_wait(deadline).await {
                 return Ok(false);
             }
         }
-    }
-
-    /// False once the time is over.
-    async fn may_wait(&self) -> bool {
-        if Instant::now() >= self.deadline {
-            return false;
-        }
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        true
     }
 
     /// The newest sequence id that concerns the tenant's rows of this mapping; 0 if there is none.
@@ -158,6 +158,15 @@ impl Comparison<'_> {
     fn state_table(&self) -> String {
         format!("{}._offtake_state", self.target.schema.sql())
     }
+}
+
+/// False once the time is over.
+async fn may_wait(deadline: Instant) -> bool {
+    if Instant::now() >= deadline {
+        return false;
+    }
+    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    true
 }
 
 impl Changed {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use super::side::{Digest, Side};
-use super::statement::{self, Key, Range, Relation, TargetColumn};
+use super::statement::{self, Key, Of, Range, Relation, SHARES, TargetColumn};
 use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget};
 
 /// A range that takes longer was not found through an index: each of them costs a scan, so the next are larger.
@@ -16,6 +16,8 @@ const RANGE_TAKES_MAX: Duration = Duration::from_millis(500);
 /// What a range grows by then, and to at most; its keys, should they differ, are held in memory.
 const RANGE_GROWTH: u64 = 4;
 const RANGE_ROWS_MAX: u64 = 160_000;
+/// Smaller ranges are looked into as they are; of larger ones only the shares that differ, some forty rows of ten thousand each.
+const NARROWED_ABOVE: u64 = 4 * SHARES;
 /// A destination with so many times the source's rows in a range has it cut, so that its keys fit too.
 const SURPLUS_MAX: u64 = 4;
 
@@ -25,8 +27,9 @@ pub(super) struct Comparison<'a> {
     pub(super) destination: Side<'a>,
     pub(super) target: &'a VerifyTarget<'a>,
     options: &'a Options,
-    /// Until when changes under way are waited for.
-    pub(super) deadline: Instant,
+    /// How much longer may be waited for what does not come. Waiting that ends with an answer takes nothing from it, or a
+    /// large table under load would use it up halfway.
+    pub(super) patience: Duration,
     pub(super) report: Report,
 }
 
@@ -37,7 +40,6 @@ impl<'a> Comparison<'a> {
         destination: &'a Client,
         target: &'a VerifyTarget<'a>,
         options: &'a Options,
-        deadline: Instant,
     ) -> Result<Self, Error> {
         let columns = target_columns(destination, target).await?;
         let limit = options.statement_timeout;
@@ -46,7 +48,7 @@ impl<'a> Comparison<'a> {
             destination: Side::destination(destination, Relation::destination(target, &columns), limit),
             target,
             options,
-            deadline,
+            patience: options.wait,
             report: Report { mapping: target.mapping.name().to_owned(), tenant: target.tenant_id.to_owned(), ..Report::default() },
         })
     }
@@ -59,14 +61,12 @@ impl<'a> Comparison<'a> {
         let mut after = None;
         let mut range_rows = self.options.range_rows.max(1);
         loop {
-            let began = Instant::now();
             let mut range = Range { after, upto: None };
-            range.upto = self.source.boundary(&range, range_rows).await?;
-            self.range(&mut range, range_rows).await?;
+            let took = self.range(&mut range, range_rows).await?;
             if let Some(progress) = &self.options.progress {
                 progress.send_replace(self.report.rows);
             }
-            if began.elapsed() > RANGE_TAKES_MAX {
+            if took > RANGE_TAKES_MAX {
                 range_rows = (range_rows * RANGE_GROWTH).min(RANGE_ROWS_MAX.max(range_rows));
             }
             match range.upto {
@@ -76,8 +76,10 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Compares a range, or its beginning: then `range.upto` says how far.
-    async fn range(&mut self, range: &mut Range, range_rows: u64) -> Result<(), Error> {
+    /// Compares a range of so many rows; `range.upto` says how far it came. Returns how long its checksums took.
+    async fn range(&mut self, range: &mut Range, range_rows: u64) -> Result<Duration, Error> {
+        let began = Instant::now();
+        range.upto = self.source.boundary(range, range_rows).await?;
         let (mut there, mut here) = tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
         if here.rows > range_rows.saturating_mul(SURPLUS_MAX) {
             let cut = self.destination.boundary(range, range_rows).await?;
@@ -87,11 +89,21 @@ impl<'a> Comparison<'a> {
             range.upto = cut.or_else(|| range.upto.take());
             (there, here) = tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
         }
+        let took = began.elapsed();
         self.report.rows += there.rows;
-        if there == here {
+        if there != here {
+            self.look_into(range, there.rows.max(here.rows)).await?;
+        }
+        Ok(took)
+    }
+
+    /// Which of a range's rows differ, and tells it.
+    async fn look_into(&mut self, range: &Range, rows: u64) -> Result<(), Error> {
+        let of = if rows > NARROWED_ABOVE { self.differing_shares(range).await? } else { Of::Everything };
+        if matches!(&of, Of::Shares(differing) if differing.is_empty()) {
             return Ok(());
         }
-        let (there, here) = tokio::try_join!(self.source.rows(range, |_| true), self.destination.rows(range, |_| true))?;
+        let (there, here) = tokio::try_join!(self.source.rows(range, &of, |_| true), self.destination.rows(range, &of, |_| true))?;
         self.refuse_duplicates(&there)?;
         let suspects: Vec<Key> = differing(&there, &here).map(|(key, _)| key.clone()).collect();
         drop((there, here));
@@ -101,6 +113,13 @@ impl<'a> Comparison<'a> {
         self.report.rechecked += suspects.len() as u64;
         let confirmed = self.confirm(range, suspects).await?;
         self.tell(confirmed).await
+    }
+
+    async fn differing_shares(&self, range: &Range) -> Result<Of, Error> {
+        let (there, here) = tokio::try_join!(self.source.shares(range), self.destination.shares(range))?;
+        let of_source = there.iter().filter(|(share, checksum)| here.get(*share) != Some(checksum)).map(|(share, _)| share);
+        let of_destination_alone = here.keys().filter(|share| !there.contains_key(*share));
+        Ok(Of::Shares(of_source.chain(of_destination_alone).cloned().collect()))
     }
 
     pub(super) fn refuse_duplicates(&self, rows: &HashMap<Key, Digest>) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use offtake_postgres::Error as PostgresError;
 use tokio_postgres::{Client, Row};
 
 use super::Error;
-use super::statement::{Key, Range, Relation};
+use super::statement::{Key, Of, Range, Relation};
 
 /// Beyond the server's own limit on a statement, for the way there and back; a server that ignores its limit, or a line
 /// that is dead, ends the comparison then.
@@ -54,9 +54,17 @@ impl<'a> Side<'a> {
 
     pub(super) async fn checksum(&self, range: &Range) -> Result<Checksum, Error> {
         let found = self.query(&self.relation.checksum(range)).await?;
-        let Some(row) = found.first() else { return Ok(Checksum { rows: 0, halves: Default::default() }) };
-        let rows = self.text(row, 0)?.parse().unwrap_or(u64::MAX);
-        Ok(Checksum { rows, halves: [self.text(row, 1)?, self.text(row, 2)?] })
+        found.first().map_or_else(|| Ok(Checksum { rows: 0, halves: Default::default() }), |row| self.sums(row, 0))
+    }
+
+    pub(super) async fn shares(&self, range: &Range) -> Result<HashMap<String, Checksum>, Error> {
+        let found = self.query(&self.relation.shares(range)).await?;
+        found.iter().map(|row| Ok((self.text(row, 0)?, self.sums(row, 1)?))).collect()
+    }
+
+    fn sums(&self, row: &Row, from: usize) -> Result<Checksum, Error> {
+        let rows = self.text(row, from)?.parse().unwrap_or(u64::MAX);
+        Ok(Checksum { rows, halves: [self.text(row, from + 1)?, self.text(row, from + 2)?] })
     }
 
     pub(super) async fn has_null_keys(&self) -> Result<bool, Error> {
@@ -64,9 +72,9 @@ impl<'a> Side<'a> {
         found.first().map_or(Ok(false), |row| Ok(self.text(row, 0)? == "true"))
     }
 
-    /// The keys of a range that `wanted` wants.
-    pub(super) async fn rows(&self, range: &Range, wanted: impl Fn(&Key) -> bool) -> Result<HashMap<Key, Digest>, Error> {
-        let sql = self.relation.rows(range);
+    /// The keys of a range that are asked for and that `wanted` wants.
+    pub(super) async fn rows(&self, range: &Range, of: &Of, wanted: impl Fn(&Key) -> bool) -> Result<HashMap<Key, Digest>, Error> {
+        let sql = self.relation.rows(range, of);
         let read = async {
             let mut rows: HashMap<Key, Digest> = HashMap::new();
             let mut stream = Box::pin(self.client.query_typed_raw(&sql, NO_PARAMETERS).await.map_err(|e| (self.fault)(e.into()))?);

@@ -18,6 +18,21 @@ pub(super) struct Range {
     pub(super) upto: Option<Key>,
 }
 
+/// Which rows of a range.
+#[derive(Debug, Clone)]
+pub(super) enum Of {
+    Everything,
+    Shares(Vec<String>),
+    Keys(Vec<Key>),
+}
+
+/// How many shares a range has.
+pub(super) const SHARES: u64 = 256;
+
+/// The checksum of rows `r` with a `digest` each.
+const SUMS: &str = "count(*)::text, coalesce(sum(('x' || left(r.digest, 16))::bit(64)::bigint), 0)::text, \
+                    coalesce(sum(('x' || right(r.digest, 16))::bit(64)::bigint), 0)::text";
+
 /// A column of the destination's table, as its catalog has it.
 #[derive(Debug, Clone)]
 pub(super) struct TargetColumn {
@@ -123,20 +138,31 @@ impl Relation {
 
     /// How many rows, and the sum of both halves of their checksums: a sum, because unlike xor it sees a row twice.
     pub(super) fn checksum(&self, range: &Range) -> String {
+        format!("select {SUMS} from (select {} as digest from {} where {} offset 0) r", self.digest(), self.from, self.within(range))
+    }
+
+    /// The same for each share of a range. Shares are by a hash of the key: one pass finds them all, with or without an index.
+    pub(super) fn shares(&self, range: &Range) -> String {
         format!(
-            "select count(*)::text, \
-                    coalesce(sum(('x' || left(r.digest, 16))::bit(64)::bigint), 0)::text, \
-                    coalesce(sum(('x' || right(r.digest, 16))::bit(64)::bigint), 0)::text \
-               from (select {} as digest from {} where {} offset 0) r",
+            "select r.share, {SUMS} from (select {} as share, {} as digest from {} where {} offset 0) r group by r.share",
+            self.share(),
             self.digest(),
             self.from,
             self.within(range)
         )
     }
 
-    /// Every key of a range with the checksum of its row.
-    pub(super) fn rows(&self, range: &Range) -> String {
-        format!("select {}, {} from {} where {}", self.digest(), self.key_text.join(", "), self.from, self.within(range))
+    /// Keys of a range with the checksums of their rows.
+    pub(super) fn rows(&self, range: &Range, of: &Of) -> String {
+        let narrowed = match of {
+            Of::Everything => String::new(),
+            Of::Shares(shares) => {
+                let shares: Vec<String> = shares.iter().map(|share| literal(share)).collect();
+                format!(" and {} in ({})", self.share(), shares.join(", "))
+            }
+            Of::Keys(keys) => format!(" and {}", self.among(keys)),
+        };
+        format!("select {}, {} from {} where {}{narrowed}", self.digest(), self.key_text.join(", "), self.from, self.within(range))
     }
 
     /// Rows without a key are in no range: is there any?
@@ -152,16 +178,24 @@ impl Relation {
             format!("case when row({c})::text <> '()' then {value} end")
         };
         let columns: Vec<String> = self.columns.iter().map(column).collect();
-        let keys: Vec<String> = keys.iter().map(|key| key_literal(key)).collect();
         format!(
-            "select {}, {} from {} where {} and ({}) in ({})",
+            "select {}, {} from {} where {} and {}",
             self.key_text.join(", "),
             columns.join(", "),
             self.from,
             self.within(&Range::default()),
-            self.key_order.join(", "),
-            keys.join(", ")
+            self.among(keys)
         )
+    }
+
+    fn among(&self, keys: &[Key]) -> String {
+        let keys: Vec<String> = keys.iter().map(|key| key_literal(key)).collect();
+        format!("({}) in ({})", self.key_order.join(", "), keys.join(", "))
+    }
+
+    /// One of [`SHARES`], as two hexadecimal digits.
+    fn share(&self) -> String {
+        format!("left(md5(row({})::text), 2)", self.key_text.join(", "))
     }
 
     /// A row's text quotes its columns, so that no two different rows have the same; NULL is empty, '' is quoted.
@@ -218,7 +252,7 @@ mod tests {
         };
         let range = Range { after: Some(vec!["1".to_owned(), "it's".to_owned()]), upto: None };
         assert_eq!(
-            relation.rows(&range),
+            relation.rows(&range, &Of::Everything),
             "select md5(row(q.a, q.b)::text), format('%s', q.a), format('%s', q.b) from t q \
              where (q.a, (q.b::text collate \"C\")) > ('1', 'it''s')"
         );

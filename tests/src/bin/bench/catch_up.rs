@@ -58,7 +58,7 @@ async fn last_row(side: &Side) -> anyhow::Result<String> {
 async fn seconds_until_visible(side: &Side, begun: Instant, mark: &str, rows: u32) -> anyhow::Result<f64> {
     let copy = &side.copy.client;
     let id = last_row(side).await?;
-    let look = copy.prepare("select from public.account where id = $1::text::uuid and display_name = $2").await?;
+    let look = copy.prepare(&format!("select from public.account where {} and display_name = $2", side.row_of_copy)).await?;
     while copy.query_opt(&look, &[&id, &format!("{mark} last")]).await?.is_none() {
         ensure!(begun.elapsed() < VISIBLE_WITHIN, "the changes were not visible within {VISIBLE_WITHIN:?}");
         tokio::time::sleep(LOOK_EVERY).await;

@@ -10,9 +10,6 @@ use crate::rig::Rig;
 /// After its start the daemon looks at everything once; that is not idling.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// The kernel's unit of CPU time in /proc; 100 on every Linux that Rust runs on.
-const TICKS_PER_SECOND: f64 = 100.0;
-
 #[derive(Debug)]
 pub(crate) struct Idle {
     /// Share of one core, in percent.
@@ -25,11 +22,11 @@ pub(crate) async fn measure(rig: &Rig, seconds: u64) -> anyhow::Result<Idle> {
     let daemon = Daemon::start(rig)?;
     daemon.wait_until_equal(rig).await?;
     tokio::time::sleep(SETTLE).await;
-    let (ticks, transactions) = (cpu_ticks(daemon.pid())?, transactions(rig).await?);
+    let (cpu, transactions) = (cpu_seconds(daemon.pid())?, transactions(rig).await?);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let (ticks, transactions) = (cpu_ticks(daemon.pid())? - ticks, self::transactions(rig).await? - transactions);
+    let (cpu, transactions) = (cpu_seconds(daemon.pid())? - cpu, self::transactions(rig).await? - transactions);
     let idle = Idle {
-        cpu_percent: ticks / TICKS_PER_SECOND / seconds as f64 * 100.0,
+        cpu_percent: cpu / seconds as f64 * 100.0,
         resident_mib: daemon.resident_mib()?,
         source_transactions_per_second: transactions / seconds as f64,
     };
@@ -37,12 +34,15 @@ pub(crate) async fn measure(rig: &Rig, seconds: u64) -> anyhow::Result<Idle> {
     Ok(idle)
 }
 
-/// User and system time. The second field, the program's name in parentheses, may contain anything.
-fn cpu_ticks(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("CPU time is read from /proc, on Linux only")?;
-    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-    let field = |n: usize| fields.get(n).and_then(|f| f.parse::<f64>().ok()).context("unexpected /proc/…/stat");
-    Ok(field(11)? + field(12)?)
+/// User and system time of all threads, exact to the nanosecond. The times of /proc/…/stat are sampled a hundred times a second,
+/// and a process that wakes for a tenth of a millisecond at a time is hit or missed by chance.
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let mut nanoseconds = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).context("CPU time is read from /proc, on Linux only")? {
+        let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += times.split_whitespace().next().and_then(|field| field.parse::<f64>().ok()).context("unexpected schedstat")?;
+    }
+    Ok(nanoseconds / 1e9)
 }
 
 /// Sessions report what they did at most once a second, so this is exact to about that.

@@ -1,5 +1,6 @@
-//! Commit → visible: one row changes at an otherwise idle source; how long until its copy shows it?
+//! Commit → visible: one row changes and nothing else does; how long until its copy shows it?
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -9,7 +10,10 @@ use rand::{Rng, SeedableRng};
 use crate::rig::{Side, TENANTS};
 
 /// Changes come at random moments, or they could fall into step with a polling interval.
-const PAUSE_MILLISECONDS: std::ops::Range<u64> = 20..140;
+pub(crate) const BUSY: Range<u64> = 20..140;
+
+/// Longer than the second after which Offtake's loops probe less often.
+pub(crate) const IDLE: Range<u64> = 1100..1400;
 
 const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -19,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// Milliseconds from the reply to the writer's COMMIT until a reader that looks about every millisecond sees the row; its pause
 /// and round trip (up to some 2 ms) are part of it on both sides.
-pub(crate) async fn sample(side: &Side, samples: usize) -> anyhow::Result<Vec<f64>> {
+pub(crate) async fn sample(side: &Side, samples: usize, pause_milliseconds: Range<u64>) -> anyhow::Result<Vec<f64>> {
     side.settle().await?;
     let ids = side
         .source
@@ -29,13 +33,14 @@ pub(crate) async fn sample(side: &Side, samples: usize) -> anyhow::Result<Vec<f6
     let write = "update public.account set display_name = $3::text, updated_at = clock_timestamp()
                   where tenant_id = $1::text::uuid and id = $2::text::uuid";
     let write = side.source.client.prepare(write).await?;
-    let read = side.copy.client.prepare("select from public.account where id = $1::text::uuid and display_name = $2").await?;
+    let read = side.copy.client.prepare(&format!("select from public.account where {} and display_name = $2", side.row_of_copy)).await?;
     let mut random = StdRng::seed_from_u64(42);
+    let series: String = side.source.client.query_one("select gen_random_uuid()::text", &[]).await?.get(0);
     let mut milliseconds = Vec::with_capacity(samples);
     for n in 0..samples {
-        tokio::time::sleep(Duration::from_millis(random.random_range(PAUSE_MILLISECONDS))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(pause_milliseconds.clone()))).await;
         let id: String = ids[random.random_range(0..ids.len())].get(0);
-        let mark = format!("latency {n} {:016x}", random.random::<u64>());
+        let mark = format!("latency {series} {n}");
         side.source.client.execute(&write, &[&TENANTS[0], &id, &mark]).await?;
         let committed = Instant::now();
         while side.copy.client.query_opt(&read, &[&id, &mark]).await?.is_none() {

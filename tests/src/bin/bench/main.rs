@@ -14,6 +14,8 @@ mod replica;
 mod report;
 mod rig;
 
+use std::process::ExitCode;
+
 use anyhow::{Context, bail};
 
 /// How much is measured.
@@ -25,26 +27,55 @@ struct Extent {
     rounds: usize,
     /// Latency samples of each side in one round.
     samples: usize,
+    /// The same after more than a second without a change, of Offtake only: built-in replication does not probe.
+    idle_samples: usize,
     idle_seconds: u64,
 }
 
 /// The figures that are quoted: 3 rounds because a median of fewer is none, 360 samples because p99 of 300 or more rests
 /// on at least three samples beyond it.
-const FULL: Extent = Extent { rows: 200_000, rounds: 3, samples: 120, idle_seconds: 20 };
+const FULL: Extent = Extent { rows: 200_000, rounds: 3, samples: 120, idle_samples: 40, idle_seconds: 20 };
 
 /// Whether the benchmark still works; its figures mean nothing.
-const QUICK: Extent = Extent { rows: 5_000, rounds: 1, samples: 20, idle_seconds: 3 };
+const QUICK: Extent = Extent { rows: 5_000, rounds: 1, samples: 20, idle_samples: 5, idle_seconds: 3 };
+
+/// What can be looked at by itself, while one works on it.
+enum Part {
+    Idle,
+    Latency,
+    CatchUp,
+}
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let mut extent = FULL;
     let mut save = false;
+    let mut part = None;
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--save" => save = true,
             "--quick" => extent = QUICK,
-            other => bail!("`{other}` is unknown; --save writes docs/benchmarks.md, --quick only tries whether the benchmark works"),
+            "--idle" => part = Some(Part::Idle),
+            "--latency" => part = Some(Part::Latency),
+            "--catch-up" => part = Some(Part::CatchUp),
+            other => bail!(
+                "`{other}` is unknown; --save writes docs/benchmarks.md, --quick only tries whether the benchmark works, --idle, --latency and \
+                 --catch-up print one sample of Offtake's figures"
+            ),
         }
+    }
+    if let Some(part) = part {
+        return look_at(part, extent).await;
     }
     if cfg!(debug_assertions) && save {
         bail!("figures of a debug build are not saved; run `make bench ARGS=--save`");
@@ -63,22 +94,45 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn look_at(part: Part, extent: Extent) -> anyhow::Result<()> {
+    let rig = rig::Rig::start(extent.rows).await?;
+    match part {
+        Part::Idle => println!("{:?}", idle::measure(&rig, extent.idle_seconds).await?),
+        Part::Latency => {
+            let offtake = daemon::Daemon::start(&rig)?;
+            offtake.wait_until_equal(&rig).await?;
+            println!("busy: {}", report::milliseconds(&latency::sample(&rig.offtake, extent.samples, latency::BUSY).await?));
+            println!("idle: {}", report::milliseconds(&latency::sample(&rig.offtake, extent.idle_samples, latency::IDLE).await?));
+            offtake.stop().await?;
+        }
+        Part::CatchUp => {
+            for _ in 0..extent.rounds {
+                let (rows_per_second, peak_mib) = catch_up::offtake(&rig).await?;
+                println!("{rows_per_second:.0} rows/s, {peak_mib:.0} MiB");
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn measure(extent: Extent) -> anyhow::Result<report::Figures> {
     let machine = report::Machine::describe()?;
     eprintln!("starting three private servers and loading {} rows into each source", extent.rows + rig::OTHER_ROWS * 2);
     let rig = rig::Rig::start(extent.rows).await?;
     let (date, postgres) = rig.date_and_version().await?;
     let mut latency = report::Pair::<Vec<f64>>::default();
+    let mut idle_latency = Vec::new();
     let mut catch_up = report::Pair::<Vec<f64>>::default();
     let mut peak_mib = 0.0_f64;
     for round in 1..=extent.rounds {
         let offtake = daemon::Daemon::start(&rig)?;
         offtake.wait_until_equal(&rig).await?;
-        latency.offtake.extend(latency::sample(&rig.offtake, extent.samples).await?);
+        latency.offtake.extend(latency::sample(&rig.offtake, extent.samples, latency::BUSY).await?);
+        idle_latency.extend(latency::sample(&rig.offtake, extent.idle_samples, latency::IDLE).await?);
         offtake.stop().await?;
 
         replica::enable(&rig).await?;
-        latency.built_in.extend(latency::sample(&rig.built_in, extent.samples).await?);
+        latency.built_in.extend(latency::sample(&rig.built_in, extent.samples, latency::BUSY).await?);
         replica::disable(&rig).await?;
         eprintln!("round {round}: latency done");
 
@@ -89,5 +143,5 @@ async fn measure(extent: Extent) -> anyhow::Result<report::Figures> {
         eprintln!("round {round}: catching up done");
     }
     let idle = idle::measure(&rig, extent.idle_seconds).await?;
-    Ok(report::Figures { machine, date, postgres, latency, catch_up, peak_mib, idle })
+    Ok(report::Figures { machine, date, postgres, latency, idle_latency, catch_up, peak_mib, idle })
 }

@@ -22,6 +22,7 @@ pub(crate) struct Figures {
     pub(crate) postgres: String,
     /// Milliseconds.
     pub(crate) latency: Pair<Vec<f64>>,
+    pub(crate) idle_latency: Vec<f64>,
     /// Rows per second.
     pub(crate) catch_up: Pair<Vec<f64>>,
     /// Of the daemon, while it caught up.
@@ -78,9 +79,13 @@ fn percentile(values: &[f64], percent: f64) -> f64 {
     sorted.get(rank.max(1) - 1).copied().unwrap_or(f64::NAN)
 }
 
+/// Median, 99th percentile and maximum.
+pub(crate) fn milliseconds(values: &[f64]) -> String {
+    format!("{:.1} / {:.1} / {:.1} ms", percentile(values, 50.0), percentile(values, 99.0), percentile(values, 100.0))
+}
+
 pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
-    let Figures { machine, date, postgres, latency, catch_up, peak_mib, idle } = figures;
-    let milliseconds = |v: &[f64]| format!("{:.1} / {:.1} / {:.1} ms", percentile(v, 50.0), percentile(v, 99.0), percentile(v, 100.0));
+    let Figures { machine, date, postgres, latency, idle_latency, catch_up, peak_mib, idle } = figures;
     let rate = |v: &[f64]| {
         format!("{} rows/s ({}–{})", thousands(percentile(v, 50.0)), thousands(percentile(v, 0.0)), thousands(percentile(v, 100.0)))
     };
@@ -92,7 +97,8 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
          machine; compare the columns with each other. Source, destination, writer and daemon share the machine's cores, and the\n\
          network is loopback.\n\n\
          | work | Offtake | built-in logical replication |\n|---|---|---|\n\
-         | commit → visible of one change, idle system: p50 / p99 / max of {samples} | {} | {} |\n\
+         | commit → visible of one change, a dozen of them a second: p50 / p99 / max of {samples} | {} | {} |\n\
+         | the same after more than a second without any: p50 / p99 / max of {idle_samples} | {} | |\n\
          | {rows} changed rows of one tenant, start → last row visible: median (min–max) of {rounds} | {} | {} |\n\
          | the same, as a ratio of the medians | {ratio:.2} | 1 |\n\
          | idle daemon, three tenants, over {seconds} s: share of one core | {:.1} % | |\n\
@@ -103,6 +109,7 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
          `logical` at the other.\n",
         milliseconds(&latency.offtake),
         milliseconds(&latency.built_in),
+        milliseconds(idle_latency),
         rate(&catch_up.offtake),
         rate(&catch_up.built_in),
         idle.cpu_percent,
@@ -115,6 +122,7 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
         machine.kernel,
         machine.fdatasync_microseconds,
         samples = extent.samples * extent.rounds,
+        idle_samples = extent.idle_samples * extent.rounds,
         rows = thousands(f64::from(extent.rows)),
         rounds = extent.rounds,
         seconds = extent.idle_seconds,

@@ -37,6 +37,8 @@ pub(crate) const TABLE: &str = "
 pub(crate) struct Side {
     pub(crate) source: Database,
     pub(crate) copy: Database,
+    /// A row of the measured tenant by its id ($1), through the copy's primary key: a look must not cost the server a scan.
+    pub(crate) row_of_copy: String,
 }
 
 /// A database of the rig and a connection to it.
@@ -63,8 +65,16 @@ impl Rig {
         let offtake_source = server("replica").await?;
         let built_in_source = server("logical").await?;
         let destination = server("replica").await?;
-        let offtake = Side { source: database(&offtake_source, "application").await?, copy: database(&destination, "tenant_1").await? };
-        let built_in = Side { source: database(&built_in_source, "application").await?, copy: database(&destination, "built_in").await? };
+        let offtake = Side {
+            source: database(&offtake_source, "application").await?,
+            copy: database(&destination, "tenant_1").await?,
+            row_of_copy: "id = $1::text::uuid".to_owned(),
+        };
+        let built_in = Side {
+            source: database(&built_in_source, "application").await?,
+            copy: database(&destination, "built_in").await?,
+            row_of_copy: format!("tenant_id = '{}' and id = $1::text::uuid", TENANTS[0]),
+        };
         let mut others = Vec::new();
         for name in ["tenant_2", "tenant_3"] {
             others.push(database(&destination, name).await?);

@@ -3,12 +3,14 @@
 use std::fmt;
 
 use offtake_mapping::compose::Apply;
-use offtake_mapping::{Condition, Identifier, MappingSet, ResolvedMapping, TableName, Waking};
+use offtake_mapping::{Condition, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking};
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::plan::{Plans, plans};
+use crate::explain::explain;
+use crate::plan::{Plans, Verdict, index_for_dependants, index_for_pages, plan_of_dependants, plans};
 use crate::sql;
+use crate::unwatched::{complaint, unwatched};
 
 /// A table of fewer rows is counted: that takes well below a second.
 const COUNTED_ROWS_MAX: f64 = 1_000_000.0;
@@ -22,7 +24,13 @@ pub(super) struct Report {
     target_table: String,
     columns: Vec<Column>,
     woken_by: Vec<WokenBy>,
+    /// Tables that the query reads and that wake nothing.
+    unwatched: Vec<String>,
+    #[serde(skip)]
+    complaints: Vec<String>,
     pub(super) plan: Plans,
+    /// The statement that makes the index in whose order pages are read, where they are sorted instead.
+    page_index: Option<String>,
     /// What a destination without the table gets.
     ddl: String,
     pub(super) destinations: Vec<There>,
@@ -45,6 +53,15 @@ struct WokenBy {
     rows_at_most: Option<i64>,
     /// The planner's estimate rather than a count.
     estimated: bool,
+    /// How it is now, and no unique index keeps it so.
+    counted: bool,
+    /// How the sequencer finds them; None for the mapping's own table.
+    plan: Option<Verdict>,
+    /// The statement that makes the index that would serve it.
+    index: Option<String>,
+    /// Where the file says so.
+    #[serde(skip)]
+    place: String,
 }
 
 /// The mapping's table in one destination.
@@ -71,10 +88,13 @@ pub(super) enum Table {
 impl Report {
     pub(super) async fn of(source: &Client, set: &MappingSet, mapping: &ResolvedMapping) -> Result<Self, tokio_postgres::Error> {
         let definition = &mapping.definition;
-        let mut woken_by = vec![WokenBy { table: mapping.source_table(), rows_at_most: Some(1), estimated: false }];
+        let mut woken_by = vec![WokenBy::of(mapping.source_table(), Some(1), false)];
         for capture in set.captures() {
             for waking in set.wakings(&capture.table.to_string()).iter().filter(|w| w.mapping.name() == mapping.name()) {
-                woken_by.push(bound(source, mapping, &capture.table, waking).await?);
+                let plan = plan_of_dependants(source, waking).await?;
+                let index = index_for_dependants(waking).filter(|_| !plan.on_indexes());
+                let bound = bound(source, mapping, &capture.table, waking).await?;
+                woken_by.push(WokenBy { plan: Some(plan), index, place: place_of(mapping, waking), ..bound });
             }
         }
         let key = mapping.target_key();
@@ -85,6 +105,8 @@ impl Report {
             target_type: c.target_type.clone(),
         });
         let schema = Identifier::new(crate::configuration::defaults::SCHEMA_NAME).ok();
+        let plan = plans(source, mapping).await?;
+        let unwatched = unwatched(source, definition).await?;
         let ddl = definition.target.schema_sql.clone().or_else(|| schema.map(|s| Apply::new(mapping, &s, "").create_table()));
         Ok(Self {
             name: mapping.name().to_owned(),
@@ -93,7 +115,10 @@ impl Report {
             target_table: definition.target.table.to_string(),
             columns: columns.collect(),
             woken_by,
-            plan: plans(source, mapping).await?,
+            complaints: unwatched.iter().map(|table| complaint(definition, table)).collect(),
+            unwatched: unwatched.iter().map(ToString::to_string).collect(),
+            page_index: index_for_pages(mapping).filter(|_| !plan.page.on_indexes()),
+            plan,
             ddl: ddl.unwrap_or_default().trim_end().to_owned(),
             destinations: Vec::new(),
             place: format!("{}:{}", definition.file.display(), definition.query_line),
@@ -110,8 +135,35 @@ impl Report {
         let tenants = one_key.reads_the_tenants_rows_of.iter().map(|table| {
             format!("{place}: one key of {name} is found among all rows of its tenant in {table}; index the tenant's column with the key's")
         });
-        whole.chain(tenants).collect()
+        let woken = self.woken_by.iter().filter_map(|woken| {
+            let plan = woken.plan.as_ref().filter(|plan| !plan.on_indexes())?;
+            let what = match plan.reads_all_of.first().or(plan.reads_the_tenants_rows_of.first()) {
+                Some(table) if !plan.reads_all_of.is_empty() => format!("the whole of {table} is read"),
+                table => format!("all rows of its tenant in {} are read", table.map_or(self.source_table.as_str(), String::as_str)),
+            };
+            let remedy = woken.index.clone().unwrap_or_else(|| "make an index that serves the condition".to_owned());
+            let (place, table) = (&woken.place, &woken.table);
+            Some(format!("{place}: no index finds the rows of {name} that a change of {table} refreshes, so {what} for each; {remedy}"))
+        });
+        self.complaints.iter().cloned().chain(whole).chain(tenants).chain(woken).collect()
     }
+}
+
+impl WokenBy {
+    fn of(table: String, rows_at_most: Option<i64>, estimated: bool) -> Self {
+        Self { table, rows_at_most, estimated, counted: false, plan: None, index: None, place: String::new() }
+    }
+}
+
+/// Where the mapping's file names the dependency.
+fn place_of(mapping: &ResolvedMapping, waking: &Waking) -> String {
+    let definition = &mapping.definition;
+    let path = match definition.depends_on.iter().position(|dependency| *dependency == waking.dependency) {
+        Some(index) => vec![Step::Key("depends_on".to_owned()), Step::Index(index)],
+        None => Step::keys(&["source", "tenant"]),
+    };
+    let line = definition.mistake(&path, "", "").line().unwrap_or(definition.query_line);
+    format!("{}:{line}", definition.file.display())
 }
 
 /// The mapping's table in a destination, as it is now.
@@ -146,13 +198,12 @@ pub(super) async fn there(
 
 /// How many rows one change of a table that the mapping depends on refreshes.
 async fn bound(source: &Client, mapping: &ResolvedMapping, table: &TableName, waking: &Waking) -> Result<WokenBy, tokio_postgres::Error> {
-    let woken = |rows_at_most, estimated| WokenBy { table: table.to_string(), rows_at_most, estimated };
+    let woken = |rows_at_most, estimated| WokenBy::of(table.to_string(), rows_at_most, estimated);
     let from = mapping.definition.source.table.sql();
     let Condition::Match(pairs) = &waking.dependency.condition else {
         let Condition::Where(condition) = &waking.dependency.condition else { return Ok(woken(None, true)) };
         let changed = format!("(select * from {} limit 1)", table.sql());
-        let query = format!("explain (format json) select from {from} source, {changed} changed where (\n{condition}\n)");
-        let plan: serde_json::Value = source.query_one(&query, &[]).await?.get(0);
+        let plan = explain(source, "", &format!("select from {from} source, {changed} changed where (\n{condition}\n)"), "").await?;
         return Ok(woken(plan[0]["Plan"]["Plan Rows"].as_i64(), true));
     };
     let columns: Vec<&str> = pairs.iter().map(|(ours, _)| ours.as_str()).collect();
@@ -171,7 +222,8 @@ async fn bound(source: &Client, mapping: &ResolvedMapping, table: &TableName, wa
         present.join(" and "),
         grouped.join(", ")
     );
-    Ok(woken(Some(source.query_one(&count, &[]).await?.get(0)), false))
+    let most = source.query_one(&count, &[]).await?.get(0);
+    Ok(WokenBy { counted: true, ..woken(Some(most), false) })
 }
 
 impl fmt::Display for Report {
@@ -188,11 +240,15 @@ impl fmt::Display for Report {
         for woken in &self.woken_by {
             let rows = match (woken.rows_at_most, woken.estimated) {
                 (None, _) => "an unknown number of rows; analyze the table".to_owned(),
-                (Some(1), false) => "1 row".to_owned(),
+                (Some(1), false) if !woken.counted => "1 row".to_owned(),
                 (Some(rows), true) => format!("about {rows} rows by the planner's estimate"),
-                (Some(rows), false) => format!("at most {rows} rows, as the table is now"),
+                (Some(rows), false) => format!("at most {rows} row(s), as the table is now"),
             };
-            writeln!(f, "    {}: one change refreshes {rows}", woken.table)?;
+            let scan = match woken.plan.as_ref().is_some_and(|plan| !plan.on_indexes()) {
+                true => ", found by a scan that grows with the table, see the warnings",
+                false => "",
+            };
+            writeln!(f, "    {}: one change refreshes {rows}{scan}", woken.table)?;
         }
         writeln!(f, "  plan")?;
         let one_key = match self.plan.one_key.on_indexes() {
@@ -200,10 +256,14 @@ impl fmt::Display for Report {
             false => "a scan that grows with the table, see the warnings",
         };
         writeln!(f, "    one key: {one_key}")?;
-        let page = match (&self.plan.page.reads_all_of, self.plan.page.sorts) {
-            (tables, _) if !tables.is_empty() => format!("reads the whole of {} for each page of a copy", tables.join(", ")),
-            (_, true) => "sorts the tenant's rows for each page of a copy; an index on the tenant and the key spares that".to_owned(),
-            _ => "on indexes".to_owned(),
+        let page = &self.plan.page;
+        let index = self.page_index.as_ref().map(|index| format!("; this spares that: {index}")).unwrap_or_default();
+        let own = self.source_table.rsplit('.').next().unwrap_or_default();
+        let page = match (page.reads_all_of.iter().find(|table| *table != own), page.reads_all_of.is_empty(), page.sorts) {
+            (Some(table), ..) => format!("reads the whole of {table} for each page of a copy"),
+            (None, false, _) => format!("looks through the rows of all tenants in {own}{index}"),
+            (None, true, true) => format!("sorts the tenant's rows for each page of a copy{index}"),
+            (None, true, false) => "on indexes".to_owned(),
         };
         writeln!(f, "    one page: {page}")?;
         writeln!(f, "  a destination without it gets")?;

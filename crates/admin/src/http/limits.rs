@@ -1,0 +1,221 @@
+//! How often one may ask: what a stranger does takes nothing from those who may, and what those do together has a bound.
+//!
+//! Probes and metrics have no limit: they must answer when everything else is refused.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So many at once, and so many a second from then on.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    burst: f64,
+    per_second: f64,
+}
+
+/// Requests to the API of those who may ask, all together: they cost the source's time. Twenty dashboards and a script that asks as fast
+/// as it is answered stay below it.
+const ADMITTED: Rate = Rate { burst: 400.0, per_second: 200.0 };
+
+/// Requests of one client that shows no token, and the dashboard's files: answered from memory, and yet not for nothing. Opening the
+/// dashboard takes five.
+const ANONYMOUS: Rate = Rate { burst: 100.0, per_second: 50.0 };
+
+/// Wrong tokens of one client: enough to find out what is the matter with one's own, and 43 000 guesses a day at a
+/// token of 16 characters or more.
+const WRONG_TOKENS: Rate = Rate { burst: 30.0, per_second: 0.5 };
+
+/// Clients that are remembered. Of more, whoever was silent longest is forgotten, and begins anew: some 100 KB, whoever asks.
+const CLIENTS_MAX: usize = 1024;
+
+/// Somebody who guesses fills no log.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Too many: how long until there may be another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wait(Duration);
+
+impl Wait {
+    /// For `Retry-After`.
+    pub(super) fn seconds(self) -> u64 {
+        self.0.as_secs_f64().ceil().max(1.0) as u64
+    }
+}
+
+/// The limits of one listener.
+pub(super) struct Limits(Mutex<State>);
+
+struct State {
+    admitted: Bucket,
+    clients: HashMap<IpAddr, Client>,
+    told_at: Option<Instant>,
+}
+
+/// What is known of one address.
+struct Client {
+    anonymous: Bucket,
+    wrong_tokens: Bucket,
+    /// It has shown a right token: wrong ones from there, by somebody else behind the same address or by a script with yesterday's, do
+    /// not shut it out.
+    known: bool,
+    asked_at: Instant,
+}
+
+impl Limits {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(State { admitted: Bucket::full(ADMITTED, Instant::now()), clients: HashMap::new(), told_at: None }))
+    }
+
+    /// A request by somebody who may ask.
+    pub(super) fn admitted(&self) -> Result<(), Wait> {
+        self.state().admitted.take(Instant::now())
+    }
+
+    /// A request without a token.
+    pub(super) fn anonymous(&self, address: IpAddr) -> Result<(), Wait> {
+        let now = Instant::now();
+        self.state().client(address, now).anonymous.take(now)
+    }
+
+    /// A right token. Where too many were wrong it is not honoured, or the limit would not limit guesses.
+    pub(super) fn right_token(&self, address: IpAddr) -> Result<(), Wait> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let client = state.client(address, now);
+        if !client.known {
+            client.wrong_tokens.look(now)?;
+            client.known = true;
+        }
+        Ok(())
+    }
+
+    /// A wrong one.
+    pub(super) fn wrong_token(&self, address: IpAddr) -> Result<(), Wait> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let taken = state.client(address, now).wrong_tokens.take(now);
+        if taken.is_err() && state.told_at.is_none_or(|at| now.duration_since(at) >= TELL_EVERY) {
+            state.told_at = Some(now);
+            tracing::warn!(event = "http.wrong_tokens", %address, "{address} has shown many wrong tokens; it is answered 429 for now");
+        }
+        taken
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn client(&mut self, address: IpAddr, now: Instant) -> &mut Client {
+        let address = one_client(address);
+        if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&address) {
+            let longest = self.clients.iter().min_by_key(|(_, client)| client.asked_at).map(|(address, _)| *address);
+            longest.and_then(|address| self.clients.remove(&address));
+        }
+        let client = self.clients.entry(address).or_insert_with(|| Client {
+            anonymous: Bucket::full(ANONYMOUS, now),
+            wrong_tokens: Bucket::full(WRONG_TOKENS, now),
+            known: false,
+            asked_at: now,
+        });
+        client.asked_at = now;
+        client
+    }
+}
+
+/// Whoever has one IPv6 address has its whole network of 64 bits.
+fn one_client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+        v4 => v4,
+    }
+}
+
+/// Refills steadily, up to its burst.
+#[derive(Debug)]
+struct Bucket {
+    rate: Rate,
+    left: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn full(rate: Rate, now: Instant) -> Self {
+        Self { rate, left: rate.burst, at: now }
+    }
+
+    /// Whether there is one.
+    fn look(&mut self, now: Instant) -> Result<(), Wait> {
+        let since = now.saturating_duration_since(self.at).as_secs_f64();
+        self.left = (self.left + since * self.rate.per_second).min(self.rate.burst);
+        self.at = now;
+        if self.left < 1.0 {
+            return Err(Wait(Duration::from_secs_f64((1.0 - self.left) / self.rate.per_second)));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, now: Instant) -> Result<(), Wait> {
+        self.look(now)?;
+        self.left -= 1.0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_has_its_burst_and_then_its_rate() {
+        let mut now = Instant::now();
+        let mut bucket = Bucket::full(Rate { burst: 3.0, per_second: 0.5 }, now);
+        let mut take = |later: f64| {
+            now += Duration::from_secs_f64(later);
+            bucket.take(now).map_err(Wait::seconds)
+        };
+        let taken = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 60.0, 0.0, 0.0, 0.0].map(&mut take);
+        assert_eq!(taken, [Ok(()), Ok(()), Ok(()), Err(2), Err(1), Ok(()), Err(2), Ok(()), Ok(()), Ok(()), Err(2)]);
+    }
+
+    #[test]
+    fn so_many_clients_are_remembered_and_no_more() {
+        let limits = Limits::new();
+        let mut state = limits.state();
+        let begun = Instant::now();
+        let mut guess = |n: u32, at: u64| {
+            let now = begun + Duration::from_micros(at);
+            state.client(IpAddr::from(n.to_be_bytes()), now).wrong_tokens.take(now).is_ok()
+        };
+        assert_eq!((0..40).filter(|at| guess(0, *at)).count(), 30);
+        for n in 1..3000 {
+            assert!(guess(n, 100 + u64::from(n)));
+            assert!(!guess(0, 100 + u64::from(n)), "who goes on is not forgotten");
+        }
+        assert_eq!(state.clients.len(), CLIENTS_MAX);
+    }
+
+    #[test]
+    fn a_right_token_counts_once_it_was_shown_in_time() {
+        let limits = Limits::new();
+        let [operator, stranger] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+        assert_eq!(limits.right_token(operator), Ok(()));
+        for address in [operator, stranger] {
+            limits.state().client(address, Instant::now()).wrong_tokens.left = -1000.0;
+            assert!(limits.wrong_token(address).is_err());
+        }
+        assert!(limits.right_token(stranger).is_err() && limits.right_token(operator).is_ok());
+    }
+
+    #[test]
+    fn a_network_of_64_bits_is_one_client() {
+        let check =
+            |a: &str, b: &str, expect| assert_eq!(one_client(a.parse().unwrap()) == one_client(b.parse().unwrap()), expect, "{a} {b}");
+        check("2001:db8:1:2:3::", "2001:db8:1:2:ffff::1", true);
+        check("2001:db8:1:2::", "2001:db8:1:3::", false);
+        check("192.0.2.1", "::ffff:192.0.2.1", true);
+        check("192.0.2.1", "192.0.2.2", false);
+    }
+}

@@ -1,0 +1,11 @@
+-- Whether table $1 (as SQL writes it) has an index that finds rows by columns $2 and, with them, by one of columns $3: its leading
+-- columns are all in $2, and one of them in $3. On a small table the planner may prefer another index, which says nothing.
+select exists (
+  select from pg_catalog.pg_index i
+   cross join lateral (
+     select k.attnum, a.attname::text as name,
+            pg_catalog.bool_and(coalesce(a.attname = any($2), false)) over (order by k.position) as leading
+       from unnest(i.indkey::int2[]) with ordinality k (attnum, position)
+       left join pg_catalog.pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum and k.attnum > 0
+      where k.position <= i.indnkeyatts) columns
+   where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null and columns.leading and columns.name = any($3))

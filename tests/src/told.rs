@@ -1,0 +1,54 @@
+//! What a daemon tells of a destination.
+
+use serde_json::Value;
+
+use crate::{Daemon, PATIENCE, World, until};
+
+impl World {
+    /// The entry of the tenant's destination in the daemon's status; null when there is none.
+    pub async fn told(&self, daemon: &Daemon, tenant: &str) -> Value {
+        let status = daemon.status().await;
+        let all = status["destinations"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|destination| destination["tenant"] == self.id(tenant)).unwrap_or_default()
+    }
+
+    /// Until the tenant's destination is told to be in that state, with all these parts in the reason; returns the entry.
+    pub async fn wait_told(&self, daemon: &Daemon, tenant: &str, state: &str, says: &[&str]) -> Value {
+        until(&format!("{tenant} is {state} {says:?}"), PATIENCE, async || {
+            let told = self.told(daemon, tenant).await;
+            let reason = told["reason"].as_str().unwrap_or_default();
+            let met = told["state"] == state && says.iter().all(|part| reason.contains(part));
+            if met { Ok(told) } else { Err(told.to_string()) }
+        })
+        .await
+    }
+}
+
+impl Daemon {
+    /// Until the daemon acts on this fuse's being blown, or on its being whole again. A pause blows the fuse `destination:TENANT/NAME`.
+    /// A turn that is under way may go on for a moment, and a round of the sequencer or the poller: see [`Self::wait_round`].
+    pub async fn wait_fuse(&self, name: &str, blown: bool) {
+        until(&format!("{name} is {}", if blown { "blown" } else { "whole" }), PATIENCE, async || {
+            let last = self.log().into_iter().rfind(|line| line.event == "fuses_changed").map(|line| line.text).unwrap_or_default();
+            let last: Value = serde_json::from_str(&last).map_err(|error| error.to_string())?;
+            let found = last["blown"].as_str().unwrap_or_default().split(", ").any(|found| found == name);
+            if found == blown { Ok(()) } else { Err(last.to_string()) }
+        })
+        .await;
+    }
+
+    /// Until a round of this loop is over: what follows is a round that began after the call.
+    pub async fn wait_round(&self, name: &str) {
+        let told = async || {
+            let (_, metrics) = self.get("/metrics").await;
+            let line = format!("offtake_loop_last_tick_timestamp_seconds{{loop=\"{name}\"}} ");
+            metrics.lines().find_map(|found| found.strip_prefix(&line)).map(str::to_owned)
+        };
+        let before = told().await;
+        until(&format!("the {name} has made another round"), PATIENCE, async || match told().await {
+            now if now.is_some() && now != before => Ok(()),
+            now => Err(format!("{now:?}")),
+        })
+        .await;
+    }
+}

@@ -1,0 +1,83 @@
+//! H22: what is stored is told by the source's clock, and what is waited for by a clock that only runs forward: a daemon whose own
+//! clock is hours off shares the work with one whose clock is right.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use offtake_tests::workload::{Extent, Workload};
+use offtake_tests::{Daemon, PATIENCE, World, history, oracle};
+
+/// Debian's package `faketime`.
+fn library() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")));
+    folders.into_iter().find(|file| file.is_file())
+}
+
+fn set_clock(world: &mut World, library: &std::path::Path, offset: &str) {
+    world.set_variable("LD_PRELOAD", library.to_str().unwrap());
+    world.set_variable("FAKETIME", offset);
+    // Deadlines are measured by the other clock, which no administrator can set.
+    world.set_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+}
+
+/// When its log says that it began.
+fn began(daemon: &Daemon) -> String {
+    let line: serde_json::Value = serde_json::from_str(&daemon.log()[0].text).unwrap();
+    line["timestamp"].as_str().unwrap().to_owned()
+}
+
+/// How many hours one clock is ahead of another; the daemons began seconds apart, or, on a slow machine, minutes.
+async fn hours_ahead(world: &World, one: &Daemon, other: &Daemon) -> String {
+    let hours = format!("select round(extract(epoch from timestamptz '{}' - timestamptz '{}') / 3600)", began(one), began(other));
+    world.source.query_text(&hours).await
+}
+
+/// Nobody holds a lease that ends later than a lease from now, by the source's clock; `now()` would be before what the statement sees.
+async fn assert_no_lease_is_long(world: &World) {
+    let long = "select count(*) from offtake.outgoing_request where leased_until > clock_timestamp() + interval '2 s'";
+    assert_eq!(world.source.query_text(long).await, "0");
+}
+
+#[tokio::test]
+async fn daemons_whose_clocks_are_hours_off_share_the_work() {
+    let Some(library) = library() else {
+        eprintln!("skipped: libfaketime is not installed (Debian: apt-get install faketime)");
+        return;
+    };
+    let workload = Workload::new(31);
+    let mut world = Workload::plan(["acme", "globex"]).setting("/poller/lease", "2s").await;
+    world.allow("*");
+    workload.prepare(&world).await;
+    history::install(&world).await;
+    let right = world.daemon().await;
+    set_clock(&mut world, &library, "-5h");
+    let mut late = world.daemon().await;
+    set_clock(&mut world, &library, "+7h");
+    let early = world.daemon().await;
+    assert_eq!(hours_ahead(&world, &late, &right).await, "-5", "the clock is another one");
+    assert_eq!(hours_ahead(&world, &early, &right).await, "7", "the clock is another one");
+    for _ in 0..5 {
+        workload.run(&world, Extent::Steps(20)).await;
+        assert_no_lease_is_long(&world).await;
+    }
+    // Its leases end when the source's clock says so, and not in five hours.
+    late.kill();
+    right.stop().await;
+    workload.run(&world, Extent::Steps(20)).await;
+    world.wait_in_step_within(Duration::from_secs(20)).await;
+    oracle::assert_equal(&world).await;
+    history::assert_sound(&world).await;
+    // What is told of times is told by the source's clock too.
+    let acme = world.id("acme").to_owned();
+    let told = world.wait_told(&early, "acme", "in_sync", &[]).await;
+    assert!(told["lag_seconds"].as_f64().is_none_or(|lag| lag < 60.0), "{told}");
+    world.succeed(&["pause", "--tenant", &acme, "--reason", "a test", "--for", "1h"]).await;
+    world.wait_told(&early, "acme", "paused", &[]).await;
+    let hours = "select round(extract(epoch from paused_until - now()) / 3600) from offtake.destination where paused_until is not null";
+    assert_eq!(world.source.query_text(hours).await, "1");
+    world.source.execute("update work.note set body = body || '+' where name = 'n1'").await;
+    world.wait_tenants_in_step(&["globex"], PATIENCE).await;
+    early.stop().await;
+}

@@ -1,0 +1,159 @@
+//! The dashboard as an operator uses it, in a real browser: live, honest, and able to act with the admin token alone.
+//!
+//! Skips, and says so, where no chromium is installed. OFFTAKE_PICTURES=folder keeps pictures of what it sees.
+
+use std::path::Path;
+use std::time::Duration;
+
+use offtake_tests::browser::Browser;
+use offtake_tests::samples::USERS;
+use offtake_tests::{Daemon, PATIENCE, World, beside, oracle, until};
+
+const ADMIN: &str = "an-admin-token-of-some-length-0000000000000";
+const READER: &str = "a-read-token-of-some-length-000000000000000";
+
+/// A destination in every state that a person has to do something about.
+async fn a_bad_night() -> (World, Daemon) {
+    let mut world = World::with_tenants(["acme", "globex", "initech"])
+        .mappings(&[("users", USERS)])
+        .setting("/http/admin_token", ADMIN)
+        .setting("/http/read_token", READER)
+        .await;
+    world.allow("destination_failed");
+    world.allow("rows_quarantined");
+    world.fill(25).await;
+    world.reach_by("initech", |url| url.replace("postgres://postgres", "postgres://nobody_there"));
+    world
+        .tenant("globex")
+        .destination
+        .execute("create table users (id uuid primary key, display_name text check (display_name not like '%1%')); comment on table users is 'offtake:users'")
+        .await;
+    let daemon = world.daemon().await;
+    world.wait_tenants_in_step(&["acme"], PATIENCE).await;
+    (world, daemon)
+}
+
+fn picture(page: &mut Browser, name: &str) {
+    let Some(folder) = std::env::var_os("OFFTAKE_PICTURES") else { return };
+    for scheme in ["light", "dark"] {
+        page.prefer(scheme);
+        page.photograph(&Path::new(&folder).join(format!("{name}-{scheme}.png")));
+    }
+}
+
+async fn show_token(page: &mut Browser, token: &str) {
+    page.wait_for("!document.getElementById('token-form').hidden").await;
+    page.evaluate(&format!("document.getElementById('token').value = '{token}'"));
+    page.evaluate("document.querySelector('#token-form button').click()");
+}
+
+/// The row of the tenant; its detail is the row that follows.
+fn row(world: &World, tenant: &str) -> String {
+    format!("[...document.querySelectorAll('#destinations tr')].find(r => r.innerText.includes('{}'))", world.id(tenant))
+}
+
+fn button(world: &World, tenant: &str, label: &str) -> String {
+    format!("[...{}.nextElementSibling.querySelectorAll('button.action')].find(b => b.innerText.startsWith('{label}'))", row(world, tenant))
+}
+
+fn outcome(world: &World, tenant: &str) -> String {
+    format!("{}.nextElementSibling.querySelector('output').innerText", row(world, tenant))
+}
+
+/// A click on the tenant's row, which opens or closes it.
+async fn fold(page: &mut Browser, world: &World, tenant: &str) {
+    page.click(&format!("{}.querySelector('button')", row(world, tenant))).await;
+}
+
+fn assert_no_complaints(page: &mut Browser) {
+    // That a request was refused is in the console, too.
+    let complaints: Vec<String> = page.complaints().iter().filter(|c| !c.contains("status of 40")).cloned().collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
+    let kept = page.evaluate("sessionStorage.length + localStorage.length + document.cookie.length");
+    assert_eq!(kept, 0, "the token stays in memory");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
+    let Some(mut page) = Browser::start() else { return };
+    let (world, daemon) = a_bad_night().await;
+    page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
+    show_token(&mut page, "wrong").await;
+    page.wait_for("document.getElementById('summary').innerText === 'that token is not accepted'").await;
+    show_token(&mut page, READER).await;
+    for (tenant, state) in [("acme", "in sync"), ("globex", "degraded"), ("initech", "blocked")] {
+        page.wait_for(&format!("{}?.innerText.includes('{state}')", row(&world, tenant))).await;
+    }
+    fold(&mut page, &world, "globex").await;
+    page.wait_for("document.querySelectorAll('.refused li').length > 3").await;
+    picture(&mut page, "states");
+
+    // What happens now is seen without asking, in the element that was there before, and names are text.
+    page.evaluate(&format!("window.kept = {}", row(&world, "acme")));
+    let id = world.id("acme");
+    world.offtake(&["pause", "--tenant", id, "--reason", "<b>their</b> migration"]).await;
+    page.wait_for("window.kept.isConnected && window.kept.innerText.includes('<b>their</b> migration')").await;
+    world.offtake(&["resume", "--tenant", id]).await;
+    page.wait_for("window.kept.innerText.includes('in sync')").await;
+
+    fold(&mut page, &world, "acme").await;
+    page.wait_for(&format!("Boolean({})", button(&world, "acme", "Sync now"))).await;
+    page.click(&button(&world, "acme", "Sync now")).await;
+    page.wait_for(&format!("{}.includes('needs the admin token')", outcome(&world, "acme"))).await;
+    assert_no_complaints(&mut page);
+
+    // The daemon goes: what is shown is said to be old.
+    daemon.stop().await;
+    page.wait_for("document.body.className === 'stale'").await;
+    picture(&mut page, "gone");
+}
+
+#[tokio::test]
+async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() {
+    let Some(mut page) = Browser::start() else { return };
+    let (world, daemon) = a_bad_night().await;
+    page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
+    show_token(&mut page, ADMIN).await;
+    page.wait_for(&format!("{}?.innerText.includes('in sync')", row(&world, "acme"))).await;
+    fold(&mut page, &world, "acme").await;
+    page.wait_for(&format!("Boolean({})", button(&world, "acme", "Sync now"))).await;
+
+    // A click that lasts longer than the time between two events is still a click. Changes go on, so that each event shows another number.
+    let watch = "window.events = 0; new MutationObserver(() => window.events++).observe(document.getElementById('loops'), \
+                 { subtree: true, characterData: true, childList: true })";
+    page.evaluate(watch);
+    let sync_now = button(&world, "acme", "Sync now");
+    beside(page.click_until(&sync_now, "window.events > 1"), async || {
+        world.source.execute("update project_user set display_name = display_name").await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    })
+    .await;
+    page.wait_for(&format!("{} === 'a sync is owed'", outcome(&world, "acme"))).await;
+
+    let there = &world.tenant("acme").destination;
+    there.execute("update users set display_name = 'wrong' where id = (select min(id::text)::uuid from users)").await;
+    page.click(&button(&world, "acme", "Verify")).await;
+    page.wait_for(&format!("{}.includes('1 different')", outcome(&world, "acme"))).await;
+    picture(&mut page, "verified");
+    page.click(&button(&world, "acme", "Resync")).await;
+    page.wait_for("document.getElementById('question').open").await;
+    picture(&mut page, "question");
+    page.click("document.getElementById('question-yes')").await;
+    page.wait_for(&format!("{}.includes('1 copy will be made anew')", outcome(&world, "acme"))).await;
+    until("the copy is equal", PATIENCE, async || {
+        let found = oracle::compare(&world.source, world.id("acme"), &world.mappings()[0], there, "public").await;
+        if found.missing.is_empty() && found.surplus.is_empty() { Ok(()) } else { Err(found.to_string()) }
+    })
+    .await;
+
+    page.click(&button(&world, "acme", "Pause")).await;
+    page.wait_for("document.getElementById('question').open").await;
+    page.evaluate("document.getElementById('reason').value = 'by hand'; document.getElementById('for').value = '2h'");
+    page.click("document.getElementById('question-yes')").await;
+    page.wait_for(&format!("{}.innerText.includes('by hand')", row(&world, "acme"))).await;
+    picture(&mut page, "paused");
+    page.click(&button(&world, "acme", "Resume")).await;
+    page.wait_for(&format!("{}.innerText.includes('in sync')", row(&world, "acme"))).await;
+    assert_no_complaints(&mut page);
+    daemon.stop().await;
+}

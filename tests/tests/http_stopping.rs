@@ -1,0 +1,196 @@
+//! What an operator stops over HTTP stands still as soon as the daemon has read of it, also in the middle of long work.
+
+use std::time::Duration;
+
+use offtake_tests::samples::USERS;
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
+use tokio_postgres::Client;
+
+const CHANNELS: &str = "\
+source: { table: public.contact_channel, tenant: tenancy_id, key: { id: id } }
+query: select tenancy_id as tenant_id, id, value from public.contact_channel
+target: { table: channels }
+";
+
+async fn rows(world: &World) -> u64 {
+    let there = &world.tenant("acme").destination;
+    there.try_query_text("select count(*) from users").await.ok().and_then(|rows| rows.parse().ok()).unwrap_or(0)
+}
+
+/// How many wait for a lock there.
+const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+
+/// Returns acme's session that has the table, once a batch waits for it.
+async fn lock_users_against_a_batch(world: &World) -> Client {
+    let there = &world.tenant("acme").destination;
+    let tenant = there.connect().await;
+    tenant.batch_execute("begin; lock table users").await.expect("nobody has it");
+    world.source.execute("update public.project_user set display_name = 'second'").await;
+    until("the batch waits for the lock", PATIENCE, async || match there.query_text(WAITING).await.as_str() {
+        "1" => Ok(()),
+        found => Err(found.to_owned()),
+    })
+    .await;
+    tenant
+}
+
+/// The tenant's lock stays; a batch that is not stopped waits for it until its own deadline, a minute.
+async fn wait_no_longer(world: &World) {
+    until("the batch waits no more", PATIENCE, async || match world.tenant("acme").destination.query_text(WAITING).await.as_str() {
+        "0" => Ok(()),
+        found => Err(found.to_owned()),
+    })
+    .await;
+}
+
+async fn ask(daemon: &Daemon, method: &str, path: &str, body: &str) {
+    let (code, told) = daemon.request(method, &format!("/api/v1/{path}"), &[], body).await;
+    assert!((200..300).contains(&code), "{method} {path}: {code} {told}");
+}
+
+/// The attempt that is being made at acme's request; nothing when nobody works for it.
+async fn attempt(world: &World) -> String {
+    world.source.query_text("select attempt from offtake.outgoing_request where leased_until is not null").await
+}
+
+/// Every statement of the copy takes a tenth of a second, so that it cannot end by itself meanwhile.
+const SLOW: &str = "
+    create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
+    create trigger slow after insert on users for each statement execute function slow()";
+
+#[tokio::test]
+async fn a_copy_under_way_stands_still_and_goes_on() {
+    const ALL: u64 = 10_000;
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).setting("/sync/batch_rows", 20).await;
+    let id = world.id("acme");
+    world
+        .source
+        .execute(&format!(
+            "insert into public.project_user (tenancy_id, display_name)
+             select '{id}', 'user ' || n from generate_series(1, {ALL}) n"
+        ))
+        .await;
+    let there = &world.tenant("acme").destination;
+    there.execute("create table users (id uuid primary key, display_name text); comment on table users is 'offtake:users'").await;
+    there.execute(SLOW).await;
+    let daemon = world.daemon().await;
+    let destination = format!("destinations/{id}/main");
+    let own = format!("destination:{id}/main");
+    let fuses = ["sync".to_owned(), format!("tenant:{id}"), own.clone(), "mapping:users".to_owned()];
+    let off = r#"{"enabled":false,"reason":"a test"}"#;
+    let mut ways = vec![(own, "POST", format!("{destination}/pause"), r#"{"reason":"a test"}"#, format!("{destination}/resume"), "{}")];
+    ways.extend(fuses.map(|fuse| (fuse.clone(), "PATCH", format!("fuses/{fuse}"), off, format!("fuses/{fuse}"), r#"{"enabled":true}"#)));
+    for (fuse, method, path, body, undo_path, undo) in &ways {
+        let before = rows(&world).await;
+        until("the copy goes on", PATIENCE, async || if rows(&world).await > before { Ok(()) } else { Err(format!("{before}")) }).await;
+        ask(&daemon, method, path, body).await;
+        daemon.wait_fuse(fuse, true).await;
+        // Of a mapping's fuse the turn that is under way need not know; the next one does.
+        let under_way = attempt(&world).await;
+        until("the turn under way has ended", PATIENCE, async || match attempt(&world).await {
+            now if now != under_way || now.is_empty() => Ok(()),
+            now => Err(now),
+        })
+        .await;
+        let stopped = rows(&world).await;
+        // Five times what a batch takes.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(rows(&world).await, stopped, "{path} stops nothing");
+        assert!(stopped < ALL, "the copy ended before it could be stopped");
+        ask(&daemon, method, undo_path, undo).await;
+        daemon.wait_fuse(fuse, false).await;
+    }
+    // The rest of the copy is of no interest.
+    let few = "truncate public.project_user cascade; insert into public.project_user (tenancy_id, display_name) values ('{id}', 'last')";
+    world.source.execute(&few.replace("{id}", id)).await;
+    there.execute("drop trigger slow on users").await;
+    ask(&daemon, "POST", &format!("{destination}/sync"), "").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_ends_what_waits_for_a_lock_there() {
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let tenant = lock_users_against_a_batch(&world).await;
+    let destination = format!("destinations/{}/main", world.id("acme"));
+    ask(&daemon, "POST", &format!("{destination}/pause"), r#"{"reason":"a test"}"#).await;
+    wait_no_longer(&world).await;
+    tenant.batch_execute("commit").await.expect("nothing is in its way");
+    ask(&daemon, "POST", &format!("{destination}/resume"), "{}").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// The others of the destination go on without it. Shown to fail with fuses of mappings left to the next turn: nothing came past the lock.
+#[tokio::test]
+async fn a_mappings_fuse_ends_what_waits_for_a_lock_there() {
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS), ("channels", CHANNELS)]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let there = &world.tenant("acme").destination;
+    let tenant = lock_users_against_a_batch(&world).await;
+    ask(&daemon, "PATCH", "fuses/mapping:users", r#"{"enabled":false,"reason":"a test"}"#).await;
+    wait_no_longer(&world).await;
+    world.source.execute("update public.contact_channel set value = 'beside@example.com'").await;
+    let beside = "select count(*) > 0 and bool_and(value = 'beside@example.com') from channels";
+    until("the other mapping goes on", PATIENCE, async || match there.query_text(beside).await.as_str() {
+        "t" => Ok(()),
+        _ => Err(String::new()),
+    })
+    .await;
+    tenant.batch_execute("commit").await.expect("nothing is in its way");
+    ask(&daemon, "PATCH", "fuses/mapping:users", r#"{"enabled":true}"#).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// What is stopped while the source works for it goes on as soon as it may. Shown to fail with a session that is given back in the
+/// middle of its statement: the request was not given back before that had ended.
+#[tokio::test]
+async fn a_pause_in_a_slow_read_is_over_when_it_ends() {
+    const SLOW: &str = "\
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+query: select tenancy_id as tenant_id, project_user_id as id, public.slowly(display_name) as display_name from public.project_user
+target: { table: users }
+";
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[("users", SLOW)]).await;
+    world
+        .source
+        .execute(
+            "create function public.slowly(name text) returns text stable language plpgsql as
+             $$ begin if name = 'slow' then perform pg_sleep(50); end if; return name; end $$",
+        )
+        .await;
+    world.succeed(&["init"]).await;
+    world.fill(1).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    world.source.execute("update public.project_user set display_name = 'slow'").await;
+    let sleeping = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
+    until("the read is slow", PATIENCE, async || match world.source.query_text(sleeping).await.as_str() {
+        "1" => Ok(()),
+        found => Err(found.to_owned()),
+    })
+    .await;
+    let destination = format!("destinations/{}/main", world.id("acme"));
+    ask(&daemon, "POST", &format!("{destination}/pause"), r#"{"reason":"a test"}"#).await;
+    let held = "select count(*) from offtake.outgoing_request where leased_until is not null";
+    until("the request is given back", PATIENCE, async || match world.source.query_text(held).await.as_str() {
+        "0" => Ok(()),
+        found => Err(found.to_owned()),
+    })
+    .await;
+    world.source.execute("update public.project_user set display_name = 'quick'").await;
+    ask(&daemon, "POST", &format!("{destination}/resume"), "{}").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}

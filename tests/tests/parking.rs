@@ -1,0 +1,57 @@
+//! H25: data that kills whoever works on it is put off for ever longer, and told; everybody else goes on.
+
+#![allow(clippy::unwrap_used)]
+
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
+
+/// Starts daemons, as a supervisor does, until one has survived what killed the others; returns it.
+async fn restart_until_one_lives(world: &World, deaths: &mut usize) -> Daemon {
+    loop {
+        let daemon = world.spawn_daemon_with_failpoints(&[("sync.mid_batch", "abort")]);
+        // And stays so for as long as the test looks at it.
+        let parked = "with parked as (
+                        update offtake.outgoing_request set not_before = now() + interval '1 hour'
+                         where leased_until < now() and failures > 1 and not_before > now() + interval '2 seconds' returning 1)
+                      select count(*) from parked";
+        let lives = until("the daemon dies, or what kills it is parked", PATIENCE, async || {
+            if !daemon.runs() {
+                return Ok(false);
+            }
+            let found = world.source.query_text(parked).await;
+            if found == "1" { Ok(true) } else { Err(found) }
+        })
+        .await;
+        if lives {
+            return daemon;
+        }
+        *deaths += 1;
+        assert!(*deaths < 20, "it kills one daemon after the other");
+    }
+}
+
+/// Shown to fail with a claim that leaves `not_before` as it was: twenty daemons died, one each second.
+#[tokio::test]
+async fn a_destination_that_kills_its_daemon_is_parked_and_told() {
+    let world = World::with_tenants(["acme", "globex"]).setting("/poller/lease", "1s").await;
+    world.allow("*");
+    world.fill(10).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    world.source.execute(&format!("update project_user set display_name = 'deadly' where tenancy_id = '{}'", world.id("acme"))).await;
+    let mut deaths = 0;
+    let mut daemon = restart_until_one_lives(&world, &mut deaths).await;
+    assert!(deaths > 1, "once is what any restart looks like");
+    daemon.clear_failpoints().await;
+    daemon.wait_ready().await;
+    let told = world.wait_told(&daemon, "acme", "blocked", &["the daemon died", "times in a row"]).await;
+    assert!(told["consecutive_failures"].as_u64() > Some(1), "{told}");
+    world.source.execute(&format!("update project_user set display_name = 'beside' where tenancy_id = '{}'", world.id("globex"))).await;
+    world.wait_tenants_in_step(&["globex"], PATIENCE).await;
+    // It is tried again by itself, when its time has come.
+    world.source.execute("update offtake.outgoing_request set not_before = now()").await;
+    world.wait_in_step().await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}

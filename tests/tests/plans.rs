@@ -1,0 +1,132 @@
+//! Invariant 9 and H34: what is asked all the time costs what there is to do, and not what the tables hold; also before anybody
+//! has analysed them. A log that was filled a moment ago is the usual one after a bulk load.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use offtake_mapping::compose::{self, Changed};
+use offtake_tests::Source;
+use serde_json::Value;
+use tokio_postgres::Client;
+
+/// What nobody may read from its beginning.
+const LARGE: [&str; 3] = ["change_log", "captured_change", "outgoing_request"];
+
+/// 200 000 rows each, of 1 000 tenants and eight tables, none of them analysed. All is numbered but the last 20 captured changes,
+/// all was seen by the poller but the last 100, and 20 requests of 5 000 are due.
+const FILL: &str = "
+alter table offtake.change_log_0 set (autovacuum_enabled = false);
+alter table offtake.captured_change set (autovacuum_enabled = false);
+alter table offtake.outgoing_request set (autovacuum_enabled = false);
+alter table offtake.destination set (autovacuum_enabled = false);
+insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)
+select n, 'public.' || (array['project_user','team','contact_channel','tenancy','team_member','project_permission','invitation','other'])[1 + n % 8],
+       't' || n % 1000, jsonb_build_object('id', n), n % 10 = 0, now()
+  from generate_series(1, 200000) n;
+select setval('offtake.global_sequence', 200000);
+update offtake.poller_position set sequence_id = 199900;
+insert into offtake.captured_change (source_table, operation, tenant_id, row_key)
+select 'public.team', 'c', 't' || n % 1000, jsonb_build_object('id', n) from generate_series(1, 200000) n;
+insert into offtake.destination (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, sequence_id, last_success_at)
+select 't' || n % 1000, 'd' || n / 1000, 'public', 'h', 5432, 'd', 'u', '{users,teams}', '{public.project_user,public.team}', 199900, now()
+  from generate_series(1, 5000) n;
+insert into offtake.destination_mapping (destination_id, mapping, sequence_id, backfilled)
+select destination_id, unnest(mappings), 199900, true from offtake.destination;
+insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id, not_before)
+select 'sync', destination_id, 1, now() + case when destination_id % 250 = 0 then interval '-1 s' else interval '1 h' end
+  from offtake.destination;";
+
+/// A statement file, its parameters, and how many pages it may touch. A scan of a table touches thousands.
+const HOT: [(&str, &str, i64); 15] = [
+    ("sequencer/sql/probe_changes.sql", "0", 20),
+    ("sequencer/sql/probe_changes.sql", "200000", 20),
+    // Deletes a hundred and appends a hundred, with their index entries.
+    ("sequencer/sql/sequence_changes.sql", "100, '{}', 0", 3000),
+    ("sequencer/sql/roll_partition.sql", "3600000", 20),
+    ("sequencer/sql/judge_partition.sql", "10000000, 3600000", 300),
+    ("poller/sql/probe_log.sql", "", 20),
+    // 25 of the hundred changes concern ten destinations each.
+    ("poller/sql/owe_syncs.sql", "100", 4000),
+    // Every destination is probed, twice for each of its tables.
+    ("poller/sql/sweep_behind.sql", "600000", 5000 * 30),
+    ("sync/sql/claim_requests.sql", "16, 60000, 'me', false, '{1,2}'", 1500),
+    ("sync/sql/claim_requests.sql", "16, 60000, 'me', true, '{1,2}'", 1500),
+    ("sync/sql/complete_request.sql", "77, 0, 1", 30),
+    ("sync/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
+    ("sync/sql/read_bounds.sql", "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000", 60),
+    ("sync/sql/read_head.sql", "", 100),
+    // The status counts captured changes, up to a bound.
+    ("admin/sql/list_destinations.sql", "'t7', null", 3000),
+];
+
+fn statement(file: &str) -> String {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
+    let text = std::fs::read_to_string(crates.join(file)).unwrap();
+    text.replace("{current}", "0").replace("{partition}", "0").replace("{next}", "10000000")
+}
+
+/// Runs it, rolls it back, and tells what the plan did.
+async fn explain(client: &Client, statement: &str, parameters: &str) -> Value {
+    let execute = if parameters.is_empty() { "execute hot".to_owned() } else { format!("execute hot({parameters})") };
+    client.batch_execute(&format!("deallocate all; begin; prepare hot as {statement}")).await.unwrap();
+    let row = client.query_one(&format!("explain (analyze, buffers, timing off, format json) {execute}"), &[]).await.unwrap();
+    client.batch_execute("rollback").await.unwrap();
+    row.get::<_, Value>(0)[0]["Plan"].clone()
+}
+
+/// The large tables that are read from the beginning somewhere in the plan.
+fn scanned(plan: &Value, found: &mut Vec<String>) {
+    let relation = plan["Relation Name"].as_str().unwrap_or_default();
+    // A bounded one reads no further than its bound.
+    if plan["Node Type"] == "Limit" && plan["Actual Rows"].as_i64() > Some(100_000) {
+        return;
+    }
+    if plan["Node Type"] == "Seq Scan" && plan["Actual Loops"] != 0 && LARGE.iter().any(|large| relation.starts_with(large)) {
+        found.push(relation.to_owned());
+    }
+    for part in plan["Plans"].as_array().into_iter().flatten() {
+        scanned(part, found);
+    }
+}
+
+fn judge(name: &str, plan: &Value, pages_max: i64) -> Result<(), String> {
+    let pages = plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap();
+    let mut found = Vec::new();
+    scanned(plan, &mut found);
+    println!("{name}: {pages} pages");
+    if found.is_empty() && pages <= pages_max {
+        Ok(())
+    } else {
+        Err(format!("{name}: {pages} pages, at most {pages_max}; scans {found:?}"))
+    }
+}
+
+/// Shown to fail with the poller's former question, for a row beyond its position.
+#[tokio::test]
+async fn hot_statements_read_what_there_is_to_do_and_no_table() {
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    let client = source.connect().await;
+    let mut bad = Vec::new();
+    // Prepared once and used for ever, they may be planned with the values or without.
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
+        for (file, parameters, pages_max) in HOT {
+            let plan = explain(&client, &statement(file), parameters).await;
+            bad.extend(judge(&format!("{file} ({parameters}), {mode}"), &plan, pages_max).err());
+        }
+    }
+    // What is composed for a mapping: the log by tenant and table, the rows by key.
+    let set = Source::default_mapping_set(&source).await;
+    let tenant_id = "53bce4f1-dfa0-fe8e-7ca1-26f91b35d3a6";
+    source.execute(&format!("update offtake.change_log set tenant_id = '{tenant_id}', row_key = null where tenant_id = 't7'")).await;
+    for mapping in set.mappings() {
+        let changed = Changed { tenant_id, after: 199_000, up_to: 200_000, retry_quarantined_of: Some(7) };
+        let copy = compose::copy_changed(mapping, changed);
+        let query = copy.trim_start_matches("copy (").trim_end().trim_end_matches("to stdout").trim_end().trim_end_matches(')');
+        let plan = explain(&client, query, "").await;
+        bad.extend(judge(mapping.name(), &plan, 100).err());
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}

@@ -1,0 +1,113 @@
+//! H29: pgbouncer in transaction mode in front of a destination (no session is ours there, the server process changes
+//! from transaction to transaction, and others use the same ones), and one in session mode in front of the source.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use offtake_tests::pgbouncer::{Pgbouncer, PoolMode};
+use offtake_tests::{PATIENCE, World, oracle, until};
+
+/// Writes down which server process writes.
+const NOTE_PROCESSES: &str = "
+create table process (pid integer not null default pg_backend_pid());
+create function note() returns trigger language plpgsql as $$ begin insert into public.process default values; return null; end $$;
+create trigger note after insert or update or delete on users for each statement execute function note();";
+
+/// Someone else of the same database, whose transactions take turns with ours.
+async fn neighbour(url: &str, done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        let Ok((mut client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await else { continue };
+        let connection = tokio::spawn(connection);
+        while !done.load(Ordering::Relaxed) {
+            let Ok(transaction) = client.transaction().await else { break };
+            let used = transaction.batch_execute("set local search_path = nowhere; select pg_sleep(0.002)").await;
+            if used.is_err() || transaction.commit().await.is_err() {
+                break;
+            }
+        }
+        drop(client);
+        let _ = connection.await;
+    }
+}
+
+async fn write(world: &World, rounds: usize) {
+    for round in 0..rounds {
+        let change = format!(
+            "update project_user set display_name = 'round {round}';
+             delete from contact_channel where abs(hashtext(id::text)) % {rounds} = {round};
+             update team set display_name = 'round {round}'"
+        );
+        world.source.execute(&change).await;
+        world.wait_in_step().await;
+    }
+}
+
+#[tokio::test]
+async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
+    let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
+    let Some(mut pooler) = Pgbouncer::before(&world.tenant("acme").destination.url(), PoolMode::Transaction, 2).await else { return };
+    world.reach_by("acme", |url| pooler.url(url));
+    world.fill(120).await;
+    let done = AtomicBool::new(false);
+    let url = pooler.url(&world.tenant("acme").destination.url());
+    let work = async {
+        let mut daemon = world.daemon().await;
+        world.wait_in_step().await;
+        let acme = &world.tenant("acme").destination;
+        acme.execute(NOTE_PROCESSES).await;
+        write(&world, 5).await;
+        // The next daemon's statements have the same names as those of this one.
+        daemon.kill();
+        let (daemon, other) = tokio::join!(world.daemon(), world.daemon());
+        write(&world, 5).await;
+        let processes = acme.query_text("select count(distinct pid) from process").await;
+        assert_eq!(processes, "2", "server processes that wrote");
+        world.allow("destination_failed");
+        pooler.restart().await;
+        write(&world, 5).await;
+        let processes = acme.query_text("select count(distinct pid) from process").await;
+        assert_eq!(processes, "4", "server processes that wrote");
+        world.succeed(&["verify"]).await;
+        oracle::assert_equal(&world).await;
+        daemon.stop().await;
+        other.stop().await;
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(work, neighbour(&url, &done));
+}
+
+/// The source is the operator's own, and may be reached by a pooler that keeps a session's server process. One that does not is
+/// told as such.
+#[tokio::test]
+async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
+    let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
+    let source = world.source.url();
+    let Some(mut pooler) = Pgbouncer::before(&source, PoolMode::Session, 40).await else { return };
+    world.configure(|c| c["source"]["url"] = pooler.url(&source).into());
+    world.fill(60).await;
+    let daemon = world.daemon().await;
+    write(&world, 4).await;
+    world.allow("*");
+    pooler.restart().await;
+    write(&world, 4).await;
+    world.succeed(&["verify"]).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+    let transactions = Pgbouncer::before(&source, PoolMode::Transaction, 2).await.unwrap();
+    world.configure(|c| c["source"]["url"] = transactions.url(&source).into());
+    let done = AtomicBool::new(false);
+    let refused = async {
+        // Where it meets the pooler first is chance: while it waits for the source, or right after.
+        let mut daemon = world.spawn_daemon(&[]);
+        until("the pooler is told", PATIENCE, async || {
+            let told = daemon.log_text().contains("source.url leads to a pooler in transaction mode");
+            if told { Ok(()) } else { Err(daemon.log_text()) }
+        })
+        .await;
+        done.store(true, Ordering::Relaxed);
+        daemon.kill();
+    };
+    let by_way = transactions.url(&source);
+    tokio::join!(refused, neighbour(&by_way, &done), neighbour(&by_way, &done));
+}
