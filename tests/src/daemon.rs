@@ -196,11 +196,20 @@ impl Daemon {
         .await
     }
 
-    /// SIGTERM, then waits for the end, which must be clean.
-    pub async fn stop(mut self) {
+    /// SIGTERM, then waits for the end, which must be clean. Returns all that it logged.
+    pub async fn stop(mut self) -> Vec<LogLine> {
         self.terminate();
         let status = self.wait_exit(PATIENCE).await;
         assert!(status.success(), "the daemon ended with {status} after SIGTERM:\n{}", self.log_tail());
+        self.end_of_log();
+        self.log()
+    }
+
+    /// Waits until what an ended process wrote is all read.
+    fn end_of_log(&mut self) {
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
     }
 
     /// Everything logged so far.
@@ -239,9 +248,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
+        self.end_of_log();
         if std::thread::panicking() {
             eprintln!("the daemon's last lines:\n{}", self.log_tail());
             return;

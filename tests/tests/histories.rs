@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use offtake_tests::proxy::Mode;
 use offtake_tests::samples::{TEAMS, USERS};
-use offtake_tests::{Daemon, Database, PATIENCE, World, oracle, until};
+use offtake_tests::{Daemon, Database, LogLine, PATIENCE, World, oracle, until};
 
 const GRANTS: &str = include_str!("../../deploy/grants.sql");
 
@@ -125,6 +125,40 @@ async fn age(world: &World, by: &str) {
     world.source.execute(&format!("update offtake.change_log set sequenced_at = now() - interval '{by}'")).await;
 }
 
+/// Daemons one after the other. The log's partitions are looked at every ten seconds and when a daemon begins; so a new
+/// one spares the waiting, and which of them does what is left open.
+struct Succession<'a> {
+    world: &'a World,
+    daemon: Daemon,
+    ended: Vec<LogLine>,
+}
+
+impl Succession<'_> {
+    async fn replace(self) -> Self {
+        let Self { world, daemon, mut ended } = self;
+        ended.extend(daemon.stop().await);
+        Self { world, daemon: world.daemon().await, ended }
+    }
+
+    /// What all of them logged so far about a partition.
+    fn told(&self, partition: u32) -> Vec<String> {
+        let about = format!("\"partition\":{partition},");
+        let lines = self.ended.iter().cloned().chain(self.daemon.log());
+        lines.filter(|line| line.text.contains(&about)).map(|line| line.event).collect()
+    }
+
+    /// Until one of them dropped it, in this way.
+    async fn wait_dropped(&self, partition: u32, event: &str) {
+        wait_text(&self.world.source, &format!("select to_regclass('offtake.change_log_{partition}') is null"), "t").await;
+        // The line is written after the commit.
+        until(&format!("partition {partition} is dropped"), PATIENCE, async || match self.told(partition) {
+            told if told.iter().any(|event| event.starts_with("partition_dropped")) => Ok(assert_eq!(told.last().unwrap(), event)),
+            told => Err(format!("{told:?}")),
+        })
+        .await;
+    }
+}
+
 const FIRST_PARTITION: &str = "select to_regclass('offtake.change_log_0') is not null";
 
 #[tokio::test]
@@ -154,31 +188,24 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     let first = "update offtake.change_log_0 set sequenced_at = now() - interval '3 hours'";
     world.source.execute(first).await;
-    // The log is looked at every ten seconds, and when a daemon begins.
-    daemon.stop().await;
-    let daemon = world.daemon().await;
-    wait_logged(&daemon, "partition_dropped_unread").await;
-    assert_eq!(world.source.query_text(FIRST_PARTITION).await, "f");
+    let daemons = Succession { world: &world, daemon, ended: Vec::new() }.replace().await;
+    daemons.wait_dropped(0, "partition_dropped_unread").await;
     globex.set(Mode::Pass);
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     // With nobody behind it goes without a warning, although nothing changes any more: one look goes on in the next partition, the
     // second owes a sync to whoever is still in the old one, and the third drops it.
     age(&world, "90 minutes").await;
-    daemon.stop().await;
-    let daemon = world.daemon().await;
+    let daemons = daemons.replace().await;
     wait_text(&world.source, "select last_value >= 20000000 from offtake.global_sequence", "t").await;
-    daemon.stop().await;
-    let daemon = world.daemon().await;
+    let daemons = daemons.replace().await;
     wait_text(&world.source, "select min(sequence_id) >= 20000000 from offtake.destination", "t").await;
-    daemon.stop().await;
-    let daemon = world.daemon().await;
-    wait_text(&world.source, "select to_regclass('offtake.change_log_1') is null", "t").await;
-    wait_logged(&daemon, "partition_dropped").await;
+    let daemons = daemons.replace().await;
+    daemons.wait_dropped(1, "partition_dropped").await;
     world.source.execute("update team set display_name = 'in the third'").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    daemon.stop().await;
+    daemons.daemon.stop().await;
 }
 
 /// How often captured changes were looked for, and how many pages were read for it, by every session of the database so far. A
