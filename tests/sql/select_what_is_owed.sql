@@ -1,7 +1,7 @@
 -- What keeps some tenants from being in step, a line each; no rows when every committed change is applied. One statement,
 -- hence one snapshot: a change cannot hide between two loops. The caller appends the list of tenant ids.
 with known as (
-  select d.destination_id, d.tenant_id, d.name, d.state, d.reason, d.last_error from offtake.destination d where d.active
+  select d.destination_id, d.tenant_id, d.name, d.mappings, d.state, d.reason, d.last_error from offtake.destination d where d.active
 ), owed as (
   select null::text as tenant_id, format('%s captured changes are not sequenced', count(*)) as what
     from offtake.captured_change having count(*) > 0
@@ -18,6 +18,10 @@ with known as (
   select m.tenant_id, format('%s/%s: %s is at %s, not backfilled (%s)', m.tenant_id, m.name, d.mapping, d.sequence_id, coalesce(d.error, 'no error'))
     from known m join offtake.destination_mapping d using (destination_id)
    where not d.backfilled
+  union all
+  select k.tenant_id, format('%s/%s: %s waits to be copied anew', k.tenant_id, k.name, q.mapping)
+    from offtake.resync_request q join known k using (destination_id)
+   where q.mapping = any (k.mappings)
 )
 select what from owed
  where tenant_id is null or tenant_id in

@@ -39,7 +39,12 @@ impl Source {
 
     /// The default mappings, resolved against that source.
     pub async fn default_mapping_set(source: &Database) -> MappingSet {
-        resolve(&source.connect().await, Self::default_mappings()).await
+        Self::mapping_set(source, Self::default_mappings()).await
+    }
+
+    /// These mappings, as the source's catalog completes them.
+    pub async fn mapping_set(source: &Database, mappings: Vec<Mapping>) -> MappingSet {
+        resolve(&source.connect().await, mappings).await
     }
 }
 

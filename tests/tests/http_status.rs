@@ -119,10 +119,7 @@ async fn a_resync_that_waits_is_told() {
     assert!(asked.status.success(), "{asked:?}");
     let status: Value = serde_json::from_slice(&world.offtake(&["status", "--json"]).await.stdout).expect("status is JSON");
     let told = &status["destinations"][0];
-    assert_eq!(
-        (&told["state"], &told["reason"]),
-        (&"backfilling".into(), &"mapping users waits to be copied anew, as was asked for".into())
-    );
+    assert_eq!((&told["state"], &told["reason"]), (&"backfilling".into(), &"mapping users waits to be copied anew".into()));
     let waiting: Vec<_> = told["mappings"].as_array().into_iter().flatten().filter(|m| m["resync_requested_at"].is_string()).collect();
     assert!(waiting.len() == 1 && waiting[0]["name"] == "users", "{told:#}");
     let printed = world.offtake(&["status"]).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use offtake_postgres::{ConnectionString, PooledConnection, SourcePool};
-use offtake_sequencer::{Tick, tick};
+use offtake_sequencer::{Numbering, Tick, tick};
 use offtake_tests::{Database, Source};
 
 const ROWS: i64 = 10_000;
@@ -18,12 +18,59 @@ async fn drain(source: &Database, connection: &mut PooledConnection) -> i64 {
     let mappings = Source::default_mapping_set(source).await;
     let mut appended = 0;
     loop {
-        let done = tick(connection, &mappings, ROWS, 0).await.expect("the tick runs");
+        let done = tick(connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs");
         appended += done.appended;
         if done.taken == 0 {
             return appended;
         }
     }
+}
+
+/// What the table says: who numbered last, and what was overlooked.
+async fn numbering(source: &Database) -> String {
+    source
+        .query_text(
+            "select cardinality(needs), (select coalesce(string_agg(mapping, ' '), '') from offtake.overlooked_mapping) from offtake.numbering",
+        )
+        .await
+}
+
+/// Shown to fail without `Numbering::note` in the tick, and, as to the tick under way, without `last_of_old`.
+#[tokio::test]
+async fn mappings_that_the_last_numberer_did_not_know_are_overlooked() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    source
+        .execute(
+            "insert into offtake.destination (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables)
+             values ('t', 'main', 'public', 'h', 1, 'd', 'u', '{}', '{}');
+             insert into offtake.destination_mapping (destination_id, mapping, sequence_id, backfilled)
+             select destination_id, m, 0, true from offtake.destination, unnest('{invitations,users}'::text[]) m",
+        )
+        .await;
+    let new = Source::default_mapping_set(&source).await;
+    let known = |name: &str| !["invitations", "users", "teams"].contains(&name);
+    let fewer = Source::default_mappings().into_iter().filter(|mapping| known(&mapping.name)).collect();
+    let old = Source::mapping_set(&source, fewer).await;
+    let (ours, theirs) = (Numbering::default(), Numbering::default());
+    ours.claim(&mut connection, &old).await.expect("the lock is free");
+    ours.claim(&mut connection, &new).await.expect("the lock is free");
+    assert_eq!(numbering(&source).await, "7|");
+    // The one that was under way when the files were read.
+    tick(&mut connection, &old, &ours, ROWS, 0).await.expect("the tick runs");
+    assert_eq!(numbering(&source).await, "7|", "or nobody would notice that another one goes on like this");
+    tick(&mut connection, &new, &ours, ROWS, 0).await.expect("the tick runs");
+    assert_eq!(numbering(&source).await, "7|", "edited files are no other daemon");
+    tick(&mut connection, &old, &theirs, ROWS, 0).await.expect("the tick runs");
+    assert_eq!(numbering(&source).await, "4|", "it knows nothing that we do not");
+    tick(&mut connection, &old, &ours, ROWS, 0).await.expect("the tick runs");
+    tick(&mut connection, &new, &ours, ROWS, 0).await.expect("the tick runs");
+    assert_eq!(numbering(&source).await, "7|invitations users", "those that have copies");
+    drop(ours);
+    // A daemon begun again with the same files.
+    source.execute("delete from offtake.overlooked_mapping").await;
+    Numbering::default().claim(&mut connection, &new).await.expect("the lock is free");
+    assert_eq!(numbering(&source).await, "7|");
 }
 
 const ONE_TEAM: &str = "
@@ -76,7 +123,7 @@ async fn sequence_ids_are_dense_per_tick_in_capture_order_and_never_reused() {
     source
         .execute("insert into tenancy (project_id, branch_id, display_name) select n::text, 'b', n::text from generate_series(1, 25) n")
         .await;
-    let first = tick(&mut connection, &mappings, 10, 0).await.expect("the tick runs");
+    let first = tick(&mut connection, &mappings, &Numbering::default(), 10, 0).await.expect("the tick runs");
     assert_eq!((first.taken, first.appended), (10, 10));
     // A number given to a tick that did not commit is a gap, never given again.
     let before: i64 = source.query_text("select last_value from offtake.global_sequence").await.parse().expect("a number");
@@ -96,9 +143,12 @@ async fn a_tick_beside_another_skips_and_loses_nothing() {
     let other = source.connect().await;
     other.batch_execute(&format!("begin; select pg_advisory_xact_lock({})", offtake_sequencer::LOCK_KEY)).await.expect("the lock is free");
     source.execute("insert into tenancy (project_id, branch_id, display_name) values ('p', 'b', 'x')").await;
-    assert_eq!(tick(&mut connection, &mappings, ROWS, 0).await.expect("the tick runs"), Tick { skipped: true, ..Tick::default() });
+    assert_eq!(
+        tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs"),
+        Tick { skipped: true, ..Tick::default() }
+    );
     other.batch_execute("commit").await.expect("the lock is given back");
-    assert_eq!(tick(&mut connection, &mappings, ROWS, 0).await.expect("the tick runs").taken, 1);
+    assert_eq!(tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs").taken, 1);
 }
 
 #[tokio::test]
@@ -134,7 +184,7 @@ async fn a_parent_with_more_dependants_than_a_page_is_expanded_in_pages() {
         .await;
     drain(&source, &mut connection).await;
     source.execute("truncate offtake.change_log; update team set display_name = 'green'").await;
-    let first = tick(&mut connection, &mappings, ROWS, 0).await.expect("the tick runs");
+    let first = tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs");
     assert_eq!((first.appended, first.continued), (1 + 10_000, 1));
     drain(&source, &mut connection).await;
     let woken = source

@@ -38,8 +38,9 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                 'rows_done', s.rows_done, 'rows_total', s.rows_total,
                 'backfill_started_at', s.backfill_started_at, 'backfill_finished_at', s.backfill_finished_at,
                 'error', s.error, 'retry_at', s.retry_at, 'failures', coalesce(s.failures, 0),
-                'resync_requested_at', (select min(q.requested_at) from offtake.resync_request q
-                                         where q.destination_id = d.destination_id and q.mapping = w.name),
+                'resync_requested_at', least((select min(q.requested_at) from offtake.resync_request q
+                                               where q.destination_id = d.destination_id and q.mapping = w.name),
+                                             (select o.overlooked_at from offtake.overlooked_mapping o where o.mapping = w.name)),
                 'fuse_blown', f.name is not null, 'fuse_reason', f.reason,
                 'quarantined', (select count(*) from offtake.quarantined_row q
                                  where q.destination_id = d.destination_id and q.mapping = w.name),

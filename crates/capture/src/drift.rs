@@ -29,8 +29,10 @@ pub enum DriftKind {
     /// Enabled, but not for sessions with `session_replication_role = replica`.
     TriggerNotAlways(Event),
     TriggerDiffers(Event),
-    /// Missing, edited, or written for other mappings.
+    /// Missing, edited, or another version's.
     FunctionDiffers,
+    /// Written for other mappings.
+    FunctionOfOthers,
     /// Partitions came, left, or were away for a while since the last look: no trigger fires for the rows that they
     /// bring or take along.
     PartitionsChanged,
@@ -50,6 +52,11 @@ pub enum DriftKind {
 }
 
 impl DriftKind {
+    /// Whether the function is to be written.
+    pub(crate) fn of_function(self) -> bool {
+        matches!(self, DriftKind::FunctionDiffers | DriftKind::FunctionOfOthers)
+    }
+
     /// The event whose trigger needs mending.
     pub(crate) fn event(self) -> Option<Event> {
         match self {
@@ -60,6 +67,7 @@ impl DriftKind {
             DriftKind::NoTable
             | DriftKind::ForeignPartition
             | DriftKind::FunctionDiffers
+            | DriftKind::FunctionOfOthers
             | DriftKind::PartitionsChanged
             | DriftKind::TriggersReplaced
             | DriftKind::Rewritten
@@ -99,7 +107,9 @@ impl fmt::Display for Drift {
                 write!(f, "the trigger that captures {event} on {relation} does not fire under session_replication_role = replica")
             }
             DriftKind::TriggerDiffers(event) => write!(f, "the trigger that captures {event} on {relation} was changed"),
-            DriftKind::FunctionDiffers => write!(f, "the capture function of {relation} is not what the mappings need"),
+            DriftKind::FunctionDiffers | DriftKind::FunctionOfOthers => {
+                write!(f, "the capture function of {relation} is not what the mappings need")
+            }
             DriftKind::PartitionsChanged => write!(f, "partitions of {relation} were attached, detached or dropped"),
             DriftKind::TriggersReplaced => write!(f, "the triggers of {relation} were disabled or dropped for a while"),
             DriftKind::Rewritten => write!(f, "{relation} was rewritten with other values by ALTER TABLE"),

@@ -50,6 +50,9 @@ const TEXT_SETTINGS: [(&str, &str); 6] = [
 /// are left out, since each costs microseconds in every statement of the application.
 const TYPES_OF_ONE_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "text", "boolean"];
 
+/// What the line of the body begins with that tells for which needs it is.
+const NEEDS: &str = "-- Needs ";
+
 /// Leaves room in Postgres' 63 bytes for `capture_` before and the hash behind.
 const SLUG_CHARS_MAX: usize = 40;
 
@@ -69,6 +72,12 @@ impl Function {
             settings,
             any_column,
         }
+    }
+
+    /// Whether this body is one of a capture function that was written for other needs, by whichever version.
+    pub(crate) fn is_of_others(&self, body: &str) -> bool {
+        let line = |body: &str| body.lines().find(|line| line.starts_with(NEEDS)).map(str::to_owned);
+        line(body).is_some_and(|theirs| line(&self.body).is_some_and(|ours| ours != theirs))
     }
 
     /// A readable part for people, and a hash that keeps apart what the readable part does not.

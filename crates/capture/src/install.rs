@@ -128,7 +128,7 @@ fn refuse_what_cannot_be_captured(survey: &Survey) -> Result<(), Error> {
 
 async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Options, report: &mut Report) -> Result<(), Error> {
     let name = table.table.to_string();
-    if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
+    if table.drifts.iter().any(|d| d.kind.of_function()) {
         let action = format!("write the capture function of {name}");
         let mut script = script::function(&table.table, &table.function);
         if table.relations.iter().any(|relation| !relation.triggers.is_empty()) {

@@ -198,8 +198,10 @@ fn drifts(
         return vec![drift(table, DriftKind::NoTable)];
     }
     let mut drifts = Vec::new();
-    if !installed.is_some_and(|installed| installed.equals(function)) {
-        drifts.push(drift(table, DriftKind::FunctionDiffers));
+    match installed {
+        Some(installed) if installed.equals(function) => {}
+        Some(installed) if function.is_of_others(&installed.body) => drifts.push(drift(table, DriftKind::FunctionOfOthers)),
+        _ => drifts.push(drift(table, DriftKind::FunctionDiffers)),
     }
     for relation in relations {
         if relation.foreign {

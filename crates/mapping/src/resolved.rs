@@ -126,6 +126,17 @@ impl ResolvedMapping {
         &self.definition.name
     }
 
+    /// Its name, and a hash of what a sequencer must know to wake it: what it is driven by, whose its rows are, what it depends on.
+    pub fn need(&self) -> String {
+        let mut hash = Sha256::new();
+        for text in std::iter::once(self.source_table()).chain(wakes(&self.definition)) {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        let digest: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
+        format!("{} {digest}", self.name())
+    }
+
     /// `schema.table` of the table that drives it, as `source_table` columns hold it.
     pub fn source_table(&self) -> String {
         self.definition.source.table.to_string()

@@ -12,6 +12,7 @@ pub struct MappingSet {
     captures: BTreeMap<String, Capture>,
     /// `schema.table` of a changed table → what it wakes.
     wakings: BTreeMap<String, Vec<Waking>>,
+    needs: Vec<String>,
 }
 
 /// What the triggers of one table record.
@@ -60,7 +61,8 @@ impl MappingSet {
     /// column a mapping names exists.
     pub fn new(mappings: Vec<ResolvedMapping>, column_type: impl Fn(&TableName, &Identifier) -> String) -> Self {
         let mappings: Vec<_> = mappings.into_iter().map(Arc::new).collect();
-        let mut set = Self { mappings: mappings.clone(), ..Self::default() };
+        let needs = mappings.iter().map(|mapping| mapping.need()).collect();
+        let mut set = Self { mappings: mappings.clone(), needs, ..Self::default() };
         for mapping in mappings {
             set.add_source(&mapping, &column_type);
             for dependency in &mapping.definition.depends_on {
@@ -130,6 +132,11 @@ impl MappingSet {
     /// All mappings, in the order of their names.
     pub fn mappings(&self) -> &[Arc<ResolvedMapping>] {
         &self.mappings
+    }
+
+    /// What a sequencer must know of each of them: [`ResolvedMapping::need`], in the same order.
+    pub fn needs(&self) -> &[String] {
+        &self.needs
     }
 
     /// The mapping of that name.

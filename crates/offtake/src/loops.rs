@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
 use offtake_postgres::{AddressPolicy, BlownFuses, Dialer, Fuses, SourcePool};
-use offtake_sequencer::Sequencer;
+use offtake_sequencer::{Numbering, Sequencer};
 use offtake_sync::destinations::Registry;
 use offtake_sync::{Engine, Parts};
 use tokio::runtime::Handle;
@@ -39,6 +39,7 @@ pub(crate) struct Loops {
     pub(crate) probing_pool: SourcePool,
     pub(crate) published: Published,
     pub(crate) registry: Registry,
+    pub(crate) numbering: Arc<Numbering>,
     /// Outlives the task that reads them: a loop begun again keeps its subscription.
     pub(crate) fuses: watch::Sender<Arc<BlownFuses>>,
     pub(crate) poller_wakes: Arc<Notify>,
@@ -93,6 +94,7 @@ impl Loops {
 
     pub(crate) fn keep_sequencer(&self, supervisor: &Supervisor) {
         let (pool, mappings, wakes, fuses) = (self.probing_pool.clone(), self.mappings(), self.poller_wakes.clone(), self.fuses.clone());
+        let numbering = self.numbering.clone();
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sequencer, retention, .. } = configuration;
             let settings = offtake_sequencer::Settings {
@@ -100,7 +102,7 @@ impl Loops {
                 batch_rows: sequencer.batch_rows,
                 retention: retention.changes,
             };
-            let sequencer = Sequencer::new(pool.clone(), mappings.clone(), settings, wakes.clone(), fuses.subscribe());
+            let sequencer = Sequencer::new(pool.clone(), mappings.clone(), numbering.clone(), settings, wakes.clone(), fuses.subscribe());
             (sequencer.progress(), sequencer.run(shutdown))
         };
         self.keep_renewed(supervisor, "sequencer", Some(self.probing.clone()), |old, new| old.retention == new.retention, begin);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use offtake_admin::status::Config;
 use offtake_mapping::{Mapping, MappingSet};
 use offtake_postgres::SourcePool;
+use offtake_sequencer::Numbering;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ pub struct MappingReload {
     /// Notified by SIGHUP and by `POST /api/v1/reload`.
     pub asked: Arc<Notify>,
     pub progress: watch::Sender<Instant>,
+    /// What the sequencer of this process says of itself.
+    pub numbering: Arc<Numbering>,
     state: State,
 }
 
@@ -67,7 +70,8 @@ struct State {
 
 impl MappingReload {
     pub fn new(pool: SourcePool, published: Published, read_configuration: Arc<Option<ReadConfiguration>>, asked: Arc<Notify>) -> Self {
-        Self { pool, published, read_configuration, asked, progress: watch::Sender::new(Instant::now()), state: State::default() }
+        let progress = watch::Sender::new(Instant::now());
+        Self { pool, published, read_configuration, asked, progress, numbering: Arc::default(), state: State::default() }
     }
 
     /// The first set: whatever is wrong with it is the failure, because there is none to keep running.
@@ -192,7 +196,14 @@ impl MappingReload {
         self.state.mappings_error = None;
         self.state.trigger_error = usable.complaint;
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
-        self.published.mappings.send_replace(Arc::new(usable.set));
+        self.put_to_use(usable.set).await
+    }
+
+    /// Nothing is copied for a set before everybody can know that it is numbered for.
+    async fn put_to_use(&self, set: MappingSet) -> Result<(), Failure> {
+        let mut source = self.pool.get().await.map_err(|error| Failure::of_source("cannot use the source", &error))?;
+        self.numbering.claim(&mut source, &set).await?;
+        self.published.mappings.send_replace(Arc::new(set));
         Ok(())
     }
 

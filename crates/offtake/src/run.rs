@@ -251,6 +251,7 @@ impl Starting {
 
     fn keep_loops(&self, supervisor: &Supervisor, reload: MappingReload, published: Published, probing: &ProbingThread) {
         let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let numbering = reload.numbering.clone();
         let registry = Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
         let _ = self.verifier.set(verification::verifier(registry.clone(), published.configuration.subscribe()));
         let fuses = unread_fuses(&self.pool);
@@ -260,6 +261,7 @@ impl Starting {
             probing_pool: self.pool.sibling(PROBING_CONNECTIONS),
             published,
             registry,
+            numbering,
             fuses,
             poller_wakes,
             engine_wakes,

@@ -40,6 +40,7 @@ pub async fn cover(
     let set = catalog::resolve(&source, definitions.clone()).await?;
     let look = Look::take(&source, &set).await?;
     let found = needed(&look);
+    let rewritten: Vec<Drift> = found.iter().filter(|drift| drift.kind == DriftKind::FunctionOfOthers).cloned().collect();
     let drifts = if found.is_empty() { found } else { mend(&mut source, &set, look, found).await? };
     let now_uncaptured: Uncaptured = drifts.iter().filter(|d| d.loses_changes()).map(|d| (d.source_table.clone(), d.over())).collect();
     let captured_again: BTreeSet<&String> = uncaptured.difference(&now_uncaptured).map(|(table, _)| table).collect();
@@ -50,6 +51,7 @@ pub async fn cover(
         source.execute(sql::NOTE_GAP, &[table]).await.map_err(|error| unusable(error.into()))?;
         tracing::warn!(event = "capture_gap_noted", table, "{table} was not captured for a while; its mappings are copied anew, in place");
     }
+    note_overlooked(&source, &set, running, &rewritten).await?;
     if drifts.is_empty() {
         return Ok(Covered { set, complaint: None, withheld: Vec::new(), uncaptured: now_uncaptured });
     }
@@ -125,6 +127,29 @@ pub async fn let_others_go(source: &Client, set: &MappingSet) -> Result<(), Fail
     done.map(drop).map_err(|error| Failure::of_source("cannot use the source", &error.into()))
 }
 
+/// Notes which mappings a function that was rewritten did not capture for: one that this daemon saw in place at its last
+/// look, since it needs now what it needed then.
+async fn note_overlooked(source: &Client, set: &MappingSet, running: &MappingSet, rewritten: &[Drift]) -> Result<(), Failure> {
+    let capture = |set: &MappingSet, drift: &Drift| set.captures().find(|c| c.table.to_string() == drift.source_table).cloned();
+    for drift in rewritten.iter().filter(|drift| capture(set, drift) == capture(running, drift)) {
+        let concerned = set.mappings().iter().filter(|m| concerns(drift, &m.definition));
+        let names: Vec<&str> = concerned.map(|m| m.name()).collect();
+        let noted = source.query(sql::NOTE_OVERLOOKED, &[&names]).await;
+        let noted = noted.map_err(|error| Failure::of_source("cannot use the source", &error.into()))?;
+        for mapping in noted.iter().filter(|row| row.get("new")).map(|row| row.get::<_, &str>("mapping")) {
+            let table = &drift.source_table;
+            tracing::warn!(
+                event = "mapping_overlooked",
+                mapping,
+                table,
+                "the capture function of {table} was rewritten for other mappings than {mapping}, which is copied anew, in place, \
+                 once nobody does that any more"
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Whether any destination has rows that come from these tables: what nobody has copied yet is copied as a whole anyway.
 async fn copied(source: &Client, set: &MappingSet, tables: &[&str]) -> Result<bool, Failure> {
     let unusable = |error: tokio_postgres::Error| Failure::of_source("cannot use the source", &error.into());
@@ -151,6 +176,16 @@ fn complaint(drifts: &[Drift], withheld: &[String]) -> String {
     what.dedup();
     let waiting = if withheld.is_empty() { String::new() } else { format!("; waiting for it: {}", withheld.join(", ")) };
     format!("{}{waiting}; run `offtake init`", what.join("; "))
+}
+
+impl From<offtake_sequencer::Error> for Failure {
+    fn from(error: offtake_sequencer::Error) -> Self {
+        match error {
+            offtake_sequencer::Error::Connect(source) => Failure::of_source("cannot use the source", &source),
+            offtake_sequencer::Error::Source(source) => Failure::of_source("cannot use the source", &source.into()),
+            locked @ offtake_sequencer::Error::Locked => Failure::new(crate::outcome::Exit::Unreachable, locked.to_string()),
+        }
+    }
 }
 
 impl From<offtake_capture::Error> for Failure {

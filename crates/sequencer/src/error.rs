@@ -5,4 +5,6 @@ pub enum Error {
     Connect(#[from] offtake_postgres::Error),
     #[error("a statement of the sequencer failed at the source")]
     Source(#[from] tokio_postgres::Error),
+    #[error("another daemon has the sequencer's lock for long")]
+    Locked,
 }

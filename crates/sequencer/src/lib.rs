@@ -21,11 +21,13 @@
 
 mod error;
 mod history;
+mod numbering;
 mod partitions;
 mod sequencer;
 mod sql;
 mod tick;
 
 pub use error::Error;
+pub use numbering::Numbering;
 pub use sequencer::{Sequencer, Settings};
 pub use tick::{EXPANSION_ROWS_MAX, LOCK_KEY, Tick, tick};

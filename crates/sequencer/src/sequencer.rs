@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, Tick, history, partitions, sql, tick};
+use crate::{Error, Numbering, Tick, history, partitions, sql, tick};
 
 /// How often partitions and the source's history are looked after; see `partitions::ensure` for what bounds it.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,6 +44,7 @@ pub struct Settings {
 pub struct Sequencer {
     pool: SourcePool,
     mappings: watch::Receiver<Arc<MappingSet>>,
+    numbering: Arc<Numbering>,
     settings: Settings,
     wakes: Arc<Notify>,
     fuses: watch::Receiver<Arc<BlownFuses>>,
@@ -64,6 +65,7 @@ impl Sequencer {
     pub fn new(
         pool: SourcePool,
         mappings: watch::Receiver<Arc<MappingSet>>,
+        numbering: Arc<Numbering>,
         settings: Settings,
         wakes: Arc<Notify>,
         fuses: watch::Receiver<Arc<BlownFuses>>,
@@ -71,6 +73,7 @@ impl Sequencer {
         Self {
             pool,
             mappings,
+            numbering,
             settings,
             wakes,
             fuses,
@@ -121,6 +124,8 @@ impl Sequencer {
             history::check(&mut connection).await?;
             partitions::ensure(&mut connection).await?;
             partitions::retain(&mut connection, self.settings.retention).await?;
+            let mappings = self.mappings.borrow().clone();
+            self.numbering.settle(&mut connection, &mappings).await?;
             *upkeep_due = Instant::now() + UPKEEP_INTERVAL;
         }
         if self.fuses.borrow().blown("sequencer").is_none() {
@@ -150,7 +155,7 @@ impl Sequencer {
         if found.get("captured") {
             let mappings = self.mappings.borrow().clone();
             let began = Instant::now();
-            done = tick(&mut connection, &mappings, i64::from(self.settings.batch_rows), after).await?;
+            done = tick(&mut connection, &mappings, &self.numbering, i64::from(self.settings.batch_rows), after).await?;
             self.seen = self.seen.max(done.up_to);
             if done.appended > 0 {
                 metrics::counter!(names::CHANGES_SEQUENCED_TOTAL).increment(done.appended.unsigned_abs());

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::{Error, sql};
+use crate::{Error, Numbering, sql};
 
 /// The transaction lock that makes ticks exclusive between replicas.
 pub const LOCK_KEY: i64 = 0x6f66_6674_616b_6501; // "offtake", 1
@@ -47,7 +47,13 @@ struct Taken {
 
 /// Runs one tick on a connection of its own. Takes at most `batch_rows` captured changes, of those beyond the capture id
 /// `after`; 0 means all. A capture id is drawn before commit, so now and then a tick must look at all of them.
-pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batch_rows: i64, after: i64) -> Result<Tick, Error> {
+pub async fn tick(
+    connection: &mut PooledConnection,
+    mappings: &MappingSet,
+    numbering: &Numbering,
+    batch_rows: i64,
+    after: i64,
+) -> Result<Tick, Error> {
     let sequence_changes = connection.prepare_cached(sql::SEQUENCE_CHANGES).await?;
     let Some(transaction) = locked(connection).await? else {
         return Ok(Tick { skipped: true, ..Tick::default() });
@@ -55,7 +61,10 @@ pub async fn tick(connection: &mut PooledConnection, mappings: &MappingSet, batc
     failpoint("sequencer.after_lock").await?;
     let looked_up = looked_up_tables(mappings);
     let names: Vec<&str> = looked_up.keys().map(String::as_str).collect();
-    let rows = transaction.query(&sequence_changes, &[&batch_rows, &names, &after]).await?;
+    let parameters: [&(dyn ToSql + Sync); 3] = [&batch_rows, &names, &after];
+    let (last, rows) = tokio::join!(Numbering::read(&transaction, mappings), transaction.query(&sequence_changes, &parameters));
+    numbering.note(&transaction, mappings, last?).await?;
+    let rows = rows?;
     failpoint("sequencer.after_stamp").await?;
     let mut done = Tick::default();
     let mut open = Vec::new();

@@ -76,7 +76,7 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     }
     // Somebody doubts what is there.
     if let Some(mapping) = mappings.iter().find(|m| m.resync_requested_at.is_some()) {
-        return (State::Backfilling, Some(format!("mapping {} waits to be copied anew, as was asked for", mapping.name)));
+        return (State::Backfilling, Some(format!("mapping {} waits to be copied anew", mapping.name)));
     }
     let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
     if quarantined > 0 {

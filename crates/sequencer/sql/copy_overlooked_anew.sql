@@ -1,0 +1,11 @@
+-- Has those of the mappings $1 text[] copied anew that were overlooked, the last time $2 bigint milliseconds ago or earlier.
+-- Returns them.
+with due as (
+  delete from offtake.overlooked_mapping
+   where mapping = any ($1) and overlooked_at < now() - $2::bigint * interval '1 millisecond'
+  returning mapping
+), asked as (
+  insert into offtake.resync_request (destination_id, mapping)
+  select c.destination_id, c.mapping from offtake.destination_mapping c join due using (mapping)
+)
+select mapping from due

@@ -1,0 +1,18 @@
+-- From now on daemon $1 numbers, for mappings with the needs $2 text[] and the names $3 text[]. Notes those that have copies and that
+-- another daemon before it did not know, or not like this. Under the sequencer's lock, in the transaction that numbers.
+-- Returns the mappings that were not noted before.
+with before as (
+  select daemon, needs from offtake.numbering
+), overlooked as (
+  insert into offtake.overlooked_mapping as o (mapping)
+  select own.name
+    from before b, unnest($2::text[], $3::text[]) own (need, name)
+   where b.daemon <> $1 and own.need <> all (b.needs)
+     and exists (select from offtake.destination_mapping c where c.mapping = own.name)
+  on conflict (mapping) do update set overlooked_at = now()
+  returning o.mapping, o.xmax = 0 as new
+), taken as (
+  insert into offtake.numbering as n (daemon, needs) values ($1, $2)
+  on conflict (single) do update set daemon = $1, needs = $2, since = now()
+)
+select mapping from overlooked where new
