@@ -46,12 +46,6 @@ pub(crate) struct Loops {
     pub(crate) engine_wakes: Arc<Notify>,
 }
 
-/// Until the first reading everything counts as blown.
-pub(crate) fn unread_fuses(pool: &SourcePool) -> watch::Sender<Arc<BlownFuses>> {
-    let unread = Fuses::new(pool.clone()).subscribe().borrow().clone();
-    watch::Sender::new(unread)
-}
-
 impl Loops {
     /// One that was loaded already: what it knows stays with it when it begins again.
     pub(crate) fn keep_mappings(&self, supervisor: &Supervisor, reload: MappingReload) {
@@ -66,14 +60,8 @@ impl Loops {
     pub(crate) fn keep_fuses(&self, supervisor: &Supervisor) {
         let (pool, published) = (self.pool.clone(), self.fuses.clone());
         supervisor.keep_running("fuses", TICK_WITHIN, move |shutdown| {
-            let fuses = Fuses::new(pool.clone());
-            let forward = forward(fuses.subscribe(), published.clone());
-            Started::new(None, async move {
-                tokio::select! {
-                    outcome = fuses.run(shutdown) => outcome,
-                    () = forward => Ok(()),
-                }
-            })
+            let fuses = Fuses::new(pool.clone(), published.clone());
+            Started::new(None, fuses.run(shutdown))
         });
     }
 
@@ -159,14 +147,6 @@ impl Loops {
     fn mappings(&self) -> watch::Receiver<Arc<MappingSet>> {
         self.published.mappings.subscribe()
     }
-}
-
-async fn forward(mut read: watch::Receiver<Arc<BlownFuses>>, published: watch::Sender<Arc<BlownFuses>>) {
-    while read.changed().await.is_ok() {
-        let blown = read.borrow_and_update().clone();
-        published.send_replace(blown);
-    }
-    std::future::pending().await
 }
 
 /// A loop whose settings may change while it runs.

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::status::Config;
 use offtake_admin::{AdminState, Readiness, Tokens, Verifier};
 use offtake_mapping::MappingSet;
-use offtake_postgres::SourcePool;
+use offtake_postgres::{Fuses, SourcePool};
 use offtake_sync::destinations::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::configuration::Configuration;
-use crate::loops::{Loops, TICK_WITHIN, unread_fuses};
+use crate::loops::{Loops, TICK_WITHIN};
 use crate::mapping_files;
 use crate::mapping_reload::{MappingReload, Published, ReadConfiguration};
 use crate::outcome::{Exit, Failure, chain};
@@ -254,7 +254,7 @@ impl Starting {
         let numbering = reload.numbering.clone();
         let registry = Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
         let _ = self.verifier.set(verification::verifier(registry.clone(), published.configuration.subscribe()));
-        let fuses = unread_fuses(&self.pool);
+        let fuses = Fuses::unread();
         let loops = Loops {
             pool: self.pool.clone(),
             probing: probing.handle(),

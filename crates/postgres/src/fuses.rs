@@ -53,14 +53,14 @@ pub struct Fuses {
 }
 
 impl Fuses {
-    pub fn new(source: SourcePool) -> Self {
-        let unread = BlownFuses { unread: true, ..BlownFuses::default() };
-        Self { source, published: watch::Sender::new(Arc::new(unread)) }
+    /// Changes are published at once, repetitions are not. Who begins this task again passes the same sender: what is known stays.
+    pub fn new(source: SourcePool, published: watch::Sender<Arc<BlownFuses>>) -> Self {
+        Self { source, published }
     }
 
-    /// What is blown, from now on; changes are published at once, repetitions are not.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<BlownFuses>> {
-        self.published.subscribe()
+    /// For [`Fuses::new`], before anything was read.
+    pub fn unread() -> watch::Sender<Arc<BlownFuses>> {
+        watch::Sender::new(Arc::new(BlownFuses { unread: true, ..BlownFuses::default() }))
     }
 
     /// Reads until cancelled. An unreachable source is not this task's error: the loops that need the source say so.
