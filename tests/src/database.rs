@@ -83,6 +83,17 @@ impl Database {
         Ok(rows.collect::<Vec<_>>().join("\n"))
     }
 
+    /// Until no session of a daemon is left here: a server process may outlive its daemon, or its use, for a moment.
+    pub async fn wait_left(&self) {
+        const SESSIONS: &str =
+            "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
+        until("no session of a daemon is left", PATIENCE, async || match self.try_query_text(SESSIONS).await?.as_str() {
+            "0" => Ok(()),
+            sessions => Err(format!("{sessions} sessions")),
+        })
+        .await;
+    }
+
     /// From now on the server asks this role for its password, which must have one. Only on a server of the test's own: the rule is for
     /// all of it.
     pub async fn ask_for_password(&self, role: &str) {

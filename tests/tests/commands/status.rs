@@ -79,5 +79,7 @@ async fn an_uninstall_says_that_a_daemon_is_left_with_nothing() {
     let told = done(&world, &["uninstall", "--yes"]).await;
     assert!(told.contains("a daemon is still connected: stop it"), "{told}");
     daemon.stop().await;
+    // The command counts sessions.
+    world.source.wait_left().await;
     assert!(!done(&world, &["uninstall", "--yes"]).await.contains("a daemon"));
 }
