@@ -106,6 +106,13 @@ impl World {
         self.folder.path().join("mappings")
     }
 
+    /// Writes a mapping's file as editors do, never half-written: a daemon may look at any moment.
+    pub fn write_mapping(&self, name: &str, text: &str) {
+        let file = self.mappings_folder().join(name).with_extension("yaml");
+        let beside = file.with_extension("new");
+        std::fs::write(&beside, text).and_then(|()| std::fs::rename(beside, file)).expect("the temporary folder can be written");
+    }
+
     /// The folder with `offtake.yaml` and `mappings/`.
     pub fn folder(&self) -> &Path {
         self.folder.path()

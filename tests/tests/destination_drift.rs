@@ -178,15 +178,14 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     acme.execute("alter table items add primary key (id)").await;
     wait_healed(&daemon, &world, "acme").await;
     // Another key in the mapping, and a right that is gone when the table is to be made anew: each reason has what mends it.
-    let file = world.mappings_folder().join("items.yaml");
-    std::fs::write(&file, ITEMS.replace("{ id: id }", "{ id: id, amount: amount }")).expect("the folder can be written");
+    world.write_mapping("items", &ITEMS.replace("{ id: id }", "{ id: id, amount: amount }"));
     wait_blocked(&daemon, &world, "acme", "items", &["on exactly (amount, id), the mapping's key", "`drop table \"public\".\"items\"`"])
         .await;
     world.tenant("globex").destination.execute("create unique index on items (id, amount)").await;
     acme.execute("drop table items").await;
     wait_healed(&daemon, &world, "acme").await;
     wait_healed(&daemon, &world, "globex").await;
-    std::fs::write(&file, ITEMS).expect("the folder can be written");
+    world.write_mapping("items", ITEMS);
     // The table that was kept still has the old key.
     wait_blocked(&daemon, &world, "acme", "items", &["on exactly (id), the mapping's key"]).await;
     acme.execute("drop table items").await;

@@ -13,10 +13,6 @@ fn replace(file: &Path, text: &str) {
     std::fs::rename(new, file).expect("the folder can be written");
 }
 
-fn write(world: &World, name: &str, text: &str) {
-    replace(&world.mappings_folder().join(name), text);
-}
-
 /// Changes the file of the daemon that was started last.
 fn configure(world: &World, change: impl FnOnce(&mut Value)) {
     let number = |path: &PathBuf| -> u32 {
@@ -57,15 +53,6 @@ async fn reload_success(daemon: &Daemon) -> String {
 /// The sessions of daemons in a destination's database.
 const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
 
-/// Much sooner than an idle connection, or a statement that waits for a lock, would end by itself.
-async fn wait_for_no_session(database: &Database) {
-    until("no session of a daemon is left", PATIENCE, async || {
-        let sessions = database.try_query_text(SESSIONS).await?;
-        if sessions == "0" { Ok(()) } else { Err(format!("{sessions} sessions")) }
-    })
-    .await;
-}
-
 fn mapping_state<'a>(status: &'a Value, tenant: &str) -> &'a Value {
     let destinations = status["destinations"].as_array().map(Vec::as_slice).unwrap_or_default();
     destinations.iter().find(|d| d["tenant"] == tenant).unwrap_or(&Value::Null)
@@ -80,22 +67,28 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     daemon.allow("configuration_refused");
     world.wait_in_step().await;
     assert_eq!(reload_success(&daemon).await, "1");
-    // One of the two is good and changed: neither is taken over.
-    write(&world, "users.yaml", &USERS.replace(", display_name", ", upper(display_name) as display_name"));
-    write(&world, "teams.yaml", &TEAMS.replace("t.display_name", "t.nothing"));
+    // One of the two is good and changed: neither is taken over. The daemon may look between any two writes, so the other is bad before,
+    // and its second mistake is told by a look that met both.
+    world.write_mapping("teams", &TEAMS.replace("t.display_name", "t.missing"));
+    world.write_mapping("users", &USERS.replace(", display_name", ", upper(display_name) as display_name"));
+    world.write_mapping("teams", &TEAMS.replace("t.display_name", "t.nothing"));
     let error = wait_for_error(&daemon, "teams.yaml:3:54: the source refuses the query: column t.nothing does not exist").await;
     assert!(error.contains("3 |   select t.tenancy_id as tenant_id, t.team_id as id, t.nothing"), "{error}");
     assert!(error.contains("^^^^^^^^^"), "{error}");
     assert_eq!(reload_success(&daemon).await, "0");
-    assert!(daemon.log().iter().any(|line| line.event == "mappings_refused" && line.text.contains("t.nothing")));
+    until("the log says so too", PATIENCE, async || {
+        let told = daemon.log().iter().any(|line| line.event == "mappings_refused" && line.text.contains("t.nothing"));
+        if told { Ok(()) } else { Err(daemon.log_text()) }
+    })
+    .await;
     let teams = &world.tenant("acme").destination;
     world.source.execute("update public.team set display_name = 'still here'; update public.project_user set display_name = 'low'").await;
     wait_for(teams, "select distinct display_name from teams", "still here").await;
     wait_for(teams, "select distinct display_name from users", "low").await;
     // Text that is no YAML, a folder without mappings: the same.
-    write(&world, "teams.yaml", "source: [\n");
+    world.write_mapping("teams", "source: [\n");
     wait_for_error(&daemon, "teams.yaml:2:1: this is not YAML").await;
-    write(&world, "teams.yaml", TEAMS);
+    world.write_mapping("teams", TEAMS);
     wait_for_error(&daemon, "").await;
     assert_eq!(reload_success(&daemon).await, "1");
     wait_for(teams, "select distinct display_name from users", "LOW").await;
@@ -162,7 +155,7 @@ async fn mappings_are_added_changed_and_removed() {
     world.wait_in_step().await;
     let there = &world.tenant("acme").destination;
     // Added: its table was not captured before.
-    write(&world, "users.yaml", USERS);
+    world.write_mapping("users", USERS);
     wait_for(there, "select count(*) from users", "30").await;
     world.source.execute("update public.project_user set display_name = 'live'").await;
     wait_for(there, "select distinct display_name from users", "live").await;
@@ -171,7 +164,7 @@ async fn mappings_are_added_changed_and_removed() {
     let wide = TEAMS.replace("t.display_name", "lower(t.display_name) as display_name, t.tags, cardinality(t.tags) as tag_count");
     let rows = reader.query_one("select count(*) from teams", &[]).await.expect("the table is there").get::<_, i64>(0);
     assert!(rows > 0);
-    write(&world, "teams.yaml", &wide);
+    world.write_mapping("teams", &wide);
     until("the changed query's rows are there", PATIENCE, async || {
         let now = reader.query_one("select count(*) from teams", &[]).await.expect("the table is there").get::<_, i64>(0);
         assert_eq!(now, rows, "rows were away for a moment");
@@ -222,7 +215,7 @@ async fn a_narrowing_change_is_told_with_the_command_that_does_it() {
     daemon.allow("mapping_blocked");
     daemon.allow("table_replaced");
     world.wait_in_step().await;
-    write(&world, "teams.yaml", &TEAMS.replace("t.display_name", "length(t.display_name) as display_name"));
+    world.write_mapping("teams", &TEAMS.replace("t.display_name", "length(t.display_name) as display_name"));
     let acme = world.id("acme");
     let reason = until("the destination says why", PATIENCE, async || {
         let status = daemon.status().await;
@@ -268,13 +261,14 @@ async fn destinations_appear_move_and_vanish_by_the_file() {
     let moved = entry(&third);
     configure(&world, |c| c["destinations"]["static"][2] = moved);
     wait_equal(&third).await;
-    wait_for_no_session(&second).await;
+    // Much sooner than an idle connection, or a statement that waits for a lock, would end by itself.
+    second.wait_left().await;
     world.source.execute("update public.team set display_name = 'moved'").await;
     wait_equal(&third).await;
     assert_eq!(second.query_text("select count(*) from teams where display_name = 'moved'").await, "0");
     // Gone, and back.
     configure(&world, |c| drop(c["destinations"]["static"].as_array_mut().expect("a list").pop()));
-    wait_for_no_session(&third).await;
+    third.wait_left().await;
     world.source.execute("update public.team set display_name = 'gone'").await;
     world.wait_in_step().await;
     assert_eq!(third.query_text("select count(*) from teams where display_name = 'gone'").await, "0");
@@ -316,15 +310,12 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     let moves = format!("update tenant_database set url = '{}' where tenancy_id = '{acme}'", moved.url());
     world.source.execute(&format!("{moves}; delete from tenant_database where tenancy_id = '{globex}'")).await;
     for name in ["acme", "globex"] {
-        wait_for_no_session(&world.tenant(name).destination).await;
+        world.tenant(name).destination.wait_left().await;
     }
     wait_for(&moved, "select count(*) > 0 and bool_and(display_name = 'stuck') from teams", "t").await;
     // Nothing of the vanished tenant is left to do, and nothing waits for it.
-    let stuck =
-        "select (select count(*) from offtake.outgoing_request r join offtake.destination d using (destination_id) where not d.active)
-                      + (select count(*) from offtake.outgoing_request where leased_until is not null)
-                      + (select count(*) from offtake.captured_change)";
-    wait_for(&world.source, stuck, "0").await;
+    let left = "select (select count(*) from offtake.outgoing_request) + (select count(*) from offtake.captured_change)";
+    wait_for(&world.source, left, "0").await;
     let status = daemon.status().await;
     assert!(mapping_state(&status, globex).is_null(), "{status:#}");
     let (code, metrics) = daemon.get("/metrics").await;

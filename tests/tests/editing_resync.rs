@@ -115,7 +115,7 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
             daemon = world.daemon().await;
         }
         for (name, text) in [("members", MEMBERS), ("users", USERS)] {
-            std::fs::write(world.mappings_folder().join(name).with_extension("yaml"), text).unwrap();
+            world.write_mapping(name, text);
         }
         world.succeed(&["init"]).await;
         wait_registered(&world, "members teams users").await;
@@ -132,7 +132,7 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
         found => Err(found.to_owned()),
     })
     .await;
-    std::fs::write(world.mappings_folder().join("members.yaml"), MEMBERS).unwrap();
+    world.write_mapping("members", MEMBERS);
     wait_registered(&world, "members teams users").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -158,7 +158,7 @@ target: { table: plain }
     let init = world.succeed(&["init"]).await;
     assert!(init.contains("capture function written for: public.team") && !init.contains("taken off"), "{init}");
     world.source.execute("update public.team set display_name = 'while nobody was there'").await;
-    std::fs::write(&members, MEMBERS).unwrap();
+    world.write_mapping("members", MEMBERS);
     world.succeed(&["init"]).await;
     let daemon = world.daemon().await;
     wait_registered(&world, "members plain teams").await;
@@ -195,7 +195,7 @@ async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
     world.wait_in_step().await;
     let writer = world.source.connect().await;
     writer.batch_execute("begin; update public.team set display_name = 'under way'").await.unwrap();
-    std::fs::write(world.mappings_folder().join("members.yaml"), MEMBERS).unwrap();
+    world.write_mapping("members", MEMBERS);
     until("it waits, or is copied", PATIENCE, async || {
         let told = daemon.status().await["config"]["error"].to_string();
         let copied =
@@ -226,7 +226,7 @@ async fn a_dependency_that_is_named_later_makes_the_copy_anew() {
     let version = "select version from _offtake_state where mapping = 'members'";
     let acme = &world.tenant("acme").destination;
     let before = acme.query_text(version).await;
-    std::fs::write(world.mappings_folder().join("members.yaml"), MEMBERS).unwrap();
+    world.write_mapping("members", MEMBERS);
     until("the copy begins anew", PATIENCE, async || {
         let found = acme.query_text(version).await;
         if found == before { Err(found) } else { Ok(()) }

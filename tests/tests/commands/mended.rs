@@ -24,8 +24,7 @@ async fn an_edit_and_a_sync_do_not_wait_for_the_backoff_of_a_mapping() {
     let (code, _, complained) = offtake(&world, &["sync", "--tenant", world.id("acme"), "--wait", "30s"]).await;
     assert_eq!((code, complained.as_str()), (0, ""));
     world.wait_tenants_in_step(&["acme"], offtake_tests::PATIENCE).await;
-    let file = world.mappings_folder().join("teams.yaml");
-    std::fs::write(file, TEAMS.replace("table: teams", "table: groups")).expect("the folder can be written");
+    world.write_mapping("teams", &TEAMS.replace("table: teams", "table: groups"));
     world.wait_in_step().await;
     world.wait_told(&daemon, "globex", "in_sync", &[]).await;
     oracle::assert_equal(&world).await;

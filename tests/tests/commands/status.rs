@@ -19,17 +19,16 @@ async fn files_that_cannot_be_used_are_told_although_a_daemon_keeps_what_it_had(
     };
     assert_eq!(error().await, Value::Null);
     // An edit, a file that cannot even be read, and a column that was renamed under it.
-    let file = world.mappings_folder().join("teams.yaml");
     for (text, expect) in [
         (TEAMS.replace("t.display_name", "t.display_nam"), "teams.yaml:3:54: the source refuses the query: column t.display_nam"),
         (TEAMS.replace("query:", "qery:"), "teams.yaml:2:1: there is no key `qery` here"),
     ] {
-        std::fs::write(&file, text).expect("the folder can be written");
+        world.write_mapping("teams", &text);
         let told = done(&world, &["status"]).await;
         assert!(told.contains(expect) && told.contains("remedy: ") && told.contains("in sync"), "{told}");
         assert!(error().await.as_str().is_some_and(|error| error.contains(expect)));
     }
-    std::fs::write(&file, TEAMS).expect("the folder can be written");
+    world.write_mapping("teams", TEAMS);
     assert_eq!(error().await, Value::Null);
     daemon.stop().await;
     world.source.execute("alter table team disable trigger offtake_capture_update").await;
