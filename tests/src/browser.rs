@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
@@ -77,7 +77,9 @@ impl Browser {
     }
 
     fn try_evaluate(&mut self, expression: &str) -> Result<Value, String> {
-        let answer = self.call("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }));
+        // The command itself fails where the page goes away under it, to another address.
+        let answer =
+            self.try_call("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }))?;
         match &answer["exceptionDetails"] {
             Value::Null => Ok(answer["result"]["value"].clone()),
             exception => Err(exception["exception"]["description"].to_string()),
@@ -102,17 +104,38 @@ impl Browser {
         self.click_until(element, "true").await;
     }
 
-    /// Presses the mouse in the middle of the element, and lets it go when the expression is true.
+    /// Presses the mouse in the middle of the element, and lets it go there when the expression is true. Whatever is above may grow at any
+    /// moment and move the element away, so a click that goes elsewhere is kept from having an effect, and made again.
     pub async fn click_until(&mut self, element: &str, expression: &str) {
+        let guard = format!(
+            "window.clicked = false; window.guard = event => {{ let e = null; try {{ e = {element}; }} catch {{ }} \
+             if (e && e.contains(event.target)) window.clicked = true; else {{ event.stopImmediatePropagation(); event.preventDefault(); }} }}; \
+             window.addEventListener('click', window.guard, true)"
+        );
         let place = format!(
             "(() => {{ const e = {element}; e.scrollIntoView({{ block: 'center' }}); const r = e.getBoundingClientRect(); \
              return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
         );
-        let place = self.evaluate(&place);
-        let mouse = |kind: &str| json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
-        self.call("Input.dispatchMouseEvent", &mouse("mousePressed"));
-        self.wait_for(expression).await;
-        self.call("Input.dispatchMouseEvent", &mouse("mouseReleased"));
+        // A frame later the page has met whatever the mouse did.
+        let clicked = "new Promise(done => requestAnimationFrame(() => setTimeout(() => { \
+                       window.removeEventListener('click', window.guard, true); done(window.clicked); })))";
+        let began = Instant::now();
+        loop {
+            self.evaluate(&guard);
+            self.mouse("mousePressed", &place);
+            self.wait_for(expression).await;
+            self.mouse("mouseReleased", &place);
+            if self.evaluate(clicked) == true {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "no click gets to {element}");
+        }
+    }
+
+    fn mouse(&mut self, kind: &str, place: &str) {
+        let place = self.evaluate(place);
+        let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
+        self.call("Input.dispatchMouseEvent", &event);
     }
 
     /// `light` or `dark`.
@@ -134,6 +157,10 @@ impl Browser {
     }
 
     fn call(&mut self, method: &str, parameters: &Value) -> Value {
+        self.try_call(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, parameters: &Value) -> Result<Value, String> {
         self.number += 1;
         let mut command = json!({ "id": self.number, "method": method, "params": parameters });
         if let Some(session) = &self.session {
@@ -147,8 +174,7 @@ impl Browser {
                 Err(RecvTimeoutError::Disconnected) => panic!("{method}: the browser has ended"),
             };
             if message["id"] == self.number {
-                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
-                return message["result"].clone();
+                return if message["error"].is_null() { Ok(message["result"].clone()) } else { Err(message["error"].to_string()) };
             }
             self.hear(&message);
         }

@@ -130,6 +130,8 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     .await;
     page.wait_for(&format!("{} === 'a sync is owed'", outcome(&world, "acme"))).await;
 
+    // What is still on its way would mend it before anybody looks.
+    world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     let there = &world.tenant("acme").destination;
     there.execute("update users set display_name = 'wrong' where id = (select min(id::text)::uuid from users)").await;
     page.click(&button(&world, "acme", "Verify")).await;
