@@ -3,11 +3,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use offtake_tests::proxy::Mode;
-use offtake_tests::{Daemon, PATIENCE, Plan, World, oracle, until};
+use offtake_tests::{Daemon, Database, PATIENCE, Plan, World, oracle, until};
 use serde_json::json;
 
 const DOCUMENTS: &str = "
@@ -29,7 +31,7 @@ const BATCH_MIB: u64 = 1;
 const DESTINATIONS: u64 = 30;
 /// What a daemon of a debug build has before it has anything to do, and some for what is on its way between sockets.
 /// `sync.workers` of the test, and the spare and the probing ones beside them (crates/offtake/src/run.rs).
-const SOURCE_MAX: u64 = 4 + 10 + 3;
+const SOURCE_MAX: usize = 4 + 10 + 3;
 const IDLE_MIB: u64 = 90;
 
 fn plan(names: &[String]) -> Plan {
@@ -94,6 +96,22 @@ async fn memory_is_bounded_by_destinations_at_work_and_not_by_their_rows() {
     daemon.stop().await;
 }
 
+/// From now on the turns are counted.
+async fn count_turns(world: &World) {
+    let count = "create sequence turn;
+                 create function count_turn() returns trigger language plpgsql as $$ begin perform nextval('turn'); return null; end $$;
+                 create trigger count_turn after update on offtake.outgoing_request for each row
+                   when (new.attempt > old.attempt) execute function count_turn()";
+    world.source.execute(count).await;
+}
+
+/// What may be read beyond what is needed, in MiB: with a turn that is over, the batch that was read ahead is thrown away, and a slow machine
+/// has many turns.
+async fn read_in_vain(world: &World, batch_kib: u64) -> u64 {
+    let turns: u64 = world.source.query_text("select last_value from turn").await.parse().unwrap();
+    turns * batch_kib / 1024
+}
+
 /// What does not fit into a batch is read, and thrown away; that may happen once, and not for every batch. Shown to fail without
 /// `BatchSizes::fit` (crates/sync/src/batch_size.rs).
 #[tokio::test]
@@ -103,6 +121,7 @@ async fn wide_rows_are_not_read_again_for_every_chunk() {
     // Before there are triggers: there is a copy, and no changes beside it.
     fill_wide(&world, 100).await;
     init(&world).await;
+    count_turns(&world).await;
     let before = world.source_proxy().bytes().1;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -110,8 +129,9 @@ async fn wide_rows_are_not_read_again_for_every_chunk() {
     let read = world.source_proxy().bytes().1 - before;
     // All of it is 12.5 MiB, in chunks of 3 and 4 rows: once for the first chunk, once for what is copied, one row in eight. Without it,
     // 181 MiB.
-    eprintln!("{} MiB were read", read / MIB);
-    assert!(read / MIB < 36, "{} MiB were read", read / MIB);
+    let bound = 36 + read_in_vain(&world, 512).await;
+    eprintln!("{} MiB were read, bound {bound} MiB", read / MIB);
+    assert!(read / MIB < bound, "{} MiB were read, not {bound}", read / MIB);
     daemon.stop().await;
 }
 
@@ -131,6 +151,7 @@ async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
     // The next one finds copies that have begun, and changes of every row.
     world.source.execute("update document set body = repeat(md5(id::text), 4096)").await;
     world.tenant("acme").proxy().set(Mode::Refuse);
+    count_turns(&world).await;
     let before = world.source_proxy().bytes().1;
     let daemon = world.daemon().await;
     until("the changes are sequenced", PATIENCE, async || {
@@ -145,13 +166,15 @@ async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
     oracle::assert_equal(&world).await;
     let read = world.source_proxy().bytes().1 - before;
     // Copies and changes of two mappings are 25 MiB together. Halving read 123 MiB.
-    eprintln!("{} MiB were read", read / MIB);
-    assert!(read / MIB < 50, "{} MiB were read", read / MIB);
+    let bound = 50 + read_in_vain(&world, 512).await;
+    eprintln!("{} MiB were read, bound {bound} MiB", read / MIB);
+    assert!(read / MIB < bound, "{} MiB were read, not {bound}", read / MIB);
     daemon.stop().await;
 }
 
-/// The most sessions of ours that a server had at one moment, looked at all the time.
-async fn most_sessions(world: &World, until_done: impl Future<Output = ()>) -> (u64, u64) {
+/// The most connections that the daemon had to the source and to acme's server at one moment, looked at all the time. Looked at here, because
+/// a server process may outlive its connection for a while.
+async fn most_connections(world: &World, daemon: &Daemon, until_done: impl Future<Output = ()>) -> (usize, usize) {
     let done = AtomicBool::new(false);
     let work = async {
         until_done.await;
@@ -159,15 +182,31 @@ async fn most_sessions(world: &World, until_done: impl Future<Output = ()>) -> (
     };
     let look = async {
         let (mut source, mut destinations) = (0, 0);
-        let ours = "select count(*) from pg_stat_activity where application_name = 'offtake' and datname = current_database()";
         while !done.load(Ordering::Relaxed) {
-            source = source.max(world.source.query_text(ours).await.parse().unwrap());
-            destinations = destinations.max(world.tenant("acme").destination.query_text(ours).await.parse().unwrap());
+            source = source.max(connections(daemon, &world.source));
+            destinations = destinations.max(connections(daemon, &world.tenant("acme").destination));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         (source, destinations)
     };
     tokio::join!(work, look).1
+}
+
+/// The daemon's open connections to that database's server.
+fn connections(daemon: &Daemon, to: &Database) -> usize {
+    let url = to.url();
+    let port: u16 = url.rsplit('/').nth(1).unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+    let sockets: BTreeSet<_> = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", daemon.pid())).unwrap();
+    let established = table.lines().filter(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        // Where to, 1 for established, and the inode.
+        fields[2].ends_with(&format!(":{port:04X}"))
+            && fields[3] == "01"
+            && sockets.contains(&PathBuf::from(format!("socket:[{}]", fields[9])))
+    });
+    established.count()
 }
 
 /// 115 destinations, in schemas of one database: more than may have a connection at a time. Shown to fail where a hundred links that
@@ -183,7 +222,7 @@ async fn connections_stay_within_the_stated_numbers() {
     prepare(&world).await;
     world.source.execute(&format!("insert into document select '{tenant}', n, 'body' from generate_series(1, 50) n")).await;
     let daemon = world.daemon().await;
-    let (source, destinations) = most_sessions(&world, async {
+    let (source, destinations) = most_connections(&world, &daemon, async {
         for round in 0..1 {
             world.wait_in_step_within(Duration::from_secs(40)).await;
             world.source.execute(&format!("update document set body = 'round {round}'")).await;
@@ -192,9 +231,9 @@ async fn connections_stay_within_the_stated_numbers() {
     })
     .await;
     // `sync.workers` and what run.rs says beside them; 100 of links.rs.
-    eprintln!("{source} sessions at the source, {destinations} at destinations");
-    assert!((4..=SOURCE_MAX).contains(&source), "{source} sessions at the source");
-    // A server process takes a moment to notice that it is not needed any more.
-    assert!((30..=110).contains(&destinations), "{destinations} sessions at destinations");
+    eprintln!("{source} connections to the source, {destinations} to destinations");
+    assert!((4..=SOURCE_MAX).contains(&source), "{source} connections to the source");
+    // One that is given up is closed a moment later.
+    assert!((30..=110).contains(&destinations), "{destinations} connections to destinations");
     daemon.stop().await;
 }
