@@ -10,12 +10,12 @@ async fn world() -> (World, Daemon, Client) {
     workload.prepare(&world).await;
     // Whoever looks for a deadlock first is the victim: the application, long before the daemon, and long after the daemon gives way,
     // which it does so that it need not be found out who looks first at a server's usual second.
-    world.source.execute(&format!("alter database {} set deadlock_timeout = '30s'", world.source.name())).await;
+    world.source.execute(&format!("alter database {} set deadlock_timeout = '50s'", world.source.name())).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     world.allow("source_failed");
     let application = world.source.connect().await;
-    application.batch_execute("set deadlock_timeout = '4s'").await.expect("a superuser's setting");
+    application.batch_execute("set deadlock_timeout = '20s'").await.expect("a superuser's setting");
     (world, daemon, application)
 }
 

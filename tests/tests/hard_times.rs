@@ -70,18 +70,20 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
         )
         .await;
         rename(&world, class).await;
-        wait_failures(&daemon, &world, "acme", before + 7).await;
+        let of_class = until(&format!("acme is {class}, again and again"), PATIENCE, async || {
+            let all = failures(&daemon, &world, "acme").split_off(before);
+            let of_class: Vec<_> = all.iter().filter(|(found, ..)| found == class).cloned().collect();
+            if of_class.len() >= 6 { Ok(of_class) } else { Err(format!("{all:?}")) }
+        })
+        .await;
         let told = world.wait_told(&daemon, "acme", "blocked", &[reason]).await;
         assert!(told["next_attempt_at"].is_string(), "{told}");
         // The other one has it, and gets what comes now.
         world.wait_tenants_in_step(&["globex"], PATIENCE).await;
         oracle::assert_tenants_equal(&world, &["globex"]).await;
-        let failures = failures(&daemon, &world, "acme");
-        let of_class: Vec<_> = failures[before..].iter().filter(|(found, ..)| found == class).collect();
-        assert!(of_class.len() >= 6, "{failures:?}");
         for (_, failures, wait) in of_class {
             let longest = RETRY_MAX_MS.min(RETRY_INITIAL_MS << (failures - 1).min(10));
-            assert!((longest / 2..=longest).contains(wait), "{wait} ms after {failures} failures");
+            assert!((longest / 2..=longest).contains(&wait), "{wait} ms after {failures} failures");
         }
         acme.execute(mends).await;
         world.wait_in_step().await;
@@ -91,11 +93,11 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
     daemon.stop().await;
 }
 
-/// More than 60 rows at once take longer than the server gives a statement; fewer take no time. Shown to fail without the halving in `within_deadline`
-/// (crates/sync/src/turn.rs): nothing ever arrived.
+/// All 400 rows at once take longer than the server gives a statement, and of more than 60 it says so at once; fewer take no time.
+/// Shown to fail without the halving in `within_deadline` (crates/sync/src/turn.rs): nothing ever arrived.
 #[tokio::test]
 async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
-    let world = plan().setting("/sync/statement_timeout", "1s").setting("/sync/batch_rows", 400).await;
+    let world = plan().setting("/sync/statement_timeout", "5s").setting("/sync/batch_rows", 400).await;
     world.fill(400).await;
     world.allow("destination_failed");
     let daemon = world.daemon().await;
@@ -103,7 +105,11 @@ async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
     let acme = &world.tenant("acme").destination;
     acme.execute(
         "create function slow() returns trigger language plpgsql as
-           $$ begin if (select count(*) from fresh) > 60 then perform pg_sleep(3600); end if; return null; end $$;
+           $$ begin
+                if (select count(*) from fresh) = 400 then perform pg_sleep(3600); end if;
+                if (select count(*) from fresh) > 60 then raise exception sqlstate '57014' using message = 'as after a timeout'; end if;
+                return null;
+              end $$;
          create trigger slow after update on users referencing new table as fresh for each statement execute function slow();
          create table written (rows bigint);
          create function note() returns trigger language plpgsql as
@@ -172,22 +178,31 @@ async fn a_deadlock_with_the_tenants_own_queries_passes() {
     world.fill(20).await;
     world.allow("destination_failed");
     let acme = &world.tenant("acme").destination;
-    // Each looks for a deadlock once, so long after it began to wait: by then there must be one, and ours must look first.
-    acme.execute(&format!("alter database {} set deadlock_timeout = '4s'", acme.name())).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    let tenant = acme.connect().await;
+    let (tenant, third) = (acme.connect().await, acme.connect().await);
     let touch = |which: &str| format!("update users set display_name = 'theirs' where id = (select {which}(id::text)::uuid from users)");
     // They are patient: the server chooses us.
     tenant.batch_execute(&format!("set deadlock_timeout = '60s'; begin; {}", touch("max"))).await.unwrap();
+    // Each looks for a deadlock once, so long after it began to wait. So ours is held up before it closes the circle.
+    third.batch_execute("begin; select from users order by id::text offset 10 limit 1 for update").await.unwrap();
     rename(&world, "ours").await;
-    until("the batch waits for the tenant", PATIENCE, async || {
-        let waiting =
-            acme.query_text("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'").await;
-        if waiting == "1" { Ok(()) } else { Err(waiting) }
-    })
-    .await;
-    tenant.batch_execute(&touch("min")).await.unwrap();
+    let wait_waiting = async |sessions: &str| {
+        until(&format!("{sessions} wait"), PATIENCE, async || {
+            let sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            let waiting = acme.query_text(sql).await;
+            if waiting == sessions { Ok(()) } else { Err(waiting) }
+        })
+        .await;
+    };
+    wait_waiting("1").await;
+    let close = async {
+        wait_waiting("2").await;
+        third.batch_execute("commit").await.unwrap();
+    };
+    let touch_min = touch("min");
+    let (touched, ()) = tokio::join!(tenant.batch_execute(&touch_min), close);
+    touched.unwrap();
     wait_failures(&daemon, &world, "acme", 1).await;
     let failed = failures(&daemon, &world, "acme");
     assert_eq!(failed[0].0, "transient", "{failed:?}");
