@@ -20,6 +20,10 @@ async fn rows(world: &World) -> u64 {
 /// How many wait for a lock there.
 const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 
+/// How many of the daemon's server processes there are in the middle of something.
+const BUSY: &str = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name like 'offtake%' and state <> 'idle'";
+
 /// Returns acme's session that has the table, once a batch waits for it.
 async fn lock_users_against_a_batch(world: &World) -> Client {
     let there = &world.tenant("acme").destination;
@@ -90,6 +94,12 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
         until("the turn under way has ended", PATIENCE, async || match attempt(&world).await {
             now if now != under_way || now.is_empty() => Ok(()),
             now => Err(now),
+        })
+        .await;
+        // What it asked for last, even a COMMIT, may be on its way there still.
+        until("its server process is at rest", PATIENCE, async || match there.query_text(BUSY).await.as_str() {
+            "0" => Ok(()),
+            found => Err(found.to_owned()),
         })
         .await;
         let stopped = rows(&world).await;
