@@ -333,6 +333,8 @@ impl Plan {
             "mappings": "mappings",
             "destinations": { "static": destinations.collect::<Vec<_>>() },
             "http": {},
+            // As long as a test waits for anything: a server process that is slow to start is no failure that a daemon should log.
+            "sync": { "connect_timeout": format!("{}s", PATIENCE.as_secs()) },
             "security": { "allow_destinations": ["127.0.0.0/8"] },
         });
         for (pointer, value) in &self.changes {
