@@ -147,9 +147,14 @@ impl Engine {
                 () = self.woken.notified() => {}
             }
             let blown = self.context.fuses.borrow().blown("sync").is_some();
+            // Who knows nobody could only give back what it claims, each time; the registry wakes us when it is read.
+            let knows_any = !self.context.registry.all().is_empty();
             // What a nudge is for has not failed; who has waits for a moment of their own, however often there are nudges.
             let retry = retry_at <= Instant::now();
-            if !blown && let Err(error) = self.claim(retry, &mut turns, &mut in_flight).await {
+            if knows_any
+                && !blown
+                && let Err(error) = self.claim(retry, &mut turns, &mut in_flight).await
+            {
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }
@@ -280,6 +285,7 @@ async fn settle(context: &Context, claim: &Claim, woken: &Notify, outcome: &Resu
             }
             Ok(())
         }
+        Ok(Ended::Unknown) => requests::leave(&context.pool, claim, turn::UNKNOWN_DELAY).await,
         Err(Error::Source(error)) => {
             requests::release(&context.pool, claim, context.settings.retry_initial).await?;
             tracing::warn!(event = "source_failed", "a batch could not be read: {}", error.message());

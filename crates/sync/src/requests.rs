@@ -88,6 +88,13 @@ pub(crate) async fn release(pool: &SourcePool, claim: &Claim, delay: Duration) -
     release_on(&connection, claim, delay).await
 }
 
+/// Gives a request back as it was claimed, due again after `delay`.
+pub(crate) async fn leave(pool: &SourcePool, claim: &Claim, delay: Duration) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    connection.execute(sql::LEAVE_REQUEST, &[&claim.request_id, &claim.attempt, &milliseconds(delay)]).await.map_err(Error::source)?;
+    Ok(())
+}
+
 async fn release_on(connection: &PooledConnection, claim: &Claim, delay: Duration) -> Result<(), Error> {
     let statement = connection.prepare_cached(sql::RELEASE_REQUEST).await.map_err(Error::source)?;
     connection.execute(&statement, &[&claim.request_id, &claim.attempt, &milliseconds(delay)]).await.map_err(Error::source)?;

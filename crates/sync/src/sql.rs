@@ -4,6 +4,7 @@ pub(crate) const CLAIM_REQUESTS: &str = include_str!("../sql/claim_requests.sql"
 pub(crate) const EXTEND_LEASES: &str = include_str!("../sql/extend_leases.sql");
 pub(crate) const COMPLETE_REQUEST: &str = include_str!("../sql/complete_request.sql");
 pub(crate) const RELEASE_REQUEST: &str = include_str!("../sql/release_request.sql");
+pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");
 pub(crate) const END_RESYNC_REQUESTS: &str = include_str!("../sql/end_resync_requests.sql");
 pub(crate) const FAIL_REQUEST: &str = include_str!("../sql/fail_request.sql");
 pub(crate) const FAIL_MAPPING: &str = include_str!("../sql/fail_mapping.sql");

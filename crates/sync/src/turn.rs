@@ -33,7 +33,7 @@ const STALE_MAX: usize = 3;
 const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long a request of a destination that this process does not know is left to others.
-const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
+pub(crate) const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
 
 /// What every turn works with.
 pub(crate) struct Context {
@@ -71,6 +71,8 @@ pub(crate) enum Ended {
     Reached(i64),
     /// Not everything is done; try again after this long.
     Again(Duration),
+    /// This process does not know the destination, and has done nothing.
+    Unknown,
 }
 
 pub(crate) struct Turn<'a> {
@@ -97,7 +99,7 @@ pub(crate) struct Turn<'a> {
 pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Error> {
     failpoint("sync.after_claim").await.map_err(Error::Source)?;
     let Some(registered) = context.registry.get(claim.destination_id) else {
-        return Ok(Ended::Again(UNKNOWN_DELAY));
+        return Ok(Ended::Unknown);
     };
     let fuses = context.fuses.borrow().clone();
     let works = |m: &&Arc<ResolvedMapping>| {
