@@ -53,6 +53,10 @@ impl Chaos {
             daemon.clear_failpoints().await;
         }
         self.replace(world, daemons);
+        // One that has only just begun does not know yet what to do about a signal.
+        for daemon in daemons {
+            daemon.wait_ready().await;
+        }
     }
 
     fn note(&mut self, what: impl Into<String>) {
