@@ -8,16 +8,20 @@ use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 async fn restart_until_one_lives(world: &World, deaths: &mut usize) -> Daemon {
     loop {
         let daemon = world.spawn_daemon_with_failpoints(&[("sync.mid_batch", "abort")]);
-        // And stays so for as long as the test looks at it.
-        let parked = "with parked as (
-                        update offtake.outgoing_request set not_before = now() + interval '1 hour'
-                         where leased_until < now() and failures > 1 and not_before > now() + interval '2 seconds' returning 1)
-                      select count(*) from parked";
+        // And stays so for as long as the test looks at it. What this one has claimed will kill it, however long that takes.
+        let parked = format!(
+            "with parked as (
+               update offtake.outgoing_request set not_before = now() + interval '1 hour'
+                where leased_until < now() and failures > 1 and not_before > now() + interval '2 seconds'
+                  and leased_by not like '{}:%' returning 1)
+             select count(*) from parked",
+            daemon.pid()
+        );
         let lives = until("the daemon dies, or what kills it is parked", PATIENCE, async || {
             if !daemon.runs() {
                 return Ok(false);
             }
-            let found = world.source.query_text(parked).await;
+            let found = world.source.query_text(&parked).await;
             if found == "1" { Ok(true) } else { Err(found) }
         })
         .await;

@@ -147,10 +147,14 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     daemon.stop().await;
     let daemon = world.daemon().await;
     wait_text(&world.source, "select to_regclass('offtake.change_log_0') is null", "t").await;
+    // What a daemon owes everybody when it begins would be a visit too.
+    world.wait_in_step().await;
+    daemon.freeze();
     restore(&world, &before).await;
     let acme = &world.tenant("acme").destination;
     let younger = "select count(*) > 0 from items where name = 'in the next partition'";
     wait_text(acme, younger, "f").await;
+    daemon.thaw();
     // Nobody was there for ten minutes.
     world.source.execute("update offtake.destination set last_success_at = now() - interval '11 minutes'").await;
     wait_text(acme, younger, "t").await;
