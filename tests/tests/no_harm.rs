@@ -6,8 +6,9 @@ use offtake_tests::{PATIENCE, World, oracle, until};
 use tokio_util::sync::CancellationToken;
 
 /// What `offtake init` and `offtake uninstall` may keep a writer waiting for at most is their lock timeout (250 ms), and the time of
-/// the catalog changes behind it. The server counts what a write waits for locks, and not what a busy machine makes of it.
-const LOCK_TIMEOUT: &str = "set lock_timeout = '2s'";
+/// the catalog changes behind it, which a busy machine may draw out. Behind one that waits for the long transaction a writer would wait
+/// for ever: that goes on until there were more writes.
+const LOCK_TIMEOUT: &str = "set lock_timeout = '20s'";
 
 /// Writes to a table over and over until told to stop, and counts the writes.
 async fn write_until(world: &World, statement: &str, writes: &AtomicU32, stop: &CancellationToken) {

@@ -124,6 +124,8 @@ async fn wait_reconciled(world: &World) {
         if differences.is_empty() { Ok(()) } else { Err(oracle::show(&differences)) }
     })
     .await;
+    // And nobody is at it any more, whom the next change of the schema would catch in the middle.
+    world.wait_in_step().await;
     println!("reconciled after {:?}", began.elapsed());
 }
 

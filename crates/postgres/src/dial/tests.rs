@@ -39,7 +39,7 @@ async fn an_address_that_is_not_listed_is_not_dialled() {
     let port = listener.local_addr().unwrap().port();
     for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "localhost"] {
         let to = ConnectionString::destination(&format!("postgres://u:p@{host}:{port}/d"), None).unwrap();
-        let refused = dialer(&["10.0.0.0/8"], Duration::from_secs(5)).dial(&to, "test").await;
+        let refused = dialer(&["10.0.0.0/8"], NEVER).dial(&to, "test").await;
         assert!(matches!(refused, Err(Error::Filtered { .. })), "{host}");
     }
     let dialled = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
