@@ -236,6 +236,9 @@ pub struct Pause {
 pub struct Resume {
     #[command(flatten)]
     pub of: OfTenant,
+    /// Why they may go on; told in the answer.
+    #[arg(long, value_parser = reason)]
+    pub reason: Option<String>,
 }
 
 /// Some of a tenant's destinations.
@@ -274,6 +277,9 @@ pub enum Fuse {
     On {
         /// As `offtake fuse list` shows it.
         name: String,
+        /// Why it may run again; told in the answer.
+        #[arg(long, value_parser = reason)]
+        reason: Option<String>,
     },
 }
 
@@ -350,6 +356,15 @@ mod tests {
                 assert!(help.contains(&format!("offtake {} {}", command.get_name(), verb.get_name())), "{}", verb.get_name());
             }
         }
+    }
+
+    #[test]
+    fn going_on_takes_a_reason_too_and_stopping_wants_one() {
+        let accepted = |line: &str| CommandLine::try_parse_from(line.split(' ')).is_ok();
+        assert!(accepted("offtake fuse on sync --reason mended") && accepted("offtake fuse on sync"));
+        assert!(accepted("offtake resume --tenant a --reason mended") && accepted("offtake resume --tenant a"));
+        assert!(accepted("offtake fuse off sync --reason broken") && !accepted("offtake fuse off sync"));
+        assert!(accepted("offtake pause --tenant a --reason broken") && !accepted("offtake pause --tenant a"));
     }
 
     #[test]

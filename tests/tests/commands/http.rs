@@ -29,6 +29,7 @@ async fn operators_do_over_http_what_the_commands_do() {
     assert_eq!(post("pause", json!({ "reason": "why not", "for": "1h" })).await.0, 200);
     assert_eq!(state().await, "paused");
     assert_eq!(post("resume", Value::Null).await.1, json!({ "paused": false, "was_paused": true }));
+    assert_eq!(post("resume", json!({ "reason": "it is over" })).await, (200, json!({ "paused": false, "was_paused": false })));
 
     world.tenant("acme").destination.execute("delete from users").await;
     let (code, found) = post("verify", Value::Null).await;

@@ -42,8 +42,8 @@ async fn a_paused_tenant_stands_still_over_a_restart_until_it_is_resumed() {
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
     assert!(told.contains("paused") && told.contains("their migration"), "{told}");
 
-    let told = done(&world, &["resume", "--tenant", world.id("acme"), "--destination", "main"]).await;
-    assert!(told.starts_with("1 of 1"), "{told}");
+    let told = done(&world, &["resume", "--tenant", world.id("acme"), "--destination", "main", "--reason", "it is over"]).await;
+    assert!(told.starts_with("1 of 1") && told.contains("(it is over)"), "{told}");
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -95,7 +95,8 @@ async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
         assert!(line.contains("OFF until switched on") && line.ends_with("a test"), "{line}");
         assert!(done(&world, &["status"]).await.contains("a test"));
         assert_ne!(state_of(&daemon, acme).await.0, "in_sync", "{fuse}");
-        done(&world, &["fuse", "on", fuse]).await;
+        let told = done(&world, &["fuse", "on", fuse, "--reason", "the test goes on"]).await;
+        assert!(told.contains("is on (the test goes on)"), "{told}");
         until(
             &format!("{fuse} is on"),
             PATIENCE,

@@ -38,6 +38,13 @@ struct Pause {
     r#for: Option<String>,
 }
 
+/// A reason may be given, as for every switch; there is nowhere to keep it once nothing is stopped.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Resume {
+    reason: Option<String>,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resync {
@@ -70,7 +77,8 @@ pub(super) async fn pause(State(shared): State<Arc<Shared>>, Path(which): Which,
 }
 
 pub(super) async fn resume(State(shared): State<Arc<Shared>>, Path(which): Which, headers: HeaderMap, body: Bytes) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    let asked: Resume = read(&headers, &body)?;
+    asked.reason.as_deref().map(|reason| required_reason(Some(reason))).transpose()?;
     let destination = shared.named(&which).await?;
     let resumed = shared.answer(async |source| operations::resume(source, &[destination.destination_id]).await).await?;
     Ok((StatusCode::OK, Json(json!({ "paused": false, "was_paused": resumed > 0 }))))

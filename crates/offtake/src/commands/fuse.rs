@@ -8,7 +8,7 @@ use offtake_admin::operations::{fuse_names, fuses};
 use offtake_postgres::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
-use super::named::{unknown, until};
+use super::named::{because, unknown, until};
 use super::status::unreadable;
 use super::{connect_source, load_configuration, say, table};
 use crate::command_line::Fuse;
@@ -20,10 +20,10 @@ pub(super) async fn execute(file: &Path, arguments: &Fuse) -> Result<Exit, Failu
     match arguments {
         Fuse::List { json } => list(&source, *json).await,
         Fuse::Off { name, reason, for_ } => off(&source, name, reason, *for_).await,
-        Fuse::On { name } => {
+        Fuse::On { name, reason } => {
             check(&source, name).await?;
             set_fuse(&source, name, true, None, None).await.map_err(|error| failed(&error))?;
-            say(format!("{name} is on: what it guards runs within a second"));
+            say(format!("{name} is on{}: what it guards runs within a second", because(reason.as_deref())));
             Ok(Exit::Done)
         }
     }

@@ -62,6 +62,11 @@ pub(super) fn unknown<'a>(message: String, name: &str, known: impl IntoIterator<
     }
 }
 
+/// The operator's reason, in brackets behind what was done.
+pub(super) fn because(reason: Option<&str>) -> String {
+    reason.map(|reason| format!(" ({reason})")).unwrap_or_default()
+}
+
 /// `until 14:05:00 UTC (in 30m)`, or `until resumed`: when something goes on by itself.
 pub(super) fn until(at: Option<Timestamp>, otherwise: &str) -> String {
     match at {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use offtake_admin::operations;
 
-use super::named::{destinations, until};
+use super::named::{because, destinations, until};
 use super::status::unreadable;
 use super::{connect_source, load_configuration, say};
 use crate::command_line::{Pause, Resume};
@@ -27,6 +27,7 @@ pub(super) async fn resume(file: &Path, arguments: &Resume) -> Result<Exit, Fail
     let named = destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     let resumed = operations::resume(&source, &ids).await.map_err(|error| unreadable(&error))?;
-    say(format!("{resumed} of {} destination(s) of {} were paused and go on", named.len(), arguments.of.tenant));
+    let why = because(arguments.reason.as_deref());
+    say(format!("{resumed} of {} destination(s) of {} were paused and go on{why}", named.len(), arguments.of.tenant));
     Ok(Exit::Done)
 }
