@@ -163,6 +163,8 @@ mod tests {
     fn only_what_is_listened_to_is_a_fuse() {
         for name in ["sequencer", "poller", "sync", "destination:a/b", "destination:a/b/c", "mapping:users", "tenant:acme"] {
             assert!(names_a_fuse(name), "{name}");
+            let kind = name.split(':').next().unwrap_or_default();
+            assert!(crate::metrics::FUSES.contains(&kind), "{name} has no metric");
         }
         for name in ["", "sequencers", "destination:a", "destination:/b", "mapping:", "webhook:x"] {
             assert!(!names_a_fuse(name), "{name}");

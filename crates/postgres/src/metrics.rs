@@ -28,7 +28,7 @@ pub const DESTINATION_ERRORS_TOTAL: &str = "offtake_destination_errors_total";
 pub const DESTINATION_CONNECTIONS: &str = "offtake_destination_connections";
 pub const BACKFILL_ROWS_TOTAL: &str = "offtake_backfill_rows_total";
 pub const QUARANTINED_ROWS: &str = "offtake_quarantined_rows";
-/// Label `fuse`: `sequencer`, `poller`, `sync`, or the kind alone (`destination`, `mapping`), because names are tenants'.
+/// Label `fuse`: `sequencer`, `poller`, `sync`, or the kind alone (`tenant`, `destination`, `mapping`), because names are tenants'.
 pub const FUSE_BLOWN: &str = "offtake_fuse_blown";
 pub const TOMBSTONES: &str = "offtake_tombstones";
 pub const CONFIG_RELOAD_SUCCESS: &str = "offtake_config_reload_success";
@@ -55,7 +55,7 @@ pub const CONNECTION_STATES: [&str; 2] = ["busy", "idle"];
 /// Values of the label `loop`.
 pub const LOOPS: [&str; 3] = ["sequencer", "poller", "sync"];
 /// Values of the label `fuse`.
-pub const FUSES: [&str; 5] = ["sequencer", "poller", "sync", "destination", "mapping"];
+pub const FUSES: [&str; 6] = ["sequencer", "poller", "sync", "tenant", "destination", "mapping"];
 
 /// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where an outage begins;
 /// each about twice the one before, so that a quantile read from them is off by at most that.
