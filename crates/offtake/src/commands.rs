@@ -21,7 +21,7 @@ mod verify;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
 use offtake_postgres::{Connection, Dialer};
@@ -30,7 +30,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::command_line::{Command, CommandLine};
 use crate::configuration::Configuration;
 use crate::outcome::{Exit, Failure};
-use crate::sql;
+use crate::{sql, text_file};
 
 /// Runs one command to its end.
 pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
@@ -69,10 +69,11 @@ async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Res
 
 /// The configuration of a file, with the process environment as its variables.
 pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::invalid(format!("{}: cannot read the configuration", file.display()))
+    let text = text_file::read(file).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => Failure::invalid(format!("{}: {error}", file.display())).remedy(text_file::SAVE_AS_UTF_8),
+        _ => Failure::invalid(format!("{}: cannot read the configuration", file.display()))
             .because(error.to_string())
-            .remedy("name the file with --config or OFFTAKE_CONFIG, or begin one with `offtake config --example > offtake.yaml`")
+            .remedy("name the file with --config or OFFTAKE_CONFIG, or begin one with `offtake config --example > offtake.yaml`"),
     })?;
     Ok(Configuration::parse(file, &text, &environment())?)
 }

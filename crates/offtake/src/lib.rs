@@ -27,6 +27,7 @@ pub mod source;
 mod sql;
 pub mod supervision;
 pub mod systemd;
+mod text_file;
 pub mod triggers;
 mod unwatched;
 mod verification;

@@ -8,6 +8,7 @@ use offtake_mapping::Mapping;
 use sha2::{Digest, Sha256};
 
 use crate::outcome::Failure;
+use crate::text_file;
 
 /// What the folder held at one moment.
 pub struct MappingFiles {
@@ -28,7 +29,7 @@ impl MappingFiles {
             let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
             let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
             if yaml && !hidden && path.is_file() {
-                let text = fs::read_to_string(&path)?;
+                let text = text_file::read(&path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
                 files.push((path, text));
             }
         }
@@ -63,8 +64,10 @@ impl MappingFiles {
 /// The mappings of a folder, which must have at least one.
 pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
     let remedy = "name the folder with the mapping files in `mappings`; it is relative to the configuration file";
-    let files = MappingFiles::read(folder)
-        .map_err(|e| Failure::invalid(format!("{}: cannot read the mappings", folder.display())).because(e.to_string()).remedy(remedy))?;
+    let files = MappingFiles::read(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Failure::invalid(error.to_string()).remedy(text_file::SAVE_AS_UTF_8),
+        _ => Failure::invalid(format!("{}: cannot read the mappings", folder.display())).because(error.to_string()).remedy(remedy),
+    })?;
     if files.files.is_empty() {
         return Err(Failure::invalid(format!("{}: there is no mapping file (*.yaml)", folder.display())).remedy(remedy));
     }
@@ -90,5 +93,8 @@ mod tests {
         fs::write(folder.path().join("e.yaml"), "y: 1").unwrap();
         let told = load(folder.path()).err().unwrap().to_string();
         assert!(told.contains("d.yaml") && told.contains("e.yaml"), "{told}");
+        fs::write(folder.path().join("e.yaml"), b"# \xff").unwrap();
+        let told = load(folder.path()).err().unwrap().to_string();
+        assert!(told.contains("e.yaml: line 1 is not UTF-8") && told.contains("save the file"), "{told}");
     }
 }

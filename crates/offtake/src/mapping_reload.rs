@@ -19,6 +19,7 @@ use crate::configuration::Configuration;
 use crate::destinations::check_static;
 use crate::mapping_files::{self, Fingerprint, MappingFiles};
 use crate::outcome::{Exit, Failure};
+use crate::text_file;
 use crate::triggers::{self, Covered, Uncaptured};
 
 /// An edit takes effect within a second; reading a few dozen small files costs less than a millisecond.
@@ -109,7 +110,7 @@ impl MappingReload {
 
     fn configuration_text(&self) -> Option<String> {
         let file = self.published.configuration.borrow().file.clone();
-        std::fs::read_to_string(file).ok()
+        text_file::read(&file).ok()
     }
 
     fn look_at_configuration(&mut self, asked: bool) {
