@@ -42,8 +42,6 @@ fn write_setting(text: &mut String, key: &str, node: &Value, depth: usize, requi
         (Value::Null, Some(example)) if required => text.push_str(&format!("{indent}{key}: {}\n", flow(example))),
         (Value::Null, Some(example)) => text.push_str(&format!("{indent}# {key}: {}\n", flow(example))),
         (Value::Null, None) => text.push_str(&format!("{indent}# {key}:\n")),
-        // Empty unless the environment has one.
-        (Value::String(empty), Some(example)) if empty.is_empty() => text.push_str(&format!("{indent}{key}: {}\n", flow(example))),
         (default, _) => text.push_str(&format!("{indent}{key}: {}\n", flow(default))),
     }
 }
@@ -102,7 +100,6 @@ fn row(path: &str, node: &Value, required: bool) -> String {
     let default = match &node["default"] {
         _ if required => "required".to_owned(),
         Value::Null => String::new(),
-        Value::String(empty) if empty.is_empty() => "empty".to_owned(),
         default => format!("`{}`", flow(default)),
     };
     let bound = |key: &str| node[key].as_u64();

@@ -243,7 +243,7 @@ impl Http {
         if listen.is_err() {
             section.note("listen", "this is not an address with a port", "write it like 127.0.0.1:8080 or [::1]:8080");
         }
-        let (admin_token, read_token) = (section.text("admin_token"), section.text("read_token"));
+        let (admin_token, read_token) = (section.text_or_default("admin_token"), section.text_or_default("read_token"));
         let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         if !listen.ip().is_loopback() && admin_token.is_none() && read_token.is_none() && section.mistakes() == noted {
             let message = format!("{listen} can be reached from other machines, and there is no token");

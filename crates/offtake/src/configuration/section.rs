@@ -178,6 +178,16 @@ impl<'a> Section<'a> {
         (!text.is_empty()).then_some(text)
     }
 
+    /// The same; of an absent one the schema's default, in which a variable may stand.
+    pub(super) fn text_or_default(&self, key: &str) -> Option<String> {
+        if self.get(key).is_some() {
+            return self.text(key);
+        }
+        let path = self.path_to(key);
+        let default = schema_at(&path)["default"].as_str().unwrap_or_default().to_owned();
+        self.scalar(&path, &Value::String(default)).filter(|text| !text.is_empty())
+    }
+
     pub(super) fn required(&self, key: &str) -> Option<String> {
         let noted = self.mistakes();
         let text = self.text(key);
