@@ -56,17 +56,24 @@ pub(crate) async fn destination(
     let mut source = pool.get().await.map_err(Error::Source)?;
     let head = read::head(&source).await?;
     let mirrored = mirrored(&source, registered.destination_id).await?;
+    let others = state::other_tenants(client, spec, mappings).await.map_err(Error::destination)?;
     let mut prepared = Prepared { cursors: Cursors::new(), identities: Identities::new(), begun: Vec::new(), faults: Vec::new() };
     let mut moved = Cursors::new();
     for mapping in mappings {
         client.batch_execute("savepoint mapping").await.map_err(Error::destination)?;
         let ensured = match target::ensure(client, spec, mapping).await {
+            Ok(ensured) => match rival(&source, spec, mapping, others.get(mapping.name()), &ensured.identity).await? {
+                None => Ok(ensured),
+                Some(rival) => Err(rival),
+            },
+            Err(problem) => Err(fault_of(problem)?),
+        };
+        let ensured = match ensured {
             Ok(ensured) => {
                 client.batch_execute("release savepoint mapping").await.map_err(Error::destination)?;
                 ensured
             }
-            Err(problem) => {
-                let fault = fault_of(problem)?;
+            Err(fault) => {
                 client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
                 prepared.faults.push((mapping.name().to_owned(), fault));
                 continue;
@@ -103,6 +110,30 @@ pub(crate) async fn destination(
     client.batch_execute("commit").await.map_err(Error::destination)?;
     prepared.cursors = cursors;
     Ok(prepared)
+}
+
+/// Why this tenant's rows cannot go into a table that another tenant's destination writes to. Two that name one database alike are
+/// refused before anything is dialled; here are those whose URLs name it differently, each of which would delete the other's rows.
+/// What is left of a tenant that is served elsewhere, or no longer, is no rival.
+async fn rival(
+    source: &PooledConnection,
+    spec: &DestinationSpec,
+    mapping: &ResolvedMapping,
+    others: Option<&Vec<String>>,
+    identity: &str,
+) -> Result<Option<MappingFault>, Error> {
+    let Some(others) = others.filter(|_| !mapping.definition.target.keep_tenant) else { return Ok(None) };
+    let (schema, database) = (spec.schema.as_str(), spec.url.database());
+    let row = source.query_opt(sql::FIND_RIVAL, &[&others, &mapping.name(), &identity, &schema, &database]).await;
+    let Some(row) = row.map_err(Error::source)? else { return Ok(None) };
+    let (tenant, name): (&str, &str) = (row.get("tenant_id"), row.get("name"));
+    Ok(Some(MappingFault::said(format!(
+        "{} and {tenant}/{name} write into schema {schema} of one database, by two names; give each its own schema, or mark all of them \
+         shared. If this is only what is left of the other, run there: delete from {} where tenant_id = {}",
+        spec.label(),
+        state::table_sql(&spec.schema),
+        literal(tenant)
+    ))))
 }
 
 /// Whether a cursor still says what of the mapping has arrived.

@@ -73,6 +73,22 @@ pub(crate) async fn lock(
     })
 }
 
+/// By mapping, which other tenants have, or had, cursors in this schema.
+pub(crate) async fn other_tenants(
+    client: &Client,
+    spec: &DestinationSpec,
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<BTreeMap<String, Vec<String>>, tokio_postgres::Error> {
+    let statement = sql::LIST_OTHER_TENANTS.replace("{state}", &table_sql(&spec.schema));
+    let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&spec.tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY)];
+    let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for row in client.query_typed(&statement, &parameters).await? {
+        others.entry(row.get("mapping")).or_default().push(row.get("tenant_id"));
+    }
+    Ok(others)
+}
+
 fn cursor(row: &Row) -> Cursor {
     // A key that is not what we wrote is input from a stranger: without one the copy begins anew, which is always right.
     let backfill_key = row.get::<_, Option<String>>("backfill_key").and_then(|json| serde_json::from_str(&json).ok());

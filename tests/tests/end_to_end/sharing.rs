@@ -1,7 +1,7 @@
 //! Several destinations of one tenant, and several tenants in one database.
 
 use offtake_tests::{Database, PATIENCE, Source, World, oracle, until};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Waits until the mapping's table in that destination equals its query.
 async fn wait_equal(world: &World, tenant: &str, mapping: &str, destination: &Database, schema: &str) {
@@ -73,6 +73,46 @@ async fn tenants_that_share_a_database_keep_their_rows_apart() {
         "acme initech"
     );
     assert_eq!(shared.query_text("select count(*) from _offtake_state").await, "3");
+    daemon.stop().await;
+}
+
+/// Nothing in the two URLs says that they are one database. Naive: each copy deletes the other tenant's rows as none of its own,
+/// both are told to be in sync, and the rows of both are visible to both.
+#[tokio::test]
+async fn one_database_by_two_names_is_one_tenant_s() {
+    let mut world = World::with_tenants(["acme", "globex"]).await;
+    let apart = world.tenant("globex").destination.url();
+    let together = world.tenant("acme").destination.url();
+    let by_another_name = together.replace("127.0.0.1", "localhost");
+    assert_ne!(together, by_another_name);
+    world.configure(|c| c["security"]["allow_destinations"].as_array_mut().expect("a list").push("::1/128".into()));
+    world.reach_by("globex", |_| by_another_name.clone());
+    world.fill(20).await;
+    world.allow("mapping_blocked");
+    // Both begin at once, and whoever is there first stays.
+    let daemon = world.daemon().await;
+    let blocked = until("one of them is blocked", PATIENCE, async || {
+        let told = [world.told(&daemon, "acme").await, world.told(&daemon, "globex").await];
+        let blocked: Vec<&Value> = told.iter().filter(|told| told["state"] == "blocked").collect();
+        let [blocked] = blocked.as_slice() else { return Err(format!("{told:?}")) };
+        Ok((*blocked).clone())
+    })
+    .await;
+    let reason = blocked["reason"].as_str().unwrap_or_default();
+    for part in ["acme", "globex"].map(|name| format!("{}/main", world.id(name))) {
+        assert!(reason.contains(&part) && reason.contains("write into schema public"), "{reason}");
+    }
+    let first = if blocked["tenant"] == *world.id("acme") { "globex" } else { "acme" };
+    for mapping in ["users", "teams"] {
+        wait_equal(&world, first, mapping, &world.tenant("acme").destination, "public").await;
+    }
+    daemon.stop().await;
+
+    // What is left of globex in acme's database is no hindrance once it is served elsewhere.
+    world.reach_by("globex", |_| apart.clone());
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
 
