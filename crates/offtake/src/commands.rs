@@ -21,8 +21,9 @@ mod verify;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::future::Future;
-use std::io::{ErrorKind, Write as _};
+use std::io::{Error, ErrorKind, Write as _};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use offtake_postgres::{Connection, Dialer};
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,7 +36,7 @@ use crate::{sql, text_file};
 /// Runs one command to its end.
 pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
     let file = command_line.config.as_path();
-    match command_line.command {
+    let outcome = match command_line.command {
         // These two hear signals themselves, because they have something to put away.
         Command::Demo(arguments) => crate::demo::run(arguments).await,
         Command::Run(arguments) => run::execute(file, &arguments).await,
@@ -52,7 +53,8 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Fuse(arguments) => interruptible(fuse::execute(file, &arguments)).await,
         Command::Quarantine(arguments) => interruptible(quarantine::execute(file, &arguments)).await,
         Command::Verify(arguments) => interruptible(verify::execute(file, &arguments)).await,
-    }
+    };
+    outcome.and_then(delivered)
 }
 
 /// Ends with [`Exit::Interrupted`] on SIGINT or SIGTERM; open transactions are rolled back by their connections' end.
@@ -102,9 +104,30 @@ async fn connect_source(configuration: &Configuration, command: &str) -> Result<
     Ok(connection)
 }
 
-/// Prints a line of the command's result. A reader that went away (`| head`) is not our failure.
+/// The first line that standard output did not take, and why.
+static UNSAID: OnceLock<Error> = OnceLock::new();
+
+/// Prints a line of the command's result. What comes of a line that cannot be written is decided at the end: work that was begun is
+/// not cut short by it.
 fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        let _ = UNSAID.set(error);
+    }
+}
+
+/// Whether somebody still reads what is said.
+fn heard() -> bool {
+    UNSAID.get().is_none()
+}
+
+/// A result that could not be written was not delivered. A reader that went away (`| head`) had what it wanted.
+fn delivered(exit: Exit) -> Result<Exit, Failure> {
+    match UNSAID.get() {
+        Some(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Failed, "cannot write the result to standard output").because(error.to_string()))
+        }
+        _ => Ok(exit),
+    }
 }
 
 /// Lines of cells, each column as wide as its widest cell; the first line is the head.

@@ -5,6 +5,7 @@
 mod http;
 mod mended;
 mod names;
+mod output;
 mod quarantine;
 mod repair;
 mod resync;

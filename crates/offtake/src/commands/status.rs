@@ -12,7 +12,7 @@ use offtake_admin::{Destination, State, Status};
 use offtake_postgres::Connection;
 
 use super::named::{destinations, span, until};
-use super::{connect_source, load_configuration, say, table};
+use super::{connect_source, heard, load_configuration, say, table};
 use crate::command_line;
 use crate::configuration::Configuration;
 use crate::outcome::{Exit, Failure};
@@ -44,7 +44,7 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Status) -> Re
                 }
             }
         }
-        if !arguments.watch {
+        if !arguments.watch || !heard() {
             return Ok(Exit::Done);
         }
         tokio::time::sleep(WATCH_INTERVAL).await;
