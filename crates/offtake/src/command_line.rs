@@ -34,7 +34,9 @@ pub enum Command {
     #[command(after_help = "Example:\n  offtake uninstall --yes")]
     Uninstall(Uninstall),
     /// Say whether configuration and mappings can be used.
-    #[command(after_help = "Examples:\n  offtake check\n  offtake check --connect")]
+    #[command(
+        after_help = "Examples:\n  offtake check\n  offtake check --connect\n  offtake check --diff    # before a deployment: would copies change?"
+    )]
     Check(Check),
     /// Show the rows that a destination would hold, or what edited mappings would change.
     #[command(after_help = "Examples:\n  offtake preview --tenant acme --mapping users\n  \
@@ -118,6 +120,9 @@ pub struct Check {
     /// Also ask the source whether every mapping can run, and whether every destination answers.
     #[arg(long)]
     pub connect: bool,
+    /// Say instead whether the destinations have what the files say: exit 3 when a mapping's copies would change.
+    #[arg(long)]
+    pub diff: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
 }

@@ -12,7 +12,7 @@ pub enum Exit {
     Done = 0,
     Failed = 1,
     Usage = 2,
-    /// `verify` found a copy that does not equal its query.
+    /// `verify` found a copy that does not equal its query, `check --diff` one that would change.
     Different = 3,
     /// The command is done, but not for every destination.
     SomeDestinationsFailed = 4,

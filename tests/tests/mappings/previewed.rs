@@ -78,6 +78,9 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let (_, stdout, _) = told(&world, &world.offtake(&["preview", "--changed", "--json"]).await);
     let unchanged: Value = serde_json::from_str(&stdout).expect("JSON");
     assert!(unchanged.as_array().is_some_and(|all| all.len() == 4 && all.iter().all(|e| e["change"] == "none")), "{unchanged:#}");
+    let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--diff"]).await);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("0 of 4 copies would change"), "{stdout}");
     // And so it comes.
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
     write(&world, "teams.yaml", &std::fs::read_to_string(edited.join("teams.yaml")).expect("it was written"));
@@ -89,4 +92,10 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     })
     .await;
     daemon.stop().await;
+    // What no daemon has taken over yet; the table of users, whose mapping is gone, is no difference.
+    assert_eq!(told(&world, &world.offtake(&["check", "--diff"]).await).0, 0);
+    write(&world, "teams.yaml", TEAMS);
+    let (code, stdout, _) = told(&world, &world.offtake(&["check", "--diff", "--json"]).await);
+    let told: Value = serde_json::from_str(&stdout).expect("JSON");
+    assert!(code == 3 && told.as_array().is_some_and(|all| all.iter().any(|e| e["change"] != "none")), "{code}: {told:#}");
 }

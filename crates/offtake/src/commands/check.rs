@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use self::mapping::{Report, There};
-use super::{connect_source, load_configuration, say};
+use super::{connect_source, load_configuration, preview, say};
 use crate::command_line;
 use crate::configuration::Configuration;
 use crate::destinations::{Named, Refused, check_static, evaluate};
@@ -20,6 +20,9 @@ use crate::mapping_files;
 use crate::outcome::{Exit, Failure};
 
 pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Result<Exit, Failure> {
+    if arguments.diff {
+        return Box::pin(preview::difference(file, arguments.json)).await;
+    }
     let configuration = load_configuration(file)?;
     let (mappings, _) = mapping_files::load(&configuration.mappings)?;
     check_static(&configuration, &mappings)?;

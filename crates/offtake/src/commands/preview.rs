@@ -22,7 +22,17 @@ use crate::outcome::{Exit, Failure};
 /// Longer values are cut: a row should stay a line on most terminals.
 const CELL_CHARS_MAX: usize = 40;
 
+/// `offtake check --diff`: what `offtake preview --changed` tells, with an exit code of its own for copies that would change.
+pub(super) async fn difference(file: &Path, json: bool) -> Result<Exit, Failure> {
+    let arguments = Preview { tenant: None, mapping: None, limit: 0, changed: true, mappings: None, json };
+    look(file, &arguments, Exit::Different).await
+}
+
 pub(super) async fn execute(file: &Path, arguments: &Preview) -> Result<Exit, Failure> {
+    look(file, arguments, Exit::Done).await
+}
+
+async fn look(file: &Path, arguments: &Preview, if_changed: Exit) -> Result<Exit, Failure> {
     let mut configuration = load_configuration(file)?;
     if let Some(folder) = &arguments.mappings {
         configuration.mappings.clone_from(folder);
@@ -37,7 +47,7 @@ pub(super) async fn execute(file: &Path, arguments: &Preview) -> Result<Exit, Fa
         return Err(unknown(format!("there is no mapping named {name}"), name, set.mappings().iter().map(|m| m.name())));
     }
     if arguments.changed {
-        return changed::execute(&configuration, arguments, source, &set).await;
+        return changed::execute(&configuration, arguments, source, &set, if_changed).await;
     }
     let (Some(tenant), Some(mapping)) = (&arguments.tenant, arguments.mapping.as_ref().and_then(|name| set.get(name))) else {
         return Err(Failure::new(Exit::Usage, "--tenant and --mapping are needed without --changed"));

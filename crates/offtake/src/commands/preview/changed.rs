@@ -47,6 +47,7 @@ pub(super) async fn execute(
     arguments: &Preview,
     source: Connection,
     set: &MappingSet,
+    if_changed: Exit,
 ) -> Result<Exit, Failure> {
     let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
     let named = evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
@@ -67,13 +68,19 @@ pub(super) async fn execute(
     if effects.is_empty() {
         return Err(Failure::new(Exit::Failed, "no destination of that tenant receives that mapping"));
     }
+    let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
     if arguments.json {
         say(serde_json::to_string_pretty(&effects.iter().map(Effect::json).collect::<Vec<_>>()).unwrap_or_default());
     } else {
-        let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
         say(format!("{touched} of {} copies would change; nothing was changed", effects.len()));
     }
-    Ok(if effects.iter().any(|e| e.outcome.is_err()) { Exit::SomeDestinationsFailed } else { Exit::Done })
+    // The state rows of a mapping that is gone stay there, as its table does.
+    let differs = |effect: &Effect| !matches!(effect.outcome, Ok(Change::None | Change::Stopped));
+    Ok(match effects.iter().any(differs) {
+        _ if effects.iter().any(|e| e.outcome.is_err()) => Exit::SomeDestinationsFailed,
+        true => if_changed,
+        false => Exit::Done,
+    })
 }
 
 async fn of_destination(
