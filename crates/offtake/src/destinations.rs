@@ -23,6 +23,8 @@ use crate::sql;
 pub struct Named {
     pub usable: Vec<DestinationSpec>,
     pub refused: Vec<Refused>,
+    /// Rows of the query that name no tenant.
+    pub nameless: usize,
 }
 
 /// A row of the query that names a destination and cannot be used.
@@ -82,18 +84,21 @@ pub fn check_static(configuration: &Configuration, mappings: &[Mapping]) -> Resu
 
 /// Evaluates file and query. The query runs in a READ ONLY transaction under `statement_timeout`.
 pub async fn evaluate(destinations: &Destinations, pool: &SourcePool, statement_timeout: Duration) -> Result<Named, Error> {
-    let mut named = Named { usable: destinations.static_.iter().map(DestinationSpec::from).collect(), refused: Vec::new() };
+    let mut named = Named { usable: destinations.static_.iter().map(DestinationSpec::from).collect(), ..Named::default() };
     let Some(query) = &destinations.query else { return Ok(named) };
     let mut connection = pool.get().await?;
     let transaction = connection.build_transaction().read_only(true).start().await?;
     transaction.batch_execute(&format!("set local statement_timeout = {}", statement_timeout.as_millis())).await?;
-    // As JSON, whatever the columns' types are, and whether the optional ones are there or not. The line end closes a
-    // comment on the query's last line.
-    let query = query.trim_end().trim_end_matches(';');
-    let rows = transaction.query(&format!("select to_jsonb(q) from (\n{query}\n) q"), &[]).await?;
+    let rows = transaction.query(&statement(query), &[]).await?;
     drop(transaction);
     named.add_rows(rows.iter().map(|row| row.get(0)));
     Ok(named)
+}
+
+/// The query's rows as JSON, whatever the columns' types are, and whether the optional ones are there or not. The line end closes a
+/// comment on the query's last line.
+pub(crate) fn statement(query: &str) -> String {
+    format!("select to_jsonb(q) from (\n{}\n) q", query.trim_end().trim_end_matches(';'))
 }
 
 /// What a row of the query says besides the destination's name.
@@ -115,7 +120,7 @@ impl Named {
                 _ => None,
             };
             let Some(tenant_id) = text("tenant_id") else {
-                tracing::error!(event = "destination_without_tenant", "a row of the destinations query has no tenant_id and is ignored");
+                self.nameless += 1;
                 continue;
             };
             let name = text("name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
@@ -147,7 +152,7 @@ impl Named {
         let usable =
             self.usable.iter().map(|s| format!("{} {} {} {:?} {}", s.label(), s.url.fingerprint(), s.schema, s.mappings, s.shared));
         let refused = self.refused.iter().map(|r| format!("{r:?}"));
-        usable.chain(refused).collect::<Vec<_>>().join("\n")
+        usable.chain(refused).chain([self.nameless.to_string()]).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -174,6 +179,8 @@ pub struct Refresher {
     pub mappings: watch::Receiver<Arc<MappingSet>>,
     /// Mappings that wait: a destination that names one goes on with its others.
     pub withheld: watch::Receiver<Arc<Vec<String>>>,
+    /// Why the query could not be evaluated; the status tells it, because new destinations stay away meanwhile.
+    pub error: watch::Sender<Option<String>>,
     pub progress: watch::Sender<Instant>,
 }
 
@@ -190,6 +197,7 @@ impl Refresher {
             self.mappings.mark_unchanged();
             match evaluate(&configuration.destinations, &self.pool, configuration.sync.statement_timeout).await {
                 Ok(named) => {
+                    self.error.send_if_modified(|error| error.take().is_some());
                     let fingerprint = format!("named\n{}", named.fingerprint());
                     if mapping_set_is_new || fingerprint != applied {
                         self.apply(named).await?;
@@ -198,8 +206,7 @@ impl Refresher {
                 }
                 // The operator's SQL is at fault, and whoever was known goes on.
                 Err(Error::Query(error)) if error.as_db_error().is_some() => {
-                    let error = offtake_postgres::Error::from(error).message();
-                    tracing::error!(event = "destinations_query_failed", error, "the destinations stay as they were");
+                    self.failed(offtake_postgres::Error::from(error).message());
                     if mapping_set_is_new {
                         applied.clear();
                     }
@@ -223,8 +230,24 @@ impl Refresher {
         }
     }
 
+    /// Logged when it is another error than the last time, not at each refresh.
+    fn failed(&self, error: String) {
+        let told = format!("the destinations query failed: {error}; the destinations stay as they were");
+        if self.error.borrow().as_ref() != Some(&told) {
+            tracing::error!(event = "destinations_query_failed", error, "the destinations stay as they were");
+            self.error.send_replace(Some(told));
+        }
+    }
+
     async fn apply(&self, named: Named) -> Result<(), Error> {
-        let Named { mut usable, refused } = named;
+        let Named { mut usable, refused, nameless } = named;
+        if nameless > 0 {
+            tracing::error!(
+                event = "destination_without_tenant",
+                rows = nameless,
+                "rows of the destinations query have no tenant_id and are ignored"
+            );
+        }
         let withheld = self.withheld.borrow().clone();
         for names in usable.iter_mut().filter_map(|spec| spec.mappings.as_mut()) {
             names.retain(|name| !withheld.contains(name));
@@ -265,6 +288,9 @@ mod tests {
             &["a/main", "7/main"],
             &[],
         );
+        let mut nameless = Named::default();
+        nameless.add_rows([json!({ "url": url }), json!({ "tenant_id": "", "url": url })].into_iter());
+        assert_eq!(nameless.nameless, 2);
         check(&[json!({ "tenant_id": "b", "url": "nonsense" }), good.clone()], &["a/main"], &[("b/main", "URL")]);
         check(&[good.clone(), json!({ "tenant_id": "b", "url": null })], &["a/main"], &[("b/main", "no url")]);
         check(&[good.clone(), json!({ "tenant_id": "b", "url": url, "shared": "perhaps" })], &["a/main"], &[("b/main", "another type")]);

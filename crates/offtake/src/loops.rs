@@ -74,6 +74,7 @@ impl Loops {
                 configuration: published.configuration.subscribe(),
                 mappings: published.mappings.subscribe(),
                 withheld: published.withheld.subscribe(),
+                error: published.destinations_error.clone(),
                 progress: watch::Sender::new(Instant::now()),
             };
             Started::new(Some(refresher.progress.subscribe()), refresher.run(shutdown))

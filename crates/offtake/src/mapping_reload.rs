@@ -38,7 +38,9 @@ pub struct Published {
     /// Mappings of the folder that are not in the set, because they wait for their triggers.
     pub withheld: watch::Sender<Arc<Vec<String>>>,
     pub configuration: watch::Sender<Arc<Configuration>>,
-    /// What the status says of both.
+    /// Why the destinations query could not be evaluated the last time.
+    pub destinations_error: watch::Sender<Option<String>>,
+    /// What the status says of them all.
     pub status: watch::Sender<Config>,
 }
 
@@ -59,10 +61,12 @@ pub struct MappingReload {
 #[derive(Default)]
 struct State {
     files: Option<Fingerprint>,
-    /// Complaints about the folder, the configuration and the triggers; all of them are the status's `config.error`.
+    /// Complaints about the folder, the configuration, the triggers and the destinations query; all of them are the status's
+    /// `config.error`.
     mappings_error: Option<String>,
     configuration_error: Option<String>,
     trigger_error: Option<String>,
+    destinations_error: Option<String>,
     configuration_text: Option<String>,
     /// As at the last look.
     uncaptured: Uncaptured,
@@ -100,6 +104,7 @@ impl MappingReload {
                 self.state.drift_due = Some(Instant::now());
             }
             self.look_at_triggers().await;
+            self.look_at_destinations();
             self.progress.send_replace(Instant::now());
         }
     }
@@ -260,11 +265,20 @@ impl MappingReload {
         }
     }
 
+    fn look_at_destinations(&mut self) {
+        let found = self.published.destinations_error.borrow().clone();
+        if found != self.state.destinations_error {
+            self.state.destinations_error = found;
+            self.publish_status(false);
+        }
+    }
+
     fn publish_status(&self, loaded: bool) {
         let state = &self.state;
-        let errors: Vec<&str> =
-            [&state.configuration_error, &state.mappings_error, &state.trigger_error].into_iter().flatten().map(String::as_str).collect();
-        metrics::gauge!(offtake_postgres::metrics::CONFIG_RELOAD_SUCCESS).set(if errors.is_empty() { 1.0 } else { 0.0 });
+        let of_files = [&state.configuration_error, &state.mappings_error, &state.trigger_error];
+        let in_use = of_files.iter().all(|error| error.is_none());
+        metrics::gauge!(offtake_postgres::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use { 1.0 } else { 0.0 });
+        let errors: Vec<&str> = of_files.into_iter().chain([&state.destinations_error]).flatten().map(String::as_str).collect();
         self.published.status.send_modify(|config| {
             config.error = (!errors.is_empty()).then(|| errors.join("\n"));
             if loaded {

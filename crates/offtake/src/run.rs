@@ -161,6 +161,7 @@ impl Starting {
             mappings: watch::Sender::new(Arc::new(MappingSet::default())),
             withheld: watch::Sender::new(Arc::default()),
             configuration: watch::Sender::new(self.configuration.clone()),
+            destinations_error: watch::Sender::new(None),
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
         };
         let http = self.serve(listener, metrics, &readiness, &published, http_shutdown.clone());

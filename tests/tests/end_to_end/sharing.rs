@@ -148,3 +148,38 @@ async fn destinations_of_the_query_come_and_go() {
     assert_eq!(world.tenant("globex").destination.query_text("select count(*) from users").await, before);
     daemon.stop().await;
 }
+
+/// Nobody who is there notices; but new tenants stay away, so whoever looks must be told.
+#[tokio::test]
+async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
+    let mut world = World::with_tenants(["acme"]).await;
+    world.source.execute("create table tenant_database (tenancy_id uuid, url text); insert into tenant_database values (null, '')").await;
+    let add = format!("insert into tenant_database values ('{}', '{}')", world.id("acme"), world.tenant("acme").destination.url());
+    world.source.execute(&add).await;
+    world.configure(|c| {
+        c["destinations"] = json!({ "query": "select tenancy_id as tenant_id, url from tenant_database", "refresh": "50ms" });
+    });
+    world.fill(5).await;
+    world.allow("destination_without_tenant");
+    world.allow("destinations_query_failed");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let told = async || daemon.status().await["config"]["error"].clone();
+    assert_eq!(told().await, Value::Null);
+    world.source.execute("alter table tenant_database rename url to place").await;
+    let error = until("the status tells it", PATIENCE, async || told().await.as_str().map(str::to_owned).ok_or_else(String::new)).await;
+    assert!(error.contains("the destinations query failed: column \"url\" does not exist"), "{error}");
+    let shown = world.succeed(&["status"]).await;
+    assert!(shown.contains("the destinations query cannot run: column \"url\" does not exist"), "{shown}");
+    world.source.execute("alter table tenant_database rename place to url").await;
+    until("the status tells no more", PATIENCE, async || {
+        let told = told().await;
+        if told.is_null() { Ok(()) } else { Err(told.to_string()) }
+    })
+    .await;
+    assert!(!world.succeed(&["status"]).await.contains("the destinations query"));
+    for event in ["destination_without_tenant", "destinations_query_failed"] {
+        assert_eq!(daemon.log().iter().filter(|line| line.event == event).count(), 1, "{event}: once, and not at each refresh");
+    }
+    daemon.stop().await;
+}

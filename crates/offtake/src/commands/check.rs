@@ -45,12 +45,17 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
         let failed = |error: tokio_postgres::Error| Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into());
         reports.push(asked.map_err(failed)?);
     }
-    let answers = dial_all(&configuration, named(&configuration).await?, &set).await;
+    let named = named(&configuration).await?;
+    let nameless = named.nameless;
+    let answers = dial_all(&configuration, named, &set).await;
     for report in &mut reports {
         let tables = answers.iter().flat_map(|a| &a.tables).filter(|(name, _)| *name == report.name);
         report.destinations = tables.map(|(_, there)| there.clone()).collect();
     }
-    let warnings: Vec<String> = reports.iter().flat_map(Report::warnings).collect();
+    let mut warnings: Vec<String> = reports.iter().flat_map(Report::warnings).collect();
+    if nameless > 0 {
+        warnings.push(format!("{nameless} row(s) of the destinations query have no tenant_id and are ignored"));
+    }
     let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
     if arguments.json {
         let list = answers.iter().map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }));

@@ -111,7 +111,7 @@ fn describe(status: &Status, mappings: bool, now: Timestamp) -> String {
         ));
     }
     if let Some(error) = status.config.as_ref().and_then(|config| config.error.as_ref()) {
-        lines.push("mappings      cannot all be used as the files are now; a daemon that runs keeps those before:".to_owned());
+        lines.push("files         cannot all be used as they are now; a daemon that runs keeps what was before:".to_owned());
         lines.extend(error.lines().map(|line| format!("  {line}")));
     }
     let stopped = |name: &str| status.fuses.iter().any(|fuse| fuse.name == name && !fuse.enabled);
