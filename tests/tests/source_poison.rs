@@ -2,7 +2,7 @@
 //! fault waits (invariants 1, 6 and 8).
 
 use offtake_tests::samples::TEAMS;
-use offtake_tests::{PATIENCE, World, until};
+use offtake_tests::{PATIENCE, World, oracle, until};
 
 const AGES: &str = r"
 source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
@@ -93,5 +93,44 @@ async fn a_unique_value_that_moves_within_a_batch_is_no_refusal() {
     let wanted = world.source.query_text("select string_agg(display_name, ',' order by display_name) from project_user").await;
     assert_eq!(world.tenant("acme").destination.query_text(names).await, wanted);
     assert_eq!(world.source.query_text("select count(*) from offtake.quarantined_row").await, "0");
+    daemon.stop().await;
+}
+
+const ADDRESSES: &str = "
+source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
+depends_on: [ { table: public.contact_channel, match: { tenancy_id: tenancy_id, project_user_id: project_user_id } } ]
+query: |
+  select u.tenancy_id as tenant_id, u.project_user_id as id, c.value as address
+    from public.project_user u
+    join public.contact_channel c on c.tenancy_id = u.tenancy_id and c.project_user_id = u.project_user_id
+target: { table: addresses }
+";
+
+/// In an empty table the server says it its own way, over existing rows only a count is wrong: what is told is the query's mistake.
+#[tokio::test]
+async fn a_query_that_gives_a_key_twice_is_told_as_that_and_heals() {
+    let world = World::with_tenants(["acme"]).mappings(&[("addresses", ADDRESSES), ("teams", TEAMS)]).await;
+    world.allow("mapping_blocked");
+    user(&world, "twice", "{}").await;
+    let add = |value: &str| {
+        let id = world.id("acme");
+        format!(
+            "insert into contact_channel (tenancy_id, project_user_id, type, value) values ('{id}', md5('twice')::uuid, 'email', '{value}')"
+        )
+    };
+    let one_leaves = "delete from contact_channel where value = 'second'";
+    world.source.execute(&add("first")).await;
+    world.source.execute(&add("second")).await;
+    let daemon = world.daemon().await;
+    let says = ["the query gives more than one row for the key ("];
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    world.source.execute(one_leaves).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    world.source.execute(&add("second")).await;
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    world.source.execute(one_leaves).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

@@ -3,6 +3,7 @@
 //! The rows go through a staging table as the source printed them and are applied by set-based statements. When the
 //! destination refuses a row, the lines are halved behind savepoints until the refused ones stand alone.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -153,7 +154,10 @@ impl Applier<'_> {
                 Err(failure) => failure,
             };
             let error = match failure {
-                Failure::Interference(count) => return Err(self.interference(count)),
+                Failure::Interference(count) => return Err(self.repeated(rows, &stretch).unwrap_or_else(|| self.interference(count))),
+                Failure::Statement(error) if error.code() == Some(&SqlState::CARDINALITY_VIOLATION) => {
+                    return Err(self.repeated(rows, &stretch).unwrap_or_else(|| classify(self.mapping, error)));
+                }
                 Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => error,
                 Failure::Statement(error) => return Err(classify(self.mapping, error)),
             };
@@ -293,6 +297,17 @@ impl Applier<'_> {
             }
         }
         Ok((counts, selected))
+    }
+
+    /// The query's mistake that looks like the destination's: a key that comes twice, of which only one row can be there.
+    fn repeated(&self, rows: &Rows, stretch: &Stretch) -> Option<Error> {
+        let mut seen = HashSet::new();
+        let mut present = stretch.lines.clone().filter(|&line| rows.present(line..line + 1) == 1);
+        let line = present.find(|&line| !seen.insert(key_of(self.mapping, rows, line)))?;
+        let key = key_of(self.mapping, rows, line).join(", ");
+        Some(self.fault(MappingFault::said(format!(
+            "the query gives more than one row for the key ({key}); join so that it gives one, or name what tells them apart in source.key"
+        ))))
     }
 
     fn interference(&self, count: i64) -> Error {
