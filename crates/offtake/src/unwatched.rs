@@ -16,18 +16,18 @@ pub(crate) async fn unwatched(source: &Client, mapping: &Mapping) -> Result<Vec<
     let mut read = BTreeSet::new();
     collect(&plan, &mut read);
     let (schemas, names): (Vec<String>, Vec<String>) = read.into_iter().unzip();
-    let rows = source.query(sql::LIST_ROOTS, &[&schemas, &names]).await?;
-    let tables = rows.iter().filter_map(|row| {
-        let schema = Identifier::new(row.get::<_, String>("schema_name")).ok()?;
-        Some(TableName { schema, name: Identifier::new(row.get::<_, String>("table_name")).ok()? })
-    });
     let lookup = match &mapping.source.tenant {
         Tenant::Lookup(lookup) => Some(&lookup.table),
         Tenant::Column(_) | Tenant::Expression(_) => None,
     };
-    let named: Vec<&TableName> =
-        [&mapping.source.table].into_iter().chain(mapping.depends_on.iter().map(|d| &d.table)).chain(lookup).collect();
-    Ok(tables.filter(|table| !named.contains(&table)).collect())
+    let named = [&mapping.source.table].into_iter().chain(mapping.depends_on.iter().map(|d| &d.table)).chain(lookup);
+    let (named_schemas, named_names): (Vec<&str>, Vec<&str>) = named.map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+    let rows = source.query(sql::LIST_ROOTS, &[&schemas, &names, &named_schemas, &named_names]).await?;
+    let tables = rows.iter().filter_map(|row| {
+        let schema = Identifier::new(row.get::<_, String>("schema_name")).ok()?;
+        Some(TableName { schema, name: Identifier::new(row.get::<_, String>("table_name")).ok()? })
+    });
+    Ok(tables.collect())
 }
 
 /// Where the query names it, and what to do about it.

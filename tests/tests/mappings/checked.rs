@@ -74,7 +74,8 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
         .source
         .execute(
             "create table public.mood (author int, at date, word text) partition by range (at);
-             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood",
+             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood;
+             create table public.note_kept () inherits (public.note)",
         )
         .await;
     let blind = notes.replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "").replace(
@@ -90,6 +91,9 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
     assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
+    // Captured with the table that it inherits from.
+    assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
+    world.source.execute("drop table public.note_kept").await;
     write(&world, "notes.yaml", notes);
     // What it says about finding dependants is enough; an index on the tenant alone is not.
     let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
