@@ -63,6 +63,7 @@ pub struct ConnectionString {
     ssl_mode: SslMode,
     channel_binding: tokio_postgres::config::ChannelBinding,
     ca_file: Option<PathBuf>,
+    whose: grammar::Whose,
 }
 
 /// Why a URL cannot be used: what is wrong, why that matters, and what to write instead. Never quotes the URL.
@@ -84,17 +85,17 @@ impl ConnectionString {
             Endpoint::Tcp(host) => host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()),
         };
         let default = if nearby { SslMode::Disable } else { SslMode::VerifyFull };
-        Ok(Self::of(parts, default, None))
+        Ok(Self::of(parts, grammar::Whose::Operator, default, None))
     }
 
     /// A tenant's database, `verify-full` unless the URL says otherwise. `ca_file` is the operator's setting beside the
     /// URL: the certificate authorities to trust instead of the system's.
     pub fn destination(url: &str, ca_file: Option<&Path>) -> Result<Self, InvalidUrl> {
         let parts = grammar::parse(url, grammar::Whose::Tenant)?;
-        Ok(Self::of(parts, SslMode::VerifyFull, ca_file))
+        Ok(Self::of(parts, grammar::Whose::Tenant, SslMode::VerifyFull, ca_file))
     }
 
-    fn of(parts: grammar::Parts, default: SslMode, ca_file: Option<&Path>) -> Self {
+    fn of(parts: grammar::Parts, whose: grammar::Whose, default: SslMode, ca_file: Option<&Path>) -> Self {
         let host = match &parts.endpoint {
             Endpoint::Tcp(host) => host.clone(),
             Endpoint::Socket(folder) => folder.display().to_string(),
@@ -108,6 +109,7 @@ impl ConnectionString {
             ssl_mode: parts.ssl_mode.unwrap_or(default),
             channel_binding: parts.channel_binding,
             ca_file: ca_file.map(Path::to_path_buf).or(parts.ca_file),
+            whose,
             endpoint: parts.endpoint,
         }
     }
@@ -135,6 +137,22 @@ impl ConnectionString {
 
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
+    }
+
+    /// How a private authority is named for it, in a remedy.
+    pub(crate) fn ca_setting(&self) -> &'static str {
+        match self.whose {
+            grammar::Whose::Operator => "add ?sslrootcert=/path/of/the/ca.pem to source.url",
+            grammar::Whose::Tenant => "set ca_file beside the url",
+        }
+    }
+
+    /// What to do where the server has no TLS, besides switching it on.
+    pub(crate) fn plain_setting(&self) -> &'static str {
+        match self.whose {
+            grammar::Whose::Operator => "in a network that nobody listens to, add ?sslmode=disable to source.url",
+            grammar::Whose::Tenant => "in a network of security.allow_destinations, add ?sslmode=disable to the url",
+        }
     }
 
     /// Whether the login must prove that both ends see the same TLS channel.

@@ -5,7 +5,7 @@
 
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
@@ -48,8 +48,8 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
     let failed = |why: String| Error::Tls { host: to.host().to_owned(), why };
     let lost = |source| Error::Refused { host: to.host().to_owned(), port: to.port(), source };
     let check = match to.ssl_mode() {
-        SslMode::VerifyFull => Check::ChainAndName(authorities(to.ca_file()).await.map_err(failed)?),
-        SslMode::VerifyCa => Check::Chain(authorities(to.ca_file()).await.map_err(failed)?),
+        SslMode::VerifyFull => Check::ChainAndName(authorities(to).await.map_err(failed)?),
+        SslMode::VerifyCa => Check::Chain(authorities(to).await.map_err(failed)?),
         SslMode::Require | SslMode::Disable if to.binds_channel() => Check::KeyOnly,
         SslMode::Require | SslMode::Disable => Check::KeyIfReadable,
     };
@@ -61,8 +61,7 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
     // One byte and no more: anything after it was sent before the encryption, and must not be taken for the server's.
     match socket.read_u8().await.map_err(lost)? {
         b'S' => {}
-        _ => return Err(failed("the server offers no TLS; switch it on there (ssl = on), or, in a network of security.allow_destinations, add ?sslmode=disable to the url"
-                .to_owned())),
+        _ => return Err(failed(format!("the server offers no TLS; switch it on there (ssl = on), or, {}", to.plain_setting()))),
     }
     let mut connector = MakeRustlsConnect::new(config);
     let Ok(handshake) = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector, to.host());
@@ -86,9 +85,9 @@ fn client_config(check: Check) -> Result<ClientConfig, rustls::Error> {
 }
 
 /// The authorities of a file, read at every dial so that a renewed file counts; or the system's, read once.
-async fn authorities(ca_file: Option<&Path>) -> Result<Authorities, String> {
+async fn authorities(to: &ConnectionString) -> Result<Authorities, String> {
     static SYSTEM: OnceCell<Authorities> = OnceCell::const_new();
-    match ca_file {
+    match to.ca_file() {
         Some(path) => {
             let path = path.to_path_buf();
             let read = tokio::task::spawn_blocking(move || read_authorities(path)).await;
@@ -100,7 +99,7 @@ async fn authorities(ca_file: Option<&Path>) -> Result<Authorities, String> {
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(loaded.map_err(|error| error.to_string())?.certs);
                 if roots.is_empty() {
-                    return Err("this machine has no certificate authorities (install ca-certificates, or set ca_file)".to_owned());
+                    return Err(format!("this machine has no certificate authorities (install ca-certificates, or {})", to.ca_setting()));
                 }
                 Ok(Authorities { roots: Arc::new(roots), certificates: Arc::default() })
             };
@@ -130,7 +129,7 @@ fn explain(error: &rustls::Error, to: &ConnectionString) -> String {
     match problem {
         CertificateError::UnknownIssuer => match to.ca_file() {
             Some(path) => format!("its certificate is not from the authorities in {}", path.display()),
-            None => "its certificate is from an unknown authority (set ca_file for a private one)".to_owned(),
+            None => format!("its certificate is from an unknown authority (for a private one, {})", to.ca_setting()),
         },
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is for another name (subjectAltName counts, the common name does not); use a name it is for, or sslmode=verify-ca".to_owned()
@@ -138,7 +137,7 @@ fn explain(error: &rustls::Error, to: &ConnectionString) -> String {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "its certificate is not valid yet".to_owned(),
         CertificateError::Other(problem) => {
-            format!("its certificate is not made for a server ({problem}): it takes X.509 version 3, and no authority's own unless ca_file lists it")
+            format!("its certificate is not made for a server ({problem}): it takes X.509 version 3, and no authority's own unless the file of authorities lists it")
         }
         other => format!("its certificate is refused ({other})"),
     }

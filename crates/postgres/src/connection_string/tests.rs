@@ -127,6 +127,10 @@ fn the_source_may_be_a_socket_and_is_verified_unless_it_is_near() {
     check("postgresql://u@db/d?sslmode=disable&application_name=x&connect_timeout=5", "db", SslMode::Disable);
     let with_ca = ConnectionString::source("postgresql://u@db/d?sslrootcert=%2Fetc%2Fca.pem").unwrap();
     assert_eq!(with_ca.ca_file(), Some(Path::new("/etc/ca.pem")));
+    // What an error advises must be what this URL takes.
+    assert!(with_ca.ca_setting().contains("sslrootcert="), "{}", with_ca.ca_setting());
+    let tenants = ConnectionString::destination("postgresql://u@db/d", None).unwrap();
+    assert!(tenants.ca_setting().contains("ca_file"), "{}", tenants.ca_setting());
     assert!(ConnectionString::source("postgresql://u@db/d?options=x").is_err());
 }
 
