@@ -25,6 +25,15 @@ impl World {
 }
 
 impl Daemon {
+    /// Until it has logged this event.
+    pub async fn wait_logged(&self, event: &str) {
+        until(&format!("{event} is logged"), PATIENCE, async || match self.log().iter().any(|line| line.event == event) {
+            true => Ok(()),
+            false => Err("it is not yet".to_owned()),
+        })
+        .await;
+    }
+
     /// Until the daemon acts on this fuse's being blown, or on its being whole again. A pause blows the fuse `destination:TENANT/NAME`.
     /// A turn that is under way may go on for a moment, and a round of the sequencer or the poller: see [`Self::wait_round`].
     pub async fn wait_fuse(&self, name: &str, blown: bool) {

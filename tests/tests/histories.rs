@@ -24,14 +24,6 @@ query: |
 target: { table: moments }
 ";
 
-async fn wait_logged(daemon: &Daemon, event: &str) {
-    until(&format!("{event} is logged"), PATIENCE, async || match daemon.log().iter().any(|line| line.event == event) {
-        true => Ok(()),
-        false => Err("it is not yet".to_owned()),
-    })
-    .await;
-}
-
 async fn wait_text(database: &Database, sql: &str, wanted: &str) {
     until(&format!("{sql} says {wanted}"), PATIENCE, async || match database.try_query_text(sql).await? {
         found if found == wanted => Ok(()),
@@ -105,7 +97,7 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
              insert into team (tenancy_id, display_name) select '{id}', 'new ' || n from generate_series(1, 1000) n"
         ))
         .await;
-    wait_logged(&daemon, "epoch_began").await;
+    daemon.wait_logged("epoch_began").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     assert_eq!(world.source.query_text("select count(*) from offtake.epoch").await, "2");
@@ -314,7 +306,7 @@ async fn a_second_sigterm_ends_at_once_and_does_no_harm() {
     daemon.wait_at_failpoint("sync.before_commit", 1).await;
     daemon.terminate();
     // Two signals that wait at the same moment are one.
-    wait_logged(&daemon, "stopping").await;
+    daemon.wait_logged("stopping").await;
     assert!(daemon.runs(), "the first lets it finish what it is at");
     daemon.terminate();
     // After the first alone it would end with another code, and not before its grace is over.

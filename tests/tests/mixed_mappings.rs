@@ -23,14 +23,6 @@ fn more_members() -> String {
     MEMBERS.replace("table: members", "table: more_members")
 }
 
-async fn wait_logged(daemon: &Daemon, event: &str) {
-    until(&format!("{event} is logged"), PATIENCE, async || match daemon.log().iter().any(|line| line.event == event) {
-        true => Ok(()),
-        false => Err("it is not yet".to_owned()),
-    })
-    .await;
-}
-
 /// A world whose daemons have the world's mappings, and a folder with only these of them.
 async fn world(mappings: &[(&str, &str)], older: &[(&str, &str)]) -> (World, PathBuf) {
     let world = World::with_tenants(["acme"]).mappings(mappings).await;
@@ -131,7 +123,7 @@ async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
     assert_ne!(written, rewritten);
     world.source.execute(RENAME).await;
     new.reload();
-    wait_logged(&new, "mapping_overlooked").await;
+    new.wait_logged("mapping_overlooked").await;
     old.stop().await;
     until("both mappings are noted", PATIENCE, async || match overlooked(&world).await {
         noted if noted == "members teams" => Ok(()),
@@ -156,7 +148,7 @@ async fn a_daemon_that_reads_edited_files_has_overlooked_nothing() {
     world.wait_in_step().await;
     std::fs::rename(folder.with_extension("late"), &late).unwrap();
     daemon.reload();
-    wait_logged(&daemon, "mappings_loaded").await;
+    daemon.wait_logged("mappings_loaded").await;
     for _ in 0..5 {
         world.source.execute(RENAME).await;
     }
