@@ -239,7 +239,7 @@ impl MappingReload {
             return;
         }
         let before = self.published.mappings.borrow().clone();
-        match self.cover(definitions).await {
+        let outcome = match self.cover(definitions).await {
             Ok(usable) => {
                 if usable.complaint != self.state.trigger_error {
                     if let Some(complaint) = &usable.complaint {
@@ -249,10 +249,12 @@ impl MappingReload {
                     self.publish_status(false);
                 }
                 // Also when a column's type changed under a mapping: its version tells.
-                if !same(&before, &usable.set) {
-                    self.published.mappings.send_replace(Arc::new(usable.set));
-                }
+                if same(&before, &usable.set) { Ok(()) } else { self.put_to_use(usable.set).await }
             }
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Ok(()) => {}
             Err(failure) if failure.exit == Exit::Unreachable => {}
             Err(failure) => {
                 let error = failure.to_string();

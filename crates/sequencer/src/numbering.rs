@@ -48,7 +48,16 @@ impl Numbering {
     /// Says that this process numbers for `set` from now on. To be done before the set is put to use: whoever numbers without
     /// one of its mappings from here on is noticed. Waits for ticks under way.
     pub async fn claim(&self, connection: &mut PooledConnection, set: &MappingSet) -> Result<(), Error> {
-        *self.claimed() = set.needs().to_vec();
+        let before = std::mem::replace(&mut *self.claimed(), set.needs().to_vec());
+        let outcome = self.claim_now(connection, set).await;
+        if outcome.is_err() {
+            // The set before stays in use, and ticks say so again.
+            *self.claimed() = before;
+        }
+        outcome
+    }
+
+    async fn claim_now(&self, connection: &mut PooledConnection, set: &MappingSet) -> Result<(), Error> {
         for _ in 0..CLAIM_TRIES {
             let Some(transaction) = locked(connection).await? else {
                 tokio::time::sleep(CLAIM_PAUSE).await;
