@@ -1,5 +1,5 @@
--- From now on daemon $1 numbers, for mappings with the needs $2 text[] and the names $3 text[]. Notes those that have copies and that
--- another daemon before it did not know, or not like this. Under the sequencer's lock, in the transaction that numbers.
+-- From now on daemon $1 numbers, for mappings with the needs $2 text[] and the names $3 text[]. Notes those that have copies made for
+-- these needs and that another daemon before it did not know, or not like this. Under the sequencer's lock, in the transaction that numbers.
 -- Returns the mappings that were not noted before.
 with before as (
   select daemon, needs from offtake.numbering
@@ -8,7 +8,8 @@ with before as (
   select own.name
     from before b, unnest($2::text[], $3::text[]) own (need, name)
    where b.daemon <> $1 and own.need <> all (b.needs)
-     and exists (select from offtake.destination_mapping c where c.mapping = own.name)
+     and exists (select from offtake.destination_mapping c where c.mapping = own.name and coalesce(c.need, own.need) = own.need)
+   order by own.name
   on conflict (mapping) do update set overlooked_at = now()
   returning o.mapping, o.xmax = 0 as new
 ), taken as (

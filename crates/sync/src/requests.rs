@@ -1,7 +1,9 @@
 //! Outgoing requests as workers see them: claimed with a lease and an attempt number, then completed, released or failed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{PooledConnection, SourcePool, failpoint};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
@@ -116,6 +118,23 @@ pub(crate) async fn end_resyncs(pool: &SourcePool, resync_ids: &[i64]) -> Result
     let connection = pool.get().await.map_err(Error::Source)?;
     connection.execute(sql::END_RESYNC_REQUESTS, &[&resync_ids]).await.map_err(Error::source)?;
     Ok(())
+}
+
+/// Says of which versions of its mappings the destination has copies; to be done before anything is read for them. False: the claim is not
+/// ours any more.
+pub(crate) async fn begin_copies(
+    pool: &SourcePool,
+    claim: &Claim,
+    mappings: &[Arc<ResolvedMapping>],
+    cursors: &Cursors,
+) -> Result<bool, Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let begun: Vec<_> = mappings.iter().filter_map(|mapping| Some((mapping, cursors.get(mapping.name())?.sequence_id))).collect();
+    let names: Vec<&str> = begun.iter().map(|(mapping, _)| mapping.name()).collect();
+    let needs: Vec<String> = begun.iter().map(|(mapping, _)| mapping.need()).collect();
+    let sequence_ids: Vec<i64> = begun.iter().map(|(_, sequence_id)| *sequence_id).collect();
+    let told = connection.query_opt(sql::BEGIN_COPIES, &[&claim.request_id, &claim.attempt, &names, &needs, &sequence_ids]).await;
+    Ok(told.map_err(Error::source)?.is_some())
 }
 
 /// What became of a mapping's failure.

@@ -8,6 +8,7 @@ pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");
 pub(crate) const END_RESYNC_REQUESTS: &str = include_str!("../sql/end_resync_requests.sql");
 pub(crate) const FAIL_REQUEST: &str = include_str!("../sql/fail_request.sql");
 pub(crate) const FAIL_MAPPING: &str = include_str!("../sql/fail_mapping.sql");
+pub(crate) const BEGIN_COPIES: &str = include_str!("../sql/begin_copies.sql");
 pub(crate) const MIRROR_DESTINATION: &str = include_str!("../sql/mirror_destination.sql");
 pub(crate) const QUARANTINE_ROWS: &str = include_str!("../sql/quarantine_rows.sql");
 pub(crate) const RELEASE_QUARANTINED: &str = include_str!("../sql/release_quarantined.sql");

@@ -170,7 +170,9 @@ impl Turn<'_> {
             let cursors = match link.cursors.clone() {
                 Some(cursors) if self.mappings.iter().all(|m| known(&cursors, m)) => cursors,
                 _ => {
-                    self.prepare(link).await?;
+                    if !self.prepare(link).await? {
+                        return Ok(Ended::Again(self.context.settings.retry_initial));
+                    }
                     continue;
                 }
             };
@@ -203,7 +205,8 @@ impl Turn<'_> {
         self.retry.map_or(Ended::Reached(reached), Ended::Again)
     }
 
-    async fn prepare(&mut self, link: &mut Link) -> Result<(), Error> {
+    /// False: another worker has the destination.
+    async fn prepare(&mut self, link: &mut Link) -> Result<bool, Error> {
         let context = self.context;
         let resyncs = std::mem::take(&mut self.resyncs);
         let anew: Vec<&str> = resyncs.iter().map(|(_, mapping)| mapping.as_str()).collect();
@@ -214,13 +217,15 @@ impl Turn<'_> {
         if !ended.is_empty() {
             requests::end_resyncs(&context.pool, &ended).await?;
         }
-        link.cursors = Some(prepared.cursors);
+        link.cursors = None;
         link.identities = prepared.identities;
         self.begun.extend(prepared.begun);
         for (mapping, fault) in prepared.faults {
             self.set_aside(&mapping, fault).await?;
         }
-        Ok(())
+        let ours = requests::begin_copies(&context.pool, self.claim, &self.mappings, &prepared.cursors).await?;
+        link.cursors = ours.then_some(prepared.cursors);
+        Ok(ours)
     }
 
     /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do. While it is applied, the
