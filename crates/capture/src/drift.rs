@@ -29,10 +29,8 @@ pub enum DriftKind {
     /// Enabled, but not for sessions with `session_replication_role = replica`.
     TriggerNotAlways(Event),
     TriggerDiffers(Event),
-    /// Missing, edited, or another version's.
+    /// Missing, edited, or written for other mappings (see [`crate::Look::lets_go_by`]).
     FunctionDiffers,
-    /// Written for other mappings.
-    FunctionOfOthers,
     /// Partitions came, left, or were away for a while since the last look: no trigger fires for the rows that they
     /// bring or take along.
     PartitionsChanged,
@@ -52,11 +50,6 @@ pub enum DriftKind {
 }
 
 impl DriftKind {
-    /// Whether the function is to be written.
-    pub(crate) fn of_function(self) -> bool {
-        matches!(self, DriftKind::FunctionDiffers | DriftKind::FunctionOfOthers)
-    }
-
     /// The event whose trigger needs mending.
     pub(crate) fn event(self) -> Option<Event> {
         match self {
@@ -67,7 +60,6 @@ impl DriftKind {
             DriftKind::NoTable
             | DriftKind::ForeignPartition
             | DriftKind::FunctionDiffers
-            | DriftKind::FunctionOfOthers
             | DriftKind::PartitionsChanged
             | DriftKind::TriggersReplaced
             | DriftKind::Rewritten
@@ -107,9 +99,7 @@ impl fmt::Display for Drift {
                 write!(f, "the trigger that captures {event} on {relation} does not fire under session_replication_role = replica")
             }
             DriftKind::TriggerDiffers(event) => write!(f, "the trigger that captures {event} on {relation} was changed"),
-            DriftKind::FunctionDiffers | DriftKind::FunctionOfOthers => {
-                write!(f, "the capture function of {relation} is not what the mappings need")
-            }
+            DriftKind::FunctionDiffers => write!(f, "the capture function of {relation} is not what the mappings need"),
             DriftKind::PartitionsChanged => write!(f, "partitions of {relation} were attached, detached or dropped"),
             DriftKind::TriggersReplaced => write!(f, "the triggers of {relation} were disabled or dropped for a while"),
             DriftKind::Rewritten => write!(f, "{relation} was rewritten with other values by ALTER TABLE"),

@@ -6,6 +6,7 @@
 
 mod statements;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use offtake_mapping::{Capture, CapturedTenant, Identifier, MappingSet, TableName, literal};
@@ -50,8 +51,50 @@ const TEXT_SETTINGS: [(&str, &str); 6] = [
 /// are left out, since each costs microseconds in every statement of the application.
 const TYPES_OF_ONE_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "text", "boolean"];
 
-/// What the line of the body begins with that tells for which needs it is.
-const NEEDS: &str = "-- Needs ";
+/// What the line of the body begins with that tells what it captures, in every version alike.
+const RECORDS: &str = "-- Records ";
+
+/// What a function captures of its table's changes: one digest for each column, tenant and look-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Records(BTreeSet<String>);
+
+impl Records {
+    pub(crate) fn of(capture: &Capture) -> Self {
+        let mut digests = BTreeSet::new();
+        let mut add = |what: &str, text: &str| {
+            let digest = Sha256::digest(format!("{what} {text}"));
+            digests.insert(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect());
+        };
+        for column in &capture.key {
+            add("key", column.name.as_str());
+        }
+        for tenant in &capture.tenants {
+            match tenant {
+                CapturedTenant::Column(column) => add("column", column.as_str()),
+                CapturedTenant::Expression(sql) => add("expression", sql),
+                CapturedTenant::LookedUp => add("looked up", ""),
+            }
+        }
+        for column in &capture.matched {
+            add("matched", column.name.as_str());
+        }
+        Self(digests)
+    }
+
+    fn in_body(body: &str) -> Option<Self> {
+        let line = body.lines().find_map(|line| line.strip_prefix(RECORDS))?;
+        Some(Self(line.split_whitespace().map(str::to_owned).collect()))
+    }
+
+    fn line(&self) -> String {
+        format!("{RECORDS}{}", Vec::from_iter(self.0.iter().map(String::as_str)).join(" "))
+    }
+
+    /// Whether everything of this is in the other.
+    pub(crate) fn is_part_of(&self, other: &Self) -> bool {
+        self.0.is_subset(&other.0)
+    }
+}
 
 /// Leaves room in Postgres' 63 bytes for `capture_` before and the hash behind.
 const SLUG_CHARS_MAX: usize = 40;
@@ -74,10 +117,10 @@ impl Function {
         }
     }
 
-    /// Whether this body is one of a capture function that was written for other needs, by whichever version.
-    pub(crate) fn is_of_others(&self, body: &str) -> bool {
-        let line = |body: &str| body.lines().find(|line| line.starts_with(NEEDS)).map(str::to_owned);
-        line(body).is_some_and(|theirs| line(&self.body).is_some_and(|ours| ours != theirs))
+    /// What this body captures, if it is one of a capture function that was written for other needs, by whichever version.
+    pub(crate) fn of_others(&self, body: &str) -> Option<Records> {
+        let theirs = Records::in_body(body)?;
+        (Records::in_body(&self.body)? != theirs).then_some(theirs)
     }
 
     /// A readable part for people, and a hash that keeps apart what the readable part does not.

@@ -1,13 +1,14 @@
 //! Putting capture in place.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use offtake_mapping::{Identifier, MappingSet, TableName};
+use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, TableName};
 use tokio_postgres::Client;
 
 use crate::attempt::{Step, attempt, settings};
 use crate::drift::{Drift, DriftKind};
-use crate::function::Function;
+use crate::function::{Function, Records};
 use crate::note::Note;
 use crate::survey::{Relations, StaleTrigger, Survey, SurveyedTable};
 use crate::trigger::Event;
@@ -75,6 +76,22 @@ impl Look {
         self.0.drifts()
     }
 
+    /// Mappings of `set`, by captured table, of whose needs a function that was written for others captures only a part, or nothing.
+    pub fn lets_go_by(&self, set: &MappingSet) -> Vec<(String, Arc<ResolvedMapping>)> {
+        let mut missed = Vec::new();
+        for mapping in set.mappings() {
+            let alone = MappingSet::new(vec![ResolvedMapping::clone(mapping)], |_, _| String::new());
+            for capture in alone.captures() {
+                let installed = self.0.tables.iter().find(|table| table.table == capture.table);
+                let of_others = installed.and_then(|table| table.of_others.as_ref());
+                if of_others.is_some_and(|records| !Records::of(capture).is_part_of(records)) {
+                    missed.push((capture.table.to_string(), mapping.clone()));
+                }
+            }
+        }
+        missed
+    }
+
     /// [`install`], by what was seen.
     pub async fn install(self, client: &mut Client, options: &Options) -> Result<Report, Error> {
         install_by(self.0, client, options).await
@@ -128,7 +145,7 @@ fn refuse_what_cannot_be_captured(survey: &Survey) -> Result<(), Error> {
 
 async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Options, report: &mut Report) -> Result<(), Error> {
     let name = table.table.to_string();
-    if table.drifts.iter().any(|d| d.kind.of_function()) {
+    if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
         let action = format!("write the capture function of {name}");
         let mut script = script::function(&table.table, &table.function);
         if table.relations.iter().any(|relation| !relation.triggers.is_empty()) {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use offtake_mapping::MappingSet;
 use tokio_postgres::{Client, Row};
 
+use crate::drift::DriftKind;
 use crate::survey::{ROLE, Survey};
 use crate::{Error, sql};
 
@@ -71,7 +72,7 @@ fn of_schema(standing: &Row, installing: bool) -> Vec<MissingRight> {
 
 fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
     let role: &str = standing.get("role");
-    let to_write = survey.tables.iter().flat_map(|table| &table.drifts).any(|drift| drift.kind.of_function());
+    let to_write = survey.tables.iter().flat_map(|table| &table.drifts).any(|drift| drift.kind == DriftKind::FunctionDiffers);
     let role_to_make = !survey.granted && !survey.tables.is_empty();
     let statements = match standing.get::<_, Option<bool>>("owns_functions") {
         Some(false) if to_write || role_to_make => format!("grant {ROLE} to {role};"),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use offtake_mapping::{Identifier, MappingSet, TableName};
 use tokio_postgres::{Client, GenericClient, Row};
 
-use crate::function::Function;
+use crate::function::{Function, Records};
 use crate::note::Note;
 use crate::trigger::Event;
 use crate::{Drift, DriftKind, Error, sql};
@@ -111,6 +111,8 @@ pub(crate) struct SurveyedTable {
     /// What the function's comment should say, and whether it has none yet.
     pub(crate) note: Note,
     pub(crate) unnoted: bool,
+    /// What the function captures that others wrote for their mappings.
+    pub(crate) of_others: Option<Records>,
     pub(crate) drifts: Vec<Drift>,
 }
 
@@ -158,7 +160,8 @@ impl Survey {
             let table = capture.table.to_string();
             drifts.extend(since.map(|kind| Drift { source_table: table.clone(), relation: table, kind }));
             let unnoted = comment.is_none();
-            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, note, unnoted, drifts });
+            let of_others = installed.and_then(|installed| function.of_others(&installed.body));
+            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, note, unnoted, of_others, drifts });
         }
         let needed: BTreeSet<u32> = tables.iter().flat_map(|t| t.relations.iter().map(|r| r.oid)).collect();
         let names: BTreeSet<&str> = Event::ALL.iter().map(|e| e.trigger()).collect();
@@ -198,10 +201,8 @@ fn drifts(
         return vec![drift(table, DriftKind::NoTable)];
     }
     let mut drifts = Vec::new();
-    match installed {
-        Some(installed) if installed.equals(function) => {}
-        Some(installed) if function.is_of_others(&installed.body) => drifts.push(drift(table, DriftKind::FunctionOfOthers)),
-        _ => drifts.push(drift(table, DriftKind::FunctionDiffers)),
+    if !installed.is_some_and(|installed| installed.equals(function)) {
+        drifts.push(drift(table, DriftKind::FunctionDiffers));
     }
     for relation in relations {
         if relation.foreign {

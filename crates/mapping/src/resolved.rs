@@ -126,10 +126,12 @@ impl ResolvedMapping {
         &self.definition.name
     }
 
-    /// Its name, and a hash of what a sequencer must know to wake it: what it is driven by, whose its rows are, what it depends on.
+    /// Its name, and a hash of what a sequencer and the triggers must know to wake it: what it is driven by, by which key, whose its
+    /// rows are, what it depends on.
     pub fn need(&self) -> String {
+        let keys = self.key.iter().map(|key| key.source_column.as_str().to_owned());
         let mut hash = Sha256::new();
-        for text in std::iter::once(self.source_table()).chain(wakes(&self.definition)) {
+        for text in std::iter::once(self.source_table()).chain(wakes(&self.definition)).chain(keys) {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         }

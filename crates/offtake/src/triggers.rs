@@ -1,9 +1,10 @@
 //! Which mappings have the triggers that they need, and installing what is missing where the role may.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use offtake_capture::{Drift, DriftKind, Look, Options};
-use offtake_mapping::{Mapping, MappingSet, Tenant};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Tenant};
 use offtake_postgres::{PooledConnection, SourcePool, catalog};
 use tokio_postgres::Client;
 
@@ -40,7 +41,9 @@ pub async fn cover(
     let set = catalog::resolve(&source, definitions.clone()).await?;
     let look = Look::take(&source, &set).await?;
     let found = needed(&look);
-    let rewritten: Vec<Drift> = found.iter().filter(|drift| drift.kind == DriftKind::FunctionOfOthers).cloned().collect();
+    let missed = look.lets_go_by(&set);
+    // Before the functions are written, so that whoever dies over it has told; and after, because until then more may go by.
+    note_overlooked(&source, &missed).await?;
     let drifts = if found.is_empty() { found } else { mend(&mut source, &set, look, found).await? };
     let now_uncaptured: Uncaptured = drifts.iter().filter(|d| d.loses_changes()).map(|d| (d.source_table.clone(), d.over())).collect();
     let captured_again: BTreeSet<&String> = uncaptured.difference(&now_uncaptured).map(|(table, _)| table).collect();
@@ -51,7 +54,7 @@ pub async fn cover(
         source.execute(sql::NOTE_GAP, &[table]).await.map_err(|error| unusable(error.into()))?;
         tracing::warn!(event = "capture_gap_noted", table, "{table} was not captured for a while; its mappings are copied anew, in place");
     }
-    note_overlooked(&source, &set, running, &rewritten).await?;
+    note_overlooked(&source, &missed).await?;
     if drifts.is_empty() {
         return Ok(Covered { set, complaint: None, withheld: Vec::new(), uncaptured: now_uncaptured });
     }
@@ -127,25 +130,25 @@ pub async fn let_others_go(source: &Client, set: &MappingSet) -> Result<(), Fail
     done.map(drop).map_err(|error| Failure::of_source("cannot use the source", &error.into()))
 }
 
-/// Notes which mappings a function that was rewritten did not capture for: one that this daemon saw in place at its last
-/// look, since it needs now what it needed then.
-async fn note_overlooked(source: &Client, set: &MappingSet, running: &MappingSet, rewritten: &[Drift]) -> Result<(), Failure> {
-    let capture = |set: &MappingSet, drift: &Drift| set.captures().find(|c| c.table.to_string() == drift.source_table).cloned();
-    for drift in rewritten.iter().filter(|drift| capture(set, drift) == capture(running, drift)) {
-        let concerned = set.mappings().iter().filter(|m| concerns(drift, &m.definition));
-        let names: Vec<&str> = concerned.map(|m| m.name()).collect();
-        let noted = source.query(sql::NOTE_OVERLOOKED, &[&names]).await;
-        let noted = noted.map_err(|error| Failure::of_source("cannot use the source", &error.into()))?;
-        for mapping in noted.iter().filter(|row| row.get("new")).map(|row| row.get::<_, &str>("mapping")) {
-            let table = &drift.source_table;
-            tracing::warn!(
-                event = "mapping_overlooked",
-                mapping,
-                table,
-                "the capture function of {table} was rewritten for other mappings than {mapping}, which is copied anew, in place, \
-                 once nobody does that any more"
-            );
-        }
+/// Notes which mappings a function that was rewritten did not capture for. What has copies of a mapping that needs the same was
+/// captured before they began.
+pub async fn note_overlooked(source: &Client, missed: &[(String, Arc<ResolvedMapping>)]) -> Result<(), Failure> {
+    if missed.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = missed.iter().map(|(_, mapping)| mapping.name()).collect();
+    let needs: Vec<String> = missed.iter().map(|(_, mapping)| mapping.need()).collect();
+    let noted = source.query(sql::NOTE_OVERLOOKED, &[&names, &needs]).await;
+    let noted = noted.map_err(|error| Failure::of_source("cannot use the source", &error.into()))?;
+    for mapping in noted.iter().filter(|row| row.get("new")).map(|row| row.get::<_, &str>("mapping")) {
+        let table = missed.iter().find(|(_, missed)| missed.name() == mapping).map(|(table, _)| table);
+        tracing::warn!(
+            event = "mapping_overlooked",
+            mapping,
+            table,
+            "a capture function was rewritten for other mappings than {mapping}, which is copied anew, in place, once nobody does that \
+             any more"
+        );
     }
     Ok(())
 }

@@ -6,12 +6,9 @@
 //! on an unknown name, but find the null, and [`Table::lost`] notes that anything in the table may have changed. The
 //! planner removes the row; a write pays nothing for it.
 
-use std::collections::BTreeSet;
-
 use offtake_mapping::{Capture, CapturedColumn, CapturedTenant, Identifier, MappingSet, literal};
-use sha2::{Digest, Sha256};
 
-use super::NEEDS;
+use super::Records;
 
 /// Types whose `=` is in pg_catalog, hashes, and says the same as comparing their texts.
 const TYPES_EQUAL_AS_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "boolean", "date"];
@@ -32,7 +29,7 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
         "\n-- Captures changes of {comment} for Offtake. Written by `offtake init`, which also undoes edits.\n\
          -- Nested loops are off because the plan of the first, small statement is kept: a bulk UPDATE would be quadratic.\n\
          -- `gone` stands in for columns that the application drops or renames, so that its writes go on.\n\
-         {NEEDS}{}\n\
+         {}\n\
          #variable_conflict use_column\n\
          begin\n\
          if tg_op = 'INSERT' then\n{}\n\
@@ -42,35 +39,12 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
          end if;\n\
          return null;\n\
          end\n",
-        needs(capture),
+        Records::of(capture).line(),
         branch(&|rule| rule.guarded(rule.insert(), rule.blind("new_rows", 'c')), table.insert_of_dependants()),
         branch(&|rule| rule.guarded(rule.update(), rule.blind_update()), table.update_of_dependants()),
         branch(&|rule| rule.guarded(rule.delete(), rule.blind("old_rows", 'd')), table.delete_of_dependants()),
         table.append(&[format!("values ({}, 't', null, null, null)", table.source_table)]),
     )
-}
-
-/// Tells captures of a table apart, in every version alike.
-fn needs(capture: &Capture) -> String {
-    let mut lines = BTreeSet::new();
-    let mut add = |what: &str, text: &str| {
-        lines.insert(format!("{what} {} {text}\n", text.len()));
-    };
-    for column in &capture.key {
-        add("key", column.name.as_str());
-    }
-    for tenant in &capture.tenants {
-        match tenant {
-            CapturedTenant::Column(column) => add("column", column.as_str()),
-            CapturedTenant::Expression(sql) => add("expression", sql),
-            CapturedTenant::LookedUp => add("looked up", ""),
-        }
-    }
-    for column in &capture.matched {
-        add("matched", column.name.as_str());
-    }
-    let digest = Sha256::digest(Vec::from_iter(lines).concat());
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One captured table, and the statements that do not depend on its tenants.

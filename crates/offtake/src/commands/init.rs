@@ -12,7 +12,7 @@ use crate::command_line::Init;
 use crate::destinations::check_static;
 use crate::mapping_files;
 use crate::outcome::{Exit, Failure};
-use crate::triggers::{copied_before, let_others_go};
+use crate::triggers::{copied_before, let_others_go, note_overlooked};
 
 /// Everything that the role lacks is told before anything is changed.
 pub(super) async fn require_rights(source: &Client, set: &MappingSet) -> Result<(), Failure> {
@@ -52,7 +52,10 @@ pub(super) async fn execute(file: &Path, arguments: &Init) -> Result<Exit, Failu
     let look = Look::take(&source, &set).await?;
     let options = Options { note_gap: copied_before(&source, &set, &look.drifts()).await?, ..Options::default() };
     let_others_go(&source, &set).await?;
+    let missed = look.lets_go_by(&set);
+    note_overlooked(&source, &missed).await?;
     let report = look.install(&mut source, &options).await?;
+    note_overlooked(&source, &missed).await?;
     for (what, which) in [
         ("triggers put on", &report.installed),
         ("capture function written for", &report.functions),
