@@ -109,6 +109,34 @@ async fn a_standby_is_read_only_until_it_is_promoted() {
     daemon.stop().await;
 }
 
+/// In the middle of a failover the source may be a standby when the daemon is started. Shown to fail while the daemon ended, because it
+/// could not say there that it numbers.
+#[tokio::test]
+async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
+    let world = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS)]).await;
+    world.fill(5).await;
+    world.allow("source_unavailable");
+    world.allow("epoch_began");
+    {
+        let mut server = world.source_server().await;
+        server.install_file("standby.signal", b"").expect("the data folder can be written");
+        server.restart().await.expect("it restarts");
+    }
+    let mut daemon = world.spawn_daemon(&[]);
+    until("the daemon tells what it waits for", PATIENCE, async || {
+        match daemon.log().iter().any(|line| line.event == "source_unavailable" && line.text.contains("read-only")) {
+            true => Ok(()),
+            false => Err(daemon.log_text()),
+        }
+    })
+    .await;
+    world.source.execute("select pg_promote()").await;
+    daemon.wait_ready().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_table_that_someone_else_made_stays_untouched() {
     let world =

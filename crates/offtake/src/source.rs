@@ -14,6 +14,9 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The same reason is logged again after so many attempts, about once a minute.
 const REMIND_AFTER_ATTEMPTS: u32 = 60;
 
+const READ_ONLY: &str = "the source is read-only: a standby, or somebody made it so";
+const NAME_THE_PRIMARY: &str = "source.url must name the primary";
+
 /// What the source lacks.
 enum Missing {
     /// It does not answer, or does not let us in.
@@ -22,6 +25,8 @@ enum Missing {
     Version(catalog::Problem),
     /// It answers, and was not prepared.
     Preparation(String),
+    /// It takes no writes: a standby, or made read-only.
+    ReadOnly,
     /// It is prepared, and not for this role.
     Rights { role: String, owner: String, relation: String },
 }
@@ -60,6 +65,10 @@ async fn look(pool: &SourcePool) -> Result<(), Missing> {
     if let Some(problem) = catalog::check_server(&client).await.map_err(answer)? {
         return Err(Missing::Version(problem));
     }
+    let read_only = "select current_setting('transaction_read_only')::boolean";
+    if client.query_one(read_only, &[]).await.map_err(answer)?.get(0) {
+        return Err(Missing::ReadOnly);
+    }
     let prepared: bool = client.query_one("select to_regclass('offtake.migration') is not null", &[]).await.map_err(answer)?.get(0);
     if !prepared {
         return Err(Missing::Preparation("the source is not prepared: it has no schema `offtake`".to_owned()));
@@ -85,6 +94,7 @@ impl Missing {
             Self::Answer(error) => error.message(),
             Self::Version(problem) => problem.to_string(),
             Self::Preparation(lacking) => format!("{lacking}; run `offtake init`"),
+            Self::ReadOnly => format!("{READ_ONLY}; {NAME_THE_PRIMARY}"),
             Self::Rights { .. } => format!("{}; {}", self.rights(), self.grant()),
         }
     }
@@ -94,6 +104,7 @@ impl Missing {
             Self::Version(problem) => Failure::from(vec![problem]),
             Self::Answer(error) => Failure::of_source("cannot use the source", &error),
             Self::Preparation(lacking) => Failure::new(Exit::Failed, lacking).remedy("run `offtake init`"),
+            Self::ReadOnly => Failure::new(Exit::Failed, READ_ONLY).remedy(NAME_THE_PRIMARY),
             Self::Rights { .. } => Failure::new(Exit::Failed, self.rights()).remedy(self.grant()),
         }
     }

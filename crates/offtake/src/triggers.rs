@@ -185,7 +185,15 @@ impl From<offtake_sequencer::Error> for Failure {
     fn from(error: offtake_sequencer::Error) -> Self {
         match error {
             offtake_sequencer::Error::Connect(source) => Failure::of_source("cannot use the source", &source),
-            offtake_sequencer::Error::Source(source) => Failure::of_source("cannot use the source", &source.into()),
+            offtake_sequencer::Error::Source(source) => {
+                let error = offtake_postgres::Error::from(source);
+                let mut failure = Failure::of_source("cannot use the source", &error);
+                // It became a standby a moment ago, and is waited for as one that is away.
+                if error.sqlstate() == Some(&offtake_postgres::SqlState::READ_ONLY_SQL_TRANSACTION) {
+                    failure.exit = crate::outcome::Exit::Unreachable;
+                }
+                failure
+            }
             locked @ offtake_sequencer::Error::Locked => Failure::new(crate::outcome::Exit::Unreachable, locked.to_string()),
         }
     }
