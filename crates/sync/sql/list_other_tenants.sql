@@ -1,4 +1,8 @@
--- Which other tenants have, or had, cursors of these mappings in this schema. $1 tenant, $2 text[] mappings. {state} is the state table.
--- One row per tenant and mapping, at most 1000. Uses the primary key of the state table; takes no lock.
-select mapping::text as mapping, tenant_id::text as tenant_id
-  from {state} where tenant_id <> $1 and mapping = any($2) order by mapping, tenant_id limit 1000
+-- Which other tenants have, or had, cursors in this schema, and how far. $1 tenant, $2 text[] mappings of our own, $3 text[] their tables.
+-- {state} is the state table. One row per tenant and mapping, at most 1000. Takes no lock.
+select s.tenant_id::text as tenant_id, s.mapping::text as mapping, s.sequence_id::bigint as sequence_id,
+       to_regclass(t.name)::oid::text as oid, coalesce(s.updated_at > now() - interval '10 minutes', true) as lately
+  from {state} s
+  left join unnest($2::text[], $3::text[]) t (mapping, name) on t.mapping = s.mapping
+ where s.tenant_id <> $1
+ order by s.tenant_id, s.mapping limit 1000

@@ -56,24 +56,22 @@ pub(crate) async fn destination(
     let mut source = pool.get().await.map_err(Error::Source)?;
     let head = read::head(&source).await?;
     let mirrored = mirrored(&source, registered.destination_id).await?;
-    let others = state::other_tenants(client, spec, mappings).await.map_err(Error::destination)?;
     let mut prepared = Prepared { cursors: Cursors::new(), identities: Identities::new(), begun: Vec::new(), faults: Vec::new() };
     let mut moved = Cursors::new();
+    if let Some(rival) = rival(client, &source, registered).await? {
+        client.batch_execute("commit").await.map_err(Error::destination)?;
+        prepared.faults = mappings.iter().map(|mapping| (mapping.name().to_owned(), MappingFault::said(rival.clone()))).collect();
+        return Ok(prepared);
+    }
     for mapping in mappings {
         client.batch_execute("savepoint mapping").await.map_err(Error::destination)?;
         let ensured = match target::ensure(client, spec, mapping).await {
-            Ok(ensured) => match rival(&source, spec, mapping, others.get(mapping.name()), &ensured.identity).await? {
-                None => Ok(ensured),
-                Some(rival) => Err(rival),
-            },
-            Err(problem) => Err(fault_of(problem)?),
-        };
-        let ensured = match ensured {
             Ok(ensured) => {
                 client.batch_execute("release savepoint mapping").await.map_err(Error::destination)?;
                 ensured
             }
-            Err(fault) => {
+            Err(problem) => {
+                let fault = fault_of(problem)?;
                 client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
                 prepared.faults.push((mapping.name().to_owned(), fault));
                 continue;
@@ -112,28 +110,43 @@ pub(crate) async fn destination(
     Ok(prepared)
 }
 
-/// Why this tenant's rows cannot go into a table that another tenant's destination writes to. Two that name one database alike are
-/// refused before anything is dialled; here are those whose URLs name it differently, each of which would delete the other's rows.
-/// What is left of a tenant that is served elsewhere, or no longer, is no rival.
-async fn rival(
-    source: &PooledConnection,
-    spec: &DestinationSpec,
-    mapping: &ResolvedMapping,
-    others: Option<&Vec<String>>,
-    identity: &str,
-) -> Result<Option<MappingFault>, Error> {
-    let Some(others) = others.filter(|_| !mapping.definition.target.keep_tenant) else { return Ok(None) };
+/// Why this tenant's rows cannot go where another tenant's destination writes to. Two that name one database alike are refused before
+/// anything is dialled; here are those whose URLs name it differently, each of which would delete the other's rows.
+///
+/// What is left of a tenant that is served elsewhere, or no longer, is no rival. A table's oid does not tell: one server restored from
+/// another, or two made alike, have the same. But a cursor only rises, and the source is never told more than there is: one that is behind
+/// what the source was told before it was read is not the one that is served.
+async fn rival(client: &Client, source: &PooledConnection, registered: &Registered) -> Result<Option<String>, Error> {
+    let spec = &registered.spec;
+    let others = state::others(client, spec, &registered.mappings).await.map_err(Error::destination)?;
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let tenants: Vec<&str> = others.iter().map(|other| other.tenant_id.as_str()).collect();
+    let mappings: Vec<&str> = others.iter().map(|other| other.mapping.as_str()).collect();
+    let oids: Vec<Option<&str>> = others.iter().map(|other| other.oid.as_deref()).collect();
+    let lately: Vec<bool> = others.iter().map(|other| other.lately).collect();
     let (schema, database) = (spec.schema.as_str(), spec.url.database());
-    let row = source.query_opt(sql::FIND_RIVAL, &[&others, &mapping.name(), &identity, &schema, &database]).await;
-    let Some(row) = row.map_err(Error::source)? else { return Ok(None) };
-    let (tenant, name): (&str, &str) = (row.get("tenant_id"), row.get("name"));
-    Ok(Some(MappingFault::said(format!(
-        "{} and {tenant}/{name} write into schema {schema} of one database, by two names; give each its own schema, or mark all of them \
-         shared. If this is only what is left of the other, run there: delete from {} where tenant_id = {}",
-        spec.label(),
-        state::table_sql(&spec.schema),
-        literal(tenant)
-    ))))
+    let found = source.query(sql::FIND_RIVAL, &[&tenants, &mappings, &oids, &lately, &schema, &database, &spec.shared]).await;
+    let found = found.map_err(Error::source)?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let now = state::others(client, spec, &registered.mappings).await.map_err(Error::destination)?;
+    let served = |row: &&Row| {
+        let (tenant, mapping, told): (&str, &str, i64) = (row.get("tenant_id"), row.get("mapping"), row.get("told"));
+        now.iter().any(|other| other.tenant_id == tenant && other.mapping == mapping && other.sequence_id >= told)
+    };
+    Ok(found.iter().find(served).map(|row| {
+        let (tenant, name): (&str, &str) = (row.get("tenant_id"), row.get("name"));
+        format!(
+            "{} and {tenant}/{name} write into schema {schema} of one database, by two names; give each its own schema, or mark all of them \
+             shared. If this is only what is left of the other, run there: delete from {} where tenant_id = {}",
+            spec.label(),
+            state::table_sql(&spec.schema),
+            literal(tenant)
+        )
+    }))
 }
 
 /// Whether a cursor still says what of the mapping has arrived.

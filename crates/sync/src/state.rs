@@ -73,20 +73,37 @@ pub(crate) async fn lock(
     })
 }
 
-/// By mapping, which other tenants have, or had, cursors in this schema.
-pub(crate) async fn other_tenants(
+/// A cursor of another tenant in this schema.
+pub(crate) struct Other {
+    pub(crate) tenant_id: String,
+    pub(crate) mapping: String,
+    pub(crate) sequence_id: i64,
+    /// Of its table, where that is one of our own mappings'.
+    pub(crate) oid: Option<String>,
+    /// Somebody moved it within the last minutes.
+    pub(crate) lately: bool,
+}
+
+/// Which cursors other tenants have, or had, in this schema.
+pub(crate) async fn others(
     client: &Client,
     spec: &DestinationSpec,
     mappings: &[Arc<ResolvedMapping>],
-) -> Result<BTreeMap<String, Vec<String>>, tokio_postgres::Error> {
+) -> Result<Vec<Other>, tokio_postgres::Error> {
     let statement = sql::LIST_OTHER_TENANTS.replace("{state}", &table_sql(&spec.schema));
     let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&spec.tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY)];
-    let mut others: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in client.query_typed(&statement, &parameters).await? {
-        others.entry(row.get("mapping")).or_default().push(row.get("tenant_id"));
-    }
-    Ok(others)
+    let tables: Vec<String> = mappings.iter().map(|m| format!("{}.{}", spec.schema.sql(), m.definition.target.table.sql())).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&spec.tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(&statement, &parameters).await?;
+    let other = |row: &Row| Other {
+        tenant_id: row.get("tenant_id"),
+        mapping: row.get("mapping"),
+        sequence_id: row.get("sequence_id"),
+        oid: row.get("oid"),
+        lately: row.get("lately"),
+    };
+    Ok(rows.iter().map(other).collect())
 }
 
 fn cursor(row: &Row) -> Cursor {

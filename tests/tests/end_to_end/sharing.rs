@@ -1,5 +1,6 @@
 //! Several destinations of one tenant, and several tenants in one database.
 
+use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{Database, PATIENCE, Source, World, oracle, until};
 use serde_json::{Value, json};
 
@@ -113,6 +114,66 @@ async fn one_database_by_two_names_is_one_tenant_s() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// A tenant's database that began as a copy of another's has that one's cursors, and tables with its oids: on another server also under the
+/// same name. Shown to fail while the oid alone told: the tenant was blocked for good.
+#[tokio::test]
+async fn a_database_that_began_as_a_copy_of_another_tenant_s_is_its_own() {
+    let mut world = World::with_tenants(["acme", "globex"]).await;
+    world.fill(20).await;
+    world.allow("mapping_blocked");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    let acme = &world.tenant("acme").destination;
+    let server = acme.url().replace(acme.name(), "postgres");
+    let end_sessions = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'".replace("{name}", acme.name());
+    let name = acme.name().to_owned();
+    let admin = Database::create(&server, "admin", None).await;
+    admin.execute(&end_sessions).await;
+    let copy = Database::create(&server, "copy", Some(&name)).await;
+    world.reach_by("globex", |_| copy.url());
+    let daemon = world.daemon().await;
+    world.source.execute("update project_user set display_name = 'both change'").await;
+    for mapping in ["users", "teams"] {
+        wait_equal(&world, "globex", mapping, &copy, "public").await;
+    }
+    daemon.stop().await;
+}
+
+/// A mapping that both begin to receive at once is not the second's, although nobody has a cursor for it yet. Shown to fail while each mapping
+/// was judged by itself.
+#[tokio::test]
+async fn who_is_second_in_a_database_is_not_first_with_a_new_mapping() {
+    let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
+    let by_another_name = world.tenant("acme").destination.url().replace("127.0.0.1", "localhost");
+    world.configure(|c| c["security"]["allow_destinations"].as_array_mut().expect("a list").push("::1/128".into()));
+    world.reach_by("globex", |_| by_another_name.clone());
+    world.fill(20).await;
+    world.allow("mapping_blocked");
+    let daemon = world.daemon().await;
+    let blocked = async || {
+        let told = [world.told(&daemon, "acme").await, world.told(&daemon, "globex").await];
+        told.into_iter().find(|told| told["state"] == "blocked").ok_or("nobody is blocked".to_owned())
+    };
+    let second = until("one of them is blocked", PATIENCE, blocked).await;
+    let (first, second) = if second["tenant"] == *world.id("acme") { ("globex", "acme") } else { ("acme", "globex") };
+    // The first does not come to it.
+    world.succeed(&["pause", "--tenant", world.id(first), "--destination", "main", "--reason", "a test"]).await;
+    world.write_mapping("users", USERS);
+    let told = format!(
+        "select coalesce(error, '') from offtake.destination_mapping m join offtake.destination d using (destination_id)
+                        where d.tenant_id = '{}' and m.mapping = 'users'",
+        world.id(second)
+    );
+    until("the second is blocked for it too", PATIENCE, async || match world.source.try_query_text(&told).await? {
+        error if error.contains("by two names") => Ok(()),
+        error => Err(error),
+    })
+    .await;
+    assert_eq!(world.tenant("acme").destination.query_text("select to_regclass('public.users') is null").await, "t");
     daemon.stop().await;
 }
 
