@@ -53,9 +53,11 @@ fn locked_out(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
+/// Asks the catalog's table and not its cache, which in the middle of a transaction may still say what was before the lock.
 async fn exists(client: &Client, partition: i64) -> Result<bool, tokio_postgres::Error> {
-    let name = format!("offtake.change_log_{partition}");
-    Ok(client.query_one("select to_regclass($1) is not null", &[&name]).await?.get(0))
+    let name = format!("change_log_{partition}");
+    let asked = "select exists (select from pg_class where relnamespace = 'offtake'::regnamespace and relname = $1::text)";
+    Ok(client.query_one(asked, &[&name]).await?.get(0))
 }
 
 /// Ends the current partition when it is old enough, and drops those that nobody needs. What is locked is left for the
