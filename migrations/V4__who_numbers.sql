@@ -19,3 +19,8 @@ create table offtake.overlooked_mapping (
 comment on table offtake.overlooked_mapping is
   'A mapping whose changes a daemon with other mapping files numbered, or whose capture such a daemon rewrote, lately at overlooked_at. '
   'Some of them may have been missed. Copied anew, in place, by a daemon that knows it, once that is over.';
+
+alter table offtake.destination_mapping add column need text;
+comment on column offtake.destination_mapping.need is
+  'The mapping''s name and a hash of what wakes it, as in numbering.needs, of the version that is copied here; told before anything is copied. '
+  'Null: not known.';
