@@ -50,10 +50,13 @@ async fn run(seed: u64, duration: Duration) {
     let mut chaos = Chaos::new(workload.seed());
     let tenants = (0..10).map(|number| format!("tenant{number}"));
     let plan = (0..5).fold(Workload::plan(tenants), |plan, number| plan.proxied(&format!("tenant{number}")));
-    let settings = [("/poller/lease", "2s"), ("/sync/statement_timeout", "3s"), ("/sync/connect_timeout", "1s")];
-    let plan = settings.into_iter().fold(plan.proxied_source(), |plan, (pointer, value)| plan.setting(pointer, value));
-    let world = plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "1s" })).await;
+    let mut world = plan.proxied_source().setting("/poller/lease", "2s").await;
     workload.prepare(&world).await;
+    // Of the daemons alone, which try again; `init` does not.
+    world.configure(|c| {
+        let retry = serde_json::json!({ "initial": "50ms", "max": "1s" });
+        c["sync"] = serde_json::json!({ "statement_timeout": "3s", "connect_timeout": "1s", "retry": retry });
+    });
     history::install(&world).await;
 
     let mut daemons = [world.daemon().await, world.daemon().await];

@@ -47,8 +47,7 @@ async fn more_silent_destinations_than_turns_at_several_addresses_delay_nobody_e
 /// everything. Shown to fail without the share of `sync/src/silence.rs`: a change waited for the silent ones' deadlines.
 async fn check(hosts: &[Ipv4Addr]) {
     let plan = World::with_tenants(["acme"]).mappings(&[("documents", DOCUMENTS)]).without_init();
-    let mut world =
-        plan.setting("/sync/connect_timeout", CONNECT_TIMEOUT).setting("/sync/retry", json!({ "initial": "100ms", "max": "1s" })).await;
+    let mut world = plan.setting("/sync/retry", json!({ "initial": "100ms", "max": "1s" })).await;
     world.allow("destination_failed");
     let (tenant, url) = (world.id("acme").to_owned(), world.tenant("acme").destination.url());
     let proxies: Vec<_> = hosts.iter().map(|host| Proxy::before_at(&url, *host)).collect();
@@ -65,6 +64,7 @@ async fn check(hosts: &[Ipv4Addr]) {
         proxy.set(Mode::Blackhole);
     }
 
+    world.configure(|c| c["sync"]["connect_timeout"] = CONNECT_TIMEOUT.into());
     let daemon = world.daemon().await;
     wait_arrived(&world, "first", ONE_IN, FOUND_OUT_WITHIN).await;
     until("all silent ones are found out", FOUND_OUT_WITHIN, async || {
