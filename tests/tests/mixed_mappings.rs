@@ -120,7 +120,7 @@ async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
 }
 
 /// The older daemon's capture function records nothing of a team that the newer one's mapping could go by, and it numbers, too. That the
-/// function alone is noticed is what the next test but two shows, with no daemon beside.
+/// function alone is noticed is shown by `what_was_rewritten_while_no_daemon_ran_is_copied_anew`.
 #[tokio::test]
 async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
     let (mut world, older) = world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;

@@ -79,6 +79,9 @@ impl Look {
     /// Mappings of `set`, by captured table, of whose needs a function that was written for others captures only a part, or nothing.
     pub fn lets_go_by(&self, set: &MappingSet) -> Vec<(String, Arc<ResolvedMapping>)> {
         let mut missed = Vec::new();
+        if self.0.tables.iter().all(|table| table.of_others.is_none()) {
+            return missed;
+        }
         for mapping in set.mappings() {
             let alone = MappingSet::new(vec![ResolvedMapping::clone(mapping)], |_, _| String::new());
             for capture in alone.captures() {

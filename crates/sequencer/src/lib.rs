@@ -7,7 +7,7 @@
 //! move the oldest captured changes into `change_log`, numbered in capture order on a block of `global_sequence`; look up
 //! the tenants that the triggers could not know; expand changes of tables that others depend on, reading the dependants
 //! as they are *now*, after the commit, which closes the race with a concurrent insert of a dependant; commit
-//! synchronously.
+//! synchronously. It also says for which mappings it did so: daemons with other mapping files may run beside this one.
 //!
 //! **What wakes it**: its interval. A tick begins with one cheap probe and ends there when nothing was captured.
 //!
