@@ -1,13 +1,16 @@
--- Least privilege: three roles, and exactly what each of them needs at the source. Adapt the names, and run the parts as said.
+-- Least privilege: three roles, and exactly what each of them needs at the source. Adapt the names,
+-- and run the parts as said.
 --
---   app_owner          owns the application's tables (it exists already)
---   offtake_installer  runs `offtake init` and `offtake uninstall`; a person's or a deployment's role, for minutes
---   offtake            the role in source.url of the daemon, and of check, status, sync, verify, preview and resync
+--   app_owner owns the application's tables (it exists already) offtake_installer runs `offtake
+--   init` and `offtake uninstall`; a person's or a deployment's role, for minutes offtake the role
+--   in source.url of the daemon, and of check, status, sync, verify, preview and resync
 --
--- A fourth, offtake_capture, owns the trigger functions; it cannot log in, and may do nothing but append captured changes.
--- A smaller installation uses one role for both: then give `offtake` what offtake_installer gets here.
+-- A fourth, offtake_capture, owns the trigger functions; it cannot log in, and may do nothing but
+-- append captured changes. A smaller installation uses one role for both: then give `offtake` what
+-- offtake_installer gets here.
 
--- Part 1: once, as a superuser (or as a role with CREATEROLE that may also grant app_owner), in the application's database.
+-- Part 1: once, as a superuser (or as a role with CREATEROLE that may also grant app_owner), in the
+-- application's database.
 create role offtake_capture nologin;
 create role offtake_installer login;                       -- \password offtake_installer
 create role offtake login;                                 -- \password offtake
@@ -21,14 +24,16 @@ begin
 end
 $$;
 
--- Part 2: as app_owner, for the tables that the mappings' queries read, and again for every table that a new mapping adds.
--- `offtake check --connect` as the role offtake names what is missing.
+-- Part 2: as app_owner, for the tables that the mappings' queries read, and again for every table
+-- that a new mapping adds. `offtake check --connect` as the role offtake names what is missing.
 grant usage on schema public to offtake;
 grant select on all tables in schema public to offtake;
--- Tables with row-level security: Offtake reads with row_security = off, so that hidden rows are an error and not a gap.
--- alter role offtake bypassrls;                           -- as a superuser, only where such tables are read
+-- Tables with row-level security: Offtake reads with row_security = off, so that hidden rows are an
+-- error and not a gap. alter role offtake bypassrls; -- as a superuser, only where such tables are
+-- read
 
--- Part 3: as offtake_installer, after every `offtake init`. The daemon adds and drops partitions of its log, hence owns it.
+-- Part 3: as offtake_installer, after every `offtake init`. The daemon adds and drops partitions of
+-- its log, hence owns it.
 alter schema offtake owner to offtake;
 do $$
 declare
@@ -53,4 +58,5 @@ grant usage on schema offtake to offtake_capture;
 --   grant connect on database customer to offtake_writer;
 --   grant usage, create on schema public to offtake_writer;
 -- The tables are then its own; whoever is to read them needs a grant of its own:
---   alter default privileges for role offtake_writer in schema public grant select on tables to customer_reader;
+--   alter default privileges for role offtake_writer in schema public grant select on tables to
+--   customer_reader;

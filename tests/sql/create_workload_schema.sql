@@ -1,6 +1,7 @@
--- The workload's own application: five tables, and a log of every version of every row that was ever committed.
--- Every write of a row gives it a version from one sequence, while its key is locked: per key, commits are in the order of
--- versions. The lock is taken by key and not by row, because an insert that waits for another's delete holds no row.
+-- The workload's own application: five tables, and a log of every version of every row that was
+-- ever committed. Every write of a row gives it a version from one sequence, while its key is
+-- locked: per key, commits are in the order of versions. The lock is taken by key and not by row,
+-- because an insert that waits for another's delete holds no row.
 create schema work;
 create sequence work.version_number;
 

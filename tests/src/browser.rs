@@ -29,24 +29,37 @@ pub struct Browser {
 impl Browser {
     /// None, with the reason printed, where no chromium is installed.
     pub fn start() -> Option<Self> {
-        let Some(program) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| installed(name)) else {
+        let Some(program) = ["chromium", "chromium-browser", "google-chrome"]
+            .into_iter()
+            .find(|name| installed(name))
+        else {
             eprintln!("skipped: no chromium on PATH\n  remedy: apt-get install chromium");
             return None;
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (commands, messages) = (folder.path().join("commands"), folder.path().join("messages"));
-        let made = Command::new("mkfifo").arg(&commands).arg(&messages).status().expect("mkfifo starts");
+        let made =
+            Command::new("mkfifo").arg(&commands).arg(&messages).status().expect("mkfifo starts");
         assert!(made.success(), "mkfifo: {made}");
-        // It reads commands from descriptor 3 and writes messages to 4, which only a shell can set without unsafe code.
+        // It reads commands from descriptor 3 and writes messages to 4, which only a shell can set
+        // without unsafe code.
         let run = format!(
             "exec {program} --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe \
              --window-size=1280,1000 --user-data-dir={}/profile about:blank 3<\"$0\" 4>\"$1\"",
             folder.path().display()
         );
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(run).arg(&commands).arg(&messages).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        shell
+            .arg("-c")
+            .arg(run)
+            .arg(&commands)
+            .arg(&messages)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let process = shell.spawn().expect("sh starts");
-        let commands = File::options().write(true).open(commands).expect("the shell opens the other end");
+        let commands =
+            File::options().write(true).open(commands).expect("the shell opens the other end");
         let replies = BufReader::new(File::open(messages).expect("the shell opens the other end"));
         let (sender, messages) = channel();
         std::thread::spawn(move || {
@@ -57,9 +70,20 @@ impl Browser {
                 }
             }
         });
-        let mut browser = Self { process, commands, messages, session: None, number: 0, complaints: Vec::new(), _folder: folder };
+        let mut browser = Self {
+            process,
+            commands,
+            messages,
+            session: None,
+            number: 0,
+            complaints: Vec::new(),
+            _folder: folder,
+        };
         let target = browser.call("Target.createTarget", &json!({ "url": "about:blank" }));
-        let attached = browser.call("Target.attachToTarget", &json!({ "targetId": target["targetId"], "flatten": true }));
+        let attached = browser.call(
+            "Target.attachToTarget",
+            &json!({ "targetId": target["targetId"], "flatten": true }),
+        );
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             browser.call(domain, &json!({}));
@@ -73,13 +97,16 @@ impl Browser {
 
     /// The value of an expression in the page; a promise is awaited.
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        self.try_evaluate(expression).unwrap_or_else(|exception| panic!("{expression}: {exception}"))
+        self.try_evaluate(expression)
+            .unwrap_or_else(|exception| panic!("{expression}: {exception}"))
     }
 
     fn try_evaluate(&mut self, expression: &str) -> Result<Value, String> {
         // The command itself fails where the page goes away under it, to another address.
-        let answer =
-            self.try_call("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }))?;
+        let answer = self.try_call(
+            "Runtime.evaluate",
+            &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
+        )?;
         match &answer["exceptionDetails"] {
             Value::Null => Ok(answer["result"]["value"].clone()),
             exception => Err(exception["exception"]["description"].to_string()),
@@ -104,8 +131,9 @@ impl Browser {
         self.click_until(element, "true").await;
     }
 
-    /// Presses the mouse in the middle of the element, and lets it go there when the expression is true. Whatever is above may grow at any
-    /// moment and move the element away, so a click that goes elsewhere is kept from having an effect, and made again.
+    /// Presses the mouse in the middle of the element, and lets it go there when the expression is
+    /// true. Whatever is above may grow at any moment and move the element away, so a click that
+    /// goes elsewhere is kept from having an effect, and made again.
     pub async fn click_until(&mut self, element: &str, expression: &str) {
         let guard = format!(
             "window.clicked = false; window.guard = event => {{ let e = null; try {{ e = {element}; }} catch {{ }} \
@@ -140,13 +168,18 @@ impl Browser {
 
     /// `light` or `dark`.
     pub fn prefer(&mut self, scheme: &str) {
-        self.call("Emulation.setEmulatedMedia", &json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }));
+        self.call(
+            "Emulation.setEmulatedMedia",
+            &json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+        );
     }
 
     /// A picture of the window.
     pub fn photograph(&mut self, file: &Path) {
         let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
-        let bytes = base64::engine::general_purpose::STANDARD.decode(picture["data"].as_str().unwrap_or_default()).expect("base64");
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(picture["data"].as_str().unwrap_or_default())
+            .expect("base64");
         std::fs::write(file, bytes).expect("the picture can be written");
     }
 
@@ -170,11 +203,17 @@ impl Browser {
         loop {
             let message = match self.messages.recv_timeout(ANSWERS_WITHIN) {
                 Ok(message) => message,
-                Err(RecvTimeoutError::Timeout) => panic!("{method}: no answer within {ANSWERS_WITHIN:?}"),
+                Err(RecvTimeoutError::Timeout) => {
+                    panic!("{method}: no answer within {ANSWERS_WITHIN:?}")
+                }
                 Err(RecvTimeoutError::Disconnected) => panic!("{method}: the browser has ended"),
             };
             if message["id"] == self.number {
-                return if message["error"].is_null() { Ok(message["result"].clone()) } else { Err(message["error"].to_string()) };
+                return if message["error"].is_null() {
+                    Ok(message["result"].clone())
+                } else {
+                    Err(message["error"].to_string())
+                };
             }
             self.hear(&message);
         }
@@ -183,8 +222,12 @@ impl Browser {
     fn hear(&mut self, event: &Value) {
         let parameters = &event["params"];
         match event["method"].as_str() {
-            Some("Runtime.exceptionThrown") => self.complaints.push(parameters["exceptionDetails"].to_string()),
-            Some("Log.entryAdded") if parameters["entry"]["level"] == "error" => self.complaints.push(parameters["entry"].to_string()),
+            Some("Runtime.exceptionThrown") => {
+                self.complaints.push(parameters["exceptionDetails"].to_string())
+            }
+            Some("Log.entryAdded") if parameters["entry"]["level"] == "error" => {
+                self.complaints.push(parameters["entry"].to_string())
+            }
             _ => {}
         }
     }
@@ -198,5 +241,7 @@ impl Drop for Browser {
 }
 
 fn installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    })
 }

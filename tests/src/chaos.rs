@@ -1,6 +1,7 @@
 //! Random faults for daemons, connections and servers, from a seed.
 //!
-//! Every fault is over when [`Chaos::run`] returns: daemons run, proxies pass, failpoints are clear.
+//! Every fault is over when [`Chaos::run`] returns: daemons run, proxies pass, failpoints are
+//! clear.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,15 @@ pub struct Chaos {
 
 impl Chaos {
     pub fn new(seed: u64) -> Self {
-        Self { random: StdRng::seed_from_u64(seed ^ 0xc4a05), began: Instant::now(), diary: Vec::new() }
+        Self {
+            random: StdRng::seed_from_u64(seed ^ 0xc4a05),
+            began: Instant::now(),
+            diary: Vec::new(),
+        }
     }
 
-    /// One fault after the other, for so long. A daemon that has ended is replaced. Expects every warning and error.
+    /// One fault after the other, for so long. A daemon that has ended is replaced. Expects every
+    /// warning and error.
     pub async fn run(&mut self, world: &World, daemons: &mut [Daemon], duration: Duration) {
         world.allow("*");
         self.began = Instant::now();
@@ -80,7 +86,9 @@ impl Chaos {
     async fn failpoint(&mut self, daemon: &Daemon, number: usize) {
         let point = *FAILPOINTS.choose(&mut self.random).expect("there are some");
         let sleep = format!("3*sleep({})", self.random.random_range(10..1500));
-        let actions = *["1*abort", "3*error", "1*panic", "20%error", "pause", sleep.as_str()].choose(&mut self.random).expect("not empty");
+        let actions = *["1*abort", "3*error", "1*panic", "20%error", "pause", sleep.as_str()]
+            .choose(&mut self.random)
+            .expect("not empty");
         self.note(format!("daemon {number}: {point}={actions}"));
         daemon.set_failpoint(point, actions).await;
         let wait = self.random.random_range(50..1200);
@@ -96,9 +104,16 @@ impl Chaos {
         daemon.thaw();
     }
 
-    /// One turn stands still in the middle, loses its lease to the other daemon, and goes on before it can know.
+    /// One turn stands still in the middle, loses its lease to the other daemon, and goes on before
+    /// it can know.
     async fn late_worker(&mut self, world: &World, daemon: &Daemon, number: usize) {
-        let points = ["sync.after_claim", "sync.after_read", "sync.after_read", "sync.after_begin", "sync.before_cursor"];
+        let points = [
+            "sync.after_claim",
+            "sync.after_read",
+            "sync.after_read",
+            "sync.after_begin",
+            "sync.before_cursor",
+        ];
         let point = *points.choose(&mut self.random).expect("not empty");
         let before = daemon.failpoint_count(point);
         daemon.set_failpoint(point, "1*pause").await;
@@ -106,7 +121,10 @@ impl Chaos {
         while daemon.failpoint_count(point) == before && Instant::now() < reached_by {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let lose = format!("update offtake.outgoing_request set leased_until = now() where leased_by like '{}:%'", daemon.pid());
+        let lose = format!(
+            "update offtake.outgoing_request set leased_until = now() where leased_by like '{}:%'",
+            daemon.pid()
+        );
         let lost = world.source.try_query_text(&lose).await;
         let wait = self.random.random_range(50..600);
         self.note(format!(

@@ -1,9 +1,10 @@
 //! Two clusters for a whole test run: one for sources, one for destinations.
 //!
-//! nextest runs every test in a process of its own and `cargo test` every file of tests, so nobody's end is the run's end.
-//! The clusters belong to a process of their own (`private_servers`, in `bin/`), started by the first test that needs
-//! them. Every user holds a shared lock on a file as long as its process lives, however it ends; when the lock is free
-//! for a moment, the clusters are stopped and removed.
+//! nextest runs every test in a process of its own and `cargo test` every file of tests, so
+//! nobody's end is the run's end. The clusters belong to a process of their own (`private_servers`,
+//! in `bin/`), started by the first test that needs them. Every user holds a shared lock on a file
+//! as long as its process lives, however it ends; when the lock is free for a moment, the clusters
+//! are stopped and removed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ impl Clusters {
     /// The run's clusters, started now if nobody has.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<(Clusters, File)> = OnceCell::const_new();
-        let (clusters, _lock) = SHARED.get_or_init(|| async { MeetingPoint::of_this_build().join().await }).await;
+        let (clusters, _lock) =
+            SHARED.get_or_init(|| async { MeetingPoint::of_this_build().join().await }).await;
         clusters
     }
 
@@ -56,7 +58,10 @@ impl MeetingPoint {
     pub fn of_this_build() -> Self {
         let executable = std::env::current_exe().expect("the running executable has a path");
         // BUILD/PROFILE/program, and BUILD/PROFILE/deps/test; whatever BUILD is called.
-        let profile = executable.ancestors().skip(1).find(|folder| folder.file_name().is_none_or(|name| name != "deps"));
+        let profile = executable
+            .ancestors()
+            .skip(1)
+            .find(|folder| folder.file_name().is_none_or(|name| name != "deps"));
         let build = profile.and_then(Path::parent).expect("executables are in a build folder");
         Self(build.join("offtake-test-servers"))
     }
@@ -78,7 +83,9 @@ impl MeetingPoint {
         self.spawn_owner();
         let clusters = until("the private servers run", STARTED_WITHIN, async || {
             let log = || fs::read_to_string(self.0.join("servers.log")).unwrap_or_default();
-            self.running().await.ok_or_else(|| format!("target/offtake-test-servers/servers.log says: {}", log()))
+            self.running()
+                .await
+                .ok_or_else(|| format!("target/offtake-test-servers/servers.log says: {}", log()))
         })
         .await;
         drop(starting);
@@ -86,7 +93,12 @@ impl MeetingPoint {
     }
 
     fn open(&self, name: &str) -> File {
-        File::options().create(true).truncate(false).write(true).open(self.0.join(name)).expect("the build folder can be written")
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.0.join(name))
+            .expect("the build folder can be written")
     }
 
     fn servers(&self) -> PathBuf {
@@ -94,9 +106,12 @@ impl MeetingPoint {
     }
 
     async fn running(&self) -> Option<Clusters> {
-        let written: Value = serde_json::from_str(&fs::read_to_string(self.servers()).ok()?).ok()?;
-        let clusters =
-            Clusters { source: written["source"].as_str()?.to_owned(), destinations: written["destinations"].as_str()?.to_owned() };
+        let written: Value =
+            serde_json::from_str(&fs::read_to_string(self.servers()).ok()?).ok()?;
+        let clusters = Clusters {
+            source: written["source"].as_str()?.to_owned(),
+            destinations: written["destinations"].as_str()?.to_owned(),
+        };
         for url in [&clusters.source, &clusters.destinations] {
             try_connect(url).await.ok()?;
         }
@@ -106,7 +121,8 @@ impl MeetingPoint {
     #[expect(clippy::zombie_processes, reason = "it ends after this process")]
     fn spawn_owner(&self) {
         use std::os::unix::process::CommandExt as _;
-        let log = File::create(self.0.join("servers.log")).expect("the build folder can be written");
+        let log =
+            File::create(self.0.join("servers.log")).expect("the build folder can be written");
         // A process group of its own: what ends one test must not end the servers of the others.
         Command::new(binary("private_servers"))
             .process_group(0)
@@ -117,10 +133,14 @@ impl MeetingPoint {
             .expect("private_servers starts");
     }
 
-    /// What the owner does: starts both clusters, and stops them when nobody has used them for a moment.
+    /// What the owner does: starts both clusters, and stops them when nobody has used them for a
+    /// moment.
     pub async fn own(self) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(offtake::private_server::sweep).await?;
-        let (source, destinations) = tokio::join!(PrivateServer::start(Clusters::options()), PrivateServer::start(Clusters::options()));
+        let (source, destinations) = tokio::join!(
+            PrivateServer::start(Clusters::options()),
+            PrivateServer::start(Clusters::options())
+        );
         let (source, destinations) = (source?, destinations?);
         let servers = json!({ "source": source.url("postgres"), "destinations": destinations.url("postgres") });
         write_whole(&self.servers(), &servers.to_string())?;

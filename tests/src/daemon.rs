@@ -14,7 +14,8 @@ use serde_json::Value;
 use crate::failpoints::Failpoints;
 use crate::{PATIENCE, http, until};
 
-/// The path of a program of this workspace, built beforehand: `cargo test` builds the programs of the tested package only.
+/// The path of a program of this workspace, built beforehand: `cargo test` builds the programs of
+/// the tested package only.
 pub fn binary(name: &str) -> PathBuf {
     let executable = std::env::current_exe().expect("the running executable has a path");
     let folders = executable.ancestors().skip(1).take(2);
@@ -25,10 +26,16 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// Runs one command of the real binary to its end.
-pub(crate) async fn command(configuration: &Path, environment: &Environment, arguments: &[&str]) -> Output {
+pub(crate) async fn command(
+    configuration: &Path,
+    environment: &Environment,
+    arguments: &[&str],
+) -> Output {
     let mut command = offtake(configuration, environment);
     command.args(arguments).stdin(Stdio::null());
-    tokio::task::spawn_blocking(move || command.output().expect("offtake starts")).await.expect("waiting does not panic")
+    tokio::task::spawn_blocking(move || command.output().expect("offtake starts"))
+        .await
+        .expect("waiting does not panic")
 }
 
 /// Variables that `offtake` is started with.
@@ -36,7 +43,9 @@ pub(crate) type Environment = BTreeMap<String, String>;
 
 fn offtake(configuration: &Path, environment: &Environment) -> Command {
     let mut command = Command::new(binary("offtake"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OFFTAKE_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OFFTAKE_"))
+    {
         command.env_remove(name);
     }
     command.env_remove("RUST_LOG").envs(environment).arg("--config").arg(configuration);
@@ -58,15 +67,19 @@ impl LogLine {
     fn parse(text: String) -> Self {
         let line: Value = serde_json::from_str(&text).unwrap_or_default();
         let field = |name: &str| line[name].as_str().map(str::to_owned);
-        Self { level: field("level").unwrap_or_else(|| "ERROR".to_owned()), event: field("event").unwrap_or_default(), text }
+        Self {
+            level: field("level").unwrap_or_else(|| "ERROR".to_owned()),
+            event: field("event").unwrap_or_default(),
+            text,
+        }
     }
 }
 
 /// The events that may be logged as warning or error; shared by a world and its daemons.
 pub(crate) type Expected = Arc<Mutex<BTreeSet<String>>>;
 
-/// A running `offtake run`. Killed when dropped; then the test fails if it logged a warning or an error that neither
-/// the world nor the test allowed.
+/// A running `offtake run`. Killed when dropped; then the test fails if it logged a warning or an
+/// error that neither the world nor the test allowed.
 pub struct Daemon {
     process: Child,
     port: ReservedPort,
@@ -88,7 +101,12 @@ impl Daemon {
         let failpoints = Failpoints::beside(configuration, failpoints);
         let mut command = offtake(configuration, environment);
         command.env("OFFTAKE_FAILPOINTS_FILE", failpoints.file());
-        command.arg("run").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg("run")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut process = command.spawn().expect("offtake starts");
         let (lines, printed) = (Arc::default(), Arc::default());
         let readers = vec![
@@ -124,7 +142,8 @@ impl Daemon {
     /// The same for a daemon that asks for a token.
     pub async fn status_as(&self, token: &str) -> Value {
         let authorization = format!("Bearer {token}");
-        let (code, body) = self.request("GET", "/api/v1/status", &[("Authorization", &authorization)], "").await;
+        let (code, body) =
+            self.request("GET", "/api/v1/status", &[("Authorization", &authorization)], "").await;
         assert_eq!(code, 200, "{body}");
         serde_json::from_str(&body).expect("status is JSON")
     }
@@ -135,8 +154,16 @@ impl Daemon {
     }
 
     /// Status code and body; `body` is sent as JSON unless it is empty.
-    pub async fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
-        http::request(self.port(), method, path, headers, body).await.unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+    pub async fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
+        http::request(self.port(), method, path, headers, body)
+            .await
+            .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
     /// Where its HTTP API listens on 127.0.0.1.
@@ -151,7 +178,8 @@ impl Daemon {
 
     /// False once it has ended, however it did.
     pub fn runs(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))
+            .unwrap_or_default();
         // A zombie is still listed until it is waited for.
         stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
     }
@@ -183,7 +211,10 @@ impl Daemon {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a process number");
+        let pid = i32::try_from(self.process.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process number");
         rustix::process::kill_process(pid, signal).expect("our own child");
     }
 
@@ -200,7 +231,11 @@ impl Daemon {
     pub async fn stop(mut self) -> Vec<LogLine> {
         self.terminate();
         let status = self.wait_exit(PATIENCE).await;
-        assert!(status.success(), "the daemon ended with {status} after SIGTERM:\n{}", self.log_tail());
+        assert!(
+            status.success(),
+            "the daemon ended with {status} after SIGTERM:\n{}",
+            self.log_tail()
+        );
         self.end_of_log();
         self.log()
     }
@@ -229,7 +264,10 @@ impl Daemon {
 
     fn log_tail(&self) -> String {
         let lines = lock(&self.lines);
-        lines[lines.len().saturating_sub(20)..].iter().map(|line| format!("{}\n", line.text)).collect()
+        lines[lines.len().saturating_sub(20)..]
+            .iter()
+            .map(|line| format!("{}\n", line.text))
+            .collect()
     }
 
     /// Warnings and errors of this event are expected by the test; `"*"`: all are.
@@ -240,7 +278,11 @@ impl Daemon {
     fn unexpected(&self) -> Vec<LogLine> {
         let expected = lock(&self.expected);
         let mut lines = self.log();
-        lines.retain(|line| matches!(line.level.as_str(), "WARN" | "ERROR") && !expected.contains("*") && !expected.contains(&line.event));
+        lines.retain(|line| {
+            matches!(line.level.as_str(), "WARN" | "ERROR")
+                && !expected.contains("*")
+                && !expected.contains(&line.event)
+        });
         lines
     }
 }
@@ -255,8 +297,11 @@ impl Drop for Daemon {
         }
         let unexpected = self.unexpected();
         if !unexpected.is_empty() {
-            let lines: String = unexpected.iter().map(|line| format!("  {}\n", line.text)).collect();
-            panic!("the daemon logged warnings or errors that the test does not expect (Daemon::allow names an event):\n{lines}");
+            let lines: String =
+                unexpected.iter().map(|line| format!("  {}\n", line.text)).collect();
+            panic!(
+                "the daemon logged warnings or errors that the test does not expect (Daemon::allow names an event):\n{lines}"
+            );
         }
     }
 }

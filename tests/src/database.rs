@@ -11,7 +11,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::{PATIENCE, proxy, until};
 
-/// A database made for one test and dropped with it. Failing statements panic with the server's message.
+/// A database made for one test and dropped with it. Failing statements panic with the server's
+/// message.
 pub struct Database {
     server: String,
     name: String,
@@ -22,7 +23,8 @@ impl Database {
     /// A new database on the server of that URL; a copy of `template` if given. Takes about 50 ms.
     pub async fn create(server: &str, purpose: &str, template: Option<&str>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{purpose}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("{purpose}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let template = template.map(|t| format!(" template {t}")).unwrap_or_default();
         let admin = connect(server).await;
         // A database of an earlier process with our number may be left.
@@ -65,7 +67,8 @@ impl Database {
         self.try_query_text(sql).await.unwrap_or_else(|error| panic!("{sql}\n  {error}"))
     }
 
-    /// Like [`Self::query_text`], with the server's message as the error. A server that is down is an error too.
+    /// Like [`Self::query_text`], with the server's message as the error. A server that is down is
+    /// an error too.
     pub async fn try_query_text(&self, sql: &str) -> Result<String, String> {
         let mut session = self.session.lock().await;
         let client = match session.as_ref().filter(|client| !client.is_closed()) {
@@ -75,50 +78,64 @@ impl Database {
         drop(session);
         let messages = client.simple_query(sql).await.map_err(|e| explain(&e))?;
         let rows = messages.iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|column| row.get(column).unwrap_or_default()).collect::<Vec<_>>().join("|"))
-            }
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|column| row.get(column).unwrap_or_default())
+                    .collect::<Vec<_>>()
+                    .join("|"),
+            ),
             _ => None,
         });
         Ok(rows.collect::<Vec<_>>().join("\n"))
     }
 
-    /// Until no session of a daemon is left here: a server process may outlive its daemon, or its use, for a moment.
+    /// Until no session of a daemon is left here: a server process may outlive its daemon, or its
+    /// use, for a moment.
     pub async fn wait_left(&self) {
-        const SESSIONS: &str =
-            "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
-        until("no session of a daemon is left", PATIENCE, async || match self.try_query_text(SESSIONS).await?.as_str() {
-            "0" => Ok(()),
-            sessions => Err(format!("{sessions} sessions")),
+        const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
+        until("no session of a daemon is left", PATIENCE, async || {
+            match self.try_query_text(SESSIONS).await?.as_str() {
+                "0" => Ok(()),
+                sessions => Err(format!("{sessions} sessions")),
+            }
         })
         .await;
     }
 
-    /// From now on the server asks this role for its password, which must have one. Only on a server of the test's own: the rule is for
-    /// all of it.
+    /// From now on the server asks this role for its password, which must have one. Only on a
+    /// server of the test's own: the rule is for all of it.
     pub async fn ask_for_password(&self, role: &str) {
         let file = self.query_text("show hba_file").await;
         let rules = std::fs::read_to_string(&file).expect("the server's rules can be read");
-        std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}")).expect("they can be written");
+        std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}"))
+            .expect("they can be written");
         self.query_text("select pg_reload_conf()").await;
         // The server takes them up when it comes to it, and a session that was let in before stays.
         let (_, after, server) = proxy::split(&self.server);
         let wrong = format!("postgres://{role}:wrong@{server}{after}");
-        until("the server asks for the password", PATIENCE, async || match tokio_postgres::connect(&wrong, NoTls).await {
-            Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => Ok(()),
-            Err(error) => Err(explain(&error)),
-            Ok(_) => Err("it lets everybody in".to_owned()),
-        })
+        until(
+            "the server asks for the password",
+            PATIENCE,
+            async || match tokio_postgres::connect(&wrong, NoTls).await {
+                Err(error) if error.code() == Some(&SqlState::INVALID_PASSWORD) => Ok(()),
+                Err(error) => Err(explain(&error)),
+                Ok(_) => Err("it lets everybody in".to_owned()),
+            },
+        )
         .await;
     }
 
-    /// The query's rows in COPY's text format, one string each, with the settings under which Offtake writes text.
+    /// The query's rows in COPY's text format, one string each, with the settings under which
+    /// Offtake writes text.
     pub async fn copy_out(&self, query: &str) -> Vec<String> {
         let mut client = self.connect().await;
         let transaction = client.transaction().await.expect("begin");
         transaction.batch_execute(offtake_postgres::TEXT_FORMAT).await.expect("the text settings");
         let copy = format!("copy ({query}\n) to stdout");
-        let stream = transaction.copy_out(&copy).await.unwrap_or_else(|e| panic!("{copy}\n  {}", explain(&e)));
+        let stream = transaction
+            .copy_out(&copy)
+            .await
+            .unwrap_or_else(|e| panic!("{copy}\n  {}", explain(&e)));
         let chunks: Vec<_> = std::pin::pin!(stream).collect().await;
         let mut bytes = BytesMut::new();
         for chunk in chunks {
@@ -130,12 +147,16 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let (server, drop) = (self.server.clone(), format!("drop database if exists {} with (force)", self.name));
-        // A thread, because a test's runtime cannot wait for a future inside a destructor. A server that the test has
-        // stopped takes its databases with it.
+        let (server, drop) =
+            (self.server.clone(), format!("drop database if exists {} with (force)", self.name));
+        // A thread, because a test's runtime cannot wait for a future inside a destructor. A server
+        // that the test has stopped takes its databases with it.
         let _ = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-            runtime.block_on(async { try_connect(&server).await.ok()?.batch_execute(&drop).await.ok() })
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            runtime.block_on(async {
+                try_connect(&server).await.ok()?.batch_execute(&drop).await.ok()
+            })
         })
         .join();
     }
@@ -149,7 +170,8 @@ pub(crate) fn on_database(url: &str, name: &str) -> String {
 }
 
 pub(crate) async fn try_connect(url: &str) -> Result<Client, String> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.map_err(|e| explain(&e))?;
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.map_err(|e| explain(&e))?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -165,7 +187,11 @@ pub(crate) async fn run(client: &Client, sql: &str) {
 /// The server's own message, which the error's Display leaves out.
 pub(crate) fn explain(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(db) => format!("{}: {} {}", db.code().code(), db.message(), db.detail().unwrap_or_default()),
-        None => format!("{error} ({:?})", std::error::Error::source(error).map(ToString::to_string)),
+        Some(db) => {
+            format!("{}: {} {}", db.code().code(), db.message(), db.detail().unwrap_or_default())
+        }
+        None => {
+            format!("{error} ({:?})", std::error::Error::source(error).map(ToString::to_string))
+        }
     }
 }

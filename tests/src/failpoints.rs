@@ -1,4 +1,5 @@
-//! Failpoints of a running daemon; what they are and what they can do is in `offtake_postgres::failpoint`.
+//! Failpoints of a running daemon; what they are and what they can do is in
+//! `offtake_postgres::failpoint`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,8 +17,10 @@ pub(crate) struct Failpoints {
 impl Failpoints {
     /// Beside the daemon's configuration, which is its own.
     pub(crate) fn beside(configuration: &Path, points: &[(&str, &str)]) -> Self {
-        let points = points.iter().map(|(name, actions)| (known(name), (*actions).to_owned())).collect();
-        let failpoints = Self { file: configuration.with_extension("failpoints"), points: Mutex::new(points) };
+        let points =
+            points.iter().map(|(name, actions)| (known(name), (*actions).to_owned())).collect();
+        let failpoints =
+            Self { file: configuration.with_extension("failpoints"), points: Mutex::new(points) };
         failpoints.write();
         failpoints
     }
@@ -29,9 +32,12 @@ impl Failpoints {
     /// As one, because the daemon reads while we write.
     fn write(&self) -> String {
         let points = self.points.lock().expect("no panic while locked");
-        let text: String = points.iter().map(|(name, actions)| format!("{name}={actions}\n")).collect();
+        let text: String =
+            points.iter().map(|(name, actions)| format!("{name}={actions}\n")).collect();
         let beside = self.file.with_extension("new");
-        fs::write(&beside, &text).and_then(|()| fs::rename(&beside, &self.file)).expect("the temporary folder can be written");
+        fs::write(&beside, &text)
+            .and_then(|()| fs::rename(&beside, &self.file))
+            .expect("the temporary folder can be written");
         text
     }
 
@@ -64,9 +70,11 @@ impl Daemon {
 
     /// Until something was done at that point `count` times in all.
     pub async fn wait_at_failpoint(&self, name: &str, count: usize) {
-        until(&format!("the daemon comes to {name}"), PATIENCE, async || match self.failpoint_count(name) {
-            reached if reached >= count => Ok(()),
-            reached => Err(format!("{reached} of {count} times")),
+        until(&format!("the daemon comes to {name}"), PATIENCE, async || {
+            match self.failpoint_count(name) {
+                reached if reached >= count => Ok(()),
+                reached => Err(format!("{reached} of {count} times")),
+            }
         })
         .await;
     }
@@ -89,6 +97,10 @@ impl Daemon {
 }
 
 fn known(name: &str) -> String {
-    assert!(offtake_postgres::FAILPOINTS.contains(&name), "there is no failpoint {name}; there are {:?}", offtake_postgres::FAILPOINTS);
+    assert!(
+        offtake_postgres::FAILPOINTS.contains(&name),
+        "there is no failpoint {name}; there are {:?}",
+        offtake_postgres::FAILPOINTS
+    );
     name.to_owned()
 }

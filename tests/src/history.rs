@@ -1,13 +1,14 @@
 //! Everything that was ever visible in a destination, and whether it may have been.
 //!
-//! [`install`] makes a destination record every row's every state, before a daemon comes. [`assert_sound`] reads the
-//! record afterwards, transaction by transaction, and holds against it:
+//! [`install`] makes a destination record every row's every state, before a daemon comes.
+//! [`assert_sound`] reads the record afterwards, transaction by transaction, and holds against it:
 //!
 //! - nothing visible is repeated: no transaction leaves a row as it was and yet wrote it;
-//! - rows and cursor are one: whoever changes rows of a mapping moves its cursor in the same transaction, and a cursor
-//!   never goes back within its epoch and version;
-//! - for the mappings of [`crate::workload`], whose rows carry versions: every state was committed at the source, for this
-//!   very tenant; per key no state goes back to an older one, not even by way of a deletion.
+//! - rows and cursor are one: whoever changes rows of a mapping moves its cursor in the same
+//!   transaction, and a cursor never goes back within its epoch and version;
+//! - for the mappings of [`crate::workload`], whose rows carry versions: every state was committed
+//!   at the source, for this very tenant; per key no state goes back to an older one, not even by
+//!   way of a deletion.
 
 mod committed;
 
@@ -37,7 +38,11 @@ pub async fn assert_sound(world: &World) {
     let violations = violations(world).await;
     const SHOWN: usize = 20;
     let shown = violations.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
-    assert!(violations.is_empty(), "{} times something was visible that must not be:\n  {shown}", violations.len());
+    assert!(
+        violations.is_empty(),
+        "{} times something was visible that must not be:\n  {shown}",
+        violations.len()
+    );
 }
 
 /// Everything that should never have been visible, for a person.
@@ -65,13 +70,16 @@ pub async fn violations(world: &World) -> Vec<String> {
 
 /// How many states of rows a destination has seen; a check over none proves nothing.
 pub async fn states(destination: &Database) -> usize {
-    let count = destination.query_text("select count(*) from history.change where table_name <> '_offtake_state'").await;
+    let count = destination
+        .query_text("select count(*) from history.change where table_name <> '_offtake_state'")
+        .await;
     count.parse().expect("a count")
 }
 
 /// The DDL statements that ran in a destination, with their times, oldest first.
 pub async fn ddl(destination: &Database) -> Vec<String> {
-    let lines = destination.query_text("select at, tag, identity from history.ddl order by at").await;
+    let lines =
+        destination.query_text("select at, tag, identity from history.ddl order by at").await;
     lines.lines().map(str::to_owned).collect()
 }
 
@@ -86,7 +94,8 @@ struct Change {
 
 async fn read(destination: &Database) -> Vec<Change> {
     let session = destination.session().await;
-    let sql = "select id, transaction::text, table_name, old, new, same from history.change order by id";
+    let sql =
+        "select id, transaction::text, table_name, old, new, same from history.change order by id";
     let rows = session.query(sql, &[]).await.expect("history::install ran");
     let change = |row: &tokio_postgres::Row| Change {
         id: row.get(0),
@@ -100,7 +109,11 @@ async fn read(destination: &Database) -> Vec<Change> {
 }
 
 fn by_table(world: &World) -> BTreeMap<String, Mapping> {
-    world.mappings().into_iter().map(|mapping| (mapping.target.table.as_str().to_owned(), mapping)).collect()
+    world
+        .mappings()
+        .into_iter()
+        .map(|mapping| (mapping.target.table.as_str().to_owned(), mapping))
+        .collect()
 }
 
 /// What one transaction made of a key.
@@ -140,16 +153,32 @@ impl Reading<'_> {
         for change in changes.iter().filter(|change| change.table != "_offtake_state") {
             let Some(mapping) = self.mappings.get(&change.table) else { continue };
             if !moved.contains(&mapping.name) {
-                self.violations.push(self.say(change.id, &change.table, "rows changed and the cursor did not move", &change.new));
+                self.violations.push(self.say(
+                    change.id,
+                    &change.table,
+                    "rows changed and the cursor did not move",
+                    &change.new,
+                ));
             }
             if change.same {
-                self.violations.push(self.say(change.id, &change.table, "a row was written as it was", &change.new));
+                self.violations.push(self.say(
+                    change.id,
+                    &change.table,
+                    "a row was written as it was",
+                    &change.new,
+                ));
             }
             // An update that changes the key is a deletion and an insertion.
-            for (row, before, after) in [(&change.old, &change.old, &None), (&change.new, &None, &change.new)] {
+            for (row, before, after) in
+                [(&change.old, &change.old, &None), (&change.new, &None, &change.new)]
+            {
                 if let Some(row) = row {
                     let at = (change.table.clone(), key(mapping, row));
-                    let net = net.entry(at).or_insert_with(|| Net { id: change.id, before: before.clone(), after: None });
+                    let net = net.entry(at).or_insert_with(|| Net {
+                        id: change.id,
+                        before: before.clone(),
+                        after: None,
+                    });
                     net.after.clone_from(after);
                 }
             }
@@ -184,17 +213,31 @@ impl Reading<'_> {
             return;
         };
         if before.as_ref().is_some_and(|seen| seen.present && seen.row == row) {
-            self.violations.push(self.say(id, &table, "a row was replaced by itself", &Some(row.clone())));
+            self.violations.push(self.say(
+                id,
+                &table,
+                "a row was replaced by itself",
+                &Some(row.clone()),
+            ));
         }
         if row.get("version").is_some() {
             if let Some(seen) = &before {
                 let order = versions(&row).cmp(&versions(&seen.row));
                 if order.is_lt() || (order.is_eq() && !seen.present) {
-                    let what = format!("after {} ({}) came back", seen.row, if seen.present { "visible" } else { "deleted" });
+                    let what = format!(
+                        "after {} ({}) came back",
+                        seen.row,
+                        if seen.present { "visible" } else { "deleted" }
+                    );
                     self.violations.push(self.say(id, &table, &what, &Some(row.clone())));
                 }
             }
-            if let Err(what) = self.committed.check(&self.mappings[&table].source.table.name, &self.tenant.id, &key, &row) {
+            if let Err(what) = self.committed.check(
+                &self.mappings[&table].source.table.name,
+                &self.tenant.id,
+                &key,
+                &row,
+            ) {
                 self.violations.push(self.say(id, &table, &what, &Some(row.clone())));
             }
         }
@@ -213,7 +256,11 @@ impl Reading<'_> {
     }
 
     fn say(&self, id: i64, table: &str, what: &str, row: &Option<Value>) -> String {
-        format!("{} {table} (history.change {id}): {what} {}", self.tenant.name, row.as_ref().unwrap_or(&Value::Null))
+        format!(
+            "{} {table} (history.change {id}): {what} {}",
+            self.tenant.name,
+            row.as_ref().unwrap_or(&Value::Null)
+        )
     }
 }
 
@@ -225,7 +272,11 @@ fn versions(row: &Value) -> (Option<i64>, Option<i64>) {
 /// The key's columns as text; where a file does not name them, they are the workload's `id`.
 fn key(mapping: &Mapping, row: &Value) -> String {
     match &mapping.source.key {
-        Some(columns) => columns.iter().map(|(column, _)| text(row, column.as_str())).collect::<Vec<_>>().join("|"),
+        Some(columns) => columns
+            .iter()
+            .map(|(column, _)| text(row, column.as_str()))
+            .collect::<Vec<_>>()
+            .join("|"),
         None => text(row, "id"),
     }
 }

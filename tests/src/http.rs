@@ -4,9 +4,16 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Status code and body of the answer to one request on a connection of its own.
-pub(crate) async fn request(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<(u16, String)> {
+pub(crate) async fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<(u16, String)> {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
     if !body.is_empty() {
         head += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     }
@@ -17,7 +24,12 @@ pub(crate) async fn request(port: u16, method: &str, path: &str, headers: &[(&st
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer);
-    let invalid = || std::io::Error::new(std::io::ErrorKind::InvalidData, format!("not an HTTP answer: {answer}"));
+    let invalid = || {
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!("not an HTTP answer: {answer}"),
+        )
+    };
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(invalid)?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(invalid)?;
     let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");

@@ -12,9 +12,10 @@
 //! # }
 //! ```
 //!
-//! Two clusters serve all tests of a run, also when every test is a process of its own; databases come from templates,
-//! so a world costs tenths of a second. Tests wait for conditions ([`until`]), never for time to pass. A daemon that
-//! logged a warning or an error that its test does not expect fails the test when it is dropped.
+//! Two clusters serve all tests of a run, also when every test is a process of its own; databases
+//! come from templates, so a world costs tenths of a second. Tests wait for conditions ([`until`]),
+//! never for time to pass. A daemon that logged a warning or an error that its test does not expect
+//! fails the test when it is dropped.
 
 pub mod browser;
 pub mod chaos;

@@ -1,5 +1,6 @@
-//! What is right, computed without any of Offtake's own code but the parser of mapping files: each mapping's query,
-//! restricted to the tenant, against the destination's table, as multisets of text rows.
+//! What is right, computed without any of Offtake's own code but the parser of mapping files: each
+//! mapping's query, restricted to the tenant, against the destination's table, as multisets of text
+//! rows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,25 +20,39 @@ pub struct Difference {
     pub surplus: Vec<String>,
 }
 
-/// Panics with the differing rows unless every destination equals its queries. Wait until nothing is owed first.
+/// Panics with the differing rows unless every destination equals its queries. Wait until nothing
+/// is owed first.
 pub async fn assert_equal(world: &World) {
     let differences = differences(world, world.tenants()).await;
-    assert!(differences.is_empty(), "destinations differ from their queries:\n{}", show(&differences));
+    assert!(
+        differences.is_empty(),
+        "destinations differ from their queries:\n{}",
+        show(&differences)
+    );
 }
 
 /// [`assert_equal`] for some tenants only.
 pub async fn assert_tenants_equal(world: &World, names: &[&str]) {
     let tenants: Vec<_> = names.iter().map(|name| world.tenant(name)).collect();
     let differences = differences(world, tenants).await;
-    assert!(differences.is_empty(), "destinations differ from their queries:\n{}", show(&differences));
+    assert!(
+        differences.is_empty(),
+        "destinations differ from their queries:\n{}",
+        show(&differences)
+    );
 }
 
 /// Everything that differs now.
-pub async fn differences<'a>(world: &World, tenants: impl IntoIterator<Item = &'a Tenant>) -> Vec<Difference> {
+pub async fn differences<'a>(
+    world: &World,
+    tenants: impl IntoIterator<Item = &'a Tenant>,
+) -> Vec<Difference> {
     let mut differences = Vec::new();
     for tenant in tenants {
         for mapping in world.mappings() {
-            let difference = compare(&world.source, &tenant.id, &mapping, &tenant.destination, &tenant.schema).await;
+            let difference =
+                compare(&world.source, &tenant.id, &mapping, &tenant.destination, &tenant.schema)
+                    .await;
             let difference = Difference { tenant: tenant.name.clone(), ..difference };
             if !difference.missing.is_empty() || !difference.surplus.is_empty() {
                 differences.push(difference);
@@ -48,15 +63,27 @@ pub async fn differences<'a>(world: &World, tenants: impl IntoIterator<Item = &'
 }
 
 /// One mapping of one tenant.
-pub async fn compare(source: &Database, tenant_id: &str, mapping: &Mapping, destination: &Database, schema: &str) -> Difference {
+pub async fn compare(
+    source: &Database,
+    tenant_id: &str,
+    mapping: &Mapping,
+    destination: &Database,
+    schema: &str,
+) -> Difference {
     let session = source.session().await;
-    let prepared = session.prepare(&mapping.query).await.unwrap_or_else(|e| panic!("{}: {e:?}", mapping.name));
+    let prepared =
+        session.prepare(&mapping.query).await.unwrap_or_else(|e| panic!("{}: {e:?}", mapping.name));
     let keep_tenant = mapping.target.keep_tenant;
     let names = prepared.columns().iter().map(|column| column.name());
-    let columns: Vec<_> = names.filter(|name| keep_tenant || *name != "tenant_id").map(|name| format!("\"{name}\"::text")).collect();
+    let columns: Vec<_> = names
+        .filter(|name| keep_tenant || *name != "tenant_id")
+        .map(|name| format!("\"{name}\"::text"))
+        .collect();
     let columns = columns.join(", ");
     let of_tenant = format!("tenant_id::text = {}", literal(tenant_id));
-    let wanted = source.copy_out(&format!("select {columns} from ({}\n) q where q.{of_tenant}", mapping.query)).await;
+    let wanted = source
+        .copy_out(&format!("select {columns} from ({}\n) q where q.{of_tenant}", mapping.query))
+        .await;
     let table = format!("\"{schema}\".{}", mapping.target.table.sql());
     let restriction = if keep_tenant { format!(" where {of_tenant}") } else { String::new() };
     let found = destination.copy_out(&format!("select {columns} from {table}{restriction}")).await;
@@ -65,15 +92,31 @@ pub async fn compare(source: &Database, tenant_id: &str, mapping: &Mapping, dest
     found.iter().for_each(|row| *balance.entry(row).or_default() -= 1);
     let rows = |sign: i64| {
         let of_sign = balance.iter().filter(move |(_, count)| **count * sign > 0);
-        of_sign.flat_map(|(row, count)| std::iter::repeat_n((*row).to_owned(), count.unsigned_abs() as usize)).collect()
+        of_sign
+            .flat_map(|(row, count)| {
+                std::iter::repeat_n((*row).to_owned(), count.unsigned_abs() as usize)
+            })
+            .collect()
     };
-    Difference { tenant: tenant_id.to_owned(), mapping: mapping.name.clone(), missing: rows(1), surplus: rows(-1) }
+    Difference {
+        tenant: tenant_id.to_owned(),
+        mapping: mapping.name.clone(),
+        missing: rows(1),
+        surplus: rows(-1),
+    }
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 10;
-        writeln!(f, "{}/{}: {} rows missing, {} surplus", self.tenant, self.mapping, self.missing.len(), self.surplus.len())?;
+        writeln!(
+            f,
+            "{}/{}: {} rows missing, {} surplus",
+            self.tenant,
+            self.mapping,
+            self.missing.len(),
+            self.surplus.len()
+        )?;
         let missing = self.missing.iter().take(SHOWN).map(|row| ("- wanted", row));
         let surplus = self.surplus.iter().take(SHOWN).map(|row| ("+ found ", row));
         missing.chain(surplus).try_for_each(|(what, row)| writeln!(f, "  {what} {row}"))

@@ -28,8 +28,9 @@ pub enum PoolMode {
 }
 
 impl Pgbouncer {
-    /// Before the server of that URL, with so many server processes for each database; None, and a printed reason, where it
-    /// is not installed. Whoever connects is the tests' superuser at the server, whatever name it says.
+    /// Before the server of that URL, with so many server processes for each database; None, and a
+    /// printed reason, where it is not installed. Whoever connects is the tests' superuser at the
+    /// server, whatever name it says.
     pub async fn before(url: &str, mode: PoolMode, pool_size: usize) -> Option<Self> {
         let Some(program) = installed() else {
             eprintln!("skipped: pgbouncer is not installed (Debian: apt-get install pgbouncer)");
@@ -53,7 +54,8 @@ impl Pgbouncer {
         let file = folder.path().join("pgbouncer.ini");
         std::fs::write(&file, configuration).expect("the temporary folder can be written");
         // It refuses to run as root, and then reads as nobody.
-        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("our own folder");
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))
+            .expect("our own folder");
         let process = spawn(&program, &file);
         let mut this = Self { program, process, folder, port: own, url: String::new() };
         this.url = this.url(url);
@@ -94,7 +96,14 @@ fn spawn(program: &Path, file: &Path) -> Child {
     if rustix::process::geteuid().is_root() {
         command.args(["-u", "nobody"]);
     }
-    command.arg("-q").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("pgbouncer starts")
+    command
+        .arg("-q")
+        .arg(file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("pgbouncer starts")
 }
 
 fn installed() -> Option<PathBuf> {

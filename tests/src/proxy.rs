@@ -1,4 +1,5 @@
-//! A proxy between a daemon and a server, which breaks what a network, or a server at a bad moment, breaks.
+//! A proxy between a daemon and a server, which breaks what a network, or a server at a bad moment,
+//! breaks.
 //!
 //! ```no_run
 //! # async fn example(world: offtake_tests::World) {
@@ -33,10 +34,12 @@ pub enum Mode {
     Pass,
     /// Nobody listens, open connections are reset.
     Refuse,
-    /// Whatever is sent disappears, both ways; nobody hears that a connection was closed. A connection that was open or
-    /// opened meanwhile never recovers: it is silent until the mode changes, and then reset.
+    /// Whatever is sent disappears, both ways; nobody hears that a connection was closed. A
+    /// connection that was open or opened meanwhile never recovers: it is silent until the mode
+    /// changes, and then reset.
     Blackhole,
-    /// Nothing moves until the mode changes; then everything goes on as if nothing had been, as after a lost route.
+    /// Nothing moves until the mode changes; then everything goes on as if nothing had been, as
+    /// after a lost route.
     Stall,
     /// Each piece arrives later by this much.
     Delay(Duration),
@@ -79,7 +82,10 @@ impl Proxy {
         let (tell, told) = std::sync::mpsc::channel();
         let seen = shared.clone();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
             runtime.block_on(async {
                 // Bound and never listening: the port stays ours while nobody listens.
                 let reserved = bind((host, 0).into());
@@ -136,7 +142,10 @@ impl Proxy {
 
     /// Bytes that went through to the server, and to the clients.
     pub fn bytes(&self) -> (u64, u64) {
-        (self.shared.to_server.load(Ordering::Relaxed), self.shared.to_client.load(Ordering::Relaxed))
+        (
+            self.shared.to_server.load(Ordering::Relaxed),
+            self.shared.to_client.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -166,13 +175,20 @@ fn bind(address: SocketAddr) -> TcpSocket {
 }
 
 /// Until the proxy is dropped.
-async fn serve(address: SocketAddr, server: String, mut modes: watch::Receiver<Mode>, shared: Arc<Shared>) {
+async fn serve(
+    address: SocketAddr,
+    server: String,
+    mut modes: watch::Receiver<Mode>,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
     let mut listener: Option<TcpListener> = None;
     loop {
         match *modes.borrow_and_update() {
             Mode::Refuse => listener = None,
-            _ if listener.is_none() => listener = Some(bind(address).listen(1024).expect("the port is ours")),
+            _ if listener.is_none() => {
+                listener = Some(bind(address).listen(1024).expect("the port is ours"))
+            }
             _ => {}
         }
         shared.listening.store(listener.is_some(), Ordering::Release);

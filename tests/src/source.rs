@@ -24,7 +24,12 @@ impl Source {
     /// The sample application after `offtake init` with the default mappings.
     pub async fn prepared() -> Database {
         let server = &Clusters::shared().await.source;
-        Database::create(server, "source", Some(&prepared_template(server, &default_mappings_folder()).await)).await
+        Database::create(
+            server,
+            "source",
+            Some(&prepared_template(server, &default_mappings_folder()).await),
+        )
+        .await
     }
 
     /// An empty database on the destinations' cluster.
@@ -50,20 +55,28 @@ impl Source {
 
 /// The repository's `mappings/`.
 pub(crate) fn default_mappings_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").join("mappings")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the repository")
+        .join("mappings")
 }
 
 /// The folder's mapping files, parsed, in the order of their names.
 pub(crate) fn mappings_in(folder: &Path) -> Vec<Mapping> {
-    let parse = |(path, text): (PathBuf, String)| offtake_mapping::parse(&path, &text).unwrap_or_else(|error| panic!("{error}"));
+    let parse = |(path, text): (PathBuf, String)| {
+        offtake_mapping::parse(&path, &text).unwrap_or_else(|error| panic!("{error}"))
+    };
     mapping_texts(folder).into_iter().map(parse).collect()
 }
 
 fn mapping_texts(folder: &Path) -> Vec<(PathBuf, String)> {
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let paths = entries.map(|entry| entry.expect("a readable folder").path());
     let yaml = paths.filter(|path| path.extension().is_some_and(|e| e == "yaml" || e == "yml"));
-    let mut texts: Vec<_> = yaml.map(|path| (path.clone(), std::fs::read_to_string(path).expect("a readable file"))).collect();
+    let mut texts: Vec<_> = yaml
+        .map(|path| (path.clone(), std::fs::read_to_string(path).expect("a readable file")))
+        .collect();
     texts.sort();
     texts
 }
@@ -85,12 +98,20 @@ pub(crate) async fn application_template(server: &str) -> String {
 pub(crate) async fn prepared_template(server: &str, mappings: &Path) -> String {
     let application = application_template(server).await;
     // Another build of the tests may install other triggers.
-    let built = std::env::current_exe().and_then(std::fs::metadata).and_then(|m| m.modified()).expect("the executable has a time");
-    let texts: Vec<_> = mapping_texts(mappings).into_iter().map(|(path, text)| (path.file_name().map(ToOwned::to_owned), text)).collect();
-    let name = format!("template_prepared_{:016x}", hash(|hash| (&application, built, texts).hash(hash)));
+    let built = std::env::current_exe()
+        .and_then(std::fs::metadata)
+        .and_then(|m| m.modified())
+        .expect("the executable has a time");
+    let texts: Vec<_> = mapping_texts(mappings)
+        .into_iter()
+        .map(|(path, text)| (path.file_name().map(ToOwned::to_owned), text))
+        .collect();
+    let name =
+        format!("template_prepared_{:016x}", hash(|hash| (&application, built, texts).hash(hash)));
     make_once(server, &name, async || {
         let database = format!("{name}_unfinished");
-        run(&connect(server).await, &format!("create database {database} template {application}")).await;
+        run(&connect(server).await, &format!("create database {database} template {application}"))
+            .await;
         prepare(&on_database(server, &database), mappings_in(mappings)).await;
         database
     })
@@ -103,22 +124,28 @@ async fn prepare(url: &str, mappings: Vec<Mapping>) {
     let mut client = connect(url).await;
     offtake_postgres::migrate(&mut client).await.expect("the migrations apply");
     let set = resolve(&client, mappings).await;
-    offtake_capture::install(&mut client, &set, &offtake_capture::Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
+    offtake_capture::install(&mut client, &set, &offtake_capture::Options::default())
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 async fn resolve(client: &tokio_postgres::Client, mappings: Vec<Mapping>) -> MappingSet {
     let resolved = offtake_postgres::catalog::resolve(client, mappings).await;
-    resolved.unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+    resolved.unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
 }
 
-/// Makes a template unless it is there; only one process at a time. `make` returns the unfinished database's name.
+/// Makes a template unless it is there; only one process at a time. `make` returns the unfinished
+/// database's name.
 async fn make_once(server: &str, name: &str, make: impl AsyncFnOnce() -> String) {
     let admin = connect(server).await;
     let exists = format!("select from pg_database where datname = '{name}'");
     if !admin.query(&exists, &[]).await.expect("the catalog answers").is_empty() {
         return;
     }
-    // The session's end gives the lock back. The preparation of one template may need another, hence a lock for each.
+    // The session's end gives the lock back. The preparation of one template may need another,
+    // hence a lock for each.
     run(&admin, &format!("select pg_advisory_lock(hashtext('{name}'))")).await;
     if admin.query(&exists, &[]).await.expect("the catalog answers").is_empty() {
         run(&admin, &format!("drop database if exists {name}_unfinished with (force)")).await;
@@ -126,7 +153,10 @@ async fn make_once(server: &str, name: &str, make: impl AsyncFnOnce() -> String)
         // A session that has only just ended may still be seen in the database.
         run(&admin, &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{unfinished}'")).await;
         crate::until("the template is renamed", crate::PATIENCE, async || {
-            admin.batch_execute(&format!("alter database {unfinished} rename to {name}")).await.map_err(|e| crate::database::explain(&e))
+            admin
+                .batch_execute(&format!("alter database {unfinished} rename to {name}"))
+                .await
+                .map_err(|e| crate::database::explain(&e))
         })
         .await;
     }

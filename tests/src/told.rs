@@ -9,11 +9,20 @@ impl World {
     pub async fn told(&self, daemon: &Daemon, tenant: &str) -> Value {
         let status = daemon.status().await;
         let all = status["destinations"].as_array().cloned().unwrap_or_default();
-        all.into_iter().find(|destination| destination["tenant"] == self.id(tenant)).unwrap_or_default()
+        all.into_iter()
+            .find(|destination| destination["tenant"] == self.id(tenant))
+            .unwrap_or_default()
     }
 
-    /// Until the tenant's destination is told to be in that state, with all these parts in the reason; returns the entry.
-    pub async fn wait_told(&self, daemon: &Daemon, tenant: &str, state: &str, says: &[&str]) -> Value {
+    /// Until the tenant's destination is told to be in that state, with all these parts in the
+    /// reason; returns the entry.
+    pub async fn wait_told(
+        &self,
+        daemon: &Daemon,
+        tenant: &str,
+        state: &str,
+        says: &[&str],
+    ) -> Value {
         until(&format!("{tenant} is {state} {says:?}"), PATIENCE, async || {
             let told = self.told(daemon, tenant).await;
             let reason = told["reason"].as_str().unwrap_or_default();
@@ -27,22 +36,38 @@ impl World {
 impl Daemon {
     /// Until it has logged this event.
     pub async fn wait_logged(&self, event: &str) {
-        until(&format!("{event} is logged"), PATIENCE, async || match self.log().iter().any(|line| line.event == event) {
-            true => Ok(()),
-            false => Err("it is not yet".to_owned()),
+        until(&format!("{event} is logged"), PATIENCE, async || {
+            match self.log().iter().any(|line| line.event == event) {
+                true => Ok(()),
+                false => Err("it is not yet".to_owned()),
+            }
         })
         .await;
     }
 
-    /// Until the daemon acts on this fuse's being blown, or on its being whole again. A pause blows the fuse `destination:TENANT/NAME`.
-    /// A turn that is under way may go on for a moment, and a round of the sequencer or the poller: see [`Self::wait_round`].
+    /// Until the daemon acts on this fuse's being blown, or on its being whole again. A pause blows
+    /// the fuse `destination:TENANT/NAME`. A turn that is under way may go on for a moment, and a
+    /// round of the sequencer or the poller: see [`Self::wait_round`].
     pub async fn wait_fuse(&self, name: &str, blown: bool) {
-        until(&format!("{name} is {}", if blown { "blown" } else { "whole" }), PATIENCE, async || {
-            let last = self.log().into_iter().rfind(|line| line.event == "fuses_changed").map(|line| line.text).unwrap_or_default();
-            let last: Value = serde_json::from_str(&last).map_err(|error| error.to_string())?;
-            let found = last["blown"].as_str().unwrap_or_default().split(", ").any(|found| found == name);
-            if found == blown { Ok(()) } else { Err(last.to_string()) }
-        })
+        until(
+            &format!("{name} is {}", if blown { "blown" } else { "whole" }),
+            PATIENCE,
+            async || {
+                let last = self
+                    .log()
+                    .into_iter()
+                    .rfind(|line| line.event == "fuses_changed")
+                    .map(|line| line.text)
+                    .unwrap_or_default();
+                let last: Value = serde_json::from_str(&last).map_err(|error| error.to_string())?;
+                let found = last["blown"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .split(", ")
+                    .any(|found| found == name);
+                if found == blown { Ok(()) } else { Err(last.to_string()) }
+            },
+        )
         .await;
     }
 
@@ -54,9 +79,11 @@ impl Daemon {
             metrics.lines().find_map(|found| found.strip_prefix(&line)).map(str::to_owned)
         };
         let before = told().await;
-        until(&format!("the {name} has made another round"), PATIENCE, async || match told().await {
-            now if now.is_some() && now != before => Ok(()),
-            now => Err(format!("{now:?}")),
+        until(&format!("the {name} has made another round"), PATIENCE, async || {
+            match told().await {
+                now if now.is_some() && now != before => Ok(()),
+                now => Err(format!("{now:?}")),
+            }
         })
         .await;
     }

@@ -1,6 +1,7 @@
-//! A seeded load of writes over a small application of its own: inserts, updates, deletes, re-inserts, changes and swaps
-//! of keys, moves between tenants by every kind of tenant rule, parents that carry their children along, truncates,
-//! rollbacks, savepoints, transactions that stay open; several writers at once, in all tenants, with the same keys.
+//! A seeded load of writes over a small application of its own: inserts, updates, deletes,
+//! re-inserts, changes and swaps of keys, moves between tenants by every kind of tenant rule,
+//! parents that carry their children along, truncates, rollbacks, savepoints, transactions that
+//! stay open; several writers at once, in all tenants, with the same keys.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -17,7 +18,8 @@
 //! # }
 //! ```
 //!
-//! Each writer's statements follow from the seed alone. With several writers their order among each other does not.
+//! Each writer's statements follow from the seed alone. With several writers their order among each
+//! other does not.
 
 mod mappings;
 mod writes;
@@ -72,7 +74,8 @@ pub struct Workload {
 /// A tenant that has no destination: rows move there and come back.
 const ELSEWHERE: &str = "elsewhere";
 
-/// What two writers can do to each other, and a server to both. Anything else an application's write must never see.
+/// What two writers can do to each other, and a server to both. Anything else an application's
+/// write must never see.
 const CONFLICTS: [SqlState; 6] = [
     SqlState::UNIQUE_VIOLATION,
     SqlState::FOREIGN_KEY_VIOLATION,
@@ -85,7 +88,9 @@ const CONFLICTS: [SqlState; 6] = [
 impl Workload {
     /// With four writers. `OFFTAKE_SEED` replaces the seed.
     pub fn new(seed: u64) -> Self {
-        let replayed = std::env::var("OFFTAKE_SEED").ok().map(|seed| seed.parse().expect("OFFTAKE_SEED is a number"));
+        let replayed = std::env::var("OFFTAKE_SEED")
+            .ok()
+            .map(|seed| seed.parse().expect("OFFTAKE_SEED is a number"));
         Self { seed: replayed.unwrap_or(seed), writers: 4 }
     }
 
@@ -98,7 +103,8 @@ impl Workload {
         self.seed
     }
 
-    /// A world with the workload's mappings; add to the plan what else is needed. Not ready before [`Self::prepare`].
+    /// A world with the workload's mappings; add to the plan what else is needed. Not ready before
+    /// [`Self::prepare`].
     pub fn plan<N: Into<String>>(tenants: impl IntoIterator<Item = N>) -> Plan {
         World::with_tenants(tenants).mappings(&MAPPINGS).without_init()
     }
@@ -118,11 +124,17 @@ impl Workload {
     }
 
     fn tenants(&self, world: &World) -> Vec<String> {
-        world.tenants().iter().map(|tenant| tenant.id.clone()).chain([ELSEWHERE.to_owned()]).collect()
+        world
+            .tenants()
+            .iter()
+            .map(|tenant| tenant.id.clone())
+            .chain([ELSEWHERE.to_owned()])
+            .collect()
     }
 
     async fn write(&self, world: &World, number: u64, extent: Extent) -> Totals {
-        let mut writer = Writer::new(self.seed.wrapping_mul(1000).wrapping_add(number), self.tenants(world));
+        let mut writer =
+            Writer::new(self.seed.wrapping_mul(1000).wrapping_add(number), self.tenants(world));
         let (began, mut totals) = (Instant::now(), Totals::default());
         let mut session: Option<Client> = None;
         for step in 0.. {

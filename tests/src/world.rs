@@ -59,8 +59,8 @@ pub struct Plan {
 }
 
 impl World {
-    /// Tenants of these names, each with an empty destination, on the run's shared clusters, and a source that
-    /// `offtake init` has prepared with the default mappings. No daemon runs yet.
+    /// Tenants of these names, each with an empty destination, on the run's shared clusters, and a
+    /// source that `offtake init` has prepared with the default mappings. No daemon runs yet.
     pub fn with_tenants<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Plan {
         Plan { tenants: names.into_iter().map(Into::into).collect(), ..Plan::default() }
     }
@@ -72,7 +72,10 @@ impl World {
 
     /// The tenant of that name.
     pub fn tenant(&self, name: &str) -> &Tenant {
-        self.tenants.iter().find(|tenant| tenant.name == name).unwrap_or_else(|| panic!("no tenant {name} was planned"))
+        self.tenants
+            .iter()
+            .find(|tenant| tenant.name == name)
+            .unwrap_or_else(|| panic!("no tenant {name} was planned"))
     }
 
     /// The id of the tenant of that name.
@@ -85,14 +88,18 @@ impl World {
         self.source_server.as_ref().expect("planned with private_source()").lock().await
     }
 
-    /// Between the daemons and the source; planned with [`Plan::proxied_source`]. `world.source` itself goes past it.
+    /// Between the daemons and the source; planned with [`Plan::proxied_source`]. `world.source`
+    /// itself goes past it.
     pub fn source_proxy(&self) -> &Proxy {
         self.source_proxy.as_ref().expect("planned with proxied_source()")
     }
 
     /// Every proxy, with the tenant's name or `source`.
     pub fn named_proxies(&self) -> impl Iterator<Item = (String, &Proxy)> {
-        let destinations = self.tenants.iter().filter_map(|tenant| Some((tenant.name.clone(), tenant.proxy.as_ref()?)));
+        let destinations = self
+            .tenants
+            .iter()
+            .filter_map(|tenant| Some((tenant.name.clone(), tenant.proxy.as_ref()?)));
         destinations.chain(self.source_proxy.as_ref().map(|proxy| ("source".to_owned(), proxy)))
     }
 
@@ -110,7 +117,9 @@ impl World {
     pub fn write_mapping(&self, name: &str, text: &str) {
         let file = self.mappings_folder().join(name).with_extension("yaml");
         let beside = file.with_extension("new");
-        std::fs::write(&beside, text).and_then(|()| std::fs::rename(beside, file)).expect("the temporary folder can be written");
+        std::fs::write(&beside, text)
+            .and_then(|()| std::fs::rename(beside, file))
+            .expect("the temporary folder can be written");
     }
 
     /// The folder with `offtake.yaml` and `mappings/`.
@@ -118,12 +127,14 @@ impl World {
         self.folder.path()
     }
 
-    /// Changes the configuration that the next [`Self::daemon`] and [`Self::offtake`] use; what runs keeps its file.
+    /// Changes the configuration that the next [`Self::daemon`] and [`Self::offtake`] use; what
+    /// runs keeps its file.
     pub fn configure(&mut self, change: impl FnOnce(&mut Value)) {
         change(&mut self.configuration);
     }
 
-    /// Changes the URL by which the next [`Self::daemon`] and [`Self::offtake`] reach the tenant's destination.
+    /// Changes the URL by which the next [`Self::daemon`] and [`Self::offtake`] reach the tenant's
+    /// destination.
     pub fn reach_by(&mut self, tenant: &str, change: impl Fn(&str) -> String) {
         let id = self.id(tenant).to_owned();
         let all = self.configuration["destinations"]["static"].as_array_mut().expect("a list");
@@ -152,13 +163,26 @@ impl World {
     /// Starts `offtake run` with more arguments; does not wait.
     pub fn spawn_daemon(&self, arguments: &[&str]) -> Daemon {
         let port = reserve_port();
-        Daemon::spawn(&self.write_configuration(&port), port, (self.expected.clone(), &self.environment), arguments, &[])
+        Daemon::spawn(
+            &self.write_configuration(&port),
+            port,
+            (self.expected.clone(), &self.environment),
+            arguments,
+            &[],
+        )
     }
 
-    /// Starts `offtake run` with failpoints (name, actions) that act from its first moment; does not wait.
+    /// Starts `offtake run` with failpoints (name, actions) that act from its first moment; does
+    /// not wait.
     pub fn spawn_daemon_with_failpoints(&self, failpoints: &[(&str, &str)]) -> Daemon {
         let port = reserve_port();
-        Daemon::spawn(&self.write_configuration(&port), port, (self.expected.clone(), &self.environment), &[], failpoints)
+        Daemon::spawn(
+            &self.write_configuration(&port),
+            port,
+            (self.expected.clone(), &self.environment),
+            &[],
+            failpoints,
+        )
     }
 
     /// Runs `offtake` with these arguments to its end.
@@ -171,7 +195,12 @@ impl World {
     pub async fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.offtake(arguments).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
 
@@ -182,14 +211,18 @@ impl World {
         if configuration["http"]["listen"].is_null() {
             configuration["http"]["listen"] = format!("127.0.0.1:{}", port.number()).into();
         }
-        let file = self.folder.path().join(format!("offtake-{}.yaml", NUMBER.fetch_add(1, Ordering::Relaxed)));
+        let file = self
+            .folder
+            .path()
+            .join(format!("offtake-{}.yaml", NUMBER.fetch_add(1, Ordering::Relaxed)));
         // JSON is YAML.
         let text = serde_json::to_string_pretty(&configuration).expect("JSON becomes text");
         std::fs::write(&file, text).expect("the temporary folder can be written");
         file
     }
 
-    /// Until every change committed so far is applied in every destination, and every backfill is done.
+    /// Until every change committed so far is applied in every destination, and every backfill is
+    /// done.
     pub async fn wait_in_step(&self) {
         self.wait_in_step_within(PATIENCE).await;
     }
@@ -226,15 +259,18 @@ impl World {
         .await;
     }
 
-    /// Makes two tables at a source that is not prepared yet, fills them and prepares it: `item`, of `tenant`, `id` and these columns,
-    /// with the rows that `fill` selects for each `{tenant}`, and `other`, with ten rows each.
+    /// Makes two tables at a source that is not prepared yet, fills them and prepares it: `item`,
+    /// of `tenant`, `id` and these columns, with the rows that `fill` selects for each `{tenant}`,
+    /// and `other`, with ten rows each.
     pub async fn with_items(&self, columns: &str, fill: &str) {
         let tables = format!(
             "create table item (tenant text not null, id integer not null, {columns}, primary key (tenant, id));
              create table other (tenant text not null, id integer not null, body text not null, primary key (tenant, id))"
         );
         self.source.execute(&tables).await;
-        let fill = format!("{fill}; insert into other select '{{tenant}}', n, 'body' from generate_series(1, 10) n");
+        let fill = format!(
+            "{fill}; insert into other select '{{tenant}}', n, 'body' from generate_series(1, 10) n"
+        );
         for tenant in &self.tenants {
             self.source.execute(&fill.replace("{tenant}", &tenant.id)).await;
         }
@@ -244,7 +280,10 @@ impl World {
     /// Users with e-mail addresses, teams, members, permissions and invitations for every tenant.
     pub async fn fill(&self, users_per_tenant: i32) {
         let session = self.source.session().await;
-        session.execute(offtake::demo::INSERT_SAMPLE_ROWS, &[&users_per_tenant]).await.expect("the sample rows fit");
+        session
+            .execute(offtake::demo::INSERT_SAMPLE_ROWS, &[&users_per_tenant])
+            .await
+            .expect("the sample rows fit");
     }
 }
 
@@ -256,8 +295,8 @@ impl Tenant {
 }
 
 impl Tenant {
-    /// Between the daemons and this tenant's destination; planned with [`Plan::proxied`]. `tenant.destination` itself
-    /// goes past it.
+    /// Between the daemons and this tenant's destination; planned with [`Plan::proxied`].
+    /// `tenant.destination` itself goes past it.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("planned with proxied()")
     }
@@ -276,7 +315,8 @@ impl Plan {
         self
     }
 
-    /// This tenant's destination gets a server of its own, which the test may stop: [`Tenant::server`].
+    /// This tenant's destination gets a server of its own, which the test may stop:
+    /// [`Tenant::server`].
     pub fn private_destination(mut self, name: &str) -> Self {
         self.private_destinations.insert(name.to_owned());
         self
@@ -294,10 +334,12 @@ impl Plan {
         self
     }
 
-    /// These mappings (name, text) instead of the default ones. Their tables must be the sample application's unless
-    /// the plan is [`Self::without_init`].
+    /// These mappings (name, text) instead of the default ones. Their tables must be the sample
+    /// application's unless the plan is [`Self::without_init`].
     pub fn mappings(mut self, mappings: &[(&str, &str)]) -> Self {
-        self.mappings = Some(mappings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect());
+        self.mappings = Some(
+            mappings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+        );
         self
     }
 
@@ -325,15 +367,20 @@ impl Plan {
         for name in &self.tenants {
             tenants.push(self.tenant(name, &source).await);
         }
-        let by_way = |proxy: &Option<Proxy>, url: String| proxy.as_ref().map_or(url.clone(), |proxy| proxy.url(&url));
-        let destinations = tenants.iter().map(|t| json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }));
+        let by_way = |proxy: &Option<Proxy>, url: String| {
+            proxy.as_ref().map_or(url.clone(), |proxy| proxy.url(&url))
+        };
+        let destinations = tenants
+            .iter()
+            .map(|t| json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }));
         let source_proxy = self.proxied_source.then(|| Proxy::before(&source.url()));
         let mut configuration = json!({
             "source": { "url": by_way(&source_proxy, source.url()) },
             "mappings": "mappings",
             "destinations": { "static": destinations.collect::<Vec<_>>() },
             "http": {},
-            // As long as a test waits for anything: a server process that is slow to start is no failure that a daemon should log.
+            // As long as a test waits for anything: a server process that is slow to start is no
+            // failure that a daemon should log.
             "sync": { "connect_timeout": format!("{}s", PATIENCE.as_secs()) },
             "security": { "allow_destinations": ["127.0.0.0/8"] },
         });
@@ -369,7 +416,14 @@ impl Plan {
         };
         let destination = Database::create(&url, "destination", None).await;
         let proxy = self.proxied.contains(name).then(|| Proxy::before(&destination.url()));
-        Tenant { name: name.to_owned(), id, destination, schema: "public".to_owned(), server: server.map(Mutex::new), proxy }
+        Tenant {
+            name: name.to_owned(),
+            id,
+            destination,
+            schema: "public".to_owned(),
+            server: server.map(Mutex::new),
+            proxy,
+        }
     }
 
     fn write_mappings(&self, folder: &Path) {
@@ -377,20 +431,25 @@ impl Plan {
         match &self.mappings {
             Some(mappings) => {
                 for (name, text) in mappings {
-                    std::fs::write(folder.join(name).with_extension("yaml"), text).expect("the temporary folder can be written");
+                    std::fs::write(folder.join(name).with_extension("yaml"), text)
+                        .expect("the temporary folder can be written");
                 }
             }
             None => {
                 for mapping in Self::default_files() {
                     let name = mapping.file_name().expect("a file");
-                    std::fs::copy(&mapping, folder.join(name)).expect("the temporary folder can be written");
+                    std::fs::copy(&mapping, folder.join(name))
+                        .expect("the temporary folder can be written");
                 }
             }
         }
     }
 
     fn default_files() -> Vec<PathBuf> {
-        source::mappings_in(&source::default_mappings_folder()).into_iter().map(|mapping| mapping.file).collect()
+        source::mappings_in(&source::default_mappings_folder())
+            .into_iter()
+            .map(|mapping| mapping.file)
+            .collect()
     }
 }
 
@@ -404,7 +463,9 @@ impl IntoFuture for Plan {
 }
 
 async fn private_server() -> PrivateServer {
-    tokio::task::spawn_blocking(offtake::private_server::sweep).await.expect("sweeping does not panic");
+    tokio::task::spawn_blocking(offtake::private_server::sweep)
+        .await
+        .expect("sweeping does not panic");
     PrivateServer::start(Clusters::options()).await.unwrap_or_else(|error| panic!("{error:#}"))
 }
 

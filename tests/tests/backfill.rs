@@ -1,8 +1,9 @@
-//! The initial copy beside writes: nothing deleted comes back, what was copied is not copied again, and no page loses or
-//! repeats a row at its edges (invariants 1, 3 and 5, hazard H8).
+//! The initial copy beside writes: nothing deleted comes back, what was copied is not copied again,
+//! and no page loses or repeats a row at its edges (invariants 1, 3 and 5, hazard H8).
 //!
-//! What holds it: a chunk is read in the snapshot of the live batch that goes with it, and both are applied with the cursor in
-//! one destination transaction (`read::batch`, `Turn::apply`); its checkpoint is the last key it read (`_offtake_state`).
+//! What holds it: a chunk is read in the snapshot of the live batch that goes with it, and both are
+//! applied with the cursor in one destination transaction (`read::batch`, `Turn::apply`); its
+//! checkpoint is the last key it read (`_offtake_state`).
 
 use std::time::Duration;
 
@@ -14,8 +15,8 @@ use rand::{Rng as _, SeedableRng as _};
 
 const WRITERS: u64 = 20;
 
-/// (table, its key's columns, the n-th key of a range that is written to; `{n}` counts from 1). Text is ordered otherwise by
-/// both databases than by the pages.
+/// (table, its key's columns, the n-th key of a range that is written to; `{n}` counts from 1).
+/// Text is ordered otherwise by both databases than by the pages.
 const KEYS: [(&str, &str, &str); 5] = [
     ("by_integer", "id int", "{n}"),
     ("by_uuid", "id uuid", "md5('{n}')::uuid"),
@@ -24,7 +25,11 @@ const KEYS: [(&str, &str, &str); 5] = [
         "id text collate \"en-x-icu\"",
         "substr(md5('{n}'), 1, 3) || case {n} % 3 when 0 then '-Ä' when 1 then ' b''\\' else '_B' end || '{n}'",
     ),
-    ("by_pair", "region text, no smallint", "(array['eu', 'EU', 'us-1', 'ü'])[1 + {n} % 4], {n} - 100"),
+    (
+        "by_pair",
+        "region text, no smallint",
+        "(array['eu', 'EU', 'us-1', 'ü'])[1 + {n} % 4], {n} - 100",
+    ),
     ("by_sparse", "id bigint", "(('x' || md5('{n}'))::bit(64)::bigint)"),
 ];
 
@@ -37,7 +42,9 @@ fn names(columns: &str) -> Vec<&str> {
 
 fn mapping(table: &str, columns: &str) -> String {
     let schema_sql = match table {
-        "by_text" => "\n  schema_sql: create table by_text (id text collate \"de-x-icu\" primary key, body text, version bigint)",
+        "by_text" => {
+            "\n  schema_sql: create table by_text (id text collate \"de-x-icu\" primary key, body text, version bigint)"
+        }
         _ => "",
     };
     format!(
@@ -71,22 +78,25 @@ async fn init(world: &World, tables: &str) {
     world.succeed(&["init"]).await;
 }
 
-/// 20 writers over the whole range of five kinds of key, while the tables are copied in pages of seven rows by a daemon that
-/// dies right after a chunk, again and again.
+/// 20 writers over the whole range of five kinds of key, while the tables are copied in pages of
+/// seven rows by a daemon that dies right after a chunk, again and again.
 #[tokio::test]
 async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
     const SEED: u64 = 63;
     println!("seed {SEED}");
     let mappings = KEYS.map(|(table, columns, _)| (table, mapping(table, columns)));
-    let mappings: Vec<(&str, &str)> = mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let mappings: Vec<(&str, &str)> =
+        mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let plan = World::with_tenants(["acme"]).mappings(&mappings).without_init();
     let world = plan.setting("/sync/batch_rows", 7).setting("/poller/lease", "1s").await;
     world.allow("*");
     let tenant = world.id("acme");
     let mut tables = "create sequence version;".to_owned();
     for (table, columns, key) in KEYS {
-        let (names, key) = (names(columns).join(", "), key.replace("'{n}'", "n::text").replace("{n}", "n"));
-        let key = if names.contains(',') { key.replace("n - 100", "(n - 100)::smallint") } else { key };
+        let (names, key) =
+            (names(columns).join(", "), key.replace("'{n}'", "n::text").replace("{n}", "n"));
+        let key =
+            if names.contains(',') { key.replace("n - 100", "(n - 100)::smallint") } else { key };
         tables.push_str(&format!(
             "create table {table} (tenant text, {columns}, body text, version bigint, primary key (tenant, {names}));
              insert into {table} (tenant, {names}, body, version) select '{tenant}', {key}, 'first', nextval('version') from generate_series(1, {RANGE}, 3) n;"
@@ -104,7 +114,10 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
             if stop.is_cancelled() {
                 return step;
             }
-            session.batch_execute(&write(&mut random, tenant, format!("{number}/{step}"))).await.expect("a write never fails");
+            session
+                .batch_execute(&write(&mut random, tenant, format!("{number}/{step}")))
+                .await
+                .expect("a write never fails");
             // A pace at which batches of seven rows come along.
             tokio::time::sleep(Duration::from_millis(random.random_range(10..50))).await;
         }
@@ -113,18 +126,22 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
     let copying = async {
         let mut checkpoints = 0;
         for _ in 0..6 {
-            let mut daemon = world.spawn_daemon_with_failpoints(&[("backfill.after_chunk", "4*off->abort")]);
+            let mut daemon =
+                world.spawn_daemon_with_failpoints(&[("backfill.after_chunk", "4*off->abort")]);
             let status = daemon.wait_exit(PATIENCE).await;
             assert!(!status.success());
             let now = chunks(destination).await;
             assert!(now > checkpoints, "{now} chunks after {checkpoints}");
             checkpoints = now;
-            // As the next daemon would find it much later: what killed five is put off for half a minute.
+            // As the next daemon would find it much later: what killed five is put off for half a
+            // minute.
             world.source.execute("update offtake.outgoing_request set leased_until = null, failures = 0, not_before = now()").await;
         }
         let daemon = world.daemon().await;
         until("the copy is complete", PATIENCE, async || {
-            let left = destination.query_text("select mapping, backfill_key from _offtake_state where not backfilled").await;
+            let left = destination
+                .query_text("select mapping, backfill_key from _offtake_state where not backfilled")
+                .await;
             if left.is_empty() { Ok(()) } else { Err(left) }
         })
         .await;
@@ -147,7 +164,8 @@ async fn chunks(destination: &Database) -> i64 {
     destination.query_text(sql).await.parse().expect("a count")
 }
 
-/// Per mapping no checkpoint was ever given up: each copy began once, ended once, and no key comes twice.
+/// Per mapping no checkpoint was ever given up: each copy began once, ended once, and no key comes
+/// twice.
 async fn assert_resumed(destination: &Database) {
     let sql = "
         with seen as (
@@ -163,7 +181,8 @@ async fn assert_resumed(destination: &Database) {
     assert_eq!(destination.query_text(sql).await, "");
 }
 
-/// Per key, what a transaction left never has an older version than anything seen before, nor the one that was deleted.
+/// Per key, what a transaction left never has an older version than anything seen before, nor the
+/// one that was deleted.
 async fn assert_nothing_came_back(destination: &Database) {
     let sql = "
         with state as (
@@ -177,11 +196,13 @@ async fn assert_nothing_came_back(destination: &Database) {
         )
         select table_name, key, version, highest from step where present and (version < highest or version = highest and not was_present)";
     assert_eq!(destination.query_text(sql).await, "");
-    let deletions = destination.query_text("select count(*) from history.change where new is null").await;
+    let deletions =
+        destination.query_text("select count(*) from history.change where new is null").await;
     assert_ne!(deletions, "0", "nothing was deleted beside the copy");
 }
 
-/// What the fence is for: a chunk that is read, and written after the deletion was, brings the row back.
+/// What the fence is for: a chunk that is read, and written after the deletion was, brings the row
+/// back.
 #[tokio::test]
 async fn a_chunk_apart_from_the_live_batches_would_resurrect_rows() {
     let database = offtake_tests::Source::destination().await;
@@ -195,7 +216,8 @@ async fn a_chunk_apart_from_the_live_batches_would_resurrect_rows() {
     assert_eq!(database.query_text("select id from copy except select id from source").await, "2");
 }
 
-/// Tables of 0 to 9 rows, copied in pages of 1, 3 and 4: none, less than a page, exactly one, one more, exactly two.
+/// Tables of 0 to 9 rows, copied in pages of 1, 3 and 4: none, less than a page, exactly one, one
+/// more, exactly two.
 fn small_tables() -> Vec<(String, usize)> {
     (0..10).map(|rows| (format!("t{rows}"), rows)).collect()
 }
@@ -209,9 +231,15 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
                 "source: {{ table: public.{table}, tenant: tenant }}\nquery: select tenant as tenant_id, id, body from {table}\ntarget: {{ table: {table} }}"
             )
         };
-        let mappings: Vec<_> = tables.iter().map(|(table, _)| (table.clone(), mapping(table))).collect();
-        let mappings: Vec<(&str, &str)> = mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-        let world = World::with_tenants(["acme"]).mappings(&mappings).without_init().setting("/sync/batch_rows", page).await;
+        let mappings: Vec<_> =
+            tables.iter().map(|(table, _)| (table.clone(), mapping(table))).collect();
+        let mappings: Vec<(&str, &str)> =
+            mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let world = World::with_tenants(["acme"])
+            .mappings(&mappings)
+            .without_init()
+            .setting("/sync/batch_rows", page)
+            .await;
         let tenant = world.id("acme");
         let create: String = tables
             .iter()
@@ -225,9 +253,14 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
         init(&world, &create).await;
         let destination = &world.tenant("acme").destination;
         history::install_in(destination).await;
-        // The chunks of the tables before the last one; then it stands still behind that one's first chunk.
-        let before: usize = tables.iter().map(|(_, rows)| rows / page + 1).take(tables.len() - 1).sum();
-        let daemon = world.spawn_daemon_with_failpoints(&[("backfill.after_chunk", &format!("{before}*off->pause"))]);
+        // The chunks of the tables before the last one; then it stands still behind that one's
+        // first chunk.
+        let before: usize =
+            tables.iter().map(|(_, rows)| rows / page + 1).take(tables.len() - 1).sum();
+        let daemon = world.spawn_daemon_with_failpoints(&[(
+            "backfill.after_chunk",
+            &format!("{before}*off->pause"),
+        )]);
         daemon.wait_at_failpoint("backfill.after_chunk", 1).await;
         let edge = page * 10;
         let edit = format!(
@@ -239,14 +272,20 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
         for (table, rows) in &tables[..tables.len() - 1] {
-            // A page that is not full is the last one, so a table of whole pages ends with an empty one.
+            // A page that is not full is the last one, so a table of whole pages ends with an empty
+            // one.
             let expected: Vec<_> = (1..=rows / page).map(|n| (n * page * 10).to_string()).collect();
             let found = "select distinct on (key) key from (select (new -> 'backfill_key' ->> 0)::int as key from history.change
                           where table_name = '_offtake_state' and new ->> 'mapping' = '{table}') k where key is not null order by key";
-            assert_eq!(destination.query_text(&found.replace("{table}", table)).await, expected.join("\n"), "{table} in pages of {page}");
+            assert_eq!(
+                destination.query_text(&found.replace("{table}", table)).await,
+                expected.join("\n"),
+                "{table} in pages of {page}"
+            );
         }
 
-        // The copy anew, in place, over rows that do not belong there: before the first, between the pages, behind the last.
+        // The copy anew, in place, over rows that do not belong there: before the first, between
+        // the pages, behind the last.
         for (table, rows) in &tables {
             let last = rows * 10 + 50;
             destination.execute(&format!("insert into {table} select n, 'surplus' from generate_series(-5, {last}, 5) n on conflict do nothing; update {table} set body = 'wrong' where id % 20 = 0")).await;

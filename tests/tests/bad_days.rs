@@ -1,4 +1,5 @@
-//! Bad days: what is broken elsewhere is told in one clear line, with the right state or exit code, and nothing half-done.
+//! Bad days: what is broken elsewhere is told in one clear line, with the right state or exit code,
+//! and nothing half-done.
 
 use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{PATIENCE, World, oracle, until};
@@ -45,18 +46,37 @@ async fn refused_credentials_and_missing_rights_block_one_destination_until_they
     let role = format!("weak_{}", std::process::id());
     let there = &world.tenant("globex").destination;
     there.execute(&format!("drop role if exists {role}")).await;
-    there.execute(&format!("create role {role} login; revoke connect on database {} from public", there.name())).await;
+    there
+        .execute(&format!(
+            "create role {role} login; revoke connect on database {} from public",
+            there.name()
+        ))
+        .await;
     world.reach_by("acme", |url| url.replace("postgres://postgres", "postgres://nobody_there"));
-    world.reach_by("globex", |url| url.replace("postgres://postgres", &format!("postgres://{role}")));
+    world.reach_by("globex", |url| {
+        url.replace("postgres://postgres", &format!("postgres://{role}"))
+    });
     world.reach_by("umbrella", |url| url.replace("/destination_", "/nothing_"));
     let daemon = world.daemon().await;
     world.wait_told(&daemon, "acme", "blocked", &["refused credentials", "nobody_there"]).await;
     world.wait_told(&daemon, "umbrella", "blocked", &["no such database", "nothing_"]).await;
-    let connect = format!("grant connect on database \"{}\" to \"{role}\"", world.tenant("globex").destination.name());
-    world.wait_told(&daemon, "globex", "blocked", &["missing rights", "permission denied for database", &connect]).await;
+    let connect = format!(
+        "grant connect on database \"{}\" to \"{role}\"",
+        world.tenant("globex").destination.name()
+    );
+    world
+        .wait_told(
+            &daemon,
+            "globex",
+            "blocked",
+            &["missing rights", "permission denied for database", &connect],
+        )
+        .await;
     world.tenant("globex").destination.execute(&connect).await;
     let grant = format!("grant usage, create on schema \"public\" to \"{role}\"");
-    world.wait_told(&daemon, "globex", "blocked", &["missing rights", "permission denied", &grant]).await;
+    world
+        .wait_told(&daemon, "globex", "blocked", &["missing rights", "permission denied", &grant])
+        .await;
     world.wait_tenants_in_step(&["initech"], PATIENCE).await;
     let there = &world.tenant("globex").destination;
     there.execute(&grant).await;
@@ -71,7 +91,10 @@ async fn refused_credentials_and_missing_rights_block_one_destination_until_they
 
 #[tokio::test]
 async fn a_database_made_read_only_is_left_alone() {
-    let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).setting("/sync/retry/max", RETRY_MAX).await;
+    let world = World::with_tenants(["acme", "globex"])
+        .mappings(&[("teams", TEAMS)])
+        .setting("/sync/retry/max", RETRY_MAX)
+        .await;
     world.fill(5).await;
     world.allow("destination_failed");
     let there = &world.tenant("acme").destination;
@@ -80,7 +103,10 @@ async fn a_database_made_read_only_is_left_alone() {
     let daemon = world.daemon().await;
     world.wait_told(&daemon, "acme", "blocked", &["read-only"]).await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
-    assert_eq!(there.query_text("select count(*) from pg_tables where schemaname = 'public'").await, "0");
+    assert_eq!(
+        there.query_text("select count(*) from pg_tables where schemaname = 'public'").await,
+        "0"
+    );
     there.execute(&format!("alter database {name} reset default_transaction_read_only")).await;
     world.wait_in_step().await;
     daemon.stop().await;
@@ -109,8 +135,8 @@ async fn a_standby_is_read_only_until_it_is_promoted() {
     daemon.stop().await;
 }
 
-/// In the middle of a failover the source may be a standby when the daemon is started. Shown to fail while the daemon ended, because it
-/// could not say there that it numbers.
+/// In the middle of a failover the source may be a standby when the daemon is started. Shown to
+/// fail while the daemon ended, because it could not say there that it numbers.
 #[tokio::test]
 async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
     let world = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS)]).await;
@@ -124,7 +150,11 @@ async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
     }
     let mut daemon = world.spawn_daemon(&[]);
     until("the daemon tells what it waits for", PATIENCE, async || {
-        match daemon.log().iter().any(|line| line.event == "source_unavailable" && line.text.contains("read-only")) {
+        match daemon
+            .log()
+            .iter()
+            .any(|line| line.event == "source_unavailable" && line.text.contains("read-only"))
+        {
             true => Ok(()),
             false => Err(daemon.log_text()),
         }
@@ -139,14 +169,23 @@ async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
 
 #[tokio::test]
 async fn a_table_that_someone_else_made_stays_untouched() {
-    let world =
-        World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS), ("users", USERS)]).setting("/sync/retry/max", RETRY_MAX).await;
+    let world = World::with_tenants(["acme", "globex"])
+        .mappings(&[("teams", TEAMS), ("users", USERS)])
+        .setting("/sync/retry/max", RETRY_MAX)
+        .await;
     world.fill(5).await;
     world.allow("mapping_blocked");
     let there = &world.tenant("acme").destination;
     there.execute("create table teams (name text); insert into teams values ('mine')").await;
     let daemon = world.daemon().await;
-    let told = world.wait_told(&daemon, "acme", "blocked", &["\"public\".\"teams\" was there before Offtake", "Rename it"]).await;
+    let told = world
+        .wait_told(
+            &daemon,
+            "acme",
+            "blocked",
+            &["\"public\".\"teams\" was there before Offtake", "Rename it"],
+        )
+        .await;
     assert!(told["reason"].as_str().is_some_and(|reason| !reason.contains('\n')), "{told}");
     assert_eq!(there.query_text("select * from teams").await, "mine");
     // The other mapping arrives.

@@ -1,5 +1,5 @@
-//! Invariant 9: what a daemon holds in memory, and how many connections it opens, has a bound that does not depend on how much there
-//! is to copy.
+//! Invariant 9: what a daemon holds in memory, and how many connections it opens, has a bound that
+//! does not depend on how much there is to copy.
 
 #![allow(clippy::unwrap_used)]
 
@@ -24,13 +24,15 @@ query: select tenant as tenant_id, id, body from public.document
 target: { table: letters }
 ";
 
-const TABLE: &str = "create table document (tenant text, id integer, body text, primary key (tenant, id))";
+const TABLE: &str =
+    "create table document (tenant text, id integer, body text, primary key (tenant, id))";
 
 const MIB: u64 = 1024 * 1024;
 const BATCH_MIB: u64 = 1;
 const DESTINATIONS: u64 = 30;
-/// What a daemon of a debug build has before it has anything to do, and some for what is on its way between sockets.
-/// `sync.workers` of the test, and the spare and the probing ones beside them (crates/offtake/src/run.rs).
+/// What a daemon of a debug build has before it has anything to do, and some for what is on its way
+/// between sockets. `sync.workers` of the test, and the spare and the probing ones beside them
+/// (crates/offtake/src/run.rs).
 const SOURCE_MAX: usize = 4 + 10 + 3;
 const IDLE_MIB: u64 = 90;
 
@@ -51,35 +53,48 @@ async fn init(world: &World) {
 /// So many rows of 128 KiB each.
 async fn fill_wide(world: &World, rows: u32) {
     let fill = "insert into document select '{tenant}', n, repeat(md5(n::text), 4096) from generate_series(1, {rows}) n";
-    world.source.execute(&fill.replace("{tenant}", world.id("acme")).replace("{rows}", &rows.to_string())).await;
+    world
+        .source
+        .execute(&fill.replace("{tenant}", world.id("acme")).replace("{rows}", &rows.to_string()))
+        .await;
 }
 
 /// A line of `/proc/PID/status` in MiB.
 fn memory(daemon: &Daemon, line: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
     let found = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
-    found.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024 / MIB
+    found.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse::<u64>().unwrap()
+        * 1024
+        / MIB
 }
 
-/// One tenant has 50 MiB, 29 have 4 MiB each, and all of them are so slow that what was read for them waits.
+/// One tenant has 50 MiB, 29 have 4 MiB each, and all of them are so slow that what was read for
+/// them waits.
 #[tokio::test]
 async fn memory_is_bounded_by_destinations_at_work_and_not_by_their_rows() {
     let names: Vec<String> = (0..DESTINATIONS).map(|n| format!("t{n:02}")).collect();
     let plan = names.iter().fold(plan(&names), |plan, name| plan.proxied(name));
-    let world = plan.setting("/sync/batch_bytes", format!("{BATCH_MIB}MiB")).setting("/sync/workers", 8).await;
+    let world = plan
+        .setting("/sync/batch_bytes", format!("{BATCH_MIB}MiB"))
+        .setting("/sync/workers", 8)
+        .await;
     world.allow("destination_failed");
     prepare(&world).await;
     for tenant in world.tenants() {
         let rows = if tenant.name == "t00" { 200 } else { 16 };
         let fill = "insert into document select '{tenant}', n, repeat(md5(n::text), 8192) from generate_series(1, {rows}) n";
-        world.source.execute(&fill.replace("{tenant}", &tenant.id).replace("{rows}", &rows.to_string())).await;
+        world
+            .source
+            .execute(&fill.replace("{tenant}", &tenant.id).replace("{rows}", &rows.to_string()))
+            .await;
         tenant.proxy().set(Mode::Drip(256 * 1024));
     }
     let daemon = world.daemon().await;
     let idle = memory(&daemon, "VmRSS");
     // Slow enough that every one of them is in the middle of its first batches.
     until("all destinations are written to", PATIENCE, async || {
-        let begun = world.tenants().iter().filter(|tenant| tenant.proxy().bytes().0 > MIB / 3).count();
+        let begun =
+            world.tenants().iter().filter(|tenant| tenant.proxy().bytes().0 > MIB / 3).count();
         if begun == world.tenants().len() { Ok(()) } else { Err(format!("{begun} are")) }
     })
     .await;
@@ -105,18 +120,19 @@ async fn count_turns(world: &World) {
     world.source.execute(count).await;
 }
 
-/// What may be read beyond what is needed, in MiB: with a turn that is over, the batch that was read ahead is thrown away, and a slow machine
-/// has many turns.
+/// What may be read beyond what is needed, in MiB: with a turn that is over, the batch that was
+/// read ahead is thrown away, and a slow machine has many turns.
 async fn read_in_vain(world: &World, batch_kib: u64) -> u64 {
     let turns: u64 = world.source.query_text("select last_value from turn").await.parse().unwrap();
     turns * batch_kib / 1024
 }
 
-/// What does not fit into a batch is read, and thrown away; that may happen once, and not for every batch. Shown to fail without
-/// `BatchSizes::fit` (crates/sync/src/batch_size.rs).
+/// What does not fit into a batch is read, and thrown away; that may happen once, and not for every
+/// batch. Shown to fail without `BatchSizes::fit` (crates/sync/src/batch_size.rs).
 #[tokio::test]
 async fn wide_rows_are_not_read_again_for_every_chunk() {
-    let world = plan(&["acme".to_owned()]).proxied_source().setting("/sync/batch_bytes", "512KiB").await;
+    let world =
+        plan(&["acme".to_owned()]).proxied_source().setting("/sync/batch_bytes", "512KiB").await;
     world.source.execute(TABLE).await;
     // Before there are triggers: there is a copy, and no changes beside it.
     fill_wide(&world, 100).await;
@@ -127,19 +143,22 @@ async fn wide_rows_are_not_read_again_for_every_chunk() {
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     let read = world.source_proxy().bytes().1 - before;
-    // All of it is 12.5 MiB, in chunks of 3 and 4 rows: once for the first chunk, once for what is copied, one row in eight. Without it,
-    // 181 MiB.
+    // All of it is 12.5 MiB, in chunks of 3 and 4 rows: once for the first chunk, once for what is
+    // copied, one row in eight. Without it, 181 MiB.
     let bound = 36 + read_in_vain(&world, 512).await;
     eprintln!("{} MiB were read, bound {bound} MiB", read / MIB);
     assert!(read / MIB < bound, "{} MiB were read, not {bound}", read / MIB);
     daemon.stop().await;
 }
 
-/// The same for changes, while there is a copy too: neither takes the room that the other was read for. Shown to fail where the size of
-/// such a batch was halved, each time after all of it was read, and where a chunk that changes had cut told what fits.
+/// The same for changes, while there is a copy too: neither takes the room that the other was read
+/// for. Shown to fail where the size of such a batch was halved, each time after all of it was
+/// read, and where a chunk that changes had cut told what fits.
 #[tokio::test]
 async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
-    let plan = World::with_tenants(["acme"]).mappings(&[("documents", DOCUMENTS), ("letters", LETTERS)]).without_init();
+    let plan = World::with_tenants(["acme"])
+        .mappings(&[("documents", DOCUMENTS), ("letters", LETTERS)])
+        .without_init();
     let plan = plan.proxied("acme").proxied_source().setting("/sync/batch_bytes", "512KiB");
     let world = plan.setting("/poller/lease", "1s").await;
     world.allow("destination_failed");
@@ -172,9 +191,14 @@ async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
     daemon.stop().await;
 }
 
-/// The most connections that the daemon had to the source and to acme's server at one moment, looked at all the time. Looked at here, because
-/// a server process may outlive its connection for a while.
-async fn most_connections(world: &World, daemon: &Daemon, until_done: impl Future<Output = ()>) -> (usize, usize) {
+/// The most connections that the daemon had to the source and to acme's server at one moment,
+/// looked at all the time. Looked at here, because a server process may outlive its connection for
+/// a while.
+async fn most_connections(
+    world: &World,
+    daemon: &Daemon,
+    until_done: impl Future<Output = ()>,
+) -> (usize, usize) {
     let done = AtomicBool::new(false);
     let work = async {
         until_done.await;
@@ -197,7 +221,8 @@ fn connections(daemon: &Daemon, to: &Database) -> usize {
     let url = to.url();
     let port: u16 = url.rsplit('/').nth(1).unwrap().rsplit(':').next().unwrap().parse().unwrap();
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
-    let sockets: BTreeSet<_> = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
+    let sockets: BTreeSet<_> =
+        descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).collect();
     let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", daemon.pid())).unwrap();
     let established = table.lines().filter(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
@@ -209,8 +234,9 @@ fn connections(daemon: &Daemon, to: &Database) -> usize {
     established.count()
 }
 
-/// 115 destinations, in schemas of one database: more than may have a connection at a time. Shown to fail where a hundred links that
-/// are idle are kept while others wait for a place: 15 destinations got nothing for more than a minute.
+/// 115 destinations, in schemas of one database: more than may have a connection at a time. Shown
+/// to fail where a hundred links that are idle are kept while others wait for a place: 15
+/// destinations got nothing for more than a minute.
 #[tokio::test]
 async fn connections_stay_within_the_stated_numbers() {
     const MANY: usize = 115;
@@ -220,7 +246,12 @@ async fn connections_stay_within_the_stated_numbers() {
         (1..MANY).map(|n| json!({ "tenant": tenant, "name": format!("d{n}"), "schema": format!("s{n}"), "url": url })).collect();
     world.configure(|c| c["destinations"]["static"].as_array_mut().unwrap().extend(more));
     prepare(&world).await;
-    world.source.execute(&format!("insert into document select '{tenant}', n, 'body' from generate_series(1, 50) n")).await;
+    world
+        .source
+        .execute(&format!(
+            "insert into document select '{tenant}', n, 'body' from generate_series(1, 50) n"
+        ))
+        .await;
     let daemon = world.daemon().await;
     let (source, destinations) = most_connections(&world, &daemon, async {
         for round in 0..1 {

@@ -31,17 +31,23 @@ fn parse(file: &str, text: &str) -> Mapping {
 }
 
 async fn try_resolve(database: &Database, texts: &[&str]) -> Result<MappingSet, Vec<Problem>> {
-    let mappings = texts.iter().enumerate().map(|(at, text)| parse(&format!("m{at}.yaml"), text)).collect();
+    let mappings =
+        texts.iter().enumerate().map(|(at, text)| parse(&format!("m{at}.yaml"), text)).collect();
     let session = database.connect().await;
     let result = resolve(&session, mappings).await;
     // The session is not left inside the transaction.
-    let row = session.query_one("select current_setting('transaction_read_only')", &[]).await.expect("the session is usable");
+    let row = session
+        .query_one("select current_setting('transaction_read_only')", &[])
+        .await
+        .expect("the session is usable");
     assert_eq!(row.get::<_, &str>(0), "off");
     result
 }
 
 fn mapping(name: &str, source: &str, query: &str) -> String {
-    format!("name: {name}\nsource: {{ {source} }}\nquery: |\n  {query}\ntarget: {{ table: {name} }}\n")
+    format!(
+        "name: {name}\nsource: {{ {source} }}\nquery: |\n  {query}\ntarget: {{ table: {name} }}\n"
+    )
 }
 
 #[tokio::test]
@@ -49,9 +55,14 @@ async fn types_travel_or_become_text() {
     let database = database().await;
     let query = "select tenant as tenant_id, id, name, mood, moods, price, prices, bits, three, at, code, b'1'::\"bit\" as bit, \
                  'item'::regclass as class, row(1) as row, int4range(1, 2) as range, array[1.5::numeric(4,1)] as list from item -- all";
-    let set = try_resolve(&database, &[&mapping("items", "table: item, tenant: tenant", query)]).await.expect("it resolves");
-    let columns: Vec<String> =
-        set.mappings()[0].columns.iter().map(|c| format!("{}: {} -> {}", c.name, c.source_type, c.target_type)).collect();
+    let set = try_resolve(&database, &[&mapping("items", "table: item, tenant: tenant", query)])
+        .await
+        .expect("it resolves");
+    let columns: Vec<String> = set.mappings()[0]
+        .columns
+        .iter()
+        .map(|c| format!("{}: {} -> {}", c.name, c.source_type, c.target_type))
+        .collect();
     let expected = [
         "id: uuid -> uuid",
         "name: character varying(20) -> character varying(20)",
@@ -75,13 +86,29 @@ async fn types_travel_or_become_text() {
 #[tokio::test]
 async fn the_key_is_the_primary_key_less_the_tenant() {
     let database = database().await;
-    let visits = mapping("visits", "table: visit, tenant: tenant", "select tenant as tenant_id, day, mood from visit");
-    let accounts = mapping("accounts", "table: account, tenant: id", "select id as tenant_id, id from account");
+    let visits = mapping(
+        "visits",
+        "table: visit, tenant: tenant",
+        "select tenant as tenant_id, day, mood from visit",
+    );
+    let accounts = mapping(
+        "accounts",
+        "table: account, tenant: id",
+        "select id as tenant_id, id from account",
+    );
     let set = try_resolve(&database, &[&visits, &accounts]).await.expect("they resolve");
     let key = |name: &str| -> Vec<(String, KeyOrder)> {
-        set.get(name).expect("the mapping").key.iter().map(|k| (k.query_column.to_string(), k.order)).collect()
+        set.get(name)
+            .expect("the mapping")
+            .key
+            .iter()
+            .map(|k| (k.query_column.to_string(), k.order))
+            .collect()
     };
-    assert_eq!(key("visits"), [("mood".to_owned(), KeyOrder::Text), ("day".to_owned(), KeyOrder::Native)]);
+    assert_eq!(
+        key("visits"),
+        [("mood".to_owned(), KeyOrder::Text), ("day".to_owned(), KeyOrder::Native)]
+    );
     assert_eq!(key("accounts"), [("id".to_owned(), KeyOrder::Native)]);
     assert_eq!(set.mappings().iter().map(|m| m.name()).collect::<Vec<_>>(), ["accounts", "visits"]);
 }
@@ -89,48 +116,94 @@ async fn the_key_is_the_primary_key_less_the_tenant() {
 #[tokio::test]
 async fn keep_tenant_puts_the_tenant_first() {
     let database = database().await;
-    let kept = mapping("items", "table: item, tenant: tenant", "select id, tenant as tenant_id from item")
-        .replace("{ table: items }", "{ table: items, keep_tenant: true }");
+    let kept =
+        mapping("items", "table: item, tenant: tenant", "select id, tenant as tenant_id from item")
+            .replace("{ table: items }", "{ table: items, keep_tenant: true }");
     let set = try_resolve(&database, &[&kept]).await.expect("it resolves");
     let mapping = &set.mappings()[0];
-    assert_eq!(mapping.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["tenant_id", "id"]);
-    assert_eq!(mapping.target_key().iter().map(Identifier::as_str).collect::<Vec<_>>(), ["tenant_id", "id"]);
+    assert_eq!(
+        mapping.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(),
+        ["tenant_id", "id"]
+    );
+    assert_eq!(
+        mapping.target_key().iter().map(Identifier::as_str).collect::<Vec<_>>(),
+        ["tenant_id", "id"]
+    );
     assert_eq!(mapping.tenant_type, "uuid");
 }
 
 #[tokio::test]
 async fn every_problem_is_told_with_its_place() {
     let database = database().await;
-    let check = async |source: &str, query: &str, expect: &[((usize, usize), &str)]| {
-        let problems = try_resolve(&database, &[&mapping("m", source, query)]).await.expect_err("it has problems");
-        let place = |p: &Problem| p.diagnostic.place.map_or((0, 0), |place| (place.line, place.column));
-        let found: Vec<_> = problems.iter().map(|p| (place(p), p.diagnostic.message.as_str())).collect();
-        assert_eq!(found, expect);
-        assert!(problems.iter().all(|p| p.mapping == "m" && !p.diagnostic.remedy.is_empty() && !p.source_unavailable));
-    };
+    let check =
+        async |source: &str, query: &str, expect: &[((usize, usize), &str)]| {
+            let problems = try_resolve(&database, &[&mapping("m", source, query)])
+                .await
+                .expect_err("it has problems");
+            let place =
+                |p: &Problem| p.diagnostic.place.map_or((0, 0), |place| (place.line, place.column));
+            let found: Vec<_> =
+                problems.iter().map(|p| (place(p), p.diagnostic.message.as_str())).collect();
+            assert_eq!(found, expect);
+            assert!(problems.iter().all(|p| p.mapping == "m"
+                && !p.diagnostic.remedy.is_empty()
+                && !p.source_unavailable));
+        };
     let item = "table: item, tenant: tenant";
-    check("table: public.nothing, tenant: t", "select 1 as tenant_id", &[((2, 18), "the source has no table public.nothing")]).await;
-    check("table: seen, tenant: tenant, key: { x: x }", "select tenant as tenant_id, x from seen", &[((2, 18), "public.seen is a view")])
-        .await;
-    check("table: offtake.fuse, tenant: name", "select 1 as tenant_id", &[((2, 18), "offtake.fuse is not a table of the application")])
-        .await;
+    check(
+        "table: public.nothing, tenant: t",
+        "select 1 as tenant_id",
+        &[((2, 18), "the source has no table public.nothing")],
+    )
+    .await;
+    check(
+        "table: seen, tenant: tenant, key: { x: x }",
+        "select tenant as tenant_id, x from seen",
+        &[((2, 18), "public.seen is a view")],
+    )
+    .await;
+    check(
+        "table: offtake.fuse, tenant: name",
+        "select 1 as tenant_id",
+        &[((2, 18), "offtake.fuse is not a table of the application")],
+    )
+    .await;
     check(
         "table: loose, tenant: tenant",
         "select tenant as tenant_id, x from loose",
         &[((2, 18), "table public.loose has no primary key, so its rows cannot be told apart")],
     )
     .await;
-    check(item, "select id,\n    nothing\n  from item", &[((5, 5), "the source refuses the query: column \"nothing\" does not exist")])
-        .await;
-    check(item, "select id from item\n  where", &[((5, 7), "the source refuses the query: syntax error at the end of the query")]).await;
+    check(
+        item,
+        "select id,\n    nothing\n  from item",
+        &[((5, 5), "the source refuses the query: column \"nothing\" does not exist")],
+    )
+    .await;
+    check(
+        item,
+        "select id from item\n  where",
+        &[((5, 7), "the source refuses the query: syntax error at the end of the query")],
+    )
+    .await;
     check(
         item,
         "select id from item, public.nowhere",
         &[((4, 24), "the source refuses the query: relation \"public.nowhere\" does not exist")],
     )
     .await;
-    check(item, "select tenant as tenant_id, id, 1/0 as x from item", &[((4, 3), "the source refuses the query: division by zero")]).await;
-    check(item, "select tenant as tenant_id, id, id from item", &[((4, 3), "the query has two columns named `id`")]).await;
+    check(
+        item,
+        "select tenant as tenant_id, id, 1/0 as x from item",
+        &[((4, 3), "the source refuses the query: division by zero")],
+    )
+    .await;
+    check(
+        item,
+        "select tenant as tenant_id, id, id from item",
+        &[((4, 3), "the query has two columns named `id`")],
+    )
+    .await;
     check(
         item,
         "select name as idd from item",
@@ -143,7 +216,10 @@ async fn every_problem_is_told_with_its_place() {
     check(
         "table: item, tenant: tenan, key: { id: identity }",
         "select tenant as tenant_id, id from item",
-        &[((2, 32), "table public.item has no column `tenan`"), ((2, 50), "table public.item has no column `identity`")],
+        &[
+            ((2, 32), "table public.item has no column `tenan`"),
+            ((2, 50), "table public.item has no column `identity`"),
+        ],
     )
     .await;
     check(
@@ -170,10 +246,14 @@ async fn other_types_and_volatile_functions_are_refused() {
         )
         .await;
     let check = async |source: &str, query: &str, expect: &[(usize, &str, &str)]| {
-        let problems = try_resolve(&database, &[&mapping("m", source, query)]).await.err().unwrap_or_default();
+        let problems =
+            try_resolve(&database, &[&mapping("m", source, query)]).await.err().unwrap_or_default();
         assert_eq!(problems.len(), expect.len(), "{problems:?}");
         for (found, (column, message, remedy)) in problems.iter().zip(expect) {
-            assert_eq!((found.diagnostic.place.map(|p| p.column), found.diagnostic.message.as_str()), (Some(*column), *message));
+            assert_eq!(
+                (found.diagnostic.place.map(|p| p.column), found.diagnostic.message.as_str()),
+                (Some(*column), *message)
+            );
             assert!(found.diagnostic.remedy.contains(remedy), "{found}");
         }
     };
@@ -181,7 +261,11 @@ async fn other_types_and_volatile_functions_are_refused() {
     check(
         item,
         "select tenant as tenant_id, id::text as id from item",
-        &[(43, "`id` is text in the query, and public.item.id, which it comes from, is uuid", "without a cast")],
+        &[(
+            43,
+            "`id` is text in the query, and public.item.id, which it comes from, is uuid",
+            "without a cast",
+        )],
     )
     .await;
     check(
@@ -204,8 +288,18 @@ async fn other_types_and_volatile_functions_are_refused() {
     )
     .await;
     // A domain is its base type, and texts are texts.
-    check("table: part, tenant: tenant", "select tenant as tenant_id, id::uuid as id, tag(id) as nextval from part", &[]).await;
-    check("table: part, tenant: tenant, key: { name: name }", "select tenant as tenant_id, name::text as name from part", &[]).await;
+    check(
+        "table: part, tenant: tenant",
+        "select tenant as tenant_id, id::uuid as id, tag(id) as nextval from part",
+        &[],
+    )
+    .await;
+    check(
+        "table: part, tenant: tenant, key: { name: name }",
+        "select tenant as tenant_id, name::text as name from part",
+        &[],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -221,12 +315,20 @@ async fn missing_rights_name_the_grant() {
     let session = database.connect().await;
     session.batch_execute(&format!("set role {role}")).await.expect("the superuser may be anyone");
     let with_team = "depends_on: [{ table: hidden.team, match: { id: id } }]\nquery:";
-    let item = mapping("m", "table: item, tenant: tenant", "select tenant as tenant_id, id, (select count(*) from secret) as n from item");
-    let problems = resolve(&session, vec![parse("m.yaml", &item.replace("query:", with_team))]).await.expect_err("no rights");
+    let item = mapping(
+        "m",
+        "table: item, tenant: tenant",
+        "select tenant as tenant_id, id, (select count(*) from secret) as n from item",
+    );
+    let problems = resolve(&session, vec![parse("m.yaml", &item.replace("query:", with_team))])
+        .await
+        .expect_err("no rights");
     let told: String = problems.iter().map(|p| format!("{p}\n")).collect();
     for expect in [
         format!("grant select on \"public\".\"item\" to {role};"),
-        format!("grant usage on schema \"hidden\" to {role}; grant select on \"hidden\".\"team\" to {role};"),
+        format!(
+            "grant usage on schema \"hidden\" to {role}; grant select on \"hidden\".\"team\" to {role};"
+        ),
         "permission denied for table ".to_owned(),
     ] {
         assert!(told.contains(&expect), "{told}");
@@ -234,8 +336,15 @@ async fn missing_rights_name_the_grant() {
     session.batch_execute("reset role").await.expect("a superuser again");
     database.execute(&format!("grant select on item to {role}")).await;
     session.batch_execute(&format!("set role {role}")).await.expect("the superuser may be anyone");
-    let problems = resolve(&session, vec![parse("m.yaml", &item)]).await.expect_err("no right on secret");
-    assert!(problems[0].to_string().contains(&format!("remedy: run as its owner: grant select on secret to {role};")), "{}", problems[0]);
+    let problems =
+        resolve(&session, vec![parse("m.yaml", &item)]).await.expect_err("no right on secret");
+    assert!(
+        problems[0]
+            .to_string()
+            .contains(&format!("remedy: run as its owner: grant select on secret to {role};")),
+        "{}",
+        problems[0]
+    );
     session.batch_execute("reset role").await.expect("a superuser again");
     database.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
@@ -243,8 +352,10 @@ async fn missing_rights_name_the_grant() {
 #[tokio::test]
 async fn conditions_and_conflicts_are_checked() {
     let database = database().await;
-    let good = mapping("items", "table: item, tenant: tenant", "select tenant as tenant_id, id from item");
-    let bad = good.replace("query:", "depends_on: [{ table: loose, where: source.id = changed.x }]\nquery:");
+    let good =
+        mapping("items", "table: item, tenant: tenant", "select tenant as tenant_id, id from item");
+    let bad = good
+        .replace("query:", "depends_on: [{ table: loose, where: source.id = changed.x }]\nquery:");
     let problems = try_resolve(&database, &[&good, &bad]).await.expect_err("they have problems");
     let messages: Vec<_> = problems.iter().map(|p| p.diagnostic.message.as_str()).collect();
     assert_eq!(
@@ -255,7 +366,11 @@ async fn conditions_and_conflicts_are_checked() {
             "the source refuses the condition on public.loose: operator does not exist: uuid = integer",
         ]
     );
-    assert!(problems[0].to_string().starts_with("m1.yaml:1:7: the mapping `items`"), "{}", problems[0]);
+    assert!(
+        problems[0].to_string().starts_with("m1.yaml:1:7: the mapping `items`"),
+        "{}",
+        problems[0]
+    );
     assert_eq!(problems[2].diagnostic.place.map(|p| (p.line, p.column)), Some((3, 47)));
     let check = async |dependency: &str, expect: Option<&str>| {
         let text = good.replace("query:", &format!("depends_on: [{dependency}]\nquery:"));
@@ -263,8 +378,13 @@ async fn conditions_and_conflicts_are_checked() {
         assert_eq!(problems.first().map(|p| p.diagnostic.message.as_str()), expect, "{dependency}");
     };
     check("{ table: losse, match: { id: x } }", Some("the source has no table public.losse")).await;
-    check("{ table: loose, match: { id: xx } }", Some("table public.loose has no column `xx`")).await;
-    check("{ table: loose, where: source.name = changed.tennant }", Some("table public.loose has no column `tennant`")).await;
+    check("{ table: loose, match: { id: xx } }", Some("table public.loose has no column `xx`"))
+        .await;
+    check(
+        "{ table: loose, where: source.name = changed.tennant }",
+        Some("table public.loose has no column `tennant`"),
+    )
+    .await;
     check(
         "{ table: item, match: { tenant: tenant, id: id } }",
         Some("the dependency on public.item leads back to the row that changed, which is looked at anyway"),
@@ -279,9 +399,14 @@ async fn conditions_and_conflicts_are_checked() {
 async fn a_source_that_cannot_answer_is_not_the_mappings_fault() {
     let database = database().await;
     let holder = database.connect().await;
-    holder.batch_execute("begin; lock table item in access exclusive mode").await.expect("the table is free");
+    holder
+        .batch_execute("begin; lock table item in access exclusive mode")
+        .await
+        .expect("the table is free");
     let session = database.connect().await;
-    let mapping = mapping("items", "table: item, tenant: tenant", "select tenant as tenant_id, id from item");
-    let problems = resolve(&session, vec![parse("m.yaml", &mapping)]).await.expect_err("the table is locked");
+    let mapping =
+        mapping("items", "table: item, tenant: tenant", "select tenant as tenant_id, id from item");
+    let problems =
+        resolve(&session, vec![parse("m.yaml", &mapping)]).await.expect_err("the table is locked");
     assert!(problems.len() == 1 && problems[0].source_unavailable, "{problems:?}");
 }

@@ -1,5 +1,6 @@
-//! H22: what is stored is told by the source's clock, and what is waited for by a clock that only runs forward: a daemon whose own
-//! clock is hours off shares the work with one whose clock is right.
+//! H22: what is stored is told by the source's clock, and what is waited for by a clock that only
+//! runs forward: a daemon whose own clock is hours off shares the work with one whose clock is
+//! right.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +11,9 @@ use offtake_tests::{Daemon, PATIENCE, World, history, oracle, until};
 
 /// Debian's package `faketime`.
 fn library() -> Option<PathBuf> {
-    let folders = std::fs::read_dir("/usr/lib").ok()?.filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")));
+    let folders = std::fs::read_dir("/usr/lib")
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path().join("faketime/libfaketimeMT.so.1")));
     folders.into_iter().find(|file| file.is_file())
 }
 
@@ -23,19 +26,27 @@ fn set_clock(world: &mut World, library: &std::path::Path, offset: &str) {
 
 /// When its log says that it began.
 async fn began(daemon: &Daemon) -> String {
-    let first = until("it logs", PATIENCE, async || daemon.log().first().cloned().ok_or_else(|| "nothing yet".to_owned())).await;
+    let first = until("it logs", PATIENCE, async || {
+        daemon.log().first().cloned().ok_or_else(|| "nothing yet".to_owned())
+    })
+    .await;
     let line: serde_json::Value = serde_json::from_str(&first.text).unwrap();
     line["timestamp"].as_str().unwrap().to_owned()
 }
 
-/// How many hours one clock is ahead of another; the daemons began seconds apart, or, on a slow machine, minutes.
+/// How many hours one clock is ahead of another; the daemons began seconds apart, or, on a slow
+/// machine, minutes.
 async fn hours_ahead(world: &World, one: &Daemon, other: &Daemon) -> String {
-    let hours =
-        format!("select round(extract(epoch from timestamptz '{}' - timestamptz '{}') / 3600)", began(one).await, began(other).await);
+    let hours = format!(
+        "select round(extract(epoch from timestamptz '{}' - timestamptz '{}') / 3600)",
+        began(one).await,
+        began(other).await
+    );
     world.source.query_text(&hours).await
 }
 
-/// Nobody holds a lease that ends later than a lease from now, by the source's clock; `now()` would be before what the statement sees.
+/// Nobody holds a lease that ends later than a lease from now, by the source's clock; `now()` would
+/// be before what the statement sees.
 async fn assert_no_lease_is_long(world: &World) {
     let long = "select count(*) from offtake.outgoing_request where leased_until > clock_timestamp() + interval '2 s'";
     assert_eq!(world.source.query_text(long).await, "0");

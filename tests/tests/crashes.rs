@@ -1,7 +1,9 @@
-//! Invariants 3, 4 and 5: kill -9 anywhere, lost replies and restarted servers lose nothing and repeat nothing visible.
+//! Invariants 3, 4 and 5: kill -9 anywhere, lost replies and restarted servers lose nothing and
+//! repeat nothing visible.
 //!
-//! Every test runs the seeded workload (its seed is printed when it fails) beside the fault, and afterwards holds every state
-//! that a destination ever showed against what was committed. OFFTAKE_SOAK=1 (`make soak`) makes them long.
+//! Every test runs the seeded workload (its seed is printed when it fails) beside the fault, and
+//! afterwards holds every state that a destination ever showed against what was committed.
+//! OFFTAKE_SOAK=1 (`make soak`) makes them long.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +27,9 @@ fn soak() -> bool {
 }
 
 fn plan() -> Plan {
-    let plan = Workload::plan(["acme", "globex", "initech"]).setting("/poller/lease", "1s").setting("/sync/batch_rows", 50);
+    let plan = Workload::plan(["acme", "globex", "initech"])
+        .setting("/poller/lease", "1s")
+        .setting("/sync/batch_rows", 50);
     plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "500ms" }))
 }
 
@@ -50,22 +54,32 @@ async fn assert_sound(world: &World) {
     world.wait_in_step().await;
     oracle::assert_equal(world).await;
     history::assert_sound(world).await;
-    assert_eq!(world.source.query_text("select count(*) from offtake.outgoing_request where leased_until is not null").await, "0");
+    assert_eq!(
+        world
+            .source
+            .query_text(
+                "select count(*) from offtake.outgoing_request where leased_until is not null"
+            )
+            .await,
+        "0"
+    );
     for tenant in world.tenants() {
         let states = history::states(&tenant.destination).await;
         assert!(states > 50, "{} saw {states} states only", tenant.name);
     }
 }
 
-/// Nobody holds a lease that ends later than a lease from now; `now()` would be before what the statement sees.
+/// Nobody holds a lease that ends later than a lease from now; `now()` would be before what the
+/// statement sees.
 async fn assert_no_lease_is_long(world: &World) {
     let long = "select count(*) from offtake.outgoing_request where leased_until > clock_timestamp() + interval '{} ms'";
     let long = long.replace("{}", &LEASE.as_millis().to_string());
     assert_eq!(world.source.query_text(&long).await, "0");
 }
 
-/// At each named point, while another daemon works beside. Shown to fail with the cursors written in a transaction of their
-/// own, after the rows' (`commit` and `begin` before `state::write` in crates/sync/src/turn.rs).
+/// At each named point, while another daemon works beside. Shown to fail with the cursors written
+/// in a transaction of their own, after the rows' (`commit` and `begin` before `state::write` in
+/// crates/sync/src/turn.rs).
 #[tokio::test]
 async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     let workload = Workload::new(21);
@@ -81,7 +95,11 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
                     world.source.execute(NOTES_ANEW).await;
                     anew = Instant::now();
                 }
-                if killed.runs() { Err(format!("it runs; {} times there", killed.failpoint_count(point))) } else { Ok(()) }
+                if killed.runs() {
+                    Err(format!("it runs; {} times there", killed.failpoint_count(point)))
+                } else {
+                    Ok(())
+                }
             })
             .await;
             assert!(!killed.wait_exit(PATIENCE).await.success());
@@ -117,12 +135,16 @@ async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
     other.stop().await;
 }
 
-/// Whoever does not hear that it was committed asks, and never assumes: by reset and by silence, at the destination and, for
-/// sequencing, polling and settling, at the source.
+/// Whoever does not hear that it was committed asks, and never assumes: by reset and by silence, at
+/// the destination and, for sequencing, polling and settling, at the source.
 #[tokio::test]
 async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
     let workload = Workload::new(23);
-    let world = prepared(plan().proxied("acme").proxied_source().setting("/sync/statement_timeout", "1s"), &workload).await;
+    let world = prepared(
+        plan().proxied("acme").proxied_source().setting("/sync/statement_timeout", "1s"),
+        &workload,
+    )
+    .await;
     let daemon = world.daemon().await;
     let (acme, source) = (world.tenant("acme").proxy(), world.source_proxy());
     for (proxy, cut) in [
@@ -132,7 +154,8 @@ async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
         (source, Cut::before_reply("commit").times(12)),
         (source, Cut::before_reply("delete").times(4)),
         (source, Cut::before_reply("update").times(4)),
-        // TCP acknowledges everything: only our own patience ends these, after six seconds, in every loop that they meet.
+        // TCP acknowledges everything: only our own patience ends these, after six seconds, in
+        // every loop that they meet.
         (source, Cut::before_reply("commit").silently().times(3)),
         (source, Cut::before_reply("copy").silently()),
     ] {
@@ -140,7 +163,11 @@ async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
         let began = Instant::now();
         until("the replies are lost", PATIENCE, async || {
             workload.run(&world, Extent::Steps(3)).await;
-            if cut.count() >= 1 && began.elapsed() > Duration::from_secs(1) { Ok(()) } else { Err(cut.count().to_string()) }
+            if cut.count() >= 1 && began.elapsed() > Duration::from_secs(1) {
+                Ok(())
+            } else {
+                Err(cut.count().to_string())
+            }
         })
         .await;
         cut.wait().await;
@@ -165,7 +192,11 @@ async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
     let restarts = async {
         for round in 0..if soak() { 10 } else { 2 } {
             tokio::time::sleep(Duration::from_millis(400)).await;
-            let mut server = if round % 2 == 0 { world.source_server().await } else { world.tenant("acme").server().await };
+            let mut server = if round % 2 == 0 {
+                world.source_server().await
+            } else {
+                world.tenant("acme").server().await
+            };
             server.kill_immediate();
             tokio::time::sleep(Duration::from_millis(200)).await;
             server.start_again().await.unwrap();
@@ -200,22 +231,28 @@ async fn sessions_that_the_servers_end_are_made_anew() {
     daemon.stop().await;
 }
 
-/// `too many connections` (53300) from either side: waited for, told, and over as soon as there is a place.
+/// `too many connections` (53300) from either side: waited for, told, and over as soon as there is
+/// a place.
 #[tokio::test]
 async fn servers_that_take_no_more_connections_are_waited_for() {
     let workload = Workload::new(26);
     let world = prepared(plan().private_source().private_destination("acme"), &workload).await;
     let acme = world.tenant("acme");
-    for (database, server) in [(&world.source, world.source_server().await), (&acme.destination, acme.server().await)] {
+    for (database, server) in
+        [(&world.source, world.source_server().await), (&acme.destination, acme.server().await)]
+    {
         database.execute("alter system set max_connections = 24").await;
         let mut server = server;
         server.restart().await.unwrap();
     }
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    for (database, server) in [(&world.source, world.source_server().await), (&acme.destination, acme.server().await)] {
+    for (database, server) in
+        [(&world.source, world.source_server().await), (&acme.destination, acme.server().await)]
+    {
         let taken = take_every_connection(database).await;
-        // From here on nobody but the daemon asks for one; a destination is dialled for a reason only.
+        // From here on nobody but the daemon asks for one; a destination is dialled for a reason
+        // only.
         let refusals = || server.log().matches("too many clients").count();
         let before = refusals();
         world.source.execute("update work.note set body = body || '+'").await;

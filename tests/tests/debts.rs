@@ -1,5 +1,5 @@
-//! Invariants 5, 6 and 8: what is owed to a destination that cannot take it stays owed, is told, and arrives without anything
-//! else happening; and it is nobody else's trouble.
+//! Invariants 5, 6 and 8: what is owed to a destination that cannot take it stays owed, is told,
+//! and arrives without anything else happening; and it is nobody else's trouble.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,8 @@ const RETRY_MAX_MS: u64 = 800;
 
 fn plan(names: &[&str]) -> Plan {
     let plan = World::with_tenants(names.iter().copied());
-    let retry = json!({ "initial": format!("{RETRY_INITIAL_MS}ms"), "max": format!("{RETRY_MAX_MS}ms") });
+    let retry =
+        json!({ "initial": format!("{RETRY_INITIAL_MS}ms"), "max": format!("{RETRY_MAX_MS}ms") });
     names.iter().fold(plan.setting("/sync/retry", retry), |plan, name| plan.proxied(name))
 }
 
@@ -27,7 +28,11 @@ async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, reason: &str
     until(&format!("{tenant} is blocked"), PATIENCE, async || {
         let told = world.told(daemon, tenant).await;
         let says = told["reason"].as_str().is_some_and(|said| said.starts_with(reason));
-        if told["state"] == "blocked" && says && told["consecutive_failures"].as_i64() > Some(1) { Ok(()) } else { Err(told.to_string()) }
+        if told["state"] == "blocked" && says && told["consecutive_failures"].as_i64() > Some(1) {
+            Ok(())
+        } else {
+            Err(told.to_string())
+        }
     })
     .await;
 }
@@ -50,8 +55,12 @@ async fn set_password(world: &World, tenant: &str, password: &str) {
     own.query_text("select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'tenant_role'").await;
 }
 
-const FAULTS: [(&str, &str); 4] =
-    [("refused", "unreachable"), ("silent", "unreachable"), ("slow", "unreachable"), ("password", "refused credentials")];
+const FAULTS: [(&str, &str); 4] = [
+    ("refused", "unreachable"),
+    ("silent", "unreachable"),
+    ("slow", "unreachable"),
+    ("password", "refused credentials"),
+];
 
 async fn breaks(world: &World) {
     world.tenant("refused").proxy().set(Mode::Refuse);
@@ -67,14 +76,17 @@ async fn mends(world: &World) {
     set_password(world, "password", "right").await;
 }
 
-/// One change while they are down, then silence, with nobody to remind: first the initial copy itself, then a change for
-/// destinations that are known. Shown to fail with `requests::complete` in place of `requests::fail` in the engine's `fail`
-/// (crates/sync/src/engine.rs), up to the sweep.
+/// One change while they are down, then silence, with nobody to remind: first the initial copy
+/// itself, then a change for destinations that are known. Shown to fail with `requests::complete`
+/// in place of `requests::fail` in the engine's `fail` (crates/sync/src/engine.rs), up to the
+/// sweep.
 #[tokio::test]
 async fn one_change_then_silence_arrives_when_the_destination_is_back() {
     let names = FAULTS.map(|(name, _)| name);
     // The source has them too, and is only slow where the machine is.
-    let plan = plan(&names).setting("/sync/connect_timeout", "4s").setting("/sync/statement_timeout", "4s");
+    let plan = plan(&names)
+        .setting("/sync/connect_timeout", "4s")
+        .setting("/sync/statement_timeout", "4s");
     let mut world = plan.private_destination("password").await;
     world.allow("destination_failed");
     ask_for_a_password(&mut world, "password").await;
@@ -121,17 +133,26 @@ async fn attempts_are_backed_off_with_jitter() {
             .map(|line| {
                 let line: Value = serde_json::from_str(&line.text).unwrap();
                 let number = |name: &str| line[name].as_u64().unwrap_or_else(|| panic!("{line}"));
-                (line["destination"].as_str().unwrap().to_owned(), number("failures"), number("retry_ms"))
+                (
+                    line["destination"].as_str().unwrap().to_owned(),
+                    number("failures"),
+                    number("retry_ms"),
+                )
             })
             .collect();
-        let often = |name: &&str| waits.iter().filter(|(label, ..)| label.starts_with(world.id(name))).count() >= ATTEMPTS;
+        let often = |name: &&str| {
+            waits.iter().filter(|(label, ..)| label.starts_with(world.id(name))).count() >= ATTEMPTS
+        };
         if names.iter().all(often) { Ok(waits) } else { Err(format!("{} failures", waits.len())) }
     })
     .await;
     let mut shares = BTreeSet::new();
     for (label, failures, wait) in &waits {
         let longest = RETRY_MAX_MS.min(RETRY_INITIAL_MS << (failures - 1));
-        assert!((longest / 2..=longest).contains(wait), "{label} waits {wait} ms after {failures} failures");
+        assert!(
+            (longest / 2..=longest).contains(wait),
+            "{label} waits {wait} ms after {failures} failures"
+        );
         shares.insert(wait * 100 / longest);
     }
     assert!(shares.len() > waits.len() / 3, "{waits:?}");
@@ -141,9 +162,10 @@ async fn attempts_are_backed_off_with_jitter() {
     daemon.stop().await;
 }
 
-/// 25 of 30 destinations swallow everything, and the deadlines are longer than the test: a place that one of them holds is held for
-/// good. So the others' changes can only arrive if none of them waits for any of the 25: while open connections are silent, and
-/// while nobody answers a dial. One of the 25 is the first destination of a tenant whose second is healthy.
+/// 25 of 30 destinations swallow everything, and the deadlines are longer than the test: a place
+/// that one of them holds is held for good. So the others' changes can only arrive if none of them
+/// waits for any of the 25: while open connections are silent, and while nobody answers a dial. One
+/// of the 25 is the first destination of a tenant whose second is healthy.
 #[tokio::test]
 async fn a_blackholed_destination_delays_nobody_else() {
     const HEALTHY: usize = 5;
@@ -151,7 +173,8 @@ async fn a_blackholed_destination_delays_nobody_else() {
     const SILENT_AT_WORK_MAX: usize = 16;
     let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
     let dark = &names[HEALTHY..];
-    let plan = names.iter().fold(World::with_tenants(names.clone()), |plan, name| plan.proxied(name));
+    let plan =
+        names.iter().fold(World::with_tenants(names.clone()), |plan, name| plan.proxied(name));
     let mut world = plan
         .setting("/sync/workers", 4)
         .setting("/sync/connect_timeout", "10m")
@@ -166,7 +189,10 @@ async fn a_blackholed_destination_delays_nobody_else() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     wait_visible(&second, "select count(*) from users", "2").await;
-    let mut healthy: Vec<_> = names[..HEALTHY].iter().map(|name| (name.as_str(), &world.tenant(name).destination)).collect();
+    let mut healthy: Vec<_> = names[..HEALTHY]
+        .iter()
+        .map(|name| (name.as_str(), &world.tenant(name).destination))
+        .collect();
     healthy.push((dark[0].as_str(), &second));
     let quiet = median_latency(&world, &healthy, "quiet").await;
     // No attempt is at its end when they fall silent.
@@ -176,22 +202,37 @@ async fn a_blackholed_destination_delays_nobody_else() {
         world.tenant(name).proxy().set(Mode::Blackhole);
     }
     for silent in ["connections that were open", "dials"] {
-        world.source.execute(&format!("update project_user set display_name = 'owed to all beside {silent}'")).await;
-        // Of those that failed, and on a slow machine not at once, no more are tried than the silent may be at a time.
+        world
+            .source
+            .execute(&format!(
+                "update project_user set display_name = 'owed to all beside {silent}'"
+            ))
+            .await;
+        // Of those that failed, and on a slow machine not at once, no more are tried than the
+        // silent may be at a time.
         let at_least = if silent == "dials" { SILENT_AT_WORK_MAX } else { dark.len() };
         let stuck = until("they are being written to, in vain", PATIENCE, async || {
-            // Looked at before the attempts: who has a connection there now has one that nobody answers, unlike who was refused before
-            // and has only not said so yet.
-            let held: Vec<_> = dark.iter().filter(|name| world.tenant(name).proxy().open() > 0).cloned().collect();
+            // Looked at before the attempts: who has a connection there now has one that nobody
+            // answers, unlike who was refused before and has only not said so yet.
+            let held: Vec<_> =
+                dark.iter().filter(|name| world.tenant(name).proxy().open() > 0).cloned().collect();
             let stuck = attempts(&world, &held).await;
             if stuck.lines().count() >= at_least { Ok(stuck) } else { Err(stuck) }
         })
         .await;
         let beside = median_latency(&world, &healthy, silent).await;
-        eprintln!("commit to visible, median: {quiet:?} when it is quiet, {beside:?} beside silent {silent}");
-        assert!(!soak() || beside <= quiet * 2, "{quiet:?} when it is quiet, {beside:?} beside silent {silent}");
+        eprintln!(
+            "commit to visible, median: {quiet:?} when it is quiet, {beside:?} beside silent {silent}"
+        );
+        assert!(
+            !soak() || beside <= quiet * 2,
+            "{quiet:?} when it is quiet, {beside:?} beside silent {silent}"
+        );
         let now = attempts(&world, dark).await;
-        assert!(stuck.lines().all(|attempt| now.lines().any(|line| line == attempt)), "they are no further:\n{stuck}\n{now}");
+        assert!(
+            stuck.lines().all(|attempt| now.lines().any(|line| line == attempt)),
+            "they are no further:\n{stuck}\n{now}"
+        );
         if silent == "dials" {
             break;
         }
@@ -201,7 +242,10 @@ async fn a_blackholed_destination_delays_nobody_else() {
             proxy.set(Mode::Refuse);
         }
         until("all of them have failed", PATIENCE, async || {
-            let failing = world.source.query_text("select count(*) from offtake.outgoing_request where failures > 0").await;
+            let failing = world
+                .source
+                .query_text("select count(*) from offtake.outgoing_request where failures > 0")
+                .await;
             if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
         })
         .await;
@@ -217,15 +261,23 @@ async fn a_blackholed_destination_delays_nobody_else() {
     daemon.stop().await;
 }
 
-/// Where changes of each of these tenants arrive in turn, how long one takes from its commit until it is there.
+/// Where changes of each of these tenants arrive in turn, how long one takes from its commit until
+/// it is there.
 async fn median_latency(world: &World, healthy: &[(&str, &Database)], label: &str) -> Duration {
     let mut times = Vec::new();
     for round in 0..if soak() { 40 } else { 4 } {
         for (tenant, destination) in healthy {
             let name = format!("{round} {label}");
-            let change = "update project_user set display_name = '{name}' where tenancy_id = '{tenant}'";
-            world.source.execute(&change.replace("{name}", &name).replace("{tenant}", world.id(tenant))).await;
-            let (committed, there) = (Instant::now(), format!("select count(*) from users where display_name = '{name}'"));
+            let change =
+                "update project_user set display_name = '{name}' where tenancy_id = '{tenant}'";
+            world
+                .source
+                .execute(&change.replace("{name}", &name).replace("{tenant}", world.id(tenant)))
+                .await;
+            let (committed, there) = (
+                Instant::now(),
+                format!("select count(*) from users where display_name = '{name}'"),
+            );
             while destination.query_text(&there).await != "2" {
                 assert!(committed.elapsed() < PATIENCE, "{name} does not arrive");
                 tokio::time::sleep(Duration::from_millis(1)).await;

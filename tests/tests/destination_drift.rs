@@ -1,5 +1,5 @@
-//! H14, H16, H18, H19 and S12: what changes behind Offtake's back at a destination, or below a mapping at the source, is
-//! noticed, told, stops that mapping only, and heals.
+//! H14, H16, H18, H19 and S12: what changes behind Offtake's back at a destination, or below a
+//! mapping at the source, is noticed, told, stops that mapping only, and heals.
 
 #![allow(clippy::unwrap_used)]
 
@@ -36,10 +36,14 @@ async fn world(more: &[(&str, &str)]) -> World {
 }
 
 async fn write(world: &World, statement: &str) {
-    world.source.execute(&statement.replace("{acme}", &format!("tenant = '{}'", world.id("acme")))).await;
+    world
+        .source
+        .execute(&statement.replace("{acme}", &format!("tenant = '{}'", world.id("acme"))))
+        .await;
 }
 
-/// Until the destination is blocked, that mapping's error has all these words, and no other mapping has one.
+/// Until the destination is blocked, that mapping's error has all these words, and no other mapping
+/// has one.
 async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, mapping: &str, words: &[&str]) {
     until(&format!("{mapping} is blocked with {words:?}"), PATIENCE, async || {
         let told = world.told(daemon, tenant).await;
@@ -48,7 +52,11 @@ async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, mapping: &st
             Some(error) => m["name"] == mapping && words.iter().all(|word| error.contains(word)),
             None => m["name"] != mapping,
         };
-        if told["state"] == "blocked" && !all.is_empty() && all.iter().all(fits) { Ok(()) } else { Err(told.to_string()) }
+        if told["state"] == "blocked" && !all.is_empty() && all.iter().all(fits) {
+            Ok(())
+        } else {
+            Err(told.to_string())
+        }
     })
     .await;
 }
@@ -68,14 +76,19 @@ async fn wait_for(world: &World, tenant: &str, sql: &str, expect: &str) {
     .await;
 }
 
-/// Changes all rows of both tables; those of the mappings `names` and `others` arrive at that tenant's.
+/// Changes all rows of both tables; those of the mappings `names` and `others` arrive at that
+/// tenant's.
 async fn assert_others_go_on(world: &World, tenant: &str, what: &str) {
-    write(world, &format!("update item set name = '{what}'; update other set body = '{what}'")).await;
-    let arrived = format!("select (select count(*) from names where name = '{what}'), (select count(*) from others where body = '{what}')");
+    write(world, &format!("update item set name = '{what}'; update other set body = '{what}'"))
+        .await;
+    let arrived = format!(
+        "select (select count(*) from names where name = '{what}'), (select count(*) from others where body = '{what}')"
+    );
     wait_for(world, tenant, &arrived, &format!("{ROWS}|10")).await;
 }
 
-/// One row of one table changes, which is reason enough to look; then every copy is as it should be.
+/// One row of one table changes, which is reason enough to look; then every copy is as it should
+/// be.
 async fn assert_noticed(world: &World, daemon: &Daemon, what: &str) {
     println!("{what}");
     write(world, "update other set body = body || '.' where {acme} and id = 1").await;
@@ -106,15 +119,19 @@ async fn a_destination_that_was_wiped_or_edited_is_copied_anew_in_place() {
     }
     // The state table is the one thing that every write needs.
     world.allow("destination_failed");
-    for edit in ["delete from names; drop table _offtake_state", "drop table items", "drop schema public cascade"] {
+    for edit in [
+        "delete from names; drop table _offtake_state",
+        "drop table items",
+        "drop schema public cascade",
+    ] {
         acme.execute(edit).await;
         assert_noticed(&world, &daemon, edit).await;
     }
     daemon.stop().await;
 }
 
-/// Shown to fail without `readable` (crates/sync/src/prepare.rs): the mapping stayed blocked by the source's error. Without the
-/// coalesces in crates/sync/sql/lock_states.sql every turn panicked.
+/// Shown to fail without `readable` (crates/sync/src/prepare.rs): the mapping stayed blocked by the
+/// source's error. Without the coalesces in crates/sync/sql/lock_states.sql every turn panicked.
 #[tokio::test]
 async fn a_hostile_cursor_is_no_more_than_a_copy_anew() {
     let world = world(&[]).await;
@@ -135,16 +152,23 @@ async fn a_hostile_cursor_is_no_more_than_a_copy_anew() {
         "backfilled = false, backfill_key = '[\"no number\"]'",
         "backfilled = false, backfill_key = '[\"1'') or true; --\"]'",
     ] {
-        acme.execute(&format!("delete from items; update _offtake_state set {set} where mapping = 'items'")).await;
+        acme.execute(&format!(
+            "delete from items; update _offtake_state set {set} where mapping = 'items'"
+        ))
+        .await;
         assert_noticed(&world, &daemon, set).await;
     }
     // The table itself is the tenant's to alter.
-    for alter in
-        ["alter sequence_id drop not null", "alter epoch drop not null, alter version drop not null", "alter sequence_id type text"]
-    {
+    for alter in [
+        "alter sequence_id drop not null",
+        "alter epoch drop not null, alter version drop not null",
+        "alter sequence_id type text",
+    ] {
         acme.execute(&format!("alter table _offtake_state {alter}")).await;
         acme.execute("delete from items; update _offtake_state set backfilled = false where mapping = 'items'").await;
-        if let Some(column) = alter.strip_suffix(" drop not null").and_then(|rest| rest.rsplit(' ').next()) {
+        if let Some(column) =
+            alter.strip_suffix(" drop not null").and_then(|rest| rest.rsplit(' ').next())
+        {
             acme.execute(&format!("update _offtake_state set {column} = null")).await;
         }
         assert_noticed(&world, &daemon, alter).await;
@@ -162,25 +186,52 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     let daemon = world.daemon().await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     // A table of the tenant's own.
-    wait_blocked(&daemon, &world, "globex", "items", &["items", "was there before Offtake and holds rows", "Rename it"]).await;
+    wait_blocked(
+        &daemon,
+        &world,
+        "globex",
+        "items",
+        &["items", "was there before Offtake and holds rows", "Rename it"],
+    )
+    .await;
     assert_others_go_on(&world, "globex", "beside a foreign table").await;
-    assert_eq!(foreign.query_text("select string_agg(i::text, ' ' order by id) from items i").await, "(7,mine) (8,too)");
+    assert_eq!(
+        foreign.query_text("select string_agg(i::text, ' ' order by id) from items i").await,
+        "(7,mine) (8,too)"
+    );
     assert_eq!(foreign.query_text("select obj_description('items'::regclass) is null").await, "t");
     foreign.execute("alter table items rename to my_items").await;
     wait_healed(&daemon, &world, "globex").await;
-    assert_eq!(foreign.query_text("select string_agg(i::text, ' ' order by id) from my_items i").await, "(7,mine) (8,too)");
+    assert_eq!(
+        foreign.query_text("select string_agg(i::text, ' ' order by id) from my_items i").await,
+        "(7,mine) (8,too)"
+    );
     // The key.
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table items drop constraint items_pkey").await;
     write(&world, "update item set amount = 2 where {acme} and id <= 10").await;
-    wait_blocked(&daemon, &world, "acme", "items", &["items", "no primary key or unique index on exactly (id)"]).await;
+    wait_blocked(
+        &daemon,
+        &world,
+        "acme",
+        "items",
+        &["items", "no primary key or unique index on exactly (id)"],
+    )
+    .await;
     assert_others_go_on(&world, "acme", "without the key").await;
     acme.execute("alter table items add primary key (id)").await;
     wait_healed(&daemon, &world, "acme").await;
-    // Another key in the mapping, and a right that is gone when the table is to be made anew: each reason has what mends it.
+    // Another key in the mapping, and a right that is gone when the table is to be made anew: each
+    // reason has what mends it.
     world.write_mapping("items", &ITEMS.replace("{ id: id }", "{ id: id, amount: amount }"));
-    wait_blocked(&daemon, &world, "acme", "items", &["on exactly (amount, id), the mapping's key", "`drop table \"public\".\"items\"`"])
-        .await;
+    wait_blocked(
+        &daemon,
+        &world,
+        "acme",
+        "items",
+        &["on exactly (amount, id), the mapping's key", "`drop table \"public\".\"items\"`"],
+    )
+    .await;
     world.tenant("globex").destination.execute("create unique index on items (id, amount)").await;
     acme.execute("drop table items").await;
     wait_healed(&daemon, &world, "acme").await;
@@ -191,11 +242,20 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     acme.execute("drop table items").await;
     wait_healed(&daemon, &world, "acme").await;
     wait_healed(&daemon, &world, "globex").await;
-    // A column that was renamed or dropped comes back with its rows; the mapping may not even be blocked.
-    for edit in ["alter table items rename column label to tag", "alter table items drop column label"] {
+    // A column that was renamed or dropped comes back with its rows; the mapping may not even be
+    // blocked.
+    for edit in
+        ["alter table items rename column label to tag", "alter table items drop column label"]
+    {
         acme.execute(edit).await;
         write(&world, "update item set amount = amount + 1 where {acme} and id <= 10").await;
-        wait_for(&world, "acme", "select count(*) from items where label = 'label'", &ROWS.to_string()).await;
+        wait_for(
+            &world,
+            "acme",
+            "select count(*) from items where label = 'label'",
+            &ROWS.to_string(),
+        )
+        .await;
         wait_healed(&daemon, &world, "acme").await;
     }
     daemon.stop().await;
@@ -209,11 +269,23 @@ async fn a_right_that_was_taken_away_is_told_with_its_grant() {
     world.allow("mapping_blocked");
     let role = format!("narrow_{}", std::process::id());
     let acme = &world.tenant("acme").destination;
-    acme.execute(&format!("create role {role} login; grant usage, create on schema public to {role}")).await;
+    acme.execute(&format!(
+        "create role {role} login; grant usage, create on schema public to {role}"
+    ))
+    .await;
     let id = world.id("acme").to_owned();
     world.configure(|c| {
-        for destination in c["destinations"]["static"].as_array_mut().unwrap().iter_mut().filter(|d| d["tenant"] == *id) {
-            destination["url"] = destination["url"].as_str().unwrap().replace("postgres://postgres", &format!("postgres://{role}")).into();
+        for destination in c["destinations"]["static"]
+            .as_array_mut()
+            .unwrap()
+            .iter_mut()
+            .filter(|d| d["tenant"] == *id)
+        {
+            destination["url"] = destination["url"]
+                .as_str()
+                .unwrap()
+                .replace("postgres://postgres", &format!("postgres://{role}"))
+                .into();
         }
     });
     let daemon = world.daemon().await;
@@ -222,18 +294,36 @@ async fn a_right_that_was_taken_away_is_told_with_its_grant() {
     let grant = format!("grant usage, create on schema \"public\" to \"{role}\"");
     acme.execute(&format!("drop table items; revoke create on schema public from {role}")).await;
     write(&world, "update item set amount = 2 where {acme}").await;
-    wait_blocked(&daemon, &world, "acme", "items", &["missing rights: permission denied", &format!("run there: {grant}")]).await;
+    wait_blocked(
+        &daemon,
+        &world,
+        "acme",
+        "items",
+        &["missing rights: permission denied", &format!("run there: {grant}")],
+    )
+    .await;
     assert_others_go_on(&world, "acme", "without the right").await;
     acme.execute(&grant).await;
     wait_healed(&daemon, &world, "acme").await;
     let owner = format!("alter table \"public\".\"items\" owner to \"{role}\"");
     acme.execute(&format!("alter table items owner to postgres; grant all on items to {role}; alter table items drop column label")).await;
     write(&world, "update item set amount = 3 where {acme}").await;
-    wait_blocked(&daemon, &world, "acme", "items", &["missing rights: must be owner", &format!("run there: {owner}")]).await;
+    wait_blocked(
+        &daemon,
+        &world,
+        "acme",
+        "items",
+        &["missing rights: must be owner", &format!("run there: {owner}")],
+    )
+    .await;
     acme.execute(&owner).await;
     wait_healed(&daemon, &world, "acme").await;
     daemon.stop().await;
-    world.tenant("acme").destination.execute(&format!("drop owned by {role}; drop role {role}")).await;
+    world
+        .tenant("acme")
+        .destination
+        .execute(&format!("drop owned by {role}; drop role {role}"))
+        .await;
 }
 
 /// The rows are refused one by one, or all of them together; in both cases the column is named.
@@ -273,16 +363,27 @@ async fn a_source_column_that_is_gone_stops_only_the_mapping_that_reads_it() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     for (gone, back) in [
-        ("alter table item rename column label to tag", "alter table item rename column tag to label"),
+        (
+            "alter table item rename column label to tag",
+            "alter table item rename column tag to label",
+        ),
         ("alter table item drop column label", "alter table item add column label text"),
     ] {
         write(&world, gone).await;
         write(&world, "update item set amount = amount + 1 where id <= 10").await;
         for tenant in ["acme", "globex"] {
-            wait_blocked(&daemon, &world, tenant, "items", &["the query failed at the source", "label"]).await;
+            wait_blocked(
+                &daemon,
+                &world,
+                tenant,
+                "items",
+                &["the query failed at the source", "label"],
+            )
+            .await;
             assert_others_go_on(&world, tenant, gone).await;
         }
-        // A reload does not put a set to use that contradicts the source, nor does it take the running one away.
+        // A reload does not put a set to use that contradicts the source, nor does it take the
+        // running one away.
         daemon.request("POST", "/api/v1/reload", &[], "").await;
         until("the status says so", PATIENCE, async || {
             let config = daemon.status().await["config"].to_string();
@@ -310,17 +411,28 @@ async fn too_many_refused_rows_or_one_that_must_halt_block_the_mapping() {
     let acme = &world.tenant("acme").destination;
     // 150 rows of one batch.
     acme.execute("alter table items add constraint positive check (amount > 0)").await;
-    write(&world, "update item set amount = case when id <= 150 then -1 else 2 end where {acme}").await;
-    wait_blocked(&daemon, &world, "acme", "items", &["refuses more than 100 rows of one batch", "positive"]).await;
-    wait_for(&world, "acme", "select count(*) from items where amount = 1", &ROWS.to_string()).await;
+    write(&world, "update item set amount = case when id <= 150 then -1 else 2 end where {acme}")
+        .await;
+    wait_blocked(
+        &daemon,
+        &world,
+        "acme",
+        "items",
+        &["refuses more than 100 rows of one batch", "positive"],
+    )
+    .await;
+    wait_for(&world, "acme", "select count(*) from items where amount = 1", &ROWS.to_string())
+        .await;
     wait_for(&world, "acme", "select count(*) from strict where amount = -1", "150").await;
     assert_others_go_on(&world, "acme", "beside 150 bad rows").await;
     write(&world, "update item set amount = 3 where {acme} and id <= 150").await;
     wait_healed(&daemon, &world, "acme").await;
     // One row, where the mapping says that it must not be left out.
     acme.execute("alter table items drop constraint positive; alter table strict add constraint positive check (amount > 0)").await;
-    write(&world, "update item set amount = case when id = 77 then -1 else 4 end where {acme}").await;
-    wait_blocked(&daemon, &world, "acme", "strict", &["refuses the row with key (77)", "positive"]).await;
+    write(&world, "update item set amount = case when id = 77 then -1 else 4 end where {acme}")
+        .await;
+    wait_blocked(&daemon, &world, "acme", "strict", &["refuses the row with key (77)", "positive"])
+        .await;
     wait_for(&world, "acme", "select count(*) from strict where amount in (4, -1)", "0").await;
     assert_others_go_on(&world, "acme", "beside a halt").await;
     assert_eq!(world.source.query_text("select count(*) from offtake.quarantined_row").await, "0");
@@ -329,7 +441,8 @@ async fn too_many_refused_rows_or_one_that_must_halt_block_the_mapping() {
     daemon.stop().await;
 }
 
-/// A unique constraint of the tenant's own, which the source has not. And nothing of a copy is granted to anybody.
+/// A unique constraint of the tenant's own, which the source has not. And nothing of a copy is
+/// granted to anybody.
 #[tokio::test]
 async fn a_unique_constraint_that_was_added_sets_rows_aside_and_heals() {
     let world = world(&[]).await;

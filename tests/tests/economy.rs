@@ -1,4 +1,5 @@
-//! What Offtake does not do: write what is written already, change schemas, open connections, touch the application's tables.
+//! What Offtake does not do: write what is written already, change schemas, open connections, touch
+//! the application's tables.
 
 use offtake_tests::{World, history, oracle};
 
@@ -27,7 +28,9 @@ async fn many_updates_of_one_row_before_a_tick_are_written_once() {
     world.source.execute("delete from team where team_id = md5('brief')::uuid").await;
     daemon.clear_failpoints().await;
     world.wait_in_step().await;
-    let writes = format!("select count(*), min(new ->> 'display_name') from history.change where table_name = 'teams' and id > {before}");
+    let writes = format!(
+        "select count(*), min(new ->> 'display_name') from history.change where table_name = 'teams' and id > {before}"
+    );
     assert_eq!(destination.query_text(&writes).await, "1|version 99");
     oracle::assert_equal(&world).await;
     history::assert_sound(&world).await;
@@ -42,14 +45,21 @@ async fn unchanged_content_is_not_rewritten_and_nothing_is_created_after_the_fir
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let destination = &world.tenant("acme").destination;
-    let rows = destination.query_text("select count(*) from history.change where table_name <> '_offtake_state'").await;
+    let rows = destination
+        .query_text("select count(*) from history.change where table_name <> '_offtake_state'")
+        .await;
     assert_ne!(rows, "0", "the history records");
     let made =
         destination.query_text("select count(*) from history.ddl where tag not like '%TEMP%' and identity not like 'pg_temp%'").await;
     // Touches every row of the source and no column that a mapping shows.
     world.source.execute("update project_user set display_name = display_name; update team set display_name = display_name; update invitation set method = method").await;
     world.wait_in_step().await;
-    assert_eq!(destination.query_text("select count(*) from history.change where table_name <> '_offtake_state'").await, rows);
+    assert_eq!(
+        destination
+            .query_text("select count(*) from history.change where table_name <> '_offtake_state'")
+            .await,
+        rows
+    );
     let connections = world.tenant("acme").proxy().accepted();
     for n in 0..40 {
         world
@@ -72,8 +82,10 @@ async fn a_change_costs_the_source_two_narrow_appends_and_nothing_on_the_applica
     world.fill(10).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    let shape = "select count(*) from pg_attribute where attrelid = 'public.team'::regclass and attnum > 0";
-    let written = "select n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_user_tables where relid = ";
+    let shape =
+        "select count(*) from pg_attribute where attrelid = 'public.team'::regclass and attnum > 0";
+    let written =
+        "select n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_user_tables where relid = ";
     let client = world.source.connect().await;
     let columns = world.source.query_text(shape).await;
     // Inside the application's own transaction: one row of its table, one captured change.
@@ -82,14 +94,21 @@ async fn a_change_costs_the_source_two_narrow_appends_and_nothing_on_the_applica
         .await
         .expect("written");
     let counted = async |table: &str| {
-        let row = client.query_one(&format!("{written} '{table}'::regclass"), &[]).await.expect("counted");
+        let row = client
+            .query_one(&format!("{written} '{table}'::regclass"), &[])
+            .await
+            .expect("counted");
         (row.get::<_, i64>(0), row.get::<_, i64>(1), row.get::<_, i64>(2))
     };
     assert_eq!(counted("public.team").await, (0, 1, 0));
     assert_eq!(counted("offtake.captured_change").await, (1, 0, 0));
     client.batch_execute("commit").await.expect("committed");
     world.wait_in_step().await;
-    assert_eq!(world.source.query_text(shape).await, columns, "no column is added to the application's table");
+    assert_eq!(
+        world.source.query_text(shape).await,
+        columns,
+        "no column is added to the application's table"
+    );
     let width = "select max(pg_column_size(l.*)) from offtake.change_log l";
     let width: i64 = world.source.query_text(width).await.parse().expect("a number");
     assert!(width < 300, "a logged change is {width} bytes wide");

@@ -1,4 +1,5 @@
-//! Edits at night, on a running daemon: mappings, configuration and destinations change without a restart.
+//! Edits at night, on a running daemon: mappings, configuration and destinations change without a
+//! restart.
 
 use std::path::{Path, PathBuf};
 
@@ -19,9 +20,16 @@ fn configure(world: &World, change: impl FnOnce(&mut Value)) {
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         stem.strip_prefix("offtake-").and_then(|n| n.parse().ok()).unwrap_or(0)
     };
-    let files = std::fs::read_dir(world.folder()).expect("a readable folder").map(|entry| entry.expect("an entry").path());
-    let file = files.filter(|path| path.extension().is_some_and(|e| e == "yaml")).max_by_key(number).expect("a configuration");
-    let mut value: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("a readable file")).expect("JSON");
+    let files = std::fs::read_dir(world.folder())
+        .expect("a readable folder")
+        .map(|entry| entry.expect("an entry").path());
+    let file = files
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .max_by_key(number)
+        .expect("a configuration");
+    let mut value: Value =
+        serde_json::from_str(&std::fs::read_to_string(&file).expect("a readable file"))
+            .expect("JSON");
     change(&mut value);
     replace(&file, &value.to_string());
 }
@@ -39,14 +47,21 @@ async fn wait_for_error(daemon: &Daemon, expect: &str) -> String {
     until(&format!("config.error says {expect:?}"), PATIENCE, async || {
         let status = daemon.status().await;
         let error = status["config"]["error"].as_str().unwrap_or_default().to_owned();
-        if error.contains(expect) && error.is_empty() == expect.is_empty() { Ok(error) } else { Err(error) }
+        if error.contains(expect) && error.is_empty() == expect.is_empty() {
+            Ok(error)
+        } else {
+            Err(error)
+        }
     })
     .await
 }
 
 async fn reload_success(daemon: &Daemon) -> String {
     let (_, metrics) = daemon.get("/metrics").await;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("offtake_config_reload_success ")).unwrap_or("none");
+    let line = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("offtake_config_reload_success "))
+        .unwrap_or("none");
     line.to_owned()
 }
 
@@ -67,17 +82,31 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     daemon.allow("configuration_refused");
     world.wait_in_step().await;
     assert_eq!(reload_success(&daemon).await, "1");
-    // One of the two is good and changed: neither is taken over. The daemon may look between any two writes, so the other is bad before,
-    // and its second mistake is told by a look that met both.
+    // One of the two is good and changed: neither is taken over. The daemon may look between any
+    // two writes, so the other is bad before, and its second mistake is told by a look that met
+    // both.
     world.write_mapping("teams", &TEAMS.replace("t.display_name", "t.missing"));
-    world.write_mapping("users", &USERS.replace(", display_name", ", upper(display_name) as display_name"));
+    world.write_mapping(
+        "users",
+        &USERS.replace(", display_name", ", upper(display_name) as display_name"),
+    );
     world.write_mapping("teams", &TEAMS.replace("t.display_name", "t.nothing"));
-    let error = wait_for_error(&daemon, "teams.yaml:3:54: the source refuses the query: column t.nothing does not exist").await;
-    assert!(error.contains("3 |   select t.tenancy_id as tenant_id, t.team_id as id, t.nothing"), "{error}");
+    let error = wait_for_error(
+        &daemon,
+        "teams.yaml:3:54: the source refuses the query: column t.nothing does not exist",
+    )
+    .await;
+    assert!(
+        error.contains("3 |   select t.tenancy_id as tenant_id, t.team_id as id, t.nothing"),
+        "{error}"
+    );
     assert!(error.contains("^^^^^^^^^"), "{error}");
     assert_eq!(reload_success(&daemon).await, "0");
     until("the log says so too", PATIENCE, async || {
-        let told = daemon.log().iter().any(|line| line.event == "mappings_refused" && line.text.contains("t.nothing"));
+        let told = daemon
+            .log()
+            .iter()
+            .any(|line| line.event == "mappings_refused" && line.text.contains("t.nothing"));
         if told { Ok(()) } else { Err(daemon.log_text()) }
     })
     .await;
@@ -106,7 +135,8 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
 #[tokio::test]
 async fn a_swapped_configmap_a_hangup_and_a_post_are_taken_over() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
-    // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is a link that is swapped.
+    // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is a link that is
+    // swapped.
     let folder = world.mappings_folder();
     let version = |name: &str, users: bool| {
         let there = folder.join(name);
@@ -140,7 +170,11 @@ async fn a_swapped_configmap_a_hangup_and_a_post_are_taken_over() {
             }
         }
         until(&format!("a {ask} reads everything again"), PATIENCE, async || {
-            if daemon.status().await["config"]["loaded_at"] == loaded_at { Err("not yet".to_owned()) } else { Ok(()) }
+            if daemon.status().await["config"]["loaded_at"] == loaded_at {
+                Err("not yet".to_owned())
+            } else {
+                Ok(())
+            }
         })
         .await;
     }
@@ -161,8 +195,15 @@ async fn mappings_are_added_changed_and_removed() {
     wait_for(there, "select distinct display_name from users", "live").await;
     // Changed, with a new column: in place, a reader never misses a row.
     let reader = there.connect().await;
-    let wide = TEAMS.replace("t.display_name", "lower(t.display_name) as display_name, t.tags, cardinality(t.tags) as tag_count");
-    let rows = reader.query_one("select count(*) from teams", &[]).await.expect("the table is there").get::<_, i64>(0);
+    let wide = TEAMS.replace(
+        "t.display_name",
+        "lower(t.display_name) as display_name, t.tags, cardinality(t.tags) as tag_count",
+    );
+    let rows = reader
+        .query_one("select count(*) from teams", &[])
+        .await
+        .expect("the table is there")
+        .get::<_, i64>(0);
     assert!(rows > 0);
     world.write_mapping("teams", &wide);
     until("the changed query's rows are there", PATIENCE, async || {
@@ -179,7 +220,9 @@ async fn mappings_are_added_changed_and_removed() {
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
     until("the status does not know it any more", PATIENCE, async || {
         let status = daemon.status().await;
-        let known = status["mappings"].as_array().is_some_and(|all| all.iter().any(|m| m["name"] == "users"));
+        let known = status["mappings"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|m| m["name"] == "users"));
         if known { Err(status["mappings"].to_string()) } else { Ok(()) }
     })
     .await;
@@ -199,8 +242,17 @@ impl InStep for World {
     async fn wait_in_step_of_teams(&self, daemon: &Daemon) {
         until("every destination is in sync", PATIENCE, async || {
             let status = daemon.status().await;
-            let states: Vec<_> = status["destinations"].as_array().into_iter().flatten().map(|d| d["state"].to_string()).collect();
-            if !states.is_empty() && states.iter().all(|s| s == "\"in_sync\"") { Ok(()) } else { Err(format!("{states:?}")) }
+            let states: Vec<_> = status["destinations"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|d| d["state"].to_string())
+                .collect();
+            if !states.is_empty() && states.iter().all(|s| s == "\"in_sync\"") {
+                Ok(())
+            } else {
+                Err(format!("{states:?}"))
+            }
         })
         .await;
     }
@@ -215,20 +267,31 @@ async fn a_narrowing_change_is_told_with_the_command_that_does_it() {
     daemon.allow("mapping_blocked");
     daemon.allow("table_replaced");
     world.wait_in_step().await;
-    world.write_mapping("teams", &TEAMS.replace("t.display_name", "length(t.display_name) as display_name"));
+    world.write_mapping(
+        "teams",
+        &TEAMS.replace("t.display_name", "length(t.display_name) as display_name"),
+    );
     let acme = world.id("acme");
     let reason = until("the destination says why", PATIENCE, async || {
         let status = daemon.status().await;
         let destination = mapping_state(&status, acme);
         let reason = destination["reason"].as_str().unwrap_or_default().to_owned();
-        if destination["state"] == "blocked" && reason.contains("alter table") { Ok(reason) } else { Err(destination.to_string()) }
+        if destination["state"] == "blocked" && reason.contains("alter table") {
+            Ok(reason)
+        } else {
+            Err(destination.to_string())
+        }
     })
     .await;
     let there = &world.tenant("acme").destination;
     // The other mapping goes on.
     world.source.execute("update public.project_user set display_name = 'other'").await;
     wait_for(there, "select distinct display_name from users", "other").await;
-    let command = reason.split('`').find(|part| part.starts_with("alter table")).expect("the command").to_owned();
+    let command = reason
+        .split('`')
+        .find(|part| part.starts_with("alter table"))
+        .expect("the command")
+        .to_owned();
     there.execute(&command).await;
     wait_for(there, "select count(*) = 0 from teams where display_name > 100", "t").await;
     world.wait_in_step_of_teams(&daemon).await;
@@ -244,15 +307,21 @@ async fn destinations_appear_move_and_vanish_by_the_file() {
     world.wait_in_step().await;
     let (second, third) = (Source::destination().await, Source::destination().await);
     let acme = world.id("acme").to_owned();
-    let entry = |database: &Database| json!({ "tenant": acme, "name": "second", "url": database.url() });
+    let entry =
+        |database: &Database| json!({ "tenant": acme, "name": "second", "url": database.url() });
     let add = entry(&second);
     configure(&world, |c| c["destinations"]["static"].as_array_mut().expect("a list").push(add));
     let mapping = &world.mappings()[0];
     let wait_equal = async |database: &Database| {
         until("the copy is complete", PATIENCE, async || {
             database.try_query_text("select from teams").await?;
-            let difference = oracle::compare(&world.source, &acme, mapping, database, "public").await;
-            if difference.missing.is_empty() && difference.surplus.is_empty() { Ok(()) } else { Err(difference.to_string()) }
+            let difference =
+                oracle::compare(&world.source, &acme, mapping, database, "public").await;
+            if difference.missing.is_empty() && difference.surplus.is_empty() {
+                Ok(())
+            } else {
+                Err(difference.to_string())
+            }
         })
         .await;
     };
@@ -261,17 +330,24 @@ async fn destinations_appear_move_and_vanish_by_the_file() {
     let moved = entry(&third);
     configure(&world, |c| c["destinations"]["static"][2] = moved);
     wait_equal(&third).await;
-    // Much sooner than an idle connection, or a statement that waits for a lock, would end by itself.
+    // Much sooner than an idle connection, or a statement that waits for a lock, would end by
+    // itself.
     second.wait_left().await;
     world.source.execute("update public.team set display_name = 'moved'").await;
     wait_equal(&third).await;
-    assert_eq!(second.query_text("select count(*) from teams where display_name = 'moved'").await, "0");
+    assert_eq!(
+        second.query_text("select count(*) from teams where display_name = 'moved'").await,
+        "0"
+    );
     // Gone, and back.
     configure(&world, |c| drop(c["destinations"]["static"].as_array_mut().expect("a list").pop()));
     third.wait_left().await;
     world.source.execute("update public.team set display_name = 'gone'").await;
     world.wait_in_step().await;
-    assert_eq!(third.query_text("select count(*) from teams where display_name = 'gone'").await, "0");
+    assert_eq!(
+        third.query_text("select count(*) from teams where display_name = 'gone'").await,
+        "0"
+    );
     let back = entry(&third);
     configure(&world, |c| c["destinations"]["static"].as_array_mut().expect("a list").push(back));
     wait_equal(&third).await;
@@ -281,10 +357,16 @@ async fn destinations_appear_move_and_vanish_by_the_file() {
 #[tokio::test]
 async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
-    world.source.execute("create table tenant_database (tenancy_id uuid primary key, url text)").await;
+    world
+        .source
+        .execute("create table tenant_database (tenancy_id uuid primary key, url text)")
+        .await;
     for name in ["acme", "globex"] {
         let (id, url) = (world.id(name), world.tenant(name).destination.url());
-        world.source.execute(&format!("insert into tenant_database values ('{id}', '{url}')")).await;
+        world
+            .source
+            .execute(&format!("insert into tenant_database values ('{id}', '{url}')"))
+            .await;
     }
     world.configure(|c| {
         c["destinations"] = json!({ "query": "select tenancy_id as tenant_id, url from tenant_database", "refresh": "200ms" });
@@ -293,11 +375,15 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     let daemon = world.daemon().await;
     daemon.allow("destination_failed");
     world.wait_in_step().await;
-    // A tenant's own lock holds a batch up; then the destination moves, and another one vanishes in the same state.
+    // A tenant's own lock holds a batch up; then the destination moves, and another one vanishes in
+    // the same state.
     let mut holders = Vec::new();
     for name in ["acme", "globex"] {
         let holder = world.tenant(name).destination.connect().await;
-        holder.batch_execute("begin; lock table teams in access exclusive mode").await.expect("the table is free");
+        holder
+            .batch_execute("begin; lock table teams in access exclusive mode")
+            .await
+            .expect("the table is free");
         holders.push(holder);
     }
     world.source.execute("update public.team set display_name = 'stuck'").await;
@@ -307,12 +393,17 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     }
     let moved = Source::destination().await;
     let (acme, globex) = (world.id("acme"), world.id("globex"));
-    let moves = format!("update tenant_database set url = '{}' where tenancy_id = '{acme}'", moved.url());
-    world.source.execute(&format!("{moves}; delete from tenant_database where tenancy_id = '{globex}'")).await;
+    let moves =
+        format!("update tenant_database set url = '{}' where tenancy_id = '{acme}'", moved.url());
+    world
+        .source
+        .execute(&format!("{moves}; delete from tenant_database where tenancy_id = '{globex}'"))
+        .await;
     for name in ["acme", "globex"] {
         world.tenant(name).destination.wait_left().await;
     }
-    wait_for(&moved, "select count(*) > 0 and bool_and(display_name = 'stuck') from teams", "t").await;
+    wait_for(&moved, "select count(*) > 0 and bool_and(display_name = 'stuck') from teams", "t")
+        .await;
     // Nothing of the vanished tenant is left to do, and nothing waits for it.
     let left = "select (select count(*) from offtake.outgoing_request) + (select count(*) from offtake.captured_change)";
     wait_for(&world.source, left, "0").await;
@@ -320,7 +411,10 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     assert!(mapping_state(&status, globex).is_null(), "{status:#}");
     let (code, metrics) = daemon.get("/metrics").await;
     assert_eq!(code, 200);
-    let owed = metrics.lines().find_map(|line| line.strip_prefix("offtake_requests_owed ")).map(str::to_owned);
+    let owed = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("offtake_requests_owed "))
+        .map(str::to_owned);
     assert_eq!(owed.as_deref(), Some("0"));
     drop(holders);
     daemon.stop().await;

@@ -1,4 +1,5 @@
-//! Copies made anew: as somebody asked, beside live changes, or because a mapping was away for a while.
+//! Copies made anew: as somebody asked, beside live changes, or because a mapping was away for a
+//! while.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +15,8 @@ target: { table: users }
 
 const STAY: i64 = 2_000;
 
-/// Rows all over the key come, change, leave the filter and go; those called `stays` are left alone.
+/// Rows all over the key come, change, leave the filter and go; those called `stays` are left
+/// alone.
 async fn come_and_go(source: &Database, tenant: &str, stop: &CancellationToken) {
     let client = source.connect().await;
     let changes = format!(
@@ -28,7 +30,8 @@ async fn come_and_go(source: &Database, tenant: &str, stop: &CancellationToken) 
     }
 }
 
-/// The fewest rows that should be there always, the most that never should, and how often it was looked.
+/// The fewest rows that should be there always, the most that never should, and how often it was
+/// looked.
 async fn read_all_the_time(destination: &Database, stop: &CancellationToken) -> (i64, i64, u32) {
     let reader = destination.connect().await;
     let (mut fewest, mut most, mut reads) = (i64::MAX, 0, 0);
@@ -43,7 +46,10 @@ async fn read_all_the_time(destination: &Database, stop: &CancellationToken) -> 
 /// A reader that polls never misses a row that should be there, nor meets one that should not.
 #[tokio::test]
 async fn a_reader_never_misses_a_row_while_a_copy_is_made_anew_under_load() {
-    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).setting("/sync/batch_rows", 50).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("users", USERS)])
+        .setting("/sync/batch_rows", 50)
+        .await;
     let id = world.id("acme");
     world
         .source
@@ -66,7 +72,8 @@ async fn a_reader_never_misses_a_row_while_a_copy_is_made_anew_under_load() {
         stop.cancel();
     };
     let writes = come_and_go(&world.source, id, &quiet);
-    let ((fewest, most, reads), (), ()) = tokio::join!(read_all_the_time(destination, &stop), writes, resyncs);
+    let ((fewest, most, reads), (), ()) =
+        tokio::join!(read_all_the_time(destination, &stop), writes, resyncs);
     assert_eq!((fewest, most), (STAY, 0), "in {reads} reads");
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -84,27 +91,37 @@ target: { table: members }
 
 async fn wait_registered(world: &World, mappings: &str) {
     until(&format!("{mappings} are registered"), PATIENCE, async || {
-        let found = world.source.query_text("select array_to_string(mappings, ' ') from offtake.destination").await;
+        let found = world
+            .source
+            .query_text("select array_to_string(mappings, ' ') from offtake.destination")
+            .await;
         if found == mappings { Ok(()) } else { Err(found) }
     })
     .await;
 }
 
-/// Its cursor is still there, and says nothing of the time in which its tables were not captured, or not as it needs them. Shown to
-/// fail with a mapping that goes on where it was: what changed meanwhile was missing, and called in sync.
+/// Its cursor is still there, and says nothing of the time in which its tables were not captured,
+/// or not as it needs them. Shown to fail with a mapping that goes on where it was: what changed
+/// meanwhile was missing, and called in sync.
 #[tokio::test]
 async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
-    let world = World::with_tenants(["acme"]).mappings(&[("members", MEMBERS), ("teams", TEAMS), ("users", USERS)]).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("members", MEMBERS), ("teams", TEAMS), ("users", USERS)])
+        .await;
     world.fill(20).await;
     let mut daemon = world.daemon().await;
     world.wait_in_step().await;
     for restarts in [false, true] {
         for name in ["members", "users"] {
-            std::fs::remove_file(world.mappings_folder().join(name).with_extension("yaml")).unwrap();
+            std::fs::remove_file(world.mappings_folder().join(name).with_extension("yaml"))
+                .unwrap();
         }
         wait_registered(&world, "teams").await;
         let init = world.succeed(&["init"]).await;
-        assert!(init.contains("triggers taken off: public.project_user, public.team_member"), "{init}");
+        assert!(
+            init.contains("triggers taken off: public.project_user, public.team_member"),
+            "{init}"
+        );
         let changes = format!(
             "update public.project_user set display_name = 'away {restarts}'; update public.team set display_name = 'away {restarts}';
              delete from public.team_member where abs(hashtext(project_user_id::text)) % 3 = 0"
@@ -122,14 +139,17 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
     }
-    // Only what it depends on was written for others meanwhile: nothing was taken off, and no init noticed.
+    // Only what it depends on was written for others meanwhile: nothing was taken off, and no init
+    // noticed.
     std::fs::remove_file(world.mappings_folder().join("members.yaml")).unwrap();
     wait_registered(&world, "teams users").await;
     world.source.execute("update public.team set display_name = 'away for the last time'").await;
     let arrived = "select bool_and(display_name = 'away for the last time') from teams";
-    until("the other mapping has it", PATIENCE, async || match world.tenant("acme").destination.query_text(arrived).await.as_str() {
-        "t" => Ok(()),
-        found => Err(found.to_owned()),
+    until("the other mapping has it", PATIENCE, async || {
+        match world.tenant("acme").destination.query_text(arrived).await.as_str() {
+            "t" => Ok(()),
+            found => Err(found.to_owned()),
+        }
     })
     .await;
     world.write_mapping("members", MEMBERS);
@@ -139,8 +159,9 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
     daemon.stop().await;
 }
 
-/// Nobody but init sees that it was away, and nothing was taken off: its table is another mapping's too. Shown to fail with an init that does
-/// not note which mappings are gone: the change of a team's name woke no member, and the copy was called in sync.
+/// Nobody but init sees that it was away, and nothing was taken off: its table is another mapping's
+/// too. Shown to fail with an init that does not note which mappings are gone: the change of a
+/// team's name woke no member, and the copy was called in sync.
 #[tokio::test]
 async fn a_mapping_that_was_away_while_no_daemon_ran_is_copied_anew() {
     const PLAIN: &str = "\
@@ -148,7 +169,9 @@ source: { table: public.team_member, tenant: tenancy_id, key: { team: team_id, i
 query: select tenancy_id as tenant_id, team_id as team, project_user_id as id from public.team_member
 target: { table: plain }
 ";
-    let world = World::with_tenants(["acme"]).mappings(&[("members", MEMBERS), ("plain", PLAIN), ("teams", TEAMS)]).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("members", MEMBERS), ("plain", PLAIN), ("teams", TEAMS)])
+        .await;
     world.fill(20).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -156,7 +179,10 @@ target: { table: plain }
     let members = world.mappings_folder().join("members.yaml");
     std::fs::remove_file(&members).unwrap();
     let init = world.succeed(&["init"]).await;
-    assert!(init.contains("capture function written for: public.team") && !init.contains("taken off"), "{init}");
+    assert!(
+        init.contains("capture function written for: public.team") && !init.contains("taken off"),
+        "{init}"
+    );
     world.source.execute("update public.team set display_name = 'while nobody was there'").await;
     world.write_mapping("members", MEMBERS);
     world.succeed(&["init"]).await;
@@ -167,7 +193,8 @@ target: { table: plain }
     daemon.stop().await;
 }
 
-/// One that goes away again before its copy began may leave a resync, which waits for it and owes nobody a sync meanwhile.
+/// One that goes away again before its copy began may leave a resync, which waits for it and owes
+/// nobody a sync meanwhile.
 #[tokio::test]
 async fn a_resync_of_a_mapping_that_is_gone_keeps_nobody_busy() {
     const SWEEP: &str = include_str!("../../crates/poller/sql/sweep_behind.sql");
@@ -180,12 +207,17 @@ async fn a_resync_of_a_mapping_that_is_gone_keeps_nobody_busy() {
         let asked = "insert into offtake.resync_request (destination_id, mapping) select destination_id, $1 from offtake.destination";
         source.execute(asked, &[&mapping]).await.unwrap();
         source.execute(SWEEP, &[&(24 * 60 * 60 * 1000_i64)]).await.unwrap();
-        assert_eq!(world.source.query_text("select count(*) from offtake.outgoing_request").await, owed, "{mapping}");
+        assert_eq!(
+            world.source.query_text("select count(*) from offtake.outgoing_request").await,
+            owed,
+            "{mapping}"
+        );
     }
 }
 
-/// What the old function captured of a transaction under way does not say what a new mapping needs of it. Shown to fail with a function that is
-/// replaced without waiting for such transactions: the copy began before they were committed, and nothing woke it.
+/// What the old function captured of a transaction under way does not say what a new mapping needs
+/// of it. Shown to fail with a function that is replaced without waiting for such transactions: the
+/// copy began before they were committed, and nothing woke it.
 #[tokio::test]
 async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
@@ -217,7 +249,8 @@ async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
 async fn a_dependency_that_is_named_later_makes_the_copy_anew() {
     let dependency = MEMBERS.lines().find(|line| line.starts_with("depends_on")).unwrap();
     let without = MEMBERS.replace(&format!("{dependency}\n"), "");
-    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("members", &without)]).await;
+    let world =
+        World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("members", &without)]).await;
     world.fill(20).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;

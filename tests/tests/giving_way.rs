@@ -1,4 +1,5 @@
-//! Invariant 7: where Offtake and the application want the same locks in another order, Offtake gives way.
+//! Invariant 7: where Offtake and the application want the same locks in another order, Offtake
+//! gives way.
 
 use offtake_tests::workload::Workload;
 use offtake_tests::{Daemon, World, oracle};
@@ -8,9 +9,13 @@ async fn world() -> (World, Daemon, Client) {
     let workload = Workload::new(1);
     let world = Workload::plan(["acme"]).await;
     workload.prepare(&world).await;
-    // Whoever looks for a deadlock first is the victim: the application, long before the daemon, and long after the daemon gives way,
-    // which it does so that it need not be found out who looks first at a server's usual second.
-    world.source.execute(&format!("alter database {} set deadlock_timeout = '50s'", world.source.name())).await;
+    // Whoever looks for a deadlock first is the victim: the application, long before the daemon,
+    // and long after the daemon gives way, which it does so that it need not be found out who looks
+    // first at a server's usual second.
+    world
+        .source
+        .execute(&format!("alter database {} set deadlock_timeout = '50s'", world.source.name()))
+        .await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     world.allow("source_failed");
@@ -23,7 +28,10 @@ async fn world() -> (World, Daemon, Client) {
 async fn a_batch_is_no_deadlock_for_a_truncate() {
     let (world, daemon, application) = world().await;
     daemon.set_failpoint("sync.after_claim", "pause").await;
-    world.source.execute("update work.child set body = 'second'; update work.note set body = 'second'").await;
+    world
+        .source
+        .execute("update work.child set body = 'second'; update work.note set body = 'second'")
+        .await;
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
     application.batch_execute("begin; lock table work.note").await.expect("nobody has it");
     daemon.clear_failpoint("sync.after_claim").await;
@@ -48,8 +56,12 @@ async fn waits_for_a_lock(world: &World) {
 async fn a_tick_is_no_deadlock_for_a_truncate() {
     let (world, daemon, application) = world().await;
     daemon.set_failpoint("sequencer.after_lock", "pause").await;
-    // The tick looks up the tenants of items in work.owner, and then reads work.child for the changed parents.
-    world.source.execute("update work.item set body = 'second'; update work.parent set body = 'second'").await;
+    // The tick looks up the tenants of items in work.owner, and then reads work.child for the
+    // changed parents.
+    world
+        .source
+        .execute("update work.item set body = 'second'; update work.parent set body = 'second'")
+        .await;
     daemon.wait_at_failpoint("sequencer.after_lock", 1).await;
     application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
     daemon.clear_failpoint("sequencer.after_lock").await;
@@ -70,8 +82,15 @@ async fn a_table_that_the_application_holds_delays_nothing_that_does_not_need_it
     world.source.execute("update work.parent set body = 'second'").await;
     world.source.execute("update work.item set body = 'second'").await;
     offtake_tests::until("other changes are sequenced", offtake_tests::PATIENCE, async || {
-        let sequenced = world.source.query_text("select count(*) from offtake.change_log where source_table = 'work.item'").await;
-        if sequenced.parse::<i32>().is_ok_and(|count| count >= 150) { Ok(()) } else { Err(sequenced) }
+        let sequenced = world
+            .source
+            .query_text("select count(*) from offtake.change_log where source_table = 'work.item'")
+            .await;
+        if sequenced.parse::<i32>().is_ok_and(|count| count >= 150) {
+            Ok(())
+        } else {
+            Err(sequenced)
+        }
     })
     .await;
     application.batch_execute("commit").await.expect("nothing is in its way");
@@ -86,29 +105,47 @@ async fn a_mapping_whose_table_is_locked_delays_no_other_of_its_destination() {
     let (world, daemon, application) = world().await;
     let destination = &world.tenant("acme").destination;
     daemon.set_failpoint("sync.after_claim", "pause").await;
-    world.source.execute("update work.child set body = 'second'; update work.item set body = 'second'").await;
+    world
+        .source
+        .execute("update work.child set body = 'second'; update work.item set body = 'second'")
+        .await;
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
     application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
     daemon.clear_failpoint("sync.after_claim").await;
-    offtake_tests::until("the other mapping's rows arrive while the table is locked", offtake_tests::PATIENCE, async || {
-        let behind = destination.query_text("select count(*) from items where body is distinct from 'second'").await;
-        if behind == "0" { Ok(()) } else { Err(behind) }
-    })
+    offtake_tests::until(
+        "the other mapping's rows arrive while the table is locked",
+        offtake_tests::PATIENCE,
+        async || {
+            let behind = destination
+                .query_text("select count(*) from items where body is distinct from 'second'")
+                .await;
+            if behind == "0" { Ok(()) } else { Err(behind) }
+        },
+    )
     .await;
-    assert_ne!(destination.query_text("select count(*) from children where body is distinct from 'second'").await, "0");
+    assert_ne!(
+        destination
+            .query_text("select count(*) from children where body is distinct from 'second'")
+            .await,
+        "0"
+    );
     application.batch_execute("commit").await.expect("nothing is in its way");
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
 
-/// As ANALYZE or VACUUM of the log do while they run. Shown to fail with a numbering that waits for the next partition.
+/// As ANALYZE or VACUUM of the log do while they run. Shown to fail with a numbering that waits for
+/// the next partition.
 #[tokio::test]
 async fn who_has_the_log_locked_against_a_partition_does_not_hold_up_the_numbering() {
     let world = World::with_tenants(["acme"]).await;
     world.fill(5).await;
     let holder = world.source.connect().await;
-    holder.batch_execute("begin; lock table offtake.change_log in share update exclusive mode").await.expect("nobody has it");
+    holder
+        .batch_execute("begin; lock table offtake.change_log in share update exclusive mode")
+        .await
+        .expect("nobody has it");
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let next = "select to_regclass('offtake.change_log_1') is not null";
@@ -116,12 +153,14 @@ async fn who_has_the_log_locked_against_a_partition_does_not_hold_up_the_numberi
     holder.batch_execute("commit").await.expect("nothing is in its way");
     daemon.stop().await;
     let daemon = world.daemon().await;
-    offtake_tests::until("the next partition is made", offtake_tests::PATIENCE, async || {
-        match world.source.query_text(next).await.as_str() {
+    offtake_tests::until(
+        "the next partition is made",
+        offtake_tests::PATIENCE,
+        async || match world.source.query_text(next).await.as_str() {
             "t" => Ok(()),
             found => Err(found.to_owned()),
-        }
-    })
+        },
+    )
     .await;
     daemon.stop().await;
 }

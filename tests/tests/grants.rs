@@ -1,4 +1,5 @@
-//! deploy/grants.sql, word for word: what it gives is enough for installing and for running, and a right that is missing is named.
+//! deploy/grants.sql, word for word: what it gives is enough for installing and for running, and a
+//! right that is missing is named.
 
 use offtake_tests::{World, oracle};
 
@@ -8,11 +9,13 @@ const GRANTS: &str = include_str!("../../deploy/grants.sql");
 fn part(number: u32) -> &'static str {
     let from = GRANTS.find(&format!("-- Part {number}:")).expect("the part is there");
     let rest = &GRANTS[from..];
-    let end = ["-- Part ", "-- At a destination"].iter().filter_map(|mark| rest[3..].find(mark)).min();
+    let end =
+        ["-- Part ", "-- At a destination"].iter().filter_map(|mark| rest[3..].find(mark)).min();
     end.map_or(rest, |end| &rest[..end + 3])
 }
 
-/// Roles belong to a server, so the source has one of its own. The tables have an owner that is no superuser.
+/// Roles belong to a server, so the source has one of its own. The tables have an owner that is no
+/// superuser.
 async fn world() -> World {
     let world = owned_by_another().await;
     world.source.execute(part(1)).await;
@@ -47,8 +50,10 @@ async fn complaint(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
 
 /// Runs exactly what the remedies say, as whoever may.
 async fn obey(world: &World, stderr: &str) {
-    let remedies = stderr.lines().filter_map(|line| line.split_once("remedy: run as ")?.1.split_once(": "));
-    let statements: std::collections::BTreeSet<&str> = remedies.map(|(_, statements)| statements).collect();
+    let remedies =
+        stderr.lines().filter_map(|line| line.split_once("remedy: run as ")?.1.split_once(": "));
+    let statements: std::collections::BTreeSet<&str> =
+        remedies.map(|(_, statements)| statements).collect();
     assert!(!statements.is_empty(), "{stderr}");
     for statement in statements {
         world.source.execute(statement).await;
@@ -69,35 +74,58 @@ async fn the_three_roles_have_what_they_need_and_no_more() {
     world.succeed(&["init"]).await;
     let as_role = async |role: &str, sql: &str| {
         let session = world.source.connect().await;
-        session.batch_execute(&format!("set role {role}; {sql}")).await.unwrap_or_else(|error| panic!("{role}: {error:?}"));
+        session
+            .batch_execute(&format!("set role {role}; {sql}"))
+            .await
+            .unwrap_or_else(|error| panic!("{role}: {error:?}"));
     };
     as_role("app_owner", part(2)).await;
     as_role("offtake_installer", part(3)).await;
     configure(&mut world, "offtake", "daemon").await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    world.source.execute("update project_user set display_name = 'by the daemon''s role'; delete from team").await;
+    world
+        .source
+        .execute("update project_user set display_name = 'by the daemon''s role'; delete from team")
+        .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    for arguments in [&["check", "--connect"][..], &["status"], &["verify"], &["preview", "--changed"]] {
+    for arguments in
+        [&["check", "--connect"][..], &["status"], &["verify"], &["preview", "--changed"]]
+    {
         let output = world.offtake(arguments).await;
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(daemon.status().await["config"]["error"], serde_json::Value::Null);
     // It may not write to the application's tables, nor become anyone else.
     let session = world.source.connect().await;
     session.batch_execute("set role offtake").await.expect("a superuser may be anyone");
-    for refused in ["update public.team set display_name = 'x'", "alter table public.team disable trigger all", "create table public.x ()"]
-    {
+    for refused in [
+        "update public.team set display_name = 'x'",
+        "alter table public.team disable trigger all",
+        "create table public.x ()",
+    ] {
         let error = session.batch_execute(refused).await.expect_err(refused);
-        assert_eq!(error.code().map(tokio_postgres::error::SqlState::code), Some("42501"), "{refused}");
+        assert_eq!(
+            error.code().map(tokio_postgres::error::SqlState::code),
+            Some("42501"),
+            "{refused}"
+        );
     }
     daemon.stop().await;
     // A second init finds everything in place, and uninstalling is the installer's too.
     configure(&mut world, "offtake_installer", "installer").await;
     for arguments in [&["init"][..], &["uninstall", "--yes"]] {
         let output = world.offtake(arguments).await;
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(world.source.query_text("select to_regnamespace('offtake') is null").await, "t");
 }
@@ -108,7 +136,11 @@ async fn a_missing_right_at_the_source_is_named_with_its_grant() {
     configure(&mut world, "offtake", "daemon").await;
     let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
     assert_eq!(code, Some(78), "{stderr}");
-    assert!(stderr.contains("run as its owner: grant select on \"public\".\"project_user\" to offtake;"), "{stderr}");
+    assert!(
+        stderr
+            .contains("run as its owner: grant select on \"public\".\"project_user\" to offtake;"),
+        "{stderr}"
+    );
     obey(&world, &stderr).await;
     let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
     assert_eq!(code, Some(0), "{stderr}");
@@ -126,7 +158,10 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
         .await;
     configure(&mut world, "Plain", "plain").await;
     let (code, stderr) = complaint(&world, &["init"]).await;
-    assert!(code == Some(78) && stderr.contains("grant select on \"public\".\"team\" to \"Plain\";"), "{code:?} {stderr}");
+    assert!(
+        code == Some(78) && stderr.contains("grant select on \"public\".\"team\" to \"Plain\";"),
+        "{code:?} {stderr}"
+    );
     obey(&world, &stderr).await;
     // A table of a superuser's is among them, whose rights nobody should be given.
     std::fs::write(
@@ -155,13 +190,19 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
     let (code, stderr) = complaint(&world, &["status"]).await;
     let grant = "grant usage on schema offtake to looker; grant select on all tables in schema offtake to looker; \
                  grant select on all sequences in schema offtake to looker;";
-    assert!(code == Some(1) && stderr.contains(&format!("run as \"Plain\": {grant}")), "{code:?} {stderr}");
+    assert!(
+        code == Some(1) && stderr.contains(&format!("run as \"Plain\": {grant}")),
+        "{code:?} {stderr}"
+    );
     world.source.execute(grant).await;
     let (code, stderr) = complaint(&world, &["status"]).await;
     assert_eq!(code, Some(0), "{stderr}");
     // What a daemon does is more than that.
     let (code, stderr) = complaint(&world, &["run", "--once"]).await;
-    assert!(code == Some(1) && stderr.contains("as a superuser: grant \"Plain\" to looker;"), "{code:?} {stderr}");
+    assert!(
+        code == Some(1) && stderr.contains("as a superuser: grant \"Plain\" to looker;"),
+        "{code:?} {stderr}"
+    );
     world.source.execute("grant \"Plain\" to looker").await;
     let (code, stderr) = complaint(&world, &["run", "--once"]).await;
     assert_eq!(code, Some(0), "{stderr}");

@@ -1,5 +1,6 @@
-//! H14, H28, H30, H32: a destination that is full, read-only, slow, deadlocked, or is given values that are too large. It is told,
-//! asked again ever more rarely, and goes on by itself; the others do not notice.
+//! H14, H28, H30, H32: a destination that is full, read-only, slow, deadlocked, or is given values
+//! that are too large. It is told, asked again ever more rarely, and goes on by itself; the others
+//! do not notice.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,8 +12,11 @@ const RETRY_INITIAL_MS: u64 = 50;
 const RETRY_MAX_MS: u64 = 400;
 
 fn plan() -> Plan {
-    let retry = json!({ "initial": format!("{RETRY_INITIAL_MS}ms"), "max": format!("{RETRY_MAX_MS}ms") });
-    World::with_tenants(["acme", "globex"]).mappings(&[("users", USERS)]).setting("/sync/retry", retry)
+    let retry =
+        json!({ "initial": format!("{RETRY_INITIAL_MS}ms"), "max": format!("{RETRY_MAX_MS}ms") });
+    World::with_tenants(["acme", "globex"])
+        .mappings(&[("users", USERS)])
+        .setting("/sync/retry", retry)
 }
 
 async fn in_step() -> (World, Daemon) {
@@ -24,13 +28,22 @@ async fn in_step() -> (World, Daemon) {
     (world, daemon)
 }
 
-/// The daemon's failures of the tenant's destination so far: class, how many in a row, and the wait that follows.
+/// The daemon's failures of the tenant's destination so far: class, how many in a row, and the wait
+/// that follows.
 fn failures(daemon: &Daemon, world: &World, tenant: &str) -> Vec<(String, u64, u64)> {
     let lines = daemon.log().into_iter().filter(|line| line.event == "destination_failed");
     let lines = lines.map(|line| serde_json::from_str::<Value>(&line.text).unwrap());
-    let of_tenant = lines.filter(|line| line["destination"].as_str().is_some_and(|label| label.starts_with(world.id(tenant))));
+    let of_tenant = lines.filter(|line| {
+        line["destination"].as_str().is_some_and(|label| label.starts_with(world.id(tenant)))
+    });
     of_tenant
-        .map(|line| (line["class"].as_str().unwrap().to_owned(), line["failures"].as_u64().unwrap(), line["retry_ms"].as_u64().unwrap()))
+        .map(|line| {
+            (
+                line["class"].as_str().unwrap().to_owned(),
+                line["failures"].as_u64().unwrap(),
+                line["retry_ms"].as_u64().unwrap(),
+            )
+        })
         .collect()
 }
 
@@ -56,7 +69,9 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
                 create trigger full_disk before insert or update on users for each statement execute function full_disk()";
     let name = acme.name();
     let read_only = format!("alter database {name} set default_transaction_read_only = on");
-    let writable = format!("set default_transaction_read_only = off; alter database {name} reset default_transaction_read_only");
+    let writable = format!(
+        "set default_transaction_read_only = off; alter database {name} reset default_transaction_read_only"
+    );
     for (class, reason, breaks, mends) in [
         ("full", "disk full: could not extend", full, "drop function full_disk() cascade"),
         ("read_only", "read-only: ", &read_only, &writable),
@@ -72,7 +87,8 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
         rename(&world, class).await;
         let of_class = until(&format!("acme is {class}, again and again"), PATIENCE, async || {
             let all = failures(&daemon, &world, "acme").split_off(before);
-            let of_class: Vec<_> = all.iter().filter(|(found, ..)| found == class).cloned().collect();
+            let of_class: Vec<_> =
+                all.iter().filter(|(found, ..)| found == class).cloned().collect();
             if of_class.len() >= 6 { Ok(of_class) } else { Err(format!("{all:?}")) }
         })
         .await;
@@ -93,11 +109,13 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
     daemon.stop().await;
 }
 
-/// All 400 rows at once take longer than the server gives a statement, and of more than 60 it says so at once; fewer take no time.
-/// Shown to fail without the halving in `within_deadline` (crates/sync/src/turn.rs): nothing ever arrived.
+/// All 400 rows at once take longer than the server gives a statement, and of more than 60 it says
+/// so at once; fewer take no time. Shown to fail without the halving in `within_deadline`
+/// (crates/sync/src/turn.rs): nothing ever arrived.
 #[tokio::test]
 async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
-    let world = plan().setting("/sync/statement_timeout", "5s").setting("/sync/batch_rows", 400).await;
+    let world =
+        plan().setting("/sync/statement_timeout", "5s").setting("/sync/batch_rows", 400).await;
     world.fill(400).await;
     world.allow("destination_failed");
     let daemon = world.daemon().await;
@@ -124,12 +142,16 @@ async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
     assert!((20..=60).contains(&largest), "{largest} rows at once");
     let failed = failures(&daemon, &world, "acme");
     // From 400 rows down to what fits, and some more for having grown too far again.
-    assert!(failed.iter().all(|(class, ..)| class == "transient") && (2..=12).contains(&failed.len()), "{failed:?}");
+    assert!(
+        failed.iter().all(|(class, ..)| class == "transient") && (2..=12).contains(&failed.len()),
+        "{failed:?}"
+    );
     assert_eq!(failures(&daemon, &world, "globex"), []);
     daemon.stop().await;
 }
 
-/// A value larger than a batch may be travels alone; one that is too large for an index of the tenant's own is set aside.
+/// A value larger than a batch may be travels alone; one that is too large for an index of the
+/// tenant's own is set aside.
 #[tokio::test]
 async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     let world = plan().setting("/sync/batch_bytes", "1MiB").await;
@@ -142,7 +164,13 @@ async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    world.source.execute(&format!("update project_user set display_name = 'small'; {}", large.replace("{n}", "196608"))).await;
+    world
+        .source
+        .execute(&format!(
+            "update project_user set display_name = 'small'; {}",
+            large.replace("{n}", "196608")
+        ))
+        .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     rename(&world, "small again").await;
@@ -154,15 +182,22 @@ async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
         "where tenancy_id = '{}' and project_user_id = (select min(project_user_id::text)::uuid from project_user where tenancy_id = '{0}')",
         world.id("acme")
     );
-    let grow =
-        format!("update project_user set display_name = (select string_agg(md5(n::text), '') from generate_series(1, 1000) n) {one}");
+    let grow = format!(
+        "update project_user set display_name = (select string_agg(md5(n::text), '') from generate_series(1, 1000) n) {one}"
+    );
     world.source.execute(&grow).await;
     until("the row is set aside", PATIENCE, async || {
-        let found = world.source.query_text("select sqlstate, error from offtake.quarantined_row").await;
+        let found =
+            world.source.query_text("select sqlstate, error from offtake.quarantined_row").await;
         if found.starts_with("54000|index row requires") { Ok(()) } else { Err(found) }
     })
     .await;
-    world.source.execute(&format!("update project_user set display_name = 'beside' where not exists (select {one})")).await;
+    world
+        .source
+        .execute(&format!(
+            "update project_user set display_name = 'beside' where not exists (select {one})"
+        ))
+        .await;
     acme.execute("drop index their_own").await;
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
     world.wait_told(&daemon, "acme", "in_sync", &[]).await;
@@ -171,7 +206,8 @@ async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     daemon.stop().await;
 }
 
-/// The tenant locks two of its rows in the other order. Whoever is chosen as the victim, the batch arrives.
+/// The tenant locks two of its rows in the other order. Whoever is chosen as the victim, the batch
+/// arrives.
 #[tokio::test]
 async fn a_deadlock_with_the_tenants_own_queries_passes() {
     let world = plan().await;
@@ -181,11 +217,22 @@ async fn a_deadlock_with_the_tenants_own_queries_passes() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let (tenant, third) = (acme.connect().await, acme.connect().await);
-    let touch = |which: &str| format!("update users set display_name = 'theirs' where id = (select {which}(id::text)::uuid from users)");
+    let touch = |which: &str| {
+        format!(
+            "update users set display_name = 'theirs' where id = (select {which}(id::text)::uuid from users)"
+        )
+    };
     // They are patient: the server chooses us.
-    tenant.batch_execute(&format!("set deadlock_timeout = '60s'; begin; {}", touch("max"))).await.unwrap();
-    // Each looks for a deadlock once, so long after it began to wait. So ours is held up before it closes the circle.
-    third.batch_execute("begin; select from users order by id::text offset 10 limit 1 for update").await.unwrap();
+    tenant
+        .batch_execute(&format!("set deadlock_timeout = '60s'; begin; {}", touch("max")))
+        .await
+        .unwrap();
+    // Each looks for a deadlock once, so long after it began to wait. So ours is held up before it
+    // closes the circle.
+    third
+        .batch_execute("begin; select from users order by id::text offset 10 limit 1 for update")
+        .await
+        .unwrap();
     rename(&world, "ours").await;
     let wait_waiting = async |sessions: &str| {
         until(&format!("{sessions} wait"), PATIENCE, async || {
@@ -207,11 +254,17 @@ async fn a_deadlock_with_the_tenants_own_queries_passes() {
     let failed = failures(&daemon, &world, "acme");
     assert_eq!(failed[0].0, "transient", "{failed:?}");
     let told = world.told(&daemon, "acme").await;
-    assert!(told["last_error"].as_str().is_some_and(|error| error.contains("deadlock detected")), "{told}");
+    assert!(
+        told["last_error"].as_str().is_some_and(|error| error.contains("deadlock detected")),
+        "{told}"
+    );
     tenant.batch_execute("commit").await.unwrap();
     // What they wrote is theirs until the row changes again; what we were to write arrives.
     world.wait_in_step().await;
-    assert_eq!(acme.query_text("select count(*) from users where display_name = 'ours'").await, "20");
+    assert_eq!(
+        acme.query_text("select count(*) from users where display_name = 'ours'").await,
+        "20"
+    );
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

@@ -1,5 +1,6 @@
-//! What the source's own past does to the copies: a restore, a log that is not kept for ever, a snapshot that somebody holds,
-//! an owed sync that was lost, a daemon that is told to end twice, and rows or settings that a policy or a trigger changes.
+//! What the source's own past does to the copies: a restore, a log that is not kept for ever, a
+//! snapshot that somebody holds, an owed sync that was lost, a daemon that is told to end twice,
+//! and rows or settings that a policy or a trigger changes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,9 +26,11 @@ target: { table: moments }
 ";
 
 async fn wait_text(database: &Database, sql: &str, wanted: &str) {
-    until(&format!("{sql} says {wanted}"), PATIENCE, async || match database.try_query_text(sql).await? {
-        found if found == wanted => Ok(()),
-        found => Err(found),
+    until(&format!("{sql} says {wanted}"), PATIENCE, async || {
+        match database.try_query_text(sql).await? {
+            found if found == wanted => Ok(()),
+            found => Err(found),
+        }
     })
     .await;
 }
@@ -40,16 +43,16 @@ fn copy_folder(from: &Path, to: &Path) {
 async fn tables(world: &World) -> Vec<String> {
     let mut found = Vec::new();
     for tenant in world.tenants() {
-        let oids =
-            "select string_agg(oid::text, ' ' order by oid) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace";
+        let oids = "select string_agg(oid::text, ' ' order by oid) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace";
         found.push(tenant.destination.query_text(oids).await);
     }
     found
 }
 
-/// The data folder of a while ago, started as a standby and promoted: what was committed since is gone, and numbers that
-/// destinations have seen are given again, to other changes. Shown to fail without the comparison of epochs in
-/// crates/sync/src/prepare.rs and `Turn::step`: rows were missing.
+/// The data folder of a while ago, started as a standby and promoted: what was committed since is
+/// gone, and numbers that destinations have seen are given again, to other changes. Shown to fail
+/// without the comparison of epochs in crates/sync/src/prepare.rs and `Turn::step`: rows were
+/// missing.
 #[tokio::test]
 async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     let world = World::with_tenants(["acme", "globex"]).private_source().await;
@@ -102,8 +105,7 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     oracle::assert_equal(&world).await;
     assert_eq!(world.source.query_text("select count(*) from offtake.epoch").await, "2");
     assert_eq!(tables(&world).await, before, "in place");
-    let lost =
-        "select (select count(*) from users where display_name = 'lost') + (select count(*) from teams where display_name like 'lost%')";
+    let lost = "select (select count(*) from users where display_name = 'lost') + (select count(*) from teams where display_name like 'lost%')";
     assert_eq!(world.tenant("acme").destination.query_text(lost).await, "0");
     // And it goes on in the new one.
     world.source.execute("update project_user set display_name = 'afterwards'; delete from team where display_name like 'new%'").await;
@@ -114,11 +116,14 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
 
 /// As if the log had been written that long ago.
 async fn age(world: &World, by: &str) {
-    world.source.execute(&format!("update offtake.change_log set sequenced_at = now() - interval '{by}'")).await;
+    world
+        .source
+        .execute(&format!("update offtake.change_log set sequenced_at = now() - interval '{by}'"))
+        .await;
 }
 
-/// Daemons one after the other. The log's partitions are looked at every ten seconds and when a daemon begins; so a new
-/// one spares the waiting, and which of them does what is left open.
+/// Daemons one after the other. The log's partitions are looked at every ten seconds and when a
+/// daemon begins; so a new one spares the waiting, and which of them does what is left open.
 struct Succession<'a> {
     world: &'a World,
     daemon: Daemon,
@@ -141,11 +146,18 @@ impl Succession<'_> {
 
     /// Until one of them dropped it, in this way.
     async fn wait_dropped(&self, partition: u32, event: &str) {
-        wait_text(&self.world.source, &format!("select to_regclass('offtake.change_log_{partition}') is null"), "t").await;
+        wait_text(
+            &self.world.source,
+            &format!("select to_regclass('offtake.change_log_{partition}') is null"),
+            "t",
+        )
+        .await;
         // The line is written after the commit.
-        until(&format!("partition {partition} is dropped"), PATIENCE, async || match self.told(partition) {
-            told if told.iter().any(|event| event.starts_with("partition_dropped")) => Ok(()),
-            told => Err(format!("{told:?}")),
+        until(&format!("partition {partition} is dropped"), PATIENCE, async || {
+            match self.told(partition) {
+                told if told.iter().any(|event| event.starts_with("partition_dropped")) => Ok(()),
+                told => Err(format!("{told:?}")),
+            }
         })
         .await;
         assert_eq!(self.told(partition).last().unwrap(), event);
@@ -156,7 +168,8 @@ const FIRST_PARTITION: &str = "select to_regclass('offtake.change_log_0') is not
 
 #[tokio::test]
 async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
-    let plan = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).proxied("globex");
+    let plan =
+        World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).proxied("globex");
     let retry = serde_json::json!({ "initial": "50ms", "max": "500ms" });
     let world = plan.setting("/retention/changes", "1h").setting("/sync/retry", retry).await;
     world.allow("destination_failed");
@@ -173,11 +186,20 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     age(&world, "90 minutes").await;
     let rolled = "select last_value >= 10000000 from offtake.global_sequence";
     wait_text(&world.source, rolled, "t").await;
-    // Although nothing changed: the upkeep that judges the old partition owes a sync to whoever is still in it.
-    let acme = format!("select sequence_id >= 10000000 from offtake.destination where tenant_id = '{}'", world.id("acme"));
+    // Although nothing changed: the upkeep that judges the old partition owes a sync to whoever is
+    // still in it.
+    let acme = format!(
+        "select sequence_id >= 10000000 from offtake.destination where tenant_id = '{}'",
+        world.id("acme")
+    );
     wait_text(&world.source, &acme, "t").await;
     assert_eq!(world.source.query_text(FIRST_PARTITION).await, "t", "it is kept for globex");
-    world.source.execute("insert into team (tenancy_id, display_name) select id, 'in the second' from tenancy").await;
+    world
+        .source
+        .execute(
+            "insert into team (tenancy_id, display_name) select id, 'in the second' from tenancy",
+        )
+        .await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     let first = "update offtake.change_log_0 set sequenced_at = now() - interval '3 hours'";
     world.source.execute(first).await;
@@ -186,13 +208,16 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     globex.set(Mode::Pass);
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    // With nobody behind it goes without a warning, although nothing changes any more: one look goes on in the next partition, the
-    // second owes a sync to whoever is still in the old one, and the third drops it.
+    // With nobody behind it goes without a warning, although nothing changes any more: one look
+    // goes on in the next partition, the second owes a sync to whoever is still in the old one, and
+    // the third drops it.
     age(&world, "90 minutes").await;
     let daemons = daemons.replace().await;
-    wait_text(&world.source, "select last_value >= 20000000 from offtake.global_sequence", "t").await;
+    wait_text(&world.source, "select last_value >= 20000000 from offtake.global_sequence", "t")
+        .await;
     let daemons = daemons.replace().await;
-    wait_text(&world.source, "select min(sequence_id) >= 20000000 from offtake.destination", "t").await;
+    wait_text(&world.source, "select min(sequence_id) >= 20000000 from offtake.destination", "t")
+        .await;
     let daemons = daemons.replace().await;
     daemons.wait_dropped(1, "partition_dropped").await;
     world.source.execute("update team set display_name = 'in the third'").await;
@@ -201,8 +226,8 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     daemons.daemon.stop().await;
 }
 
-/// How often captured changes were looked for, and how many pages were read for it, by every session of the database so far. A
-/// session tells its numbers once a second.
+/// How often captured changes were looked for, and how many pages were read for it, by every
+/// session of the database so far. A session tells its numbers once a second.
 async fn looks(source: &Database) -> (i64, i64) {
     let sql = "select idx_scan + seq_scan, heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read
                  from pg_stat_user_tables join pg_statio_user_tables using (relid) where relid = 'offtake.captured_change'::regclass";
@@ -219,8 +244,19 @@ async fn pages_per_look(world: &World, what: &str) -> i64 {
     let mut number = 0;
     let (scans, pages) = until("the sequencer has looked often enough", PATIENCE, async || {
         number += 1;
-        world.source.execute(&format!("update team set display_name = '{what} {number}' where tenancy_id = '{}'", world.id("acme"))).await;
-        wait_text(acme, &format!("select count(*) > 0 from teams where display_name = '{what} {number}'"), "t").await;
+        world
+            .source
+            .execute(&format!(
+                "update team set display_name = '{what} {number}' where tenancy_id = '{}'",
+                world.id("acme")
+            ))
+            .await;
+        wait_text(
+            acme,
+            &format!("select count(*) > 0 from teams where display_name = '{what} {number}'"),
+            "t",
+        )
+        .await;
         match looks(&world.source).await {
             now if now.0 >= before.0 + LOOKS => Ok((now.0 - before.0, now.1 - before.1)),
             now => Err(format!("{} times", now.0 - before.0)),
@@ -230,13 +266,17 @@ async fn pages_per_look(world: &World, what: &str) -> i64 {
     pages / scans
 }
 
-/// Rows that are deleted and that nobody may forget: a probe from the beginning meets each of them again. Shown to fail with
-/// `after` always 0 in `Sequencer::round` (crates/sequencer/src/sequencer.rs).
+/// Rows that are deleted and that nobody may forget: a probe from the beginning meets each of them
+/// again. Shown to fail with `after` always 0 in `Sequencer::round`
+/// (crates/sequencer/src/sequencer.rs).
 #[tokio::test]
 async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
     world.fill(10).await;
-    world.source.execute("delete from team where team_id not in (select team_id from team limit 1)").await;
+    world
+        .source
+        .execute("delete from team where team_id not in (select team_id from team limit 1)")
+        .await;
     // Their changes are captured and sequenced, and no copy's work disturbs the measurement.
     world
         .source
@@ -248,7 +288,12 @@ async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let snapshot = world.source.connect().await;
-    snapshot.batch_execute("begin isolation level repeatable read; select count(*) from offtake.captured_change").await.unwrap();
+    snapshot
+        .batch_execute(
+            "begin isolation level repeatable read; select count(*) from offtake.captured_change",
+        )
+        .await
+        .unwrap();
     for round in 0..200 {
         world
             .source
@@ -256,13 +301,20 @@ async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
             .await;
     }
     world.wait_in_step_within(PATIENCE * 3).await;
-    let held: i64 = world.source.query_text("select pg_relation_size('offtake.captured_change') / 8192").await.parse().unwrap();
-    // The first round's numbers have those of the test's own looks among them, which a session may still have to tell.
+    let held: i64 = world
+        .source
+        .query_text("select pg_relation_size('offtake.captured_change') / 8192")
+        .await
+        .parse()
+        .unwrap();
+    // The first round's numbers have those of the test's own looks among them, which a session may
+    // still have to tell.
     pages_per_look(&world, "first").await;
     let pages = pages_per_look(&world, "held").await;
     println!("{held} pages are full of changes that are gone, and a look reads {pages}");
     assert!(held > 3000, "the load was too small to tell: {held} pages");
-    // Of five looks one at most is from the beginning, whatever the machine: every 50 ms, or twenty times as long as it took.
+    // Of five looks one at most is from the beginning, whatever the machine: every 50 ms, or twenty
+    // times as long as it took.
     assert!(pages < held / 2, "a look reads {pages} pages of {held}");
     snapshot.batch_execute("commit").await.unwrap();
     oracle::assert_equal(&world).await;
@@ -276,7 +328,10 @@ async fn the_sweep_alone_brings_a_lost_request_back() {
     world.fill(10).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    world.source.execute("insert into offtake.fuse (name, enabled, reason) values ('sync', false, 'test')").await;
+    world
+        .source
+        .execute("insert into offtake.fuse (name, enabled, reason) values ('sync', false, 'test')")
+        .await;
     daemon.wait_fuse("sync", true).await;
     daemon.wait_round("sync").await;
     world.source.execute("update team set display_name = 'owed'").await;
@@ -284,7 +339,12 @@ async fn the_sweep_alone_brings_a_lost_request_back() {
     world.source.execute("delete from offtake.outgoing_request").await;
     world.source.execute("delete from offtake.fuse").await;
     for tenant in world.tenants() {
-        wait_text(&tenant.destination, "select count(*) > 0 and bool_and(display_name = 'owed') from teams", "t").await;
+        wait_text(
+            &tenant.destination,
+            "select count(*) > 0 and bool_and(display_name = 'owed') from teams",
+            "t",
+        )
+        .await;
     }
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -320,16 +380,21 @@ async fn a_second_sigterm_ends_at_once_and_does_no_harm() {
 
 fn grants(number: u32) -> &'static str {
     let rest = &GRANTS[GRANTS.find(&format!("-- Part {number}:")).unwrap()..];
-    let end = ["-- Part ", "-- At a destination"].iter().filter_map(|mark| rest[3..].find(mark)).min();
+    let end =
+        ["-- Part ", "-- At a destination"].iter().filter_map(|mark| rest[3..].find(mark)).min();
     end.map_or(rest, |end| &rest[..end + 3])
 }
 
-/// The daemon's role owns no table of the application, and may not pass policies by. Shown to fail with `row_security = on` in
-/// `SOURCE_SESSION` (crates/postgres/src/settings.rs): nothing was told.
+/// The daemon's role owns no table of the application, and may not pass policies by. Shown to fail
+/// with `row_security = on` in `SOURCE_SESSION` (crates/postgres/src/settings.rs): nothing was
+/// told.
 #[tokio::test]
 async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
-    let plan = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS), ("users", USERS)]);
-    let mut world = plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "500ms" })).await;
+    let plan = World::with_tenants(["acme"])
+        .private_source()
+        .mappings(&[("teams", TEAMS), ("users", USERS)]);
+    let mut world =
+        plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "500ms" })).await;
     world.allow("*");
     world.fill(20).await;
     world.source.execute("create role app_owner nologin").await;
@@ -353,7 +418,10 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     until("it is told", PATIENCE, async || {
         let status = daemon.status().await;
         let told = status["destinations"][0].to_string();
-        if told.contains("row-level security") && told.contains("team") && status["destinations"][0]["state"] == "blocked" {
+        if told.contains("row-level security")
+            && told.contains("team")
+            && status["destinations"][0]["state"] == "blocked"
+        {
             Ok(())
         } else {
             Err(told)
@@ -375,10 +443,14 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     daemon.stop().await;
 }
 
-/// For the session, so that they outlast the transaction; a decoy stands where unqualified names would be looked for.
+/// For the session, so that they outlast the transaction; a decoy stands where unqualified names
+/// would be looked for.
 #[tokio::test]
 async fn settings_that_a_trigger_leaves_behind_change_nothing() {
-    let world = World::with_tenants(["acme"]).mappings(&[("moments", MOMENTS)]).setting("/sync/batch_rows", 20).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("moments", MOMENTS)])
+        .setting("/sync/batch_rows", 20)
+        .await;
     world.fill(100).await;
     let acme = &world.tenant("acme").destination;
     acme.execute(
@@ -412,7 +484,8 @@ async fn settings_that_a_trigger_leaves_behind_change_nothing() {
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
     }
-    let decoys = "select (select count(*) from decoy.moments) + (select count(*) from decoy._offtake_state)";
+    let decoys =
+        "select (select count(*) from decoy.moments) + (select count(*) from decoy._offtake_state)";
     assert_eq!(acme.query_text(decoys).await, "0");
     let settled =
         acme.query_text("select count(*) = (select count(*) from moments where display_name like '%round 4%') from moments").await;

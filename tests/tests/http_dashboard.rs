@@ -1,6 +1,8 @@
-//! The dashboard as an operator uses it, in a real browser: live, honest, and able to act with the admin token alone.
+//! The dashboard as an operator uses it, in a real browser: live, honest, and able to act with the
+//! admin token alone.
 //!
-//! Skips, and says so, where no chromium is installed. OFFTAKE_PICTURES=folder keeps pictures of what it sees.
+//! Skips, and says so, where no chromium is installed. OFFTAKE_PICTURES=folder keeps pictures of
+//! what it sees.
 
 use std::path::Path;
 use std::time::Duration;
@@ -49,11 +51,17 @@ async fn show_token(page: &mut Browser, token: &str) {
 
 /// The row of the tenant; its detail is the row that follows.
 fn row(world: &World, tenant: &str) -> String {
-    format!("[...document.querySelectorAll('#destinations tr')].find(r => r.innerText.includes('{}'))", world.id(tenant))
+    format!(
+        "[...document.querySelectorAll('#destinations tr')].find(r => r.innerText.includes('{}'))",
+        world.id(tenant)
+    )
 }
 
 fn button(world: &World, tenant: &str, label: &str) -> String {
-    format!("[...{}.nextElementSibling.querySelectorAll('button.action')].find(b => b.innerText.startsWith('{label}'))", row(world, tenant))
+    format!(
+        "[...{}.nextElementSibling.querySelectorAll('button.action')].find(b => b.innerText.startsWith('{label}'))",
+        row(world, tenant)
+    )
 }
 
 fn outcome(world: &World, tenant: &str) -> String {
@@ -67,9 +75,11 @@ async fn fold(page: &mut Browser, world: &World, tenant: &str) {
 
 fn assert_no_complaints(page: &mut Browser) {
     // That a request was refused is in the console, too.
-    let complaints: Vec<String> = page.complaints().iter().filter(|c| !c.contains("status of 40")).cloned().collect();
+    let complaints: Vec<String> =
+        page.complaints().iter().filter(|c| !c.contains("status of 40")).cloned().collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
-    let kept = page.evaluate("sessionStorage.length + localStorage.length + document.cookie.length");
+    let kept =
+        page.evaluate("sessionStorage.length + localStorage.length + document.cookie.length");
     assert_eq!(kept, 0, "the token stays in memory");
 }
 
@@ -79,7 +89,8 @@ async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
     let (world, daemon) = a_bad_night().await;
     page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
     show_token(&mut page, "wrong").await;
-    page.wait_for("document.getElementById('summary').innerText === 'that token is not accepted'").await;
+    page.wait_for("document.getElementById('summary').innerText === 'that token is not accepted'")
+        .await;
     show_token(&mut page, READER).await;
     for (tenant, state) in [("acme", "in sync"), ("globex", "degraded"), ("initech", "blocked")] {
         page.wait_for(&format!("{}?.innerText.includes('{state}')", row(&world, tenant))).await;
@@ -88,11 +99,15 @@ async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
     page.wait_for("document.querySelectorAll('.refused li').length > 3").await;
     picture(&mut page, "states");
 
-    // What happens now is seen without asking, in the element that was there before, and names are text.
+    // What happens now is seen without asking, in the element that was there before, and names are
+    // text.
     page.evaluate(&format!("window.kept = {}", row(&world, "acme")));
     let id = world.id("acme");
     world.offtake(&["pause", "--tenant", id, "--reason", "<b>their</b> migration"]).await;
-    page.wait_for("window.kept.isConnected && window.kept.innerText.includes('<b>their</b> migration')").await;
+    page.wait_for(
+        "window.kept.isConnected && window.kept.innerText.includes('<b>their</b> migration')",
+    )
+    .await;
     world.offtake(&["resume", "--tenant", id]).await;
     page.wait_for("window.kept.innerText.includes('in sync')").await;
 
@@ -118,7 +133,8 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     fold(&mut page, &world, "acme").await;
     page.wait_for(&format!("Boolean({})", button(&world, "acme", "Sync now"))).await;
 
-    // A click that lasts longer than the time between two events is still a click. Changes go on, so that each event shows another number.
+    // A click that lasts longer than the time between two events is still a click. Changes go on,
+    // so that each event shows another number.
     let watch = "window.events = 0; new MutationObserver(() => window.events++).observe(document.getElementById('loops'), \
                  { subtree: true, characterData: true, childList: true })";
     page.evaluate(watch);
@@ -141,10 +157,17 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     page.wait_for("document.getElementById('question').open").await;
     picture(&mut page, "question");
     page.click("document.getElementById('question-yes')").await;
-    page.wait_for(&format!("{}.includes('1 copy will be made anew')", outcome(&world, "acme"))).await;
+    page.wait_for(&format!("{}.includes('1 copy will be made anew')", outcome(&world, "acme")))
+        .await;
     until("the copy is equal", PATIENCE, async || {
-        let found = oracle::compare(&world.source, world.id("acme"), &world.mappings()[0], there, "public").await;
-        if found.missing.is_empty() && found.surplus.is_empty() { Ok(()) } else { Err(found.to_string()) }
+        let found =
+            oracle::compare(&world.source, world.id("acme"), &world.mappings()[0], there, "public")
+                .await;
+        if found.missing.is_empty() && found.surplus.is_empty() {
+            Ok(())
+        } else {
+            Err(found.to_string())
+        }
     })
     .await;
 

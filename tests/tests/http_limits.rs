@@ -1,4 +1,5 @@
-//! S20, S22: wrong tokens and requests are limited; what a stranger does takes nothing from those who may ask.
+//! S20, S22: wrong tokens and requests are limited; what a stranger does takes nothing from those
+//! who may ask.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,9 +29,17 @@ async fn connect(daemon: &Daemon, from: Ipv4Addr) -> TcpStream {
     socket.connect((Ipv4Addr::LOCALHOST, daemon.port()).into()).await.unwrap()
 }
 
-/// Sends the request so often, one after the other on one connection; returns the answers' heads in lower case.
-async fn ask_often(daemon: &Daemon, from: Ipv4Addr, path: &str, token: Option<&str>, times: usize) -> Vec<String> {
-    let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+/// Sends the request so often, one after the other on one connection; returns the answers' heads in
+/// lower case.
+async fn ask_often(
+    daemon: &Daemon,
+    from: Ipv4Addr,
+    path: &str,
+    token: Option<&str>,
+    times: usize,
+) -> Vec<String> {
+    let token =
+        token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = |last: bool| {
         let close = if last { "Connection: close\r\n" } else { "" };
         format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n{close}{token}\r\n", daemon.port())
@@ -45,7 +54,11 @@ async fn ask_often(daemon: &Daemon, from: Ipv4Addr, path: &str, token: Option<&s
     let (_open, received) = tokio::join!(send, read.read_to_end(&mut answers));
     received.unwrap();
     let text = String::from_utf8_lossy(&answers).to_lowercase();
-    let answers: Vec<String> = text.split("http/1.1 ").skip(1).map(|a| a.split("\r\n\r\n").next().unwrap_or_default().to_owned()).collect();
+    let answers: Vec<String> = text
+        .split("http/1.1 ")
+        .skip(1)
+        .map(|a| a.split("\r\n\r\n").next().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(answers.len(), times);
     answers
 }
@@ -60,15 +73,23 @@ fn count(answers: &[String], code: &str) -> usize {
 
 /// Says when to come again, in whole seconds.
 fn assert_put_off(answer: &str) {
-    let again = answer.lines().find_map(|line| line.strip_prefix("retry-after: ")).and_then(|text| text.parse::<u64>().ok());
-    assert!(answer.starts_with("429") && again.is_some_and(|seconds| (1..=60).contains(&seconds)), "{answer}");
+    let again = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("retry-after: "))
+        .and_then(|text| text.parse::<u64>().ok());
+    assert!(
+        answer.starts_with("429") && again.is_some_and(|seconds| (1..=60).contains(&seconds)),
+        "{answer}"
+    );
     assert!(answer.contains("application/problem+json"), "{answer}");
 }
 
 /// The live dashboard.
 async fn follow(daemon: &Daemon, token: &str) -> TcpStream {
     let mut stream = connect(daemon, OPERATOR).await;
-    let request = format!("GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let request = format!(
+        "GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     events(&mut stream, 1).await;
     stream
@@ -89,7 +110,10 @@ async fn events(stream: &mut TcpStream, wanted: usize) {
 async fn assert_operator_not_hindered(daemon: &Daemon, dashboard: &mut TcpStream) {
     events(dashboard, 2).await;
     for token in [READER, ADMIN] {
-        assert_eq!(count(&ask_often(daemon, OPERATOR, "/api/v1/fuses", Some(token), 20).await, "200"), 20);
+        assert_eq!(
+            count(&ask_often(daemon, OPERATOR, "/api/v1/fuses", Some(token), 20).await, "200"),
+            20
+        );
     }
     for path in ["/livez", "/readyz", "/metrics", "/"] {
         assert_eq!(count(&ask_often(daemon, OPERATOR, path, None, 20).await, "200"), 20, "{path}");
@@ -98,13 +122,17 @@ async fn assert_operator_not_hindered(daemon: &Daemon, dashboard: &mut TcpStream
 
 #[tokio::test]
 async fn wrong_tokens_are_limited_and_shut_nobody_out() {
-    let world = World::with_tenants(["acme"]).setting("/http/admin_token", ADMIN).setting("/http/read_token", READER).await;
+    let world = World::with_tenants(["acme"])
+        .setting("/http/admin_token", ADMIN)
+        .setting("/http/read_token", READER)
+        .await;
     world.allow("http.wrong_tokens");
     let daemon = world.daemon().await;
     let mut dashboard = follow(&daemon, READER).await;
     let began = Instant::now();
 
-    let answers = ask_often(&daemon, STRANGER, "/api/v1/status", Some("a-guess"), WRONG_TOKENS * 3).await;
+    let answers =
+        ask_often(&daemon, STRANGER, "/api/v1/status", Some("a-guess"), WRONG_TOKENS * 3).await;
     let refused = count(&answers, "401");
     assert!((WRONG_TOKENS..WRONG_TOKENS * 2).contains(&refused), "{refused}");
     assert_put_off(answers.iter().find(|answer| answer.starts_with("429")).unwrap());
@@ -112,14 +140,16 @@ async fn wrong_tokens_are_limited_and_shut_nobody_out() {
     // Nobody else has fewer for it.
     assert!(ask(&daemon, NEWCOMER, "/api/v1/fuses", Some(READER)).await.starts_with("200"));
 
-    // Who has guessed too often is not told that a guess is right; who asks as they were told to is.
+    // Who has guessed too often is not told that a guess is right; who asks as they were told to
+    // is.
     let mut put_off = 0;
     for last in 20..=250 {
         if put_off == 3 {
             break;
         }
         let guesser = Ipv4Addr::new(127, 0, 0, last);
-        let wrong = ask_often(&daemon, guesser, "/api/v1/fuses", Some("a-guess"), WRONG_TOKENS * 2).await;
+        let wrong =
+            ask_often(&daemon, guesser, "/api/v1/fuses", Some("a-guess"), WRONG_TOKENS * 2).await;
         assert!(count(&wrong, "429") > 0, "{wrong:?}");
         let right = ask(&daemon, guesser, "/api/v1/fuses", Some(READER)).await;
         // There is one more every two seconds, and that may have been just now.
@@ -129,25 +159,37 @@ async fn wrong_tokens_are_limited_and_shut_nobody_out() {
         }
     }
     assert_eq!(put_off, 3, "so many of 231");
-    assert!(ask(&daemon, STRANGER, "/api/v1/fuses", None).await.starts_with("401"), "nothing was guessed");
+    assert!(
+        ask(&daemon, STRANGER, "/api/v1/fuses", None).await.starts_with("401"),
+        "nothing was guessed"
+    );
     until("the right token is let in", PATIENCE, async || {
         let answer = ask(&daemon, STRANGER, "/api/v1/fuses", Some(READER)).await;
         if answer.starts_with("200") { Ok(()) } else { Err(answer) }
     })
     .await;
 
-    // Somebody behind the operator's own address, such as a script with yesterday's token, shuts the operator out no more.
-    let wrong = ask_often(&daemon, OPERATOR, "/api/v1/fuses", Some("yesterday's"), WRONG_TOKENS * 2).await;
+    // Somebody behind the operator's own address, such as a script with yesterday's token, shuts
+    // the operator out no more.
+    let wrong =
+        ask_often(&daemon, OPERATOR, "/api/v1/fuses", Some("yesterday's"), WRONG_TOKENS * 2).await;
     assert!(count(&wrong, "429") > 0, "{wrong:?}");
     assert_operator_not_hindered(&daemon, &mut dashboard).await;
     let minutes = began.elapsed().as_secs() / 60;
-    let told = daemon.stop().await.iter().filter(|line| line.event == "http.wrong_tokens").count() as u64;
-    assert!((1..=1 + minutes).contains(&told), "{told} lines in {minutes} minutes: a line a minute at most");
+    let told =
+        daemon.stop().await.iter().filter(|line| line.event == "http.wrong_tokens").count() as u64;
+    assert!(
+        (1..=1 + minutes).contains(&told),
+        "{told} lines in {minutes} minutes: a line a minute at most"
+    );
 }
 
 #[tokio::test]
 async fn requests_are_limited_and_probes_and_the_dashboard_are_not() {
-    let world = World::with_tenants(["acme"]).setting("/http/admin_token", ADMIN).setting("/http/read_token", READER).await;
+    let world = World::with_tenants(["acme"])
+        .setting("/http/admin_token", ADMIN)
+        .setting("/http/read_token", READER)
+        .await;
     let daemon = world.daemon().await;
     let mut dashboard = follow(&daemon, READER).await;
 
@@ -168,7 +210,11 @@ async fn requests_are_limited_and_probes_and_the_dashboard_are_not() {
     assert_put_off(answers.iter().find(|answer| answer.starts_with("429")).unwrap());
     events(&mut dashboard, 2).await;
     for path in ["/livez", "/metrics"] {
-        assert_eq!(count(&ask_often(&daemon, NEWCOMER, path, None, ADMITTED * 2).await, "200"), ADMITTED * 2, "{path}");
+        assert_eq!(
+            count(&ask_often(&daemon, NEWCOMER, path, None, ADMITTED * 2).await, "200"),
+            ADMITTED * 2,
+            "{path}"
+        );
     }
     until("requests are answered again", PATIENCE, async || {
         let answer = ask(&daemon, NEWCOMER, "/api/v1/fuses", Some(READER)).await;

@@ -1,4 +1,5 @@
-//! The fields of the status that others are written against: present, each of its type, 64-bit numbers as strings.
+//! The fields of the status that others are written against: present, each of its type, 64-bit
+//! numbers as strings.
 
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::Value;
@@ -93,7 +94,10 @@ async fn every_field_that_is_promised_is_there_with_its_type() {
     world.fill(10).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    world.source.execute("delete from project_user where ctid in (select ctid from project_user limit 1)").await;
+    world
+        .source
+        .execute("delete from project_user where ctid in (select ctid from project_user limit 1)")
+        .await;
     world.wait_in_step().await;
     let status = daemon.status().await;
     assert_typed(&status, &STATUS);
@@ -115,15 +119,28 @@ async fn a_resync_that_waits_is_told() {
     world.wait_in_step().await;
     // Without a daemon it waits.
     daemon.stop().await;
-    let asked = world.offtake(&["resync", "--tenant", world.id("acme"), "--mapping", "users"]).await;
+    let asked =
+        world.offtake(&["resync", "--tenant", world.id("acme"), "--mapping", "users"]).await;
     assert!(asked.status.success(), "{asked:?}");
-    let status: Value = serde_json::from_slice(&world.offtake(&["status", "--json"]).await.stdout).expect("status is JSON");
+    let status: Value = serde_json::from_slice(&world.offtake(&["status", "--json"]).await.stdout)
+        .expect("status is JSON");
     let told = &status["destinations"][0];
-    assert_eq!((&told["state"], &told["reason"]), (&"backfilling".into(), &"mapping users waits to be copied anew".into()));
-    let waiting: Vec<_> = told["mappings"].as_array().into_iter().flatten().filter(|m| m["resync_requested_at"].is_string()).collect();
+    assert_eq!(
+        (&told["state"], &told["reason"]),
+        (&"backfilling".into(), &"mapping users waits to be copied anew".into())
+    );
+    let waiting: Vec<_> = told["mappings"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|m| m["resync_requested_at"].is_string())
+        .collect();
     assert!(waiting.len() == 1 && waiting[0]["name"] == "users", "{told:#}");
     let printed = world.offtake(&["status"]).await;
-    assert!(String::from_utf8_lossy(&printed.stdout).contains("waits to be copied anew"), "{printed:?}");
+    assert!(
+        String::from_utf8_lossy(&printed.stdout).contains("waits to be copied anew"),
+        "{printed:?}"
+    );
     let daemon = world.daemon().await;
     until("the copy was made", PATIENCE, async || {
         let told = of_acme(&world, &daemon).await;

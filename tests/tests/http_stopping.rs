@@ -1,4 +1,5 @@
-//! What an operator stops over HTTP stands still as soon as the daemon has read of it, also in the middle of long work.
+//! What an operator stops over HTTP stands still as soon as the daemon has read of it, also in the
+//! middle of long work.
 
 use std::time::Duration;
 
@@ -14,7 +15,12 @@ target: { table: channels }
 
 async fn rows(world: &World) -> u64 {
     let there = &world.tenant("acme").destination;
-    there.try_query_text("select count(*) from users").await.ok().and_then(|rows| rows.parse().ok()).unwrap_or(0)
+    there
+        .try_query_text("select count(*) from users")
+        .await
+        .ok()
+        .and_then(|rows| rows.parse().ok())
+        .unwrap_or(0)
 }
 
 /// How many wait for a lock there.
@@ -30,19 +36,24 @@ async fn lock_users_against_a_batch(world: &World) -> Client {
     let tenant = there.connect().await;
     tenant.batch_execute("begin; lock table users").await.expect("nobody has it");
     world.source.execute("update public.project_user set display_name = 'second'").await;
-    until("the batch waits for the lock", PATIENCE, async || match there.query_text(WAITING).await.as_str() {
-        "1" => Ok(()),
-        found => Err(found.to_owned()),
+    until("the batch waits for the lock", PATIENCE, async || {
+        match there.query_text(WAITING).await.as_str() {
+            "1" => Ok(()),
+            found => Err(found.to_owned()),
+        }
     })
     .await;
     tenant
 }
 
-/// The tenant's lock stays; a batch that is not stopped waits for it until its own deadline, a minute.
+/// The tenant's lock stays; a batch that is not stopped waits for it until its own deadline, a
+/// minute.
 async fn wait_no_longer(world: &World) {
-    until("the batch waits no more", PATIENCE, async || match world.tenant("acme").destination.query_text(WAITING).await.as_str() {
-        "0" => Ok(()),
-        found => Err(found.to_owned()),
+    until("the batch waits no more", PATIENCE, async || {
+        match world.tenant("acme").destination.query_text(WAITING).await.as_str() {
+            "0" => Ok(()),
+            found => Err(found.to_owned()),
+        }
     })
     .await;
 }
@@ -54,10 +65,14 @@ async fn ask(daemon: &Daemon, method: &str, path: &str, body: &str) {
 
 /// The attempt that is being made at acme's request; nothing when nobody works for it.
 async fn attempt(world: &World) -> String {
-    world.source.query_text("select attempt from offtake.outgoing_request where leased_until is not null").await
+    world
+        .source
+        .query_text("select attempt from offtake.outgoing_request where leased_until is not null")
+        .await
 }
 
-/// Every statement of the copy takes a tenth of a second, so that it cannot end by itself meanwhile.
+/// Every statement of the copy takes a tenth of a second, so that it cannot end by itself
+/// meanwhile.
 const SLOW: &str = "
     create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
     create trigger slow after insert on users for each statement execute function slow()";
@@ -65,7 +80,10 @@ const SLOW: &str = "
 #[tokio::test]
 async fn a_copy_under_way_stands_still_and_goes_on() {
     const ALL: u64 = 10_000;
-    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).setting("/sync/batch_rows", 20).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("users", USERS)])
+        .setting("/sync/batch_rows", 20)
+        .await;
     let id = world.id("acme");
     world
         .source
@@ -80,13 +98,33 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
     let daemon = world.daemon().await;
     let destination = format!("destinations/{id}/main");
     let own = format!("destination:{id}/main");
-    let fuses = ["sync".to_owned(), format!("tenant:{id}"), own.clone(), "mapping:users".to_owned()];
+    let fuses =
+        ["sync".to_owned(), format!("tenant:{id}"), own.clone(), "mapping:users".to_owned()];
     let off = r#"{"enabled":false,"reason":"a test"}"#;
-    let mut ways = vec![(own, "POST", format!("{destination}/pause"), r#"{"reason":"a test"}"#, format!("{destination}/resume"), "{}")];
-    ways.extend(fuses.map(|fuse| (fuse.clone(), "PATCH", format!("fuses/{fuse}"), off, format!("fuses/{fuse}"), r#"{"enabled":true}"#)));
+    let mut ways = vec![(
+        own,
+        "POST",
+        format!("{destination}/pause"),
+        r#"{"reason":"a test"}"#,
+        format!("{destination}/resume"),
+        "{}",
+    )];
+    ways.extend(fuses.map(|fuse| {
+        (
+            fuse.clone(),
+            "PATCH",
+            format!("fuses/{fuse}"),
+            off,
+            format!("fuses/{fuse}"),
+            r#"{"enabled":true}"#,
+        )
+    }));
     for (fuse, method, path, body, undo_path, undo) in &ways {
         let before = rows(&world).await;
-        until("the copy goes on", PATIENCE, async || if rows(&world).await > before { Ok(()) } else { Err(format!("{before}")) }).await;
+        until("the copy goes on", PATIENCE, async || {
+            if rows(&world).await > before { Ok(()) } else { Err(format!("{before}")) }
+        })
+        .await;
         ask(&daemon, method, path, body).await;
         daemon.wait_fuse(fuse, true).await;
         // Of a mapping's fuse the turn that is under way need not know; the next one does.
@@ -97,9 +135,11 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
         })
         .await;
         // What it asked for last, even a COMMIT, may be on its way there still.
-        until("its server process is at rest", PATIENCE, async || match there.query_text(BUSY).await.as_str() {
-            "0" => Ok(()),
-            found => Err(found.to_owned()),
+        until("its server process is at rest", PATIENCE, async || {
+            match there.query_text(BUSY).await.as_str() {
+                "0" => Ok(()),
+                found => Err(found.to_owned()),
+            }
         })
         .await;
         let stopped = rows(&world).await;
@@ -137,10 +177,12 @@ async fn a_pause_ends_what_waits_for_a_lock_there() {
     daemon.stop().await;
 }
 
-/// The others of the destination go on without it. Shown to fail with fuses of mappings left to the next turn: nothing came past the lock.
+/// The others of the destination go on without it. Shown to fail with fuses of mappings left to the
+/// next turn: nothing came past the lock.
 #[tokio::test]
 async fn a_mappings_fuse_ends_what_waits_for_a_lock_there() {
-    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS), ("channels", CHANNELS)]).await;
+    let world =
+        World::with_tenants(["acme"]).mappings(&[("users", USERS), ("channels", CHANNELS)]).await;
     world.fill(5).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -150,9 +192,11 @@ async fn a_mappings_fuse_ends_what_waits_for_a_lock_there() {
     wait_no_longer(&world).await;
     world.source.execute("update public.contact_channel set value = 'beside@example.com'").await;
     let beside = "select count(*) > 0 and bool_and(value = 'beside@example.com') from channels";
-    until("the other mapping goes on", PATIENCE, async || match there.query_text(beside).await.as_str() {
-        "t" => Ok(()),
-        _ => Err(String::new()),
+    until("the other mapping goes on", PATIENCE, async || {
+        match there.query_text(beside).await.as_str() {
+            "t" => Ok(()),
+            _ => Err(String::new()),
+        }
     })
     .await;
     tenant.batch_execute("commit").await.expect("nothing is in its way");
@@ -162,8 +206,9 @@ async fn a_mappings_fuse_ends_what_waits_for_a_lock_there() {
     daemon.stop().await;
 }
 
-/// What is stopped while the source works for it goes on as soon as it may. Shown to fail with a session that is given back in the
-/// middle of its statement: the request was not given back before that had ended.
+/// What is stopped while the source works for it goes on as soon as it may. Shown to fail with a
+/// session that is given back in the middle of its statement: the request was not given back before
+/// that had ended.
 #[tokio::test]
 async fn a_pause_in_a_slow_read_is_over_when_it_ends() {
     const SLOW: &str = "\
@@ -185,17 +230,21 @@ target: { table: users }
     world.wait_in_step().await;
     world.source.execute("update public.project_user set display_name = 'slow'").await;
     let sleeping = "select count(*) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'";
-    until("the read is slow", PATIENCE, async || match world.source.query_text(sleeping).await.as_str() {
-        "1" => Ok(()),
-        found => Err(found.to_owned()),
+    until("the read is slow", PATIENCE, async || {
+        match world.source.query_text(sleeping).await.as_str() {
+            "1" => Ok(()),
+            found => Err(found.to_owned()),
+        }
     })
     .await;
     let destination = format!("destinations/{}/main", world.id("acme"));
     ask(&daemon, "POST", &format!("{destination}/pause"), r#"{"reason":"a test"}"#).await;
     let held = "select count(*) from offtake.outgoing_request where leased_until is not null";
-    until("the request is given back", PATIENCE, async || match world.source.query_text(held).await.as_str() {
-        "0" => Ok(()),
-        found => Err(found.to_owned()),
+    until("the request is given back", PATIENCE, async || {
+        match world.source.query_text(held).await.as_str() {
+            "0" => Ok(()),
+            found => Err(found.to_owned()),
+        }
     })
     .await;
     world.source.execute("update public.project_user set display_name = 'quick'").await;

@@ -33,15 +33,23 @@ async fn every_failpoint_can_kill_the_daemon() {
     for point in offtake_postgres::FAILPOINTS {
         if point == "backfill.after_chunk" {
             // Before its daemon comes: once that has done everything, nobody looks for a while.
-            world.tenant("acme").destination.execute("drop schema public cascade; create schema public").await;
+            world
+                .tenant("acme")
+                .destination
+                .execute("drop schema public cascade; create schema public")
+                .await;
         }
         let mut daemon = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
         world.allow("*");
-        world.source.execute("update public.project_user set display_name = display_name || '+'").await;
+        world
+            .source
+            .execute("update public.project_user set display_name = display_name || '+'")
+            .await;
         let status = daemon.wait_exit(PATIENCE).await;
         assert!(!status.success(), "{point}: {status}");
         assert_eq!(daemon.failpoint_count(point), 1, "{point}");
-        // Neither the lease of whoever died nor that it is put off for having killed so many must make the next round wait.
+        // Neither the lease of whoever died nor that it is put off for having killed so many must
+        // make the next round wait.
         world.source.execute("update offtake.outgoing_request set leased_until = null, failures = 0, not_before = now()").await;
     }
     let daemon = world.daemon().await;
@@ -54,7 +62,8 @@ async fn every_failpoint_can_kill_the_daemon() {
 fn every_failpoint_is_in_the_code_once() {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
     let mut code = String::new();
-    let mut folders = ["sequencer", "poller", "sync"].map(|name| crates.join(name).join("src")).to_vec();
+    let mut folders =
+        ["sequencer", "poller", "sync"].map(|name| crates.join(name).join("src")).to_vec();
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             match std::fs::read_to_string(&path) {
@@ -66,7 +75,11 @@ fn every_failpoint_is_in_the_code_once() {
     for point in offtake_postgres::FAILPOINTS {
         assert_eq!(code.matches(&format!("failpoint(\"{point}\")")).count(), 1, "{point}");
     }
-    assert_eq!(code.matches("failpoint(\"").count(), offtake_postgres::FAILPOINTS.len(), "a failpoint is not in the list");
+    assert_eq!(
+        code.matches("failpoint(\"").count(),
+        offtake_postgres::FAILPOINTS.len(),
+        "a failpoint is not in the list"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +95,10 @@ async fn the_proxy_passes_and_counts() {
     assert!((50..5_000).contains(&up) && (100_000..110_000).contains(&down), "{up} {down}");
     assert_eq!((proxy.accepted(), proxy.open()), (1, 1));
     drop(client);
-    until("the connection is gone", PATIENCE, async || if proxy.open() == 0 { Ok(()) } else { Err(proxy.open().to_string()) }).await;
+    until("the connection is gone", PATIENCE, async || {
+        if proxy.open() == 0 { Ok(()) } else { Err(proxy.open().to_string()) }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -90,7 +106,8 @@ async fn the_proxy_breaks_what_it_is_told() {
     let world = World::with_tenants(["acme"]).proxied("acme").await;
     let (proxy, url) = (world.tenant("acme").proxy(), world.tenant("acme").destination.url());
     let connect = async || {
-        let (client, connection) = tokio_postgres::connect(&proxy.url(&url), tokio_postgres::NoTls).await?;
+        let (client, connection) =
+            tokio_postgres::connect(&proxy.url(&url), tokio_postgres::NoTls).await?;
         tokio::spawn(connection);
         Ok::<_, tokio_postgres::Error>(client)
     };
@@ -130,7 +147,12 @@ async fn the_proxy_breaks_what_it_is_told() {
     assert!(within(200, "select 1", &client).await.is_err(), "silence, and no reset");
     assert!(tokio::time::timeout(Duration::from_millis(200), connect()).await.is_err());
     proxy.set(Mode::Pass);
-    assert!(tokio::time::timeout(PATIENCE, client.batch_execute("select 1")).await.expect("after the silence a reset").is_err());
+    assert!(
+        tokio::time::timeout(PATIENCE, client.batch_execute("select 1"))
+            .await
+            .expect("after the silence a reset")
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -140,12 +162,18 @@ async fn the_reply_to_commit_can_be_lost() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let proxy = world.tenant("acme").proxy();
-    for cut in
-        [Cut::before_reply("commit"), Cut::after_reply("commit"), Cut::before_statement("commit"), Cut::after_statement("_offtake_state")]
-    {
+    for cut in [
+        Cut::before_reply("commit"),
+        Cut::after_reply("commit"),
+        Cut::before_statement("commit"),
+        Cut::after_statement("_offtake_state"),
+    ] {
         daemon.allow("destination_failed");
         let cut = proxy.arm(cut);
-        world.source.execute("update public.project_user set display_name = display_name || '+'").await;
+        world
+            .source
+            .execute("update public.project_user set display_name = display_name || '+'")
+            .await;
         cut.wait().await;
         assert_eq!(cut.count(), 1);
         world.wait_in_step().await;
@@ -177,7 +205,8 @@ async fn the_workload_reaches_every_destination_and_the_history_is_sound() {
     let totals = workload.run(&world, Extent::Steps(80)).await;
     assert!(totals.committed > 150 && totals.rolled_back > 10, "{totals:?}");
     world.wait_in_step().await;
-    // A daemon that had no time meanwhile has copied the end only: then there is more for it to see.
+    // A daemon that had no time meanwhile has copied the end only: then there is more for it to
+    // see.
     while fewest_states(&world).await <= STATES_MIN {
         workload.run(&world, Extent::Steps(10)).await;
         world.wait_in_step().await;
@@ -219,23 +248,49 @@ async fn the_history_finds_what_must_not_be() {
         destination.execute(sql).await;
         let found = history::violations(&world).await;
         for expected in expect {
-            assert!(found.iter().any(|line| line.contains(expected)), "{sql}\n  {expected} is not in {found:#?}");
+            assert!(
+                found.iter().any(|line| line.contains(expected)),
+                "{sql}\n  {expected} is not in {found:#?}"
+            );
         }
         destination.execute("truncate history.change").await;
     };
     let moved = "update _offtake_state set updated_at = now();";
     let last = "select max(version) from children";
-    check(&format!("{moved} update notes set body = body where name = 'n1'"), &["a row was written as it was"]).await;
-    check("update notes set body = 'x' where name = 'n1'", &["the cursor did not move", "had the body"]).await;
+    check(
+        &format!("{moved} update notes set body = body where name = 'n1'"),
+        &["a row was written as it was"],
+    )
+    .await;
+    check(
+        "update notes set body = 'x' where name = 'n1'",
+        &["the cursor did not move", "had the body"],
+    )
+    .await;
     check("update _offtake_state set sequence_id = 5 where mapping = 'notes'; update _offtake_state set sequence_id = 4 where mapping = 'notes'", &["went back from 5 to 4"])
         .await;
-    check(&format!("{moved} update children set version = ({last}) + 100000 where no = 1"), &["was ever committed"]).await;
+    check(
+        &format!("{moved} update children set version = ({last}) + 100000 where no = 1"),
+        &["was ever committed"],
+    )
+    .await;
     let foreign = world
         .source
-        .query_text(&format!("select version, body from work.note where scope = 'org/{}' and name = 'n3'", world.id("globex")))
+        .query_text(&format!(
+            "select version, body from work.note where scope = 'org/{}' and name = 'n3'",
+            world.id("globex")
+        ))
         .await;
     let (version, body) = foreign.split_once('|').unwrap();
-    check(&format!("{moved} update notes set version = {version}, body = '{body}' where name = 'n3'"), &["it belonged to tenant"]).await;
-    check(&format!("{moved} update children set joined_version = joined_version - 1 where no = 2"), &["came back"]).await;
+    check(
+        &format!("{moved} update notes set version = {version}, body = '{body}' where name = 'n3'"),
+        &["it belonged to tenant"],
+    )
+    .await;
+    check(
+        &format!("{moved} update children set joined_version = joined_version - 1 where no = 2"),
+        &["came back"],
+    )
+    .await;
     check(&format!("{moved} delete from notes where name = 'n4'"), &[]).await;
 }

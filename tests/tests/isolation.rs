@@ -1,9 +1,11 @@
-//! Ten tenants with the same keys everywhere, writers, two daemons, and everything that breaks, at random.
+//! Ten tenants with the same keys everywhere, writers, two daemons, and everything that breaks, at
+//! random.
 //!
-//! Invariants 1, 2, 3 and 5 of the design: afterwards every destination equals its queries; no row of another tenant, and
-//! none that was rolled back, was ever visible; per key no state went backwards; nothing visible was repeated.
-//! `make soak` runs more seeds: OFFTAKE_SOAK_SEEDS many, OFFTAKE_SOAK_SECONDS each. With OFFTAKE_SEED every run has that seed: the
-//! same writes and faults, though not at the same moments.
+//! Invariants 1, 2, 3 and 5 of the design: afterwards every destination equals its queries; no row
+//! of another tenant, and none that was rolled back, was ever visible; per key no state went
+//! backwards; nothing visible was repeated. `make soak` runs more seeds: OFFTAKE_SOAK_SEEDS many,
+//! OFFTAKE_SOAK_SECONDS each. With OFFTAKE_SEED every run has that seed: the same writes and
+//! faults, though not at the same moments.
 
 use std::time::Duration;
 
@@ -11,7 +13,8 @@ use offtake_tests::chaos::Chaos;
 use offtake_tests::workload::{Extent, Workload};
 use offtake_tests::{World, history, oracle};
 
-/// A request of a daemon that was killed waits for its lease; a destination that fell silent for its deadline.
+/// A request of a daemon that was killed waits for its lease; a destination that fell silent for
+/// its deadline.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 
 /// Fewer writes would show nothing.
@@ -49,7 +52,8 @@ async fn run(seed: u64, duration: Duration) {
     eprintln!("seed {}", workload.seed());
     let mut chaos = Chaos::new(workload.seed());
     let tenants = (0..10).map(|number| format!("tenant{number}"));
-    let plan = (0..5).fold(Workload::plan(tenants), |plan, number| plan.proxied(&format!("tenant{number}")));
+    let plan = (0..5)
+        .fold(Workload::plan(tenants), |plan, number| plan.proxied(&format!("tenant{number}")));
     let mut world = plan.proxied_source().setting("/poller/lease", "2s").await;
     workload.prepare(&world).await;
     // Of the daemons alone, which try again; `init` does not.
@@ -60,7 +64,10 @@ async fn run(seed: u64, duration: Duration) {
     history::install(&world).await;
 
     let mut daemons = [world.daemon().await, world.daemon().await];
-    let (mut totals, ()) = tokio::join!(workload.run(&world, Extent::For(duration)), chaos.run(&world, &mut daemons, duration));
+    let (mut totals, ()) = tokio::join!(
+        workload.run(&world, Extent::For(duration)),
+        chaos.run(&world, &mut daemons, duration)
+    );
     // A slow machine takes the time that it needs for as many.
     while totals.committed <= COMMITTED_MIN {
         totals = totals + workload.run(&world, Extent::Steps(10)).await;

@@ -1,8 +1,10 @@
-//! The last committed state of a key wins, whatever came before it and wherever the batches end (invariants 1 and 5).
+//! The last committed state of a key wins, whatever came before it and wherever the batches end
+//! (invariants 1 and 5).
 //!
-//! What holds it: changes and deletions are one log in commit order, and the engine reads the key's current state instead
-//! of replaying (`compose::copy_changed`, the left join whose missing row is the deletion). The old state is captured
-//! beside the new one where key or tenant changed (`Rule::left` in the capture function).
+//! What holds it: changes and deletions are one log in commit order, and the engine reads the key's
+//! current state instead of replaying (`compose::copy_changed`, the left join whose missing row is
+//! the deletion). The old state is captured beside the new one where key or tenant changed
+//! (`Rule::left` in the capture function).
 
 #![allow(clippy::unwrap_used)]
 
@@ -68,8 +70,10 @@ enum Apart {
     Syncs,
 }
 
-/// What happens to keys: `i`nsert, `u`pdate, `d`elete; upper case is for keys that are there before.
-const FATES: [&str; 9] = ["DI", "DID", "id", "idi", "idid", "DIDIDIDIDI", "DIDIDIDIDID", "UDIU", "iudiud"];
+/// What happens to keys: `i`nsert, `u`pdate, `d`elete; upper case is for keys that are there
+/// before.
+const FATES: [&str; 9] =
+    ["DI", "DID", "id", "idi", "idid", "DIDIDIDIDI", "DIDIDIDIDID", "UDIU", "iudiud"];
 
 fn existed(fate: &str) -> bool {
     fate.starts_with(char::is_uppercase)
@@ -91,18 +95,29 @@ async fn wait_sequenced(source: &Database) {
     .await;
 }
 
-/// Every fate of a key at every distance, behind 3 000 other deletions in each transaction that deletes. With batches of the
-/// usual size, and with batches of one row, so that every boundary falls between two writes of one key.
+/// Every fate of a key at every distance, behind 3 000 other deletions in each transaction that
+/// deletes. With batches of the usual size, and with batches of one row, so that every boundary
+/// falls between two writes of one key.
 #[tokio::test]
 async fn a_key_that_comes_and_goes_ends_as_it_was_last_committed() {
     for (batch, others) in [(10_000, 3000), (1, 3)] {
-        let (world, daemon) = start(plan().setting("/sequencer/batch_rows", batch).setting("/sync/batch_rows", batch.min(5000))).await;
+        let (world, daemon) = start(
+            plan()
+                .setting("/sequencer/batch_rows", batch)
+                .setting("/sync/batch_rows", batch.min(5000)),
+        )
+        .await;
         let (tenant, source) = (world.id("acme"), &world.source);
         let distances = [Apart::Nothing, Apart::Transactions, Apart::Ticks, Apart::Syncs];
         let key = |distance: usize, fate: usize| distance * 100 + fate;
         for distance in 0..distances.len() {
             for (fate, _) in FATES.iter().enumerate().filter(|(_, fate)| existed(fate)) {
-                source.execute(&format!("insert into item values ({}, '{tenant}', 'first')", key(distance, fate))).await;
+                source
+                    .execute(&format!(
+                        "insert into item values ({}, '{tenant}', 'first')",
+                        key(distance, fate)
+                    ))
+                    .await;
             }
         }
         source
@@ -111,7 +126,12 @@ async fn a_key_that_comes_and_goes_ends_as_it_was_last_committed() {
         world.wait_in_step().await;
         for (at_distance, distance) in distances.into_iter().enumerate() {
             let first = 10_001 + at_distance * others;
-            source.execute(&format!("delete from item where id between {first} and {}", first + others - 1)).await;
+            source
+                .execute(&format!(
+                    "delete from item where id between {first} and {}",
+                    first + others - 1
+                ))
+                .await;
             let steps = FATES.iter().map(|fate| fate.len()).max().unwrap();
             let mut together = String::new();
             for at in 0..steps {
@@ -135,24 +155,35 @@ async fn a_key_that_comes_and_goes_ends_as_it_was_last_committed() {
         oracle::assert_equal(&world).await;
         let alive = |fate: &&str| !fate.ends_with(['d', 'D']);
         let expected = FATES.iter().filter(|fate| alive(fate)).count() * distances.len();
-        assert_eq!(world.tenant("acme").destination.query_text("select count(*) from items").await, expected.to_string());
-        // The ancestor's way, on the very same log: rows as they are, then the recorded deletions. It loses live rows.
+        assert_eq!(
+            world.tenant("acme").destination.query_text("select count(*) from items").await,
+            expected.to_string()
+        );
+        // The ancestor's way, on the very same log: rows as they are, then the recorded deletions.
+        // It loses live rows.
         let lost = "select count(distinct i.id) from item i join offtake.deleted_row d on d.row_key ->> 'id' = i.id::text";
         assert_eq!(source.query_text(lost).await, expected.to_string());
         daemon.stop().await;
     }
 }
 
-/// One waits for the other's lock, so the later commit began earlier; then both at random on few keys.
+/// One waits for the other's lock, so the later commit began earlier; then both at random on few
+/// keys.
 #[tokio::test]
 async fn of_two_writers_of_one_key_the_later_commit_counts() {
     const SEED: u64 = 26;
     println!("seed {SEED}");
     let (world, daemon) = start(plan().setting("/sequencer/interval", "1ms")).await;
     let tenant = world.id("acme");
-    world.source.execute(&format!("insert into item select n, '{tenant}', 'first' from generate_series(1, 4) n")).await;
+    world
+        .source
+        .execute(&format!(
+            "insert into item select n, '{tenant}', 'first' from generate_series(1, 4) n"
+        ))
+        .await;
     let (one, two) = (world.source.connect().await, world.source.connect().await);
-    // Key 1 is deleted while its re-insert waits; 2 is updated while its deletion waits; 3 the other way round.
+    // Key 1 is deleted while its re-insert waits; 2 is updated while its deletion waits; 3 the
+    // other way round.
     one.batch_execute("begin; delete from item where id = 1; update item set body = 'one' where id = 2; delete from item where id = 3")
         .await
         .unwrap();
@@ -173,7 +204,10 @@ async fn of_two_writers_of_one_key_the_later_commit_counts() {
     let two = waited.await.unwrap().unwrap();
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    assert_eq!(world.tenant("acme").destination.query_text("select id, body from items order by 1").await, "1|two\n3|again\n4|first");
+    assert_eq!(
+        world.tenant("acme").destination.query_text("select id, body from items order by 1").await,
+        "1|two\n3|again\n4|first"
+    );
     let write = async |session: tokio_postgres::Client, seed: u64| {
         let mut random = StdRng::seed_from_u64(seed);
         for at in 0..400 {
@@ -181,7 +215,9 @@ async fn of_two_writers_of_one_key_the_later_commit_counts() {
             let sql = match random.random_range(0..5) {
                 0 => format!("delete from item where id = {key}"),
                 1 => {
-                    format!("begin; delete from item where id = {key}; insert into item values ({key}, '{tenant}', '{seed}/{at}'); commit")
+                    format!(
+                        "begin; delete from item where id = {key}; insert into item values ({key}, '{tenant}', '{seed}/{at}'); commit"
+                    )
                 }
                 2 => format!("update item set body = '{seed}/{at}' where id = {key}"),
                 3 => format!("begin; delete from item where id = {key}; rollback"),
@@ -199,7 +235,8 @@ async fn of_two_writers_of_one_key_the_later_commit_counts() {
     daemon.stop().await;
 }
 
-/// Keys that change places, and rows that change tenants and come back. Without `Rule::left` the old key stays in the copy.
+/// Keys that change places, and rows that change tenants and come back. Without `Rule::left` the
+/// old key stays in the copy.
 #[tokio::test]
 async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
     let (world, daemon) = start(plan()).await;
@@ -210,16 +247,22 @@ async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
     );
     world.source.execute(&fill).await;
     world.wait_in_step().await;
-    let to = |tenant: &str, key: i32| format!("update item set tenant = '{tenant}' where id = {key};");
+    let to =
+        |tenant: &str, key: i32| format!("update item set tenant = '{tenant}' where id = {key};");
     let swap = "set constraints all deferred; update item set id = 0 where id = 1; update item set id = 1 where id = 2; update item set id = 2 where id = 0;";
     let ring = "set constraints all deferred; update item set id = 4 where id = 3; update item set id = 5 where body = 'row 4'; update item set id = 3 where body = 'row 5';";
     let cases = [
-        // Of one tenant; in one statement; of two tenants; three in a ring; and there and back again.
+        // Of one tenant; in one statement; of two tenants; three in a ring; and there and back
+        // again.
         vec![format!("begin; {swap} commit")],
         vec!["update item set id = 13 - id where id in (6, 7)".to_owned()],
         vec!["update item set id = 41 - id where id between 20 and 21".to_owned()],
         vec![format!("begin; {ring} commit")],
-        vec![format!("begin; {swap} commit"), format!("begin; {swap} commit"), format!("begin; {swap} commit")],
+        vec![
+            format!("begin; {swap} commit"),
+            format!("begin; {swap} commit"),
+            format!("begin; {swap} commit"),
+        ],
         vec![format!("begin; {} {} commit", to(globex, 10), to(acme, 10))],
         vec![to(globex, 11), to(acme, 11)],
         vec![to(globex, 12), to(acme, 12), to(globex, 12)],
@@ -229,7 +272,9 @@ async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
         vec![format!(
             "begin; update item set tenant = '{globex}', id = 115 where id = 15; insert into item values (15, '{acme}', 'new'); commit"
         )],
-        vec![format!("begin; delete from item where id = 16; insert into item values (16, '{globex}', 'other'); commit")],
+        vec![format!(
+            "begin; delete from item where id = 16; insert into item values (16, '{globex}', 'other'); commit"
+        )],
     ];
     for case in &cases {
         for between in [Apart::Transactions, Apart::Ticks, Apart::Syncs] {
@@ -252,8 +297,9 @@ async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
     daemon.stop().await;
 }
 
-/// A parent's move reaches rows that name the tenant themselves (by the cascade) and rows whose tenant is only looked up in
-/// it, of which there are more than one expansion's page: they leave the one destination and arrive in the other.
+/// A parent's move reaches rows that name the tenant themselves (by the cascade) and rows whose
+/// tenant is only looked up in it, of which there are more than one expansion's page: they leave
+/// the one destination and arrive in the other.
 #[tokio::test]
 async fn a_parent_that_moves_carries_its_children_along() {
     let (world, daemon) = start(plan()).await;
@@ -272,17 +318,30 @@ async fn a_parent_that_moves_carries_its_children_along() {
         let counts = "select (select count(*) from parents), (select count(*) from children), (select count(*) from leaves)";
         world.tenant(tenant).destination.query_text(counts).await
     };
-    let moved = |id: i32, tenant: &str| format!("update parent set tenant = '{tenant}' where id = {id};");
-    let back_and_forth = format!("begin; {} {} {} commit", moved(1, globex), moved(1, acme), moved(1, globex));
+    let moved =
+        |id: i32, tenant: &str| format!("update parent set tenant = '{tenant}' where id = {id};");
+    let back_and_forth =
+        format!("begin; {} {} {} commit", moved(1, globex), moved(1, acme), moved(1, globex));
     let steps = [
         (moved(1, globex), "2|40|1", format!("1|20|{leaves}")),
         (format!("{}{}", moved(1, acme), moved(1, globex)), "2|40|1", format!("1|20|{leaves}")),
-        (format!("{} update child set body = 'mine' where parent = 1", moved(1, acme)), "3|60|all", "0|0|0".to_owned()),
-        (back_and_forth, "2|40|1", format!("1|20|{leaves}")),
-        // The parent moves and its children find another one; and a parent whose id changes as it moves.
-        (format!("{} update leaf set parent = 3 where id <= 10", moved(1, "nobody")), "2|40|11", "0|0|0".to_owned()),
         (
-            format!("update parent set id = 20, tenant = '{globex}' where id = 2; update leaf set parent = 20 where parent = 2"),
+            format!("{} update child set body = 'mine' where parent = 1", moved(1, acme)),
+            "3|60|all",
+            "0|0|0".to_owned(),
+        ),
+        (back_and_forth, "2|40|1", format!("1|20|{leaves}")),
+        // The parent moves and its children find another one; and a parent whose id changes as it
+        // moves.
+        (
+            format!("{} update leaf set parent = 3 where id <= 10", moved(1, "nobody")),
+            "2|40|11",
+            "0|0|0".to_owned(),
+        ),
+        (
+            format!(
+                "update parent set id = 20, tenant = '{globex}' where id = 2; update leaf set parent = 20 where parent = 2"
+            ),
             "1|20|10",
             "1|20|1".to_owned(),
         ),

@@ -1,7 +1,9 @@
-//! Invariants 3, 4 and 5: a worker that comes late, after another one took its place, changes nothing.
+//! Invariants 3, 4 and 5: a worker that comes late, after another one took its place, changes
+//! nothing.
 //!
-//! The late daemon here has a lease of ten minutes, hence no heartbeat while a test lasts, and takes one request at a time;
-//! its lease is ended from outside. Nothing but the fence can stop what it does when it goes on.
+//! The late daemon here has a lease of ten minutes, hence no heartbeat while a test lasts, and
+//! takes one request at a time; its lease is ended from outside. Nothing but the fence can stop
+//! what it does when it goes on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,8 +31,9 @@ fn plan() -> Plan {
     Workload::plan(["acme", "globex"]).setting("/sync/batch_rows", 7)
 }
 
-/// A world in step whose only daemon so far is the late one. Daemons made later have its settings: who stands still with acme's
-/// request cannot do globex's, and keeps it however slow the machine is, unless the test ends its lease.
+/// A world in step whose only daemon so far is the late one. Daemons made later have its settings:
+/// who stands still with acme's request cannot do globex's, and keeps it however slow the machine
+/// is, unless the test ends its lease.
 async fn with_late_daemon() -> (World, Daemon) {
     let world = plan().setting("/poller/lease", "10m").setting("/poller/claim_limit", 1).await;
     Workload::new(1).prepare(&world).await;
@@ -41,7 +44,10 @@ async fn with_late_daemon() -> (World, Daemon) {
 }
 
 async fn write(world: &World, tenant: &str, statements: &str) {
-    world.source.execute(&statements.replace("{scope}", &format!("'org/{}'", world.id(tenant)))).await;
+    world
+        .source
+        .execute(&statements.replace("{scope}", &format!("'org/{}'", world.id(tenant))))
+        .await;
 }
 
 /// As if time had passed.
@@ -51,12 +57,23 @@ async fn end_leases(world: &World) {
 
 /// The daemon takes one request at a time: when another tenant's is done, it has no other any more.
 async fn wait_turn_over(world: &World) {
-    write(world, "globex", "update work.note set body = body || '+' where scope = {scope} and name = 'n1'").await;
+    write(
+        world,
+        "globex",
+        "update work.note set body = body || '+' where scope = {scope} and name = 'n1'",
+    )
+    .await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
 }
 
 async fn pause_globex(world: &World, at: &str) {
-    world.source.execute(&format!("update offtake.destination set paused_at = {at} where tenant_id = '{}'", world.id("globex"))).await;
+    world
+        .source
+        .execute(&format!(
+            "update offtake.destination set paused_at = {at} where tenant_id = '{}'",
+            world.id("globex")
+        ))
+        .await;
 }
 
 async fn wait_for_lock(world: &World) {
@@ -82,9 +99,10 @@ async fn remembered(world: &World) -> String {
     world.source.query_text(&query).await
 }
 
-/// A worker read or wrote one state and stopped; another applied a newer one, a deletion, and a deletion with a new row.
-/// Shown to fail, at `sync.after_read`, without `found.cursors != *cursors` in `Turn::apply` (crates/sync/src/turn.rs): the
-/// older row came back, and the deleted ones with it.
+/// A worker read or wrote one state and stopped; another applied a newer one, a deletion, and a
+/// deletion with a new row. Shown to fail, at `sync.after_read`, without `found.cursors !=
+/// *cursors` in `Turn::apply` (crates/sync/src/turn.rs): the older row came back, and the deleted
+/// ones with it.
 #[tokio::test]
 async fn a_worker_that_goes_on_late_changes_nothing() {
     let (world, late) = with_late_daemon().await;
@@ -119,9 +137,17 @@ async fn a_worker_that_goes_on_late_changes_nothing() {
             let before = (history::states(destination).await, remembered(&world).await);
             late.clear_failpoint(point).await;
             wait_turn_over(&world).await;
-            assert_eq!((history::states(destination).await, remembered(&world).await), before, "{point}");
+            assert_eq!(
+                (history::states(destination).await, remembered(&world).await),
+                before,
+                "{point}"
+            );
         }
-        let rows = destination.query_text("select name, body from notes where name in ('n1', 'n2', 'n3') order by name").await;
+        let rows = destination
+            .query_text(
+                "select name, body from notes where name in ('n1', 'n2', 'n3') order by name",
+            )
+            .await;
         assert_eq!(rows, "n1|newer\nn3|again", "{point}");
     }
     oracle::assert_equal(&world).await;
@@ -129,20 +155,33 @@ async fn a_worker_that_goes_on_late_changes_nothing() {
     late.stop().await;
 }
 
-/// The request is another worker's now: what the late one says about it does not count. Shown to fail without
-/// `and attempt = $2` in release_request.sql (the other worker's lease was gone), and without it in mirror_destination.sql (the
-/// status went back to the older cursor).
+/// The request is another worker's now: what the late one says about it does not count. Shown to
+/// fail without `and attempt = $2` in release_request.sql (the other worker's lease was gone), and
+/// without it in mirror_destination.sql (the status went back to the older cursor).
 #[tokio::test]
 async fn a_late_worker_says_nothing_about_another_s_claim() {
     let (world, late) = with_late_daemon().await;
-    for (late_at, other_at) in [("sync.before_complete", "sync.after_claim"), ("sync.after_commit", "sync.before_complete")] {
+    for (late_at, other_at) in [
+        ("sync.before_complete", "sync.after_claim"),
+        ("sync.after_commit", "sync.before_complete"),
+    ] {
         late.set_failpoint(late_at, "pause").await;
-        write(&world, "acme", "update work.note set body = 'older' where scope = {scope} and name = 'n1'").await;
+        write(
+            &world,
+            "acme",
+            "update work.note set body = 'older' where scope = {scope} and name = 'n1'",
+        )
+        .await;
         late.wait_at_failpoint(late_at, 1).await;
         // The other daemon, too, takes one request at a time, and it must be acme's.
         pause_globex(&world, "now()").await;
         let other = world.spawn_daemon_with_failpoints(&[(other_at, "pause")]);
-        write(&world, "acme", "update work.note set body = 'newer' where scope = {scope} and name = 'n1'").await;
+        write(
+            &world,
+            "acme",
+            "update work.note set body = 'newer' where scope = {scope} and name = 'n1'",
+        )
+        .await;
         end_leases(&world).await;
         other.wait_at_failpoint(other_at, 1).await;
         let before = remembered(&world).await;
@@ -160,25 +199,41 @@ async fn a_late_worker_says_nothing_about_another_s_claim() {
     late.stop().await;
 }
 
-/// A row that the late worker wrote and that the destination refused from the other one stays in quarantine: otherwise a
-/// row would be missing that the status does not know of (invariant 8).
+/// A row that the late worker wrote and that the destination refused from the other one stays in
+/// quarantine: otherwise a row would be missing that the status does not know of (invariant 8).
 #[tokio::test]
 async fn a_late_worker_takes_nothing_out_of_quarantine() {
     let (world, late) = with_late_daemon().await;
     world.allow("rows_quarantined");
     let destination = &world.tenant("acme").destination;
     destination.execute("alter table notes add check (body <> 'refused')").await;
-    write(&world, "acme", "update work.note set body = 'refused' where scope = {scope} and name = 'n9'").await;
+    write(
+        &world,
+        "acme",
+        "update work.note set body = 'refused' where scope = {scope} and name = 'n9'",
+    )
+    .await;
     world.wait_in_step().await;
 
     late.set_failpoint("sync.after_commit", "pause").await;
-    write(&world, "acme", "update work.note set body = 'taken' where scope = {scope} and name = 'n1'").await;
+    write(
+        &world,
+        "acme",
+        "update work.note set body = 'taken' where scope = {scope} and name = 'n1'",
+    )
+    .await;
     late.wait_at_failpoint("sync.after_commit", 1).await;
-    write(&world, "acme", "update work.note set body = 'refused' where scope = {scope} and name = 'n1'").await;
+    write(
+        &world,
+        "acme",
+        "update work.note set body = 'refused' where scope = {scope} and name = 'n1'",
+    )
+    .await;
     end_leases(&world).await;
     let other = world.daemon().await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
-    let quarantined = "select string_agg(row_key ->> 'name', ' ' order by row_key) from offtake.quarantined_row";
+    let quarantined =
+        "select string_agg(row_key ->> 'name', ' ' order by row_key) from offtake.quarantined_row";
     assert_eq!(world.source.query_text(quarantined).await, "n1 n9");
     other.stop().await;
     late.clear_failpoint("sync.after_commit").await;
@@ -187,11 +242,16 @@ async fn a_late_worker_takes_nothing_out_of_quarantine() {
     late.stop().await;
 }
 
-/// A process that stands still in the middle of its write holds the destination's locks for as long as the destination
-/// lets a transaction idle, and its lease runs out by itself; both then end without it.
+/// A process that stands still in the middle of its write holds the destination's locks for as long
+/// as the destination lets a transaction idle, and its lease runs out by itself; both then end
+/// without it.
 #[tokio::test]
 async fn a_lease_that_runs_out_in_the_middle_of_a_write_is_another_s() {
-    let world = plan().setting("/poller/lease", "1s").setting("/sync/statement_timeout", "1s").setting("/sync/retry", retry()).await;
+    let world = plan()
+        .setting("/poller/lease", "1s")
+        .setting("/sync/statement_timeout", "1s")
+        .setting("/sync/retry", retry())
+        .await;
     world.allow("*");
     Workload::new(1).prepare(&world).await;
     history::install(&world).await;
@@ -214,7 +274,12 @@ async fn a_lease_that_runs_out_in_the_middle_of_a_write_is_another_s() {
     late.thaw();
     late.clear_failpoints().await;
     // It takes up acme again, which it would not while it worked for its lost claim.
-    write(&world, "acme", "insert into work.note (scope, name, body) values ({scope}, 'last', 'last')").await;
+    write(
+        &world,
+        "acme",
+        "insert into work.note (scope, name, body) values ({scope}, 'last', 'last')",
+    )
+    .await;
     world.wait_in_step().await;
     assert_eq!(history::states(&world.tenant("acme").destination).await, states + 1);
     oracle::assert_equal(&world).await;
@@ -230,13 +295,14 @@ async fn claim(world: &World) -> Result<(String, String, bool), String> {
         world.id("acme")
     );
     let found = world.source.try_query_text(&claim).await?;
-    let [attempt, until, over] = found.split('|').collect::<Vec<_>>().try_into().map_err(|_| "nobody has it".to_owned())?;
+    let [attempt, until, over] =
+        found.split('|').collect::<Vec<_>>().try_into().map_err(|_| "nobody has it".to_owned())?;
     Ok((attempt.to_owned(), until.to_owned(), over == "t"))
 }
 
-/// While it waits, a worker's heartbeat keeps its lease, and nobody does the same work beside it; when the wait is longer
-/// than a statement may take, it gives way and tries again. Shown to fail without `Engine::extend` (crates/sync/src/engine.rs): no claim
-/// outlasted its lease.
+/// While it waits, a worker's heartbeat keeps its lease, and nobody does the same work beside it;
+/// when the wait is longer than a statement may take, it gives way and tries again. Shown to fail
+/// without `Engine::extend` (crates/sync/src/engine.rs): no claim outlasted its lease.
 #[tokio::test]
 async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout() {
     let mut world = plan().setting("/poller/lease", "2s").setting("/sync/retry", retry()).await;
@@ -245,15 +311,20 @@ async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout(
     let (one, two) = tokio::join!(world.daemon(), world.daemon());
     world.wait_in_step().await;
     let tenants_own = world.tenant("acme").destination.connect().await;
-    let change = "update work.note set body = body || '+' where scope = {scope} and name in ('n1', 'n2')";
+    let change =
+        "update work.note set body = body || '+' where scope = {scope} and name in ('n1', 'n2')";
     tenants_own.batch_execute("begin; lock table notes in access exclusive mode").await.unwrap();
     write(&world, "acme", change).await;
     wait_for_lock(&world).await;
-    // A daemon that stands still itself loses its claim, as it should; then the other's has to last.
+    // A daemon that stands still itself loses its claim, as it should; then the other's has to
+    // last.
     until("a claim outlasts its lease while two daemons look for work", PATIENCE, async || {
         let (attempt, ends, _) = claim(&world).await?;
         until("its first lease is over", PATIENCE, async || {
-            let over = world.source.try_query_text(&format!("select now() > '{ends}'::timestamptz")).await?;
+            let over = world
+                .source
+                .try_query_text(&format!("select now() > '{ends}'::timestamptz"))
+                .await?;
             if over == "t" { Ok(()) } else { Err(ends.clone()) }
         })
         .await;
@@ -277,9 +348,20 @@ async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout(
     tenants_own.batch_execute("begin; lock table notes in access exclusive mode").await.unwrap();
     write(&world, "acme", change).await;
     wait_for_lock(&world).await;
-    let gave_way = || daemon.log().iter().filter(|line| line.event == "destination_failed" && line.text.contains(world.id("acme"))).count();
+    let gave_way = || {
+        daemon
+            .log()
+            .iter()
+            .filter(|line| {
+                line.event == "destination_failed" && line.text.contains(world.id("acme"))
+            })
+            .count()
+    };
     let before = gave_way();
-    until("the worker gives way", PATIENCE, async || if gave_way() > before { Ok(()) } else { Err("it waits".to_owned()) }).await;
+    until("the worker gives way", PATIENCE, async || {
+        if gave_way() > before { Ok(()) } else { Err("it waits".to_owned()) }
+    })
+    .await;
     tenants_own.batch_execute("rollback").await.unwrap();
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;

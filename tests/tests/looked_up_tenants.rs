@@ -1,4 +1,5 @@
-//! Rows whose tenant another row names, when both change at about the same time: whoever had the row loses it.
+//! Rows whose tenant another row names, when both change at about the same time: whoever had the
+//! row loses it.
 
 use offtake_tests::workload::Workload;
 use offtake_tests::{Daemon, World, oracle};
@@ -30,7 +31,10 @@ async fn check(world: &World, daemon: Daemon) {
 #[tokio::test]
 async fn a_row_deleted_with_its_owners_move_leaves_the_old_tenant() {
     let (world, daemon) = world().await;
-    world.source.execute(&format!("delete from work.item where id = {FIRST_ITEM}; {}", move_owner(&world))).await;
+    world
+        .source
+        .execute(&format!("delete from work.item where id = {FIRST_ITEM}; {}", move_owner(&world)))
+        .await;
     check(&world, daemon).await;
 }
 
@@ -38,7 +42,13 @@ async fn a_row_deleted_with_its_owners_move_leaves_the_old_tenant() {
 async fn a_row_handed_on_with_its_owners_move_leaves_the_old_tenant() {
     let (world, daemon) = world().await;
     let elsewhere = "insert into work.owner (code, tenant, body) values ('c99', 'nobody', '')";
-    world.source.execute(&format!("{elsewhere}; update work.item set code = 'c99' where id = {FIRST_ITEM}; {}", move_owner(&world))).await;
+    world
+        .source
+        .execute(&format!(
+            "{elsewhere}; update work.item set code = 'c99' where id = {FIRST_ITEM}; {}",
+            move_owner(&world)
+        ))
+        .await;
     check(&world, daemon).await;
 }
 

@@ -1,5 +1,6 @@
-//! Invariant 6, beyond the numbers of turns and places that there are: more destinations are silent than may be dialled or connected
-//! at a time, and those that answer do not wait for their deadlines.
+//! Invariant 6, beyond the numbers of turns and places that there are: more destinations are silent
+//! than may be dialled or connected at a time, and those that answer do not wait for their
+//! deadlines.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +17,8 @@ query: select tenant as tenant_id, id, body from public.document
 target: { table: documents }
 ";
 
-/// One in so many answers; the others, 120, are more than the 64 dials and 100 connections that there may be.
+/// One in so many answers; the others, 120, are more than the 64 dials and 100 connections that
+/// there may be.
 const ONE_IN: usize = 13;
 const ALL: usize = 130;
 
@@ -43,8 +45,9 @@ async fn more_silent_destinations_than_turns_at_several_addresses_delay_nobody_e
     check(&hosts).await;
 }
 
-/// 130 destinations of one tenant, in schemas of one database; 120 of them by way of proxies at these addresses that swallow
-/// everything. Shown to fail without the share of `sync/src/silence.rs`: a change waited for the silent ones' deadlines.
+/// 130 destinations of one tenant, in schemas of one database; 120 of them by way of proxies at
+/// these addresses that swallow everything. Shown to fail without the share of
+/// `sync/src/silence.rs`: a change waited for the silent ones' deadlines.
 async fn check(hosts: &[Ipv4Addr]) {
     let plan = World::with_tenants(["acme"]).mappings(&[("documents", DOCUMENTS)]).without_init();
     let mut world = plan.setting("/sync/retry", json!({ "initial": "100ms", "max": "1s" })).await;
@@ -57,7 +60,12 @@ async fn check(hosts: &[Ipv4Addr]) {
     });
     let all: Vec<_> = all.collect();
     world.configure(|c| c["destinations"]["static"] = all.into());
-    world.source.execute("create table document (tenant text, id integer, body text, primary key (tenant, id))").await;
+    world
+        .source
+        .execute(
+            "create table document (tenant text, id integer, body text, primary key (tenant, id))",
+        )
+        .await;
     assert!(world.offtake(&["init"]).await.status.success());
     world.source.execute(&format!("insert into document values ('{tenant}', 1, 'first')")).await;
     for proxy in &proxies {
@@ -68,7 +76,10 @@ async fn check(hosts: &[Ipv4Addr]) {
     let daemon = world.daemon().await;
     wait_arrived(&world, "first", ONE_IN, FOUND_OUT_WITHIN).await;
     until("all silent ones are found out", FOUND_OUT_WITHIN, async || {
-        let failing = world.source.query_text("select count(*) from offtake.outgoing_request where failures > 0").await;
+        let failing = world
+            .source
+            .query_text("select count(*) from offtake.outgoing_request where failures > 0")
+            .await;
         if failing == (ALL - ALL / ONE_IN).to_string() { Ok(()) } else { Err(failing) }
     })
     .await;
@@ -80,7 +91,11 @@ async fn check(hosts: &[Ipv4Addr]) {
         if round % 2 == 1 {
             wait_nothing_owed(&world).await;
             let ours = "where application_name = 'offtake' and datname = current_database()";
-            world.tenant("acme").destination.execute(&format!("select pg_terminate_backend(pid) from pg_stat_activity {ours}")).await;
+            world
+                .tenant("acme")
+                .destination
+                .execute(&format!("select pg_terminate_backend(pid) from pg_stat_activity {ours}"))
+                .await;
             wait_no_connection(&daemon).await;
         }
         let body = format!("round {round}");
@@ -95,10 +110,14 @@ async fn check(hosts: &[Ipv4Addr]) {
     daemon.stop().await;
 }
 
-/// But to those that are silent: a connection that is lost in the middle of a turn may make another one look like them.
+/// But to those that are silent: a connection that is lost in the middle of a turn may make another
+/// one look like them.
 async fn wait_nothing_owed(world: &World) {
     until("every turn of those that answer is over", PATIENCE, async || {
-        let owed = world.source.query_text("select count(*) from offtake.outgoing_request where failures = 0").await;
+        let owed = world
+            .source
+            .query_text("select count(*) from offtake.outgoing_request where failures = 0")
+            .await;
         if owed == "0" { Ok(()) } else { Err(owed) }
     })
     .await;
@@ -108,7 +127,9 @@ async fn wait_nothing_owed(world: &World) {
 async fn wait_no_connection(daemon: &Daemon) {
     until("no connection is kept", PATIENCE, async || {
         let (_, metrics) = daemon.get("/metrics").await;
-        let kept = metrics.lines().find_map(|line| line.strip_prefix("offtake_destination_connections{state=\"idle\"} "));
+        let kept = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("offtake_destination_connections{state=\"idle\"} "));
         if kept == Some("0") { Ok(()) } else { Err(format!("{kept:?}")) }
     })
     .await;

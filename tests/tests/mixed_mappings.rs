@@ -1,5 +1,5 @@
-//! Daemons with different mapping files, one after the other and beside each other, as while a new version is rolled out: what one of
-//! them does not know it must not take from the others for good.
+//! Daemons with different mapping files, one after the other and beside each other, as while a new
+//! version is rolled out: what one of them does not know it must not take from the others for good.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,8 @@ query: |
 target: { table: members }
 ";
 
-/// The same rows under another name, so that the triggers of both tables are the same with it and without it.
+/// The same rows under another name, so that the triggers of both tables are the same with it and
+/// without it.
 fn more_members() -> String {
     MEMBERS.replace("table: members", "table: more_members")
 }
@@ -40,12 +41,21 @@ async fn world(mappings: &[(&str, &str)], older: &[(&str, &str)]) -> (World, Pat
 
 /// The members whose team's name is only right as long as no team is renamed.
 fn without_dependency() -> String {
-    MEMBERS.lines().filter(|line| !line.starts_with("depends_on")).map(|line| format!("{line}\n")).collect()
+    MEMBERS
+        .lines()
+        .filter(|line| !line.starts_with("depends_on"))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 async fn wait_numbered(world: &World) {
     until("the change is numbered", PATIENCE, async || {
-        match world.source.try_query_text("select count(*) from offtake.captured_change").await?.as_str() {
+        match world
+            .source
+            .try_query_text("select count(*) from offtake.captured_change")
+            .await?
+            .as_str()
+        {
             "0" => Ok(()),
             waiting => Err(format!("{waiting} wait")),
         }
@@ -68,13 +78,16 @@ async fn overlooked(world: &World) -> String {
     world.source.query_text("select coalesce(string_agg(mapping, ' ' order by mapping), '') from offtake.overlooked_mapping").await
 }
 
-/// As if the daemons with the other files, which have ended, were gone for long; until every copy is made anew.
+/// As if the daemons with the other files, which have ended, were gone for long; until every copy
+/// is made anew.
 async fn over_for_long(world: &World, mapping: &str) {
     // Until then it is noted once more.
     let taken = format!("select needs::text like '%{mapping} %' from offtake.numbering");
-    until("a daemon that knows it numbers", PATIENCE, async || match world.source.try_query_text(&taken).await? {
-        known if known == "t" => Ok(()),
-        known => Err(known),
+    until("a daemon that knows it numbers", PATIENCE, async || {
+        match world.source.try_query_text(&taken).await? {
+            known if known == "t" => Ok(()),
+            known => Err(known),
+        }
     })
     .await;
     world.source.execute("update offtake.overlooked_mapping set overlooked_at = overlooked_at - interval '10 minutes'").await;
@@ -85,7 +98,8 @@ async fn over_for_long(world: &World, mapping: &str) {
     .await;
 }
 
-/// Shown to fail without `Numbering::claim`: the rename reached one of two mappings, and nobody knew.
+/// Shown to fail without `Numbering::claim`: the rename reached one of two mappings, and nobody
+/// knew.
 #[tokio::test]
 async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
     let more = more_members();
@@ -119,11 +133,13 @@ async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
     daemon.stop().await;
 }
 
-/// The older daemon's capture function records nothing of a team that the newer one's mapping could go by, and it numbers, too. That the
-/// function alone is noticed is shown by `what_was_rewritten_while_no_daemon_ran_is_copied_anew`.
+/// The older daemon's capture function records nothing of a team that the newer one's mapping could
+/// go by, and it numbers, too. That the function alone is noticed is shown by
+/// `what_was_rewritten_while_no_daemon_ran_is_copied_anew`.
 #[tokio::test]
 async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
-    let (mut world, older) = world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
+    let (mut world, older) =
+        world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
     let newer = world.mappings_folder();
     let new = daemon_of(&mut world, newer).await;
     world.wait_in_step().await;
@@ -145,7 +161,8 @@ async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
 #[tokio::test]
 async fn a_daemon_that_reads_edited_files_has_overlooked_nothing() {
     let more = more_members();
-    let (mut world, _) = world(&[("members", MEMBERS), ("more_members", &more), ("users", USERS)], &[]).await;
+    let (mut world, _) =
+        world(&[("members", MEMBERS), ("more_members", &more), ("users", USERS)], &[]).await;
     let folder = world.mappings_folder();
     let late = folder.join("more_members.yaml");
     std::fs::rename(&late, folder.with_extension("late")).unwrap();
@@ -163,10 +180,12 @@ async fn a_daemon_that_reads_edited_files_has_overlooked_nothing() {
     daemon.stop().await;
 }
 
-/// Shown to fail while the source was told of a copy after its first batch only: nobody knew that there was one to make anew.
+/// Shown to fail while the source was told of a copy after its first batch only: nobody knew that
+/// there was one to make anew.
 #[tokio::test]
 async fn a_copy_whose_first_batch_nobody_told_of_is_copied_anew_too() {
-    let (mut world, older) = world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
+    let (mut world, older) =
+        world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
     let newer = world.mappings_folder();
     // Its claim ends soon after it.
     world.configure(|configuration| configuration["poller"] = serde_json::json!({ "lease": "1s" }));
@@ -188,8 +207,9 @@ async fn a_copy_whose_first_batch_nobody_told_of_is_copied_anew_too() {
     daemon.stop().await;
 }
 
-/// A mapping that waited for its triggers joins at a look, with nobody's edit. Shown to fail while that was not claimed: the next daemon found
-/// that the one before did not know it, and, worse, others could number without it unnoticed.
+/// A mapping that waited for its triggers joins at a look, with nobody's edit. Shown to fail while
+/// that was not claimed: the next daemon found that the one before did not know it, and, worse,
+/// others could number without it unnoticed.
 #[tokio::test]
 async fn a_mapping_that_waited_for_its_triggers_is_numbered_for_when_it_joins() {
     let (mut world, _) = world(&[("teams", TEAMS)], &[]).await;
@@ -206,13 +226,21 @@ async fn a_mapping_that_waited_for_its_triggers_is_numbered_for_when_it_joins() 
     })
     .await;
     writer.batch_execute("commit").await.unwrap();
-    until("it joins", LOOK_TWICE, async || match daemon.status().await["config"]["error"].is_null() {
-        true => Ok(()),
-        false => Err("not yet".to_owned()),
+    until("it joins", LOOK_TWICE, async || {
+        match daemon.status().await["config"]["error"].is_null() {
+            true => Ok(()),
+            false => Err("not yet".to_owned()),
+        }
     })
     .await;
     world.wait_in_step().await;
-    assert_eq!(world.source.query_text("select needs::text like '%members %' from offtake.numbering").await, "t");
+    assert_eq!(
+        world
+            .source
+            .query_text("select needs::text like '%members %' from offtake.numbering")
+            .await,
+        "t"
+    );
     daemon.stop().await;
     let daemon = daemon_of(&mut world, folder.clone()).await;
     world.wait_in_step().await;
@@ -237,10 +265,12 @@ async fn a_daemon_begun_again_with_edited_files_has_overlooked_nothing() {
     daemon.stop().await;
 }
 
-/// `offtake init` with newer files beside a daemon with older ones, as before a rolling update: more is captured than it needs, and no less.
+/// `offtake init` with newer files beside a daemon with older ones, as before a rolling update:
+/// more is captured than it needs, and no less.
 #[tokio::test]
 async fn a_function_that_captures_more_has_overlooked_nothing() {
-    let (mut world, older) = world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
+    let (mut world, older) =
+        world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
     let newer = world.mappings_folder();
     world.configure(|configuration| configuration["mappings"] = older.to_str().unwrap().into());
     world.succeed(&["init"]).await;
@@ -265,11 +295,14 @@ async fn a_function_that_captures_more_has_overlooked_nothing() {
     old.stop().await;
 }
 
-/// `offtake init` with older files, while no daemon runs. Shown to fail while only a running daemon noted what was rewritten.
+/// `offtake init` with older files, while no daemon runs. Shown to fail while only a running daemon
+/// noted what was rewritten.
 #[tokio::test]
 async fn what_was_rewritten_while_no_daemon_ran_is_copied_anew() {
     let before = without_dependency();
-    let (mut world, older) = world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS), ("members", &before)]).await;
+    let (mut world, older) =
+        world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS), ("members", &before)])
+            .await;
     let newer = world.mappings_folder();
     let daemon = daemon_of(&mut world, newer.clone()).await;
     world.wait_in_step().await;

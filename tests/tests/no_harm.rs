@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use offtake_tests::{PATIENCE, World, oracle, until};
 use tokio_util::sync::CancellationToken;
 
-/// What `offtake init` and `offtake uninstall` may keep a writer waiting for at most is their lock timeout (250 ms), and the time of
-/// the catalog changes behind it, which a busy machine may draw out. Behind one that waits for the long transaction a writer would wait
-/// for ever: that goes on until there were more writes.
+/// What `offtake init` and `offtake uninstall` may keep a writer waiting for at most is their lock
+/// timeout (250 ms), and the time of the catalog changes behind it, which a busy machine may draw
+/// out. Behind one that waits for the long transaction a writer would wait for ever: that goes on
+/// until there were more writes.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '20s'";
 
 /// Writes to a table over and over until told to stop, and counts the writes.
@@ -15,7 +16,10 @@ async fn write_until(world: &World, statement: &str, writes: &AtomicU32, stop: &
     let client = world.source.connect().await;
     client.batch_execute(LOCK_TIMEOUT).await.expect("a setting of anybody's");
     while !stop.is_cancelled() {
-        client.batch_execute(statement).await.expect("the application's write never fails, nor waits, because of Offtake");
+        client
+            .batch_execute(statement)
+            .await
+            .expect("the application's write never fails, nor waits, because of Offtake");
         writes.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -23,9 +27,11 @@ async fn write_until(world: &World, statement: &str, writes: &AtomicU32, stop: &
 /// Until the application has written so often since, or was told to stop.
 async fn wait_written(writes: &AtomicU32, more: u32, stop: &CancellationToken) {
     let before = writes.load(Ordering::Relaxed);
-    until("the application goes on writing", PATIENCE, async || match writes.load(Ordering::Relaxed) - before {
-        now if now >= more || stop.is_cancelled() => Ok(()),
-        now => Err(format!("{now} times")),
+    until("the application goes on writing", PATIENCE, async || {
+        match writes.load(Ordering::Relaxed) - before {
+            now if now >= more || stop.is_cancelled() => Ok(()),
+            now => Err(format!("{now} times")),
+        }
     })
     .await;
 }
@@ -43,7 +49,12 @@ async fn writes_go_on_while_no_daemon_runs_and_a_backlog_is_worked_off() {
             "insert into project_user (tenancy_id, display_name) select '{id}', 'backlog' from generate_series(1, {backlog})"
         ))
         .await;
-    let captured: i64 = world.source.query_text("select count(*) from offtake.captured_change").await.parse().expect("a number");
+    let captured: i64 = world
+        .source
+        .query_text("select count(*) from offtake.captured_change")
+        .await
+        .parse()
+        .expect("a number");
     assert!(captured >= backlog, "{captured} changes are captured");
     let daemon = world.spawn_daemon(&[]);
     let (writes, stop) = (AtomicU32::new(0), CancellationToken::new());
@@ -53,7 +64,8 @@ async fn writes_go_on_while_no_daemon_runs_and_a_backlog_is_worked_off() {
     );
     let drained = async {
         until("the backlog is sequenced", PATIENCE * 10, async || {
-            let left = world.source.query_text("select count(*) from offtake.captured_change").await;
+            let left =
+                world.source.query_text("select count(*) from offtake.captured_change").await;
             if left.parse::<i64>().expect("a number") < 100 { Ok(()) } else { Err(left) }
         })
         .await;
@@ -75,7 +87,10 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
         let long = world.source.connect().await;
         long.batch_execute("begin; update team set display_name = 'held'").await.expect("written");
         let (writes, stop) = (AtomicU32::new(0), CancellationToken::new());
-        let user = format!("insert into team (tenancy_id, display_name) values ('{}', 'meanwhile')", world.id("acme"));
+        let user = format!(
+            "insert into team (tenancy_id, display_name) values ('{}', 'meanwhile')",
+            world.id("acme")
+        );
         let run = async {
             let command = async {
                 let output = world.offtake(&arguments).await;
@@ -90,14 +105,16 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
                     if world.source.query_text(waits).await != "0" || stop.is_cancelled() { Ok(()) } else { Err("not yet".to_owned()) }
                 })
                 .await;
-                // Whoever queued behind the lock that is waited for would stand still until the long transaction ends.
+                // Whoever queued behind the lock that is waited for would stand still until the
+                // long transaction ends.
                 wait_written(&writes, 20, &stop).await;
                 long.batch_execute("commit").await.expect("committed");
             };
             tokio::join!(command, release).0
         };
         let ((), output) = tokio::join!(write_until(&world, &user, &writes, &stop), run);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned()
+            + &String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{arguments:?}: {said}");
     }
     let left = "select count(*) from pg_trigger where tgname like 'offtake%'";

@@ -1,5 +1,5 @@
-//! Invariants 1 and 5, by order: nothing committed is ever passed by a cursor, nothing uncommitted is ever seen, and a
-//! transaction that takes its time delays only itself.
+//! Invariants 1 and 5, by order: nothing committed is ever passed by a cursor, nothing uncommitted
+//! is ever seen, and a transaction that takes its time delays only itself.
 
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use tokio_postgres::Client;
 const SEQUENCE_CHANGES: &str = include_str!("../../crates/sequencer/sql/sequence_changes.sql");
 
 fn tenancy(name: &str) -> String {
-    format!("insert into tenancy (project_id, branch_id, display_name) values ('{name}', 'order', '{name}')")
+    format!(
+        "insert into tenancy (project_id, branch_id, display_name) values ('{name}', 'order', '{name}')"
+    )
 }
 
 /// The ancestor's way: number what is captured, and skip what somebody else is at.
@@ -21,16 +23,21 @@ async fn stamp_without_the_lock(client: &Client) {
 
 /// A reader as every reader of the log is: it remembers the highest number it has seen.
 async fn read_beyond(client: &Client, cursor: &mut i64) -> usize {
-    let rows = client.query("select sequence_id from offtake.change_log where sequence_id > $1", &[&*cursor]).await.expect("read");
+    let rows = client
+        .query("select sequence_id from offtake.change_log where sequence_id > $1", &[&*cursor])
+        .await
+        .expect("read");
     *cursor = rows.iter().map(|row| row.get(0)).max().unwrap_or(*cursor);
     rows.len()
 }
 
-/// Why one stamps at a time: two that skip each other's rows hide a committed change from every reader.
+/// Why one stamps at a time: two that skip each other's rows hide a committed change from every
+/// reader.
 #[tokio::test]
 async fn two_stampers_without_the_lock_lose_a_change_for_ever() {
     let source = Source::prepared().await;
-    let (first, second, reader) = (source.connect().await, source.connect().await, source.connect().await);
+    let (first, second, reader) =
+        (source.connect().await, source.connect().await, source.connect().await);
     let mut cursor = 0;
     source.execute(&tenancy("one")).await;
     first.batch_execute("begin").await.expect("begun");
@@ -40,7 +47,11 @@ async fn two_stampers_without_the_lock_lose_a_change_for_ever() {
     let early = read_beyond(&reader, &mut cursor).await;
     first.batch_execute("commit").await.expect("committed");
     let late = read_beyond(&reader, &mut cursor).await;
-    assert_eq!((early, late), (1, 0), "both changes are committed and in the log, and the reader has seen one of them");
+    assert_eq!(
+        (early, late),
+        (1, 0),
+        "both changes are committed and in the log, and the reader has seen one of them"
+    );
     assert_eq!(source.query_text("select count(*) from offtake.change_log").await, "2");
 }
 
@@ -86,7 +97,11 @@ async fn a_long_transaction_delays_only_its_own_rows() {
     long.batch_execute("begin; update team set display_name = 'long'").await.expect("written");
     let started = std::time::Instant::now();
     // The minute is the soak's.
-    let open_for = if std::env::var_os("OFFTAKE_SOAK").is_some() { Duration::from_secs(60) } else { Duration::from_secs(3) };
+    let open_for = if std::env::var_os("OFFTAKE_SOAK").is_some() {
+        Duration::from_secs(60)
+    } else {
+        Duration::from_secs(3)
+    };
     let mut round = 0;
     while started.elapsed() < open_for {
         round += 1;
@@ -98,7 +113,8 @@ async fn a_long_transaction_delays_only_its_own_rows() {
                 world.id("acme")
             ))
             .await;
-        let arrived = format!("select count(*) from users where display_name like 'round {round} %'");
+        let arrived =
+            format!("select count(*) from users where display_name like 'round {round} %'");
         until("what others commit arrives beside the long transaction", PATIENCE, async || {
             let count = destination.query_text(&arrived).await;
             if count == "200" { Ok(()) } else { Err(count) }
@@ -112,7 +128,10 @@ async fn a_long_transaction_delays_only_its_own_rows() {
     }
     long.batch_execute("commit").await.expect("committed");
     world.wait_in_step().await;
-    assert_ne!(destination.query_text("select count(*) from teams where display_name = 'long'").await, "0");
+    assert_ne!(
+        destination.query_text("select count(*) from teams where display_name = 'long'").await,
+        "0"
+    );
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
@@ -124,7 +143,9 @@ async fn rolled_back_and_prepared_work_is_seen_when_it_is_committed_and_not_befo
     let daemon = world.daemon().await;
     let destination = &world.tenant("acme").destination;
     let id = world.id("acme");
-    let user = |name: &str| format!("insert into project_user (tenancy_id, display_name) values ('{id}', '{name}')");
+    let user = |name: &str| {
+        format!("insert into project_user (tenancy_id, display_name) values ('{id}', '{name}')")
+    };
     world.source.execute(&format!("begin; {}; rollback", user("rolled back"))).await;
     world
         .source
@@ -135,15 +156,24 @@ async fn rolled_back_and_prepared_work_is_seen_when_it_is_committed_and_not_befo
             user("kept 2")
         ))
         .await;
-    world.source.execute(&format!("begin; {}; prepare transaction 'offtake_order_{}'", user("prepared"), world.source.name())).await;
+    world
+        .source
+        .execute(&format!(
+            "begin; {}; prepare transaction 'offtake_order_{}'",
+            user("prepared"),
+            world.source.name()
+        ))
+        .await;
     world.source.execute(&user("beside the prepared one")).await;
     world.wait_in_step().await;
-    let seen =
-        "select string_agg(display_name, ',' order by display_name) from users where display_name ~ 'rolled|kept|savepoint|prepared'";
+    let seen = "select string_agg(display_name, ',' order by display_name) from users where display_name ~ 'rolled|kept|savepoint|prepared'";
     assert_eq!(destination.query_text(seen).await, "beside the prepared one,kept 1,kept 2");
     world.source.execute(&format!("commit prepared 'offtake_order_{}'", world.source.name())).await;
     world.wait_in_step().await;
-    assert_eq!(destination.query_text(seen).await, "beside the prepared one,kept 1,kept 2,prepared");
+    assert_eq!(
+        destination.query_text(seen).await,
+        "beside the prepared one,kept 1,kept 2,prepared"
+    );
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

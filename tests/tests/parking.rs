@@ -1,4 +1,5 @@
-//! H25: data that kills whoever works on it is put off for ever longer, and told; everybody else goes on.
+//! H25: data that kills whoever works on it is put off for ever longer, and told; everybody else
+//! goes on.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +9,8 @@ use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 async fn restart_until_one_lives(world: &World, deaths: &mut usize) -> Daemon {
     loop {
         let daemon = world.spawn_daemon_with_failpoints(&[("sync.mid_batch", "abort")]);
-        // And stays so for as long as the test looks at it. What this one has claimed will kill it, however long that takes.
+        // And stays so for as long as the test looks at it. What this one has claimed will kill it,
+        // however long that takes.
         let parked = format!(
             "with parked as (
                update offtake.outgoing_request set not_before = now() + interval '1 hour'
@@ -33,7 +35,8 @@ async fn restart_until_one_lives(world: &World, deaths: &mut usize) -> Daemon {
     }
 }
 
-/// Shown to fail with a claim that leaves `not_before` as it was: twenty daemons died, one each second.
+/// Shown to fail with a claim that leaves `not_before` as it was: twenty daemons died, one each
+/// second.
 #[tokio::test]
 async fn a_destination_that_kills_its_daemon_is_parked_and_told() {
     let world = World::with_tenants(["acme", "globex"]).setting("/poller/lease", "1s").await;
@@ -42,15 +45,28 @@ async fn a_destination_that_kills_its_daemon_is_parked_and_told() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     daemon.stop().await;
-    world.source.execute(&format!("update project_user set display_name = 'deadly' where tenancy_id = '{}'", world.id("acme"))).await;
+    world
+        .source
+        .execute(&format!(
+            "update project_user set display_name = 'deadly' where tenancy_id = '{}'",
+            world.id("acme")
+        ))
+        .await;
     let mut deaths = 0;
     let mut daemon = restart_until_one_lives(&world, &mut deaths).await;
     assert!(deaths > 1, "once is what any restart looks like");
     daemon.clear_failpoints().await;
     daemon.wait_ready().await;
-    let told = world.wait_told(&daemon, "acme", "blocked", &["the daemon died", "times in a row"]).await;
+    let told =
+        world.wait_told(&daemon, "acme", "blocked", &["the daemon died", "times in a row"]).await;
     assert!(told["consecutive_failures"].as_u64() > Some(1), "{told}");
-    world.source.execute(&format!("update project_user set display_name = 'beside' where tenancy_id = '{}'", world.id("globex"))).await;
+    world
+        .source
+        .execute(&format!(
+            "update project_user set display_name = 'beside' where tenancy_id = '{}'",
+            world.id("globex")
+        ))
+        .await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
     // It is tried again by itself, when its time has come.
     world.source.execute("update offtake.outgoing_request set not_before = now()").await;

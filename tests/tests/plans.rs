@@ -1,5 +1,6 @@
-//! Invariant 9 and H34: what is asked all the time costs what there is to do, and not what the tables hold; also before anybody
-//! has analysed them. A log that was filled a moment ago is the usual one after a bulk load.
+//! Invariant 9 and H34: what is asked all the time costs what there is to do, and not what the
+//! tables hold; also before anybody has analysed them. A log that was filled a moment ago is the
+//! usual one after a bulk load.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,8 +14,9 @@ use tokio_postgres::Client;
 /// What nobody may read from its beginning.
 const LARGE: [&str; 3] = ["change_log", "captured_change", "outgoing_request"];
 
-/// 200 000 rows each, of 1 000 tenants and eight tables, none of them analysed. All is numbered but the last 20 captured changes,
-/// all was seen by the poller but the last 100, and 20 requests of 5 000 are due.
+/// 200 000 rows each, of 1 000 tenants and eight tables, none of them analysed. All is numbered but
+/// the last 20 captured changes, all was seen by the poller but the last 100, and 20 requests of 5
+/// 000 are due.
 const FILL: &str = "
 alter table offtake.change_log_0 set (autovacuum_enabled = false);
 alter table offtake.captured_change set (autovacuum_enabled = false);
@@ -37,7 +39,8 @@ insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id, 
 select 'sync', destination_id, 1, now() + case when destination_id % 250 = 0 then interval '-1 s' else interval '1 h' end
   from offtake.destination;";
 
-/// A statement file, its parameters, and how many pages it may touch. A scan of a table touches thousands.
+/// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
+/// thousands.
 const HOT: [(&str, &str, i64); 15] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
@@ -54,7 +57,11 @@ const HOT: [(&str, &str, i64); 15] = [
     ("sync/sql/claim_requests.sql", "16, 60000, 'me', true, '{1,2}'", 1500),
     ("sync/sql/complete_request.sql", "77, 0, 1", 30),
     ("sync/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
-    ("sync/sql/read_bounds.sql", "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000", 60),
+    (
+        "sync/sql/read_bounds.sql",
+        "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000",
+        60,
+    ),
     ("sync/sql/read_head.sql", "", 100),
     // The status counts captured changes, up to a bound.
     ("admin/sql/list_destinations.sql", "'t7', null", 3000),
@@ -68,9 +75,19 @@ fn statement(file: &str) -> String {
 
 /// Runs it, rolls it back, and tells what the plan did.
 async fn explain(client: &Client, statement: &str, parameters: &str) -> Value {
-    let execute = if parameters.is_empty() { "execute hot".to_owned() } else { format!("execute hot({parameters})") };
-    client.batch_execute(&format!("deallocate all; begin; prepare hot as {statement}")).await.unwrap();
-    let row = client.query_one(&format!("explain (analyze, buffers, timing off, format json) {execute}"), &[]).await.unwrap();
+    let execute = if parameters.is_empty() {
+        "execute hot".to_owned()
+    } else {
+        format!("execute hot({parameters})")
+    };
+    client
+        .batch_execute(&format!("deallocate all; begin; prepare hot as {statement}"))
+        .await
+        .unwrap();
+    let row = client
+        .query_one(&format!("explain (analyze, buffers, timing off, format json) {execute}"), &[])
+        .await
+        .unwrap();
     client.batch_execute("rollback").await.unwrap();
     row.get::<_, Value>(0)[0]["Plan"].clone()
 }
@@ -82,7 +99,10 @@ fn scanned(plan: &Value, found: &mut Vec<String>) {
     if plan["Node Type"] == "Limit" && plan["Actual Rows"].as_i64() > Some(100_000) {
         return;
     }
-    if plan["Node Type"] == "Seq Scan" && plan["Actual Loops"] != 0 && LARGE.iter().any(|large| relation.starts_with(large)) {
+    if plan["Node Type"] == "Seq Scan"
+        && plan["Actual Loops"] != 0
+        && LARGE.iter().any(|large| relation.starts_with(large))
+    {
         found.push(relation.to_owned());
     }
     for part in plan["Plans"].as_array().into_iter().flatten() {
@@ -91,7 +111,8 @@ fn scanned(plan: &Value, found: &mut Vec<String>) {
 }
 
 fn judge(name: &str, plan: &Value, pages_max: i64) -> Result<(), String> {
-    let pages = plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap();
+    let pages =
+        plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap();
     let mut found = Vec::new();
     scanned(plan, &mut found);
     println!("{name}: {pages} pages");
@@ -122,9 +143,15 @@ async fn hot_statements_read_what_there_is_to_do_and_no_table() {
     let tenant_id = "53bce4f1-dfa0-fe8e-7ca1-26f91b35d3a6";
     source.execute(&format!("update offtake.change_log set tenant_id = '{tenant_id}', row_key = null where tenant_id = 't7'")).await;
     for mapping in set.mappings() {
-        let changed = Changed { tenant_id, after: 199_000, up_to: 200_000, retry_quarantined_of: Some(7) };
+        let changed =
+            Changed { tenant_id, after: 199_000, up_to: 200_000, retry_quarantined_of: Some(7) };
         let copy = compose::copy_changed(mapping, changed);
-        let query = copy.trim_start_matches("copy (").trim_end().trim_end_matches("to stdout").trim_end().trim_end_matches(')');
+        let query = copy
+            .trim_start_matches("copy (")
+            .trim_end()
+            .trim_end_matches("to stdout")
+            .trim_end()
+            .trim_end_matches(')');
         let plan = explain(&client, query, "").await;
         bad.extend(judge(mapping.name(), &plan, 100).err());
     }

@@ -1,4 +1,5 @@
-//! Invariants 5, 6 and 8: a row that the destination refuses is set aside and told; all others arrive, and it heals by itself.
+//! Invariants 5, 6 and 8: a row that the destination refuses is set aside and told; all others
+//! arrive, and it heals by itself.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +26,8 @@ target:
 
 const ROWS: usize = 5000;
 
-/// How a row becomes one that is refused, in the middle of the others, and the code it is refused with.
+/// How a row becomes one that is refused, in the middle of the others, and the code it is refused
+/// with.
 const POISON: [(u32, &str, &str); 5] = [
     (2250, "amount = -1", "23514"),
     (2499, "name = null", "23502"),
@@ -39,17 +41,28 @@ const POISON: [(u32, &str, &str); 5] = [
 async fn world() -> World {
     let mappings = [("items", ITEMS), ("names", NAMES), ("others", OTHERS)];
     let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).without_init();
-    let world = world.setting("/sync/batch_rows", 2000).setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" })).await;
+    let world = world
+        .setting("/sync/batch_rows", 2000)
+        .setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" }))
+        .await;
     let fill = format!(
         "insert into item (tenant, id, name, code, label, document)
          select '{{tenant}}', n, 'name ' || n, 'c' || n, 'label', '{{\"n\": 1}}' from generate_series(1, {ROWS}) n"
     );
-    world.with_items("amount integer not null default 1, name text, code text, label text, document json", &fill).await;
+    world
+        .with_items(
+            "amount integer not null default 1, name text, code text, label text, document json",
+            &fill,
+        )
+        .await;
     world
 }
 
 async fn write(world: &World, statement: &str) {
-    world.source.execute(&statement.replace("{acme}", &format!("tenant = '{}'", world.id("acme")))).await;
+    world
+        .source
+        .execute(&statement.replace("{acme}", &format!("tenant = '{}'", world.id("acme"))))
+        .await;
 }
 
 async fn poison(world: &World) {
@@ -59,23 +72,38 @@ async fn poison(world: &World) {
 }
 
 fn of_mapping<'a>(told: &'a Value, name: &str) -> &'a Value {
-    told["mappings"].as_array().and_then(|all| all.iter().find(|m| m["name"] == name)).unwrap_or(&Value::Null)
+    told["mappings"]
+        .as_array()
+        .and_then(|all| all.iter().find(|m| m["name"] == name))
+        .unwrap_or(&Value::Null)
 }
 
-/// Everything but the poison has arrived, and each poisoned row is told with its mapping, key and reason.
+/// Everything but the poison has arrived, and each poisoned row is told with its mapping, key and
+/// reason.
 async fn assert_only_poison_is_missing(world: &World, daemon: &Daemon, stands_at: &str) {
     oracle::assert_tenants_equal(world, &["globex"]).await;
     let acme = world.tenant("acme");
     for mapping in world.mappings() {
-        let difference = oracle::compare(&world.source, &acme.id, &mapping, &acme.destination, "public").await;
-        let keys = |rows: &[String]| rows.iter().map(|row| row.split('\t').next().unwrap().parse().unwrap()).collect::<Vec<u32>>();
+        let difference =
+            oracle::compare(&world.source, &acme.id, &mapping, &acme.destination, "public").await;
+        let keys = |rows: &[String]| {
+            rows.iter()
+                .map(|row| row.split('\t').next().unwrap().parse().unwrap())
+                .collect::<Vec<u32>>()
+        };
         let (mut missing, mut surplus) = (keys(&difference.missing), keys(&difference.surplus));
         missing.sort_unstable();
         surplus.sort_unstable();
-        let poisoned: Vec<u32> = if mapping.name == "items" { POISON.map(|(id, ..)| id).to_vec() } else { Vec::new() };
+        let poisoned: Vec<u32> =
+            if mapping.name == "items" { POISON.map(|(id, ..)| id).to_vec() } else { Vec::new() };
         assert_eq!(missing, poisoned, "{}", mapping.name);
         // A row that was there stays as it was, one that never was is not.
-        assert_eq!(surplus, if stands_at == "the row before" { poisoned } else { Vec::new() }, "{}", mapping.name);
+        assert_eq!(
+            surplus,
+            if stands_at == "the row before" { poisoned } else { Vec::new() },
+            "{}",
+            mapping.name
+        );
     }
     let quarantined = world
         .source
@@ -85,7 +113,10 @@ async fn assert_only_poison_is_missing(world: &World, daemon: &Daemon, stands_at
     assert_eq!(lines.len(), POISON.len(), "{quarantined}");
     for (line, (id, _, sqlstate)) in lines.iter().zip(POISON) {
         assert!(line.starts_with(&format!("items|{id}|{sqlstate}|")), "{line}");
-        assert!(line.len() > 30 && !line.contains("longer than ten") && !line.contains("c7"), "a reason, and no values: {line}");
+        assert!(
+            line.len() > 30 && !line.contains("longer than ten") && !line.contains("c7"),
+            "a reason, and no values: {line}"
+        );
     }
     let told = world.wait_told(daemon, "acme", "degraded", &[]).await;
     assert_eq!(
@@ -105,7 +136,10 @@ async fn quarantined(world: &World) -> String {
 
 /// Nor is anything tried again by itself meanwhile, however long the test takes.
 async fn put_off(world: &World) {
-    world.source.execute("update offtake.quarantined_row set retry_at = now() + interval '1 hour'").await;
+    world
+        .source
+        .execute("update offtake.quarantined_row set retry_at = now() + interval '1 hour'")
+        .await;
 }
 
 /// As if the time for the next try had come.
@@ -121,16 +155,18 @@ async fn wait_quarantined(world: &World, wanted: &str) {
     .await;
 }
 
-/// Without the `retain` in `Applier::refuse` (crates/sync/src/apply.rs) the copy never went on: a row that is refused twice in
-/// one batch cannot be put into quarantine by one statement. Without a new staging table for the second look (`Turn::apply` in
-/// crates/sync/src/turn.rs) a column made wider in the destination changed nothing.
+/// Without the `retain` in `Applier::refuse` (crates/sync/src/apply.rs) the copy never went on: a
+/// row that is refused twice in one batch cannot be put into quarantine by one statement. Without a
+/// new staging table for the second look (`Turn::apply` in crates/sync/src/turn.rs) a column made
+/// wider in the destination changed nothing.
 #[tokio::test]
 async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     let world = world().await;
     world.allow("rows_quarantined");
     let mut daemon = world.spawn_daemon_with_failpoints(&[("sync.after_read", "pause")]);
     daemon.wait_at_failpoint("sync.after_read", 2).await;
-    // The copy has begun, and the poison lies before it: the next batch has each row twice, as a change and in the chunk.
+    // The copy has begun, and the poison lies before it: the next batch has each row twice, as a
+    // change and in the chunk.
     poison(&world).await;
     until("the changes are sequenced", PATIENCE, async || {
         let waiting = world.source.query_text("select count(*) from offtake.captured_change").await;
@@ -156,7 +192,8 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     wait_quarantined(&world, "3750").await;
     // Nothing changed for this one: it is put off for longer.
     assert_eq!(world.source.query_text(attempts).await.parse(), Ok(before + 1));
-    let put_off = "select retry_at - last_failed_at > interval '1 minute' from offtake.quarantined_row";
+    let put_off =
+        "select retry_at - last_failed_at > interval '1 minute' from offtake.quarantined_row";
     assert_eq!(world.source.query_text(put_off).await, "t");
     write(&world, "update item set document = '[]' where {acme} and id = 3750").await;
     world.wait_told(&daemon, "acme", "in_sync", &[]).await;
@@ -165,19 +202,23 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     daemon.stop().await;
 }
 
-/// One transaction changes all 5 000, five of them to what is refused: the others arrive, these stay as they were. Shown to
-/// fail with every refusal taken as the mapping's (`row_fault` in crates/sync/src/error.rs answering false): it stood still.
+/// One transaction changes all 5 000, five of them to what is refused: the others arrive, these
+/// stay as they were. Shown to fail with every refusal taken as the mapping's (`row_fault` in
+/// crates/sync/src/error.rs answering false): it stood still.
 #[tokio::test]
 async fn refused_rows_are_set_aside_among_live_changes() {
     let world = world().await;
     world.allow("rows_quarantined");
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    let sets = POISON.map(|(id, set, _)| format!("update item set {set} where {{acme}} and id = {id}")).join(";");
+    let sets = POISON
+        .map(|(id, set, _)| format!("update item set {set} where {{acme}} and id = {id}"))
+        .join(";");
     write(&world, &format!("update item set amount = amount + 1 where {{acme}}; {sets}; update other set body = 'beside'")).await;
     world.wait_in_step().await;
     assert_only_poison_is_missing(&world, &daemon, "the row before").await;
-    // The next change of the table goes through a batch that has none of them: nothing is tried before its time.
+    // The next change of the table goes through a batch that has none of them: nothing is tried
+    // before its time.
     put_off(&world).await;
     let attempts = "select string_agg(attempts::text, ' ') from offtake.quarantined_row";
     let before = world.source.query_text(attempts).await;
@@ -192,8 +233,9 @@ async fn refused_rows_are_set_aside_among_live_changes() {
     daemon.stop().await;
 }
 
-/// A trigger that swallows a row, or keeps one that is deleted, raises no error. Shown to fail without the comparison
-/// of counts in `Applier::stretch` (crates/sync/src/apply.rs): the status was in_sync and the rows were missing.
+/// A trigger that swallows a row, or keeps one that is deleted, raises no error. Shown to fail
+/// without the comparison of counts in `Applier::stretch` (crates/sync/src/apply.rs): the status
+/// was in_sync and the rows were missing.
 #[tokio::test]
 async fn rows_that_vanish_without_an_error_are_noticed() {
     let world = world().await;
@@ -201,17 +243,29 @@ async fn rows_that_vanish_without_an_error_are_noticed() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = &world.tenant("acme").destination;
-    let swallow = "create function meddle() returns trigger language plpgsql as $$ begin {body} end $$";
-    for (what, body, event) in
-        [("swallowed", "if new.id % 100 = 0 then return null; end if; return new;", "insert or update"), ("kept", "return null;", "delete")]
-    {
+    let swallow =
+        "create function meddle() returns trigger language plpgsql as $$ begin {body} end $$";
+    for (what, body, event) in [
+        (
+            "swallowed",
+            "if new.id % 100 = 0 then return null; end if; return new;",
+            "insert or update",
+        ),
+        ("kept", "return null;", "delete"),
+    ] {
         acme.execute(&swallow.replace("{body}", body)).await;
-        acme.execute(&format!("create trigger meddle before {event} on items for each row execute function meddle()")).await;
+        acme.execute(&format!(
+            "create trigger meddle before {event} on items for each row execute function meddle()"
+        ))
+        .await;
         write(&world, &format!("update item set name = '{what}' where {{acme}} and id <= 300; delete from item where {{acme}} and id = (select max(id) from item where {{acme}})")).await;
         write(&world, &format!("update other set body = '{what}'")).await;
         let told = world.wait_told(&daemon, "acme", "blocked", &[]).await;
         let reason = of_mapping(&told, "items")["error"].as_str().unwrap_or_default();
-        assert!(reason.contains("items") && reason.contains("a trigger, a rule or a policy"), "{what}: {told}");
+        assert!(
+            reason.contains("items") && reason.contains("a trigger, a rule or a policy"),
+            "{what}: {told}"
+        );
         until("the other mappings go on", PATIENCE, async || {
             let copies =
                 format!("select (select count(*) from others where body = '{what}'), (select count(*) from names where name = '{what}')");
@@ -233,8 +287,13 @@ async fn row_level_security_is_noticed() {
     world.allow("mapping_blocked");
     let acme = &world.tenant("acme").destination;
     let role = format!("owner_of_{}", acme.name());
-    acme.execute(&format!("create role {role} login password 'x'; grant all on schema public to {role}")).await;
-    world.reach_by("acme", |url| format!("postgresql://{role}:x@{}", url.split_once('@').unwrap().1));
+    acme.execute(&format!(
+        "create role {role} login password 'x'; grant all on schema public to {role}"
+    ))
+    .await;
+    world.reach_by("acme", |url| {
+        format!("postgresql://{role}:x@{}", url.split_once('@').unwrap().1)
+    });
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = &world.tenant("acme").destination;

@@ -1,5 +1,6 @@
-//! H29: pgbouncer in transaction mode in front of a destination (no session is ours there, the server process changes
-//! from transaction to transaction, and others use the same ones), and one in session mode in front of the source.
+//! H29: pgbouncer in transaction mode in front of a destination (no session is ours there, the
+//! server process changes from transaction to transaction, and others use the same ones), and one
+//! in session mode in front of the source.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,11 +18,17 @@ create trigger note after insert or update or delete on users for each statement
 /// Someone else of the same database, whose transactions take turns with ours.
 async fn neighbour(url: &str, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
-        let Ok((mut client, connection)) = tokio_postgres::connect(url, tokio_postgres::NoTls).await else { continue };
+        let Ok((mut client, connection)) =
+            tokio_postgres::connect(url, tokio_postgres::NoTls).await
+        else {
+            continue;
+        };
         let connection = tokio::spawn(connection);
         while !done.load(Ordering::Relaxed) {
             let Ok(transaction) = client.transaction().await else { break };
-            let used = transaction.batch_execute("set local search_path = nowhere; select pg_sleep(0.002)").await;
+            let used = transaction
+                .batch_execute("set local search_path = nowhere; select pg_sleep(0.002)")
+                .await;
             if used.is_err() || transaction.commit().await.is_err() {
                 break;
             }
@@ -43,7 +50,8 @@ async fn write(world: &World, rounds: usize) {
     }
 }
 
-/// Writes until both server processes of the pooler have written for us; which one a transaction gets is chance.
+/// Writes until both server processes of the pooler have written for us; which one a transaction
+/// gets is chance.
 async fn write_by_both(world: &World) {
     let acme = &world.tenant("acme").destination;
     acme.execute("truncate process").await;
@@ -62,7 +70,11 @@ async fn write_by_both(world: &World) {
 #[tokio::test]
 async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
     let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
-    let Some(mut pooler) = Pgbouncer::before(&world.tenant("acme").destination.url(), PoolMode::Transaction, 2).await else { return };
+    let Some(mut pooler) =
+        Pgbouncer::before(&world.tenant("acme").destination.url(), PoolMode::Transaction, 2).await
+    else {
+        return;
+    };
     world.reach_by("acme", |url| pooler.url(url));
     world.fill(120).await;
     let done = AtomicBool::new(false);
@@ -88,8 +100,8 @@ async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
     tokio::join!(work, neighbour(&url, &done));
 }
 
-/// The source is the operator's own, and may be reached by a pooler that keeps a session's server process. One that does not is
-/// told as such.
+/// The source is the operator's own, and may be reached by a pooler that keeps a session's server
+/// process. One that does not is told as such.
 #[tokio::test]
 async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
     let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
@@ -112,7 +124,8 @@ async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
         // Where it meets the pooler first is chance: while it waits for the source, or right after.
         let mut daemon = world.spawn_daemon(&[]);
         until("the pooler is told", PATIENCE, async || {
-            let told = daemon.log_text().contains("source.url leads to a pooler in transaction mode");
+            let told =
+                daemon.log_text().contains("source.url leads to a pooler in transaction mode");
             if told { Ok(()) } else { Err(daemon.log_text()) }
         })
         .await;

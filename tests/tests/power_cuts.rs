@@ -1,5 +1,5 @@
-//! H7: what a copy has, the source has on its disk. The application does not wait for its commits to be durable; the source's
-//! processes end at once, and what was only in their memory is gone.
+//! H7: what a copy has, the source has on its disk. The application does not wait for its commits
+//! to be durable; the source's processes end at once, and what was only in their memory is gone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,10 +10,19 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Nothing at this source is durable before somebody asks for it.
 async fn world() -> (World, Daemon) {
     // A request's completion may be lost as well: then it is claimed until its lease ends.
-    let world = World::with_tenants(["acme"]).private_source().mappings(&[("users", USERS)]).setting("/poller/lease", "1s").await;
+    let world = World::with_tenants(["acme"])
+        .private_source()
+        .mappings(&[("users", USERS)])
+        .setting("/poller/lease", "1s")
+        .await;
     world.allow("*");
     world.fill(20).await;
-    for set in ["synchronous_commit = off", "wal_writer_delay = '10s'", "wal_writer_flush_after = '1GB'", "autovacuum = off"] {
+    for set in [
+        "synchronous_commit = off",
+        "wal_writer_delay = '10s'",
+        "wal_writer_flush_after = '1GB'",
+        "autovacuum = off",
+    ] {
         world.source.execute(&format!("alter system set {set}")).await;
     }
     world.source_server().await.restart().await.unwrap();
@@ -39,9 +48,13 @@ async fn wait_visible(world: &World, name: &str) {
     .await;
 }
 
-/// Stops the process that writes completed pages of the log by itself, so that they stay where they are until somebody asks.
+/// Stops the process that writes completed pages of the log by itself, so that they stay where they
+/// are until somebody asks.
 async fn stop_wal_writer(world: &World) -> Pid {
-    let writer = world.source.query_text("select pid from pg_stat_activity where backend_type = 'walwriter'").await;
+    let writer = world
+        .source
+        .query_text("select pid from pg_stat_activity where backend_type = 'walwriter'")
+        .await;
     let writer = Pid::from_raw(writer.parse().unwrap()).unwrap();
     kill_process(writer, Signal::STOP).unwrap();
     writer
@@ -62,8 +75,8 @@ async fn assert_kept(world: &World, name: &str) {
     oracle::assert_equal(world).await;
 }
 
-/// Shown to fail without `set local synchronous_commit = on` in crates/sequencer/sql/begin_tick.sql and `make_durable`
-/// (crates/sync/src/read.rs): the source had lost what was visible.
+/// Shown to fail without `set local synchronous_commit = on` in crates/sequencer/sql/begin_tick.sql
+/// and `make_durable` (crates/sync/src/read.rs): the source had lost what was visible.
 #[tokio::test]
 async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     let (world, daemon) = world().await;
@@ -72,7 +85,10 @@ async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     let writer = stop_wal_writer(&world).await;
     rename(&world, "lost").await;
     cut_power(&world, writer).await;
-    let lost = world.source.query_text("select count(*) from project_user where display_name = 'lost'").await;
+    let lost = world
+        .source
+        .query_text("select count(*) from project_user where display_name = 'lost'")
+        .await;
     assert_eq!(lost, "0", "the test's power cut takes nothing");
     daemon.clear_failpoints().await;
     for round in 0..2 {
@@ -86,8 +102,9 @@ async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     daemon.stop().await;
 }
 
-/// What a batch reads is a row's state of now, which may be younger than the change that is applied: it was committed after the
-/// last tick, and nothing has made it durable. Shown to fail without `make_durable` (crates/sync/src/read.rs).
+/// What a batch reads is a row's state of now, which may be younger than the change that is
+/// applied: it was committed after the last tick, and nothing has made it durable. Shown to fail
+/// without `make_durable` (crates/sync/src/read.rs).
 #[tokio::test]
 async fn what_was_written_after_the_tick_is_durable_before_it_is_visible() {
     let (world, daemon) = world().await;

@@ -14,22 +14,31 @@ target: { table: items }
 
 /// Two tenants with 300 rows each, in step with their daemon.
 async fn world() -> (World, Daemon) {
-    let plan = World::with_tenants(["acme", "globex"]).mappings(&[("items", ITEMS), ("others", OTHERS)]).without_init();
-    let plan = plan.setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" })).setting("/sync/batch_rows", 100);
+    let plan = World::with_tenants(["acme", "globex"])
+        .mappings(&[("items", ITEMS), ("others", OTHERS)])
+        .without_init();
+    let plan = plan
+        .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
+        .setting("/sync/batch_rows", 100);
     let world = plan.setting("/retention/changes", "1h").await;
     // While there is no such database, and where the connections to it were.
     world.allow("destination_failed");
-    let fill = "insert into item select '{tenant}', n, 1, 'name ' || n from generate_series(1, 300) n";
+    let fill =
+        "insert into item select '{tenant}', n, 1, 'name ' || n from generate_series(1, 300) n";
     world.with_items("amount integer not null, name text", fill).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     (world, daemon)
 }
 
-/// A copy of acme's database as it is now: the same tables with the same oids and files, and the same cursors.
+/// A copy of acme's database as it is now: the same tables with the same oids and files, and the
+/// same cursors.
 async fn backup(world: &World) -> Database {
     let (acme, beside) = (&world.tenant("acme").destination, &world.tenant("globex").destination);
-    let connected = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{}'", acme.name());
+    let connected = format!(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{}'",
+        acme.name()
+    );
     beside.query_text(&connected).await;
     Database::create(&beside.url(), "backup", Some(acme.name())).await
 }
@@ -50,8 +59,15 @@ async fn write(world: &World, what: &str) {
 /// A change of the other table is reason enough to look.
 async fn assert_noticed(world: &World, what: &str) {
     world.source.execute("update other set body = body || '.' where id = 1").await;
-    let body = world.source.query_text(&format!("select body from other where id = 1 and tenant = '{}'", world.id("acme"))).await;
-    wait_text(&world.tenant("acme").destination, "select body from others where id = 1", &body).await;
+    let body = world
+        .source
+        .query_text(&format!(
+            "select body from other where id = 1 and tenant = '{}'",
+            world.id("acme")
+        ))
+        .await;
+    wait_text(&world.tenant("acme").destination, "select body from others where id = 1", &body)
+        .await;
     world.wait_in_step().await;
     let differences = oracle::differences(world, world.tenants()).await;
     assert!(differences.is_empty(), "{what}\n{}", oracle::show(&differences));
@@ -68,7 +84,11 @@ async fn a_destination_restored_from_an_older_backup_of_itself_ends_equal() {
         world.wait_in_step().await;
         let tables = world.tenant("acme").destination.query_text(place).await;
         restore(&world, &before).await;
-        assert_eq!(world.tenant("acme").destination.query_text(place).await, tables, "nothing but its cursors tells");
+        assert_eq!(
+            world.tenant("acme").destination.query_text(place).await,
+            tables,
+            "nothing but its cursors tells"
+        );
         assert_noticed(&world, &format!("restored, round {round}")).await;
     }
     // In the middle of its initial copy.
@@ -78,7 +98,12 @@ async fn a_destination_restored_from_an_older_backup_of_itself_ends_equal() {
     restore(&world, &closed(before, &world).await).await;
     assert_noticed(&world, "restored in the middle of its copy").await;
     let acme = &world.tenant("acme").destination;
-    for set in ["sequence_id = sequence_id - 1", "sequence_id = sequence_id + 1000000", "sequence_id = 0", "epoch = gen_random_uuid()"] {
+    for set in [
+        "sequence_id = sequence_id - 1",
+        "sequence_id = sequence_id + 1000000",
+        "sequence_id = 0",
+        "epoch = gen_random_uuid()",
+    ] {
         acme.execute(&format!("delete from items where id = 3; update _offtake_state set {set} where mapping = 'items'")).await;
         assert_noticed(&world, set).await;
     }
@@ -87,13 +112,17 @@ async fn a_destination_restored_from_an_older_backup_of_itself_ends_equal() {
 
 /// A template has no sessions.
 async fn closed(database: Database, world: &World) -> Database {
-    let ours = format!("select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{}'", database.name());
+    let ours = format!(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{}'",
+        database.name()
+    );
     world.tenant("globex").destination.query_text(&ours).await;
     database
 }
 
-/// What reached the destination without a change in the log: a row that was refused at first, and a copy anew by command. Shown to
-/// fail without the comparison with the mirrored cursor (crates/sync/src/prepare.rs): row 7 was missing, and all names were old.
+/// What reached the destination without a change in the log: a row that was refused at first, and a
+/// copy anew by command. Shown to fail without the comparison with the mirrored cursor
+/// (crates/sync/src/prepare.rs): row 7 was missing, and all names were old.
 #[tokio::test]
 async fn what_no_log_tells_is_in_a_restored_destination_too() {
     let (world, daemon) = world().await;
@@ -117,31 +146,50 @@ async fn what_no_log_tells_is_in_a_restored_destination_too() {
     assert_noticed(&world, "a row that arrived later").await;
     // DDL that gives every row another value, which no trigger sees; hence the command.
     let before = backup(&world).await;
-    world.source.execute("alter table item alter column name type text using 'renamed ' || name").await;
+    world
+        .source
+        .execute("alter table item alter column name type text using 'renamed ' || name")
+        .await;
     world.succeed(&["resync", "--tenant", world.id("acme"), "--mapping", "items", "--yes"]).await;
-    wait_text(&world.tenant("acme").destination, "select count(*) > 0 and bool_and(name like 'renamed%') from items", "t").await;
+    wait_text(
+        &world.tenant("acme").destination,
+        "select count(*) > 0 and bool_and(name like 'renamed%') from items",
+        "t",
+    )
+    .await;
     world.source.execute("update item set amount = 4 where id = 9").await;
     world.wait_in_step().await;
     restore(&world, &before).await;
     world.source.execute("update other set body = body || '.' where id = 1").await;
-    wait_text(&world.tenant("acme").destination, "select count(*) > 0 and bool_and(name like 'renamed%') from items", "t").await;
+    wait_text(
+        &world.tenant("acme").destination,
+        "select count(*) > 0 and bool_and(name like 'renamed%') from items",
+        "t",
+    )
+    .await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     oracle::assert_tenants_equal(&world, &["acme"]).await;
     daemon.stop().await;
 }
 
-/// Its cursor is in a part of the log that is gone; and nothing changes, so that only a visit tells.
+/// Its cursor is in a part of the log that is gone; and nothing changes, so that only a visit
+/// tells.
 #[tokio::test]
 async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     let (world, daemon) = world().await;
     let before = backup(&world).await;
     write(&world, "since").await;
     world.wait_in_step().await;
-    // The log is looked at when a daemon begins: first it goes on in the next partition; then nobody is in the first.
-    world.source.execute("update offtake.change_log set sequenced_at = now() - interval '3 hours'").await;
+    // The log is looked at when a daemon begins: first it goes on in the next partition; then
+    // nobody is in the first.
+    world
+        .source
+        .execute("update offtake.change_log set sequenced_at = now() - interval '3 hours'")
+        .await;
     daemon.stop().await;
     let daemon = world.daemon().await;
-    wait_text(&world.source, "select last_value >= 10000000 from offtake.global_sequence", "t").await;
+    wait_text(&world.source, "select last_value >= 10000000 from offtake.global_sequence", "t")
+        .await;
     write(&world, "in the next partition").await;
     world.wait_in_step().await;
     daemon.stop().await;
@@ -156,7 +204,10 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     wait_text(acme, younger, "f").await;
     daemon.thaw();
     // Nobody was there for ten minutes.
-    world.source.execute("update offtake.destination set last_success_at = now() - interval '11 minutes'").await;
+    world
+        .source
+        .execute("update offtake.destination set last_success_at = now() - interval '11 minutes'")
+        .await;
     wait_text(acme, younger, "t").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -164,9 +215,11 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
 }
 
 async fn wait_text(database: &Database, sql: &str, wanted: &str) {
-    until(&format!("{sql} says {wanted}"), PATIENCE, async || match database.try_query_text(sql).await? {
-        found if found == wanted => Ok(()),
-        found => Err(found),
+    until(&format!("{sql} says {wanted}"), PATIENCE, async || {
+        match database.try_query_text(sql).await? {
+            found if found == wanted => Ok(()),
+            found => Err(found),
+        }
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! The sample application's write load: every kind of write works, and the same seed writes the same.
+//! The sample application's write load: every kind of write works, and the same seed writes the
+//! same.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,8 +31,12 @@ async fn every_kind_of_write_works() {
     let totals = load.totals();
     assert_eq!(totals.writes, 20 * load.kinds().count() as u64 + 2000);
     assert!(totals.rows > totals.writes / 2, "{totals:?}");
-    let users: i64 = source.query_text("select count(*) from public.project_user").await.parse().unwrap();
-    assert!((300..20_000).contains(&users), "the load keeps the number of users within bounds, {users} are left");
+    let users: i64 =
+        source.query_text("select count(*) from public.project_user").await.parse().unwrap();
+    assert!(
+        (300..20_000).contains(&users),
+        "the load keeps the number of users within bounds, {users} are left"
+    );
 }
 
 #[tokio::test]

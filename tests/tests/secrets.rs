@@ -41,12 +41,14 @@ fn plan() -> Plan {
         .setting("/http/read_token", format!("{SECRET}-read-0123456789abcdef0123456789"))
 }
 
-/// The tenants' URLs, each with a password of its own. The source's has one too, and a query brings one more.
+/// The tenants' URLs, each with a password of its own. The source's has one too, and a query brings
+/// one more.
 async fn spread_secrets(world: &mut World) {
     // Not for `init`, which does not try again.
     world.configure(|c| c["sync"]["connect_timeout"] = "1s".into());
     let own = &world.tenant("wrong_password").destination;
-    own.execute(&format!("create role tenant_role login superuser password '{SECRET}-right'")).await;
+    own.execute(&format!("create role tenant_role login superuser password '{SECRET}-right'"))
+        .await;
     own.ask_for_password("tenant_role").await;
     for (number, (name, _)) in FAILURES.into_iter().chain([("good", "")]).enumerate() {
         world.reach_by(name, |url| {
@@ -57,28 +59,51 @@ async fn spread_secrets(world: &mut World) {
             match name {
                 "wrong_password" => format!("postgres://tenant_role:{password}@{place}"),
                 "no_such_role" => format!("postgres://nobody_there:{password}@{place}"),
-                "no_such_database" => format!("postgres://postgres:{password}@{server}/nowhere?sslmode=disable"),
-                "nobody_listens" => format!("postgres://postgres:{password}@127.0.0.1:1/{database}?sslmode=disable"),
-                "no_such_host" => format!("postgres://postgres:{password}@db.invalid:5432/{database}"),
-                "forbidden_address" => format!("postgres://postgres:{password}@10.11.12.13:5432/{database}"),
-                "without_tls" => format!("postgres://postgres:{password}@{server}/{database}?sslmode=verify-full"),
+                "no_such_database" => {
+                    format!("postgres://postgres:{password}@{server}/nowhere?sslmode=disable")
+                }
+                "nobody_listens" => {
+                    format!("postgres://postgres:{password}@127.0.0.1:1/{database}?sslmode=disable")
+                }
+                "no_such_host" => {
+                    format!("postgres://postgres:{password}@db.invalid:5432/{database}")
+                }
+                "forbidden_address" => {
+                    format!("postgres://postgres:{password}@10.11.12.13:5432/{database}")
+                }
+                "without_tls" => format!(
+                    "postgres://postgres:{password}@{server}/{database}?sslmode=verify-full"
+                ),
                 _ => format!("postgres://postgres:{password}@{place}"),
             }
         });
     }
-    world.source.execute("create table public.customer_database (tenant_id text, name text, url text)").await;
+    world
+        .source
+        .execute("create table public.customer_database (tenant_id text, name text, url text)")
+        .await;
     for (name, url) in [
-        ("refused_options", format!("postgres://u:{SECRET}-q1@127.0.0.1/d?options=-c%20x%3D{SECRET}")),
+        (
+            "refused_options",
+            format!("postgres://u:{SECRET}-q1@127.0.0.1/d?options=-c%20x%3D{SECRET}"),
+        ),
         ("no_url", format!("{SECRET}-q2")),
         ("unreachable", format!("postgres://u:{SECRET}-q3@127.0.0.1:1/d?sslmode=disable")),
     ] {
         let tenant = world.id("good");
-        world.source.execute(&format!("insert into public.customer_database values ('{tenant}', '{name}', '{url}')")).await;
+        world
+            .source
+            .execute(&format!(
+                "insert into public.customer_database values ('{tenant}', '{name}', '{url}')"
+            ))
+            .await;
     }
     let source = world.source.url();
     world.configure(|c| {
-        c["source"]["url"] = source.replacen("postgres@", &format!("postgres:{SECRET}-source@"), 1).into();
-        c["destinations"]["query"] = "select tenant_id, name, url from public.customer_database".into();
+        c["source"]["url"] =
+            source.replacen("postgres@", &format!("postgres:{SECRET}-source@"), 1).into();
+        c["destinations"]["query"] =
+            "select tenant_id, name, url from public.customer_database".into();
     });
 }
 
@@ -104,7 +129,10 @@ async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
             let _ = writeln!(what, "{path}: {code} {body}");
         }
     }
-    for (headers, body) in [(&[("Authorization", token.as_str())][..], "{}"), (&[("Authorization", "Bearer hunter")][..], "{]")] {
+    for (headers, body) in [
+        (&[("Authorization", token.as_str())][..], "{}"),
+        (&[("Authorization", "Bearer hunter")][..], "{]"),
+    ] {
         let (code, body) = daemon.request("PATCH", "/api/v1/fuses/sync", headers, body).await;
         let _ = writeln!(what, "PATCH: {code} {body}");
     }
@@ -115,7 +143,8 @@ async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
     let _ = writeln!(what, "log: {}\nprinted: {}", daemon.log_text(), daemon.printed().join("\n"));
 }
 
-/// What is stored at the source and what its own log would have: every table of ours, and every statement under way.
+/// What is stored at the source and what its own log would have: every table of ours, and every
+/// statement under way.
 async fn all_stored(world: &World, what: &mut String) {
     let tables = "select string_agg(format('select %L || t::text from offtake.%I t', relname || ': ', relname), ' union all ')
                     from pg_class where relnamespace = 'offtake'::regnamespace and relkind in ('r', 'p')";
@@ -125,7 +154,11 @@ async fn all_stored(world: &World, what: &mut String) {
         let sessions = "select application_name, query from pg_stat_activity where application_name like 'offtake%'";
         let _ = writeln!(what, "{}", database.query_text(sessions).await);
     }
-    let _ = writeln!(what, "{}", world.tenant("good").destination.query_text("select s::text from _offtake_state s").await);
+    let _ = writeln!(
+        what,
+        "{}",
+        world.tenant("good").destination.query_text("select s::text from _offtake_state s").await
+    );
 }
 
 async fn all_printed(world: &World, what: &mut String) {
@@ -147,12 +180,21 @@ async fn all_printed(world: &World, what: &mut String) {
     ] {
         let output = world.offtake(arguments).await;
         let text = [output.stdout, output.stderr].concat();
-        let _ = writeln!(what, "offtake {arguments:?}: {} {}", output.status, String::from_utf8_lossy(&text));
+        let _ = writeln!(
+            what,
+            "offtake {arguments:?}: {} {}",
+            output.status,
+            String::from_utf8_lossy(&text)
+        );
     }
 }
 
 fn assert_nothing(of: &str, what: &str) {
-    let found: Vec<_> = what.lines().filter(|line| line.contains(of)).map(|line| line.chars().take(400).collect::<String>()).collect();
+    let found: Vec<_> = what
+        .lines()
+        .filter(|line| line.contains(of))
+        .map(|line| line.chars().take(400).collect::<String>())
+        .collect();
     assert!(found.is_empty(), "{} lines have {of:?}:\n{}", found.len(), found.join("\n"));
 }
 
@@ -175,14 +217,23 @@ async fn nothing_that_is_told_has_a_secret_or_a_value() {
     until("everything has failed", PATIENCE, async || {
         let told = daemon.status_as(&format!("{SECRET}-read-0123456789abcdef0123456789")).await;
         let reason = |tenant: &str| {
-            let found = told["destinations"].as_array().unwrap().iter().find(|d| d["tenant"] == world.id(tenant) && d["name"] == "main");
-            found.and_then(|destination| destination["reason"].as_str()).unwrap_or_default().to_owned()
+            let found = told["destinations"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|d| d["tenant"] == world.id(tenant) && d["name"] == "main");
+            found
+                .and_then(|destination| destination["reason"].as_str())
+                .unwrap_or_default()
+                .to_owned()
         };
         let reasons = FAILURES.map(|(tenant, expected)| (tenant, expected, reason(tenant)));
-        let missing: Vec<_> = reasons.iter().filter(|(_, expected, reason)| !reason.starts_with(expected)).collect();
+        let missing: Vec<_> =
+            reasons.iter().filter(|(_, expected, reason)| !reason.starts_with(expected)).collect();
         let failing = "select count(*) from offtake.outgoing_request where failures > 2";
         let failing: usize = world.source.query_text(failing).await.parse().unwrap();
-        let quarantined = world.source.query_text("select count(*) > 0 from offtake.quarantined_row").await;
+        let quarantined =
+            world.source.query_text("select count(*) > 0 from offtake.quarantined_row").await;
         if missing.is_empty() && failing > FAILURES.len() && quarantined == "t" {
             Ok(())
         } else {

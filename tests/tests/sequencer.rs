@@ -1,4 +1,5 @@
-//! The sequencer against a database: numbering, tenants that are looked up, dependants, and the lock.
+//! The sequencer against a database: numbering, tenants that are looked up, dependants, and the
+//! lock.
 
 use std::time::Duration;
 
@@ -18,7 +19,9 @@ async fn drain(source: &Database, connection: &mut PooledConnection) -> i64 {
     let mappings = Source::default_mapping_set(source).await;
     let mut appended = 0;
     loop {
-        let done = tick(connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs");
+        let done = tick(connection, &mappings, &Numbering::default(), ROWS, 0)
+            .await
+            .expect("the tick runs");
         appended += done.appended;
         if done.taken == 0 {
             return appended;
@@ -35,7 +38,8 @@ async fn numbering(source: &Database) -> String {
         .await
 }
 
-/// Shown to fail without `Numbering::note` in the tick, and, as to the tick under way, without `last_of_old`.
+/// Shown to fail without `Numbering::note` in the tick, and, as to the tick under way, without
+/// `last_of_old`.
 #[tokio::test]
 async fn mappings_that_the_last_numberer_did_not_know_are_overlooked() {
     let source = Source::prepared().await;
@@ -50,7 +54,8 @@ async fn mappings_that_the_last_numberer_did_not_know_are_overlooked() {
         .await;
     let new = Source::default_mapping_set(&source).await;
     let known = |name: &str| !["invitations", "users", "teams"].contains(&name);
-    let fewer = Source::default_mappings().into_iter().filter(|mapping| known(&mapping.name)).collect();
+    let fewer =
+        Source::default_mappings().into_iter().filter(|mapping| known(&mapping.name)).collect();
     let old = Source::mapping_set(&source, fewer).await;
     let (ours, theirs) = (Numbering::default(), Numbering::default());
     ours.claim(&mut connection, &old).await.expect("the lock is free");
@@ -58,7 +63,11 @@ async fn mappings_that_the_last_numberer_did_not_know_are_overlooked() {
     assert_eq!(numbering(&source).await, "7|");
     // The one that was under way when the files were read.
     tick(&mut connection, &old, &ours, ROWS, 0).await.expect("the tick runs");
-    assert_eq!(numbering(&source).await, "7|", "or nobody would notice that another one goes on like this");
+    assert_eq!(
+        numbering(&source).await,
+        "7|",
+        "or nobody would notice that another one goes on like this"
+    );
     tick(&mut connection, &new, &ours, ROWS, 0).await.expect("the tick runs");
     assert_eq!(numbering(&source).await, "7|", "edited files are no other daemon");
     tick(&mut connection, &old, &theirs, ROWS, 0).await.expect("the tick runs");
@@ -123,13 +132,21 @@ async fn sequence_ids_are_dense_per_tick_in_capture_order_and_never_reused() {
     source
         .execute("insert into tenancy (project_id, branch_id, display_name) select n::text, 'b', n::text from generate_series(1, 25) n")
         .await;
-    let first = tick(&mut connection, &mappings, &Numbering::default(), 10, 0).await.expect("the tick runs");
+    let first = tick(&mut connection, &mappings, &Numbering::default(), 10, 0)
+        .await
+        .expect("the tick runs");
     assert_eq!((first.taken, first.appended), (10, 10));
     // A number given to a tick that did not commit is a gap, never given again.
-    let before: i64 = source.query_text("select last_value from offtake.global_sequence").await.parse().expect("a number");
+    let before: i64 = source
+        .query_text("select last_value from offtake.global_sequence")
+        .await
+        .parse()
+        .expect("a number");
     source.execute("begin; select setval('offtake.global_sequence', (select last_value + 5 from offtake.global_sequence)); rollback").await;
     drain(&source, &mut connection).await;
-    let log = source.query_text("select count(*), min(sequence_id), max(sequence_id) from offtake.change_log").await;
+    let log = source
+        .query_text("select count(*), min(sequence_id), max(sequence_id) from offtake.change_log")
+        .await;
     assert_eq!(log, format!("25|{}|{}", before - 9, before + 5 + 15));
     let unordered = source.query_text("select count(*) from (select lag(captured_at) over (order by sequence_id) > captured_at as w from offtake.change_log) x where w").await;
     assert_eq!(unordered, "0");
@@ -141,14 +158,30 @@ async fn a_tick_beside_another_skips_and_loses_nothing() {
     let mut connection = pooled(&source).await;
     let mappings = Source::default_mapping_set(&source).await;
     let other = source.connect().await;
-    other.batch_execute(&format!("begin; select pg_advisory_xact_lock({})", offtake_sequencer::LOCK_KEY)).await.expect("the lock is free");
-    source.execute("insert into tenancy (project_id, branch_id, display_name) values ('p', 'b', 'x')").await;
+    other
+        .batch_execute(&format!(
+            "begin; select pg_advisory_xact_lock({})",
+            offtake_sequencer::LOCK_KEY
+        ))
+        .await
+        .expect("the lock is free");
+    source
+        .execute("insert into tenancy (project_id, branch_id, display_name) values ('p', 'b', 'x')")
+        .await;
     assert_eq!(
-        tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs"),
+        tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0)
+            .await
+            .expect("the tick runs"),
         Tick { skipped: true, ..Tick::default() }
     );
     other.batch_execute("commit").await.expect("the lock is given back");
-    assert_eq!(tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs").taken, 1);
+    assert_eq!(
+        tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0)
+            .await
+            .expect("the tick runs")
+            .taken,
+        1
+    );
 }
 
 #[tokio::test]
@@ -160,7 +193,11 @@ async fn a_transaction_that_writes_first_and_commits_last_gets_the_later_number(
         .batch_execute("begin; insert into tenancy (project_id, branch_id, display_name) values ('early', 'b', 'x')")
         .await
         .expect("written");
-    source.execute("insert into tenancy (project_id, branch_id, display_name) values ('late', 'b', 'x')").await;
+    source
+        .execute(
+            "insert into tenancy (project_id, branch_id, display_name) values ('late', 'b', 'x')",
+        )
+        .await;
     assert_eq!(drain(&source, &mut connection).await, 1);
     early.batch_execute("commit").await.expect("committed");
     assert_eq!(drain(&source, &mut connection).await, 1);
@@ -184,7 +221,9 @@ async fn a_parent_with_more_dependants_than_a_page_is_expanded_in_pages() {
         .await;
     drain(&source, &mut connection).await;
     source.execute("truncate offtake.change_log; update team set display_name = 'green'").await;
-    let first = tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0).await.expect("the tick runs");
+    let first = tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0)
+        .await
+        .expect("the tick runs");
     assert_eq!((first.appended, first.continued), (1 + 10_000, 1));
     drain(&source, &mut connection).await;
     let woken = source
@@ -202,6 +241,10 @@ async fn truncate_is_one_change_for_the_whole_table_and_for_every_table_that_dep
     source.execute("truncate offtake.change_log").await;
     source.execute("truncate contact_channel").await;
     drain(&source, &mut connection).await;
-    let log = source.query_text("select distinct source_table, tenant_id, row_key from offtake.change_log order by 1").await;
+    let log = source
+        .query_text(
+            "select distinct source_table, tenant_id, row_key from offtake.change_log order by 1",
+        )
+        .await;
     assert_eq!(log, "public.contact_channel||\npublic.project_user||");
 }

@@ -1,5 +1,5 @@
-//! Rows that the mapping's own query cannot compute, and values that move between rows of one batch: only the row that is at
-//! fault waits (invariants 1, 6 and 8).
+//! Rows that the mapping's own query cannot compute, and values that move between rows of one
+//! batch: only the row that is at fault waits (invariants 1, 6 and 8).
 
 use offtake_tests::samples::TEAMS;
 use offtake_tests::{PATIENCE, World, oracle, until};
@@ -34,7 +34,11 @@ async fn wait_quarantined(world: &World, expected: &str) {
 
 async fn wait_rows(world: &World, expected: &str) {
     until("the copy holds what is expected", PATIENCE, async || {
-        let found = world.tenant("acme").destination.try_query_text("select count(*), sum(age) from ages").await?;
+        let found = world
+            .tenant("acme")
+            .destination
+            .try_query_text("select count(*), sum(age) from ages")
+            .await?;
         if found == expected { Ok(()) } else { Err(found) }
     })
     .await;
@@ -43,7 +47,10 @@ async fn wait_rows(world: &World, expected: &str) {
 /// Without `poison::read_apart` one such row blocks its whole mapping.
 #[tokio::test]
 async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive() {
-    let world = World::with_tenants(["acme"]).mappings(&[("ages", AGES), ("teams", TEAMS)]).setting("/sync/batch_rows", 50).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("ages", AGES), ("teams", TEAMS)])
+        .setting("/sync/batch_rows", 50)
+        .await;
     world.allow("rows_quarantined");
     // In the initial copy, in the middle of a page and at its ends.
     for n in 0..120 {
@@ -56,24 +63,35 @@ async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive(
     // Among live changes, while another mapping goes on.
     user(&world, "late", r#"{"age": "late"}"#).await;
     user(&world, "good", r#"{"age": 1}"#).await;
-    world.source.execute(&format!("insert into team (tenancy_id, display_name) values ('{}', 'meanwhile')", world.id("acme"))).await;
+    world
+        .source
+        .execute(&format!(
+            "insert into team (tenancy_id, display_name) values ('{}', 'meanwhile')",
+            world.id("acme")
+        ))
+        .await;
     wait_rows(&world, "118|118").await;
     wait_quarantined(&world, "22P02 4").await;
     until("the other mapping goes on", PATIENCE, async || {
-        let teams = world.tenant("acme").destination.try_query_text("select count(*) from teams").await?;
+        let teams =
+            world.tenant("acme").destination.try_query_text("select count(*) from teams").await?;
         if teams == "1" { Ok(()) } else { Err(teams) }
     })
     .await;
     // A row is there before the source is told of the commit.
     world.wait_told(&daemon, "acme", "degraded", &[]).await;
     // Each heals when it changes.
-    world.source.execute(r#"update project_user set profile = '{"age": 1}' where profile ->> 'age' <> '1'"#).await;
+    world
+        .source
+        .execute(r#"update project_user set profile = '{"age": 1}' where profile ->> 'age' <> '1'"#)
+        .await;
     wait_rows(&world, "122|122").await;
     wait_quarantined(&world, "").await;
     daemon.stop().await;
 }
 
-/// Without trying collided rows again, the first of two rows that hand a unique value on waits in quarantine for a minute.
+/// Without trying collided rows again, the first of two rows that hand a unique value on waits in
+/// quarantine for a minute.
 #[tokio::test]
 async fn a_unique_value_that_moves_within_a_batch_is_no_refusal() {
     let world = World::with_tenants(["acme"]).mappings(&[("ages", AGES)]).await;
@@ -90,7 +108,10 @@ async fn a_unique_value_that_moves_within_a_batch_is_no_refusal() {
     world.source.execute(&shift).await;
     world.wait_in_step().await;
     let names = "select string_agg(display_name, ',' order by display_name) from ages";
-    let wanted = world.source.query_text("select string_agg(display_name, ',' order by display_name) from project_user").await;
+    let wanted = world
+        .source
+        .query_text("select string_agg(display_name, ',' order by display_name) from project_user")
+        .await;
     assert_eq!(world.tenant("acme").destination.query_text(names).await, wanted);
     assert_eq!(world.source.query_text("select count(*) from offtake.quarantined_row").await, "0");
     daemon.stop().await;
@@ -106,10 +127,12 @@ query: |
 target: { table: addresses }
 ";
 
-/// In an empty table the server says it its own way, over existing rows only a count is wrong: what is told is the query's mistake.
+/// In an empty table the server says it its own way, over existing rows only a count is wrong: what
+/// is told is the query's mistake.
 #[tokio::test]
 async fn a_query_that_gives_a_key_twice_is_told_as_that_and_heals() {
-    let world = World::with_tenants(["acme"]).mappings(&[("addresses", ADDRESSES), ("teams", TEAMS)]).await;
+    let world =
+        World::with_tenants(["acme"]).mappings(&[("addresses", ADDRESSES), ("teams", TEAMS)]).await;
     world.allow("mapping_blocked");
     user(&world, "twice", "{}").await;
     let add = |value: &str| {

@@ -1,5 +1,5 @@
-//! H3 and H34: what Offtake costs the source's vacuum. Its own tables stay small after a load that somebody's snapshot kept vacuum
-//! from, and it holds no snapshot for long itself.
+//! H3 and H34: what Offtake costs the source's vacuum. Its own tables stay small after a load that
+//! somebody's snapshot kept vacuum from, and it holds no snapshot for long itself.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,8 +16,9 @@ const PROBE_CHANGES: &str = include_str!("../../crates/sequencer/sql/probe_chang
 /// A probe from the beginning: the way down the index, and nothing that is gone.
 const PROBE_PAGES_MAX: i64 = 20;
 
-/// Each table with its indexes, in kB: when vacuum could do nothing, and once it has been there. A captured change has about 200
-/// bytes; of those that are gone vacuum gives the table's pages back, and keeps the index's for those that come.
+/// Each table with its indexes, in kB: when vacuum could do nothing, and once it has been there. A
+/// captured change has about 200 bytes; of those that are gone vacuum gives the table's pages back,
+/// and keeps the index's for those that come.
 const BOUNDS_KB: [(&str, i64, i64); 5] = [
     ("captured_change", 30_000, 4000),
     ("outgoing_request", 1000, 500),
@@ -44,7 +45,9 @@ async fn vacuum(source: &Database) {
 async fn sizes(source: &Database) -> Vec<(&'static str, i64)> {
     let mut sizes = Vec::new();
     for (table, ..) in BOUNDS_KB {
-        let size = source.query_text(&format!("select pg_total_relation_size('offtake.{table}') / 1024")).await;
+        let size = source
+            .query_text(&format!("select pg_total_relation_size('offtake.{table}') / 1024"))
+            .await;
         sizes.push((table, size.parse().unwrap()));
     }
     sizes
@@ -53,14 +56,21 @@ async fn sizes(source: &Database) -> Vec<(&'static str, i64)> {
 /// The pages that the sequencer's probe touches when it looks from the beginning.
 async fn probe_pages(source: &Database) -> i64 {
     let session = source.session().await;
-    session.batch_execute(&format!("deallocate all; prepare probe (bigint) as {PROBE_CHANGES}")).await.unwrap();
-    let explained = session.query_one("explain (analyze, buffers, timing off, format json) execute probe(0)", &[]).await.unwrap();
+    session
+        .batch_execute(&format!("deallocate all; prepare probe (bigint) as {PROBE_CHANGES}"))
+        .await
+        .unwrap();
+    let explained = session
+        .query_one("explain (analyze, buffers, timing off, format json) execute probe(0)", &[])
+        .await
+        .unwrap();
     let plan = &explained.get::<_, serde_json::Value>(0)[0]["Plan"];
     plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap()
 }
 
-/// A report that runs all day. Vacuum is asked for where the server's own would come within its minute: again and again, since it
-/// leaves for its next visit what somebody is looking at just then, and the pages before that.
+/// A report that runs all day. Vacuum is asked for where the server's own would come within its
+/// minute: again and again, since it leaves for its next visit what somebody is looking at just
+/// then, and the pages before that.
 #[tokio::test]
 async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
@@ -76,7 +86,12 @@ async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let snapshot = world.source.connect().await;
-    snapshot.batch_execute("begin isolation level repeatable read; select count(*) from offtake.captured_change").await.unwrap();
+    snapshot
+        .batch_execute(
+            "begin isolation level repeatable read; select count(*) from offtake.captured_change",
+        )
+        .await
+        .unwrap();
     load(&world, ROUNDS, "held").await;
     let (held, held_pages) = (sizes(&world.source).await, probe_pages(&world.source).await);
     snapshot.batch_execute("commit").await.unwrap();
@@ -91,9 +106,16 @@ async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
         if small && pages <= PROBE_PAGES_MAX { Ok(()) } else { Err(format!("{released:?} kB, {pages} pages probed")) }
     })
     .await;
-    assert!(held[0].1 > BOUNDS_KB[0].2 * 2 && held_pages > PROBE_PAGES_MAX * 10, "the load was too small to tell: {held:?}, {held_pages}");
+    assert!(
+        held[0].1 > BOUNDS_KB[0].2 * 2 && held_pages > PROBE_PAGES_MAX * 10,
+        "the load was too small to tell: {held:?}, {held_pages}"
+    );
     for ((table, held_max, _), held) in BOUNDS_KB.into_iter().zip(held) {
-        assert!(held.1 <= held_max, "{table} is {} kB while a snapshot is held, bound {held_max} kB", held.1);
+        assert!(
+            held.1 <= held_max,
+            "{table} is {} kB while a snapshot is held, bound {held_max} kB",
+            held.1
+        );
     }
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -106,16 +128,19 @@ async fn open_transactions(source: &Database) -> BTreeSet<String> {
     source.query_text(open).await.lines().map(str::to_owned).collect()
 }
 
-/// The destination stands still in the middle of a batch, every few chunks: whatever was open at the source by then ends all the
-/// same. A transaction that lasts as long as the copy, or as long as the writing of a batch, would not.
+/// The destination stands still in the middle of a batch, every few chunks: whatever was open at
+/// the source by then ends all the same. A transaction that lasts as long as the copy, or as long
+/// as the writing of a batch, would not.
 #[tokio::test]
 async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
-    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).setting("/sync/batch_rows", 100).await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("users", USERS)])
+        .setting("/sync/batch_rows", 100)
+        .await;
     let fill = "insert into project_user (tenancy_id, display_name) select '{acme}', n from generate_series(1, 10000) n";
     world.source.execute(&fill.replace("{acme}", world.id("acme"))).await;
     let naive = world.source.connect().await;
-    let keep =
-        "set application_name = 'offtake, naively'; begin isolation level repeatable read, read only; select from project_user limit 1";
+    let keep = "set application_name = 'offtake, naively'; begin isolation level repeatable read, read only; select from project_user limit 1";
     naive.batch_execute(keep).await.unwrap();
     assert_eq!(open_transactions(&world.source).await.len(), 1, "one that is kept is seen");
     naive.batch_execute("rollback").await.unwrap();
@@ -124,11 +149,15 @@ async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
     for pause in 1..=5 {
         daemon.wait_at_failpoint("sync.before_commit", pause).await;
         let held = open_transactions(&world.source).await;
-        until("what is open at the source ends although the destination does not go on", PATIENCE, async || {
-            let open = open_transactions(&world.source).await;
-            let still: Vec<_> = open.intersection(&held).collect();
-            if still.is_empty() { Ok(()) } else { Err(format!("{still:?}")) }
-        })
+        until(
+            "what is open at the source ends although the destination does not go on",
+            PATIENCE,
+            async || {
+                let open = open_transactions(&world.source).await;
+                let still: Vec<_> = open.intersection(&held).collect();
+                if still.is_empty() { Ok(()) } else { Err(format!("{still:?}")) }
+            },
+        )
         .await;
         let begun = "select count(*) from _offtake_state where mapping = 'users' and not backfilled and backfill_key is not null";
         assert_eq!(acme.query_text(begun).await, "1", "the copy is in the middle");

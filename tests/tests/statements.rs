@@ -1,5 +1,5 @@
-//! Every statement that is a file is accepted by a server with the migrated schema, so that a column renamed in a migration
-//! cannot wait for its statement to be run.
+//! Every statement that is a file is accepted by a server with the migrated schema, so that a
+//! column renamed in a migration cannot wait for its statement to be run.
 
 use std::path::{Path, PathBuf};
 
@@ -20,11 +20,20 @@ const PLACEHOLDERS: [(&str, &str); 9] = [
 ];
 
 fn statement_files() -> Vec<PathBuf> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").join("crates");
-    let folders = crates.read_dir().expect("crates/ is there").filter_map(|entry| entry.ok()?.path().join("sql").read_dir().ok());
-    let mut files: Vec<PathBuf> = folders.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the repository")
+        .join("crates");
+    let folders = crates
+        .read_dir()
+        .expect("crates/ is there")
+        .filter_map(|entry| entry.ok()?.path().join("sql").read_dir().ok());
+    let mut files: Vec<PathBuf> =
+        folders.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
     // The demo's load is a script with marks of its own; the test of the load runs it.
-    files.retain(|file| file.extension().is_some_and(|e| e == "sql") && !file.ends_with("write_sample_load.sql"));
+    files.retain(|file| {
+        file.extension().is_some_and(|e| e == "sql") && !file.ends_with("write_sample_load.sql")
+    });
     files.sort();
     files
 }
@@ -45,13 +54,21 @@ async fn every_statement_file_is_accepted_by_the_migrated_schema() {
         let statement = PLACEHOLDERS.iter().fold(text, |text, (from, to)| text.replace(from, to));
         match client.prepare(&statement).await {
             Ok(_) => accepted += 1,
-            // Several statements in one file are sent as text, and run by the tests of what they are for.
-            Err(error) if error.as_db_error().is_some_and(|e| e.message().contains("multiple commands")) => {}
+            // Several statements in one file are sent as text, and run by the tests of what they
+            // are for.
+            Err(error)
+                if error
+                    .as_db_error()
+                    .is_some_and(|e| e.message().contains("multiple commands")) => {}
             // Statements on what another statement makes first.
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) && statement.contains("pg_temp") => {}
-            Err(error) => {
-                refused.push(format!("{}: {}", file.display(), error.as_db_error().map_or(error.to_string(), |e| e.message().to_owned())))
-            }
+            Err(error)
+                if error.code() == Some(&SqlState::UNDEFINED_TABLE)
+                    && statement.contains("pg_temp") => {}
+            Err(error) => refused.push(format!(
+                "{}: {}",
+                file.display(),
+                error.as_db_error().map_or(error.to_string(), |e| e.message().to_owned())
+            )),
         }
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));

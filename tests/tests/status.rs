@@ -17,7 +17,10 @@ async fn until_state(daemon: &Daemon, state: &str) -> Value {
         if destination["state"] == state { Ok(status) } else { Err(format!("{destination:#}")) }
     };
     let mut told = Value::Null;
-    until(&format!("the state is {state}"), PATIENCE, async || reached().await.map(|status| told = status)).await;
+    until(&format!("the state is {state}"), PATIENCE, async || {
+        reached().await.map(|status| told = status)
+    })
+    .await;
     told
 }
 
@@ -30,26 +33,44 @@ async fn the_status_never_flatters() {
     world.wait_in_step().await;
     let status = until_state(&daemon, "in_sync").await;
     let destination = only_destination(&status);
-    assert_eq!((destination["lag_rows"].as_str(), destination["lag_seconds"].as_f64()), (Some("0"), Some(0.0)), "{destination:#}");
+    assert_eq!(
+        (destination["lag_rows"].as_str(), destination["lag_seconds"].as_f64()),
+        (Some("0"), Some(0.0)),
+        "{destination:#}"
+    );
     for mapping in destination["mappings"].as_array().expect("a list") {
-        assert_eq!((mapping["backlog"].as_str(), mapping["backfill"]["state"].as_str()), (Some("0"), Some("done")), "{mapping:#}");
+        assert_eq!(
+            (mapping["backlog"].as_str(), mapping["backfill"]["state"].as_str()),
+            (Some("0"), Some("done")),
+            "{mapping:#}"
+        );
     }
     assert_eq!(status["sync"]["destinations"]["in_sync"], 1, "{status:#}");
     assert_eq!(status["poller"]["owed"], 0, "{status:#}");
     assert!(
-        status["mappings"].as_array().is_some_and(|m| m.len() == world.mappings().len() && m[0]["source_table"].is_string()),
+        status["mappings"]
+            .as_array()
+            .is_some_and(|m| m.len() == world.mappings().len() && m[0]["source_table"].is_string()),
         "{status:#}"
     );
 
     // A change that the sequencer has not seen is a change that the copy lacks.
-    world.source.execute("insert into offtake.fuse (name, enabled, reason) values ('sequencer', false, 'test')").await;
+    world
+        .source
+        .execute(
+            "insert into offtake.fuse (name, enabled, reason) values ('sequencer', false, 'test')",
+        )
+        .await;
     daemon.wait_fuse("sequencer", true).await;
     daemon.wait_round("sequencer").await;
     world.source.execute("update project_user set display_name = display_name || '!'").await;
     let status = daemon.status().await;
     let destination = only_destination(&status);
     assert_eq!(destination["state"], "lagging", "{destination:#}");
-    assert!(destination["lag_rows"].as_str().and_then(|n| n.parse::<u64>().ok()) >= Some(50), "{destination:#}");
+    assert!(
+        destination["lag_rows"].as_str().and_then(|n| n.parse::<u64>().ok()) >= Some(50),
+        "{destination:#}"
+    );
     assert!(destination["lag_seconds"].as_f64() > Some(0.0), "{destination:#}");
     assert_eq!(status["fuses"][0]["enabled"], false, "{status:#}");
     world.source.execute("delete from offtake.fuse").await;
@@ -87,9 +108,18 @@ async fn the_lists_are_filtered_sorted_and_paged() {
     let mut query = "?sort=lag&limit=1".to_owned();
     loop {
         let page = list(&query).await;
-        seen.extend(page["items"].as_array().expect("items").iter().map(|d| d["tenant"].as_str().expect("a tenant").to_owned()));
+        seen.extend(
+            page["items"]
+                .as_array()
+                .expect("items")
+                .iter()
+                .map(|d| d["tenant"].as_str().expect("a tenant").to_owned()),
+        );
         let Some(next) = page["next"].as_str() else { break };
-        query = format!("?sort=lag&limit=1&after={}", next.replace('"', "%22").replace(',', "%2C").replace('[', "%5B").replace(']', "%5D"));
+        query = format!(
+            "?sort=lag&limit=1&after={}",
+            next.replace('"', "%22").replace(',', "%2C").replace('[', "%5B").replace(']', "%5D")
+        );
     }
     let mut ids: Vec<_> = world.tenants().iter().map(|tenant| tenant.id.clone()).collect();
     ids.sort();
@@ -105,7 +135,8 @@ async fn the_lists_are_filtered_sorted_and_paged() {
 
 /// Sends exactly this request; returns everything that came back.
 async fn exchange(daemon: &Daemon, request: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", daemon.port())).await.expect("the daemon listens");
+    let mut stream =
+        TcpStream::connect(("127.0.0.1", daemon.port())).await.expect("the daemon listens");
     stream.write_all(request.as_bytes()).await.expect("the daemon reads");
     let mut answer = Vec::new();
     // A refused request may end in a reset, after the answer.
@@ -123,25 +154,53 @@ async fn without_a_token_only_loopback_names_are_answered() {
     let daemon = world.daemon().await;
     let page = ask(&daemon, "/", "Host: localhost\r\n").await;
     assert!(page.starts_with("http/1.1 200"), "{page}");
-    for header in ["content-security-policy: default-src 'none'", "x-content-type-options: nosniff", "cache-control: no-store"] {
+    for header in [
+        "content-security-policy: default-src 'none'",
+        "x-content-type-options: nosniff",
+        "cache-control: no-store",
+    ] {
         assert!(page.contains(header), "{header} in {page}");
     }
-    assert!(!page.contains("unsafe-inline") && !page.contains("<style") && !page.contains("onclick"), "{page}");
-    for path in ["/assets/dashboard.js", "/assets/dashboard.css", "/assets/offtake.svg", "/api/v1/status"] {
-        assert!(ask(&daemon, path, "Host: 127.0.0.1:80\r\n").await.starts_with("http/1.1 200"), "{path}");
-        for host in
-            ["Host: attacker.example\r\n", "Host: localhost.attacker.example\r\n", "", "Host: localhost\r\nHost: attacker.example\r\n"]
-        {
+    assert!(
+        !page.contains("unsafe-inline") && !page.contains("<style") && !page.contains("onclick"),
+        "{page}"
+    );
+    for path in
+        ["/assets/dashboard.js", "/assets/dashboard.css", "/assets/offtake.svg", "/api/v1/status"]
+    {
+        assert!(
+            ask(&daemon, path, "Host: 127.0.0.1:80\r\n").await.starts_with("http/1.1 200"),
+            "{path}"
+        );
+        for host in [
+            "Host: attacker.example\r\n",
+            "Host: localhost.attacker.example\r\n",
+            "",
+            "Host: localhost\r\nHost: attacker.example\r\n",
+        ] {
             assert!(!ask(&daemon, path, host).await.starts_with("http/1.1 200"), "{path} {host}");
         }
     }
     let probe = ask(&daemon, "/livez", "Host: offtake.internal\r\n").await;
     assert!(probe.starts_with("http/1.1 200"), "probes are open: {probe}");
-    let long = ask(&daemon, "/livez", &format!("Host: localhost\r\nX-Long: {}\r\n", "x".repeat(64 * 1024))).await;
+    let long = ask(
+        &daemon,
+        "/livez",
+        &format!("Host: localhost\r\nX-Long: {}\r\n", "x".repeat(64 * 1024)),
+    )
+    .await;
     assert!(long.starts_with("http/1.1 431"), "{long}");
     let missing = ask(&daemon, "/api/v1/nothing", "Host: localhost\r\n").await;
-    assert!(missing.starts_with("http/1.1 404") && missing.contains("content-type: application/problem+json"), "{missing}");
-    let method = exchange(&daemon, "DELETE /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    assert!(
+        missing.starts_with("http/1.1 404")
+            && missing.contains("content-type: application/problem+json"),
+        "{missing}"
+    );
+    let method = exchange(
+        &daemon,
+        "DELETE /api/v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(method.starts_with("http/1.1 405"), "{method}");
     daemon.stop().await;
 }
@@ -154,13 +213,24 @@ async fn with_a_token_nothing_is_told_without_it() {
     for path in ["/api/v1/status", "/api/v1/destinations", "/api/v1/nothing"] {
         for shown in ["", "Authorization: Bearer wrong\r\n", "Authorization: Basic x\r\n"] {
             let answer = ask(&daemon, path, &format!("Host: offtake.internal\r\n{shown}")).await;
-            assert!(answer.starts_with("http/1.1 401") && answer.contains("application/problem+json"), "{path}: {answer}");
+            assert!(
+                answer.starts_with("http/1.1 401") && answer.contains("application/problem+json"),
+                "{path}: {answer}"
+            );
         }
     }
-    let answer = ask(&daemon, "/api/v1/status", &format!("Host: offtake.internal\r\nAuthorization: Bearer {token}\r\n")).await;
+    let answer = ask(
+        &daemon,
+        "/api/v1/status",
+        &format!("Host: offtake.internal\r\nAuthorization: Bearer {token}\r\n"),
+    )
+    .await;
     assert!(answer.starts_with("http/1.1 200") && !answer.contains(token), "{answer}");
     for path in ["/", "/livez", "/readyz", "/metrics"] {
-        assert!(ask(&daemon, path, "Host: offtake.internal\r\n").await.starts_with("http/1.1 200"), "{path}");
+        assert!(
+            ask(&daemon, path, "Host: offtake.internal\r\n").await.starts_with("http/1.1 200"),
+            "{path}"
+        );
     }
     daemon.stop().await;
 }
@@ -179,8 +249,15 @@ async fn the_metrics_are_the_committed_ones() {
     until("what is told is what tests/tests/status/metrics.txt has", PATIENCE, async || {
         let (_, text) = daemon.get("/metrics").await;
         assert!(!text.contains(world.id("acme")), "no tenant in a label");
-        let mut told: Vec<_> = text.lines().filter(|line| line.starts_with("# ")).map(|line| line.trim_start_matches("# ")).collect();
-        told.sort_by_key(|line| line.split_once(' ').map(|(kind, rest)| (rest.split(' ').next().map(str::to_owned), kind)));
+        let mut told: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("# "))
+            .map(|line| line.trim_start_matches("# "))
+            .collect();
+        told.sort_by_key(|line| {
+            line.split_once(' ')
+                .map(|(kind, rest)| (rest.split(' ').next().map(str::to_owned), kind))
+        });
         let told = told.join("\n");
         if told == include_str!("status/metrics.txt").trim_end() { Ok(()) } else { Err(told) }
     })

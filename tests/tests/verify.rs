@@ -1,4 +1,5 @@
-//! `verify` against two databases: it finds every kind of difference, and none that is only a change on its way.
+//! `verify` against two databases: it finds every kind of difference, and none that is only a
+//! change on its way.
 
 use std::path::Path;
 use std::time::Duration;
@@ -41,15 +42,22 @@ impl Pair {
         let destination = Source::destination().await;
         destination.execute(STATE_TABLE).await;
         destination.execute(destination_table).await;
-        let parsed = offtake_mapping::parse(Path::new("items.yaml"), mapping).expect("the mapping parses");
-        let resolved = offtake_postgres::catalog::resolve(&source.connect().await, vec![parsed]).await.expect("the mapping resolves");
+        let parsed =
+            offtake_mapping::parse(Path::new("items.yaml"), mapping).expect("the mapping parses");
+        let resolved = offtake_postgres::catalog::resolve(&source.connect().await, vec![parsed])
+            .await
+            .expect("the mapping resolves");
         Self { source, destination, mapping: resolved.mappings()[0].as_ref().clone() }
     }
 
     async fn items() -> Self {
         let table = "create table items (id text collate \"C\" primary key, name text, amount numeric, kind text, data jsonb)";
         let pair = Self::new(ITEM_TABLE, ITEMS, table).await;
-        pair.copy("items", "select id, name, amount, kind, data from public.item where tenant = 'acme'").await;
+        pair.copy(
+            "items",
+            "select id, name, amount, kind, data from public.item where tenant = 'acme'",
+        )
+        .await;
         pair
     }
 
@@ -59,7 +67,8 @@ impl Pair {
         let client = self.destination.connect().await;
         let sink = client.copy_in(&format!("copy {table} from stdin")).await.expect("COPY begins");
         let mut sink = Box::pin(sink);
-        let text: String = rows.iter().map(|row| format!("{}\n", row.trim_end_matches('\n'))).collect();
+        let text: String =
+            rows.iter().map(|row| format!("{}\n", row.trim_end_matches('\n'))).collect();
         sink.send(bytes::Bytes::from(text)).await.expect("COPY takes rows");
         sink.as_mut().finish().await.expect("COPY ends");
     }
@@ -67,7 +76,8 @@ impl Pair {
     async fn verify_with(&self, options: &Options) -> Result<Report, Error> {
         let schema = Identifier::new("public").expect("a name");
         let target = VerifyTarget { mapping: &self.mapping, tenant_id: "acme", schema: &schema };
-        verify(&self.source.connect().await, &self.destination.connect().await, &target, options).await
+        verify(&self.source.connect().await, &self.destination.connect().await, &target, options)
+            .await
     }
 
     async fn verify(&self) -> Report {
@@ -88,8 +98,15 @@ fn counts(report: &Report) -> [u64; 5] {
 async fn an_exact_copy_is_equal_at_every_range_size() {
     let pair = Pair::items().await;
     for range_rows in [1, 37, 999, 1000, 1001] {
-        let report = pair.verify_with(&Options { range_rows, ..options() }).await.expect("both sides are read");
-        assert_eq!((counts(&report), report.rechecked), ([1000, 0, 0, 0, 0], 0), "{range_rows} rows per range");
+        let report = pair
+            .verify_with(&Options { range_rows, ..options() })
+            .await
+            .expect("both sides are read");
+        assert_eq!(
+            (counts(&report), report.rechecked),
+            ([1000, 0, 0, 0, 0], 0),
+            "{range_rows} rows per range"
+        );
         assert!(report.equal());
     }
 }
@@ -109,7 +126,11 @@ async fn every_kind_of_difference_is_found_with_its_key_and_columns() {
     let report = pair.verify().await;
     assert_eq!(counts(&report), [1000, 2, 2, 3, 0], "{report:#?}");
     let told = |key: &str| {
-        let found = report.differences.iter().find(|d| d.key["id"] == key).unwrap_or_else(|| panic!("{key} in {report:#?}"));
+        let found = report
+            .differences
+            .iter()
+            .find(|d| d.key["id"] == key)
+            .unwrap_or_else(|| panic!("{key} in {report:#?}"));
         (serde_json::to_value(found.kind).expect("a name"), found.columns.join(","))
     };
     assert_eq!(told("ä2"), ("missing".into(), String::new()));
@@ -117,9 +138,15 @@ async fn every_kind_of_difference_is_found_with_its_key_and_columns() {
     assert_eq!(told("B5"), ("different".into(), "name".to_owned()));
     assert_eq!(told("it's\\ 3"), ("different".into(), "amount".to_owned()));
     assert_eq!(told("a-8"), ("different".into(), "kind,data".to_owned()));
-    assert!(report.differences.iter().all(|d| d.source.is_none() && d.destination.is_none()), "values only if asked for");
+    assert!(
+        report.differences.iter().all(|d| d.source.is_none() && d.destination.is_none()),
+        "values only if asked for"
+    );
 
-    let report = pair.verify_with(&Options { values: true, differences_max: 1, ..options() }).await.expect("both sides are read");
+    let report = pair
+        .verify_with(&Options { values: true, differences_max: 1, ..options() })
+        .await
+        .expect("both sides are read");
     assert_eq!((counts(&report), report.differences.len()), ([1000, 2, 2, 3, 0], 1));
 }
 
@@ -135,9 +162,11 @@ async fn an_empty_side_and_a_surplus_are_counted() {
 }
 
 async fn wait_text(database: &Database, sql: &str, wanted: &str) {
-    until(&format!("{sql} says {wanted}"), PATIENCE, async || match database.try_query_text(sql).await? {
-        found if found == wanted => Ok(()),
-        found => Err(found),
+    until(&format!("{sql} says {wanted}"), PATIENCE, async || {
+        match database.try_query_text(sql).await? {
+            found if found == wanted => Ok(()),
+            found => Err(found),
+        }
     })
     .await;
 }
@@ -157,7 +186,11 @@ async fn changes_on_their_way_are_no_differences() {
         .await
         .expect("the source takes it");
     let report = pair.verify().await;
-    assert_eq!((counts(&report), report.equal()), ([1000, 0, 0, 0, 1], false), "nobody applies it: not judged, and not called equal");
+    assert_eq!(
+        (counts(&report), report.equal()),
+        ([1000, 0, 0, 0, 1], false),
+        "nobody applies it: not judged, and not called equal"
+    );
 
     // It is sequenced while `verify` waits for that, and applied while it waits for that.
     let asks = |of: &str| {
@@ -188,7 +221,11 @@ async fn changes_on_their_way_are_no_differences() {
     assert_eq!((counts(&report), report.rechecked), ([1000, 0, 0, 0, 0], 1));
 
     pair.destination.execute("update items set name = 'tampered' where id = 'a-4'").await;
-    assert_eq!(counts(&pair.verify().await), [1000, 0, 0, 1, 0], "behind nothing, and still different");
+    assert_eq!(
+        counts(&pair.verify().await),
+        [1000, 0, 0, 1, 0],
+        "behind nothing, and still different"
+    );
 }
 
 #[tokio::test]
@@ -196,8 +233,8 @@ async fn a_row_that_never_rests_is_not_called_different() {
     let pair = Pair::items().await;
     let source = pair.source.connect().await;
     let destination = pair.destination.connect().await;
-    // The row alternates between two states, and so does the copy, always a step behind, with its cursor; the log knows. At no moment
-    // is it both different and up to date.
+    // The row alternates between two states, and so does the copy, always a step behind, with its
+    // cursor; the log knows. At no moment is it both different and up to date.
     let writer = tokio::spawn(async move {
         for n in 1..i64::MAX {
             let toggled = source
@@ -231,18 +268,27 @@ async fn a_row_that_never_rests_is_not_called_different() {
 async fn a_query_without_a_unique_key_is_an_error() {
     let table = "create table items (id text primary key, name text)";
     let mapping = |query: &str| {
-        format!("source: {{ table: public.item, tenant: tenant, key: {{ id: id }} }}\nquery: {query}\ntarget: {{ table: items }}")
+        format!(
+            "source: {{ table: public.item, tenant: tenant, key: {{ id: id }} }}\nquery: {query}\ntarget: {{ table: items }}"
+        )
     };
-    let twice =
-        mapping("select tenant as tenant_id, id, name from public.item union all select tenant, id, name from public.item where id = 'B5'");
+    let twice = mapping(
+        "select tenant as tenant_id, id, name from public.item union all select tenant, id, name from public.item where id = 'B5'",
+    );
     let pair = Pair::new(ITEM_TABLE, &twice, table).await;
     let error = pair.verify_with(&options()).await.expect_err("a key comes twice");
-    assert_eq!(error.to_string(), "the query of mapping items gives the key {\"id\":\"B5\"} more than once");
+    assert_eq!(
+        error.to_string(),
+        "the query of mapping items gives the key {\"id\":\"B5\"} more than once"
+    );
 
     let none = mapping("select tenant as tenant_id, nullif(id, 'B5') as id, name from public.item");
     let pair = Pair::new(ITEM_TABLE, &none, table).await;
     let error = pair.verify_with(&options()).await.expect_err("a key is null");
-    assert_eq!(error.to_string(), "the query of mapping items gives rows without a key (id is null)");
+    assert_eq!(
+        error.to_string(),
+        "the query of mapping items gives rows without a key (id is null)"
+    );
 }
 
 #[tokio::test]
@@ -260,14 +306,19 @@ target: { table: readings, keep_tenant: true }
         from generate_series(1, 300) n, unnest(array['acme', 'globex']) t";
     let table = "create table readings (tenant_id text, sensor bigint, at timestamp, doc jsonb, price numeric(10, 2), flag text, code text, span interval,
                                         primary key (tenant_id, sensor, at))";
-    let pair = Pair::new(source, &mapping.replace("\nsource", "\nname: items\nsource"), table).await;
+    let pair =
+        Pair::new(source, &mapping.replace("\nsource", "\nname: items\nsource"), table).await;
     pair.copy("readings", "select tenant_id, sensor, at at time zone 'UTC', doc, price, flag, code, span from public.reading").await;
     assert_eq!(counts(&pair.verify().await), [300, 0, 0, 0, 0]);
     pair.destination
         .execute("update readings set price = price + 0.01 where price = 5; delete from readings where tenant_id = 'globex'")
         .await;
     let report = pair.verify().await;
-    assert_eq!((counts(&report), report.differences[0].columns.join(",")), ([300, 0, 0, 1, 0], "price".to_owned()), "{report:#?}");
+    assert_eq!(
+        (counts(&report), report.differences[0].columns.join(",")),
+        ([300, 0, 0, 1, 0], "price".to_owned()),
+        "{report:#?}"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Verify and repair in a large table: what differs is found by narrowing down, while changes flow, and exactly that is mended.
+//! Verify and repair in a large table: what differs is found by narrowing down, while changes flow,
+//! and exactly that is mended.
 //!
 //! OFFTAKE_SOAK=1 (`make soak`) makes it a million rows.
 
@@ -16,8 +17,8 @@ target: { table: items }
 
 const COPIED_WITHIN: Duration = Duration::from_secs(170);
 
-/// For a few checksums per ten thousand rows, and some fifty kilobytes for each of four ranges that differ. Reading the keys
-/// of those ranges takes sixteen megabytes.
+/// For a few checksums per ten thousand rows, and some fifty kilobytes for each of four ranges that
+/// differ. Reading the keys of those ranges takes sixteen megabytes.
 const READ_MAX: u64 = 600_000;
 
 /// The rows that are written to are the first so many; those made wrong are others.
@@ -28,7 +29,12 @@ fn rows() -> u64 {
 }
 
 async fn a_world_of(rows: u64) -> World {
-    let world = World::with_tenants(["acme"]).without_init().mappings(&[("items", ITEMS)]).proxied("acme").proxied_source().await;
+    let world = World::with_tenants(["acme"])
+        .without_init()
+        .mappings(&[("items", ITEMS)])
+        .proxied("acme")
+        .proxied_source()
+        .await;
     let acme = world.id("acme");
     world
         .source
@@ -45,9 +51,11 @@ async fn a_world_of(rows: u64) -> World {
 
 /// A daemon whose own looks are not counted among what a command reads.
 async fn past_the_proxies(world: &mut World) -> Daemon {
-    let (source, proxied_source) = (world.source.url(), world.source_proxy().url(&world.source.url()));
+    let (source, proxied_source) =
+        (world.source.url(), world.source_proxy().url(&world.source.url()));
     let acme = world.tenant("acme");
-    let (there, proxied_there) = (acme.destination.url(), acme.proxy().url(&acme.destination.url()));
+    let (there, proxied_there) =
+        (acme.destination.url(), acme.proxy().url(&acme.destination.url()));
     world.configure(|c| c["source"]["url"] = source.into());
     world.reach_by("acme", |_| there.clone());
     let daemon = world.daemon().await;
@@ -60,12 +68,14 @@ async fn verify(world: &World, arguments: &[&str]) -> (Option<i32>, Value) {
     let arguments: Vec<&str> = ["verify", "--json"].iter().chain(arguments).copied().collect();
     let output = world.offtake(&arguments).await;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let reports: Value = serde_json::from_str(&told).unwrap_or_else(|_| panic!("{told}{}", String::from_utf8_lossy(&output.stderr)));
+    let reports: Value = serde_json::from_str(&told)
+        .unwrap_or_else(|_| panic!("{told}{}", String::from_utf8_lossy(&output.stderr)));
     (output.status.code(), reports[0].clone())
 }
 
 fn counts(found: &Value) -> [i64; 4] {
-    ["missing", "extra", "different", "unsettled"].map(|name| found["report"][name].as_i64().unwrap_or(-1))
+    ["missing", "extra", "different", "unsettled"]
+        .map(|name| found["report"][name].as_i64().unwrap_or(-1))
 }
 
 /// Bytes that the source and the destination have sent.
@@ -73,7 +83,8 @@ fn received(world: &World) -> u64 {
     world.source_proxy().bytes().1 + world.tenant("acme").proxy().bytes().1
 }
 
-/// Writes to rows in all ranges of the key, some thousand per second, and comes and goes with others, until it is told to stop.
+/// Writes to rows in all ranges of the key, some thousand per second, and comes and goes with
+/// others, until it is told to stop.
 async fn write_everywhere(source: &Database, tenant: &str, stop: &CancellationToken) -> u64 {
     let client = source.connect().await;
     let mut pace = tokio::time::interval(Duration::from_millis(10));
@@ -104,10 +115,14 @@ async fn four_wrong_rows_among_many_are_found_and_mended_while_changes_flow() {
     world.wait_in_step_within(COPIED_WITHIN).await;
     eprintln!("{} rows copied within {:.1?}", rows(), began.elapsed());
 
-    // Wrong: one value, a row that is away, a row too many, and a row as it was before its last change.
+    // Wrong: one value, a row that is away, a row too many, and a row as it was before its last
+    // change.
     let key = |n: u64| md5_of(&world.source, n);
     let (value, missing, stale) = (key(rows() - 2).await, key(rows() - 1).await, key(rows()).await);
-    world.source.execute(&format!("update public.item set name = 'newer' where id = '{stale}'")).await;
+    world
+        .source
+        .execute(&format!("update public.item set name = 'newer' where id = '{stale}'"))
+        .await;
     world.wait_in_step().await;
     destination
         .execute(&format!(
@@ -126,13 +141,18 @@ async fn four_wrong_rows_among_many_are_found_and_mended_while_changes_flow() {
     assert_eq!(found["report"]["rows"].as_u64(), Some(rows()));
     let told = |id: &str| {
         let differences = found["report"]["differences"].as_array().expect("a list");
-        let found = differences.iter().find(|d| d["key"]["id"].as_str().is_some_and(|key| key.replace('-', "") == id.replace('-', "")));
+        let found = differences.iter().find(|d| {
+            d["key"]["id"].as_str().is_some_and(|key| key.replace('-', "") == id.replace('-', ""))
+        });
         found.map(|d| (d["kind"].as_str().unwrap_or_default().to_owned(), d["columns"].to_string()))
     };
     assert_eq!(told(&value), Some(("different".to_owned(), r#"["data"]"#.to_owned())));
     assert_eq!(told(&missing), Some(("missing".to_owned(), "[]".to_owned())));
     assert_eq!(told(&stale), Some(("different".to_owned(), r#"["name"]"#.to_owned())));
-    assert_eq!(told("eeeeeeee-0000-0000-0000-000000000000"), Some(("extra".to_owned(), "[]".to_owned())));
+    assert_eq!(
+        told("eeeeeeee-0000-0000-0000-000000000000"),
+        Some(("extra".to_owned(), "[]".to_owned()))
+    );
     assert!(bytes < READ_MAX, "{bytes} bytes were read");
 
     let (stop, began) = (CancellationToken::new(), Instant::now());
@@ -141,15 +161,21 @@ async fn four_wrong_rows_among_many_are_found_and_mended_while_changes_flow() {
         stop.cancel();
         found
     };
-    let (written, (code, found)) = tokio::join!(write_everywhere(&world.source, &acme, &stop), repair);
+    let (written, (code, found)) =
+        tokio::join!(write_everywhere(&world.source, &acme, &stop), repair);
     eprintln!("repaired within {:.1?} while {written} rows were written: {found}", began.elapsed());
-    assert_eq!((code, counts(&found), found["repaired"].as_u64()), (Some(0), [0; 4], Some(4)), "{found:#}");
+    assert_eq!(
+        (code, counts(&found), found["repaired"].as_u64()),
+        (Some(0), [0; 4], Some(4)),
+        "{found:#}"
+    );
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
 
-/// `verify` cries no wolf: an equal copy is called equal, or its rows unsettled, whatever is written meanwhile.
+/// `verify` cries no wolf: an equal copy is called equal, or its rows unsettled, whatever is
+/// written meanwhile.
 #[tokio::test]
 async fn a_right_copy_is_never_called_different_under_load() {
     let world = a_world_of(rows() / 10).await;

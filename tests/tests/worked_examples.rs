@@ -18,14 +18,20 @@ struct Block {
 /// The blocks of the worked examples, in the page's order.
 fn blocks() -> Vec<Block> {
     let examples = PAGE.split_once("\n## Ten worked examples\n").expect("the section is there").1;
-    let (mut blocks, mut heading, mut open): (Vec<Block>, _, Option<Block>) = (Vec::new(), String::new(), None);
+    let (mut blocks, mut heading, mut open): (Vec<Block>, _, Option<Block>) =
+        (Vec::new(), String::new(), None);
     for line in examples.lines() {
         match (&mut open, line.strip_prefix("```")) {
             (Some(_), Some(_)) => blocks.extend(open.take()),
             (Some(block), None) => block.text.push_str(&format!("{line}\n")),
             (None, Some(info)) => {
                 let (kind, name) = info.split_once(' ').expect("kind and name");
-                open = Some(Block { heading: heading.clone(), kind: kind.to_owned(), name: name.to_owned(), text: String::new() });
+                open = Some(Block {
+                    heading: heading.clone(),
+                    kind: kind.to_owned(),
+                    name: name.to_owned(),
+                    text: String::new(),
+                });
             }
             (None, None) => {
                 if let Some(title) = line.strip_prefix("### ") {
@@ -44,19 +50,33 @@ async fn shown(database: &Database, table: &str) -> Result<String, String> {
     );
     let header = database.try_query_text(&columns).await?;
     let rows = database.try_query_text(&format!("select * from {table} order by 1, 2")).await?;
-    let rows = rows.lines().map(|row| row.replace('|', " | ").trim_end().to_owned() + "\n").collect::<String>();
+    let rows = rows
+        .lines()
+        .map(|row| row.replace('|', " | ").trim_end().to_owned() + "\n")
+        .collect::<String>();
     Ok(format!("{header}\n{rows}"))
 }
 
 #[tokio::test]
 async fn the_ten_worked_examples_do_what_the_page_says() {
     let blocks = blocks();
-    let headings: std::collections::BTreeSet<&str> = blocks.iter().map(|block| block.heading.as_str()).collect();
+    let headings: std::collections::BTreeSet<&str> =
+        blocks.iter().map(|block| block.heading.as_str()).collect();
     assert_eq!(headings.len(), 10, "{headings:?}");
-    let mappings: Vec<_> = blocks.iter().filter(|b| b.kind == "yaml").map(|b| (b.name.as_str(), b.text.as_str())).collect();
-    let mut world = World::with_tenants(["acme", "globex"]).without_init().mappings(&mappings).await;
+    let mappings: Vec<_> = blocks
+        .iter()
+        .filter(|b| b.kind == "yaml")
+        .map(|b| (b.name.as_str(), b.text.as_str()))
+        .collect();
+    let mut world =
+        World::with_tenants(["acme", "globex"]).without_init().mappings(&mappings).await;
     world.configure(|c| {
-        for (destination, tenant) in c["destinations"]["static"].as_array_mut().expect("a list").iter_mut().zip(["acme", "globex"]) {
+        for (destination, tenant) in c["destinations"]["static"]
+            .as_array_mut()
+            .expect("a list")
+            .iter_mut()
+            .zip(["acme", "globex"])
+        {
             destination["tenant"] = json!(tenant);
         }
     });
@@ -75,10 +95,14 @@ async fn the_ten_worked_examples_do_what_the_page_says() {
         match (block.kind.as_str(), block.name.as_str()) {
             ("sql", "change") => world.source.execute(&block.text).await,
             ("text", table) => {
-                until(&format!("{}: {table} is as the page says", block.heading), PATIENCE, async || {
-                    let found = shown(acme, table).await?;
-                    if found == block.text { Ok(()) } else { Err(format!("\n{found}")) }
-                })
+                until(
+                    &format!("{}: {table} is as the page says", block.heading),
+                    PATIENCE,
+                    async || {
+                        let found = shown(acme, table).await?;
+                        if found == block.text { Ok(()) } else { Err(format!("\n{found}")) }
+                    },
+                )
                 .await;
             }
             _ => {}

@@ -1,7 +1,8 @@
-//! The shape of the workspace: `mapping ← postgres ← {capture, sequencer, poller, sync, admin} ← offtake`.
+//! The shape of the workspace: `mapping ← postgres ← {capture, sequencer, poller, sync, admin} ←
+//! offtake`.
 //!
-//! The loops hand over to each other through committed rows only; a dependency between two of their crates would be the
-//! first step to a call. The same list is in ARCHITECTURE.md.
+//! The loops hand over to each other through committed rows only; a dependency between two of their
+//! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -62,12 +63,16 @@ fn crates_depend_on_each_other_only_as_designed() {
 
 #[test]
 fn the_mapping_crate_has_no_runtime() {
-    let found: Vec<_> = packages()["offtake-mapping"].iter().filter(|d| NO_IO.contains(&d.as_str())).cloned().collect();
+    let found: Vec<_> = packages()["offtake-mapping"]
+        .iter()
+        .filter(|d| NO_IO.contains(&d.as_str()))
+        .cloned()
+        .collect();
     assert!(found.is_empty(), "offtake-mapping is pure, yet it depends on {found:?}");
 }
 
-/// The documents name tests as what holds a promise; a name that is no test holds nothing. Names of four words or more are taken
-/// for tests: nothing else in these documents has such a name.
+/// The documents name tests as what holds a promise; a name that is no test holds nothing. Names of
+/// four words or more are taken for tests: nothing else in these documents has such a name.
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository");
@@ -94,7 +99,8 @@ fn every_test_that_the_documents_name_exists() {
 }
 
 fn could_be_a_test(name: &str) -> bool {
-    name.matches('_').count() >= 3 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_*".contains(c))
+    name.matches('_').count() >= 3
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_*".contains(c))
 }
 
 /// The functions below a folder that are marked as tests.
@@ -126,6 +132,11 @@ fn packages() -> BTreeMap<String, BTreeSet<String>> {
     let list = |value: &Value| value.as_array().expect("a list").clone();
     list(&metadata["packages"])
         .iter()
-        .map(|package| (text(&package["name"]), list(&package["dependencies"]).iter().map(|d| text(&d["name"])).collect()))
+        .map(|package| {
+            (
+                text(&package["name"]),
+                list(&package["dependencies"]).iter().map(|d| text(&d["name"])).collect(),
+            )
+        })
         .collect()
 }

@@ -1,4 +1,5 @@
--- Tombstones by table, each counted up to 100 001 through change_log_deleted (source_table) where deleted.
+-- Tombstones by table, each counted up to 100 001 through change_log_deleted (source_table) where
+-- deleted.
 select t.name as source_table, l.rows
   from (select distinct unnest(source_tables) as name from offtake.destination) t
  cross join lateral (

@@ -1,4 +1,5 @@
--- Forgets quarantined rows of tenant $1, destination $2, mapping $3 (null: any): they stay absent until they change.
+-- Forgets quarantined rows of tenant $1, destination $2, mapping $3 (null: any): they stay absent
+-- until they change.
 delete from offtake.quarantined_row q
  using offtake.destination d
  where d.destination_id = q.destination_id and d.active

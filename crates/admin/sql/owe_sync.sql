@@ -1,5 +1,5 @@
--- Owes destinations ($1 bigint[]) a sync up to the newest change, due now, backoff or not, also that of
--- a mapping which failed by itself. Returns the sequence id.
+-- Owes destinations ($1 bigint[]) a sync up to the newest change, due now, backoff or not, also
+-- that of a mapping which failed by itself. Returns the sequence id.
 with head as (
   select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
 ), again as (

@@ -1,6 +1,7 @@
--- Asks for copies anew, in place: $1 bigint[] destinations, $2 the mapping, null: all of each. A mapping that waits after an
--- error of its own is tried at once. Returns the requests.
--- A worker that is at one of the destinations read its claim before this: it loses the request, so that its end cannot end this one too.
+-- Asks for copies anew, in place: $1 bigint[] destinations, $2 the mapping, null: all of each. A
+-- mapping that waits after an error of its own is tried at once. Returns the requests. A worker
+-- that is at one of the destinations read its claim before this: it loses the request, so that its
+-- end cannot end this one too.
 with asked as (
   insert into offtake.resync_request (destination_id, mapping)
   select d.destination_id, m.mapping from offtake.destination d cross join unnest(d.mappings) m (mapping)

@@ -1,5 +1,6 @@
--- Quarantined rows are due now: of tenant $1, destination $2, mapping $3 (null: any). Their destinations are owed a sync, and a
--- worker that is there loses the request: it may have read what was due before this. Returns how many rows.
+-- Quarantined rows are due now: of tenant $1, destination $2, mapping $3 (null: any). Their
+-- destinations are owed a sync, and a worker that is there loses the request: it may have read what
+-- was due before this. Returns how many rows.
 with due as (
   update offtake.quarantined_row q set retry_at = now()
     from offtake.destination d

@@ -24,9 +24,15 @@ impl Error {
     /// What a person can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::TokenRequired { .. } => Some("set http.admin_token or http.read_token, or listen on a loopback address"),
+            Self::TokenRequired { .. } => {
+                Some("set http.admin_token or http.read_token, or listen on a loopback address")
+            }
             Self::Registry(_) => Some("run the version of offtake that last ran `offtake init`"),
-            Self::Source(e) if e.sqlstate() == Some(&offtake_postgres::SqlState::UNDEFINED_TABLE) => Some("run `offtake init` first"),
+            Self::Source(e)
+                if e.sqlstate() == Some(&offtake_postgres::SqlState::UNDEFINED_TABLE) =>
+            {
+                Some("run `offtake init` first")
+            }
             _ => None,
         }
     }

@@ -1,8 +1,9 @@
 //! The HTTP side: probes, metrics, the API and the dashboard.
 //!
-//! Everything a request can spend is bounded: connections, header bytes and time, body bytes, the time an answer may take, and how
-//! often one may ask. Without a configured token only loopback addresses are served, and only under a loopback name, so that a web
-//! page cannot reach the API through a name that it makes resolve to 127.0.0.1.
+//! Everything a request can spend is bounded: connections, header bytes and time, body bytes, the
+//! time an answer may take, and how often one may ask. Without a configured token only loopback
+//! addresses are served, and only under a loopback name, so that a web page cannot reach the API
+//! through a name that it makes resolve to 127.0.0.1.
 
 mod api;
 mod connections;
@@ -46,13 +47,16 @@ pub struct AdminState {
     pub metrics: PrometheusHandle,
     /// Notified by `POST /api/v1/reload`.
     pub reload: Arc<Notify>,
-    /// Compares a destination's copies with their queries; unset until the daemon knows its destinations.
+    /// Compares a destination's copies with their queries; unset until the daemon knows its
+    /// destinations.
     pub verifier: Arc<OnceLock<Verifier>>,
 }
 
-/// Tenant and destination to what was found: one JSON object per mapping. The error is for the person who asked.
+/// Tenant and destination to what was found: one JSON object per mapping. The error is for the
+/// person who asked.
 pub type Verifier = Box<dyn Fn(String, String) -> Verification + Send + Sync>;
-pub type Verification = Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
+pub type Verification =
+    Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
 
 /// The bearer tokens of `http:` in the configuration. An empty token counts as none.
 #[derive(Clone, Default)]
@@ -78,8 +82,8 @@ impl Tokens {
 struct Shared {
     state: AdminState,
     scrapes: Scrapes,
-    /// One status is computed at a time: a reader's answer is never older than the question, and a hundred dashboards
-    /// cost the source no more than one at a time.
+    /// One status is computed at a time: a reader's answer is never older than the question, and a
+    /// hundred dashboards cost the source no more than one at a time.
     turn: tokio::sync::Mutex<()>,
     /// The last status that a listener was told, shared by all of them.
     told: tokio::sync::Mutex<Option<events::Told>>,
@@ -93,7 +97,11 @@ struct Shared {
 /// Answers on `listener` until `shutdown`, then lets the answers under way finish.
 ///
 /// Refuses a listener that is reachable from elsewhere while no token is configured.
-pub async fn serve(listener: TcpListener, state: AdminState, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn serve(
+    listener: TcpListener,
+    state: AdminState,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let address = listener.local_addr().map_err(Error::Listen)?;
     if !state.tokens.required() && !address.ip().is_loopback() {
         return Err(Error::TokenRequired { address });

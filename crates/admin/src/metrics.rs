@@ -1,5 +1,5 @@
-//! Rendering `/metrics`. The names are in [`offtake_postgres::metrics`]; here are the values that come from the database
-//! and from the system when someone asks.
+//! Rendering `/metrics`. The names are in [`offtake_postgres::metrics`]; here are the values that
+//! come from the database and from the system when someone asks.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use crate::{Error, process};
 
 /// Two scrapers, or an impatient one, cost the source one status per second.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// A scrape that waits for a dead source is a scrape lost; what the process itself knows is then told alone.
+/// A scrape that waits for a dead source is a scrape lost; what the process itself knows is then
+/// told alone.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 /// A rate over less is noise.
 const RATE_OVER_MIN: Duration = Duration::from_millis(900);
@@ -23,11 +24,16 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Installs the process's recorder; once, before the first loop starts, inside the runtime.
 pub fn install() -> Result<PrometheusHandle, Error> {
-    let recorder =
-        [names::SYNC_LATENCY_SECONDS, names::STAGE_LATENCY_SECONDS].into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
-            builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), &names::LATENCY_BUCKETS_SECONDS)
+    let recorder = [names::SYNC_LATENCY_SECONDS, names::STAGE_LATENCY_SECONDS]
+        .into_iter()
+        .try_fold(PrometheusBuilder::new(), |builder, name| {
+            builder.set_buckets_for_metric(
+                Matcher::Full(name.to_owned()),
+                &names::LATENCY_BUCKETS_SECONDS,
+            )
         });
-    let handle = recorder.and_then(PrometheusBuilder::install_recorder).map_err(|_| Error::Recorder)?;
+    let handle =
+        recorder.and_then(PrometheusBuilder::install_recorder).map_err(|_| Error::Recorder)?;
     names::describe();
     let upkeep = handle.clone();
     tokio::spawn(async move {
@@ -43,7 +49,8 @@ pub fn install() -> Result<PrometheusHandle, Error> {
 /// The recorder, with what is needed to refresh it and to take rates from it.
 pub(crate) struct Scrapes {
     recorder: PrometheusHandle,
-    /// When the gauges of the database were last read; held while they are, so that scrapers share one reading.
+    /// When the gauges of the database were last read; held while they are, so that scrapers share
+    /// one reading.
     read_at: tokio::sync::Mutex<Option<Instant>>,
     last: Mutex<Option<Sample>>,
 }
@@ -69,14 +76,21 @@ impl Scrapes {
         Self { recorder, read_at: tokio::sync::Mutex::default(), last: Mutex::default() }
     }
 
-    /// Everything in the text exposition format. If the source does not answer, its gauges keep their last values.
+    /// Everything in the text exposition format. If the source does not answer, its gauges keep
+    /// their last values.
     pub(crate) async fn render(&self, source: &SourcePool) -> String {
         let mut read_at = self.read_at.lock().await;
         if read_at.is_none_or(|at| at.elapsed() >= READ_AGAIN_AFTER) {
             match tokio::time::timeout(READ_WITHIN, read(source)).await {
                 Ok(Ok(status)) => set_gauges(&status),
-                Ok(Err(error)) => tracing::warn!(event = "metrics.source_unreadable", %error, "cannot refresh the source's gauges"),
-                Err(_) => tracing::warn!(event = "metrics.source_unreadable", error = "no answer", "cannot refresh the source's gauges"),
+                Ok(Err(error)) => {
+                    tracing::warn!(event = "metrics.source_unreadable", %error, "cannot refresh the source's gauges")
+                }
+                Err(_) => tracing::warn!(
+                    event = "metrics.source_unreadable",
+                    error = "no answer",
+                    "cannot refresh the source's gauges"
+                ),
             }
             *read_at = Some(Instant::now());
         }
@@ -86,8 +100,9 @@ impl Scrapes {
         text
     }
 
-    /// Rows per second since the last time someone asked, at least [`RATE_OVER_MIN`] ago. The sequencer's is taken from
-    /// the sequence, so that it counts every replica's work; the engine's from this process's own counter.
+    /// Rows per second since the last time someone asked, at least [`RATE_OVER_MIN`] ago. The
+    /// sequencer's is taken from the sequence, so that it counts every replica's work; the engine's
+    /// from this process's own counter.
     pub(crate) fn rates(&self, last_sequence_id: i64) -> Rates {
         let applied = total(&self.recorder.render(), names::ROWS_APPLIED_TOTAL);
         let now = Instant::now();
@@ -98,7 +113,8 @@ impl Scrapes {
             if seconds < RATE_OVER_MIN.as_secs_f64() {
                 return Rates { applied_total: applied, ..before.rates };
             }
-            rates.sequenced_per_second = Some((last_sequence_id - before.sequenced).max(0) as f64 / seconds);
+            rates.sequenced_per_second =
+                Some((last_sequence_id - before.sequenced).max(0) as f64 / seconds);
             rates.applied_per_second = Some((applied - before.applied).max(0) as f64 / seconds);
         }
         *last = Some(Sample { at: now, sequenced: last_sequence_id, applied, rates });
@@ -129,7 +145,8 @@ fn set_gauges(status: &Status) {
 
 /// The sum of a counter over all its labels, from its exposition.
 fn total(exposition: &str, name: &str) -> i64 {
-    let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    let of_name =
+        |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<i64>().ok());
     exposition.lines().filter(of_name).filter_map(value).sum()
 }

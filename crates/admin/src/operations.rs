@@ -1,4 +1,5 @@
-//! What operators ask for: written into the source in one statement each, honoured by whichever daemon is at work.
+//! What operators ask for: written into the source in one statement each, honoured by whichever
+//! daemon is at work.
 //!
 //! Commands and the HTTP API both call these, so that they cannot mean different things.
 
@@ -78,12 +79,18 @@ pub const REASON_CHARACTERS_MAX: usize = 200;
 /// A reason as it is kept: one line that a person can read in a table. None: it is not one.
 pub fn reason(text: &str) -> Option<&str> {
     let text = text.trim();
-    let fits = !text.is_empty() && !text.chars().any(char::is_control) && text.chars().count() <= REASON_CHARACTERS_MAX;
+    let fits = !text.is_empty()
+        && !text.chars().any(char::is_control)
+        && text.chars().count() <= REASON_CHARACTERS_MAX;
     fits.then_some(text)
 }
 
 /// The active destinations of a tenant (None: of all) with that name (None: with any).
-pub async fn named_destinations(source: &Client, tenant: Option<&str>, name: Option<&str>) -> Result<Vec<Named>, Error> {
+pub async fn named_destinations(
+    source: &Client,
+    tenant: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Named>, Error> {
     let rows = source.query(sql::LIST_NAMED_DESTINATIONS, &[&tenant, &name]).await?;
     let named = rows.iter().map(|row| Named {
         destination_id: row.get("destination_id"),
@@ -101,7 +108,12 @@ pub async fn owe_sync(source: &Client, destinations: &[i64]) -> Result<i64, Erro
 }
 
 /// Pauses, for a time or until resumed; returns when they go on by themselves.
-pub async fn pause(source: &Client, destinations: &[i64], reason: &str, lasts: Option<Duration>) -> Result<Option<Timestamp>, Error> {
+pub async fn pause(
+    source: &Client,
+    destinations: &[i64],
+    reason: &str,
+    lasts: Option<Duration>,
+) -> Result<Option<Timestamp>, Error> {
     let seconds = lasts.map(|lasts| lasts.as_secs_f64());
     let rows = source.query(sql::PAUSE_DESTINATIONS, &[&destinations, &reason, &seconds]).await?;
     Ok(rows.first().and_then(|row| row.get("paused_until")))
@@ -112,13 +124,22 @@ pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error>
     Ok(source.execute(sql::RESUME_DESTINATIONS, &[&destinations]).await?)
 }
 
-/// Asks for the copies of a mapping (None: of all) to be made anew, in place; returns how many were asked for.
-pub async fn request_resync(source: &Client, destinations: &[i64], mapping: Option<&str>) -> Result<usize, Error> {
+/// Asks for the copies of a mapping (None: of all) to be made anew, in place; returns how many were
+/// asked for.
+pub async fn request_resync(
+    source: &Client,
+    destinations: &[i64],
+    mapping: Option<&str>,
+) -> Result<usize, Error> {
     Ok(source.query(sql::REQUEST_RESYNC, &[&destinations, &mapping]).await?.len())
 }
 
 /// How far the copies are.
-pub async fn resync_progress(source: &Client, destinations: &[i64], mapping: Option<&str>) -> Result<Vec<ResyncProgress>, Error> {
+pub async fn resync_progress(
+    source: &Client,
+    destinations: &[i64],
+    mapping: Option<&str>,
+) -> Result<Vec<ResyncProgress>, Error> {
     let rows = source.query(sql::READ_RESYNC_PROGRESS, &[&destinations, &mapping]).await?;
     let progress = rows.iter().map(|row| ResyncProgress {
         tenant: row.get("tenant_id"),
@@ -140,9 +161,14 @@ pub async fn quarantined(
     after: Option<&(String, String, String)>,
     limit: i64,
 ) -> Result<Vec<Quarantined>, Error> {
-    let (tenant, destination, place) = after.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
-    let rows =
-        source.query(sql::LIST_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping, &tenant, &destination, &place, &limit]).await?;
+    let (tenant, destination, place) =
+        after.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
+    let rows = source
+        .query(
+            sql::LIST_QUARANTINED,
+            &[&of.tenant, &of.destination, &of.mapping, &tenant, &destination, &place, &limit],
+        )
+        .await?;
     let quarantined = rows.iter().map(|row| Quarantined {
         tenant: row.get("tenant_id"),
         destination: row.get("name"),
@@ -161,12 +187,17 @@ pub async fn quarantined(
 
 /// Makes quarantined rows due now; returns how many.
 pub async fn retry_quarantined(source: &Client, of: Selection<'_>) -> Result<i64, Error> {
-    Ok(source.query_one(sql::RETRY_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping]).await?.get("rows"))
+    Ok(source
+        .query_one(sql::RETRY_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping])
+        .await?
+        .get("rows"))
 }
 
 /// Forgets quarantined rows, which stay absent until they change; returns how many.
 pub async fn discard_quarantined(source: &Client, of: Selection<'_>) -> Result<u64, Error> {
-    Ok(source.execute(sql::DISCARD_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping]).await?)
+    Ok(source
+        .execute(sql::DISCARD_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping])
+        .await?)
 }
 
 /// The fuses of the loops, and every other that was ever touched.
@@ -181,7 +212,8 @@ pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
     Ok(fuses.collect())
 }
 
-/// The names of all fuses that would stop something: the loops', and those of known tenants, destinations and mappings.
+/// The names of all fuses that would stop something: the loops', and those of known tenants,
+/// destinations and mappings.
 pub async fn fuse_names(source: &Client) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = fuses(source).await?.into_iter().map(|fuse| fuse.name).collect();
     for destination in named_destinations(source, None, None).await? {

@@ -31,8 +31,8 @@ pub struct LoopStatus {
 }
 
 impl Readiness {
-    /// Watches a loop's progress from now on; it is late when the last tick is longer ago than `within`. Watching a name
-    /// again replaces it, which is what a restarted loop does.
+    /// Watches a loop's progress from now on; it is late when the last tick is longer ago than
+    /// `within`. Watching a name again replaces it, which is what a restarted loop does.
     pub fn watch(&self, name: &'static str, within: Duration, progress: watch::Receiver<Instant>) {
         self.lock().insert(name, Watched { within, progress, stopped: None });
     }
@@ -51,7 +51,12 @@ impl Readiness {
             let ago = watched.progress.borrow().elapsed();
             let late = (ago > watched.within).then(|| format!("no tick for {} s", ago.as_secs()));
             let reason = watched.stopped.clone().or(late);
-            LoopStatus { name, ready: reason.is_none(), last_tick_seconds_ago: crate::status::rounded(ago.as_secs_f64()), reason }
+            LoopStatus {
+                name,
+                ready: reason.is_none(),
+                last_tick_seconds_ago: crate::status::rounded(ago.as_secs_f64()),
+                reason,
+            }
         };
         self.lock().iter().map(status).collect()
     }

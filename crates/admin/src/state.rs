@@ -24,8 +24,15 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 7] =
-        [Self::Paused, Self::Blocked, Self::NeedsRebuild, Self::Backfilling, Self::Degraded, Self::Lagging, Self::InSync];
+    pub const ALL: [State; 7] = [
+        Self::Paused,
+        Self::Blocked,
+        Self::NeedsRebuild,
+        Self::Backfilling,
+        Self::Degraded,
+        Self::Lagging,
+        Self::InSync,
+    ];
 
     /// Its name in JSON, metrics and `offtake.destination.state`.
     pub fn as_str(self) -> &'static str {

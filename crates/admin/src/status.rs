@@ -1,7 +1,7 @@
 //! The status: the JSON of `GET /api/v1/status`, read from the source database alone.
 //!
-//! What only a running daemon knows (its configuration, its loops, its rates) is null here and filled in by
-//! [`crate::http`].
+//! What only a running daemon knows (its configuration, its loops, its rates) is null here and
+//! filled in by [`crate::http`].
 
 mod destination;
 mod judgement;
@@ -17,8 +17,8 @@ use crate::{Error, State, operations, sql};
 
 pub use destination::{Backfill, Destination, DestinationMapping, destinations};
 
-/// A status lists at most so many destinations, the worst states first; `GET /api/v1/destinations` pages through all. A
-/// thousand rows are as many as a person scrolls through, and 1 MB of JSON.
+/// A status lists at most so many destinations, the worst states first; `GET /api/v1/destinations`
+/// pages through all. A thousand rows are as many as a person scrolls through, and 1 MB of JSON.
 const DESTINATIONS_MAX: usize = 1000;
 
 /// A count or an id that may not fit a JavaScript number: a string in JSON.
@@ -31,7 +31,8 @@ impl Serialize for Long {
     }
 }
 
-/// Everything at once. Counts that could be costly stop at 100 001, which reads as "more than 100 000".
+/// Everything at once. Counts that could be costly stop at 100 001, which reads as "more than 100
+/// 000".
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub version: &'static str,
@@ -113,7 +114,8 @@ pub struct DeletedRows {
     pub by_table: BTreeMap<String, Long>,
 }
 
-/// Reads the status. `tenant` narrows destinations, mappings and what is counted over them, not the loops' own numbers.
+/// Reads the status. `tenant` narrows destinations, mappings and what is counted over them, not the
+/// loops' own numbers.
 pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Error> {
     let summary = source.query_one(sql::READ_SUMMARY, &[]).await?;
     let fuses = operations::fuses(source).await?;
@@ -137,7 +139,9 @@ pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Er
         fuses,
         sequencer: Sequencer {
             pending_changes: Long(summary.get("pending_changes")),
-            oldest_pending_seconds: summary.get::<_, Option<f64>>("oldest_pending_seconds").map(rounded),
+            oldest_pending_seconds: summary
+                .get::<_, Option<f64>>("oldest_pending_seconds")
+                .map(rounded),
             last_sequence_id: Long(summary.get("last_sequence_id")),
             rows_per_second: None,
         },

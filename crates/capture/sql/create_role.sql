@@ -1,5 +1,6 @@
--- The role that owns the capture functions: it cannot log in, and can do nothing but append captured changes. Roles
--- belong to the whole cluster, so another database may have created it already. Safe to run again.
+-- The role that owns the capture functions: it cannot log in, and can do nothing but append
+-- captured changes. Roles belong to the whole cluster, so another database may have created it
+-- already. Safe to run again.
 do $offtake$
 begin
   if not exists (select from pg_catalog.pg_roles where rolname = 'offtake_capture') then

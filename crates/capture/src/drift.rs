@@ -31,17 +31,18 @@ pub enum DriftKind {
     TriggerDiffers(Event),
     /// Missing, edited, or written for other mappings (see [`crate::Look::lets_go_by`]).
     FunctionDiffers,
-    /// Partitions came, left, or were away for a while since the last look: no trigger fires for the rows that they
-    /// bring or take along.
+    /// Partitions came, left, or were away for a while since the last look: no trigger fires for
+    /// the rows that they bring or take along.
     PartitionsChanged,
     /// In place, but dropped, disabled or changed for a while since the last look.
     TriggersReplaced,
     /// A change of columns gave the rows other values, and no trigger fires for that.
     Rewritten,
-    /// A column has the name that another one had: it was dropped and added again, or both were renamed. No row is written
-    /// for that, and every row has another value under the name.
+    /// A column has the name that another one had: it was dropped and added again, or both were
+    /// renamed. No row is written for that, and every row has another value under the name.
     ColumnsReplaced,
-    /// A file or a column is another, but not both, or the last look was an older version's: only to be remembered.
+    /// A file or a column is another, but not both, or the last look was an older version's: only
+    /// to be remembered.
     NoteOutdated,
     /// The functions' role is missing or may not append, so the application's writes fail.
     RoleLacksRights,
@@ -72,8 +73,8 @@ impl DriftKind {
 }
 
 impl Drift {
-    /// Whether changes may have gone by unseen while it was so. A function written for other mappings has captured what
-    /// those needed, and a new mapping starts with a backfill.
+    /// Whether changes may have gone by unseen while it was so. A function written for other
+    /// mappings has captured what those needed, and a new mapping starts with a backfill.
     pub fn loses_changes(&self) -> bool {
         self.kind.event().is_some() || self.over()
     }
@@ -91,27 +92,58 @@ impl fmt::Display for Drift {
         match self.kind {
             DriftKind::NoTable => write!(f, "table {relation} is gone"),
             DriftKind::ForeignPartition => {
-                write!(f, "{relation}, a partition of {}, is a foreign table: its changes cannot be captured", self.source_table)
+                write!(
+                    f,
+                    "{relation}, a partition of {}, is a foreign table: its changes cannot be captured",
+                    self.source_table
+                )
             }
-            DriftKind::TriggerMissing(event) => write!(f, "{relation} has no trigger that captures {event}"),
-            DriftKind::TriggerDisabled(event) => write!(f, "the trigger that captures {event} on {relation} is disabled"),
+            DriftKind::TriggerMissing(event) => {
+                write!(f, "{relation} has no trigger that captures {event}")
+            }
+            DriftKind::TriggerDisabled(event) => {
+                write!(f, "the trigger that captures {event} on {relation} is disabled")
+            }
             DriftKind::TriggerNotAlways(event) => {
-                write!(f, "the trigger that captures {event} on {relation} does not fire under session_replication_role = replica")
+                write!(
+                    f,
+                    "the trigger that captures {event} on {relation} does not fire under session_replication_role = replica"
+                )
             }
-            DriftKind::TriggerDiffers(event) => write!(f, "the trigger that captures {event} on {relation} was changed"),
-            DriftKind::FunctionDiffers => write!(f, "the capture function of {relation} is not what the mappings need"),
-            DriftKind::PartitionsChanged => write!(f, "partitions of {relation} were attached, detached or dropped"),
-            DriftKind::TriggersReplaced => write!(f, "the triggers of {relation} were disabled or dropped for a while"),
-            DriftKind::Rewritten => write!(f, "{relation} was rewritten with other values by ALTER TABLE"),
-            DriftKind::ColumnsReplaced => write!(f, "columns of {relation} were dropped or renamed, and others have their names now"),
-            DriftKind::NoteOutdated => write!(f, "what Offtake remembers of {relation} is out of date"),
-            DriftKind::RoleLacksRights => write!(f, "the role offtake_capture is missing or may not append captured changes"),
-            DriftKind::NotNeeded => write!(f, "{relation} has capture triggers, but no mapping names it"),
+            DriftKind::TriggerDiffers(event) => {
+                write!(f, "the trigger that captures {event} on {relation} was changed")
+            }
+            DriftKind::FunctionDiffers => {
+                write!(f, "the capture function of {relation} is not what the mappings need")
+            }
+            DriftKind::PartitionsChanged => {
+                write!(f, "partitions of {relation} were attached, detached or dropped")
+            }
+            DriftKind::TriggersReplaced => {
+                write!(f, "the triggers of {relation} were disabled or dropped for a while")
+            }
+            DriftKind::Rewritten => {
+                write!(f, "{relation} was rewritten with other values by ALTER TABLE")
+            }
+            DriftKind::ColumnsReplaced => write!(
+                f,
+                "columns of {relation} were dropped or renamed, and others have their names now"
+            ),
+            DriftKind::NoteOutdated => {
+                write!(f, "what Offtake remembers of {relation} is out of date")
+            }
+            DriftKind::RoleLacksRights => {
+                write!(f, "the role offtake_capture is missing or may not append captured changes")
+            }
+            DriftKind::NotNeeded => {
+                write!(f, "{relation} has capture triggers, but no mapping names it")
+            }
         }
     }
 }
 
-/// Compares what is installed with what the set needs. Reads catalogs only; empty means that they agree.
+/// Compares what is installed with what the set needs. Reads catalogs only; empty means that they
+/// agree.
 pub async fn drift(client: &Client, set: &MappingSet) -> Result<Vec<Drift>, Error> {
     Ok(Survey::take(client, set).await?.drifts())
 }

@@ -5,7 +5,9 @@ use std::fmt;
 /// A failure of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the schema offtake is not there, or not complete\n  remedy: run `offtake init`, which applies the migrations first")]
+    #[error(
+        "the schema offtake is not there, or not complete\n  remedy: run `offtake init`, which applies the migrations first"
+    )]
     NotMigrated,
     #[error("the source has no table {0} any more\n  remedy: correct the mappings that name it")]
     NoTable(String),
@@ -37,6 +39,10 @@ pub struct Blockers(pub(crate) Vec<String>);
 
 impl fmt::Display for Blockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() { f.write_str("whoever held it has just let go") } else { write!(f, "held by {}", self.0.join("; ")) }
+        if self.0.is_empty() {
+            f.write_str("whoever held it has just let go")
+        } else {
+            write!(f, "held by {}", self.0.join("; "))
+        }
     }
 }

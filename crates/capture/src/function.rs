@@ -1,8 +1,9 @@
 //! The trigger function of one table, as text.
 //!
-//! One function serves the four triggers of a table and of its partitions; it branches on `tg_op`, because a branch
-//! costs nothing and four functions would be four things to drift. It runs inside the application's statements, so
-//! it appends and nothing else: no look-up, no NOTIFY, no error of its own. The statements are in [`statements`].
+//! One function serves the four triggers of a table and of its partitions; it branches on `tg_op`,
+//! because a branch costs nothing and four functions would be four things to drift. It runs inside
+//! the application's statements, so it appends and nothing else: no look-up, no NOTIFY, no error of
+//! its own. The statements are in [`statements`].
 
 mod statements;
 
@@ -18,26 +19,30 @@ pub(crate) struct Function {
     /// Within schema `offtake`; needs no quotes.
     pub(crate) name: String,
     pub(crate) body: String,
-    /// The body to be tried before it: without the handlers that would hide an expression the role cannot run. None
-    /// where there are no expressions.
+    /// The body to be tried before it: without the handlers that would hide an expression the role
+    /// cannot run. None where there are no expressions.
     trial_body: Option<String>,
     /// Name and value as `pg_proc.proconfig` shows them.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
-    /// A column that it reads. A table is captured for its key or for what others match on, so there always is one.
+    /// A column that it reads. A table is captured for its key or for what others match on, so
+    /// there always is one.
     pub(crate) any_column: Option<Identifier>,
 }
 
 /// What every capture function runs under.
 ///
-/// The search path is the system catalog, so that nobody's object of the same name is run with the function's rights.
+/// The search path is the system catalog, so that nobody's object of the same name is run with the
+/// function's rights.
 ///
-/// Without nested loops: plpgsql keeps the plan of the session's first statement. Made for one changed row it would join
-/// old and new rows by a nested loop, and a later bulk UPDATE of n rows would take n² steps inside the application's
-/// statement. Hash and merge joins cost the one-row statement nothing that could be measured.
-const SETTINGS: [(&str, &str); 2] = [("search_path", "pg_catalog, pg_temp"), ("enable_nestloop", "off")];
+/// Without nested loops: plpgsql keeps the plan of the session's first statement. Made for one
+/// changed row it would join old and new rows by a nested loop, and a later bulk UPDATE of n rows
+/// would take n² steps inside the application's statement. Hash and merge joins cost the one-row
+/// statement nothing that could be measured.
+const SETTINGS: [(&str, &str); 2] =
+    [("search_path", "pg_catalog, pg_temp"), ("enable_nestloop", "off")];
 
-/// How keys are printed, whatever the application's session has set: otherwise they do not read back as themselves. The
-/// values are those of `offtake_postgres::TEXT_FORMAT`.
+/// How keys are printed, whatever the application's session has set: otherwise they do not read
+/// back as themselves. The values are those of `offtake_postgres::TEXT_FORMAT`.
 const TEXT_SETTINGS: [(&str, &str); 6] = [
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
@@ -47,8 +52,9 @@ const TEXT_SETTINGS: [(&str, &str); 6] = [
     ("lc_monetary", "C"),
 ];
 
-/// Types whose text is the same under any setting. Nearly all keys and tenants have one of these, and then the settings
-/// are left out, since each costs microseconds in every statement of the application.
+/// Types whose text is the same under any setting. Nearly all keys and tenants have one of these,
+/// and then the settings are left out, since each costs microseconds in every statement of the
+/// application.
 const TYPES_OF_ONE_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "text", "boolean"];
 
 /// What the line of the body begins with that tells what it captures, in every version alike.
@@ -107,7 +113,8 @@ impl Function {
         if !one_text(capture, set) {
             settings.extend(TEXT_SETTINGS);
         }
-        let expressions = capture.tenants.iter().any(|tenant| matches!(tenant, CapturedTenant::Expression(_)));
+        let expressions =
+            capture.tenants.iter().any(|tenant| matches!(tenant, CapturedTenant::Expression(_)));
         Self {
             name: Self::name_for(&capture.table),
             body: statements::body(capture, set, true),
@@ -117,7 +124,8 @@ impl Function {
         }
     }
 
-    /// What this body captures, if it is one of a capture function that was written for other needs, by whichever version.
+    /// What this body captures, if it is one of a capture function that was written for other
+    /// needs, by whichever version.
     pub(crate) fn of_others(&self, body: &str) -> Option<Records> {
         let theirs = Records::in_body(body)?;
         (Records::in_body(&self.body)? != theirs).then_some(theirs)
@@ -126,8 +134,11 @@ impl Function {
     /// A readable part for people, and a hash that keeps apart what the readable part does not.
     pub(crate) fn name_for(table: &TableName) -> String {
         let text = table.to_string();
-        let slug: String =
-            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).take(SLUG_CHARS_MAX).collect();
+        let slug: String = text
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
+            .take(SLUG_CHARS_MAX)
+            .collect();
         let digest = Sha256::digest(table.sql());
         let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
         format!("capture_{slug}_{hash}")
@@ -149,10 +160,14 @@ impl Function {
     }
 
     fn create_with(&self, body: &str) -> String {
-        let mut sql = format!("create or replace function {}() returns trigger\nlanguage plpgsql security definer\n", self.sql());
+        let mut sql = format!(
+            "create or replace function {}() returns trigger\nlanguage plpgsql security definer\n",
+            self.sql()
+        );
         for (setting, value) in &self.settings {
             // A list is written as one; quoted it would be a single name.
-            let value = if *setting == "search_path" { (*value).to_owned() } else { literal(value) };
+            let value =
+                if *setting == "search_path" { (*value).to_owned() } else { literal(value) };
             let _ = writeln!(sql, "set {setting} = {value}");
         }
         let quote = dollar_quote(body);
@@ -171,7 +186,8 @@ impl Function {
     }
 }
 
-/// A dollar quote that the text does not contain: an operator's tenant expression may hold any of them.
+/// A dollar quote that the text does not contain: an operator's tenant expression may hold any of
+/// them.
 fn dollar_quote(text: &str) -> String {
     let mut quote = "$offtake$".to_owned();
     let mut n = 0;
@@ -183,11 +199,15 @@ fn dollar_quote(text: &str) -> String {
 }
 
 fn one_text(capture: &Capture, set: &MappingSet) -> bool {
-    let plain = |sql_type: &str| TYPES_OF_ONE_TEXT.contains(&sql_type) || sql_type.starts_with("character varying");
+    let plain = |sql_type: &str| {
+        TYPES_OF_ONE_TEXT.contains(&sql_type) || sql_type.starts_with("character varying")
+    };
     let columns = capture.key.iter().chain(&capture.matched).all(|c| plain(&c.sql_type));
     let tenants = capture.tenants.iter().all(|tenant| match tenant {
         // The column's own type is not in the set; the queries expose it as tenant_id.
-        CapturedTenant::Column(_) => set.driven_by(&capture.table.to_string()).all(|m| plain(&m.tenant_type)),
+        CapturedTenant::Column(_) => {
+            set.driven_by(&capture.table.to_string()).all(|m| plain(&m.tenant_type))
+        }
         CapturedTenant::Expression(_) => false,
         CapturedTenant::LookedUp => true,
     });

@@ -17,23 +17,25 @@ use crate::{Error, script};
 /// How to install.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// How long one attempt waits for a table's lock. The application's writes to that table queue up behind it.
+    /// How long one attempt waits for a table's lock. The application's writes to that table queue
+    /// up behind it.
     pub lock_timeout: Duration,
     /// How often a table is tried again after the first attempt.
     pub retries: u32,
-    /// Where changes may have gone by unseen ([`crate::Drift::loses_changes`]): also write that anything in the table may
-    /// have changed, in the transaction that mends it, so that its mappings are copied anew. For a source that is already
-    /// being copied.
+    /// Where changes may have gone by unseen ([`crate::Drift::loses_changes`]): also write that
+    /// anything in the table may have changed, in the transaction that mends it, so that its
+    /// mappings are copied anew. For a source that is already being copied.
     pub note_gap: bool,
-    /// Leave triggers and functions that the set does not need: another daemon may have newer mappings, which do.
+    /// Leave triggers and functions that the set does not need: another daemon may have newer
+    /// mappings, which do.
     pub keep_others: bool,
 }
 
 /// A quarter of a second in a write is noticed by nobody, and most transactions end within it.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// About a minute with the pauses between the attempts: a report or a backup's lock may take that long, and then an
-/// operator wants to know who it is.
+/// About a minute with the pauses between the attempts: a report or a backup's lock may take that
+/// long, and then an operator wants to know who it is.
 const RETRIES: u32 = 30;
 
 impl Default for Options {
@@ -62,8 +64,8 @@ impl Report {
     }
 }
 
-/// What capture is like at one moment. An installation goes by it, and so may what its [`Options`] say: what comes up in between is
-/// left for the next look, and not taken for mended.
+/// What capture is like at one moment. An installation goes by it, and so may what its [`Options`]
+/// say: what comes up in between is left for the next look, and not taken for mended.
 pub struct Look(Survey);
 
 impl Look {
@@ -76,14 +78,16 @@ impl Look {
         self.0.drifts()
     }
 
-    /// Mappings of `set`, by captured table, of whose needs a function that was written for others captures only a part, or nothing.
+    /// Mappings of `set`, by captured table, of whose needs a function that was written for others
+    /// captures only a part, or nothing.
     pub fn lets_go_by(&self, set: &MappingSet) -> Vec<(String, Arc<ResolvedMapping>)> {
         let mut missed = Vec::new();
         if self.0.tables.iter().all(|table| table.of_others.is_none()) {
             return missed;
         }
         for mapping in set.mappings() {
-            let alone = MappingSet::new(vec![ResolvedMapping::clone(mapping)], |_, _| String::new());
+            let alone =
+                MappingSet::new(vec![ResolvedMapping::clone(mapping)], |_, _| String::new());
             for capture in alone.captures() {
                 let installed = self.0.tables.iter().find(|table| table.table == capture.table);
                 let of_others = installed.and_then(|table| table.of_others.as_ref());
@@ -101,20 +105,34 @@ impl Look {
     }
 }
 
-/// Installs what the set needs and removes what it does not, one relation per transaction. What is in place is
-/// not touched, so that running it again takes no lock. What was done before an error stays done.
-pub async fn install(client: &mut Client, set: &MappingSet, options: &Options) -> Result<Report, Error> {
+/// Installs what the set needs and removes what it does not, one relation per transaction. What is
+/// in place is not touched, so that running it again takes no lock. What was done before an error
+/// stays done.
+pub async fn install(
+    client: &mut Client,
+    set: &MappingSet,
+    options: &Options,
+) -> Result<Report, Error> {
     install_by(Survey::take(client, set).await?, client, options).await
 }
 
-async fn install_by(survey: Survey, client: &mut Client, options: &Options) -> Result<Report, Error> {
+async fn install_by(
+    survey: Survey,
+    client: &mut Client,
+    options: &Options,
+) -> Result<Report, Error> {
     if !survey.migrated {
         return Err(Error::NotMigrated);
     }
     refuse_what_cannot_be_captured(&survey)?;
     if !survey.granted && !survey.tables.is_empty() {
         let action = "create the role offtake_capture and give it its rights".to_owned();
-        attempt(client, options, Step { action, relation: 0, script: &script::role(), notes: None }).await?;
+        attempt(
+            client,
+            options,
+            Step { action, relation: 0, script: &script::role(), notes: None },
+        )
+        .await?;
     }
     let mut report = Report::default();
     for table in &survey.tables {
@@ -127,7 +145,8 @@ async fn install_by(survey: Survey, client: &mut Client, options: &Options) -> R
     if !survey.stale_functions.is_empty() {
         let action = "drop capture functions that are no longer needed".to_owned();
         let script = script::drop_functions(&survey.stale_functions);
-        attempt(client, options, Step { action, relation: 0, script: &script, notes: None }).await?;
+        attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
+            .await?;
     }
     Ok(report)
 }
@@ -146,7 +165,12 @@ fn refuse_what_cannot_be_captured(survey: &Survey) -> Result<(), Error> {
     Ok(())
 }
 
-async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Options, report: &mut Report) -> Result<(), Error> {
+async fn install_table(
+    client: &mut Client,
+    table: &SurveyedTable,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Error> {
     let name = table.table.to_string();
     if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
         let action = format!("write the capture function of {name}");
@@ -162,7 +186,12 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
     }
     for relation in &table.relations {
         let relation_name = relation.name.to_string();
-        let events: Vec<Event> = table.drifts.iter().filter(|d| d.relation == relation_name).filter_map(|d| d.kind.event()).collect();
+        let events: Vec<Event> = table
+            .drifts
+            .iter()
+            .filter(|d| d.relation == relation_name)
+            .filter_map(|d| d.kind.event())
+            .collect();
         if events.is_empty() {
             continue;
         }
@@ -174,12 +203,18 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
             }
         }
         let action = format!("put triggers on {relation_name}");
-        attempt(client, options, Step { action, relation: relation.oid, script: &script, notes: Some(table) }).await?;
+        attempt(
+            client,
+            options,
+            Step { action, relation: relation.oid, script: &script, notes: Some(table) },
+        )
+        .await?;
         report.installed.push(relation_name);
     }
     // Triggers that were put on a relation have had the table noted, as it is since then.
     let mended = table.drifts.iter().any(|d| d.kind.event().is_some());
-    let outdated = table.drifts.iter().find(|d| d.loses_changes() || d.kind == DriftKind::NoteOutdated);
+    let outdated =
+        table.drifts.iter().find(|d| d.loses_changes() || d.kind == DriftKind::NoteOutdated);
     if let Some(drift) = outdated.filter(|_| !mended) {
         let mut script = script::note(&table.function, &table.note.text());
         if options.note_gap && drift.loses_changes() {
@@ -187,7 +222,8 @@ async fn install_table(client: &mut Client, table: &SurveyedTable, options: &Opt
             report.gaps.push(name.clone());
         }
         let action = format!("note what {name} is like");
-        attempt(client, options, Step { action, relation: 0, script: &script, notes: None }).await?;
+        attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
+            .await?;
         if !report.functions.contains(&name) {
             report.functions.push(name);
         }
@@ -207,23 +243,35 @@ pub(crate) async fn remove_stale(
         let names: Vec<Identifier> = of_relation.iter().map(|t| t.name.clone()).collect();
         let action = format!("take the triggers off {table}");
         let script = script::drop_triggers(table, &names);
-        attempt(client, options, Step { action, relation: *relation, script: &script, notes: None }).await?;
+        attempt(
+            client,
+            options,
+            Step { action, relation: *relation, script: &script, notes: None },
+        )
+        .await?;
         removed.push(table.to_string());
     }
     Ok(())
 }
 
-/// What [`install`] would run on a source that has nothing yet, for people who apply schema changes themselves.
-/// The migrations come first; `relations` tells the partitions.
+/// What [`install`] would run on a source that has nothing yet, for people who apply schema changes
+/// themselves. The migrations come first; `relations` tells the partitions.
 pub fn install_sql(set: &MappingSet, relations: &Relations) -> String {
     let settings = settings(LOCK_TIMEOUT);
-    let transaction = |comment: String, script: String| format!("-- {comment}\nbegin;\n{settings}{script}commit;\n\n");
-    let mut sql = transaction("The role that the capture functions run as.".to_owned(), script::role());
+    let transaction = |comment: String, script: String| {
+        format!("-- {comment}\nbegin;\n{settings}{script}commit;\n\n")
+    };
+    let mut sql =
+        transaction("The role that the capture functions run as.".to_owned(), script::role());
     for capture in set.captures() {
         let function = Function::of(capture, set);
         let name = one_line(&capture.table);
-        let note = script::note(&function, &Note::of(relations.of(&capture.table)).text_of_partitions());
-        sql.push_str(&transaction(format!("The capture function of {name}."), script::function(&capture.table, &function) + &note));
+        let note =
+            script::note(&function, &Note::of(relations.of(&capture.table)).text_of_partitions());
+        sql.push_str(&transaction(
+            format!("The capture function of {name}."),
+            script::function(&capture.table, &function) + &note,
+        ));
         for relation in relations.names(&capture.table) {
             let script = script::triggers(&relation, &function, &Event::ALL);
             sql.push_str(&transaction(format!("The triggers of {}.", one_line(&relation)), script));

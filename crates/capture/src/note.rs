@@ -1,10 +1,11 @@
-//! What Offtake remembers of a captured table between two looks: the comment of its capture function, where it takes no
-//! lock on the application's tables.
+//! What Offtake remembers of a captured table between two looks: the comment of its capture
+//! function, where it takes no lock on the application's tables.
 //!
-//! A trigger may be disabled and enabled again, a partition may leave and come back, a column may get other values, and
-//! nothing that stands afterwards differs. But each of them wrote a row of the catalog, and `xmin` names the transaction
-//! that did. It is only ever compared. VACUUM keeps it, and so does VACUUM FULL of the catalog; a dump and an upgrade of
-//! the server do not, and then to copy anew is right, or costs only time.
+//! A trigger may be disabled and enabled again, a partition may leave and come back, a column may
+//! get other values, and nothing that stands afterwards differs. But each of them wrote a row of
+//! the catalog, and `xmin` names the transaction that did. It is only ever compared. VACUUM keeps
+//! it, and so does VACUUM FULL of the catalog; a dump and an upgrade of the server do not, and then
+//! to copy anew is right, or costs only time.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +24,19 @@ pub(crate) struct Note {
     partitions: String,
     /// Our triggers, and who wrote each last.
     triggers: String,
-    /// The files of the rows. TRUNCATE, VACUUM FULL, CLUSTER and a change of columns that rewrites the table write anew.
+    /// The files of the rows. TRUNCATE, VACUUM FULL, CLUSTER and a change of columns that rewrites
+    /// the table write anew.
     files: String,
-    /// The columns, and who wrote each last. VACUUM FULL writes those that were added with a default, once.
+    /// The columns, and who wrote each last. VACUUM FULL writes those that were added with a
+    /// default, once.
     columns: String,
-    /// The number of each column by its name. A number is never given twice, so a name with another number is another
-    /// column's, whose values are others, though no row was written.
+    /// The number of each column by its name. A number is never given twice, so a name with another
+    /// number is another column's, whose values are others, though no row was written.
     numbers: Numbers,
 }
 
-/// Also of columns that are gone, or a look in between would make one that comes back look new. Postgres gives a table
-/// 1600 numbers in all its life, and so many names are kept at most.
+/// Also of columns that are gone, or a look in between would make one that comes back look new.
+/// Postgres gives a table 1600 numbers in all its life, and so many names are kept at most.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Numbers {
     /// The table's oid. Another table's numbers say nothing.
@@ -43,20 +46,28 @@ struct Numbers {
 
 impl Note {
     pub(crate) fn of(relations: &[Relation]) -> Self {
-        let attached = |r: &Relation| (!r.attached.is_empty()).then(|| format!("of {}", r.attached));
+        let attached =
+            |r: &Relation| (!r.attached.is_empty()).then(|| format!("of {}", r.attached));
         Self {
             partitions: hash(relations, attached),
             triggers: hash(relations, |r| Some(r.triggers.clone())),
             files: hash(relations, |r| Some(r.file.to_string())),
             columns: hash(relations, |r| Some(r.columns.clone())),
-            numbers: relations.first().map(|t| Numbers::of(t.oid, &t.numbers, t.comment.as_deref())).unwrap_or_default(),
+            numbers: relations
+                .first()
+                .map(|t| Numbers::of(t.oid, &t.numbers, t.comment.as_deref()))
+                .unwrap_or_default(),
         }
     }
 
     /// The comment.
     pub(crate) fn text(&self) -> String {
         let Self { triggers, files, columns, numbers, .. } = self;
-        format!("{}, triggers {triggers}, files {files}, columns {columns}{}", self.text_of_partitions(), numbers.text())
+        format!(
+            "{}, triggers {triggers}, files {files}, columns {columns}{}",
+            self.text_of_partitions(),
+            numbers.text()
+        )
     }
 
     /// The comment as it can be foretold before the triggers are there; the next look completes it.
@@ -105,14 +116,17 @@ impl Numbers {
 
     /// Whether a column has a name that another one of the same table had.
     fn replace(&self, before: &Self) -> bool {
-        let other = |(name, number): (&String, &i16)| before.by_name.get(name).is_some_and(|before| before != number);
+        let other = |(name, number): (&String, &i16)| {
+            before.by_name.get(name).is_some_and(|before| before != number)
+        };
         self.table == before.table && self.by_name.iter().any(other)
     }
 }
 
 /// A relation with two parents comes once for each way to it, and its name may change.
 fn hash(relations: &[Relation], of: impl Fn(&Relation) -> Option<String>) -> String {
-    let lines: BTreeMap<u32, String> = relations.iter().filter_map(|r| Some((r.oid, of(r)?))).collect();
+    let lines: BTreeMap<u32, String> =
+        relations.iter().filter_map(|r| Some((r.oid, of(r)?))).collect();
     let mut digest = Sha256::new();
     for (oid, line) in lines {
         digest.update(format!("{oid} {line}\n"));
@@ -127,7 +141,8 @@ mod tests {
     #[test]
     fn a_column_that_comes_back_is_another_whoever_looked_meanwhile() {
         let check = |looks: &[&str], expect: bool| {
-            let mut comment = "Offtake has seen the partitions 00, triggers 11, files 22, columns 33".to_owned();
+            let mut comment =
+                "Offtake has seen the partitions 00, triggers 11, files 22, columns 33".to_owned();
             let mut replaced = false;
             for now in looks {
                 let numbers = Numbers::of(1, now, Some(&comment));
@@ -143,8 +158,15 @@ mod tests {
         check(&[r#"{"id": 1, "name": 2}"#, r#"{"id": 1, "name": 3}"#], true);
         check(&[r#"{"id": 1, "name": 2}"#, r#"{"id": 1}"#, r#"{"id": 1, "name": 3}"#], true);
         check(&[r#"{"id": 1, "name": 2}"#, r#"{"id": 2, "name": 1}"#], true);
-        check(&[r#"{"id": 1, ", numbers 1": 2}"#, r#"{"id": 1, ", numbers 1": 2, "\"": 3}"#], false);
-        let other_table = Numbers::of(2, r#"{"id": 3}"#, Some(&Numbers::of(1, r#"{"id": 1, "gone": 2}"#, None).text()));
+        check(
+            &[r#"{"id": 1, ", numbers 1": 2}"#, r#"{"id": 1, ", numbers 1": 2, "\"": 3}"#],
+            false,
+        );
+        let other_table = Numbers::of(
+            2,
+            r#"{"id": 3}"#,
+            Some(&Numbers::of(1, r#"{"id": 1, "gone": 2}"#, None).text()),
+        );
         assert_eq!(other_table.text(), r#", numbers 2 {"id":3}"#);
     }
 }

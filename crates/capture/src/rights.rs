@@ -1,4 +1,5 @@
-//! What the role that connects lacks for installing or removing capture, found before anything is changed.
+//! What the role that connects lacks for installing or removing capture, found before anything is
+//! changed.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ pub struct MissingRight {
     pub statements: String,
 }
 
-/// Everything that the role lacks for what is still to do: nothing where all is in place. With an empty set, for removing.
+/// Everything that the role lacks for what is still to do: nothing where all is in place. With an
+/// empty set, for removing.
 pub async fn missing_rights(client: &Client, set: &MappingSet) -> Result<Vec<MissingRight>, Error> {
     let survey = Survey::take(client, set).await?;
     let standing = client.query_one(sql::READ_STANDING, &[]).await?;
@@ -34,12 +36,18 @@ pub async fn missing_rights(client: &Client, set: &MappingSet) -> Result<Vec<Mis
             // Nobody should be given a superuser's rights for this.
             true => (
                 format!("a superuser (or have {owner} run this command)"),
-                relations.iter().map(|relation| format!("alter table {relation} owner to {role};")).collect(),
+                relations
+                    .iter()
+                    .map(|relation| format!("alter table {relation} owner to {role};"))
+                    .collect(),
             ),
             false => ("a superuser".to_owned(), vec![format!("grant {owner} to {role};")]),
         };
         missing.push(MissingRight {
-            what: format!("the role {role} may not put triggers on {}, which {owner} owns", relations.join(", ")),
+            what: format!(
+                "the role {role} may not put triggers on {}, which {owner} owns",
+                relations.join(", ")
+            ),
             run_as,
             statements: statements.join(" "),
         });
@@ -51,28 +59,51 @@ fn of_schema(standing: &Row, installing: bool) -> Vec<MissingRight> {
     let (role, database): (&str, &str) = (standing.get("role"), standing.get("database"));
     let mut missing = Vec::new();
     let mut lacks = |what: String, statements: String, run_as: &str| {
-        missing.push(MissingRight { what: format!("the role {role} {what}"), run_as: run_as.to_owned(), statements });
+        missing.push(MissingRight {
+            what: format!("the role {role} {what}"),
+            run_as: run_as.to_owned(),
+            statements,
+        });
     };
-    match (standing.get::<_, Option<&str>>("schema_owner"), standing.get::<_, Option<bool>>("owns_schema")) {
+    match (
+        standing.get::<_, Option<&str>>("schema_owner"),
+        standing.get::<_, Option<bool>>("owns_schema"),
+    ) {
         (Some(owner), Some(false)) => {
-            lacks(format!("may not change the schema offtake, which {owner} owns"), format!("grant {owner} to {role};"), "a superuser");
+            lacks(
+                format!("may not change the schema offtake, which {owner} owns"),
+                format!("grant {owner} to {role};"),
+                "a superuser",
+            );
         }
         (None, _) if installing && !standing.get::<_, bool>("may_create_schema") => {
             let statement = format!("grant create on database {database} to {role};");
-            lacks(format!("may not create the schema offtake in the database {database}"), statement, "its owner");
+            lacks(
+                format!("may not create the schema offtake in the database {database}"),
+                statement,
+                "its owner",
+            );
         }
         _ => {}
     }
     if installing && !standing.get::<_, bool>("may_create_temporary") {
         let statement = format!("grant temporary on database {database} to {role};");
-        lacks(format!("may not try a trigger on a temporary table in the database {database}"), statement, "its owner");
+        lacks(
+            format!("may not try a trigger on a temporary table in the database {database}"),
+            statement,
+            "its owner",
+        );
     }
     missing
 }
 
 fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
     let role: &str = standing.get("role");
-    let to_write = survey.tables.iter().flat_map(|table| &table.drifts).any(|drift| drift.kind == DriftKind::FunctionDiffers);
+    let to_write = survey
+        .tables
+        .iter()
+        .flat_map(|table| &table.drifts)
+        .any(|drift| drift.kind == DriftKind::FunctionDiffers);
     let role_to_make = !survey.granted && !survey.tables.is_empty();
     let statements = match standing.get::<_, Option<bool>>("owns_functions") {
         Some(false) if to_write || role_to_make => format!("grant {ROLE} to {role};"),
@@ -82,7 +113,9 @@ fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
         _ => return None,
     };
     Some(MissingRight {
-        what: format!("the role {role} may not give the trigger functions to a role {ROLE}, which cannot log in"),
+        what: format!(
+            "the role {role} may not give the trigger functions to a role {ROLE}, which cannot log in"
+        ),
         run_as: "a superuser".to_owned(),
         statements,
     })
@@ -90,10 +123,14 @@ fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
 
 /// The relations that would get or lose triggers.
 fn touched(survey: &Survey) -> BTreeSet<u32> {
-    let mut touched: BTreeSet<u32> = survey.stale_triggers.iter().map(|stale| stale.relation).collect();
+    let mut touched: BTreeSet<u32> =
+        survey.stale_triggers.iter().map(|stale| stale.relation).collect();
     for table in &survey.tables {
-        let lacking = |name: &str| table.drifts.iter().any(|drift| drift.relation == name && drift.kind.event().is_some());
-        touched.extend(table.relations.iter().filter(|r| lacking(&r.name.to_string())).map(|r| r.oid));
+        let lacking = |name: &str| {
+            table.drifts.iter().any(|drift| drift.relation == name && drift.kind.event().is_some())
+        };
+        touched
+            .extend(table.relations.iter().filter(|r| lacking(&r.name.to_string())).map(|r| r.oid));
     }
     touched
 }

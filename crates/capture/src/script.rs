@@ -1,4 +1,5 @@
-//! The scripts that change the source's schema: each is the inside of one transaction, run by `install` or printed.
+//! The scripts that change the source's schema: each is the inside of one transaction, run by
+//! `install` or printed.
 
 use offtake_mapping::{Identifier, TableName, literal};
 
@@ -6,8 +7,9 @@ use crate::function::Function;
 use crate::sql;
 use crate::trigger::Event;
 
-/// The key of the transaction advisory lock that keeps two installers of one database apart: they would update the same
-/// catalog rows, and the second would fail with "tuple concurrently updated". The bytes of "capture".
+/// The key of the transaction advisory lock that keeps two installers of one database apart: they
+/// would update the same catalog rows, and the second would fail with "tuple concurrently updated".
+/// The bytes of "capture".
 pub(crate) const INSTALL_LOCK: &str = "select pg_advisory_xact_lock(27973158312440421);\n";
 
 /// The role and its rights.
@@ -17,7 +19,8 @@ pub(crate) fn role() -> String {
 
 /// One table's function, tried on an empty copy of the table before the table itself can fire it.
 ///
-/// Only who may create in the schema can be given a function there, so the role may for as long as this takes.
+/// Only who may create in the schema can be given a function there, so the role may for as long as
+/// this takes.
 pub(crate) fn function(table: &TableName, function: &Function) -> String {
     let name = function.sql();
     let replace = if function.differs_in_trial() { function.create() } else { String::new() };
@@ -35,17 +38,22 @@ pub(crate) fn function(table: &TableName, function: &Function) -> String {
     )
 }
 
-/// Until the transaction's end nobody writes to the table, and whoever wrote has ended: what the function before captured is committed
-/// before the new one is there. Else a copy that begins then would not have it, nor be woken by it.
+/// Until the transaction's end nobody writes to the table, and whoever wrote has ended: what the
+/// function before captured is committed before the new one is there. Else a copy that begins then
+/// would not have it, nor be woken by it.
 pub(crate) fn wait_for_writers(table: &TableName) -> String {
     format!("lock table {} in share row exclusive mode;\n", table.sql())
 }
 
-/// Runs every branch of the function over no rows, so that an expression it cannot plan fails here, not in the
-/// application's write.
+/// Runs every branch of the function over no rows, so that an expression it cannot plan fails here,
+/// not in the application's write.
 fn trial(table: &TableName, function: &Function) -> String {
     const COPY: &str = "pg_temp.offtake_trial";
-    let update = function.any_column.as_ref().map(|c| format!("update {COPY} set {0} = {0} where false;\n", c.sql())).unwrap_or_default();
+    let update = function
+        .any_column
+        .as_ref()
+        .map(|c| format!("update {COPY} set {0} = {0} where false;\n", c.sql()))
+        .unwrap_or_default();
     let triggers: String = Event::ALL.iter().map(|event| event.create(COPY, function)).collect();
     format!(
         "create temporary table offtake_trial (like {}) on commit drop;\n\
@@ -60,7 +68,10 @@ fn trial(table: &TableName, function: &Function) -> String {
 
 /// The given triggers of one relation.
 pub(crate) fn triggers(relation: &TableName, function: &Function, events: &[Event]) -> String {
-    events.iter().map(|event| event.create(&relation.sql(), function) + &event.enable_always(relation)).collect()
+    events
+        .iter()
+        .map(|event| event.create(&relation.sql(), function) + &event.enable_always(relation))
+        .collect()
 }
 
 /// Remembers with the function what its table is like.
@@ -70,12 +81,19 @@ pub(crate) fn note(function: &Function, text: &str) -> String {
 
 /// Notes that anything may have changed in a table while it was not captured.
 pub(crate) fn gap(table: &TableName) -> String {
-    format!("insert into offtake.captured_change (source_table, operation) values ({}, 't');\n", literal(&table.to_string()).trim())
+    format!(
+        "insert into offtake.captured_change (source_table, operation) values ({}, 't');\n",
+        literal(&table.to_string()).trim()
+    )
 }
 
-/// Takes triggers off a relation. Takes ACCESS EXCLUSIVE there: readers wait too, so it is worth a transaction of its own.
+/// Takes triggers off a relation. Takes ACCESS EXCLUSIVE there: readers wait too, so it is worth a
+/// transaction of its own.
 pub(crate) fn drop_triggers(relation: &TableName, names: &[Identifier]) -> String {
-    names.iter().map(|name| format!("drop trigger if exists {} on {};\n", name.sql(), relation.sql())).collect()
+    names
+        .iter()
+        .map(|name| format!("drop trigger if exists {} on {};\n", name.sql(), relation.sql()))
+        .collect()
 }
 
 /// Drops functions that no trigger runs any more.

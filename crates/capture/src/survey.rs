@@ -16,7 +16,8 @@ pub(crate) struct Relation {
     pub(crate) oid: u32,
     pub(crate) name: TableName,
     foreign: bool,
-    /// What it is a partition of, and since when; empty for the table itself. This and the rest are only ever compared.
+    /// What it is a partition of, and since when; empty for the table itself. This and the rest are
+    /// only ever compared.
     pub(crate) attached: String,
     pub(crate) triggers: String,
     pub(crate) columns: String,
@@ -27,7 +28,8 @@ pub(crate) struct Relation {
     pub(crate) comment: Option<String>,
 }
 
-/// The relations of every captured table, root first. Empty: each table is taken to have no partitions.
+/// The relations of every captured table, root first. Empty: each table is taken to have no
+/// partitions.
 #[derive(Debug, Clone, Default)]
 pub struct Relations(BTreeMap<TableName, Vec<Relation>>);
 
@@ -39,7 +41,10 @@ impl Relations {
     }
 
     /// The same of these tables.
-    pub(crate) async fn read_of(client: &impl GenericClient, tables: &[&TableName]) -> Result<Self, tokio_postgres::Error> {
+    pub(crate) async fn read_of(
+        client: &impl GenericClient,
+        tables: &[&TableName],
+    ) -> Result<Self, tokio_postgres::Error> {
         let schemas: Vec<&str> = tables.iter().map(|t| t.schema.as_str()).collect();
         let names: Vec<&str> = tables.iter().map(|t| t.name.as_str()).collect();
         let functions: Vec<String> = tables.iter().map(|t| Function::name_for(t)).collect();
@@ -128,7 +133,8 @@ pub(crate) struct StaleTrigger {
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) migrated: bool,
-    /// Whether the functions' role may append to captured_change; without it the application's writes fail.
+    /// Whether the functions' role may append to captured_change; without it the application's
+    /// writes fail.
     pub(crate) granted: bool,
     pub(crate) tables: Vec<SurveyedTable>,
     pub(crate) stale_triggers: Vec<StaleTrigger>,
@@ -142,8 +148,18 @@ impl Survey {
     pub(crate) async fn take(client: &Client, set: &MappingSet) -> Result<Self, Error> {
         let rights = client.query_one(sql::READ_RIGHTS, &[]).await?;
         let relations = Relations::read(client, set).await?;
-        let triggers: Vec<_> = client.query(sql::READ_TRIGGERS, &[]).await?.iter().filter_map(InstalledTrigger::read).collect();
-        let functions: BTreeMap<_, _> = client.query(sql::READ_FUNCTIONS, &[]).await?.iter().map(InstalledFunction::read).collect();
+        let triggers: Vec<_> = client
+            .query(sql::READ_TRIGGERS, &[])
+            .await?
+            .iter()
+            .filter_map(InstalledTrigger::read)
+            .collect();
+        let functions: BTreeMap<_, _> = client
+            .query(sql::READ_FUNCTIONS, &[])
+            .await?
+            .iter()
+            .map(InstalledFunction::read)
+            .collect();
         let mut tables = Vec::new();
         for capture in set.captures() {
             let function = Function::of(capture, set);
@@ -158,12 +174,25 @@ impl Survey {
                 since = since.filter(|kind| *kind == DriftKind::PartitionsChanged);
             }
             let table = capture.table.to_string();
-            drifts.extend(since.map(|kind| Drift { source_table: table.clone(), relation: table, kind }));
+            drifts.extend(since.map(|kind| Drift {
+                source_table: table.clone(),
+                relation: table,
+                kind,
+            }));
             let unnoted = comment.is_none();
             let of_others = installed.and_then(|installed| function.of_others(&installed.body));
-            tables.push(SurveyedTable { table: capture.table.clone(), function, relations, note, unnoted, of_others, drifts });
+            tables.push(SurveyedTable {
+                table: capture.table.clone(),
+                function,
+                relations,
+                note,
+                unnoted,
+                of_others,
+                drifts,
+            });
         }
-        let needed: BTreeSet<u32> = tables.iter().flat_map(|t| t.relations.iter().map(|r| r.oid)).collect();
+        let needed: BTreeSet<u32> =
+            tables.iter().flat_map(|t| t.relations.iter().map(|r| r.oid)).collect();
         let names: BTreeSet<&str> = Event::ALL.iter().map(|e| e.trigger()).collect();
         let stale_triggers = triggers
             .into_iter()
@@ -171,20 +200,36 @@ impl Survey {
             .map(|t| StaleTrigger { relation: t.relation, table: t.table, name: t.name })
             .collect();
         let wanted: BTreeSet<&str> = tables.iter().map(|t| t.function.name.as_str()).collect();
-        let stale_functions = functions.into_keys().filter(|name| !wanted.contains(name.as_str())).collect();
-        Ok(Self { migrated: rights.get("migrated"), granted: rights.get("granted"), tables, stale_triggers, stale_functions })
+        let stale_functions =
+            functions.into_keys().filter(|name| !wanted.contains(name.as_str())).collect();
+        Ok(Self {
+            migrated: rights.get("migrated"),
+            granted: rights.get("granted"),
+            tables,
+            stale_triggers,
+            stale_functions,
+        })
     }
 
     /// Everything that differs, in the order of the tables' names.
     pub(crate) fn drifts(&self) -> Vec<Drift> {
         let mut drifts = Vec::new();
         if !self.granted {
-            drifts.push(Drift { source_table: String::new(), relation: String::new(), kind: DriftKind::RoleLacksRights });
+            drifts.push(Drift {
+                source_table: String::new(),
+                relation: String::new(),
+                kind: DriftKind::RoleLacksRights,
+            });
         }
         drifts.extend(self.tables.iter().flat_map(|t| t.drifts.iter().cloned()));
-        let mut stale: Vec<String> = self.stale_triggers.iter().map(|t| t.table.to_string()).collect();
+        let mut stale: Vec<String> =
+            self.stale_triggers.iter().map(|t| t.table.to_string()).collect();
         stale.dedup();
-        drifts.extend(stale.into_iter().map(|relation| Drift { source_table: relation.clone(), relation, kind: DriftKind::NotNeeded }));
+        drifts.extend(stale.into_iter().map(|relation| Drift {
+            source_table: relation.clone(),
+            relation,
+            kind: DriftKind::NotNeeded,
+        }));
         drifts
     }
 }
@@ -196,7 +241,11 @@ fn drifts(
     installed: Option<&InstalledFunction>,
     triggers: &[InstalledTrigger],
 ) -> Vec<Drift> {
-    let drift = |relation: &TableName, kind| Drift { source_table: table.to_string(), relation: relation.to_string(), kind };
+    let drift = |relation: &TableName, kind| Drift {
+        source_table: table.to_string(),
+        relation: relation.to_string(),
+        kind,
+    };
     if relations.is_empty() {
         return vec![drift(table, DriftKind::NoTable)];
     }
@@ -265,7 +314,11 @@ impl InstalledFunction {
         let mut wanted = function.configuration();
         settings.sort();
         wanted.sort();
-        self.body == function.body && self.security_definer && settings == wanted && self.owner == ROLE && self.notes
+        self.body == function.body
+            && self.security_definer
+            && settings == wanted
+            && self.owner == ROLE
+            && self.notes
     }
 }
 

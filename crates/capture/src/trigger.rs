@@ -16,7 +16,8 @@ pub enum Event {
 }
 
 impl Event {
-    pub(crate) const ALL: [Event; 4] = [Event::Insert, Event::Update, Event::Delete, Event::Truncate];
+    pub(crate) const ALL: [Event; 4] =
+        [Event::Insert, Event::Update, Event::Delete, Event::Truncate];
 
     /// The trigger's name; needs no quotes.
     pub(crate) fn trigger(self) -> &'static str {
@@ -48,8 +49,8 @@ impl Event {
         matches!(self, Event::Insert | Event::Update).then_some("new_rows")
     }
 
-    /// `create or replace trigger …` on a relation given as SQL. Takes SHARE ROW EXCLUSIVE there: writers wait, readers
-    /// do not.
+    /// `create or replace trigger …` on a relation given as SQL. Takes SHARE ROW EXCLUSIVE there:
+    /// writers wait, readers do not.
     pub(crate) fn create(self, relation: &str, function: &Function) -> String {
         let mut referencing = String::new();
         if let Some(old_rows) = self.old_rows() {
@@ -68,7 +69,8 @@ impl Event {
         )
     }
 
-    /// Also under `session_replication_role = replica`. ONLY, because partitions are named one by one.
+    /// Also under `session_replication_role = replica`. ONLY, because partitions are named one by
+    /// one.
     pub(crate) fn enable_always(self, relation: &TableName) -> String {
         format!("alter table only {} enable always trigger {};\n", relation.sql(), self.trigger())
     }

@@ -15,21 +15,31 @@ pub struct Removal {
     pub relations: Vec<String>,
     /// Whether there was a schema `offtake`, with everything in it.
     pub schema: bool,
-    /// The role `offtake_capture` stays: another database of the cluster captures with it, or this user may not drop it.
+    /// The role `offtake_capture` stays: another database of the cluster captures with it, or this
+    /// user may not drop it.
     pub role_kept: bool,
 }
 
-/// Removes triggers, functions, the schema `offtake` and the role. Safe to run again, and on a source that never had it.
+/// Removes triggers, functions, the schema `offtake` and the role. Safe to run again, and on a
+/// source that never had it.
 pub async fn uninstall(client: &mut Client, options: &Options) -> Result<Removal, Error> {
     let mut removal = Removal::default();
     // Compared with no mappings at all, every trigger is one too many.
     let survey = Survey::take(client, &MappingSet::default()).await?;
     remove_stale(client, survey.stale_triggers, options, &mut removal.relations).await?;
-    removal.schema = client.query_one("select to_regnamespace('offtake') is not null", &[]).await?.get(0);
+    removal.schema =
+        client.query_one("select to_regnamespace('offtake') is not null", &[]).await?.get(0);
     let action = "drop the schema offtake".to_owned();
-    attempt(client, options, Step { action, relation: 0, script: "drop schema if exists offtake cascade", notes: None }).await?;
+    attempt(
+        client,
+        options,
+        Step { action, relation: 0, script: "drop schema if exists offtake cascade", notes: None },
+    )
+    .await?;
     let action = "drop the role offtake_capture".to_owned();
-    attempt(client, options, Step { action, relation: 0, script: sql::DROP_ROLE, notes: None }).await?;
-    removal.role_kept = client.query_one("select to_regrole('offtake_capture') is not null", &[]).await?.get(0);
+    attempt(client, options, Step { action, relation: 0, script: sql::DROP_ROLE, notes: None })
+        .await?;
+    removal.role_kept =
+        client.query_one("select to_regrole('offtake_capture') is not null", &[]).await?.get(0);
     Ok(removal)
 }

@@ -1,9 +1,12 @@
-//! The SQL that `offtake init --print-sql` shows, whole: what a reviewer of a schema change gets to read.
+//! The SQL that `offtake init --print-sql` shows, whole: what a reviewer of a schema change gets to
+//! read.
 
 use std::path::Path;
 
 use offtake_capture::{Relations, install_sql};
-use offtake_mapping::{Column, Identifier, KeyColumn, KeyOrder, MappingSet, ResolvedMapping, Version, parse};
+use offtake_mapping::{
+    Column, Identifier, KeyColumn, KeyOrder, MappingSet, ResolvedMapping, Version, parse,
+};
 
 /// A mapping as the catalog would resolve it, with a key of type uuid.
 fn resolved(yaml: &str) -> ResolvedMapping {
@@ -16,7 +19,11 @@ fn resolved(yaml: &str) -> ResolvedMapping {
         source_type: "uuid".to_owned(),
         order: KeyOrder::Native,
     }];
-    let columns = vec![Column { name: name("id"), source_type: "uuid".to_owned(), target_type: "uuid".to_owned() }];
+    let columns = vec![Column {
+        name: name("id"),
+        source_type: "uuid".to_owned(),
+        target_type: "uuid".to_owned(),
+    }];
     let version = Version::of(&definition, &key, &columns);
     ResolvedMapping { definition, tenant_type: "uuid".to_owned(), key, columns, version }
 }

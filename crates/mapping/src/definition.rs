@@ -17,7 +17,8 @@ pub struct Mapping {
     pub source: Source,
     /// Other tables whose changes refresh rows of `source.table`.
     pub depends_on: Vec<Dependency>,
-    /// A query without parameters that exposes `tenant_id` and the key columns; no trailing semicolon.
+    /// A query without parameters that exposes `tenant_id` and the key columns; no trailing
+    /// semicolon.
     pub query: String,
     /// 1-based line of the file on which the query's text begins.
     pub query_line: usize,
@@ -30,7 +31,8 @@ pub struct Mapping {
 pub struct Source {
     pub table: TableName,
     pub tenant: Tenant,
-    /// Query column ← source column. None: the primary key's columns less the tenant's, under their own names.
+    /// Query column ← source column. None: the primary key's columns less the tenant's, under their
+    /// own names.
     pub key: Option<Vec<(Identifier, Identifier)>>,
 }
 
@@ -39,7 +41,8 @@ pub struct Source {
 pub enum Tenant {
     /// A column of the row.
     Column(Identifier),
-    /// A SQL expression over the row's own columns, which may be written bare or as `source.<column>`.
+    /// A SQL expression over the row's own columns, which may be written bare or as
+    /// `source.<column>`.
     Expression(String),
     /// A column of another table's row, found by columns of this row, after commit.
     Lookup(TenantLookup),
@@ -75,7 +78,9 @@ impl Condition {
     pub fn changed_columns(&self) -> Vec<Identifier> {
         let mut columns: Vec<Identifier> = Vec::new();
         match self {
-            Condition::Match(pairs) => columns.extend(pairs.iter().map(|(_, changed)| changed.clone())),
+            Condition::Match(pairs) => {
+                columns.extend(pairs.iter().map(|(_, changed)| changed.clone()))
+            }
             Condition::Where(sql) => columns.extend(mentions_of_changed(sql)),
         }
         let mut distinct = Vec::new();
@@ -94,7 +99,10 @@ fn mentions_of_changed(sql: &str) -> Vec<Identifier> {
     let lower = sql.to_ascii_lowercase();
     let mut found = Vec::new();
     for (at, _) in lower.match_indices(MARK) {
-        let part_of_a_longer_name = sql[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.' || c == '"');
+        let part_of_a_longer_name = sql[..at]
+            .chars()
+            .next_back()
+            .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.' || c == '"');
         if part_of_a_longer_name {
             continue;
         }
@@ -102,7 +110,9 @@ fn mentions_of_changed(sql: &str) -> Vec<Identifier> {
         let name = match rest.strip_prefix('"') {
             Some(quoted) => quoted.find('"').map(|end| Identifier::new(&quoted[..end])),
             None => {
-                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$')).unwrap_or(rest.len());
+                let end = rest
+                    .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
+                    .unwrap_or(rest.len());
                 Some(Identifier::from_sql(&rest[..end]))
             }
         };

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A name as the catalog stores it (no quotes, case kept). [`Identifier::sql`] is the only way it reaches a statement.
+/// A name as the catalog stores it (no quotes, case kept). [`Identifier::sql`] is the only way it
+/// reaches a statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identifier(String);
 
@@ -59,7 +60,8 @@ impl fmt::Display for Identifier {
     }
 }
 
-/// A schema-qualified table. Shown as `schema.table`, which is also how `source_table` columns hold it.
+/// A schema-qualified table. Shown as `schema.table`, which is also how `source_table` columns hold
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableName {
     pub schema: Identifier,
@@ -67,7 +69,8 @@ pub struct TableName {
 }
 
 impl TableName {
-    /// `table`, `schema.table`, either part optionally in double quotes; without a schema it is `public`.
+    /// `table`, `schema.table`, either part optionally in double quotes; without a schema it is
+    /// `public`.
     pub fn from_sql(text: &str) -> Result<Self, InvalidName> {
         let mut parts = split_outside_quotes(text);
         let name = Identifier::from_sql(&parts.pop().unwrap_or_default())?;
@@ -110,11 +113,15 @@ fn split_outside_quotes(text: &str) -> Vec<String> {
     parts
 }
 
-/// A value as a SQL string literal, for the statements that take no parameters (`COPY (query) TO`, DDL).
-/// Right whatever `standard_conforming_strings` says.
+/// A value as a SQL string literal, for the statements that take no parameters (`COPY (query) TO`,
+/// DDL). Right whatever `standard_conforming_strings` says.
 pub fn literal(value: &str) -> String {
     let quoted = value.replace('\'', "''");
-    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    if quoted.contains('\\') {
+        format!(" E'{}'", quoted.replace('\\', "\\\\"))
+    } else {
+        format!("'{quoted}'")
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +130,9 @@ mod tests {
 
     #[test]
     fn names_fold_like_postgres_and_quote_for_any_statement() {
-        let check = |input: &str, expect: &str| assert_eq!(TableName::from_sql(input).map(|t| t.sql()).unwrap(), expect);
+        let check = |input: &str, expect: &str| {
+            assert_eq!(TableName::from_sql(input).map(|t| t.sql()).unwrap(), expect)
+        };
         check("users", r#""public"."users""#);
         check("App.Users", r#""app"."users""#);
         check(r#""App"."we.ird ""t""""#, r#""App"."we.ird ""t""""#);

@@ -1,12 +1,15 @@
 //! Where in a YAML text a setting stands.
 //!
-//! The YAML parser knows every position but hands none out with its values; it does put them into errors. So the text is
-//! read once more with a visitor that fails on purpose when it reaches the setting. Only done to report a mistake.
+//! The YAML parser knows every position but hands none out with its values; it does put them into
+//! errors. So the text is read once more with a visitor that fails on purpose when it reaches the
+//! setting. Only done to report a mistake.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 
 /// One step from the document's root to a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +32,8 @@ pub struct Place {
     pub column: usize,
 }
 
-/// Where the key (or list item) begins that `path` leads to; None when the text does not contain it.
+/// Where the key (or list item) begins that `path` leads to; None when the text does not contain
+/// it.
 pub fn place_of_key(text: &str, path: &[Step]) -> Option<Place> {
     stop(text, Walk { path, at_key: true })
 }
@@ -42,12 +46,16 @@ pub fn place_of_value(text: &str, path: &[Step]) -> Option<Place> {
 /// A key that one mapping of the text has twice, and the place of the second one.
 pub fn duplicate_key(text: &str) -> Option<(String, Place)> {
     let mut found = None;
-    let error = Distinct { found: &mut found }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
+    let error = Distinct { found: &mut found }
+        .deserialize(serde_yaml::Deserializer::from_str(text))
+        .err()?;
     Some((found?, place_of(&error)?))
 }
 
 fn stop(text: &str, walk: Walk<'_>) -> Option<Place> {
-    walk.deserialize(serde_yaml::Deserializer::from_str(text)).err().and_then(|stopped| place_of(&stopped))
+    walk.deserialize(serde_yaml::Deserializer::from_str(text))
+        .err()
+        .and_then(|stopped| place_of(&stopped))
 }
 
 /// Where the YAML parser stopped.
@@ -80,7 +88,9 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let Some((Step::Key(wanted), rest)) = self.path.split_first() else {
             return Err(A::Error::custom("here"));
         };
-        while let Some(found) = map.next_key_seed(Key { wanted, last: rest.is_empty() && self.at_key })? {
+        while let Some(found) =
+            map.next_key_seed(Key { wanted, last: rest.is_empty() && self.at_key })?
+        {
             // A mapping that is not read to its end is an error of its own.
             if found {
                 map.next_value_seed(Walk { path: rest, at_key: self.at_key })?;
@@ -128,7 +138,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Whether a key is the wanted one; fails on it when the path ends there, so that the place is the key's own.
+/// Whether a key is the wanted one; fails on it when the path ends there, so that the place is the
+/// key's own.
 struct Key<'a> {
     wanted: &'a str,
     last: bool,
@@ -150,7 +161,11 @@ impl Visitor<'_> for Key<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        if key == self.wanted && self.last { Err(E::custom("here")) } else { Ok(key == self.wanted) }
+        if key == self.wanted && self.last {
+            Err(E::custom("here"))
+        } else {
+            Ok(key == self.wanted)
+        }
     }
 }
 
@@ -246,15 +261,21 @@ impl Visitor<'_> for Fresh<'_> {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "a: 1\n# b: no\nb:\n  query: |\n    c: no\n  list:\n    - { x: 1 }\n    - x: 2\n      c: 3\nd: { e: 1,\n  f: ü, g: 7 }\n";
+    const TEXT: &str = "a: 1\n# b: no\nb:\n  query: |\n    c: no\n  list:\n    - { x: 1 }\n    - x: 2\n      c: 3\nd: { e: 1,\n  f: ü, g: 7 }\n";
 
     #[test]
     fn the_place_is_the_yaml_parsers_own() {
         let check = |path: &str, key: Option<(usize, usize)>, value: Option<(usize, usize)>| {
-            let path: Vec<Step> = path.split('.').map(|s| s.parse().map(Step::Index).unwrap_or_else(|_| Step::Key(s.to_owned()))).collect();
+            let path: Vec<Step> = path
+                .split('.')
+                .map(|s| s.parse().map(Step::Index).unwrap_or_else(|_| Step::Key(s.to_owned())))
+                .collect();
             let plain = |place: Option<Place>| place.map(|p| (p.line, p.column));
-            assert_eq!((plain(place_of_key(TEXT, &path)), plain(place_of_value(TEXT, &path))), (key, value), "{path:?}");
+            assert_eq!(
+                (plain(place_of_key(TEXT, &path)), plain(place_of_value(TEXT, &path))),
+                (key, value),
+                "{path:?}"
+            );
         };
         check("a", Some((1, 1)), Some((1, 4)));
         check("b", Some((3, 1)), Some((4, 3)));

@@ -4,9 +4,14 @@ use crate::locate::{Place, Step, place_of_key, place_of_value};
 use crate::{Diagnostic, Mapping};
 
 impl Mapping {
-    /// Something that the setting at `path` says and that is not so. Without the setting it is told of the nearest one
-    /// above it that is there.
-    pub fn mistake(&self, path: &[Step], message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+    /// Something that the setting at `path` says and that is not so. Without the setting it is told
+    /// of the nearest one above it that is there.
+    pub fn mistake(
+        &self,
+        path: &[Step],
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Diagnostic {
         let place = nearest_place(&self.text, path);
         Diagnostic::at(&self.file, &self.text, place, message, remedy)
     }
@@ -25,7 +30,12 @@ impl Mapping {
     }
 
     /// The same of the query.
-    pub fn mistake_in_query(&self, at: usize, message: impl Into<String>, remedy: impl Into<String>) -> Diagnostic {
+    pub fn mistake_in_query(
+        &self,
+        at: usize,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Diagnostic {
         self.mistake_within(&Step::keys(&["query"]), &self.query, at, message, remedy)
     }
 }
@@ -38,7 +48,8 @@ pub(crate) fn nearest_place(text: &str, path: &[Step]) -> Option<Place> {
 
 /// Where the part of the value at `path` stands that begins after `at` characters of `value`.
 ///
-/// YAML indents, folds and quotes: so the word at that position is looked for in the file, as often as it came before.
+/// YAML indents, folds and quotes: so the word at that position is looked for in the file, as often
+/// as it came before.
 pub(crate) fn place_within(text: &str, path: &[Step], value: &str, at: usize) -> Option<Place> {
     let begin = place_of_value(text, path)?;
     let chars: Vec<char> = value.chars().collect();

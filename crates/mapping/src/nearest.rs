@@ -6,11 +6,19 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     (distance <= name.chars().count().div_ceil(2).min(4)).then_some(near)
 }
 
-/// "did you mean", or the whole list when nothing is near. `what` names the list: `keys here`, `columns`.
-pub fn suggestion<'a>(name: &str, what: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+/// "did you mean", or the whole list when nothing is near. `what` names the list: `keys here`,
+/// `columns`.
+pub fn suggestion<'a>(
+    name: &str,
+    what: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
     match nearest(name, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => format!("the {what} are {}", known.into_iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "the {what} are {}",
+            known.into_iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 

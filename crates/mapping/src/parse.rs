@@ -10,7 +10,10 @@ use crate::locate::{Place, Step, duplicate_key, place_of, place_of_key};
 use crate::mistake::{nearest_place, place_within};
 use crate::nearest::{nearest, suggestion};
 use crate::query_text;
-use crate::{Condition, Dependency, Diagnostic, Identifier, Mapping, OnRowError, Source, TableName, Target, Tenant, TenantLookup};
+use crate::{
+    Condition, Dependency, Diagnostic, Identifier, Mapping, OnRowError, Source, TableName, Target,
+    Tenant, TenantLookup,
+};
 
 /// Everything that is wrong with one mapping file; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +44,16 @@ pub fn parse(file: &Path, text: &str) -> Result<Mapping, Error> {
         Some(mapping) if reader.diagnostics.is_empty() => Ok(mapping),
         _ => {
             // As someone goes through the file; what is missing altogether comes last.
-            reader.diagnostics.sort_by_key(|found| found.place.map_or((usize::MAX, 0), |place| (place.line, place.column)));
+            reader.diagnostics.sort_by_key(|found| {
+                found.place.map_or((usize::MAX, 0), |place| (place.line, place.column))
+            });
             Err(Error { diagnostics: reader.diagnostics })
         }
     }
 }
 
-/// Reads on after a mistake, so that one look shows them all. What could not be read is None, and was noted.
+/// Reads on after a mistake, so that one look shows them all. What could not be read is None, and
+/// was noted.
 struct Reader<'a> {
     file: &'a Path,
     text: &'a str,
@@ -69,7 +75,13 @@ impl Reader<'_> {
         let query = self.query(&document);
         let target = self.section(&document, "target", true, Self::target);
         let on_row_error = self.on_row_error(&document);
-        let query_line = place_within(self.text, &Step::keys(&["query"]), query.as_deref().unwrap_or_default(), 0).map_or(1, |p| p.line);
+        let query_line = place_within(
+            self.text,
+            &Step::keys(&["query"]),
+            query.as_deref().unwrap_or_default(),
+            0,
+        )
+        .map_or(1, |p| p.line);
         Some(Mapping {
             name: name?,
             file: self.file.to_owned(),
@@ -91,14 +103,21 @@ impl Reader<'_> {
         match serde_yaml::from_str::<Value>(self.text) {
             Ok(Value::Mapping(document)) => Some(document),
             Ok(_) => {
-                let remedy = format!("a mapping file is a list of `key: value` lines; the keys are {}", FILE_KEYS.join(", "));
+                let remedy = format!(
+                    "a mapping file is a list of `key: value` lines; the keys are {}",
+                    FILE_KEYS.join(", ")
+                );
                 self.note_at(None, "the file has no keys".to_owned(), remedy);
                 None
             }
             Err(error) => {
                 let said = error.to_string();
                 let said = said.split(" at line ").next().unwrap_or(&said);
-                self.note_at(place_of(&error), format!("this is not YAML: {said}"), "check indentation and quotes around this place");
+                self.note_at(
+                    place_of(&error),
+                    format!("this is not YAML: {said}"),
+                    "check indentation and quotes around this place",
+                );
                 None
             }
         }
@@ -106,12 +125,19 @@ impl Reader<'_> {
 
     fn name(&mut self, document: &Section) -> Option<String> {
         let name = match document.get("name") {
-            None => self.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default(),
+            None => {
+                self.file.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default()
+            }
             Some(_) => self.text_of(document, "name")?,
         };
-        let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let plain = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !plain {
-            self.note(&["name"], format!("`{name}` cannot be a mapping's name"), "set `name`, of letters, digits, `_` and `-`");
+            self.note(
+                &["name"],
+                format!("`{name}` cannot be a mapping's name"),
+                "set `name`, of letters, digits, `_` and `-`",
+            );
         }
         plain.then_some(name)
     }
@@ -133,14 +159,28 @@ impl Reader<'_> {
                 reader.known_keys(lookup, &LOOKUP_KEYS);
                 let table = reader.table(lookup, "table");
                 let column = reader.identifier(lookup, "column");
-                let matches = reader.pairs(lookup, "match", "column of that table: column of source.table");
-                Some(Tenant::Lookup(TenantLookup { table: table?, column: column?, matches: matches? }))
+                let matches =
+                    reader.pairs(lookup, "match", "column of that table: column of source.table");
+                Some(Tenant::Lookup(TenantLookup {
+                    table: table?,
+                    column: column?,
+                    matches: matches?,
+                }))
             });
         }
         let text = self.text_of(section, "tenant")?;
         if !plain_name(&text) {
-            if let Some(parameter) = crate::scan::tokens(&text).into_iter().find(|t| t.kind == crate::scan::Kind::Parameter) {
-                self.note_within("tenant", &text, parameter.at, "the expression has a parameter", "write it over the row's own columns");
+            if let Some(parameter) = crate::scan::tokens(&text)
+                .into_iter()
+                .find(|t| t.kind == crate::scan::Kind::Parameter)
+            {
+                self.note_within(
+                    "tenant",
+                    &text,
+                    parameter.at,
+                    "the expression has a parameter",
+                    "write it over the row's own columns",
+                );
                 return None;
             }
             return Some(Tenant::Expression(text.trim().to_owned()));
@@ -153,7 +193,11 @@ impl Reader<'_> {
             None | Some(Value::Null) => return Some(Vec::new()),
             Some(Value::Sequence(items)) => items,
             Some(_) => {
-                self.note(&["depends_on"], "this is a list".to_owned(), "begin each entry with `- table:`");
+                self.note(
+                    &["depends_on"],
+                    "this is a list".to_owned(),
+                    "begin each entry with `- table:`",
+                );
                 return None;
             }
         };
@@ -163,7 +207,11 @@ impl Reader<'_> {
             let dependency = match item {
                 Value::Mapping(section) => self.dependency(section),
                 _ => {
-                    self.note(&[], "an entry of `depends_on` has keys".to_owned(), "write `- table: …` and, below it, `match` or `where`");
+                    self.note(
+                        &[],
+                        "an entry of `depends_on` has keys".to_owned(),
+                        "write `- table: …` and, below it, `match` or `where`",
+                    );
                     None
                 }
             };
@@ -180,13 +228,23 @@ impl Reader<'_> {
         self.known_keys(section, &DEPENDENCY_KEYS);
         let table = self.table(section, "table");
         let condition = match (section.get("match"), section.get("where")) {
-            (Some(_), None) => self.pairs(section, "match", "column of source.table: column of the changed row").map(Condition::Match),
+            (Some(_), None) => self
+                .pairs(section, "match", "column of source.table: column of the changed row")
+                .map(Condition::Match),
             (None, Some(_)) => self.condition(section),
             (None, None) if self.misspelt(section, &["match", "where"]) => None,
             (both, _) => {
-                let message = if both.is_some() { "`match` and `where` stand together" } else { "`match` or `where` is missing" };
+                let message = if both.is_some() {
+                    "`match` and `where` stand together"
+                } else {
+                    "`match` or `where` is missing"
+                };
                 let remedy = "use `match: { column of source.table: column of the changed row }`, or `where:` with source.… and changed.…";
-                self.note(&[if both.is_some() { "where" } else { "table" }], message.to_owned(), remedy);
+                self.note(
+                    &[if both.is_some() { "where" } else { "table" }],
+                    message.to_owned(),
+                    remedy,
+                );
                 None
             }
         };
@@ -196,8 +254,16 @@ impl Reader<'_> {
     fn condition(&mut self, section: &Section) -> Option<Condition> {
         let text = self.text_of(section, "where")?;
         let condition = Condition::Where(text.trim().to_owned());
-        if let Some(parameter) = crate::scan::tokens(&text).into_iter().find(|t| t.kind == crate::scan::Kind::Parameter) {
-            self.note_within("where", &text, parameter.at, "the condition has a parameter", "write it over source.… and changed.…");
+        if let Some(parameter) =
+            crate::scan::tokens(&text).into_iter().find(|t| t.kind == crate::scan::Kind::Parameter)
+        {
+            self.note_within(
+                "where",
+                &text,
+                parameter.at,
+                "the condition has a parameter",
+                "write it over source.… and changed.…",
+            );
             return None;
         }
         if condition.changed_columns().is_empty() {
@@ -212,7 +278,11 @@ impl Reader<'_> {
         let text = self.text_of(document, "query")?;
         let query = text.trim_end().trim_end_matches(';').trim_end().to_owned();
         if crate::scan::tokens(&query).is_empty() {
-            self.note(&["query"], "the query is empty".to_owned(), "write the SELECT whose rows the destination gets");
+            self.note(
+                &["query"],
+                "the query is empty".to_owned(),
+                "write the SELECT whose rows the destination gets",
+            );
             return None;
         }
         for refusal in query_text::refusals(&query) {
@@ -232,7 +302,11 @@ impl Reader<'_> {
             None => Some(false),
             Some(Value::Bool(keep)) => Some(*keep),
             Some(_) => {
-                self.note(&["keep_tenant"], "this is `true` or `false`".to_owned(), "write one of the two");
+                self.note(
+                    &["keep_tenant"],
+                    "this is `true` or `false`".to_owned(),
+                    "write one of the two",
+                );
                 None
             }
         };
@@ -244,8 +318,7 @@ impl Reader<'_> {
             None | Some(Some("quarantine")) => Some(OnRowError::Quarantine),
             Some(Some("halt")) => Some(OnRowError::Halt),
             Some(_) => {
-                let remedy =
-                    "write `quarantine` (the row is set aside, the others go on) or `halt` (the mapping stops in that destination)";
+                let remedy = "write `quarantine` (the row is set aside, the others go on) or `halt` (the mapping stops in that destination)";
                 self.note(&["on_row_error"], "there is no such choice".to_owned(), remedy);
                 None
             }
@@ -263,14 +336,20 @@ impl Reader<'_> {
                 let mut path = self.path.clone();
                 path.push(Step::Key(key.clone()));
                 let remedy = suggestion(&key, "keys here", known.iter().copied());
-                self.note_at(place_of_key(self.text, &path), format!("there is no key `{key}` here"), remedy);
+                self.note_at(
+                    place_of_key(self.text, &path),
+                    format!("there is no key `{key}` here"),
+                    remedy,
+                );
             }
         }
     }
 
-    /// Whether an unknown key of the section stands for one of these: then their absence is that same mistake.
+    /// Whether an unknown key of the section stands for one of these: then their absence is that
+    /// same mistake.
     fn misspelt(&self, section: &Section, keys: &[&str]) -> bool {
-        let all = [&FILE_KEYS[..], &SOURCE_KEYS, &LOOKUP_KEYS, &DEPENDENCY_KEYS, &TARGET_KEYS].concat();
+        let all =
+            [&FILE_KEYS[..], &SOURCE_KEYS, &LOOKUP_KEYS, &DEPENDENCY_KEYS, &TARGET_KEYS].concat();
         let mut unknown = section.keys().filter_map(Value::as_str).filter(|key| !all.contains(key));
         unknown.any(|key| nearest(key, keys.iter().copied()).is_some())
     }
@@ -291,7 +370,11 @@ impl Reader<'_> {
             }
             None if required => self.missing(section, key),
             _ => {
-                self.note(&[key], format!("`{key}` has keys of its own"), "write `key: value` lines below it");
+                self.note(
+                    &[key],
+                    format!("`{key}` has keys of its own"),
+                    "write `key: value` lines below it",
+                );
                 None
             }
         }
@@ -300,7 +383,9 @@ impl Reader<'_> {
     fn missing<T>(&mut self, section: &Section, key: &str) -> Option<T> {
         if !self.misspelt(section, &[key]) {
             let remedy = match key {
-                "source" => "say which table's rows drive the mapping: `source: { table: …, tenant: … }`",
+                "source" => {
+                    "say which table's rows drive the mapping: `source: { table: …, tenant: … }`"
+                }
                 "query" => "write the SELECT whose rows the destination gets",
                 "target" => "name the table in the destination: `target: { table: … }`",
                 "tenant" => "name the column that holds the tenant's id",
@@ -319,12 +404,20 @@ impl Reader<'_> {
             None => self.missing(section, key),
             Some(Value::String(text)) if !text.trim().is_empty() => Some(text.clone()),
             Some(Value::String(_) | Value::Null) => {
-                let remedy = if key == "query" { "write the SELECT whose rows the destination gets" } else { "write it behind the colon" };
+                let remedy = if key == "query" {
+                    "write the SELECT whose rows the destination gets"
+                } else {
+                    "write it behind the colon"
+                };
                 self.note(&[key], format!("`{key}` is empty"), remedy);
                 None
             }
             Some(_) => {
-                self.note(&[key], format!("`{key}` is a text"), "write one value, in quotes if it looks like a number or a list");
+                self.note(
+                    &[key],
+                    format!("`{key}` is a text"),
+                    "write one value, in quotes if it looks like a number or a list",
+                );
                 None
             }
         }
@@ -339,11 +432,19 @@ impl Reader<'_> {
     fn identifier(&mut self, section: &Section, key: &str) -> Option<Identifier> {
         let text = self.text_of(section, key)?;
         let name = Identifier::from_sql(&text);
-        name.map_err(|error| self.note(&[key], error.to_string(), "give the name as you would write it in SQL")).ok()
+        name.map_err(|error| {
+            self.note(&[key], error.to_string(), "give the name as you would write it in SQL")
+        })
+        .ok()
     }
 
     /// `meaning` says what is left and what is right of the colon.
-    fn pairs(&mut self, section: &Section, key: &str, meaning: &str) -> Option<Vec<(Identifier, Identifier)>> {
+    fn pairs(
+        &mut self,
+        section: &Section,
+        key: &str,
+        meaning: &str,
+    ) -> Option<Vec<(Identifier, Identifier)>> {
         let remedy = format!("write `{key}: {{ {meaning} }}`");
         let entries = match section.get(key) {
             None => return self.missing(section, key),
@@ -356,11 +457,17 @@ impl Reader<'_> {
         let mut pairs = Some(Vec::new());
         for (left, right) in entries {
             let found = match (left.as_str(), right.as_str()) {
-                (Some(left), Some(right)) => match (Identifier::from_sql(left), Identifier::from_sql(right)) {
-                    (Ok(left_name), Ok(right_name)) => Ok((left_name, right_name)),
-                    (Err(error), _) | (_, Err(error)) => Err((vec![key, left], error.to_string())),
-                },
-                (Some(left), None) => Err((vec![key, left], "this is not a column's name".to_owned())),
+                (Some(left), Some(right)) => {
+                    match (Identifier::from_sql(left), Identifier::from_sql(right)) {
+                        (Ok(left_name), Ok(right_name)) => Ok((left_name, right_name)),
+                        (Err(error), _) | (_, Err(error)) => {
+                            Err((vec![key, left], error.to_string()))
+                        }
+                    }
+                }
+                (Some(left), None) => {
+                    Err((vec![key, left], "this is not a column's name".to_owned()))
+                }
                 (None, _) => Err((vec![key], format!("`{key}` pairs columns by their names"))),
             };
             match (found, &mut pairs) {
@@ -381,7 +488,14 @@ impl Reader<'_> {
         self.note_at(nearest_place(self.text, &path), message, remedy);
     }
 
-    fn note_within(&mut self, key: &str, value: &str, at: usize, message: impl Into<String>, remedy: impl Into<String>) {
+    fn note_within(
+        &mut self,
+        key: &str,
+        value: &str,
+        at: usize,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let path = self.below(&[key]);
         self.note_at(place_within(self.text, &path, value, at), message.into(), remedy);
     }
@@ -401,7 +515,8 @@ fn plain_name(text: &str) -> bool {
         return !text[1..text.len() - 1].contains('"');
     }
     let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(|c| c.is_alphanumeric() || c == '_')
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ pub struct ResolvedMapping {
     pub tenant_type: String,
     /// In key order; never empty.
     pub key: Vec<KeyColumn>,
-    /// The columns a destination's table has, in query order, key columns included. `tenant_id` is the first when
-    /// `keep_tenant` is set and absent otherwise.
+    /// The columns a destination's table has, in query order, key columns included. `tenant_id` is
+    /// the first when `keep_tenant` is set and absent otherwise.
     pub columns: Vec<Column>,
     pub version: Version,
 }
@@ -39,7 +39,8 @@ pub struct KeyColumn {
 pub enum KeyOrder {
     /// The type's own order, which is the same everywhere (numbers, uuid, times, bytea, boolean).
     Native,
-    /// As text, `COLLATE "C"` (text, and every type whose order is not known to travel: enums, domains, composites).
+    /// As text, `COLLATE "C"` (text, and every type whose order is not known to travel: enums,
+    /// domains, composites).
     Text,
 }
 
@@ -49,12 +50,13 @@ pub struct Column {
     pub name: Identifier,
     /// Type in the source, as `format_type` prints it.
     pub source_type: String,
-    /// Type that a table made from the query gets: the same for built-in types, the base type for domains, text for
-    /// types that exist only in the source (enums, composites).
+    /// Type that a table made from the query gets: the same for built-in types, the base type for
+    /// domains, text for types that exist only in the source (enums, composites).
     pub target_type: String,
 }
 
-/// Hash of everything that decides a mapping's rows; another version means that its rows are copied anew, in place.
+/// Hash of everything that decides a mapping's rows; another version means that its rows are copied
+/// anew, in place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version(String);
 
@@ -70,7 +72,8 @@ impl Version {
         add(definition.query.trim());
         add(&definition.target.table.to_string());
         add(if definition.target.keep_tenant { "keep tenant" } else { "" });
-        // What decides which change wakes which row: before it was said, changes may have been missed.
+        // What decides which change wakes which row: before it was said, changes may have been
+        // missed.
         for text in wakes(definition) {
             add(&text);
         }
@@ -96,19 +99,25 @@ impl Version {
 /// What the triggers and the sequencer go by, besides the key.
 fn wakes(definition: &Mapping) -> Vec<String> {
     let pairs = |of: &TableName, pairs: &[(Identifier, Identifier)]| {
-        let columns = pairs.iter().flat_map(|(a, b)| [a.as_str().to_owned(), b.as_str().to_owned()]);
+        let columns =
+            pairs.iter().flat_map(|(a, b)| [a.as_str().to_owned(), b.as_str().to_owned()]);
         std::iter::once(of.to_string()).chain(columns).collect::<Vec<_>>()
     };
     let mut texts = match &definition.source.tenant {
         Tenant::Column(column) => vec![column.as_str().to_owned()],
         Tenant::Expression(sql) => vec!["expression".to_owned(), sql.clone()],
-        Tenant::Lookup(lookup) => [vec![lookup.column.as_str().to_owned()], pairs(&lookup.table, &lookup.matches)].concat(),
+        Tenant::Lookup(lookup) => {
+            [vec![lookup.column.as_str().to_owned()], pairs(&lookup.table, &lookup.matches)]
+                .concat()
+        }
     };
     for dependency in &definition.depends_on {
         texts.push("depends on".to_owned());
         texts.extend(match &dependency.condition {
             Condition::Match(columns) => pairs(&dependency.table, columns),
-            Condition::Where(sql) => vec![dependency.table.to_string(), "where".to_owned(), sql.clone()],
+            Condition::Where(sql) => {
+                vec![dependency.table.to_string(), "where".to_owned(), sql.clone()]
+            }
         });
     }
     texts
@@ -126,12 +135,13 @@ impl ResolvedMapping {
         &self.definition.name
     }
 
-    /// Its name, and a hash of what a sequencer and the triggers must know to wake it: what it is driven by, by which key, whose its
-    /// rows are, what it depends on.
+    /// Its name, and a hash of what a sequencer and the triggers must know to wake it: what it is
+    /// driven by, by which key, whose its rows are, what it depends on.
     pub fn need(&self) -> String {
         let keys = self.key.iter().map(|key| key.source_column.as_str().to_owned());
         let mut hash = Sha256::new();
-        for text in std::iter::once(self.source_table()).chain(wakes(&self.definition)).chain(keys) {
+        for text in std::iter::once(self.source_table()).chain(wakes(&self.definition)).chain(keys)
+        {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         }
@@ -144,7 +154,8 @@ impl ResolvedMapping {
         self.definition.source.table.to_string()
     }
 
-    /// The columns of the destination table's primary key, in order: `tenant_id` first where it is kept.
+    /// The columns of the destination table's primary key, in order: `tenant_id` first where it is
+    /// kept.
     pub fn target_key(&self) -> Vec<Identifier> {
         let tenant = self.definition.target.keep_tenant.then(|| self.columns[0].name.clone());
         tenant.into_iter().chain(self.key.iter().map(|k| k.query_column.clone())).collect()

@@ -1,12 +1,15 @@
-//! As much of SQL's lexical structure as it takes to find words outside strings, comments and quotes.
+//! As much of SQL's lexical structure as it takes to find words outside strings, comments and
+//! quotes.
 //!
-//! Postgres parses the mappings' SQL; this only points at what Postgres would accept and Offtake cannot use.
+//! Postgres parses the mappings' SQL; this only points at what Postgres would accept and Offtake
+//! cannot use.
 
 /// One word, parameter or symbol of a SQL text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub kind: Kind,
-    /// As written; a quoted name without its quotes, a plain word in lower case, a symbol as one character.
+    /// As written; a quoted name without its quotes, a plain word in lower case, a symbol as one
+    /// character.
     pub text: String,
     /// Characters before it in the text.
     pub at: usize,
@@ -69,7 +72,11 @@ pub fn calls(sql: &str) -> Vec<Call> {
             Some([schema, dot]) if name(schema) && dot.symbol('.') => Some(schema),
             _ => None,
         };
-        calls.push(Call { schema: schema.map(|s| s.text.clone()), name: token.text.clone(), at: schema.unwrap_or(token).at });
+        calls.push(Call {
+            schema: schema.map(|s| s.text.clone()),
+            name: token.text.clone(),
+            at: schema.unwrap_or(token).at,
+        });
     }
     calls
 }
@@ -105,7 +112,11 @@ impl Scanner {
             ('"', _) => {
                 self.skip_string('"', false);
                 let inner: String = self.chars[from + 1..self.at].iter().collect();
-                self.push(Kind::Quoted, inner.strip_suffix('"').unwrap_or(&inner).replace("\"\"", "\""), from);
+                self.push(
+                    Kind::Quoted,
+                    inner.strip_suffix('"').unwrap_or(&inner).replace("\"\"", "\""),
+                    from,
+                );
             }
             ('$', Some(next)) if next.is_ascii_digit() => {
                 self.at += 1;
@@ -179,7 +190,10 @@ impl Scanner {
     /// `$tag$ … $tag$`; false when it is not the beginning of one.
     fn skip_dollar_quoted(&mut self) -> bool {
         let rest = &self.chars[self.at..];
-        let Some(tag) = rest.iter().skip(1).position(|c| !(c.is_alphanumeric() || *c == '_')) else { return false };
+        let Some(tag) = rest.iter().skip(1).position(|c| !(c.is_alphanumeric() || *c == '_'))
+        else {
+            return false;
+        };
         if rest[tag + 1] != '$' {
             return false;
         }
@@ -212,7 +226,8 @@ mod tests {
     #[test]
     fn calls_are_names_before_a_parenthesis() {
         let found = calls(r#"select Random(), app."Next"  (1), 'f(', x.y from t where a in (1)"#);
-        let plain: Vec<_> = found.iter().map(|c| (c.schema.as_deref(), c.name.as_str(), c.at)).collect();
+        let plain: Vec<_> =
+            found.iter().map(|c| (c.schema.as_deref(), c.name.as_str(), c.at)).collect();
         assert_eq!(plain, [(None, "random", 7), (Some("app"), "Next", 17), (None, "in", 59)]);
     }
 }

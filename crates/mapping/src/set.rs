@@ -19,7 +19,8 @@ pub struct MappingSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     pub table: TableName,
-    /// The source columns of the keys of all mappings driven by this table; empty when it only has dependants.
+    /// The source columns of the keys of all mappings driven by this table; empty when it only has
+    /// dependants.
     pub key: Vec<CapturedColumn>,
     /// One per distinct tenant rule of those mappings; empty when it only has dependants.
     pub tenants: Vec<CapturedTenant>,
@@ -51,15 +52,18 @@ pub struct Waking {
     pub dependency: Dependency,
     /// The changed row's columns, with their types, that the condition reads.
     pub changed: Vec<CapturedColumn>,
-    /// For the table of a tenant look-up: the changed row's column that named the tenant, so that the old tenant's
-    /// destination looks again too.
+    /// For the table of a tenant look-up: the changed row's column that named the tenant, so that
+    /// the old tenant's destination looks again too.
     pub tenant_column: Option<Identifier>,
 }
 
 impl MappingSet {
-    /// `column_type` tells the type of a table's column, as `format_type` prints it; the caller has checked that every
-    /// column a mapping names exists.
-    pub fn new(mappings: Vec<ResolvedMapping>, column_type: impl Fn(&TableName, &Identifier) -> String) -> Self {
+    /// `column_type` tells the type of a table's column, as `format_type` prints it; the caller has
+    /// checked that every column a mapping names exists.
+    pub fn new(
+        mappings: Vec<ResolvedMapping>,
+        column_type: impl Fn(&TableName, &Identifier) -> String,
+    ) -> Self {
         let mappings: Vec<_> = mappings.into_iter().map(Arc::new).collect();
         let needs = mappings.iter().map(|mapping| mapping.need()).collect();
         let mut set = Self { mappings: mappings.clone(), needs, ..Self::default() };
@@ -69,8 +73,15 @@ impl MappingSet {
                 set.add_waking(&mapping, dependency.clone(), None, &column_type);
             }
             if let Tenant::Lookup(lookup) = &mapping.definition.source.tenant {
-                let matches = lookup.matches.iter().map(|(looked_up, row)| (row.clone(), looked_up.clone())).collect();
-                let dependency = Dependency { table: lookup.table.clone(), condition: crate::Condition::Match(matches) };
+                let matches = lookup
+                    .matches
+                    .iter()
+                    .map(|(looked_up, row)| (row.clone(), looked_up.clone()))
+                    .collect();
+                let dependency = Dependency {
+                    table: lookup.table.clone(),
+                    condition: crate::Condition::Match(matches),
+                };
                 set.add_waking(&mapping, dependency, Some(lookup.column.clone()), &column_type);
             }
         }
@@ -86,7 +97,11 @@ impl MappingSet {
         })
     }
 
-    fn add_source(&mut self, mapping: &ResolvedMapping, column_type: &impl Fn(&TableName, &Identifier) -> String) {
+    fn add_source(
+        &mut self,
+        mapping: &ResolvedMapping,
+        column_type: &impl Fn(&TableName, &Identifier) -> String,
+    ) {
         let source = &mapping.definition.source;
         let capture = self.capture(&source.table);
         for key in &mapping.key {
@@ -126,7 +141,12 @@ impl MappingSet {
         for column in &changed {
             add_column(&mut capture.matched, &column.name, column.sql_type.clone());
         }
-        self.wakings.entry(table.to_string()).or_default().push(Waking { mapping: mapping.clone(), dependency, changed, tenant_column });
+        self.wakings.entry(table.to_string()).or_default().push(Waking {
+            mapping: mapping.clone(),
+            dependency,
+            changed,
+            tenant_column,
+        });
     }
 
     /// All mappings, in the order of their names.
@@ -155,7 +175,10 @@ impl MappingSet {
     }
 
     /// The mappings that this table (`schema.table`) drives.
-    pub fn driven_by<'a>(&'a self, table: &'a str) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
+    pub fn driven_by<'a>(
+        &'a self,
+        table: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
         self.mappings.iter().filter(move |m| m.source_table() == table)
     }
 }

@@ -1,8 +1,10 @@
--- The sample application that `offtake demo`, the tests and the default mappings are about: a product whose customers
--- (tenancies) have users and teams. Nothing in it knows of Offtake. Run once in an empty database; takes no parameters.
+-- The sample application that `offtake demo`, the tests and the default mappings are about: a
+-- product whose customers (tenancies) have users and teams. Nothing in it knows of Offtake. Run
+-- once in an empty database; takes no parameters.
 --
--- The indexes are those that a mapping's query for one key, its key-ordered chunks, and the search for the rows that
--- depend on a changed row need; `offtake check --connect` names the ones that are missing.
+-- The indexes are those that a mapping's query for one key, its key-ordered chunks, and the search
+-- for the rows that depend on a changed row need; `offtake check --connect` names the ones that are
+-- missing.
 
 create type public.contact_channel_type as enum ('email', 'phone');
 

@@ -1,6 +1,7 @@
--- An application's earlier life, for the initial copy to find: every tenancy without users gets $1 (integer) of them with
--- their e-mail addresses, every tenth anonymous; a team for every eighth, members, permissions, and two invitations per
--- team. One statement; returns the number of tenancies it filled.
+-- An application's earlier life, for the initial copy to find: every tenancy without users gets $1
+-- (integer) of them with their e-mail addresses, every tenth anonymous; a team for every eighth,
+-- members, permissions, and two invitations per team. One statement; returns the number of
+-- tenancies it filled.
 with filled as (
   select t.id as tenancy_id, t.project_id, t.branch_id
     from public.tenancy t

@@ -1,5 +1,6 @@
--- Notes that changes of the mappings $1 text[], with the needs $2 text[], may have been missed until now, where they have copies made for
--- these needs (offtake.overlooked_mapping). Returns those that were not noted before.
+-- Notes that changes of the mappings $1 text[], with the needs $2 text[], may have been missed
+-- until now, where they have copies made for these needs (offtake.overlooked_mapping). Returns
+-- those that were not noted before.
 insert into offtake.overlooked_mapping as o (mapping)
 select distinct own.name
   from unnest($1::text[], $2::text[]) own (name, need)

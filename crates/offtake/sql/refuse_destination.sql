@@ -1,5 +1,6 @@
--- Registers a destination that the destinations query names in a way that cannot be used, so that status shows it as blocked.
--- $1 tenant, $2 name, $3 why. What was known of its place stays; nothing is owed to it. Takes the row's lock.
+-- Registers a destination that the destinations query names in a way that cannot be used, so that
+-- status shows it as blocked. $1 tenant, $2 name, $3 why. What was known of its place stays;
+-- nothing is owed to it. Takes the row's lock.
 with refused as (
   insert into offtake.destination as d
          (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, refused)

@@ -1,12 +1,15 @@
--- The write load on the sample application: what its users do all day, each kind of write as often as its weight says.
+-- The write load on the sample application: what its users do all day, each kind of write as often
+-- as its weight says.
 --
--- Every kind begins with a line `-- kind: name, weight`. Several statements in one kind are one transaction; one that
--- ends with `rollback` leaves nothing behind. All take the same parameters, as text but for $4:
+-- Every kind begins with a line `-- kind: name, weight`. Several statements in one kind are one
+-- transaction; one that ends with `rollback` leaves nothing behind. All take the same parameters,
+-- as text but for $4:
 --   $1  the tenancy that acts       $2  another tenancy (the same if there is only one)
 --   $3  a random uuid: a place in the key space        $4  bigint: a random number below 1 000 000
 --   $5  a new uuid
--- {user}, {team} and {invitation} stand for a sub-select: the first one of the tenancy at or after the place $3, or null.
--- They and every WHERE clause find their rows by index, so that the load costs the source little besides the writes.
+-- {user}, {team} and {invitation} stand for a sub-select: the first one of the tenancy at or after
+-- the place $3, or null. They and every WHERE clause find their rows by index, so that the load
+-- costs the source little besides the writes.
 
 -- kind: sign up, 140
 with new_user as (

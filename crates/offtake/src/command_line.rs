@@ -13,7 +13,14 @@ use crate::configuration::parse_duration;
 #[command(name = "offtake", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct CommandLine {
     /// The configuration file.
-    #[arg(long, short, global = true, env = "OFFTAKE_CONFIG", default_value = "offtake.yaml", value_name = "FILE")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "OFFTAKE_CONFIG",
+        default_value = "offtake.yaml",
+        value_name = "FILE"
+    )]
     pub config: PathBuf,
     #[command(subcommand)]
     pub command: Command,
@@ -48,7 +55,9 @@ pub enum Command {
     )]
     Config(Config),
     /// Run the daemon.
-    #[command(after_help = "Examples:\n  offtake run\n  offtake run --once    # until nothing is owed, as a cron job")]
+    #[command(
+        after_help = "Examples:\n  offtake run\n  offtake run --once    # until nothing is owed, as a cron job"
+    )]
     Run(Run),
     /// Say how far every destination is.
     #[command(after_help = "Examples:\n  offtake status\n  offtake status --tenant acme --json")]
@@ -57,15 +66,21 @@ pub enum Command {
     #[command(after_help = "Example:\n  offtake sync --tenant acme --wait 30s")]
     Sync(Sync),
     /// Prove that every copy equals its query.
-    #[command(after_help = "Examples:\n  offtake verify\n  offtake verify --tenant acme --mapping users --json\n  \
-                            offtake verify --tenant acme --repair")]
+    #[command(
+        after_help = "Examples:\n  offtake verify\n  offtake verify --tenant acme --mapping users --json\n  \
+                            offtake verify --tenant acme --repair"
+    )]
     Verify(Verify),
     /// Copy a tenant's tables anew, in place: readers never find a row missing.
-    #[command(after_help = "Examples:\n  offtake resync --tenant acme --wait 10m\n  offtake resync --tenant acme --mapping users\n  \
-                            offtake resync --tenant acme --drop --yes    # tables of mappings that are gone")]
+    #[command(
+        after_help = "Examples:\n  offtake resync --tenant acme --wait 10m\n  offtake resync --tenant acme --mapping users\n  \
+                            offtake resync --tenant acme --drop --yes    # tables of mappings that are gone"
+    )]
     Resync(Resync),
     /// Stop writing to a tenant's destinations. What is owed to them is kept.
-    #[command(after_help = "Example:\n  offtake pause --tenant acme --reason 'their migration' --for 1h")]
+    #[command(
+        after_help = "Example:\n  offtake pause --tenant acme --reason 'their migration' --for 1h"
+    )]
     Pause(Pause),
     /// Let a tenant's paused destinations go on.
     #[command(after_help = "Example:\n  offtake resume --tenant acme")]
@@ -120,7 +135,8 @@ pub struct Check {
     /// Also ask the source whether every mapping can run, and whether every destination answers.
     #[arg(long)]
     pub connect: bool,
-    /// Say instead whether the destinations have what the files say: exit 3 when a mapping's copies would change.
+    /// Say instead whether the destinations have what the files say: exit 3 when a mapping's copies
+    /// would change.
     #[arg(long)]
     pub diff: bool,
     #[arg(long, help = JSON)]
@@ -138,7 +154,8 @@ pub struct Preview {
     /// At most so many rows.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "changed")]
     pub limit: u32,
-    /// Compare the mappings' rows with what the destinations have: how many would be added, removed and changed.
+    /// Compare the mappings' rows with what the destinations have: how many would be added, removed
+    /// and changed.
     #[arg(long)]
     pub changed: bool,
     /// Read the mappings of this folder instead of the one in use.
@@ -308,7 +325,9 @@ pub enum Quarantine {
         of: OfQuarantine,
     },
     /// Forget the rows: they stay absent from the destination until they change.
-    #[command(after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes")]
+    #[command(
+        after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes"
+    )]
     Discard {
         #[command(flatten)]
         of: OfQuarantine,
@@ -335,12 +354,14 @@ pub struct OfQuarantine {
 const JSON: &str = "Print JSON, for programs";
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).ok_or_else(|| "write a duration with its unit, such as 500ms, 30s or 5m".to_owned())
+    parse_duration(text)
+        .ok_or_else(|| "write a duration with its unit, such as 500ms, 30s or 5m".to_owned())
 }
 
 fn reason(text: &str) -> Result<String, String> {
-    let kept =
-        operations::reason(text).ok_or_else(|| format!("write one line of 1 to {} characters", operations::REASON_CHARACTERS_MAX))?;
+    let kept = operations::reason(text).ok_or_else(|| {
+        format!("write one line of 1 to {} characters", operations::REASON_CHARACTERS_MAX)
+    })?;
     Ok(kept.to_owned())
 }
 
@@ -355,10 +376,18 @@ mod tests {
         CommandLine::command().debug_assert();
         for command in CommandLine::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains(&format!("offtake {}", command.get_name())), "{}", command.get_name());
+            assert!(
+                help.contains(&format!("offtake {}", command.get_name())),
+                "{}",
+                command.get_name()
+            );
             for verb in command.get_subcommands() {
                 let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
-                assert!(help.contains(&format!("offtake {} {}", command.get_name(), verb.get_name())), "{}", verb.get_name());
+                assert!(
+                    help.contains(&format!("offtake {} {}", command.get_name(), verb.get_name())),
+                    "{}",
+                    verb.get_name()
+                );
             }
         }
     }
@@ -366,15 +395,31 @@ mod tests {
     #[test]
     fn going_on_takes_a_reason_too_and_stopping_wants_one() {
         let accepted = |line: &str| CommandLine::try_parse_from(line.split(' ')).is_ok();
-        assert!(accepted("offtake fuse on sync --reason mended") && accepted("offtake fuse on sync"));
-        assert!(accepted("offtake resume --tenant a --reason mended") && accepted("offtake resume --tenant a"));
-        assert!(accepted("offtake fuse off sync --reason broken") && !accepted("offtake fuse off sync"));
-        assert!(accepted("offtake pause --tenant a --reason broken") && !accepted("offtake pause --tenant a"));
+        assert!(
+            accepted("offtake fuse on sync --reason mended") && accepted("offtake fuse on sync")
+        );
+        assert!(
+            accepted("offtake resume --tenant a --reason mended")
+                && accepted("offtake resume --tenant a")
+        );
+        assert!(
+            accepted("offtake fuse off sync --reason broken") && !accepted("offtake fuse off sync")
+        );
+        assert!(
+            accepted("offtake pause --tenant a --reason broken")
+                && !accepted("offtake pause --tenant a")
+        );
     }
 
     #[test]
     fn durations_have_units() {
-        assert!(CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30s"]).is_ok());
-        assert!(CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30"]).is_err());
+        assert!(
+            CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30s"])
+                .is_ok()
+        );
+        assert!(
+            CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30"])
+                .is_err()
+        );
     }
 }

@@ -51,15 +51,20 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Pause(arguments) => interruptible(pause::pause(file, &arguments)).await,
         Command::Resume(arguments) => interruptible(pause::resume(file, &arguments)).await,
         Command::Fuse(arguments) => interruptible(fuse::execute(file, &arguments)).await,
-        Command::Quarantine(arguments) => interruptible(quarantine::execute(file, &arguments)).await,
+        Command::Quarantine(arguments) => {
+            interruptible(quarantine::execute(file, &arguments)).await
+        }
         Command::Verify(arguments) => interruptible(verify::execute(file, &arguments)).await,
     };
     outcome.and_then(delivered)
 }
 
-/// Ends with [`Exit::Interrupted`] on SIGINT or SIGTERM; open transactions are rolled back by their connections' end.
+/// Ends with [`Exit::Interrupted`] on SIGINT or SIGTERM; open transactions are rolled back by their
+/// connections' end.
 async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return work.await;
     };
     tokio::select! {
@@ -82,21 +87,43 @@ pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
 
 /// The environment's variables whose names and values are text.
 fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// One session on the source, under a name that says whose it is.
-async fn connect_source(configuration: &Configuration, command: &str) -> Result<Connection, Failure> {
-    let unusable = |error| Failure::of_source(&format!("cannot connect to the source {}", configuration.source.url.place()), &error);
+async fn connect_source(
+    configuration: &Configuration,
+    command: &str,
+) -> Result<Connection, Failure> {
+    let unusable = |error| {
+        Failure::of_source(
+            &format!("cannot connect to the source {}", configuration.source.url.place()),
+            &error,
+        )
+    };
     let dialer = Dialer::trusted(configuration.sync.connect_timeout);
-    let connection = dialer.dial(&configuration.source.url, &format!("offtake {command}")).await.map_err(unusable)?;
+    let connection = dialer
+        .dial(&configuration.source.url, &format!("offtake {command}"))
+        .await
+        .map_err(unusable)?;
     // Compiling the status query took 3 to 6 s here, running it 0.02 s.
     connection.batch_execute("set jit = off").await.map_err(|error| unusable(error.into()))?;
-    if let Some(closed) = connection.query_opt(sql::PROBE_CLOSED_SCHEMA, &[]).await.map_err(|error| unusable(error.into()))? {
+    if let Some(closed) = connection
+        .query_opt(sql::PROBE_CLOSED_SCHEMA, &[])
+        .await
+        .map_err(|error| unusable(error.into()))?
+    {
         let (role, owner): (&str, &str) = (closed.get("role"), closed.get("owner"));
-        let all = ["tables", "sequences"].map(|what| format!("grant select on all {what} in schema offtake to {role};")).join(" ");
+        let all = ["tables", "sequences"]
+            .map(|what| format!("grant select on all {what} in schema offtake to {role};"))
+            .join(" ");
         let grant = format!("grant usage on schema offtake to {role}; {all}");
-        let failure = Failure::new(Exit::Failed, format!("the role {role} may not use the schema offtake of the source"));
+        let failure = Failure::new(
+            Exit::Failed,
+            format!("the role {role} may not use the schema offtake of the source"),
+        );
         return Err(
             failure.remedy(format!("to look only, run as {owner}: {grant} for everything, as a superuser: grant {owner} to {role};"))
         );
@@ -107,8 +134,8 @@ async fn connect_source(configuration: &Configuration, command: &str) -> Result<
 /// The first line that standard output did not take, and why.
 static UNSAID: OnceLock<Error> = OnceLock::new();
 
-/// Prints a line of the command's result. What comes of a line that cannot be written is decided at the end: work that was begun is
-/// not cut short by it.
+/// Prints a line of the command's result. What comes of a line that cannot be written is decided at
+/// the end: work that was begun is not cut short by it.
 fn say(line: impl Display) {
     if let Err(error) = writeln!(std::io::stdout(), "{line}") {
         let _ = UNSAID.set(error);
@@ -120,11 +147,13 @@ fn heard() -> bool {
     UNSAID.get().is_none()
 }
 
-/// A result that could not be written was not delivered. A reader that went away (`| head`) had what it wanted.
+/// A result that could not be written was not delivered. A reader that went away (`| head`) had
+/// what it wanted.
 fn delivered(exit: Exit) -> Result<Exit, Failure> {
     match UNSAID.get() {
         Some(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, "cannot write the result to standard output").because(error.to_string()))
+            Err(Failure::new(Exit::Failed, "cannot write the result to standard output")
+                .because(error.to_string()))
         }
         _ => Ok(exit),
     }
@@ -139,7 +168,8 @@ fn table<const COLUMNS: usize>(rows: &[[String; COLUMNS]]) -> String {
         }
     }
     let line = |row: &[String; COLUMNS]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<_> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

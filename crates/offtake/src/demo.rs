@@ -1,7 +1,8 @@
 //! `offtake demo`: the main job on throwaway servers, from an empty folder to verified copies.
 //!
-//! The daemon is the real one, started by the same call as `offtake run`; the demo only plays the application, the
-//! customers and the operator. The sample application and its write load are public, because the tests run on the same.
+//! The daemon is the real one, started by the same call as `offtake run`; the demo only plays the
+//! application, the customers and the operator. The sample application and its write load are
+//! public, because the tests run on the same.
 
 mod default_mappings;
 mod load;
@@ -22,7 +23,8 @@ pub use sql::{INSERT_SAMPLE_ROWS, SAMPLE_APPLICATION};
 use crate::command_line;
 use crate::outcome::{Exit, Failure};
 
-/// Runs the demo. Whatever ends it, a signal included, both servers and their folders are gone when it returns.
+/// Runs the demo. Whatever ends it, a signal included, both servers and their folders are gone when
+/// it returns.
 pub async fn run(arguments: command_line::Demo) -> Result<Exit, Failure> {
     performance::run(&arguments, interrupted()).await
 }
@@ -30,7 +32,10 @@ pub async fn run(arguments: command_line::Demo) -> Result<Exit, Failure> {
 /// Completes on SIGINT, SIGTERM or SIGHUP. Listens from the call on, not from the first poll on.
 fn interrupted() -> impl Future<Output = ()> {
     let mut signals: Vec<_> =
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].into_iter().filter_map(|kind| signal(kind).ok()).collect();
+        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+            .into_iter()
+            .filter_map(|kind| signal(kind).ok())
+            .collect();
     std::future::poll_fn(move |context| {
         let any = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
         if any { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }

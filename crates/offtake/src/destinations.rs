@@ -1,7 +1,8 @@
-//! Who receives rows: the destinations of the file and those of the query, evaluated again and again.
+//! Who receives rows: the destinations of the file and those of the query, evaluated again and
+//! again.
 //!
-//! A query that fails changes nothing: whoever was known stays known. A row of it that cannot be used blocks only the
-//! destination it names.
+//! A query that fails changes nothing: whoever was known stays known. A row of it that cannot be
+//! used blocks only the destination it names.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -58,24 +59,35 @@ impl From<&StaticDestination> for DestinationSpec {
     }
 }
 
-/// What the mappings contradict in the destinations of the file; those of the query are refused one by one instead.
+/// What the mappings contradict in the destinations of the file; those of the query are refused one
+/// by one instead.
 pub fn check_static(configuration: &Configuration, mappings: &[Mapping]) -> Result<(), Failure> {
     let mut failures = crate::feedback::check(configuration, mappings);
     for destination in &configuration.destinations.static_ {
-        let label = format!("{}: destination {}/{}", configuration.file.display(), destination.tenant, destination.name);
+        let label = format!(
+            "{}: destination {}/{}",
+            configuration.file.display(),
+            destination.tenant,
+            destination.name
+        );
         for name in destination.mappings.iter().flatten() {
             if !mappings.iter().any(|m| m.name == *name) {
                 let known: Vec<_> = mappings.iter().map(|m| m.name.as_str()).collect();
-                let failure = Failure::invalid(format!("{label}: there is no mapping named {name}"));
+                let failure =
+                    Failure::invalid(format!("{label}: there is no mapping named {name}"));
                 failures.push(failure.remedy(format!("the mappings are {}", known.join(", "))));
             }
         }
-        let received = |m: &&Mapping| destination.mappings.as_ref().is_none_or(|names| names.contains(&m.name));
+        let received = |m: &&Mapping| {
+            destination.mappings.as_ref().is_none_or(|names| names.contains(&m.name))
+        };
         if destination.shared
             && let Some(mapping) = mappings.iter().filter(received).find(|m| !m.target.keep_tenant)
         {
-            let message = format!("{label} is shared, and mapping {} does not keep the tenant", mapping.name);
-            let remedy = format!("set `keep_tenant: true` below `target` in {}", mapping.file.display());
+            let message =
+                format!("{label} is shared, and mapping {} does not keep the tenant", mapping.name);
+            let remedy =
+                format!("set `keep_tenant: true` below `target` in {}", mapping.file.display());
             failures.push(Failure::invalid(message).remedy(remedy));
         }
     }
@@ -83,20 +95,29 @@ pub fn check_static(configuration: &Configuration, mappings: &[Mapping]) -> Resu
 }
 
 /// Evaluates file and query. The query runs in a READ ONLY transaction under `statement_timeout`.
-pub async fn evaluate(destinations: &Destinations, pool: &SourcePool, statement_timeout: Duration) -> Result<Named, Error> {
-    let mut named = Named { usable: destinations.static_.iter().map(DestinationSpec::from).collect(), ..Named::default() };
+pub async fn evaluate(
+    destinations: &Destinations,
+    pool: &SourcePool,
+    statement_timeout: Duration,
+) -> Result<Named, Error> {
+    let mut named = Named {
+        usable: destinations.static_.iter().map(DestinationSpec::from).collect(),
+        ..Named::default()
+    };
     let Some(query) = &destinations.query else { return Ok(named) };
     let mut connection = pool.get().await?;
     let transaction = connection.build_transaction().read_only(true).start().await?;
-    transaction.batch_execute(&format!("set local statement_timeout = {}", statement_timeout.as_millis())).await?;
+    transaction
+        .batch_execute(&format!("set local statement_timeout = {}", statement_timeout.as_millis()))
+        .await?;
     let rows = transaction.query(&statement(query), &[]).await?;
     drop(transaction);
     named.add_rows(rows.iter().map(|row| row.get(0)));
     Ok(named)
 }
 
-/// The query's rows as JSON, whatever the columns' types are, and whether the optional ones are there or not. The line end closes a
-/// comment on the query's last line.
+/// The query's rows as JSON, whatever the columns' types are, and whether the optional ones are
+/// there or not. The line end closes a comment on the query's last line.
 pub(crate) fn statement(query: &str) -> String {
     format!("select to_jsonb(q) from (\n{}\n) q", query.trim_end().trim_end_matches(';'))
 }
@@ -115,7 +136,9 @@ impl Named {
         let mut seen: BTreeMap<(String, String), serde_json::Value> = BTreeMap::new();
         for row in rows {
             let text = |key: &str| match &row[key] {
-                serde_json::Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+                serde_json::Value::String(text) => {
+                    Some(text.clone()).filter(|text| !text.is_empty())
+                }
                 serde_json::Value::Number(number) => Some(number.to_string()),
                 _ => None,
             };
@@ -124,13 +147,20 @@ impl Named {
                 continue;
             };
             let name = text("name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
-            let refused = |why: String| Refused { tenant_id: tenant_id.clone(), name: name.clone(), why };
+            let refused =
+                |why: String| Refused { tenant_id: tenant_id.clone(), name: name.clone(), why };
             if let Some(earlier) = seen.insert((tenant_id.clone(), name.clone()), row.clone()) {
                 if earlier != row {
                     self.usable.retain(|spec| spec.tenant_id != tenant_id || spec.name != name);
-                    self.refused.push(refused("the destinations query names it twice, differently".to_owned()));
+                    self.refused.push(refused(
+                        "the destinations query names it twice, differently".to_owned(),
+                    ));
                 }
-            } else if self.usable.iter().any(|spec| spec.tenant_id == tenant_id && spec.name == name) {
+            } else if self
+                .usable
+                .iter()
+                .any(|spec| spec.tenant_id == tenant_id && spec.name == name)
+            {
                 tracing::warn!(
                     event = "destination_named_twice",
                     tenant = tenant_id,
@@ -149,8 +179,16 @@ impl Named {
 
     /// Changes with anything that the registry is told.
     fn fingerprint(&self) -> String {
-        let usable =
-            self.usable.iter().map(|s| format!("{} {} {} {:?} {}", s.label(), s.url.fingerprint(), s.schema, s.mappings, s.shared));
+        let usable = self.usable.iter().map(|s| {
+            format!(
+                "{} {} {} {:?} {}",
+                s.label(),
+                s.url.fingerprint(),
+                s.schema,
+                s.mappings,
+                s.shared
+            )
+        });
         let refused = self.refused.iter().map(|r| format!("{r:?}"));
         usable.chain(refused).chain([self.nameless.to_string()]).collect::<Vec<_>>().join("\n")
     }
@@ -159,7 +197,10 @@ impl Named {
 fn read(row: serde_json::Value, tenant_id: &str, name: &str) -> Result<DestinationSpec, String> {
     let row: QueryRow = serde_json::from_value(row)
         .map_err(|_| "the destinations query returns a column of another type than url, schema: text, mappings: text[], shared: boolean")?;
-    let url = row.url.filter(|url| !url.is_empty()).ok_or("the destinations query returns no url for it")?;
+    let url = row
+        .url
+        .filter(|url| !url.is_empty())
+        .ok_or("the destinations query returns no url for it")?;
     let schema = row.schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
     Ok(DestinationSpec {
         tenant_id: tenant_id.to_owned(),
@@ -179,12 +220,14 @@ pub struct Refresher {
     pub mappings: watch::Receiver<Arc<MappingSet>>,
     /// Mappings that wait: a destination that names one goes on with its others.
     pub withheld: watch::Receiver<Arc<Vec<String>>>,
-    /// Why the query could not be evaluated; the status tells it, because new destinations stay away meanwhile.
+    /// Why the query could not be evaluated; the status tells it, because new destinations stay
+    /// away meanwhile.
     pub error: watch::Sender<Option<String>>,
     pub progress: watch::Sender<Instant>,
 }
 
-/// The last look was this long ago at most when the loop is healthy, whatever `refresh` says: it ticks without looking.
+/// The last look was this long ago at most when the loop is healthy, whatever `refresh` says: it
+/// ticks without looking.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Refresher {
@@ -192,10 +235,18 @@ impl Refresher {
         let mut applied = String::new();
         loop {
             let configuration = self.configuration.borrow_and_update().clone();
-            // Marked as seen before it is used: a set that arrives meanwhile is seen by the next round.
-            let mapping_set_is_new = self.mappings.has_changed().unwrap_or(false) || applied.is_empty();
+            // Marked as seen before it is used: a set that arrives meanwhile is seen by the next
+            // round.
+            let mapping_set_is_new =
+                self.mappings.has_changed().unwrap_or(false) || applied.is_empty();
             self.mappings.mark_unchanged();
-            match evaluate(&configuration.destinations, &self.pool, configuration.sync.statement_timeout).await {
+            match evaluate(
+                &configuration.destinations,
+                &self.pool,
+                configuration.sync.statement_timeout,
+            )
+            .await
+            {
                 Ok(named) => {
                     self.error.send_if_modified(|error| error.take().is_some());
                     let fingerprint = format!("named\n{}", named.fingerprint());
@@ -232,9 +283,14 @@ impl Refresher {
 
     /// Logged when it is another error than the last time, not at each refresh.
     fn failed(&self, error: String) {
-        let told = format!("the destinations query failed: {error}; the destinations stay as they were");
+        let told =
+            format!("the destinations query failed: {error}; the destinations stay as they were");
         if self.error.borrow().as_ref() != Some(&told) {
-            tracing::error!(event = "destinations_query_failed", error, "the destinations stay as they were");
+            tracing::error!(
+                event = "destinations_query_failed",
+                error,
+                "the destinations stay as they were"
+            );
             self.error.send_replace(Some(told));
         }
     }
@@ -256,7 +312,12 @@ impl Refresher {
         let client = self.pool.get().await?;
         for Refused { tenant_id, name, why } in &refused {
             client.execute(sql::REFUSE_DESTINATION, &[tenant_id, name, why]).await?;
-            tracing::warn!(event = "destination_refused", tenant = tenant_id, destination = name, "{why}");
+            tracing::warn!(
+                event = "destination_refused",
+                tenant = tenant_id,
+                destination = name,
+                "{why}"
+            );
         }
         Ok(())
     }
@@ -284,18 +345,38 @@ mod tests {
         let url = "postgres://u:p@db.example.com/x";
         let good = json!({ "tenant_id": "a", "name": "main", "url": url });
         check(
-            &[good.clone(), json!({ "tenant_id": 7, "url": url, "schema": "s", "mappings": ["users"], "shared": true })],
+            &[
+                good.clone(),
+                json!({ "tenant_id": 7, "url": url, "schema": "s", "mappings": ["users"], "shared": true }),
+            ],
             &["a/main", "7/main"],
             &[],
         );
         let mut nameless = Named::default();
-        nameless.add_rows([json!({ "url": url }), json!({ "tenant_id": "", "url": url })].into_iter());
+        nameless
+            .add_rows([json!({ "url": url }), json!({ "tenant_id": "", "url": url })].into_iter());
         assert_eq!(nameless.nameless, 2);
-        check(&[json!({ "tenant_id": "b", "url": "nonsense" }), good.clone()], &["a/main"], &[("b/main", "URL")]);
-        check(&[good.clone(), json!({ "tenant_id": "b", "url": null })], &["a/main"], &[("b/main", "no url")]);
-        check(&[good.clone(), json!({ "tenant_id": "b", "url": url, "shared": "perhaps" })], &["a/main"], &[("b/main", "another type")]);
+        check(
+            &[json!({ "tenant_id": "b", "url": "nonsense" }), good.clone()],
+            &["a/main"],
+            &[("b/main", "URL")],
+        );
+        check(
+            &[good.clone(), json!({ "tenant_id": "b", "url": null })],
+            &["a/main"],
+            &[("b/main", "no url")],
+        );
+        check(
+            &[good.clone(), json!({ "tenant_id": "b", "url": url, "shared": "perhaps" })],
+            &["a/main"],
+            &[("b/main", "another type")],
+        );
         check(&[good.clone(), json!({ "tenant_id": null, "url": url })], &["a/main"], &[]);
         check(&[good.clone(), good.clone()], &["a/main"], &[]);
-        check(&[good.clone(), json!({ "tenant_id": "a", "url": url, "schema": "s" })], &[], &[("a/main", "twice")]);
+        check(
+            &[good.clone(), json!({ "tenant_id": "a", "url": url, "schema": "s" })],
+            &[],
+            &[("a/main", "twice")],
+        );
     }
 }

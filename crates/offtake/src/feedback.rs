@@ -1,7 +1,8 @@
 //! Destinations inside the source: what is written there must not wake what wrote it.
 //!
-//! Dependencies are not transitive (a refreshed row is not a changed one), so mappings alone cannot form a cycle. A
-//! destination in the source's own database can close one: a copy that is captured again, and copied back.
+//! Dependencies are not transitive (a refreshed row is not a changed one), so mappings alone cannot
+//! form a cycle. A destination in the source's own database can close one: a copy that is captured
+//! again, and copied back.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,8 @@ struct Copy<'a> {
 pub(crate) fn check(configuration: &Configuration, mappings: &[Mapping]) -> Vec<Failure> {
     let source = configuration.source.url.place();
     let inside = configuration.destinations.static_.iter().filter(|d| d.url.place() == source);
-    let copies: Vec<Copy> = inside.flat_map(|destination| copies_of(destination, mappings)).collect();
+    let copies: Vec<Copy> =
+        inside.flat_map(|destination| copies_of(destination, mappings)).collect();
     let mut told = BTreeSet::new();
     let mut failures = Vec::new();
     for begin in &copies {
@@ -32,7 +34,10 @@ pub(crate) fn check(configuration: &Configuration, mappings: &[Mapping]) -> Vec<
         if !told.insert(names) {
             continue;
         }
-        let steps: Vec<String> = way.iter().map(|copy| format!("mapping {} writes to {}", copy.mapping.name, copy.writes)).collect();
+        let steps: Vec<String> = way
+            .iter()
+            .map(|copy| format!("mapping {} writes to {}", copy.mapping.name, copy.writes))
+            .collect();
         let (file, destination) = (configuration.file.display(), begin.destination);
         let message = format!(
             "{file}: destination {}/{} is in the source, and its copies wake each other for ever: {}, which wakes {}",
@@ -41,19 +46,24 @@ pub(crate) fn check(configuration: &Configuration, mappings: &[Mapping]) -> Vec<
             steps.join(", which wakes "),
             begin.mapping.name
         );
-        failures.push(Failure::invalid(message).remedy("write one of them to another database, or to another table"));
+        failures.push(
+            Failure::invalid(message)
+                .remedy("write one of them to another database, or to another table"),
+        );
     }
     failures
 }
 
 fn copies_of<'a>(destination: &'a StaticDestination, mappings: &'a [Mapping]) -> Vec<Copy<'a>> {
-    let received = |m: &&Mapping| destination.mappings.as_ref().is_none_or(|names| names.contains(&m.name));
+    let received =
+        |m: &&Mapping| destination.mappings.as_ref().is_none_or(|names| names.contains(&m.name));
     let copy = |mapping: &'a Mapping| {
         let lookup = match &mapping.source.tenant {
             Tenant::Lookup(lookup) => Some(lookup.table.to_string()),
             Tenant::Column(_) | Tenant::Expression(_) => None,
         };
-        let tables = std::iter::once(&mapping.source.table).chain(mapping.depends_on.iter().map(|d| &d.table));
+        let tables = std::iter::once(&mapping.source.table)
+            .chain(mapping.depends_on.iter().map(|d| &d.table));
         Copy {
             destination,
             mapping,
@@ -72,7 +82,9 @@ fn way_back<'a>(copies: &'a [Copy<'a>], begin: &'a Copy<'a>) -> Option<Vec<&'a C
         if begin.wakes_by.contains(&last.writes) {
             return Some(way);
         }
-        for next in copies.iter().filter(|c| c.wakes_by.contains(&last.writes) && !way.iter().any(|seen| std::ptr::eq(*seen, *c))) {
+        for next in copies.iter().filter(|c| {
+            c.wakes_by.contains(&last.writes) && !way.iter().any(|seen| std::ptr::eq(*seen, *c))
+        }) {
             ways.push(way.iter().copied().chain([next]).collect());
         }
     }
@@ -96,10 +108,13 @@ mod tests {
             Configuration::parse(Path::new("offtake.yaml"), &text, &BTreeMap::new()).unwrap()
         };
         let mapping = |name: &str, from: &str, to: &str, more: &str| {
-            let text = format!("name: {name}\nsource: {{ table: {from}, tenant: t }}\n{more}query: select 1\ntarget: {{ table: {to} }}\n");
+            let text = format!(
+                "name: {name}\nsource: {{ table: {from}, tenant: t }}\n{more}query: select 1\ntarget: {{ table: {to} }}\n"
+            );
             offtake_mapping::parse(Path::new("m.yaml"), &text).unwrap()
         };
-        let (inside, outside) = ("postgres://u:p@db.example.com/app", "postgres://u:p@db.example.com/other");
+        let (inside, outside) =
+            ("postgres://u:p@db.example.com/app", "postgres://u:p@db.example.com/other");
         let there = mapping("there", "copies.a", "b", "");
         let back = mapping("back", "copies.b", "a", "");
         let onward = mapping("onward", "copies.b", "c", "");
@@ -112,7 +127,8 @@ mod tests {
         assert!(cycle[0].contains(expect), "{cycle:?}");
         assert!(told(inside, &[there.clone(), onward.clone()]).is_empty());
         assert!(told(outside, &[there, back]).is_empty());
-        let depends = mapping("m", "public.x", "y", "depends_on: [{ table: copies.y, match: { a: b } }]\n");
+        let depends =
+            mapping("m", "public.x", "y", "depends_on: [{ table: copies.y, match: { a: b } }]\n");
         assert_eq!(told(inside, &[depends]).len(), 1);
     }
 }

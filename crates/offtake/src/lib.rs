@@ -1,9 +1,11 @@
-//! Offtake as a library: everything of the binary that tests and the demo start in their own process.
+//! Offtake as a library: everything of the binary that tests and the demo start in their own
+//! process.
 //!
-//! [`command_line`] says what can be typed, [`commands`] does it, [`outcome`] is how it ends. [`run::Daemon`] is
-//! `offtake run`: it starts the loops under [`supervision`], keeps the mappings as the folder has them
-//! ([`mapping_reload`], [`triggers`]) and the registry as configuration and query have it ([`destinations`]).
-//! [`configuration`] turns `offtake.yaml` into values that can be used. [`demo`] shows it all on [`private_server`]s.
+//! [`command_line`] says what can be typed, [`commands`] does it, [`outcome`] is how it ends.
+//! [`run::Daemon`] is `offtake run`: it starts the loops under [`supervision`], keeps the mappings
+//! as the folder has them ([`mapping_reload`], [`triggers`]) and the registry as configuration and
+//! query have it ([`destinations`]). [`configuration`] turns `offtake.yaml` into values that can be
+//! used. [`demo`] shows it all on [`private_server`]s.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

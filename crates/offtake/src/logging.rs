@@ -5,10 +5,12 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
-/// The variables that choose what is logged; the first one that is set counts. `info`, `offtake_sync=debug`, …
+/// The variables that choose what is logged; the first one that is set counts. `info`,
+/// `offtake_sync=debug`, …
 const FILTER_VARIABLES: [&str; 2] = ["OFFTAKE_LOG", "RUST_LOG"];
 
-/// What a daemon logs when neither variable is set: our own events, and only warnings of the libraries.
+/// What a daemon logs when neither variable is set: our own events, and only warnings of the
+/// libraries.
 const DAEMON_FILTER: &str = "warn,offtake=info,offtake_capture=info,offtake_sequencer=info,offtake_poller=info,offtake_sync=info,offtake_admin=info,offtake_postgres=info";
 
 /// Other commands print their own result; their log is for trouble.
@@ -16,18 +18,32 @@ const COMMAND_FILTER: &str = "warn";
 
 /// Starts logging to standard error. Call once; a second call changes nothing.
 pub fn start(daemon: bool) {
-    let chosen = FILTER_VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let chosen = FILTER_VARIABLES
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let default = if daemon { DAEMON_FILTER } else { COMMAND_FILTER };
     let filter = EnvFilter::builder().parse_lossy(chosen.as_deref().unwrap_or(default));
     let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_timer(SystemTime);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_timer(SystemTime);
     // An event's fields belong to the top level: `event` is what people filter on.
     let started = if terminal {
         builder.with_target(false).try_init()
     } else {
-        builder.with_ansi(false).json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        builder
+            .with_ansi(false)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     };
     if started.is_err() {
-        tracing::debug!(event = "logging_already_started", "another subscriber was installed before");
+        tracing::debug!(
+            event = "logging_already_started",
+            "another subscriber was installed before"
+        );
     }
 }

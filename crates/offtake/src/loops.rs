@@ -7,7 +7,8 @@
 //! | `destinations` | the registry as configuration and query have it |
 //! | `sequencer`, `poller`, `sync` | the way of a change |
 //!
-//! They hand over through the source; what they share here are channels of the latest state, and nudges.
+//! They hand over through the source; what they share here are channels of the latest state, and
+//! nudges.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +28,8 @@ use crate::destinations::Refresher;
 use crate::mapping_reload::{MappingReload, Published};
 use crate::supervision::{Started, Supervisor};
 
-/// A loop without a tick for that long is stuck: a hundred times the longest default interval, and longer than the
-/// timeout of any statement that a tick waits for.
+/// A loop without a tick for that long is stuck: a hundred times the longest default interval, and
+/// longer than the timeout of any statement that a tick waits for.
 pub(crate) const TICK_WITHIN: Duration = Duration::from_secs(90);
 
 /// What the loops share.
@@ -53,7 +54,10 @@ impl Loops {
         let reload = Arc::new(Mutex::new(reload));
         supervisor.keep_running("mappings", TICK_WITHIN, move |shutdown| {
             let reload = reload.clone();
-            Started::new(Some(progress.clone()), async move { reload.lock().await.run(shutdown).await })
+            Started::new(
+                Some(progress.clone()),
+                async move { reload.lock().await.run(shutdown).await },
+            )
         });
     }
 
@@ -66,7 +70,8 @@ impl Loops {
     }
 
     pub(crate) fn keep_destinations(&self, supervisor: &Supervisor) {
-        let (pool, registry, published) = (self.pool.clone(), self.registry.clone(), self.published.clone());
+        let (pool, registry, published) =
+            (self.pool.clone(), self.registry.clone(), self.published.clone());
         supervisor.keep_running("destinations", TICK_WITHIN, move |shutdown| {
             let refresher = Refresher {
                 pool: pool.clone(),
@@ -82,7 +87,12 @@ impl Loops {
     }
 
     pub(crate) fn keep_sequencer(&self, supervisor: &Supervisor) {
-        let (pool, mappings, wakes, fuses) = (self.probing_pool.clone(), self.mappings(), self.poller_wakes.clone(), self.fuses.clone());
+        let (pool, mappings, wakes, fuses) = (
+            self.probing_pool.clone(),
+            self.mappings(),
+            self.poller_wakes.clone(),
+            self.fuses.clone(),
+        );
         let numbering = self.numbering.clone();
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sequencer, retention, .. } = configuration;
@@ -91,31 +101,59 @@ impl Loops {
                 batch_rows: sequencer.batch_rows,
                 retention: retention.changes,
             };
-            let sequencer = Sequencer::new(pool.clone(), mappings.clone(), numbering.clone(), settings, wakes.clone(), fuses.subscribe());
+            let sequencer = Sequencer::new(
+                pool.clone(),
+                mappings.clone(),
+                numbering.clone(),
+                settings,
+                wakes.clone(),
+                fuses.subscribe(),
+            );
             (sequencer.progress(), sequencer.run(shutdown))
         };
-        self.keep_renewed(supervisor, "sequencer", Some(self.probing.clone()), |old, new| old.retention == new.retention, begin);
+        self.keep_renewed(
+            supervisor,
+            "sequencer",
+            Some(self.probing.clone()),
+            |old, new| old.retention == new.retention,
+            begin,
+        );
     }
 
     pub(crate) fn keep_poller(&self, supervisor: &Supervisor, configuration: &Configuration) {
         let settings = offtake_poller::Settings { interval: configuration.poller.interval };
-        let (pool, woken, wakes) = (self.probing_pool.clone(), self.poller_wakes.clone(), self.engine_wakes.clone());
+        let (pool, woken, wakes) =
+            (self.probing_pool.clone(), self.poller_wakes.clone(), self.engine_wakes.clone());
         let (fuses, probing) = (self.fuses.clone(), self.probing.clone());
         supervisor.keep_running("poller", TICK_WITHIN, move |shutdown| {
-            let poller = Poller::new(pool.clone(), settings, woken.clone(), wakes.clone(), fuses.subscribe());
+            let poller = Poller::new(
+                pool.clone(),
+                settings,
+                woken.clone(),
+                wakes.clone(),
+                fuses.subscribe(),
+            );
             Started::new(Some(poller.progress()), poller.run(shutdown)).on(probing.clone())
         });
     }
 
     pub(crate) fn keep_engine(&self, supervisor: &Supervisor) {
-        let (pool, registry, woken, fuses) = (self.pool.clone(), self.registry.clone(), self.engine_wakes.clone(), self.fuses.clone());
+        let (pool, registry, woken, fuses) = (
+            self.pool.clone(),
+            self.registry.clone(),
+            self.engine_wakes.clone(),
+            self.fuses.clone(),
+        );
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sync, poller, security, .. } = configuration;
             pool.expect_answers_within(sync.statement_timeout);
             let engine = Engine::new(Parts {
                 pool: pool.clone(),
                 registry: registry.clone(),
-                dialer: Dialer::new(AddressPolicy::new(security.allow_destinations.clone()), sync.connect_timeout),
+                dialer: Dialer::new(
+                    AddressPolicy::new(security.allow_destinations.clone()),
+                    sync.connect_timeout,
+                ),
                 settings: engine_settings(sync, poller),
                 woken: woken.clone(),
                 fuses: fuses.subscribe(),
@@ -125,23 +163,36 @@ impl Loops {
         self.keep_renewed(supervisor, "sync", None, |old, new| old.sync == new.sync, begin);
     }
 
-    /// A loop that is drained and made anew when the configuration changed for it, which is not its failure.
+    /// A loop that is drained and made anew when the configuration changed for it, which is not its
+    /// failure.
     fn keep_renewed<E, Work>(
         &self,
         supervisor: &Supervisor,
         name: &'static str,
         runtime: Option<Handle>,
         same: fn(&Configuration, &Configuration) -> bool,
-        begin: impl Fn(&Configuration, CancellationToken) -> (watch::Receiver<Instant>, Work) + Clone + Send + Sync + 'static,
+        begin: impl Fn(&Configuration, CancellationToken) -> (watch::Receiver<Instant>, Work)
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     ) where
         E: std::error::Error + 'static,
         Work: Future<Output = Result<(), E>> + Send + 'static,
     {
         let published = self.published.configuration.clone();
         supervisor.keep_running(name, TICK_WITHIN, move |shutdown| {
-            let renewed =
-                Renewed { name, same, begin: begin.clone(), changes: published.subscribe(), progress: watch::Sender::new(Instant::now()) };
-            Started { runtime: runtime.clone(), ..Started::new(Some(renewed.progress.subscribe()), renewed.run(shutdown)) }
+            let renewed = Renewed {
+                name,
+                same,
+                begin: begin.clone(),
+                changes: published.subscribe(),
+                progress: watch::Sender::new(Instant::now()),
+            };
+            Started {
+                runtime: runtime.clone(),
+                ..Started::new(Some(renewed.progress.subscribe()), renewed.run(shutdown))
+            }
         });
     }
 
@@ -197,7 +248,10 @@ impl<Begin> Renewed<Begin> {
     }
 }
 
-fn engine_settings(sync: &configuration::Sync, poller: &configuration::Poller) -> offtake_sync::Settings {
+fn engine_settings(
+    sync: &configuration::Sync,
+    poller: &configuration::Poller,
+) -> offtake_sync::Settings {
     offtake_sync::Settings {
         workers: sync.workers as usize,
         batch_rows: sync.batch_rows as usize,

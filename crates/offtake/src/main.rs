@@ -18,7 +18,9 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             outcome
         }
-        Err(error) => Err(Failure::new(Exit::Failed, "cannot start the runtime").because(error.to_string())),
+        Err(error) => {
+            Err(Failure::new(Exit::Failed, "cannot start the runtime").because(error.to_string()))
+        }
     };
     let exit = outcome.unwrap_or_else(|failure| {
         eprintln!("{}", failure.report());

@@ -15,21 +15,25 @@ pub struct MappingFiles {
     files: Vec<(PathBuf, String)>,
 }
 
-/// Changes when a file's name or content does. Content, not time: a mounted ConfigMap swaps a symbolic link.
+/// Changes when a file's name or content does. Content, not time: a mounted ConfigMap swaps a
+/// symbolic link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 
 impl MappingFiles {
-    /// Reads every `*.yaml` and `*.yml` of the folder, in the order of their names; hidden files and subfolders are not
-    /// looked at.
+    /// Reads every `*.yaml` and `*.yml` of the folder, in the order of their names; hidden files
+    /// and subfolders are not looked at.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let mut files = Vec::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-            let yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            let hidden =
+                path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+            let yaml =
+                path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
             if yaml && !hidden && path.is_file() {
-                let text = text_file::read(&path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+                let text = text_file::read(&path)
+                    .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
                 files.push((path, text));
             }
         }
@@ -65,11 +69,19 @@ impl MappingFiles {
 pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
     let remedy = "name the folder with the mapping files in `mappings`; it is relative to the configuration file";
     let files = MappingFiles::read(folder).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => Failure::invalid(error.to_string()).remedy(text_file::SAVE_AS_UTF_8),
-        _ => Failure::invalid(format!("{}: cannot read the mappings", folder.display())).because(error.to_string()).remedy(remedy),
+        io::ErrorKind::InvalidData => {
+            Failure::invalid(error.to_string()).remedy(text_file::SAVE_AS_UTF_8)
+        }
+        _ => Failure::invalid(format!("{}: cannot read the mappings", folder.display()))
+            .because(error.to_string())
+            .remedy(remedy),
     })?;
     if files.files.is_empty() {
-        return Err(Failure::invalid(format!("{}: there is no mapping file (*.yaml)", folder.display())).remedy(remedy));
+        return Err(Failure::invalid(format!(
+            "{}: there is no mapping file (*.yaml)",
+            folder.display()
+        ))
+        .remedy(remedy));
     }
     Ok((files.parse()?, files.fingerprint()))
 }
@@ -81,8 +93,11 @@ mod tests {
     #[test]
     fn all_mistakes_are_told_and_content_makes_the_fingerprint() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(load(folder.path()).err().unwrap().to_string().contains("there is no mapping file"));
-        let good = "source: { table: t, tenant: tenant_id }\nquery: select 1\ntarget: { table: t }\n";
+        assert!(
+            load(folder.path()).err().unwrap().to_string().contains("there is no mapping file")
+        );
+        let good =
+            "source: { table: t, tenant: tenant_id }\nquery: select 1\ntarget: { table: t }\n";
         fs::write(folder.path().join("a.yaml"), good).unwrap();
         fs::write(folder.path().join(".b.yaml"), "junk").unwrap();
         fs::write(folder.path().join("c.txt"), "junk").unwrap();
@@ -95,6 +110,9 @@ mod tests {
         assert!(told.contains("d.yaml") && told.contains("e.yaml"), "{told}");
         fs::write(folder.path().join("e.yaml"), b"# \xff").unwrap();
         let told = load(folder.path()).err().unwrap().to_string();
-        assert!(told.contains("e.yaml: line 1 is not UTF-8") && told.contains("save the file"), "{told}");
+        assert!(
+            told.contains("e.yaml: line 1 is not UTF-8") && told.contains("save the file"),
+            "{told}"
+        );
     }
 }

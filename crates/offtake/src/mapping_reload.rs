@@ -1,8 +1,9 @@
 //! Keeps the mapping set in use equal to the folder's files, as a whole or not at all.
 //!
-//! A set is put to use only when all of it parses and the source's catalog agrees; otherwise the one before keeps
-//! running and the status says why. A mapping whose triggers are absent and may not be installed by the daemon's role
-//! is withheld, because its copy would stand still unnoticed; it joins when someone ran `offtake init`.
+//! A set is put to use only when all of it parses and the source's catalog agrees; otherwise the
+//! one before keeps running and the status says why. A mapping whose triggers are absent and may
+//! not be installed by the daemon's role is withheld, because its copy would stand still unnoticed;
+//! it joins when someone ran `offtake init`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,10 +23,12 @@ use crate::outcome::{Exit, Failure};
 use crate::text_file;
 use crate::triggers::{self, Covered, Uncaptured};
 
-/// An edit takes effect within a second; reading a few dozen small files costs less than a millisecond.
+/// An edit takes effect within a second; reading a few dozen small files costs less than a
+/// millisecond.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A trigger that was disabled or dropped, or a new partition, is found within a minute, twice over.
+/// A trigger that was disabled or dropped, or a new partition, is found within a minute, twice
+/// over.
 const DRIFT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Reads `offtake.yaml` again.
@@ -61,8 +64,8 @@ pub struct MappingReload {
 #[derive(Default)]
 struct State {
     files: Option<Fingerprint>,
-    /// Complaints about the folder, the configuration, the triggers and the destinations query; all of them are the status's
-    /// `config.error`.
+    /// Complaints about the folder, the configuration, the triggers and the destinations query; all
+    /// of them are the status's `config.error`.
     mappings_error: Option<String>,
     configuration_error: Option<String>,
     trigger_error: Option<String>,
@@ -74,12 +77,26 @@ struct State {
 }
 
 impl MappingReload {
-    pub fn new(pool: SourcePool, published: Published, read_configuration: Arc<Option<ReadConfiguration>>, asked: Arc<Notify>) -> Self {
+    pub fn new(
+        pool: SourcePool,
+        published: Published,
+        read_configuration: Arc<Option<ReadConfiguration>>,
+        asked: Arc<Notify>,
+    ) -> Self {
         let progress = watch::Sender::new(Instant::now());
-        Self { pool, published, read_configuration, asked, progress, numbering: Arc::default(), state: State::default() }
+        Self {
+            pool,
+            published,
+            read_configuration,
+            asked,
+            progress,
+            numbering: Arc::default(),
+            state: State::default(),
+        }
     }
 
-    /// The first set: whatever is wrong with it is the failure, because there is none to keep running.
+    /// The first set: whatever is wrong with it is the failure, because there is none to keep
+    /// running.
     pub async fn load(&mut self) -> Result<(), Failure> {
         let folder = self.folder();
         let (definitions, fingerprint) = mapping_files::load(&folder)?;
@@ -91,7 +108,10 @@ impl MappingReload {
     }
 
     /// Looks until shutdown. Nothing that it finds is its own failure.
-    pub async fn run(&mut self, shutdown: CancellationToken) -> Result<(), std::convert::Infallible> {
+    pub async fn run(
+        &mut self,
+        shutdown: CancellationToken,
+    ) -> Result<(), std::convert::Infallible> {
         loop {
             let asked = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -136,17 +156,29 @@ impl MappingReload {
             Ok(new) => {
                 let current = self.published.configuration.borrow().clone();
                 let restart = current.needs_restart(&new);
-                self.state.configuration_error =
-                    (!restart.is_empty()).then(|| format!("a change of {} needs a restart", restart.join(", ")));
+                self.state.configuration_error = (!restart.is_empty())
+                    .then(|| format!("a change of {} needs a restart", restart.join(", ")));
                 // What needs a restart stays as it is, so that what is published is what is in use.
-                let merged =
-                    Configuration { destinations: new.destinations, sync: new.sync, retention: new.retention, ..(*current).clone() };
+                let merged = Configuration {
+                    destinations: new.destinations,
+                    sync: new.sync,
+                    retention: new.retention,
+                    ..(*current).clone()
+                };
                 self.published.configuration.send_replace(Arc::new(merged));
-                tracing::info!(event = "configuration_loaded", needs_restart = restart.join(", "), "the configuration was read again");
+                tracing::info!(
+                    event = "configuration_loaded",
+                    needs_restart = restart.join(", "),
+                    "the configuration was read again"
+                );
             }
             Err(failure) => {
                 let error = failure.to_string();
-                tracing::error!(event = "configuration_refused", error, "the configuration before stays in use");
+                tracing::error!(
+                    event = "configuration_refused",
+                    error,
+                    "the configuration before stays in use"
+                );
                 self.state.configuration_error = Some(error);
             }
         }
@@ -155,7 +187,9 @@ impl MappingReload {
 
     async fn look_at_mappings(&mut self, asked: bool) {
         let folder = self.folder();
-        let fingerprint = tokio::task::spawn_blocking(move || MappingFiles::read(&folder).map(|files| files.fingerprint()));
+        let fingerprint = tokio::task::spawn_blocking(move || {
+            MappingFiles::read(&folder).map(|files| files.fingerprint())
+        });
         let fingerprint = match fingerprint.await {
             Ok(Ok(fingerprint)) => Some(fingerprint),
             // Unreadable: what `load` says about it.
@@ -186,7 +220,11 @@ impl MappingReload {
                 self.state.files = fingerprint;
                 let error = failure.to_string();
                 if self.state.mappings_error.as_ref() != Some(&error) {
-                    tracing::error!(event = "mappings_refused", error, "the mappings before stay in use");
+                    tracing::error!(
+                        event = "mappings_refused",
+                        error,
+                        "the mappings before stay in use"
+                    );
                 }
                 self.state.mappings_error = Some(error);
                 self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
@@ -207,7 +245,11 @@ impl MappingReload {
 
     /// Nothing is copied for a set before everybody can know that it is numbered for.
     async fn put_to_use(&self, set: MappingSet) -> Result<(), Failure> {
-        let mut source = self.pool.get().await.map_err(|error| Failure::of_source("cannot use the source", &error))?;
+        let mut source = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| Failure::of_source("cannot use the source", &error))?;
         self.numbering.claim(&mut source, &set).await?;
         self.published.mappings.send_replace(Arc::new(set));
         Ok(())
@@ -215,7 +257,8 @@ impl MappingReload {
 
     async fn cover(&mut self, definitions: Vec<Mapping>) -> Result<Covered, Failure> {
         let running = self.published.mappings.borrow().clone();
-        let covered = triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
+        let covered =
+            triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
         self.state.uncaptured.clone_from(&covered.uncaptured);
         self.published.withheld.send_replace(Arc::new(covered.withheld.clone()));
         Ok(covered)
@@ -230,7 +273,8 @@ impl MappingReload {
             return;
         }
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
-        // The whole folder again, not the set in use: a withheld mapping joins as soon as its triggers are there.
+        // The whole folder again, not the set in use: a withheld mapping joins as soon as its
+        // triggers are there.
         if self.state.mappings_error.is_some() {
             return;
         }
@@ -243,7 +287,11 @@ impl MappingReload {
             Ok(usable) => {
                 if usable.complaint != self.state.trigger_error {
                     if let Some(complaint) = &usable.complaint {
-                        tracing::error!(event = "capture_drifted", complaint, "changes may go by unseen");
+                        tracing::error!(
+                            event = "capture_drifted",
+                            complaint,
+                            "changes may go by unseen"
+                        );
                     }
                     self.state.trigger_error = usable.complaint;
                     self.publish_status(false);
@@ -259,7 +307,11 @@ impl MappingReload {
             Err(failure) => {
                 let error = failure.to_string();
                 if self.state.trigger_error.as_ref() != Some(&error) {
-                    tracing::error!(event = "mappings_drifted", error, "the source no longer fits the mappings");
+                    tracing::error!(
+                        event = "mappings_drifted",
+                        error,
+                        "the source no longer fits the mappings"
+                    );
                     self.state.trigger_error = Some(error);
                     self.publish_status(false);
                 }
@@ -279,8 +331,17 @@ impl MappingReload {
         let state = &self.state;
         let of_files = [&state.configuration_error, &state.mappings_error, &state.trigger_error];
         let in_use = of_files.iter().all(|error| error.is_none());
-        metrics::gauge!(offtake_postgres::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use { 1.0 } else { 0.0 });
-        let errors: Vec<&str> = of_files.into_iter().chain([&state.destinations_error]).flatten().map(String::as_str).collect();
+        metrics::gauge!(offtake_postgres::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use {
+            1.0
+        } else {
+            0.0
+        });
+        let errors: Vec<&str> = of_files
+            .into_iter()
+            .chain([&state.destinations_error])
+            .flatten()
+            .map(String::as_str)
+            .collect();
         self.published.status.send_modify(|config| {
             config.error = (!errors.is_empty()).then(|| errors.join("\n"));
             if loaded {
@@ -291,6 +352,8 @@ impl MappingReload {
 }
 
 fn same(a: &MappingSet, b: &MappingSet) -> bool {
-    let versions = |set: &MappingSet| set.mappings().iter().map(|m| (m.name().to_owned(), m.version.clone())).collect::<Vec<_>>();
+    let versions = |set: &MappingSet| {
+        set.mappings().iter().map(|m| (m.name().to_owned(), m.version.clone())).collect::<Vec<_>>()
+    };
     versions(a) == versions(b)
 }

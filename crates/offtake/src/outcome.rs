@@ -1,4 +1,5 @@
-//! How a command ends: its exit code, and what it tells the operator when it did not do what it was asked.
+//! How a command ends: its exit code, and what it tells the operator when it did not do what it was
+//! asked.
 
 use std::error::Error;
 use std::fmt;
@@ -30,7 +31,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed, in the words of the operator's task. [`fmt::Display`] shows all of it, over several lines.
+/// Why a command failed, in the words of the operator's task. [`fmt::Display`] shows all of it,
+/// over several lines.
 #[derive(Debug)]
 #[must_use]
 pub struct Failure {
@@ -48,7 +50,10 @@ struct Problem {
 
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, problems: vec![Problem { message: message.into(), why: Vec::new(), remedy: None }] }
+        Self {
+            exit,
+            problems: vec![Problem { message: message.into(), why: Vec::new(), remedy: None }],
+        }
     }
 
     /// A configuration or mappings that cannot be used.
@@ -56,7 +61,8 @@ impl Failure {
         Self::new(Exit::InvalidConfiguration, message)
     }
 
-    /// Several mistakes of the same kind, shown together, so that one look is enough to mend them all.
+    /// Several mistakes of the same kind, shown together, so that one look is enough to mend them
+    /// all.
     pub fn all(failures: impl IntoIterator<Item = Failure>) -> Self {
         let mut exit = Exit::Failed;
         let mut problems = Vec::new();
@@ -69,12 +75,17 @@ impl Failure {
 
     /// Mistakes of a file that cannot be used.
     fn of_diagnostics(diagnostics: Vec<offtake_mapping::Diagnostic>) -> Self {
-        Self::all(diagnostics.into_iter().map(|found| Self::invalid(found.finding()).remedy(found.remedy)))
+        Self::all(
+            diagnostics
+                .into_iter()
+                .map(|found| Self::invalid(found.finding()).remedy(found.remedy)),
+        )
     }
 
     /// What standard error is told: every problem begins with the program's name.
     pub fn report(&self) -> String {
-        let problems: Vec<_> = self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
+        let problems: Vec<_> =
+            self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
         problems.join("\n")
     }
 
@@ -94,7 +105,8 @@ impl Failure {
         self
     }
 
-    /// A failure at the source: its message, and the exit code and remedy that follow from what kind it is.
+    /// A failure at the source: its message, and the exit code and remedy that follow from what
+    /// kind it is.
     pub fn of_source(while_doing: &str, error: &offtake_postgres::Error) -> Self {
         let failure = |exit| Self::new(exit, while_doing).because(error.message());
         match error.fault() {
@@ -125,10 +137,13 @@ pub const NO_SESSIONS: &str = "source.url leads to a pooler in transaction mode;
 /// A session's statement is gone, or somebody else's is there.
 pub fn lost_statement(error: &offtake_postgres::Error) -> bool {
     use offtake_postgres::SqlState;
-    error.sqlstate().is_some_and(|code| [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code))
+    error.sqlstate().is_some_and(|code| {
+        [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code)
+    })
 }
 
-/// An error with its causes on one line. What a server said is reduced to message and code: DETAIL quotes rows.
+/// An error with its causes on one line. What a server said is reduced to message and code: DETAIL
+/// quotes rows.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut shown: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -137,7 +152,10 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
             shown.push(error.message());
             break;
         }
-        if let Some(said) = error.downcast_ref::<tokio_postgres::Error>().and_then(tokio_postgres::Error::as_db_error) {
+        if let Some(said) = error
+            .downcast_ref::<tokio_postgres::Error>()
+            .and_then(tokio_postgres::Error::as_db_error)
+        {
             shown.push(format!("{} ({})", said.message(), said.code().code()));
             break;
         }
@@ -179,7 +197,11 @@ impl From<crate::configuration::Error> for Failure {
 impl From<Vec<offtake_postgres::catalog::Problem>> for Failure {
     fn from(problems: Vec<offtake_postgres::catalog::Problem>) -> Self {
         Self::all(problems.into_iter().map(|problem| {
-            let exit = if problem.source_unavailable { Exit::Unreachable } else { Exit::InvalidConfiguration };
+            let exit = if problem.source_unavailable {
+                Exit::Unreachable
+            } else {
+                Exit::InvalidConfiguration
+            };
             Self::new(exit, problem.diagnostic.finding()).remedy(problem.diagnostic.remedy)
         }))
     }

@@ -9,7 +9,8 @@ use tokio_postgres::Client;
 use crate::explain::explain;
 use crate::sql;
 
-/// Rows of one page of an initial copy; any number that is less than a large table's rows shows the same plan.
+/// Rows of one page of an initial copy; any number that is less than a large table's rows shows the
+/// same plan.
 const PAGE_ROWS: usize = 1000;
 
 /// A small table is rightly scanned; what still is has no index. Compiling is for running.
@@ -29,8 +30,8 @@ pub struct Plans {
     pub page: Verdict,
 }
 
-/// The plan of one statement. The planner rightly reads small tables as a whole, so it is asked not to: what it still
-/// reads that way has no index that could serve.
+/// The plan of one statement. The planner rightly reads small tables as a whole, so it is asked not
+/// to: what it still reads that way has no index that could serve.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Verdict {
     /// Tables that are read as a whole, in the order in which the plan names them.
@@ -48,31 +49,51 @@ impl Verdict {
     }
 }
 
-/// Plans exactly the queries inside the COPY statements that the engine runs, for one key and for one page.
-pub async fn plans(source: &Client, mapping: &ResolvedMapping) -> Result<Plans, tokio_postgres::Error> {
-    let prepared: bool = source.query_one("select to_regclass('offtake.change_log') is not null", &[]).await?.get(0);
+/// Plans exactly the queries inside the COPY statements that the engine runs, for one key and for
+/// one page.
+pub async fn plans(
+    source: &Client,
+    mapping: &ResolvedMapping,
+) -> Result<Plans, tokio_postgres::Error> {
+    let prepared: bool =
+        source.query_one("select to_regclass('offtake.change_log') is not null", &[]).await?.get(0);
     let changed = Changed { tenant_id: "", after: 0, up_to: 1, retry_quarantined_of: None };
     let mut one_key = copy_changed(mapping, changed);
     if !prepared {
         one_key = one_key.replace("from offtake.change_log where", LOG_TO_BE);
     }
     let plans = Plans {
-        one_key: judge(&explain_copy(source, mapping, &one_key, "").await?, mapping, Purpose::OneKey),
+        one_key: judge(
+            &explain_copy(source, mapping, &one_key, "").await?,
+            mapping,
+            Purpose::OneKey,
+        ),
         page: plan_of_page(source, mapping).await?,
     };
     Ok(plans)
 }
 
-async fn plan_of_page(source: &Client, mapping: &ResolvedMapping) -> Result<Verdict, tokio_postgres::Error> {
+async fn plan_of_page(
+    source: &Client,
+    mapping: &ResolvedMapping,
+) -> Result<Verdict, tokio_postgres::Error> {
     let page = copy_chunk(mapping, "", None, PAGE_ROWS);
-    let mut ordered = judge(&explain_copy(source, mapping, &page, IN_ORDER).await?, mapping, Purpose::Page);
+    let mut ordered =
+        judge(&explain_copy(source, mapping, &page, IN_ORDER).await?, mapping, Purpose::Page);
     let table = mapping.definition.source.table.sql();
     let tenant = match &mapping.definition.source.tenant {
         Tenant::Column(column) => Some(column),
         Tenant::Expression(_) | Tenant::Lookup(_) => None,
     };
-    let columns: Vec<&str> = tenant.into_iter().chain(mapping.key.iter().map(|k| &k.source_column)).map(|c| c.as_str()).collect();
-    if !ordered.sorts && tenant.is_some() && source.query_one(sql::PROBE_PAGE_INDEX, &[&table, &columns]).await?.get(0) {
+    let columns: Vec<&str> = tenant
+        .into_iter()
+        .chain(mapping.key.iter().map(|k| &k.source_column))
+        .map(|c| c.as_str())
+        .collect();
+    if !ordered.sorts
+        && tenant.is_some()
+        && source.query_one(sql::PROBE_PAGE_INDEX, &[&table, &columns]).await?.get(0)
+    {
         ordered.reads_all_of.retain(|table| table != mapping.definition.source.table.name.as_str());
     }
     if ordered.on_indexes() {
@@ -83,14 +104,19 @@ async fn plan_of_page(source: &Client, mapping: &ResolvedMapping) -> Result<Verd
     Ok(Verdict { sorts: free.sorts || ordered.sorts, ..free })
 }
 
-/// Plans the statement with which the sequencer finds the rows that a change of another table concerns. Without an index,
-/// each such change reads the mapping's whole table.
-pub async fn plan_of_dependants(source: &Client, waking: &Waking) -> Result<Verdict, tokio_postgres::Error> {
+/// Plans the statement with which the sequencer finds the rows that a change of another table
+/// concerns. Without an index, each such change reads the mapping's whole table.
+pub async fn plan_of_dependants(
+    source: &Client,
+    waking: &Waking,
+) -> Result<Verdict, tokio_postgres::Error> {
     let mut verdict = Verdict::default();
     let plan = explain(source, "", &find_dependants(waking), FOUND_BY_INDEX).await?;
     let telling = matched(waking);
     collect(&plan, &waking.mapping, &Purpose::Dependants(&telling), &mut verdict);
-    if let (Condition::Match(pairs), false) = (&waking.dependency.condition, verdict.reads_the_tenants_rows_of.is_empty()) {
+    if let (Condition::Match(pairs), false) =
+        (&waking.dependency.condition, verdict.reads_the_tenants_rows_of.is_empty())
+    {
         let table = waking.mapping.definition.source.table.sql();
         let columns: Vec<&str> = pairs.iter().map(|(ours, _)| ours.as_str()).collect();
         if source.query_one(sql::PROBE_SERVING_INDEX, &[&table, &columns, &telling]).await?.get(0) {
@@ -100,14 +126,20 @@ pub async fn plan_of_dependants(source: &Client, waking: &Waking) -> Result<Verd
     Ok(verdict)
 }
 
-/// The columns of the mapping's table that tell its rows apart within a tenant; empty where a condition is not of columns.
+/// The columns of the mapping's table that tell its rows apart within a tenant; empty where a
+/// condition is not of columns.
 fn matched(waking: &Waking) -> Vec<&str> {
     let tenant = match &waking.mapping.definition.source.tenant {
         Tenant::Column(column) => Some(column),
         Tenant::Expression(_) | Tenant::Lookup(_) => None,
     };
     match &waking.dependency.condition {
-        Condition::Match(pairs) => pairs.iter().map(|(ours, _)| ours).filter(|ours| Some(*ours) != tenant).map(|c| c.as_str()).collect(),
+        Condition::Match(pairs) => pairs
+            .iter()
+            .map(|(ours, _)| ours)
+            .filter(|ours| Some(*ours) != tenant)
+            .map(|c| c.as_str())
+            .collect(),
         Condition::Where(_) => Vec::new(),
     }
 }
@@ -116,10 +148,15 @@ fn matched(waking: &Waking) -> Vec<&str> {
 pub fn index_for_dependants(waking: &Waking) -> Option<String> {
     let Condition::Match(pairs) = &waking.dependency.condition else { return None };
     let columns: Vec<String> = pairs.iter().map(|(ours, _)| ours.sql()).collect();
-    Some(format!("create index concurrently on {} ({});", waking.mapping.definition.source.table.sql(), columns.join(", ")))
+    Some(format!(
+        "create index concurrently on {} ({});",
+        waking.mapping.definition.source.table.sql(),
+        columns.join(", ")
+    ))
 }
 
-/// The index in whose order the pages of a copy are read, as the statement that makes it; None where no index can be.
+/// The index in whose order the pages of a copy are read, as the statement that makes it; None
+/// where no index can be.
 pub fn index_for_pages(mapping: &ResolvedMapping) -> Option<String> {
     let Tenant::Column(tenant) = &mapping.definition.source.tenant else { return None };
     let textual = |sql_type: &str| sql_type == "text" || sql_type.starts_with("character varying");
@@ -127,19 +164,36 @@ pub fn index_for_pages(mapping: &ResolvedMapping) -> Option<String> {
     for key in &mapping.key {
         columns.push(match key.order {
             KeyOrder::Native => key.source_column.sql(),
-            KeyOrder::Text if textual(&key.source_type) => format!("{} collate \"C\"", key.source_column.sql()),
+            KeyOrder::Text if textual(&key.source_type) => {
+                format!("{} collate \"C\"", key.source_column.sql())
+            }
             KeyOrder::Text => return None,
         });
     }
-    Some(format!("create index concurrently on {} ({});", mapping.definition.source.table.sql(), columns.join(", ")))
+    Some(format!(
+        "create index concurrently on {} ({});",
+        mapping.definition.source.table.sql(),
+        columns.join(", ")
+    ))
 }
 
-async fn explain_copy(source: &Client, mapping: &ResolvedMapping, copy: &str, settings: &str) -> Result<Value, tokio_postgres::Error> {
-    let Some(query) = copy.strip_prefix("copy (").and_then(|rest| rest.trim_end().strip_suffix(") to stdout")) else {
+async fn explain_copy(
+    source: &Client,
+    mapping: &ResolvedMapping,
+    copy: &str,
+    settings: &str,
+) -> Result<Value, tokio_postgres::Error> {
+    let Some(query) =
+        copy.strip_prefix("copy (").and_then(|rest| rest.trim_end().strip_suffix(") to stdout"))
+    else {
         return Ok(Value::Null);
     };
-    // The empty text may be no value of the tenant's type, and a bare null would let the planner skip everything.
-    let query = query.replace(&format!("''::{}", mapping.tenant_type), &format!("(select null::{})", mapping.tenant_type));
+    // The empty text may be no value of the tenant's type, and a bare null would let the planner
+    // skip everything.
+    let query = query.replace(
+        &format!("''::{}", mapping.tenant_type),
+        &format!("(select null::{})", mapping.tenant_type),
+    );
     explain(source, "", &query, &format!("{FOUND_BY_INDEX} {settings}")).await
 }
 
@@ -159,7 +213,9 @@ fn judge(plan: &Value, mapping: &ResolvedMapping, purpose: Purpose) -> Verdict {
 
 fn collect(node: &Value, mapping: &ResolvedMapping, purpose: &Purpose, verdict: &mut Verdict) {
     match node {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, mapping, purpose, verdict)),
+        Value::Array(items) => {
+            items.iter().for_each(|item| collect(item, mapping, purpose, verdict))
+        }
         Value::Object(entries) => {
             let text = |key: &str| entries.get(key).and_then(Value::as_str).unwrap_or_default();
             let kind = text("Node Type");
@@ -172,15 +228,24 @@ fn collect(node: &Value, mapping: &ResolvedMapping, purpose: &Purpose, verdict: 
             // Our own tables are read by ranges and may be small; only the application's count.
             if !table.is_empty() && !ours(table) {
                 let index = matches!(kind, "Index Scan" | "Index Only Scan" | "Bitmap Heap Scan");
-                let condition = if kind == "Bitmap Heap Scan" { text("Recheck Cond") } else { text("Index Cond") };
+                let condition = if kind == "Bitmap Heap Scan" {
+                    text("Recheck Cond")
+                } else {
+                    text("Index Cond")
+                };
                 let drives = table == mapping.definition.source.table.name.as_str();
                 let names_row = match purpose {
                     Purpose::OneKey => names_key(condition, mapping),
                     // Else the pages of one tenant are looked for among the rows of all of them.
                     Purpose::Page => names_tenant(condition, mapping),
-                    Purpose::Dependants(matched) => matched.is_empty() || matched.iter().any(|column| condition.contains(column)),
+                    Purpose::Dependants(matched) => {
+                        matched.is_empty()
+                            || matched.iter().any(|column| condition.contains(column))
+                    }
                 };
-                if kind == "Seq Scan" || (index && condition.is_empty() && !matches!(purpose, Purpose::Page)) {
+                if kind == "Seq Scan"
+                    || (index && condition.is_empty() && !matches!(purpose, Purpose::Page))
+                {
                     note(&mut verdict.reads_all_of);
                 } else if index && drives && !names_row {
                     match purpose {
@@ -209,12 +274,16 @@ fn names_tenant(condition: &str, mapping: &ResolvedMapping) -> bool {
 }
 
 fn names_key(condition: &str, mapping: &ResolvedMapping) -> bool {
-    // A key that is the tenant's own column, or a query over other tables, cannot be told apart by names.
+    // A key that is the tenant's own column, or a query over other tables, cannot be told apart by
+    // names.
     let tenant = match &mapping.definition.source.tenant {
         Tenant::Column(column) => column.as_str(),
         Tenant::Expression(_) | Tenant::Lookup(_) => return true,
     };
-    mapping.key.iter().any(|k| k.source_column.as_str() == tenant || condition.contains(k.source_column.as_str()))
+    mapping
+        .key
+        .iter()
+        .any(|k| k.source_column.as_str() == tenant || condition.contains(k.source_column.as_str()))
 }
 
 #[cfg(test)]
@@ -238,7 +307,13 @@ mod tests {
             order: KeyOrder::Native,
         }];
         let version = Version::of(&definition, &key, &[]);
-        ResolvedMapping { definition, tenant_type: "text".to_owned(), key, columns: Vec::new(), version }
+        ResolvedMapping {
+            definition,
+            tenant_type: "text".to_owned(),
+            key,
+            columns: Vec::new(),
+            version,
+        }
     }
 
     #[test]
@@ -250,7 +325,10 @@ mod tests {
             { "Node Type": "Index Only Scan", "Relation Name": "c" },
         ] } }]);
         let verdict = judge(&plan, &mapping(), Purpose::OneKey);
-        assert_eq!((verdict.reads_all_of.clone(), verdict.on_indexes()), (vec!["b".to_owned(), "c".to_owned()], false));
+        assert_eq!(
+            (verdict.reads_all_of.clone(), verdict.on_indexes()),
+            (vec!["b".to_owned(), "c".to_owned()], false)
+        );
         assert!(verdict.reads_the_tenants_rows_of.is_empty());
     }
 
@@ -259,7 +337,10 @@ mod tests {
         let plan = json!([{ "Plan": { "Node Type": "Index Scan", "Relation Name": "a", "Index Cond": "(t = 'x')" } }]);
         assert_eq!(judge(&plan, &mapping(), Purpose::OneKey).reads_the_tenants_rows_of, ["a"]);
         let bitmap = json!([{ "Plan": { "Node Type": "Bitmap Heap Scan", "Relation Name": "a", "Recheck Cond": "(t = 'x')" } }]);
-        assert_eq!(judge(&bitmap, &mapping(), Purpose::Dependants(&["b"])).reads_the_tenants_rows_of, ["a"]);
+        assert_eq!(
+            judge(&bitmap, &mapping(), Purpose::Dependants(&["b"])).reads_the_tenants_rows_of,
+            ["a"]
+        );
         assert!(judge(&bitmap, &mapping(), Purpose::Dependants(&["t"])).on_indexes());
         let sorted = json!([{ "Plan": { "Node Type": "Limit", "Plans": [{ "Node Type": "Sort", "Plans": [plan] }] } }]);
         assert!(judge(&sorted, &mapping(), Purpose::Page).sorts);

@@ -1,9 +1,9 @@
 //! The thread of the loops that probe the source every few milliseconds.
 //!
-//! Sequencer and poller ask a few hundred times a second, mostly to hear that nothing happened. On the runtime of several
-//! threads, every question and every answer is handed from one thread to another; here loop and connection share one
-//! thread, and a question costs two system calls. It also keeps the numbering of changes out of the queue behind batches
-//! that are being copied.
+//! Sequencer and poller ask a few hundred times a second, mostly to hear that nothing happened. On
+//! the runtime of several threads, every question and every answer is handed from one thread to
+//! another; here loop and connection share one thread, and a question costs two system calls. It
+//! also keeps the numbering of changes out of the queue behind batches that are being copied.
 
 use std::io;
 use std::thread;
@@ -23,7 +23,9 @@ impl ProbingThread {
         let handle = runtime.handle().clone();
         let end = CancellationToken::new();
         let ended = end.clone();
-        thread::Builder::new().name("offtake-probing".to_owned()).spawn(move || runtime.block_on(ended.cancelled()))?;
+        thread::Builder::new()
+            .name("offtake-probing".to_owned())
+            .spawn(move || runtime.block_on(ended.cancelled()))?;
         Ok(Self { handle, _end: end.drop_guard() })
     }
 

@@ -2,10 +2,12 @@
 //!
 //! 1. HTTP listens first, so that probes and status can say what the daemon is waiting for.
 //! 2. The source must answer and be prepared; until then everything waits.
-//! 3. Mappings are resolved and their triggers seen to. A first set that cannot be used is the daemon's failure.
+//! 3. Mappings are resolved and their triggers seen to. A first set that cannot be used is the
+//!    daemon's failure.
 //! 4. The loops run under one [`Supervisor`] until [`Daemon::stop`].
 //!
-//! Everything it knows is in the source: a daemon that is killed at any point leaves nothing to repair.
+//! Everything it knows is in the source: a daemon that is killed at any point leaves nothing to
+//! repair.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -31,20 +33,22 @@ use crate::probing::ProbingThread;
 use crate::supervision::Supervisor;
 use crate::{destinations, source, systemd, verification};
 
-/// Batches in flight end within their statement timeout or are rolled back; service managers and Kubernetes kill after
-/// 30 s, and five of those are for the process's own end.
+/// Batches in flight end within their statement timeout or are rolled back; service managers and
+/// Kubernetes kill after 30 s, and five of those are for the process's own end.
 pub const GRACE: Duration = Duration::from_secs(25);
 
 /// Connections to the source beside one per worker: two for each loop, some for HTTP.
 const SPARE_CONNECTIONS: usize = 10;
 
-/// Connections of the sequencer and the poller: one each, and one for whatever a cancelled round has not returned yet.
+/// Connections of the sequencer and the poller: one each, and one for whatever a cancelled round
+/// has not returned yet.
 const PROBING_CONNECTIONS: usize = 3;
 
 /// What the daemon is told by its caller rather than by its configuration.
 #[derive(Default)]
 pub struct Options {
-    /// Reads the configuration again, when its file changed or someone asks; None: it never changes.
+    /// Reads the configuration again, when its file changed or someone asks; None: it never
+    /// changes.
     pub read_configuration: Option<ReadConfiguration>,
     /// Fail at the first obstacle instead of waiting for the source.
     pub impatient: bool,
@@ -67,8 +71,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Returns as soon as HTTP listens and the files are known to be usable; the rest happens behind it, and its failure
-    /// is [`Daemon::wait`]'s.
+    /// Returns as soon as HTTP listens and the files are known to be usable; the rest happens
+    /// behind it, and its failure is [`Daemon::wait`]'s.
     pub async fn start(configuration: Configuration, options: Options) -> Result<Self, Failure> {
         let (definitions, _) = mapping_files::load(&configuration.mappings)?;
         destinations::check_static(&configuration, &definitions)?;
@@ -77,9 +81,15 @@ impl Daemon {
                 .because(error.to_string())
                 .remedy("choose another http.listen, or stop what listens there")
         })?;
-        let address = listener.local_addr().map_err(|error| Failure::new(Exit::Failed, "cannot listen").because(error.to_string()))?;
+        let address = listener.local_addr().map_err(|error| {
+            Failure::new(Exit::Failed, "cannot listen").because(error.to_string())
+        })?;
         let connections = configuration.sync.workers as usize + SPARE_CONNECTIONS;
-        let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, connections);
+        let pool = SourcePool::new(
+            configuration.source.url.clone(),
+            configuration.sync.connect_timeout,
+            connections,
+        );
         pool.expect_answers_within(configuration.sync.statement_timeout);
         let shutdown = CancellationToken::new();
         let readiness = Readiness::default();
@@ -118,11 +128,13 @@ impl Daemon {
     pub async fn wait(self) -> Result<(), Failure> {
         match self.work.await {
             Ok(outcome) => outcome,
-            Err(error) => Err(Failure::new(Exit::Failed, "the daemon ended unexpectedly").because(error.to_string())),
+            Err(error) => Err(Failure::new(Exit::Failed, "the daemon ended unexpectedly")
+                .because(error.to_string())),
         }
     }
 
-    /// Completes when it has ended, by whatever cause; for a caller that also waits for other things.
+    /// Completes when it has ended, by whatever cause; for a caller that also waits for other
+    /// things.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
@@ -135,7 +147,9 @@ fn recorder() -> Result<PrometheusHandle, Failure> {
         return Ok(recorder.clone());
     }
     let installed = offtake_admin::metrics::install();
-    let installed = installed.map_err(|error| Failure::new(Exit::Failed, "cannot collect metrics").because(chain(&error)))?;
+    let installed = installed.map_err(|error| {
+        Failure::new(Exit::Failed, "cannot collect metrics").because(chain(&error))
+    })?;
     Ok(RECORDER.get_or_init(|| installed).clone())
 }
 
@@ -152,7 +166,11 @@ struct Starting {
 }
 
 impl Starting {
-    async fn run(mut self, listener: TcpListener, metrics: PrometheusHandle) -> Result<(), Failure> {
+    async fn run(
+        mut self,
+        listener: TcpListener,
+        metrics: PrometheusHandle,
+    ) -> Result<(), Failure> {
         let readiness = self.readiness.clone();
         // Loops and HTTP end by different tokens: the status answers while the loops drain.
         let http_shutdown = CancellationToken::new();
@@ -165,8 +183,9 @@ impl Starting {
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
         };
         let http = self.serve(listener, metrics, &readiness, &published, http_shutdown.clone());
-        let probing =
-            ProbingThread::start().map_err(|error| Failure::new(Exit::Failed, "cannot start a thread").because(error.to_string()))?;
+        let probing = ProbingThread::start().map_err(|error| {
+            Failure::new(Exit::Failed, "cannot start a thread").because(error.to_string())
+        })?;
         let started = self.start_loops(&supervisor, &readiness, published, &probing).await;
         if started.is_ok() && !self.shutdown.is_cancelled() {
             tracing::info!(event = "ready", "all loops run");
@@ -180,7 +199,10 @@ impl Starting {
         http_shutdown.cancel();
         let _ = tokio::time::timeout(Duration::from_secs(1), http).await;
         if !drained {
-            tracing::warn!(event = "grace_exceeded", "some work did not end in time and is rolled back by its databases");
+            tracing::warn!(
+                event = "grace_exceeded",
+                "some work did not end in time and is rolled back by its databases"
+            );
         }
         tracing::info!(event = "stopped", "the daemon ended");
         started
@@ -211,7 +233,8 @@ impl Starting {
         })
     }
 
-    /// Steps 2 to 4 of the module's list. Stops half-way without an error when shutdown comes first.
+    /// Steps 2 to 4 of the module's list. Stops half-way without an error when shutdown comes
+    /// first.
     async fn start_loops(
         &mut self,
         supervisor: &Supervisor,
@@ -231,7 +254,8 @@ impl Starting {
             readiness.stop("mappings", format!("waiting for the source: {why}"));
             systemd::status(&format!("waiting for the source: {why}"));
         };
-        source::wait_until_prepared(&self.pool, !self.options.impatient, &self.shutdown, report).await?;
+        source::wait_until_prepared(&self.pool, !self.options.impatient, &self.shutdown, report)
+            .await?;
         let mut reload = reload;
         loop {
             if self.shutdown.is_cancelled() {
@@ -250,11 +274,20 @@ impl Starting {
         Ok(())
     }
 
-    fn keep_loops(&self, supervisor: &Supervisor, reload: MappingReload, published: Published, probing: &ProbingThread) {
+    fn keep_loops(
+        &self,
+        supervisor: &Supervisor,
+        reload: MappingReload,
+        published: Published,
+        probing: &ProbingThread,
+    ) {
         let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let numbering = reload.numbering.clone();
-        let registry = Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
-        let _ = self.verifier.set(verification::verifier(registry.clone(), published.configuration.subscribe()));
+        let registry =
+            Registry::new(self.pool.clone(), published.mappings.subscribe(), engine_wakes.clone());
+        let _ = self
+            .verifier
+            .set(verification::verifier(registry.clone(), published.configuration.subscribe()));
         let fuses = Fuses::unread();
         let loops = Loops {
             pool: self.pool.clone(),

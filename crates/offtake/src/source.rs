@@ -31,8 +31,9 @@ enum Missing {
     Rights { role: String, owner: String, relation: String },
 }
 
-/// Returns when the source answers and is prepared. `patient`: waits for both until shutdown and tells `report` why;
-/// otherwise the first obstacle is the failure. A server that is too old is a failure in any case.
+/// Returns when the source answers and is prepared. `patient`: waits for both until shutdown and
+/// tells `report` why; otherwise the first obstacle is the failure. A server that is too old is a
+/// failure in any case.
 pub async fn wait_until_prepared(
     pool: &SourcePool,
     patient: bool,
@@ -69,28 +70,45 @@ async fn look(pool: &SourcePool) -> Result<(), Missing> {
     if client.query_one(read_only, &[]).await.map_err(answer)?.get(0) {
         return Err(Missing::ReadOnly);
     }
-    let prepared: bool = client.query_one("select to_regclass('offtake.migration') is not null", &[]).await.map_err(answer)?.get(0);
+    let prepared: bool = client
+        .query_one("select to_regclass('offtake.migration') is not null", &[])
+        .await
+        .map_err(answer)?
+        .get(0);
     if !prepared {
-        return Err(Missing::Preparation("the source is not prepared: it has no schema `offtake`".to_owned()));
+        return Err(Missing::Preparation(
+            "the source is not prepared: it has no schema `offtake`".to_owned(),
+        ));
     }
-    if let Some(foreign) = client.query_opt(sql::LIST_FOREIGN_RELATIONS, &[]).await.map_err(answer)? {
-        let (role, owner, relation) = (foreign.get("role"), foreign.get("owner"), foreign.get("relation"));
+    if let Some(foreign) =
+        client.query_opt(sql::LIST_FOREIGN_RELATIONS, &[]).await.map_err(answer)?
+    {
+        let (role, owner, relation) =
+            (foreign.get("role"), foreign.get("owner"), foreign.get("relation"));
         return Err(Missing::Rights { role, owner, relation });
     }
     let rows = client.query(sql::LIST_APPLIED_MIGRATIONS, &[]).await.map_err(answer)?;
     let applied: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     // The first entry is the schema itself.
-    let lacking = offtake_postgres::migration_sql().into_iter().skip(1).map(|(name, _)| name).find(|name| !applied.contains(name));
+    let lacking = offtake_postgres::migration_sql()
+        .into_iter()
+        .skip(1)
+        .map(|(name, _)| name)
+        .find(|name| !applied.contains(name));
     match lacking {
         None => Ok(()),
-        Some(name) => Err(Missing::Preparation(format!("the schema `offtake` of the source is older than this program: it lacks {name}"))),
+        Some(name) => Err(Missing::Preparation(format!(
+            "the schema `offtake` of the source is older than this program: it lacks {name}"
+        ))),
     }
 }
 
 impl Missing {
     fn why(&self) -> String {
         match self {
-            Self::Answer(error) if lost_statement(error) => format!("{}; {NO_SESSIONS}", error.message()),
+            Self::Answer(error) if lost_statement(error) => {
+                format!("{}; {NO_SESSIONS}", error.message())
+            }
             Self::Answer(error) => error.message(),
             Self::Version(problem) => problem.to_string(),
             Self::Preparation(lacking) => format!("{lacking}; run `offtake init`"),
@@ -103,7 +121,9 @@ impl Missing {
         match self {
             Self::Version(problem) => Failure::from(vec![problem]),
             Self::Answer(error) => Failure::of_source("cannot use the source", &error),
-            Self::Preparation(lacking) => Failure::new(Exit::Failed, lacking).remedy("run `offtake init`"),
+            Self::Preparation(lacking) => {
+                Failure::new(Exit::Failed, lacking).remedy("run `offtake init`")
+            }
             Self::ReadOnly => Failure::new(Exit::Failed, READ_ONLY).remedy(NAME_THE_PRIMARY),
             Self::Rights { .. } => Failure::new(Exit::Failed, self.rights()).remedy(self.grant()),
         }
@@ -111,11 +131,15 @@ impl Missing {
 
     fn rights(&self) -> String {
         let Self::Rights { role, owner, relation } = self else { return String::new() };
-        format!("the role {role} may not change offtake.{relation}, which {owner} owns; the daemon adds and drops partitions there")
+        format!(
+            "the role {role} may not change offtake.{relation}, which {owner} owns; the daemon adds and drops partitions there"
+        )
     }
 
     fn grant(&self) -> String {
         let Self::Rights { role, owner, .. } = self else { return String::new() };
-        format!("run part 3 of deploy/grants.sql as {owner}, or as a superuser: grant {owner} to {role};")
+        format!(
+            "run part 3 of deploy/grants.sql as {owner}, or as a superuser: grant {owner} to {role};"
+        )
     }
 }

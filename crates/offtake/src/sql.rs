@@ -10,7 +10,8 @@ pub(crate) const COUNT_DAEMON_SESSIONS: &str = include_str!("../sql/count_daemon
 pub(crate) const LIST_MARKED_TABLES: &str = include_str!("../sql/list_marked_tables.sql");
 pub(crate) const FORGET_MAPPING: &str = include_str!("../sql/forget_mapping.sql");
 pub(crate) const LIST_APPLIED_MIGRATIONS: &str = include_str!("../sql/list_applied_migrations.sql");
-pub(crate) const PROBE_DESTINATIONS_OF_TABLES: &str = include_str!("../sql/probe_destinations_of_tables.sql");
+pub(crate) const PROBE_DESTINATIONS_OF_TABLES: &str =
+    include_str!("../sql/probe_destinations_of_tables.sql");
 pub(crate) const LET_MAPPINGS_GO: &str = include_str!("../sql/let_mappings_go.sql");
 pub(crate) const NOTE_OVERLOOKED: &str = include_str!("../sql/note_overlooked.sql");
 pub(crate) const NOTE_GAP: &str = include_str!("../sql/note_gap.sql");

@@ -48,7 +48,11 @@ impl Started {
         progress: Option<watch::Receiver<std::time::Instant>>,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> Self {
-        Self { progress, runtime: None, work: Box::pin(async move { work.await.map_err(|error| chain(&error)) }) }
+        Self {
+            progress,
+            runtime: None,
+            work: Box::pin(async move { work.await.map_err(|error| chain(&error)) }),
+        }
     }
 
     /// Runs there.
@@ -71,9 +75,14 @@ impl Supervisor {
         Self { shutdown, tasks: TaskTracker::new(), readiness }
     }
 
-    /// Runs what `begin` makes, again and again until shutdown. `within` is how long it may go without a tick before it
-    /// counts as stuck.
-    pub fn keep_running(&self, name: &'static str, within: Duration, begin: impl Fn(CancellationToken) -> Started + Send + 'static) {
+    /// Runs what `begin` makes, again and again until shutdown. `within` is how long it may go
+    /// without a tick before it counts as stuck.
+    pub fn keep_running(
+        &self,
+        name: &'static str,
+        within: Duration,
+        begin: impl Fn(CancellationToken) -> Started + Send + 'static,
+    ) {
         let (shutdown, readiness) = (self.shutdown.clone(), self.readiness.clone());
         self.tasks.spawn(async move {
             let mut backoff = BACKOFF_INITIAL;
@@ -85,7 +94,9 @@ impl Supervisor {
                     readiness.watch(name, within, progress);
                 }
                 let runtime = started.runtime.unwrap_or_else(Handle::current);
-                let Some(error) = failure(runtime.spawn(started.work).await, &shutdown) else { return };
+                let Some(error) = failure(runtime.spawn(started.work).await, &shutdown) else {
+                    return;
+                };
                 if began.elapsed() > RECOVERED_AFTER {
                     backoff = BACKOFF_INITIAL;
                 }
@@ -115,22 +126,37 @@ impl Supervisor {
 }
 
 /// Why a loop that ended must begin again; None when it was told to end.
-fn failure(ended: Result<Result<(), String>, tokio::task::JoinError>, shutdown: &CancellationToken) -> Option<String> {
+fn failure(
+    ended: Result<Result<(), String>, tokio::task::JoinError>,
+    shutdown: &CancellationToken,
+) -> Option<String> {
     match ended {
         Ok(Err(error)) if shutdown.is_cancelled() => {
-            tracing::warn!(event = "loop_failed_at_stop", error, "a loop failed while it was stopping");
+            tracing::warn!(
+                event = "loop_failed_at_stop",
+                error,
+                "a loop failed while it was stopping"
+            );
             None
         }
         Ok(Err(error)) => Some(error),
-        Ok(Ok(())) => (!shutdown.is_cancelled()).then(|| "it ended without being told to".to_owned()),
-        Err(join) if join.is_panic() => Some(format!("it panicked: {}", panic_message(&*join.into_panic()))),
+        Ok(Ok(())) => {
+            (!shutdown.is_cancelled()).then(|| "it ended without being told to".to_owned())
+        }
+        Err(join) if join.is_panic() => {
+            Some(format!("it panicked: {}", panic_message(&*join.into_panic())))
+        }
         // Aborted: the runtime is going down.
         Err(_) => None,
     }
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> &str {
-    payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
 #[cfg(test)]
@@ -183,7 +209,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_loop_that_does_not_end_is_given_up() {
         let supervisor = Supervisor::new(CancellationToken::new(), Readiness::default());
-        supervisor.keep_running("sync", Duration::from_secs(5), |_| Started::new::<Broken>(None, std::future::pending()));
+        supervisor.keep_running("sync", Duration::from_secs(5), |_| {
+            Started::new::<Broken>(None, std::future::pending())
+        });
         tokio::task::yield_now().await;
         assert!(!supervisor.stop(Duration::from_secs(1)).await);
     }

@@ -1,4 +1,5 @@
-//! What the service manager is told, when there is one. Without `NOTIFY_SOCKET` every call does nothing.
+//! What the service manager is told, when there is one. Without `NOTIFY_SOCKET` every call does
+//! nothing.
 
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ pub fn status(text: &str) {
     tell(&[NotifyState::Status(text)]);
 }
 
-/// Feeds the watchdog while the runtime turns, at half its time as systemd asks; a process that hangs is restarted.
+/// Feeds the watchdog while the runtime turns, at half its time as systemd asks; a process that
+/// hangs is restarted.
 pub async fn feed_watchdog(shutdown: CancellationToken) {
     let Some(period) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = tokio::time::interval((period / 2).max(Duration::from_millis(10)));

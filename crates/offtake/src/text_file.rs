@@ -6,7 +6,8 @@ use std::path::Path;
 /// What to do about a file that [`read`] calls [`ErrorKind::InvalidData`].
 pub(crate) const SAVE_AS_UTF_8: &str = "save the file as UTF-8";
 
-/// The file's text, without the byte order mark that some editors put before it and YAML allows there.
+/// The file's text, without the byte order mark that some editors put before it and YAML allows
+/// there.
 pub(crate) fn read(file: &Path) -> Result<String> {
     let text = String::from_utf8(std::fs::read(file)?).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -28,6 +29,9 @@ mod tests {
         assert_eq!(read(&file).unwrap(), "name: a\r\n");
         std::fs::write(&file, b"name: a\n# caf\xe9\n").unwrap();
         let error = read(&file).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidData, "line 2 is not UTF-8"));
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::InvalidData, "line 2 is not UTF-8")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Tables that a mapping's query reads and whose changes refresh nothing: its copies would go stale without a word.
+//! Tables that a mapping's query reads and whose changes refresh nothing: its copies would go stale
+//! without a word.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,15 @@ use tokio_postgres::Client;
 use crate::explain::explain;
 use crate::sql;
 
-/// What the query reads besides the tables that the mapping names. The server says it: whatever a view stands for is
-/// among them, what a function reads is not.
-pub(crate) async fn unwatched(source: &Client, mapping: &Mapping) -> Result<Vec<TableName>, tokio_postgres::Error> {
-    let plan = explain(source, ", verbose", &format!("select q.* from ({}\n) q", mapping.query), "").await?;
+/// What the query reads besides the tables that the mapping names. The server says it: whatever a
+/// view stands for is among them, what a function reads is not.
+pub(crate) async fn unwatched(
+    source: &Client,
+    mapping: &Mapping,
+) -> Result<Vec<TableName>, tokio_postgres::Error> {
+    let plan =
+        explain(source, ", verbose", &format!("select q.* from ({}\n) q", mapping.query), "")
+            .await?;
     let mut read = BTreeSet::new();
     collect(&plan, &mut read);
     let (schemas, names): (Vec<String>, Vec<String>) = read.into_iter().unzip();
@@ -20,9 +26,14 @@ pub(crate) async fn unwatched(source: &Client, mapping: &Mapping) -> Result<Vec<
         Tenant::Lookup(lookup) => Some(&lookup.table),
         Tenant::Column(_) | Tenant::Expression(_) => None,
     };
-    let named = [&mapping.source.table].into_iter().chain(mapping.depends_on.iter().map(|d| &d.table)).chain(lookup);
-    let (named_schemas, named_names): (Vec<&str>, Vec<&str>) = named.map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
-    let rows = source.query(sql::LIST_ROOTS, &[&schemas, &names, &named_schemas, &named_names]).await?;
+    let named = [&mapping.source.table]
+        .into_iter()
+        .chain(mapping.depends_on.iter().map(|d| &d.table))
+        .chain(lookup);
+    let (named_schemas, named_names): (Vec<&str>, Vec<&str>) =
+        named.map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+    let rows =
+        source.query(sql::LIST_ROOTS, &[&schemas, &names, &named_schemas, &named_names]).await?;
     let tables = rows.iter().filter_map(|row| {
         let schema = Identifier::new(row.get::<_, String>("schema_name")).ok()?;
         Some(TableName { schema, name: Identifier::new(row.get::<_, String>("table_name")).ok()? })
@@ -33,12 +44,19 @@ pub(crate) async fn unwatched(source: &Client, mapping: &Mapping) -> Result<Vec<
 /// Where the query names it, and what to do about it.
 pub(crate) fn complaint(mapping: &Mapping, table: &TableName) -> String {
     let tokens = scan::tokens(&mapping.query);
-    let at = tokens.iter().find(|token| token.text == table.name.as_str()).map_or(0, |token| token.at);
+    let at =
+        tokens.iter().find(|token| token.text == table.name.as_str()).map_or(0, |token| token.at);
     let message = format!(
         "the query of {} reads {table}, and a change there refreshes nothing; name it under depends_on, unless it never changes",
         mapping.name
     );
-    mapping.mistake_in_query(at, message, "").finding().lines().next().unwrap_or_default().to_owned()
+    mapping
+        .mistake_in_query(at, message, "")
+        .finding()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Schema and name of every relation that a plan reads.

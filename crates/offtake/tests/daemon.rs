@@ -1,4 +1,5 @@
-//! The daemon against a private server: what it does about edits, drift and bad destinations while it runs.
+//! The daemon against a private server: what it does about edits, drift and bad destinations while
+//! it runs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +40,12 @@ impl World {
             world.run("postgres", &format!("create database {tenant}")).await;
         }
         let table = "create table item (tenant_id text not null, id int primary key, v text)";
-        world.run("app", &format!("{table}; insert into item values ('acme', 1, 'one'), ('blue', 2, 'two')")).await;
+        world
+            .run(
+                "app",
+                &format!("{table}; insert into item values ('acme', 1, 'one'), ('blue', 2, 'two')"),
+            )
+            .await;
         fs::create_dir(world.path("mappings")).unwrap();
         world.write("mappings/items.yaml", ITEMS);
         world.configure("");
@@ -78,13 +84,19 @@ impl World {
         offtake_postgres::migrate(&mut source).await.unwrap();
         let (mappings, _) = offtake::mapping_files::load(&self.path("mappings")).unwrap();
         let set = offtake_postgres::catalog::resolve(&source, mappings).await.unwrap();
-        offtake_capture::install(&mut source, &set, &offtake_capture::Options::default()).await.unwrap();
+        offtake_capture::install(&mut source, &set, &offtake_capture::Options::default())
+            .await
+            .unwrap();
     }
 
     async fn daemon(&self) -> Daemon {
         let file = self.path("offtake.yaml");
         let read: offtake::mapping_reload::ReadConfiguration = Box::new(move || Ok(parse(&file)));
-        let options = Options { read_configuration: Some(read), reload: self.reload.clone(), ..Options::default() };
+        let options = Options {
+            read_configuration: Some(read),
+            reload: self.reload.clone(),
+            ..Options::default()
+        };
         Daemon::start(parse(&self.path("offtake.yaml")), options).await.unwrap()
     }
 
@@ -170,7 +182,12 @@ async fn what_a_disabled_trigger_missed_is_copied_anew() {
     world.init().await;
     let daemon = world.daemon().await;
     world.wait_for("acme", ACME_ITEMS, "one").await;
-    world.run("app", "alter table item disable trigger all; insert into item values ('acme', 3, 'unseen')").await;
+    world
+        .run(
+            "app",
+            "alter table item disable trigger all; insert into item values ('acme', 3, 'unseen')",
+        )
+        .await;
     world.reload.notify_one();
     world.wait_for("acme", ACME_ITEMS, "one,unseen").await;
     daemon.stop();
@@ -205,7 +222,9 @@ async fn a_bad_row_of_the_query_blocks_only_its_destination_until_it_is_mended()
 async fn an_unprepared_source_is_waited_for_and_stop_ends_the_wait() {
     let world = World::new().await;
     let daemon = world.daemon().await;
-    world.wait_for_status(&daemon, "waiting", |status| status.to_string().contains("offtake init")).await;
+    world
+        .wait_for_status(&daemon, "waiting", |status| status.to_string().contains("offtake init"))
+        .await;
     daemon.stop();
     daemon.wait().await.unwrap();
 

@@ -1,7 +1,8 @@
--- One poller tick: reads the log beyond the position ($1 bigint: at most so many changes), owes each concerned destination
--- a sync, and moves the position. One statement in one transaction, under the poller's lock.
--- A change without tenant concerns every destination that has a mapping on its table.
--- A destination in backoff (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
+-- One poller tick: reads the log beyond the position ($1 bigint: at most so many changes), owes
+-- each concerned destination a sync, and moves the position. One statement in one transaction,
+-- under the poller's lock. A change without tenant concerns every destination that has a mapping on
+-- its table. A destination in backoff (failures > 0) keeps its not_before: new changes do not hurry
+-- a destination that is down.
 with page as materialized (
   select sequence_id, tenant_id, source_table
     from offtake.change_log

@@ -1,16 +1,18 @@
 //! The poller: owes every destination that a change concerns a sync.
 //!
-//! **Purpose.** It reads the change log beyond its own durable position and writes outgoing requests, position and
-//! requests in one transaction, so that no crash between "seen" and "owed" exists.
+//! **Purpose.** It reads the change log beyond its own durable position and writes outgoing
+//! requests, position and requests in one transaction, so that no crash between "seen" and "owed"
+//! exists.
 //!
-//! **What wakes it**: its interval, or a nudge from the sequencer in the same process; the nudge carries no data and
-//! losing it costs one interval. A round begins with one cheap probe.
+//! **What wakes it**: its interval, or a nudge from the sequencer in the same process; the nudge
+//! carries no data and losing it costs one interval. A round begins with one cheap probe.
 //!
-//! **The sweep** owes a sync to any destination that is behind without being owed anything: a new or returning one, one
-//! whose request was lost by whatever means, one with quarantined rows whose time has come.
+//! **The sweep** owes a sync to any destination that is behind without being owed anything: a new
+//! or returning one, one whose request was lost by whatever means, one with quarantined rows whose
+//! time has come.
 //!
-//! **What it refuses**: to touch a destination, to know what a mapping is (the registry's `source_tables` say who cares),
-//! and to hurry a destination that is in backoff.
+//! **What it refuses**: to touch a destination, to know what a mapping is (the registry's
+//! `source_tables` say who cares), and to hurry a destination that is in backoff.
 //!
 //! **What a crash leaves behind**: nothing; the page is read again.
 

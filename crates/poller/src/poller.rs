@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::{Begun, BlownFuses, PooledConnection, Progress, SourcePool, Trouble, failpoint, idle_pause, metrics as names};
+use offtake_postgres::{
+    Begun, BlownFuses, PooledConnection, Progress, SourcePool, Trouble, failpoint, idle_pause,
+    metrics as names,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -12,25 +15,27 @@ use crate::{Error, sql};
 /// The transaction lock that makes polls exclusive between replicas.
 pub const LOCK_KEY: i64 = 0x6f66_6674_616b_6502; // "offtake", 2
 
-/// Changes read per poll: enough that aggregating them is cheaper per change than the transaction, few enough that a
-/// poll stays in the tens of milliseconds.
+/// Changes read per poll: enough that aggregating them is cheaper per change than the transaction,
+/// few enough that a poll stays in the tens of milliseconds.
 pub const PAGE_CHANGES_MAX: i64 = 50_000;
 
 /// How often the sweep looks for destinations that are behind without being owed anything.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A quiet destination is visited this often all the same. Ten minutes is soon enough to notice that it is gone, and costs
-/// one connection every ten minutes.
+/// A quiet destination is visited this often all the same. Ten minutes is soon enough to notice
+/// that it is gone, and costs one connection every ten minutes.
 const VISIT_INTERVAL_MS: i64 = 10 * 60 * 1000;
 
-/// After this long without a nudge, the poller looks by itself up to [`IDLE_STRETCH`] times less often.
+/// After this long without a nudge, the poller looks by itself up to [`IDLE_STRETCH`] times less
+/// often.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_STRETCH: u32 = 25;
 
 /// Settings of `poller:` in the configuration that concern this loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Time between two probes when nothing nudges; up to 25 times that after a second without a nudge.
+    /// Time between two probes when nothing nudges; up to 25 times that after a second without a
+    /// nudge.
     pub interval: Duration,
 }
 
@@ -95,21 +100,29 @@ impl Poller {
         }
     }
 
-    /// The time to the next probe: the interval, or longer while nothing nudges. The sequencer of this process nudges for
-    /// whatever any replica has numbered, so that the probe is only there for a lost nudge.
+    /// The time to the next probe: the interval, or longer while nothing nudges. The sequencer of
+    /// this process nudges for whatever any replica has numbered, so that the probe is only there
+    /// for a lost nudge.
     fn pause(&self, nudged_at: Instant) -> Duration {
         let interval = self.settings.interval;
         if nudged_at.elapsed() > IDLE_AFTER { idle_pause(interval, IDLE_STRETCH) } else { interval }
     }
 
-    /// Polls until the log holds nothing more. Who was nudged need not ask whether there is anything.
-    async fn round(&self, nudged: bool, sweep_due: &mut Instant, shutdown: &CancellationToken) -> Result<(), Error> {
+    /// Polls until the log holds nothing more. Who was nudged need not ask whether there is
+    /// anything.
+    async fn round(
+        &self,
+        nudged: bool,
+        sweep_due: &mut Instant,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Error> {
         let mut connection = self.pool.get().await?;
         let mut more = nudged || behind(&connection).await?;
         while more && !shutdown.is_cancelled() {
             let began = Instant::now();
             let done = poll(&mut connection).await?;
-            metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "enqueue").record(began.elapsed().as_secs_f64());
+            metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "enqueue")
+                .record(began.elapsed().as_secs_f64());
             if done.owed > 0 {
                 self.wakes.notify_one();
             }
@@ -151,10 +164,13 @@ pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
 }
 
 /// A transaction that holds the lock; None: another replica's does.
-async fn locked(connection: &mut PooledConnection) -> Result<Option<Begun<'_>>, tokio_postgres::Error> {
+async fn locked(
+    connection: &mut PooledConnection,
+) -> Result<Option<Begun<'_>>, tokio_postgres::Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
-    let begin = sql::BEGIN_POLL.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
+    let begin =
+        sql::BEGIN_POLL.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
     let (transaction, locked) = Begun::open(connection, &begin, lock).await?;
     Ok(locked.get::<_, bool>(0).then_some(transaction))
 }

@@ -1,8 +1,9 @@
--- What the columns of the mappings' queries are called, here and in a destination, one row per column.
--- $1: type oids, $2: type modifiers, by position; the protocol has put the base type in a domain's place already.
--- Read under search_path = pg_catalog, so that types outside it come out qualified. A type travels under its own name when
--- every Postgres has it and its text means the same there: not enums, composites and extensions' types, nor names of
--- catalog objects. Their values travel as text.
+-- What the columns of the mappings' queries are called, here and in a destination, one row per
+-- column. $1: type oids, $2: type modifiers, by position; the protocol has put the base type in a
+-- domain's place already. Read under search_path = pg_catalog, so that types outside it come out
+-- qualified. A type travels under its own name when every Postgres has it and its text means the
+-- same there: not enums, composites and extensions' types, nor names of catalog objects. Their
+-- values travel as text.
 select format_type(a.type, a.modifier) as source_type,
        format_type(a.type, null) as base_type,
        case when a.modifier = -1 and t.oid = 'pg_catalog.bit'::regtype then 'bit varying'

@@ -1,6 +1,7 @@
--- Which of the functions that a query calls are volatile, one row per call that can only mean a volatile one.
--- $1: schemas (null where none is written), $2: names, by position. Read under the search path that the query runs with.
--- A name with a volatile and another meaning is let pass: which of them is called is the parser's secret.
+-- Which of the functions that a query calls are volatile, one row per call that can only mean a
+-- volatile one. $1: schemas (null where none is written), $2: names, by position. Read under the
+-- search path that the query runs with. A name with a volatile and another meaning is let pass:
+-- which of them is called is the parser's secret.
 select w.position::int4 as position,
        min(p.oid::regprocedure::text) as signature,
        bool_and(p.pronamespace = 'pg_catalog'::regnamespace) as built_in

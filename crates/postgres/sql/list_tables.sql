@@ -1,4 +1,5 @@
--- The application's tables that the current role may find, by name; so many are enough to suggest one.
+-- The application's tables that the current role may find, by name; so many are enough to suggest
+-- one.
 select n.nspname || '.' || c.relname
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace

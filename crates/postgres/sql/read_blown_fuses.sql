@@ -1,5 +1,5 @@
--- The fuses that are blown, and which of them should have healed by now. A handful of rows: a sequential scan. A pause counts as its
--- destination's fuse; read through destination_paused.
+-- The fuses that are blown, and which of them should have healed by now. A handful of rows: a
+-- sequential scan. A pause counts as its destination's fuse; read through destination_paused.
 select name, coalesce(reason, '') as reason, coalesce(until <= now(), false) as expired
   from offtake.fuse
  where not enabled

@@ -1,8 +1,8 @@
--- The tables that mappings name, with their columns, one row per column; a table without columns, or one that does not
--- exist, is one row with nulls.
--- $1: schemas, $2: tables, by position. Read under search_path = pg_catalog, so that types outside it come out qualified.
--- base_type is without a domain's name and without a modifier: what tells whether two columns hold the same kind of value.
--- Uses the catalogs' own unique indexes; takes no lock on the tables themselves.
+-- The tables that mappings name, with their columns, one row per column; a table without columns,
+-- or one that does not exist, is one row with nulls. $1: schemas, $2: tables, by position. Read
+-- under search_path = pg_catalog, so that types outside it come out qualified. base_type is without
+-- a domain's name and without a modifier: what tells whether two columns hold the same kind of
+-- value. Uses the catalogs' own unique indexes; takes no lock on the tables themselves.
 select w.position::int4             as position,
        c.relkind::text              as kind,
        c.relpersistence::text       as persistence,

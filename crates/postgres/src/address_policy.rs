@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-/// Only global unicast addresses, unless the operator lists the network (`security.allow_destinations`). Without this, a
-/// tenant's URL is a way into the operator's own network.
+/// Only global unicast addresses, unless the operator lists the network
+/// (`security.allow_destinations`). Without this, a tenant's URL is a way into the operator's own
+/// network.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     listed: Vec<IpNet>,
@@ -32,17 +33,21 @@ impl AddressPolicy {
         }
     }
 
-    /// Whether the operator listed the address. An IPv4-mapped address counts as the IPv4 address that it reaches.
+    /// Whether the operator listed the address. An IPv4-mapped address counts as the IPv4 address
+    /// that it reaches.
     pub fn lists(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.listed.iter().any(|network| network.contains(&address))
     }
 }
 
-/// What is special about an address, by the IANA registries of special-purpose addresses; `None` for global unicast.
+/// What is special about an address, by the IANA registries of special-purpose addresses; `None`
+/// for global unicast.
 fn special_purpose(address: IpAddr) -> Option<&'static str> {
     match address {
-        IpAddr::V4(address) => SPECIAL_V4.iter().find(|(network, _)| network.contains(&address)).map(|(_, what)| *what),
+        IpAddr::V4(address) => {
+            SPECIAL_V4.iter().find(|(network, _)| network.contains(&address)).map(|(_, what)| *what)
+        }
         IpAddr::V6(address) => special_purpose_v6(address),
     }
 }
@@ -113,7 +118,8 @@ mod tests {
     use super::*;
 
     fn check(listed: &[&str], address: &str) -> Option<&'static str> {
-        let policy = AddressPolicy::new(listed.iter().map(|network| network.parse().unwrap()).collect());
+        let policy =
+            AddressPolicy::new(listed.iter().map(|network| network.parse().unwrap()).collect());
         policy.check(address.parse().unwrap()).err().map(|refused| refused.what)
     }
 
@@ -218,6 +224,9 @@ mod tests {
         assert!(check(&loopback, "10.0.0.1").is_some());
         assert!(check(&["10.1.0.0/16"], "10.2.0.1").is_some());
         assert!(!AddressPolicy::default().lists("8.8.8.8".parse().unwrap()));
-        assert!(AddressPolicy::new(vec!["8.8.8.0/24".parse().unwrap()]).lists("8.8.8.8".parse().unwrap()));
+        assert!(
+            AddressPolicy::new(vec!["8.8.8.0/24".parse().unwrap()])
+                .lists("8.8.8.8".parse().unwrap())
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! From mapping files to mappings that can run: asks the source's catalog for tables, columns, keys and types.
+//! From mapping files to mappings that can run: asks the source's catalog for tables, columns, keys
+//! and types.
 //!
-//! Nothing of the operator's SQL is run here. Queries and expressions are only parsed by the server, in a read-only
-//! transaction, and every mapping's problems are collected, so that one look at the output is enough to mend them all.
+//! Nothing of the operator's SQL is run here. Queries and expressions are only parsed by the
+//! server, in a read-only transaction, and every mapping's problems are collected, so that one look
+//! at the output is enough to mend them all.
 
 mod problem;
 mod query;
@@ -19,18 +21,24 @@ use query::Exposed;
 use read_only::ReadOnly;
 use tables::Tables;
 
-/// `CREATE OR REPLACE TRIGGER`, which replaces a trigger without the lock that stops the application's reads, came with 14.
+/// `CREATE OR REPLACE TRIGGER`, which replaces a trigger without the lock that stops the
+/// application's reads, came with 14.
 const SERVER_VERSION_MIN: i32 = 140_000;
 
-/// Resolves a whole set of mappings against the source: either all of them can run together, or everything that is
-/// wrong with any of them is returned, in the order of their names.
+/// Resolves a whole set of mappings against the source: either all of them can run together, or
+/// everything that is wrong with any of them is returned, in the order of their names.
 ///
 /// Runs one short READ ONLY transaction on `client`, which must not be in one.
-pub async fn resolve(client: &Client, mut mappings: Vec<Mapping>) -> Result<MappingSet, Vec<Problem>> {
+pub async fn resolve(
+    client: &Client,
+    mut mappings: Vec<Mapping>,
+) -> Result<MappingSet, Vec<Problem>> {
     mappings.sort_by(|a, b| a.name.cmp(&b.name));
     let mut problems = conflicts(&mappings);
     match resolve_each(client, &mappings, &mut problems).await {
-        Ok((tables, resolved)) if problems.is_empty() => Ok(MappingSet::new(resolved, |table, column| tables.column_type(table, column))),
+        Ok((tables, resolved)) if problems.is_empty() => {
+            Ok(MappingSet::new(resolved, |table, column| tables.column_type(table, column)))
+        }
         Ok(_) => Err(problems),
         Err(error) => {
             problems.push(Problem::unavailable(&error));
@@ -39,7 +47,11 @@ pub async fn resolve(client: &Client, mut mappings: Vec<Mapping>) -> Result<Mapp
     }
 }
 
-async fn resolve_each(client: &Client, mappings: &[Mapping], problems: &mut Vec<Problem>) -> Result<(Tables, Vec<ResolvedMapping>), Error> {
+async fn resolve_each(
+    client: &Client,
+    mappings: &[Mapping],
+    problems: &mut Vec<Problem>,
+) -> Result<(Tables, Vec<ResolvedMapping>), Error> {
     let transaction = ReadOnly::begin(client).await?;
     problems.extend(check_server(client).await?);
     transaction.narrow().await?;
@@ -84,7 +96,10 @@ async fn resolve_one(
     transaction.widen().await?;
     // Without the table every further complaint would be a consequence of that one.
     let (Some(columns), true) = (columns, named_rightly) else { return Ok(Err(problems)) };
-    let exposed = tables.key(mapping).map_err(|problem| vec![*problem]).and_then(|key| query::expose(mapping, tables, &key, columns));
+    let exposed = tables
+        .key(mapping)
+        .map_err(|problem| vec![*problem])
+        .and_then(|key| query::expose(mapping, tables, &key, columns));
     Ok(match exposed {
         Ok(Exposed { tenant_type, key, columns }) if problems.is_empty() => {
             let version = Version::of(mapping, &key, &columns);
@@ -108,7 +123,11 @@ fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
             problems.push(Problem::at(
                 mapping,
                 &Step::keys(&["name"]),
-                format!("the mapping `{}` is also defined in {}", mapping.name, other.file.display()),
+                format!(
+                    "the mapping `{}` is also defined in {}",
+                    mapping.name,
+                    other.file.display()
+                ),
                 "give one of them another `name`",
             ));
         }
@@ -117,7 +136,11 @@ fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
             problems.push(Problem::at(
                 mapping,
                 &Step::keys(&["target", "table"]),
-                format!("the mapping `{}` ({}) also writes to the table `{table}`", other.name, other.file.display()),
+                format!(
+                    "the mapping `{}` ({}) also writes to the table `{table}`",
+                    other.name,
+                    other.file.display()
+                ),
                 "give each mapping a `target.table` of its own",
             ));
         }
@@ -127,7 +150,12 @@ fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
 
 /// Why this server cannot be a source; None: it can.
 pub async fn check_server(client: &Client) -> Result<Option<Problem>, Error> {
-    let row = client.query_one("select current_setting('server_version_num')::int4, current_setting('server_version')", &[]).await?;
+    let row = client
+        .query_one(
+            "select current_setting('server_version_num')::int4, current_setting('server_version')",
+            &[],
+        )
+        .await?;
     let (number, version): (i32, String) = (row.get(0), row.get(1));
     Ok(refused_version(number, &version))
 }
@@ -151,8 +179,20 @@ mod tests {
     fn versions_before_14_are_refused_with_the_reason() {
         let refused = refused_version(130_018, "13.18 (Debian)").expect("13 is refused");
         let shown = refused.to_string();
-        assert!(shown.starts_with("the source is PostgreSQL 13.18 (Debian), which cannot replace a trigger"), "{shown}");
-        assert!(shown.ends_with("remedy: upgrade the source to PostgreSQL 14 or later") && !refused.source_unavailable, "{shown}");
-        assert!(refused_version(140_000, "14.0").is_none() && refused_version(180_001, "18.1").is_none());
+        assert!(
+            shown.starts_with(
+                "the source is PostgreSQL 13.18 (Debian), which cannot replace a trigger"
+            ),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with("remedy: upgrade the source to PostgreSQL 14 or later")
+                && !refused.source_unavailable,
+            "{shown}"
+        );
+        assert!(
+            refused_version(140_000, "14.0").is_none()
+                && refused_version(180_001, "18.1").is_none()
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! Connection strings: two grammars, one result.
 //!
-//! A destination's URL comes from a tenant, so its grammar is an allow-list: one host, one port, `user`, `password`,
-//! `dbname`, `sslmode`, `channel_binding`. No socket, no second host, no `hostaddr`, no `options`, no file path, and
-//! nothing that another parser could read differently. The source's URL is the operator's own and may also name a
-//! socket's folder and a CA file.
+//! A destination's URL comes from a tenant, so its grammar is an allow-list: one host, one port,
+//! `user`, `password`, `dbname`, `sslmode`, `channel_binding`. No socket, no second host, no
+//! `hostaddr`, no `options`, no file path, and nothing that another parser could read differently.
+//! The source's URL is the operator's own and may also name a socket's folder and a CA file.
 
 mod grammar;
 
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-/// How a connection is protected. libpq's names; `allow` and `prefer` do not exist here, because they fall back to
-/// plain text silently.
+/// How a connection is protected. libpq's names; `allow` and `prefer` do not exist here, because
+/// they fall back to plain text silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SslMode {
     /// Plain text.
@@ -66,7 +66,8 @@ pub struct ConnectionString {
     whose: grammar::Whose,
 }
 
-/// Why a URL cannot be used: what is wrong, why that matters, and what to write instead. Never quotes the URL.
+/// Why a URL cannot be used: what is wrong, why that matters, and what to write instead. Never
+/// quotes the URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the connection URL {what}: {why}; {remedy}")]
 pub struct InvalidUrl {
@@ -76,26 +77,35 @@ pub struct InvalidUrl {
 }
 
 impl ConnectionString {
-    /// The operator's own database. `sslmode` is `disable` towards a socket or loopback and `verify-full` elsewhere,
-    /// unless the URL says otherwise.
+    /// The operator's own database. `sslmode` is `disable` towards a socket or loopback and
+    /// `verify-full` elsewhere, unless the URL says otherwise.
     pub fn source(url: &str) -> Result<Self, InvalidUrl> {
         let parts = grammar::parse(url, grammar::Whose::Operator)?;
         let nearby = match &parts.endpoint {
             Endpoint::Socket(_) => true,
-            Endpoint::Tcp(host) => host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback()),
+            Endpoint::Tcp(host) => {
+                host == "localhost"
+                    || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+            }
         };
         let default = if nearby { SslMode::Disable } else { SslMode::VerifyFull };
         Ok(Self::of(parts, grammar::Whose::Operator, default, None))
     }
 
-    /// A tenant's database, `verify-full` unless the URL says otherwise. `ca_file` is the operator's setting beside the
-    /// URL: the certificate authorities to trust instead of the system's.
+    /// A tenant's database, `verify-full` unless the URL says otherwise. `ca_file` is the
+    /// operator's setting beside the URL: the certificate authorities to trust instead of the
+    /// system's.
     pub fn destination(url: &str, ca_file: Option<&Path>) -> Result<Self, InvalidUrl> {
         let parts = grammar::parse(url, grammar::Whose::Tenant)?;
         Ok(Self::of(parts, grammar::Whose::Tenant, SslMode::VerifyFull, ca_file))
     }
 
-    fn of(parts: grammar::Parts, whose: grammar::Whose, default: SslMode, ca_file: Option<&Path>) -> Self {
+    fn of(
+        parts: grammar::Parts,
+        whose: grammar::Whose,
+        default: SslMode,
+        ca_file: Option<&Path>,
+    ) -> Self {
         let host = match &parts.endpoint {
             Endpoint::Tcp(host) => host.clone(),
             Endpoint::Socket(folder) => folder.display().to_string(),
@@ -150,8 +160,12 @@ impl ConnectionString {
     /// What to do where the server has no TLS, besides switching it on.
     pub(crate) fn plain_setting(&self) -> &'static str {
         match self.whose {
-            grammar::Whose::Operator => "in a network that nobody listens to, add ?sslmode=disable to source.url",
-            grammar::Whose::Tenant => "in a network of security.allow_destinations, add ?sslmode=disable to the url",
+            grammar::Whose::Operator => {
+                "in a network that nobody listens to, add ?sslmode=disable to source.url"
+            }
+            grammar::Whose::Tenant => {
+                "in a network of security.allow_destinations, add ?sslmode=disable to the url"
+            }
         }
     }
 
@@ -164,10 +178,11 @@ impl ConnectionString {
         &self.endpoint
     }
 
-    /// Changes with anything in the URL, the password included, and gives none of it away: tells whether open
-    /// connections are still the right ones.
+    /// Changes with anything in the URL, the password included, and gives none of it away: tells
+    /// whether open connections are still the right ones.
     pub fn fingerprint(&self) -> String {
-        let ca_file = self.ca_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+        let ca_file =
+            self.ca_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
         let password = self.password.as_ref().map_or("", |password| password.expose_secret());
         let port = self.port.to_string();
         let channel_binding = format!("{:?}", self.channel_binding);
@@ -203,7 +218,11 @@ impl ConnectionString {
     /// What tokio-postgres needs for the login; address and TLS are the dialer's.
     pub(crate) fn login(&self, application_name: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
-        config.user(&*self.user).dbname(&*self.database).application_name(application_name).channel_binding(self.channel_binding);
+        config
+            .user(&*self.user)
+            .dbname(&*self.database)
+            .application_name(application_name)
+            .channel_binding(self.channel_binding);
         if let Some(password) = &self.password {
             config.password(password.expose_secret());
         }
@@ -215,7 +234,13 @@ impl ConnectionString {
 impl fmt::Display for ConnectionString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = if self.password.is_some() { ":***" } else { "" };
-        write!(f, "postgresql://{}{password}@{}?sslmode={}", self.user, self.place(), self.ssl_mode.as_str())
+        write!(
+            f,
+            "postgresql://{}{password}@{}?sslmode={}",
+            self.user,
+            self.place(),
+            self.ssl_mode.as_str()
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! Making a connection: resolve once, check every answer, dial only what was checked, and be done within the deadline.
+//! Making a connection: resolve once, check every answer, dial only what was checked, and be done
+//! within the deadline.
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ use crate::{AddressPolicy, ConnectionString, Error, SslMode, tls};
 /// How long a dial waits for its turn; dials ahead of it end by their own deadlines.
 const WAIT_FOR_TURN_MAX: Duration = Duration::from_secs(30);
 
-/// How long a request to cancel a statement may take: it is a courtesy to the server, not something to wait for.
+/// How long a request to cancel a statement may take: it is a courtesy to the server, not something
+/// to wait for.
 const CANCEL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A peer that is gone without a word is noticed after 30 + 3 x 10 seconds on an idle connection…
@@ -62,24 +64,39 @@ pub struct Dialer {
 impl Dialer {
     /// For destinations: only where the policy allows, in plain text only where it lists.
     pub fn new(policy: AddressPolicy, connect_timeout: Duration) -> Self {
-        Self { policy: Some(policy), connect_timeout, silence_max: None, turns: Arc::new(Turns::limited_by_address()) }
+        Self {
+            policy: Some(policy),
+            connect_timeout,
+            silence_max: None,
+            turns: Arc::new(Turns::limited_by_address()),
+        }
     }
 
     /// For the source: wherever the operator's URL says.
     pub fn trusted(connect_timeout: Duration) -> Self {
-        Self { policy: None, connect_timeout, silence_max: None, turns: Arc::new(Turns::limited_in_all()) }
+        Self {
+            policy: None,
+            connect_timeout,
+            silence_max: None,
+            turns: Arc::new(Turns::limited_in_all()),
+        }
     }
 
-    /// Connections end when the server owes an answer and sends nothing for so long: a hung middlebox acknowledges
-    /// everything, so that TCP finds nothing wrong, for ever. Idle connections are left alone. It must be longer than any
-    /// statement may take, which the server itself ends with a proper error.
+    /// Connections end when the server owes an answer and sends nothing for so long: a hung
+    /// middlebox acknowledges everything, so that TCP finds nothing wrong, for ever. Idle
+    /// connections are left alone. It must be longer than any statement may take, which the server
+    /// itself ends with a proper error.
     #[must_use]
     pub(crate) fn silent_for(self, max: SilenceMax) -> Self {
         Self { silence_max: Some(max), ..self }
     }
 
     /// A connection that is logged in, within the connect timeout.
-    pub async fn dial(&self, to: &ConnectionString, application_name: &str) -> Result<Connection, Error> {
+    pub async fn dial(
+        &self,
+        to: &ConnectionString,
+        application_name: &str,
+    ) -> Result<Connection, Error> {
         let began = Instant::now();
         let addresses = self.in_time(began + self.connect_timeout, to, self.resolve(to)).await?;
         let left = self.connect_timeout.saturating_sub(began.elapsed());
@@ -89,14 +106,20 @@ impl Dialer {
         };
         let deadline = Instant::now() + left;
         let (socket, target) = self.open_socket(to, &addresses, deadline).await?;
-        let trust = Trust { passwords: self.trusts_peer(&target) || tls::proves_identity(to), volume: self.policy.is_none() };
+        let trust = Trust {
+            passwords: self.trusts_peer(&target) || tls::proves_identity(to),
+            volume: self.policy.is_none(),
+        };
         let mut config = to.login(application_name);
         let process = Arc::new(AtomicI32::new(0));
         let login = async {
             let (client, driver) = if target.secured(to) {
                 let socket = tls::secure(to, socket).await?;
-                // tokio-postgres is to believe that TLS is there without asking the server for it once more.
-                config.ssl_mode(config::SslMode::Require).ssl_negotiation(config::SslNegotiation::Direct);
+                // tokio-postgres is to believe that TLS is there without asking the server for it
+                // once more.
+                config
+                    .ssl_mode(config::SslMode::Require)
+                    .ssl_negotiation(config::SslNegotiation::Direct);
                 log_in(to, self.guard(socket, trust, &process), Established, &config).await?
             } else {
                 config.ssl_mode(config::SslMode::Disable);
@@ -121,18 +144,34 @@ impl Dialer {
         here && self.policy.is_none()
     }
 
-    async fn in_time<T>(&self, deadline: Instant, to: &ConnectionString, step: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        let late = |_| Error::TimedOut { what: format!("connecting to {}:{}", to.host(), to.port()), limit: self.connect_timeout };
+    async fn in_time<T>(
+        &self,
+        deadline: Instant,
+        to: &ConnectionString,
+        step: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let late = |_| Error::TimedOut {
+            what: format!("connecting to {}:{}", to.host(), to.port()),
+            limit: self.connect_timeout,
+        };
         timeout_at(deadline, step).await.map_err(late)?
     }
 
-    async fn open_socket(&self, to: &ConnectionString, addresses: &[SocketAddr], deadline: Instant) -> Result<(Socket, Target), Error> {
-        let refused = |source| Error::Refused { host: to.host().to_owned(), port: to.port(), source };
+    async fn open_socket(
+        &self,
+        to: &ConnectionString,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<(Socket, Target), Error> {
+        let refused =
+            |source| Error::Refused { host: to.host().to_owned(), port: to.port(), source };
         match to.endpoint() {
             Endpoint::Socket(folder) => {
                 let path = folder.join(format!(".s.PGSQL.{}", to.port()));
                 let target = Target::Socket(path);
-                let socket = self.in_time(deadline, to, async { target.open().await.map_err(refused) }).await?;
+                let socket = self
+                    .in_time(deadline, to, async { target.open().await.map_err(refused) })
+                    .await?;
                 Ok((socket, target))
             }
             Endpoint::Tcp(_) => {
@@ -141,7 +180,12 @@ impl Dialer {
                     let target = Target::Tcp(*address);
                     let left = deadline.saturating_duration_since(Instant::now());
                     let share = left / u32::try_from(addresses.len() - tried).unwrap_or(1);
-                    match self.in_time(Instant::now() + share, to, async { target.open().await.map_err(refused) }).await {
+                    match self
+                        .in_time(Instant::now() + share, to, async {
+                            target.open().await.map_err(refused)
+                        })
+                        .await
+                    {
                         Ok(socket) => return Ok((socket, target)),
                         Err(error) => failure = Some(error),
                     }
@@ -151,20 +195,24 @@ impl Dialer {
         }
     }
 
-    /// Every address of the name, all of them checked: one bad answer among good ones is an attack or a mistake. A Unix socket
-    /// has none.
+    /// Every address of the name, all of them checked: one bad answer among good ones is an attack
+    /// or a mistake. A Unix socket has none.
     async fn resolve(&self, to: &ConnectionString) -> Result<Vec<SocketAddr>, Error> {
         let Endpoint::Tcp(host) = to.endpoint() else { return Ok(Vec::new()) };
         let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
             Ok(address) => vec![SocketAddr::new(address, to.port())],
             Err(_) => {
                 let answers = tokio::net::lookup_host((host.as_str(), to.port())).await;
-                answers.map_err(|source| Error::Unresolved { host: host.to_owned(), source })?.collect()
+                answers
+                    .map_err(|source| Error::Unresolved { host: host.to_owned(), source })?
+                    .collect()
             }
         };
         if let Some(policy) = &self.policy {
             for address in &addresses {
-                policy.check(address.ip()).map_err(|source| Error::Filtered { host: host.to_owned(), source })?;
+                policy
+                    .check(address.ip())
+                    .map_err(|source| Error::Filtered { host: host.to_owned(), source })?;
                 if to.ssl_mode() == SslMode::Disable && !policy.lists(address.ip()) {
                     let why = "sslmode=disable is only allowed towards a network of security.allow_destinations".to_owned();
                     return Err(Error::Tls { host: host.to_owned(), why });
@@ -194,8 +242,10 @@ impl Target {
             Self::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
-                let keepalive =
-                    TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL).with_retries(KEEPALIVE_RETRIES);
+                let keepalive = TcpKeepalive::new()
+                    .with_time(KEEPALIVE_IDLE)
+                    .with_interval(KEEPALIVE_INTERVAL)
+                    .with_retries(KEEPALIVE_RETRIES);
                 let socket = SockRef::from(&stream);
                 socket.set_tcp_keepalive(&keepalive)?;
                 #[cfg(target_os = "linux")]
@@ -225,8 +275,8 @@ where
     })?;
     let name = host();
     let driver = tokio::spawn(async move {
-        // Notices are dropped unread: what a stranger's server has to say does not belong into our logs. An error ends
-        // the connection, and every statement on it reports it.
+        // Notices are dropped unread: what a stranger's server has to say does not belong into our
+        // logs. An error ends the connection, and every statement on it reports it.
         let ended = loop {
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(_)) => {}
@@ -236,7 +286,11 @@ where
         };
         // Whoever waits on it only learns that it is closed.
         if let Some(silence @ Violation::Silence(_)) = violation(&ended) {
-            tracing::warn!(event = "server_silent", host = name, "the connection is given up: {silence}");
+            tracing::warn!(
+                event = "server_silent",
+                host = name,
+                "the connection is given up: {silence}"
+            );
         }
     });
     Ok((client, AbortOnDropHandle::new(driver)))
@@ -257,21 +311,24 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The number of the server process that a request to cancel would name. A pooler names one of its own making, so that
-    /// `pg_backend_pid()` is another: what is made in that process stays there, for whoever is given it next.
+    /// The number of the server process that a request to cancel would name. A pooler names one of
+    /// its own making, so that `pg_backend_pid()` is another: what is made in that process stays
+    /// there, for whoever is given it next.
     pub fn server_process(&self) -> i32 {
         self.process.load(Ordering::Relaxed)
     }
 
-    /// Asks the server to stop the running statement, within five seconds. Whether it did, the statement's own result
-    /// tells.
+    /// Asks the server to stop the running statement, within five seconds. Whether it did, the
+    /// statement's own result tells.
     pub async fn cancel(&self) {
         self.canceller().await;
     }
 
-    /// The same, for after the connection was dropped: a server that waits for a lock does not notice that we are gone.
+    /// The same, for after the connection was dropped: a server that waits for a lock does not
+    /// notice that we are gone.
     pub fn canceller(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (token, target, to) = (self.client.cancel_token(), self.target.clone(), self.to.clone());
+        let (token, target, to) =
+            (self.client.cancel_token(), self.target.clone(), self.to.clone());
         let request = async move {
             let socket = target.open().await.ok()?;
             if target.secured(&to) {

@@ -45,7 +45,8 @@ pub enum Error {
     Postgres(#[from] tokio_postgres::Error),
 }
 
-/// A message is one line in a log, a column and a dashboard; what a server says beyond this is noise or malice.
+/// A message is one line in a log, a column and a dashboard; what a server says beyond this is
+/// noise or malice.
 const MESSAGE_CHARS_MAX: usize = 500;
 
 impl Error {
@@ -71,23 +72,29 @@ impl Error {
         }
         match self {
             Self::Url(_) | Self::PasswordWithheld { .. } => Fault::Credentials,
-            Self::Unresolved { .. } | Self::Filtered { .. } | Self::Refused { .. } | Self::TimedOut { .. } | Self::Tls { .. } => {
-                Fault::Unreachable
-            }
+            Self::Unresolved { .. }
+            | Self::Filtered { .. }
+            | Self::Refused { .. }
+            | Self::TimedOut { .. }
+            | Self::Tls { .. } => Fault::Unreachable,
             Self::Exhausted { .. } => Fault::Transient,
             #[cfg(feature = "failpoints")]
             Self::Failpoint(_) => Fault::Transient,
             Self::Migration(_) => Fault::Fatal,
-            Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => Fault::Unreachable,
-            // A server that does not speak the protocol is no Postgres; a disagreement about the login has a cause.
+            Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => {
+                Fault::Unreachable
+            }
+            // A server that does not speak the protocol is no Postgres; a disagreement about the
+            // login has a cause.
             Self::Login { source, .. } if source.source().is_none() => Fault::Unreachable,
             Self::Login { .. } => Fault::Credentials,
             Self::Postgres(_) => Fault::Fatal,
         }
     }
 
-    /// One line for logs, status and the registry: at most 500 characters, no control characters. Of a server's error it
-    /// has code, primary message and the names of what is concerned, never DETAIL, HINT or CONTEXT: they quote rows.
+    /// One line for logs, status and the registry: at most 500 characters, no control characters.
+    /// Of a server's error it has code, primary message and the names of what is concerned, never
+    /// DETAIL, HINT or CONTEXT: they quote rows.
     pub fn message(&self) -> String {
         let mut text = String::new();
         match (self, self.db_error()) {
@@ -105,8 +112,11 @@ impl Error {
 /// The server's error without anything that could be a value.
 fn describe(db: &DbError) -> String {
     let data_exception = db.code().code().starts_with("22");
-    let mut text = if data_exception { without_quotations(db.message()) } else { db.message().to_owned() };
-    for (what, name) in [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())] {
+    let mut text =
+        if data_exception { without_quotations(db.message()) } else { db.message().to_owned() };
+    for (what, name) in
+        [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())]
+    {
         match name {
             // Most messages name it themselves.
             Some(name) if !text.contains(name) => {
@@ -119,11 +129,14 @@ fn describe(db: &DbError) -> String {
     text
 }
 
-/// Messages of class 22 quote the value that they refuse: `invalid input syntax for type integer: "…"`. Everything
-/// between the first and the last quotation mark goes, because a value may contain some itself.
+/// Messages of class 22 quote the value that they refuse: `invalid input syntax for type integer:
+/// "…"`. Everything between the first and the last quotation mark goes, because a value may contain
+/// some itself.
 fn without_quotations(message: &str) -> String {
     match (message.find('"'), message.rfind('"')) {
-        (Some(first), Some(last)) if first < last => format!("{}\"…\"{}", &message[..first], &message[last + 1..]),
+        (Some(first), Some(last)) if first < last => {
+            format!("{}\"…\"{}", &message[..first], &message[last + 1..])
+        }
         (Some(first), _) => format!("{}…", &message[..first]),
         _ => message.to_owned(),
     }
@@ -143,7 +156,10 @@ fn write_chain(text: &mut String, error: &dyn std::error::Error) {
 }
 
 fn one_line(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() || ALTERS_LINES.contains(&c) { ' ' } else { c }).collect();
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() || ALTERS_LINES.contains(&c) { ' ' } else { c })
+        .collect();
     let line = line.trim();
     match line.char_indices().nth(MESSAGE_CHARS_MAX) {
         None => line.to_owned(),
@@ -153,8 +169,8 @@ fn one_line(text: &str) -> String {
 
 /// Not control characters by Unicode's classes, but they break lines or turn them round.
 const ALTERS_LINES: [char; 13] = [
-    '\u{2028}', '\u{2029}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}',
-    '\u{2068}', '\u{2069}',
+    '\u{2028}', '\u{2029}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}',
+    '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
 ];
 
 /// The connection ended under the statement.
@@ -173,10 +189,19 @@ mod tests {
     #[test]
     fn a_refused_value_is_not_repeated() {
         let check = |input: &str, expect: &str| assert_eq!(without_quotations(input), expect);
-        check(r#"invalid input syntax for type integer: "12a""#, r#"invalid input syntax for type integer: "…""#);
-        check(r#"value "9 "9" 9" is out of range for type integer"#, r#"value "…" is out of range for type integer"#);
+        check(
+            r#"invalid input syntax for type integer: "12a""#,
+            r#"invalid input syntax for type integer: "…""#,
+        );
+        check(
+            r#"value "9 "9" 9" is out of range for type integer"#,
+            r#"value "…" is out of range for type integer"#,
+        );
         check(r#"cut off after "abc"#, "cut off after …");
-        check("value too long for type character varying(3)", "value too long for type character varying(3)");
+        check(
+            "value too long for type character varying(3)",
+            "value too long for type character varying(3)",
+        );
     }
 
     #[test]
@@ -189,7 +214,11 @@ mod tests {
 
     #[test]
     fn errors_without_a_code_say_where_they_come_from() {
-        let refused = Error::Refused { host: "db".into(), port: 5432, source: io::ErrorKind::ConnectionRefused.into() };
+        let refused = Error::Refused {
+            host: "db".into(),
+            port: 5432,
+            source: io::ErrorKind::ConnectionRefused.into(),
+        };
         assert_eq!(refused.message(), "cannot connect to db:5432: connection refused");
         assert_eq!(refused.fault(), Fault::Unreachable);
         let withheld = Error::PasswordWithheld { host: "db".into(), how: "in clear text" };

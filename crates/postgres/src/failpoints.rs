@@ -1,14 +1,16 @@
 //! Failpoints: named places in the loops at which a test stops, delays, breaks or kills the daemon.
 //!
-//! Without the feature `failpoints` a point is a constant `Ok`. With it, and with nothing set, it is one look into a map.
-//! Set them by `FAILPOINTS` at the start (`sync.after_read=pause;sequencer.after_lock=1*error`), or, also while the
-//! daemon runs, by the file that `OFFTAKE_FAILPOINTS_FILE` names: one `name=action` per line, read every 20 ms. What has
-//! been taken over stands in `<file>.loaded`, and every point that did something adds a line with its name to
-//! `<file>.reached`.
+//! Without the feature `failpoints` a point is a constant `Ok`. With it, and with nothing set, it
+//! is one look into a map. Set them by `FAILPOINTS` at the start
+//! (`sync.after_read=pause;sequencer.after_lock=1*error`), or, also while the daemon runs, by the
+//! file that `OFFTAKE_FAILPOINTS_FILE` names: one `name=action` per line, read every 20 ms. What
+//! has been taken over stands in `<file>.loaded`, and every point that did something adds a line
+//! with its name to `<file>.reached`.
 //!
-//! Actions: `error` (a transient error of the server), `panic`, `abort` (as kill -9, at exactly that place),
-//! `sleep(milliseconds)`, `pause` (until the point's text changes), and whatever else the crate `fail` knows, with its
-//! probabilities, counts and chains: `10%error`, `1*abort`, `3*off->pause`. Ours wait without holding a thread.
+//! Actions: `error` (a transient error of the server), `panic`, `abort` (as kill -9, at exactly
+//! that place), `sleep(milliseconds)`, `pause` (until the point's text changes), and whatever else
+//! the crate `fail` knows, with its probabilities, counts and chains: `10%error`, `1*abort`,
+//! `3*off->pause`. Ours wait without holding a thread.
 
 #[cfg(feature = "failpoints")]
 mod listening;

@@ -1,8 +1,8 @@
 //! Fuses: switches in the source database that stop one loop, tenant, destination or mapping.
 //!
-//! One task reads them for the whole process and publishes what is blown; a loop looks at its name before each tick and
-//! skips the tick while it is blown. When the source cannot be read, the last known state counts: a fuse stays blown
-//! through an outage.
+//! One task reads them for the whole process and publishes what is blown; a loop looks at its name
+//! before each tick and skips the tick while it is blown. When the source cannot be read, the last
+//! known state counts: a fuse stays blown through an outage.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, SourcePool, sql};
 
-/// A fuse acts within a second of the command: half of it for the reading, half for the loop's own tick.
+/// A fuse acts within a second of the command: half of it for the reading, half for the loop's own
+/// tick.
 const READ_INTERVAL: Duration = Duration::from_millis(500);
 const _: () = assert!(READ_INTERVAL.as_millis() * 2 <= 1000, "the contract says a second");
 
-/// The fuses that are blown, with their reasons; the pause of a destination is one of its fuse's. The default is none.
+/// The fuses that are blown, with their reasons; the pause of a destination is one of its fuse's.
+/// The default is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BlownFuses {
     reasons: BTreeMap<String, String>,
@@ -27,10 +29,14 @@ pub struct BlownFuses {
 }
 
 impl BlownFuses {
-    /// Why the fuse of this name is blown; `None` while it conducts. Until the first reading everything counts as blown,
-    /// or a restart would run what an operator stopped.
+    /// Why the fuse of this name is blown; `None` while it conducts. Until the first reading
+    /// everything counts as blown, or a restart would run what an operator stopped.
     pub fn blown(&self, name: &str) -> Option<&str> {
-        if self.unread { Some("the fuses have not been read yet") } else { self.reasons.get(name).map(String::as_str) }
+        if self.unread {
+            Some("the fuses have not been read yet")
+        } else {
+            self.reasons.get(name).map(String::as_str)
+        }
     }
 
     /// The same for a destination: its own fuse, its tenant's, or the whole sync engine's.
@@ -53,7 +59,8 @@ pub struct Fuses {
 }
 
 impl Fuses {
-    /// Changes are published at once, repetitions are not. Who begins this task again passes the same sender: what is known stays.
+    /// Changes are published at once, repetitions are not. Who begins this task again passes the
+    /// same sender: what is known stays.
     pub fn new(source: SourcePool, published: watch::Sender<Arc<BlownFuses>>) -> Self {
         Self { source, published }
     }
@@ -63,7 +70,8 @@ impl Fuses {
         watch::Sender::new(Arc::new(BlownFuses { unread: true, ..BlownFuses::default() }))
     }
 
-    /// Reads until cancelled. An unreachable source is not this task's error: the loops that need the source say so.
+    /// Reads until cancelled. An unreachable source is not this task's error: the loops that need
+    /// the source say so.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut ticks = tokio::time::interval(READ_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -78,7 +86,11 @@ impl Fuses {
             };
             match read {
                 Ok(blown) => self.publish(blown),
-                Err(error) => tracing::debug!(event = "fuses_unread", error = error.message(), "the fuses keep their last known state"),
+                Err(error) => tracing::debug!(
+                    event = "fuses_unread",
+                    error = error.message(),
+                    "the fuses keep their last known state"
+                ),
             }
         }
     }
@@ -115,7 +127,11 @@ impl Fuses {
             let names: Vec<_> = blown.reasons.keys().map(String::as_str).collect();
             let names = names.join(", ");
             let told = if names.is_empty() { "none" } else { &names };
-            tracing::info!(event = "fuses_changed", blown = names, "fuses that are blown from now on: {told}");
+            tracing::info!(
+                event = "fuses_changed",
+                blown = names,
+                "fuses that are blown from now on: {told}"
+            );
         }
     }
 }
@@ -133,12 +149,14 @@ pub async fn set_fuse(
     Ok(())
 }
 
-/// Whether anything listens to a fuse of this name: `sequencer`, `poller`, `sync`, `destination:TENANT/NAME`,
-/// `mapping:NAME`, `tenant:TENANT`.
+/// Whether anything listens to a fuse of this name: `sequencer`, `poller`, `sync`,
+/// `destination:TENANT/NAME`, `mapping:NAME`, `tenant:TENANT`.
 pub fn names_a_fuse(name: &str) -> bool {
     match name.split_once(':') {
         None => matches!(name, "sequencer" | "poller" | "sync"),
-        Some(("destination", rest)) => rest.rsplit_once('/').is_some_and(|(tenant, name)| !tenant.is_empty() && !name.is_empty()),
+        Some(("destination", rest)) => rest
+            .rsplit_once('/')
+            .is_some_and(|(tenant, name)| !tenant.is_empty() && !name.is_empty()),
         Some(("mapping" | "tenant", rest)) => !rest.is_empty(),
         Some(_) => false,
     }
@@ -151,7 +169,8 @@ mod tests {
     #[test]
     fn a_destination_is_stopped_by_its_own_fuse_its_tenants_or_the_engines() {
         for name in ["sync", "tenant:acme", "destination:acme/main"] {
-            let blown = BlownFuses { reasons: [(name.to_owned(), "why".to_owned())].into(), unread: false };
+            let blown =
+                BlownFuses { reasons: [(name.to_owned(), "why".to_owned())].into(), unread: false };
             assert_eq!(blown.blown_for("acme", "main"), Some("why"));
             assert_eq!(blown.blown_for("other", "main").is_some(), name == "sync");
         }
@@ -161,7 +180,15 @@ mod tests {
 
     #[test]
     fn only_what_is_listened_to_is_a_fuse() {
-        for name in ["sequencer", "poller", "sync", "destination:a/b", "destination:a/b/c", "mapping:users", "tenant:acme"] {
+        for name in [
+            "sequencer",
+            "poller",
+            "sync",
+            "destination:a/b",
+            "destination:a/b/c",
+            "mapping:users",
+            "tenant:acme",
+        ] {
             assert!(names_a_fuse(name), "{name}");
             let kind = name.split(':').next().unwrap_or_default();
             assert!(crate::metrics::FUSES.contains(&kind), "{name} has no metric");

@@ -1,10 +1,10 @@
-//! Everything shared that speaks Postgres: where a connection may go and how it is made, what a server's error means to
-//! Offtake, and the migrations of our own schema.
+//! Everything shared that speaks Postgres: where a connection may go and how it is made, what a
+//! server's error means to Offtake, and the migrations of our own schema.
 //!
-//! Two kinds of servers are met here. The **source** is the operator's own: [`SourcePool`] and [`Dialer::trusted`] go
-//! wherever its URL says. A **destination** is a stranger's: its URL passes an allow-list grammar
-//! ([`ConnectionString::destination`]), its address the [`AddressPolicy`], its certificate is verified, and its bytes
-//! pass a guard that never hands it a reusable password.
+//! Two kinds of servers are met here. The **source** is the operator's own: [`SourcePool`] and
+//! [`Dialer::trusted`] go wherever its URL says. A **destination** is a stranger's: its URL passes
+//! an allow-list grammar ([`ConnectionString::destination`]), its address the [`AddressPolicy`],
+//! its certificate is verified, and its bytes pass a guard that never hands it a reusable password.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,8 +1,8 @@
 //! Every metric Offtake exports, by name: the one place that knows one.
 //!
-//! It lives below the loops, because they count, and above nothing: it opens no port and keeps no registry. A metric has
-//! no tenant in its labels, so that the number of series does not grow with the number of customers; the allowed label
-//! values are the constants here.
+//! It lives below the loops, because they count, and above nothing: it opens no port and keeps no
+//! registry. A metric has no tenant in its labels, so that the number of series does not grow with
+//! the number of customers; the allowed label values are the constants here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -28,15 +28,16 @@ pub const DESTINATION_ERRORS_TOTAL: &str = "offtake_destination_errors_total";
 pub const DESTINATION_CONNECTIONS: &str = "offtake_destination_connections";
 pub const BACKFILL_ROWS_TOTAL: &str = "offtake_backfill_rows_total";
 pub const QUARANTINED_ROWS: &str = "offtake_quarantined_rows";
-/// Label `fuse`: `sequencer`, `poller`, `sync`, or the kind alone (`tenant`, `destination`, `mapping`), because names are tenants'.
+/// Label `fuse`: `sequencer`, `poller`, `sync`, or the kind alone (`tenant`, `destination`,
+/// `mapping`), because names are tenants'.
 pub const FUSE_BLOWN: &str = "offtake_fuse_blown";
 pub const TOMBSTONES: &str = "offtake_tombstones";
 pub const CONFIG_RELOAD_SUCCESS: &str = "offtake_config_reload_success";
 /// Label `loop`, one of [`LOOPS`].
 pub const LOOP_LAST_TICK_TIMESTAMP_SECONDS: &str = "offtake_loop_last_tick_timestamp_seconds";
 
-/// Names without the prefix, as every Prometheus client library exports them for its process. Read from the system when
-/// scraped, so the admin crate writes them itself.
+/// Names without the prefix, as every Prometheus client library exports them for its process. Read
+/// from the system when scraped, so the admin crate writes them itself.
 pub const PROCESS_RESIDENT_MEMORY_BYTES: &str = "process_resident_memory_bytes";
 pub const PROCESS_CPU_SECONDS_TOTAL: &str = "process_cpu_seconds_total";
 pub const PROCESS_OPEN_FDS: &str = "process_open_fds";
@@ -46,10 +47,12 @@ pub const PROCESS_START_TIME_SECONDS: &str = "process_start_time_seconds";
 pub const STAGES: [&str; 5] = ["sequence", "enqueue", "claim", "fetch", "apply"];
 /// Values of the label `operation`.
 pub const OPERATIONS: [&str; 2] = ["upsert", "delete"];
-/// Values of the label `result`: `dropped` is a late worker's batch, refused by the destination's state row.
+/// Values of the label `result`: `dropped` is a late worker's batch, refused by the destination's
+/// state row.
 pub const RESULTS: [&str; 3] = ["applied", "failed", "dropped"];
 /// Values of the label `class`; see [`Fault`](crate::Fault).
-pub const ERROR_CLASSES: [&str; 8] = ["transient", "unreachable", "credentials", "schema", "row", "read_only", "full", "fatal"];
+pub const ERROR_CLASSES: [&str; 8] =
+    ["transient", "unreachable", "credentials", "schema", "row", "read_only", "full", "fatal"];
 /// Values of the label `state` of connections.
 pub const CONNECTION_STATES: [&str; 2] = ["busy", "idle"];
 /// Values of the label `loop`.
@@ -57,21 +60,35 @@ pub const LOOPS: [&str; 3] = ["sequencer", "poller", "sync"];
 /// Values of the label `fuse`.
 pub const FUSES: [&str; 6] = ["sequencer", "poller", "sync", "tenant", "destination", "mapping"];
 
-/// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where an outage begins;
-/// each about twice the one before, so that a quantile read from them is off by at most that.
-pub const LATENCY_BUCKETS_SECONDS: [f64; 16] =
-    [0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where
+/// an outage begins; each about twice the one before, so that a quantile read from them is off by
+/// at most that.
+pub const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
 
-/// Gives the installed recorder every metric's help text, and every counter and gauge that this process owns its first
-/// value, so that a rate or an alert does not wait for the first event.
+/// Gives the installed recorder every metric's help text, and every counter and gauge that this
+/// process owns its first value, so that a rate or an alert does not wait for the first event.
 pub fn describe() {
-    describe_histogram!(SYNC_LATENCY_SECONDS, "Time from a change's capture at the source to its commit in the destination.");
+    describe_histogram!(
+        SYNC_LATENCY_SECONDS,
+        "Time from a change's capture at the source to its commit in the destination."
+    );
     describe_histogram!(STAGE_LATENCY_SECONDS, "Time that one batch spent in a stage.");
-    describe_gauge!(CHANGES_CAPTURED_PENDING, "Captured changes not yet sequenced; counted up to 100001.");
+    describe_gauge!(
+        CHANGES_CAPTURED_PENDING,
+        "Captured changes not yet sequenced; counted up to 100001."
+    );
     describe_counter!(CHANGES_SEQUENCED_TOTAL, "Changes that this process has numbered.");
     describe_gauge!(REQUESTS_OWED, "Destinations that are owed a sync.");
-    describe_gauge!(OLDEST_OWED_AGE_SECONDS, "Age of the oldest request that is still owed; scale replicas on it.");
-    describe_counter!(ROWS_APPLIED_TOTAL, "Rows written to, or deleted from, destinations by this process.");
+    describe_gauge!(
+        OLDEST_OWED_AGE_SECONDS,
+        "Age of the oldest request that is still owed; scale replicas on it."
+    );
+    describe_counter!(
+        ROWS_APPLIED_TOTAL,
+        "Rows written to, or deleted from, destinations by this process."
+    );
     describe_counter!(BATCHES_TOTAL, "Batches by how they ended.");
     describe_gauge!(DESTINATIONS, "Destinations by state, as a reader is told it.");
     describe_counter!(DESTINATION_ERRORS_TOTAL, "Errors of destinations by class.");
@@ -79,21 +96,36 @@ pub fn describe() {
     describe_counter!(BACKFILL_ROWS_TOTAL, "Rows copied by backfills and resyncs of this process.");
     describe_gauge!(QUARANTINED_ROWS, "Rows that their destination refuses.");
     describe_gauge!(FUSE_BLOWN, "Blown fuses by kind; a loop runs while its fuse is 0.");
-    describe_gauge!(TOMBSTONES, "Deleted keys kept in the change log; counted up to 100001 per table.");
-    describe_gauge!(CONFIG_RELOAD_SUCCESS, "1 if the configuration and the mappings on disk are the ones in use.");
-    describe_gauge!(LOOP_LAST_TICK_TIMESTAMP_SECONDS, "When a loop last completed a round, as Unix time.");
+    describe_gauge!(
+        TOMBSTONES,
+        "Deleted keys kept in the change log; counted up to 100001 per table."
+    );
+    describe_gauge!(
+        CONFIG_RELOAD_SUCCESS,
+        "1 if the configuration and the mappings on disk are the ones in use."
+    );
+    describe_gauge!(
+        LOOP_LAST_TICK_TIMESTAMP_SECONDS,
+        "When a loop last completed a round, as Unix time."
+    );
 
     counter!(CHANGES_SEQUENCED_TOTAL).increment(0);
     counter!(BACKFILL_ROWS_TOTAL).increment(0);
-    OPERATIONS.iter().for_each(|operation| counter!(ROWS_APPLIED_TOTAL, "operation" => *operation).increment(0));
+    OPERATIONS
+        .iter()
+        .for_each(|operation| counter!(ROWS_APPLIED_TOTAL, "operation" => *operation).increment(0));
     RESULTS.iter().for_each(|result| counter!(BATCHES_TOTAL, "result" => *result).increment(0));
-    ERROR_CLASSES.iter().for_each(|class| counter!(DESTINATION_ERRORS_TOTAL, "class" => *class).increment(0));
-    CONNECTION_STATES.iter().for_each(|state| gauge!(DESTINATION_CONNECTIONS, "state" => *state).set(0.0));
+    ERROR_CLASSES
+        .iter()
+        .for_each(|class| counter!(DESTINATION_ERRORS_TOTAL, "class" => *class).increment(0));
+    CONNECTION_STATES
+        .iter()
+        .for_each(|state| gauge!(DESTINATION_CONNECTIONS, "state" => *state).set(0.0));
     gauge!(CONFIG_RELOAD_SUCCESS).set(1.0);
 }
 
-/// The wall clock as metrics want it. Only for timestamps that people compare with their own clocks; a stored time comes
-/// from the source database.
+/// The wall clock as metrics want it. Only for timestamps that people compare with their own
+/// clocks; a stored time comes from the source database.
 pub fn unix_seconds_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -16,12 +16,15 @@ const MIGRATION_TABLE: &str = "offtake.migration";
 /// The key of the session advisory lock under which migrations run: the bytes of "offtake".
 const MIGRATION_LOCK: i64 = 0x006f_6666_7461_6b65;
 
-/// Creates the schema where it is absent and applies the migrations that it lacks, each in a transaction of its own.
-/// Returns the names of what was applied. Two at once are safe: the second waits and finds nothing to do.
+/// Creates the schema where it is absent and applies the migrations that it lacks, each in a
+/// transaction of its own. Returns the names of what was applied. Two at once are safe: the second
+/// waits and finds nothing to do.
 ///
-/// The session must be a session of the server's: behind a pooler in transaction mode the lock would stay behind.
+/// The session must be a session of the server's: behind a pooler in transaction mode the lock
+/// would stay behind.
 pub async fn migrate(client: &mut Client) -> Result<Vec<String>, Error> {
-    // refinery takes no lock of its own, and CREATE … IF NOT EXISTS fails when two run it at the same moment.
+    // refinery takes no lock of its own, and CREATE … IF NOT EXISTS fails when two run it at the
+    // same moment.
     client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
     let applied = apply(client).await;
     let unlocked = client.execute("select pg_advisory_unlock($1)", &[&MIGRATION_LOCK]).await;
@@ -31,14 +34,19 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<String>, Error> {
 }
 
 async fn apply(client: &mut Client) -> Result<Vec<String>, Error> {
-    // Asked first, because CREATE SCHEMA IF NOT EXISTS needs the right to create one even where it exists.
-    let exists: bool = client.query_one("select to_regnamespace('offtake') is not null", &[]).await?.get(0);
+    // Asked first, because CREATE SCHEMA IF NOT EXISTS needs the right to create one even where it
+    // exists.
+    let exists: bool =
+        client.query_one("select to_regnamespace('offtake') is not null", &[]).await?.get(0);
     if !exists {
         client.batch_execute(CREATE_SCHEMA).await?;
     }
     let mut runner = embedded::migrations::runner();
-    let report =
-        runner.set_migration_table_name(MIGRATION_TABLE).run_async(client).await.map_err(|error| Error::Migration(Box::new(error)))?;
+    let report = runner
+        .set_migration_table_name(MIGRATION_TABLE)
+        .run_async(client)
+        .await
+        .map_err(|error| Error::Migration(Box::new(error)))?;
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
@@ -46,8 +54,8 @@ const CREATE_SCHEMA: &str = "create schema if not exists offtake;
 comment on schema offtake is 'Offtake keeps tenants'' own databases in step with this one; `offtake uninstall` removes it.';
 ";
 
-/// The migrations with their history rows, as refinery would have written them, so that a schema made by hand from
-/// this is later recognised: name and SQL, in the order in which they run.
+/// The migrations with their history rows, as refinery would have written them, so that a schema
+/// made by hand from this is later recognised: name and SQL, in the order in which they run.
 pub fn migration_sql() -> Vec<(String, &'static str)> {
     MIGRATION_SQL.iter().map(|(name, sql)| (name.clone(), sql.as_str())).collect()
 }

@@ -3,19 +3,22 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult};
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolError, QueueMode, RecycleError, RecycleResult,
+};
 use deadpool_postgres::ClientWrapper;
 
 use crate::settings::{SOURCE_SESSION, TEXT_FORMAT_SESSION};
 use crate::wire_guard::SilenceMax;
 use crate::{ConnectionString, Dialer, Error};
 
-/// How long a caller waits for a connection. Longer than any transaction of ours should take: reaching it means that the
-/// pool is too small or the source hangs, and the caller's loop should say so rather than wait on.
+/// How long a caller waits for a connection. Longer than any transaction of ours should take:
+/// reaching it means that the pool is too small or the source hangs, and the caller's loop should
+/// say so rather than wait on.
 const WAIT_FOR_CONNECTION_MAX: Duration = Duration::from_secs(30);
 
-/// The server ends a statement at its timeout and says so; what is silent for longer than that, a network's worst
-/// delay included, is gone.
+/// The server ends a statement at its timeout and says so; what is silent for longer than that, a
+/// network's worst delay included, is gone.
 const SILENCE_MARGIN: Duration = Duration::from_secs(5);
 
 /// The default of `sync.statement_timeout`, for a pool that was told nothing.
@@ -24,9 +27,10 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name under which the source's `pg_stat_activity` shows us.
 const APPLICATION_NAME: &str = "offtake";
 
-/// Source sessions, ready to use: text settings as [`TEXT_FORMAT`](crate::TEXT_FORMAT), `row_security = off`, a limit on
-/// idle transactions. A session must be left as it was found: settings by `SET LOCAL`, transactions by `transaction()`,
-/// which rolls back when dropped; where that was not possible, [`PooledConnection::discard`] it.
+/// Source sessions, ready to use: text settings as [`TEXT_FORMAT`](crate::TEXT_FORMAT),
+/// `row_security = off`, a limit on idle transactions. A session must be left as it was found:
+/// settings by `SET LOCAL`, transactions by `transaction()`, which rolls back when dropped; where
+/// that was not possible, [`PooledConnection::discard`] it.
 #[derive(Clone)]
 pub struct SourcePool {
     connections: Pool<Sessions>,
@@ -34,7 +38,8 @@ pub struct SourcePool {
 }
 
 impl SourcePool {
-    /// No connection is made before the first [`get`](Self::get). At least one connection is allowed.
+    /// No connection is made before the first [`get`](Self::get). At least one connection is
+    /// allowed.
     pub fn new(source: ConnectionString, connect_timeout: Duration, size: usize) -> Self {
         Self::with_silence(source, connect_timeout, size, SilenceMax::default())
     }
@@ -47,9 +52,15 @@ impl SourcePool {
         Self::with_silence(source.clone(), *connect_timeout, size, self.silence_max.clone())
     }
 
-    fn with_silence(source: ConnectionString, connect_timeout: Duration, size: usize, silence_max: SilenceMax) -> Self {
+    fn with_silence(
+        source: ConnectionString,
+        connect_timeout: Duration,
+        size: usize,
+        silence_max: SilenceMax,
+    ) -> Self {
         let dialer = Dialer::trusted(connect_timeout).silent_for(silence_max.clone());
-        let sessions = Sessions { source, connect_timeout, dialer, silence_max: silence_max.clone() };
+        let sessions =
+            Sessions { source, connect_timeout, dialer, silence_max: silence_max.clone() };
         let connections = Pool::builder(sessions)
             .max_size(size.max(1))
             // The most recently used first, so that spare ones stay idle.
@@ -59,8 +70,9 @@ impl SourcePool {
         Self { connections, silence_max }
     }
 
-    /// Gives a session up, with an error, when the source owes an answer and sends nothing for five seconds longer than
-    /// any statement may take. Counts at once for all sessions; before the first call they wait for ever.
+    /// Gives a session up, with an error, when the source owes an answer and sends nothing for five
+    /// seconds longer than any statement may take. Counts at once for all sessions; before the
+    /// first call they wait for ever.
     pub fn expect_answers_within(&self, statement_timeout: Duration) {
         self.silence_max.set(statement_timeout + SILENCE_MARGIN);
     }
@@ -76,8 +88,9 @@ impl SourcePool {
     }
 }
 
-/// A connection that returns to its pool when dropped; dereferences to `deadpool_postgres::ClientWrapper`
-/// (`prepare_cached`, `transaction`) and through it to `tokio_postgres::Client`.
+/// A connection that returns to its pool when dropped; dereferences to
+/// `deadpool_postgres::ClientWrapper` (`prepare_cached`, `transaction`) and through it to
+/// `tokio_postgres::Client`.
 pub struct PooledConnection {
     /// Until it is dropped.
     session: Option<Object<Sessions>>,
@@ -86,15 +99,18 @@ pub struct PooledConnection {
 }
 
 impl PooledConnection {
-    /// How long a statement may take here, for `set local statement_timeout`: the server must end it before its silence is taken
-    /// for the network's.
+    /// How long a statement may take here, for `set local statement_timeout`: the server must end
+    /// it before its silence is taken for the network's.
     pub fn statement_timeout_ms(&self) -> u128 {
-        let silence = Object::pool(self.session()).and_then(|pool| pool.manager().silence_max.get());
-        silence.map_or(STATEMENT_TIMEOUT, |silence| silence.saturating_sub(SILENCE_MARGIN)).as_millis()
+        let silence =
+            Object::pool(self.session()).and_then(|pool| pool.manager().silence_max.get());
+        silence
+            .map_or(STATEMENT_TIMEOUT, |silence| silence.saturating_sub(SILENCE_MARGIN))
+            .as_millis()
     }
 
-    /// Closes the connection instead of returning it: after a deadline passed over a running statement, the next user
-    /// would wait for that statement.
+    /// Closes the connection instead of returning it: after a deadline passed over a running
+    /// statement, the next user would wait for that statement.
     pub fn discard(mut self) {
         self.underway = true;
     }

@@ -9,10 +9,12 @@ use crate::metrics as names;
 /// A loop that is looked at once a minute need not wake who looks two hundred times a second.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Nobody sees that a loop asks less often than this only because nothing happens; its supervisor would take more for a standstill.
+/// Nobody sees that a loop asks less often than this only because nothing happens; its supervisor
+/// would take more for a standstill.
 const IDLE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The pause of a loop while nothing happens: so many times as long as usual, but for that reason no longer than a second.
+/// The pause of a loop while nothing happens: so many times as long as usual, but for that reason
+/// no longer than a second.
 pub fn idle_pause(interval: Duration, times: u32) -> Duration {
     (interval * times).min(IDLE_PAUSE_MAX).max(interval)
 }
@@ -44,7 +46,8 @@ impl Progress {
         }
         self.tell_at = now + TELL_INTERVAL;
         self.told.send_replace(now);
-        metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => self.name).set(names::unix_seconds_now());
+        metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => self.name)
+            .set(names::unix_seconds_now());
     }
 }
 
@@ -54,7 +57,12 @@ mod tests {
 
     #[test]
     fn an_idle_loop_is_still_seen_to_turn() {
-        let check = |interval_ms, pause_ms| assert_eq!(idle_pause(Duration::from_millis(interval_ms), 25), Duration::from_millis(pause_ms));
+        let check = |interval_ms, pause_ms| {
+            assert_eq!(
+                idle_pause(Duration::from_millis(interval_ms), 25),
+                Duration::from_millis(pause_ms)
+            )
+        };
         check(20, 500);
         check(200, 1000);
         check(60_000, 60_000);

@@ -1,4 +1,5 @@
-//! What an error code means to Offtake. Codes decide, never error texts: texts are translated and change.
+//! What an error code means to Offtake. Codes decide, never error texts: texts are translated and
+//! change.
 
 use tokio_postgres::error::SqlState;
 
@@ -15,9 +16,10 @@ use tokio_postgres::error::SqlState;
 /// | `Full` | 53100 | blocked: the disk is full |
 /// | `Fatal` | everything else | a defect of ours, or corruption: a person must look |
 ///
-/// Row faults are those that depend on the values: refused by a type (22), a constraint (23, 44) or a trigger (09, 20, 27,
-/// 2F, 38, P0 with `RAISE EXCEPTION`), too large for an index (54), or two rows where one is expected (21), which a
-/// mapping's scalar subquery does for one key and not for the next.
+/// Row faults are those that depend on the values: refused by a type (22), a constraint (23, 44) or
+/// a trigger (09, 20, 27, 2F, 38, P0 with `RAISE EXCEPTION`), too large for an index (54), or two
+/// rows where one is expected (21), which a mapping's scalar subquery does for one key and not for
+/// the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     Transient,
@@ -57,9 +59,10 @@ pub fn classify(state: &SqlState) -> Fault {
         | SqlState::INVALID_SQL_STATEMENT_NAME
         | SqlState::DUPLICATE_PSTATEMENT
         | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Fault::Transient,
-        SqlState::DATABASE_DROPPED | SqlState::STATEMENT_TOO_COMPLEX | SqlState::TOO_MANY_COLUMNS | SqlState::TOO_MANY_ARGUMENTS => {
-            Fault::Schema
-        }
+        SqlState::DATABASE_DROPPED
+        | SqlState::STATEMENT_TOO_COMPLEX
+        | SqlState::TOO_MANY_COLUMNS
+        | SqlState::TOO_MANY_ARGUMENTS => Fault::Schema,
         _ => by_class(state.code()),
     }
 }
@@ -73,7 +76,9 @@ fn by_class(code: &str) -> Fault {
         Some("08" | "40" | "53" | "57" | "58") => Fault::Transient,
         Some("28") => Fault::Credentials,
         Some("0A" | "2B" | "34" | "39" | "3D" | "3F" | "42" | "55") => Fault::Schema,
-        Some("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "44" | "54" | "P0") => Fault::Row,
+        Some("09" | "20" | "21" | "22" | "23" | "27" | "2F" | "38" | "44" | "54" | "P0") => {
+            Fault::Row
+        }
         _ => Fault::Fatal,
     }
 }
@@ -95,7 +100,10 @@ mod tests {
         );
         check(Fault::Credentials, "28000 28P01");
         check(Fault::Schema, "42P01 42703 42501 42804 3F000 3D000 0A000 55000 57P04 54011 54001");
-        check(Fault::Row, "22001 22003 22P02 22021 23502 23505 23514 23P01 21000 54000 P0001 P0004 44000 38000 40002");
+        check(
+            Fault::Row,
+            "22001 22003 22P02 22021 23502 23505 23514 23P01 21000 54000 P0001 P0004 44000 38000 40002",
+        );
         check(Fault::ReadOnly, "25006");
         check(Fault::Full, "53100");
         check(Fault::Fatal, "XX000 XX001 25P02 F0000 99999 ZZ");

@@ -1,7 +1,8 @@
 //! TLS towards Postgres servers.
 //!
-//! tokio-postgres knows encrypted or not; whom to believe is decided here, by libpq's names. The handshake is ours as
-//! well, so that a certificate that is not trusted is told apart from a server that hangs up.
+//! tokio-postgres knows encrypted or not; whom to believe is decided here, by libpq's names. The
+//! handshake is ours as well, so that a certificate that is not trusted is told apart from a server
+//! that hangs up.
 
 mod verify;
 
@@ -33,8 +34,8 @@ pub(crate) struct Authorities {
     certificates: Arc<Vec<CertificateDer<'static>>>,
 }
 
-/// Whether the server has proven to be the one that was meant, so that it may be told the password. With `verify-ca`
-/// that takes a private authority: the public ones certify anybody.
+/// Whether the server has proven to be the one that was meant, so that it may be told the password.
+/// With `verify-ca` that takes a private authority: the public ones certify anybody.
 pub(crate) fn proves_identity(to: &ConnectionString) -> bool {
     match to.ssl_mode() {
         SslMode::VerifyFull => true,
@@ -54,20 +55,29 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
         SslMode::Require | SslMode::Disable => Check::KeyIfReadable,
     };
     // Checked before the handshake, because it takes the name as text and would say less.
-    ServerName::try_from(to.host()).map_err(|_| failed("the host is no name that a certificate could be for".to_owned()))?;
+    ServerName::try_from(to.host())
+        .map_err(|_| failed("the host is no name that a certificate could be for".to_owned()))?;
     let config = client_config(check).map_err(|error| failed(error.to_string()))?;
 
     socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
-    // One byte and no more: anything after it was sent before the encryption, and must not be taken for the server's.
+    // One byte and no more: anything after it was sent before the encryption, and must not be taken
+    // for the server's.
     match socket.read_u8().await.map_err(lost)? {
         b'S' => {}
-        _ => return Err(failed(format!("the server offers no TLS; switch it on there (ssl = on), or, {}", to.plain_setting()))),
+        _ => {
+            return Err(failed(format!(
+                "the server offers no TLS; switch it on there (ssl = on), or, {}",
+                to.plain_setting()
+            )));
+        }
     }
     let mut connector = MakeRustlsConnect::new(config);
     let Ok(handshake) = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector, to.host());
-    handshake.connect(socket).await.map_err(|error| match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => failed(explain(error, to)),
-        None => lost(error),
+    handshake.connect(socket).await.map_err(|error| {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(error) => failed(explain(error, to)),
+            None => lost(error),
+        }
     })
 }
 
@@ -84,7 +94,8 @@ fn client_config(check: Check) -> Result<ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-/// The authorities of a file, read at every dial so that a renewed file counts; or the system's, read once.
+/// The authorities of a file, read at every dial so that a renewed file counts; or the system's,
+/// read once.
 async fn authorities(to: &ConnectionString) -> Result<Authorities, String> {
     static SYSTEM: OnceCell<Authorities> = OnceCell::const_new();
     match to.ca_file() {
@@ -95,11 +106,15 @@ async fn authorities(to: &ConnectionString) -> Result<Authorities, String> {
         }
         None => {
             let load = || async {
-                let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
+                let loaded =
+                    tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await;
                 let mut roots = RootCertStore::empty();
                 roots.add_parsable_certificates(loaded.map_err(|error| error.to_string())?.certs);
                 if roots.is_empty() {
-                    return Err(format!("this machine has no certificate authorities (install ca-certificates, or {})", to.ca_setting()));
+                    return Err(format!(
+                        "this machine has no certificate authorities (install ca-certificates, or {})",
+                        to.ca_setting()
+                    ));
                 }
                 Ok(Authorities { roots: Arc::new(roots), certificates: Arc::default() })
             };
@@ -109,7 +124,8 @@ async fn authorities(to: &ConnectionString) -> Result<Authorities, String> {
 }
 
 fn read_authorities(path: PathBuf) -> Result<Authorities, String> {
-    let unusable = |why: &dyn std::fmt::Display| format!("the CA file {} is unusable: {why}", path.display());
+    let unusable =
+        |why: &dyn std::fmt::Display| format!("the CA file {} is unusable: {why}", path.display());
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_file_iter(&path).map_err(|error| unusable(&error))? {

@@ -11,7 +11,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(3);
 /// While it lasts, the log says so this often.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
-/// Counts the failures of a loop that goes on: the source is restarted, fails over, ends our sessions.
+/// Counts the failures of a loop that goes on: the source is restarted, fails over, ends our
+/// sessions.
 pub struct Trouble {
     name: &'static str,
     pause: Duration,
@@ -37,7 +38,12 @@ impl Trouble {
                 cause = error.source();
             }
             let name = self.name;
-            tracing::warn!(event = "source_failed", "loop" = name, failures = self.failures, "the loop {name} waits for the source: {why}");
+            tracing::warn!(
+                event = "source_failed",
+                "loop" = name,
+                failures = self.failures,
+                "the loop {name} waits for the source: {why}"
+            );
         }
         let pause = self.pause;
         self.pause = (self.pause * 2).min(PAUSE_MAX);
@@ -47,7 +53,13 @@ impl Trouble {
     /// A round went well.
     pub fn over(&mut self) {
         if self.failures > 0 {
-            tracing::info!(event = "source_back", "loop" = self.name, failures = self.failures, "the loop {} goes on", self.name);
+            tracing::info!(
+                event = "source_back",
+                "loop" = self.name,
+                failures = self.failures,
+                "the loop {} goes on",
+                self.name
+            );
             // `said_at` stays: trouble that comes and goes is said once in a while, not each time.
             self.failures = 0;
             self.pause = PAUSE_MIN;

@@ -1,10 +1,10 @@
 //! A guard on what a server sends us, between the socket and tokio-postgres.
 //!
-//! tokio-postgres answers any login request it knows, and buffers any message until it is complete. Towards a stranger's
-//! server both are too much: a request for the password in clear text or as MD5 would hand out something that can be
-//! used again, and a message may claim two gigabytes. The guard follows the framing of the protocol (a kind byte, four
-//! bytes of length, the body) and ends the connection at the first message that goes too far, or at a [`silence`] that
-//! lasts too long.
+//! tokio-postgres answers any login request it knows, and buffers any message until it is complete.
+//! Towards a stranger's server both are too much: a request for the password in clear text or as
+//! MD5 would hand out something that can be used again, and a message may claim two gigabytes. The
+//! guard follows the framing of the protocol (a kind byte, four bytes of length, the body) and ends
+//! the connection at the first message that goes too far, or at a [`silence`] that lasts too long.
 
 mod silence;
 
@@ -24,7 +24,8 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 use self::silence::Silence;
 pub(crate) use self::silence::SilenceMax;
 
-/// Rows: Postgres itself allows no larger value, but a copy of Offtake's rows has no reason to come near it.
+/// Rows: Postgres itself allows no larger value, but a copy of Offtake's rows has no reason to come
+/// near it.
 const ROW_BYTES_MAX: u32 = 256 << 20;
 
 /// Errors quote the value they refuse.
@@ -33,10 +34,12 @@ const ERROR_BYTES_MAX: u32 = 16 << 20;
 /// Everything else is bookkeeping. Descriptions of 1600 columns with long names stay well below.
 const OTHER_BYTES_MAX: u32 = 1 << 20;
 
-/// All that is sent until the server is ready for the first statement; tokio-postgres keeps the notices among it.
+/// All that is sent until the server is ready for the first statement; tokio-postgres keeps the
+/// notices among it.
 const LOGIN_BYTES_MAX: u64 = 1 << 20;
 
-/// Settings a server may report: tokio-postgres keeps every name it is told. Postgres reports fifteen.
+/// Settings a server may report: tokio-postgres keeps every name it is told. Postgres reports
+/// fifteen.
 const PARAMETERS_MAX: usize = 200;
 
 /// How much of a body is looked at: the authentication code, or the name of a setting.
@@ -133,7 +136,8 @@ impl Frames {
         while !bytes.is_empty() {
             if self.header_filled < self.header.len() {
                 let taken = bytes.len().min(self.header.len() - self.header_filled);
-                self.header[self.header_filled..self.header_filled + taken].copy_from_slice(&bytes[..taken]);
+                self.header[self.header_filled..self.header_filled + taken]
+                    .copy_from_slice(&bytes[..taken]);
                 self.header_filled += taken;
                 bytes = &bytes[taken..];
                 if self.header_filled == self.header.len() {
@@ -182,9 +186,15 @@ impl Frames {
                 let name = self.prefix.split(|byte| *byte == 0).next().unwrap_or_default();
                 let mut hasher = DefaultHasher::new();
                 name.hash(&mut hasher);
-                // A name that does not end within the prefix may be one of endless many: no setting of Postgres is so long.
-                let counted = self.parameters.insert(hasher.finish()) && self.parameters.len() > PARAMETERS_MAX;
-                if counted || name.len() == PREFIX_BYTES { Err(Violation::Parameters) } else { Ok(()) }
+                // A name that does not end within the prefix may be one of endless many: no setting
+                // of Postgres is so long.
+                let counted = self.parameters.insert(hasher.finish())
+                    && self.parameters.len() > PARAMETERS_MAX;
+                if counted || name.len() == PREFIX_BYTES {
+                    Err(Violation::Parameters)
+                } else {
+                    Ok(())
+                }
             }
             // What a request to cancel must name.
             b'K' => {
@@ -198,7 +208,8 @@ impl Frames {
                 self.answered += 1;
                 Ok(())
             }
-            // A server that takes COPY data ignores the Sync that tokio-postgres sent right behind the statement.
+            // A server that takes COPY data ignores the Sync that tokio-postgres sent right behind
+            // the statement.
             b'G' => {
                 self.answered += 1;
                 Ok(())
@@ -209,14 +220,21 @@ impl Frames {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        // Bytes come first: after a pause of ours the alarm may be over, though the answer has long been there.
+        // Bytes come first: after a pause of ours the alarm may be over, though the answer has long
+        // been there.
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(read) => read?,
             Poll::Pending => {
                 let Some(silence) = &mut self.silence else { return Poll::Pending };
-                return silence.poll_over(context).map(|limit| Err(io::Error::other(Violation::Silence(limit))));
+                return silence
+                    .poll_over(context)
+                    .map(|limit| Err(io::Error::other(Violation::Silence(limit))));
             }
         }
         let taken = self.frames.take(&buffer.filled()[before..]);
@@ -229,7 +247,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         if let (Some(silence), Poll::Ready(Ok(count))) = (&mut self.silence, &written) {
             silence.sent(&bytes[..*count], context);
@@ -252,8 +274,8 @@ impl<S: TlsStream + Unpin> TlsStream for Guarded<S> {
     }
 }
 
-/// Tells tokio-postgres that the TLS handshake is done: ours, because only so its errors keep their kinds and the guard
-/// sits inside.
+/// Tells tokio-postgres that the TLS handshake is done: ours, because only so its errors keep their
+/// kinds and the guard sits inside.
 pub(crate) struct Established;
 
 impl<S: TlsStream + Unpin> TlsConnect<Guarded<S>> for Established {
@@ -304,19 +326,27 @@ mod tests {
     fn a_stranger_cannot_make_us_hold_what_we_did_not_ask_for() {
         let ready = message(b'Z', b"I");
         assert_eq!(verdict(STRANGER, &[b'N', 0x7f, 0xff, 0xff, 0xff]), Err(Violation::Message));
-        assert_eq!(verdict(STRANGER, &[ready.clone(), vec![b'D', 0x7f, 0xff, 0xff, 0xff]].concat()), Err(Violation::Message));
+        assert_eq!(
+            verdict(STRANGER, &[ready.clone(), vec![b'D', 0x7f, 0xff, 0xff, 0xff]].concat()),
+            Err(Violation::Message)
+        );
         let notices = message(b'N', &[b'x'; 1000]).repeat(1100);
         assert_eq!(verdict(STRANGER, &notices), Err(Violation::Login));
         assert_eq!(verdict(STRANGER, &[ready.clone(), Vec::new()].concat()), Ok(()));
         let mut frames = Frames::new(STRANGER);
         assert_eq!(frames.take(&ready), Ok(()));
-        assert_eq!(frames.take(&notices), Ok(()), "after the login, notices are dropped as they come");
+        assert_eq!(
+            frames.take(&notices),
+            Ok(()),
+            "after the login, notices are dropped as they come"
+        );
     }
 
     #[test]
     fn endless_settings_end_the_connection_but_changing_ones_do_not() {
         let setting = |name: &str| message(b'S', format!("{name}\0on\0").as_bytes());
-        let endless: Vec<u8> = (0..=PARAMETERS_MAX).flat_map(|n| setting(&format!("setting_{n}"))).collect();
+        let endless: Vec<u8> =
+            (0..=PARAMETERS_MAX).flat_map(|n| setting(&format!("setting_{n}"))).collect();
         assert_eq!(verdict(STRANGER, &endless), Err(Violation::Parameters));
         assert_eq!(verdict(STRANGER, &setting(&"x".repeat(100))), Err(Violation::Parameters));
         assert_eq!(verdict(STRANGER, &setting("TimeZone").repeat(1000)), Ok(()));

@@ -1,4 +1,5 @@
--- Appends "copy this table anew" for each table of $1 text[]; $2 timestamptz: when it was captured. Under the sequencer's lock.
+-- Appends "copy this table anew" for each table of $1 text[]; $2 timestamptz: when it was captured.
+-- Under the sequencer's lock.
 with appended as (
   insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)
   select (select last_value from offtake.global_sequence) + row_number() over (), source_table, null, null, false, $2

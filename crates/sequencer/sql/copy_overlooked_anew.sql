@@ -1,5 +1,5 @@
--- Has those of the mappings $1 text[] copied anew that were overlooked, the last time $2 bigint milliseconds ago or earlier.
--- Returns them.
+-- Has those of the mappings $1 text[] copied anew that were overlooked, the last time $2 bigint
+-- milliseconds ago or earlier. Returns them.
 with due as (
   delete from offtake.overlooked_mapping
    where mapping = any ($1) and overlooked_at < now() - $2::bigint * interval '1 millisecond'

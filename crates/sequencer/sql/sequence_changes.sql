@@ -1,10 +1,11 @@
 -- Moves the oldest captured changes into the log, numbered in capture order beyond global_sequence.
--- $1 bigint: how many at most; $2 text[]: tables whose tenant is looked up after commit (their rows are only returned); $3 bigint:
--- only beyond this capture id, which spares the index the entries of rows that were taken before and not yet vacuumed.
--- First row returned: operation 'n', with the number taken in capture_id, the number appended in appended, and the highest
--- capture id taken in up_to.
--- Then every taken row that wakes something else, waits for its tenant, stands for a whole table, or continues an expansion.
--- Needs the sequencer's lock: it is what makes last_value ours. Reads through the primary key of captured_change.
+-- $1 bigint: how many at most; $2 text[]: tables whose tenant is looked up after commit (their rows
+-- are only returned); $3 bigint: only beyond this capture id, which spares the index the entries of
+-- rows that were taken before and not yet vacuumed. First row returned: operation 'n', with the
+-- number taken in capture_id, the number appended in appended, and the highest capture id taken in
+-- up_to. Then every taken row that wakes something else, waits for its tenant, stands for a whole
+-- table, or continues an expansion. Needs the sequencer's lock: it is what makes last_value ours.
+-- Reads through the primary key of captured_change.
 with taken as (
   delete from offtake.captured_change
    where ctid = any(array(select ctid from offtake.captured_change where capture_id > $3 order by capture_id limit $1))

@@ -1,6 +1,7 @@
--- From now on daemon $1 numbers, for mappings with the needs $2 text[] and the names $3 text[]. Notes those that have copies made for
--- these needs and that another daemon before it did not know, or not like this. Under the sequencer's lock, in the transaction that numbers.
--- Returns the mappings that were not noted before.
+-- From now on daemon $1 numbers, for mappings with the needs $2 text[] and the names $3 text[].
+-- Notes those that have copies made for these needs and that another daemon before it did not know,
+-- or not like this. Under the sequencer's lock, in the transaction that numbers. Returns the
+-- mappings that were not noted before.
 with before as (
   select daemon, needs from offtake.numbering
 ), overlooked as (

@@ -1,4 +1,5 @@
-//! The log's partitions: one block of sequence ids each, made before it is needed, dropped when retention is over.
+//! The log's partitions: one block of sequence ids each, made before it is needed, dropped when
+//! retention is over.
 
 use std::time::Duration;
 
@@ -7,19 +8,21 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, sql, tick::LOCK_KEY};
 
-/// Sequence ids per partition: about 2 GB of log, and some minutes of a source that changes as fast as we can number.
-/// The engine's statements know it too: a cursor whose partition is gone has lost changes.
+/// Sequence ids per partition: about 2 GB of log, and some minutes of a source that changes as fast
+/// as we can number. The engine's statements know it too: a cursor whose partition is gone has lost
+/// changes.
 const PARTITION_ROWS: i64 = 10_000_000;
 
-/// A partition takes changes for at most this part of retention, so that the log holds little more than retention says.
+/// A partition takes changes for at most this part of retention, so that the log holds little more
+/// than retention says.
 const PARTITIONS_PER_RETENTION: u32 = 8;
 
 /// Attaching and dropping wait for readers of the log, and hold up others while they wait.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '500ms'";
 
-/// Makes the partition after the current one. Called often enough that a source at full speed cannot cross half a
-/// partition between two calls; so when somebody has the log locked against that, the next call is soon enough, and
-/// numbering goes on.
+/// Makes the partition after the current one. Called often enough that a source at full speed
+/// cannot cross half a partition between two calls; so when somebody has the log locked against
+/// that, the next call is soon enough, and numbering goes on.
 pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Error> {
     let current = current(connection).await?;
     for partition in [current, current + 1] {
@@ -31,7 +34,10 @@ pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Erro
     Ok(())
 }
 
-async fn add(connection: &mut PooledConnection, partition: i64) -> Result<(), tokio_postgres::Error> {
+async fn add(
+    connection: &mut PooledConnection,
+    partition: i64,
+) -> Result<(), tokio_postgres::Error> {
     if exists(connection, partition).await? {
         return Ok(());
     }
@@ -44,7 +50,11 @@ async fn add(connection: &mut PooledConnection, partition: i64) -> Result<(), to
             .replace("{to}", &((partition + 1) * PARTITION_ROWS).to_string());
         transaction.batch_execute(&statement).await?;
         transaction.commit().await?;
-        tracing::info!(event = "partition_added", partition, "added the change log's partition {partition}");
+        tracing::info!(
+            event = "partition_added",
+            partition,
+            "added the change log's partition {partition}"
+        );
     }
     Ok(())
 }
@@ -53,23 +63,31 @@ fn locked_out(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// Asks the catalog's table and not its cache, which in the middle of a transaction may still say what was before the lock.
+/// Asks the catalog's table and not its cache, which in the middle of a transaction may still say
+/// what was before the lock.
 async fn exists(client: &Client, partition: i64) -> Result<bool, tokio_postgres::Error> {
     let name = format!("change_log_{partition}");
     let asked = "select exists (select from pg_class where relnamespace = 'offtake'::regnamespace and relname = $1::text)";
     Ok(client.query_one(asked, &[&name]).await?.get(0))
 }
 
-/// Ends the current partition when it is old enough, and drops those that nobody needs. What is locked is left for the
-/// next time.
-pub(crate) async fn retain(connection: &mut PooledConnection, retention: Duration) -> Result<(), Error> {
+/// Ends the current partition when it is old enough, and drops those that nobody needs. What is
+/// locked is left for the next time.
+pub(crate) async fn retain(
+    connection: &mut PooledConnection,
+    retention: Duration,
+) -> Result<(), Error> {
     let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX / 4);
     let current = current(connection).await?;
     if exists(connection, current + 1).await? {
         roll(connection, current, retention_ms).await?;
     }
     let partitions = connection.query(sql::LIST_PARTITIONS, &[]).await?;
-    for partition in partitions.iter().map(|row| row.get::<_, i64>("partition")).take_while(|partition| *partition < current) {
+    for partition in partitions
+        .iter()
+        .map(|row| row.get::<_, i64>("partition"))
+        .take_while(|partition| *partition < current)
+    {
         if !drop_if_unneeded(connection, partition, retention_ms).await? {
             break;
         }
@@ -77,21 +95,35 @@ pub(crate) async fn retain(connection: &mut PooledConnection, retention: Duratio
     Ok(())
 }
 
-async fn roll(connection: &mut PooledConnection, current: i64, retention_ms: i64) -> Result<(), Error> {
+async fn roll(
+    connection: &mut PooledConnection,
+    current: i64,
+    retention_ms: i64,
+) -> Result<(), Error> {
     let transaction = connection.transaction().await?;
     if lock(&transaction).await? {
-        let statement =
-            sql::ROLL_PARTITION.replace("{current}", &current.to_string()).replace("{next}", &((current + 1) * PARTITION_ROWS).to_string());
+        let statement = sql::ROLL_PARTITION
+            .replace("{current}", &current.to_string())
+            .replace("{next}", &((current + 1) * PARTITION_ROWS).to_string());
         let oldest_ms = retention_ms / i64::from(PARTITIONS_PER_RETENTION);
         if transaction.query_opt(&statement, &[&oldest_ms]).await?.is_some() {
-            tracing::info!(event = "partition_rolled", partition = current + 1, "the change log goes on in partition {}", current + 1);
+            tracing::info!(
+                event = "partition_rolled",
+                partition = current + 1,
+                "the change log goes on in partition {}",
+                current + 1
+            );
         }
         transaction.commit().await?;
     }
     Ok(())
 }
 
-async fn drop_if_unneeded(connection: &mut PooledConnection, partition: i64, retention_ms: i64) -> Result<bool, Error> {
+async fn drop_if_unneeded(
+    connection: &mut PooledConnection,
+    partition: i64,
+    retention_ms: i64,
+) -> Result<bool, Error> {
     let judge = sql::JUDGE_PARTITION.replace("{partition}", &partition.to_string());
     let end = (partition + 1) * PARTITION_ROWS;
     let row = connection.query_one(&judge, &[&end, &retention_ms]).await?;
@@ -117,13 +149,20 @@ async fn drop_if_unneeded(connection: &mut PooledConnection, partition: i64, ret
              each is copied anew when it comes back"
         );
     } else {
-        tracing::info!(event = "partition_dropped", partition, "dropped the change log's partition {partition}");
+        tracing::info!(
+            event = "partition_dropped",
+            partition,
+            "dropped the change log's partition {partition}"
+        );
     }
     Ok(true)
 }
 
 async fn current(client: &Client) -> Result<i64, tokio_postgres::Error> {
-    Ok(client.query_one("select last_value / $1 from offtake.global_sequence", &[&PARTITION_ROWS]).await?.get(0))
+    Ok(client
+        .query_one("select last_value / $1 from offtake.global_sequence", &[&PARTITION_ROWS])
+        .await?
+        .get(0))
 }
 
 async fn lock(transaction: &Transaction<'_>) -> Result<bool, tokio_postgres::Error> {

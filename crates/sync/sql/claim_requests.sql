@@ -1,11 +1,13 @@
--- Claims due sync requests: $1 bigint how many at most, $2 bigint lease in milliseconds, $3 text who, $4 boolean those whose last attempt
--- failed or all others, $5 bigint[] destinations that count as others though it did.
--- In turn order: a request that was just worked on comes back with a later not_before, so destinations take turns.
--- A request whose lease ran out is due again for anyone; the attempt number tells its late worker apart.
--- A worker that died may have died of this very destination, and then the next one would: such a claim counts as a failure, and
--- another one would be due only after a lease, then two, four, up to an hour, with jitter, so that those that merely were in the
--- same process are not claimed at the same moment again. Whatever the worker says of the request at its end replaces that.
--- Uses outgoing_request_due; skips what another claim holds; waits for nothing.
+-- Claims due sync requests: $1 bigint how many at most, $2 bigint lease in milliseconds, $3 text
+-- who, $4 boolean those whose last attempt failed or all others, $5 bigint[] destinations that
+-- count as others though it did. In turn order: a request that was just worked on comes back with a
+-- later not_before, so destinations take turns. A request whose lease ran out is due again for
+-- anyone; the attempt number tells its late worker apart. A worker that died may have died of this
+-- very destination, and then the next one would: such a claim counts as a failure, and another one
+-- would be due only after a lease, then two, four, up to an hour, with jitter, so that those that
+-- merely were in the same process are not claimed at the same moment again. Whatever the worker
+-- says of the request at its end replaces that. Uses outgoing_request_due; skips what another claim
+-- holds; waits for nothing.
 with due as (
   select r.request_id, r.not_before, r.leased_until is not null as died
     from offtake.outgoing_request r

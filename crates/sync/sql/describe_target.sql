@@ -1,5 +1,6 @@
 -- What is there under the target's name. $1 text: the quoted, qualified name. No row: nothing.
--- identity: see lock_states.sql. unique_keys: the columns of every unique, complete, immediate index, so that the key can be looked for among them.
+-- identity: see lock_states.sql. unique_keys: the columns of every unique, complete, immediate
+-- index, so that the key can be looked for among them.
 select c.relkind::text as kind, c.oid::text || ':' || c.relfilenode as identity, obj_description(c.oid, 'pg_class') as mark,
        array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns,
        array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a

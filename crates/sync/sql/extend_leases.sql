@@ -1,5 +1,5 @@
--- Extends the leases of $1 bigint[] requests, each only while $2 bigint[] is still its attempt, by $3 bigint milliseconds.
--- Returns the requests that are still ours.
+-- Extends the leases of $1 bigint[] requests, each only while $2 bigint[] is still its attempt, by
+-- $3 bigint milliseconds. Returns the requests that are still ours.
 update offtake.outgoing_request r
    set leased_until = now() + $3::bigint * interval '1 millisecond'
   from unnest($1::bigint[], $2::bigint[]) mine (request_id, attempt)

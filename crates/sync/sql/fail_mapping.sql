@@ -1,6 +1,7 @@
--- One mapping of a destination failed by itself; the others go on. $1 request, $2 attempt, $3 mapping, $4 sqlstate or null,
--- $5 error, $6 bigint milliseconds base and $7 bigint milliseconds maximum of its own backoff.
--- Returns when it is tried again, in milliseconds from now, and whether it failed in another way, or not at all, before.
+-- One mapping of a destination failed by itself; the others go on. $1 request, $2 attempt, $3
+-- mapping, $4 sqlstate or null, $5 error, $6 bigint milliseconds base and $7 bigint milliseconds
+-- maximum of its own backoff. Returns when it is tried again, in milliseconds from now, and whether
+-- it failed in another way, or not at all, before.
 with mine as (
   select destination_id from offtake.outgoing_request where request_id = $1 and attempt = $2
 ), before as (

@@ -1,5 +1,6 @@
--- $1 request, $2 attempt: gives the request back after a failure, due again after $3 bigint milliseconds; $4 what went wrong;
--- $5 the state the destination is in now, $6 the reason told with it.
+-- $1 request, $2 attempt: gives the request back after a failure, due again after $3 bigint
+-- milliseconds; $4 what went wrong; $5 the state the destination is in now, $6 the reason told with
+-- it.
 with failed as (
   update offtake.outgoing_request
      set leased_until = null, leased_by = null, failures = failures + 1, last_error = $4,

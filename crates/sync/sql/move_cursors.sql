@@ -1,5 +1,6 @@
--- Moves the tenant's cursors. $1 tenant, $2 text[] mappings, $3 bigint[] sequence ids, $4 boolean[] backfilled, $5 text[] backfill
--- keys (JSON or null), $6 text[] epochs, $7 text[] versions. {state} is the table.
+-- Moves the tenant's cursors. $1 tenant, $2 text[] mappings, $3 bigint[] sequence ids, $4 boolean[]
+-- backfilled, $5 text[] backfill keys (JSON or null), $6 text[] epochs, $7 text[] versions. {state}
+-- is the table.
 insert into {state} as s (tenant_id, mapping, sequence_id, backfilled, backfill_key, epoch, version, updated_at)
 select $1, m.mapping, m.sequence_id, m.backfilled, m.backfill_key::jsonb, m.epoch::uuid, m.version, now()
   from unnest($2::text[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[])

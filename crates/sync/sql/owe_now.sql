@@ -1,6 +1,6 @@
--- Owes destinations a sync that is due at once, backoff or not, also that of a mapping which failed by itself; but where a worker
--- died with its claim, only when that says so: every daemon asks for this at its start. $1 bigint[] destinations. Returns the
--- sequence id wanted.
+-- Owes destinations a sync that is due at once, backoff or not, also that of a mapping which failed
+-- by itself; but where a worker died with its claim, only when that says so: every daemon asks for
+-- this at its start. $1 bigint[] destinations. Returns the sequence id wanted.
 with again as (
   update offtake.destination_mapping set retry_at = null where destination_id = any($1) and retry_at > now()
 )

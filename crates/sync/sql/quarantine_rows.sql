@@ -1,6 +1,7 @@
--- Sets rows aside before the destination's commit that leaves them out: a crash in between leaves an entry too many, never one
--- too few; hence durable, where the session is not. $1 destination, $2 mapping, $3 jsonb[] keys, $4 text[] sqlstates, $5 text[] errors. First retry after a minute.
--- A row may be among the changes of a batch and in its chunk; it is one entry all the same.
+-- Sets rows aside before the destination's commit that leaves them out: a crash in between leaves
+-- an entry too many, never one too few; hence durable, where the session is not. $1 destination, $2
+-- mapping, $3 jsonb[] keys, $4 text[] sqlstates, $5 text[] errors. First retry after a minute. A
+-- row may be among the changes of a batch and in its chunk; it is one entry all the same.
 insert into offtake.quarantined_row as q (destination_id, mapping, row_key, sqlstate, error, retry_at)
 select distinct on (row_key) $1, $2, row_key, sqlstate, error, now() + interval '1 minute'
   from unnest($3::jsonb[], $4::text[], $5::text[]) r (row_key, sqlstate, error),

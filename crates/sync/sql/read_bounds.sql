@@ -1,13 +1,15 @@
--- What there is to do for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables, $3 bigint[] cursors (one of
--- each per mapping), $4 bigint how many changes one mapping may take.
--- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many changes the page has, the last
--- change in it that stands for the whole table, and when its oldest change was captured.
--- lost: the partition of the log that the cursor is in was dropped, and with it changes that nobody read here. to_regclass asks
--- the catalog of now, not of the snapshot; the lock that this statement takes on the log keeps it true until the batch ends.
--- unflushed: where the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is visible before it is
--- durable, and the rows that are read for a change are those of now, not of the change: see read.rs `make_durable`.
--- head: the highest sequence id visible in this snapshot; everything below it is visible too, because numbers are given after
--- commit, one transaction at a time. Reads change_log_tenant twice per mapping.
+-- What there is to do for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables,
+-- $3 bigint[] cursors (one of each per mapping), $4 bigint how many changes one mapping may take.
+-- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many
+-- changes the page has, the last change in it that stands for the whole table, and when its oldest
+-- change was captured. lost: the partition of the log that the cursor is in was dropped, and with
+-- it changes that nobody read here. to_regclass asks the catalog of now, not of the snapshot; the
+-- lock that this statement takes on the log keeps it true until the batch ends. unflushed: where
+-- the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is
+-- visible before it is durable, and the rows that are read for a change are those of now, not of
+-- the change: see read.rs `make_durable`. head: the highest sequence id visible in this snapshot;
+-- everything below it is visible too, because numbers are given after commit, one transaction at a
+-- time. Reads change_log_tenant twice per mapping.
 select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,

@@ -1,7 +1,8 @@
 //! One mapping's rows into one destination's table, inside the destination's transaction.
 //!
-//! The rows go through a staging table as the source printed them and are applied by set-based statements. When the
-//! destination refuses a row, the lines are halved behind savepoints until the refused ones stand alone.
+//! The rows go through a staging table as the source printed them and are applied by set-based
+//! statements. When the destination refuses a row, the lines are halved behind savepoints until the
+//! refused ones stand alone.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -17,24 +18,29 @@ use crate::error::{MappingFault, row_fault};
 use crate::read::{Chunk, Part, key_of};
 use crate::{Error, Rows};
 
-/// How many rows of one batch may be refused before it is the mapping that is at fault and not its rows. Finding one
-/// costs about 25 small statements, so this also bounds the time a hostile table can take.
+/// How many rows of one batch may be refused before it is the mapping that is at fault and not its
+/// rows. Finding one costs about 25 small statements, so this also bounds the time a hostile table
+/// can take.
 pub(crate) const REFUSED_ROWS_MAX: usize = 100;
 
 /// What a stretch of lines goes back to when a row of it is refused.
 const SAVE: &str = "savepoint stretch";
 
-/// Stretches up to this many lines are compared with the table in the statement that writes them; the comparison reads each
-/// row once more, which costs a small one less than another round trip and a large one more.
+/// Stretches up to this many lines are compared with the table in the statement that writes them;
+/// the comparison reads each row once more, which costs a small one less than another round trip
+/// and a large one more.
 const COMPARED_LINES_MAX: usize = 50;
 
-/// And up to this many bytes of COPY text they are stated in it too: parsing a longer statement costs more than the COPY's round trips.
+/// And up to this many bytes of COPY text they are stated in it too: parsing a longer statement
+/// costs more than the COPY's round trips.
 const STATED_BYTES_MAX: usize = 64 * 1024;
 
-/// How much may lie deleted in a staging table before it is truncated: reading over it takes some 50 µs.
+/// How much may lie deleted in a staging table before it is truncated: reading over it takes some
+/// 50 µs.
 const STAGING_DELETED_BYTES_MAX: usize = 256 * 1024;
 
-/// A message of this size keeps the socket busy without doubling the batch in the connection's buffer.
+/// A message of this size keeps the socket busy without doubling the batch in the connection's
+/// buffer.
 const COPY_PIECE_BYTES: usize = 256 * 1024;
 
 /// What one mapping's share of a batch did.
@@ -62,7 +68,8 @@ struct Stretch {
     range: Option<Bounds>,
 }
 
-/// The bounds of a chunk's key range: after (exclusive) and up to (inclusive); None is the table's end.
+/// The bounds of a chunk's key range: after (exclusive) and up to (inclusive); None is the table's
+/// end.
 #[derive(Clone)]
 struct Bounds {
     after: Option<Vec<String>>,
@@ -93,20 +100,29 @@ impl From<tokio_postgres::Error> for Failure {
 pub(crate) struct Staging {
     /// Fills it.
     copy: Statement,
-    /// What has been staged and deleted since it was last truncated; nobody vacuums a temporary table.
+    /// What has been staged and deleted since it was last truncated; nobody vacuums a temporary
+    /// table.
     deleted_bytes: usize,
 }
 
-/// Applies changed rows, then the chunk. `staging`: the session's; None: it is made. Returned as it is once the transaction
-/// commits.
-pub(crate) async fn part(client: &Client, apply: &Apply<'_>, part: &Part, staging: Option<&Staging>) -> Result<(Applied, Staging), Error> {
+/// Applies changed rows, then the chunk. `staging`: the session's; None: it is made. Returned as it
+/// is once the transaction commits.
+pub(crate) async fn part(
+    client: &Client,
+    apply: &Apply<'_>,
+    part: &Part,
+    staging: Option<&Staging>,
+) -> Result<(Applied, Staging), Error> {
     let mut applied = Applied::default();
     let mut staging = match staging {
         Some(staging) => staging.clone(),
         None => make_staging(client, apply).await.map_err(|e| classify(&part.mapping, e))?,
     };
     if staging.deleted_bytes > STAGING_DELETED_BYTES_MAX {
-        client.batch_execute(&apply.truncate_staging()).await.map_err(|e| classify(&part.mapping, e))?;
+        client
+            .batch_execute(&apply.truncate_staging())
+            .await
+            .map_err(|e| classify(&part.mapping, e))?;
         staging.deleted_bytes = 0;
     }
     let applier = Applier { client, apply, mapping: &part.mapping, copy: &staging.copy };
@@ -114,13 +130,19 @@ pub(crate) async fn part(client: &Client, apply: &Apply<'_>, part: &Part, stagin
         applier.all(&part.changed, None, &mut applied).await?;
     }
     if let Some(Chunk { rows, after, up_to }) = &part.chunk {
-        applier.all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied).await?;
+        applier
+            .all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied)
+            .await?;
     }
-    staging.deleted_bytes += part.changed.bytes() + part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
+    staging.deleted_bytes +=
+        part.changed.bytes() + part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
     Ok((applied, staging))
 }
 
-async fn make_staging(client: &Client, apply: &Apply<'_>) -> Result<Staging, tokio_postgres::Error> {
+async fn make_staging(
+    client: &Client,
+    apply: &Apply<'_>,
+) -> Result<Staging, tokio_postgres::Error> {
     client.batch_execute(&apply.create_staging()).await?;
     Ok(Staging { copy: client.prepare(&apply.copy_into_staging()).await?, deleted_bytes: 0 })
 }
@@ -134,10 +156,15 @@ struct Applier<'a> {
 }
 
 impl Applier<'_> {
-    async fn all(&self, rows: &Rows, range: Option<Bounds>, applied: &mut Applied) -> Result<(), Error> {
+    async fn all(
+        &self,
+        rows: &Rows,
+        range: Option<Bounds>,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
         let mut open = vec![Stretch { lines: 0..rows.len(), range }];
-        // Rows whose place among the unique values is taken, maybe by a row that gives it up later in the batch: tried
-        // again for as long as that helps some of them.
+        // Rows whose place among the unique values is taken, maybe by a row that gives it up later
+        // in the batch: tried again for as long as that helps some of them.
         let (mut collided, mut collided_before) = (Vec::new(), usize::MAX);
         loop {
             let Some(stretch) = open.pop() else {
@@ -154,21 +181,35 @@ impl Applier<'_> {
                 Err(failure) => failure,
             };
             let error = match failure {
-                Failure::Interference(count) => return Err(self.repeated(rows, &stretch).unwrap_or_else(|| self.interference(count))),
-                Failure::Statement(error) if error.code() == Some(&SqlState::CARDINALITY_VIOLATION) => {
-                    return Err(self.repeated(rows, &stretch).unwrap_or_else(|| classify(self.mapping, error)));
+                Failure::Interference(count) => {
+                    return Err(self
+                        .repeated(rows, &stretch)
+                        .unwrap_or_else(|| self.interference(count)));
                 }
-                Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => error,
+                Failure::Statement(error)
+                    if error.code() == Some(&SqlState::CARDINALITY_VIOLATION) =>
+                {
+                    return Err(self
+                        .repeated(rows, &stretch)
+                        .unwrap_or_else(|| classify(self.mapping, error)));
+                }
+                Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => {
+                    error
+                }
                 Failure::Statement(error) => return Err(classify(self.mapping, error)),
             };
-            self.client.batch_execute("rollback to savepoint stretch; release savepoint stretch").await.map_err(Error::destination)?;
+            self.client
+                .batch_execute("rollback to savepoint stretch; release savepoint stretch")
+                .await
+                .map_err(Error::destination)?;
             if stretch.lines.len() > 1 {
                 let (left, right) = self.halve(rows, &stretch);
                 open.push(right);
                 open.push(left);
                 continue;
             }
-            let may_be_freed = error.code() == Some(&SqlState::UNIQUE_VIOLATION) && collided_before > 0;
+            let may_be_freed =
+                error.code() == Some(&SqlState::UNIQUE_VIOLATION) && collided_before > 0;
             if may_be_freed && collided.len() < REFUSED_ROWS_MAX {
                 collided.push(stretch);
             } else {
@@ -182,16 +223,26 @@ impl Applier<'_> {
         let middle = stretch.lines.start + stretch.lines.len() / 2;
         let boundary = || Some(key_of(self.mapping, rows, middle - 1));
         let (left, right) = match &stretch.range {
-            Some(Bounds { after, up_to }) => {
-                (Some(Bounds { after: after.clone(), up_to: boundary() }), Some(Bounds { after: boundary(), up_to: up_to.clone() }))
-            }
+            Some(Bounds { after, up_to }) => (
+                Some(Bounds { after: after.clone(), up_to: boundary() }),
+                Some(Bounds { after: boundary(), up_to: up_to.clone() }),
+            ),
             None => (None, None),
         };
-        (Stretch { lines: stretch.lines.start..middle, range: left }, Stretch { lines: middle..stretch.lines.end, range: right })
+        (
+            Stretch { lines: stretch.lines.start..middle, range: left },
+            Stretch { lines: middle..stretch.lines.end, range: right },
+        )
     }
 
     /// One line that the destination does not take: set aside, or the mapping's stop.
-    async fn refuse(&self, rows: &Rows, stretch: &Stretch, error: tokio_postgres::Error, applied: &mut Applied) -> Result<(), Error> {
+    async fn refuse(
+        &self,
+        rows: &Rows,
+        stretch: &Stretch,
+        error: tokio_postgres::Error,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
         let error = offtake_postgres::Error::from(error);
         let key = key_of(self.mapping, rows, stretch.lines.start);
         let halts = self.mapping.definition.on_row_error == OnRowError::Halt;
@@ -206,7 +257,11 @@ impl Applier<'_> {
         if let Some(bounds) = &stretch.range {
             // The rest of its range, where the destination may hold rows that the source has not.
             let statement = self.apply.delete_range(bounds.as_range(), Some(&key));
-            applied.deleted += self.client.execute(&statement, &[]).await.map_err(|e| classify(self.mapping, e))?;
+            applied.deleted += self
+                .client
+                .execute(&statement, &[])
+                .await
+                .map_err(|e| classify(self.mapping, e))?;
         }
         let sqlstate = error.sqlstate().map_or_else(String::new, |s| s.code().to_owned());
         // A row may be among the changes and in the chunk.
@@ -215,7 +270,12 @@ impl Applier<'_> {
         Ok(())
     }
 
-    async fn stretch(&self, rows: &Rows, stretch: &Stretch, applied: &mut Applied) -> Result<(), Failure> {
+    async fn stretch(
+        &self,
+        rows: &Rows,
+        stretch: &Stretch,
+        applied: &mut Applied,
+    ) -> Result<(), Failure> {
         let present = rows.present(stretch.lines.clone()) as u64;
         let absent = stretch.lines.len() as u64 - present;
         // A few rows are compared whatever the counts say, which saves waiting for them.
@@ -228,7 +288,8 @@ impl Applier<'_> {
             statements.extend([SAVE.to_owned(), self.stage(rows, stretch.lines.clone())]);
         } else {
             // Sent together: the savepoint is there before the first row is.
-            let (saved, copied) = tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(data));
+            let (saved, copied) =
+                tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(data));
             saved?;
             copied?;
         }
@@ -256,7 +317,10 @@ impl Applier<'_> {
         let mut not_applied = not_applied.unwrap_or(0);
         if !compared {
             if upserted < present || deleted_absent < absent {
-                (_, not_applied) = self.run(&self.apply.count_not_applied()).await.map(|(counts, count)| (counts, count.unwrap_or(0)))?;
+                (_, not_applied) = self
+                    .run(&self.apply.count_not_applied())
+                    .await
+                    .map(|(counts, count)| (counts, count.unwrap_or(0)))?;
             }
             self.run(&end.join("; ")).await?;
         }
@@ -270,8 +334,9 @@ impl Applier<'_> {
 
     fn stage(&self, rows: &Rows, lines: Range<usize>) -> String {
         let columns: Vec<usize> = (0..self.mapping.columns.len()).collect();
-        let rows: Vec<(bool, Vec<Option<String>>)> =
-            lines.map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns))).collect();
+        let rows: Vec<(bool, Vec<Option<String>>)> = lines
+            .map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns)))
+            .collect();
         self.apply.stage(rows.iter().map(|(present, row)| (*present, row.as_slice())))
     }
 
@@ -287,19 +352,25 @@ impl Applier<'_> {
     }
 
     /// Affected rows of each statement, in order, and the number that one of them may select.
-    async fn run(&self, statements: &str) -> Result<(Vec<u64>, Option<i64>), tokio_postgres::Error> {
+    async fn run(
+        &self,
+        statements: &str,
+    ) -> Result<(Vec<u64>, Option<i64>), tokio_postgres::Error> {
         let (mut counts, mut selected) = (Vec::new(), None);
         for message in self.client.simple_query(statements).await? {
             match message {
                 SimpleQueryMessage::CommandComplete(count) => counts.push(count),
-                SimpleQueryMessage::Row(row) => selected = row.get(0).and_then(|number| number.parse().ok()),
+                SimpleQueryMessage::Row(row) => {
+                    selected = row.get(0).and_then(|number| number.parse().ok())
+                }
                 _ => {}
             }
         }
         Ok((counts, selected))
     }
 
-    /// The query's mistake that looks like the destination's: a key that comes twice, of which only one row can be there.
+    /// The query's mistake that looks like the destination's: a key that comes twice, of which only
+    /// one row can be there.
     fn repeated(&self, rows: &Rows, stretch: &Stretch) -> Option<Error> {
         let mut seen = HashSet::new();
         let mut present = stretch.lines.clone().filter(|&line| rows.present(line..line + 1) == 1);
@@ -327,9 +398,10 @@ impl Applier<'_> {
 fn classify(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Error {
     let error = offtake_postgres::Error::from(error);
     match error.fault() {
-        Fault::Schema | Fault::Row if error.sqlstate().is_some() => {
-            Error::Mapping { mapping: mapping.name().to_owned(), fault: MappingFault::of("the destination refuses it", &error) }
-        }
+        Fault::Schema | Fault::Row if error.sqlstate().is_some() => Error::Mapping {
+            mapping: mapping.name().to_owned(),
+            fault: MappingFault::of("the destination refuses it", &error),
+        },
         _ => Error::Destination(error),
     }
 }

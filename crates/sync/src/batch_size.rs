@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Sizes are held in eighths of a row, so that also one of a few rows grows by an eighth.
 const PARTS: usize = 8;
 
-/// Smaller batches for the destinations that need them: their rows are large, or their server is slow.
+/// Smaller batches for the destinations that need them: their rows are large, or their server is
+/// slow.
 #[derive(Clone)]
 pub(crate) struct BatchSizes {
     configured: usize,
@@ -34,7 +35,8 @@ impl BatchSizes {
         *size = (rows.max(1) * PARTS).min(*size);
     }
 
-    /// After a batch that went well; by an eighth, so that a limit that was found is not run into at every other batch.
+    /// After a batch that went well; by an eighth, so that a limit that was found is not run into
+    /// at every other batch.
     pub(crate) fn grow(&self, destination_id: i64) {
         let mut reduced = self.reduced();
         if let Some(size) = reduced.get_mut(&destination_id) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::Identifier;
-use offtake_postgres::{BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, metrics as names};
+use offtake_postgres::{
+    BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, metrics as names,
+};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -19,12 +21,12 @@ use crate::silence::{self, Silence};
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
 
-/// How often due requests are looked for when nothing nudges: what a request owed by another replica's poller, or one
-/// whose backoff has ended, waits at most.
+/// How often due requests are looked for when nothing nudges: what a request owed by another
+/// replica's poller, or one whose backoff has ended, waits at most.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
 
-/// After this long without a request, they are looked for less often: whatever this process' poller owes is nudged, and
-/// a retry may come this much late.
+/// After this long without a request, they are looked for less often: whatever this process' poller
+/// owes is nudged, and a retry may come this much late.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(250);
 
@@ -63,16 +65,20 @@ struct InFlight {
     registered: Option<Arc<Registered>>,
     /// Its last attempt failed, and not promptly.
     silent: bool,
-    /// Cancelled when its lease is lost, its destination is not there any more, or an operator stops it.
+    /// Cancelled when its lease is lost, its destination is not there any more, or an operator
+    /// stops it.
     lost: CancellationToken,
 }
 
 impl InFlight {
-    /// Whether its destination may not go on, or one of the mappings that its batch may be for no longer.
+    /// Whether its destination may not go on, or one of the mappings that its batch may be for no
+    /// longer.
     fn stopped_by(&self, blown: &BlownFuses, blown_before: &BlownFuses) -> bool {
         let Some(at) = &self.registered else { return false };
-        let newly = |fuse: String| blown.blown(&fuse).is_some() && blown_before.blown(&fuse).is_none();
-        blown.blown_for(&at.spec.tenant_id, &at.spec.name).is_some() || at.mappings.iter().any(|m| newly(format!("mapping:{}", m.name())))
+        let newly =
+            |fuse: String| blown.blown(&fuse).is_some() && blown_before.blown(&fuse).is_none();
+        blown.blown_for(&at.spec.tenant_id, &at.spec.name).is_some()
+            || at.mappings.iter().any(|m| newly(format!("mapping:{}", m.name())))
     }
 }
 
@@ -90,7 +96,13 @@ impl Engine {
             settings: parts.settings,
         };
         let who = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
-        Self { context: Arc::new(context), silence: Arc::default(), woken: parts.woken, progress: Progress::of("sync"), who }
+        Self {
+            context: Arc::new(context),
+            silence: Arc::default(),
+            woken: parts.woken,
+            progress: Progress::of("sync"),
+            who,
+        }
     }
 
     /// When the loop last completed a round; a supervisor reports it when it stands still.
@@ -98,13 +110,14 @@ impl Engine {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled, then lets the batches in flight finish. While the source fails nothing is claimed, and the
-    /// turns in flight go on trying to settle their requests.
+    /// Runs until cancelled, then lets the batches in flight finish. While the source fails nothing
+    /// is claimed, and the turns in flight go on trying to settle their requests.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let lease = self.context.settings.lease;
         let mut turns: JoinSet<()> = JoinSet::new();
         let mut in_flight: HashMap<Id, InFlight> = HashMap::new();
-        let (mut busy_at, mut claim_at, mut retry_at) = (Instant::now(), Instant::now(), Instant::now());
+        let (mut busy_at, mut claim_at, mut retry_at) =
+            (Instant::now(), Instant::now(), Instant::now());
         let mut heartbeat = tokio::time::interval(lease / 3);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = tokio::time::interval(LINKS_INTERVAL);
@@ -124,7 +137,8 @@ impl Engine {
                     }
                     continue;
                 }
-                // What an operator stops is stopped now, also while it waits for a lock there: its batch is rolled back.
+                // What an operator stops is stopped now, also while it waits for a lock there: its
+                // batch is rolled back.
                 Ok(()) = fuses.changed() => {
                     let blown = fuses.borrow_and_update().clone();
                     for turn in in_flight.values().filter(|f| f.stopped_by(&blown, &blown_before)) {
@@ -147,9 +161,11 @@ impl Engine {
                 () = self.woken.notified() => {}
             }
             let blown = self.context.fuses.borrow().blown("sync").is_some();
-            // Who knows nobody could only give back what it claims, each time; the registry wakes us when it is read.
+            // Who knows nobody could only give back what it claims, each time; the registry wakes
+            // us when it is read.
             let knows_any = !self.context.registry.all().is_empty();
-            // What a nudge is for has not failed; who has waits for a moment of their own, however often there are nudges.
+            // What a nudge is for has not failed; who has waits for a moment of their own, however
+            // often there are nudges.
             let retry = retry_at <= Instant::now();
             if knows_any
                 && !blown
@@ -164,7 +180,8 @@ impl Engine {
             if !in_flight.is_empty() {
                 busy_at = Instant::now();
             }
-            claim_at = Instant::now() + if busy_at.elapsed() > IDLE_AFTER { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
+            claim_at = Instant::now()
+                + if busy_at.elapsed() > IDLE_AFTER { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
             trouble.over();
             self.progress.tick();
         }
@@ -175,14 +192,22 @@ impl Engine {
         Ok(())
     }
 
-    /// Claims until nothing is due or everything is taken; with `retry` also what failed, and of destinations that were silent no more than
-    /// their share.
-    async fn claim(&self, retry: bool, turns: &mut JoinSet<()>, in_flight: &mut HashMap<Id, InFlight>) -> Result<(), Error> {
+    /// Claims until nothing is due or everything is taken; with `retry` also what failed, and of
+    /// destinations that were silent no more than their share.
+    async fn claim(
+        &self,
+        retry: bool,
+        turns: &mut JoinSet<()>,
+        in_flight: &mut HashMap<Id, InFlight>,
+    ) -> Result<(), Error> {
         let settings = &self.context.settings;
         for &failing in if retry { &[false, true][..] } else { &[false] } {
             let mut limit = settings.claim_limit.saturating_sub(in_flight.len());
             if failing {
-                limit = limit.min(silence::AT_WORK_MAX.saturating_sub(in_flight.values().filter(|f| f.silent).count()));
+                limit = limit.min(
+                    silence::AT_WORK_MAX
+                        .saturating_sub(in_flight.values().filter(|f| f.silent).count()),
+                );
             }
             if limit == 0 {
                 continue;
@@ -191,7 +216,8 @@ impl Engine {
             let due = Due { failing, prompt: &self.silence.prompt(), limit };
             for claim in requests::claim(&connection, due, settings.lease, &self.who).await? {
                 if !failing {
-                    metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim").record(claim.waited.as_secs_f64());
+                    metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim")
+                        .record(claim.waited.as_secs_f64());
                 }
                 let (id, claimed) = self.start(claim, failing, turns);
                 in_flight.insert(id, claimed);
@@ -202,7 +228,8 @@ impl Engine {
 
     fn start(&self, claim: Claim, silent: bool, turns: &mut JoinSet<()>) -> (Id, InFlight) {
         let lost = CancellationToken::new();
-        let (context, silence, woken) = (self.context.clone(), self.silence.clone(), self.woken.clone());
+        let (context, silence, woken) =
+            (self.context.clone(), self.silence.clone(), self.woken.clone());
         let (mine, cancelled) = (claim.clone(), lost.clone());
         let task = turns.spawn(async move {
             tokio::select! {
@@ -215,13 +242,16 @@ impl Engine {
         (task.id(), InFlight { claim, registered, silent, lost })
     }
 
-    /// Extends every lease; a turn whose lease is gone is given up. What it may still write, the destination's cursors refuse.
+    /// Extends every lease; a turn whose lease is gone is given up. What it may still write, the
+    /// destination's cursors refuse.
     async fn extend(&self, in_flight: &HashMap<Id, InFlight>) -> Result<(), Error> {
         if in_flight.is_empty() {
             return Ok(());
         }
-        let claims: Vec<(i64, i64)> = in_flight.values().map(|f| (f.claim.request_id, f.claim.attempt)).collect();
-        let ours = requests::extend(&self.context.pool, &claims, self.context.settings.lease).await?;
+        let claims: Vec<(i64, i64)> =
+            in_flight.values().map(|f| (f.claim.request_id, f.claim.attempt)).collect();
+        let ours =
+            requests::extend(&self.context.pool, &claims, self.context.settings.lease).await?;
         for lost in in_flight.values().filter(|f| !ours.contains(&f.claim.request_id)) {
             lost.lost.cancel();
         }
@@ -229,7 +259,11 @@ impl Engine {
     }
 
     /// A panic is that destination's failure, like any other.
-    async fn ended(&self, ended: Result<(Id, ()), JoinError>, in_flight: &mut HashMap<Id, InFlight>) {
+    async fn ended(
+        &self,
+        ended: Result<(Id, ()), JoinError>,
+        in_flight: &mut HashMap<Id, InFlight>,
+    ) {
         let id = match &ended {
             Ok((id, ())) => *id,
             Err(error) => error.id(),
@@ -243,16 +277,23 @@ impl Engine {
                 done.claim.destination_id
             );
             let delay = backoff(&self.context.settings, done.claim.failures);
-            let failed =
-                requests::fail(&self.context.pool, &done.claim, delay, "the sync panicked; see the log", "a defect in Offtake").await;
+            let failed = requests::fail(
+                &self.context.pool,
+                &done.claim,
+                delay,
+                "the sync panicked; see the log",
+                "a defect in Offtake",
+            )
+            .await;
             // Otherwise its lease ends it.
             drop(failed);
         }
     }
 }
 
-/// One turn, and what its end means for the request. While the source cannot be told, it is tried again for as long as
-/// the lease could have lasted: a source that restarts must not cost its destinations a whole lease.
+/// One turn, and what its end means for the request. While the source cannot be told, it is tried
+/// again for as long as the lease could have lasted: a source that restarts must not cost its
+/// destinations a whole lease.
 async fn serve(context: &Context, silence: &Silence, claim: &Claim, woken: &Notify) {
     let began = Instant::now();
     let outcome = turn::take(context, claim).await;
@@ -269,7 +310,12 @@ async fn serve(context: &Context, silence: &Silence, claim: &Claim, woken: &Noti
     }
 }
 
-async fn settle(context: &Context, claim: &Claim, woken: &Notify, outcome: &Result<Ended, Error>) -> Result<(), Error> {
+async fn settle(
+    context: &Context,
+    claim: &Claim,
+    woken: &Notify,
+    outcome: &Result<Ended, Error>,
+) -> Result<(), Error> {
     match outcome {
         Ok(Ended::Reached(head)) => {
             // More may have been owed while the turn lasted; nobody else will say so.
@@ -288,7 +334,11 @@ async fn settle(context: &Context, claim: &Claim, woken: &Notify, outcome: &Resu
         Ok(Ended::Unknown) => requests::leave(&context.pool, claim, turn::UNKNOWN_DELAY).await,
         Err(Error::Source(error)) => {
             requests::release(&context.pool, claim, context.settings.retry_initial).await?;
-            tracing::warn!(event = "source_failed", "a batch could not be read: {}", error.message());
+            tracing::warn!(
+                event = "source_failed",
+                "a batch could not be read: {}",
+                error.message()
+            );
             Ok(())
         }
         Err(error) => fail(context, claim, error).await,
@@ -304,15 +354,26 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
     let delay = backoff(&context.settings, claim.failures);
     let registered = context.registry.get(claim.destination_id);
     let reason = match (error, &registered) {
-        (Error::Destination(source), Some(r)) if source.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let quoted = |name: &str| Identifier::new(name).map_or_else(|_| String::new(), |name| name.sql());
+        (Error::Destination(source), Some(r))
+            if source.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
+            let quoted = |name: &str| {
+                Identifier::new(name).map_or_else(|_| String::new(), |name| name.sql())
+            };
             let right = match source {
-                offtake_postgres::Error::Login { .. } => format!("connect on database {}", quoted(r.spec.url.database())),
+                offtake_postgres::Error::Login { .. } => {
+                    format!("connect on database {}", quoted(r.spec.url.database()))
+                }
                 _ => format!("usage, create on schema {}", r.spec.schema.sql()),
             };
-            format!("missing rights: {message}; run there: grant {right} to {}", quoted(r.spec.url.user()))
+            format!(
+                "missing rights: {message}; run there: grant {right} to {}",
+                quoted(r.spec.url.user())
+            )
         }
-        (Error::Destination(source), _) if source.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) => {
+        (Error::Destination(source), _)
+            if source.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) =>
+        {
             format!("no such database: {message}")
         }
         _ => reason(class, &message),

@@ -14,7 +14,8 @@ pub enum Error {
     /// Only this mapping is concerned; the others of the destination go on.
     #[error("mapping {mapping}: {fault}")]
     Mapping { mapping: String, fault: MappingFault },
-    /// The destination's cursors are not what the batch was read for: another worker was there. The work is dropped.
+    /// The destination's cursors are not what the batch was read for: another worker was there. The
+    /// work is dropped.
     #[error("another worker moved the destination's cursors")]
     Stale,
     /// The log no longer has the changes after a cursor; its mapping is copied anew.
@@ -48,12 +49,16 @@ impl Error {
         Self::Destination(error.into())
     }
 
-    /// An error while a mapping's query ran at the source: the mapping's, unless the source itself is in trouble.
+    /// An error while a mapping's query ran at the source: the mapping's, unless the source itself
+    /// is in trouble.
     pub(crate) fn mapping(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Self {
         let error = offtake_postgres::Error::from(error);
         match error.fault() {
             Fault::Schema | Fault::Row | Fault::Fatal if error.sqlstate().is_some() => {
-                Self::Mapping { mapping: mapping.name().to_owned(), fault: MappingFault::of("the query failed at the source", &error) }
+                Self::Mapping {
+                    mapping: mapping.name().to_owned(),
+                    fault: MappingFault::of("the query failed at the source", &error),
+                }
             }
             _ => Self::Source(error),
         }
@@ -68,7 +73,10 @@ impl MappingFault {
     }
 
     pub(crate) fn of(what: &str, error: &offtake_postgres::Error) -> Self {
-        Self { sqlstate: error.sqlstate().map(|s| s.code().to_owned()), message: format!("{what}: {}", error.message()) }
+        Self {
+            sqlstate: error.sqlstate().map(|s| s.code().to_owned()),
+            message: format!("{what}: {}", error.message()),
+        }
     }
 
     pub(crate) fn said(message: String) -> Self {
@@ -78,5 +86,7 @@ impl MappingFault {
 
 /// Refusals that a row can cause and another row need not.
 pub(crate) fn row_fault(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| *code != SqlState::CARDINALITY_VIOLATION && offtake_postgres::classify(code) == Fault::Row)
+    error.code().is_some_and(|code| {
+        *code != SqlState::CARDINALITY_VIOLATION && offtake_postgres::classify(code) == Fault::Row
+    })
 }

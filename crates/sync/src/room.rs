@@ -2,8 +2,9 @@
 
 use crate::Rows;
 
-/// The room of a batch. While a copy is under way, half of it is for changes and what they leave is for the chunk: a copy goes on
-/// beside any load, and a chunk is not read to be thrown away because changes took its room.
+/// The room of a batch. While a copy is under way, half of it is for changes and what they leave is
+/// for the chunk: a copy goes on beside any load, and a chunk is not read to be thrown away because
+/// changes took its room.
 pub(crate) struct Room {
     copying: bool,
     rows_max: usize,
@@ -44,11 +45,14 @@ impl Room {
         scaled(rows.len(), self.bytes_max, rows.bytes())
     }
 
-    /// How many rows a batch should have, when the changes of a mapping did not fit: as many as would if the rest of its page were like
-    /// the rows that did. `changes` is its page, `largest` the largest page of all mappings.
+    /// How many rows a batch should have, when the changes of a mapping did not fit: as many as
+    /// would if the rest of its page were like the rows that did. `changes` is its page, `largest`
+    /// the largest page of all mappings.
     pub(crate) fn fits(&self, cut: &Rows, changes: i64, largest: i64) -> usize {
-        let (changes, largest) = (usize::try_from(changes).unwrap_or(0), usize::try_from(largest).unwrap_or(0));
-        let expected = self.used.saturating_add(changes.saturating_mul(cut.bytes() / cut.len().max(1)));
+        let (changes, largest) =
+            (usize::try_from(changes).unwrap_or(0), usize::try_from(largest).unwrap_or(0));
+        let expected =
+            self.used.saturating_add(changes.saturating_mul(cut.bytes() / cut.len().max(1)));
         let limit = self.changes_bytes_max();
         let fits = if expected > limit {
             scaled(largest, limit, expected).saturating_mul(if self.copying { 2 } else { 1 })
@@ -80,7 +84,10 @@ mod tests {
     #[test]
     fn changes_leave_half_to_a_chunk() {
         let mut room = Room::new(true, 100, 1000);
-        assert_eq!((room.changes_max, room.for_changes(), room.for_chunk()), (50, 500, (100, 1000)));
+        assert_eq!(
+            (room.changes_max, room.for_changes(), room.for_chunk()),
+            (50, 500, (100, 1000))
+        );
         room.take(400);
         assert_eq!((room.for_changes(), room.for_chunk()), (100, (60, 600)));
         let room = Room::new(false, 100, 1000);
@@ -102,7 +109,12 @@ mod tests {
 
     #[test]
     fn rows_of_any_sizes_end_by_fitting() {
-        for (copying, cut, page) in [(false, rows(4, 10), 4), (true, rows(1, 2000), 1), (true, rows(90, 10), 100), (false, rows(1, 1), 0)] {
+        for (copying, cut, page) in [
+            (false, rows(4, 10), 4),
+            (true, rows(1, 2000), 1),
+            (true, rows(90, 10), 100),
+            (false, rows(1, 1), 0),
+        ] {
             let mut rows_max = 5000;
             let mut looks = 0;
             while rows_max > 1 {

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-/// Lines of COPY text, each `t` or `f` (the row exists or not), then the mapping's columns, separated by tabs.
+/// Lines of COPY text, each `t` or `f` (the row exists or not), then the mapping's columns,
+/// separated by tabs.
 #[derive(Debug, Clone, Default)]
 pub struct Rows {
     data: Bytes,
@@ -13,7 +14,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// `data` is whole lines. A newline inside a value is written `\n` in COPY text, so every newline byte ends a row.
+    /// `data` is whole lines. A newline inside a value is written `\n` in COPY text, so every
+    /// newline byte ends a row.
     pub fn new(data: Bytes) -> Self {
         let ends = memchr::memchr_iter(b'\n', &data).map(|at| at + 1).collect();
         Self { data, ends }
@@ -33,7 +35,11 @@ impl Rows {
 
     /// The COPY text of some lines, without copying.
     pub fn slice(&self, lines: Range<usize>) -> Bytes {
-        if lines.is_empty() { Bytes::new() } else { self.data.slice(self.start(lines.start)..self.ends[lines.end - 1]) }
+        if lines.is_empty() {
+            Bytes::new()
+        } else {
+            self.data.slice(self.start(lines.start)..self.ends[lines.end - 1])
+        }
     }
 
     /// How many of the lines say that the row exists.
@@ -41,11 +47,15 @@ impl Rows {
         lines.filter(|&line| self.data[self.start(line)] == b't').count()
     }
 
-    /// The values of some columns (0 is the first after the mark) of one line, unescaped; None for a NULL.
+    /// The values of some columns (0 is the first after the mark) of one line, unescaped; None for
+    /// a NULL.
     pub fn fields(&self, line: usize, columns: &[usize]) -> Vec<Option<String>> {
         let text = &self.data[self.start(line)..self.ends[line] - 1];
         let fields: Vec<&[u8]> = text.split(|b| *b == b'\t').collect();
-        columns.iter().map(|column| fields.get(column + 1).and_then(|field| unescape(field))).collect()
+        columns
+            .iter()
+            .map(|column| fields.get(column + 1).and_then(|field| unescape(field)))
+            .collect()
     }
 
     fn start(&self, line: usize) -> usize {

@@ -13,7 +13,8 @@ use crate::sql;
 /// The name of the state table in a destination's schema; part of the contract with tenants.
 pub const STATE_TABLE: &str = "_offtake_state";
 
-/// One mapping's cursor in one destination. Compared as a whole: any other value means that another worker was there.
+/// One mapping's cursor in one destination. Compared as a whole: any other value means that another
+/// worker was there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// Every change up to this sequence id is applied to the keys that are copied already.
@@ -31,7 +32,13 @@ pub struct Cursor {
 impl Cursor {
     /// A copy that begins now, over whatever is there.
     pub fn beginning(sequence_id: i64, epoch: &str, version: &str) -> Self {
-        Self { sequence_id, backfilled: false, backfill_key: None, epoch: epoch.to_owned(), version: version.to_owned() }
+        Self {
+            sequence_id,
+            backfilled: false,
+            backfill_key: None,
+            epoch: epoch.to_owned(),
+            version: version.to_owned(),
+        }
     }
 }
 
@@ -42,7 +49,8 @@ pub(crate) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())
 }
 
-/// What a mapping's table is, by mapping: changes when the table is truncated, rewritten or replaced.
+/// What a mapping's table is, by mapping: changes when the table is truncated, rewritten or
+/// replaced.
 pub(crate) type Identities = BTreeMap<String, String>;
 
 /// The tenant's cursors, locked.
@@ -61,11 +69,16 @@ pub(crate) async fn lock(
 ) -> Result<Locked, tokio_postgres::Error> {
     let statement = sql::LOCK_STATES.replace("{state}", &table_sql(&spec.schema));
     let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
-    let tables: Vec<String> = mappings.iter().map(|m| format!("{}.{}", spec.schema.sql(), m.definition.target.table.sql())).collect();
+    let tables: Vec<String> = mappings
+        .iter()
+        .map(|m| format!("{}.{}", spec.schema.sql(), m.definition.target.table.sql()))
+        .collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&spec.tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
     let rows = client.query_typed(&statement, &parameters).await?;
-    let identity = |row: &Row| Some((row.get::<_, String>("mapping"), row.get::<_, Option<String>>("identity")?));
+    let identity = |row: &Row| {
+        Some((row.get::<_, String>("mapping"), row.get::<_, Option<String>>("identity")?))
+    };
     Ok(Locked {
         cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
         identities: rows.iter().filter_map(identity).collect(),
@@ -92,7 +105,10 @@ pub(crate) async fn others(
 ) -> Result<Vec<Other>, tokio_postgres::Error> {
     let statement = sql::LIST_OTHER_TENANTS.replace("{state}", &table_sql(&spec.schema));
     let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
-    let tables: Vec<String> = mappings.iter().map(|m| format!("{}.{}", spec.schema.sql(), m.definition.target.table.sql())).collect();
+    let tables: Vec<String> = mappings
+        .iter()
+        .map(|m| format!("{}.{}", spec.schema.sql(), m.definition.target.table.sql()))
+        .collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&spec.tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
     let rows = client.query_typed(&statement, &parameters).await?;
@@ -107,8 +123,11 @@ pub(crate) async fn others(
 }
 
 fn cursor(row: &Row) -> Cursor {
-    // A key that is not what we wrote is input from a stranger: without one the copy begins anew, which is always right.
-    let backfill_key = row.get::<_, Option<String>>("backfill_key").and_then(|json| serde_json::from_str(&json).ok());
+    // A key that is not what we wrote is input from a stranger: without one the copy begins anew,
+    // which is always right.
+    let backfill_key = row
+        .get::<_, Option<String>>("backfill_key")
+        .and_then(|json| serde_json::from_str(&json).ok());
     Cursor {
         sequence_id: row.get("sequence_id"),
         backfilled: row.get("backfilled"),
@@ -119,10 +138,17 @@ fn cursor(row: &Row) -> Cursor {
 }
 
 /// Writes cursors; the caller holds their lock.
-pub(crate) async fn write(client: &Client, schema: &Identifier, tenant_id: &str, cursors: &Cursors) -> Result<(), tokio_postgres::Error> {
+pub(crate) async fn write(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    cursors: &Cursors,
+) -> Result<(), tokio_postgres::Error> {
     let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
-    let keys: Vec<Option<String>> =
-        cursors.values().map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string())).collect();
+    let keys: Vec<Option<String>> = cursors
+        .values()
+        .map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string()))
+        .collect();
     client
         .query_typed(
             &statement,
@@ -133,7 +159,10 @@ pub(crate) async fn write(client: &Client, schema: &Identifier, tenant_id: &str,
                 (&cursors.values().map(|c| c.backfilled).collect::<Vec<_>>(), Type::BOOL_ARRAY),
                 (&keys, Type::TEXT_ARRAY),
                 (&cursors.values().map(|c| c.epoch.as_str()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
-                (&cursors.values().map(|c| c.version.as_str()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
+                (
+                    &cursors.values().map(|c| c.version.as_str()).collect::<Vec<_>>(),
+                    Type::TEXT_ARRAY,
+                ),
             ],
         )
         .await?;

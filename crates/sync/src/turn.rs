@@ -1,4 +1,5 @@
-//! One turn of one destination: batches until nothing is owed, or until others should have their turn.
+//! One turn of one destination: batches until nothing is owed, or until others should have their
+//! turn.
 
 mod mirror;
 mod write;
@@ -22,14 +23,16 @@ use crate::requests::{self, Claim};
 use crate::state::Cursors;
 use crate::{Error, Settings, prepare};
 
-/// A destination that owes much gives way after this long. Long enough for a backfill to keep its connection and caches
-/// warm, short enough that others barely notice.
+/// A destination that owes much gives way after this long. Long enough for a backfill to keep its
+/// connection and caches warm, short enough that others barely notice.
 const TURN_MAX: Duration = Duration::from_millis(500);
 
-/// How often a turn starts over because another worker moved the cursors, before it lets that worker go on alone.
+/// How often a turn starts over because another worker moved the cursors, before it lets that
+/// worker go on alone.
 const STALE_MAX: usize = 3;
 
-/// Added to the statement timeout for a whole destination transaction: the server's own limit should speak first.
+/// Added to the statement timeout for a whole destination transaction: the server's own limit
+/// should speak first.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 
 /// How long a request of a destination that this process does not know is left to others.
@@ -103,13 +106,23 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     };
     let fuses = context.fuses.borrow().clone();
     let works = |m: &&Arc<ResolvedMapping>| {
-        !claim.deferred.iter().any(|name| name == m.name()) && fuses.blown(&format!("mapping:{}", m.name())).is_none()
+        !claim.deferred.iter().any(|name| name == m.name())
+            && fuses.blown(&format!("mapping:{}", m.name())).is_none()
     };
     let mappings: Vec<_> = registered.mappings.iter().filter(works).cloned().collect();
     let fused = mappings.len() + claim.deferred.len() < registered.mappings.len();
-    let retry = if fused { Some(claim.deferred_for.unwrap_or(UNKNOWN_DELAY).min(UNKNOWN_DELAY)) } else { claim.deferred_for };
+    let retry = if fused {
+        Some(claim.deferred_for.unwrap_or(UNKNOWN_DELAY).min(UNKNOWN_DELAY))
+    } else {
+        claim.deferred_for
+    };
     // One of a mapping that went away again waits until it is back.
-    let resyncs = claim.resyncs.iter().filter(|(_, name)| registered.mappings.iter().any(|m| m.name() == name)).cloned().collect();
+    let resyncs = claim
+        .resyncs
+        .iter()
+        .filter(|(_, name)| registered.mappings.iter().any(|m| m.name() == name))
+        .cloned()
+        .collect();
     let mut turn = Turn {
         began: Instant::now(),
         context,
@@ -129,12 +142,13 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     }
     let ended = turn.work(&mut link).await?;
     if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
-        // Nothing was written this time, but what was written before may not have been mirrored: the daemon may have
-        // died right after the destination's commit.
+        // Nothing was written this time, but what was written before may not have been mirrored:
+        // the daemon may have died right after the destination's commit.
         turn.mirror_cursors(cursors, &link.identities, &[], Vec::new()).await?;
     }
     if turn.reason.is_none() {
-        // After a fault of a mapping the session is not kept: its staging tables may be of a shape that is gone.
+        // After a fault of a mapping the session is not kept: its staging tables may be of a shape
+        // that is gone.
         context.links.keep(claim.destination_id, link);
     }
     Ok(ended)
@@ -148,7 +162,8 @@ impl Turn<'_> {
             return Ok(link);
         }
         let place = self.context.links.place().await.ok_or(Error::Cancelled)?;
-        let connection = self.context.dialer.dial(&spec.url, "offtake").await.map_err(Error::Destination)?;
+        let connection =
+            self.context.dialer.dial(&spec.url, "offtake").await.map_err(Error::Destination)?;
         Ok(Link::new(connection, fingerprint, place))
     }
 
@@ -189,7 +204,9 @@ impl Turn<'_> {
                     stale += 1;
                     link.cursors = None;
                 }
-                Err(Error::Stale | Error::Lost) => return Ok(Ended::Again(self.context.settings.retry_initial)),
+                Err(Error::Stale | Error::Lost) => {
+                    return Ok(Ended::Again(self.context.settings.retry_initial));
+                }
                 Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
                 // The next has fewer rows.
                 Err(Error::Overflow { .. }) => {}
@@ -210,10 +227,18 @@ impl Turn<'_> {
         let context = self.context;
         let resyncs = std::mem::take(&mut self.resyncs);
         let anew: Vec<&str> = resyncs.iter().map(|(_, mapping)| mapping.as_str()).collect();
-        let work = prepare::destination(&link.connection, &context.pool, &self.registered, &self.mappings, &anew, &context.settings);
+        let work = prepare::destination(
+            &link.connection,
+            &context.pool,
+            &self.registered,
+            &self.mappings,
+            &anew,
+            &context.settings,
+        );
         let prepared = within_deadline(context, self.claim.destination_id, work).await?;
         let begun = |mapping: &str| prepared.begun.iter().any(|(name, _)| name == mapping);
-        let ended: Vec<i64> = resyncs.iter().filter(|(_, mapping)| begun(mapping)).map(|(id, _)| *id).collect();
+        let ended: Vec<i64> =
+            resyncs.iter().filter(|(_, mapping)| begun(mapping)).map(|(id, _)| *id).collect();
         if !ended.is_empty() {
             requests::end_resyncs(&context.pool, &ended).await?;
         }
@@ -223,25 +248,35 @@ impl Turn<'_> {
         for (mapping, fault) in prepared.faults {
             self.set_aside(&mapping, fault).await?;
         }
-        let ours = requests::begin_copies(&context.pool, self.claim, &self.mappings, &prepared.cursors).await?;
+        let ours =
+            requests::begin_copies(&context.pool, self.claim, &self.mappings, &prepared.cursors)
+                .await?;
         link.cursors = ours.then_some(prepared.cursors);
         Ok(ours)
     }
 
-    /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do. While it is applied, the
-    /// batch after it is read, into `ahead`.
-    async fn step(&mut self, link: &mut Link, cursors: Cursors, ahead: &mut Option<Ahead>) -> Result<Option<i64>, Error> {
+    /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do.
+    /// While it is applied, the batch after it is read, into `ahead`.
+    async fn step(
+        &mut self,
+        link: &mut Link,
+        cursors: Cursors,
+        ahead: &mut Option<Ahead>,
+    ) -> Result<Option<i64>, Error> {
         let mut fetch_began = Instant::now();
         let batch = match ahead.take() {
             // Read for exactly these cursors and mappings, so it is as good as one read now.
-            Some(ahead) if ahead.cursors == cursors && ahead.batch.parts.len() == self.mappings.len() => {
+            Some(ahead)
+                if ahead.cursors == cursors && ahead.batch.parts.len() == self.mappings.len() =>
+            {
                 fetch_began = ahead.began;
                 ahead.batch
             }
             _ => self.read(&cursors).await?,
         };
         failpoint("sync.after_read").await.map_err(Error::Source)?;
-        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch").record(fetch_began.elapsed().as_secs_f64());
+        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch")
+            .record(fetch_began.elapsed().as_secs_f64());
         if batch.parts.iter().any(|part| cursors[part.mapping.name()].epoch != batch.epoch) {
             link.cursors = None;
             return Ok(None);
@@ -250,19 +285,28 @@ impl Turn<'_> {
         for part in &batch.parts {
             advance(&mut next, part);
         }
-        let behind = batch.parts.iter().any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
+        let behind = batch
+            .parts
+            .iter()
+            .any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
             let expected = next.clone();
-            let apply = within_deadline(self.context, self.claim.destination_id, self.apply(link, &batch, &cursors, &mut next));
+            let apply = within_deadline(
+                self.context,
+                self.claim.destination_id,
+                self.apply(link, &batch, &cursors, &mut next),
+            );
             let (applied, read) = tokio::join!(apply, self.read_ahead(&batch, &expected));
             *ahead = read;
             if applied.is_err() {
-                // Whether the commit happened is not known; the destination's own rows tell the next time.
+                // Whether the commit happened is not known; the destination's own rows tell the
+                // next time.
                 link.cursors = None;
             }
             let (outcomes, faults) = applied?;
-            self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
+            self.quarantined |=
+                outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
             self.quarantined |= batch.parts.iter().any(|part| !part.refused.is_empty());
             for (mapping, fault) in faults {
                 self.set_aside(&mapping, fault).await?;
@@ -286,13 +330,16 @@ impl Turn<'_> {
         Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
     }
 
-    /// Reads the batch that follows, as if this one were applied. The source reads while the destination writes; a batch
-    /// that turns out to be for other cursors is thrown away. None when there is nothing more, or the read fails: then the
-    /// next step reads for itself.
+    /// Reads the batch that follows, as if this one were applied. The source reads while the
+    /// destination writes; a batch that turns out to be for other cursors is thrown away. None when
+    /// there is nothing more, or the read fails: then the next step reads for itself.
     async fn read_ahead(&self, batch: &Batch, cursors: &Cursors) -> Option<Ahead> {
-        let more = batch.parts.iter().any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
-        // Quarantined rows would be read twice before it is noted that they were tried; and what is read after the turn's end is
-        // thrown away.
+        let more = batch
+            .parts
+            .iter()
+            .any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
+        // Quarantined rows would be read twice before it is noted that they were tried; and what is
+        // read after the turn's end is thrown away.
         if !more || self.quarantined || self.began.elapsed() > TURN_MAX {
             return None;
         }
@@ -328,7 +375,9 @@ impl Turn<'_> {
         let spec = &self.registered.spec;
         let settings = &self.context.settings;
         let backoff = (settings.retry_initial, settings.retry_max);
-        let noted = requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
+        let noted =
+            requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff)
+                .await?;
         metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => fault.class()).increment(1);
         // A person must look once; that it goes on is in the status.
         if noted.as_ref().is_none_or(|noted| noted.first) {
@@ -350,8 +399,13 @@ impl Turn<'_> {
     }
 }
 
-/// The work of one destination transaction, given up when the server stays silent for longer than its own limits allow.
-async fn within_deadline<T>(context: &Context, destination_id: i64, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// The work of one destination transaction, given up when the server stays silent for longer than
+/// its own limits allow.
+async fn within_deadline<T>(
+    context: &Context,
+    destination_id: i64,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let limit = context.settings.statement_timeout + DEADLINE_MARGIN;
     let Ok(result) = tokio::time::timeout(limit, work).await else {
         return Err(Error::Deadline(limit.as_secs()));
@@ -384,5 +438,10 @@ fn advance(next: &mut Cursors, part: &Part) {
 
 /// A key as `row_key` columns hold it.
 fn row_key(mapping: &ResolvedMapping, key: &[String]) -> Value {
-    mapping.key.iter().zip(key).map(|(k, value)| (k.source_column.as_str().to_owned(), Value::String(value.clone()))).collect()
+    mapping
+        .key
+        .iter()
+        .zip(key)
+        .map(|(k, value)| (k.source_column.as_str().to_owned(), Value::String(value.clone())))
+        .collect()
 }

@@ -33,13 +33,28 @@ impl Committed {
         let sql = "select version, table_name, tenant, key, link, body from work.version_log";
         let rows = session.query(sql, &[]).await.expect("the workload's schema");
         let state = |row: &tokio_postgres::Row| {
-            (row.get(0), State { table: row.get(1), tenant: row.get(2), key: row.get(3), link: row.get(4), body: row.get(5) })
+            (
+                row.get(0),
+                State {
+                    table: row.get(1),
+                    tenant: row.get(2),
+                    key: row.get(3),
+                    link: row.get(4),
+                    body: row.get(5),
+                },
+            )
         };
         Self(rows.iter().map(state).collect())
     }
 
     /// Whether a row in that tenant's destination is one that the source once had for this tenant.
-    pub(super) fn check(&self, table: &offtake_mapping::Identifier, tenant: &str, key: &str, row: &Value) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        table: &offtake_mapping::Identifier,
+        tenant: &str,
+        key: &str,
+        row: &Value,
+    ) -> Result<(), String> {
         let table = table.as_str();
         let own = self.find(row, "version", table)?;
         if own.key != key {

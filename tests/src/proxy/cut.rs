@@ -10,7 +10,8 @@ use crate::{PATIENCE, until};
 #[derive(Debug, Clone)]
 pub struct Cut {
     to_server: bool,
-    /// Message types of the protocol; the text is looked for, whatever its case, in the whole message.
+    /// Message types of the protocol; the text is looked for, whatever its case, in the whole
+    /// message.
     tags: &'static [u8],
     text: String,
     after: bool,
@@ -32,7 +33,8 @@ impl Cut {
         Self::new(true, STATEMENTS, text, true)
     }
 
-    /// The server has done it (`COMMIT`, `INSERT 0 5`: the command tag contains the text), and nobody hears of it.
+    /// The server has done it (`COMMIT`, `INSERT 0 5`: the command tag contains the text), and
+    /// nobody hears of it.
     pub fn before_reply(text: &str) -> Self {
         Self::new(false, COMMAND_COMPLETE, text, false)
     }
@@ -57,8 +59,14 @@ impl Cut {
     }
 
     fn matches(&self, to_server: bool, message: &[u8]) -> bool {
-        let found = || message[1..].windows(self.text.len().max(1)).any(|part| part.eq_ignore_ascii_case(self.text.as_bytes()));
-        self.to_server == to_server && message.first().is_some_and(|tag| self.tags.contains(tag)) && (self.text.is_empty() || found())
+        let found = || {
+            message[1..]
+                .windows(self.text.len().max(1))
+                .any(|part| part.eq_ignore_ascii_case(self.text.as_bytes()))
+        };
+        self.to_server == to_server
+            && message.first().is_some_and(|tag| self.tags.contains(tag))
+            && (self.text.is_empty() || found())
     }
 }
 
@@ -91,7 +99,14 @@ impl Armed {
     pub async fn wait(&self) {
         let wanted = self.cut.times;
         let what = format!("the connection is cut at {:?}", self.cut.text);
-        until(&what, PATIENCE, async || if self.count() >= wanted { Ok(()) } else { Err(format!("{} of {wanted}", self.count())) }).await;
+        until(&what, PATIENCE, async || {
+            if self.count() >= wanted {
+                Ok(())
+            } else {
+                Err(format!("{} of {wanted}", self.count()))
+            }
+        })
+        .await;
     }
 
     pub(super) fn judge(&self, to_server: bool, message: &[u8]) -> Verdict {

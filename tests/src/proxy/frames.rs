@@ -1,6 +1,7 @@
 //! The messages in a stream of bytes.
 
-/// Cuts one direction of a connection into messages. What is not understood (TLS) passes as it comes.
+/// Cuts one direction of a connection into messages. What is not understood (TLS) passes as it
+/// comes.
 #[derive(Debug)]
 pub(super) struct Frames {
     buffer: Vec<u8>,
@@ -34,7 +35,8 @@ impl Frames {
         self.raw = true;
     }
 
-    /// The next whole message; for the client's untyped ones, a wish for encryption is told by `wish`.
+    /// The next whole message; for the client's untyped ones, a wish for encryption is told by
+    /// `wish`.
     pub(super) fn next(&mut self, wish: &mut bool) -> Option<Vec<u8>> {
         self.raw |= self.untyped && self.buffer.first() == Some(&TLS_HANDSHAKE);
         if self.raw {
@@ -44,7 +46,8 @@ impl Frames {
             self.bare_answers -= 1;
             return Some(self.buffer.drain(..1).collect());
         }
-        let number = |at: usize| Some(u32::from_be_bytes(self.buffer.get(at..at + 4)?.try_into().ok()?));
+        let number =
+            |at: usize| Some(u32::from_be_bytes(self.buffer.get(at..at + 4)?.try_into().ok()?));
         let length = if self.untyped { number(0)? as usize } else { 1 + number(1)? as usize };
         if self.buffer.len() < length.max(5) {
             return None;

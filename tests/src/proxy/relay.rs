@@ -30,14 +30,25 @@ enum End {
     Blackhole,
 }
 
-pub(super) async fn connection(client: TcpStream, server: String, mut modes: watch::Receiver<Mode>, shared: Arc<Shared>) {
+pub(super) async fn connection(
+    client: TcpStream,
+    server: String,
+    mut modes: watch::Receiver<Mode>,
+    shared: Arc<Shared>,
+) {
     shared.open.fetch_add(1, Ordering::Relaxed);
     let _ = relay(client, &server, &mut modes, &shared).await;
     shared.open.fetch_sub(1, Ordering::Relaxed);
 }
 
-async fn relay(client: TcpStream, server: &str, modes: &mut watch::Receiver<Mode>, shared: &Shared) -> io::Result<()> {
-    // A SYN into a blackhole is never answered; here the kernel has answered it, and then nobody speaks.
+async fn relay(
+    client: TcpStream,
+    server: &str,
+    modes: &mut watch::Receiver<Mode>,
+    shared: &Shared,
+) -> io::Result<()> {
+    // A SYN into a blackhole is never answered; here the kernel has answered it, and then nobody
+    // speaks.
     if *modes.borrow_and_update() == Mode::Blackhole {
         outlive_blackhole(modes).await;
         return client.set_zero_linger();
@@ -53,7 +64,8 @@ async fn relay(client: TcpStream, server: &str, modes: &mut watch::Receiver<Mode
     let up = Way { shared, carried: &carried, modes: modes.clone(), to_server: true };
     let down = Way { shared, carried: &carried, modes: modes.clone(), to_server: false };
     // The halves stay with us: a blackhole tells neither side that the other has left.
-    let (mut from_client, mut to_client, mut from_server, mut to_server) = (from_client, to_client, from_server, to_server);
+    let (mut from_client, mut to_client, mut from_server, mut to_server) =
+        (from_client, to_client, from_server, to_server);
     let end = tokio::select! {
         end = up.pump(&mut from_client, &mut to_server, Frames::of_client(), Wishes::Told(bare)) => end,
         end = down.pump(&mut from_server, &mut to_client, Frames::of_server(), Wishes::Heard(answers)) => end,
@@ -91,7 +103,13 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    async fn pump(mut self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, mut frames: Frames, mut wishes: Wishes) -> io::Result<End> {
+    async fn pump(
+        mut self,
+        from: &mut OwnedReadHalf,
+        to: &mut OwnedWriteHalf,
+        mut frames: Frames,
+        mut wishes: Wishes,
+    ) -> io::Result<End> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
             let read = tokio::select! {
@@ -128,7 +146,12 @@ impl Way<'_> {
         }
     }
 
-    async fn message(&mut self, message: &[u8], bare: bool, to: &mut OwnedWriteHalf) -> io::Result<Option<End>> {
+    async fn message(
+        &mut self,
+        message: &[u8],
+        bare: bool,
+        to: &mut OwnedWriteHalf,
+    ) -> io::Result<Option<End>> {
         let verdict = if bare { Verdict::Pass } else { self.judge(message) };
         let end = |silent| Some(if silent { End::Silence } else { End::Cut });
         match verdict {
@@ -147,7 +170,8 @@ impl Way<'_> {
     fn judge(&self, message: &[u8]) -> Verdict {
         let cuts = self.shared.cuts.lock().expect("no panic while locked");
         let verdicts = cuts.iter().map(|armed| armed.judge(self.to_server, message));
-        verdicts.fold(Verdict::Pass, |first, next| if first == Verdict::Pass { next } else { first })
+        verdicts
+            .fold(Verdict::Pass, |first, next| if first == Verdict::Pass { next } else { first })
     }
 
     async fn write(&mut self, mut rest: &[u8], to: &mut OwnedWriteHalf) -> io::Result<Option<End>> {
@@ -166,11 +190,13 @@ impl Way<'_> {
                 Mode::Drip(rate) => {
                     // Twenty pieces a second.
                     length = length.min((rate / 20).max(1) as usize);
-                    let due = Instant::now() + Duration::from_secs_f64(length as f64 / rate.max(1) as f64);
+                    let due = Instant::now()
+                        + Duration::from_secs_f64(length as f64 / rate.max(1) as f64);
                     tokio::time::sleep_until(due).await;
                 }
                 Mode::CutAfter(bytes) => {
-                    length = length.min(bytes.saturating_sub(self.carried.load(Ordering::Relaxed)) as usize);
+                    length = length
+                        .min(bytes.saturating_sub(self.carried.load(Ordering::Relaxed)) as usize);
                     if length == 0 {
                         return Ok(Some(End::Cut));
                     }
@@ -179,7 +205,8 @@ impl Way<'_> {
             to.write_all(&rest[..length]).await?;
             rest = &rest[length..];
             self.carried.fetch_add(length as u64, Ordering::Relaxed);
-            let counter = if self.to_server { &self.shared.to_server } else { &self.shared.to_client };
+            let counter =
+                if self.to_server { &self.shared.to_server } else { &self.shared.to_client };
             counter.fetch_add(length as u64, Ordering::Relaxed);
         }
         Ok(None)

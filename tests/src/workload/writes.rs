@@ -1,4 +1,5 @@
-//! What a writer writes. Every choice comes from its random numbers and none from what it reads, so that a seed replays.
+//! What a writer writes. Every choice comes from its random numbers and none from what it reads, so
+//! that a seed replays.
 
 use offtake_mapping::literal;
 use rand::rngs::StdRng;
@@ -66,12 +67,15 @@ impl Writer {
     }
 
     fn note(&mut self) -> String {
-        let (scope, other, name, to, body) = (self.scope(), self.scope(), self.name(), self.name(), self.body());
+        let (scope, other, name, to, body) =
+            (self.scope(), self.scope(), self.name(), self.name(), self.body());
         match self.random.random_range(0..9) {
             0 | 1 => format!(
                 "insert into work.note (scope, name, body) values ({scope}, {name}, {body}) on conflict (scope, name) do update set body = excluded.body"
             ),
-            2 => format!("update work.note set body = {body} where scope = {scope} and name = {name}"),
+            2 => format!(
+                "update work.note set body = {body} where scope = {scope} and name = {name}"
+            ),
             3 => format!("update work.note set body = {body} where scope = {scope}"),
             4 => format!("delete from work.note where scope = {scope} and name = {name}"),
             5 => format!(
@@ -94,17 +98,32 @@ impl Writer {
     }
 
     fn parent(&mut self) -> String {
-        let (tenant, other, id, to, body) = (self.tenant(), self.tenant(), self.parent_id(), self.parent_id(), self.body());
-        let free = |tenant: &str, id: &str| format!("not exists (select from work.parent o where o.tenant = {tenant} and o.id = {id})");
+        let (tenant, other, id, to, body) =
+            (self.tenant(), self.tenant(), self.parent_id(), self.parent_id(), self.body());
+        let free = |tenant: &str, id: &str| {
+            format!(
+                "not exists (select from work.parent o where o.tenant = {tenant} and o.id = {id})"
+            )
+        };
         match self.random.random_range(0..8) {
             0 => format!(
                 "insert into work.parent (tenant, id, body) values ({tenant}, {id}, {body}) on conflict (tenant, id) do update set body = excluded.body"
             ),
-            1 | 2 => format!("update work.parent set body = {body} where tenant = {tenant} and id = {id}"),
-            3 => format!("update work.parent set archived = not archived where tenant = {tenant} and id = {id}"),
+            1 | 2 => format!(
+                "update work.parent set body = {body} where tenant = {tenant} and id = {id}"
+            ),
+            3 => format!(
+                "update work.parent set archived = not archived where tenant = {tenant} and id = {id}"
+            ),
             4 => format!("delete from work.parent where tenant = {tenant} and id = {id}"),
-            5 => format!("update work.parent set id = {to} where tenant = {tenant} and id = {id} and {}", free(&tenant, &to)),
-            6 => format!("update work.parent set tenant = {other} where tenant = {tenant} and id = {id} and {}", free(&other, &id)),
+            5 => format!(
+                "update work.parent set id = {to} where tenant = {tenant} and id = {id} and {}",
+                free(&tenant, &to)
+            ),
+            6 => format!(
+                "update work.parent set tenant = {other} where tenant = {tenant} and id = {id} and {}",
+                free(&other, &id)
+            ),
             _ => format!(
                 "delete from work.parent where tenant = {tenant} and id = {id}; insert into work.parent (tenant, id, body) values ({tenant}, {id}, {body})"
             ),
@@ -112,12 +131,20 @@ impl Writer {
     }
 
     fn child(&mut self) -> String {
-        let (tenant, parent, other, body) = (self.tenant(), self.parent_id(), self.parent_id(), self.body());
-        let (no, to) = (self.random.random_range(0..CHILDREN), self.random.random_range(0..CHILDREN));
+        let (tenant, parent, other, body) =
+            (self.tenant(), self.parent_id(), self.parent_id(), self.body());
+        let (no, to) =
+            (self.random.random_range(0..CHILDREN), self.random.random_range(0..CHILDREN));
         let of_parent = format!("tenant = {tenant} and parent = {parent}");
-        let exists = |id: &str| format!("exists (select from work.parent where tenant = {tenant} and id = {id} for key share)");
+        let exists = |id: &str| {
+            format!(
+                "exists (select from work.parent where tenant = {tenant} and id = {id} for key share)"
+            )
+        };
         let free = |parent: &str, no: &str| {
-            format!("not exists (select from work.child o where o.tenant = {tenant} and o.parent = {parent} and o.no = {no})")
+            format!(
+                "not exists (select from work.child o where o.tenant = {tenant} and o.parent = {parent} and o.no = {no})"
+            )
         };
         match self.random.random_range(0..10) {
             0..=2 => format!(
@@ -127,9 +154,18 @@ impl Writer {
             ),
             3 => format!("update work.child set body = {body} where {of_parent} and no = {no}"),
             4 => format!("update work.child set body = {body} where {of_parent}"),
-            5 => format!("update work.child set hidden = not hidden where {of_parent} and no = {no}"),
-            6 => format!("update work.child set no = {to} where {of_parent} and no = {no} and {}", free(&parent, &to.to_string())),
-            7 => format!("update work.child c set parent = {other} where {of_parent} and {} and {}", exists(&other), free(&other, "c.no")),
+            5 => {
+                format!("update work.child set hidden = not hidden where {of_parent} and no = {no}")
+            }
+            6 => format!(
+                "update work.child set no = {to} where {of_parent} and no = {no} and {}",
+                free(&parent, &to.to_string())
+            ),
+            7 => format!(
+                "update work.child c set parent = {other} where {of_parent} and {} and {}",
+                exists(&other),
+                free(&other, "c.no")
+            ),
             8 => format!("delete from work.child where {of_parent} and no = {no}"),
             // Two writes of one statement see one snapshot: the row comes back under another key.
             _ => format!(
@@ -141,7 +177,12 @@ impl Writer {
     }
 
     fn item(&mut self) -> String {
-        let (id, to, code, body) = (self.random.random_range(0..ITEMS), self.random.random_range(0..ITEMS), self.code(), self.body());
+        let (id, to, code, body) = (
+            self.random.random_range(0..ITEMS),
+            self.random.random_range(0..ITEMS),
+            self.code(),
+            self.body(),
+        );
         match self.random.random_range(0..9) {
             0 | 1 => format!(
                 "insert into work.item (id, code, body) select {id}, {code}, {body} where not exists (select from work.item where id = {id})"
@@ -149,8 +190,12 @@ impl Writer {
             2 => format!("update work.item set body = {body} where id = {id}"),
             3 => format!("update work.item set code = {code} where id = {id}"),
             4 => format!("delete from work.item where id = {id}"),
-            5 => format!("delete from work.item where id = {id}; insert into work.item (id, code, body) values ({id}, {code}, {body})"),
-            6 => format!("update work.item set id = case id when {id} then {to} else {id} end where id in ({id}, {to})"),
+            5 => format!(
+                "delete from work.item where id = {id}; insert into work.item (id, code, body) values ({id}, {code}, {body})"
+            ),
+            6 => format!(
+                "update work.item set id = case id when {id} then {to} else {id} end where id in ({id}, {to})"
+            ),
             7 => format!(
                 "set constraints all deferred; update work.item set id = {to} where id = {id}; \
                  update work.item set id = {id}, body = {body} where version = (select min(version) from work.item where id = {to}); set constraints all immediate"
@@ -164,7 +209,9 @@ impl Writer {
         match self.random.random_range(0..6) {
             0 | 1 => format!("update work.owner set tenant = {tenant} where code = {code}"),
             2 => format!("update work.owner set body = {body} where code = {code}"),
-            3 => format!("update work.owner set code = case code when {code} then {to} else {code} end where code in ({code}, {to})"),
+            3 => format!(
+                "update work.owner set code = case code when {code} then {to} else {code} end where code in ({code}, {to})"
+            ),
             4 => format!("delete from work.owner where code = {code}"),
             _ => format!(
                 "insert into work.owner (code, tenant, body) select {code}, {tenant}, {body} where not exists (select from work.owner where code = {code})"
@@ -199,11 +246,14 @@ impl Writer {
         let (scope, name, body) = (self.scope(), self.name(), self.body());
         match self.random.random_range(0..6) {
             0 => "truncate work.note".to_owned(),
-            1 => format!("truncate work.note; insert into work.note (scope, name, body) values ({scope}, {name}, {body})"),
+            1 => format!(
+                "truncate work.note; insert into work.note (scope, name, body) values ({scope}, {name}, {body})"
+            ),
             2 => "truncate work.child".to_owned(),
             3 => "truncate work.parent cascade".to_owned(),
             4 => "truncate work.item".to_owned(),
-            _ => "savepoint kept; truncate work.note, work.child; rollback to savepoint kept".to_owned(),
+            _ => "savepoint kept; truncate work.note, work.child; rollback to savepoint kept"
+                .to_owned(),
         }
     }
 
@@ -228,7 +278,11 @@ impl Writer {
     fn name(&mut self) -> String {
         let n = self.random.random_range(0..NOTES);
         let prefixes = ["n", "N", "ä", "_", "\\", "'", " ", "\t", "\u{1F600}", "z\n", "-", "n "];
-        if self.one_in(3) { literal(&format!("n{n}")) } else { literal(&format!("{}{}", prefixes[n as usize % prefixes.len()], n)) }
+        if self.one_in(3) {
+            literal(&format!("n{n}"))
+        } else {
+            literal(&format!("{}{}", prefixes[n as usize % prefixes.len()], n))
+        }
     }
 
     fn body(&mut self) -> String {

@@ -20,10 +20,22 @@ fn deleted(tenant: &str, id: i32) -> String {
 async fn inserts_of_every_kind_are_captured() {
     let item = item().await;
     assert_eq!(item.after("insert into item values ('a', 1)").await, [changed("a", 1)]);
-    assert_eq!(item.after("insert into item values ('a', 2), ('b', 2)").await, [changed("a", 2), changed("b", 2)]);
-    assert_eq!(item.after("with w as (insert into item values ('c', 3) returning *) select from w").await, [changed("c", 3)]);
-    assert_eq!(item.after("copy item from program 'printf \"d\\t4\\tx\\ne\\t5\\ty\\n\"'").await, [changed("d", 4), changed("e", 5)]);
-    assert_eq!(item.after("begin; insert into item values ('f', 6); rollback").await, [] as [String; 0]);
+    assert_eq!(
+        item.after("insert into item values ('a', 2), ('b', 2)").await,
+        [changed("a", 2), changed("b", 2)]
+    );
+    assert_eq!(
+        item.after("with w as (insert into item values ('c', 3) returning *) select from w").await,
+        [changed("c", 3)]
+    );
+    assert_eq!(
+        item.after("copy item from program 'printf \"d\\t4\\tx\\ne\\t5\\ty\\n\"'").await,
+        [changed("d", 4), changed("e", 5)]
+    );
+    assert_eq!(
+        item.after("begin; insert into item values ('f', 6); rollback").await,
+        [] as [String; 0]
+    );
     assert_eq!(
         item.after("begin; savepoint s; insert into item values ('f', 6); rollback to s; insert into item values ('f', 7); commit").await,
         [changed("f", 7)]
@@ -42,7 +54,10 @@ async fn upserts_and_merges_are_captured() {
         items.after("insert into item values ('a', 1, 'x'), ('a', 3, 'y') on conflict (id) do update set name = excluded.name").await,
         [changed("a", 1), changed("a", 3)]
     );
-    assert_eq!(items.after("insert into item values ('a', 1, 'x') on conflict do nothing").await, [] as [String; 0]);
+    assert_eq!(
+        items.after("insert into item values ('a', 1, 'x') on conflict do nothing").await,
+        [] as [String; 0]
+    );
     if items.server_version().await >= 150_000 {
         let merge = "merge into item t using (values (1), (2), (9)) s (id) on t.id = s.id
                      when matched and s.id = 1 then delete when matched then update set name = 'm'
@@ -58,10 +73,19 @@ async fn updates_tell_where_a_row_was() {
     assert_eq!(item.after("update item set name = 'x' where id = 1").await, [changed("a", 1)]);
     assert_eq!(item.after("update item set name = 'x' where false").await, [] as [String; 0]);
     // A key change, then a tenant move.
-    assert_eq!(item.after("update item set id = 7 where id = 1").await, [changed("a", 7), deleted("a", 1)]);
-    assert_eq!(item.after("update item set tenant = 'c' where id = 3").await, [changed("c", 3), deleted("b", 3)]);
+    assert_eq!(
+        item.after("update item set id = 7 where id = 1").await,
+        [changed("a", 7), deleted("a", 1)]
+    );
+    assert_eq!(
+        item.after("update item set tenant = 'c' where id = 3").await,
+        [changed("c", 3), deleted("b", 3)]
+    );
     // Two rows swap their keys in one statement: both keys exist before and after.
-    assert_eq!(item.after("update item set id = 9 - id where tenant = 'a'").await, [changed("a", 2), changed("a", 7)]);
+    assert_eq!(
+        item.after("update item set id = 9 - id where tenant = 'a'").await,
+        [changed("a", 2), changed("a", 7)]
+    );
     // And in two statements, under a deferred constraint.
     let swap = "begin; set constraints all deferred; update item set id = 7 where name is null and tenant = 'a';
                 update item set id = 2 where name = 'x'; commit";
@@ -98,7 +122,9 @@ async fn truncates_are_captured_unless_they_are_rolled_back() {
 #[tokio::test]
 async fn replication_roles_do_not_slip_past() {
     let item = item().await;
-    let replica = |sql: &str| format!("set session_replication_role = replica; {sql}; reset session_replication_role");
+    let replica = |sql: &str| {
+        format!("set session_replication_role = replica; {sql}; reset session_replication_role")
+    };
     assert_eq!(item.after(&replica("insert into item values ('a', 1)")).await, [changed("a", 1)]);
     assert_eq!(item.after(&replica("delete from item")).await, [deleted("a", 1)]);
 }
@@ -107,11 +133,17 @@ async fn replication_roles_do_not_slip_past() {
 async fn a_bulk_update_after_a_small_one_is_not_quadratic() {
     let item = item().await;
     item.database.execute("insert into item select 'a', n from generate_series(1, 100000) n; delete from offtake.captured_change").await;
-    // The same session, so that the small statement's plan is kept. A nested loop would take ten thousand million steps.
-    item.database.execute("update item set name = 'x' where id = 1; set statement_timeout = '60s'").await;
+    // The same session, so that the small statement's plan is kept. A nested loop would take ten
+    // thousand million steps.
+    item.database
+        .execute("update item set name = 'x' where id = 1; set statement_timeout = '60s'")
+        .await;
     item.database.execute("update item set name = 'y'").await;
     item.database.execute("update item set id = id + 100000").await;
-    let counts = item.database.query_text("select operation, count(*) from offtake.captured_change group by 1 order by 1").await;
+    let counts = item
+        .database
+        .query_text("select operation, count(*) from offtake.captured_change group by 1 order by 1")
+        .await;
     assert_eq!(counts, "c|200001\nd|100000");
 }
 
@@ -120,11 +152,19 @@ async fn dependants_get_the_columns_they_match_on() {
     let tables = "create table public.item (tenant text not null, id int primary key, list int);
         create table public.list (id int primary key, name text)";
     let depends = "depends_on:\n  - table: public.list\n    match: { list: id }\n";
-    let captured = Captured::new(tables, &[&mapping("items", "public.item", "tenant", depends)]).await;
-    let list = |operation: char, id: i32| format!("public.list {operation} - - {{\"id\": \"{id}\"}}");
-    assert_eq!(captured.after("insert into list values (1, 'x'), (2, 'y')").await, [list('c', 1), list('c', 2)]);
+    let captured =
+        Captured::new(tables, &[&mapping("items", "public.item", "tenant", depends)]).await;
+    let list =
+        |operation: char, id: i32| format!("public.list {operation} - - {{\"id\": \"{id}\"}}");
+    assert_eq!(
+        captured.after("insert into list values (1, 'x'), (2, 'y')").await,
+        [list('c', 1), list('c', 2)]
+    );
     assert_eq!(captured.after("update list set name = 'z' where id = 1").await, [list('c', 1)]);
-    assert_eq!(captured.after("update list set id = 5 where id = 1").await, [list('c', 5), list('d', 1)]);
+    assert_eq!(
+        captured.after("update list set id = 5 where id = 1").await,
+        [list('c', 5), list('d', 1)]
+    );
     assert_eq!(captured.after("delete from list").await, [list('d', 2), list('d', 5)]);
     assert_eq!(captured.after("truncate list").await, ["public.list t - - -"]);
 }
@@ -133,14 +173,20 @@ async fn dependants_get_the_columns_they_match_on() {
 async fn a_table_with_mapping_and_dependants_tells_old_and_new_matches() {
     let tables = "create table public.item (tenant text, id int primary key, list int)";
     let depends = "depends_on:\n  - table: public.item\n    match: { list: list }\n";
-    let captured = Captured::new(tables, &[&mapping("items", "public.item", "tenant", depends)]).await;
-    let item = |operation: char, list: i32| format!("public.item {operation} a {{\"id\": \"1\"}} {{\"list\": \"{list}\"}}");
+    let captured =
+        Captured::new(tables, &[&mapping("items", "public.item", "tenant", depends)]).await;
+    let item = |operation: char, list: i32| {
+        format!("public.item {operation} a {{\"id\": \"1\"}} {{\"list\": \"{list}\"}}")
+    };
     assert_eq!(captured.after("insert into item values ('a', 1, 10)").await, [item('c', 10)]);
     assert_eq!(captured.after("update item set id = id").await, [item('c', 10)]);
     assert_eq!(captured.after("update item set list = 11").await, [item('c', 10), item('c', 11)]);
     assert_eq!(captured.after("delete from item").await, [item('d', 11)]);
     // Nobody's row, on which others may depend all the same.
-    assert_eq!(captured.after("insert into item values (null, 1, 12)").await, ["public.item c - - {\"list\": \"12\"}"]);
+    assert_eq!(
+        captured.after("insert into item values (null, 1, 12)").await,
+        ["public.item c - - {\"list\": \"12\"}"]
+    );
 }
 
 #[tokio::test]
@@ -158,8 +204,7 @@ async fn keys_read_back_whatever_the_session_has_set() {
 
 #[tokio::test]
 async fn odd_names_are_quoted() {
-    let tables =
-        r#"create schema "Odd "" S"; create table "Odd "" S"."Ta'b le\" ("te'n" text, "K ey""\" int primary key, "new" int, "V" text)"#;
+    let tables = r#"create schema "Odd "" S"; create table "Odd "" S"."Ta'b le\" ("te'n" text, "K ey""\" int primary key, "new" int, "V" text)"#;
     let odd = r#"
 name: odd
 source: { table: '"Odd "" S"."Ta''b le\"', tenant: '"te''n"' }
@@ -171,7 +216,10 @@ target: { table: odd }
 "#;
     let captured = Captured::new(tables, &[odd]).await;
     let insert = r#"insert into "Odd "" S"."Ta'b le\" values ('a', 1, 2)"#;
-    assert_eq!(captured.after(insert).await, [r#"Odd " S.Ta'b le\ c a {"K ey\"\\": "1"} {"new": "2"}"#]);
+    assert_eq!(
+        captured.after(insert).await,
+        [r#"Odd " S.Ta'b le\ c a {"K ey\"\\": "1"} {"new": "2"}"#]
+    );
     let update = r#"update "Odd "" S"."Ta'b le\" set "K ey""\" = 3"#;
     assert_eq!(captured.after(update).await.len(), 2);
 }
@@ -182,11 +230,19 @@ async fn a_write_goes_on_when_a_captured_column_is_lost() {
     item.after("insert into item values ('a', 1), ('a', 2)").await;
     item.database.execute("update item set name = 'x'; delete from offtake.captured_change; alter table item rename id to number").await;
     let whole = "public.item t - - -";
-    for write in ["update item set name = 'y'", "insert into item values ('a', 3)", "delete from item where number = 1"] {
+    for write in [
+        "update item set name = 'y'",
+        "insert into item values ('a', 3)",
+        "delete from item where number = 1",
+    ] {
         let captured = item.after(write).await;
         assert!(captured.iter().any(|line| line == whole), "{write}: {captured:?}");
     }
-    item.database.execute("alter table item rename number to id; alter table item drop column tenant cascade").await;
+    item.database
+        .execute(
+            "alter table item rename number to id; alter table item drop column tenant cascade",
+        )
+        .await;
     let captured = item.after("update item set name = 'z'").await;
     assert!(captured.iter().any(|line| line == whole), "{captured:?}");
 }

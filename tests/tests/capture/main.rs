@@ -40,15 +40,20 @@ impl Captured {
     }
 
     async fn install(&mut self, options: &Options) -> Report {
-        install(&mut self.session, &self.set, options).await.unwrap_or_else(|error| panic!("{error}"))
+        install(&mut self.session, &self.set, options)
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     async fn drift(&self) -> Vec<String> {
-        let drifts = offtake_capture::drift(&self.session, &self.set).await.expect("the catalogs can be read");
+        let drifts = offtake_capture::drift(&self.session, &self.set)
+            .await
+            .expect("the catalogs can be read");
         drifts.iter().map(ToString::to_string).collect()
     }
 
-    /// Runs statements and returns what they captured, sorted: `table operation tenant key matched`.
+    /// Runs statements and returns what they captured, sorted: `table operation tenant key
+    /// matched`.
     async fn after(&self, sql: &str) -> Vec<String> {
         self.database.execute(sql).await;
         self.take().await
@@ -59,23 +64,31 @@ impl Captured {
         const TAKE: &str = "with taken as (delete from offtake.captured_change returning *)
             select concat_ws(' ', source_table, operation, coalesce(tenant_id, '-'), coalesce(row_key::text, '-'), coalesce(matched::text, '-'))
               from taken";
-        let mut taken: Vec<String> = self.database.query_text(TAKE).await.lines().map(str::to_owned).collect();
+        let mut taken: Vec<String> =
+            self.database.query_text(TAKE).await.lines().map(str::to_owned).collect();
         taken.sort();
         taken
     }
 
     async fn server_version(&self) -> i32 {
-        self.database.query_text("select current_setting('server_version_num')").await.parse().expect("a number")
+        self.database
+            .query_text("select current_setting('server_version_num')")
+            .await
+            .parse()
+            .expect("a number")
     }
 }
 
 async fn resolve(session: &Client, mappings: &[&str]) -> MappingSet {
     let parse = |(at, text): (usize, &&str)| {
-        offtake_mapping::parse(Path::new(&format!("m{at}.yaml")), text).unwrap_or_else(|error| panic!("{error}"))
+        offtake_mapping::parse(Path::new(&format!("m{at}.yaml")), text)
+            .unwrap_or_else(|error| panic!("{error}"))
     };
     let mappings = mappings.iter().enumerate().map(parse).collect();
     let resolved = offtake_postgres::catalog::resolve(session, mappings).await;
-    resolved.unwrap_or_else(|problems| panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))
+    resolved.unwrap_or_else(|problems| {
+        panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
 }
 
 /// A mapping of one table that copies its tenant and `id`.

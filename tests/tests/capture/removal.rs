@@ -1,4 +1,5 @@
-//! Uninstalling, and installing with no more rights than needed. On servers of their own, since roles belong to a cluster.
+//! Uninstalling, and installing with no more rights than needed. On servers of their own, since
+//! roles belong to a cluster.
 
 use offtake::private_server::PrivateServer;
 use offtake_capture::{Options, install, uninstall};
@@ -22,7 +23,8 @@ const TRACES: &str = "
     order by 1";
 
 async fn connect(url: &str) -> Client {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the private server answers");
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.expect("the private server answers");
     tokio::spawn(connection);
     client
 }
@@ -55,14 +57,17 @@ async fn uninstall_leaves_no_trace() {
     assert_ne!(traces(&one).await, before);
 
     // The role is the other database's too.
-    let removal = uninstall(&mut two, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
+    let removal =
+        uninstall(&mut two, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(removal.schema && removal.role_kept, "{removal:?}");
     assert_eq!(removal.relations, ["public.item", "public.item_a"]);
-    let removal = uninstall(&mut one, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
+    let removal =
+        uninstall(&mut one, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(!removal.role_kept, "{removal:?}");
     assert_eq!(traces(&one).await, before);
 
-    let again = uninstall(&mut one, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
+    let again =
+        uninstall(&mut one, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(!again.schema && again.relations.is_empty(), "{again:?}");
     drop((one, two, admin));
     server.stop().await;
@@ -77,18 +82,28 @@ async fn an_owner_who_is_no_superuser_can_install_and_uninstall() {
     admin.batch_execute("create role writer login").await.expect("create");
     let mut app = connect(&server.url_as("app", None, "app")).await;
     app.batch_execute(&TABLES.replace("public.", "")).await.unwrap_or_else(|e| panic!("{e:?}"));
-    app.batch_execute("grant insert, select, update, delete on item to writer").await.expect("grant");
+    app.batch_execute("grant insert, select, update, delete on item to writer")
+        .await
+        .expect("grant");
     let before = traces(&app).await;
     install_on(&mut app).await;
 
     // A role without any right on Offtake's schema writes, and it is captured.
     let writer = connect(&server.url_as("writer", None, "app")).await;
-    writer.batch_execute("insert into public.item values ('a', 1)").await.unwrap_or_else(|e| panic!("{e:?}"));
-    writer.batch_execute("select * from offtake.captured_change").await.expect_err("it may not read");
-    let captured = app.query_one("select count(*) from offtake.captured_change", &[]).await.expect("count");
+    writer
+        .batch_execute("insert into public.item values ('a', 1)")
+        .await
+        .unwrap_or_else(|e| panic!("{e:?}"));
+    writer
+        .batch_execute("select * from offtake.captured_change")
+        .await
+        .expect_err("it may not read");
+    let captured =
+        app.query_one("select count(*) from offtake.captured_change", &[]).await.expect("count");
     assert_eq!(captured.get::<_, i64>(0), 1);
 
-    let removal = uninstall(&mut app, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
+    let removal =
+        uninstall(&mut app, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(!removal.role_kept, "{removal:?}");
     assert_eq!(traces(&app).await, before);
     drop((app, writer, admin));

@@ -11,7 +11,9 @@ const READER: &str = "a-read-token-of-some-length-000000000000000";
 async fn ask(daemon: &Daemon, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let authorization = format!("Bearer {ADMIN}");
-    let (code, text) = daemon.request(method, &format!("/api/v1/{path}"), &[("Authorization", &authorization)], &body).await;
+    let (code, text) = daemon
+        .request(method, &format!("/api/v1/{path}"), &[("Authorization", &authorization)], &body)
+        .await;
     (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
@@ -22,14 +24,19 @@ async fn operators_do_over_http_what_the_commands_do() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = format!("destinations/{}/main", world.id("acme"));
-    let post = async |verb: &str, body: Value| ask(&daemon, "POST", &format!("{acme}/{verb}"), &body).await;
+    let post = async |verb: &str, body: Value| {
+        ask(&daemon, "POST", &format!("{acme}/{verb}"), &body).await
+    };
     let state = async || ask(&daemon, "GET", &acme, &Value::Null).await.1["state"].clone();
 
     assert_eq!(post("sync", Value::Null).await.0, 202);
     assert_eq!(post("pause", json!({ "reason": "why not", "for": "1h" })).await.0, 200);
     assert_eq!(state().await, "paused");
     assert_eq!(post("resume", Value::Null).await.1, json!({ "paused": false, "was_paused": true }));
-    assert_eq!(post("resume", json!({ "reason": "it is over" })).await, (200, json!({ "paused": false, "was_paused": false })));
+    assert_eq!(
+        post("resume", json!({ "reason": "it is over" })).await,
+        (200, json!({ "paused": false, "was_paused": false }))
+    );
 
     world.tenant("acme").destination.execute("delete from users").await;
     let (code, found) = post("verify", Value::Null).await;
@@ -45,19 +52,33 @@ async fn operators_do_over_http_what_the_commands_do() {
     assert_eq!(post("verify", Value::Null).await.1["equal"], true);
 
     let fuse = format!("fuses/destination:{}/main", world.id("acme"));
-    let (code, told) = ask(&daemon, "PATCH", &fuse, &json!({ "enabled": false, "reason": "a test", "for": "1h" })).await;
-    assert_eq!((code, &told["enabled"], &told["reason"]), (200, &json!(false), &json!("a test")), "{told}");
+    let (code, told) =
+        ask(&daemon, "PATCH", &fuse, &json!({ "enabled": false, "reason": "a test", "for": "1h" }))
+            .await;
+    assert_eq!(
+        (code, &told["enabled"], &told["reason"]),
+        (200, &json!(false), &json!("a test")),
+        "{told}"
+    );
     assert!(told["until"].is_string(), "{told}");
     assert_eq!(state().await, "paused");
     let listed = ask(&daemon, "GET", "fuses", &Value::Null).await.1;
-    assert!(listed["items"].as_array().unwrap().iter().any(|f| f["name"] == told["name"]) && listed["next"].is_null(), "{listed}");
+    assert!(
+        listed["items"].as_array().unwrap().iter().any(|f| f["name"] == told["name"])
+            && listed["next"].is_null(),
+        "{listed}"
+    );
     assert_eq!(ask(&daemon, "PATCH", &fuse, &json!({ "enabled": true })).await.1["enabled"], true);
-    assert_eq!(ask(&daemon, "GET", "quarantine?limit=1", &Value::Null).await.1, json!({ "items": [], "next": null }));
+    assert_eq!(
+        ask(&daemon, "GET", "quarantine?limit=1", &Value::Null).await.1,
+        json!({ "items": [], "next": null })
+    );
 
     let before = ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
     assert_eq!(ask(&daemon, "POST", "reload", &Value::Null).await.0, 202);
     until("it was loaded again", PATIENCE, async || {
-        let now = ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
+        let now =
+            ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
         if now == before { Err(now.to_string()) } else { Ok(()) }
     })
     .await;
@@ -75,20 +96,29 @@ async fn operators_do_over_http_what_the_commands_do() {
         ("GET", "quarantine?after=x".to_owned(), Value::Null, 400),
     ] {
         let (code, told) = ask(&daemon, method, &path, &body).await;
-        assert!(code == expect && told["status"] == expect && told["detail"].is_string(), "{method} {path}: {code} {told}");
+        assert!(
+            code == expect && told["status"] == expect && told["detail"].is_string(),
+            "{method} {path}: {code} {told}"
+        );
     }
     daemon.stop().await;
 }
 
 #[tokio::test]
 async fn only_the_admin_token_changes_anything_and_no_foreign_page() {
-    let world = World::with_tenants(["acme"]).setting("/http/admin_token", ADMIN).setting("/http/read_token", READER).await;
+    let world = World::with_tenants(["acme"])
+        .setting("/http/admin_token", ADMIN)
+        .setting("/http/read_token", READER)
+        .await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let code = async |token: Option<&str>, origin: Option<&str>| {
         let authorization = token.map(|token| format!("Bearer {token}"));
-        let headers: Vec<_> =
-            authorization.iter().map(|a| ("Authorization", a.as_str())).chain(origin.map(|origin| ("Origin", origin))).collect();
+        let headers: Vec<_> = authorization
+            .iter()
+            .map(|a| ("Authorization", a.as_str()))
+            .chain(origin.map(|origin| ("Origin", origin)))
+            .collect();
         daemon.request("POST", "/api/v1/reload", &headers, "").await.0
     };
     assert_eq!(code(None, None).await, 401);
@@ -130,7 +160,10 @@ async fn listeners_are_told_every_second_and_are_bounded() {
     world.wait_in_step().await;
     let mut first = listen(&daemon).await;
     let text = read_until(&mut first, |text| text.matches("event: status").count() >= 3).await;
-    assert!(text.contains("content-type: text/event-stream") && text.contains("data: {\"version\""), "{text}");
+    assert!(
+        text.contains("content-type: text/event-stream") && text.contains("data: {\"version\""),
+        "{text}"
+    );
     let mut others = Vec::new();
     for _ in 0..15 {
         let mut other = listen(&daemon).await;

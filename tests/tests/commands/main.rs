@@ -18,8 +18,12 @@ use offtake_tests::World;
 async fn offtake(world: &World, arguments: &[&str]) -> (i32, String, String) {
     let output = world.offtake(arguments).await;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (code, told, complained) = (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr));
-    assert!(!complained.contains("panicked") && !complained.contains("stack backtrace"), "{complained}");
+    let (code, told, complained) =
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr));
+    assert!(
+        !complained.contains("panicked") && !complained.contains("stack backtrace"),
+        "{complained}"
+    );
     (code, told, complained)
 }
 

@@ -10,7 +10,12 @@ use serde_json::json;
 #[test]
 fn a_result_that_cannot_be_written_is_a_failure() {
     let Ok(full) = File::options().write(true).open("/dev/full") else { return };
-    let output = Command::new(binary("offtake")).args(["config", "--example"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    let output = Command::new(binary("offtake"))
+        .args(["config", "--example"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{complaint}");
     assert!(complaint.contains("cannot write the result"), "{complaint}");
@@ -21,14 +26,25 @@ fn a_result_that_cannot_be_written_is_a_failure() {
 async fn a_watch_ends_when_its_reader_goes_away() {
     let world = World::with_tenants(["acme"]).await;
     let file = world.folder().join("watch.yaml");
-    let text = json!({ "source": { "url": world.source.url() }, "mappings": world.mappings_folder() }).to_string();
+    let text =
+        json!({ "source": { "url": world.source.url() }, "mappings": world.mappings_folder() })
+            .to_string();
     std::fs::write(&file, text).unwrap();
     let mut command = Command::new(binary("offtake"));
-    command.arg("--config").arg(file).args(["status", "--watch"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .arg("--config")
+        .arg(file)
+        .args(["status", "--watch"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut watch = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("destinations"), "{line}");
-    let status = until("it ends", PATIENCE, async || watch.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())).await;
+    let status = until("it ends", PATIENCE, async || {
+        watch.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+    })
+    .await;
     assert_eq!(status.code(), Some(0));
 }

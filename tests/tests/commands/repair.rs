@@ -31,18 +31,25 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
     assert!(told.contains("5 row(s)"), "{told}");
     oracle::assert_equal(&world).await;
     let after = destination.query_text(untouched).await;
-    assert!(after.parse::<i32>().unwrap() <= before.parse::<i32>().unwrap() + 1, "{before} then {after} transactions wrote rows");
+    assert!(
+        after.parse::<i32>().unwrap() <= before.parse::<i32>().unwrap() + 1,
+        "{before} then {after} transactions wrote rows"
+    );
 
-    destination.execute("delete from teams where id = (select min(id::text)::uuid from teams)").await;
+    destination
+        .execute("delete from teams where id = (select min(id::text)::uuid from teams)")
+        .await;
     let told = done(&world, &["verify", "--repair", "--json"]).await;
     let reports: Vec<Value> = serde_json::from_str(&told).unwrap();
     assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), 1, "{told}");
     oracle::assert_equal(&world).await;
 
     // More than are listed, with a key of two columns.
-    let rows: i64 = destination.query_text("select count(*) from team_members").await.parse().unwrap();
+    let rows: i64 =
+        destination.query_text("select count(*) from team_members").await.parse().unwrap();
     destination.execute("update team_members set team_name = 'wrong'").await;
-    let reports: Vec<Value> = serde_json::from_str(&done(&world, &["verify", "--repair", "--json"]).await).unwrap();
+    let reports: Vec<Value> =
+        serde_json::from_str(&done(&world, &["verify", "--repair", "--json"]).await).unwrap();
     assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), rows);
     assert!(rows > 100, "{rows}");
     oracle::assert_equal(&world).await;

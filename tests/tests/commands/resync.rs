@@ -28,7 +28,9 @@ async fn a_resync_mends_a_copy_without_an_empty_window() {
     let read = async {
         let mut fewest = i64::MAX;
         while !stop.is_cancelled() {
-            fewest = fewest.min(reader.query_one("select count(*) from users", &[]).await.unwrap().get::<_, i64>(0));
+            fewest = fewest.min(
+                reader.query_one("select count(*) from users", &[]).await.unwrap().get::<_, i64>(0),
+            );
             reads.set(reads.get() + 1);
         }
         fewest
@@ -59,7 +61,11 @@ async fn a_resync_mends_a_copy_without_an_empty_window() {
     for (name, equal) in [("users", true), ("teams", false)] {
         let mapping = world.mappings().into_iter().find(|m| m.name == name).unwrap();
         let compared = oracle::compare(&world.source, &id, &mapping, destination, "public").await;
-        assert_eq!(compared.missing.is_empty() && compared.surplus.is_empty(), equal, "{name}: {compared:?}");
+        assert_eq!(
+            compared.missing.is_empty() && compared.surplus.is_empty(),
+            equal,
+            "{name}: {compared:?}"
+        );
     }
     done(&world, &["resync", "--tenant", world.id("acme"), "--wait", "60s"]).await;
     oracle::assert_equal(&world).await;
@@ -77,26 +83,38 @@ async fn a_request_waits_for_a_daemon_and_is_done_once() {
     world.source.wait_left().await;
     world.tenant("acme").destination.execute("delete from users").await;
     done(&world, &["resync", "--tenant", world.id("acme")]).await;
-    let (code, _, complained) = offtake(&world, &["resync", "--tenant", world.id("acme"), "--wait", "300ms"]).await;
-    assert!(code == 4 && complained.contains("does not have all of contact_channels, "), "{code}: {complained}");
-    assert!(complained.starts_with("offtake: no daemon is connected to this source"), "{complained}");
+    let (code, _, complained) =
+        offtake(&world, &["resync", "--tenant", world.id("acme"), "--wait", "300ms"]).await;
+    assert!(
+        code == 4 && complained.contains("does not have all of contact_channels, "),
+        "{code}: {complained}"
+    );
+    assert!(
+        complained.starts_with("offtake: no daemon is connected to this source"),
+        "{complained}"
+    );
     let mut once = world.spawn_daemon(&["--once"]);
     assert!(once.wait_exit(Duration::from_secs(60)).await.success());
     oracle::assert_equal(&world).await;
     assert_eq!(world.source.query_text("select count(*) from offtake.resync_request").await, "0");
-    let begun = "select count(*) from offtake.destination_mapping where backfill_started_at is null";
+    let begun =
+        "select count(*) from offtake.destination_mapping where backfill_started_at is null";
     assert_eq!(world.source.query_text(begun).await, "0");
 }
 
 #[tokio::test]
 async fn a_request_outlives_daemons_that_are_killed_at_it() {
-    let world = World::with_tenants(["acme"]).setting("/sync/batch_rows", 50).setting("/poller/lease", "1s").await;
+    let world = World::with_tenants(["acme"])
+        .setting("/sync/batch_rows", 50)
+        .setting("/poller/lease", "1s")
+        .await;
     world.fill(500).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     drop(daemon);
     for round in 0..6 {
-        // While nobody writes there: a daemon may be at the copy of the round before, in another order.
+        // While nobody writes there: a daemon may be at the copy of the round before, in another
+        // order.
         let there = &world.tenant("acme").destination;
         there.wait_left().await;
         there.execute("delete from users where id::text < '8'; delete from teams").await;
@@ -131,7 +149,11 @@ async fn the_table_of_a_mapping_that_is_gone_stays_until_it_is_dropped() {
     std::fs::remove_file(&gone.file).unwrap();
     until("the daemon lets it go", PATIENCE, async || {
         let (code, told, complained) = offtake(&world, &drop[..4]).await;
-        if code == 2 && complained.contains("--yes") { Ok(()) } else { Err(format!("{code}: {told}{complained}")) }
+        if code == 2 && complained.contains("--yes") {
+            Ok(())
+        } else {
+            Err(format!("{code}: {told}{complained}"))
+        }
     })
     .await;
     assert_eq!(destination.query_text("select to_regclass('teams') is not null").await, "t");
@@ -153,7 +175,8 @@ target: { table: users, keep_tenant: true }
 /// Invariant 2, and a neighbour's table is never an orphan.
 #[tokio::test]
 async fn a_resync_and_a_drop_leave_the_neighbours_of_a_shared_schema_alone() {
-    let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("users", SHARED_USERS)]).await;
+    let mut world =
+        World::with_tenants(["acme", "globex"]).mappings(&[("users", SHARED_USERS)]).await;
     let shared = Source::destination().await;
     world.configure(|c| {
         for destination in c["destinations"]["static"].as_array_mut().unwrap() {
@@ -170,12 +193,24 @@ async fn a_resync_and_a_drop_leave_the_neighbours_of_a_shared_schema_alone() {
     .await;
     done(&world, &["resync", "--tenant", world.id("acme"), "--wait", "30s"]).await;
     done(&world, &["resync", "--tenant", world.id("globex"), "--wait", "30s"]).await;
-    let of = |tenant: &str| format!("select count(*) from users where tenant_id = '{}'", world.id(tenant));
+    let of = |tenant: &str| {
+        format!("select count(*) from users where tenant_id = '{}'", world.id(tenant))
+    };
     shared.execute("delete from users").await;
     done(&world, &["resync", "--tenant", world.id("acme"), "--wait", "30s"]).await;
-    assert_eq!((shared.query_text(&of("acme")).await, shared.query_text(&of("globex")).await), ("20".to_owned(), "0".to_owned()));
-    assert!(done(&world, &["resync", "--tenant", world.id("acme"), "--drop", "--yes"]).await.contains("no table to drop"));
+    assert_eq!(
+        (shared.query_text(&of("acme")).await, shared.query_text(&of("globex")).await),
+        ("20".to_owned(), "0".to_owned())
+    );
+    assert!(
+        done(&world, &["resync", "--tenant", world.id("acme"), "--drop", "--yes"])
+            .await
+            .contains("no table to drop")
+    );
     done(&world, &["resync", "--tenant", world.id("globex"), "--wait", "30s"]).await;
-    assert_eq!((shared.query_text(&of("acme")).await, shared.query_text(&of("globex")).await), ("20".to_owned(), "20".to_owned()));
+    assert_eq!(
+        (shared.query_text(&of("acme")).await, shared.query_text(&of("globex")).await),
+        ("20".to_owned(), "20".to_owned())
+    );
     daemon.stop().await;
 }

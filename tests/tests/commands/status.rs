@@ -14,18 +14,25 @@ async fn files_that_cannot_be_used_are_told_although_a_daemon_keeps_what_it_had(
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let error = async || {
-        let shown: Value = serde_json::from_str(&done(&world, &["status", "--json"]).await).expect("JSON");
+        let shown: Value =
+            serde_json::from_str(&done(&world, &["status", "--json"]).await).expect("JSON");
         shown["config"]["error"].clone()
     };
     assert_eq!(error().await, Value::Null);
     // An edit, a file that cannot even be read, and a column that was renamed under it.
     for (text, expect) in [
-        (TEAMS.replace("t.display_name", "t.display_nam"), "teams.yaml:3:54: the source refuses the query: column t.display_nam"),
+        (
+            TEAMS.replace("t.display_name", "t.display_nam"),
+            "teams.yaml:3:54: the source refuses the query: column t.display_nam",
+        ),
         (TEAMS.replace("query:", "qery:"), "teams.yaml:2:1: there is no key `qery` here"),
     ] {
         world.write_mapping("teams", &text);
         let told = done(&world, &["status"]).await;
-        assert!(told.contains(expect) && told.contains("remedy: ") && told.contains("in sync"), "{told}");
+        assert!(
+            told.contains(expect) && told.contains("remedy: ") && told.contains("in sync"),
+            "{told}"
+        );
         assert!(error().await.as_str().is_some_and(|error| error.contains(expect)));
     }
     world.write_mapping("teams", TEAMS);
@@ -38,7 +45,10 @@ async fn files_that_cannot_be_used_are_told_although_a_daemon_keeps_what_it_had(
 
 #[tokio::test]
 async fn a_resync_that_waits_and_an_error_are_told_in_full() {
-    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).setting("/sync/retry/max", "500ms").await;
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("teams", TEAMS)])
+        .setting("/sync/retry/max", "500ms")
+        .await;
     world.allow("mapping_blocked");
     world.allow("table_replaced");
     world.fill(5).await;
@@ -49,15 +59,22 @@ async fn a_resync_that_waits_and_an_error_are_told_in_full() {
     world.source.execute("update team set display_name = 'x'").await;
     world.wait_told(&daemon, "acme", "blocked", &["display_name"]).await;
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
-    let command =
-        "run `alter table \"public\".\"teams\" alter column \"display_name\" type text using null::text` there and Offtake copies";
-    assert!(told.lines().any(|line| line.starts_with("teams: column display_name") && line.contains(command)), "{told}");
+    let command = "run `alter table \"public\".\"teams\" alter column \"display_name\" type text using null::text` there and Offtake copies";
+    assert!(
+        told.lines()
+            .any(|line| line.starts_with("teams: column display_name") && line.contains(command)),
+        "{told}"
+    );
     acme.execute("alter table teams alter column display_name type text").await;
     world.wait_in_step().await;
     daemon.stop().await;
     done(&world, &["resync", "--tenant", world.id("acme")]).await;
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
-    assert!(told.contains("mapping teams waits to be copied anew") && told.contains("done, a resync waits"), "{told}");
+    assert!(
+        told.contains("mapping teams waits to be copied anew")
+            && told.contains("done, a resync waits"),
+        "{told}"
+    );
     done(&world, &["run", "--once"]).await;
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
     assert!(told.contains("in sync") && !told.contains("waits"), "{told}");
@@ -66,8 +83,14 @@ async fn a_resync_that_waits_and_an_error_are_told_in_full() {
 #[tokio::test]
 async fn a_tenant_that_cannot_be_one_is_told_as_that() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
-    let (code, _, complained) = offtake(&world, &["preview", "--tenant", "acme", "--mapping", "teams"]).await;
-    assert!(code == 2 && complained.contains("acme cannot be a tenant: public.team names its tenants by uuid"), "{code} {complained}");
+    let (code, _, complained) =
+        offtake(&world, &["preview", "--tenant", "acme", "--mapping", "teams"]).await;
+    assert!(
+        code == 2
+            && complained
+                .contains("acme cannot be a tenant: public.team names its tenants by uuid"),
+        "{code} {complained}"
+    );
 }
 
 #[tokio::test]

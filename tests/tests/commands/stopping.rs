@@ -8,7 +8,13 @@ use super::done;
 
 async fn state_of(daemon: &Daemon, tenant_id: &str) -> (String, String) {
     let status = daemon.status().await;
-    let destination = status["destinations"].as_array().unwrap().iter().find(|d| d["tenant"] == tenant_id).cloned().unwrap();
+    let destination = status["destinations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|d| d["tenant"] == tenant_id)
+        .cloned()
+        .unwrap();
     let text = |key: &str| destination[key].as_str().unwrap_or_default().to_owned();
     (text("state"), text("reason"))
 }
@@ -18,7 +24,12 @@ async fn name_everyone(world: &World, name: &str) {
 }
 
 async fn named(world: &World, tenant: &str, name: &str) -> bool {
-    world.tenant(tenant).destination.query_text(&format!("select bool_and(display_name = '{name}') from users")).await == "t"
+    world
+        .tenant(tenant)
+        .destination
+        .query_text(&format!("select bool_and(display_name = '{name}') from users"))
+        .await
+        == "t"
 }
 
 #[tokio::test]
@@ -32,7 +43,10 @@ async fn a_paused_tenant_stands_still_over_a_restart_until_it_is_resumed() {
     name_everyone(&world, "paused").await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
     assert!(named(&world, "globex", "paused").await && !named(&world, "acme", "paused").await);
-    assert_eq!(state_of(&daemon, world.id("acme")).await, ("paused".to_owned(), "their migration".to_owned()));
+    assert_eq!(
+        state_of(&daemon, world.id("acme")).await,
+        ("paused".to_owned(), "their migration".to_owned())
+    );
     daemon.stop().await;
 
     let daemon = world.daemon().await;
@@ -42,7 +56,19 @@ async fn a_paused_tenant_stands_still_over_a_restart_until_it_is_resumed() {
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
     assert!(told.contains("paused") && told.contains("their migration"), "{told}");
 
-    let told = done(&world, &["resume", "--tenant", world.id("acme"), "--destination", "main", "--reason", "it is over"]).await;
+    let told = done(
+        &world,
+        &[
+            "resume",
+            "--tenant",
+            world.id("acme"),
+            "--destination",
+            "main",
+            "--reason",
+            "it is over",
+        ],
+    )
+    .await;
     assert!(told.starts_with("1 of 1") && told.contains("(it is over)"), "{told}");
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -55,7 +81,11 @@ async fn a_pause_with_an_end_ends_by_itself() {
     world.fill(5).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    let told = done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "a while", "--for", "1h"]).await;
+    let told = done(
+        &world,
+        &["pause", "--tenant", world.id("acme"), "--reason", "a while", "--for", "1h"],
+    )
+    .await;
     assert!(told.contains("until 20"), "{told}");
     name_everyone(&world, "later").await;
     let told = done(&world, &["status"]).await;
@@ -75,7 +105,14 @@ async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = world.id("acme");
-    for fuse in ["sequencer", "poller", "sync", &format!("tenant:{acme}"), &format!("destination:{acme}/main"), "mapping:users"] {
+    for fuse in [
+        "sequencer",
+        "poller",
+        "sync",
+        &format!("tenant:{acme}"),
+        &format!("destination:{acme}/main"),
+        "mapping:users",
+    ] {
         done(&world, &["fuse", "off", fuse, "--reason", "a test"]).await;
         daemon.wait_fuse(fuse, true).await;
         if let "sequencer" | "poller" | "sync" = fuse {
@@ -91,19 +128,18 @@ async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
         }
         assert!(!named(&world, "acme", fuse).await, "{fuse}");
         let listed = done(&world, &["fuse", "list"]).await;
-        let line = listed.lines().find(|line| line.split(' ').next() == Some(fuse)).unwrap_or_else(|| panic!("{listed}"));
+        let line = listed
+            .lines()
+            .find(|line| line.split(' ').next() == Some(fuse))
+            .unwrap_or_else(|| panic!("{listed}"));
         assert!(line.contains("OFF until switched on") && line.ends_with("a test"), "{line}");
         assert!(done(&world, &["status"]).await.contains("a test"));
         assert_ne!(state_of(&daemon, acme).await.0, "in_sync", "{fuse}");
         let told = done(&world, &["fuse", "on", fuse, "--reason", "the test goes on"]).await;
         assert!(told.contains("is on (the test goes on)"), "{told}");
-        until(
-            &format!("{fuse} is on"),
-            PATIENCE,
-            async || {
-                if named(&world, "acme", fuse).await { Ok(()) } else { Err("not there".to_owned()) }
-            },
-        )
+        until(&format!("{fuse} is on"), PATIENCE, async || {
+            if named(&world, "acme", fuse).await { Ok(()) } else { Err("not there".to_owned()) }
+        })
         .await;
         world.wait_in_step().await;
     }

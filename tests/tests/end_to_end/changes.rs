@@ -1,4 +1,5 @@
-//! Every kind of change through every default mapping (invariant 1: quiet destinations equal their queries).
+//! Every kind of change through every default mapping (invariant 1: quiet destinations equal their
+//! queries).
 
 use offtake::demo::Load;
 use offtake_tests::{World, oracle};
@@ -31,7 +32,8 @@ const COPIES: [(&str, &str); 7] = [
 async fn copies(world: &World, tenant: &str) -> Vec<String> {
     let mut said = Vec::new();
     for (table, row) in COPIES {
-        let rows = format!("select coalesce(string_agg({row}, '; ' order by {row}), '-') from {table}");
+        let rows =
+            format!("select coalesce(string_agg({row}, '; ' order by {row}), '-') from {table}");
         said.push(format!("{table}: {}", world.tenant(tenant).destination.query_text(&rows).await));
     }
     said
@@ -87,7 +89,8 @@ async fn rows_are_created_changed_and_deleted_in_every_mapping() {
         ))
         .await;
     world.wait_in_step().await;
-    let left: Vec<_> = copies(&world, "acme").await.into_iter().filter(|line| !line.ends_with(" -")).collect();
+    let left: Vec<_> =
+        copies(&world, "acme").await.into_iter().filter(|line| !line.ends_with(" -")).collect();
     assert_eq!(left, ["tenancies: Acme Inc."]);
     assert_eq!(copies(&world, "globex").await, globex);
     daemon.stop().await;
@@ -99,18 +102,29 @@ async fn cascades_reach_every_copy() {
     let daemon = world.daemon().await;
     world.source.execute(ONE_OF_EACH).await;
     world.wait_in_step().await;
-    // One level: the user's channels, memberships and permissions go with it, and the team counts one member less.
-    world.source.execute(&format!("delete from project_user where tenancy_id = '{}'", world.id("acme"))).await;
+    // One level: the user's channels, memberships and permissions go with it, and the team counts
+    // one member less.
+    world
+        .source
+        .execute(&format!("delete from project_user where tenancy_id = '{}'", world.id("acme")))
+        .await;
     world.wait_in_step().await;
     assert_eq!(
         copies(&world, "acme").await[1..6],
-        ["users: -", "contact_channels: -", r#"teams: Core {"a,b",NULL,"\""} 12.3400 0"#, "team_members: -", "permissions: -"]
+        [
+            "users: -",
+            "contact_channels: -",
+            r#"teams: Core {"a,b",NULL,"\""} 12.3400 0"#,
+            "team_members: -",
+            "permissions: -"
+        ]
     );
     oracle::assert_equal(&world).await;
     // Two levels: the tenancy takes its users and teams, and they take theirs.
     world.source.execute("delete from tenancy where display_name = 'globex'").await;
     world.wait_in_step().await;
-    let left: Vec<_> = copies(&world, "globex").await.into_iter().filter(|line| !line.ends_with(" -")).collect();
+    let left: Vec<_> =
+        copies(&world, "globex").await.into_iter().filter(|line| !line.ends_with(" -")).collect();
     assert_eq!(left, [""; 0]);
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -135,15 +149,29 @@ async fn a_team_s_new_name_rewrites_exactly_what_shows_it() {
              create trigger note after insert or update or delete on users for each row execute function note();",
         )
         .await;
-    let rename = format!("update team set display_name = 'Renamed' where tenancy_id = '{}' and display_name = 'Team 2'", world.id("acme"));
+    let rename = format!(
+        "update team set display_name = 'Renamed' where tenancy_id = '{}' and display_name = 'Team 2'",
+        world.id("acme")
+    );
     world.source.execute(&rename).await;
     world.wait_in_step().await;
     let of_team = |table: &str| format!("select count(*) from {table} where team_name = 'Renamed'");
-    let (invitations, members) =
-        (destination.query_text(&of_team("invitations")).await, destination.query_text(&of_team("team_members")).await);
+    let (invitations, members) = (
+        destination.query_text(&of_team("invitations")).await,
+        destination.query_text(&of_team("team_members")).await,
+    );
     assert_ne!((invitations.as_str(), members.as_str()), ("0", "0"));
-    let expected = format!("invitations|UPDATE Renamed|{invitations}\nteam_members|UPDATE Renamed|{members}\nteams|UPDATE Renamed|1");
-    assert_eq!(destination.query_text("select relation, row_name, count(*) from written group by 1, 2 order by 1, 2").await, expected);
+    let expected = format!(
+        "invitations|UPDATE Renamed|{invitations}\nteam_members|UPDATE Renamed|{members}\nteams|UPDATE Renamed|1"
+    );
+    assert_eq!(
+        destination
+            .query_text(
+                "select relation, row_name, count(*) from written group by 1, 2 order by 1, 2"
+            )
+            .await,
+        expected
+    );
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
@@ -163,14 +191,27 @@ async fn keys_and_tenants_change_in_place() {
              update project_user set tenancy_id = '{globex}' where tenancy_id = '{acme}'"
         ))
         .await;
-    // A row whose tenant is looked up moves by its own columns, and by those of the row that names the tenant.
-    world.source.execute("update invitation set project_id = 'globex' where project_id = 'acme'").await;
+    // A row whose tenant is looked up moves by its own columns, and by those of the row that names
+    // the tenant.
+    world
+        .source
+        .execute("update invitation set project_id = 'globex' where project_id = 'acme'")
+        .await;
     world.wait_in_step().await;
     assert_eq!(copies(&world, "acme").await[1..3], ["users: -", "contact_channels: -"]);
-    assert_eq!(copies(&world, "globex").await[1], "users: Ada ada@example.com; Grace ada@example.com");
+    assert_eq!(
+        copies(&world, "globex").await[1],
+        "users: Ada ada@example.com; Grace ada@example.com"
+    );
     oracle::assert_equal(&world).await;
-    world.source.execute("update tenancy set project_id = 'renamed' where project_id = 'globex'").await;
-    world.source.execute(&format!("update tenancy set id = gen_random_uuid() where id = '{acme}'")).await;
+    world
+        .source
+        .execute("update tenancy set project_id = 'renamed' where project_id = 'globex'")
+        .await;
+    world
+        .source
+        .execute(&format!("update tenancy set id = gen_random_uuid() where id = '{acme}'"))
+        .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -190,13 +231,17 @@ async fn truncated_tables_are_emptied_everywhere() {
         .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    assert_eq!(world.tenant("acme").destination.query_text("select display_name from users").await, "after");
+    assert_eq!(
+        world.tenant("acme").destination.query_text("select display_name from users").await,
+        "after"
+    );
     daemon.stop().await;
 }
 
 #[tokio::test]
 async fn a_random_load_beside_the_initial_copy_ends_equal() {
-    let world = World::with_tenants(["acme", "globex", "initech"]).setting("/sync/batch_rows", 50).await;
+    let world =
+        World::with_tenants(["acme", "globex", "initech"]).setting("/sync/batch_rows", 50).await;
     world.fill(200).await;
     let mut load = Load::new(world.source.connect().await, 11).await.unwrap();
     let daemon = world.daemon().await;

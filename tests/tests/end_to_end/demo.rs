@@ -28,7 +28,8 @@ fn open_folder() -> tempfile::TempDir {
 #[test]
 fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
     let folder = open_folder();
-    let output = demo(folder.path(), &["--tenants", "2", "--for", "2s", "--rate", "100"]).output().unwrap();
+    let output =
+        demo(folder.path(), &["--tenants", "2", "--for", "2s", "--rate", "100"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("All 14 copies equal their queries."), "{said}");
@@ -40,15 +41,18 @@ fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
 async fn an_interrupted_demo_exits_130_and_a_killed_one_is_swept() {
     let folder = open_folder();
     let mut killed = demo(folder.path(), &["--for", "1m"]).spawn().unwrap();
-    until("its servers are there", PATIENCE, async || if left_in(folder.path()).len() == 2 { Ok(()) } else { Err("not yet".to_owned()) })
-        .await;
+    until("its servers are there", PATIENCE, async || {
+        if left_in(folder.path()).len() == 2 { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(700)).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
     let left = left_in(folder.path());
     assert_eq!(left.len(), 2);
     let mut interrupted = demo(folder.path(), &["--for", "1m"]).spawn().unwrap();
-    // It listens for signals before it makes servers of its own, and it has swept the others before.
+    // It listens for signals before it makes servers of its own, and it has swept the others
+    // before.
     until("its own servers are there", PATIENCE, async || match left_in(folder.path()) {
         now if now.len() == 2 && now.iter().all(|name| !left.contains(name)) => Ok(()),
         now => Err(format!("{now:?}")),
@@ -57,7 +61,10 @@ async fn an_interrupted_demo_exits_130_and_a_killed_one_is_swept() {
     tokio::time::sleep(Duration::from_millis(1000)).await;
     let pid = rustix::process::Pid::from_child(&interrupted);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let status = until("the demo ends", PATIENCE, async || interrupted.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())).await;
+    let status = until("the demo ends", PATIENCE, async || {
+        interrupted.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
+    })
+    .await;
     assert_eq!(status.code(), Some(130));
     assert_eq!(left_in(folder.path()), [""; 0]);
 }

@@ -1,4 +1,5 @@
-//! Invariants 5, 6 and 8: what is owed survives every fault, and a fault is its destination's own and is told.
+//! Invariants 5, 6 and 8: what is owed survives every fault, and a fault is its destination's own
+//! and is told.
 
 use std::time::Duration;
 
@@ -8,7 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::test]
 async fn a_destination_that_is_down_delays_nobody_else_and_catches_up() {
-    let world = World::with_tenants(["acme", "globex", "initech"]).private_destination("acme").setting("/sync/retry/max", "500ms").await;
+    let world = World::with_tenants(["acme", "globex", "initech"])
+        .private_destination("acme")
+        .setting("/sync/retry/max", "500ms")
+        .await;
     world.allow("destination_failed");
     world.fill(50).await;
     let daemon = world.daemon().await;
@@ -21,11 +25,17 @@ async fn a_destination_that_is_down_delays_nobody_else_and_catches_up() {
     let status = until("acme is told to be blocked", PATIENCE, async || {
         let status = daemon.status().await;
         let destinations = status["destinations"].as_array().cloned().unwrap_or_default();
-        let acme = destinations.into_iter().find(|d| d["tenant"] == world.id("acme")).ok_or("acme is not listed")?;
+        let acme = destinations
+            .into_iter()
+            .find(|d| d["tenant"] == world.id("acme"))
+            .ok_or("acme is not listed")?;
         if acme["state"] == "blocked" { Ok(acme) } else { Err(acme.to_string()) }
     })
     .await;
-    assert!(status["last_error"].is_string() && status["consecutive_failures"].as_i64() > Some(0), "{status}");
+    assert!(
+        status["last_error"].is_string() && status["consecutive_failures"].as_i64() > Some(0),
+        "{status}"
+    );
     world.tenant("acme").server().await.start_again().await.unwrap();
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -34,7 +44,10 @@ async fn a_destination_that_is_down_delays_nobody_else_and_catches_up() {
 
 #[tokio::test]
 async fn a_killed_daemon_loses_nothing_and_repeats_nothing_visible() {
-    let world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 100).setting("/poller/lease", "1s").await;
+    let world = World::with_tenants(["acme", "globex"])
+        .setting("/sync/batch_rows", 100)
+        .setting("/poller/lease", "1s")
+        .await;
     world.fill(100).await;
     let stop = CancellationToken::new();
     let mut load = Load::new(world.source.connect().await, 5).await.unwrap();
@@ -56,7 +69,8 @@ async fn a_killed_daemon_loses_nothing_and_repeats_nothing_visible() {
 
 #[tokio::test]
 async fn two_daemons_share_the_work_and_one_goes_on_alone() {
-    let world = World::with_tenants(["acme", "globex", "initech"]).setting("/poller/lease", "1s").await;
+    let world =
+        World::with_tenants(["acme", "globex", "initech"]).setting("/poller/lease", "1s").await;
     world.fill(50).await;
     let (mut one, two) = tokio::join!(world.daemon(), world.daemon());
     let mut load = Load::new(world.source.connect().await, 6).await.unwrap();

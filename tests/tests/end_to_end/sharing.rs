@@ -5,14 +5,27 @@ use offtake_tests::{Database, PATIENCE, Source, World, oracle, until};
 use serde_json::{Value, json};
 
 /// Waits until the mapping's table in that destination equals its query.
-async fn wait_equal(world: &World, tenant: &str, mapping: &str, destination: &Database, schema: &str) {
+async fn wait_equal(
+    world: &World,
+    tenant: &str,
+    mapping: &str,
+    destination: &Database,
+    schema: &str,
+) {
     let mappings = world.mappings();
     let mapping = mappings.iter().find(|m| m.name == mapping).expect("a known mapping");
     until("the copy equals its query", PATIENCE, async || {
-        let there = destination.try_query_text(&format!("select from \"{schema}\".{}", mapping.target.table.sql())).await;
+        let there = destination
+            .try_query_text(&format!("select from \"{schema}\".{}", mapping.target.table.sql()))
+            .await;
         there.map_err(|error| format!("{schema}: {error}"))?;
-        let difference = oracle::compare(&world.source, world.id(tenant), mapping, destination, schema).await;
-        if difference.missing.is_empty() && difference.surplus.is_empty() { Ok(()) } else { Err(difference.to_string()) }
+        let difference =
+            oracle::compare(&world.source, world.id(tenant), mapping, destination, schema).await;
+        if difference.missing.is_empty() && difference.surplus.is_empty() {
+            Ok(())
+        } else {
+            Err(difference.to_string())
+        }
     })
     .await;
 }
@@ -21,9 +34,10 @@ async fn wait_equal(world: &World, tenant: &str, mapping: &str, destination: &Da
 async fn a_tenant_s_second_destination_has_its_own_mappings_and_schema() {
     let mut world = World::with_tenants(["acme", "globex"]).await;
     let second = Source::destination().await;
-    let destination =
-        json!({ "tenant": world.id("acme"), "name": "reports", "url": second.url(), "schema": "copies", "mappings": ["users", "teams"] });
-    world.configure(|c| c["destinations"]["static"].as_array_mut().expect("a list").push(destination));
+    let destination = json!({ "tenant": world.id("acme"), "name": "reports", "url": second.url(), "schema": "copies", "mappings": ["users", "teams"] });
+    world.configure(|c| {
+        c["destinations"]["static"].as_array_mut().expect("a list").push(destination)
+    });
     second.execute("create schema copies").await;
     world.fill(30).await;
     let daemon = world.daemon().await;
@@ -32,7 +46,11 @@ async fn a_tenant_s_second_destination_has_its_own_mappings_and_schema() {
     world.wait_in_step().await;
     wait_equal(&world, "acme", "users", &second, "copies").await;
     wait_equal(&world, "acme", "teams", &second, "copies").await;
-    assert_eq!(second.query_text("select count(*) from pg_tables where schemaname = 'copies'").await, "3", "two mappings and the state");
+    assert_eq!(
+        second.query_text("select count(*) from pg_tables where schemaname = 'copies'").await,
+        "3",
+        "two mappings and the state"
+    );
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
@@ -45,7 +63,9 @@ target: { table: users, keep_tenant: true }
 
 #[tokio::test]
 async fn tenants_that_share_a_database_keep_their_rows_apart() {
-    let mut world = World::with_tenants(["acme", "globex", "initech"]).mappings(&[("users", SHARED_USERS)]).await;
+    let mut world = World::with_tenants(["acme", "globex", "initech"])
+        .mappings(&[("users", SHARED_USERS)])
+        .await;
     let shared = Source::destination().await;
     world.configure(|c| {
         for destination in c["destinations"]["static"].as_array_mut().expect("a list") {
@@ -65,7 +85,10 @@ async fn tenants_that_share_a_database_keep_their_rows_apart() {
             "insert into project_user (tenancy_id, project_user_id, display_name) select id, md5('x')::uuid, display_name from tenancy",
         )
         .await;
-    world.source.execute(&format!("delete from project_user where tenancy_id = '{}'", world.id("globex"))).await;
+    world
+        .source
+        .execute(&format!("delete from project_user where tenancy_id = '{}'", world.id("globex")))
+        .await;
     for tenant in ["acme", "globex", "initech"] {
         wait_equal(&world, tenant, "users", &shared, "public").await;
     }
@@ -77,8 +100,9 @@ async fn tenants_that_share_a_database_keep_their_rows_apart() {
     daemon.stop().await;
 }
 
-/// Nothing in the two URLs says that they are one database. Naive: each copy deletes the other tenant's rows as none of its own,
-/// both are told to be in sync, and the rows of both are visible to both.
+/// Nothing in the two URLs says that they are one database. Naive: each copy deletes the other
+/// tenant's rows as none of its own, both are told to be in sync, and the rows of both are visible
+/// to both.
 #[tokio::test]
 async fn one_database_by_two_names_is_one_tenant_s() {
     let mut world = World::with_tenants(["acme", "globex"]).await;
@@ -86,7 +110,9 @@ async fn one_database_by_two_names_is_one_tenant_s() {
     let together = world.tenant("acme").destination.url();
     let by_another_name = together.replace("127.0.0.1", "localhost");
     assert_ne!(together, by_another_name);
-    world.configure(|c| c["security"]["allow_destinations"].as_array_mut().expect("a list").push("::1/128".into()));
+    world.configure(|c| {
+        c["security"]["allow_destinations"].as_array_mut().expect("a list").push("::1/128".into())
+    });
     world.reach_by("globex", |_| by_another_name.clone());
     world.fill(20).await;
     world.allow("mapping_blocked");
@@ -117,8 +143,9 @@ async fn one_database_by_two_names_is_one_tenant_s() {
     daemon.stop().await;
 }
 
-/// A tenant's database that began as a copy of another's has that one's cursors, and tables with its oids: on another server also under the
-/// same name. Shown to fail while the oid alone told: the tenant was blocked for good.
+/// A tenant's database that began as a copy of another's has that one's cursors, and tables with
+/// its oids: on another server also under the same name. Shown to fail while the oid alone told:
+/// the tenant was blocked for good.
 #[tokio::test]
 async fn a_database_that_began_as_a_copy_of_another_tenant_s_is_its_own() {
     let mut world = World::with_tenants(["acme", "globex"]).await;
@@ -129,7 +156,9 @@ async fn a_database_that_began_as_a_copy_of_another_tenant_s_is_its_own() {
     daemon.stop().await;
     let acme = &world.tenant("acme").destination;
     let server = acme.url().replace(acme.name(), "postgres");
-    let end_sessions = "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'".replace("{name}", acme.name());
+    let end_sessions =
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'"
+            .replace("{name}", acme.name());
     let name = acme.name().to_owned();
     let admin = Database::create(&server, "admin", None).await;
     admin.execute(&end_sessions).await;
@@ -143,45 +172,78 @@ async fn a_database_that_began_as_a_copy_of_another_tenant_s_is_its_own() {
     daemon.stop().await;
 }
 
-/// A mapping that both begin to receive at once is not the second's, although nobody has a cursor for it yet. Shown to fail while each mapping
-/// was judged by itself.
+/// A mapping that both begin to receive at once is not the second's, although nobody has a cursor
+/// for it yet. Shown to fail while each mapping was judged by itself.
 #[tokio::test]
 async fn who_is_second_in_a_database_is_not_first_with_a_new_mapping() {
     let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
     let by_another_name = world.tenant("acme").destination.url().replace("127.0.0.1", "localhost");
-    world.configure(|c| c["security"]["allow_destinations"].as_array_mut().expect("a list").push("::1/128".into()));
+    world.configure(|c| {
+        c["security"]["allow_destinations"].as_array_mut().expect("a list").push("::1/128".into())
+    });
     world.reach_by("globex", |_| by_another_name.clone());
     world.fill(20).await;
     world.allow("mapping_blocked");
     let daemon = world.daemon().await;
     let blocked = async || {
         let told = [world.told(&daemon, "acme").await, world.told(&daemon, "globex").await];
-        told.into_iter().find(|told| told["state"] == "blocked").ok_or("nobody is blocked".to_owned())
+        told.into_iter()
+            .find(|told| told["state"] == "blocked")
+            .ok_or("nobody is blocked".to_owned())
     };
     let second = until("one of them is blocked", PATIENCE, blocked).await;
-    let (first, second) = if second["tenant"] == *world.id("acme") { ("globex", "acme") } else { ("acme", "globex") };
+    let (first, second) =
+        if second["tenant"] == *world.id("acme") { ("globex", "acme") } else { ("acme", "globex") };
     // The first does not come to it.
-    world.succeed(&["pause", "--tenant", world.id(first), "--destination", "main", "--reason", "a test"]).await;
+    world
+        .succeed(&[
+            "pause",
+            "--tenant",
+            world.id(first),
+            "--destination",
+            "main",
+            "--reason",
+            "a test",
+        ])
+        .await;
     world.write_mapping("users", USERS);
     let told = format!(
         "select coalesce(error, '') from offtake.destination_mapping m join offtake.destination d using (destination_id)
                         where d.tenant_id = '{}' and m.mapping = 'users'",
         world.id(second)
     );
-    until("the second is blocked for it too", PATIENCE, async || match world.source.try_query_text(&told).await? {
-        error if error.contains("by two names") => Ok(()),
-        error => Err(error),
+    until("the second is blocked for it too", PATIENCE, async || {
+        match world.source.try_query_text(&told).await? {
+            error if error.contains("by two names") => Ok(()),
+            error => Err(error),
+        }
     })
     .await;
-    assert_eq!(world.tenant("acme").destination.query_text("select to_regclass('public.users') is null").await, "t");
+    assert_eq!(
+        world
+            .tenant("acme")
+            .destination
+            .query_text("select to_regclass('public.users') is null")
+            .await,
+        "t"
+    );
     daemon.stop().await;
 }
 
 #[tokio::test]
 async fn destinations_of_the_query_come_and_go() {
     let mut world = World::with_tenants(["acme", "globex"]).await;
-    world.source.execute("create table tenant_database (tenancy_id uuid primary key, url text)").await;
-    let add = |name: &str| format!("insert into tenant_database values ('{}', '{}')", world.id(name), world.tenant(name).destination.url());
+    world
+        .source
+        .execute("create table tenant_database (tenancy_id uuid primary key, url text)")
+        .await;
+    let add = |name: &str| {
+        format!(
+            "insert into tenant_database values ('{}', '{}')",
+            world.id(name),
+            world.tenant(name).destination.url()
+        )
+    };
     let (add_acme, add_globex) = (add("acme"), add("globex"));
     world.configure(|c| {
         c["destinations"] =
@@ -196,17 +258,30 @@ async fn destinations_of_the_query_come_and_go() {
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     // Whoever is no longer named gets nothing any more and keeps what it has.
-    world.source.execute(&format!("delete from tenant_database where tenancy_id = '{}'", world.id("globex"))).await;
+    world
+        .source
+        .execute(&format!(
+            "delete from tenant_database where tenancy_id = '{}'",
+            world.id("globex")
+        ))
+        .await;
     until("globex is not active", PATIENCE, async || {
-        let active = world.source.query_text("select count(*) from offtake.destination where active").await;
+        let active =
+            world.source.query_text("select count(*) from offtake.destination where active").await;
         if active == "1" { Ok(()) } else { Err(format!("{active} are active")) }
     })
     .await;
     let before = world.tenant("globex").destination.query_text("select count(*) from users").await;
     world.source.execute("delete from project_user").await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
-    assert_eq!(world.tenant("acme").destination.query_text("select count(*) from users").await, "0");
-    assert_eq!(world.tenant("globex").destination.query_text("select count(*) from users").await, before);
+    assert_eq!(
+        world.tenant("acme").destination.query_text("select count(*) from users").await,
+        "0"
+    );
+    assert_eq!(
+        world.tenant("globex").destination.query_text("select count(*) from users").await,
+        before
+    );
     daemon.stop().await;
 }
 
@@ -215,7 +290,11 @@ async fn destinations_of_the_query_come_and_go() {
 async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
     let mut world = World::with_tenants(["acme"]).await;
     world.source.execute("create table tenant_database (tenancy_id uuid, url text); insert into tenant_database values (null, '')").await;
-    let add = format!("insert into tenant_database values ('{}', '{}')", world.id("acme"), world.tenant("acme").destination.url());
+    let add = format!(
+        "insert into tenant_database values ('{}', '{}')",
+        world.id("acme"),
+        world.tenant("acme").destination.url()
+    );
     world.source.execute(&add).await;
     world.configure(|c| {
         c["destinations"] = json!({ "query": "select tenancy_id as tenant_id, url from tenant_database", "refresh": "50ms" });
@@ -228,10 +307,19 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
     let told = async || daemon.status().await["config"]["error"].clone();
     assert_eq!(told().await, Value::Null);
     world.source.execute("alter table tenant_database rename url to place").await;
-    let error = until("the status tells it", PATIENCE, async || told().await.as_str().map(str::to_owned).ok_or_else(String::new)).await;
-    assert!(error.contains("the destinations query failed: column \"url\" does not exist"), "{error}");
+    let error = until("the status tells it", PATIENCE, async || {
+        told().await.as_str().map(str::to_owned).ok_or_else(String::new)
+    })
+    .await;
+    assert!(
+        error.contains("the destinations query failed: column \"url\" does not exist"),
+        "{error}"
+    );
     let shown = world.succeed(&["status"]).await;
-    assert!(shown.contains("the destinations query cannot run: column \"url\" does not exist"), "{shown}");
+    assert!(
+        shown.contains("the destinations query cannot run: column \"url\" does not exist"),
+        "{shown}"
+    );
     world.source.execute("alter table tenant_database rename place to url").await;
     until("the status tells no more", PATIENCE, async || {
         let told = told().await;
@@ -240,7 +328,11 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
     .await;
     assert!(!world.succeed(&["status"]).await.contains("the destinations query"));
     for event in ["destination_without_tenant", "destinations_query_failed"] {
-        assert_eq!(daemon.log().iter().filter(|line| line.event == event).count(), 1, "{event}: once, and not at each refresh");
+        assert_eq!(
+            daemon.log().iter().filter(|line| line.event == event).count(),
+            1,
+            "{event}: once, and not at each refresh"
+        );
     }
     daemon.stop().await;
 }

@@ -43,11 +43,19 @@ async fn ten_tenants_with_equal_keys_see_their_own_rows_only() {
     world.wait_in_step().await;
     assert_only_own_rows(&world).await;
     let user7 = "select display_name from users where id = md5('user7')::uuid";
-    for (tenant, expected) in [("t2", "t2 user 7"), ("t3", "t3 changed"), ("t4", ""), ("t5", "t5 user 7")] {
+    for (tenant, expected) in
+        [("t2", "t2 user 7"), ("t3", "t3 changed"), ("t4", ""), ("t5", "t5 user 7")]
+    {
         assert_eq!(world.tenant(tenant).destination.query_text(user7).await, expected, "{tenant}");
     }
-    assert_eq!(world.tenant("t5").destination.query_text("select team_name from invitations").await, "t5 renamed");
-    assert_eq!(world.tenant("t6").destination.query_text("select team_name from invitations").await, "t6 team 1");
+    assert_eq!(
+        world.tenant("t5").destination.query_text("select team_name from invitations").await,
+        "t5 renamed"
+    );
+    assert_eq!(
+        world.tenant("t6").destination.query_text("select team_name from invitations").await,
+        "t6 team 1"
+    );
     daemon.stop().await;
 }
 
@@ -64,7 +72,12 @@ async fn assert_only_own_rows(world: &World) {
               where said not like '{} %' and said <> '{}'",
             tenant.name, tenant.name
         );
-        assert_eq!(tenant.destination.query_text(&foreign).await, "", "{} has rows of others", tenant.name);
+        assert_eq!(
+            tenant.destination.query_text(&foreign).await,
+            "",
+            "{} has rows of others",
+            tenant.name
+        );
         assert_eq!(tenant.destination.query_text("select count(*) from tenancies").await, "1");
     }
 }

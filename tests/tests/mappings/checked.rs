@@ -10,7 +10,8 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
     let world = World::with_tenants(["acme", "globex"]).without_init().await;
     world.fill(20).await;
     world.source.execute("analyze").await;
-    let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect", "--json"]).await);
+    let (code, stdout, stderr) =
+        told(&world, &world.offtake(&["check", "--connect", "--json"]).await);
     assert_eq!(code, 0, "{stderr}");
     let checked: Value = serde_json::from_str(&stdout).expect("JSON");
     assert_eq!(checked["warnings"], serde_json::json!([]), "{checked:#}");
@@ -20,13 +21,25 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
     assert_eq!(users["destinations"][0]["table"], "absent");
     assert!(users["ddl"].as_str().is_some_and(|ddl| ddl.starts_with("create table")), "{users:#}");
     assert_eq!(users["plan"]["one_key"]["reads_all_of"], serde_json::json!([]), "{users:#}");
-    let woken: Vec<_> =
-        users["woken_by"].as_array().expect("a list").iter().map(|w| (w["table"].clone(), w["rows_at_most"].clone())).collect();
-    assert_eq!(woken, [("public.project_user".into(), 1.into()), ("public.contact_channel".into(), 1.into())]);
+    let woken: Vec<_> = users["woken_by"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|w| (w["table"].clone(), w["rows_at_most"].clone()))
+        .collect();
+    assert_eq!(
+        woken,
+        [("public.project_user".into(), 1.into()), ("public.contact_channel".into(), 1.into())]
+    );
     // A renamed team refreshes as many memberships as it has.
     let members = mappings.iter().find(|m| m["name"] == "team_members").expect("team_members");
     let most = world.source.query_text("select max(n) from (select count(*) n from team_member group by tenancy_id, team_id) c").await;
-    let team = members["woken_by"].as_array().expect("a list").iter().find(|w| w["table"] == "public.team").expect("woken by teams");
+    let team = members["woken_by"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|w| w["table"] == "public.team")
+        .expect("woken by teams");
     assert_eq!(team["rows_at_most"].to_string(), most);
     let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
     for expect in [
@@ -78,10 +91,12 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
              create table public.note_kept () inherits (public.note)",
         )
         .await;
-    let blind = notes.replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "").replace(
-        "left join public.author a on a.id = n.author",
-        "left join public.author a on a.id = n.author where n.id in (select author from moods)",
-    );
+    let blind = notes
+        .replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "")
+        .replace(
+            "left join public.author a on a.id = n.author",
+            "left join public.author a on a.id = n.author where n.id in (select author from moods)",
+        );
     write(&world, "notes.yaml", &blind);
     let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
     for expect in [
@@ -102,7 +117,10 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
         stdout.lines().find_map(|line| line.strip_prefix(warning)).map(str::to_owned)
     };
     let complaint = told_of().await.expect("a warning");
-    assert!(complaint.starts_with("the whole of note is read for each; create index concurrently on "), "{complaint}");
+    assert!(
+        complaint.starts_with("the whole of note is read for each; create index concurrently on "),
+        "{complaint}"
+    );
     write(&world, "notes.yaml", &notes.replace("{ author: id }", "{ tenant: name, author: id }"));
     let narrow = told_of().await.expect("a warning");
     assert!(narrow.starts_with("all rows of its tenant in note are read for each; "), "{narrow}");
@@ -114,20 +132,34 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
 #[tokio::test]
 async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
     let world = World::with_tenants(["acme"]).without_init().mappings(&[]).await;
-    world.source.execute("create table public.pet (tenant uuid, chip text, n int, primary key (tenant, chip))").await;
+    world
+        .source
+        .execute(
+            "create table public.pet (tenant uuid, chip text, n int, primary key (tenant, chip))",
+        )
+        .await;
     let pets = "source: { table: public.pet, tenant: tenant }\nquery: select tenant as tenant_id, chip, n from public.pet\ntarget: { table: pets }\n";
     write(&world, "pets.yaml", pets);
     let page = async || {
         let (_, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
-        stdout.lines().find_map(|line| line.strip_prefix("    one page: ")).map(str::to_owned).ok_or(stderr)
+        stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("    one page: "))
+            .map(str::to_owned)
+            .ok_or(stderr)
     };
-    // The primary key does not serve: keys are ordered alike in every database, which a text's own order is not.
+    // The primary key does not serve: keys are ordered alike in every database, which a text's own
+    // order is not.
     let told = page().await.expect("a plan");
     let index = told.split_once("this spares that: ").expect("an index").1;
-    assert_eq!(index, "create index concurrently on \"public\".\"pet\" (\"tenant\", \"chip\" collate \"C\");");
+    assert_eq!(
+        index,
+        "create index concurrently on \"public\".\"pet\" (\"tenant\", \"chip\" collate \"C\");"
+    );
     world.source.execute(index).await;
     assert_eq!(page().await.as_deref(), Ok("on indexes"));
-    // One tenant has them all, so that the primary key is as good for a plan, and not for many tenants.
+    // One tenant has them all, so that the primary key is as good for a plan, and not for many
+    // tenants.
     world.source.execute("create table public.visit (id int primary key, tenant uuid)").await;
     world.source.execute("insert into visit select n, md5('acme')::uuid from generate_series(1, 2000) n; analyze visit").await;
     write(
@@ -147,7 +179,14 @@ async fn the_first_mapping_of_the_readme_runs() {
     let readme = include_str!("../../../README.md");
     let block = |after: &str, fence: &str| {
         let rest = readme.split_once(after).expect("it is there").1;
-        rest.split_once(fence).expect("a block").1.split_once("```").expect("an end").0.trim_start_matches('\n').to_owned()
+        rest.split_once(fence)
+            .expect("a block")
+            .1
+            .split_once("```")
+            .expect("an end")
+            .0
+            .trim_start_matches('\n')
+            .to_owned()
     };
     let mapping = block("`mappings/users.yaml`:", "```yaml");
     let world = World::with_tenants(["acme"]).without_init().mappings(&[("users", &mapping)]).await;

@@ -1,4 +1,5 @@
-//! Mappings as people write them: refused with a message that is enough to mend them, checked, previewed.
+//! Mappings as people write them: refused with a message that is enough to mend them, checked,
+//! previewed.
 
 mod checked;
 mod previewed;
@@ -25,11 +26,15 @@ target:
 fn write(world: &World, name: &str, text: &str) {
     let file = world.mappings_folder().join(name);
     let beside = file.with_extension("new");
-    std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &file)).expect("the folder can be written");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, &file))
+        .expect("the folder can be written");
 }
 
 /// Exit code, standard output, standard error; the folder's own path is left out.
 fn told(world: &World, output: &Output) -> (i32, String, String) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&format!("{}/", world.folder().display()), "");
+    let text = |bytes: &[u8]| {
+        String::from_utf8_lossy(bytes).replace(&format!("{}/", world.folder().display()), "")
+    };
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }

@@ -24,7 +24,11 @@ async fn a_mistake_is_told_like_a_compiler_does() {
 #[tokio::test]
 async fn several_mistakes_of_several_files_are_told_in_one_run() {
     let world = World::with_tenants(["acme"]).without_init().mappings(&[("teams", TEAMS)]).await;
-    write(&world, "a.yaml", &TEAMS.replace("source:", "sorce:").replace("target:", "target:\n  shema_sql: x"));
+    write(
+        &world,
+        "a.yaml",
+        &TEAMS.replace("source:", "sorce:").replace("target:", "target:\n  shema_sql: x"),
+    );
     write(&world, "b.yaml", &TEAMS.replace("from public.team t", "from public.team t limit 3"));
     write(&world, "c.yaml", "source: [\n");
     let (code, _, stderr) = told(&world, &world.offtake(&["check"]).await);
@@ -40,11 +44,22 @@ async fn several_mistakes_of_several_files_are_told_in_one_run() {
     ] {
         assert!(stderr.contains(expect), "{expect}: {stderr}");
     }
-    let places: Vec<_> = ["a.yaml:1:1:", "a.yaml:9:3:"].iter().map(|place| stderr.find(place)).collect();
+    let places: Vec<_> =
+        ["a.yaml:1:1:", "a.yaml:9:3:"].iter().map(|place| stderr.find(place)).collect();
     assert!(places.is_sorted(), "in the order of the file: {stderr}");
     // The second kind needs the source: again everything at once.
-    write(&world, "a.yaml", &TEAMS.replace("table: teams", "table: a").replace("tenant: tenancy_id", "tenant: tenant_id"));
-    write(&world, "b.yaml", &TEAMS.replace("table: teams", "table: b").replace("public.team t", "public.teem t"));
+    write(
+        &world,
+        "a.yaml",
+        &TEAMS
+            .replace("table: teams", "table: a")
+            .replace("tenant: tenancy_id", "tenant: tenant_id"),
+    );
+    write(
+        &world,
+        "b.yaml",
+        &TEAMS.replace("table: teams", "table: b").replace("public.team t", "public.teem t"),
+    );
     write(&world, "c.yaml", TEAMS);
     let (code, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
     assert_eq!(code, 78, "{stderr}");
@@ -67,12 +82,34 @@ async fn the_daemon_does_not_start_with_what_cannot_run() {
         let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
         assert!(code == 78 && stderr.contains(expect), "{code} {stderr}");
     };
-    check("t.display_name", "t.display_name,", "7:5: the source refuses the query: syntax error at or near \"from\"").await;
-    check("t.tenancy_id as tenant_id", "t.tenancy_id", "6:3: the query has no column `tenant_id`, which says whose row it is").await;
-    check("t.team_id as id", "t.team_id", "6:3: the query has no column `id`, which is in the key").await;
-    check("t.team_id as id", "t.team_id::text as id", "6:56: `id` is text in the query, and public.team.team_id, which").await;
-    check("t.tenancy_id as", "t.tenancy_id::text as", "6:32: `tenant_id` is text in the query").await;
-    check("query:", "depends_on:\n  - table: public.teem\n    match: { team_id: team_id }\nquery:", "6:12: the source has no table").await;
+    check(
+        "t.display_name",
+        "t.display_name,",
+        "7:5: the source refuses the query: syntax error at or near \"from\"",
+    )
+    .await;
+    check(
+        "t.tenancy_id as tenant_id",
+        "t.tenancy_id",
+        "6:3: the query has no column `tenant_id`, which says whose row it is",
+    )
+    .await;
+    check("t.team_id as id", "t.team_id", "6:3: the query has no column `id`, which is in the key")
+        .await;
+    check(
+        "t.team_id as id",
+        "t.team_id::text as id",
+        "6:56: `id` is text in the query, and public.team.team_id, which",
+    )
+    .await;
+    check("t.tenancy_id as", "t.tenancy_id::text as", "6:32: `tenant_id` is text in the query")
+        .await;
+    check(
+        "query:",
+        "depends_on:\n  - table: public.teem\n    match: { team_id: team_id }\nquery:",
+        "6:12: the source has no table",
+    )
+    .await;
     check(
         "query:",
         "depends_on:\n  - table: public.team_member\n    match: { team_id: teamid }\nquery:",
@@ -87,12 +124,21 @@ async fn the_daemon_does_not_start_with_what_cannot_run() {
     .await;
     check("t.display_name", "$1::text as x", "6:54: the query has a parameter ($1)").await;
     check("t.display_name", "random() as x", "6:54: `random` is volatile").await;
-    check("team t\n", "team t\n   fetch first 5 rows only\n", "8:4: the query limits its rows (fetch)").await;
+    check(
+        "team t\n",
+        "team t\n   fetch first 5 rows only\n",
+        "8:4: the query limits its rows (fetch)",
+    )
+    .await;
     write(&world, "teams.yaml", TEAMS);
     write(&world, "more.yaml", TEAMS);
     write(&world, "teams.yaml", &TEAMS.replace("public.team\n", "public.teem\n"));
     let (_, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
-    assert!(stderr.contains("the source has no table public.teem") && stderr.contains("did you mean public.team?"), "{stderr}");
+    assert!(
+        stderr.contains("the source has no table public.teem")
+            && stderr.contains("did you mean public.team?"),
+        "{stderr}"
+    );
     write(&world, "teams.yaml", TEAMS);
     let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
     assert!(code == 78 && stderr.contains("also writes to the table `teams`"), "{code} {stderr}");
@@ -101,18 +147,25 @@ async fn the_daemon_does_not_start_with_what_cannot_run() {
 #[tokio::test]
 async fn a_table_without_primary_key_needs_a_key() {
     let world = World::with_tenants(["acme"]).without_init().mappings(&[("teams", TEAMS)]).await;
-    world.source.execute("create table public.visit (tenant text, at timestamptz, page text)").await;
+    world
+        .source
+        .execute("create table public.visit (tenant text, at timestamptz, page text)")
+        .await;
     let visits = "source: { table: public.visit, tenant: tenant }\nquery: select tenant as tenant_id, at, page from public.visit\n\
                   target: { table: visits }\n";
     write(&world, "visits.yaml", visits);
     let (code, _, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
-    assert!(code == 78 && stderr.contains("visits.yaml:1:18: table public.visit has no primary key"), "{code} {stderr}");
+    assert!(
+        code == 78 && stderr.contains("visits.yaml:1:18: table public.visit has no primary key"),
+        "{code} {stderr}"
+    );
     assert!(stderr.contains("remedy: give the key in `source.key`"), "{stderr}");
 }
 
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_is_refused() {
-    let mut world = World::with_tenants(["acme", "globex"]).without_init().mappings(&[("teams", TEAMS)]).await;
+    let mut world =
+        World::with_tenants(["acme", "globex"]).without_init().mappings(&[("teams", TEAMS)]).await;
     let both = Source::destination().await;
     world.configure(|c| {
         for destination in c["destinations"]["static"].as_array_mut().expect("a list") {
@@ -120,12 +173,20 @@ async fn a_configuration_that_cannot_be_used_is_refused() {
         }
     });
     let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
-    assert!(code == 78 && stderr.contains("are both the schema public of") && stderr.contains("shared: true"), "{code} {stderr}");
+    assert!(
+        code == 78
+            && stderr.contains("are both the schema public of")
+            && stderr.contains("shared: true"),
+        "{code} {stderr}"
+    );
     for tenant in ["acme", "globex"] {
         assert!(stderr.contains(world.id(tenant)), "{stderr}");
     }
     let destinations = json!({ "static": [{ "tenant": "acme", "url": "${NO_SUCH_URL}" }] });
     world.configure(|c| c["destinations"] = destinations);
     let (code, _, stderr) = told(&world, &world.offtake(&["run"]).await);
-    assert!(code == 78 && stderr.contains("the environment variable NO_SUCH_URL is not set"), "{code} {stderr}");
+    assert!(
+        code == 78 && stderr.contains("the environment variable NO_SUCH_URL is not set"),
+        "{code} {stderr}"
+    );
 }

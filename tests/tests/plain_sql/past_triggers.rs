@@ -9,10 +9,12 @@ use crate::start;
 /// The promise of design §5. The daemon looks every 30 seconds.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
-/// (table, what is done to it); `{t}` is the tenant. Every table has three partitions with two rows in each.
+/// (table, what is done to it); `{t}` is the tenant. Every table has three partitions with two rows
+/// in each.
 const WAYS: [(&str, &str); 16] = [
     ("disabled", "alter table disabled_1 disable trigger all; update disabled_1 set name = 'unseen'; delete from disabled_1 where id = 1"),
-    // What psql users do around a bulk load; enabling puts back the ordinary state, which replicas' sessions slip past.
+    // What psql users do around a bulk load; enabling puts back the ordinary state, which replicas'
+    // sessions slip past.
     (
         "enabled_again",
         "alter table enabled_again disable trigger user; insert into enabled_again values ('{t}', 1, 9, 'unseen'); alter table enabled_again enable trigger user",
@@ -79,7 +81,8 @@ const HARMLESS: [&str; 10] = [
     "alter table kept_3 rename to kept_0; alter table kept_0 set (fillfactor = 90)",
 ];
 
-/// A partition leaves, or is away for a while: (table, what is done, what is done once the copy has seen that).
+/// A partition leaves, or is away for a while: (table, what is done, what is done once the copy has
+/// seen that).
 const PARTITIONS_LEAVING: [(&str, &str, &str); 3] = [
     ("detached", "alter table detached detach partition detached_2", "select"),
     ("dropped_partition", "drop table dropped_partition_2", "select"),
@@ -97,7 +100,9 @@ fn mapping(table: &str) -> String {
 }
 
 fn create(table: &str, tenant: &str) -> String {
-    let partitions: String = (1..=3).map(|n| format!("create table {table}_{n} partition of {table} for values in ({n});")).collect();
+    let partitions: String = (1..=3)
+        .map(|n| format!("create table {table}_{n} partition of {table} for values in ({n});"))
+        .collect();
     format!(
         "create table {table} (tenant text not null, part int not null, id int not null, name text, remark text default 'no remark',
             primary key (tenant, part, id)) partition by list (part);
@@ -107,11 +112,16 @@ fn create(table: &str, tenant: &str) -> String {
 
 async fn world_of(tables: &[&str]) -> (World, Daemon) {
     let mappings: Vec<_> = tables.iter().map(|table| (*table, mapping(table))).collect();
-    let mappings: Vec<(&str, &str)> = mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let mappings: Vec<(&str, &str)> =
+        mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let world = World::with_tenants(["acme"]).mappings(&mappings).without_init().await;
     world.allow("capture_drifted");
     world.allow("capture_gap_noted");
-    let daemon = start(&world, &tables.iter().map(|table| create(table, world.id("acme"))).collect::<String>()).await;
+    let daemon = start(
+        &world,
+        &tables.iter().map(|table| create(table, world.id("acme"))).collect::<String>(),
+    )
+    .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     (world, daemon)
@@ -143,8 +153,9 @@ async fn assert_captured(world: &World, tables: &[&str]) {
     oracle::assert_equal(world).await;
 }
 
-/// All ways at one moment in one world, because each waits for the daemon's next look, up to half a minute. `drift` finds
-/// what is missing, and `note_gap` has the copy made anew; without either it stays wrong for ever, as the ancestor's did.
+/// All ways at one moment in one world, because each waits for the daemon's next look, up to half a
+/// minute. `drift` finds what is missing, and `note_gap` has the copy made anew; without either it
+/// stays wrong for ever, as the ancestor's did.
 #[tokio::test]
 async fn what_goes_past_the_triggers_is_found_within_a_minute_and_reconciled() {
     let tables = WAYS.map(|(table, _)| table);
@@ -157,7 +168,8 @@ async fn what_goes_past_the_triggers_is_found_within_a_minute_and_reconciled() {
     daemon.stop().await;
 }
 
-/// A false alarm would have every copy of a table made anew. `offtake init` looks as the daemon does.
+/// A false alarm would have every copy of a table made anew. `offtake init` looks as the daemon
+/// does.
 #[tokio::test]
 async fn what_leaves_the_rows_as_they_are_is_no_gap() {
     let (world, daemon) = world_of(&["kept"]).await;
@@ -175,7 +187,13 @@ async fn what_leaves_the_rows_as_they_are_is_no_gap() {
         let told = String::from_utf8_lossy(&init.stdout);
         assert!(init.status.success() && !told.contains("noted as changed"), "{harmless}\n{told}");
     }
-    world.source.execute(&format!("insert into kept values ('{}', 1, 9, 'sequenced behind all that')", world.id("acme"))).await;
+    world
+        .source
+        .execute(&format!(
+            "insert into kept values ('{}', 1, 9, 'sequenced behind all that')",
+            world.id("acme")
+        ))
+        .await;
     world.wait_in_step().await;
     assert_eq!(world.source.query_text(noted).await, before);
     // Captured like any other change, and no more than that.
@@ -187,19 +205,26 @@ async fn what_leaves_the_rows_as_they_are_is_no_gap() {
     daemon.stop().await;
 }
 
-/// What columns go through without a row being written: what is done to the joined table, and whether the mapping can be read
-/// then. A look lies between any two.
+/// What columns go through without a row being written: what is done to the joined table, and
+/// whether the mapping can be read then. A look lies between any two.
 const COLUMNS_CHANGING: [(&str, bool); 6] = [
-    ("alter table town drop column name; alter table town add column name text default 'renewed'", true),
-    ("alter table town rename name to aside; alter table town rename region to name; alter table town rename aside to region", true),
+    (
+        "alter table town drop column name; alter table town add column name text default 'renewed'",
+        true,
+    ),
+    (
+        "alter table town rename name to aside; alter table town rename region to name; alter table town rename aside to region",
+        true,
+    ),
     ("alter table town drop column region", false),
     ("alter table town add column region text", true),
     ("alter table town rename name to old_name", false),
     ("alter table town rename region to name; alter table town rename old_name to region", true),
 ];
 
-/// A name that is another column's now gives other values, also where the table is only joined, and also when a look found it
-/// gone. Without the numbers in the note, the copy keeps the old values for ever.
+/// A name that is another column's now gives other values, also where the table is only joined, and
+/// also when a look found it gone. Without the numbers in the note, the copy keeps the old values
+/// for ever.
 #[tokio::test]
 async fn a_column_that_has_anothers_name_is_copied_anew_also_where_it_is_joined() {
     let mapping = "
@@ -210,7 +235,8 @@ query: |
     from public.person p join public.town t on t.id = p.town
 target: { table: persons }
 ";
-    let world = World::with_tenants(["acme"]).mappings(&[("persons", mapping)]).without_init().await;
+    let world =
+        World::with_tenants(["acme"]).mappings(&[("persons", mapping)]).without_init().await;
     for event in ["capture_drifted", "capture_gap_noted", "mappings_refused"] {
         world.allow(event);
     }
@@ -236,7 +262,8 @@ target: { table: persons }
             wait_reconciled(&world).await;
         }
     }
-    // The note of an older version says nothing of numbers; it is completed, and nothing is copied anew.
+    // The note of an older version says nothing of numbers; it is completed, and nothing is copied
+    // anew.
     let gaps = "select count(*) from offtake.change_log where row_key is null";
     let before = world.source.query_text(gaps).await;
     let notes = "select count(*) from pg_description where objoid in (select oid from pg_proc where proname like 'capture\\_%') and description ~ 'numbers'";
@@ -265,7 +292,8 @@ target: { table: persons }
     daemon.stop().await;
 }
 
-/// A partition that goes takes rows along and fires nothing; one that comes back still has its triggers.
+/// A partition that goes takes rows along and fires nothing; one that comes back still has its
+/// triggers.
 #[tokio::test]
 async fn a_partition_that_leaves_takes_its_rows_out_of_the_copy() {
     let tables = PARTITIONS_LEAVING.map(|(table, ..)| table);

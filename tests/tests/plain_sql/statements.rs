@@ -64,7 +64,8 @@ const ROWS: &str = "
     insert into line select '{t}', p, n, 'line' from generate_series(1, 90) p, generate_series(1, 2) n;
     insert into event select '{t}', n, k, 'event' from generate_series(1, 120) n, unnest(array['a', 'b']) k;";
 
-/// What psql reads. Each begins with [`ROWS`] in place and must change the source, unless it begins with `-- nothing`.
+/// What psql reads. Each begins with [`ROWS`] in place and must change the source, unless it begins
+/// with `-- nothing`.
 const CASES: [&str; 37] = [
     // Sets of rows, upserts, MERGE, CTEs that write.
     "insert into account values ('{t}', 10, 'ten'), ('{t}', 11, null); insert into account select tenant, id + 100, name from account where tenant = '{t}'",
@@ -98,7 +99,8 @@ const CASES: [&str; 37] = [
     // Sessions that skip ordinary triggers.
     "set session_replication_role = replica; insert into account values ('{t}', 30, 'replica'); update event set note = 'replica' where tenant = '{t}' and id < 9; delete from line where tenant = '{t}' and no = 1",
     "set session_replication_role = replica; truncate event",
-    // Out of the filter and in again: by the row itself, by the row it joins, by both, within one transaction and not.
+    // Out of the filter and in again: by the row itself, by the row it joins, by both, within one
+    // transaction and not.
     "update purchase set hidden = true where tenant = '{t}' and id % 3 = 0",
     "update purchase set hidden = true where tenant = '{t}' and id % 3 = 0; update purchase set hidden = false, note = 'back' where tenant = '{t}' and id % 6 = 0",
     "update account set active = false where tenant = '{t}' and id < 4",
@@ -114,7 +116,8 @@ const CASES: [&str; 37] = [
     "do $$ begin update event set note = 'before' where id = 2; begin delete from event; raise 'undone'; exception when others then null; end; insert into event values ('{t}', 960, 'b', 'after'); end $$",
     "do $$ declare c cursor for select * from line where tenant = '{t}' and purchase < 8 for update; begin for r in c loop
        if r.purchase % 2 = 0 then delete from line where current of c; else update line set note = 'by cursor' where current of c; end if; end loop; end $$",
-    // Triggers and rules of the application that write elsewhere, and a table written through a view.
+    // Triggers and rules of the application that write elsewhere, and a table written through a
+    // view.
     "create function copy_event() returns trigger language plpgsql as $$ begin insert into event values (new.tenant, new.id, 'a', 'by trigger') on conflict do nothing; new.name := upper(new.name); return new; end $$;
      create trigger copy before insert on account for each row execute function copy_event(); insert into account values ('{t}', 990, 'lower'); drop trigger copy on account; drop function copy_event",
     "create view shown as select * from purchase where not hidden; update shown set note = 'through a view' where tenant = '{t}' and id < 7; delete from shown where tenant = '{t}' and id = 80; drop view shown",
@@ -130,8 +133,9 @@ async fn psql(world: &World, script: &str) {
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Each case alone, so that a failure names it. Beside them the ancestor's way at its best, in the same database: every row
-/// that changed is found, deletions are recorded by application code, and here there is none.
+/// Each case alone, so that a failure names it. Beside them the ancestor's way at its best, in the
+/// same database: every row that changed is found, deletions are recorded by application code, and
+/// here there is none.
 #[tokio::test]
 async fn statements_of_every_kind_arrive() {
     let world = World::with_tenants(["acme", "globex"]).mappings(&MAPPINGS).without_init().await;
@@ -139,7 +143,10 @@ async fn statements_of_every_kind_arrive() {
     for tenant in ["acme", "globex"] {
         world.source.execute(&ROWS.replace("{t}", world.id(tenant))).await;
     }
-    world.source.execute("create schema naive; create table naive.line (like line including all)").await;
+    world
+        .source
+        .execute("create schema naive; create table naive.line (like line including all)")
+        .await;
     const CONTENT: &str =
         "select md5(string_agg(r::text, ',' order by r::text)) from (select a::text from account a union all select p::text from purchase p
         union all select l::text from line l union all select e::text from event e) x (r)";

@@ -32,9 +32,10 @@ target: { table: children }",
     ),
 ];
 
-/// A parent's change reaches 100 000 children, in bounded pages: while they are on their way, another tenant's change is
-/// numbered between two pages and arrives before they all have. The sequencer stands still meanwhile: in the tick of the parent's change
-/// until the other one is written, and a few ticks later until that one has arrived.
+/// A parent's change reaches 100 000 children, in bounded pages: while they are on their way,
+/// another tenant's change is numbered between two pages and arrives before they all have. The
+/// sequencer stands still meanwhile: in the tick of the parent's change until the other one is
+/// written, and a few ticks later until that one has arrived.
 #[tokio::test]
 async fn a_parent_with_100_000_children_leaves_and_reenters_and_delays_nobody() {
     let world = World::with_tenants(["acme", "globex"]).mappings(&MAPPINGS).without_init().await;
@@ -50,18 +51,31 @@ async fn a_parent_with_100_000_children_leaves_and_reenters_and_delays_nobody() 
     world.wait_in_step().await;
     // A tick that stands still for long is ended by the source.
     world.allow("source_failed");
-    let children = async || world.tenant("acme").destination.query_text("select count(*), min(name) from children").await;
-    let changes = [("set active = false", "0|".to_owned()), ("set active = true, name = 'back'", format!("{CHILDREN}|back"))];
+    let children = async || {
+        world
+            .tenant("acme")
+            .destination
+            .query_text("select count(*), min(name) from children")
+            .await
+    };
+    let changes = [
+        ("set active = false", "0|".to_owned()),
+        ("set active = true, name = 'back'", format!("{CHILDREN}|back")),
+    ];
     for (round, (change, expected)) in (2..).zip(changes) {
         let last = world.source.query_text("select max(sequence_id) from offtake.change_log").await;
         let held = daemon.failpoint_count(TICK);
         daemon.set_failpoint(TICK, "pause").await;
         world.source.execute(&format!("update parent {change} where tenant = '{acme}'")).await;
         daemon.wait_at_failpoint(TICK, held + 1).await;
-        world.source.execute(&format!("update child set id = id + 1 where tenant = '{globex}'")).await;
+        world
+            .source
+            .execute(&format!("update child set id = id + 1 where tenant = '{globex}'"))
+            .await;
         daemon.set_failpoint(TICK, "2*off->pause").await;
         until("the other tenant's change arrives", PATIENCE, async || {
-            let found = world.tenant("globex").destination.query_text("select max(id) from children").await;
+            let found =
+                world.tenant("globex").destination.query_text("select max(id) from children").await;
             if found == round.to_string() { Ok(()) } else { Err(found) }
         })
         .await;

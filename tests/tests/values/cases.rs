@@ -10,7 +10,8 @@ pub(crate) const TYPES: &str = r#"
     create type span as range (subtype = float8);
 "#;
 
-/// (type, type that a table made by Offtake gets, values as literals). The longest list decides how many rows there are.
+/// (type, type that a table made by Offtake gets, values as literals). The longest list decides how
+/// many rows there are.
 pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "jsonb",
@@ -29,18 +30,46 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
             "'[]'",
         ],
     ),
-    ("json", "json", &["'{\"a\":1,  \"a\": 2}'", "E'[1,\\n  2]'", "'null'", "null", "'12345678901234567890.0'"]),
+    (
+        "json",
+        "json",
+        &["'{\"a\":1,  \"a\": 2}'", "E'[1,\\n  2]'", "'null'", "null", "'12345678901234567890.0'"],
+    ),
     (
         "numeric",
         "numeric",
-        &["'NaN'", "'Infinity'", "'-Infinity'", "1.0", "1.000", "-0.00", "1e-30", "12345678901234567890123456789.123456789", "1e1000"],
+        &[
+            "'NaN'",
+            "'Infinity'",
+            "'-Infinity'",
+            "1.0",
+            "1.000",
+            "-0.00",
+            "1e-30",
+            "12345678901234567890123456789.123456789",
+            "1e1000",
+        ],
     ),
-    ("numeric(38,18)", "numeric(38,18)", &["'99999999999999999999.999999999999999999'", "'-0.000000000000000001'", "'NaN'", "0", "1.5"]),
+    (
+        "numeric(38,18)",
+        "numeric(38,18)",
+        &[
+            "'99999999999999999999.999999999999999999'",
+            "'-0.000000000000000001'",
+            "'NaN'",
+            "0",
+            "1.5",
+        ],
+    ),
     ("numeric(3,-2)", "numeric(3,-2)", &["12345", "-99900"]),
     ("money", "money", &["'1234.56'", "'-0.01'", "'92233720368547758.07'"]),
     ("smallint", "smallint", &["-32768", "32767", "0"]),
     ("bigint", "bigint", &["9223372036854775807", "-9223372036854775808", "9007199254740993"]),
-    ("real", "real", &["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", "0.1", "1e-45", "3.4028235e38", "16777217"]),
+    (
+        "real",
+        "real",
+        &["'NaN'", "'Infinity'", "'-Infinity'", "'-0'", "0.1", "1e-45", "3.4028235e38", "16777217"],
+    ),
     (
         "double precision",
         "double precision",
@@ -75,9 +104,25 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "timestamp",
         "timestamp without time zone",
-        &["'2026-02-03 04:05:06.789012'", "'infinity'", "'0001-01-01 00:00 BC'", "'2026-12-11 00:00'"],
+        &[
+            "'2026-02-03 04:05:06.789012'",
+            "'infinity'",
+            "'0001-01-01 00:00 BC'",
+            "'2026-12-11 00:00'",
+        ],
     ),
-    ("date", "date", &["'2026-02-03'", "'infinity'", "'-infinity'", "'0044-03-15 BC'", "'5874897-12-31'", "'1900-02-28'"]),
+    (
+        "date",
+        "date",
+        &[
+            "'2026-02-03'",
+            "'infinity'",
+            "'-infinity'",
+            "'0044-03-15 BC'",
+            "'5874897-12-31'",
+            "'1900-02-28'",
+        ],
+    ),
     ("time", "time without time zone", &["'24:00'", "'00:00:00.000001'"]),
     ("timetz", "time with time zone", &["'12:00:00.123456+05:45'", "'23:59:60-15:59'"]),
     (
@@ -95,7 +140,17 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("interval day to second(3)", "interval day to second(3)", &["'1 day 02:03:04.567'"]),
-    ("bytea", "bytea", &[r"'\x00ff5c0a'", r"''", r"'\x5c5c'", "decode(repeat('00ff', 500000), 'hex')", r"'\x27220d0a09'"]),
+    (
+        "bytea",
+        "bytea",
+        &[
+            r"'\x00ff5c0a'",
+            r"''",
+            r"'\x5c5c'",
+            "decode(repeat('00ff', 500000), 'hex')",
+            r"'\x27220d0a09'",
+        ],
+    ),
     (
         "text",
         "text",
@@ -137,18 +192,35 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
         ],
     ),
     ("int[]", "integer[]", &["'{1,NULL,-3}'", "'{{1,2},{3,4}}'", "'{}'"]),
-    ("timestamptz[]", "timestamp with time zone[]", &["array['2026-01-02 03:04:05.000006+00', 'infinity', null]::timestamptz[]"]),
+    (
+        "timestamptz[]",
+        "timestamp with time zone[]",
+        &["array['2026-01-02 03:04:05.000006+00', 'infinity', null]::timestamptz[]"],
+    ),
     ("bytea[]", "bytea[]", &[r"array['\x00', '\x5c22', null]::bytea[]"]),
     ("numeric(10,3)[]", "numeric(10,3)[]", &["array[1.5, 'NaN', null]::numeric[]"]),
     ("jsonb[]", "jsonb[]", &[r#"array['{"a": [1, "x\"y"]}', 'null', null]::jsonb[]"#]),
     ("mood", "text", &["'fine'", "'so so'", "'a,b'", "'\"q\"'", "''", "null"]),
     ("mood[]", "text", &[r#"array['a,b', '"q"', '', null]::mood[]"#]),
-    ("place", "text", &[r#"row('a "b", c', 1, array['x,y', null])"#, "row('', null, '{}')", "row(null, null, null)", "null"]),
+    (
+        "place",
+        "text",
+        &[
+            r#"row('a "b", c', 1, array['x,y', null])"#,
+            "row('', null, '{}')",
+            "row(null, null, null)",
+            "null",
+        ],
+    ),
     ("percent", "numeric(5,2)", &["99.90", "0"]),
     ("words", "text[]", &["'{a,\"b c\"}'"]),
     ("int4range", "int4range", &["'[1,5)'", "'empty'", "'(,)'", "'[3,]'"]),
     ("numrange", "numrange", &["'[1.0,2.50)'", "'[1.00,2.5)'", "'(,Infinity]'"]),
-    ("tstzrange", "tstzrange", &["'[2026-01-01 00:00:00.000001+00,infinity]'", "'[,2026-10-25 02:30+01)'"]),
+    (
+        "tstzrange",
+        "tstzrange",
+        &["'[2026-01-01 00:00:00.000001+00,infinity]'", "'[,2026-10-25 02:30+01)'"],
+    ),
     ("daterange", "daterange", &["'[2026-02-03,2026-12-11)'", "'(-infinity,infinity)'"]),
     ("datemultirange", "datemultirange", &["'{[2026-02-03,2026-02-05),[2026-12-11,)}'", "'{}'"]),
     ("span", "text", &["'[0.1,0.30000000000000004)'"]),
@@ -169,7 +241,8 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     ("regclass", "text", &["'wide'::regclass"]),
 ];
 
-/// (type, keys). Each is the key of a table of its own. Keys that a type calls equal but prints differently are no two keys.
+/// (type, keys). Each is the key of a table of its own. Keys that a type calls equal but prints
+/// differently are no two keys.
 pub(crate) const KEYS: &[(&str, &[&str])] = &[
     (
         "text",
@@ -195,7 +268,10 @@ pub(crate) const KEYS: &[(&str, &[&str])] = &[
     ),
     ("varchar(20)", &["''", "'a '", "'a'"]),
     ("char(3)", &["'a'", "'ab'", "''"]),
-    ("timestamptz", &["'2026-01-02 03:04:05.678901+00'", "'infinity'", "'0044-03-15 12:00 BC'", "'-infinity'"]),
+    (
+        "timestamptz",
+        &["'2026-01-02 03:04:05.678901+00'", "'infinity'", "'0044-03-15 12:00 BC'", "'-infinity'"],
+    ),
     ("date", &["'2026-02-03'", "'infinity'", "'0044-03-15 BC'"]),
     ("interval", &["'1 mon'", "'-3 days 04:00:00.000001'", "'-1 year'", "'1 year 2 mons'"]),
     ("bytea", &[r"'\x00ff'", r"''", r"'\x5c'"]),

@@ -11,17 +11,23 @@ fn mapping(at: usize) -> String {
     )
 }
 
-/// In the initial copy, two keys to a page, keys are literals of a range; afterwards they come from the change log's JSON.
-/// Each kind of change finds exactly its row.
+/// In the initial copy, two keys to a page, keys are literals of a range; afterwards they come from
+/// the change log's JSON. Each kind of change finds exactly its row.
 #[tokio::test]
 async fn keys_of_every_type_are_found_again() {
     let mappings: Vec<_> = (0..KEYS.len()).map(|at| (format!("k{at}"), mapping(at))).collect();
-    let mappings: Vec<(&str, &str)> = mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let world = World::with_tenants(["acme"]).mappings(&mappings).without_init().setting("/sync/batch_rows", 2).await;
-    let tables = KEYS
-        .iter()
-        .enumerate()
-        .map(|(at, (sql_type, _))| format!("create table k{at} (tenant text, k {sql_type}, body text, primary key (tenant, k));"));
+    let mappings: Vec<(&str, &str)> =
+        mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let world = World::with_tenants(["acme"])
+        .mappings(&mappings)
+        .without_init()
+        .setting("/sync/batch_rows", 2)
+        .await;
+    let tables = KEYS.iter().enumerate().map(|(at, (sql_type, _))| {
+        format!(
+            "create table k{at} (tenant text, k {sql_type}, body text, primary key (tenant, k));"
+        )
+    });
     prepare(&world, &format!("{TYPES}{}", tables.collect::<String>())).await;
     let tenant = world.id("acme");
     let write_all = async |sql: &dyn Fn(usize, &str) -> String, keys: &dyn Fn(usize) -> bool| {
@@ -43,17 +49,23 @@ async fn keys_of_every_type_are_found_again() {
                 continue;
             }
             let query = format!("select k::text, body from k{at} order by k::text collate \"C\"");
-            let (wanted, found) = (look(&world.source, &query).await, look(&world.tenant("acme").destination, &query).await);
+            let (wanted, found) = (
+                look(&world.source, &query).await,
+                look(&world.tenant("acme").destination, &query).await,
+            );
             assert_eq!(wanted, found, "{what}: {sql_type}");
         }
     };
-    let insert = |at: usize, key: &str| format!("insert into k{at} values ('{{t}}', {key}, 'inserted') on conflict do nothing");
+    let insert = |at: usize, key: &str| {
+        format!("insert into k{at} values ('{{t}}', {key}, 'inserted') on conflict do nothing")
+    };
     write_all(&insert, &|number| number % 3 != 2).await;
     let daemon = world.daemon().await;
     assert_same("copied").await;
     write_all(&insert, &|number| number % 3 == 2).await;
     assert_same("inserted").await;
-    write_all(&|at, key| format!("update k{at} set body = 'updated' where k = {key}"), &|_| true).await;
+    write_all(&|at, key| format!("update k{at} set body = 'updated' where k = {key}"), &|_| true)
+        .await;
     assert_same("updated").await;
     // In the sessions' own, odd settings: the trigger prints the keys.
     for at in 0..KEYS.len() {

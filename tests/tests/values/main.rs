@@ -1,7 +1,8 @@
-//! Every value arrives exactly, whatever the two databases and the daemon's surroundings are set to (invariant 1).
+//! Every value arrives exactly, whatever the two databases and the daemon's surroundings are set to
+//! (invariant 1).
 //!
-//! What holds it: values stay text from `COPY` to `COPY`, both under `TEXT_FORMAT`; captured keys are written under the same
-//! settings (`TEXT_SETTINGS` of the capture function).
+//! What holds it: values stay text from `COPY` to `COPY`, both under `TEXT_FORMAT`; captured keys
+//! are written under the same settings (`TEXT_SETTINGS` of the capture function).
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,15 +39,18 @@ const DESTINATION_SETTINGS: [&str; 9] = [
     "search_path = 'nowhere'",
 ];
 
-/// The settings under which the test looks, on both sides: neither the product's nor the databases'.
+/// The settings under which the test looks, on both sides: neither the product's nor the
+/// databases'.
 const LOOKING: &str = "set timezone = 'Pacific/Chatham'; set datestyle = 'SQL, MDY'; set intervalstyle = 'postgres_verbose';
     set extra_float_digits = 3; set bytea_output = 'hex'; set xmloption = content; set array_nulls = on; set search_path = public;
     set standard_conforming_strings = on";
 
-/// What the test's own literals are written for; the trigger's settings must not lean on it, hence the time zone.
+/// What the test's own literals are written for; the trigger's settings must not lean on it, hence
+/// the time zone.
 const WRITING: &str = "set standard_conforming_strings = on; set datestyle = 'ISO, MDY'; set array_nulls = on; set xmloption = content";
 
-/// Statements of the application, in a session set as its database says; `usual` for literals that need [`WRITING`].
+/// Statements of the application, in a session set as its database says; `usual` for literals that
+/// need [`WRITING`].
 async fn write(world: &World, usual: bool, sql: &str) {
     let session = world.source.connect().await;
     if usual {
@@ -75,7 +79,8 @@ async fn prepare(world: &World, tables: &str) {
 async fn look(database: &Database, query: &str) -> Vec<Vec<Option<String>>> {
     let session = database.connect().await;
     session.batch_execute(LOOKING).await.unwrap();
-    let rows = session.query(query, &[]).await.unwrap_or_else(|error| panic!("{query}\n  {error:?}"));
+    let rows =
+        session.query(query, &[]).await.unwrap_or_else(|error| panic!("{query}\n  {error:?}"));
     rows.iter().map(|row| (0..row.len()).map(|at| row.get(at)).collect()).collect()
 }
 

@@ -26,29 +26,50 @@ query: |
 target: { table: '"T able ""1"" ''x'' \ {schema}"' }
 "#;
 
-/// Every name goes through `Identifier::sql`; a name in the wrong place is at best a syntax error. The destination's schema
-/// needs quotes too.
+/// Every name goes through `Identifier::sql`; a name in the wrong place is at best a syntax error.
+/// The destination's schema needs quotes too.
 #[tokio::test]
 async fn tables_columns_and_schemas_that_need_quotes() {
-    let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("odd-names", MAPPING)]).without_init().await;
+    let mut world = World::with_tenants(["acme", "globex"])
+        .mappings(&[("odd-names", MAPPING)])
+        .without_init()
+        .await;
     const SCHEMA: &str = "Co pies 'x' {schema}";
     world.configure(|c| c["destinations"]["static"][1]["schema"] = SCHEMA.into());
     prepare(&world, TABLES).await;
     let rows = r#"insert into "Sch""ema 'x' \"."select" ("te'n""ant", "K ey", "order", "Üml\aut ☃", "%s {t} ${X}", "Ref", "k0")
         select t, n, n % 3, 'u', '%s', n % 4, 'k' from unnest(array['{acme}', '{globex}']) t, generate_series(1, 30) n;
         insert into "Sch""ema 'x' \"."Look up" select t, n, 'name' from unnest(array['{acme}', '{globex}']) t, generate_series(0, 3) n"#;
-    world.source.execute(&rows.replace("{acme}", world.id("acme")).replace("{globex}", world.id("globex"))).await;
+    world
+        .source
+        .execute(&rows.replace("{acme}", world.id("acme")).replace("{globex}", world.id("globex")))
+        .await;
     let daemon = world.daemon().await;
     let mapping = world.mappings().remove(0);
     let assert_equal = async |what: &str| {
         for (tenant, schema) in [("acme", "public"), ("globex", SCHEMA)] {
             let destination = &world.tenant(tenant).destination;
-            offtake_tests::until("the copy equals its query", offtake_tests::PATIENCE, async || {
-                let table = format!("select from \"{schema}\".{}", mapping.target.table.sql());
-                destination.try_query_text(&table).await?;
-                let difference = oracle::compare(&world.source, world.id(tenant), &mapping, destination, schema).await;
-                if difference.missing.is_empty() && difference.surplus.is_empty() { Ok(()) } else { Err(format!("{what}: {difference}")) }
-            })
+            offtake_tests::until(
+                "the copy equals its query",
+                offtake_tests::PATIENCE,
+                async || {
+                    let table = format!("select from \"{schema}\".{}", mapping.target.table.sql());
+                    destination.try_query_text(&table).await?;
+                    let difference = oracle::compare(
+                        &world.source,
+                        world.id(tenant),
+                        &mapping,
+                        destination,
+                        schema,
+                    )
+                    .await;
+                    if difference.missing.is_empty() && difference.surplus.is_empty() {
+                        Ok(())
+                    } else {
+                        Err(format!("{what}: {difference}"))
+                    }
+                },
+            )
             .await;
         }
     };

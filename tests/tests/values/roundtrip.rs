@@ -14,7 +14,8 @@ target: { table: wide }
 
 /// One column per type, and two that the source computes.
 fn table() -> String {
-    let columns: Vec<_> = CASES.iter().enumerate().map(|(at, (sql_type, ..))| format!("c{at} {sql_type}")).collect();
+    let columns: Vec<_> =
+        CASES.iter().enumerate().map(|(at, (sql_type, ..))| format!("c{at} {sql_type}")).collect();
     format!(
         "{TYPES} create table wide (id int, tenant text, {}, twice int generated always as (id * 2) stored,
            stamp text generated always as ('v' || id) stored, primary key (tenant, id))",
@@ -39,24 +40,39 @@ fn inserts(tenant: &str, first: usize) -> Vec<String> {
 }
 
 async fn assert_same(world: &World, what: &str) {
-    let columns: Vec<_> = (0..CASES.len()).map(|at| format!("c{at}::text")).chain(["twice::text".to_owned(), "stamp".to_owned()]).collect();
+    let columns: Vec<_> = (0..CASES.len())
+        .map(|at| format!("c{at}::text"))
+        .chain(["twice::text".to_owned(), "stamp".to_owned()])
+        .collect();
     let query = format!("select id::text, {} from wide order by id", columns.join(", "));
-    let (wanted, found) = (look(&world.source, &query).await, look(&world.tenant("acme").destination, &query).await);
+    let (wanted, found) =
+        (look(&world.source, &query).await, look(&world.tenant("acme").destination, &query).await);
     assert_eq!(wanted.len(), found.len(), "{what}");
     let mut wrong = Vec::new();
     for (wanted, found) in wanted.iter().zip(&found) {
         for (at, (one, other)) in wanted.iter().zip(found).enumerate() {
             if one != other {
-                let name = at.checked_sub(1).and_then(|at| CASES.get(at)).map_or("id or generated", |(name, ..)| name);
-                let short = |value: &Option<String>| value.as_ref().map(|v| v.chars().take(200).collect::<String>());
-                wrong.push(format!("{name}, row {:?}: {:?} became {:?}", wanted[0], short(one), short(other)));
+                let name = at
+                    .checked_sub(1)
+                    .and_then(|at| CASES.get(at))
+                    .map_or("id or generated", |(name, ..)| name);
+                let short = |value: &Option<String>| {
+                    value.as_ref().map(|v| v.chars().take(200).collect::<String>())
+                };
+                wrong.push(format!(
+                    "{name}, row {:?}: {:?} became {:?}",
+                    wanted[0],
+                    short(one),
+                    short(other)
+                ));
             }
         }
     }
     assert!(wrong.is_empty(), "{what}\n{}", wrong.join("\n"));
 }
 
-/// What the ancestor's driver made of a value on its way through JSON numbers, and what this one must not.
+/// What the ancestor's driver made of a value on its way through JSON numbers, and what this one
+/// must not.
 fn through_a_double(number: &str) -> String {
     let value: Value = serde_json::from_str(number).unwrap();
     format!("{}", value.as_f64().unwrap())
@@ -90,7 +106,8 @@ async fn values_of_every_type_arrive_exactly() {
     write(&world, true, &shift).await;
     world.wait_in_step().await;
     assert_same(&world, "updated").await;
-    // A small batch is stated in the statement that writes it, a large one (there are values of a megabyte) copied.
+    // A small batch is stated in the statement that writes it, a large one (there are values of a
+    // megabyte) copied.
     for one in inserts(tenant, 2001) {
         write(&world, true, &one).await;
         world.wait_in_step().await;
@@ -107,13 +124,20 @@ async fn values_of_every_type_arrive_exactly() {
     );
     write(&world, true, &respell).await;
     world.wait_in_step().await;
-    let respell = respell.replace("1.00,", "1.0,").replace("30 days", "1 mon").replace("'-0'", "'0'").replace("1.000,2", "1.0,2.0");
+    let respell = respell
+        .replace("1.00,", "1.0,")
+        .replace("30 days", "1 mon")
+        .replace("'-0'", "'0'")
+        .replace("1.000,2", "1.0,2.0");
     write(&world, true, &respell).await;
     world.wait_in_step().await;
     assert_same(&world, "respelt").await;
 
     let number = format!("select c{}::text from wide where id = 5", at("jsonb"));
-    assert_eq!(look(&world.tenant("acme").destination, &number).await, [[Some("9007199254740993".to_owned())]]);
+    assert_eq!(
+        look(&world.tenant("acme").destination, &number).await,
+        [[Some("9007199254740993".to_owned())]]
+    );
     assert_ne!(through_a_double("9007199254740993"), "9007199254740993");
     let untouched = world.source.query_text("select count(*) from offtake.quarantined_row").await;
     assert_eq!(untouched, "0");

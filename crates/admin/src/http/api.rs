@@ -16,7 +16,8 @@ use crate::operations::{Quarantined, Selection, fuses, quarantined};
 use crate::status::{Destination, Fuse, Status, collect, destinations, rounded};
 use crate::{Error, State};
 
-/// An answer that takes longer is of no use to a dashboard that asks every second; the reader learns so.
+/// An answer that takes longer is of no use to a dashboard that asks every second; the reader
+/// learns so.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Items per page unless asked for otherwise, and at most.
@@ -68,7 +69,8 @@ pub(super) struct Page<T> {
     next: Option<String>,
 }
 
-/// Where an item stands in the order of its list; as JSON it is the `next` of the page that ends with it.
+/// Where an item stands in the order of its list; as JSON it is the `next` of the page that ends
+/// with it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Place(Reverse<i64>, String, String);
 
@@ -80,7 +82,9 @@ pub(super) async fn status(
     Ok(Json(shared.status(query.tenant.as_deref()).await?))
 }
 
-pub(super) async fn list_fuses(Extracted(shared): Extracted<Arc<Shared>>) -> Result<Json<Page<Fuse>>, Problem> {
+pub(super) async fn list_fuses(
+    Extracted(shared): Extracted<Arc<Shared>>,
+) -> Result<Json<Page<Fuse>>, Problem> {
     let items = shared.answer(async |source| fuses(source).await).await?;
     Ok(Json(Page { items, next: None }))
 }
@@ -91,13 +95,21 @@ pub(super) async fn list_quarantined(
 ) -> Result<Json<Page<Quarantined>>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
     let after: Option<(String, String, String)> = query.after.as_deref().map(place).transpose()?;
-    let of = Selection { tenant: query.tenant.as_deref(), destination: query.destination.as_deref(), mapping: query.mapping.as_deref() };
+    let of = Selection {
+        tenant: query.tenant.as_deref(),
+        destination: query.destination.as_deref(),
+        mapping: query.mapping.as_deref(),
+    };
     let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
     let asked = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut items = shared.answer(async |source| quarantined(source, of, after.as_ref(), asked).await).await?;
+    let mut items =
+        shared.answer(async |source| quarantined(source, of, after.as_ref(), asked).await).await?;
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).and_then(|q| serde_json::to_string(&(&q.tenant, &q.destination, &q.place)).ok());
+    let next = items
+        .last()
+        .filter(|_| more)
+        .and_then(|q| serde_json::to_string(&(&q.tenant, &q.destination, &q.place)).ok());
     Ok(Json(Page { items, next }))
 }
 
@@ -108,7 +120,9 @@ pub(super) async fn list_destinations(
     let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
     let after: Option<Place> = query.after.as_deref().map(place).transpose()?;
-    let all = shared.answer(async |source| destinations(source, query.tenant.as_deref(), None).await).await?;
+    let all = shared
+        .answer(async |source| destinations(source, query.tenant.as_deref(), None).await)
+        .await?;
     let wanted = all.into_iter().filter(|d| state.is_none_or(|state| d.state == state));
     Ok(Json(page(wanted.collect(), query.sort, after.as_ref(), query.limit.unwrap_or(ITEMS))))
 }
@@ -117,8 +131,12 @@ pub(super) async fn one_destination(
     Extracted(shared): Extracted<Arc<Shared>>,
     Path((tenant, name)): Path<(String, String)>,
 ) -> Result<Json<Destination>, Problem> {
-    let found = shared.answer(async |source| destinations(source, Some(&tenant), Some(&name)).await).await?;
-    let missing = || Problem::new(StatusCode::NOT_FOUND, format!("tenant {tenant} has no destination {name}"));
+    let found = shared
+        .answer(async |source| destinations(source, Some(&tenant), Some(&name)).await)
+        .await?;
+    let missing = || {
+        Problem::new(StatusCode::NOT_FOUND, format!("tenant {tenant} has no destination {name}"))
+    };
     found.into_iter().next().map(Json).ok_or_else(missing)
 }
 
@@ -136,7 +154,10 @@ impl Shared {
     }
 
     /// Runs one read on the source, in its turn and within its time.
-    pub(super) async fn answer<T>(&self, read: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, Error>) -> Result<T, Problem> {
+    pub(super) async fn answer<T>(
+        &self,
+        read: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, Error>,
+    ) -> Result<T, Problem> {
         let answer = async {
             let _turn = self.turn.lock().await;
             let connection = self.state.source.get().await.map_err(Error::from)?;
@@ -144,14 +165,18 @@ impl Shared {
         };
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
             Ok(answer) => Ok(answer?),
-            Err(_) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the source did not answer within 10 s")),
+            Err(_) => Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the source did not answer within 10 s",
+            )),
         }
     }
 }
 
 /// Where a page ended, as its `next` said it.
 fn place<T: serde::de::DeserializeOwned>(after: &str) -> Result<T, Problem> {
-    serde_json::from_str(after).map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))
+    serde_json::from_str(after)
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))
 }
 
 fn bad_query(rejection: QueryRejection) -> Problem {
@@ -160,13 +185,20 @@ fn bad_query(rejection: QueryRejection) -> Problem {
 
 fn named_state(name: &str) -> Result<State, Problem> {
     let known = State::ALL.map(State::as_str).join(", ");
-    State::ALL
-        .into_iter()
-        .find(|state| state.as_str() == name)
-        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, format!("no state is called {name}; they are {known}")))
+    State::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            format!("no state is called {name}; they are {known}"),
+        )
+    })
 }
 
-fn page(mut items: Vec<Destination>, sort: Sort, after: Option<&Place>, limit: usize) -> Page<Destination> {
+fn page(
+    mut items: Vec<Destination>,
+    sort: Sort,
+    after: Option<&Place>,
+    limit: usize,
+) -> Page<Destination> {
     let stands = |d: &Destination| {
         let lag = if matches!(sort, Sort::Lag) { d.lag_rows.0 } else { 0 };
         Place(Reverse(lag), d.tenant.clone(), d.name.clone())
@@ -176,6 +208,7 @@ fn page(mut items: Vec<Destination>, sort: Sort, after: Option<&Place>, limit: u
     let limit = limit.clamp(1, ITEMS_MAX);
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).and_then(|last| serde_json::to_string(&stands(last)).ok());
+    let next =
+        items.last().filter(|_| more).and_then(|last| serde_json::to_string(&stands(last)).ok());
     Page { items, next }
 }

@@ -17,16 +17,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::Peer;
 
-/// Far more than the people, probes and scrapers of one daemon; few enough that their buffers stay below 4 MB.
+/// Far more than the people, probes and scrapers of one daemon; few enough that their buffers stay
+/// below 4 MB.
 const CONNECTIONS_MAX: usize = 128;
 /// A browser's headers are below 4 KB; hyper's least is 8 KB.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// A client that has not sent its headers by then is not going to.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// Every answer is bounded to less than this by its own handler, but for a comparison, which is cut; listeners are told the end.
+/// Every answer is bounded to less than this by its own handler, but for a comparison, which is
+/// cut; listeners are told the end.
 const DRAIN_MAX: Duration = Duration::from_secs(12);
-/// After a failed accept: the usual cause is too many open files, which does not pass in an instant.
+/// After a failed accept: the usual cause is too many open files, which does not pass in an
+/// instant.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: CancellationToken) {
@@ -58,7 +61,10 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
     }
     drop(listener);
     if tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err() {
-        tracing::info!(event = "http.drain_ended", "closing connections whose answers did not finish");
+        tracing::info!(
+            event = "http.drain_ended",
+            "closing connections whose answers did not finish"
+        );
     }
 }
 
@@ -79,8 +85,13 @@ impl Service<Request<Incoming>> for Asked {
     }
 }
 
-fn connection(stream: TcpStream, peer: Peer, app: Router) -> http1::Connection<TokioIo<TcpStream>, Asked> {
-    // Answers are single writes; waiting for more would only delay them. Best effort: the connection works without.
+fn connection(
+    stream: TcpStream,
+    peer: Peer,
+    app: Router,
+) -> http1::Connection<TokioIo<TcpStream>, Asked> {
+    // Answers are single writes; waiting for more would only delay them. Best effort: the
+    // connection works without.
     let _ = stream.set_nodelay(true);
     http1::Builder::new()
         .timer(TokioTimer::new())

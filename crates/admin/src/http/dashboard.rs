@@ -18,7 +18,10 @@ pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
         .route("/assets/dashboard.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
-        .route("/assets/dashboard.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+        .route(
+            "/assets/dashboard.js",
+            get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }),
+        )
         .route("/assets/offtake.svg", get(|| async { file("image/svg+xml", ICON) }))
 }
 

@@ -52,54 +52,84 @@ fn peer(request: &Request) -> IpAddr {
     request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0)
 }
 
-/// Answers 401 unless the request shows one of the configured tokens. Reading needs either; whatever may change something
-/// needs the admin token, or else is answered 403, as is whatever a page of another origin sends. Answers 429 to whoever asks too often.
-pub(super) async fn admit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+/// Answers 401 unless the request shows one of the configured tokens. Reading needs either;
+/// whatever may change something needs the admin token, or else is answered 403, as is whatever a
+/// page of another origin sends. Answers 429 to whoever asks too often.
+pub(super) async fn admit(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (tokens, limits) = (&shared.state.tokens, &shared.limits);
     let admission = tokens.admission(request.headers());
     let within = match admission {
         Admission::NoToken => limits.anonymous(peer(&request)).map_err(|wait| ("requests", wait)),
-        Admission::WrongToken => limits.wrong_token(peer(&request)).map_err(|wait| ("wrong tokens", wait)),
+        Admission::WrongToken => {
+            limits.wrong_token(peer(&request)).map_err(|wait| ("wrong tokens", wait))
+        }
         Admission::Reading | Admission::Everything => {
-            let honoured = if tokens.required() { limits.right_token(peer(&request)) } else { Ok(()) };
-            honoured.map_err(|wait| ("wrong tokens", wait)).and_then(|()| limits.admitted().map_err(|wait| ("requests", wait)))
+            let honoured =
+                if tokens.required() { limits.right_token(peer(&request)) } else { Ok(()) };
+            honoured
+                .map_err(|wait| ("wrong tokens", wait))
+                .and_then(|()| limits.admitted().map_err(|wait| ("requests", wait)))
         }
     };
     if let Err((what, wait)) = within {
         return Problem::too_many(what, wait).into_response();
     }
     if matches!(admission, Admission::NoToken | Admission::WrongToken) {
-        return Problem::new(StatusCode::UNAUTHORIZED, "send `Authorization: Bearer` with the read token or the admin token")
-            .into_response();
+        return Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "send `Authorization: Bearer` with the read token or the admin token",
+        )
+        .into_response();
     }
     if foreign(&request) {
-        return Problem::new(StatusCode::FORBIDDEN, "this page's origin is not this server").into_response();
+        return Problem::new(StatusCode::FORBIDDEN, "this page's origin is not this server")
+            .into_response();
     }
     if !request.method().is_safe() && admission != Admission::Everything {
-        return Problem::new(StatusCode::FORBIDDEN, "changing something needs the admin token, http.admin_token").into_response();
+        return Problem::new(
+            StatusCode::FORBIDDEN,
+            "changing something needs the admin token, http.admin_token",
+        )
+        .into_response();
     }
     next.run(request).await
 }
 
 /// The dashboard's files are everybody's, though not as often as one likes.
-pub(super) async fn limit(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn limit(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     match shared.limits.anonymous(peer(&request)) {
         Ok(()) => next.run(request).await,
         Err(wait) => Problem::too_many("requests", wait).into_response(),
     }
 }
 
-/// Whether a browser says that the request comes from a page of another server. Others send no `Origin`.
+/// Whether a browser says that the request comes from a page of another server. Others send no
+/// `Origin`.
 fn foreign(request: &Request) -> bool {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return false };
-    let name = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, name)| name);
-    let same = name.zip(host(request)).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host));
+    let name =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, name)| name);
+    let same =
+        name.zip(host(request)).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host));
     !same || origins.next().is_some()
 }
 
-/// Without tokens, the name a browser believes it talks to is the only thing that tells our page from another's.
-pub(super) async fn require_loopback_name(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+/// Without tokens, the name a browser believes it talks to is the only thing that tells our page
+/// from another's.
+pub(super) async fn require_loopback_name(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
     if shared.state.tokens.required() || host(&request).is_some_and(is_loopback_name) {
         next.run(request).await
     } else {
@@ -123,7 +153,8 @@ fn is_loopback_name(host: &str) -> bool {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Tokens {
@@ -131,7 +162,11 @@ impl Tokens {
         if !self.required() {
             return Admission::Everything;
         }
-        let Some(shown) = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer) else {
+        let Some(shown) = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(bearer)
+        else {
             return Admission::NoToken;
         };
         // Both are always compared, so that the time tells nothing of which one is close.
@@ -154,7 +189,9 @@ fn bearer(value: &str) -> Option<&str> {
 fn matches(expected: Option<&SecretString>, shown: &str) -> bool {
     let expected = expected.map(|token| Sha256::digest(token.expose_secret()));
     let shown = Sha256::digest(shown);
-    expected.is_some_and(|expected| expected.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0)
+    expected.is_some_and(|expected| {
+        expected.iter().zip(shown).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+    })
 }
 
 #[cfg(test)]
@@ -181,15 +218,22 @@ mod tests {
     #[test]
     fn another_pages_requests_are_foreign() {
         let check = |origin: Option<&str>, expect| {
-            let mut request = axum::http::Request::builder().uri("/").header("host", "localhost:8080");
+            let mut request =
+                axum::http::Request::builder().uri("/").header("host", "localhost:8080");
             if let Some(origin) = origin {
                 request = request.header("origin", origin);
             }
-            assert_eq!(foreign(&request.body(axum::body::Body::empty()).unwrap()), expect, "{origin:?}");
+            assert_eq!(
+                foreign(&request.body(axum::body::Body::empty()).unwrap()),
+                expect,
+                "{origin:?}"
+            );
         };
         check(None, false);
         check(Some("http://localhost:8080"), false);
-        for other in ["http://localhost", "http://localhost:8081", "https://attacker.example", "null", ""] {
+        for other in
+            ["http://localhost", "http://localhost:8081", "https://attacker.example", "null", ""]
+        {
             check(Some(other), true);
         }
     }
@@ -199,7 +243,14 @@ mod tests {
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:80", "[::1]:8080", "127.8.8.8"] {
             assert!(is_loopback_name(host), "{host}");
         }
-        for host in ["", "example.org", "localhost.example.org", "127.0.0.1.example.org:80", "10.0.0.1", "[::2]"] {
+        for host in [
+            "",
+            "example.org",
+            "localhost.example.org",
+            "127.0.0.1.example.org:80",
+            "10.0.0.1",
+            "[::2]",
+        ] {
             assert!(!is_loopback_name(host), "{host}");
         }
     }

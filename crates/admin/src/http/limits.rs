@@ -1,4 +1,5 @@
-//! How often one may ask: what a stranger does takes nothing from those who may, and what those do together has a bound.
+//! How often one may ask: what a stranger does takes nothing from those who may, and what those do
+//! together has a bound.
 //!
 //! Probes and metrics have no limit: they must answer when everything else is refused.
 
@@ -14,19 +15,20 @@ struct Rate {
     per_second: f64,
 }
 
-/// Requests to the API of those who may ask, all together: they cost the source's time. Twenty dashboards and a script that asks as fast
-/// as it is answered stay below it.
+/// Requests to the API of those who may ask, all together: they cost the source's time. Twenty
+/// dashboards and a script that asks as fast as it is answered stay below it.
 const ADMITTED: Rate = Rate { burst: 400.0, per_second: 200.0 };
 
-/// Requests of one client that shows no token, and the dashboard's files: answered from memory, and yet not for nothing. Opening the
-/// dashboard takes five.
+/// Requests of one client that shows no token, and the dashboard's files: answered from memory, and
+/// yet not for nothing. Opening the dashboard takes five.
 const ANONYMOUS: Rate = Rate { burst: 100.0, per_second: 50.0 };
 
-/// Wrong tokens of one client: enough to find out what is the matter with one's own, and 43 000 guesses a day at a
-/// token of 16 characters or more.
+/// Wrong tokens of one client: enough to find out what is the matter with one's own, and 43 000
+/// guesses a day at a token of 16 characters or more.
 const WRONG_TOKENS: Rate = Rate { burst: 30.0, per_second: 0.5 };
 
-/// Clients that are remembered. Of more, whoever was silent longest is forgotten, and begins anew: some 100 KB, whoever asks.
+/// Clients that are remembered. Of more, whoever was silent longest is forgotten, and begins anew:
+/// some 100 KB, whoever asks.
 const CLIENTS_MAX: usize = 1024;
 
 /// Somebody who guesses fills no log.
@@ -56,15 +58,19 @@ struct State {
 struct Client {
     anonymous: Bucket,
     wrong_tokens: Bucket,
-    /// It has shown a right token: wrong ones from there, by somebody else behind the same address or by a script with yesterday's, do
-    /// not shut it out.
+    /// It has shown a right token: wrong ones from there, by somebody else behind the same address
+    /// or by a script with yesterday's, do not shut it out.
     known: bool,
     asked_at: Instant,
 }
 
 impl Limits {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State { admitted: Bucket::full(ADMITTED, Instant::now()), clients: HashMap::new(), told_at: None }))
+        Self(Mutex::new(State {
+            admitted: Bucket::full(ADMITTED, Instant::now()),
+            clients: HashMap::new(),
+            told_at: None,
+        }))
     }
 
     /// A request by somebody who may ask.
@@ -78,7 +84,8 @@ impl Limits {
         self.state().client(address, now).anonymous.take(now)
     }
 
-    /// A right token. Where too many were wrong it is not honoured, or the limit would not limit guesses.
+    /// A right token. Where too many were wrong it is not honoured, or the limit would not limit
+    /// guesses.
     pub(super) fn right_token(&self, address: IpAddr) -> Result<(), Wait> {
         let now = Instant::now();
         let mut state = self.state();
@@ -111,7 +118,11 @@ impl State {
     fn client(&mut self, address: IpAddr, now: Instant) -> &mut Client {
         let address = one_client(address);
         if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&address) {
-            let longest = self.clients.iter().min_by_key(|(_, client)| client.asked_at).map(|(address, _)| *address);
+            let longest = self
+                .clients
+                .iter()
+                .min_by_key(|(_, client)| client.asked_at)
+                .map(|(address, _)| *address);
             longest.and_then(|address| self.clients.remove(&address));
         }
         let client = self.clients.entry(address).or_insert_with(|| Client {
@@ -177,7 +188,22 @@ mod tests {
             bucket.take(now).map_err(Wait::seconds)
         };
         let taken = [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 60.0, 0.0, 0.0, 0.0].map(&mut take);
-        assert_eq!(taken, [Ok(()), Ok(()), Ok(()), Err(2), Err(1), Ok(()), Err(2), Ok(()), Ok(()), Ok(()), Err(2)]);
+        assert_eq!(
+            taken,
+            [
+                Ok(()),
+                Ok(()),
+                Ok(()),
+                Err(2),
+                Err(1),
+                Ok(()),
+                Err(2),
+                Ok(()),
+                Ok(()),
+                Ok(()),
+                Err(2)
+            ]
+        );
     }
 
     #[test]
@@ -200,7 +226,8 @@ mod tests {
     #[test]
     fn a_right_token_counts_once_it_was_shown_in_time() {
         let limits = Limits::new();
-        let [operator, stranger] = ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
+        let [operator, stranger] =
+            ["192.0.2.1", "192.0.2.2"].map(|address| address.parse().unwrap());
         assert_eq!(limits.right_token(operator), Ok(()));
         for address in [operator, stranger] {
             limits.state().client(address, Instant::now()).wrong_tokens.left = -1000.0;
@@ -211,8 +238,13 @@ mod tests {
 
     #[test]
     fn a_network_of_64_bits_is_one_client() {
-        let check =
-            |a: &str, b: &str, expect| assert_eq!(one_client(a.parse().unwrap()) == one_client(b.parse().unwrap()), expect, "{a} {b}");
+        let check = |a: &str, b: &str, expect| {
+            assert_eq!(
+                one_client(a.parse().unwrap()) == one_client(b.parse().unwrap()),
+                expect,
+                "{a} {b}"
+            )
+        };
         check("2001:db8:1:2:3::", "2001:db8:1:2:ffff::1", true);
         check("2001:db8:1:2::", "2001:db8:1:3::", false);
         check("192.0.2.1", "::ffff:192.0.2.1", true);

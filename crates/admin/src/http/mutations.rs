@@ -59,53 +59,93 @@ struct Switch {
     r#for: Option<String>,
 }
 
-pub(super) async fn sync(State(shared): State<Arc<Shared>>, Path(which): Which, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn sync(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let Nothing {} = read(&headers, &body)?;
     let destination = shared.served(&which).await?;
-    let wanted = shared.answer(async |source| operations::owe_sync(source, &[destination.destination_id]).await).await?;
+    let wanted = shared
+        .answer(async |source| operations::owe_sync(source, &[destination.destination_id]).await)
+        .await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "wanted_sequence_id": wanted.to_string() }))))
 }
 
-pub(super) async fn pause(State(shared): State<Arc<Shared>>, Path(which): Which, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn pause(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let asked: Pause = read(&headers, &body)?;
     let reason = required_reason(asked.reason.as_deref())?;
     let lasts = asked.r#for.as_deref().map(duration).transpose()?;
     let destination = shared.named(&which).await?;
     let ids = [destination.destination_id];
-    let until = shared.answer(async |source| operations::pause(source, &ids, reason, lasts).await).await?;
+    let until =
+        shared.answer(async |source| operations::pause(source, &ids, reason, lasts).await).await?;
     Ok((StatusCode::OK, Json(json!({ "paused": true, "paused_until": until }))))
 }
 
-pub(super) async fn resume(State(shared): State<Arc<Shared>>, Path(which): Which, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn resume(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let asked: Resume = read(&headers, &body)?;
     asked.reason.as_deref().map(|reason| required_reason(Some(reason))).transpose()?;
     let destination = shared.named(&which).await?;
-    let resumed = shared.answer(async |source| operations::resume(source, &[destination.destination_id]).await).await?;
+    let resumed = shared
+        .answer(async |source| operations::resume(source, &[destination.destination_id]).await)
+        .await?;
     Ok((StatusCode::OK, Json(json!({ "paused": false, "was_paused": resumed > 0 }))))
 }
 
-pub(super) async fn resync(State(shared): State<Arc<Shared>>, Path(which): Which, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn resync(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let asked: Resync = read(&headers, &body)?;
     let destination = shared.served(&which).await?;
     let mapping = asked.mapping.as_deref();
     let ids = [destination.destination_id];
-    let copies = shared.answer(async |source| operations::request_resync(source, &ids, mapping).await).await?;
+    let copies = shared
+        .answer(async |source| operations::request_resync(source, &ids, mapping).await)
+        .await?;
     match mapping {
-        Some(mapping) if copies == 0 => {
-            Err(Problem::new(StatusCode::NOT_FOUND, format!("{}/{} receives no mapping {mapping}", destination.tenant, destination.name)))
-        }
+        Some(mapping) if copies == 0 => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("{}/{} receives no mapping {mapping}", destination.tenant, destination.name),
+        )),
         _ => Ok((StatusCode::ACCEPTED, Json(json!({ "copies": copies })))),
     }
 }
 
 /// Compares now, and answers with what was found.
-pub(super) async fn verify(State(shared): State<Arc<Shared>>, Path(which): Which, headers: HeaderMap, body: Bytes) -> Answer {
+pub(super) async fn verify(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let Nothing {} = read(&headers, &body)?;
     let destination = shared.served(&which).await?;
     let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-    let verifier = shared.state.verifier.get().ok_or_else(|| unavailable("the daemon is still starting".to_owned()))?;
+    let verifier = shared
+        .state
+        .verifier
+        .get()
+        .ok_or_else(|| unavailable("the daemon is still starting".to_owned()))?;
     let Ok(_one) = shared.verifications.try_acquire() else {
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "another comparison is under way; one is made at a time"));
+        return Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "another comparison is under way; one is made at a time",
+        ));
     };
     let found = tokio::select! {
         found = tokio::time::timeout(VERIFY_WITHIN, verifier(destination.tenant, destination.name)) => found,
@@ -117,7 +157,10 @@ pub(super) async fn verify(State(shared): State<Arc<Shared>>, Path(which): Which
             Ok((StatusCode::OK, Json(json!({ "equal": equal, "items": items, "next": null }))))
         }
         Ok(Err(why)) => Err(unavailable(why)),
-        Err(_) => Err(unavailable(format!("the comparison takes longer than {} s; run `offtake verify`", VERIFY_WITHIN.as_secs()))),
+        Err(_) => Err(unavailable(format!(
+            "the comparison takes longer than {} s; run `offtake verify`",
+            VERIFY_WITHIN.as_secs()
+        ))),
     }
 }
 
@@ -141,11 +184,18 @@ pub(super) async fn switch_fuse(
         Ok(operations::fuses(source).await?.into_iter().find(|fuse| fuse.name == name))
     };
     let fuse = shared.answer(switched).await?;
-    fuse.map(Json).ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no fuse named {name}")))
+    fuse.map(Json).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no fuse named {name}"))
+    })
 }
 
-/// The configuration and the mappings are looked at now; `config` of the status tells what became of it.
-pub(super) async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Answer {
+/// The configuration and the mappings are looked at now; `config` of the status tells what became
+/// of it.
+pub(super) async fn reload(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let Nothing {} = read(&headers, &body)?;
     shared.state.reload.notify_one();
     Ok((StatusCode::ACCEPTED, Json(json!({}))))
@@ -153,8 +203,17 @@ pub(super) async fn reload(State(shared): State<Arc<Shared>>, headers: HeaderMap
 
 impl Shared {
     async fn named(&self, (tenant, name): &(String, String)) -> Result<Named, Problem> {
-        let found = self.answer(async |source| operations::named_destinations(source, Some(tenant), Some(name)).await).await?;
-        let missing = || Problem::new(StatusCode::NOT_FOUND, format!("tenant {tenant} has no destination {name}"));
+        let found = self
+            .answer(async |source| {
+                operations::named_destinations(source, Some(tenant), Some(name)).await
+            })
+            .await?;
+        let missing = || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                format!("tenant {tenant} has no destination {name}"),
+            )
+        };
         found.into_iter().next().ok_or_else(missing)
     }
 
@@ -162,7 +221,10 @@ impl Shared {
     async fn served(&self, which: &(String, String)) -> Result<Named, Problem> {
         let named = self.named(which).await?;
         match &named.refused {
-            Some(refused) => Err(Problem::new(StatusCode::CONFLICT, format!("{}/{} is not served: {refused}", which.0, which.1))),
+            Some(refused) => Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!("{}/{} is not served: {refused}", which.0, which.1),
+            )),
             None => Ok(named),
         }
     }
@@ -173,16 +235,29 @@ fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &Bytes) -> Res
     if body.is_empty() {
         return Ok(T::default());
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send a body as application/json"));
+    let kind =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !kind
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send a body as application/json",
+        ));
     }
-    serde_json::from_slice(body).map_err(|error| Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be used: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be used: {error}"))
+    })
 }
 
 fn required_reason(reason: Option<&str>) -> Result<&str, Problem> {
     reason.and_then(operations::reason).ok_or_else(|| {
-        let detail = format!("say a `reason`, one line of 1 to {} characters", operations::REASON_CHARACTERS_MAX);
+        let detail = format!(
+            "say a `reason`, one line of 1 to {} characters",
+            operations::REASON_CHARACTERS_MAX
+        );
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })
 }
@@ -192,9 +267,17 @@ fn duration(text: &str) -> Result<Duration, Problem> {
     let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
     let read = match days {
         Some(days) => Some(Duration::from_secs(86_400 * u64::from(days))),
-        None => text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok()),
+        None => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok()),
     };
-    read.ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "`for` is a duration with its unit, such as 30s, 5m, 1h or 7d"))
+    read.ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "`for` is a duration with its unit, such as 30s, 5m, 1h or 7d",
+        )
+    })
 }
 
 #[cfg(test)]

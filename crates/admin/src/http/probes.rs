@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::Shared;
 use crate::readiness::LoopStatus;
 
-/// Longer than a healthy source ever takes, shorter than the probe timeouts of kubelets and load balancers that are set
-/// with any patience.
+/// Longer than a healthy source ever takes, shorter than the probe timeouts of kubelets and load
+/// balancers that are set with any patience.
 const SOURCE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Text exposition format 0.0.4, which every Prometheus reads.
@@ -37,7 +37,9 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
         let connection = shared.state.source.get().await.ok()?;
         connection.simple_query("select 1").await.ok()
     };
-    let source = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, answer).await.is_ok_and(|answer| answer.is_some());
+    let source = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, answer)
+        .await
+        .is_ok_and(|answer| answer.is_some());
     let loops = shared.state.readiness.loops();
     let ready = source && loops.iter().all(|l| l.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

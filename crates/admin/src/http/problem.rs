@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::limits::Wait;
 use crate::Error;
 
-/// `application/problem+json`. The title is the status's own phrase; the detail is for the person who asked.
+/// `application/problem+json`. The title is the status's own phrase; the detail is for the person
+/// who asked.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     r#type: &'static str,
@@ -22,7 +23,13 @@ pub(super) struct Problem {
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
-        Self { r#type: "about:blank", title, status: status.as_u16(), detail: detail.into(), retry_after: None }
+        Self {
+            r#type: "about:blank",
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     /// Asked too often, with what was too much.
@@ -30,7 +37,10 @@ impl Problem {
         let seconds = wait.seconds();
         Self {
             retry_after: Some(seconds),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, format!("too many {what}; ask again in {seconds} s"))
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                format!("too many {what}; ask again in {seconds} s"),
+            )
         }
     }
 }
@@ -54,9 +64,13 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
@@ -66,7 +80,10 @@ impl IntoResponse for Problem {
 }
 
 pub(super) async fn not_found() -> Problem {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing here; the dashboard is at /, the API under /api/v1")
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "there is nothing here; the dashboard is at /, the API under /api/v1",
+    )
 }
 
 pub(super) async fn method_not_allowed() -> Problem {

@@ -16,7 +16,8 @@ pub struct Destination {
     pub state: State,
     /// Why it is not in sync, in one line; null if it is, or if the state says it all.
     pub reason: Option<String>,
-    /// Changes that concern it and are not in it, counted once per mapping, with those not yet sequenced.
+    /// Changes that concern it and are not in it, counted once per mapping, with those not yet
+    /// sequenced.
     pub lag_rows: Long,
     /// Age of the oldest of them; 0 when there is none.
     pub lag_seconds: f64,
@@ -99,8 +100,13 @@ pub(super) struct MappingFacts {
     oldest_at: Option<Timestamp>,
 }
 
-/// Every destination of `tenant` (null: of all) with that `name` (null: with any), by tenant and name.
-pub async fn destinations(source: &Client, tenant: Option<&str>, name: Option<&str>) -> Result<Vec<Destination>, Error> {
+/// Every destination of `tenant` (null: of all) with that `name` (null: with any), by tenant and
+/// name.
+pub async fn destinations(
+    source: &Client,
+    tenant: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Destination>, Error> {
     let rows = source.query(sql::LIST_DESTINATIONS, &[&tenant, &name]).await?;
     rows.iter().map(read).collect()
 }
@@ -112,11 +118,22 @@ fn read(row: &Row) -> Result<Destination, Error> {
     let (state, reason) = judge(&facts, &mappings);
     let pending: i64 = row.get("pending_rows");
     let lag_rows = mappings.iter().map(|m| m.backlog).sum::<i64>() + pending;
-    let lagging_since = mappings.iter().filter_map(|m| m.oldest_at).chain(row.get::<_, Option<Timestamp>>("oldest_pending_at")).min();
+    let lagging_since = mappings
+        .iter()
+        .filter_map(|m| m.oldest_at)
+        .chain(row.get::<_, Option<Timestamp>>("oldest_pending_at"))
+        .min();
     // An unfinished copy lacks rows that no change tells of: its age is the copy's.
-    let lacking_since =
-        mappings.iter().filter(|m| !m.backfilled).map(|m| m.backfill_started_at.unwrap_or_else(|| row.get("created_at"))).min();
-    let since = lagging_since.into_iter().chain(lacking_since).chain(facts.owed_since.filter(|_| facts.owed_beyond(&mappings))).min();
+    let lacking_since = mappings
+        .iter()
+        .filter(|m| !m.backfilled)
+        .map(|m| m.backfill_started_at.unwrap_or_else(|| row.get("created_at")))
+        .min();
+    let since = lagging_since
+        .into_iter()
+        .chain(lacking_since)
+        .chain(facts.owed_since.filter(|_| facts.owed_beyond(&mappings)))
+        .min();
     Ok(Destination {
         tenant: row.get("tenant_id"),
         name: row.get("name"),
@@ -145,7 +162,8 @@ fn read(row: &Row) -> Result<Destination, Error> {
 impl MappingFacts {
     fn told(self, now: Timestamp) -> DestinationMapping {
         let backfill = self.backfill(now);
-        let [source_table] = <[String; 1]>::try_from(self.source_tables).map_or([None], |[table]| [Some(table)]);
+        let [source_table] =
+            <[String; 1]>::try_from(self.source_tables).map_or([None], |[table]| [Some(table)]);
         DestinationMapping {
             name: self.name,
             source_table,
@@ -178,7 +196,13 @@ impl MappingFacts {
             let elapsed = self.backfill_started_at.map_or(0.0, |at| seconds_between(at, now));
             eta_seconds = (rows_done > 0).then(|| rounded(elapsed / share * (1.0 - share)));
         }
-        Backfill { state, rows_done: Long(rows_done), rows_total: self.rows_total.map(Long), percent, eta_seconds }
+        Backfill {
+            state,
+            rows_done: Long(rows_done),
+            rows_total: self.rows_total.map(Long),
+            percent,
+            eta_seconds,
+        }
     }
 }
 

@@ -49,7 +49,9 @@ impl Facts {
 
     /// Is a sync owed that goes beyond a mapping's cursor?
     pub(super) fn owed_beyond(&self, mappings: &[MappingFacts]) -> bool {
-        self.wanted_sequence_id.is_some_and(|wanted| mappings.iter().any(|m| m.sequence_id.is_none_or(|cursor| cursor < wanted)))
+        self.wanted_sequence_id.is_some_and(|wanted| {
+            mappings.iter().any(|m| m.sequence_id.is_none_or(|cursor| cursor < wanted))
+        })
     }
 }
 
@@ -64,19 +66,32 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     if let Some(reason) = blocked(facts, mappings) {
         return (State::Blocked, reason);
     }
-    // Only that mapping stands still: a destination that the others do not reach either is told first.
+    // Only that mapping stands still: a destination that the others do not reach either is told
+    // first.
     if let Some(mapping) = mappings.iter().find(|m| m.fuse_blown) {
-        return (State::Paused, Some(with_reason(&format!("the fuse of mapping {} is off", mapping.name), mapping.fuse_reason.as_deref())));
+        return (
+            State::Paused,
+            Some(with_reason(
+                &format!("the fuse of mapping {} is off", mapping.name),
+                mapping.fuse_reason.as_deref(),
+            )),
+        );
     }
     if facts.mirrored_state == State::NeedsRebuild.as_str() {
         return (State::NeedsRebuild, facts.mirrored_reason.clone());
     }
     if let Some(mapping) = mappings.iter().find(|m| !m.mirrored || !m.backfilled) {
-        return (State::Backfilling, Some(format!("the initial copy of mapping {} is not done", mapping.name)));
+        return (
+            State::Backfilling,
+            Some(format!("the initial copy of mapping {} is not done", mapping.name)),
+        );
     }
     // Somebody doubts what is there.
     if let Some(mapping) = mappings.iter().find(|m| m.resync_requested_at.is_some()) {
-        return (State::Backfilling, Some(format!("mapping {} waits to be copied anew", mapping.name)));
+        return (
+            State::Backfilling,
+            Some(format!("mapping {} waits to be copied anew", mapping.name)),
+        );
     }
     let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
     if quarantined > 0 {
@@ -99,7 +114,8 @@ fn blocked(facts: &Facts, mappings: &[MappingFacts]) -> Option<Option<String>> {
     if facts.mirrored_state == State::Blocked.as_str() || facts.failures > 0 {
         return Some(facts.mirrored_reason.clone().or_else(|| facts.last_error.clone()));
     }
-    let failed = mappings.iter().find(|m| !m.fuse_blown && (m.failures > 0 || m.error.is_some()))?;
+    let failed =
+        mappings.iter().find(|m| !m.fuse_blown && (m.failures > 0 || m.error.is_some()))?;
     Some(Some(with_reason(&format!("mapping {}", failed.name), failed.error.as_deref())))
 }
 
@@ -125,8 +141,14 @@ mod tests {
 
     #[test]
     fn the_worst_that_holds_is_told() {
-        let in_sync = || Facts { mirrored_state: "in_sync".to_owned(), wanted_sequence_id: Some(7), ..Facts::default() };
-        let check = |facts: Facts, changes, expect| assert_eq!(judge(&facts, &[mapping(changes)]).0, expect);
+        let in_sync = || Facts {
+            mirrored_state: "in_sync".to_owned(),
+            wanted_sequence_id: Some(7),
+            ..Facts::default()
+        };
+        let check = |facts: Facts, changes, expect| {
+            assert_eq!(judge(&facts, &[mapping(changes)]).0, expect)
+        };
         check(in_sync(), json!({}), State::InSync);
         check(in_sync(), json!({"backlog": 1, "latest": 8}), State::Lagging);
         check(in_sync(), json!({"latest": 8}), State::Lagging);
@@ -135,15 +157,35 @@ mod tests {
         check(Facts { wanted_sequence_id: Some(8), ..in_sync() }, json!({}), State::Lagging);
         check(in_sync(), json!({"quarantined": 1, "backlog": 5}), State::Degraded);
         check(in_sync(), json!({"backfilled": false, "quarantined": 1}), State::Backfilling);
-        check(in_sync(), json!({"resync_requested_at": "2026-01-01T00:00:00Z"}), State::Backfilling);
+        check(
+            in_sync(),
+            json!({"resync_requested_at": "2026-01-01T00:00:00Z"}),
+            State::Backfilling,
+        );
         check(in_sync(), json!({"mirrored": false, "sequence_id": null}), State::Backfilling);
-        check(Facts { mirrored_state: "needs_rebuild".to_owned(), ..in_sync() }, json!({"backfilled": false}), State::NeedsRebuild);
-        check(Facts { failures: 1, mirrored_state: "needs_rebuild".to_owned(), ..in_sync() }, json!({}), State::Blocked);
-        check(Facts { refused: Some("two tenants".to_owned()), ..in_sync() }, json!({}), State::Blocked);
+        check(
+            Facts { mirrored_state: "needs_rebuild".to_owned(), ..in_sync() },
+            json!({"backfilled": false}),
+            State::NeedsRebuild,
+        );
+        check(
+            Facts { failures: 1, mirrored_state: "needs_rebuild".to_owned(), ..in_sync() },
+            json!({}),
+            State::Blocked,
+        );
+        check(
+            Facts { refused: Some("two tenants".to_owned()), ..in_sync() },
+            json!({}),
+            State::Blocked,
+        );
         check(in_sync(), json!({"error": "column gone", "failures": 1}), State::Blocked);
         check(Facts { paused: true, failures: 1, ..in_sync() }, json!({}), State::Paused);
         check(in_sync(), json!({"fuse_blown": true}), State::Paused);
-        check(in_sync(), json!({"fuse_blown": true, "error": "column gone", "failures": 1}), State::Paused);
+        check(
+            in_sync(),
+            json!({"fuse_blown": true, "error": "column gone", "failures": 1}),
+            State::Paused,
+        );
         check(Facts { failures: 1, ..in_sync() }, json!({"fuse_blown": true}), State::Blocked);
     }
 

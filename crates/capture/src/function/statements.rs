@@ -1,10 +1,11 @@
 //! What a capture function runs.
 //!
-//! Columns are named without their table wherever a name can be: each statement joins a row called `gone`, which has a
-//! null under the name of every captured column, *outside* the subqueries that read the changed rows. SQL looks for a
-//! name in the inner query first. So when the application drops or renames a captured column, its writes do not fail
-//! on an unknown name, but find the null, and [`Table::lost`] notes that anything in the table may have changed. The
-//! planner removes the row; a write pays nothing for it.
+//! Columns are named without their table wherever a name can be: each statement joins a row called
+//! `gone`, which has a null under the name of every captured column, *outside* the subqueries that
+//! read the changed rows. SQL looks for a name in the inner query first. So when the application
+//! drops or renames a captured column, its writes do not fail on an unknown name, but find the
+//! null, and [`Table::lost`] notes that anything in the table may have changed. The planner removes
+//! the row; a write pays nothing for it.
 
 use offtake_mapping::{Capture, CapturedColumn, CapturedTenant, Identifier, MappingSet, literal};
 
@@ -13,17 +14,20 @@ use super::Records;
 /// Types whose `=` is in pg_catalog, hashes, and says the same as comparing their texts.
 const TYPES_EQUAL_AS_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "boolean", "date"];
 
-/// The type by which a lost column is told from one that is there; the second for tables that capture the first.
+/// The type by which a lost column is told from one that is there; the second for tables that
+/// capture the first.
 const TYPES_OF_LOST_COLUMNS: [&str; 2] = ["pg_lsn", "macaddr8"];
 
-/// The function's body. Without handlers it fails where the operator's expressions do: for trying them.
+/// The function's body. Without handlers it fails where the operator's expressions do: for trying
+/// them.
 pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> String {
     let table = Table { handlers, ..Table::of(capture, set) };
     let rules = table.rules();
-    let branch = |statement: &dyn Fn(&Rule<'_>) -> String, of_dependants: String| match rules.is_empty() {
-        true => of_dependants,
-        false => rules.iter().map(statement).collect::<Vec<_>>().join("\n"),
-    };
+    let branch =
+        |statement: &dyn Fn(&Rule<'_>) -> String, of_dependants: String| match rules.is_empty() {
+            true => of_dependants,
+            false => rules.iter().map(statement).collect::<Vec<_>>().join("\n"),
+        };
     let comment = capture.table.to_string().replace(['\n', '\r'], " ");
     format!(
         "\n-- Captures changes of {comment} for Offtake. Written by `offtake init`, which also undoes edits.\n\
@@ -40,9 +44,18 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
          return null;\n\
          end\n",
         Records::of(capture).line(),
-        branch(&|rule| rule.guarded(rule.insert(), rule.blind("new_rows", 'c')), table.insert_of_dependants()),
-        branch(&|rule| rule.guarded(rule.update(), rule.blind_update()), table.update_of_dependants()),
-        branch(&|rule| rule.guarded(rule.delete(), rule.blind("old_rows", 'd')), table.delete_of_dependants()),
+        branch(
+            &|rule| rule.guarded(rule.insert(), rule.blind("new_rows", 'c')),
+            table.insert_of_dependants()
+        ),
+        branch(
+            &|rule| rule.guarded(rule.update(), rule.blind_update()),
+            table.update_of_dependants()
+        ),
+        branch(
+            &|rule| rule.guarded(rule.delete(), rule.blind("old_rows", 'd')),
+            table.delete_of_dependants()
+        ),
         table.append(&[format!("values ({}, 't', null, null, null)", table.source_table)]),
     )
 }
@@ -52,7 +65,8 @@ struct Table<'a> {
     /// The table's name as a literal.
     source_table: String,
     capture: &'a Capture,
-    /// Whether the queries' tenants have a type that is equal as text, and so the column they come from.
+    /// Whether the queries' tenants have a type that is equal as text, and so the column they come
+    /// from.
     tenant_equal_as_text: bool,
     type_of_lost_columns: &'static str,
     /// Whether failing expressions are caught.
@@ -62,12 +76,16 @@ struct Table<'a> {
 impl<'a> Table<'a> {
     fn of(capture: &'a Capture, set: &MappingSet) -> Self {
         let name = capture.table.to_string();
-        let captures = |sql_type: &str| capture.key.iter().chain(&capture.matched).any(|c| c.sql_type == sql_type);
+        let captures = |sql_type: &str| {
+            capture.key.iter().chain(&capture.matched).any(|c| c.sql_type == sql_type)
+        };
         let [usual, other] = TYPES_OF_LOST_COLUMNS;
         Self {
             source_table: literal(&name).trim().to_owned(),
             capture,
-            tenant_equal_as_text: set.driven_by(&name).all(|m| TYPES_EQUAL_AS_TEXT.contains(&m.tenant_type.as_str())),
+            tenant_equal_as_text: set
+                .driven_by(&name)
+                .all(|m| TYPES_EQUAL_AS_TEXT.contains(&m.tenant_type.as_str())),
             type_of_lost_columns: if captures(usual) { other } else { usual },
             handlers: true,
         }
@@ -75,7 +93,9 @@ impl<'a> Table<'a> {
 
     fn append(&self, parts: &[String]) -> String {
         let rows = parts.join("\n  union all\n  ");
-        format!("  insert into offtake.captured_change (source_table, operation, tenant_id, row_key, matched)\n  {rows};")
+        format!(
+            "  insert into offtake.captured_change (source_table, operation, tenant_id, row_key, matched)\n  {rows};"
+        )
     }
 
     /// Every column that the statements name, once.
@@ -85,7 +105,9 @@ impl<'a> Table<'a> {
             CapturedTenant::Expression(_) | CapturedTenant::LookedUp => None,
         });
         let mut columns: Vec<&Identifier> = Vec::new();
-        for column in self.capture.key.iter().chain(&self.capture.matched).map(|c| &c.name).chain(tenants) {
+        for column in
+            self.capture.key.iter().chain(&self.capture.matched).map(|c| &c.name).chain(tenants)
+        {
             if !columns.contains(&column) {
                 columns.push(column);
             }
@@ -95,15 +117,22 @@ impl<'a> Table<'a> {
 
     /// The row that stands in for lost columns, to be joined before the rows themselves.
     fn gone(&self) -> String {
-        let nulls: Vec<String> =
-            self.columns().iter().map(|column| format!("null::{} as {}", self.type_of_lost_columns, column.sql())).collect();
+        let nulls: Vec<String> = self
+            .columns()
+            .iter()
+            .map(|column| format!("null::{} as {}", self.type_of_lost_columns, column.sql()))
+            .collect();
         format!("(select {}) gone cross join lateral", nulls.join(", "))
     }
 
     /// A row for the whole table if a column was lost. Looks at one changed row only.
     fn lost(&self, rows: &str) -> String {
         let columns = self.columns();
-        let named: Vec<String> = columns.iter().enumerate().map(|(at, c)| format!("pg_typeof({}) as t{at}", c.sql())).collect();
+        let named: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .map(|(at, c)| format!("pg_typeof({}) as t{at}", c.sql()))
+            .collect();
         let types: Vec<String> = (0..columns.len()).map(|at| format!("first.t{at}")).collect();
         format!(
             "select {}, 't'::\"char\", null::text, null::jsonb, null::jsonb\n    \
@@ -123,15 +152,24 @@ impl<'a> Table<'a> {
     }
 
     fn matched(&self) -> String {
-        if self.capture.matched.is_empty() { "null::jsonb".to_owned() } else { object(&self.capture.matched) }
+        if self.capture.matched.is_empty() {
+            "null::jsonb".to_owned()
+        } else {
+            object(&self.capture.matched)
+        }
     }
 
-    /// The tenants' rules, with the one that is looked up in front: the first rule's rows carry the matched columns for
-    /// the dependants, and the look-up needs them itself.
+    /// The tenants' rules, with the one that is looked up in front: the first rule's rows carry the
+    /// matched columns for the dependants, and the look-up needs them itself.
     fn rules(&self) -> Vec<Rule<'_>> {
         let mut tenants: Vec<&CapturedTenant> = self.capture.tenants.iter().collect();
         tenants.sort_by_key(|tenant| **tenant != CapturedTenant::LookedUp);
-        let rule = |(at, tenant)| Rule { table: self, tenant, first: at == 0, with_matched: at == 0 && !self.capture.matched.is_empty() };
+        let rule = |(at, tenant)| Rule {
+            table: self,
+            tenant,
+            first: at == 0,
+            with_matched: at == 0 && !self.capture.matched.is_empty(),
+        };
         tenants.into_iter().enumerate().map(rule).collect()
     }
 
@@ -196,17 +234,27 @@ impl Rule<'_> {
         if self.with_matched { self.table.matched() } else { "null::jsonb".to_owned() }
     }
 
-    /// What tells rows apart, as values that can be hashed: key and tenant; raw where raw values differ exactly when
-    /// their texts do, else as bytes of text, since the destination has the text (`A` and `a` of a citext are two keys there).
+    /// What tells rows apart, as values that can be hashed: key and tenant; raw where raw values
+    /// differ exactly when their texts do, else as bytes of text, since the destination has the
+    /// text (`A` and `a` of a citext are two keys there).
     fn identity(&self) -> Vec<String> {
-        let comparable = |value: String, equal: bool| if equal { value } else { format!("{value}::text collate \"C\"") };
+        let comparable = |value: String, equal: bool| {
+            if equal { value } else { format!("{value}::text collate \"C\"") }
+        };
         let mut values: Vec<String> = Vec::new();
         for column in &self.table.capture.key {
-            values.push(comparable(column.name.sql(), TYPES_EQUAL_AS_TEXT.contains(&column.sql_type.as_str())));
+            values.push(comparable(
+                column.name.sql(),
+                TYPES_EQUAL_AS_TEXT.contains(&column.sql_type.as_str()),
+            ));
         }
         match self.tenant {
-            CapturedTenant::Column(column) => values.push(comparable(column.sql(), self.table.tenant_equal_as_text)),
-            CapturedTenant::Expression(_) => values.push(format!("{} collate \"C\"", self.tenant_id())),
+            CapturedTenant::Column(column) => {
+                values.push(comparable(column.sql(), self.table.tenant_equal_as_text))
+            }
+            CapturedTenant::Expression(_) => {
+                values.push(format!("{} collate \"C\"", self.tenant_id()))
+            }
             CapturedTenant::LookedUp => {}
         }
         values
@@ -222,12 +270,18 @@ impl Rule<'_> {
         )
     }
 
-    /// A row that belongs to nobody is not captured, unless others depend on it: then only for those.
+    /// A row that belongs to nobody is not captured, unless others depend on it: then only for
+    /// those.
     fn row_key_and_filter(&self, alias: &str) -> (String, Vec<String>) {
         match (self.looked_up(), self.with_matched) {
             (true, _) => (format!("{alias}.row_key"), Vec::new()),
-            (false, true) => (format!("case when {alias}.tenant_id is not null then {alias}.row_key end"), Vec::new()),
-            (false, false) => (format!("{alias}.row_key"), vec![format!("{alias}.tenant_id is not null")]),
+            (false, true) => (
+                format!("case when {alias}.tenant_id is not null then {alias}.row_key end"),
+                Vec::new(),
+            ),
+            (false, false) => {
+                (format!("{alias}.row_key"), vec![format!("{alias}.tenant_id is not null")])
+            }
         }
     }
 
@@ -264,13 +318,18 @@ impl Rule<'_> {
 
     /// Every old row that has no new one with its key and tenant.
     ///
-    /// Compared by `=` and not by `is not distinct from`, which nothing but a nested loop can join: a key that is null
-    /// has no partner then, and is looked at once more than needed.
+    /// Compared by `=` and not by `is not distinct from`, which nothing but a nested loop can join:
+    /// a key that is null has no partner then, and is looked at once more than needed.
     fn left(&self) -> String {
         let (row_key, mut filter) = self.row_key_and_filter("before");
         let identity = self.identity();
-        let same: Vec<String> = identity.iter().enumerate().map(|(at, value)| format!("{value} = before.k{at}")).collect();
-        filter.push(format!("not exists (select from new_rows source where {})", same.join(" and ")));
+        let same: Vec<String> = identity
+            .iter()
+            .enumerate()
+            .map(|(at, value)| format!("{value} = before.k{at}"))
+            .collect();
+        filter
+            .push(format!("not exists (select from new_rows source where {})", same.join(" and ")));
         format!(
             "select {}, 'd'::\"char\", before.tenant_id, {row_key}, before.matched\n    \
                from {}\n         \
@@ -285,11 +344,13 @@ impl Rule<'_> {
         )
     }
 
-    /// The same, and every old row whose new one matches otherwise: what depends on the old values looks again too.
+    /// The same, and every old row whose new one matches otherwise: what depends on the old values
+    /// looks again too.
     fn left_or_unmatched(&self) -> String {
         let (row_key, mut filter) = self.row_key_and_filter("before");
         let identity = self.identity();
-        let same: Vec<String> = (0..identity.len()).map(|at| format!("before.k{at} = after.k{at}")).collect();
+        let same: Vec<String> =
+            (0..identity.len()).map(|at| format!("before.k{at} = after.k{at}")).collect();
         filter.push("(after.kept is null or before.matched <> after.matched)".to_owned());
         let identity = named(&identity);
         format!(
@@ -308,14 +369,17 @@ impl Rule<'_> {
         )
     }
 
-    /// An operator's expression may fail on a value nobody thought of, and the application's write must not. Only for
-    /// expressions: the handler is a subtransaction in every statement of the application.
+    /// An operator's expression may fail on a value nobody thought of, and the application's write
+    /// must not. Only for expressions: the handler is a subtransaction in every statement of the
+    /// application.
     fn guarded(&self, statement: String, otherwise: String) -> String {
         match self.tenant {
             CapturedTenant::Expression(_) if self.table.handlers => {
                 format!("  begin\n{statement}\n  exception when others then\n{otherwise}\n  end;")
             }
-            CapturedTenant::Expression(_) | CapturedTenant::Column(_) | CapturedTenant::LookedUp => statement,
+            CapturedTenant::Expression(_)
+            | CapturedTenant::Column(_)
+            | CapturedTenant::LookedUp => statement,
         }
     }
 
@@ -347,7 +411,11 @@ impl Rule<'_> {
     }
 
     fn without_tenant(&self, rows: &str) -> String {
-        format!("select {} as row_key, {} as matched from {rows} source", self.table.row_key(), self.matched())
+        format!(
+            "select {} as row_key, {} as matched from {rows} source",
+            self.table.row_key(),
+            self.matched()
+        )
     }
 }
 
@@ -356,11 +424,18 @@ fn named(values: &[String]) -> String {
 }
 
 fn where_all(conditions: &[String]) -> String {
-    if conditions.is_empty() { String::new() } else { format!("\n   where {}", conditions.join("\n     and ")) }
+    if conditions.is_empty() {
+        String::new()
+    } else {
+        format!("\n   where {}", conditions.join("\n     and "))
+    }
 }
 
 /// `{"column": "text", …}` of the row in scope.
 fn object(columns: &[CapturedColumn]) -> String {
-    let pairs: Vec<String> = columns.iter().map(|c| format!("{}, {}::text", literal(c.name.as_str()).trim(), c.name.sql())).collect();
+    let pairs: Vec<String> = columns
+        .iter()
+        .map(|c| format!("{}, {}::text", literal(c.name.as_str()).trim(), c.name.sql()))
+        .collect();
     format!("jsonb_build_object({})", pairs.join(", "))
 }

@@ -24,11 +24,14 @@ pub struct KeyRange<'a> {
 
 impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
-        let tenant = mapping
-            .definition
-            .target
-            .keep_tenant
-            .then(|| format!("t.{} = {}::{}", mapping.columns[0].name.sql(), literal(tenant_id), mapping.tenant_type));
+        let tenant = mapping.definition.target.keep_tenant.then(|| {
+            format!(
+                "t.{} = {}::{}",
+                mapping.columns[0].name.sql(),
+                literal(tenant_id),
+                mapping.tenant_type
+            )
+        });
         Self {
             mapping,
             table: format!("{}.{}", schema.sql(), mapping.definition.target.table.sql()),
@@ -45,19 +48,31 @@ impl<'a> Apply<'a> {
     /// The table the query's columns and the key make, where no `schema_sql` says otherwise.
     pub fn create_table(&self) -> String {
         let key = self.mapping.target_key();
-        let columns = self.mapping.columns.iter().map(|c| format!("  {} {}", c.name.sql(), c.target_type));
+        let columns =
+            self.mapping.columns.iter().map(|c| format!("  {} {}", c.name.sql(), c.target_type));
         let key: Vec<_> = key.iter().map(Identifier::sql).collect();
-        format!("create table {} (\n{},\n  primary key ({})\n)", self.table, columns.collect::<Vec<_>>().join(",\n"), key.join(", "))
+        format!(
+            "create table {} (\n{},\n  primary key ({})\n)",
+            self.table,
+            columns.collect::<Vec<_>>().join(",\n"),
+            key.join(", ")
+        )
     }
 
     /// The mark by which a table is known as this mapping's own.
     pub fn mark_table(&self) -> String {
-        format!("comment on table {} is {}", self.table, literal(&format!("offtake:{}", self.mapping.name())))
+        format!(
+            "comment on table {} is {}",
+            self.table,
+            literal(&format!("offtake:{}", self.mapping.name()))
+        )
     }
 
-    /// A session-private table with the target's own column types, left empty by whoever used it. No constraints: a deletion
-    /// carries only a key. Not `on commit delete rows`: every commit would then truncate every staging table of the
-    /// session, and its TOAST table and index, in the file system (8 to 17 ms for a change of one row). One that the session has already may be of a shape that the target no longer has.
+    /// A session-private table with the target's own column types, left empty by whoever used it.
+    /// No constraints: a deletion carries only a key. Not `on commit delete rows`: every commit
+    /// would then truncate every staging table of the session, and its TOAST table and index, in
+    /// the file system (8 to 17 ms for a change of one row). One that the session has already may
+    /// be of a shape that the target no longer has.
     pub fn create_staging(&self) -> String {
         format!(
             "drop table if exists {0}; \
@@ -73,39 +88,58 @@ impl<'a> Apply<'a> {
         format!("copy {} (offtake_present, {}) from stdin", self.staging, columns.join(", "))
     }
 
-    /// Stages a few rows by a statement, which spares the round trips of a COPY: each row's mark and its columns as the source
-    /// printed them, which the target's own types read as they would in a COPY.
+    /// Stages a few rows by a statement, which spares the round trips of a COPY: each row's mark
+    /// and its columns as the source printed them, which the target's own types read as they would
+    /// in a COPY.
     pub fn stage<'r>(&self, rows: impl Iterator<Item = (bool, &'r [Option<String>])>) -> String {
         let columns: Vec<_> = self.names().map(Identifier::sql).collect();
-        let value = |value: &Option<String>| value.as_deref().map_or_else(|| "null".to_owned(), literal);
+        let value =
+            |value: &Option<String>| value.as_deref().map_or_else(|| "null".to_owned(), literal);
         let lines = rows.map(|(present, row)| {
-            let values: Vec<_> = std::iter::once(present.to_string()).chain(row.iter().map(value)).collect();
+            let values: Vec<_> =
+                std::iter::once(present.to_string()).chain(row.iter().map(value)).collect();
             format!("({})", values.join(", "))
         });
-        format!("insert into {} (offtake_present, {}) values {}", self.staging, columns.join(", "), lines.collect::<Vec<_>>().join(", "))
+        format!(
+            "insert into {} (offtake_present, {}) values {}",
+            self.staging,
+            columns.join(", "),
+            lines.collect::<Vec<_>>().join(", ")
+        )
     }
 
     pub fn empty_staging(&self) -> String {
         format!("delete from {}", self.staging)
     }
 
-    /// Also forgets the rows that were deleted before; costs catalog entries, so not for every batch.
+    /// Also forgets the rows that were deleted before; costs catalog entries, so not for every
+    /// batch.
     pub fn truncate_staging(&self) -> String {
         format!("truncate {}", self.staging)
     }
 
     /// Deletes the staged keys that no longer exist.
     pub fn delete_absent(&self) -> String {
-        format!("delete from {} t using {} s where not s.offtake_present and {}", self.table, self.staging, self.same_key())
+        format!(
+            "delete from {} t using {} s where not s.offtake_present and {}",
+            self.table,
+            self.staging,
+            self.same_key()
+        )
     }
 
-    /// Writes the staged rows, in key order; a row that is already there byte for byte is left alone. The comparison is
-    /// of images, not of equality: 1.0 and 1.00, or '1 mon' and '30 days', are equal and not the same.
+    /// Writes the staged rows, in key order; a row that is already there byte for byte is left
+    /// alone. The comparison is of images, not of equality: 1.0 and 1.00, or '1 mon' and '30 days',
+    /// are equal and not the same.
     pub fn upsert_present(&self) -> String {
         let key = self.mapping.target_key();
-        // A key is found by equality; where equal values can differ (1.0 and 1.00), the source's spelling is written.
-        let exact = |name: &Identifier| self.mapping.columns.iter().any(|c| c.name == *name && equal_means_same(&c.source_type));
-        let set: Vec<_> = self.names().filter(|name| !(key.contains(name) && exact(name))).collect();
+        // A key is found by equality; where equal values can differ (1.0 and 1.00), the source's
+        // spelling is written.
+        let exact = |name: &Identifier| {
+            self.mapping.columns.iter().any(|c| c.name == *name && equal_means_same(&c.source_type))
+        };
+        let set: Vec<_> =
+            self.names().filter(|name| !(key.contains(name) && exact(name))).collect();
         let key_sql: Vec<_> = key.iter().map(Identifier::sql).collect();
         let columns: Vec<_> = self.names().map(Identifier::sql).collect();
         let action = if set.is_empty() {
@@ -113,7 +147,10 @@ impl<'a> Apply<'a> {
         } else {
             format!(
                 "do update set {} where row({})::record *<> row({})::record",
-                set.iter().map(|c| format!("{0} = excluded.{0}", c.sql())).collect::<Vec<_>>().join(", "),
+                set.iter()
+                    .map(|c| format!("{0} = excluded.{0}", c.sql()))
+                    .collect::<Vec<_>>()
+                    .join(", "),
                 columns_of("t", set.iter().copied()),
                 columns_of("excluded", set.iter().copied()),
             )
@@ -129,22 +166,30 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Deletes the rows of a key range that the staged rows, which are all of that range, do not contain.
+    /// Deletes the rows of a key range that the staged rows, which are all of that range, do not
+    /// contain.
     ///
-    /// `spare` is a key that stays whatever happens: one that the source has and the destination refuses.
+    /// `spare` is a key that stays whatever happens: one that the source has and the destination
+    /// refuses.
     pub fn delete_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
         let key = row_of(&ordered_key("t", &self.mapping.key));
-        let bound =
-            |values: &[String], operator: &str| format!("{key} {operator} {}", row_of(&ordered_literals(&self.mapping.key, values)));
+        let bound = |values: &[String], operator: &str| {
+            format!("{key} {operator} {}", row_of(&ordered_literals(&self.mapping.key, values)))
+        };
         let mut conditions: Vec<String> = self.tenant.iter().cloned().collect();
         conditions.extend(range.after.map(|values| bound(values, ">")));
         conditions.extend(range.up_to.map(|values| bound(values, "<=")));
         conditions.extend(spare.map(|values| bound(values, "<>")));
-        conditions.push(format!("not exists (select from {} s where {})", self.staging, self.same_key()));
+        conditions.push(format!(
+            "not exists (select from {} s where {})",
+            self.staging,
+            self.same_key()
+        ));
         format!("delete from {} t where {}", self.table, conditions.join(" and "))
     }
 
-    /// How many staged rows the table does not hold as staged, present or absent: 0, or something there interfered.
+    /// How many staged rows the table does not hold as staged, present or absent: 0, or something
+    /// there interfered.
     pub fn count_not_applied(&self) -> String {
         let names: Vec<_> = self.names().collect();
         format!(

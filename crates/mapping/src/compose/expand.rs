@@ -1,15 +1,19 @@
 //! The sequencer's statements: which rows a changed row concerns, and whose they are.
 //!
-//! Both take the batch's rows as arrays, append to `change_log` with numbers beyond `global_sequence`, and move that
-//! sequence; the caller holds the sequencer's lock.
+//! Both take the batch's rows as arrays, append to `change_log` with numbers beyond
+//! `global_sequence`, and move that sequence; the caller holds the sequencer's lock.
 
-use crate::{CapturedColumn, Condition, Identifier, KeyColumn, ResolvedMapping, Tenant, TenantLookup, Waking, literal};
+use crate::{
+    CapturedColumn, Condition, Identifier, KeyColumn, ResolvedMapping, Tenant, TenantLookup,
+    Waking, literal,
+};
 
 /// The numbers of appended rows: a block beyond the sequence, which only the lock's holder moves.
 const NUMBERED: &str = "(select last_value from offtake.global_sequence) + row_number() over (order by capture_id, page_order)";
 
-/// `$1` capture ids, `$2` captured_at, `$3` matched (jsonb), `$4` last expanded key (jsonb) of changed rows;
-/// `$5` how many rows one change may expand to before it is continued in a later tick.
+/// `$1` capture ids, `$2` captured_at, `$3` matched (jsonb), `$4` last expanded key (jsonb) of
+/// changed rows; `$5` how many rows one change may expand to before it is continued in a later
+/// tick.
 ///
 /// Returns one row: how many changes were appended, how many expansions go on.
 pub fn expand_dependants(waking: &Waking) -> String {
@@ -36,7 +40,10 @@ pub fn expand_dependants(waking: &Waking) -> String {
            returning 1\n\
          )\n\
          select coalesce((select rows from numbered), 0)::bigint as appended, (select count(*) from continued)::bigint as continued",
-        changed_row = changed_row(waking, "unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::jsonb[])"),
+        changed_row = changed_row(
+            waking,
+            "unnest($1::bigint[], $2::timestamptz[], $3::jsonb[], $4::jsonb[])"
+        ),
         found = found(waking, "$5"),
         unsequenced = unsequenced(waking),
         source_table = literal(&mapping.source_table()),
@@ -45,7 +52,8 @@ pub fn expand_dependants(waking: &Waking) -> String {
     )
 }
 
-/// What [`expand_dependants`] finds for one changed row of unknown values: for EXPLAIN, needs none of our own tables.
+/// What [`expand_dependants`] finds for one changed row of unknown values: for EXPLAIN, needs none
+/// of our own tables.
 pub fn find_dependants(waking: &Waking) -> String {
     let given = "(values (0::bigint, now(), '{}'::jsonb, null::jsonb))";
     format!("with changed_row as ({}) {}", changed_row(waking, given), found(waking, "10000"))
@@ -53,7 +61,11 @@ pub fn find_dependants(waking: &Waking) -> String {
 
 /// The rows given, with the columns that the condition names read back.
 fn changed_row(waking: &Waking, given: &str) -> String {
-    let changed = waking.changed.iter().map(|c| format!(", {} as {}", read_back("r.matched", c), c.name.sql())).collect::<String>();
+    let changed = waking
+        .changed
+        .iter()
+        .map(|c| format!(", {} as {}", read_back("r.matched", c), c.name.sql()))
+        .collect::<String>();
     format!(
         "select r.capture_id as offtake_capture_id, r.captured_at as offtake_captured_at, r.matched as offtake_matched,\n\
                 r.after as offtake_after{changed}\n\
@@ -66,10 +78,18 @@ fn changed_row(waking: &Waking, given: &str) -> String {
 /// The rows of the mapping that each changed row concerns, a page of them at most.
 fn found(waking: &Waking, limit: &str) -> String {
     let mapping = &waking.mapping;
-    let source_columns: Vec<_> = mapping.key.iter().map(|k| format!("source.{}", k.source_column.sql())).collect();
+    let source_columns: Vec<_> =
+        mapping.key.iter().map(|k| format!("source.{}", k.source_column.sql())).collect();
     let after: Vec<_> = mapping.key.iter().map(|k| key_from("changed.offtake_after", k)).collect();
-    let old_tenant = waking.tenant_column.as_ref().map(|column| format!(" union select changed.{}::text", column.sql()));
-    let known = if matches!(mapping.definition.source.tenant, Tenant::Lookup(_)) { "true" } else { "tenant_id is not null" };
+    let old_tenant = waking
+        .tenant_column
+        .as_ref()
+        .map(|column| format!(" union select changed.{}::text", column.sql()));
+    let known = if matches!(mapping.definition.source.tenant, Tenant::Lookup(_)) {
+        "true"
+    } else {
+        "tenant_id is not null"
+    };
     format!(
         "select changed.offtake_capture_id as capture_id, changed.offtake_captured_at as captured_at,\n\
                 changed.offtake_matched as matched, page.row_key, page.tenant_ids, page.page_order\n\
@@ -92,22 +112,29 @@ fn found(waking: &Waking, limit: &str) -> String {
     )
 }
 
-/// Changes whose tenant is looked up: `$1` capture ids, `$2` captured_at, `$3` row keys, `$4` deleted, `$5` matched
-/// (jsonb each) of the rows; `$6` the matched columns of the looked-up table's changes in this batch.
-/// Returns how many were appended.
+/// Changes whose tenant is looked up: `$1` capture ids, `$2` captured_at, `$3` row keys, `$4`
+/// deleted, `$5` matched (jsonb each) of the rows; `$6` the matched columns of the looked-up
+/// table's changes in this batch. Returns how many were appended.
 ///
-/// A row goes to the tenant that the looked-up row names now and to every tenant that it named before or after a change
-/// that is in this batch or not sequenced yet: when that change is expanded, this row may be gone, and the tenant that had
-/// it must lose it. Where no tenant is known, every one looks again.
+/// A row goes to the tenant that the looked-up row names now and to every tenant that it named
+/// before or after a change that is in this batch or not sequenced yet: when that change is
+/// expanded, this row may be gone, and the tenant that had it must lose it. Where no tenant is
+/// known, every one looks again.
 pub fn resolve_tenants(
     lookup: &TenantLookup,
     source_table: &str,
     row_columns: &[CapturedColumn],
     lookup_columns: &[CapturedColumn],
 ) -> String {
-    let live = lookup.matches.iter().map(|(theirs, ours)| format!("l.{} = {}", theirs.sql(), typed("given.matched", ours, row_columns)));
+    let live = lookup.matches.iter().map(|(theirs, ours)| {
+        format!("l.{} = {}", theirs.sql(), typed("given.matched", ours, row_columns))
+    });
     let changed = lookup.matches.iter().map(|(theirs, ours)| {
-        format!("{} = {}", typed("changed.matched", theirs, lookup_columns), typed("given.matched", ours, row_columns))
+        format!(
+            "{} = {}",
+            typed("changed.matched", theirs, lookup_columns),
+            typed("given.matched", ours, row_columns)
+        )
     });
     format!(
         "with changed as materialized (\n\
@@ -143,14 +170,21 @@ pub fn resolve_tenants(
     )
 }
 
-/// Rows that are gone, or match no longer, by a change that is not sequenced yet: the tenant that the changed row of a
-/// look-up named had them. Their own change comes when the look-up has long been another.
+/// Rows that are gone, or match no longer, by a change that is not sequenced yet: the tenant that
+/// the changed row of a look-up named had them. Their own change comes when the look-up has long
+/// been another.
 fn unsequenced(waking: &Waking) -> String {
-    let (Some(column), Condition::Match(pairs)) = (&waking.tenant_column, &waking.dependency.condition) else {
+    let (Some(column), Condition::Match(pairs)) =
+        (&waking.tenant_column, &waking.dependency.condition)
+    else {
         return String::new();
     };
     let same = pairs.iter().map(|(source, changed)| {
-        format!("own.matched ->> {} = changed.offtake_matched ->> {}", literal(source.as_str()), literal(changed.as_str()))
+        format!(
+            "own.matched ->> {} = changed.offtake_matched ->> {}",
+            literal(source.as_str()),
+            literal(changed.as_str())
+        )
     });
     format!(
         "\n\
@@ -167,7 +201,9 @@ fn unsequenced(waking: &Waking) -> String {
 fn condition(condition: &Condition) -> String {
     match condition {
         Condition::Match(pairs) => {
-            let same = pairs.iter().map(|(source, changed)| format!("source.{} = changed.{}", source.sql(), changed.sql()));
+            let same = pairs.iter().map(|(source, changed)| {
+                format!("source.{} = changed.{}", source.sql(), changed.sql())
+            });
             same.collect::<Vec<_>>().join(" and ")
         }
         Condition::Where(sql) => format!("{sql}\n"),
@@ -180,15 +216,24 @@ fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
         Tenant::Column(column) => format!("{alias}.{}::text", column.sql()),
         Tenant::Expression(sql) => format!("({sql}\n)::text"),
         Tenant::Lookup(lookup) => {
-            let same = lookup.matches.iter().map(|(theirs, ours)| format!("l.{} = {alias}.{}", theirs.sql(), ours.sql()));
+            let same = lookup
+                .matches
+                .iter()
+                .map(|(theirs, ours)| format!("l.{} = {alias}.{}", theirs.sql(), ours.sql()));
             let same = same.collect::<Vec<_>>().join(" and ");
-            format!("(select l.{}::text from {} l where {same} limit 1)", lookup.column.sql(), lookup.table.sql())
+            format!(
+                "(select l.{}::text from {} l where {same} limit 1)",
+                lookup.column.sql(),
+                lookup.table.sql()
+            )
         }
     }
 }
 
 fn row_key(alias: &str, key: &[KeyColumn]) -> String {
-    let pairs = key.iter().map(|k| format!("{}, {alias}.{}::text", literal(k.source_column.as_str()), k.source_column.sql()));
+    let pairs = key.iter().map(|k| {
+        format!("{}, {alias}.{}::text", literal(k.source_column.as_str()), k.source_column.sql())
+    });
     format!("jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
 }
 

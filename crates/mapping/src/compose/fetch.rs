@@ -15,8 +15,9 @@ pub struct Changed<'a> {
     pub retry_quarantined_of: Option<i64>,
 }
 
-/// The current state of every changed key, one line each: `present`, then the mapping's columns. A key that the query
-/// does not return comes as `f` with only its key columns set: it must not exist in the destination.
+/// The current state of every changed key, one line each: `present`, then the mapping's columns. A
+/// key that the query does not return comes as `f` with only its key columns set: it must not exist
+/// in the destination.
 pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     copy_looked_at(mapping, changed.tenant_id, &touched(mapping, changed), "")
 }
@@ -27,14 +28,21 @@ pub fn copy_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> Stri
         KeyOrder::Native => format!("k.k{at}"),
         KeyOrder::Text => format!("({}) collate \"C\"", printed(&format!("k.k{at}"), &k.sql_type)),
     });
-    let given = format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
+    let given =
+        format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
     copy_looked_at(mapping, tenant_id, &given, &format!(" order by {}", join(order, ", ")))
 }
 
 /// The keys that [`copy_changed`] looks at, one JSON text each; evaluates nothing of the query.
 pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
-    let pairs = mapping.key.iter().map(|k| format!("{0}, row_key ->> {0}", literal(k.source_column.as_str())));
-    let known = mapping.key.iter().map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
+    let pairs = mapping
+        .key
+        .iter()
+        .map(|k| format!("{0}, row_key ->> {0}", literal(k.source_column.as_str())));
+    let known = mapping
+        .key
+        .iter()
+        .map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
     format!(
         "select distinct jsonb_build_object({})::text from ({}) touched where {}",
         join(pairs, ", "),
@@ -43,14 +51,26 @@ pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     )
 }
 
-/// The keys of the rows of [`copy_chunk`], in key order, one JSON text each; of the query only the key columns are
-/// evaluated.
-pub fn list_chunk(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
-    let pairs = mapping
-        .key
-        .iter()
-        .map(|k| format!("{}, {}", literal(k.source_column.as_str()), printed(&format!("q.{}", k.query_column.sql()), &k.sql_type)));
-    format!("select jsonb_build_object({})::text {}", join(pairs, ", "), page_of(mapping, tenant_id, after, limit))
+/// The keys of the rows of [`copy_chunk`], in key order, one JSON text each; of the query only the
+/// key columns are evaluated.
+pub fn list_chunk(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    after: Option<&[String]>,
+    limit: usize,
+) -> String {
+    let pairs = mapping.key.iter().map(|k| {
+        format!(
+            "{}, {}",
+            literal(k.source_column.as_str()),
+            printed(&format!("q.{}", k.query_column.sql()), &k.sql_type)
+        )
+    });
+    format!(
+        "select jsonb_build_object({})::text {}",
+        join(pairs, ", "),
+        page_of(mapping, tenant_id, after, limit)
+    )
 }
 
 /// Selects the `row_key` of every key to look at.
@@ -63,7 +83,10 @@ fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
             changed.up_to
         )
     };
-    let mut touched = vec![log(format!("tenant_id = {}", literal(changed.tenant_id))), log("tenant_id is null".to_owned())];
+    let mut touched = vec![
+        log(format!("tenant_id = {}", literal(changed.tenant_id))),
+        log("tenant_id is null".to_owned()),
+    ];
     if let Some(destination_id) = changed.retry_quarantined_of {
         touched.push(format!(
             "select row_key from offtake.quarantined_row where destination_id = {destination_id} and mapping = {} and retry_at <= now()",
@@ -73,22 +96,42 @@ fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     touched.join(" union all ")
 }
 
-/// The lateral sub-select with `offset 0` makes the key a restriction on the query's own output, evaluated once per
-/// key: also a grouped or windowed query then reads one key's rows and not the tenant's.
-fn copy_looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, order: &str) -> String {
-    let texts = mapping.key.iter().enumerate().map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
-    let known = mapping.key.iter().map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
-    let typed = mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
-    // Equal keys that print differently (1.0 and 1.00) are one key where the destination has the type, and two where it has
-    // the text.
-    let held_as_text = |k: &KeyColumn| mapping.columns.iter().any(|c| c.name == k.query_column && c.target_type != c.source_type);
+/// The lateral sub-select with `offset 0` makes the key a restriction on the query's own output,
+/// evaluated once per key: also a grouped or windowed query then reads one key's rows and not the
+/// tenant's.
+fn copy_looked_at(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    touched: &str,
+    order: &str,
+) -> String {
+    let texts = mapping
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, k)| format!("row_key ->> {} as k{at}", literal(k.source_column.as_str())));
+    let known = mapping
+        .key
+        .iter()
+        .map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
+    let typed =
+        mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
+    // Equal keys that print differently (1.0 and 1.00) are one key where the destination has the
+    // type, and two where it has the text.
+    let held_as_text = |k: &KeyColumn| {
+        mapping.columns.iter().any(|c| c.name == k.query_column && c.target_type != c.source_type)
+    };
     let apart = mapping.key.iter().enumerate().map(|(at, k)| match held_as_text(k) {
         true => format!("keys.k{at}"),
         false => format!("keys.k{at}::{}", k.sql_type),
     });
-    let same = mapping.key.iter().enumerate().map(|(at, k)| match (k.query_column.sql(), held_as_text(k)) {
-        (column, true) => format!("q.{column} = k.k{at} and concat(q.{column}) = concat(k.k{at})"),
-        (column, false) => format!("q.{column} = k.k{at}"),
+    let same = mapping.key.iter().enumerate().map(|(at, k)| {
+        match (k.query_column.sql(), held_as_text(k)) {
+            (column, true) => {
+                format!("q.{column} = k.k{at} and concat(q.{column}) = concat(k.k{at})")
+            }
+            (column, false) => format!("q.{column} = k.k{at}"),
+        }
     });
     let output = mapping.columns.iter().map(|column| {
         if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
@@ -119,16 +162,33 @@ fn copy_looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, ord
     )
 }
 
-/// At most `limit` rows of the tenant in key order, beyond `after`; the same line format as [`copy_changed`].
-pub fn copy_chunk(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
+/// At most `limit` rows of the tenant in key order, beyond `after`; the same line format as
+/// [`copy_changed`].
+pub fn copy_chunk(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    after: Option<&[String]>,
+    limit: usize,
+) -> String {
     let output = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
-    format!("copy (\nselect true, {} {}\n) to stdout", join(output, ", "), page_of(mapping, tenant_id, after, limit))
+    format!(
+        "copy (\nselect true, {} {}\n) to stdout",
+        join(output, ", "),
+        page_of(mapping, tenant_id, after, limit)
+    )
 }
 
-fn page_of(mapping: &ResolvedMapping, tenant_id: &str, after: Option<&[String]>, limit: usize) -> String {
+fn page_of(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    after: Option<&[String]>,
+    limit: usize,
+) -> String {
     let key = ordered_key("q", &mapping.key);
     let beyond = match after {
-        Some(after) => format!(" and {} > {}", row_of(&key), row_of(&ordered_literals(&mapping.key, after))),
+        Some(after) => {
+            format!(" and {} > {}", row_of(&key), row_of(&ordered_literals(&mapping.key, after)))
+        }
         None => String::new(),
     };
     format!(

@@ -1,7 +1,8 @@
 //! Statements built at run time: everything whose tables and columns come from mapping files.
 //!
-//! They take no parameters where Postgres allows none (`COPY (query) TO`); values then go through [`crate::literal`].
-//! A query is a view to these statements: it becomes a sub-select `q`, and the predicates are put outside it.
+//! They take no parameters where Postgres allows none (`COPY (query) TO`); values then go through
+//! [`crate::literal`]. A query is a view to these statements: it becomes a sub-select `q`, and the
+//! predicates are put outside it.
 
 mod apply;
 mod expand;
@@ -9,7 +10,9 @@ mod fetch;
 
 pub use apply::{Apply, KeyRange};
 pub use expand::{expand_dependants, find_dependants, resolve_tenants};
-pub use fetch::{Changed, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk};
+pub use fetch::{
+    Changed, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk,
+};
 
 use crate::{Identifier, KeyColumn, KeyOrder, literal};
 
@@ -31,10 +34,15 @@ fn ordered_key(alias: &str, key: &[KeyColumn]) -> Vec<String> {
         .collect()
 }
 
-/// A value as COPY prints it, which is where the other side of a comparison comes from. A cast to text says something else
-/// for some types (`10.0.0.1/32` of an inet, `a` of a padded char), but is what an index on a text column serves.
+/// A value as COPY prints it, which is where the other side of a comparison comes from. A cast to
+/// text says something else for some types (`10.0.0.1/32` of an inet, `a` of a padded char), but is
+/// what an index on a text column serves.
 pub fn printed(column: &str, sql_type: &str) -> String {
-    if sql_type == "text" || sql_type.starts_with("character varying") { format!("{column}::text") } else { format!("concat({column})") }
+    if sql_type == "text" || sql_type.starts_with("character varying") {
+        format!("{column}::text")
+    } else {
+        format!("concat({column})")
+    }
 }
 
 /// The values of a key, as text, for comparison with [`ordered_key`].

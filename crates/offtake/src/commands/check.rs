@@ -1,4 +1,5 @@
-//! `offtake check`: whether configuration and mappings can be used, without changing anything anywhere.
+//! `offtake check`: whether configuration and mappings can be used, without changing anything
+//! anywhere.
 
 mod mapping;
 
@@ -33,7 +34,10 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
                 json!({ "mappings": mappings.iter().map(|m| json!({ "name": m.name })).collect::<Vec<_>>(), "warnings": [], "destinations": [] }),
             );
         } else {
-            say(format!("{} and {count} mapping(s) can be read; --connect asks the databases too", file.display()));
+            say(format!(
+                "{} and {count} mapping(s) can be read; --connect asks the databases too",
+                file.display()
+            ));
         }
         return Ok(Exit::Done);
     }
@@ -42,24 +46,33 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
     let mut reports = Vec::new();
     for mapping in set.mappings() {
         let asked = Report::of(&source, &set, mapping).await;
-        let failed = |error: tokio_postgres::Error| Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into());
+        let failed = |error: tokio_postgres::Error| {
+            Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into())
+        };
         reports.push(asked.map_err(failed)?);
     }
     let named = named(&configuration).await?;
     let nameless = named.nameless;
     let answers = dial_all(&configuration, named, &set).await;
     for report in &mut reports {
-        let tables = answers.iter().flat_map(|a| &a.tables).filter(|(name, _)| *name == report.name);
+        let tables =
+            answers.iter().flat_map(|a| &a.tables).filter(|(name, _)| *name == report.name);
         report.destinations = tables.map(|(_, there)| there.clone()).collect();
     }
     let mut warnings: Vec<String> = reports.iter().flat_map(Report::warnings).collect();
     if nameless > 0 {
-        warnings.push(format!("{nameless} row(s) of the destinations query have no tenant_id and are ignored"));
+        warnings.push(format!(
+            "{nameless} row(s) of the destinations query have no tenant_id and are ignored"
+        ));
     }
     let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
     if arguments.json {
-        let list = answers.iter().map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }));
-        say(json!({ "mappings": reports, "warnings": warnings, "destinations": list.collect::<Vec<_>>() }));
+        let list = answers
+            .iter()
+            .map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }));
+        say(
+            json!({ "mappings": reports, "warnings": warnings, "destinations": list.collect::<Vec<_>>() }),
+        );
     } else {
         reports.iter().for_each(|report| say(format!("{report}\n")));
         say(format!("{count} mapping(s) can run on {}", configuration.source.url.place()));
@@ -70,18 +83,29 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Res
         return Ok(Exit::Done);
     }
     Err(Failure::all(answers.into_iter().filter_map(|answer| {
-        let failure = Failure::new(Exit::SomeDestinationsFailed, format!("destination {}/{}", answer.tenant_id, answer.name));
+        let failure = Failure::new(
+            Exit::SomeDestinationsFailed,
+            format!("destination {}/{}", answer.tenant_id, answer.name),
+        );
         answer.obstacle.map(|why| failure.because(why))
     })))
 }
 
 async fn named(configuration: &Configuration) -> Result<Named, Failure> {
-    let pool = offtake_postgres::SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
-    let evaluated = evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
+    let pool = offtake_postgres::SourcePool::new(
+        configuration.source.url.clone(),
+        configuration.sync.connect_timeout,
+        1,
+    );
+    let evaluated =
+        evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
     evaluated.map_err(|error| {
-        Failure::invalid(format!("{}: destinations.query cannot be used", configuration.file.display()))
-            .because(crate::outcome::chain(&error))
-            .remedy("it must be one SELECT that returns tenant_id, name and url")
+        Failure::invalid(format!(
+            "{}: destinations.query cannot be used",
+            configuration.file.display()
+        ))
+        .because(crate::outcome::chain(&error))
+        .remedy("it must be one SELECT that returns tenant_id, name and url")
     })
 }
 
@@ -101,15 +125,24 @@ async fn dial_all(configuration: &Configuration, named: Named, set: &MappingSet)
     let mut dials = JoinSet::new();
     for spec in named.usable {
         let dialer = dialer.clone();
-        let received = |m: &&Arc<ResolvedMapping>| spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()));
+        let received = |m: &&Arc<ResolvedMapping>| {
+            spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()))
+        };
         let mappings: Vec<_> = set.mappings().iter().filter(received).cloned().collect();
         let patience = configuration.sync.statement_timeout;
         dials.spawn(async move {
-            let mut answer = Answer { tenant_id: spec.tenant_id.clone(), name: spec.name.clone(), obstacle: None, tables: Vec::new() };
+            let mut answer = Answer {
+                tenant_id: spec.tenant_id.clone(),
+                name: spec.name.clone(),
+                obstacle: None,
+                tables: Vec::new(),
+            };
             match tokio::time::timeout(patience, look(&dialer, &spec, &mappings)).await {
                 Ok(Ok(tables)) => answer.tables = tables,
                 Ok(Err(error)) => answer.obstacle = Some(error.message()),
-                Err(_) => answer.obstacle = Some(format!("no answer within {} s", patience.as_secs())),
+                Err(_) => {
+                    answer.obstacle = Some(format!("no answer within {} s", patience.as_secs()))
+                }
             }
             answer
         });
@@ -135,7 +168,8 @@ async fn look(
     let mut tables = Vec::new();
     for mapping in mappings {
         let (table, differences) = mapping::there(&client, mapping, &spec.schema).await?;
-        let there = There { tenant: spec.tenant_id.clone(), name: spec.name.clone(), table, differences };
+        let there =
+            There { tenant: spec.tenant_id.clone(), name: spec.name.clone(), table, differences };
         tables.push((mapping.name().to_owned(), there));
     }
     Ok(tables)

@@ -17,8 +17,9 @@ pub(super) fn execute(file: &Path, arguments: &Config) -> Result<Exit, Failure> 
         return Ok(Exit::Done);
     }
     let masked = load_configuration(file)?.masked();
-    let unprintable =
-        |error: &dyn std::fmt::Display| Failure::new(Exit::Failed, "cannot print the configuration").because(error.to_string());
+    let unprintable = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Failed, "cannot print the configuration").because(error.to_string())
+    };
     if arguments.json {
         say(serde_json::to_string_pretty(&masked).map_err(|e| unprintable(&e))?);
     } else {

@@ -5,12 +5,20 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use crate::outcome::{Exit, Failure};
 
 /// Whether to go on. Without a terminal to ask on, the answer must be on the command line.
-pub(super) async fn confirmed(yes: bool, consequence: &str, question: &str) -> Result<bool, Failure> {
+pub(super) async fn confirmed(
+    yes: bool,
+    consequence: &str,
+    question: &str,
+) -> Result<bool, Failure> {
     if yes {
         return Ok(true);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Exit::Usage, format!("{consequence}, and there is no terminal to ask on")).remedy("add --yes"));
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{consequence}, and there is no terminal to ask on"),
+        )
+        .remedy("add --yes"));
     }
     let question = format!("{question} [y/N] ");
     let answer = tokio::task::spawn_blocking(move || {
@@ -18,5 +26,7 @@ pub(super) async fn confirmed(yes: bool, consequence: &str, question: &str) -> R
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
     });
-    Ok(answer.await.is_ok_and(|read| read.is_ok_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes"))))
+    Ok(answer
+        .await
+        .is_ok_and(|read| read.is_ok_and(|answer| matches!(answer.trim(), "y" | "Y" | "yes"))))
 }

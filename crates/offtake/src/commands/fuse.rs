@@ -1,4 +1,5 @@
-//! `offtake fuse`: switches that stop a loop, a tenant, a destination or a mapping, whichever daemon works.
+//! `offtake fuse`: switches that stop a loop, a tenant, a destination or a mapping, whichever
+//! daemon works.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,7 +24,10 @@ pub(super) async fn execute(file: &Path, arguments: &Fuse) -> Result<Exit, Failu
         Fuse::On { name, reason } => {
             check(&source, name).await?;
             set_fuse(&source, name, true, None, None).await.map_err(|error| failed(&error))?;
-            say(format!("{name} is on{}: what it guards runs within a second", because(reason.as_deref())));
+            say(format!(
+                "{name} is on{}: what it guards runs within a second",
+                because(reason.as_deref())
+            ));
             Ok(Exit::Done)
         }
     }
@@ -37,18 +41,30 @@ async fn list(source: &Client, json: bool) -> Result<Exit, Failure> {
     }
     let mut rows = vec![["FUSE", "STATE", "REASON"].map(str::to_owned)];
     rows.extend(fuses.into_iter().map(|fuse| {
-        let state = if fuse.enabled { "on".to_owned() } else { format!("OFF {}", until(fuse.until, "until switched on")) };
+        let state = if fuse.enabled {
+            "on".to_owned()
+        } else {
+            format!("OFF {}", until(fuse.until, "until switched on"))
+        };
         [fuse.name, state, fuse.reason.unwrap_or_default()]
     }));
     say(table(&rows));
     Ok(Exit::Done)
 }
 
-async fn off(source: &Client, name: &str, reason: &str, lasts: Option<Duration>) -> Result<Exit, Failure> {
+async fn off(
+    source: &Client,
+    name: &str,
+    reason: &str,
+    lasts: Option<Duration>,
+) -> Result<Exit, Failure> {
     check(source, name).await?;
     set_fuse(source, name, false, Some(reason), lasts).await.map_err(|error| failed(&error))?;
     let heals = lasts.and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
-    say(format!("{name} is off {}: {reason}", until(heals, &format!("until `offtake fuse on {name}`"))));
+    say(format!(
+        "{name} is off {}: {reason}",
+        until(heals, &format!("until `offtake fuse on {name}`"))
+    ));
     Ok(Exit::Done)
 }
 
@@ -58,7 +74,8 @@ async fn check(source: &Client, name: &str) -> Result<(), Failure> {
     if names_a_fuse(name) && known.iter().any(|known| known == name) {
         return Ok(());
     }
-    let failure = unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
+    let failure =
+        unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
     Err(failure.because(
         "fuses are sequencer, poller, sync, and tenant:TENANT, destination:TENANT/NAME and mapping:NAME of those that a daemon has seen",
     ))

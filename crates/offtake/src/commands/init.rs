@@ -1,4 +1,5 @@
-//! `offtake init`: prepares the source. Running it again does what is still to do, and nothing else.
+//! `offtake init`: prepares the source. Running it again does what is still to do, and nothing
+//! else.
 
 use std::path::Path;
 
@@ -43,14 +44,19 @@ pub(super) async fn execute(file: &Path, arguments: &Init) -> Result<Exit, Failu
     }
     require_rights(&source, &set).await?;
     let place = configuration.source.url.place();
-    let applied = migrate(&mut source).await.map_err(|error| Failure::of_source(&format!("cannot migrate {place}"), &error))?;
+    let applied = migrate(&mut source)
+        .await
+        .map_err(|error| Failure::of_source(&format!("cannot migrate {place}"), &error))?;
     if applied.is_empty() {
         say("the schema offtake is up to date");
     } else {
         say(format!("applied to the schema offtake: {}", applied.join(", ")));
     }
     let look = Look::take(&source, &set).await?;
-    let options = Options { note_gap: copied_before(&source, &set, &look.drifts()).await?, ..Options::default() };
+    let options = Options {
+        note_gap: copied_before(&source, &set, &look.drifts()).await?,
+        ..Options::default()
+    };
     let_others_go(&source, &set).await?;
     let missed = look.lets_go_by(&set);
     note_overlooked(&source, &missed).await?;

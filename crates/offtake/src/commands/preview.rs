@@ -1,4 +1,5 @@
-//! `offtake preview`: what a destination would hold, and what edited mappings would change in it, before they go live.
+//! `offtake preview`: what a destination would hold, and what edited mappings would change in it,
+//! before they go live.
 
 mod changed;
 
@@ -22,9 +23,11 @@ use crate::outcome::{Exit, Failure};
 /// Longer values are cut: a row should stay a line on most terminals.
 const CELL_CHARS_MAX: usize = 40;
 
-/// `offtake check --diff`: what `offtake preview --changed` tells, with an exit code of its own for copies that would change.
+/// `offtake check --diff`: what `offtake preview --changed` tells, with an exit code of its own for
+/// copies that would change.
 pub(super) async fn difference(file: &Path, json: bool) -> Result<Exit, Failure> {
-    let arguments = Preview { tenant: None, mapping: None, limit: 0, changed: true, mappings: None, json };
+    let arguments =
+        Preview { tenant: None, mapping: None, limit: 0, changed: true, mappings: None, json };
     look(file, &arguments, Exit::Different).await
 }
 
@@ -44,25 +47,42 @@ async fn look(file: &Path, arguments: &Preview, if_changed: Exit) -> Result<Exit
     if let Some(name) = &arguments.mapping
         && set.get(name).is_none()
     {
-        return Err(unknown(format!("there is no mapping named {name}"), name, set.mappings().iter().map(|m| m.name())));
+        return Err(unknown(
+            format!("there is no mapping named {name}"),
+            name,
+            set.mappings().iter().map(|m| m.name()),
+        ));
     }
     if arguments.changed {
         return changed::execute(&configuration, arguments, source, &set, if_changed).await;
     }
-    let (Some(tenant), Some(mapping)) = (&arguments.tenant, arguments.mapping.as_ref().and_then(|name| set.get(name))) else {
-        return Err(Failure::new(Exit::Usage, "--tenant and --mapping are needed without --changed"));
+    let (Some(tenant), Some(mapping)) =
+        (&arguments.tenant, arguments.mapping.as_ref().and_then(|name| set.get(name)))
+    else {
+        return Err(Failure::new(
+            Exit::Usage,
+            "--tenant and --mapping are needed without --changed",
+        ));
     };
     let rows = rows(&configuration, &source, mapping, tenant, arguments.limit).await?;
     if arguments.json {
         let names: Vec<&str> = mapping.columns.iter().map(|c| c.name.as_str()).collect();
         let object = |row: &Vec<Option<String>>| -> Map<String, Value> {
-            names.iter().zip(row).map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect()
+            names
+                .iter()
+                .zip(row)
+                .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+                .collect()
         };
-        say(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>()).unwrap_or_default());
+        say(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>())
+            .unwrap_or_default());
     } else {
         print_table(mapping, &rows);
         if rows.is_empty() {
-            say(format!("the query gives no rows of tenant {tenant}; is this how {} spells it?", mapping.source_table()));
+            say(format!(
+                "the query gives no rows of tenant {tenant}; is this how {} spells it?",
+                mapping.source_table()
+            ));
         }
     }
     Ok(Exit::Done)
@@ -77,21 +97,35 @@ async fn rows(
     limit: u32,
 ) -> Result<Vec<Vec<Option<String>>>, Failure> {
     let copy = copy_chunk(mapping, tenant, None, limit as usize);
-    let query = copy.strip_prefix("copy (").and_then(|rest| rest.trim_end().strip_suffix(") to stdout")).unwrap_or_default();
+    let query = copy
+        .strip_prefix("copy (")
+        .and_then(|rest| rest.trim_end().strip_suffix(") to stdout"))
+        .unwrap_or_default();
     let timeout = configuration.sync.statement_timeout.as_millis();
-    let begin =
-        format!("begin transaction read only; set local row_security = off; set local statement_timeout = {timeout}; {TEXT_FORMAT}");
-    let failed =
-        |error: tokio_postgres::Error| Failure::of_source(&format!("cannot read the rows of mapping {}", mapping.name()), &error.into());
+    let begin = format!(
+        "begin transaction read only; set local row_security = off; set local statement_timeout = {timeout}; {TEXT_FORMAT}"
+    );
+    let failed = |error: tokio_postgres::Error| {
+        Failure::of_source(
+            &format!("cannot read the rows of mapping {}", mapping.name()),
+            &error.into(),
+        )
+    };
     source.batch_execute(&begin).await.map_err(failed)?;
     let answer = source.simple_query(query).await;
     source.batch_execute("rollback").await.map_err(failed)?;
     let mut rows = Vec::new();
     // The tenant is the only value in it that is not the source's own.
-    let unlike = answer.as_ref().err().and_then(tokio_postgres::Error::code) == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
+    let unlike = answer.as_ref().err().and_then(tokio_postgres::Error::code)
+        == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
     if unlike && mapping.tenant_type != "text" {
-        let message = format!("{tenant} cannot be a tenant: {} names its tenants by {}", mapping.source_table(), mapping.tenant_type);
-        return Err(Failure::new(Exit::Usage, message).remedy("give the tenant as `offtake status` and the destinations name it"));
+        let message = format!(
+            "{tenant} cannot be a tenant: {} names its tenants by {}",
+            mapping.source_table(),
+            mapping.tenant_type
+        );
+        return Err(Failure::new(Exit::Usage, message)
+            .remedy("give the tenant as `offtake status` and the destinations name it"));
     }
     for message in answer.map_err(failed)? {
         if let SimpleQueryMessage::Row(row) = message {
@@ -103,12 +137,15 @@ async fn rows(
 }
 
 fn print_table(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
-    let mut lines: Vec<Vec<String>> = vec![mapping.columns.iter().map(|c| c.name.to_string()).collect()];
+    let mut lines: Vec<Vec<String>> =
+        vec![mapping.columns.iter().map(|c| c.name.to_string()).collect()];
     lines.extend(rows.iter().map(|row| row.iter().map(|value| cell(value.as_deref())).collect()));
-    let widths: Vec<usize> =
-        (0..mapping.columns.len()).map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..mapping.columns.len())
+        .map(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0))
+        .collect();
     for line in lines {
-        let cells: Vec<String> = line.iter().zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
+        let cells: Vec<String> =
+            line.iter().zip(&widths).map(|(text, width)| format!("{text:width$}")).collect();
         say(cells.join("  ").trim_end());
     }
 }
@@ -116,7 +153,10 @@ fn print_table(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
 /// One line, whatever the value is; a null is told from the text.
 fn cell(value: Option<&str>) -> String {
     let Some(value) = value else { return "(null)".to_owned() };
-    let plain: String = value.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    let plain: String = value
+        .chars()
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect();
     match plain.char_indices().nth(CELL_CHARS_MAX) {
         Some((at, _)) => format!("{}…", &plain[..at]),
         None => plain,

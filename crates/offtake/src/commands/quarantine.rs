@@ -18,32 +18,49 @@ const LISTED_MAX: i64 = 10_000;
 pub(super) async fn execute(file: &Path, arguments: &Quarantine) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;
     let source = connect_source(&configuration, "quarantine").await?;
-    let (Quarantine::List { of, .. } | Quarantine::Retry { of } | Quarantine::Discard { of, .. }) = arguments;
+    let (Quarantine::List { of, .. } | Quarantine::Retry { of } | Quarantine::Discard { of, .. }) =
+        arguments;
     let OfQuarantine { tenant, destination, mapping } = of;
-    let of = Selection { tenant: tenant.as_deref(), destination: destination.as_deref(), mapping: mapping.as_deref() };
+    let of = Selection {
+        tenant: tenant.as_deref(),
+        destination: destination.as_deref(),
+        mapping: mapping.as_deref(),
+    };
     check(&source, of.tenant, of.destination, of.mapping).await?;
     match arguments {
         Quarantine::List { json, .. } => list(&source, of, *json).await,
         Quarantine::Retry { .. } => {
             let rows = retry_quarantined(&source, of).await.map_err(|error| unreadable(&error))?;
-            say(format!("{rows} row(s) are tried again now; `offtake quarantine list` shows which are refused again"));
+            say(format!(
+                "{rows} row(s) are tried again now; `offtake quarantine list` shows which are refused again"
+            ));
             Ok(Exit::Done)
         }
         Quarantine::Discard { yes, .. } => {
             let consequence = "this forgets quarantined rows, which stay absent from their destinations until they change";
-            if !confirmed(*yes, consequence, "Forget these rows? They stay absent from their destinations until they change.").await? {
+            if !confirmed(
+                *yes,
+                consequence,
+                "Forget these rows? They stay absent from their destinations until they change.",
+            )
+            .await?
+            {
                 say("nothing was changed");
                 return Ok(Exit::Failed);
             }
-            let rows = discard_quarantined(&source, of).await.map_err(|error| unreadable(&error))?;
-            say(format!("{rows} row(s) forgotten; `offtake verify` goes on telling them as missing"));
+            let rows =
+                discard_quarantined(&source, of).await.map_err(|error| unreadable(&error))?;
+            say(format!(
+                "{rows} row(s) forgotten; `offtake verify` goes on telling them as missing"
+            ));
             Ok(Exit::Done)
         }
     }
 }
 
 async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Failure> {
-    let rows = quarantined(source, of, None, LISTED_MAX).await.map_err(|error| unreadable(&error))?;
+    let rows =
+        quarantined(source, of, None, LISTED_MAX).await.map_err(|error| unreadable(&error))?;
     if json {
         say(serde_json::to_string_pretty(&rows).unwrap_or_default());
         return Ok(Exit::Done);
@@ -52,7 +69,8 @@ async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Fa
         say("no row is quarantined");
         return Ok(Exit::Done);
     }
-    let mut lines = vec![["DESTINATION", "MAPPING", "KEY", "SINCE", "TRIES", "ERROR"].map(str::to_owned)];
+    let mut lines =
+        vec![["DESTINATION", "MAPPING", "KEY", "SINCE", "TRIES", "ERROR"].map(str::to_owned)];
     lines.extend(rows.into_iter().map(|row| {
         [
             format!("{}/{}", row.tenant, row.destination),
@@ -61,7 +79,11 @@ async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Fa
             row.first_failed_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             row.attempts.to_string(),
             // What a server said ends with its code.
-            if row.error.contains(&row.sqlstate) { row.error } else { format!("{} ({})", row.error, row.sqlstate) },
+            if row.error.contains(&row.sqlstate) {
+                row.error
+            } else {
+                format!("{} ({})", row.error, row.sqlstate)
+            },
         ]
     }));
     say(table(&lines));

@@ -1,7 +1,8 @@
 //! `offtake verify --repair`: has the worker look again at exactly the keys that differ.
 //!
-//! Nothing is written to a destination here. Each key is captured once more, as if its row had changed: it gets a sequence
-//! id, and the worker applies what the source has now, in step with everything else.
+//! Nothing is written to a destination here. Each key is captured once more, as if its row had
+//! changed: it gets a sequence id, and the worker applies what the source has now, in step with
+//! everything else.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use super::sync::{wait_until_reached, wait_until_sequenced, warn_without_daemon}
 use crate::outcome::{Exit, Failure};
 use crate::sql;
 
-/// As many keys are mended one by one; more are a matter for `offtake resync`. Their keys take some 20 MB here.
+/// As many keys are mended one by one; more are a matter for `offtake resync`. Their keys take some
+/// 20 MB here.
 pub(super) const KEYS_MAX: usize = 100_000;
 
 /// Per statement, so that no single transaction captures more than an application's would.
@@ -45,7 +47,8 @@ impl Keys {
     }
 }
 
-/// A key of the destination's table as the capture triggers write it: by the names of the source's columns.
+/// A key of the destination's table as the capture triggers write it: by the names of the source's
+/// columns.
 fn row_key(mapping: &ResolvedMapping, key: &Map<String, Value>) -> Value {
     let column = |k: &offtake_mapping::KeyColumn| {
         let value = key.get(k.query_column.as_str()).cloned().unwrap_or(Value::Null);
@@ -54,18 +57,32 @@ fn row_key(mapping: &ResolvedMapping, key: &Map<String, Value>) -> Value {
     Value::Object(mapping.key.iter().map(column).collect())
 }
 
-/// Captures the keys for the tenant again and waits until its destination of that name has everything.
-pub(super) async fn repair(source: &Client, spec: &DestinationSpec, keys: &Keys) -> Result<(), Failure> {
-    let failed = |error: tokio_postgres::Error| Failure::of_source("cannot have the differing keys looked at again", &error.into());
-    let named = named_destinations(source, Some(&spec.tenant_id), Some(&spec.name)).await.map_err(|error| unreadable(&error))?;
+/// Captures the keys for the tenant again and waits until its destination of that name has
+/// everything.
+pub(super) async fn repair(
+    source: &Client,
+    spec: &DestinationSpec,
+    keys: &Keys,
+) -> Result<(), Failure> {
+    let failed = |error: tokio_postgres::Error| {
+        Failure::of_source("cannot have the differing keys looked at again", &error.into())
+    };
+    let named = named_destinations(source, Some(&spec.tenant_id), Some(&spec.name))
+        .await
+        .map_err(|error| unreadable(&error))?;
     let Some(destination) = named.first() else {
-        return Err(
-            Failure::new(Exit::SomeDestinationsFailed, format!("no daemon has seen {} yet", spec.label())).remedy("start `offtake run`")
-        );
+        return Err(Failure::new(
+            Exit::SomeDestinationsFailed,
+            format!("no daemon has seen {} yet", spec.label()),
+        )
+        .remedy("start `offtake run`"));
     };
     for (table, keys) in &keys.by_table {
         for keys in keys.chunks(KEYS_AT_ONCE) {
-            source.execute(sql::CAPTURE_AGAIN, &[&table, &spec.tenant_id, &keys]).await.map_err(failed)?;
+            source
+                .execute(sql::CAPTURE_AGAIN, &[&table, &spec.tenant_id, &keys])
+                .await
+                .map_err(failed)?;
         }
     }
     warn_without_daemon(source).await?;
@@ -76,10 +93,15 @@ pub(super) async fn repair(source: &Client, spec: &DestinationSpec, keys: &Keys)
     match wait_until_reached(source, &ids, head, deadline).await?.first() {
         None => Ok(()),
         Some(row) => {
-            let failure = Failure::new(Exit::SomeDestinationsFailed, format!("{} was not repaired in time", spec.label()));
+            let failure = Failure::new(
+                Exit::SomeDestinationsFailed,
+                format!("{} was not repaired in time", spec.label()),
+            );
             Err(match row.get::<_, Option<&str>>("obstacle") {
                 Some(obstacle) => failure.because(obstacle),
-                None => failure.remedy("see that `offtake run` is running for this source; the keys stay owed"),
+                None => failure.remedy(
+                    "see that `offtake run` is running for this source; the keys stay owed",
+                ),
             })
         }
     }

@@ -1,4 +1,5 @@
-//! `offtake resync`: copies made anew, key range by key range, by the worker that also applies the live changes.
+//! `offtake resync`: copies made anew, key range by key range, by the worker that also applies the
+//! live changes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -31,13 +32,20 @@ pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Fai
         check_mapping(mapping, &named)?;
     }
     if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
-        return Err(Failure::new(Exit::SomeDestinationsFailed, format!("{tenant}/{} is not served", refused.name))
-            .because(refused.refused.clone().unwrap_or_default()));
+        return Err(Failure::new(
+            Exit::SomeDestinationsFailed,
+            format!("{tenant}/{} is not served", refused.name),
+        )
+        .because(refused.refused.clone().unwrap_or_default()));
     }
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
-    let copies = operations::request_resync(&source, &ids, mapping).await.map_err(|error| unreadable(&error))?;
+    let copies = operations::request_resync(&source, &ids, mapping)
+        .await
+        .map_err(|error| unreadable(&error))?;
     let Some(wait) = arguments.wait else {
-        say(format!("{copies} copies of {tenant} are made anew, in place; `offtake status --tenant {tenant}` shows how far they are"));
+        say(format!(
+            "{copies} copies of {tenant} are made anew, in place; `offtake status --tenant {tenant}` shows how far they are"
+        ));
         return Ok(Exit::Done);
     };
     warn_without_daemon(&source).await?;
@@ -46,26 +54,41 @@ pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Fai
         say(format!("{copies} copies of {tenant} are complete"));
         return Ok(Exit::Done);
     }
-    Err(Failure::all(left.chunk_by(|a, b| (&a.destination, &a.obstacle) == (&b.destination, &b.obstacle)).map(late)))
+    Err(Failure::all(
+        left.chunk_by(|a, b| (&a.destination, &a.obstacle) == (&b.destination, &b.obstacle))
+            .map(late),
+    ))
 }
 
 /// Copies of one destination that the same thing holds up.
 fn late(copies: &[ResyncProgress]) -> Failure {
     let mappings: Vec<_> = copies.iter().map(|copy| copy.mapping.as_str()).collect();
     let ResyncProgress { tenant, destination, obstacle, .. } = &copies[0];
-    let what = format!("{tenant}/{destination} does not have all of {} in time", mappings.join(", "));
+    let what =
+        format!("{tenant}/{destination} does not have all of {} in time", mappings.join(", "));
     let failure = Failure::new(Exit::SomeDestinationsFailed, what);
     match obstacle {
-        Some(obstacle) => failure.because(obstacle.as_str()).remedy(format!("see `offtake status --tenant {tenant}`; the request stands")),
-        None => failure.remedy("see that `offtake run` is running for this source, or wait longer; the request stands"),
+        Some(obstacle) => failure
+            .because(obstacle.as_str())
+            .remedy(format!("see `offtake status --tenant {tenant}`; the request stands")),
+        None => failure.remedy(
+            "see that `offtake run` is running for this source, or wait longer; the request stands",
+        ),
     }
 }
 
 /// The copies that are not complete at the deadline; none as soon as all are.
-async fn watch(source: &Client, ids: &[i64], mapping: Option<&str>, deadline: Instant) -> Result<Vec<ResyncProgress>, Failure> {
+async fn watch(
+    source: &Client,
+    ids: &[i64],
+    mapping: Option<&str>,
+    deadline: Instant,
+) -> Result<Vec<ResyncProgress>, Failure> {
     let bar = bar();
     loop {
-        let copies = operations::resync_progress(source, ids, mapping).await.map_err(|error| unreadable(&error))?;
+        let copies = operations::resync_progress(source, ids, mapping)
+            .await
+            .map_err(|error| unreadable(&error))?;
         show(&bar, &copies);
         let left: Vec<_> = copies.into_iter().filter(|copy| !copy.done()).collect();
         if left.is_empty() || Instant::now() >= deadline {
@@ -79,7 +102,9 @@ async fn watch(source: &Client, ids: &[i64], mapping: Option<&str>, deadline: In
 /// Only on a terminal: indicatif draws nothing elsewhere.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {human_pos} of about {human_len} rows, {per_sec}, {eta} left  {wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template(
+        "{bar:30} {human_pos} of about {human_len} rows, {per_sec}, {eta} left  {wide_msg}",
+    ) {
         bar.set_style(style);
     }
     bar
@@ -89,10 +114,16 @@ fn show(bar: &ProgressBar, copies: &[ResyncProgress]) {
     let rows = |count: i64| u64::try_from(count).unwrap_or(0);
     let done = |copy: &ResyncProgress| if copy.waiting { 0 } else { rows(copy.rows_done) };
     // The total is an estimate: what is there already counts where it was too low.
-    let total = |copy: &ResyncProgress| if copy.done() { done(copy) } else { copy.rows_total.map_or(0, rows).max(done(copy)) };
+    let total = |copy: &ResyncProgress| {
+        if copy.done() { done(copy) } else { copy.rows_total.map_or(0, rows).max(done(copy)) }
+    };
     bar.set_length(copies.iter().map(total).sum());
     bar.set_position(copies.iter().map(done).sum());
     let at = copies.iter().find(|copy| !copy.done());
-    let message = at.map(|copy| copy.obstacle.clone().unwrap_or_else(|| format!("{}/{} {}", copy.tenant, copy.destination, copy.mapping)));
+    let message = at.map(|copy| {
+        copy.obstacle
+            .clone()
+            .unwrap_or_else(|| format!("{}/{} {}", copy.tenant, copy.destination, copy.mapping))
+    });
     bar.set_message(message.unwrap_or_default());
 }

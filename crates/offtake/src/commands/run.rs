@@ -17,13 +17,15 @@ use crate::run::{Daemon, Options};
 /// Between two looks of `--once`: a status of a thousand destinations costs the source some 50 ms.
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A loop that is down for that many looks, ten seconds, has failed four times in a row: nothing will come of it.
+/// A loop that is down for that many looks, ten seconds, has failed four times in a row: nothing
+/// will come of it.
 const LOOKS_WITHOUT_LOOP_MAX: u32 = 50;
 
 /// Longer than any single batch or chunk may take with the default timeouts.
 const STANDSTILL_MAX: Duration = Duration::from_secs(120);
 
-/// `--once` gives a destination that fails so many attempts; with the default backoff that is about four seconds.
+/// `--once` gives a destination that fails so many attempts; with the default backoff that is about
+/// four seconds.
 const ATTEMPTS_MAX: i32 = 3;
 
 pub(super) async fn execute(file: &Path, arguments: &Run) -> Result<Exit, Failure> {
@@ -32,7 +34,11 @@ pub(super) async fn execute(file: &Path, arguments: &Run) -> Result<Exit, Failur
     let reload = Arc::new(Notify::new());
     signals.reload_on_hangup(reload.clone())?;
     let again: PathBuf = file.to_owned();
-    let options = Options { read_configuration: Some(Box::new(move || load_configuration(&again))), impatient: arguments.once, reload };
+    let options = Options {
+        read_configuration: Some(Box::new(move || load_configuration(&again))),
+        impatient: arguments.once,
+        reload,
+    };
     let daemon = Daemon::start(configuration, options).await?;
     let exit = tokio::select! {
         () = signals.first() => Ok(if arguments.once { Exit::Interrupted } else { Exit::Done }),
@@ -55,7 +61,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, Failure> {
-        Ok(Self { interrupt: hear(SignalKind::interrupt())?, terminate: hear(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: hear(SignalKind::interrupt())?,
+            terminate: hear(SignalKind::terminate())?,
+        })
     }
 
     async fn first(&mut self) {
@@ -77,7 +86,9 @@ impl Signals {
 }
 
 fn hear(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(Exit::Failed, "cannot listen for signals").because(error.to_string()))
+    signal(kind).map_err(|error| {
+        Failure::new(Exit::Failed, "cannot listen for signals").because(error.to_string())
+    })
 }
 
 /// Looks until every destination has everything, or has failed often enough.
@@ -93,19 +104,29 @@ async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
         if let Some(down) = daemon.readiness.loops().into_iter().find(|l| !l.ready) {
             looks_without_loop += 1;
             if looks_without_loop > LOOKS_WITHOUT_LOOP_MAX {
-                let failure = Failure::new(Exit::Failed, format!("the loop {} does not run", down.name));
+                let failure =
+                    Failure::new(Exit::Failed, format!("the loop {} does not run", down.name));
                 return Err(failure.because(down.reason.unwrap_or_default()));
             }
         } else {
             looks_without_loop = 0;
         }
-        let source = daemon.pool.get().await.map_err(|error| Failure::of_source("the source went away", &error))?;
-        let status = offtake_admin::collect(&source, None).await.map_err(|error| super::status::unreadable(&error))?;
+        let source = daemon
+            .pool
+            .get()
+            .await
+            .map_err(|error| Failure::of_source("the source went away", &error))?;
+        let status = offtake_admin::collect(&source, None)
+            .await
+            .map_err(|error| super::status::unreadable(&error))?;
         let now_at = position(&status);
         if now_at != moved.0 {
             moved = (now_at, Instant::now());
         } else if moved.1.elapsed() > STANDSTILL_MAX {
-            let failure = Failure::new(Exit::Failed, format!("nothing moved for {} s", STANDSTILL_MAX.as_secs()));
+            let failure = Failure::new(
+                Exit::Failed,
+                format!("nothing moved for {} s", STANDSTILL_MAX.as_secs()),
+            );
             return Err(failure.remedy("see the warnings above, and `offtake status`"));
         }
         let captured = status.sequencer.pending_changes.0 > 0;
@@ -118,9 +139,16 @@ async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
         let failed: Vec<_> = status.destinations.iter().filter(|d| failed(d)).collect();
         for destination in &failed {
             let (tenant, name, state) = (&destination.tenant, &destination.name, destination.state);
-            eprintln!("{tenant}/{name}: {state}: {}", destination.reason.as_deref().unwrap_or("no reason known"));
+            eprintln!(
+                "{tenant}/{name}: {state}: {}",
+                destination.reason.as_deref().unwrap_or("no reason known")
+            );
         }
-        say(format!("{} of {} destination(s) have everything", status.destinations.len() - failed.len(), status.destinations.len()));
+        say(format!(
+            "{} of {} destination(s) have everything",
+            status.destinations.len() - failed.len(),
+            status.destinations.len()
+        ));
         return Ok(if failed.is_empty() { Exit::Done } else { Exit::SomeDestinationsFailed });
     }
 }
@@ -136,7 +164,10 @@ fn position(status: &Status) -> String {
 fn settled(destination: &Destination) -> bool {
     match destination.state {
         State::InSync | State::Paused | State::Degraded => true,
-        State::Blocked | State::NeedsRebuild => destination.consecutive_failures >= ATTEMPTS_MAX || destination.consecutive_failures == 0,
+        State::Blocked | State::NeedsRebuild => {
+            destination.consecutive_failures >= ATTEMPTS_MAX
+                || destination.consecutive_failures == 0
+        }
         State::Backfilling | State::Lagging => destination.consecutive_failures >= ATTEMPTS_MAX,
     }
 }

@@ -23,51 +23,78 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
     let deadline = arguments.wait.map(|wait| Instant::now() + wait);
     let named = destinations(&source, &arguments.tenant, arguments.destination.as_deref()).await?;
     if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
-        return Err(Failure::new(Exit::SomeDestinationsFailed, format!("{}/{} is not served", arguments.tenant, refused.name))
-            .because(refused.refused.clone().unwrap_or_default()));
+        return Err(Failure::new(
+            Exit::SomeDestinationsFailed,
+            format!("{}/{} is not served", arguments.tenant, refused.name),
+        )
+        .because(refused.refused.clone().unwrap_or_default()));
     }
     let destinations: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
-    // What the application committed before now must have its number before it can be waited for by number.
+    // What the application committed before now must have its number before it can be waited for by
+    // number.
     if let Some(deadline) = deadline {
         warn_without_daemon(&source).await?;
         wait_until_sequenced(&source, deadline).await?;
     }
     let head = owe_sync(&source, &destinations).await.map_err(|error| unreadable(&error))?;
     let Some(deadline) = deadline else {
-        say(format!("owed to {} destination(s) of {}; `offtake status` shows how far they are", destinations.len(), arguments.tenant));
+        say(format!(
+            "owed to {} destination(s) of {}; `offtake status` shows how far they are",
+            destinations.len(),
+            arguments.tenant
+        ));
         return Ok(Exit::Done);
     };
     let behind = wait_until_reached(&source, &destinations, head, deadline).await?;
     if behind.is_empty() {
-        say(format!("{} destination(s) of {} have everything up to sequence id {head}", destinations.len(), arguments.tenant));
+        say(format!(
+            "{} destination(s) of {} have everything up to sequence id {head}",
+            destinations.len(),
+            arguments.tenant
+        ));
         return Ok(Exit::Done);
     }
     Err(Failure::all(behind.iter().map(|row| {
         let (tenant, name): (&str, &str) = (row.get("tenant_id"), row.get("name"));
-        let failure = Failure::new(Exit::SomeDestinationsFailed, format!("{tenant}/{name} has not reached sequence id {head} in time"));
+        let failure = Failure::new(
+            Exit::SomeDestinationsFailed,
+            format!("{tenant}/{name} has not reached sequence id {head} in time"),
+        );
         match row.get::<_, Option<&str>>("obstacle") {
-            Some(obstacle) => failure.because(obstacle).remedy(format!("see `offtake status --tenant {tenant}`")),
-            None => failure.remedy("see that `offtake run` is running for this source, or wait longer"),
+            Some(obstacle) => {
+                failure.because(obstacle).remedy(format!("see `offtake status --tenant {tenant}`"))
+            }
+            None => {
+                failure.remedy("see that `offtake run` is running for this source, or wait longer")
+            }
         }
     })))
 }
 
 /// Tells at once whom there is no use in waiting for, rather than at the end of the wait.
 pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> {
-    let daemons: i64 = source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
+    let daemons: i64 =
+        source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
     if daemons == 0 {
         eprintln!("offtake: no daemon is connected to this source; waiting for an `offtake run`");
     }
     Ok(())
 }
 
-pub(super) async fn wait_until_sequenced(source: &Client, deadline: Instant) -> Result<(), Failure> {
-    let newest: Option<i64> = source.query_one(sql::READ_CAPTURE_HEAD, &[]).await.map_err(failed)?.get(0);
+pub(super) async fn wait_until_sequenced(
+    source: &Client,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    let newest: Option<i64> =
+        source.query_one(sql::READ_CAPTURE_HEAD, &[]).await.map_err(failed)?.get(0);
     let Some(newest) = newest else { return Ok(()) };
     while source.query_one(sql::PROBE_CAPTURED_UP_TO, &[&newest]).await.map_err(failed)?.get(0) {
         if Instant::now() >= deadline {
-            return Err(Failure::new(Exit::Failed, "the changes written before now were not sequenced in time")
-                .remedy("see that `offtake run` is running for this source, or wait longer"));
+            return Err(Failure::new(
+                Exit::Failed,
+                "the changes written before now were not sequenced in time",
+            )
+            .remedy("see that `offtake run` is running for this source, or wait longer"));
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
@@ -75,10 +102,17 @@ pub(super) async fn wait_until_sequenced(source: &Client, deadline: Instant) -> 
 }
 
 /// The destinations that have not reached `head` at the deadline; none as soon as all have.
-pub(super) async fn wait_until_reached(source: &Client, destinations: &[i64], head: i64, deadline: Instant) -> Result<Vec<Row>, Failure> {
+pub(super) async fn wait_until_reached(
+    source: &Client,
+    destinations: &[i64],
+    head: i64,
+    deadline: Instant,
+) -> Result<Vec<Row>, Failure> {
     loop {
-        let rows = source.query(sql::READ_PROGRESS, &[&destinations, &head]).await.map_err(failed)?;
-        let behind: Vec<_> = rows.into_iter().filter(|row| !row.get::<_, bool>("reached")).collect();
+        let rows =
+            source.query(sql::READ_PROGRESS, &[&destinations, &head]).await.map_err(failed)?;
+        let behind: Vec<_> =
+            rows.into_iter().filter(|row| !row.get::<_, bool>("reached")).collect();
         if behind.is_empty() || Instant::now() >= deadline {
             return Ok(behind);
         }

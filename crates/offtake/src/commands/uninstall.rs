@@ -15,7 +15,9 @@ pub(super) async fn execute(file: &Path, arguments: &Uninstall) -> Result<Exit, 
     let configuration = load_configuration(file)?;
     let place = configuration.source.url.place();
     let consequence = format!("this removes Offtake from {place}");
-    let question = format!("Remove triggers and the schema offtake, with all cursors' mirrors and the change log, from {place}?");
+    let question = format!(
+        "Remove triggers and the schema offtake, with all cursors' mirrors and the change log, from {place}?"
+    );
     if !confirmed(arguments.yes, &consequence, &question).await? {
         say("nothing was changed");
         return Ok(Exit::Failed);
@@ -26,8 +28,16 @@ pub(super) async fn execute(file: &Path, arguments: &Uninstall) -> Result<Exit, 
     if !removal.relations.is_empty() {
         say(format!("triggers taken off: {}", removal.relations.join(", ")));
     }
-    say(if removal.schema { "the schema offtake is dropped" } else { "there was no schema offtake" });
-    let daemons: i64 = source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(offtake_capture::Error::from)?.get(0);
+    say(if removal.schema {
+        "the schema offtake is dropped"
+    } else {
+        "there was no schema offtake"
+    });
+    let daemons: i64 = source
+        .query_one(sql::COUNT_DAEMON_SESSIONS, &[])
+        .await
+        .map_err(offtake_capture::Error::from)?
+        .get(0);
     if daemons > 0 {
         say("a daemon is still connected: stop it, there is nothing left for it to work on");
     }

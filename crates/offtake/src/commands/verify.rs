@@ -40,9 +40,11 @@ pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Fai
         repaired: 0,
     }));
     if arguments.json {
-        say(serde_json::to_string_pretty(&compared.iter().map(Compared::json).collect::<Vec<_>>()).unwrap_or_default());
+        say(serde_json::to_string_pretty(&compared.iter().map(Compared::json).collect::<Vec<_>>())
+            .unwrap_or_default());
     } else {
-        let rows: u64 = compared.iter().filter_map(|c| c.outcome.as_ref().ok()).map(|report| report.rows).sum();
+        let rows: u64 =
+            compared.iter().filter_map(|c| c.outcome.as_ref().ok()).map(|report| report.rows).sum();
         let equal = compared.iter().filter(|c| c.outcome.as_ref().is_ok_and(Report::equal)).count();
         say(format!("{equal} of {} copies equal their query, over {rows} rows", compared.len()));
     }
@@ -63,7 +65,8 @@ struct Work {
     refused: Vec<Refused>,
 }
 
-/// One copy and what became of it; without a mapping: the destination as a whole could not be looked at.
+/// One copy and what became of it; without a mapping: the destination as a whole could not be
+/// looked at.
 struct Compared {
     destination: String,
     mapping: Option<String>,
@@ -84,9 +87,17 @@ impl Work {
             let known = set.mappings().iter().map(|m| m.name());
             return Err(unknown(format!("there is no mapping named {name}"), name, known));
         }
-        let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
-        let named = evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
-        let named = named.map_err(|error| Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error)))?;
+        let pool = SourcePool::new(
+            configuration.source.url.clone(),
+            configuration.sync.connect_timeout,
+            1,
+        );
+        let named =
+            evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout)
+                .await;
+        let named = named.map_err(|error| {
+            Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
+        })?;
         let wanted = |tenant: &str| arguments.tenant.as_ref().is_none_or(|t| t == tenant);
         let received = |spec: &DestinationSpec, mapping: &ResolvedMapping| {
             spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == mapping.name()))
@@ -96,7 +107,8 @@ impl Work {
         let usable = named.usable.into_iter().filter(|spec| wanted(&spec.tenant_id));
         let destinations: Vec<_> = usable
             .map(|spec| {
-                let mappings = set.mappings().iter().filter(|m| received(&spec, m)).cloned().collect();
+                let mappings =
+                    set.mappings().iter().filter(|m| received(&spec, m)).cloned().collect();
                 (spec, mappings)
             })
             .collect();
@@ -109,22 +121,42 @@ impl Work {
             return Err(unknown(format!("the tenant {tenant} has no destination"), tenant, known));
         }
         let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
-        Ok(Self { source, dialer: Dialer::new(policy, configuration.sync.connect_timeout), destinations, refused })
+        Ok(Self {
+            source,
+            dialer: Dialer::new(policy, configuration.sync.connect_timeout),
+            destinations,
+            refused,
+        })
     }
 
-    async fn compare(&self, spec: &DestinationSpec, mappings: &[Arc<ResolvedMapping>], arguments: &Verify) -> Vec<Compared> {
+    async fn compare(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        arguments: &Verify,
+    ) -> Vec<Compared> {
         let mut compared = Vec::new();
         let connection = match self.dialer.dial(&spec.url, "offtake verify").await {
             Ok(connection) => connection,
             Err(error) => {
-                compared.push(Compared { destination: spec.label(), mapping: None, outcome: Err(error.message()), repaired: 0 });
+                compared.push(Compared {
+                    destination: spec.label(),
+                    mapping: None,
+                    outcome: Err(error.message()),
+                    repaired: 0,
+                });
                 compared.iter().filter(|_| !arguments.json).for_each(|c| say(c.line()));
                 return compared;
             }
         };
         for mapping in mappings {
             let outcome = self.compare_one(&connection, spec, mapping, arguments).await;
-            let one = Compared { destination: spec.label(), mapping: Some(mapping.name().to_owned()), outcome, repaired: 0 };
+            let one = Compared {
+                destination: spec.label(),
+                mapping: Some(mapping.name().to_owned()),
+                outcome,
+                repaired: 0,
+            };
             if !arguments.json {
                 say(one.line());
             }
@@ -133,9 +165,15 @@ impl Work {
         compared
     }
 
-    /// Has the keys that differ copied again, and compares those mappings once more. Where that cannot be done, what was
-    /// found stands, and the other destinations have their turn.
-    async fn repair(&self, spec: &DestinationSpec, mappings: &[Arc<ResolvedMapping>], found: &mut Vec<Compared>, arguments: &Verify) {
+    /// Has the keys that differ copied again, and compares those mappings once more. Where that
+    /// cannot be done, what was found stands, and the other destinations have their turn.
+    async fn repair(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        found: &mut Vec<Compared>,
+        arguments: &Verify,
+    ) {
         let mut keys = Keys::default();
         let mut mended = Vec::new();
         for mapping in mappings {
@@ -145,9 +183,16 @@ impl Work {
                 continue;
             }
             if report.missing + report.extra + report.different > report.differences.len() as u64 {
-                let what = format!("more than {KEYS_MAX} rows of {} {} differ", spec.label(), mapping.name());
+                let what = format!(
+                    "more than {KEYS_MAX} rows of {} {} differ",
+                    spec.label(),
+                    mapping.name()
+                );
                 let (tenant, name) = (&spec.tenant_id, &spec.name);
-                let remedy = format!("offtake resync --tenant {tenant} --destination {name} --mapping {}", mapping.name());
+                let remedy = format!(
+                    "offtake resync --tenant {tenant} --destination {name} --mapping {}",
+                    mapping.name()
+                );
                 eprintln!("{}", Failure::new(Exit::Different, what).remedy(remedy).report());
                 continue;
             }
@@ -166,7 +211,10 @@ impl Work {
         }
         let again: Vec<_> = mended.iter().map(|(mapping, _)| mapping.clone()).collect();
         for mut one in self.compare(spec, &again, arguments).await {
-            let rows = mended.iter().find(|(mapping, _)| one.mapping.as_deref() == Some(mapping.name())).map_or(0, |(_, rows)| *rows);
+            let rows = mended
+                .iter()
+                .find(|(mapping, _)| one.mapping.as_deref() == Some(mapping.name()))
+                .map_or(0, |(_, rows)| *rows);
             one.repaired = rows;
             match found.iter_mut().find(|c| c.mapping == one.mapping) {
                 Some(before) => *before = one,
@@ -187,7 +235,11 @@ impl Work {
         let differences_max = if arguments.repair { KEYS_MAX } else { DIFFERENCES_MAX };
         let options = Options { progress: Some(progress), differences_max, ..Options::default() };
         let comparison = verify(&self.source, destination, &target, &options);
-        let bar = if arguments.json { ProgressBar::hidden() } else { spinner(&spec.label(), mapping.name()) };
+        let bar = if arguments.json {
+            ProgressBar::hidden()
+        } else {
+            spinner(&spec.label(), mapping.name())
+        };
         let report = tokio::select! {
             report = comparison => report,
             () = show(&bar, rows) => unreachable!("the bar is shown for ever"),
@@ -200,7 +252,9 @@ impl Work {
 /// Only on a terminal: indicatif draws nothing elsewhere.
 fn spinner(destination: &str, mapping: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}: {human_pos} rows, {per_sec}, {elapsed}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{spinner} {msg}: {human_pos} rows, {per_sec}, {elapsed}")
+    {
         bar.set_style(style);
     }
     bar.set_message(format!("{destination} {mapping}"));
@@ -235,8 +289,16 @@ impl Compared {
                     "DIFFERENT  {what}: {missing} missing, {extra} extra, {different} different, {unsettled} not settled in time"
                 )];
                 lines.extend(report.differences.iter().take(DIFFERENCES_MAX).map(|d| {
-                    let columns = if d.columns.is_empty() { String::new() } else { format!(" in {}", d.columns.join(", ")) };
-                    format!("             {} {}{columns}", json!(d.kind).as_str().unwrap_or_default(), json!(d.key))
+                    let columns = if d.columns.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" in {}", d.columns.join(", "))
+                    };
+                    format!(
+                        "             {} {}{columns}",
+                        json!(d.kind).as_str().unwrap_or_default(),
+                        json!(d.key)
+                    )
                 }));
                 lines.join("\n")
             }
@@ -245,7 +307,9 @@ impl Compared {
 
     fn json(&self) -> serde_json::Value {
         match &self.outcome {
-            Err(error) => json!({ "destination": self.destination, "mapping": self.mapping, "error": error }),
+            Err(error) => {
+                json!({ "destination": self.destination, "mapping": self.mapping, "error": error })
+            }
             Ok(report) => {
                 let mut report = report.clone();
                 report.differences.truncate(DIFFERENCES_MAX);

@@ -1,5 +1,5 @@
-//! What is written about the configuration: the example file and the reference page, both made from the schema, so that
-//! neither can say something else than the program does.
+//! What is written about the configuration: the example file and the reference page, both made from
+//! the schema, so that neither can say something else than the program does.
 
 use serde_yaml::Value;
 
@@ -8,7 +8,8 @@ use super::SCHEMA;
 /// No line of the example is longer.
 const COLUMNS_MAX: usize = 120;
 
-/// `offtake.yaml` with every option, its default and what it does: `deploy/offtake.yaml`, `offtake config --example`.
+/// `offtake.yaml` with every option, its default and what it does: `deploy/offtake.yaml`, `offtake
+/// config --example`.
 pub fn example() -> String {
     let mut text = String::from(
         "# Configuration of `offtake run`. Every value below is the default; only source.url has none.\n\
@@ -28,7 +29,12 @@ fn write_setting(text: &mut String, key: &str, node: &Value, depth: usize, requi
     }
     if !node["properties"].is_null() {
         text.push_str(&format!("{indent}{key}:\n"));
-        let needed: Vec<&str> = node["required"].as_sequence().into_iter().flatten().filter_map(Value::as_str).collect();
+        let needed: Vec<&str> = node["required"]
+            .as_sequence()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for (key, node) in properties(node) {
             write_setting(text, &key, &node, depth + 1, needed.contains(&key.as_str()));
         }
@@ -39,8 +45,12 @@ fn write_setting(text: &mut String, key: &str, node: &Value, depth: usize, requi
     }
     let example = node["examples"].get(0);
     match (&node["default"], example) {
-        (Value::Null, Some(example)) if required => text.push_str(&format!("{indent}{key}: {}\n", flow(example))),
-        (Value::Null, Some(example)) => text.push_str(&format!("{indent}# {key}: {}\n", flow(example))),
+        (Value::Null, Some(example)) if required => {
+            text.push_str(&format!("{indent}{key}: {}\n", flow(example)))
+        }
+        (Value::Null, Some(example)) => {
+            text.push_str(&format!("{indent}# {key}: {}\n", flow(example)))
+        }
         (Value::Null, None) => text.push_str(&format!("{indent}# {key}:\n")),
         (default, _) => text.push_str(&format!("{indent}{key}: {}\n", flow(default))),
     }
@@ -82,7 +92,8 @@ pub fn reference() -> String {
 }
 
 fn add_rows(rows: &mut Vec<String>, path: &str, node: &Value) {
-    let needed: Vec<&str> = node["required"].as_sequence().into_iter().flatten().filter_map(Value::as_str).collect();
+    let needed: Vec<&str> =
+        node["required"].as_sequence().into_iter().flatten().filter_map(Value::as_str).collect();
     for (key, node) in properties(node) {
         let path = format!("{path}.{key}");
         if !node["properties"].is_null() {
@@ -129,9 +140,12 @@ fn flow(value: &Value) -> String {
     match value {
         Value::String(text) if text.starts_with("${") => format!("\"{text}\""),
         Value::String(text) => text.clone(),
-        Value::Sequence(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Sequence(items) => {
+            format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", "))
+        }
         Value::Mapping(entries) => {
-            let entries = entries.iter().map(|(key, value)| format!("{}: {}", flow(key), flow(value)));
+            let entries =
+                entries.iter().map(|(key, value)| format!("{}: {}", flow(key), flow(value)));
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
         Value::Number(number) => number.to_string(),
@@ -145,7 +159,9 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     for word in text.split(' ') {
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => line.push_str(&format!(" {word}")),
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push_str(&format!(" {word}"))
+            }
             _ => lines.push(word.to_owned()),
         }
     }

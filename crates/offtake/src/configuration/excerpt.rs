@@ -1,7 +1,8 @@
 //! The line of `offtake.yaml` that a mistake is in, without what may be a secret.
 //!
-//! A mistake may be anywhere, also in a line that the YAML parser does not understand, so what is left out is found in the
-//! line's text: the login and the rest behind `://`, and the value of every key that sounds like a secret.
+//! A mistake may be anywhere, also in a line that the YAML parser does not understand, so what is
+//! left out is found in the line's text: the login and the rest behind `://`, and the value of
+//! every key that sounds like a secret.
 
 use std::path::Path;
 
@@ -67,7 +68,8 @@ fn hidden(line: &[char]) -> Vec<std::ops::Range<usize>> {
     hidden
 }
 
-/// Behind the last `@` of the line at least: whatever stands before one may be a password with blanks or quotes in it.
+/// Behind the last `@` of the line at least: whatever stands before one may be a password with
+/// blanks or quotes in it.
 fn end_of_url(line: &[char], begin: usize) -> usize {
     let from = line[begin..].iter().rposition(|c| *c == '@').map_or(begin, |at| begin + at);
     let ends = |c: &char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}');
@@ -77,7 +79,8 @@ fn end_of_url(line: &[char], begin: usize) -> usize {
 /// Whether the word before the colon names a secret.
 fn secret_key(line: &[char], colon: usize) -> bool {
     let of_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let before: String = line[..colon].iter().rev().skip_while(|c| !of_word(c)).take_while(|c| of_word(c)).collect();
+    let before: String =
+        line[..colon].iter().rev().skip_while(|c| !of_word(c)).take_while(|c| of_word(c)).collect();
     let key: String = before.chars().rev().collect::<String>().to_lowercase();
     SECRET_PARTS.iter().any(|part| key.contains(part)) || nearest(&key, SECRET_KEYS).is_some()
 }
@@ -91,7 +94,10 @@ fn value(line: &[char], from: usize) -> Option<std::ops::Range<usize>> {
         return None;
     }
     let end = match quote {
-        Some(quote) => line[inside..].iter().rposition(|c| *c == quote).map_or(line.len(), |length| inside + length),
+        Some(quote) => line[inside..]
+            .iter()
+            .rposition(|c| *c == quote)
+            .map_or(line.len(), |length| inside + length),
         None => line.len(),
     };
     Some(inside..end)
@@ -105,8 +111,16 @@ mod tests {
     fn a_line_is_shown_without_its_secrets() {
         let check = |line: &str, word: &str, expect: &str| {
             let column = line.find(word).map_or(1, |at| line[..at].chars().count() + 1);
-            let found = of(Path::new("offtake.yaml"), &format!("x: 1\n{line}\n"), Place { line: 2, column });
-            let shown: Vec<&str> = found.lines().skip(1).map(|line| line.split_once("| ").map_or("", |(_, rest)| rest)).collect();
+            let found = of(
+                Path::new("offtake.yaml"),
+                &format!("x: 1\n{line}\n"),
+                Place { line: 2, column },
+            );
+            let shown: Vec<&str> = found
+                .lines()
+                .skip(1)
+                .map(|line| line.split_once("| ").map_or("", |(_, rest)| rest))
+                .collect();
             assert_eq!(shown.join("\n"), expect, "{line}");
         };
         check("sync: { worker: 3 }", "worker", "sync: { worker: 3 }\n        ^^^^^^");

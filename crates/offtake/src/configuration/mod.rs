@@ -1,7 +1,9 @@
-//! `offtake.yaml`: from a text and a map of variables to a [`Configuration`] in which every value is usable.
+//! `offtake.yaml`: from a text and a map of variables to a [`Configuration`] in which every value
+//! is usable.
 //!
-//! Nothing in here reads the process environment: the binary hands in what it has, tests hand in what they like. The
-//! keys and their meaning are in [`SCHEMA`]; the defaults are the constants in [`defaults`].
+//! Nothing in here reads the process environment: the binary hands in what it has, tests hand in
+//! what they like. The keys and their meaning are in [`SCHEMA`]; the defaults are the constants in
+//! [`defaults`].
 
 pub mod defaults;
 mod destination;
@@ -105,18 +107,32 @@ pub struct Security {
     pub allow_destinations: Vec<IpNet>,
 }
 
-/// A guessable token on a network is no token. Loopback only needs one to keep other users of the machine out.
+/// A guessable token on a network is no token. Loopback only needs one to keep other users of the
+/// machine out.
 const TOKEN_CHARS_MIN: usize = 16;
 
 impl Configuration {
-    /// Parses the text of `file`, whose folder is where relative paths in it begin. `variables` is what `${VAR}` may name.
-    pub fn parse(file: &Path, text: &str, variables: &BTreeMap<String, String>) -> Result<Self, Error> {
+    /// Parses the text of `file`, whose folder is where relative paths in it begin. `variables` is
+    /// what `${VAR}` may name.
+    pub fn parse(
+        file: &Path,
+        text: &str,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, Error> {
         let base = file.parent().unwrap_or(Path::new(""));
         let document = Document::new(file, text, Variables { values: variables, base });
         let value = document.parse();
-        let configuration = value.is_some().then(|| Self::read(file, base, &Section::root(&document, value.as_ref()))).flatten();
-        let unread =
-            || Error { diagnostics: vec![Diagnostic::of_file(file, "this cannot be read", "report this as a mistake of Offtake's")] };
+        let configuration = value
+            .is_some()
+            .then(|| Self::read(file, base, &Section::root(&document, value.as_ref())))
+            .flatten();
+        let unread = || Error {
+            diagnostics: vec![Diagnostic::of_file(
+                file,
+                "this cannot be read",
+                "report this as a mistake of Offtake's",
+            )],
+        };
         match document.error() {
             Some(error) => Err(error),
             None => configuration.ok_or_else(unread),
@@ -126,11 +142,16 @@ impl Configuration {
     /// None only where a mistake was noted.
     fn read(file: &Path, base: &Path, root: &Section) -> Option<Self> {
         // All of them are read before any is missed.
-        let (source, destinations) = (Source::read(&root.section("source")), Destinations::read(&root.section("destinations"), base));
-        let (http, security) = (Http::read(&root.section("http")), Security::read(&root.section("security")));
+        let (source, destinations) = (
+            Source::read(&root.section("source")),
+            Destinations::read(&root.section("destinations"), base),
+        );
+        let (http, security) =
+            (Http::read(&root.section("http")), Security::read(&root.section("security")));
         let configuration = Self {
             file: file.to_owned(),
-            mappings: base.join(root.text("mappings").unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
+            mappings: base
+                .join(root.text("mappings").unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
             destinations,
             sequencer: Sequencer::read(&root.section("sequencer")),
             poller: Poller::read(&root.section("poller")),
@@ -172,10 +193,15 @@ impl Destinations {
         let mut static_: Vec<StaticDestination> = Vec::new();
         for entry in section.sections("static") {
             let Some(destination) = StaticDestination::read(&entry, base) else { continue };
-            if let Some(other) = static_.iter().find(|other| other.tenant == destination.tenant && other.name == destination.name) {
+            if let Some(other) = static_
+                .iter()
+                .find(|other| other.tenant == destination.tenant && other.name == destination.name)
+            {
                 let message = format!("{} has two destinations named {}", other.tenant, other.name);
                 entry.note("tenant", &message, "give one of them another `name`");
-            } else if let Some(message) = static_.iter().find_map(|other| other.collides(&destination)) {
+            } else if let Some(message) =
+                static_.iter().find_map(|other| other.collides(&destination))
+            {
                 let remedy = "give each its own schema, or mark all of them `shared: true` and set `keep_tenant` in their mappings";
                 entry.note("url", &message, remedy);
             }
@@ -194,7 +220,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Sequencer {
     fn read(section: &Section) -> Self {
         Self {
-            interval: section.duration("interval", defaults::SEQUENCER_INTERVAL, MILLISECOND..=MINUTE),
+            interval: section.duration(
+                "interval",
+                defaults::SEQUENCER_INTERVAL,
+                MILLISECOND..=MINUTE,
+            ),
             batch_rows: section.count("batch_rows", defaults::SEQUENCER_BATCH_ROWS, 1..=1_000_000),
         }
     }
@@ -221,9 +251,21 @@ impl Sync {
         Self {
             workers: section.count("workers", defaults::WORKERS, 1..=1024),
             batch_rows: section.count("batch_rows", defaults::SYNC_BATCH_ROWS, 1..=1_000_000),
-            batch_bytes: section.size("batch_bytes", defaults::BATCH_BYTES, ByteSize(1 << 10)..=ByteSize(1 << 30)),
-            connect_timeout: section.duration("connect_timeout", defaults::CONNECT_TIMEOUT, MILLISECOND..=MINUTE * 10),
-            statement_timeout: section.duration("statement_timeout", defaults::STATEMENT_TIMEOUT, MILLISECOND..=DAY),
+            batch_bytes: section.size(
+                "batch_bytes",
+                defaults::BATCH_BYTES,
+                ByteSize(1 << 10)..=ByteSize(1 << 30),
+            ),
+            connect_timeout: section.duration(
+                "connect_timeout",
+                defaults::CONNECT_TIMEOUT,
+                MILLISECOND..=MINUTE * 10,
+            ),
+            statement_timeout: section.duration(
+                "statement_timeout",
+                defaults::STATEMENT_TIMEOUT,
+                MILLISECOND..=DAY,
+            ),
             retry: Retry { initial, max },
         }
     }
@@ -241,35 +283,66 @@ impl Http {
         let written = section.text("listen").unwrap_or_else(|| defaults::LISTEN.to_owned());
         let listen = written.replace("localhost:", "127.0.0.1:").parse::<SocketAddr>();
         if listen.is_err() {
-            section.note("listen", "this is not an address with a port", "write it like 127.0.0.1:8080 or [::1]:8080");
+            section.note(
+                "listen",
+                "this is not an address with a port",
+                "write it like 127.0.0.1:8080 or [::1]:8080",
+            );
         }
-        let (admin_token, read_token) = (section.text_or_default("admin_token"), section.text_or_default("read_token"));
+        let (admin_token, read_token) =
+            (section.text_or_default("admin_token"), section.text_or_default("read_token"));
         let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-        if !listen.ip().is_loopback() && admin_token.is_none() && read_token.is_none() && section.mistakes() == noted {
-            let message = format!("{listen} can be reached from other machines, and there is no token");
+        if !listen.ip().is_loopback()
+            && admin_token.is_none()
+            && read_token.is_none()
+            && section.mistakes() == noted
+        {
+            let message =
+                format!("{listen} can be reached from other machines, and there is no token");
             section.note("listen", &message, "set http.admin_token, or listen on 127.0.0.1");
         }
         for (key, token) in [("admin_token", &admin_token), ("read_token", &read_token)] {
-            if !listen.ip().is_loopback() && token.as_ref().is_some_and(|t| t.chars().count() < TOKEN_CHARS_MIN) {
-                let message = format!("a token of fewer than {TOKEN_CHARS_MIN} characters can be guessed");
+            if !listen.ip().is_loopback()
+                && token.as_ref().is_some_and(|t| t.chars().count() < TOKEN_CHARS_MIN)
+            {
+                let message =
+                    format!("a token of fewer than {TOKEN_CHARS_MIN} characters can be guessed");
                 section.note(key, &message, "make one with `openssl rand -hex 32`");
             }
         }
         if admin_token.is_some() && admin_token == read_token {
-            section.note("read_token", "this is the admin token too", "make another one, or whoever reads may also change");
+            section.note(
+                "read_token",
+                "this is the admin token too",
+                "make another one, or whoever reads may also change",
+            );
         }
-        Self { listen, admin_token: admin_token.map(Into::into), read_token: read_token.map(Into::into) }
+        Self {
+            listen,
+            admin_token: admin_token.map(Into::into),
+            read_token: read_token.map(Into::into),
+        }
     }
 }
 
 impl Security {
     fn read(section: &Section) -> Self {
         let mut allow_destinations = Vec::new();
-        for (index, text) in section.list("allow_destinations").unwrap_or_default().iter().enumerate() {
-            match text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)) {
+        for (index, text) in
+            section.list("allow_destinations").unwrap_or_default().iter().enumerate()
+        {
+            match text
+                .parse::<IpNet>()
+                .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+            {
                 Ok(network) => allow_destinations.push(network),
                 Err(_) => {
-                    section.note_item("allow_destinations", index, "this is not a network", "write it like 10.20.0.0/16 or ::1/128");
+                    section.note_item(
+                        "allow_destinations",
+                        index,
+                        "this is not a network",
+                        "write it like 10.20.0.0/16 or ::1/128",
+                    );
                 }
             }
         }

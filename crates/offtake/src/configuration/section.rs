@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use offtake_mapping::{Diagnostic, Place, Step, duplicate_key, nearest, place_of, place_of_key, place_of_value, suggestion};
+use offtake_mapping::{
+    Diagnostic, Place, Step, duplicate_key, nearest, place_of, place_of_key, place_of_value,
+    suggestion,
+};
 use serde_yaml::{Mapping, Value};
 
 use super::excerpt;
@@ -16,7 +19,8 @@ use super::units::{ByteSize, parse_duration, show_duration};
 /// The JSON Schema of `offtake.yaml`: the one list of its keys, with what each of them does.
 pub const SCHEMA: &str = include_str!("schema.json");
 
-static SCHEMA_TREE: LazyLock<serde_json::Value> = LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap_or_default());
+static SCHEMA_TREE: LazyLock<serde_json::Value> =
+    LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap_or_default());
 
 /// A configuration that cannot be used: everything that is wrong with it, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +29,8 @@ pub struct Error {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// The text being read. Reading goes on after a mistake, with the default in its place, so that one look at the output is
-/// enough to mend them all.
+/// The text being read. Reading goes on after a mistake, with the default in its place, so that one
+/// look at the output is enough to mend them all.
 pub(super) struct Document<'a> {
     file: &'a Path,
     text: &'a str,
@@ -39,7 +43,8 @@ impl<'a> Document<'a> {
         Self { file, text, variables, mistakes: RefCell::default() }
     }
 
-    /// Parses the text and notes keys that the schema does not have. Without a value, the text as a whole is wrong.
+    /// Parses the text and notes keys that the schema does not have. Without a value, the text as a
+    /// whole is wrong.
     pub(super) fn parse(&self) -> Option<Value> {
         if let Some((key, place)) = duplicate_key(self.text) {
             self.note_at(Some(place), format!("the key `{key}` is here twice"), "keep one of them");
@@ -53,7 +58,11 @@ impl<'a> Document<'a> {
             Err(error) => {
                 let said = error.to_string();
                 let said = said.split(" at line ").next().unwrap_or(&said);
-                self.note_at(place_of(&error), format!("this is not YAML: {said}"), "check indentation and quotes around this place");
+                self.note_at(
+                    place_of(&error),
+                    format!("this is not YAML: {said}"),
+                    "check indentation and quotes around this place",
+                );
                 None
             }
         }
@@ -62,19 +71,23 @@ impl<'a> Document<'a> {
     /// Everything that was noted, in the order of the file; None when the text can be used.
     pub(super) fn error(&self) -> Option<Error> {
         let mut diagnostics = self.mistakes.take();
-        diagnostics.sort_by_key(|found| found.place.map_or((usize::MAX, 0), |place| (place.line, place.column)));
+        diagnostics.sort_by_key(|found| {
+            found.place.map_or((usize::MAX, 0), |place| (place.line, place.column))
+        });
         (!diagnostics.is_empty()).then_some(Error { diagnostics })
     }
 
     fn note_unknown(&self, value: &Value, schema: &serde_json::Value, path: &mut Vec<Step>) {
-        if let (Some(entries), Some(known)) = (value.as_mapping(), schema["properties"].as_object()) {
+        if let (Some(entries), Some(known)) = (value.as_mapping(), schema["properties"].as_object())
+        {
             for (key, value) in entries {
                 let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
                 path.push(Step::Key(key.clone()));
                 match known.get(&key) {
                     Some(schema) => self.note_unknown(value, schema, path),
                     None => {
-                        let remedy = suggestion(&key, "keys here", known.keys().map(String::as_str));
+                        let remedy =
+                            suggestion(&key, "keys here", known.keys().map(String::as_str));
                         let message = format!("{}: there is no such key", show_path(path));
                         self.note_at(place_of_key(self.text, path), message, &remedy);
                     }
@@ -90,16 +103,25 @@ impl<'a> Document<'a> {
         }
     }
 
-    /// A mistake of the value at `path`; when the text does not contain it (a missing key), of the nearest key above.
+    /// A mistake of the value at `path`; when the text does not contain it (a missing key), of the
+    /// nearest key above.
     pub(super) fn note(&self, path: &[Step], message: &str, remedy: &str) {
-        let value = place_of_value(self.text, path).filter(|_| place_of_key(self.text, path).is_some());
-        let place = value.or_else(|| (1..path.len()).rev().find_map(|length| place_of_key(self.text, &path[..length])));
+        let value =
+            place_of_value(self.text, path).filter(|_| place_of_key(self.text, path).is_some());
+        let place = value.or_else(|| {
+            (1..path.len()).rev().find_map(|length| place_of_key(self.text, &path[..length]))
+        });
         self.note_at(place, format!("{}: {message}", show_path(path)), remedy);
     }
 
     fn note_at(&self, place: Option<Place>, message: String, remedy: &str) {
-        let excerpt = place.map(|place| excerpt::of(self.file, self.text, place)).unwrap_or_default();
-        self.mistakes.borrow_mut().push(Diagnostic { place, excerpt, ..Diagnostic::of_file(self.file, message, remedy) });
+        let excerpt =
+            place.map(|place| excerpt::of(self.file, self.text, place)).unwrap_or_default();
+        self.mistakes.borrow_mut().push(Diagnostic {
+            place,
+            excerpt,
+            ..Diagnostic::of_file(self.file, message, remedy)
+        });
     }
 }
 
@@ -191,19 +213,31 @@ impl<'a> Section<'a> {
     pub(super) fn required(&self, key: &str) -> Option<String> {
         let noted = self.mistakes();
         let text = self.text(key);
-        // A key that is there under a misspelt name, and a variable that is not set, are mistakes that were told.
+        // A key that is there under a misspelt name, and a variable that is not set, are mistakes
+        // that were told.
         let told = self.mistakes() > noted || self.misspelt(key);
         if text.is_none() && !told {
-            let what = if self.get(key).is_some() { "this is empty, and it is required" } else { "this is required" };
-            self.note(key, what, schema_at(&self.path_to(key))["description"].as_str().unwrap_or_default());
+            let what = if self.get(key).is_some() {
+                "this is empty, and it is required"
+            } else {
+                "this is required"
+            };
+            self.note(
+                key,
+                what,
+                schema_at(&self.path_to(key))["description"].as_str().unwrap_or_default(),
+            );
         }
         text
     }
 
     fn misspelt(&self, key: &str) -> bool {
         let known = schema_at(&self.path);
-        let mut unknown = self.entries.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
-        unknown.any(|written| known["properties"].get(written).is_none() && nearest(written, [key]).is_some())
+        let mut unknown =
+            self.entries.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
+        unknown.any(|written| {
+            known["properties"].get(written).is_none() && nearest(written, [key]).is_some()
+        })
     }
 
     fn scalar(&self, path: &[Step], value: &Value) -> Option<String> {
@@ -216,7 +250,11 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        self.document.variables.substitute(&raw).map_err(|e| self.document.note(path, &e.message, &e.remedy)).ok()
+        self.document
+            .variables
+            .substitute(&raw)
+            .map_err(|e| self.document.note(path, &e.message, &e.remedy))
+            .ok()
     }
 
     /// A list of texts, or one text with commas, so that a variable can hold a list.
@@ -232,7 +270,13 @@ impl<'a> Section<'a> {
             }
             _ => {
                 let text = self.text(key).unwrap_or_default();
-                Some(text.split(',').map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned).collect())
+                Some(
+                    text.split(',')
+                        .map(str::trim)
+                        .filter(|t| !t.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                )
             }
         }
     }
@@ -249,24 +293,63 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn count(&self, key: &str, default: u32, range: RangeInclusive<u32>) -> u32 {
-        let remedy = || format!("write a whole number from {} to {}; the default is {default}", range.start(), range.end());
-        self.value(key, |text| text.replace('_', "").parse().ok().filter(|n| range.contains(n)), remedy).unwrap_or(default)
+        let remedy = || {
+            format!(
+                "write a whole number from {} to {}; the default is {default}",
+                range.start(),
+                range.end()
+            )
+        };
+        self.value(
+            key,
+            |text| text.replace('_', "").parse().ok().filter(|n| range.contains(n)),
+            remedy,
+        )
+        .unwrap_or(default)
     }
 
-    pub(super) fn duration(&self, key: &str, default: Duration, range: RangeInclusive<Duration>) -> Duration {
+    pub(super) fn duration(
+        &self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Duration {
         let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
-        let remedy =
-            || format!("write a duration from {least} to {most}, such as 5ms, 60s or 7d; the default is {}", show_duration(default));
-        self.value(key, |text| parse_duration(text).filter(|d| range.contains(d)), remedy).unwrap_or(default)
+        let remedy = || {
+            format!(
+                "write a duration from {least} to {most}, such as 5ms, 60s or 7d; the default is {}",
+                show_duration(default)
+            )
+        };
+        self.value(key, |text| parse_duration(text).filter(|d| range.contains(d)), remedy)
+            .unwrap_or(default)
     }
 
-    pub(super) fn size(&self, key: &str, default: ByteSize, range: RangeInclusive<ByteSize>) -> ByteSize {
-        let remedy = || format!("write a size from {} to {}, such as 8MiB; the default is {default}", range.start(), range.end());
-        self.value(key, |text| ByteSize::parse(text).filter(|s| range.contains(s)), remedy).unwrap_or(default)
+    pub(super) fn size(
+        &self,
+        key: &str,
+        default: ByteSize,
+        range: RangeInclusive<ByteSize>,
+    ) -> ByteSize {
+        let remedy = || {
+            format!(
+                "write a size from {} to {}, such as 8MiB; the default is {default}",
+                range.start(),
+                range.end()
+            )
+        };
+        self.value(key, |text| ByteSize::parse(text).filter(|s| range.contains(s)), remedy)
+            .unwrap_or(default)
     }
 
-    /// Quotes a value that cannot be used as the file has it, before substitution: a variable in the wrong place may be a secret.
-    fn value<T>(&self, key: &str, read: impl Fn(&str) -> Option<T>, remedy: impl Fn() -> String) -> Option<T> {
+    /// Quotes a value that cannot be used as the file has it, before substitution: a variable in
+    /// the wrong place may be a secret.
+    fn value<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&str) -> Option<T>,
+        remedy: impl Fn() -> String,
+    ) -> Option<T> {
         let value = read(&self.text(key)?);
         if value.is_none() {
             let written = match self.get(key) {
@@ -280,7 +363,8 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// How many were noted so far, in the whole document: what follows from a mistake is none of its own.
+    /// How many were noted so far, in the whole document: what follows from a mistake is none of
+    /// its own.
     pub(super) fn mistakes(&self) -> usize {
         self.document.mistakes.borrow().len()
     }

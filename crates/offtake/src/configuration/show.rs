@@ -11,7 +11,8 @@ impl Configuration {
     /// Every setting with its effective value; passwords and tokens are masked.
     pub fn masked(&self) -> Value {
         let text = |t: &dyn ToString| Value::from(t.to_string());
-        let token = |t: &Option<secrecy::SecretString>| Value::from(if t.is_some() { MASK } else { "" });
+        let token =
+            |t: &Option<secrecy::SecretString>| Value::from(if t.is_some() { MASK } else { "" });
         let (sync, http) = (&self.sync, &self.http);
         let destinations = &self.destinations;
         section([
@@ -20,14 +21,26 @@ impl Configuration {
             (
                 "destinations",
                 section([
-                    ("static", destinations.static_.iter().map(StaticDestination::masked).collect()),
-                    ("query", destinations.query.as_deref().map_or(Value::Null, |query| masked_query(query).into())),
+                    (
+                        "static",
+                        destinations.static_.iter().map(StaticDestination::masked).collect(),
+                    ),
+                    (
+                        "query",
+                        destinations
+                            .query
+                            .as_deref()
+                            .map_or(Value::Null, |query| masked_query(query).into()),
+                    ),
                     ("refresh", show_duration(destinations.refresh).into()),
                 ]),
             ),
             (
                 "sequencer",
-                section([("interval", show_duration(self.sequencer.interval).into()), ("batch_rows", self.sequencer.batch_rows.into())]),
+                section([
+                    ("interval", show_duration(self.sequencer.interval).into()),
+                    ("batch_rows", self.sequencer.batch_rows.into()),
+                ]),
             ),
             (
                 "poller",
@@ -47,7 +60,10 @@ impl Configuration {
                     ("statement_timeout", show_duration(sync.statement_timeout).into()),
                     (
                         "retry",
-                        section([("initial", show_duration(sync.retry.initial).into()), ("max", show_duration(sync.retry.max).into())]),
+                        section([
+                            ("initial", show_duration(sync.retry.initial).into()),
+                            ("max", show_duration(sync.retry.max).into()),
+                        ]),
                     ),
                 ]),
             ),
@@ -60,7 +76,13 @@ impl Configuration {
                     ("read_token", token(&http.read_token)),
                 ]),
             ),
-            ("security", section([("allow_destinations", self.security.allow_destinations.iter().map(|n| text(n)).collect())])),
+            (
+                "security",
+                section([(
+                    "allow_destinations",
+                    self.security.allow_destinations.iter().map(|n| text(n)).collect(),
+                )]),
+            ),
         ])
     }
 }
@@ -74,24 +96,29 @@ impl StaticDestination {
             ("schema", self.schema.as_str().into()),
             ("shared", self.shared.into()),
         ];
-        entries.extend(self.url.ca_file().map(|path| ("ca_file", path.display().to_string().into())));
+        entries
+            .extend(self.url.ca_file().map(|path| ("ca_file", path.display().to_string().into())));
         entries.extend(self.mappings.as_ref().map(|names| ("mappings", names.clone().into())));
         section(entries)
     }
 }
 
 fn section(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
-    Value::Mapping(entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<Mapping>())
+    Value::Mapping(
+        entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<Mapping>(),
+    )
 }
 
-/// A query may spell a password out in a URL. And what is shown reads back: a dollar sign is written twice.
+/// A query may spell a password out in a URL. And what is shown reads back: a dollar sign is
+/// written twice.
 fn masked_query(query: &str) -> String {
     let mut shown = String::new();
     let mut rest = query;
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + "://".len());
         shown.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || c == '\'' || c == '"').unwrap_or(after.len());
+        let end =
+            after.find(|c: char| c.is_whitespace() || c == '\'' || c == '"').unwrap_or(after.len());
         let (url, following) = after.split_at(end);
         match url.rsplit_once('@') {
             Some((login, place)) => {
@@ -113,7 +140,10 @@ mod tests {
     fn a_password_in_the_query_is_masked() {
         let check = |query: &str, expect: &str| assert_eq!(masked_query(query), expect);
         check("select 1", "select 1");
-        check("select 'postgres://u:p@ss@h/d' as url, $1", "select 'postgres://u:***@h/d' as url, $$1");
+        check(
+            "select 'postgres://u:p@ss@h/d' as url, $1",
+            "select 'postgres://u:***@h/d' as url, $$1",
+        );
         check("select 'postgres://' || host", "select 'postgres://' || host");
     }
 }

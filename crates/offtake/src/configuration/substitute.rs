@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// What `${…}` may stand for: the variables handed in, and files below (or outside, when absolute) the base folder.
+/// What `${…}` may stand for: the variables handed in, and files below (or outside, when absolute)
+/// the base folder.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variables<'a> {
     pub(super) values: &'a BTreeMap<String, String>,
@@ -20,8 +21,9 @@ pub(super) struct Unresolved {
 }
 
 impl Variables<'_> {
-    /// The text with every `${…}` replaced and every `$$` written as `$`. A `$` before anything else stays as it is.
-    /// What is put in is not looked at again, so a password may contain any character.
+    /// The text with every `${…}` replaced and every `$$` written as `$`. A `$` before anything
+    /// else stays as it is. What is put in is not looked at again, so a password may contain any
+    /// character.
     pub(super) fn substitute(&self, text: &str) -> Result<String, Unresolved> {
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
@@ -57,7 +59,8 @@ impl Variables<'_> {
         if !variable_name(name) {
             return Err(Unresolved {
                 message: format!("`${{{expression}}}` does not name a variable"),
-                remedy: "write ${VAR}, ${VAR:-default}, ${VAR:?message} or ${file:/path}".to_owned(),
+                remedy: "write ${VAR}, ${VAR:-default}, ${VAR:?message} or ${file:/path}"
+                    .to_owned(),
             });
         }
         let value = self.values.get(name);
@@ -70,9 +73,10 @@ impl Variables<'_> {
                 remedy: format!("set {name}, or give a default with ${{{name}:-…}}"),
             }),
             (_, Some(default), _) => Ok(nonempty.cloned().unwrap_or_else(|| default.to_owned())),
-            (_, _, Some(complaint)) => nonempty
-                .cloned()
-                .ok_or_else(|| Unresolved { message: format!("{name} is not set: {complaint}"), remedy: format!("set {name}") }),
+            (_, _, Some(complaint)) => nonempty.cloned().ok_or_else(|| Unresolved {
+                message: format!("{name} is not set: {complaint}"),
+                remedy: format!("set {name}"),
+            }),
             _ => Err(Unresolved {
                 message: format!("`${{{expression}}}` is not understood"),
                 remedy: format!("write ${{{name}:-default}} or ${{{name}:?message}}"),
@@ -87,12 +91,17 @@ impl Variables<'_> {
             message: format!("cannot read {}: {e}", full.display()),
             remedy: "check that the file exists and that this user may read it".to_owned(),
         })?;
-        Ok(text.strip_suffix('\n').map(|t| t.strip_suffix('\r').unwrap_or(t)).unwrap_or(&text).to_owned())
+        Ok(text
+            .strip_suffix('\n')
+            .map(|t| t.strip_suffix('\r').unwrap_or(t))
+            .unwrap_or(&text)
+            .to_owned())
     }
 }
 
 fn variable_name(name: &str) -> bool {
-    name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@ use super::*;
 const SOURCE: &str = "source: { url: postgres://app:s3cretpw@localhost/app }\n";
 
 fn parse(text: &str) -> Result<Configuration, Error> {
-    let variables = BTreeMap::from([("TOKEN".to_owned(), "t0ken".repeat(8)), ("N".to_owned(), "7".to_owned())]);
+    let variables =
+        BTreeMap::from([("TOKEN".to_owned(), "t0ken".repeat(8)), ("N".to_owned(), "7".to_owned())]);
     Configuration::parse(Path::new("conf/offtake.yaml"), text, &variables)
 }
 
@@ -15,32 +16,76 @@ fn mistakes_name_file_line_field_and_remedy() {
         let [found] = error.diagnostics.as_slice() else { panic!("{error}") };
         assert!(found.remedy.contains(remedy), "{error:?}");
     };
-    check("sync:\n  worker: 3\n", "3:3: sync.worker: there is no such key", "did you mean `workers`?");
+    check(
+        "sync:\n  worker: 3\n",
+        "3:3: sync.worker: there is no such key",
+        "did you mean `workers`?",
+    );
     check("sinc: {}\n", "2:1: sinc: there is no such key", "did you mean `sync`?");
-    check("http:\n  colour: red\n", "3:3: http.colour", "the keys here are `admin_token`, `listen`, `read_token`");
-    check("sync: { workers: 0 }\n", "2:18: sync.workers: `0` cannot be used here", "from 1 to 1024; the default is 16");
-    check("sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n", "5:10: sync.retry.max: this is shorter", "at least as long");
-    check("sequencer:\n  interval: 0ms\n", "3:13: sequencer.interval: `0ms` cannot", "from 1ms to 1m");
+    check(
+        "http:\n  colour: red\n",
+        "3:3: http.colour",
+        "the keys here are `admin_token`, `listen`, `read_token`",
+    );
+    check(
+        "sync: { workers: 0 }\n",
+        "2:18: sync.workers: `0` cannot be used here",
+        "from 1 to 1024; the default is 16",
+    );
+    check(
+        "sync:\n  # none\n  retry: { initial: 5s,\n    max: 1s }\n",
+        "5:10: sync.retry.max: this is shorter",
+        "at least as long",
+    );
+    check(
+        "sequencer:\n  interval: 0ms\n",
+        "3:13: sequencer.interval: `0ms` cannot",
+        "from 1ms to 1m",
+    );
     check("poller: { lease: 60 }\n", "2:18: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
     check("sync: { batch_bytes: 8 }\n", "2:22: sync.batch_bytes: `8` cannot", "8MiB");
-    check("sync: { workers: \"${TOKEN}\" }\n", "2:18: sync.workers: `${TOKEN}` cannot", "whole number");
-    check("retention: { changes: \"${DAYS}\" }\n", "2:23: retention.changes: the environment variable DAYS is not set", "${DAYS:-");
-    check("http: { listen: 0.0.0.0:8080 }\n", "2:17: http.listen: 0.0.0.0:8080 can be reached", "admin_token");
-    check("http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n", "4:16: http.admin_token: a token of fewer", "openssl");
+    check(
+        "sync: { workers: \"${TOKEN}\" }\n",
+        "2:18: sync.workers: `${TOKEN}` cannot",
+        "whole number",
+    );
+    check(
+        "retention: { changes: \"${DAYS}\" }\n",
+        "2:23: retention.changes: the environment variable DAYS is not set",
+        "${DAYS:-",
+    );
+    check(
+        "http: { listen: 0.0.0.0:8080 }\n",
+        "2:17: http.listen: 0.0.0.0:8080 can be reached",
+        "admin_token",
+    );
+    check(
+        "http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n",
+        "4:16: http.admin_token: a token of fewer",
+        "openssl",
+    );
     check(
         "security: { allow_destinations: [10.0.0.0/33] }\n",
         "2:34: security.allow_destinations[0]: this is not a network",
         "10.20.0.0/16",
     );
     check("sync: 3\n", "2:7: sync: this is a section", "");
-    check("destinations:\n  static:\n    - tenant: a\n", "4:7: destinations.static[0].url: this is required", "postgres://");
+    check(
+        "destinations:\n  static:\n    - tenant: a\n",
+        "4:7: destinations.static[0].url: this is required",
+        "postgres://",
+    );
     check(
         "destinations:\n  static:\n    - { tenant: a, url: '${E:-}' }\n",
         "4:25: destinations.static[0].url: this is empty, and",
         "postgres://",
     );
     // One mistake, although `url` is required and absent.
-    check("destinations:\n  static:\n    - { tenant: a, urll: x }\n", "4:20: destinations.static[0].urll: there is no", "`url`");
+    check(
+        "destinations:\n  static:\n    - { tenant: a, urll: x }\n",
+        "4:20: destinations.static[0].urll: there is no",
+        "`url`",
+    );
     check("source: {}\n", "2:1: the key `source` is here twice", "keep one");
     check("a: [\n", "", "indentation");
 }
@@ -58,9 +103,23 @@ destinations:
     - { url: \"postgres://u:${NONE}@h/d\", shared: maybe }
 ";
     let error = parse(text).unwrap_err();
-    let places: Vec<_> = error.diagnostics.iter().map(|found| found.place.map(|p| (p.line, p.column)).unwrap()).collect();
-    assert_eq!(places, [(1, 16), (3, 3), (4, 16), (5, 42), (8, 20), (9, 7), (9, 14), (9, 50)], "{error}");
-    assert!(error.diagnostics.iter().all(|found| !found.remedy.is_empty() && found.excerpt.contains('^')), "{error}");
+    let places: Vec<_> = error
+        .diagnostics
+        .iter()
+        .map(|found| found.place.map(|p| (p.line, p.column)).unwrap())
+        .collect();
+    assert_eq!(
+        places,
+        [(1, 16), (3, 3), (4, 16), (5, 42), (8, 20), (9, 7), (9, 14), (9, 50)],
+        "{error}"
+    );
+    assert!(
+        error
+            .diagnostics
+            .iter()
+            .all(|found| !found.remedy.is_empty() && found.excerpt.contains('^')),
+        "{error}"
+    );
     for secret in ["s3cretpw", "t0k"] {
         assert!(!error.to_string().contains(secret), "{error}");
     }
@@ -71,7 +130,12 @@ destinations:
 #[test]
 fn a_missing_source_is_told() {
     assert!(parse("").unwrap_err().to_string().contains("source.url: this is required"));
-    assert!(parse("source: {}\n").unwrap_err().to_string().starts_with("conf/offtake.yaml:1:1: source.url: this is required"));
+    assert!(
+        parse("source: {}\n")
+            .unwrap_err()
+            .to_string()
+            .starts_with("conf/offtake.yaml:1:1: source.url: this is required")
+    );
 }
 
 const TWO: &str = "destinations:
@@ -106,24 +170,35 @@ fn defaults_are_those_of_the_schema() {
             let Some(default) = node.get("default") else { continue };
             // One that is a variable has no value here: nothing sets it.
             let empty = serde_json::Value::from("");
-            let default = if default.as_str().is_some_and(|text| text.starts_with("${")) { &empty } else { default };
+            let default = if default.as_str().is_some_and(|text| text.starts_with("${")) {
+                &empty
+            } else {
+                default
+            };
             let same = |text: &serde_json::Value| text.as_str().and_then(parse_duration);
             let found = &effective[section][key];
-            assert!(found == default || same(found) == same(default), "{section}.{key}: {found} instead of {default}");
+            assert!(
+                found == default || same(found) == same(default),
+                "{section}.{key}: {found} instead of {default}"
+            );
             compared += 1;
         }
     }
     assert!(compared > 12, "{compared}");
 }
 
-/// The file at `path` from the repository's root must be `expected`; `OFFTAKE_WRITE_DOCS=1` makes it so.
+/// The file at `path` from the repository's root must be `expected`; `OFFTAKE_WRITE_DOCS=1` makes
+/// it so.
 fn check_written(path: &str, expected: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     if std::env::var_os("OFFTAKE_WRITE_DOCS").is_some() {
         std::fs::write(&file, expected).unwrap();
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == expected, "{path} is not what the schema makes it\n  remedy: OFFTAKE_WRITE_DOCS=1 cargo test -p offtake written");
+    assert!(
+        found == expected,
+        "{path} is not what the schema makes it\n  remedy: OFFTAKE_WRITE_DOCS=1 cargo test -p offtake written"
+    );
 }
 
 #[test]
@@ -147,10 +222,17 @@ fn the_documented_example_is_the_default() {
     let without = Configuration::parse(Path::new("offtake.yaml"), &without, &variables).unwrap();
     assert!(without.http.admin_token.is_none(), "what the file says counts");
     // Also what stands in comments can be used.
-    let uncommented = example.replace("static: []", "static:").replace("# - {", "  - {").replace("# query:", "query:");
-    let uncommented = uncommented.replace("ca_file: acme-ca.pem, ", "").replace("\"${ACME_URL}\"", "postgres://u:p@db.example.com/x");
-    let lines: Vec<&str> = uncommented.lines().filter(|line| !line.trim_start().starts_with("# ")).collect();
-    let (entry, rest): (Vec<&str>, Vec<&str>) = lines.iter().partition(|line| line.trim_start().starts_with("- {"));
+    let uncommented = example
+        .replace("static: []", "static:")
+        .replace("# - {", "  - {")
+        .replace("# query:", "query:");
+    let uncommented = uncommented
+        .replace("ca_file: acme-ca.pem, ", "")
+        .replace("\"${ACME_URL}\"", "postgres://u:p@db.example.com/x");
+    let lines: Vec<&str> =
+        uncommented.lines().filter(|line| !line.trim_start().starts_with("# ")).collect();
+    let (entry, rest): (Vec<&str>, Vec<&str>) =
+        lines.iter().partition(|line| line.trim_start().starts_with("- {"));
     let text = rest.join("\n").replace("  static:", &format!("  static:\n{}", entry.join("\n")));
     let parsed = Configuration::parse(Path::new("offtake.yaml"), &text, &variables).unwrap();
     assert!(parsed.destinations.static_.len() == 1 && parsed.destinations.query.is_some());
@@ -158,13 +240,19 @@ fn the_documented_example_is_the_default() {
 
 #[test]
 fn what_is_shown_has_no_secret_and_reads_back() {
-    let text = format!("{SOURCE}http: {{ admin_token: \"${{TOKEN}}\" }}\nsync: {{ workers: \"${{N}}\" }}\n{}", TWO.replace("public", "b"));
+    let text = format!(
+        "{SOURCE}http: {{ admin_token: \"${{TOKEN}}\" }}\nsync: {{ workers: \"${{N}}\" }}\n{}",
+        TWO.replace("public", "b")
+    );
     let configuration = parse(&text).unwrap();
     assert_eq!(configuration.sync.workers, 7);
     assert_eq!(configuration.mappings, Path::new("conf/mappings"));
     let shown = serde_yaml::to_string(&configuration.masked()).unwrap();
     for secret in ["s3cretpw", "t0ken", ":p@"] {
-        assert!(!shown.contains(secret) && !format!("{configuration:?}").contains(secret), "{shown}");
+        assert!(
+            !shown.contains(secret) && !format!("{configuration:?}").contains(secret),
+            "{shown}"
+        );
     }
     parse(&shown).unwrap();
 }

@@ -7,8 +7,15 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
 
-const BYTE_UNITS: [(&str, u64); 7] =
-    [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("GB", 1_000_000_000), ("MB", 1_000_000), ("kB", 1_000), ("B", 1)];
+const BYTE_UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
 
 impl ByteSize {
     /// `8MiB`, `500kB`, `1000B`; a bare number is refused, because nobody knows its unit.
@@ -21,13 +28,22 @@ impl ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, factor) = BYTE_UNITS.iter().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor)).unwrap_or(&("B", 1));
+        let (name, factor) = BYTE_UNITS
+            .iter()
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
+            .unwrap_or(&("B", 1));
         write!(f, "{}{name}", self.0 / factor)
     }
 }
 
-const TIME_UNITS: [(&str, u64); 6] =
-    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
+const TIME_UNITS: [(&str, u64); 6] = [
+    ("d", 86_400_000_000),
+    ("h", 3_600_000_000),
+    ("m", 60_000_000),
+    ("s", 1_000_000),
+    ("ms", 1_000),
+    ("us", 1),
+];
 
 /// `5ms`, `60s`, `1h30m`, `7d`; a bare number is refused, because nobody knows its unit.
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -48,7 +64,9 @@ pub fn show_duration(duration: Duration) -> String {
     let microseconds = duration.as_micros();
     let (name, factor) = TIME_UNITS
         .iter()
-        .find(|(_, f)| microseconds >= u128::from(*f) && microseconds.is_multiple_of(u128::from(*f)))
+        .find(|(_, f)| {
+            microseconds >= u128::from(*f) && microseconds.is_multiple_of(u128::from(*f))
+        })
         .unwrap_or(&("s", 1_000_000));
     format!("{}{name}", microseconds / u128::from(*factor))
 }
@@ -64,7 +82,9 @@ mod tests {
 
     #[test]
     fn durations_read_and_show() {
-        let check = |text: &str, expect: Option<&str>| assert_eq!(parse_duration(text).map(show_duration).as_deref(), expect, "{text}");
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(parse_duration(text).map(show_duration).as_deref(), expect, "{text}")
+        };
         check("5ms", Some("5ms"));
         check("60s", Some("1m"));
         check("7d", Some("7d"));
@@ -82,8 +102,9 @@ mod tests {
 
     #[test]
     fn sizes_read_and_show() {
-        let check =
-            |text: &str, expect: Option<&str>| assert_eq!(ByteSize::parse(text).map(|s| s.to_string()).as_deref(), expect, "{text}");
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(ByteSize::parse(text).map(|s| s.to_string()).as_deref(), expect, "{text}")
+        };
         check("8MiB", Some("8MiB"));
         check("8192 KiB", Some("8MiB"));
         check("500kb", Some("500kB"));

@@ -18,7 +18,8 @@ mod tests {
     #[test]
     fn no_mapping_file_is_forgotten() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../mappings");
-        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, DEFAULT_MAPPINGS.map(|(name, _)| std::ffi::OsString::from(name)));
     }

@@ -1,4 +1,5 @@
-//! The write load on the sample application: random in kind and place, and the same for the same seed.
+//! The write load on the sample application: random in kind and place, and the same for the same
+//! seed.
 
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::sql::{LIST_TENANCIES, WRITE_SAMPLE_LOAD};
 
-/// A session that writes as the sample application's users do. Writes one at a time, so the same seed over the same
-/// rows writes the same again.
+/// A session that writes as the sample application's users do. Writes one at a time, so the same
+/// seed over the same rows writes the same again.
 pub struct Load {
     client: Client,
     random: StdRng,
@@ -62,13 +63,23 @@ impl Load {
     pub async fn new(client: Client, seed: u64) -> anyhow::Result<Self> {
         let rows = client.query(LIST_TENANCIES, &[]).await?;
         let tenancies: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        anyhow::ensure!(!tenancies.is_empty(), "the sample application has no tenancy to write for");
+        anyhow::ensure!(
+            !tenancies.is_empty(),
+            "the sample application has no tenancy to write for"
+        );
         let mut kinds = Vec::new();
         for text in WRITE_SAMPLE_LOAD.split("\n-- kind: ").skip(1) {
             kinds.push(Kind::prepare(&client, text).await?);
         }
         let weights = kinds.iter().map(|kind| kind.weight).sum();
-        Ok(Self { client, random: StdRng::seed_from_u64(seed), kinds, weights, tenancies, totals: Totals::default() })
+        Ok(Self {
+            client,
+            random: StdRng::seed_from_u64(seed),
+            kinds,
+            weights,
+            tenancies,
+            totals: Totals::default(),
+        })
     }
 
     /// What was written so far.
@@ -106,12 +117,14 @@ impl Load {
         let (acting, other) = self.two_tenancies();
         let (place, new) = (self.uuid(), self.uuid());
         let number: i64 = self.random.random_range(0..1_000_000);
-        let parameters: [&(dyn ToSql + Sync); 5] = [&self.tenancies[acting], &self.tenancies[other], &place, &number, &new];
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.tenancies[acting], &self.tenancies[other], &place, &number, &new];
         let kind = &self.kinds[kind];
         let rows = match kind.write(&self.client, &parameters).await {
             Ok(rows) => rows,
             Err(error) => {
-                // The session must be usable for the next write; when it is gone, this one's error says so.
+                // The session must be usable for the next write; when it is gone, this one's error
+                // says so.
                 let _ = self.client.batch_execute("rollback").await;
                 return Err(error);
             }
@@ -134,9 +147,14 @@ impl Load {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Makes `rate` writes per second, or as many as the server takes, until `stop`. `watch` is told the totals after
-    /// every few writes.
-    pub async fn run(&mut self, rate: u32, stop: &CancellationToken, mut watch: impl FnMut(Totals)) -> Result<(), Error> {
+    /// Makes `rate` writes per second, or as many as the server takes, until `stop`. `watch` is
+    /// told the totals after every few writes.
+    pub async fn run(
+        &mut self,
+        rate: u32,
+        stop: &CancellationToken,
+        mut watch: impl FnMut(Totals),
+    ) -> Result<(), Error> {
         let begun = Instant::now();
         let before = self.totals.writes;
         let mut ticks = interval(TICK);
@@ -157,25 +175,40 @@ impl Kind {
     async fn prepare(client: &Client, text: &str) -> anyhow::Result<Self> {
         let (head, body) = text.split_once('\n').unwrap_or((text, ""));
         let (name, weight) = head.rsplit_once(", ").unwrap_or((head, "1"));
-        let mut kind = Self { name: name.to_owned(), weight: weight.trim().parse()?, statements: Vec::new(), undone: false };
-        for statement in body.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
+        let mut kind = Self {
+            name: name.to_owned(),
+            weight: weight.trim().parse()?,
+            statements: Vec::new(),
+            undone: false,
+        };
+        for statement in body.split(";\n").map(str::trim).filter(|statement| !statement.is_empty())
+        {
             if statement == "rollback" {
                 kind.undone = true;
                 continue;
             }
-            let sql = PLACEHOLDERS.iter().fold(statement.to_owned(), |sql, (name, meaning)| sql.replace(name, meaning));
+            let sql = PLACEHOLDERS
+                .iter()
+                .fold(statement.to_owned(), |sql, (name, meaning)| sql.replace(name, meaning));
             // The types are given, because a statement may leave out some of the parameters.
             let types = [Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT];
             kind.statements.push(client.prepare_typed(&sql, &types).await.map_err(|error| {
                 let said = error.as_db_error().map(ToString::to_string);
-                anyhow::anyhow!("the sample load's `{name}` cannot be prepared: {}", said.unwrap_or_else(|| error.to_string()))
+                anyhow::anyhow!(
+                    "the sample load's `{name}` cannot be prepared: {}",
+                    said.unwrap_or_else(|| error.to_string())
+                )
             })?);
         }
         Ok(kind)
     }
 
     /// The number of rows its statements report.
-    async fn write(&self, client: &Client, parameters: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
+    async fn write(
+        &self,
+        client: &Client,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, Error> {
         if let ([statement], false) = (self.statements.as_slice(), self.undone) {
             return client.execute(statement, parameters).await;
         }

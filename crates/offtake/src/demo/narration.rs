@@ -43,7 +43,12 @@ impl Step {
 /// `1 234 567`: groups of three, as people read numbers.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group).into_owned()).collect();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect();
     groups.join(" ")
 }
 
@@ -56,7 +61,11 @@ pub(super) fn places(stage: &Stage) -> String {
         lines.push(format!("  psql '{}' -c 'select * from users limit 5'", tenant.url));
     }
     if stage.tenants.len() > SHOWN {
-        lines.push(format!("  … the other {} are in {}", stage.tenants.len() - SHOWN, file.display()));
+        lines.push(format!(
+            "  … the other {} are in {}",
+            stage.tenants.len() - SHOWN,
+            file.display()
+        ));
     }
     lines.push("Write as the application does, and look at it there:".to_owned());
     lines.push(format!("  psql '{}'", stage.application_url()));
@@ -83,30 +92,48 @@ impl<'a> Flow<'a> {
     }
 
     /// What happened since the last line.
-    pub(super) fn line(&mut self, writes: u64, sequence_id: i64, latencies: &Latencies, destinations: &[Destination]) {
+    pub(super) fn line(
+        &mut self,
+        writes: u64,
+        sequence_id: i64,
+        latencies: &Latencies,
+        destinations: &[Destination],
+    ) {
         let seconds = self.last.elapsed().as_secs_f64().max(0.001);
-        let rate = |now: u64, before: u64| grouped((now.saturating_sub(before) as f64 / seconds).round() as u64);
+        let rate = |now: u64, before: u64| {
+            grouped((now.saturating_sub(before) as f64 / seconds).round() as u64)
+        };
         let changes = rate(sequence_id.unsigned_abs(), self.sequence_id.unsigned_abs());
-        let visible = latencies.percentiles(self.probes).map_or_else(|| "-".to_owned(), |p| format!("{} / {}", ms(p.0), ms(p.1)));
+        let visible = latencies
+            .percentiles(self.probes)
+            .map_or_else(|| "-".to_owned(), |p| format!("{} / {}", ms(p.0), ms(p.1)));
         say(format!(
             "  {:>3} s   {:>8}   {changes:>9}   {visible:>23}   {}",
             self.begun.elapsed().as_secs(),
             rate(writes, self.writes),
             self.behind(destinations)
         ));
-        (self.last, self.writes, self.sequence_id, self.probes) = (Instant::now(), writes, sequence_id, latencies.count());
+        (self.last, self.writes, self.sequence_id, self.probes) =
+            (Instant::now(), writes, sequence_id, latencies.count());
     }
 
     /// Changes that are not in the copies yet.
     fn behind(&self, destinations: &[Destination]) -> String {
-        let rows = |tenant: &Tenant| destinations.iter().filter(|d| d.tenant == tenant.id).map(|d| d.lag_rows.0).sum::<i64>();
+        let rows = |tenant: &Tenant| {
+            destinations.iter().filter(|d| d.tenant == tenant.id).map(|d| d.lag_rows.0).sum::<i64>()
+        };
         let lags = self.tenants.iter().map(|tenant| (rows(tenant), tenant.name.as_str()));
         if self.tenants.len() <= TENANTS_PER_LINE {
-            return lags.map(|(rows, name)| format!("{name} {rows}")).collect::<Vec<_>>().join("  ");
+            return lags
+                .map(|(rows, name)| format!("{name} {rows}"))
+                .collect::<Vec<_>>()
+                .join("  ");
         }
         let behind: Vec<_> = lags.filter(|(rows, _)| *rows > 0).collect();
         match behind.iter().max() {
-            Some((rows, name)) => format!("{} of {}, the furthest {name} by {rows}", behind.len(), self.tenants.len()),
+            Some((rows, name)) => {
+                format!("{} of {}, the furthest {name} by {rows}", behind.len(), self.tenants.len())
+            }
             None => "none".to_owned(),
         }
     }
@@ -119,22 +146,36 @@ pub(super) fn ms(duration: Duration) -> String {
 
 /// The result, a line per tenant, and what differs.
 pub(super) fn verdicts(verdicts: &[Verdict]) -> String {
-    let mut rows = vec![["tenant", "equal copies", "rows", "missing", "surplus", "different"].map(str::to_owned)];
+    let mut rows = vec![
+        ["tenant", "equal copies", "rows", "missing", "surplus", "different"].map(str::to_owned),
+    ];
     rows.extend(verdicts.iter().map(Verdict::cells));
-    let widths: Vec<_> = (0..6).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let widths: Vec<_> =
+        (0..6).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
     let mut lines: Vec<_> = rows
         .iter()
         .map(|row| {
             let cells = row.iter().zip(&widths).enumerate();
-            let cells = cells.map(|(at, (cell, width))| if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") });
+            let cells = cells.map(|(at, (cell, width))| {
+                if at == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+            });
             format!("  {}", cells.collect::<Vec<_>>().join("   "))
         })
         .collect();
     for verdict in verdicts.iter().filter(|verdict| !verdict.equal()) {
         for report in verdict.reports.iter().filter(|report| !report.equal()) {
-            let keys: Vec<_> =
-                report.differences.iter().take(5).map(|d| format!("{:?} {}", d.kind, serde_json::Value::from(d.key.clone()))).collect();
-            lines.push(format!("  {}/{} differs: {}", verdict.tenant, report.mapping, keys.join(", ")));
+            let keys: Vec<_> = report
+                .differences
+                .iter()
+                .take(5)
+                .map(|d| format!("{:?} {}", d.kind, serde_json::Value::from(d.key.clone())))
+                .collect();
+            lines.push(format!(
+                "  {}/{} differs: {}",
+                verdict.tenant,
+                report.mapping,
+                keys.join(", ")
+            ));
         }
     }
     lines.join("\n")

@@ -30,7 +30,8 @@ use crate::run::{Daemon, Options};
 const USERS_PER_TENANT: i32 = 500;
 /// Any number will do; always the same makes two demos comparable.
 const SEED: u64 = 7;
-/// The initial copy and the end of the load take tenths of a second; a machine that is busy otherwise may take longer.
+/// The initial copy and the end of the load take tenths of a second; a machine that is busy
+/// otherwise may take longer.
 const IN_STEP_WITHIN: Duration = Duration::from_secs(120);
 /// What is in flight at the end takes milliseconds; nobody at a terminal waits for more.
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
@@ -38,11 +39,21 @@ const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// The whole demo, or until `interrupted`.
-pub(super) async fn run(arguments: &Demo, interrupted: impl Future<Output = ()>) -> Result<Exit, Failure> {
+pub(super) async fn run(
+    arguments: &Demo,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Exit, Failure> {
     let mut interrupted = std::pin::pin!(interrupted);
-    let customers = if arguments.tenants == 1 { "one customer".to_owned() } else { format!("{} customers", arguments.tenants) };
-    say(format!("A SaaS with {customers} in one Postgres, and a database elsewhere for each of them.\n"));
-    // Before the daemon runs, dropping what there is ends it all: the servers' destructors clean up.
+    let customers = if arguments.tenants == 1 {
+        "one customer".to_owned()
+    } else {
+        format!("{} customers", arguments.tenants)
+    };
+    say(format!(
+        "A SaaS with {customers} in one Postgres, and a database elsewhere for each of them.\n"
+    ));
+    // Before the daemon runs, dropping what there is ends it all: the servers' destructors clean
+    // up.
     let (stage, file, mappings) = tokio::select! {
         prepared = prepare(arguments) => prepared?,
         () = &mut interrupted => return Ok(farewell()),
@@ -63,7 +74,9 @@ pub(super) async fn run(arguments: &Demo, interrupted: impl Future<Output = ()>)
         return Err(Failure::new(Exit::Failed, format!("{left:?} could not be removed")));
     }
     let exit = outcome?;
-    ended.unwrap_or_else(|_| Err(Failure::new(Exit::Failed, format!("the daemon did not end within {DRAINED_WITHIN:?}"))))?;
+    ended.unwrap_or_else(|_| {
+        Err(Failure::new(Exit::Failed, format!("the daemon did not end within {DRAINED_WITHIN:?}")))
+    })?;
     Ok(exit)
 }
 
@@ -78,9 +91,12 @@ async fn prepare(arguments: &Demo) -> Result<(Stage, PathBuf, Arc<MappingSet>), 
     if swept > 0 {
         say(format!("  (removed {swept} servers that an earlier demo or test left behind)"));
     }
-    let stage = set_the_stage(arguments).await.map_err(|error| failed("cannot prepare the demo", &error))?;
-    let file =
-        stage.write_configuration(free_address(arguments.listen)).map_err(|error| failed("cannot write the configuration", &error))?;
+    let stage = set_the_stage(arguments)
+        .await
+        .map_err(|error| failed("cannot prepare the demo", &error))?;
+    let file = stage
+        .write_configuration(free_address(arguments.listen))
+        .map_err(|error| failed("cannot write the configuration", &error))?;
     let mappings = initialise(&file).await?;
     Ok((stage, file, mappings))
 }
@@ -103,7 +119,9 @@ async fn set_the_stage(arguments: &Demo) -> anyhow::Result<Stage> {
 /// The dashboard's port is the kernel's choice when another program has the wanted one.
 fn free_address(wanted: SocketAddr) -> SocketAddr {
     match TcpListener::bind(wanted) {
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => SocketAddr::new(wanted.ip(), 0),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            SocketAddr::new(wanted.ip(), 0)
+        }
         // Any other obstacle is the daemon's to explain.
         _ => wanted,
     }
@@ -116,21 +134,35 @@ async fn initialise(file: &Path) -> Result<Arc<MappingSet>, Failure> {
     let (definitions, _) = mapping_files::load(&configuration.mappings)?;
     let dialer = offtake_postgres::Dialer::trusted(configuration.sync.connect_timeout);
     let connected = dialer.dial(&configuration.source.url, "offtake demo").await;
-    let mut source = connected.map_err(|error| Failure::of_source("cannot connect to the application's database", &error))?;
+    let mut source = connected.map_err(|error| {
+        Failure::of_source("cannot connect to the application's database", &error)
+    })?;
     migrate(&mut source).await.map_err(|error| Failure::of_source("cannot migrate", &error))?;
     let set = catalog::resolve(&source, definitions).await?;
-    let report = offtake_capture::install(&mut source, &set, &offtake_capture::Options::default()).await?;
+    let report =
+        offtake_capture::install(&mut source, &set, &offtake_capture::Options::default()).await?;
     let tables = report.installed.len();
-    step.done(format!("offtake init: its own schema, and triggers on {tables} tables for {} mappings", set.mappings().len()));
+    step.done(format!(
+        "offtake init: its own schema, and triggers on {tables} tables for {} mappings",
+        set.mappings().len()
+    ));
     Ok(Arc::new(set))
 }
 
 /// From the daemon's start to the proof.
-async fn perform(arguments: &Demo, stage: &Stage, daemon: &Daemon, mappings: &Arc<MappingSet>) -> anyhow::Result<Exit> {
+async fn perform(
+    arguments: &Demo,
+    stage: &Stage,
+    daemon: &Daemon,
+    mappings: &Arc<MappingSet>,
+) -> anyhow::Result<Exit> {
     let step = Step::begin();
     let observer = daemon.pool.get().await?;
     let copied = wait_in_step(&observer, stage, mappings).await?;
-    step.done(format!("offtake run: copied {} rows, and every copy is in step; the load begins", grouped(copied)));
+    step.done(format!(
+        "offtake run: copied {} rows, and every copy is in step; the load begins",
+        grouped(copied)
+    ));
     say(format!("\nDashboard and status: http://{}/   metrics: /metrics", daemon.address));
     say(narration::places(stage));
     say(format!(
@@ -144,42 +176,68 @@ async fn perform(arguments: &Demo, stage: &Stage, daemon: &Daemon, mappings: &Ar
     let step = Step::begin();
     wait_in_step(&observer, stage, mappings).await?;
     say("");
-    step.done(format!("stopped after {} writes, and waited until nothing was owed", grouped(totals.writes)));
+    step.done(format!(
+        "stopped after {} writes, and waited until nothing was owed",
+        grouped(totals.writes)
+    ));
     let step = Step::begin();
     let verdicts = prove(stage, mappings).await?;
     step.done("compared every row of every copy with its query, both ways\n");
     say(narration::verdicts(&verdicts));
-    let (copies, equal) =
-        verdicts.iter().flat_map(|v| &v.reports).fold((0, 0), |(all, equal), r| (all + 1, equal + usize::from(r.equal())));
+    let (copies, equal) = verdicts
+        .iter()
+        .flat_map(|v| &v.reports)
+        .fold((0, 0), |(all, equal), r| (all + 1, equal + usize::from(r.equal())));
     if let Some((p50, p99)) = latencies.percentiles(0) {
         let count = latencies.count();
-        say(format!("\nA change was visible in its copy {} (p50) and {} (p99) after its commit, over {count} probes.", ms(p50), ms(p99)));
+        say(format!(
+            "\nA change was visible in its copy {} (p50) and {} (p99) after its commit, over {count} probes.",
+            ms(p50),
+            ms(p99)
+        ));
     }
     if verdicts.iter().all(Verdict::equal) {
         say(format!("All {copies} copies equal their queries."));
         Ok(Exit::Done)
     } else {
-        say(format!("{equal} of {copies} copies equal their queries: this is a bug, please report it with the lines above."));
+        say(format!(
+            "{equal} of {copies} copies equal their queries: this is a bug, please report it with the lines above."
+        ));
         Ok(Exit::Different)
     }
 }
 
 /// The load and the probes beside each other, a line about the flow now and then.
-async fn write_and_watch(arguments: &Demo, stage: &Stage, observer: &Client, latencies: &Latencies) -> anyhow::Result<Totals> {
+async fn write_and_watch(
+    arguments: &Demo,
+    stage: &Stage,
+    observer: &Client,
+    latencies: &Latencies,
+) -> anyhow::Result<Totals> {
     let probe = Probe::new(stage, latencies.clone()).await?;
     let mut load = Load::new(connect(&stage.application_url()).await?, SEED).await?;
     let stop = CancellationToken::new();
     let writes = AtomicU64::new(0);
     let rate = arguments.rate;
-    let writing = async { load.run(rate, &stop, |totals| writes.store(totals.writes, Ordering::Relaxed)).await.context("the load failed") };
+    let writing = async {
+        load.run(rate, &stop, |totals| writes.store(totals.writes, Ordering::Relaxed))
+            .await
+            .context("the load failed")
+    };
     let probing = async { probe.run(stop.clone()).await.context("the probe failed") };
     let watching = async {
         let until = Instant::now() + arguments.for_;
         let mut flow = Flow::begin(&stage.tenants, last_sequence_id(observer).await?);
         while Instant::now() < until {
             tokio::time::sleep(narration::interval().min(until - Instant::now())).await;
-            let destinations = offtake_admin::destinations(observer, None, None).await.map_err(admin_error)?;
-            flow.line(writes.load(Ordering::Relaxed), last_sequence_id(observer).await?, latencies, &destinations);
+            let destinations =
+                offtake_admin::destinations(observer, None, None).await.map_err(admin_error)?;
+            flow.line(
+                writes.load(Ordering::Relaxed),
+                last_sequence_id(observer).await?,
+                latencies,
+                &destinations,
+            );
         }
         stop.cancel();
         Ok(())
@@ -193,19 +251,36 @@ async fn last_sequence_id(observer: &Client) -> anyhow::Result<i64> {
 }
 
 /// Until every tenant's copy is in step; returns the rows that the initial copies had.
-async fn wait_in_step(observer: &Client, stage: &Stage, mappings: &MappingSet) -> anyhow::Result<u64> {
+async fn wait_in_step(
+    observer: &Client,
+    stage: &Stage,
+    mappings: &MappingSet,
+) -> anyhow::Result<u64> {
     let begun = Instant::now();
     loop {
-        let destinations = offtake_admin::destinations(observer, None, None).await.map_err(admin_error)?;
-        let complete = |d: &Destination| d.state == offtake_admin::State::InSync && d.mappings.len() == mappings.mappings().len();
+        let destinations =
+            offtake_admin::destinations(observer, None, None).await.map_err(admin_error)?;
+        let complete = |d: &Destination| {
+            d.state == offtake_admin::State::InSync && d.mappings.len() == mappings.mappings().len()
+        };
         if destinations.len() == stage.tenants.len() && destinations.iter().all(complete) {
-            let copied = destinations.iter().flat_map(|d| &d.mappings).map(|m| m.backfill.rows_done.0);
+            let copied =
+                destinations.iter().flat_map(|d| &d.mappings).map(|m| m.backfill.rows_done.0);
             return Ok(copied.sum::<i64>().unsigned_abs());
         }
         if begun.elapsed() > IN_STEP_WITHIN {
-            let states =
-                destinations.iter().map(|d| format!("{} {}: {}", d.tenant, d.state.as_str(), d.reason.as_deref().unwrap_or("no reason")));
-            bail!("the copies were not in step within {IN_STEP_WITHIN:?}: {}", states.collect::<Vec<_>>().join("; "));
+            let states = destinations.iter().map(|d| {
+                format!(
+                    "{} {}: {}",
+                    d.tenant,
+                    d.state.as_str(),
+                    d.reason.as_deref().unwrap_or("no reason")
+                )
+            });
+            bail!(
+                "the copies were not in step within {IN_STEP_WITHIN:?}: {}",
+                states.collect::<Vec<_>>().join("; ")
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

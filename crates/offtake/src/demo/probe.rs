@@ -1,5 +1,5 @@
-//! How long a change takes from its commit at the application until a customer sees it, measured from outside: one row
-//! is written, and its destination asked for it until it is there.
+//! How long a change takes from its commit at the application until a customer sees it, measured
+//! from outside: one row is written, and its destination asked for it until it is there.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,7 +33,8 @@ impl Latencies {
 
     /// Median and 99th percentile of those after the first `skip`; None without any.
     pub(super) fn percentiles(&self, skip: usize) -> Option<(Duration, Duration)> {
-        let mut latencies = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(skip..)?.to_vec();
+        let mut latencies =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).get(skip..)?.to_vec();
         latencies.sort();
         let last = latencies.len().checked_sub(1)?;
         Some((latencies[last / 2], latencies[last * 99 / 100]))
@@ -71,7 +72,9 @@ impl Probe {
                 let mark = format!("probe {number}");
                 self.application.execute(&self.update, &[tenancy, &mark]).await?;
                 let committed = Instant::now();
-                while customer.query_opt(select, &[&mark]).await?.is_none() && committed.elapsed() < GIVE_UP_AFTER {
+                while customer.query_opt(select, &[&mark]).await?.is_none()
+                    && committed.elapsed() < GIVE_UP_AFTER
+                {
                     if stop.is_cancelled() {
                         return Ok(());
                     }
@@ -96,8 +99,14 @@ mod tests {
         let latencies = Latencies::default();
         assert_eq!(latencies.percentiles(0), None);
         (1..=1000).for_each(|ms| latencies.add(Duration::from_millis(ms)));
-        assert_eq!(latencies.percentiles(0), Some((Duration::from_millis(500), Duration::from_millis(990))));
-        assert_eq!(latencies.percentiles(999), Some((Duration::from_secs(1), Duration::from_secs(1))));
+        assert_eq!(
+            latencies.percentiles(0),
+            Some((Duration::from_millis(500), Duration::from_millis(990)))
+        );
+        assert_eq!(
+            latencies.percentiles(999),
+            Some((Duration::from_secs(1), Duration::from_secs(1)))
+        );
         assert_eq!(latencies.percentiles(1000), None);
     }
 }

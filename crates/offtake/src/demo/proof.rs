@@ -1,4 +1,5 @@
-//! The end of the demo: every copy compared with its query, both ways, by the same code as `offtake verify`.
+//! The end of the demo: every copy compared with its query, both ways, by the same code as `offtake
+//! verify`.
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ impl Verdict {
     /// tenant, equal copies, rows, missing, surplus, different: the cells of the demo's last table.
     pub(super) fn cells(&self) -> [String; 6] {
         let equal = self.reports.iter().filter(|report| report.equal()).count();
-        let sum = |count: fn(&Report) -> u64| self.reports.iter().map(count).sum::<u64>().to_string();
+        let sum =
+            |count: fn(&Report) -> u64| self.reports.iter().map(count).sum::<u64>().to_string();
         let different = sum(|report| report.different + report.unsettled);
         [
             self.tenant.clone(),
@@ -39,7 +41,10 @@ impl Verdict {
 }
 
 /// Verifies every mapping of every tenant.
-pub(super) async fn prove(stage: &Stage, mappings: &Arc<MappingSet>) -> anyhow::Result<Vec<Verdict>> {
+pub(super) async fn prove(
+    stage: &Stage,
+    mappings: &Arc<MappingSet>,
+) -> anyhow::Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for tenant in &stage.tenants {
         verdicts.push(prove_tenant(stage, tenant, mappings).await?);
@@ -47,8 +52,13 @@ pub(super) async fn prove(stage: &Stage, mappings: &Arc<MappingSet>) -> anyhow::
     Ok(verdicts)
 }
 
-async fn prove_tenant(stage: &Stage, tenant: &Tenant, mappings: &MappingSet) -> anyhow::Result<Verdict> {
-    let (source, destination) = (connect(&stage.application_url()).await?, connect(&tenant.url).await?);
+async fn prove_tenant(
+    stage: &Stage,
+    tenant: &Tenant,
+    mappings: &MappingSet,
+) -> anyhow::Result<Verdict> {
+    let (source, destination) =
+        (connect(&stage.application_url()).await?, connect(&tenant.url).await?);
     let schema = Identifier::new("public")?;
     let mut reports = Vec::new();
     for mapping in mappings.mappings() {

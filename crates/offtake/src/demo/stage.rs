@@ -1,5 +1,5 @@
-//! What the demo plays on: a server for the application, one that plays the customers' machines, and the files that an
-//! operator would have written.
+//! What the demo plays on: a server for the application, one that plays the customers' machines,
+//! and the files that an operator would have written.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -21,7 +21,8 @@ pub(super) struct Stage {
     pub(super) tenants: Vec<Tenant>,
 }
 
-/// A customer of the sample application, with a role and a database of its own on the second server.
+/// A customer of the sample application, with a role and a database of its own on the second
+/// server.
 #[derive(Debug, Clone)]
 pub(super) struct Tenant {
     /// Display name of its tenancy; name of its role and of its database.
@@ -40,11 +41,13 @@ impl Stage {
     /// Starts both servers at the same time.
     pub(super) async fn start() -> anyhow::Result<Self> {
         let options = || Options::default().with_random_password();
-        let (application, customers) = tokio::join!(PrivateServer::start(options()), PrivateServer::start(options()));
+        let (application, customers) =
+            tokio::join!(PrivateServer::start(options()), PrivateServer::start(options()));
         Ok(Self { application: application?, customers: customers?, tenants: Vec::new() })
     }
 
-    /// Creates the application with its tenants, `users` users each, and an empty database for each of them.
+    /// Creates the application with its tenants, `users` users each, and an empty database for each
+    /// of them.
     pub(super) async fn furnish(&mut self, tenants: u32, users: i32) -> anyhow::Result<()> {
         let admin = connect(&self.application.url("postgres")).await?;
         admin.batch_execute(&format!("create database {APPLICATION}")).await?;
@@ -52,10 +55,18 @@ impl Stage {
         application.batch_execute(SAMPLE_APPLICATION).await?;
         let customers = connect(&self.customers.url("postgres")).await?;
         for number in 0..tenants as usize {
-            let name = NAMES.get(number).map_or_else(|| format!("customer{}", number + 1), |name| (*name).to_owned());
+            let name = NAMES
+                .get(number)
+                .map_or_else(|| format!("customer{}", number + 1), |name| (*name).to_owned());
             let id: String = application.query_one(INSERT_TENANCY, &[&name]).await?.get(0);
-            let password: String = rand::rng().sample_iter(rand::distr::Alphanumeric).take(24).map(char::from).collect();
-            customers.batch_execute(&format!("create role {name} login password '{password}'")).await?;
+            let password: String = rand::rng()
+                .sample_iter(rand::distr::Alphanumeric)
+                .take(24)
+                .map(char::from)
+                .collect();
+            customers
+                .batch_execute(&format!("create role {name} login password '{password}'"))
+                .await?;
             customers.batch_execute(&format!("create database {name} owner {name}")).await?;
             let url = self.customers.url_as(&name, Some(&password), &name);
             self.tenants.push(Tenant { name, id, url });
@@ -63,16 +74,22 @@ impl Stage {
         application.execute(INSERT_SAMPLE_ROWS, &[&users]).await?;
         // The planner's statistics would come by themselves a minute later.
         application.batch_execute("analyze").await?;
-        // What is measured from here on is measured on servers that wait for their disks, as real ones do.
+        // What is measured from here on is measured on servers that wait for their disks, as real
+        // ones do.
         for server in [&application, &customers] {
-            for statement in ["alter system set fsync = on", "alter system set full_page_writes = on", "select pg_reload_conf()"] {
+            for statement in [
+                "alter system set fsync = on",
+                "alter system set full_page_writes = on",
+                "select pg_reload_conf()",
+            ] {
                 server.batch_execute(statement).await?;
             }
         }
         Ok(())
     }
 
-    /// Writes `offtake.yaml` and the default mappings into the application server's folder; returns the file's path.
+    /// Writes `offtake.yaml` and the default mappings into the application server's folder; returns
+    /// the file's path.
     pub(super) fn write_configuration(&self, listen: SocketAddr) -> anyhow::Result<PathBuf> {
         let folder = self.folder();
         fs::create_dir(&folder)?;
@@ -83,8 +100,11 @@ impl Stage {
         for (name, text) in DEFAULT_MAPPINGS {
             fs::write(mappings.join(name), text)?;
         }
-        let destinations: String =
-            self.tenants.iter().map(|t| format!("    - {{ tenant: {}, url: \"{}\" }}   # {}\n", t.id, t.url, t.name)).collect();
+        let destinations: String = self
+            .tenants
+            .iter()
+            .map(|t| format!("    - {{ tenant: {}, url: \"{}\" }}   # {}\n", t.id, t.url, t.name))
+            .collect();
         let file = folder.join("offtake.yaml");
         let text = format!(
             "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n{destinations}http: {{ listen: \"{listen}\" }}\n\
@@ -118,7 +138,8 @@ impl Stage {
 
 /// A session of the demo's own, which plays the application or a customer.
 pub(super) async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("cannot connect to a private server")?;
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.context("cannot connect to a private server")?;
     tokio::spawn(connection);
     Ok(client)
 }

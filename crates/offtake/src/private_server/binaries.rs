@@ -34,7 +34,8 @@ const VERSIONED: [(&str, &str, &str); 6] = [
 ];
 
 impl Binaries {
-    /// `OFFTAKE_PG_BIN`, PATH, then the usual places of Debian, Homebrew and the official packages, newest first.
+    /// `OFFTAKE_PG_BIN`, PATH, then the usual places of Debian, Homebrew and the official packages,
+    /// newest first.
     pub fn find() -> Result<Self, NotInstalled> {
         Self::find_among(std::env::var_os(VARIABLE).as_deref(), std::env::var_os("PATH").as_deref())
     }
@@ -42,16 +43,28 @@ impl Binaries {
     fn find_among(chosen: Option<&OsStr>, path: Option<&OsStr>) -> Result<Self, NotInstalled> {
         if let Some(chosen) = chosen.filter(|c| !c.is_empty()) {
             let folder = PathBuf::from(chosen);
-            let missing = || NotInstalled { chosen: Some(folder.clone()), places: vec![folder.display().to_string()] };
+            let missing = || NotInstalled {
+                chosen: Some(folder.clone()),
+                places: vec![folder.display().to_string()],
+            };
             return complete(&folder).then(|| Self(folder.clone())).ok_or_else(missing);
         }
         let on_path = path.into_iter().flat_map(std::env::split_paths);
-        let usual = VERSIONED.iter().flat_map(|(parent, prefix, rest)| newest_first(Path::new(parent), prefix, rest));
+        let usual = VERSIONED
+            .iter()
+            .flat_map(|(parent, prefix, rest)| newest_first(Path::new(parent), prefix, rest));
         let fixed = ["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from);
-        on_path.chain(usual).chain(fixed).find(|folder| complete(folder)).map(Self).ok_or_else(|| {
-            let places = VERSIONED.iter().map(|(parent, prefix, rest)| format!("{parent}/{prefix}*/{rest}"));
-            NotInstalled { chosen: None, places: std::iter::once("PATH".to_owned()).chain(places).collect() }
-        })
+        on_path.chain(usual).chain(fixed).find(|folder| complete(folder)).map(Self).ok_or_else(
+            || {
+                let places = VERSIONED
+                    .iter()
+                    .map(|(parent, prefix, rest)| format!("{parent}/{prefix}*/{rest}"));
+                NotInstalled {
+                    chosen: None,
+                    places: std::iter::once("PATH".to_owned()).chain(places).collect(),
+                }
+            },
+        )
     }
 
     /// The full path of one of the programs.
@@ -85,7 +98,14 @@ mod tests {
 
     #[test]
     fn a_missing_installation_says_what_to_install() {
-        let error = Binaries::find_among(Some(OsStr::new("/nowhere")), None).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("OFFTAKE_PG_BIN=/nowhere") && error.contains("apt-get install postgresql"), "{error}");
+        let error = Binaries::find_among(Some(OsStr::new("/nowhere")), None)
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
+        assert!(
+            error.contains("OFFTAKE_PG_BIN=/nowhere")
+                && error.contains("apt-get install postgresql"),
+            "{error}"
+        );
     }
 }

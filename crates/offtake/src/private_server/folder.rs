@@ -19,10 +19,14 @@ pub(super) struct ServerFolder(PathBuf);
 impl ServerFolder {
     /// A new folder, owned by this process.
     pub(super) fn create() -> anyhow::Result<Self> {
-        let owner = ProcessIdentity::of(std::process::id()).ok_or_else(|| anyhow::anyhow!("this process has no start time"))?;
+        let owner = ProcessIdentity::of(std::process::id())
+            .ok_or_else(|| anyhow::anyhow!("this process has no start time"))?;
         let parent = fs::canonicalize(std::env::temp_dir())?;
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        fs::write(folder.path().join(MARKER), format!("{}\n{}\n{}\n", owner.pid, owner.started, namespace()))?;
+        fs::write(
+            folder.path().join(MARKER),
+            format!("{}\n{}\n{}\n", owner.pid, owner.started, namespace()),
+        )?;
         // The server's own user passes through to its data folder; nobody can list this one.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
         Ok(Self(folder.keep()))
@@ -30,7 +34,11 @@ impl ServerFolder {
 
     /// The folders of ours whose owner is gone.
     pub(super) fn abandoned() -> Vec<Self> {
-        let entries = fs::canonicalize(std::env::temp_dir()).and_then(fs::read_dir).into_iter().flatten().flatten();
+        let entries = fs::canonicalize(std::env::temp_dir())
+            .and_then(fs::read_dir)
+            .into_iter()
+            .flatten()
+            .flatten();
         let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
         ours.map(|entry| Self(entry.path())).filter(Self::is_abandoned).collect()
     }
@@ -46,7 +54,8 @@ impl ServerFolder {
         let mut lines = text.lines();
         match (lines.next().and_then(|pid| pid.parse().ok()), lines.next(), lines.next()) {
             (Some(pid), Some(started), Some(at)) => {
-                // A process of another container is not visible from here, so nothing is known about it.
+                // A process of another container is not visible from here, so nothing is known
+                // about it.
                 at == namespace() && !ProcessIdentity { pid, started: started.to_owned() }.alive()
             }
             _ => false,
@@ -68,7 +77,9 @@ impl ServerFolder {
     /// Removes everything; what another sweep has removed meanwhile is no error.
     pub(super) fn remove(&self) {
         // A process that was killed a moment ago may make a last file while the folder is emptied.
-        process::wait_until(Duration::from_secs(1), || self.try_remove().is_ok() || !self.0.exists());
+        process::wait_until(Duration::from_secs(1), || {
+            self.try_remove().is_ok() || !self.0.exists()
+        });
     }
 
     /// The marker goes last: a folder that could not be removed is found again.
@@ -87,5 +98,7 @@ impl ServerFolder {
 }
 
 fn namespace() -> String {
-    fs::read_link("/proc/self/ns/pid").map(|link| link.to_string_lossy().into_owned()).unwrap_or_else(|_| "-".to_owned())
+    fs::read_link("/proc/self/ns/pid")
+        .map(|link| link.to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "-".to_owned())
 }

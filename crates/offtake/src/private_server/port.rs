@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1, bound and never listened on: the kernel gives it to nobody who asks for any port, and a dial is refused.
-/// Whoever names it and sets SO_REUSEADDR, as servers do, may listen on it, end, and listen again. A port that was merely free a
-/// moment ago may be somebody else's by the time that a server has started.
+/// A port of 127.0.0.1, bound and never listened on: the kernel gives it to nobody who asks for any
+/// port, and a dial is refused. Whoever names it and sets SO_REUSEADDR, as servers do, may listen
+/// on it, end, and listen again. A port that was merely free a moment ago may be somebody else's by
+/// the time that a server has started.
 #[derive(Debug)]
 pub struct ReservedPort {
     number: u16,
@@ -41,7 +42,10 @@ mod tests {
         let port = ReservedPort::any().unwrap();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
         for _ in 0..2 {
-            assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+            assert_eq!(
+                TcpStream::connect(address).unwrap_err().kind(),
+                io::ErrorKind::ConnectionRefused
+            );
             let listener = TcpListener::bind(address).await.unwrap();
             TcpStream::connect(address).unwrap();
             drop(listener);

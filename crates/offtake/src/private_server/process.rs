@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-/// A process as a marker file names it: its number and when it started, in the words of this machine's kernel.
+/// A process as a marker file names it: its number and when it started, in the words of this
+/// machine's kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProcessIdentity {
     pub(super) pid: u32,
@@ -23,7 +24,8 @@ impl ProcessIdentity {
     }
 }
 
-/// When the process started; None when there is no such process, or it has ended and only waits to be reaped.
+/// When the process started; None when there is no such process, or it has ended and only waits to
+/// be reaped.
 fn started(pid: u32) -> Option<String> {
     if Path::new("/proc/self/stat").exists() {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -33,7 +35,8 @@ fn started(pid: u32) -> Option<String> {
         let (state, ticks) = (fields.first()?, fields.get(19)?);
         return (!matches!(*state, "Z" | "X")).then(|| format!("{} {ticks}", boot.trim()));
     }
-    let listed = Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
+    let listed =
+        Command::new("ps").args(["-o", "lstart=", "-p", &pid.to_string()]).output().ok()?;
     let text = String::from_utf8_lossy(&listed.stdout).trim().to_owned();
     (!text.is_empty()).then_some(text)
 }
@@ -65,7 +68,8 @@ pub(super) fn kill_group(leader: u32) {
     }
 }
 
-/// Waits until `ended` is true, looking every few milliseconds; false when it is not within `timeout`.
+/// Waits until `ended` is true, looking every few milliseconds; false when it is not within
+/// `timeout`.
 pub(super) fn wait_until(timeout: Duration, mut ended: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + timeout;
     loop {

@@ -13,9 +13,11 @@ use super::folder::ServerFolder;
 use super::user::ServerUser;
 use super::{Binaries, Options, ReservedPort, SUPERUSER, process};
 
-/// A server answers within a second; on a loaded machine initialising and recovery may take much longer.
+/// A server answers within a second; on a loaded machine initialising and recovery may take much
+/// longer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// A server that was killed may have processes that listen for a moment longer; so often, with a pause, a new one tries.
+/// A server that was killed may have processes that listen for a moment longer; so often, with a
+/// pause, a new one tries.
 const PORT_ATTEMPTS: usize = 5;
 /// A fast shutdown writes a checkpoint, which on a slow disk takes seconds.
 const FAST_SHUTDOWN_WITHIN: Duration = Duration::from_secs(30);
@@ -34,7 +36,8 @@ pub struct PrivateServer {
 }
 
 impl PrivateServer {
-    /// Initialises a cluster in a new temporary folder, starts it and waits until it answers. Takes about a second.
+    /// Initialises a cluster in a new temporary folder, starts it and waits until it answers. Takes
+    /// about a second.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let mut server = Self::initialise(&options).await?;
         server.start_again().await?;
@@ -45,7 +48,14 @@ impl PrivateServer {
         let (binaries, user) = (Binaries::find()?, ServerUser::choose()?);
         let folder = ServerFolder::create().context("creating the server's temporary folder")?;
         let port = ReservedPort::any().context("reserving a port")?;
-        let server = Self { folder, binaries, user, password: options.password.clone(), port, postmaster: None };
+        let server = Self {
+            folder,
+            binaries,
+            user,
+            password: options.password.clone(),
+            port,
+            postmaster: None,
+        };
         fs::create_dir(server.folder.data())?;
         server.user.own(&server.folder.data())?;
         server.run_initdb().await?;
@@ -55,7 +65,13 @@ impl PrivateServer {
 
     async fn run_initdb(&self) -> anyhow::Result<()> {
         let mut initdb = self.program("initdb");
-        initdb.arg("--pgdata").arg(self.folder.data()).args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        initdb.arg("--pgdata").arg(self.folder.data()).args([
+            "--username",
+            SUPERUSER,
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]);
         let password_file = self.folder.path().join("password");
         match &self.password {
             Some(password) => {
@@ -66,7 +82,9 @@ impl PrivateServer {
         }
         let log = self.folder.path().join("initdb.log");
         let file = File::create(&log)?;
-        let mut running = Initdb(initdb.stdout(file.try_clone()?).stderr(file).spawn().context("starting initdb")?);
+        let mut running = Initdb(
+            initdb.stdout(file.try_clone()?).stderr(file).spawn().context("starting initdb")?,
+        );
         let status = loop {
             match running.0.try_wait()? {
                 Some(status) => break status,
@@ -80,11 +98,16 @@ impl PrivateServer {
         Ok(())
     }
 
-    /// One of the server programs, as the server's user, in the folder (which that user may enter), with an environment
-    /// that says nothing about other servers.
+    /// One of the server programs, as the server's user, in the folder (which that user may enter),
+    /// with an environment that says nothing about other servers.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.binaries.program(name));
-        command.current_dir(self.folder.path()).env_clear().env("LC_ALL", "C").env("TZ", "UTC").stdin(Stdio::null());
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -107,8 +130,13 @@ impl PrivateServer {
                 drop((client, connection));
                 return Ok(true);
             }
-            let said = || fs::read(self.folder.log()).map(|log| String::from_utf8_lossy(&log[log_begin as usize..]).into_owned());
-            if let Some(ended) = self.postmaster.as_mut().map(Child::try_wait).transpose()?.flatten() {
+            let said = || {
+                fs::read(self.folder.log())
+                    .map(|log| String::from_utf8_lossy(&log[log_begin as usize..]).into_owned())
+            };
+            if let Some(ended) =
+                self.postmaster.as_mut().map(Child::try_wait).transpose()?.flatten()
+            {
                 self.postmaster = None;
                 let said = said()?;
                 if said.contains("could not bind") {
@@ -117,7 +145,11 @@ impl PrivateServer {
                 bail!("postgres ended at once ({ended}): {}", said.trim());
             }
             if Instant::now() > deadline {
-                bail!("postgres does not answer on port {} within {READY_WITHIN:?}: {}", self.port(), said()?.trim());
+                bail!(
+                    "postgres does not answer on port {} within {READY_WITHIN:?}: {}",
+                    self.port(),
+                    said()?.trim()
+                );
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -133,7 +165,8 @@ impl PrivateServer {
         self.url_as(SUPERUSER, self.password.as_deref(), database)
     }
 
-    /// How any role connects. Names and password are put into the URL as they are: letters, digits and `_` only.
+    /// How any role connects. Names and password are put into the URL as they are: letters, digits
+    /// and `_` only.
     pub fn url_as(&self, user: &str, password: Option<&str>, database: &str) -> String {
         let password = password.map(|p| format!(":{p}")).unwrap_or_default();
         format!("postgres://{user}{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port())
@@ -146,10 +179,13 @@ impl PrivateServer {
 
     /// Everything the server logged.
     pub fn log(&self) -> String {
-        fs::read(self.folder.log()).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+        fs::read(self.folder.log())
+            .map(|log| String::from_utf8_lossy(&log).into_owned())
+            .unwrap_or_default()
     }
 
-    /// Writes a file into the data folder that only the server can read (certificates, keys, `pg_hba.conf`); returns its path.
+    /// Writes a file into the data folder that only the server can read (certificates, keys,
+    /// `pg_hba.conf`); returns its path.
     pub fn install_file(&self, name: &str, contents: &[u8]) -> anyhow::Result<PathBuf> {
         let path = self.folder.data().join(name);
         self.write_owned(&path, contents)?;
@@ -165,13 +201,15 @@ impl PrivateServer {
         Ok(())
     }
 
-    /// Fast shutdown and a new start on the same port; settings of [`Self::install_file`] take effect.
+    /// Fast shutdown and a new start on the same port; settings of [`Self::install_file`] take
+    /// effect.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.end(Signal::INT, FAST_SHUTDOWN_WITHIN);
         self.start_again().await
     }
 
-    /// Ends every process of the server at once, as a power cut would; the folder stays. [`Self::start_again`] recovers.
+    /// Ends every process of the server at once, as a power cut would; the folder stays.
+    /// [`Self::start_again`] recovers.
     pub fn kill_immediate(&mut self) {
         self.end(Signal::QUIT, IMMEDIATE_SHUTDOWN_WITHIN);
     }
@@ -192,8 +230,8 @@ impl PrivateServer {
         bail!("another process listens on port {}", self.port())
     }
 
-    /// What dropping it does, without blocking the caller's thread: immediate shutdown, because nobody reads the data
-    /// again, then the folder is removed.
+    /// What dropping it does, without blocking the caller's thread: immediate shutdown, because
+    /// nobody reads the data again, then the folder is removed.
     pub async fn stop(self) {
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
@@ -219,8 +257,8 @@ impl Drop for PrivateServer {
     }
 }
 
-/// A running initdb with the servers that it starts; nothing of them is left when it is dropped, which is how a start that
-/// nobody waits for any more ends.
+/// A running initdb with the servers that it starts; nothing of them is left when it is dropped,
+/// which is how a start that nobody waits for any more ends.
 struct Initdb(Child);
 
 impl Drop for Initdb {
@@ -246,7 +284,10 @@ fn settings(options: &Options) -> String {
         ("full_page_writes", sync),
     ];
     let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    ours.into_iter().chain(given).map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''"))).collect()
+    ours.into_iter()
+        .chain(given)
+        .map(|(name, value)| format!("{name} = '{}'\n", value.replace('\'', "''")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -261,7 +302,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn two_servers_start_in_parallel_and_leave_nothing_behind() -> anyhow::Result<()> {
         let secret = Options::default().with_random_password();
-        let (one, two) = tokio::join!(PrivateServer::start(Options::default()), PrivateServer::start(secret));
+        let (one, two) =
+            tokio::join!(PrivateServer::start(Options::default()), PrivateServer::start(secret));
         let (mut one, two) = (one?, two?);
         assert!(answers(&one.url("postgres")).await && answers(&two.url("postgres")).await);
         assert!(!answers(&two.url_as(SUPERUSER, Some("wrong"), "postgres")).await);
@@ -279,9 +321,18 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_start_that_nobody_waits_for_leaves_nothing_behind() {
-        let ours = || fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path());
+        let ours = || {
+            fs::read_dir(std::env::temp_dir())
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+        };
         let me = format!("{}\n", std::process::id());
-        let mine = |folder: &PathBuf| fs::read_to_string(folder.join(".offtake-private-server")).is_ok_and(|text| text.starts_with(&me));
+        let mine = |folder: &PathBuf| {
+            fs::read_to_string(folder.join(".offtake-private-server"))
+                .is_ok_and(|text| text.starts_with(&me))
+        };
         // Other tests of this process may have servers, too.
         let before: Vec<_> = ours().filter(mine).collect();
         for patience in [1, 50, 150, 300, 500] {
@@ -289,7 +340,11 @@ mod tests {
             let _ = tokio::time::timeout(Duration::from_millis(patience), start).await;
         }
         let left = || ours().filter(mine).filter(|folder| !before.contains(folder)).count();
-        assert!(process::wait_until(Duration::from_secs(30), || left() == 0), "{} folders are left", left());
+        assert!(
+            process::wait_until(Duration::from_secs(30), || left() == 0),
+            "{} folders are left",
+            left()
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use rustix::process::Signal;
 use super::folder::ServerFolder;
 use super::process::{self, ProcessIdentity};
 
-/// Stops the servers and removes the folders of private servers whose owner is gone. Returns how many there were.
-/// Called before a server is started; blocks while a server shuts down.
+/// Stops the servers and removes the folders of private servers whose owner is gone. Returns how
+/// many there were. Called before a server is started; blocks while a server shuts down.
 pub fn sweep() -> usize {
     let abandoned = ServerFolder::abandoned();
     for folder in &abandoned {
@@ -21,18 +21,26 @@ pub fn sweep() -> usize {
     abandoned.len()
 }
 
-/// The folder's running postmaster: the number in its own `postmaster.pid`, if that process was started on this very
-/// data folder.
+/// The folder's running postmaster: the number in its own `postmaster.pid`, if that process was
+/// started on this very data folder.
 pub(super) fn postmaster(folder: &ServerFolder) -> Option<ProcessIdentity> {
     let data = folder.data();
-    let pid = fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()?;
+    let pid = fs::read_to_string(data.join("postmaster.pid"))
+        .ok()?
+        .lines()
+        .next()?
+        .trim()
+        .parse()
+        .ok()?;
     let postmaster = ProcessIdentity::of(pid)?;
     process::started_with(pid, &data).then_some(postmaster)
 }
 
 /// Immediate shutdown; its data is thrown away, so nothing needs to be written first.
 fn stop(postmaster: &ProcessIdentity) {
-    for (signal, patience) in [(Signal::QUIT, Duration::from_secs(10)), (Signal::KILL, Duration::from_secs(5))] {
+    for (signal, patience) in
+        [(Signal::QUIT, Duration::from_secs(10)), (Signal::KILL, Duration::from_secs(5))]
+    {
         process::signal(postmaster.pid, signal);
         if process::wait_until(patience, || !postmaster.alive()) {
             return;

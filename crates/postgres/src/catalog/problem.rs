@@ -11,7 +11,8 @@ pub struct Problem {
     pub mapping: String,
     /// Where, what and the remedy; without a file when the source itself is the problem.
     pub diagnostic: Diagnostic,
-    /// The source could not be asked, so nothing is known against the mappings: try again rather than refuse them.
+    /// The source could not be asked, so nothing is known against the mappings: try again rather
+    /// than refuse them.
     pub source_unavailable: bool,
 }
 
@@ -29,7 +30,12 @@ impl Problem {
     }
 
     /// Something that `mapping` says at `path` and the source contradicts.
-    pub(super) fn at(mapping: &Mapping, path: &[Step], message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn at(
+        mapping: &Mapping,
+        path: &[Step],
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self::new(mapping, mapping.mistake(path, message, remedy))
     }
 
@@ -46,7 +52,12 @@ impl Problem {
     }
 
     /// The same in the query's text.
-    pub(super) fn in_query(mapping: &Mapping, at: usize, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(super) fn in_query(
+        mapping: &Mapping,
+        at: usize,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self::new(mapping, mapping.mistake_in_query(at, message, remedy))
     }
 

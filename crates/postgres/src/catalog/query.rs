@@ -1,8 +1,11 @@
-//! A mapping's query, as far as the server can tell without running it: its columns and their types.
+//! A mapping's query, as far as the server can tell without running it: its columns and their
+//! types.
 
 use std::collections::BTreeSet;
 
-use offtake_mapping::{Column, Condition, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan};
+use offtake_mapping::{
+    Column, Condition, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
+};
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
 
@@ -29,9 +32,13 @@ pub(super) struct QueryColumn {
 /// What a query exposes, by oid; [`Prepared::columns`] gives the types their names.
 pub(super) struct Prepared(Statement);
 
-/// Prepares and plans the mapping's query under the session's own search path, as the engine will run it. Planning is
-/// what checks the rights on everything that the query reads.
-pub(super) async fn prepare(transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Result<Prepared, Vec<Problem>>, Error> {
+/// Prepares and plans the mapping's query under the session's own search path, as the engine will
+/// run it. Planning is what checks the rights on everything that the query reads.
+pub(super) async fn prepare(
+    transaction: &ReadOnly<'_>,
+    mapping: &Mapping,
+    role: &str,
+) -> Result<Result<Prepared, Vec<Problem>>, Error> {
     // The line break ends a comment on the query's last line.
     let text = format!("{BEFORE_QUERY}{}\n) q", mapping.query);
     let statement = match transaction.prepare(&text).await? {
@@ -50,7 +57,12 @@ pub(super) async fn prepare(transaction: &ReadOnly<'_>, mapping: &Mapping, role:
             ));
         }
         if let Err(invalid) = Identifier::new(column.name()) {
-            problems.push(Problem::in_query(mapping, 0, invalid.to_string(), "give every column of the query a name with `as`"));
+            problems.push(Problem::in_query(
+                mapping,
+                0,
+                invalid.to_string(),
+                "give every column of the query a name with `as`",
+            ));
         }
     }
     if let Err(error) = transaction.run(&format!("explain {text}")).await? {
@@ -72,7 +84,10 @@ fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
             let message = db.message().replace("at or near \")\"", "at the end of the query");
             (message, "complete it; it must run on the source by itself, as written".to_owned())
         }
-        None => (db.message().to_owned(), hint(db, "correct the query; it must run on the source by itself, as written")),
+        None => (
+            db.message().to_owned(),
+            hint(db, "correct the query; it must run on the source by itself, as written"),
+        ),
     };
     Problem::in_query(mapping, at, format!("the source refuses the query: {message}"), remedy)
 }
@@ -81,7 +96,9 @@ fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
 fn position(db: &DbError, prefix: &str) -> usize {
     match db.position() {
         // Postgres counts characters from 1.
-        Some(ErrorPosition::Original(at)) => (*at as usize).saturating_sub(1 + prefix.chars().count()),
+        Some(ErrorPosition::Original(at)) => {
+            (*at as usize).saturating_sub(1 + prefix.chars().count())
+        }
         _ => 0,
     }
 }
@@ -100,7 +117,10 @@ fn remedy_of(db: &DbError, role: &str) -> Option<String> {
         return None;
     }
     // The error names what it is about in its message only: `permission denied for table team`.
-    let (kind, name) = db.message().strip_prefix("permission denied for ").and_then(|rest| rest.split_once(' '))?;
+    let (kind, name) = db
+        .message()
+        .strip_prefix("permission denied for ")
+        .and_then(|rest| rest.split_once(' '))?;
     let right = match kind {
         "schema" => "usage on schema ",
         "function" => "execute on function ",
@@ -112,7 +132,10 @@ fn remedy_of(db: &DbError, role: &str) -> Option<String> {
 }
 
 /// Calls in the query whose result is another one each time: no copy could ever equal it.
-pub(super) async fn check_functions(client: &Client, mapping: &Mapping) -> Result<Vec<Problem>, Error> {
+pub(super) async fn check_functions(
+    client: &Client,
+    mapping: &Mapping,
+) -> Result<Vec<Problem>, Error> {
     let calls = scan::calls(&mapping.query);
     let schemas: Vec<Option<&str>> = calls.iter().map(|c| c.schema.as_deref()).collect();
     let names: Vec<&str> = calls.iter().map(|c| c.name.as_str()).collect();
@@ -134,7 +157,8 @@ impl Prepared {
     /// Names the types. The search path must be `pg_catalog`.
     pub(super) async fn columns(&self, client: &Client) -> Result<Vec<QueryColumn>, Error> {
         let types: Vec<u32> = self.0.columns().iter().map(|c| c.type_().oid()).collect();
-        let modifiers: Vec<i32> = self.0.columns().iter().map(tokio_postgres::Column::type_modifier).collect();
+        let modifiers: Vec<i32> =
+            self.0.columns().iter().map(tokio_postgres::Column::type_modifier).collect();
         let rows = client.query(sql::DESCRIBE_TYPES, &[&types, &modifiers]).await?;
         let described = self.0.columns().iter().zip(rows).filter_map(|(column, row)| {
             Some(QueryColumn {
@@ -168,7 +192,10 @@ pub(super) fn expose(
     let names: Vec<String> = columns.iter().map(|c| c.column.name.to_string()).collect();
     let missing = |name: &str, what: &str, remedy: String| {
         let meant = meant(name, names.iter().map(String::as_str));
-        let message = format!("the query has no column `{name}`, {what}{meant}; it has: {}", names.join(", "));
+        let message = format!(
+            "the query has no column `{name}`, {what}{meant}; it has: {}",
+            names.join(", ")
+        );
         Problem::in_query(mapping, 0, message, remedy)
     };
     let table = &mapping.source.table;
@@ -195,7 +222,13 @@ pub(super) fn expose(
         };
         let there = tables.base_type(table, source_column);
         if !same_kind(&there, &c.base_type) {
-            problems.push(differing(mapping, query_column.as_str(), &c.base_type, &format!("{table}.{source_column}"), &there));
+            problems.push(differing(
+                mapping,
+                query_column.as_str(),
+                &c.base_type,
+                &format!("{table}.{source_column}"),
+                &there,
+            ));
         }
         found.push(KeyColumn {
             query_column: query_column.clone(),
@@ -206,7 +239,11 @@ pub(super) fn expose(
         });
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
-        problems.push(missing(TENANT_COLUMN, "which says whose row it is", format!("select the tenant's id as {TENANT_COLUMN}")));
+        problems.push(missing(
+            TENANT_COLUMN,
+            "which says whose row it is",
+            format!("select the tenant's id as {TENANT_COLUMN}"),
+        ));
         return Err(problems);
     };
     let tenant = columns.remove(at);
@@ -218,7 +255,11 @@ pub(super) fn expose(
     if !problems.is_empty() {
         return Err(problems);
     }
-    Ok(Exposed { tenant_type, key: found, columns: columns.into_iter().map(|c| c.column).collect() })
+    Ok(Exposed {
+        tenant_type,
+        key: found,
+        columns: columns.into_iter().map(|c| c.column).collect(),
+    })
 }
 
 fn differing_tenant(mapping: &Mapping, tables: &Tables, tenant: &QueryColumn) -> Option<Problem> {
@@ -230,32 +271,48 @@ fn differing_tenant(mapping: &Mapping, tables: &Tables, tenant: &QueryColumn) ->
     };
     let there = tables.base_type(table, column);
     let same = same_kind(&there, &tenant.base_type);
-    (!same).then(|| differing(mapping, TENANT_COLUMN, &tenant.base_type, &format!("{table}.{column}"), &there))
+    (!same).then(|| {
+        differing(mapping, TENANT_COLUMN, &tenant.base_type, &format!("{table}.{column}"), &there)
+    })
 }
 
-/// Whether values of the two types have the same text and the same order, so that one index serves both.
+/// Whether values of the two types have the same text and the same order, so that one index serves
+/// both.
 fn same_kind(a: &str, b: &str) -> bool {
     const TEXTS: [&str; 3] = ["text", "character varying", "name"];
     a == b || (TEXTS.contains(&a) && TEXTS.contains(&b))
 }
 
-fn differing(mapping: &Mapping, column: &str, in_query: &str, source_column: &str, in_table: &str) -> Problem {
+fn differing(
+    mapping: &Mapping,
+    column: &str,
+    in_query: &str,
+    source_column: &str,
+    in_table: &str,
+) -> Problem {
     let tokens = scan::tokens(&mapping.query);
     let named = |at: usize| tokens[at].depth == 0 && tokens[at].text == column;
     // `… as id` is what the reader looks for.
     let after_as = (1..tokens.len()).find(|at| named(*at) && tokens[at - 1].word("as"));
-    let at = after_as.or_else(|| (0..tokens.len()).find(|at| named(*at))).map_or(0, |at| tokens[at].at);
+    let at =
+        after_as.or_else(|| (0..tokens.len()).find(|at| named(*at))).map_or(0, |at| tokens[at].at);
     Problem::in_query(
         mapping,
         at,
-        format!("`{column}` is {in_query} in the query, and {source_column}, which it comes from, is {in_table}"),
+        format!(
+            "`{column}` is {in_query} in the query, and {source_column}, which it comes from, is {in_table}"
+        ),
         "expose it as it is, without a cast: a change names a row by that column's own text, and no index serves another type",
     )
 }
 
-/// Parses the SQL that mappings hold besides the query, under the session's own search path: the conditions of
-/// dependencies, which the sequencer evaluates.
-pub(super) async fn check_conditions(transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Vec<Problem>, Error> {
+/// Parses the SQL that mappings hold besides the query, under the session's own search path: the
+/// conditions of dependencies, which the sequencer evaluates.
+pub(super) async fn check_conditions(
+    transaction: &ReadOnly<'_>,
+    mapping: &Mapping,
+    role: &str,
+) -> Result<Vec<Problem>, Error> {
     let mut problems = Vec::new();
     for (index, dependency) in mapping.depends_on.iter().enumerate() {
         let Condition::Where(condition) = &dependency.condition else { continue };
@@ -272,8 +329,13 @@ pub(super) async fn check_conditions(transaction: &ReadOnly<'_>, mapping: &Mappi
     Ok(problems)
 }
 
-/// Parses the tenant's expression as the triggers will: with nothing but the system catalog in the search path.
-pub(super) async fn check_tenant(transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Option<Problem>, Error> {
+/// Parses the tenant's expression as the triggers will: with nothing but the system catalog in the
+/// search path.
+pub(super) async fn check_tenant(
+    transaction: &ReadOnly<'_>,
+    mapping: &Mapping,
+    role: &str,
+) -> Result<Option<Problem>, Error> {
     let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(None) };
     let part = Part {
         subject: "the tenant's expression".to_owned(),
@@ -295,10 +357,16 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    async fn check(&self, transaction: &ReadOnly<'_>, mapping: &Mapping, role: &str) -> Result<Option<Problem>, Error> {
+    async fn check(
+        &self,
+        transaction: &ReadOnly<'_>,
+        mapping: &Mapping,
+        role: &str,
+    ) -> Result<Option<Problem>, Error> {
         let statement = format!("{}{}{}", self.before, self.text, self.after);
         let Err(error) = transaction.prepare(&statement).await? else { return Ok(None) };
-        let otherwise = "correct it; functions and operators outside pg_catalog are written with their schema";
+        let otherwise =
+            "correct it; functions and operators outside pg_catalog are written with their schema";
         let (at, message, remedy) = match error.as_db_error() {
             Some(db) => {
                 let remedy = remedy_of(db, role).unwrap_or_else(|| otherwise.to_owned());

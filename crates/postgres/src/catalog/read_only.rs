@@ -3,14 +3,14 @@
 use futures_util::FutureExt;
 use tokio_postgres::{Client, Error};
 
-/// Operators' SQL is only ever looked at inside one of these. Ends when dropped, also when the caller was cancelled:
-/// a pooled connection must not go back with an open transaction.
+/// Operators' SQL is only ever looked at inside one of these. Ends when dropped, also when the
+/// caller was cancelled: a pooled connection must not go back with an open transaction.
 pub(super) struct ReadOnly<'a>(&'a Client);
 
-/// Asking for a query's columns waits for whoever holds its tables exclusively (a long `ALTER TABLE`). That is the
-/// application's business and may take hours; the daemon asks again later instead.
-const BEGIN: &str =
-    "begin transaction isolation level repeatable read, read only; set local row_security = off; set local lock_timeout = '5s'";
+/// Asking for a query's columns waits for whoever holds its tables exclusively (a long `ALTER
+/// TABLE`). That is the application's business and may take hours; the daemon asks again later
+/// instead.
+const BEGIN: &str = "begin transaction isolation level repeatable read, read only; set local row_security = off; set local lock_timeout = '5s'";
 
 impl<'a> ReadOnly<'a> {
     pub(super) async fn begin(client: &'a Client) -> Result<Self, Error> {
@@ -19,8 +19,8 @@ impl<'a> ReadOnly<'a> {
         Ok(transaction)
     }
 
-    /// Until [`ReadOnly::widen`], names resolve in the system catalog alone, and every type outside it is printed with
-    /// its schema.
+    /// Until [`ReadOnly::widen`], names resolve in the system catalog alone, and every type outside
+    /// it is printed with its schema.
     pub(super) async fn narrow(&self) -> Result<(), Error> {
         self.0.batch_execute("savepoint narrow; set local search_path = pg_catalog, pg_temp").await
     }
@@ -42,9 +42,12 @@ impl<'a> ReadOnly<'a> {
         }
     }
 
-    /// Asks for a statement's columns without running it. The inner error is the statement's own fault, and leaves the
-    /// transaction usable.
-    pub(super) async fn prepare(&self, sql: &str) -> Result<Result<tokio_postgres::Statement, Error>, Error> {
+    /// Asks for a statement's columns without running it. The inner error is the statement's own
+    /// fault, and leaves the transaction usable.
+    pub(super) async fn prepare(
+        &self,
+        sql: &str,
+    ) -> Result<Result<tokio_postgres::Statement, Error>, Error> {
         self.0.batch_execute("savepoint prepare").await?;
         match self.0.prepare(sql).await {
             Ok(statement) => Ok(Ok(statement)),
@@ -59,12 +62,14 @@ impl<'a> ReadOnly<'a> {
 
 impl Drop for ReadOnly<'_> {
     fn drop(&mut self) {
-        // The first poll hands the message to the connection's task, which sends it; nobody needs to wait for the reply.
+        // The first poll hands the message to the connection's task, which sends it; nobody needs
+        // to wait for the reply.
         let _ = self.0.batch_execute("rollback").now_or_never();
     }
 }
 
-/// Whether the statement is wrong, as opposed to a server that is going away, overloaded or out of time.
+/// Whether the statement is wrong, as opposed to a server that is going away, overloaded or out of
+/// time.
 fn faulty_statement(error: &Error) -> bool {
     let Some(code) = error.code() else { return false };
     !["08", "40", "53", "55", "57", "58", "XX"].contains(&code.code().get(..2).unwrap_or_default())

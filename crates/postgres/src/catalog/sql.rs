@@ -7,7 +7,8 @@ pub(super) const READ_TABLES: &str = include_str!("../../sql/read_tables.sql");
 pub(super) const DESCRIBE_TYPES: &str = include_str!("../../sql/describe_types.sql");
 
 /// Calls whose result is another one each time.
-pub(super) const FIND_VOLATILE_FUNCTIONS: &str = include_str!("../../sql/find_volatile_functions.sql");
+pub(super) const FIND_VOLATILE_FUNCTIONS: &str =
+    include_str!("../../sql/find_volatile_functions.sql");
 
 /// What a misspelt table may have been meant to be.
 pub(super) const LIST_TABLES: &str = include_str!("../../sql/list_tables.sql");

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use offtake_mapping::{Condition, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion};
+use offtake_mapping::{
+    Condition, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion,
+};
 use tokio_postgres::{Client, Error};
 
 use super::problem::Problem;
@@ -64,7 +66,9 @@ impl Tables {
         let mut key_positions: BTreeMap<TableName, Vec<(i32, String)>> = BTreeMap::new();
         for row in client.query(sql::READ_TABLES, &[&schemas, &relations]).await? {
             let position: i32 = row.get("position");
-            let Some(name) = usize::try_from(position - 1).ok().and_then(|at| names.get(at)) else { continue };
+            let Some(name) = usize::try_from(position - 1).ok().and_then(|at| names.get(at)) else {
+                continue;
+            };
             let table = tables.entry(name.clone()).or_default();
             table.kind = row.get("kind");
             table.temporary = row.get::<_, Option<&str>>("persistence") == Some("t");
@@ -74,17 +78,23 @@ impl Tables {
                 if let Some(at) = row.get::<_, Option<i32>>("key_position") {
                     key_positions.entry(name.clone()).or_default().push((at, column.clone()));
                 }
-                table.columns.push(TableColumn { name: column, sql_type: row.get("column_type"), base_type: row.get("base_type") });
+                table.columns.push(TableColumn {
+                    name: column,
+                    sql_type: row.get("column_type"),
+                    base_type: row.get("base_type"),
+                });
             }
         }
         for (name, mut columns) in key_positions {
             columns.sort();
-            tables.entry(name).or_default().primary_key = columns.into_iter().map(|(_, column)| column).collect();
+            tables.entry(name).or_default().primary_key =
+                columns.into_iter().map(|(_, column)| column).collect();
         }
         let role = client.query_one("select quote_ident(current_user)", &[]).await?.get(0);
         let mut others = Vec::new();
         if tables.values().any(|table| table.kind.is_none()) {
-            others = client.query(sql::LIST_TABLES, &[]).await?.iter().map(|row| row.get(0)).collect();
+            others =
+                client.query(sql::LIST_TABLES, &[]).await?.iter().map(|row| row.get(0)).collect();
         }
         Ok(Self { tables, others, role })
     }
@@ -109,9 +119,14 @@ impl Tables {
     /// Everything that `mapping` says about tables and that is not so.
     pub(super) fn check(&self, mapping: &Mapping) -> Vec<Problem> {
         let tables = named_tables(mapping);
-        let mut problems: Vec<Problem> = tables.iter().filter_map(|(path, name)| self.check_table(mapping, path, name)).collect();
+        let mut problems: Vec<Problem> = tables
+            .iter()
+            .filter_map(|(path, name)| self.check_table(mapping, path, name))
+            .collect();
         for Named { path, within, table, column } in named_columns(mapping) {
-            let Some(found) = self.tables.get(&table).filter(|t| t.kind.is_some()) else { continue };
+            let Some(found) = self.tables.get(&table).filter(|t| t.kind.is_some()) else {
+                continue;
+            };
             if found.column(&column).is_none() {
                 let message = format!("table {table} has no column `{column}`");
                 let remedy = suggestion(column.as_str(), "columns", found.column_names());
@@ -130,16 +145,31 @@ impl Tables {
 
     fn check_table(&self, mapping: &Mapping, path: &[Step], name: &TableName) -> Option<Problem> {
         let table = self.tables.get(name)?;
-        // Capturing our own tables would be a change for every change, for ever; the catalogs take no triggers.
+        // Capturing our own tables would be a change for every change, for ever; the catalogs take
+        // no triggers.
         if ["offtake", "pg_catalog", "information_schema"].contains(&name.schema.as_str()) {
             let message = format!("{name} is not a table of the application");
-            return Some(Problem::at(mapping, path, message, "name the application's own tables in `table`"));
+            return Some(Problem::at(
+                mapping,
+                path,
+                message,
+                "name the application's own tables in `table`",
+            ));
         }
         let what = match table.kind.as_deref() {
             None => {
-                let near = nearest(&name.to_string(), self.others.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
-                let remedy = near.unwrap_or_else(|| "write it as schema.table, in double quotes where the name has capitals".to_owned());
-                return Some(Problem::at(mapping, path, format!("the source has no table {name}"), remedy));
+                let near = nearest(&name.to_string(), self.others.iter().map(String::as_str))
+                    .map(|near| format!("did you mean {near}?"));
+                let remedy = near.unwrap_or_else(|| {
+                    "write it as schema.table, in double quotes where the name has capitals"
+                        .to_owned()
+                });
+                return Some(Problem::at(
+                    mapping,
+                    path,
+                    format!("the source has no table {name}"),
+                    remedy,
+                ));
             }
             Some("r" | "p") if table.temporary => "a temporary table",
             Some("r" | "p") => return self.check_rights(mapping, path, name, table),
@@ -148,12 +178,17 @@ impl Tables {
             Some("f") => "a foreign table",
             Some(_) => "not a table",
         };
-        let remedy =
-            "changes are captured by triggers on ordinary and partitioned tables: name the tables behind it, and use it in the query only";
+        let remedy = "changes are captured by triggers on ordinary and partitioned tables: name the tables behind it, and use it in the query only";
         Some(Problem::at(mapping, path, format!("{name} is {what}"), remedy))
     }
 
-    fn check_rights(&self, mapping: &Mapping, path: &[Step], name: &TableName, table: &Table) -> Option<Problem> {
+    fn check_rights(
+        &self,
+        mapping: &Mapping,
+        path: &[Step],
+        name: &TableName,
+        table: &Table,
+    ) -> Option<Problem> {
         let mut grants = Vec::new();
         if !table.may_enter {
             grants.push(format!("grant usage on schema {} to {};", name.schema.sql(), self.role));
@@ -162,18 +197,21 @@ impl Tables {
             grants.push(format!("grant select on {} to {};", name.sql(), self.role));
         }
         let message = format!("the role {} may not read {name}", self.role);
-        (!grants.is_empty()).then(|| Problem::at(mapping, path, message, format!("run as its owner: {}", grants.join(" "))))
+        (!grants.is_empty()).then(|| {
+            Problem::at(mapping, path, message, format!("run as its owner: {}", grants.join(" ")))
+        })
     }
 
-    /// A change of a row refreshes that row anyway. Dependencies are not followed further than one step, so this is the
-    /// only way in which one can lead back to where it began.
+    /// A change of a row refreshes that row anyway. Dependencies are not followed further than one
+    /// step, so this is the only way in which one can lead back to where it began.
     fn check_dependencies(&self, mapping: &Mapping) -> Vec<Problem> {
         let source = &mapping.source;
         let Ok(key) = self.key(mapping) else { return Vec::new() };
         let mut problems = Vec::new();
         for (index, dependency) in mapping.depends_on.iter().enumerate() {
             let Condition::Match(pairs) = &dependency.condition else { continue };
-            let same = dependency.table == source.table && pairs.iter().all(|(ours, theirs)| ours == theirs);
+            let same = dependency.table == source.table
+                && pairs.iter().all(|(ours, theirs)| ours == theirs);
             if same && key.iter().all(|(_, column)| pairs.iter().any(|(ours, _)| ours == column)) {
                 problems.push(Problem::at(
                     mapping,
@@ -186,15 +224,20 @@ impl Tables {
         problems
     }
 
-    /// The (query column, source column) pairs of the mapping's key: as given, or the primary key's columns less the
-    /// tenant's, since within one tenant's destination that one is constant.
-    pub(super) fn key(&self, mapping: &Mapping) -> Result<Vec<(Identifier, Identifier)>, Box<Problem>> {
+    /// The (query column, source column) pairs of the mapping's key: as given, or the primary key's
+    /// columns less the tenant's, since within one tenant's destination that one is constant.
+    pub(super) fn key(
+        &self,
+        mapping: &Mapping,
+    ) -> Result<Vec<(Identifier, Identifier)>, Box<Problem>> {
         if let Some(key) = &mapping.source.key {
             return Ok(key.clone());
         }
         let name = &mapping.source.table;
-        let primary_key = self.tables.get(name).map(|t| t.primary_key.as_slice()).unwrap_or_default();
-        let mut columns: Vec<Identifier> = primary_key.iter().filter_map(|c| Identifier::new(c.clone()).ok()).collect();
+        let primary_key =
+            self.tables.get(name).map(|t| t.primary_key.as_slice()).unwrap_or_default();
+        let mut columns: Vec<Identifier> =
+            primary_key.iter().filter_map(|c| Identifier::new(c.clone()).ok()).collect();
         if let (Tenant::Column(tenant), true) = (&mapping.source.tenant, columns.len() > 1) {
             columns.retain(|c| c != tenant);
         }
@@ -222,7 +265,13 @@ fn named_tables(mapping: &Mapping) -> Vec<(Vec<Step>, &TableName)> {
     if let Tenant::Lookup(lookup) = &mapping.source.tenant {
         names.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
     }
-    names.extend(mapping.depends_on.iter().enumerate().map(|(at, d)| (dependency_path(at, &["table"]), &d.table)));
+    names.extend(
+        mapping
+            .depends_on
+            .iter()
+            .enumerate()
+            .map(|(at, d)| (dependency_path(at, &["table"]), &d.table)),
+    );
     names
 }
 
@@ -238,11 +287,16 @@ struct Named {
 fn named_columns(mapping: &Mapping) -> Vec<Named> {
     let source = &mapping.source;
     let mut columns: Vec<Named> = Vec::new();
-    let mut add = |path: Vec<Step>, within: Option<(String, usize)>, table: &TableName, column: &Identifier| {
+    let mut add = |path: Vec<Step>,
+                   within: Option<(String, usize)>,
+                   table: &TableName,
+                   column: &Identifier| {
         columns.push(Named { path, within, table: table.clone(), column: column.clone() });
     };
     match &source.tenant {
-        Tenant::Column(column) => add(Step::keys(&["source", "tenant"]), None, &source.table, column),
+        Tenant::Column(column) => {
+            add(Step::keys(&["source", "tenant"]), None, &source.table, column)
+        }
         Tenant::Expression(_) => {}
         Tenant::Lookup(lookup) => {
             add(Step::keys(&["source", "tenant", "column"]), None, &lookup.table, &lookup.column);
@@ -267,9 +321,16 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
             }
             Condition::Where(sql) => {
                 for column in dependency.condition.changed_columns() {
-                    let at = sql.to_ascii_lowercase().find(&format!("changed.{}", column.as_str().to_ascii_lowercase()));
+                    let at = sql
+                        .to_ascii_lowercase()
+                        .find(&format!("changed.{}", column.as_str().to_ascii_lowercase()));
                     let at = at.map_or(0, |bytes| sql[..bytes].chars().count() + "changed.".len());
-                    add(dependency_path(index, &["where"]), Some((sql.clone(), at)), &dependency.table, &column);
+                    add(
+                        dependency_path(index, &["where"]),
+                        Some((sql.clone(), at)),
+                        &dependency.table,
+                        &column,
+                    );
                 }
             }
         }

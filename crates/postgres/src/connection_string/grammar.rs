@@ -42,17 +42,28 @@ pub(super) fn parse(url: &str, whose: Whose) -> Result<Parts, InvalidUrl> {
         return Err(invalid("is too long", "no connection URL needs more than 4096 bytes", FORM));
     }
     if url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
-        return Err(invalid("contains a space, a backslash or a control character", "parsers disagree about what they mean", ENCODE));
+        return Err(invalid(
+            "contains a space, a backslash or a control character",
+            "parsers disagree about what they mean",
+            ENCODE,
+        ));
     }
     let rest = strip_scheme(url)?;
     if rest.contains('#') {
         return Err(invalid("contains `#`", "a connection URL has no fragment", ENCODE));
     }
-    let (before_query, query) = rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
-    let (authority, path) = before_query.split_once('/').map_or((before_query, None), |(authority, path)| (authority, Some(path)));
+    let (before_query, query) =
+        rest.split_once('?').map_or((rest, None), |(before, query)| (before, Some(query)));
+    let (authority, path) = before_query
+        .split_once('/')
+        .map_or((before_query, None), |(authority, path)| (authority, Some(path)));
     let (login, place) = match authority.split_once('@') {
         Some((_, place)) if place.contains('@') => {
-            return Err(invalid("contains more than one `@`", "it is unclear where the host begins", ENCODE));
+            return Err(invalid(
+                "contains more than one `@`",
+                "it is unclear where the host begins",
+                ENCODE,
+            ));
         }
         Some((login, place)) => (Some(login), place),
         None => (None, authority),
@@ -61,7 +72,9 @@ pub(super) fn parse(url: &str, whose: Whose) -> Result<Parts, InvalidUrl> {
     draft.read_login(login)?;
     draft.read_place(place)?;
     draft.read_database(path)?;
-    for setting in query.into_iter().flat_map(|query| query.split('&')).filter(|setting| !setting.is_empty()) {
+    for setting in
+        query.into_iter().flat_map(|query| query.split('&')).filter(|setting| !setting.is_empty())
+    {
         draft.read_setting(setting)?;
     }
     draft.finish()
@@ -74,10 +87,17 @@ fn strip_scheme(url: &str) -> Result<&str, InvalidUrl> {
             let head = url.get(..scheme.len())?;
             head.eq_ignore_ascii_case(scheme).then(|| &url[scheme.len()..])
         })
-        .ok_or_else(|| invalid("does not begin with postgresql://", "only URLs are read, not `key=value` strings or other schemes", FORM))
+        .ok_or_else(|| {
+            invalid(
+                "does not begin with postgresql://",
+                "only URLs are read, not `key=value` strings or other schemes",
+                FORM,
+            )
+        })
 }
 
-/// The parts as far as they are known. Nothing may be said twice: parsers disagree about which of two counts.
+/// The parts as far as they are known. Nothing may be said twice: parsers disagree about which of
+/// two counts.
 struct Draft {
     whose: Whose,
     endpoint: Option<Endpoint>,
@@ -109,7 +129,11 @@ impl Draft {
         let Some(login) = login else { return Ok(()) };
         let (user, password) = match login.split_once(':') {
             Some((_, password)) if password.contains(':') => {
-                return Err(invalid("has more than one `:` before the host", "it is unclear where the password begins", ENCODE));
+                return Err(invalid(
+                    "has more than one `:` before the host",
+                    "it is unclear where the password begins",
+                    ENCODE,
+                ));
             }
             Some((user, password)) => (user, Some(password)),
             None => (login, None),
@@ -126,14 +150,28 @@ impl Draft {
             return Ok(());
         }
         if place.contains(',') {
-            return Err(invalid("names several hosts", "which one answers would decide where the rows go", "name one host"));
+            return Err(invalid(
+                "names several hosts",
+                "which one answers would decide where the rows go",
+                "name one host",
+            ));
         }
         let (host, port) = match place.strip_prefix('[') {
             Some(rest) => {
-                let unclosed = || invalid("has a `[` without its `]`", "brackets hold an IPv6 address", "write [ADDRESS]:PORT");
+                let unclosed = || {
+                    invalid(
+                        "has a `[` without its `]`",
+                        "brackets hold an IPv6 address",
+                        "write [ADDRESS]:PORT",
+                    )
+                };
                 let (address, rest) = rest.split_once(']').ok_or_else(unclosed)?;
                 if !rest.is_empty() && !rest.starts_with(':') {
-                    return Err(invalid("has text after the IPv6 address", "only a port may follow", "write [ADDRESS]:PORT"));
+                    return Err(invalid(
+                        "has text after the IPv6 address",
+                        "only a port may follow",
+                        "write [ADDRESS]:PORT",
+                    ));
                 }
                 let address: Ipv6Addr = address.parse().map_err(|_| {
                     invalid(
@@ -165,7 +203,8 @@ impl Draft {
         }
     }
 
-    /// Only a socket's folder needs percent-encoding; an encoded host name is somebody hiding something.
+    /// Only a socket's folder needs percent-encoding; an encoded host name is somebody hiding
+    /// something.
     fn decode_host(&self, host: &str) -> Result<String, InvalidUrl> {
         match self.whose {
             Whose::Operator => decode(host, "host"),
@@ -176,14 +215,22 @@ impl Draft {
     fn read_database(&mut self, path: Option<&str>) -> Result<(), InvalidUrl> {
         match path {
             None | Some("") => Ok(()),
-            Some(path) if path.contains('/') => Err(invalid("has a `/` in the database name", "it is unclear where the name ends", ENCODE)),
+            Some(path) if path.contains('/') => Err(invalid(
+                "has a `/` in the database name",
+                "it is unclear where the name ends",
+                ENCODE,
+            )),
             Some(path) => self.set_database(path),
         }
     }
 
     fn read_setting(&mut self, setting: &str) -> Result<(), InvalidUrl> {
         let (name, value) = setting.split_once('=').ok_or_else(|| {
-            invalid("has a setting without `=`", "every setting after the `?` has a value", "write ?name=value&name=value")
+            invalid(
+                "has a setting without `=`",
+                "every setting after the `?` has a value",
+                "write ?name=value&name=value",
+            )
         })?;
         match (name, self.whose) {
             ("user", _) => self.set_user(value),
@@ -191,7 +238,11 @@ impl Draft {
             ("dbname", _) => self.set_database(value),
             ("host", _) => {
                 if value.contains(',') || value.contains("%2C") || value.contains("%2c") {
-                    return Err(invalid("names several hosts", "which one answers would decide where the rows go", "name one host"));
+                    return Err(invalid(
+                        "names several hosts",
+                        "which one answers would decide where the rows go",
+                        "name one host",
+                    ));
                 }
                 let host = decode(value, "host")?;
                 self.set_host(&host)
@@ -201,19 +252,35 @@ impl Draft {
             ("channel_binding", _) => self.set_channel_binding(value),
             // libpq's word for the system's authorities, which is what no file means here.
             ("sslrootcert", Whose::Operator) if value == "system" => Ok(()),
-            ("sslrootcert", Whose::Operator) => once(&mut self.ca_file, PathBuf::from(decode(value, "sslrootcert")?), "sslrootcert"),
+            ("sslrootcert", Whose::Operator) => {
+                once(&mut self.ca_file, PathBuf::from(decode(value, "sslrootcert")?), "sslrootcert")
+            }
             // Of no consequence here: Offtake has its own name and its own deadlines.
             ("application_name" | "connect_timeout", Whose::Operator) => Ok(()),
-            ("sslrootcert" | "sslcert" | "sslkey" | "passfile" | "service" | "servicefile" | "sslcrl", Whose::Tenant) => {
-                Err(unknown(name, "would read a file of this machine", "give a private CA as `ca_file` beside the url"))
-            }
-            ("hostaddr", _) => {
-                Err(unknown(name, "would separate the checked name from the dialled address", "name the address as the host"))
-            }
-            ("options", _) => Err(unknown(name, "would change settings that Offtake relies on", "use ALTER ROLE … SET on the server")),
-            _ => {
-                Err(unknown(name, "is not known here", "use only sslmode and channel_binding, with host, port, user, password and dbname"))
-            }
+            (
+                "sslrootcert" | "sslcert" | "sslkey" | "passfile" | "service" | "servicefile"
+                | "sslcrl",
+                Whose::Tenant,
+            ) => Err(unknown(
+                name,
+                "would read a file of this machine",
+                "give a private CA as `ca_file` beside the url",
+            )),
+            ("hostaddr", _) => Err(unknown(
+                name,
+                "would separate the checked name from the dialled address",
+                "name the address as the host",
+            )),
+            ("options", _) => Err(unknown(
+                name,
+                "would change settings that Offtake relies on",
+                "use ALTER ROLE … SET on the server",
+            )),
+            _ => Err(unknown(
+                name,
+                "is not known here",
+                "use only sslmode and channel_binding, with host, port, user, password and dbname",
+            )),
         }
     }
 
@@ -232,7 +299,11 @@ impl Draft {
     fn set_host(&mut self, host: &str) -> Result<(), InvalidUrl> {
         let endpoint = if host.starts_with('/') {
             if self.whose == Whose::Tenant {
-                return Err(invalid("names a socket", "a destination is reached over the network only", FORM));
+                return Err(invalid(
+                    "names a socket",
+                    "a destination is reached over the network only",
+                    FORM,
+                ));
             }
             Endpoint::Socket(PathBuf::from(host))
         } else {
@@ -245,7 +316,11 @@ impl Draft {
         let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
         match value.parse() {
             Ok(port) if digits && port > 0 => once(&mut self.port, port, "port"),
-            _ => Err(invalid("has a port that is not a number from 1 to 65535", "a port is one number", FORM)),
+            _ => Err(invalid(
+                "has a port that is not a number from 1 to 65535",
+                "a port is one number",
+                FORM,
+            )),
         }
     }
 
@@ -256,7 +331,11 @@ impl Draft {
             "verify-ca" => SslMode::VerifyCa,
             "verify-full" => SslMode::VerifyFull,
             "allow" | "prefer" => {
-                return Err(invalid(format!("has sslmode={value}"), "it falls back to plain text silently", "use verify-full or require"));
+                return Err(invalid(
+                    format!("has sslmode={value}"),
+                    "it falls back to plain text silently",
+                    "use verify-full or require",
+                ));
             }
             _ => {
                 return Err(invalid(
@@ -274,17 +353,32 @@ impl Draft {
             "disable" => ChannelBinding::Disable,
             "prefer" => ChannelBinding::Prefer,
             "require" => ChannelBinding::Require,
-            _ => return Err(invalid("has an unknown channel_binding", "the values are disable, prefer and require", "leave it out")),
+            _ => {
+                return Err(invalid(
+                    "has an unknown channel_binding",
+                    "the values are disable, prefer and require",
+                    "leave it out",
+                ));
+            }
         };
         once(&mut self.channel_binding, binding, "channel_binding")
     }
 
     fn finish(self) -> Result<Parts, InvalidUrl> {
-        let endpoint = self.endpoint.ok_or_else(|| invalid("names no host", "Offtake does not guess where a database is", FORM))?;
-        let user = self.user.ok_or_else(|| invalid("names no user", "Offtake does not guess who logs in", FORM))?;
-        let plain = matches!(self.ssl_mode, Some(SslMode::Disable)) || matches!(endpoint, Endpoint::Socket(_));
+        let endpoint = self.endpoint.ok_or_else(|| {
+            invalid("names no host", "Offtake does not guess where a database is", FORM)
+        })?;
+        let user = self
+            .user
+            .ok_or_else(|| invalid("names no user", "Offtake does not guess who logs in", FORM))?;
+        let plain = matches!(self.ssl_mode, Some(SslMode::Disable))
+            || matches!(endpoint, Endpoint::Socket(_));
         if plain && self.channel_binding == Some(ChannelBinding::Require) {
-            return Err(invalid("has channel_binding=require without TLS", "the binding is to the TLS channel", "use sslmode=verify-full"));
+            return Err(invalid(
+                "has channel_binding=require without TLS",
+                "the binding is to the TLS channel",
+                "use sslmode=verify-full",
+            ));
         }
         Ok(Parts {
             endpoint,
@@ -305,8 +399,16 @@ fn checked_host(host: &str) -> Result<String, InvalidUrl> {
     }
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    if host.is_empty() || host.len() > HOST_BYTES_MAX || !host.chars().all(allowed) || host.starts_with('-') {
-        return Err(invalid("has an unusable host", "a host is letters, digits, dots, hyphens and underscores, or an address", FORM));
+    if host.is_empty()
+        || host.len() > HOST_BYTES_MAX
+        || !host.chars().all(allowed)
+        || host.starts_with('-')
+    {
+        return Err(invalid(
+            "has an unusable host",
+            "a host is letters, digits, dots, hyphens and underscores, or an address",
+            FORM,
+        ));
     }
     Ok(host)
 }
@@ -340,14 +442,25 @@ fn decode(text: &str, what: &str) -> Result<String, InvalidUrl> {
 fn once<T>(slot: &mut Option<T>, value: T, what: &str) -> Result<(), InvalidUrl> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(invalid(format!("gives the {what} twice"), "it is unclear which one counts", "give it once")),
+        Some(_) => Err(invalid(
+            format!("gives the {what} twice"),
+            "it is unclear which one counts",
+            "give it once",
+        )),
     }
 }
 
 fn unknown(name: &str, why: &'static str, remedy: &'static str) -> InvalidUrl {
-    // A mistyped URL may have a piece of the password where a setting's name belongs, so only plain words are repeated.
-    let plain = !name.is_empty() && name.len() <= 32 && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
-    let what = if plain { format!("has the setting `{name}`") } else { "has an unknown setting".to_owned() };
+    // A mistyped URL may have a piece of the password where a setting's name belongs, so only plain
+    // words are repeated.
+    let plain = !name.is_empty()
+        && name.len() <= 32
+        && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let what = if plain {
+        format!("has the setting `{name}`")
+    } else {
+        "has an unknown setting".to_owned()
+    };
     invalid(what, why, remedy)
 }
 

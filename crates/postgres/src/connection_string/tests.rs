@@ -14,17 +14,33 @@ fn refusal(url: &str) -> String {
 #[test]
 fn a_destination_is_one_host_one_port_and_a_login() {
     let check = |url: &str, expect: &str| {
-        let read = ConnectionString::destination(url, None).unwrap_or_else(|error| panic!("{url}: {error}"));
+        let read = ConnectionString::destination(url, None)
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(read.to_string(), expect);
     };
-    check("postgres://u:p@db.example/app", "postgresql://u:***@db.example:5432/app?sslmode=verify-full");
-    check("postgresql://u@DB.Example.:6543/app?sslmode=require", "postgresql://u@db.example:6543/app?sslmode=require");
+    check(
+        "postgres://u:p@db.example/app",
+        "postgresql://u:***@db.example:5432/app?sslmode=verify-full",
+    );
+    check(
+        "postgresql://u@DB.Example.:6543/app?sslmode=require",
+        "postgresql://u@db.example:6543/app?sslmode=require",
+    );
     check("POSTGRES://u:p%40%2F%3A@h/d%20b", "postgresql://u:***@h:5432/d b?sslmode=verify-full");
-    check("postgres://u:p@[2001:DB8::1]:5433/app", "postgresql://u:***@[2001:db8::1]:5433/app?sslmode=verify-full");
+    check(
+        "postgres://u:p@[2001:DB8::1]:5433/app",
+        "postgresql://u:***@[2001:db8::1]:5433/app?sslmode=verify-full",
+    );
     check("postgres://u:p@h", "postgresql://u:***@h:5432/u?sslmode=verify-full");
     check("postgres://u:p@h:/?", "postgresql://u:***@h:5432/u?sslmode=verify-full");
-    check("postgres:///?user=u&password=p&host=h&port=1&dbname=d&sslmode=disable", "postgresql://u:***@h:1/d?sslmode=disable");
-    check("postgres://u:p@h/d?sslmode=verify-ca&channel_binding=require", "postgresql://u:***@h:5432/d?sslmode=verify-ca");
+    check(
+        "postgres:///?user=u&password=p&host=h&port=1&dbname=d&sslmode=disable",
+        "postgresql://u:***@h:1/d?sslmode=disable",
+    );
+    check(
+        "postgres://u:p@h/d?sslmode=verify-ca&channel_binding=require",
+        "postgresql://u:***@h:5432/d?sslmode=verify-ca",
+    );
 }
 
 #[test]
@@ -124,8 +140,13 @@ fn the_source_may_be_a_socket_and_is_verified_unless_it_is_near() {
     check("postgresql://u@[::1]/d", "::1", SslMode::Disable);
     check("postgresql://u@localhost/d?sslmode=require", "localhost", SslMode::Require);
     check("postgresql://u@db/d", "db", SslMode::VerifyFull);
-    check("postgresql://u@db/d?sslmode=disable&application_name=x&connect_timeout=5", "db", SslMode::Disable);
-    let with_ca = ConnectionString::source("postgresql://u@db/d?sslrootcert=%2Fetc%2Fca.pem").unwrap();
+    check(
+        "postgresql://u@db/d?sslmode=disable&application_name=x&connect_timeout=5",
+        "db",
+        SslMode::Disable,
+    );
+    let with_ca =
+        ConnectionString::source("postgresql://u@db/d?sslrootcert=%2Fetc%2Fca.pem").unwrap();
     assert_eq!(with_ca.ca_file(), Some(Path::new("/etc/ca.pem")));
     // What an error advises must be what this URL takes.
     assert!(with_ca.ca_setting().contains("sslrootcert="), "{}", with_ca.ca_setting());
@@ -138,7 +159,12 @@ fn the_source_may_be_a_socket_and_is_verified_unless_it_is_near() {
 fn the_fingerprint_changes_with_everything_and_the_place_with_the_database_only() {
     let read = |url: &str| ConnectionString::destination(url, None).unwrap();
     let base = read("postgres://u:p@h/d");
-    for other in ["postgres://u:q@h/d", "postgres://v:p@h/d", "postgres://u@h/d", "postgres://u:p@h/d?sslmode=require"] {
+    for other in [
+        "postgres://u:q@h/d",
+        "postgres://v:p@h/d",
+        "postgres://u@h/d",
+        "postgres://u:p@h/d?sslmode=require",
+    ] {
         assert_ne!(base.fingerprint(), read(other).fingerprint(), "{other}");
         assert_eq!(base.place(), read(other).place(), "{other}");
     }
@@ -147,7 +173,8 @@ fn the_fingerprint_changes_with_everything_and_the_place_with_the_database_only(
         assert_ne!(base.place(), read(other).place(), "{other}");
     }
     assert_eq!(base.fingerprint(), read("postgresql://u:p@H.:5432/?dbname=d").fingerprint());
-    let with_ca = ConnectionString::destination("postgres://u:p@h/d", Some(Path::new("ca.pem"))).unwrap();
+    let with_ca =
+        ConnectionString::destination("postgres://u:p@h/d", Some(Path::new("ca.pem"))).unwrap();
     assert_ne!(base.fingerprint(), with_ca.fingerprint());
 }
 

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-/// How many dials may be under way at once. After an outage every destination is due at the same moment, and handshakes
-/// are the most expensive thing we do to a server and to ourselves.
+/// How many dials may be under way at once. After an outage every destination is due at the same
+/// moment, and handshakes are the most expensive thing we do to a server and to ourselves.
 pub(super) const CONCURRENT_DIALS_MAX: usize = 64;
 
-/// How many of them towards one address: tenants name the addresses, and a silent one, however many destinations it is said to
-/// have, leaves as many turns to all others; nor are we what somebody is flooded with.
+/// How many of them towards one address: tenants name the addresses, and a silent one, however many
+/// destinations it is said to have, leaves as many turns to all others; nor are we what somebody is
+/// flooded with.
 pub(super) const CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX: usize = 32;
 
 /// The limits, shared by everybody who dials.
@@ -35,9 +36,11 @@ impl Turns {
         Self { all: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)), by_address: None }
     }
 
-    /// Waits for the addresses first, so that whoever waits for a busy one takes nobody else's turn.
+    /// Waits for the addresses first, so that whoever waits for a busy one takes nobody else's
+    /// turn.
     pub(super) async fn take(&self, addresses: &[SocketAddr]) -> Result<Turn, AcquireError> {
-        let mut hosts: Vec<IpAddr> = addresses.iter().map(|address| address.ip().to_canonical()).collect();
+        let mut hosts: Vec<IpAddr> =
+            addresses.iter().map(|address| address.ip().to_canonical()).collect();
         // In one order for everybody, or two could wait for each other.
         hosts.sort_unstable();
         hosts.dedup();
@@ -55,7 +58,9 @@ impl Turns {
         let mut known = self.by_address.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody has it or waits for it: as many are left as are dialled at the moment.
         known.retain(|_, turns| Arc::strong_count(turns) > 1);
-        let turns = known.entry(host).or_insert_with(|| Arc::new(Semaphore::new(CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX)));
+        let turns = known
+            .entry(host)
+            .or_insert_with(|| Arc::new(Semaphore::new(CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX)));
         Some(turns.clone())
     }
 }

@@ -29,7 +29,9 @@ pub async fn failpoint(name: &'static str) -> Result<(), Error> {
     match action.split_once(' ').unwrap_or((&action, "")) {
         ("abort", _) => std::process::abort(),
         ("panic", _) => panic!("the failpoint {name} panics"),
-        ("sleep", milliseconds) => tokio::time::sleep(Duration::from_millis(milliseconds.parse().unwrap_or(0))).await,
+        ("sleep", milliseconds) => {
+            tokio::time::sleep(Duration::from_millis(milliseconds.parse().unwrap_or(0))).await
+        }
         ("pause", _) => {
             let _ = points.wait_for(|points| points.get(name) != text.as_ref()).await;
         }
@@ -47,7 +49,8 @@ pub fn listen_for_failpoints() {
     let mut loaded = None;
     follow(&file, &fixed, &mut loaded);
     let watched = FILE.get_or_init(|| file);
-    // A thread, because a test may want to see what happens while every task of the runtime stands still.
+    // A thread, because a test may want to see what happens while every task of the runtime stands
+    // still.
     std::thread::spawn(move || {
         loop {
             std::thread::sleep(READ_INTERVAL);
@@ -72,7 +75,9 @@ fn take_over(points: Points) {
     for name in before.keys().filter(|name| !points.contains_key(*name)) {
         fail::remove(name);
     }
-    for (name, actions) in points.iter().filter(|(name, actions)| before.get(*name) != Some(*actions)) {
+    for (name, actions) in
+        points.iter().filter(|(name, actions)| before.get(*name) != Some(*actions))
+    {
         if let Err(error) = fail::cfg(name, &translate(actions)) {
             panic!("failpoint {name}={actions}: {error}");
         }
@@ -92,7 +97,9 @@ fn translate(actions: &str) -> String {
         let (frequency, rest) = action.split_at(word_at);
         let (word, argument) = rest.split_once('(').unwrap_or((rest, ""));
         match word {
-            "error" | "panic" | "abort" | "sleep" | "pause" => format!("{frequency}return({word} {})", argument.trim_end_matches(')')),
+            "error" | "panic" | "abort" | "sleep" | "pause" => {
+                format!("{frequency}return({word} {})", argument.trim_end_matches(')'))
+            }
             _ => action.to_owned(),
         }
     };
@@ -102,7 +109,8 @@ fn translate(actions: &str) -> String {
 /// One write, so that the line is whole even if the process ends with it.
 fn note(name: &str) {
     if let Some(file) = FILE.get()
-        && let Ok(mut reached) = std::fs::File::options().create(true).append(true).open(beside(file, "reached"))
+        && let Ok(mut reached) =
+            std::fs::File::options().create(true).append(true).open(beside(file, "reached"))
     {
         let _ = reached.write_all(format!("{name}\n").as_bytes());
     }

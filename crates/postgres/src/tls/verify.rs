@@ -15,8 +15,9 @@ pub(super) enum Check {
     Chain(Authorities),
     /// That the server holds the key of its certificate, because channel binding rests on it.
     KeyOnly,
-    /// The same where it can be: webpki does not read certificates of X.509 version 1, which is what the PostgreSQL
-    /// manual's recipe makes. Where nobody is verified, nothing is lost by believing them.
+    /// The same where it can be: webpki does not read certificates of X.509 version 1, which is
+    /// what the PostgreSQL manual's recipe makes. Where nobody is verified, nothing is lost by
+    /// believing them.
     KeyIfReadable,
 }
 
@@ -31,7 +32,8 @@ impl Verifier {
     }
 
     fn unreadable(&self, certificate: &CertificateDer<'_>) -> bool {
-        matches!(self.check, Check::KeyIfReadable) && ParsedCertificate::try_from(certificate).is_err()
+        matches!(self.check, Check::KeyIfReadable)
+            && ParsedCertificate::try_from(certificate).is_err()
     }
 
     fn verify_chain(
@@ -42,12 +44,23 @@ impl Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let chain = verify_server_cert_signed_by_trust_anchor(certificate, &authorities.roots, intermediates, now, self.algorithms.all);
+        let chain = verify_server_cert_signed_by_trust_anchor(
+            certificate,
+            &authorities.roots,
+            intermediates,
+            now,
+            self.algorithms.all,
+        );
         match chain {
-            // A self-signed server certificate is its own authority (`openssl req -x509` makes such). webpki refuses that on
-            // principle, with an error that rustls has no name for, after it checked the dates. An operator who lists
-            // exactly this certificate means exactly this certificate.
-            Err(Error::InvalidCertificate(CertificateError::Other(_))) if authorities.certificates.contains(der) => Ok(()),
+            // A self-signed server certificate is its own authority (`openssl req -x509` makes
+            // such). webpki refuses that on principle, with an error that rustls has no name for,
+            // after it checked the dates. An operator who lists exactly this certificate means
+            // exactly this certificate.
+            Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                if authorities.certificates.contains(der) =>
+            {
+                Ok(())
+            }
             chain => chain,
         }
     }
@@ -142,9 +155,14 @@ mod tests {
     }
 
     fn accepts(check: Check, certificate: &CertificateDer<'_>, name: &str) -> bool {
-        let verifier = Verifier::new(check, rustls::crypto::ring::default_provider().signature_verification_algorithms);
+        let verifier = Verifier::new(
+            check,
+            rustls::crypto::ring::default_provider().signature_verification_algorithms,
+        );
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-        verifier.verify_server_cert(certificate, &[], &ServerName::try_from(name).unwrap(), &[], now).is_ok()
+        verifier
+            .verify_server_cert(certificate, &[], &ServerName::try_from(name).unwrap(), &[], now)
+            .is_ok()
     }
 
     #[test]

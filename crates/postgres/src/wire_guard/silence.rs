@@ -1,7 +1,8 @@
 //! How long a server has owed an answer without a word.
 //!
-//! What it owes is counted: every Query and every Sync is answered by one ReadyForQuery, and so is the login. A session
-//! that owes nothing may be idle for ever; one that stops in the middle of an answer, or after the first of two, does not.
+//! What it owes is counted: every Query and every Sync is answered by one ReadyForQuery, and so is
+//! the login. A session that owes nothing may be idle for ever; one that stops in the middle of an
+//! answer, or after the first of two, does not.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ impl Silence {
         Self { max, owed: 0, since: None, alarm: None, asked: Asked::default() }
     }
 
-    /// Takes what was sent. Sets the alarm itself: the reading half was polled before, when nothing was owed.
+    /// Takes what was sent. Sets the alarm itself: the reading half was polled before, when nothing
+    /// was owed.
     pub(super) fn sent(&mut self, bytes: &[u8], context: &mut Context<'_>) {
         self.owed += self.asked.take(bytes);
         if self.owed > 0 && self.since.is_none() {
@@ -74,7 +76,8 @@ impl Silence {
     }
 }
 
-/// Where in the framing the outgoing bytes are. The first message, of the login, has a length but no kind byte.
+/// Where in the framing the outgoing bytes are. The first message, of the login, has a length but
+/// no kind byte.
 #[derive(Default)]
 struct Asked {
     logged_in: bool,
@@ -98,7 +101,8 @@ impl Asked {
                 self.header_filled = 1;
             }
             let taken = bytes.len().min(self.header.len() - self.header_filled);
-            self.header[self.header_filled..self.header_filled + taken].copy_from_slice(&bytes[..taken]);
+            self.header[self.header_filled..self.header_filled + taken]
+                .copy_from_slice(&bytes[..taken]);
             self.header_filled += taken;
             bytes = &bytes[taken..];
             if self.header_filled == self.header.len() {
@@ -107,7 +111,8 @@ impl Asked {
                 self.logged_in = true;
                 self.header_filled = 0;
                 // The length counts itself.
-                self.body_left = usize::try_from(u32::from_be_bytes(length).saturating_sub(4)).unwrap_or(usize::MAX);
+                self.body_left = usize::try_from(u32::from_be_bytes(length).saturating_sub(4))
+                    .unwrap_or(usize::MAX);
             }
         }
         asked
@@ -137,7 +142,11 @@ mod tests {
         session
     }
 
-    async fn exchange((session, server): &mut (Guarded<DuplexStream>, DuplexStream), question: &[u8], answer: &[u8]) {
+    async fn exchange(
+        (session, server): &mut (Guarded<DuplexStream>, DuplexStream),
+        question: &[u8],
+        answer: &[u8],
+    ) {
         // However the bytes are cut.
         for byte in question.chunks(2) {
             session.write_all(byte).await.unwrap();

@@ -12,17 +12,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::apply::Staging;
 use crate::state::{Cursors, Identities};
 
-/// Connections to destinations open at one time. Each costs a server process there and a socket here; a hundred keep
-/// a thousand destinations moving when each is written to for some milliseconds.
+/// Connections to destinations open at one time. Each costs a server process there and a socket
+/// here; a hundred keep a thousand destinations moving when each is written to for some
+/// milliseconds.
 const CONNECTIONS_MAX: usize = 100;
 
-/// How many of those places are for destinations that are not connected yet, at one time. A silent one holds its place until the connect
-/// timeout ends it; the other half is for those that answer, however many fall silent at once. So many dials under way are plenty: one that
-/// is answered takes milliseconds.
+/// How many of those places are for destinations that are not connected yet, at one time. A silent
+/// one holds its place until the connect timeout ends it; the other half is for those that answer,
+/// however many fall silent at once. So many dials under way are plenty: one that is answered takes
+/// milliseconds.
 const CONNECTING_MAX: usize = CONNECTIONS_MAX / 2;
 
-/// An unused connection is closed after this long: a tenant's server should not carry an idle backend for us all day,
-/// and one that changes every minute should not be dialled every minute.
+/// An unused connection is closed after this long: a tenant's server should not carry an idle
+/// backend for us all day, and one that changes every minute should not be dialled every minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// A session on one destination, with what is known about that destination. It serves no other.
@@ -61,7 +63,9 @@ impl Link {
 impl Drop for Link {
     /// One that is given up in the middle of a statement leaves nothing waiting at the server.
     fn drop(&mut self) {
-        if let (false, Ok(runtime)) = (self.idle || self.connection.is_closed(), tokio::runtime::Handle::try_current()) {
+        if let (false, Ok(runtime)) =
+            (self.idle || self.connection.is_closed(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(self.connection.canceller());
         }
     }
@@ -95,7 +99,8 @@ impl Drop for Waiting<'_> {
 
 impl Links {
     pub(crate) fn new() -> Self {
-        let [places, connecting] = [CONNECTIONS_MAX, CONNECTING_MAX].map(|max| Arc::new(Semaphore::new(max)));
+        let [places, connecting] =
+            [CONNECTIONS_MAX, CONNECTING_MAX].map(|max| Arc::new(Semaphore::new(max)));
         Self { idle: Arc::default(), places, connecting, waiting: Arc::default() }
     }
 
@@ -107,8 +112,9 @@ impl Links {
         (link.fingerprint == fingerprint && !link.connection.is_closed()).then_some(link)
     }
 
-    /// Keeps a link whose transaction ended well. When somebody waits for a place, the link that has been idle longest is
-    /// closed for it: kept for their whole idle time, a hundred would shut every other destination out for as long.
+    /// Keeps a link whose transaction ended well. When somebody waits for a place, the link that
+    /// has been idle longest is closed for it: kept for their whole idle time, a hundred would shut
+    /// every other destination out for as long.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
         link.used_at = Instant::now();
         link.idle = true;
@@ -119,14 +125,17 @@ impl Links {
         self.count();
     }
 
-    /// A place for a new connection. When all are taken, the link that has been idle longest is closed for it.
+    /// A place for a new connection. When all are taken, the link that has been idle longest is
+    /// closed for it.
     pub(crate) async fn place(&self) -> Option<Place> {
-        // First of all, so that whoever waits for others to connect takes no place and has no link closed.
+        // First of all, so that whoever waits for others to connect takes no place and has no link
+        // closed.
         let connecting = self.connecting.clone().acquire_owned().await.ok()?;
         if let Ok(place) = self.places.clone().try_acquire_owned() {
             return Some(Place { place, _connecting: connecting });
         }
-        // Counted before looking, so that a link that becomes idle from now on is closed by whoever keeps it.
+        // Counted before looking, so that a link that becomes idle from now on is closed by whoever
+        // keeps it.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Waiting(&self.waiting);
         self.close_longest_idle();
@@ -142,7 +151,9 @@ impl Links {
 
     /// Closes links that were unused for long, or whose destination is not `wanted` any more.
     pub(crate) fn close_unused(&self, wanted: impl Fn(i64) -> bool) {
-        self.idle().retain(|id, link| wanted(*id) && link.used_at.elapsed() < IDLE_MAX && !link.connection.is_closed());
+        self.idle().retain(|id, link| {
+            wanted(*id) && link.used_at.elapsed() < IDLE_MAX && !link.connection.is_closed()
+        });
         self.count();
     }
 
@@ -154,6 +165,7 @@ impl Links {
         let idle = self.idle().len();
         let open = CONNECTIONS_MAX - self.places.available_permits();
         metrics::gauge!(names::DESTINATION_CONNECTIONS, "state" => "idle").set(idle as f64);
-        metrics::gauge!(names::DESTINATION_CONNECTIONS, "state" => "busy").set(open.saturating_sub(idle) as f64);
+        metrics::gauge!(names::DESTINATION_CONNECTIONS, "state" => "busy")
+            .set(open.saturating_sub(idle) as f64);
     }
 }

@@ -19,7 +19,8 @@ pub struct DestinationSpec {
     pub schema: Identifier,
     /// None: all mappings.
     pub mappings: Option<Vec<String>>,
-    /// Several tenants write into this schema; then every mapping keeps the tenant, and so must they all.
+    /// Several tenants write into this schema; then every mapping keeps the tenant, and so must
+    /// they all.
     pub shared: bool,
 }
 

@@ -1,4 +1,5 @@
-//! Which destinations there are: kept in the source's `destination` table for everyone, their secrets in memory.
+//! Which destinations there are: kept in the source's `destination` table for everyone, their
+//! secrets in memory.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
@@ -36,7 +37,11 @@ pub struct Registry {
 }
 
 impl Registry {
-    pub fn new(pool: SourcePool, mappings: watch::Receiver<Arc<MappingSet>>, wakes: Arc<Notify>) -> Self {
+    pub fn new(
+        pool: SourcePool,
+        mappings: watch::Receiver<Arc<MappingSet>>,
+        wakes: Arc<Notify>,
+    ) -> Self {
         Self { pool, mappings, wakes, known: Arc::default() }
     }
 
@@ -53,20 +58,29 @@ impl Registry {
         }
     }
 
-    /// Makes the registry hold exactly these, with the mapping set of now. Called at start, and whenever the
-    /// configuration, the destinations query's result or the mapping set may have changed.
+    /// Makes the registry hold exactly these, with the mapping set of now. Called at start, and
+    /// whenever the configuration, the destinations query's result or the mapping set may have
+    /// changed.
     ///
-    /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is no longer named is
-    /// owed nothing more, and its connection is closed by whoever next looks for it.
+    /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is
+    /// no longer named is owed nothing more, and its connection is closed by whoever next looks for
+    /// it.
     pub async fn refresh(&self, specs: Vec<DestinationSpec>) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let before = self.all();
         let refusals = refusals(&specs, &set);
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
-        // One replica at a time: another's uncommitted registration would be invisible and in the way.
-        transaction.batch_execute("set local lock_timeout = '10s'; set local synchronous_commit = on").await.map_err(Error::source)?;
-        transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY]).await.map_err(Error::source)?;
+        // One replica at a time: another's uncommitted registration would be invisible and in the
+        // way.
+        transaction
+            .batch_execute("set local lock_timeout = '10s'; set local synchronous_commit = on")
+            .await
+            .map_err(Error::source)?;
+        transaction
+            .execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY])
+            .await
+            .map_err(Error::source)?;
         let mut known = HashMap::new();
         let mut owed = Vec::new();
         for spec in specs {
@@ -95,14 +109,27 @@ impl Registry {
                 .map_err(Error::source)?;
             let destination_id: i64 = row.get("destination_id");
             if row.get("moved") {
-                transaction.execute(sql::FORGET_MIRROR, &[&destination_id]).await.map_err(Error::source)?;
+                transaction
+                    .execute(sql::FORGET_MIRROR, &[&destination_id])
+                    .await
+                    .map_err(Error::source)?;
             }
             let unchanged = before.get(&destination_id).is_some_and(|old| {
-                old.spec.same_place(&spec) && old.mappings.iter().map(|m| &m.version).eq(mappings.iter().map(|m| &m.version))
+                old.spec.same_place(&spec)
+                    && old
+                        .mappings
+                        .iter()
+                        .map(|m| &m.version)
+                        .eq(mappings.iter().map(|m| &m.version))
             });
             if let Some(why) = refused {
                 if !unchanged {
-                    tracing::warn!(event = "destination_refused", tenant = spec.tenant_id, destination = spec.name, "{why}");
+                    tracing::warn!(
+                        event = "destination_refused",
+                        tenant = spec.tenant_id,
+                        destination = spec.name,
+                        "{why}"
+                    );
                 }
             } else if !unchanged {
                 owed.push(destination_id);
@@ -125,7 +152,9 @@ impl Registry {
 }
 
 fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
-    let wanted = |m: &&Arc<ResolvedMapping>| spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()));
+    let wanted = |m: &&Arc<ResolvedMapping>| {
+        spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()))
+    };
     set.mappings().iter().filter(wanted).cloned().collect()
 }
 
@@ -139,17 +168,27 @@ fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, Str
             refused.insert(spec.label(), format!("there is no mapping named {unknown}"));
         }
         if spec.shared
-            && let Some(m) = mappings_of(spec, set).iter().find(|m| !m.definition.target.keep_tenant)
+            && let Some(m) =
+                mappings_of(spec, set).iter().find(|m| !m.definition.target.keep_tenant)
         {
-            let why = format!("mapping {} must have keep_tenant: true where tenants share a schema", m.name());
+            let why = format!(
+                "mapping {} must have keep_tenant: true where tenants share a schema",
+                m.name()
+            );
             refused.insert(spec.label(), why);
         }
     }
     for ((place, schema), sharing) in places {
-        let alone = |spec: &DestinationSpec| !spec.shared || sharing.iter().filter(|s| s.tenant_id == spec.tenant_id).count() > 1;
+        let alone = |spec: &DestinationSpec| {
+            !spec.shared || sharing.iter().filter(|s| s.tenant_id == spec.tenant_id).count() > 1
+        };
         if sharing.len() > 1 && sharing.iter().any(|spec| alone(spec)) {
             for spec in &sharing {
-                let others: Vec<String> = sharing.iter().filter(|s| s.label() != spec.label()).map(|s| s.label()).collect();
+                let others: Vec<String> = sharing
+                    .iter()
+                    .filter(|s| s.label() != spec.label())
+                    .map(|s| s.label())
+                    .collect();
                 let why = format!(
                     "{} and {} write into schema {schema} of {place}; give each its own schema, or mark all of them shared \
                      (one destination per tenant)",

@@ -14,18 +14,28 @@ use crate::{Error, Rows};
 
 impl Turn<'_> {
     /// Counts what a commit made visible.
-    pub(super) fn committed(&self, batch: &Batch, outcomes: &[Option<Applied>], fetch_began: Instant, apply_began: Instant) {
-        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply").record(apply_began.elapsed().as_secs_f64());
+    pub(super) fn committed(
+        &self,
+        batch: &Batch,
+        outcomes: &[Option<Applied>],
+        fetch_began: Instant,
+        apply_began: Instant,
+    ) {
+        metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
+            .record(apply_began.elapsed().as_secs_f64());
         metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
         for (part, applied) in batch.parts.iter().zip(outcomes) {
             let Some(applied) = applied else { continue };
-            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert").increment(applied.upserted);
-            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "delete").increment(applied.deleted);
+            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert")
+                .increment(applied.upserted);
+            metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "delete")
+                .increment(applied.deleted);
             if let Some(chunk) = &part.chunk {
                 metrics::counter!(names::BACKFILL_ROWS_TOTAL).increment(chunk.rows.len() as u64);
             }
             if let Some(oldest) = part.oldest {
-                metrics::histogram!(names::SYNC_LATENCY_SECONDS).record((oldest + fetch_began.elapsed()).as_secs_f64());
+                metrics::histogram!(names::SYNC_LATENCY_SECONDS)
+                    .record((oldest + fetch_began.elapsed()).as_secs_f64());
             }
         }
     }
@@ -47,9 +57,19 @@ impl Turn<'_> {
         let chunk_rows: Vec<(String, i64)> = batch
             .parts
             .iter()
-            .filter_map(|part| Some((part.mapping.name().to_owned(), i64::try_from(part.chunk.as_ref()?.rows.len()).ok()?)))
+            .filter_map(|part| {
+                Some((
+                    part.mapping.name().to_owned(),
+                    i64::try_from(part.chunk.as_ref()?.rows.len()).ok()?,
+                ))
+            })
             .collect();
-        let anew = batch.parts.iter().filter(|part| part.anew).map(|part| (part.mapping.name().to_owned(), None)).collect();
+        let anew = batch
+            .parts
+            .iter()
+            .filter(|part| part.anew)
+            .map(|part| (part.mapping.name().to_owned(), None))
+            .collect();
         self.mirror_cursors(cursors, identities, &chunk_rows, anew).await
     }
 
@@ -63,14 +83,19 @@ impl Turn<'_> {
         if self.mappings.is_empty() {
             return Ok(());
         }
-        let ours: Cursors = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone()))).collect();
+        let ours: Cursors = self
+            .mappings
+            .iter()
+            .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
+            .collect();
         let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(anew).collect();
         let (state, reason) = match &self.reason {
             Some(reason) => ("blocked", Some(reason.as_str())),
             None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
             None => ("in_sync", None),
         };
-        let mirror = Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
+        let mirror =
+            Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
         requests::mirror(&self.context.pool, self.claim, &mirror).await?;
         self.mirrored = true;
         Ok(())
@@ -80,13 +105,16 @@ impl Turn<'_> {
     async fn release_quarantined(&self, part: &Part, applied: &Applied) -> Result<(), Error> {
         let arrived = |rows: &Rows| -> Vec<Value> {
             let keys = (0..rows.len()).map(|line| key_of(&part.mapping, rows, line));
-            keys.filter(|key| !applied.refused.iter().any(|r| r.key == *key)).map(|key| row_key(&part.mapping, &key)).collect()
+            keys.filter(|key| !applied.refused.iter().any(|r| r.key == *key))
+                .map(|key| row_key(&part.mapping, &key))
+                .collect()
         };
         let mut keys = arrived(&part.changed);
         keys.extend(part.chunk.as_ref().map(|chunk| arrived(&chunk.rows)).into_iter().flatten());
         if keys.is_empty() {
             return Ok(());
         }
-        requests::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys).await
+        requests::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys)
+            .await
     }
 }

@@ -30,7 +30,9 @@ impl Turn<'_> {
         begun.map_err(Error::destination)?;
         let found = found.map_err(Error::destination)?;
         let pooled = found.backend != Some(client.server_process());
-        let replaced = |m: &Arc<ResolvedMapping>| found.identities.get(m.name()) != link.identities.get(m.name());
+        let replaced = |m: &Arc<ResolvedMapping>| {
+            found.identities.get(m.name()) != link.identities.get(m.name())
+        };
         if found.cursors != *cursors || self.mappings.iter().any(replaced) {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
@@ -48,11 +50,18 @@ impl Turn<'_> {
             let statements = Apply::new(&part.mapping, &spec.schema, &spec.tenant_id);
             let work = apply::part(client, &statements, part, link.staged.get(version));
             // Sent together, the savepoint first.
-            let (saved, mut applied) = tokio::join!(biased; client.batch_execute("savepoint mapping"), work);
+            let (saved, mut applied) =
+                tokio::join!(biased; client.batch_execute("savepoint mapping"), work);
             saved.map_err(Error::destination)?;
-            if applied.as_ref().is_ok_and(|(applied, _)| !applied.refused.is_empty()) && link.staged.remove(version).is_some() {
-                // The staging table refuses what the target did when it was made: a new one tells whether it still does.
-                client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
+            if applied.as_ref().is_ok_and(|(applied, _)| !applied.refused.is_empty())
+                && link.staged.remove(version).is_some()
+            {
+                // The staging table refuses what the target did when it was made: a new one tells
+                // whether it still does.
+                client
+                    .batch_execute("rollback to savepoint mapping")
+                    .await
+                    .map_err(Error::destination)?;
                 applied = apply::part(client, &statements, part, None).await;
             }
             match applied {
@@ -62,7 +71,10 @@ impl Turn<'_> {
                     outcomes.push(Some(applied));
                 }
                 Err(Error::Mapping { mapping, fault }) => {
-                    client.batch_execute("rollback to savepoint mapping").await.map_err(Error::destination)?;
+                    client
+                        .batch_execute("rollback to savepoint mapping")
+                        .await
+                        .map_err(Error::destination)?;
                     next.insert(mapping.clone(), cursors[&mapping].clone());
                     faults.push((mapping, fault));
                     outcomes.push(None);
@@ -72,12 +84,18 @@ impl Turn<'_> {
             failpoint("sync.mid_batch").await.map_err(Error::Destination)?;
         }
         failpoint("sync.before_cursor").await.map_err(Error::Destination)?;
-        let ours = self.mappings.iter().filter_map(|m| Some((m.name().to_owned(), next.get(m.name())?.clone()))).collect();
-        state::write(client, &spec.schema, &spec.tenant_id, &ours).await.map_err(Error::destination)?;
+        let ours = self
+            .mappings
+            .iter()
+            .filter_map(|m| Some((m.name().to_owned(), next.get(m.name())?.clone())))
+            .collect();
+        state::write(client, &spec.schema, &spec.tenant_id, &ours)
+            .await
+            .map_err(Error::destination)?;
         failpoint("sync.before_commit").await.map_err(Error::Destination)?;
         if pooled {
-            // The next transaction may be in another server process; a statement that stayed in this one would be in the way
-            // of another daemon's of the same name.
+            // The next transaction may be in another server process; a statement that stayed in
+            // this one would be in the way of another daemon's of the same name.
             made.clear();
         }
         client.batch_execute("commit").await.map_err(Error::destination)?;
@@ -87,7 +105,11 @@ impl Turn<'_> {
     }
 
     /// Refused rows go into quarantine before the commit that leaves them out.
-    async fn set_rows_aside(&self, mapping: &ResolvedMapping, refused: &[RefusedRow]) -> Result<(), Error> {
+    async fn set_rows_aside(
+        &self,
+        mapping: &ResolvedMapping,
+        refused: &[RefusedRow],
+    ) -> Result<(), Error> {
         if refused.is_empty() {
             return Ok(());
         }
@@ -106,8 +128,13 @@ impl Turn<'_> {
         );
         let rows: Vec<Refusal> = refused
             .iter()
-            .map(|row| Refusal { row_key: row_key(mapping, &row.key), sqlstate: row.sqlstate.clone(), error: row.error.clone() })
+            .map(|row| Refusal {
+                row_key: row_key(mapping, &row.key),
+                sqlstate: row.sqlstate.clone(),
+                error: row.error.clone(),
+            })
             .collect();
-        requests::quarantine(&self.context.pool, self.claim.destination_id, mapping.name(), &rows).await
+        requests::quarantine(&self.context.pool, self.claim.destination_id, mapping.name(), &rows)
+            .await
     }
 }

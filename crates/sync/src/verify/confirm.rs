@@ -1,4 +1,5 @@
-//! The second look: which of the differences are the copy's, and which are only changes on their way.
+//! The second look: which of the differences are the copy's, and which are only changes on their
+//! way.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use super::ranges::Comparison;
 use super::statement::{Key, Of, Range};
 use super::{Error, Kind};
 
-/// Half of a healthy system's latency: often enough that waiting costs little more than the change takes anyway.
+/// Half of a healthy system's latency: often enough that waiting costs little more than the change
+/// takes anyway.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// So many rows are looked at again by their keys; of more, the whole range is read again.
@@ -27,16 +29,24 @@ enum Changed {
 }
 
 impl Comparison<'_> {
-    /// Of keys that differed at first sight, those that differ for good. The others turned out equal, or count as
-    /// unsettled.
-    pub(super) async fn confirm(&mut self, range: &Range, suspects: Vec<Key>) -> Result<Vec<(Key, Kind)>, Error> {
+    /// Of keys that differed at first sight, those that differ for good. The others turned out
+    /// equal, or count as unsettled.
+    pub(super) async fn confirm(
+        &mut self,
+        range: &Range,
+        suspects: Vec<Key>,
+    ) -> Result<Vec<(Key, Kind)>, Error> {
         let began = Instant::now();
         let deadline = began + self.patience;
         let mut confirmed = Vec::new();
         let mut open: HashSet<Key> = suspects.into_iter().collect();
         while !open.is_empty() {
             let position = self.log_head().await?;
-            let of = if open.len() <= KEYS_MAX { Of::Keys(open.iter().cloned().collect()) } else { Of::Everything };
+            let of = if open.len() <= KEYS_MAX {
+                Of::Keys(open.iter().cloned().collect())
+            } else {
+                Of::Everything
+            };
             let before = self.source.rows(range, &of, |key| open.contains(key)).await?;
             self.refuse_duplicates(&before)?;
             if !self.destination_catches_up(deadline).await? {
@@ -76,15 +86,22 @@ impl Comparison<'_> {
         Ok(confirmed)
     }
 
-    /// Waits until the destination has applied everything that was committed when it was called; false if that does not
-    /// happen in time.
+    /// Waits until the destination has applied everything that was committed when it was called;
+    /// false if that does not happen in time.
     async fn destination_catches_up(&self, deadline: Instant) -> Result<bool, Error> {
         if !self.all_sequenced(deadline).await? {
             return Ok(false);
         }
         let wanted = self.log_head().await?;
-        let exists = format!("select pg_catalog.to_regclass({}) is not null", literal(&self.state_table()));
-        if !self.destination.query(&exists).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+        let exists =
+            format!("select pg_catalog.to_regclass({}) is not null", literal(&self.state_table()));
+        if !self
+            .destination
+            .query(&exists)
+            .await?
+            .first()
+            .is_some_and(|row| row.try_get(0).unwrap_or(false))
+        {
             return Ok(false);
         }
         let passed = format!(
@@ -94,7 +111,13 @@ impl Comparison<'_> {
             literal(self.target.mapping.name())
         );
         loop {
-            if self.destination.query(&passed).await?.first().is_some_and(|row| row.try_get(0).unwrap_or(false)) {
+            if self
+                .destination
+                .query(&passed)
+                .await?
+                .first()
+                .is_some_and(|row| row.try_get(0).unwrap_or(false))
+            {
                 return Ok(true);
             }
             if !may_wait(deadline).await {
@@ -103,11 +126,15 @@ impl Comparison<'_> {
         }
     }
 
-    /// Waits until every change captured before now has its sequence id; false if that does not happen in time.
+    /// Waits until every change captured before now has its sequence id; false if that does not
+    /// happen in time.
     async fn all_sequenced(&self, deadline: Instant) -> Result<bool, Error> {
         let now = self.source.query("select clock_timestamp()::text").await?;
         let now = now.first().map_or(Ok(String::new()), |row| self.source.text(row, 0))?;
-        let older = format!("select exists (select from offtake.captured_change where captured_at <= {}::timestamptz)", literal(&now));
+        let older = format!(
+            "select exists (select from offtake.captured_change where captured_at <= {}::timestamptz)",
+            literal(&now)
+        );
         loop {
             if !self.source.query(&older).await?.first().is_some_and(|row| row.get(0)) {
                 return Ok(true);
@@ -132,8 +159,13 @@ impl Comparison<'_> {
     }
 
     async fn changed_since(&self, position: i64) -> Result<Changed, Error> {
-        let columns: Vec<String> =
-            self.target.mapping.key.iter().map(|k| format!("row_key ->> {}", literal(k.source_column.as_str()))).collect();
+        let columns: Vec<String> = self
+            .target
+            .mapping
+            .key
+            .iter()
+            .map(|k| format!("row_key ->> {}", literal(k.source_column.as_str())))
+            .collect();
         let since = |of: &str| {
             format!(
                 "(select {} from offtake.change_log where {of} and source_table = {} and sequence_id > {position} limit {})",
@@ -143,11 +175,14 @@ impl Comparison<'_> {
             )
         };
         let [own, anyones] = self.log_tenants();
-        let rows = self.source.query(&format!("{} union all {}", since(&own), since(&anyones))).await?;
+        let rows =
+            self.source.query(&format!("{} union all {}", since(&own), since(&anyones))).await?;
         if rows.len() > CHANGES_MAX {
             return Ok(Changed::Any);
         }
-        let key = |row: &Row| -> Option<Key> { (0..row.len()).map(|i| row.get::<_, Option<String>>(i)).collect() };
+        let key = |row: &Row| -> Option<Key> {
+            (0..row.len()).map(|i| row.get::<_, Option<String>>(i)).collect()
+        };
         Ok(rows.iter().map(key).collect::<Option<_>>().map_or(Changed::Any, Changed::Keys))
     }
 

@@ -39,6 +39,7 @@ impl Error {
 
     /// One line: what failed and why, without a row's values.
     pub fn message(&self) -> String {
-        self.postgres().map_or_else(|| self.to_string(), |error| format!("{self}: {}", error.message()))
+        self.postgres()
+            .map_or_else(|| self.to_string(), |error| format!("{self}: {}", error.message()))
     }
 }

@@ -1,18 +1,20 @@
 //! The proof that a copy equals its query.
 //!
-//! **Architecture Invariant:** nothing here is shared with the path that writes: not the statements, not the key lists,
-//! not the reading of rows. A mistake there cannot hide itself here.
+//! **Architecture Invariant:** nothing here is shared with the path that writes: not the
+//! statements, not the key lists, not the reading of rows. A mistake there cannot hide itself here.
 //!
-//! Both sides are read in ranges of the key. Of each range only a count and a checksum travel; where they differ, the
-//! same of each of its shares by a hash of the key; of the shares that differ, the keys with a checksum per row; where those
-//! differ, after a second look, the differing columns. Rows are compared as
-//! the text that `COPY` would write, under pinned settings, so that NULL is not `''` and 1.0 is not 1.00.
+//! Both sides are read in ranges of the key. Of each range only a count and a checksum travel;
+//! where they differ, the same of each of its shares by a hash of the key; of the shares that
+//! differ, the keys with a checksum per row; where those differ, after a second look, the differing
+//! columns. Rows are compared as the text that `COPY` would write, under pinned settings, so that
+//! NULL is not `''` and 1.0 is not 1.00.
 //!
-//! **Changes may flow meanwhile.** No snapshot is held over the whole run: it would hold back the source's vacuum for as
-//! long as the largest table takes. Instead, every range is read as of its own moment, and whatever differs is looked at
-//! again: at the source, then, once the destination has passed every change that was committed by then, at the
-//! destination, and at the source once more. A difference counts only if both looks at the source agree and the log
-//! knows of no change of that key in between. What cannot be settled within the time given, because the destination is
+//! **Changes may flow meanwhile.** No snapshot is held over the whole run: it would hold back the
+//! source's vacuum for as long as the largest table takes. Instead, every range is read as of its
+//! own moment, and whatever differs is looked at again: at the source, then, once the destination
+//! has passed every change that was committed by then, at the destination, and at the source once
+//! more. A difference counts only if both looks at the source agree and the log knows of no change
+//! of that key in between. What cannot be settled within the time given, because the destination is
 //! behind or the row never rests, is counted as `unsettled` and is not called equal.
 //!
 //! What a crash leaves behind: nothing; only reads are made.
@@ -60,8 +62,8 @@ pub struct Options {
     pub progress: Option<watch::Sender<u64>>,
 }
 
-/// 10 000 rows are some tens of milliseconds on either side: short statements and few round trips. A range that differs
-/// is read twice more, and costs some 50 kB to look into.
+/// 10 000 rows are some tens of milliseconds on either side: short statements and few round trips.
+/// A range that differs is read twice more, and costs some 50 kB to look into.
 pub const RANGE_ROWS: u64 = 10_000;
 /// As many as a person reads, and enough to see a pattern.
 pub const DIFFERENCES_MAX: usize = 100;
@@ -83,16 +85,27 @@ impl Default for Options {
     }
 }
 
-/// Compares both ways. Both clients are the call's alone while it runs: it opens a transaction on each and rolls it back
-/// at the end. If its future is dropped, drop the clients too.
+/// Compares both ways. Both clients are the call's alone while it runs: it opens a transaction on
+/// each and rolls it back at the end. If its future is dropped, drop the clients too.
 ///
-/// Fails if a side cannot be read, or if the query gives a key twice or without a value: such a query has no copy.
-pub async fn verify(source: &Client, destination: &Client, target: &VerifyTarget<'_>, options: &Options) -> Result<Report, Error> {
-    source.batch_execute(&statement::begin(options.statement_timeout)).await.map_err(Error::source)?;
-    let begun = destination.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
+/// Fails if a side cannot be read, or if the query gives a key twice or without a value: such a
+/// query has no copy.
+pub async fn verify(
+    source: &Client,
+    destination: &Client,
+    target: &VerifyTarget<'_>,
+    options: &Options,
+) -> Result<Report, Error> {
+    source
+        .batch_execute(&statement::begin(options.statement_timeout))
+        .await
+        .map_err(Error::source)?;
+    let begun =
+        destination.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
     let outcome = match begun.map_err(Error::destination) {
         Ok(()) => {
-            let compared = async { Comparison::new(source, destination, target, options).await?.run().await };
+            let compared =
+                async { Comparison::new(source, destination, target, options).await?.run().await };
             let outcome = Box::pin(compared).await;
             end(destination).await;
             outcome

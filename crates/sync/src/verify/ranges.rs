@@ -11,14 +11,17 @@ use super::side::{Digest, Side};
 use super::statement::{self, Key, Of, Range, Relation, SHARES, TargetColumn};
 use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget};
 
-/// A range that takes longer was not found through an index: each of them costs a scan, so the next are larger.
+/// A range that takes longer was not found through an index: each of them costs a scan, so the next
+/// are larger.
 const RANGE_TAKES_MAX: Duration = Duration::from_millis(500);
 /// What a range grows by then, and to at most; its keys, should they differ, are held in memory.
 const RANGE_GROWTH: u64 = 4;
 const RANGE_ROWS_MAX: u64 = 160_000;
-/// Smaller ranges are looked into as they are; of larger ones only the shares that differ, some forty rows of ten thousand each.
+/// Smaller ranges are looked into as they are; of larger ones only the shares that differ, some
+/// forty rows of ten thousand each.
 const NARROWED_ABOVE: u64 = 4 * SHARES;
-/// A destination with so many times the source's rows in a range has it cut, so that its keys fit too.
+/// A destination with so many times the source's rows in a range has it cut, so that its keys fit
+/// too.
 const SURPLUS_MAX: u64 = 4;
 
 /// A comparison under way.
@@ -27,8 +30,8 @@ pub(super) struct Comparison<'a> {
     pub(super) destination: Side<'a>,
     pub(super) target: &'a VerifyTarget<'a>,
     options: &'a Options,
-    /// How much longer may be waited for what does not come. Waiting that ends with an answer takes nothing from it, or a
-    /// large table under load would use it up halfway.
+    /// How much longer may be waited for what does not come. Waiting that ends with an answer takes
+    /// nothing from it, or a large table under load would use it up halfway.
     pub(super) patience: Duration,
     pub(super) report: Report,
 }
@@ -45,18 +48,30 @@ impl<'a> Comparison<'a> {
         let limit = options.statement_timeout;
         Ok(Self {
             source: Side::source(source, Relation::source(target, &columns), limit),
-            destination: Side::destination(destination, Relation::destination(target, &columns), limit),
+            destination: Side::destination(
+                destination,
+                Relation::destination(target, &columns),
+                limit,
+            ),
             target,
             options,
             patience: options.wait,
-            report: Report { mapping: target.mapping.name().to_owned(), tenant: target.tenant_id.to_owned(), ..Report::default() },
+            report: Report {
+                mapping: target.mapping.name().to_owned(),
+                tenant: target.tenant_id.to_owned(),
+                ..Report::default()
+            },
         })
     }
 
     pub(super) async fn run(mut self) -> Result<Report, Error> {
         if self.source.has_null_keys().await? {
-            let columns: Vec<&str> = self.target.mapping.key.iter().map(|k| k.query_column.as_str()).collect();
-            return Err(Error::NullKey { mapping: self.target.mapping.name().to_owned(), columns: columns.join(" or ") });
+            let columns: Vec<&str> =
+                self.target.mapping.key.iter().map(|k| k.query_column.as_str()).collect();
+            return Err(Error::NullKey {
+                mapping: self.target.mapping.name().to_owned(),
+                columns: columns.join(" or "),
+            });
         }
         let mut after = None;
         let mut range_rows = self.options.range_rows.max(1);
@@ -76,18 +91,21 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Compares a range of so many rows; `range.upto` says how far it came. Returns how long its checksums took.
+    /// Compares a range of so many rows; `range.upto` says how far it came. Returns how long its
+    /// checksums took.
     async fn range(&mut self, range: &mut Range, range_rows: u64) -> Result<Duration, Error> {
         let began = Instant::now();
         range.upto = self.source.boundary(range, range_rows).await?;
-        let (mut there, mut here) = tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
+        let (mut there, mut here) =
+            tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
         if here.rows > range_rows.saturating_mul(SURPLUS_MAX) {
             let cut = self.destination.boundary(range, range_rows).await?;
             if cut.is_some() && cut == range.after {
                 return Err(Error::KeysStandStill { key: cut.unwrap_or_default().join(", ") });
             }
             range.upto = cut.or_else(|| range.upto.take());
-            (there, here) = tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
+            (there, here) =
+                tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
         }
         let took = began.elapsed();
         self.report.rows += there.rows;
@@ -99,11 +117,18 @@ impl<'a> Comparison<'a> {
 
     /// Which of a range's rows differ, and tells it.
     async fn look_into(&mut self, range: &Range, rows: u64) -> Result<(), Error> {
-        let of = if rows > NARROWED_ABOVE { self.differing_shares(range).await? } else { Of::Everything };
+        let of = if rows > NARROWED_ABOVE {
+            self.differing_shares(range).await?
+        } else {
+            Of::Everything
+        };
         if matches!(&of, Of::Shares(differing) if differing.is_empty()) {
             return Ok(());
         }
-        let (there, here) = tokio::try_join!(self.source.rows(range, &of, |_| true), self.destination.rows(range, &of, |_| true))?;
+        let (there, here) = tokio::try_join!(
+            self.source.rows(range, &of, |_| true),
+            self.destination.rows(range, &of, |_| true)
+        )?;
         self.refuse_duplicates(&there)?;
         let suspects: Vec<Key> = differing(&there, &here).map(|(key, _)| key.clone()).collect();
         drop((there, here));
@@ -116,8 +141,12 @@ impl<'a> Comparison<'a> {
     }
 
     async fn differing_shares(&self, range: &Range) -> Result<Of, Error> {
-        let (there, here) = tokio::try_join!(self.source.shares(range), self.destination.shares(range))?;
-        let of_source = there.iter().filter(|(share, checksum)| here.get(*share) != Some(checksum)).map(|(share, _)| share);
+        let (there, here) =
+            tokio::try_join!(self.source.shares(range), self.destination.shares(range))?;
+        let of_source = there
+            .iter()
+            .filter(|(share, checksum)| here.get(*share) != Some(checksum))
+            .map(|(share, _)| share);
         let of_destination_alone = here.keys().filter(|share| !there.contains_key(*share));
         Ok(Of::Shares(of_source.chain(of_destination_alone).cloned().collect()))
     }
@@ -126,7 +155,10 @@ impl<'a> Comparison<'a> {
         match rows.iter().find(|(_, digest)| digest.rows > 1) {
             Some((key, _)) => {
                 let mapping = self.target.mapping.name().to_owned();
-                Err(Error::DuplicateKey { mapping, key: Value::Object(self.key_object(key)).to_string() })
+                Err(Error::DuplicateKey {
+                    mapping,
+                    key: Value::Object(self.key_object(key)).to_string(),
+                })
             }
             None => Ok(()),
         }
@@ -138,13 +170,22 @@ impl<'a> Comparison<'a> {
         let room = self.options.differences_max.saturating_sub(self.report.differences.len());
         let listed = &confirmed[..room.min(confirmed.len())];
         let looked_into = |kind: &Kind| self.options.values || *kind == Kind::Different;
-        // Whoever asks for more wants to mend them, not to read them; and thousands of keys are too many for one condition.
+        // Whoever asks for more wants to mend them, not to read them; and thousands of keys are too
+        // many for one condition.
         let read = DIFFERENCES_MAX.saturating_sub(self.report.differences.len());
-        let keys: Vec<Key> = listed.iter().take(read).filter(|(_, kind)| looked_into(kind)).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<Key> = listed
+            .iter()
+            .take(read)
+            .filter(|(_, kind)| looked_into(kind))
+            .map(|(key, _)| key.clone())
+            .collect();
         let (mut there, mut here) = (HashMap::new(), HashMap::new());
         if !keys.is_empty() {
             let values = self.options.values;
-            (there, here) = tokio::try_join!(self.source.columns(&keys, values), self.destination.columns(&keys, values))?;
+            (there, here) = tokio::try_join!(
+                self.source.columns(&keys, values),
+                self.destination.columns(&keys, values)
+            )?;
         }
         for (key, kind) in listed {
             let difference = self.difference(key, *kind, there.get(key), here.get(key));
@@ -153,7 +194,13 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    fn difference(&self, key: &Key, kind: Kind, there: Option<&Vec<Option<String>>>, here: Option<&Vec<Option<String>>>) -> Difference {
+    fn difference(
+        &self,
+        key: &Key,
+        kind: Kind,
+        there: Option<&Vec<Option<String>>>,
+        here: Option<&Vec<Option<String>>>,
+    ) -> Difference {
         let names: Vec<&Identifier> = self.target.mapping.columns.iter().map(|c| &c.name).collect();
         let differs = |i: &usize| match (there, here) {
             (Some(there), Some(here)) => there[*i] != here[*i],
@@ -168,7 +215,11 @@ impl<'a> Comparison<'a> {
         Difference {
             kind,
             key: self.key_object(key),
-            columns: if there.is_some() && here.is_some() { concerned.iter().map(named).collect() } else { Vec::new() },
+            columns: if there.is_some() && here.is_some() {
+                concerned.iter().map(named).collect()
+            } else {
+                Vec::new()
+            },
             source: values(there),
             destination: values(here),
         }
@@ -181,25 +232,41 @@ impl<'a> Comparison<'a> {
 }
 
 /// The keys whose rows are not the same on both sides.
-pub(super) fn differing<'r>(there: &'r HashMap<Key, Digest>, here: &'r HashMap<Key, Digest>) -> impl Iterator<Item = (&'r Key, Kind)> {
+pub(super) fn differing<'r>(
+    there: &'r HashMap<Key, Digest>,
+    here: &'r HashMap<Key, Digest>,
+) -> impl Iterator<Item = (&'r Key, Kind)> {
     let of_source = there.iter().filter_map(|(key, digest)| match here.get(key) {
         None => Some((key, Kind::Missing)),
         Some(other) => (digest != other).then_some((key, Kind::Different)),
     });
-    of_source.chain(here.keys().filter(|key| !there.contains_key(*key)).map(|key| (key, Kind::Extra)))
+    of_source
+        .chain(here.keys().filter(|key| !there.contains_key(*key)).map(|key| (key, Kind::Extra)))
 }
 
-async fn target_columns(destination: &Client, target: &VerifyTarget<'_>) -> Result<Vec<TargetColumn>, Error> {
-    let rows = destination.query_typed(&statement::list_columns(target), &[]).await.map_err(Error::destination)?;
+async fn target_columns(
+    destination: &Client,
+    target: &VerifyTarget<'_>,
+) -> Result<Vec<TargetColumn>, Error> {
+    let rows = destination
+        .query_typed(&statement::list_columns(target), &[])
+        .await
+        .map_err(Error::destination)?;
     let read = |row: &tokio_postgres::Row| -> Result<TargetColumn, tokio_postgres::Error> {
-        Ok(TargetColumn { name: row.try_get(0)?, sql_type: row.try_get(1)?, takes_text: row.try_get(2)? })
+        Ok(TargetColumn {
+            name: row.try_get(0)?,
+            sql_type: row.try_get(1)?,
+            takes_text: row.try_get(2)?,
+        })
     };
-    let columns: Vec<TargetColumn> = rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::destination)?;
+    let columns: Vec<TargetColumn> =
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::destination)?;
     let table = format!("{}.{}", target.schema, target.mapping.definition.target.table);
     if columns.is_empty() {
         return Err(Error::TableMissing { table });
     }
-    let lacks = |c: &&offtake_mapping::Column| !columns.iter().any(|held| held.name == c.name.as_str());
+    let lacks =
+        |c: &&offtake_mapping::Column| !columns.iter().any(|held| held.name == c.name.as_str());
     match target.mapping.columns.iter().find(lacks) {
         Some(column) => Err(Error::ColumnMissing { table, column: column.name.to_string() }),
         None => Ok(columns),

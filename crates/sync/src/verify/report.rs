@@ -16,7 +16,8 @@ pub struct Report {
     pub extra: u64,
     /// Keys whose rows differ.
     pub different: u64,
-    /// Keys that differed and could not be judged: the destination is behind, or they kept changing.
+    /// Keys that differed and could not be judged: the destination is behind, or they kept
+    /// changing.
     pub unsettled: u64,
     /// Keys that differed at first sight.
     pub rechecked: u64,
@@ -48,7 +49,8 @@ pub struct Difference {
     /// Names of the columns that differ; empty unless both sides have the row, and beyond the first
     /// [`DIFFERENCES_MAX`](super::DIFFERENCES_MAX) differences.
     pub columns: Vec<String>,
-    /// The values of those columns, or of the whole row that only one side has, as text; only if they were asked for.
+    /// The values of those columns, or of the whole row that only one side has, as text; only if
+    /// they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -10,8 +10,8 @@ use tokio_postgres::{Client, Row};
 use super::Error;
 use super::statement::{Key, Of, Range, Relation};
 
-/// Beyond the server's own limit on a statement, for the way there and back; a server that ignores its limit, or a line
-/// that is dead, ends the comparison then.
+/// Beyond the server's own limit on a statement, for the way there and back; a server that ignores
+/// its limit, or a line that is dead, ends the comparison then.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
 /// What a range is reduced to.
@@ -21,8 +21,8 @@ pub(super) struct Checksum {
     halves: [String; 2],
 }
 
-/// What is known of a key on one side: the sum of its rows' checksums. There is one row, unless a destination's table
-/// has no unique key.
+/// What is known of a key on one side: the sum of its rows' checksums. There is one row, unless a
+/// destination's table has no unique key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Digest {
     pub(super) rows: u32,
@@ -39,11 +39,19 @@ pub(super) struct Side<'a> {
 }
 
 impl<'a> Side<'a> {
-    pub(super) fn source(client: &'a Client, relation: Relation, statement_timeout: Duration) -> Self {
+    pub(super) fn source(
+        client: &'a Client,
+        relation: Relation,
+        statement_timeout: Duration,
+    ) -> Self {
         Self { client, relation, statement_timeout, fault: Error::Source }
     }
 
-    pub(super) fn destination(client: &'a Client, relation: Relation, statement_timeout: Duration) -> Self {
+    pub(super) fn destination(
+        client: &'a Client,
+        relation: Relation,
+        statement_timeout: Duration,
+    ) -> Self {
         Self { client, relation, statement_timeout, fault: Error::Destination }
     }
 
@@ -54,7 +62,10 @@ impl<'a> Side<'a> {
 
     pub(super) async fn checksum(&self, range: &Range) -> Result<Checksum, Error> {
         let found = self.query(&self.relation.checksum(range)).await?;
-        found.first().map_or_else(|| Ok(Checksum { rows: 0, halves: Default::default() }), |row| self.sums(row, 0))
+        found.first().map_or_else(
+            || Ok(Checksum { rows: 0, halves: Default::default() }),
+            |row| self.sums(row, 0),
+        )
     }
 
     pub(super) async fn shares(&self, range: &Range) -> Result<HashMap<String, Checksum>, Error> {
@@ -73,17 +84,29 @@ impl<'a> Side<'a> {
     }
 
     /// The keys of a range that are asked for and that `wanted` wants.
-    pub(super) async fn rows(&self, range: &Range, of: &Of, wanted: impl Fn(&Key) -> bool) -> Result<HashMap<Key, Digest>, Error> {
+    pub(super) async fn rows(
+        &self,
+        range: &Range,
+        of: &Of,
+        wanted: impl Fn(&Key) -> bool,
+    ) -> Result<HashMap<Key, Digest>, Error> {
         let sql = self.relation.rows(range, of);
         let read = async {
             let mut rows: HashMap<Key, Digest> = HashMap::new();
-            let mut stream = Box::pin(self.client.query_typed_raw(&sql, NO_PARAMETERS).await.map_err(|e| (self.fault)(e.into()))?);
+            let mut stream = Box::pin(
+                self.client
+                    .query_typed_raw(&sql, NO_PARAMETERS)
+                    .await
+                    .map_err(|e| (self.fault)(e.into()))?,
+            );
             while let Some(row) = stream.try_next().await.map_err(|e| (self.fault)(e.into()))? {
                 let key = self.key(&row, 1, row.len())?;
                 if wanted(&key) {
                     let digest = rows.entry(key).or_default();
                     digest.rows += 1;
-                    digest.sum = digest.sum.wrapping_add(u128::from_str_radix(&self.text(&row, 0)?, 16).unwrap_or(0));
+                    digest.sum = digest
+                        .sum
+                        .wrapping_add(u128::from_str_radix(&self.text(&row, 0)?, 16).unwrap_or(0));
                 }
             }
             Ok(rows)
@@ -92,19 +115,26 @@ impl<'a> Side<'a> {
     }
 
     /// The columns of single rows, by key: their text, or checksums of it.
-    pub(super) async fn columns(&self, keys: &[Key], values: bool) -> Result<HashMap<Key, Vec<Option<String>>>, Error> {
+    pub(super) async fn columns(
+        &self,
+        keys: &[Key],
+        values: bool,
+    ) -> Result<HashMap<Key, Vec<Option<String>>>, Error> {
         let mut found = HashMap::new();
         for row in self.query(&self.relation.columns(keys, values)).await? {
             let key_columns = keys[0].len();
-            let columns: Result<Vec<_>, _> = (key_columns..row.len()).map(|i| self.optional_text(&row, i)).collect();
+            let columns: Result<Vec<_>, _> =
+                (key_columns..row.len()).map(|i| self.optional_text(&row, i)).collect();
             found.insert(self.key(&row, 0, key_columns)?, columns?);
         }
         Ok(found)
     }
 
-    /// Runs a statement without parameters, unprepared: behind a pooler there are no prepared statements.
+    /// Runs a statement without parameters, unprepared: behind a pooler there are no prepared
+    /// statements.
     pub(super) async fn query(&self, sql: &str) -> Result<Vec<Row>, Error> {
-        let read = async { self.client.query_typed(sql, &[]).await.map_err(|e| (self.fault)(e.into())) };
+        let read =
+            async { self.client.query_typed(sql, &[]).await.map_err(|e| (self.fault)(e.into())) };
         self.in_time(read).await
     }
 
@@ -112,7 +142,10 @@ impl<'a> Side<'a> {
         let limit = self.statement_timeout + ANSWER_MARGIN;
         match tokio::time::timeout(limit, read).await {
             Ok(done) => done,
-            Err(_) => Err((self.fault)(PostgresError::TimedOut { what: "a statement of verify".to_owned(), limit })),
+            Err(_) => Err((self.fault)(PostgresError::TimedOut {
+                what: "a statement of verify".to_owned(),
+                limit,
+            })),
         }
     }
 
@@ -124,7 +157,8 @@ impl<'a> Side<'a> {
         Ok(self.optional_text(row, column)?.unwrap_or_default())
     }
 
-    /// Every statement here asks for text only; a server that answers otherwise is in error, not we.
+    /// Every statement here asks for text only; a server that answers otherwise is in error, not
+    /// we.
     fn optional_text(&self, row: &Row, column: usize) -> Result<Option<String>, Error> {
         row.try_get(column).map_err(|e| (self.fault)(e.into()))
     }

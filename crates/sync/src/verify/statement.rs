@@ -1,4 +1,5 @@
-//! The statements of a comparison, built from the mapping. Names go through [`Identifier`], values through [`literal`].
+//! The statements of a comparison, built from the mapping. Names go through [`Identifier`], values
+//! through [`literal`].
 
 use std::time::Duration;
 
@@ -39,11 +40,13 @@ pub(super) struct TargetColumn {
     pub(super) name: String,
     /// As `format_type` prints it.
     pub(super) sql_type: String,
-    /// It holds any text as it is, or its type is unknown to the source: there is nothing to cast to.
+    /// It holds any text as it is, or its type is unknown to the source: there is nothing to cast
+    /// to.
     pub(super) takes_text: bool,
 }
 
-/// One side as SQL: a relation called `q`, which of its rows count, and its expressions in the mapping's order.
+/// One side as SQL: a relation called `q`, which of its rows count, and its expressions in the
+/// mapping's order.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     from: String,
@@ -53,8 +56,9 @@ pub(super) struct Relation {
     columns: Vec<String>,
 }
 
-/// Begins a transaction that only reads, and prints values as the other side does. Read committed: every statement sees
-/// its own moment and holds back no vacuum in between. `row_security = off` makes hidden rows an error.
+/// Begins a transaction that only reads, and prints values as the other side does. Read committed:
+/// every statement sees its own moment and holds back no vacuum in between. `row_security = off`
+/// makes hidden rows an error.
 pub(super) fn begin(statement_timeout: Duration) -> String {
     format!(
         "begin isolation level read committed read only; {TEXT_FORMAT} set local row_security = off; set local jit = off; \
@@ -98,7 +102,11 @@ impl Relation {
             // The query may end in a comment.
             from: format!("(\n{}\n) q", mapping.definition.query),
             tenant: Some(format!("q.tenant_id = {}", literal(target.tenant_id))),
-            key_order: mapping.key.iter().map(|k| ordered(&format!("q.{}", k.query_column.sql()), &k.sql_type, k.order)).collect(),
+            key_order: mapping
+                .key
+                .iter()
+                .map(|k| ordered(&format!("q.{}", k.query_column.sql()), &k.sql_type, k.order))
+                .collect(),
             key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),
             columns: mapping.columns.iter().map(|c| value(&c.name)).collect(),
         }
@@ -112,14 +120,25 @@ impl Relation {
             let column = format!("q.{}", k.query_column.sql());
             let held = columns.iter().find(|c| c.name == k.query_column.as_str());
             // A key kept under another type would be ordered by that type.
-            let as_there = k.order == KeyOrder::Native && held.is_some_and(|held| held.sql_type != k.sql_type);
-            ordered(&if as_there { format!("{column}::{}", k.sql_type) } else { column }, &k.sql_type, k.order)
+            let as_there =
+                k.order == KeyOrder::Native && held.is_some_and(|held| held.sql_type != k.sql_type);
+            ordered(
+                &if as_there { format!("{column}::{}", k.sql_type) } else { column },
+                &k.sql_type,
+                k.order,
+            )
         };
         Self {
             from: format!("{}.{} q", target.schema.sql(), mapping.definition.target.table.sql()),
-            tenant: keeps_tenant.then(|| format!("q.{} = {}", mapping.columns[0].name.sql(), literal(target.tenant_id))),
+            tenant: keeps_tenant.then(|| {
+                format!("q.{} = {}", mapping.columns[0].name.sql(), literal(target.tenant_id))
+            }),
             key_order: mapping.key.iter().map(order).collect(),
-            key_text: mapping.key.iter().map(|k| text(&format!("q.{}", k.query_column.sql()))).collect(),
+            key_text: mapping
+                .key
+                .iter()
+                .map(|k| text(&format!("q.{}", k.query_column.sql())))
+                .collect(),
             columns: mapping.columns.iter().map(|c| format!("q.{}", c.name.sql())).collect(),
         }
     }
@@ -136,12 +155,19 @@ impl Relation {
         )
     }
 
-    /// How many rows, and the sum of both halves of their checksums: a sum, because unlike xor it sees a row twice.
+    /// How many rows, and the sum of both halves of their checksums: a sum, because unlike xor it
+    /// sees a row twice.
     pub(super) fn checksum(&self, range: &Range) -> String {
-        format!("select {SUMS} from (select {} as digest from {} where {} offset 0) r", self.digest(), self.from, self.within(range))
+        format!(
+            "select {SUMS} from (select {} as digest from {} where {} offset 0) r",
+            self.digest(),
+            self.from,
+            self.within(range)
+        )
     }
 
-    /// The same for each share of a range. Shares are by a hash of the key: one pass finds them all, with or without an index.
+    /// The same for each share of a range. Shares are by a hash of the key: one pass finds them
+    /// all, with or without an index.
     pub(super) fn shares(&self, range: &Range) -> String {
         format!(
             "select r.share, {SUMS} from (select {} as share, {} as digest from {} where {} offset 0) r group by r.share",
@@ -162,13 +188,24 @@ impl Relation {
             }
             Of::Keys(keys) => format!(" and {}", self.among(keys)),
         };
-        format!("select {}, {} from {} where {}{narrowed}", self.digest(), self.key_text.join(", "), self.from, self.within(range))
+        format!(
+            "select {}, {} from {} where {}{narrowed}",
+            self.digest(),
+            self.key_text.join(", "),
+            self.from,
+            self.within(range)
+        )
     }
 
     /// Rows without a key are in no range: is there any?
     pub(super) fn null_keys(&self) -> String {
         let null: Vec<String> = self.key_order.iter().map(|k| format!("{k} is null")).collect();
-        format!("select exists (select from {} where {} and ({}))::text", self.from, self.within(&Range::default()), null.join(" or "))
+        format!(
+            "select exists (select from {} where {} and ({}))::text",
+            self.from,
+            self.within(&Range::default()),
+            null.join(" or ")
+        )
     }
 
     /// Keys and columns of single rows: the values' text, or only their checksums.
@@ -198,7 +235,8 @@ impl Relation {
         format!("left(md5(row({})::text), 2)", self.key_text.join(", "))
     }
 
-    /// A row's text quotes its columns, so that no two different rows have the same; NULL is empty, '' is quoted.
+    /// A row's text quotes its columns, so that no two different rows have the same; NULL is empty,
+    /// '' is quoted.
     fn digest(&self) -> String {
         format!("md5(row({})::text)", self.columns.join(", "))
     }
@@ -207,16 +245,23 @@ impl Relation {
         let key = self.key_order.join(", ");
         let after = range.after.as_ref().map(|after| format!("({key}) > {}", key_literal(after)));
         let upto = range.upto.as_ref().map(|upto| format!("({key}) <= {}", key_literal(upto)));
-        let conditions: Vec<String> = self.tenant.clone().into_iter().chain(after).chain(upto).collect();
+        let conditions: Vec<String> =
+            self.tenant.clone().into_iter().chain(after).chain(upto).collect();
         if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
     }
 }
 
 /// The type that a destination's column has and the query's has not, if the source knows it.
-fn cast_for(mapping: &ResolvedMapping, name: &Identifier, columns: &[TargetColumn]) -> Option<String> {
+fn cast_for(
+    mapping: &ResolvedMapping,
+    name: &Identifier,
+    columns: &[TargetColumn],
+) -> Option<String> {
     let column = mapping.columns.iter().find(|c| c.name == *name)?;
     let held = columns.iter().find(|c| c.name == name.as_str())?;
-    let same_text = held.takes_text || held.sql_type == column.source_type || held.sql_type == column.target_type;
+    let same_text = held.takes_text
+        || held.sql_type == column.source_type
+        || held.sql_type == column.target_type;
     (!same_text).then(|| held.sql_type.clone())
 }
 
@@ -227,7 +272,8 @@ fn ordered(column: &str, sql_type: &str, order: KeyOrder) -> String {
     }
 }
 
-/// The text that `COPY` would write: `::text` says `true` where COPY says `t`, and cuts the blanks of a `char(n)`.
+/// The text that `COPY` would write: `::text` says `true` where COPY says `t`, and cuts the blanks
+/// of a `char(n)`.
 fn text(value: &str) -> String {
     format!("format('%s', {value})")
 }

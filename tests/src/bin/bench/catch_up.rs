@@ -1,5 +1,6 @@
-//! Catching up: every row of one tenant changed while nobody was replicating; how many rows a second from the start until the last
-//! of them is visible? Offtake's time includes its own start and the sequencing; built-in replication's its decoding.
+//! Catching up: every row of one tenant changed while nobody was replicating; how many rows a
+//! second from the start until the last of them is visible? Offtake's time includes its own start
+//! and the sequencing; built-in replication's its decoding.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use crate::rig::{Rig, Side, TENANTS};
 
 const VISIBLE_WITHIN: Duration = Duration::from_secs(300);
 
-/// Between two looks at the copy; small against a sample of seconds, and cheap for the server that is busy applying.
+/// Between two looks at the copy; small against a sample of seconds, and cheap for the server that
+/// is busy applying.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Rows per second, and the most memory the daemon held.
@@ -36,10 +38,12 @@ pub(crate) async fn built_in(rig: &Rig) -> anyhow::Result<f64> {
     Ok(f64::from(rig.rows) / seconds)
 }
 
-/// One statement over all rows of the tenant but one, then one over that: whoever sees the second has applied the first. The last row
-/// must not be among the others, because Offtake writes what a row is now, not what it was at each change.
+/// One statement over all rows of the tenant but one, then one over that: whoever sees the second
+/// has applied the first. The last row must not be among the others, because Offtake writes what a
+/// row is now, not what it was at each change.
 async fn change_every_row(side: &Side) -> anyhow::Result<String> {
-    let mark: String = side.source.client.query_one("select gen_random_uuid()::text", &[]).await?.get(0);
+    let mark: String =
+        side.source.client.query_one("select gen_random_uuid()::text", &[]).await?.get(0);
     let last = last_row(side).await?;
     let others = "update public.account set display_name = $2 || ' ' || left(id::text, 8), updated_at = clock_timestamp()
                    where tenant_id = $1::text::uuid and id <> $3::text::uuid";
@@ -55,16 +59,38 @@ async fn last_row(side: &Side) -> anyhow::Result<String> {
     Ok(side.source.client.query_one(query, &[&TENANTS[0]]).await?.get(0))
 }
 
-async fn seconds_until_visible(side: &Side, begun: Instant, mark: &str, rows: u32) -> anyhow::Result<f64> {
+async fn seconds_until_visible(
+    side: &Side,
+    begun: Instant,
+    mark: &str,
+    rows: u32,
+) -> anyhow::Result<f64> {
     let copy = &side.copy.client;
     let id = last_row(side).await?;
-    let look = copy.prepare(&format!("select from public.account where {} and display_name = $2", side.row_of_copy)).await?;
+    let look = copy
+        .prepare(&format!(
+            "select from public.account where {} and display_name = $2",
+            side.row_of_copy
+        ))
+        .await?;
     while copy.query_opt(&look, &[&id, &format!("{mark} last")]).await?.is_none() {
-        ensure!(begun.elapsed() < VISIBLE_WITHIN, "the changes were not visible within {VISIBLE_WITHIN:?}");
+        ensure!(
+            begun.elapsed() < VISIBLE_WITHIN,
+            "the changes were not visible within {VISIBLE_WITHIN:?}"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
     let seconds = begun.elapsed().as_secs_f64();
-    let there = copy.query_one("select count(*) from public.account where display_name like $1 || ' %'", &[&mark]).await?.get::<_, i64>(0);
-    ensure!(there == i64::from(rows), "the last change was visible when only {there} of {rows} were");
+    let there = copy
+        .query_one(
+            "select count(*) from public.account where display_name like $1 || ' %'",
+            &[&mark],
+        )
+        .await?
+        .get::<_, i64>(0);
+    ensure!(
+        there == i64::from(rows),
+        "the last change was visible when only {there} of {rows} were"
+    );
     Ok(seconds)
 }

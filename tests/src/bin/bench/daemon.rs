@@ -40,7 +40,11 @@ pub(crate) async fn initialise(rig: &Rig) -> anyhow::Result<()> {
     std::fs::write(mappings.join("account.yaml"), MAPPING)?;
     std::fs::write(configuration_file(rig), configuration(rig)?)?;
     let output = offtake(rig)?.arg("init").output().context("cannot start offtake")?;
-    ensure!(output.status.success(), "offtake init failed: {}", String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "offtake init failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let daemon = Daemon::start(rig)?;
     daemon.wait_until_equal(rig).await?;
     daemon.stop().await
@@ -49,7 +53,12 @@ pub(crate) async fn initialise(rig: &Rig) -> anyhow::Result<()> {
 impl Daemon {
     pub(crate) fn start(rig: &Rig) -> anyhow::Result<Self> {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(rig))?;
-        let process = offtake(rig)?.arg("run").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
+        let process = offtake(rig)?
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
         Ok(Self { process })
     }
 
@@ -68,8 +77,12 @@ impl Daemon {
     }
 
     fn status_mib(&self, field: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).context("memory is read from /proc, on Linux only")?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("unexpected /proc/…/status")?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .context("memory is read from /proc, on Linux only")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field))
+            .context("unexpected /proc/…/status")?;
         Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
     }
 
@@ -100,11 +113,16 @@ impl Daemon {
             let row = source.query_one(&there, &[]).await?;
             let expected: (i64, String) = (row.get(0), row.get(1));
             let created = until("the daemon to create the table", async || {
-                Ok(copy.client.query_one("select to_regclass('public.account') is not null", &[]).await?.get(0))
+                Ok(copy
+                    .client
+                    .query_one("select to_regclass('public.account') is not null", &[])
+                    .await?
+                    .get(0))
             });
             created.await.with_context(|| last_lines(rig))?;
             let equal = until("the daemon to copy every row", async || {
-                let row = copy.client.query_one(&format!("{CONTENT} from public.account"), &[]).await?;
+                let row =
+                    copy.client.query_one(&format!("{CONTENT} from public.account"), &[]).await?;
                 Ok((row.get(0), row.get(1)) == expected)
             });
             equal.await.with_context(|| last_lines(rig))?;
@@ -113,17 +131,24 @@ impl Daemon {
     }
 }
 
-/// The release binary beside this one, with the rig's configuration and nothing else of this environment.
+/// The release binary beside this one, with the rig's configuration and nothing else of this
+/// environment.
 fn offtake(rig: &Rig) -> anyhow::Result<Command> {
     let binary = std::env::current_exe()?.with_file_name("offtake");
     ensure!(binary.exists(), "{} is not built; `make bench` builds it", binary.display());
     let mut command = Command::new(binary);
-    command.env("OFFTAKE_CONFIG", configuration_file(rig)).env_remove("RUST_LOG").current_dir(rig.folder());
+    command
+        .env("OFFTAKE_CONFIG", configuration_file(rig))
+        .env_remove("RUST_LOG")
+        .current_dir(rig.folder());
     Ok(command)
 }
 
 fn configuration(rig: &Rig) -> anyhow::Result<String> {
-    let mut text = format!("source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n", rig.offtake.source.url);
+    let mut text = format!(
+        "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n",
+        rig.offtake.source.url
+    );
     let copies = std::iter::once(&rig.offtake.copy).chain(&rig.others);
     for (tenant, copy) in TENANTS.iter().zip(copies) {
         writeln!(text, "    - {{ tenant: \"{tenant}\", url: \"{}\" }}", copy.url)?;

@@ -24,7 +24,8 @@ pub(crate) async fn measure(rig: &Rig, seconds: u64) -> anyhow::Result<Idle> {
     tokio::time::sleep(SETTLE).await;
     let (cpu, transactions) = (cpu_seconds(daemon.pid())?, transactions(rig).await?);
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let (cpu, transactions) = (cpu_seconds(daemon.pid())? - cpu, self::transactions(rig).await? - transactions);
+    let (cpu, transactions) =
+        (cpu_seconds(daemon.pid())? - cpu, self::transactions(rig).await? - transactions);
     let idle = Idle {
         cpu_percent: cpu / seconds as f64 * 100.0,
         resident_mib: daemon.resident_mib()?,
@@ -34,13 +35,20 @@ pub(crate) async fn measure(rig: &Rig, seconds: u64) -> anyhow::Result<Idle> {
     Ok(idle)
 }
 
-/// User and system time of all threads, exact to the nanosecond. The times of /proc/…/stat are sampled a hundred times a second,
-/// and a process that wakes for a tenth of a millisecond at a time is hit or missed by chance.
+/// User and system time of all threads, exact to the nanosecond. The times of /proc/…/stat are
+/// sampled a hundred times a second, and a process that wakes for a tenth of a millisecond at a
+/// time is hit or missed by chance.
 fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0.0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).context("CPU time is read from /proc, on Linux only")? {
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
+        .context("CPU time is read from /proc, on Linux only")?
+    {
         let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        nanoseconds += times.split_whitespace().next().and_then(|field| field.parse::<f64>().ok()).context("unexpected schedstat")?;
+        nanoseconds += times
+            .split_whitespace()
+            .next()
+            .and_then(|field| field.parse::<f64>().ok())
+            .context("unexpected schedstat")?;
     }
     Ok(nanoseconds / 1e9)
 }

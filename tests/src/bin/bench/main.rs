@@ -1,10 +1,12 @@
-//! `make bench`: what Offtake costs and how fast it is, beside built-in logical replication in the same run.
+//! `make bench`: what Offtake costs and how fast it is, beside built-in logical replication in the
+//! same run.
 //!
-//! Method. Private servers with fsync on and autovacuum off; each side has a source server of its own (so that neither
-//! decodes or logs for the other) and a database of its own on one destination server; only the side being measured runs.
-//! Rounds are interleaved (A B A B …), medians are given with minimum and maximum, CHECKPOINT and VACUUM come before every
-//! sample. `wal_retrieve_retry_interval` is 10 ms, or idle seconds between restarts of a subscription's worker would be
-//! counted against it.
+//! Method. Private servers with fsync on and autovacuum off; each side has a source server of its
+//! own (so that neither decodes or logs for the other) and a database of its own on one destination
+//! server; only the side being measured runs. Rounds are interleaved (A B A B …), medians are given
+//! with minimum and maximum, CHECKPOINT and VACUUM come before every sample.
+//! `wal_retrieve_retry_interval` is 10 ms, or idle seconds between restarts of a subscription's
+//! worker would be counted against it.
 
 mod catch_up;
 mod daemon;
@@ -27,17 +29,20 @@ struct Extent {
     rounds: usize,
     /// Latency samples of each side in one round.
     samples: usize,
-    /// The same after more than a second without a change, of Offtake only: built-in replication does not probe.
+    /// The same after more than a second without a change, of Offtake only: built-in replication
+    /// does not probe.
     idle_samples: usize,
     idle_seconds: u64,
 }
 
-/// The figures that are quoted: 3 rounds because a median of fewer is none, 360 samples because p99 of 300 or more rests
-/// on at least three samples beyond it.
-const FULL: Extent = Extent { rows: 200_000, rounds: 3, samples: 120, idle_samples: 40, idle_seconds: 20 };
+/// The figures that are quoted: 3 rounds because a median of fewer is none, 360 samples because p99
+/// of 300 or more rests on at least three samples beyond it.
+const FULL: Extent =
+    Extent { rows: 200_000, rounds: 3, samples: 120, idle_samples: 40, idle_seconds: 20 };
 
 /// Whether the benchmark still works; its figures mean nothing.
-const QUICK: Extent = Extent { rows: 5_000, rounds: 1, samples: 20, idle_samples: 5, idle_seconds: 3 };
+const QUICK: Extent =
+    Extent { rows: 5_000, rounds: 1, samples: 20, idle_samples: 5, idle_seconds: 3 };
 
 /// What can be looked at by itself, while one works on it.
 enum Part {
@@ -101,8 +106,18 @@ async fn look_at(part: Part, extent: Extent) -> anyhow::Result<()> {
         Part::Latency => {
             let offtake = daemon::Daemon::start(&rig)?;
             offtake.wait_until_equal(&rig).await?;
-            println!("busy: {}", report::milliseconds(&latency::sample(&rig.offtake, extent.samples, latency::BUSY).await?));
-            println!("idle: {}", report::milliseconds(&latency::sample(&rig.offtake, extent.idle_samples, latency::IDLE).await?));
+            println!(
+                "busy: {}",
+                report::milliseconds(
+                    &latency::sample(&rig.offtake, extent.samples, latency::BUSY).await?
+                )
+            );
+            println!(
+                "idle: {}",
+                report::milliseconds(
+                    &latency::sample(&rig.offtake, extent.idle_samples, latency::IDLE).await?
+                )
+            );
             offtake.stop().await?;
         }
         Part::CatchUp => {
@@ -117,7 +132,10 @@ async fn look_at(part: Part, extent: Extent) -> anyhow::Result<()> {
 
 async fn measure(extent: Extent) -> anyhow::Result<report::Figures> {
     let machine = report::Machine::describe()?;
-    eprintln!("starting three private servers and loading {} rows into each source", extent.rows + rig::OTHER_ROWS * 2);
+    eprintln!(
+        "starting three private servers and loading {} rows into each source",
+        extent.rows + rig::OTHER_ROWS * 2
+    );
     let rig = rig::Rig::start(extent.rows).await?;
     let (date, postgres) = rig.date_and_version().await?;
     let mut latency = report::Pair::<Vec<f64>>::default();
@@ -128,11 +146,14 @@ async fn measure(extent: Extent) -> anyhow::Result<report::Figures> {
         let offtake = daemon::Daemon::start(&rig)?;
         offtake.wait_until_equal(&rig).await?;
         latency.offtake.extend(latency::sample(&rig.offtake, extent.samples, latency::BUSY).await?);
-        idle_latency.extend(latency::sample(&rig.offtake, extent.idle_samples, latency::IDLE).await?);
+        idle_latency
+            .extend(latency::sample(&rig.offtake, extent.idle_samples, latency::IDLE).await?);
         offtake.stop().await?;
 
         replica::enable(&rig).await?;
-        latency.built_in.extend(latency::sample(&rig.built_in, extent.samples, latency::BUSY).await?);
+        latency
+            .built_in
+            .extend(latency::sample(&rig.built_in, extent.samples, latency::BUSY).await?);
         replica::disable(&rig).await?;
         eprintln!("round {round}: latency done");
 

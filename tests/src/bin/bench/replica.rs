@@ -9,7 +9,8 @@ pub(crate) async fn create(rig: &Rig) -> anyhow::Result<()> {
     let side = &rig.built_in;
     side.source.client.batch_execute("create publication bench for table public.account").await?;
     side.copy.client.batch_execute(TABLE).await?;
-    let subscription = format!("create subscription bench connection '{}' publication bench", side.source.url);
+    let subscription =
+        format!("create subscription bench connection '{}' publication bench", side.source.url);
     side.copy.client.batch_execute(&subscription).await.context("cannot subscribe")?;
     wait_until_current(rig).await?;
     disable(rig).await
@@ -32,7 +33,8 @@ pub(crate) async fn disable(rig: &Rig) -> anyhow::Result<()> {
 /// Until the tables are copied and everything written so far is applied.
 async fn wait_until_current(rig: &Rig) -> anyhow::Result<()> {
     let side = &rig.built_in;
-    let now: String = side.source.client.query_one("select pg_current_wal_insert_lsn()::text", &[]).await?.get(0);
+    let now: String =
+        side.source.client.query_one("select pg_current_wal_insert_lsn()::text", &[]).await?.get(0);
     until("built-in replication to be current", async || {
         let copied = "select not exists (select from pg_subscription_rel where srsubstate <> 'r')";
         let confirmed = "select exists (select from pg_replication_slots

@@ -44,10 +44,16 @@ impl Machine {
     pub(crate) fn describe() -> anyhow::Result<Self> {
         let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
         let field = |text: &str, name: &str| {
-            let line = text.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_once(':'));
+            let line = text
+                .lines()
+                .find(|line| line.starts_with(name))
+                .and_then(|line| line.split_once(':'));
             line.map_or("unknown".to_owned(), |(_, value)| value.trim().to_owned())
         };
-        let memory_kib: f64 = field(&read("/proc/meminfo"), "MemTotal").trim_end_matches(" kB").parse().unwrap_or_default();
+        let memory_kib: f64 = field(&read("/proc/meminfo"), "MemTotal")
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap_or_default();
         Ok(Self {
             cores: std::thread::available_parallelism()?.get(),
             processor: field(&read("/proc/cpuinfo"), "model name"),
@@ -81,16 +87,31 @@ fn percentile(values: &[f64], percent: f64) -> f64 {
 
 /// Median, 99th percentile and maximum.
 pub(crate) fn milliseconds(values: &[f64]) -> String {
-    format!("{:.1} / {:.1} / {:.1} ms", percentile(values, 50.0), percentile(values, 99.0), percentile(values, 100.0))
+    format!(
+        "{:.1} / {:.1} / {:.1} ms",
+        percentile(values, 50.0),
+        percentile(values, 99.0),
+        percentile(values, 100.0)
+    )
 }
 
 pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
-    let Figures { machine, date, postgres, latency, idle_latency, catch_up, peak_mib, idle } = figures;
+    let Figures { machine, date, postgres, latency, idle_latency, catch_up, peak_mib, idle } =
+        figures;
     let rate = |v: &[f64]| {
-        format!("{} rows/s ({}–{})", thousands(percentile(v, 50.0)), thousands(percentile(v, 0.0)), thousands(percentile(v, 100.0)))
+        format!(
+            "{} rows/s ({}–{})",
+            thousands(percentile(v, 50.0)),
+            thousands(percentile(v, 0.0)),
+            thousands(percentile(v, 100.0))
+        )
     };
     let ratio = percentile(&catch_up.offtake, 50.0) / percentile(&catch_up.built_in, 50.0);
-    let settings = SETTINGS.iter().map(|(name, value)| format!("`{name} = {value}`")).collect::<Vec<_>>().join(", ");
+    let settings = SETTINGS
+        .iter()
+        .map(|(name, value)| format!("`{name} = {value}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     format!(
         "# Benchmarks\n\n\
          Written by `make bench ARGS=--save`; the method is described in `tests/src/bin/bench/main.rs`. Absolute figures belong to the\n\
@@ -132,6 +153,11 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
 /// `123456.7` → `123 457`.
 fn thousands(value: f64) -> String {
     let digits = format!("{value:.0}");
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap_or_default())
+        .collect();
     groups.join(" ")
 }

@@ -8,8 +8,11 @@ use offtake::private_server::{Options, PrivateServer, sweep};
 use tokio_postgres::{Client, NoTls};
 
 /// The tenant that is measured; the two others only have to be there.
-pub(crate) const TENANTS: [&str; 3] =
-    ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002", "00000000-0000-4000-8000-000000000003"];
+pub(crate) const TENANTS: [&str; 3] = [
+    "00000000-0000-4000-8000-000000000001",
+    "00000000-0000-4000-8000-000000000002",
+    "00000000-0000-4000-8000-000000000003",
+];
 
 /// Rows of each tenant that is not measured.
 pub(crate) const OTHER_ROWS: u32 = 1_000;
@@ -37,7 +40,8 @@ pub(crate) const TABLE: &str = "
 pub(crate) struct Side {
     pub(crate) source: Database,
     pub(crate) copy: Database,
-    /// A row of the measured tenant by its id ($1), through the copy's primary key: a look must not cost the server a scan.
+    /// A row of the measured tenant by its id ($1), through the copy's primary key: a look must not
+    /// cost the server a scan.
     pub(crate) row_of_copy: String,
 }
 
@@ -83,7 +87,14 @@ impl Rig {
             load(&side.source, rows).await?;
         }
         let folder = tempfile::tempdir()?;
-        let rig = Self { rows, offtake, built_in, others, folder, _servers: [offtake_source, built_in_source, destination] };
+        let rig = Self {
+            rows,
+            offtake,
+            built_in,
+            others,
+            folder,
+            _servers: [offtake_source, built_in_source, destination],
+        };
         crate::replica::create(&rig).await?;
         crate::daemon::initialise(&rig).await?;
         Ok(rig)
@@ -101,8 +112,8 @@ impl Rig {
 }
 
 impl Side {
-    /// Every sample begins with pages that were written since and no dead rows: first-touch page images and bloat would
-    /// otherwise differ from sample to sample.
+    /// Every sample begins with pages that were written since and no dead rows: first-touch page
+    /// images and bloat would otherwise differ from sample to sample.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         for database in [&self.source, &self.copy] {
             database.client.batch_execute("vacuum public.account").await?;
@@ -113,18 +124,30 @@ impl Side {
 }
 
 async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
-    let options = Options { durable: true, ..Options::default() }.with_random_password().setting("wal_level", wal_level);
-    PrivateServer::start(SETTINGS.iter().fold(options, |options, (name, value)| options.setting(name, value))).await
+    let options = Options { durable: true, ..Options::default() }
+        .with_random_password()
+        .setting("wal_level", wal_level);
+    PrivateServer::start(
+        SETTINGS.iter().fold(options, |options, (name, value)| options.setting(name, value)),
+    )
+    .await
 }
 
 async fn database(server: &PrivateServer, name: &str) -> anyhow::Result<Database> {
-    connect(server.url("postgres")).await?.client.batch_execute(&format!("create database {name}")).await?;
+    connect(server.url("postgres"))
+        .await?
+        .client
+        .batch_execute(&format!("create database {name}"))
+        .await?;
     connect(server.url(name)).await
 }
 
 async fn connect(url: String) -> anyhow::Result<Database> {
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.with_context(|| format!("cannot connect to {url}"))?;
-    // It ends when the client is dropped; an error reaches whoever waits for an answer of the client.
+    let (client, connection) = tokio_postgres::connect(&url, NoTls)
+        .await
+        .with_context(|| format!("cannot connect to {url}"))?;
+    // It ends when the client is dropped; an error reaches whoever waits for an answer of the
+    // client.
     tokio::spawn(connection);
     Ok(Database { client, url })
 }
@@ -145,7 +168,10 @@ async fn load(source: &Database, rows: u32) -> anyhow::Result<()> {
 }
 
 /// Looks every few milliseconds until it is true.
-pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) async fn until(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     const WITHIN: Duration = Duration::from_secs(300);
     let begun = Instant::now();
     while !condition().await? {

@@ -3,12 +3,16 @@
 use std::fmt;
 
 use offtake_mapping::compose::Apply;
-use offtake_mapping::{Condition, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking};
+use offtake_mapping::{
+    Condition, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking,
+};
 use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::explain::explain;
-use crate::plan::{Plans, Verdict, index_for_dependants, index_for_pages, plan_of_dependants, plans};
+use crate::plan::{
+    Plans, Verdict, index_for_dependants, index_for_pages, plan_of_dependants, plans,
+};
 use crate::sql;
 use crate::unwatched::{complaint, unwatched};
 
@@ -29,7 +33,8 @@ pub(super) struct Report {
     #[serde(skip)]
     complaints: Vec<String>,
     pub(super) plan: Plans,
-    /// The statement that makes the index in whose order pages are read, where they are sorted instead.
+    /// The statement that makes the index in whose order pages are read, where they are sorted
+    /// instead.
     page_index: Option<String>,
     /// What a destination without the table gets.
     ddl: String,
@@ -86,15 +91,28 @@ pub(super) enum Table {
 }
 
 impl Report {
-    pub(super) async fn of(source: &Client, set: &MappingSet, mapping: &ResolvedMapping) -> Result<Self, tokio_postgres::Error> {
+    pub(super) async fn of(
+        source: &Client,
+        set: &MappingSet,
+        mapping: &ResolvedMapping,
+    ) -> Result<Self, tokio_postgres::Error> {
         let definition = &mapping.definition;
         let mut woken_by = vec![WokenBy::of(mapping.source_table(), Some(1), false)];
         for capture in set.captures() {
-            for waking in set.wakings(&capture.table.to_string()).iter().filter(|w| w.mapping.name() == mapping.name()) {
+            for waking in set
+                .wakings(&capture.table.to_string())
+                .iter()
+                .filter(|w| w.mapping.name() == mapping.name())
+            {
                 let plan = plan_of_dependants(source, waking).await?;
                 let index = index_for_dependants(waking).filter(|_| !plan.on_indexes());
                 let bound = bound(source, mapping, &capture.table, waking).await?;
-                woken_by.push(WokenBy { plan: Some(plan), index, place: place_of(mapping, waking), ..bound });
+                woken_by.push(WokenBy {
+                    plan: Some(plan),
+                    index,
+                    place: place_of(mapping, waking),
+                    ..bound
+                });
             }
         }
         let key = mapping.target_key();
@@ -107,7 +125,11 @@ impl Report {
         let schema = Identifier::new(crate::configuration::defaults::SCHEMA_NAME).ok();
         let plan = plans(source, mapping).await?;
         let unwatched = unwatched(source, definition).await?;
-        let ddl = definition.target.schema_sql.clone().or_else(|| schema.map(|s| Apply::new(mapping, &s, "").create_table()));
+        let ddl = definition
+            .target
+            .schema_sql
+            .clone()
+            .or_else(|| schema.map(|s| Apply::new(mapping, &s, "").create_table()));
         Ok(Self {
             name: mapping.name().to_owned(),
             file: definition.file.display().to_string(),
@@ -151,14 +173,26 @@ impl Report {
 
 impl WokenBy {
     fn of(table: String, rows_at_most: Option<i64>, estimated: bool) -> Self {
-        Self { table, rows_at_most, estimated, counted: false, plan: None, index: None, place: String::new() }
+        Self {
+            table,
+            rows_at_most,
+            estimated,
+            counted: false,
+            plan: None,
+            index: None,
+            place: String::new(),
+        }
     }
 }
 
 /// Where the mapping's file names the dependency.
 fn place_of(mapping: &ResolvedMapping, waking: &Waking) -> String {
     let definition = &mapping.definition;
-    let path = match definition.depends_on.iter().position(|dependency| *dependency == waking.dependency) {
+    let path = match definition
+        .depends_on
+        .iter()
+        .position(|dependency| *dependency == waking.dependency)
+    {
         Some(index) => vec![Step::Key("depends_on".to_owned()), Step::Index(index)],
         None => Step::keys(&["source", "tenant"]),
     };
@@ -176,34 +210,62 @@ pub(super) async fn there(
     let rows = client.query(sql::DESCRIBE_COPY, &[&apply.table()]).await?;
     let Some(row) = rows.first() else { return Ok((Table::Absent, Vec::new())) };
     if row.get::<_, Option<&str>>("mark") != Some(&format!("offtake:{}", mapping.name())) {
-        let why = format!("{} was made by someone else; with rows in it, it stays untouched", apply.table());
+        let why = format!(
+            "{} was made by someone else; with rows in it, it stays untouched",
+            apply.table()
+        );
         return Ok((Table::Foreign, vec![why]));
     }
-    let columns: Vec<(String, String)> = row.get::<_, Vec<String>>("columns").into_iter().zip(row.get::<_, Vec<String>>("types")).collect();
+    let columns: Vec<(String, String)> = row
+        .get::<_, Vec<String>>("columns")
+        .into_iter()
+        .zip(row.get::<_, Vec<String>>("types"))
+        .collect();
     let mut differences = Vec::new();
     for column in &mapping.columns {
         match columns.iter().find(|(name, _)| name == column.name.as_str()) {
             None => differences.push(format!("column {} would be added", column.name)),
-            Some((_, sql_type)) if *sql_type != column.target_type && mapping.definition.target.schema_sql.is_none() => {
-                differences.push(format!("column {} is {sql_type} there, and the query gives {}", column.name, column.target_type));
+            Some((_, sql_type))
+                if *sql_type != column.target_type
+                    && mapping.definition.target.schema_sql.is_none() =>
+            {
+                differences.push(format!(
+                    "column {} is {sql_type} there, and the query gives {}",
+                    column.name, column.target_type
+                ));
             }
             Some(_) => {}
         }
     }
-    for (name, _) in columns.iter().filter(|(name, _)| !mapping.columns.iter().any(|c| c.name.as_str() == name)) {
+    for (name, _) in
+        columns.iter().filter(|(name, _)| !mapping.columns.iter().any(|c| c.name.as_str() == name))
+    {
         differences.push(format!("column {name} is not in the query and stays as it is"));
     }
     Ok((if differences.is_empty() { Table::Fits } else { Table::Differs }, differences))
 }
 
 /// How many rows one change of a table that the mapping depends on refreshes.
-async fn bound(source: &Client, mapping: &ResolvedMapping, table: &TableName, waking: &Waking) -> Result<WokenBy, tokio_postgres::Error> {
+async fn bound(
+    source: &Client,
+    mapping: &ResolvedMapping,
+    table: &TableName,
+    waking: &Waking,
+) -> Result<WokenBy, tokio_postgres::Error> {
     let woken = |rows_at_most, estimated| WokenBy::of(table.to_string(), rows_at_most, estimated);
     let from = mapping.definition.source.table.sql();
     let Condition::Match(pairs) = &waking.dependency.condition else {
-        let Condition::Where(condition) = &waking.dependency.condition else { return Ok(woken(None, true)) };
+        let Condition::Where(condition) = &waking.dependency.condition else {
+            return Ok(woken(None, true));
+        };
         let changed = format!("(select * from {} limit 1)", table.sql());
-        let plan = explain(source, "", &format!("select from {from} source, {changed} changed where (\n{condition}\n)"), "").await?;
+        let plan = explain(
+            source,
+            "",
+            &format!("select from {from} source, {changed} changed where (\n{condition}\n)"),
+            "",
+        )
+        .await?;
         return Ok(woken(plan[0]["Plan"]["Plan Rows"].as_i64(), true));
     };
     let columns: Vec<&str> = pairs.iter().map(|(ours, _)| ours.as_str()).collect();
@@ -213,10 +275,14 @@ async fn bound(source: &Client, mapping: &ResolvedMapping, table: &TableName, wa
     }
     if row.get::<_, f64>("rows") > COUNTED_ROWS_MAX {
         #[allow(clippy::cast_possible_truncation)] // A number of rows.
-        return Ok(woken(row.get::<_, Option<f64>>("often").map(|often| often.ceil() as i64), true));
+        return Ok(woken(
+            row.get::<_, Option<f64>>("often").map(|often| often.ceil() as i64),
+            true,
+        ));
     }
     let grouped: Vec<String> = pairs.iter().map(|(ours, _)| ours.sql()).collect();
-    let present: Vec<String> = grouped.iter().map(|column| format!("{column} is not null")).collect();
+    let present: Vec<String> =
+        grouped.iter().map(|column| format!("{column} is not null")).collect();
     let count = format!(
         "select coalesce(max(n), 0) from (select count(*) as n from {from} where {} group by {}) counts",
         present.join(" and "),
@@ -228,13 +294,23 @@ async fn bound(source: &Client, mapping: &ResolvedMapping, table: &TableName, wa
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "mapping {} ({}): {} -> {}", self.name, self.file, self.source_table, self.target_table)?;
-        let widths = |text: fn(&Column) -> &str| self.columns.iter().map(|c| text(c).chars().count()).max().unwrap_or(0);
+        writeln!(
+            f,
+            "mapping {} ({}): {} -> {}",
+            self.name, self.file, self.source_table, self.target_table
+        )?;
+        let widths = |text: fn(&Column) -> &str| {
+            self.columns.iter().map(|c| text(c).chars().count()).max().unwrap_or(0)
+        };
         let (name, here) = (widths(|c| &c.name).max(6), widths(|c| &c.source_type).max(4));
         writeln!(f, "  {:name$}  {:here$}  there", "column", "here")?;
         for column in &self.columns {
             let key = if column.key { "  (key)" } else { "" };
-            writeln!(f, "  {:name$}  {:here$}  {}{key}", column.name, column.source_type, column.target_type)?;
+            writeln!(
+                f,
+                "  {:name$}  {:here$}  {}{key}",
+                column.name, column.source_type, column.target_type
+            )?;
         }
         writeln!(f, "  woken by")?;
         for woken in &self.woken_by {
@@ -257,9 +333,17 @@ impl fmt::Display for Report {
         };
         writeln!(f, "    one key: {one_key}")?;
         let page = &self.plan.page;
-        let index = self.page_index.as_ref().map(|index| format!("; this spares that: {index}")).unwrap_or_default();
+        let index = self
+            .page_index
+            .as_ref()
+            .map(|index| format!("; this spares that: {index}"))
+            .unwrap_or_default();
         let own = self.source_table.rsplit('.').next().unwrap_or_default();
-        let page = match (page.reads_all_of.iter().find(|table| *table != own), page.reads_all_of.is_empty(), page.sorts) {
+        let page = match (
+            page.reads_all_of.iter().find(|table| *table != own),
+            page.reads_all_of.is_empty(),
+            page.sorts,
+        ) {
             (Some(table), ..) => format!("reads the whole of {table} for each page of a copy"),
             (None, false, _) => format!("looks through the rows of all tenants in {own}{index}"),
             (None, true, true) => format!("sorts the tenant's rows for each page of a copy{index}"),
@@ -274,6 +358,11 @@ impl fmt::Display for Report {
             writeln!(f, "  in {}/{}: {}", there.tenant, there.name, there.differences.join("; "))?;
         }
         let count = |table: Table| self.destinations.iter().filter(|t| t.table == table).count();
-        write!(f, "  {} destination(s) have it, {} would get it", count(Table::Fits) + count(Table::Differs), count(Table::Absent))
+        write!(
+            f,
+            "  {} destination(s) have it, {} would get it",
+            count(Table::Fits) + count(Table::Differs),
+            count(Table::Absent)
+        )
     }
 }

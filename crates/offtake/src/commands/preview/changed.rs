@@ -1,4 +1,5 @@
-//! What edited mappings would change in the destinations: their queries' rows beside the destinations' tables.
+//! What edited mappings would change in the destinations: their queries' rows beside the
+//! destinations' tables.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::configuration::Configuration;
 use crate::destinations::evaluate;
 use crate::outcome::{Exit, Failure, chain};
 
-/// Changes that are on their way to a destination are waited for this long; what is still under way is told as such.
+/// Changes that are on their way to a destination are waited for this long; what is still under way
+/// is told as such.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// What an edit would do to one mapping in one destination.
@@ -49,28 +51,42 @@ pub(super) async fn execute(
     set: &MappingSet,
     if_changed: Exit,
 ) -> Result<Exit, Failure> {
-    let pool = SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
-    let named = evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
-    let named = named.map_err(|error| Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error)))?;
+    let pool =
+        SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
+    let named =
+        evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
+    let named = named.map_err(|error| {
+        Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
+    })?;
     let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
     let dialer = Dialer::new(policy, configuration.sync.connect_timeout);
     let mut effects = Vec::new();
-    for spec in named.usable.iter().filter(|spec| arguments.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant_id)) {
-        let found = of_destination(&source, &dialer, spec, set, arguments).await.unwrap_or_else(|error| {
-            let mapping = arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
-            vec![Effect { destination: spec.label(), mapping, outcome: Err(error.message()) }]
-        });
+    for spec in named
+        .usable
+        .iter()
+        .filter(|spec| arguments.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant_id))
+    {
+        let found =
+            of_destination(&source, &dialer, spec, set, arguments).await.unwrap_or_else(|error| {
+                let mapping =
+                    arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
+                vec![Effect { destination: spec.label(), mapping, outcome: Err(error.message()) }]
+            });
         if !arguments.json {
             found.iter().for_each(|effect| say(effect.line()));
         }
         effects.extend(found);
     }
     if effects.is_empty() {
-        return Err(Failure::new(Exit::Failed, "no destination of that tenant receives that mapping"));
+        return Err(Failure::new(
+            Exit::Failed,
+            "no destination of that tenant receives that mapping",
+        ));
     }
     let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
     if arguments.json {
-        say(serde_json::to_string_pretty(&effects.iter().map(Effect::json).collect::<Vec<_>>()).unwrap_or_default());
+        say(serde_json::to_string_pretty(&effects.iter().map(Effect::json).collect::<Vec<_>>())
+            .unwrap_or_default());
     } else {
         say(format!("{touched} of {} copies would change; nothing was changed", effects.len()));
     }
@@ -93,12 +109,20 @@ async fn of_destination(
     let there = dialer.dial(&spec.url, "offtake preview").await?;
     let versions = versions(&there, spec).await?;
     let wanted = |name: &str| {
-        spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == name)) && arguments.mapping.as_ref().is_none_or(|m| m == name)
+        spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
+            && arguments.mapping.as_ref().is_none_or(|m| m == name)
     };
-    let effect = |mapping: &str, outcome| Effect { destination: spec.label(), mapping: mapping.to_owned(), outcome };
+    let effect = |mapping: &str, outcome| Effect {
+        destination: spec.label(),
+        mapping: mapping.to_owned(),
+        outcome,
+    };
     let mut effects = Vec::new();
     for mapping in set.mappings().iter().filter(|m| wanted(m.name())) {
-        let version = versions.iter().find(|(name, _)| name == mapping.name()).map(|(_, version)| version.as_str());
+        let version = versions
+            .iter()
+            .find(|(name, _)| name == mapping.name())
+            .map(|(_, version)| version.as_str());
         let outcome = match version {
             Some(version) if version == mapping.version.as_str() => Ok(Change::None),
             Some(_) => compare(source, &there, spec, mapping).await,
@@ -113,43 +137,71 @@ async fn of_destination(
 }
 
 /// Mapping and version of what the destination has.
-async fn versions(there: &Client, spec: &DestinationSpec) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
+async fn versions(
+    there: &Client,
+    spec: &DestinationSpec,
+) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
     let state = format!("{}._offtake_state", spec.schema.sql());
-    if !there.query_one("select to_regclass($1::text) is not null", &[&state]).await?.get::<_, bool>(0) {
+    if !there
+        .query_one("select to_regclass($1::text) is not null", &[&state])
+        .await?
+        .get::<_, bool>(0)
+    {
         return Ok(Vec::new());
     }
-    let query = format!("select mapping, version from {state} where tenant_id = $1 order by mapping");
+    let query =
+        format!("select mapping, version from {state} where tenant_id = $1 order by mapping");
     let rows = there.query(&query, &[&spec.tenant_id]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Result<i64, String> {
     let tenant = format!("{}::{}", literal(tenant), mapping.tenant_type);
-    let query = format!("select count(*) from (\n{}\n) q where q.tenant_id = {tenant}", mapping.definition.query);
-    let row = source.query_one(&query, &[]).await.map_err(|error| offtake_postgres::Error::from(error).message())?;
+    let query = format!(
+        "select count(*) from (\n{}\n) q where q.tenant_id = {tenant}",
+        mapping.definition.query
+    );
+    let row = source
+        .query_one(&query, &[])
+        .await
+        .map_err(|error| offtake_postgres::Error::from(error).message())?;
     Ok(row.get(0))
 }
 
 /// By the columns that both have: the others are told by name.
-async fn compare(source: &Client, there: &Client, spec: &DestinationSpec, mapping: &Arc<ResolvedMapping>) -> Result<Change, String> {
+async fn compare(
+    source: &Client,
+    there: &Client,
+    spec: &DestinationSpec,
+    mapping: &Arc<ResolvedMapping>,
+) -> Result<Change, String> {
     let failed = |error: tokio_postgres::Error| offtake_postgres::Error::from(error).message();
     let table = format!("{}.{}", spec.schema.sql(), mapping.definition.target.table.sql());
     let rows = there.query(crate::sql::DESCRIBE_COPY, &[&table]).await.map_err(failed)?;
-    let Some(row) = rows.first() else { return count(source, mapping, &spec.tenant_id).await.map(Change::New) };
+    let Some(row) = rows.first() else {
+        return count(source, mapping, &spec.tenant_id).await.map(Change::New);
+    };
     let columns: Vec<String> = row.get("columns");
     let types: Vec<String> = row.get("types");
     let has = |name: &Identifier| columns.iter().any(|column| column == name.as_str());
     if let Some(key) = mapping.target_key().into_iter().find(|key| !has(key)) {
-        return Err(format!("{table} has no column {key}, which is in the new key: the mapping would be blocked there"));
+        return Err(format!(
+            "{table} has no column {key}, which is in the new key: the mapping would be blocked there"
+        ));
     }
     let mut shared = ResolvedMapping::clone(mapping);
     shared.columns.retain(|column| has(&column.name));
-    let added = mapping.columns.iter().filter(|c| !has(&c.name)).map(|c| c.name.to_string()).collect();
+    let added =
+        mapping.columns.iter().filter(|c| !has(&c.name)).map(|c| c.name.to_string()).collect();
     let mut notes = Vec::new();
     for (name, sql_type) in columns.iter().zip(&types) {
         match mapping.columns.iter().find(|c| c.name.as_str() == name) {
-            None => notes.push(format!("column {name} is not in the query any more and stays as it is")),
-            Some(c) if c.target_type != *sql_type && mapping.definition.target.schema_sql.is_none() => {
+            None => {
+                notes.push(format!("column {name} is not in the query any more and stays as it is"))
+            }
+            Some(c)
+                if c.target_type != *sql_type && mapping.definition.target.schema_sql.is_none() =>
+            {
                 notes.push(format!(
                     "column {name} is {sql_type} there and {} in the query: the mapping would be blocked there",
                     c.target_type
@@ -158,7 +210,8 @@ async fn compare(source: &Client, there: &Client, spec: &DestinationSpec, mappin
             Some(_) => {}
         }
     }
-    let target = VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id, schema: &spec.schema };
+    let target =
+        VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id, schema: &spec.schema };
     let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
     let rows = verify(source, there, &target, &options).await.map_err(|error| chain(&error))?;
     Ok(Change::Changed { added, notes, rows })
@@ -173,7 +226,10 @@ impl Effect {
             Ok(Change::New(rows)) => format!("new, {rows} rows"),
             Ok(Change::Stopped) => "stops; its table stays as it is".to_owned(),
             Ok(Change::Changed { added, notes, rows }) => {
-                let mut text = format!("{} rows added, {} removed, {} changed", rows.missing, rows.extra, rows.different);
+                let mut text = format!(
+                    "{} rows added, {} removed, {} changed",
+                    rows.missing, rows.extra, rows.different
+                );
                 if rows.unsettled > 0 {
                     text.push_str(&format!(", {} on their way or unknown", rows.unsettled));
                 }
@@ -189,9 +245,15 @@ impl Effect {
                         Kind::Extra => "-",
                         Kind::Different => "~",
                     };
-                    let columns =
-                        if difference.columns.is_empty() { String::new() } else { format!(": {}", difference.columns.join(", ")) };
-                    text.push_str(&format!("\n  {sign} {}{columns}", Value::Object(difference.key.clone())));
+                    let columns = if difference.columns.is_empty() {
+                        String::new()
+                    } else {
+                        format!(": {}", difference.columns.join(", "))
+                    };
+                    text.push_str(&format!(
+                        "\n  {sign} {}{columns}",
+                        Value::Object(difference.key.clone())
+                    ));
                 }
                 text
             }

@@ -1,4 +1,5 @@
-//! Whether a daemon can use the files as they are now. A running one keeps what it had, so nobody would see it otherwise.
+//! Whether a daemon can use the files as they are now. A running one keeps what it had, so nobody
+//! would see it otherwise.
 
 use offtake_postgres::catalog;
 use tokio_postgres::Client;
@@ -19,7 +20,8 @@ async fn look(configuration: &Configuration, source: &Client) -> Result<Option<S
     check_static(configuration, &definitions)?;
     let set = catalog::resolve(source, definitions).await?;
     let missing = what_is_missing(source, &set).await?;
-    let complaints: Vec<String> = missing.into_iter().chain(destinations_query(configuration, source).await).collect();
+    let complaints: Vec<String> =
+        missing.into_iter().chain(destinations_query(configuration, source).await).collect();
     Ok((!complaints.is_empty()).then(|| complaints.join("\n")))
 }
 
@@ -27,5 +29,8 @@ async fn look(configuration: &Configuration, source: &Client) -> Result<Option<S
 async fn destinations_query(configuration: &Configuration, source: &Client) -> Option<String> {
     let query = configuration.destinations.query.as_ref()?;
     let error = source.prepare(&statement(query)).await.err()?;
-    Some(format!("the destinations query cannot run: {}", offtake_postgres::Error::from(error).message()))
+    Some(format!(
+        "the destinations query cannot run: {}",
+        offtake_postgres::Error::from(error).message()
+    ))
 }
