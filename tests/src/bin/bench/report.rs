@@ -107,16 +107,13 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
         )
     };
     let ratio = percentile(&catch_up.offtake, 50.0) / percentile(&catch_up.built_in, 50.0);
-    let settings = SETTINGS
-        .iter()
-        .map(|(name, value)| format!("`{name} = {value}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let settings =
+        SETTINGS.iter().map(|(name, value)| format!("- `{name} = {value}`\n")).collect::<String>();
     format!(
         "# Benchmarks\n\n\
-         Written by `make bench ARGS=--save`; the method is described in `tests/src/bin/bench/main.rs`. Absolute figures belong to the\n\
-         machine; compare the columns with each other. Source, destination, writer and daemon share the machine's cores, and the\n\
-         network is loopback.\n\n\
+         Written by `make bench ARGS=--save`. `tests/src/bin/bench/main.rs` describes the method. Absolute\n\
+         figures belong to the machine; compare the columns with each other. Source, destination, writer and\n\
+         daemon share the machine's cores, and the network is loopback.\n\n\
          | work | Offtake | built-in logical replication |\n|---|---|---|\n\
          | commit → visible of one change, a dozen of them a second: p50 / p99 / max of {samples} | {} | {} |\n\
          | the same after more than a second without any: p50 / p99 / max of {idle_samples} | {} | |\n\
@@ -125,9 +122,12 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
          | idle daemon, three tenants, over {seconds} s: share of one core | {:.1} % | |\n\
          | its transactions at the source | {:.0} a second | |\n\
          | its memory (peak while catching up) | {:.0} MiB ({peak_mib:.0} MiB) | |\n\n\
-         Measured on {date} with Offtake {} (release build, default intervals and batch sizes) and PostgreSQL {postgres}: {} cores ({}),\n\
-         {:.0} GiB, Linux {}, fdatasync {:.0} µs. Server settings: {settings}; `wal_level` is `replica` at Offtake's source and\n\
-         `logical` at the other.\n",
+         Measured on {date} with Offtake {} (release build, default intervals and\n\
+         batch sizes) and PostgreSQL {postgres}.\n\n\
+         Machine: {} cores ({}), {:.0} GiB, Linux {}, fdatasync {:.0} µs.\n\n\
+         Server settings: `wal_level` is `replica` at Offtake's source and `logical` at the other. All\n\
+         servers have:\n\n\
+         {settings}",
         milliseconds(&latency.offtake),
         milliseconds(&latency.built_in),
         milliseconds(idle_latency),
