@@ -75,14 +75,14 @@ fn the_mapping_crate_has_no_runtime() {
 /// four words or more are taken for tests: nothing else in these documents has such a name.
 #[test]
 fn every_test_that_the_documents_name_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository");
+    let root = root();
     let mut tests = BTreeSet::new();
     for folder in ["crates", "tests"] {
         collect_tests(&root.join(folder), &mut tests);
     }
     let (mut named, mut missing) = (0, Vec::new());
     for document in ["docs/safety.md", "ARCHITECTURE.md"] {
-        let text = std::fs::read_to_string(root.join(document)).expect("the document is there");
+        let text = read(document);
         for name in text.split('`').skip(1).step_by(2).filter(|name| could_be_a_test(name)) {
             named += 1;
             let exists = match name.strip_suffix('*') {
@@ -101,6 +101,166 @@ fn every_test_that_the_documents_name_exists() {
 fn could_be_a_test(name: &str) -> bool {
     name.matches('_').count() >= 3
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_*".contains(c))
+}
+
+/// A file that moves must move in the documents too, or they send the reader nowhere. Checked are
+/// full paths in backticks, shorter ones of source files (`turn/write.rs`: some file's path must end
+/// like that), and the targets of links, with their headings.
+#[test]
+fn every_path_and_link_of_the_documents_exists() {
+    let root = root();
+    let mut sources = Vec::new();
+    for folder in ["crates", "tests", "migrations", "deploy"] {
+        collect_files(&root.join(folder), &mut sources);
+    }
+    let (mut checked, mut missing) = (0, Vec::new());
+    for document in documents() {
+        let text = without_code_blocks(&read(&document));
+        for path in text.split('`').skip(1).step_by(2).filter(|span| could_be_a_path(span)) {
+            checked += 1;
+            let end = format!("/{path}");
+            let exists = root.join(path).exists()
+                || !begins_at_the_root(path) && sources.iter().any(|source| source.ends_with(&end));
+            if !exists {
+                missing.push(format!("{document}: {path}"));
+            }
+        }
+        for target in links(&text) {
+            checked += 1;
+            if !leads_somewhere(&document, target) {
+                missing.push(format!("{document}: the link to {target}"));
+            }
+        }
+    }
+    assert!(checked > 300, "only {checked} paths and links were found");
+    assert!(missing.is_empty(), "no such file or heading:\n{}", missing.join("\n"));
+}
+
+/// More than two sentences in a table cell want a section of their own.
+#[test]
+fn the_documents_are_readable() {
+    let mut refused = Vec::new();
+    for document in documents().iter().filter(|name| *name != "docs/configuration.md") {
+        let text = without_code_blocks(&read(document));
+        for (line, number) in text.lines().zip(1..) {
+            if line.starts_with('|') {
+                let long = line.split('|').filter(|cell| sentences(cell) > 2);
+                refused.extend(long.map(|cell| {
+                    format!("{document}:{number}: a cell of {} sentences", sentences(cell))
+                }));
+            } else if line.chars().count() > PROSE_WIDTH_MAX && link_definition(line).is_none() {
+                let width = line.chars().count();
+                refused.push(format!("{document}:{number}: a line of {width} characters"));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "hard to read:\n{}", refused.join("\n"));
+}
+
+/// As in the comments of the code.
+const PROSE_WIDTH_MAX: usize = 100;
+
+/// What a full path begins with.
+const FOLDERS: [&str; 8] =
+    ["crates/", "tests/", "docs/", "migrations/", "mappings/", "deploy/", "scripts/", ".ci/"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository")
+}
+
+fn read(document: &str) -> String {
+    std::fs::read_to_string(root().join(document)).expect("the document is there")
+}
+
+/// README.md and its like, and everything in docs/.
+fn documents() -> Vec<String> {
+    let mut names: Vec<String> =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(Into::into).into();
+    let mut pages = Vec::new();
+    collect_files(&root().join("docs"), &mut pages);
+    names.extend(pages.into_iter().filter(|page| page.ends_with(".md")));
+    names
+}
+
+/// The same lines, with those inside of fences empty.
+fn without_code_blocks(text: &str) -> String {
+    let mut inside = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        let fence = line.trim_start().starts_with("```");
+        inside ^= fence;
+        if !inside && !fence {
+            kept.push_str(line);
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
+fn begins_at_the_root(path: &str) -> bool {
+    FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
+/// Placeholders (`crates/<crate>/sql/`) and commands have characters that no path here has.
+fn could_be_a_path(span: &str) -> bool {
+    let file = |endings: &[&str]| endings.iter().any(|ending| span.ends_with(ending));
+    let at_the_root = !span.contains('/')
+        && (file(&[".md", ".toml", ".lock"]) || ["Makefile", "LICENSE"].contains(&span));
+    span.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+        && (begins_at_the_root(span) || at_the_root || file(&[".rs", ".sql"]) && span.len() > 4)
+}
+
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let inline = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    inline.chain(text.lines().filter_map(link_definition))
+}
+
+/// The target of a line `[label]: target`.
+fn link_definition(line: &str) -> Option<&str> {
+    Some(line.strip_prefix('[')?.split_once("]: ")?.1)
+}
+
+fn leads_somewhere(document: &str, target: &str) -> bool {
+    if target.starts_with("https://") {
+        return true;
+    }
+    let (path, heading) = target.split_once('#').unwrap_or((target, ""));
+    let page = match path {
+        "" => root().join(document),
+        path => root().join(document).parent().expect("a folder").join(path),
+    };
+    page.exists()
+        && (heading.is_empty()
+            || std::fs::read_to_string(page).expect("a text").lines().any(|line| {
+                line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == heading
+            }))
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).flat_map(char::to_lowercase).collect()
+}
+
+/// Ends of sentences, and the rest behind the last.
+fn sentences(cell: &str) -> usize {
+    let cell = cell.trim();
+    let ends = |word: &str| word.trim_end_matches(['`', ')', '*']).ends_with(['.', '!', '?']);
+    let ended = cell.split_whitespace().filter(|word| ends(word)).count();
+    ended + usize::from(!cell.is_empty() && !ends(cell))
+}
+
+/// The files below a folder, by their paths from the root of the repository.
+fn collect_files(folder: &Path, files: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a readable folder") {
+        let path = entry.expect("a readable folder").path();
+        if path.is_dir() {
+            collect_files(&path, files);
+        } else {
+            let path = path.strip_prefix(root()).expect("a folder of the repository");
+            files.push(path.to_str().expect("a name in UTF-8").to_owned());
+        }
+    }
 }
 
 /// The functions below a folder that are marked as tests.
