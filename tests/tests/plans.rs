@@ -58,11 +58,11 @@ const HOT: [(&str, &str, i64); 15] = [
     ("sync/sql/complete_request.sql", "77, 0, 1", 30),
     ("sync/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
     (
-        "sync/sql/read_bounds.sql",
+        "reading/sql/read_bounds.sql",
         "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000",
         60,
     ),
-    ("sync/sql/read_head.sql", "", 100),
+    ("reading/sql/read_head.sql", "", 100),
     // The status counts captured changes, up to a bound.
     ("admin/sql/list_destinations.sql", "'t7', null", 3000),
 ];

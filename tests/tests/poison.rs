@@ -204,7 +204,7 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
 
 /// One transaction changes all 5 000, five of them to what is refused: the others arrive, these
 /// stay as they were. Shown to fail with every refusal taken as the mapping's (`row_fault` in
-/// crates/sync/src/error.rs answering false): it stood still.
+/// crates/postgres/src/sqlstate.rs answering false): it stood still.
 #[tokio::test]
 async fn refused_rows_are_set_aside_among_live_changes() {
     let world = world().await;

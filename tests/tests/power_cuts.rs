@@ -76,7 +76,7 @@ async fn assert_kept(world: &World, name: &str) {
 }
 
 /// Shown to fail without `set local synchronous_commit = on` in crates/sequencer/sql/begin_tick.sql
-/// and `make_durable` (crates/sync/src/read.rs): the source had lost what was visible.
+/// and `make_durable` (crates/reading/src/snapshot.rs): the source had lost what was visible.
 #[tokio::test]
 async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     let (world, daemon) = world().await;
@@ -104,7 +104,7 @@ async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
 
 /// What a batch reads is a row's state of now, which may be younger than the change that is
 /// applied: it was committed after the last tick, and nothing has made it durable. Shown to fail
-/// without `make_durable` (crates/sync/src/read.rs).
+/// without `make_durable` (crates/reading/src/snapshot.rs).
 #[tokio::test]
 async fn what_was_written_after_the_tick_is_durable_before_it_is_visible() {
     let (world, daemon) = world().await;

@@ -44,7 +44,7 @@ async fn wait_rows(world: &World, expected: &str) {
     .await;
 }
 
-/// Without `poison::read_apart` one such row blocks its whole mapping.
+/// Without `failed_rows::read_apart` one such row blocks its whole mapping.
 #[tokio::test]
 async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive() {
     let world = World::with_tenants(["acme"])

@@ -1,5 +1,5 @@
 //! The shape of the workspace: `mapping ← postgres ← {capture, sequencer, poller, sync, admin} ←
-//! offtake`.
+//! offtake`, and `reading` between postgres and sync.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -11,13 +11,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("offtake-mapping", &[]),
     ("offtake-postgres", &["offtake-mapping"]),
+    ("offtake-reading", ON_TOP_OF_POSTGRES),
     ("offtake-capture", ON_TOP_OF_POSTGRES),
     ("offtake-sequencer", ON_TOP_OF_POSTGRES),
     ("offtake-poller", ON_TOP_OF_POSTGRES),
-    ("offtake-sync", ON_TOP_OF_POSTGRES),
+    ("offtake-sync", &["offtake-mapping", "offtake-postgres", "offtake-reading"]),
     ("offtake-admin", ON_TOP_OF_POSTGRES),
     ("offtake", EVERY_CRATE),
     ("offtake-tests", EVERY_CRATE),
@@ -28,6 +29,7 @@ const ON_TOP_OF_POSTGRES: &[&str] = &["offtake-mapping", "offtake-postgres"];
 const EVERY_CRATE: &[&str] = &[
     "offtake-mapping",
     "offtake-postgres",
+    "offtake-reading",
     "offtake-capture",
     "offtake-sequencer",
     "offtake-poller",

@@ -38,6 +38,6 @@ pub use migrate::{migrate, migration_sql};
 pub use pool::{PooledConnection, SourcePool};
 pub use progress::{Progress, idle_pause};
 pub use settings::TEXT_FORMAT;
-pub use sqlstate::{Fault, classify};
+pub use sqlstate::{Fault, classify, row_fault};
 pub use tokio_postgres::error::SqlState;
 pub use trouble::Trouble;

@@ -83,6 +83,14 @@ fn by_class(code: &str) -> Fault {
     }
 }
 
+/// Whether one row can cause this error while other rows need not. A cardinality violation is left
+/// out: the query gives more rows than it may, which is the mapping's fault.
+pub fn row_fault(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| {
+        *code != SqlState::CARDINALITY_VIOLATION && classify(code) == Fault::Row
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,17 +11,11 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use offtake_mapping::compose::{Apply, KeyRange};
 use offtake_mapping::{OnRowError, ResolvedMapping};
-use offtake_postgres::{Fault, SqlState};
+use offtake_postgres::{Fault, SqlState, row_fault};
+use offtake_reading::{Chunk, FAILED_ROWS_MAX, FailedRow, MappingFault, Part, Rows, key_of};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
-use crate::error::{MappingFault, row_fault};
-use crate::read::{Chunk, Part, key_of};
-use crate::{Error, Rows};
-
-/// How many rows of one batch may be refused before it is the mapping that is at fault and not its
-/// rows. Finding one costs about 25 small statements, so this also bounds the time a hostile table
-/// can take.
-pub(crate) const REFUSED_ROWS_MAX: usize = 100;
+use crate::Error;
 
 /// What a stretch of lines goes back to when a row of it is refused.
 const SAVE: &str = "savepoint stretch";
@@ -49,16 +43,7 @@ pub(crate) struct Applied {
     /// Rows inserted or changed.
     pub(crate) upserted: u64,
     pub(crate) deleted: u64,
-    pub(crate) refused: Vec<RefusedRow>,
-}
-
-/// A row that the destination does not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RefusedRow {
-    /// In key order, as text.
-    pub(crate) key: Vec<String>,
-    pub(crate) sqlstate: String,
-    pub(crate) error: String,
+    pub(crate) refused: Vec<FailedRow>,
 }
 
 /// Lines to apply, and the key range they are all of, if they are a chunk's.
@@ -210,7 +195,7 @@ impl Applier<'_> {
             }
             let may_be_freed =
                 error.code() == Some(&SqlState::UNIQUE_VIOLATION) && collided_before > 0;
-            if may_be_freed && collided.len() < REFUSED_ROWS_MAX {
+            if may_be_freed && collided.len() < FAILED_ROWS_MAX {
                 collided.push(stretch);
             } else {
                 self.refuse(rows, &stretch, error, applied).await?;
@@ -246,11 +231,11 @@ impl Applier<'_> {
         let error = offtake_postgres::Error::from(error);
         let key = key_of(self.mapping, rows, stretch.lines.start);
         let halts = self.mapping.definition.on_row_error == OnRowError::Halt;
-        if halts || applied.refused.len() >= REFUSED_ROWS_MAX {
+        if halts || applied.refused.len() >= FAILED_ROWS_MAX {
             let what = if halts {
                 format!("the destination refuses the row with key ({})", key.join(", "))
             } else {
-                format!("the destination refuses more than {REFUSED_ROWS_MAX} rows of one batch")
+                format!("the destination refuses more than {FAILED_ROWS_MAX} rows of one batch")
             };
             return Err(self.fault(MappingFault::of(&what, &error)));
         }
@@ -266,7 +251,7 @@ impl Applier<'_> {
         let sqlstate = error.sqlstate().map_or_else(String::new, |s| s.code().to_owned());
         // A row may be among the changes and in the chunk.
         applied.refused.retain(|refused| refused.key != key);
-        applied.refused.push(RefusedRow { key, sqlstate, error: error.message() });
+        applied.refused.push(FailedRow { key, sqlstate, error: error.message() });
         Ok(())
     }
 

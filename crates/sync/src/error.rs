@@ -1,8 +1,6 @@
 //! What can go wrong in a sync, and whose fault it is.
 
-use offtake_mapping::ResolvedMapping;
-use offtake_postgres::Fault;
-use tokio_postgres::error::SqlState;
+use offtake_reading::MappingFault;
 
 /// Why a sync did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -31,15 +29,6 @@ pub enum Error {
     Cancelled,
 }
 
-/// What is wrong with one mapping in one destination.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct MappingFault {
-    pub sqlstate: Option<String>,
-    /// One line: what, where, remedy.
-    pub message: String,
-}
-
 impl Error {
     pub(crate) fn source(error: tokio_postgres::Error) -> Self {
         Self::Source(error.into())
@@ -48,45 +37,15 @@ impl Error {
     pub(crate) fn destination(error: tokio_postgres::Error) -> Self {
         Self::Destination(error.into())
     }
-
-    /// An error while a mapping's query ran at the source: the mapping's, unless the source itself
-    /// is in trouble.
-    pub(crate) fn mapping(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Self {
-        let error = offtake_postgres::Error::from(error);
-        match error.fault() {
-            Fault::Schema | Fault::Row | Fault::Fatal if error.sqlstate().is_some() => {
-                Self::Mapping {
-                    mapping: mapping.name().to_owned(),
-                    fault: MappingFault::of("the query failed at the source", &error),
-                }
-            }
-            _ => Self::Source(error),
-        }
-    }
 }
 
-impl MappingFault {
-    /// The label in metrics.
-    pub(crate) fn class(&self) -> &'static str {
-        let state = self.sqlstate.as_deref().map(SqlState::from_code);
-        state.map_or(Fault::Schema, |state| offtake_postgres::classify(&state)).as_str()
-    }
-
-    pub(crate) fn of(what: &str, error: &offtake_postgres::Error) -> Self {
-        Self {
-            sqlstate: error.sqlstate().map(|s| s.code().to_owned()),
-            message: format!("{what}: {}", error.message()),
+impl From<offtake_reading::Error> for Error {
+    fn from(error: offtake_reading::Error) -> Self {
+        match error {
+            offtake_reading::Error::Source(source) => Self::Source(source),
+            offtake_reading::Error::Mapping { mapping, fault } => Self::Mapping { mapping, fault },
+            offtake_reading::Error::Lost => Self::Lost,
+            offtake_reading::Error::Overflow { fits } => Self::Overflow { fits },
         }
     }
-
-    pub(crate) fn said(message: String) -> Self {
-        Self { sqlstate: None, message }
-    }
-}
-
-/// Refusals that a row can cause and another row need not.
-pub(crate) fn row_fault(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| {
-        *code != SqlState::CARDINALITY_VIOLATION && offtake_postgres::classify(code) == Fault::Row
-    })
 }

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use offtake_mapping::compose;
 use offtake_mapping::{ResolvedMapping, literal};
-use offtake_postgres::{Begun, Fault, PooledConnection, SourcePool, TEXT_FORMAT};
+use offtake_postgres::{Begun, Fault, PooledConnection, SourcePool, TEXT_FORMAT, row_fault};
+use offtake_reading::{Head, MappingFault, read_head};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use crate::destinations::{DestinationSpec, Registered};
-use crate::error::{MappingFault, row_fault};
-use crate::read::{self, Head};
 use crate::state::{self, Cursor, Cursors, Identities};
 use crate::target::{self, Problem};
 use crate::{Error, Settings, sql};
@@ -62,7 +61,7 @@ pub(crate) async fn destination(
     // Read after the cursors were locked: one that is beyond this head cannot come from this
     // history.
     let mut source = pool.get().await.map_err(Error::Source)?;
-    let head = read::head(&source).await?;
+    let head = read_head(&source).await?;
     let mirrored = mirrored(&source, registered.destination_id).await?;
     let mut prepared = Prepared {
         cursors: Cursors::new(),

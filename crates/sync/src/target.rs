@@ -2,12 +2,12 @@
 
 use offtake_mapping::compose::Apply;
 use offtake_mapping::{Identifier, ResolvedMapping};
+use offtake_reading::MappingFault;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use crate::destinations::DestinationSpec;
-use crate::error::MappingFault;
 use crate::sql;
 
 /// What is there under the target's name.

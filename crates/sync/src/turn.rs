@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::BlownFuses;
 use offtake_postgres::{Dialer, SourcePool, SqlState, failpoint, metrics as names};
+use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::Applied;
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Link, Links, Registered, Registry};
-use crate::error::MappingFault;
-use crate::read::{self, Batch, Part, Wanted};
+use crate::positions::{advance, positions};
 use crate::requests::{self, Claim};
 use crate::state::Cursors;
 use crate::{Error, Settings, prepare};
@@ -307,7 +307,7 @@ impl Turn<'_> {
             let (outcomes, faults) = applied?;
             self.quarantined |=
                 outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
-            self.quarantined |= batch.parts.iter().any(|part| !part.refused.is_empty());
+            self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
             for (mapping, fault) in faults {
                 self.set_aside(&mapping, fault).await?;
             }
@@ -352,17 +352,15 @@ impl Turn<'_> {
         let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
         let rows_max = context.sizes.get(self.claim.destination_id);
         let wanted = Wanted {
-            destination_id: self.claim.destination_id,
             tenant_id: &self.registered.spec.tenant_id,
-            mappings: &self.mappings,
-            cursors,
+            positions: &positions(&self.mappings, cursors),
             rows_max,
             // One row must always fit, or it would never arrive.
             bytes_max: if rows_max == 1 { usize::MAX } else { context.settings.batch_bytes },
-            retry_quarantined: self.quarantined,
+            retry_quarantined_of: self.quarantined.then_some(self.claim.destination_id),
             statement_timeout: context.settings.statement_timeout,
         };
-        let read = read::batch(&context.pool, &wanted).await;
+        let read = read_batch(&context.pool, &wanted).await.map_err(Error::from);
         // What did not fit was read as well, and thrown away: the next batch asks for what did.
         if let Ok(Batch { fits: Some(fits), .. }) | Err(Error::Overflow { fits }) = &read {
             context.sizes.fit(self.claim.destination_id, *fits);
@@ -421,19 +419,6 @@ async fn within_deadline<T>(
 
 fn known(cursors: &Cursors, mapping: &ResolvedMapping) -> bool {
     cursors.get(mapping.name()).is_some_and(|cursor| cursor.version == mapping.version.as_str())
-}
-
-/// Where a cursor stands once its part of the batch is applied.
-fn advance(next: &mut Cursors, part: &Part) {
-    let Some(cursor) = next.get_mut(part.mapping.name()) else { return };
-    cursor.sequence_id = part.sequence_id;
-    if part.anew {
-        cursor.backfilled = false;
-        cursor.backfill_key = None;
-    } else if let Some(chunk) = &part.chunk {
-        cursor.backfilled = chunk.up_to.is_none();
-        cursor.backfill_key.clone_from(&chunk.up_to);
-    }
 }
 
 /// A key as `row_key` columns hold it.

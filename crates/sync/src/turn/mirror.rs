@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use offtake_postgres::metrics as names;
+use offtake_reading::{Batch, Part, Rows, key_of};
 use serde_json::Value;
 
 use super::{Turn, row_key};
+use crate::Error;
 use crate::apply::Applied;
-use crate::read::{Batch, Part, key_of};
 use crate::requests::{self, Mirror};
 use crate::state::{Cursors, Identities};
-use crate::{Error, Rows};
 
 impl Turn<'_> {
     /// Counts what a commit made visible.
@@ -67,7 +67,7 @@ impl Turn<'_> {
         let anew = batch
             .parts
             .iter()
-            .filter(|part| part.anew)
+            .filter(|part| part.whole_table)
             .map(|part| (part.mapping.name().to_owned(), None))
             .collect();
         self.mirror_cursors(cursors, identities, &chunk_rows, anew).await

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::Apply;
 use offtake_postgres::failpoint;
+use offtake_reading::{Batch, FailedRow};
 
 use super::{Faults, Outcomes, Turn, row_key};
-use crate::apply::{self, Applied, RefusedRow};
+use crate::apply::{self, Applied};
 use crate::destinations::Link;
-use crate::read::Batch;
 use crate::requests::{self, Refusal};
 use crate::state::{self, Cursors};
 use crate::{Error, prepare};
@@ -41,7 +41,7 @@ impl Turn<'_> {
         let mut outcomes = Vec::with_capacity(batch.parts.len());
         let (mut faults, mut made) = (Vec::new(), Vec::new());
         for part in &batch.parts {
-            self.set_rows_aside(&part.mapping, &part.refused).await?;
+            self.set_rows_aside(&part.mapping, &part.failed).await?;
             if part.changed.is_empty() && part.chunk.is_none() {
                 outcomes.push(Some(Applied::default()));
                 continue;
@@ -108,7 +108,7 @@ impl Turn<'_> {
     async fn set_rows_aside(
         &self,
         mapping: &ResolvedMapping,
-        refused: &[RefusedRow],
+        refused: &[FailedRow],
     ) -> Result<(), Error> {
         if refused.is_empty() {
             return Ok(());

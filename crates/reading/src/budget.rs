@@ -2,10 +2,10 @@
 
 use crate::Rows;
 
-/// The room of a batch. While a copy is under way, half of it is for changes and what they leave is
-/// for the chunk: a copy goes on beside any load, and a chunk is not read to be thrown away because
-/// changes took its room.
-pub(crate) struct Room {
+/// The rows and bytes that a batch may have. While an initial copy is in progress, changes get at
+/// most half of them, and the chunk gets what the changes leave. So a copy makes progress under any
+/// load of changes, and a chunk is never read in vain because changes filled the batch.
+pub(crate) struct BatchBudget {
     copying: bool,
     rows_max: usize,
     bytes_max: usize,
@@ -15,7 +15,7 @@ pub(crate) struct Room {
     used: usize,
 }
 
-impl Room {
+impl BatchBudget {
     pub(crate) fn new(copying: bool, rows_max: usize, bytes_max: usize) -> Self {
         let changes_max = if copying { (rows_max / 2).max(1) } else { rows_max };
         Self { copying, rows_max, bytes_max, changes_max, used: 0 }
@@ -34,7 +34,7 @@ impl Room {
         self.used += bytes;
     }
 
-    /// Rows and bytes. One row always fits, or a copy beside changes without end would have none.
+    /// Rows and bytes. One row always fits, otherwise a copy would stop while changes keep coming.
     pub(crate) fn for_chunk(&self) -> (usize, usize) {
         let left = self.bytes_max.saturating_sub(self.used);
         (scaled(self.rows_max, left, self.bytes_max), left)
@@ -45,9 +45,9 @@ impl Room {
         scaled(rows.len(), self.bytes_max, rows.bytes())
     }
 
-    /// How many rows a batch should have, when the changes of a mapping did not fit: as many as
-    /// would if the rest of its page were like the rows that did. `changes` is its page, `largest`
-    /// the largest page of all mappings.
+    /// How many rows a batch should have after the changes of one mapping did not fit. `cut` is the
+    /// rows of its page that were read; the others are taken to be like them. `changes` is the size
+    /// of that page, `largest` that of the largest page of all mappings.
     pub(crate) fn fits(&self, cut: &Rows, changes: i64, largest: i64) -> usize {
         let (changes, largest) =
             (usize::try_from(changes).unwrap_or(0), usize::try_from(largest).unwrap_or(0));
@@ -60,7 +60,7 @@ impl Room {
             // Some rows are much larger than the others.
             self.rows_max / 2
         };
-        // At least an eighth less, so that rows of any sizes end by fitting.
+        // At least an eighth less than before, so that rows of any size fit in the end.
         fits.min(self.rows_max - self.rows_max.div_ceil(8)).max(1)
     }
 }
@@ -83,28 +83,28 @@ mod tests {
 
     #[test]
     fn changes_leave_half_to_a_chunk() {
-        let mut room = Room::new(true, 100, 1000);
+        let mut budget = BatchBudget::new(true, 100, 1000);
         assert_eq!(
-            (room.changes_max, room.for_changes(), room.for_chunk()),
+            (budget.changes_max, budget.for_changes(), budget.for_chunk()),
             (50, 500, (100, 1000))
         );
-        room.take(400);
-        assert_eq!((room.for_changes(), room.for_chunk()), (100, (60, 600)));
-        let room = Room::new(false, 100, 1000);
-        assert_eq!((room.changes_max, room.for_changes()), (100, 1000));
+        budget.take(400);
+        assert_eq!((budget.for_changes(), budget.for_chunk()), (100, (60, 600)));
+        let budget = BatchBudget::new(false, 100, 1000);
+        assert_eq!((budget.changes_max, budget.for_changes()), (100, 1000));
         // The one row that is read when nothing else fits.
-        assert_eq!(Room::new(true, 1, usize::MAX).for_chunk(), (1, usize::MAX));
+        assert_eq!(BatchBudget::new(true, 1, usize::MAX).for_chunk(), (1, usize::MAX));
     }
 
     #[test]
     fn one_look_is_enough_for_rows_of_one_size() {
-        let room = Room::new(false, 5000, 1000);
-        assert_eq!(room.fits(&rows(4, 250), 100, 100), 4);
-        assert_eq!(room.filled_by(&rows(2, 250)), 4);
+        let budget = BatchBudget::new(false, 5000, 1000);
+        assert_eq!(budget.fits(&rows(4, 250), 100, 100), 4);
+        assert_eq!(budget.filled_by(&rows(2, 250)), 4);
         // 600 bytes of another mapping's page of 60, and 100 more that would be 1000.
-        let mut room = Room::new(false, 5000, 1000);
-        room.take(600);
-        assert_eq!(room.fits(&rows(4, 10), 100, 100), 62);
+        let mut budget = BatchBudget::new(false, 5000, 1000);
+        budget.take(600);
+        assert_eq!(budget.fits(&rows(4, 10), 100, 100), 62);
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             let mut rows_max = 5000;
             let mut looks = 0;
             while rows_max > 1 {
-                let fits = Room::new(copying, rows_max, 1000).fits(&cut, page, page);
+                let fits = BatchBudget::new(copying, rows_max, 1000).fits(&cut, page, page);
                 assert!((1..rows_max).contains(&fits), "{fits} of {rows_max}");
                 rows_max = fits;
                 looks += 1;

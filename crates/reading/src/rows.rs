@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use offtake_mapping::ResolvedMapping;
 
 /// Lines of COPY text, each `t` or `f` (the row exists or not), then the mapping's columns,
 /// separated by tabs.
@@ -61,6 +62,16 @@ impl Rows {
     fn start(&self, line: usize) -> usize {
         if line == 0 { 0 } else { self.ends[line - 1] }
     }
+}
+
+/// The key of one line, as text in key order.
+pub fn key_of(mapping: &ResolvedMapping, rows: &Rows, line: usize) -> Vec<String> {
+    let columns: Vec<usize> = mapping
+        .key
+        .iter()
+        .filter_map(|k| mapping.columns.iter().position(|c| c.name == k.query_column))
+        .collect();
+    rows.fields(line, &columns).into_iter().map(Option::unwrap_or_default).collect()
 }
 
 /// One field of COPY text; None for `\N`.

@@ -1,4 +1,4 @@
--- Where a cursor that begins now stands: the highest visible sequence id, the epoch, and where the
+-- Where the log stands: the highest visible sequence id, the epoch, and where the
 -- log begins: the first sequence id of its oldest partition. A partition holds 10 000 000.
 select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,

@@ -1,31 +1,32 @@
--- What there is to do for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables,
--- $3 bigint[] cursors (one of each per mapping), $4 bigint how many changes one mapping may take.
+-- What there is to read for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables,
+-- $3 bigint[] the sequence ids after which to read (one of each per mapping), $4 bigint at most so
+-- many changes of each mapping.
 -- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many
--- changes the page has, the last change in it that stands for the whole table, and when its oldest
--- change was captured. lost: the partition of the log that the cursor is in was dropped, and with
--- it changes that nobody read here. to_regclass asks the catalog of now, not of the snapshot; the
--- lock that this statement takes on the log keeps it true until the batch ends. unflushed: where
+-- changes the page has, the last change in it that stands for the whole table, and how old its
+-- oldest change is. lost: the partition of the log that the position is in was dropped, and with it
+-- changes that were not read. to_regclass asks the catalog of now, not of the snapshot; the lock
+-- that this statement takes on the log keeps the answer true until the batch ends. unflushed: where
 -- the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is
--- visible before it is durable, and the rows that are read for a change are those of now, not of
--- the change: see read.rs `make_durable`. head: the highest sequence id visible in this snapshot;
+-- visible before it is durable, and a row is read as it is now, which may be younger than its
+-- change: see snapshot.rs `make_durable`. head: the highest sequence id visible in this snapshot;
 -- everything below it is visible too, because numbers are given after commit, one transaction at a
 -- time. Reads change_log_tenant twice per mapping.
 select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
-       to_regclass('offtake.change_log_' || wanted.cursor / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
+       to_regclass('offtake.change_log_' || wanted.after / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
        extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
-  from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, cursor, at)
+  from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, after, at)
  cross join lateral (
    select max(sequence_id) as up_to, count(*) as changes, min(captured_at) as oldest,
           max(sequence_id) filter (where row_key is null) as whole_table
      from (select sequence_id, row_key, captured_at from (
              (select sequence_id, row_key, captured_at from offtake.change_log
-               where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.cursor
+               where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.after
                order by sequence_id limit $4)
              union all
              (select sequence_id, row_key, captured_at from offtake.change_log
-               where tenant_id is null and source_table = wanted.source_table and sequence_id > wanted.cursor
+               where tenant_id is null and source_table = wanted.source_table and sequence_id > wanted.after
                order by sequence_id limit $4)) either
             order by sequence_id limit $4) changes
  ) page

@@ -1,0 +1,250 @@
+//! Reading one batch: log and rows in one snapshot of the source.
+
+use std::time::Duration;
+
+use offtake_mapping::compose::{self, Changed};
+use offtake_postgres::{Begun, PooledConnection, SourcePool, SqlState, row_fault};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row, SimpleQueryMessage};
+
+use crate::budget::BatchBudget;
+use crate::copy::saved_copy;
+use crate::failed_rows::read_apart;
+use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_of, sql};
+
+/// A batch locks the tables of several mappings, one after the other. An application that locks two
+/// of the same tables explicitly may take them in another order, and then the two deadlock. The
+/// batch gives way before the server chooses a victim (`deadlock_timeout`, 1 s): otherwise the
+/// application's transaction could be the one that is ended.
+const LOCK_TIMEOUT_MS: u32 = 500;
+
+/// Reads one batch in one REPEATABLE READ, READ ONLY transaction, which ends before this returns.
+///
+/// When the query of one mapping fails, the error is [`Error::Mapping`]; the caller reads again
+/// without that mapping.
+pub async fn read_batch(pool: &SourcePool, wanted: &Wanted<'_>) -> Result<Batch, Error> {
+    // A caller that is cancelled must not wait for a query that may run for a whole statement
+    // timeout.
+    pool.get()
+        .await
+        .map_err(Error::Source)?
+        .uninterrupted(async |connection| in_snapshot(connection, wanted).await)
+        .await
+}
+
+async fn in_snapshot(
+    connection: &mut PooledConnection,
+    wanted: &Wanted<'_>,
+) -> Result<Batch, Error> {
+    let copying = wanted.positions.iter().any(|position| position.chunk.is_some());
+    let mut budget = BatchBudget::new(copying, wanted.rows_max, wanted.bytes_max);
+    let changes_max = i64::try_from(budget.changes_max).unwrap_or(i64::MAX);
+    let (transaction, bounds) = open(connection, wanted, changes_max).await?;
+    let Some(first) = bounds.first() else { return Ok(Batch::default()) };
+    if bounds.iter().any(|row| row.get("lost")) {
+        return Err(Error::Lost);
+    }
+    let mut batch = Batch {
+        head: first.get("head"),
+        epoch: first.get("epoch"),
+        parts: Vec::with_capacity(bounds.len()),
+        fits: None,
+    };
+    let pages: Vec<i64> = bounds.iter().map(|row| row.get("changes")).collect();
+    let largest_page = pages.iter().copied().max().unwrap_or(0);
+    for ((position, row), changes) in wanted.positions.iter().zip(&bounds).zip(pages) {
+        let mut part = Part::found(position, row, batch.head, changes < changes_max);
+        if row.get::<_, Option<i64>>("up_to").is_some() || wanted.retry_quarantined_of.is_some() {
+            let bytes_max = budget.for_changes();
+            match read_changes(&transaction, wanted, position, &mut part, bytes_max).await {
+                Ok(None) => {}
+                Ok(Some(cut)) => {
+                    return Err(Error::Overflow { fits: budget.fits(&cut, changes, largest_page) });
+                }
+                Err(error) => part.lock_out(error, &transaction, position).await?,
+            }
+            budget.take(part.changed.bytes());
+        }
+        batch.parts.push(part);
+    }
+    // After the changes of all mappings: the chunk gets what they leave of the budget.
+    let mut parts = wanted.positions.iter().zip(&mut batch.parts);
+    let to_copy = |(position, part): &(&Position<'_>, &mut Part)| {
+        position.chunk.is_some() && !part.whole_table && !part.locked_out
+    };
+    if let Some((position, part)) = parts.find(to_copy) {
+        match read_chunk(&transaction, wanted, position, part, &budget).await {
+            Ok(fits) => batch.fits = fits,
+            Err(error) => part.lock_out(error, &transaction, position).await?,
+        }
+    }
+    // A batch without rows needs no durability; its transaction rolls back, which nothing waits
+    // for.
+    if let Some(unflushed) = first.get::<_, Option<&str>>("unflushed").filter(|_| batch.has_rows())
+    {
+        make_durable(transaction, unflushed).await.map_err(Error::source)?;
+    }
+    Ok(batch)
+}
+
+/// Opens the snapshot and asks it what there is to read: one row per position, in the same order.
+async fn open<'c>(
+    connection: &'c mut PooledConnection,
+    wanted: &Wanted<'_>,
+    changes_max: i64,
+) -> Result<(Begun<'c>, Vec<Row>), Error> {
+    let bounds = connection.prepare_cached(sql::READ_BOUNDS).await.map_err(Error::source)?;
+    let tables: Vec<String> = wanted.positions.iter().map(|p| p.mapping.source_table()).collect();
+    let after: Vec<i64> = wanted.positions.iter().map(|p| p.after).collect();
+    let statement_ms = wanted.statement_timeout.as_millis();
+    let opening = format!(
+        "begin isolation level repeatable read, read only; set local statement_timeout = {statement_ms}; \
+         set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on"
+    );
+    let parameters: [&(dyn ToSql + Sync); 4] = [&wanted.tenant_id, &tables, &after, &changes_max];
+    let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
+    Begun::open(connection, &opening, find).await.map_err(Error::source)
+}
+
+impl Part {
+    /// What the bounds say of a mapping; its rows are not read yet.
+    fn found(position: &Position<'_>, bounds: &Row, head: i64, exhausted: bool) -> Self {
+        let read_up_to = if exhausted {
+            head.max(position.after)
+        } else {
+            bounds.get::<_, Option<i64>>("up_to").unwrap_or(head)
+        };
+        let oldest = bounds.get::<_, Option<f64>>("oldest_seconds");
+        Self {
+            mapping: position.mapping.clone(),
+            read_up_to,
+            exhausted,
+            whole_table: bounds.get::<_, Option<i64>>("whole_table").is_some(),
+            changed: Rows::default(),
+            chunk: None,
+            failed: Vec::new(),
+            locked_out: false,
+            oldest: oldest.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+        }
+    }
+
+    /// Leaves this mapping out of the batch if the error says that a table is locked; any other
+    /// error is returned.
+    async fn lock_out(
+        &mut self,
+        error: Error,
+        transaction: &Client,
+        position: &Position<'_>,
+    ) -> Result<(), Error> {
+        let gave_way = |error: &offtake_postgres::Error| {
+            error.sqlstate().is_some_and(|code| {
+                [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)
+            })
+        };
+        match error {
+            Error::Source(error) if gave_way(&error) => {
+                transaction
+                    .batch_execute("rollback to savepoint reading")
+                    .await
+                    .map_err(Error::source)?;
+                self.read_up_to = position.after;
+                self.exhausted = true;
+                self.whole_table = false;
+                self.changed = Rows::default();
+                self.chunk = None;
+                self.failed.clear();
+                self.oldest = None;
+                self.locked_out = true;
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
+/// Ends the transaction when everything that its snapshot saw is on the source's disk. Under
+/// `synchronous_commit = off` a commit is visible before it is on disk. If the source then crashed,
+/// the copies would keep rows that the source has lost, for ever.
+async fn make_durable(
+    transaction: Begun<'_>,
+    unflushed: &str,
+) -> Result<(), tokio_postgres::Error> {
+    // A commit waits for the disk only when its transaction has written something. This message is
+    // all that a read-only transaction may write.
+    let write = format!(
+        "select pg_logical_emit_message(true, 'offtake', '') where pg_current_wal_flush_lsn() < '{unflushed}'"
+    );
+    // Not prepared first: that would be one more round trip for every batch of a busy source.
+    let answer = transaction.simple_query(&write).await?;
+    let written = answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)));
+    if written { transaction.commit().await } else { Ok(()) }
+}
+
+/// Reads the rows of the changed keys into the part. If they are larger than `bytes_max`, returns
+/// those that were read until then.
+async fn read_changes(
+    transaction: &Client,
+    wanted: &Wanted<'_>,
+    position: &Position<'_>,
+    part: &mut Part,
+    bytes_max: usize,
+) -> Result<Option<Rows>, Error> {
+    let mapping = position.mapping;
+    let changed = Changed {
+        tenant_id: wanted.tenant_id,
+        after: position.after,
+        up_to: part.read_up_to,
+        retry_quarantined_of: wanted.retry_quarantined_of,
+    };
+    match saved_copy(transaction, &compose::copy_changed(mapping, changed), bytes_max).await {
+        Ok((data, true)) => return Ok(Some(Rows::new(data))),
+        Ok((data, false)) => part.changed = Rows::new(data),
+        Err(error) if row_fault(&error) => {
+            let list = compose::list_changed(mapping, changed);
+            let apart = read_apart(transaction, mapping, wanted.tenant_id, &list, error).await?;
+            part.changed = apart.rows;
+            part.failed.extend(apart.failed);
+        }
+        Err(error) => return Err(Error::mapping(mapping, error)),
+    }
+    Ok(None)
+}
+
+/// Reads the next stretch of the initial copy into the part. If it was cut, returns how many rows
+/// of its size fit into a batch.
+async fn read_chunk(
+    transaction: &Client,
+    wanted: &Wanted<'_>,
+    position: &Position<'_>,
+    part: &mut Part,
+    budget: &BatchBudget,
+) -> Result<Option<usize>, Error> {
+    let mapping = position.mapping;
+    let after = position.chunk.and_then(ChunkStart::after);
+    let (rows_max, bytes_max) = budget.for_chunk();
+    let statement = compose::copy_chunk(mapping, wanted.tenant_id, after, rows_max);
+    let mut fits = None;
+    let (rows, up_to) = match saved_copy(transaction, &statement, bytes_max).await {
+        Ok((data, cut)) => {
+            let rows = Rows::new(data);
+            let finished = !cut && rows.len() < rows_max;
+            let up_to = if finished || rows.is_empty() {
+                None
+            } else {
+                Some(key_of(mapping, &rows, rows.len() - 1))
+            };
+            fits = cut.then(|| budget.filled_by(&rows));
+            (rows, up_to)
+        }
+        Err(error) if row_fault(&error) => {
+            let list = compose::list_chunk(mapping, wanted.tenant_id, after, rows_max);
+            let apart = read_apart(transaction, mapping, wanted.tenant_id, &list, error).await?;
+            part.failed.extend(apart.failed);
+            let up_to = if apart.keys < rows_max { None } else { apart.last };
+            (apart.rows, up_to)
+        }
+        Err(error) => return Err(Error::mapping(mapping, error)),
+    };
+    part.chunk = Some(Chunk { rows, after: after.map(<[String]>::to_vec), up_to });
+    Ok(fits)
+}
