@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Turn, row_key};
 use crate::apply::Applied;
 use crate::read::{Batch, Part, key_of};
-use crate::requests::{self, Mirror};
+use crate::record::{self, Mirror};
 use crate::state::{Cursors, Identities};
 use crate::{Error, Rows};
 
@@ -96,7 +96,7 @@ impl Turn<'_> {
         };
         let mirror =
             Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
-        requests::mirror(&self.context.pool, self.claim, &mirror).await?;
+        record::mirror(&self.context.pool, self.claim, &mirror).await?;
         self.mirrored = true;
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Turn<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        requests::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys)
+        record::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys)
             .await
     }
 }
