@@ -57,6 +57,37 @@ pub struct Engine {
     process: String,
 }
 
+/// When due requests are looked for.
+struct Pace {
+    /// The next look, unless a nudge comes first.
+    claim_at: Instant,
+    /// Nudges claim healthy requests only. From this time on the next look also takes those that
+    /// failed slowly.
+    retry_at: Instant,
+    /// When a request was last in flight.
+    busy_at: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { claim_at: now, retry_at: now, busy_at: now }
+    }
+
+    /// Notes a look: whether it took what had failed slowly, and whether requests are in flight.
+    fn claimed(&mut self, retried: bool, busy: bool) {
+        let now = Instant::now();
+        if retried {
+            self.retry_at = now + CLAIM_INTERVAL;
+        }
+        if busy {
+            self.busy_at = now;
+        }
+        let idle = now - self.busy_at > IDLE_AFTER;
+        self.claim_at = now + if idle { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
+    }
+}
+
 /// A request being worked on.
 struct InFlight {
     claim: Claim,
@@ -115,8 +146,7 @@ impl Engine {
         let lease = self.context.settings.lease;
         let mut turns: JoinSet<()> = JoinSet::new();
         let mut in_flight: HashMap<Id, InFlight> = HashMap::new();
-        let (mut busy_at, mut claim_at, mut retry_at) =
-            (Instant::now(), Instant::now(), Instant::now());
+        let mut pace = Pace::new();
         let mut heartbeat = tokio::time::interval(lease / requests::HEARTBEATS_PER_LEASE);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = tokio::time::interval(LINKS_INTERVAL);
@@ -147,39 +177,20 @@ impl Engine {
                     continue;
                 }
                 _ = links.tick() => {
-                    let known = self.context.registry.all();
-                    self.context.links.close_unused(|id| known.contains_key(&id));
-                    self.slow_failures.retain(|id| known.contains_key(&id));
-                    let there = |old: &Arc<Registered>| known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec));
-                    for moved in in_flight.values().filter(|f| f.registered.as_ref().is_some_and(|old| !there(old))) {
-                        moved.lost.cancel();
-                    }
+                    self.forget_gone(&in_flight);
                     continue;
                 }
-                () = tokio::time::sleep_until(claim_at.into()) => {}
+                () = tokio::time::sleep_until(pace.claim_at.into()) => {}
                 () = self.woken.notified() => {}
             }
-            let blown = self.context.fuses.borrow().blown("sync").is_some();
-            // With an empty registry every claim would be returned unused. The registry wakes the
-            // engine when it has been read.
-            let knows_any = !self.context.registry.all().is_empty();
-            // Nudges claim healthy requests only. Failed ones are retried on the timer.
-            let retry = retry_at <= Instant::now();
-            if knows_any
-                && !blown
+            let retry = pace.retry_at <= Instant::now();
+            if self.may_claim()
                 && let Err(error) = self.claim(retry, &mut turns, &mut in_flight).await
             {
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }
-            if retry {
-                retry_at = Instant::now() + CLAIM_INTERVAL;
-            }
-            if !in_flight.is_empty() {
-                busy_at = Instant::now();
-            }
-            claim_at = Instant::now()
-                + if busy_at.elapsed() > IDLE_AFTER { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
+            pace.claimed(retry, !in_flight.is_empty());
             trouble.over();
             self.progress.tick();
         }
@@ -188,6 +199,29 @@ impl Engine {
             self.ended(ended, &mut in_flight).await;
         }
         Ok(())
+    }
+
+    /// False while an operator has stopped the loop, and before the registry has been read: with an
+    /// empty registry every claim would be returned unused. The registry wakes the engine.
+    fn may_claim(&self) -> bool {
+        self.context.fuses.borrow().blown("sync").is_none()
+            && !self.context.registry.all().is_empty()
+    }
+
+    /// Closes connections that are no longer used, and cancels the turns of destinations that were
+    /// removed or moved.
+    fn forget_gone(&self, in_flight: &HashMap<Id, InFlight>) {
+        let known = self.context.registry.all();
+        self.context.links.close_unused(|id| known.contains_key(&id));
+        self.slow_failures.retain(|id| known.contains_key(&id));
+        let same_place = |old: &Arc<Registered>| {
+            known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec))
+        };
+        for turn in in_flight.values() {
+            if turn.registered.as_ref().is_some_and(|old| !same_place(old)) {
+                turn.lost.cancel();
+            }
+        }
     }
 
     /// Claims due requests up to the limit of requests in flight. With `retry` it also claims those
