@@ -169,7 +169,7 @@ async fn attempts_are_backed_off_with_jitter() {
 #[tokio::test]
 async fn a_blackholed_destination_delays_nobody_else() {
     const HEALTHY: usize = 5;
-    /// `AT_WORK_MAX` of crates/sync/src/silence.rs.
+    /// `SLOW_AT_WORK_MAX` of crates/requests/src/slow_failures.rs.
     const SILENT_AT_WORK_MAX: usize = 16;
     let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
     let dark = &names[HEALTHY..];

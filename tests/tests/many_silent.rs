@@ -22,7 +22,7 @@ target: { table: documents }
 const ONE_IN: usize = 13;
 const ALL: usize = 130;
 
-/// Until they are found out; more than what counts as prompt (`sync/src/silence.rs`).
+/// Until they are found out; more than what counts as prompt (`requests/src/slow_failures.rs`).
 const CONNECT_TIMEOUT: &str = "2s";
 
 /// And then: whoever waits for one of them waits for longer than the test does.
@@ -47,7 +47,7 @@ async fn more_silent_destinations_than_turns_at_several_addresses_delay_nobody_e
 
 /// 130 destinations of one tenant, in schemas of one database; 120 of them by way of proxies at
 /// these addresses that swallow everything. Shown to fail without the share of
-/// `sync/src/silence.rs`: a change waited for the silent ones' deadlines.
+/// `requests/src/slow_failures.rs`: a change waited for the silent ones' deadlines.
 async fn check(hosts: &[Ipv4Addr]) {
     let plan = World::with_tenants(["acme"]).mappings(&[("documents", DOCUMENTS)]).without_init();
     let mut world = plan.setting("/sync/retry", json!({ "initial": "100ms", "max": "1s" })).await;

@@ -47,16 +47,16 @@ const HOT: [(&str, &str, i64); 15] = [
     // Deletes a hundred and appends a hundred, with their index entries.
     ("sequencer/sql/sequence_changes.sql", "100, '{}', 0", 3000),
     ("sequencer/sql/roll_partition.sql", "3600000", 20),
-    ("sequencer/sql/judge_partition.sql", "10000000, 3600000", 300),
+    ("requests/sql/judge_partition.sql", "10000000, 3600000", 300),
     ("poller/sql/probe_log.sql", "", 20),
     // 25 of the hundred changes concern ten destinations each.
-    ("poller/sql/owe_syncs.sql", "100", 4000),
+    ("requests/sql/owe_page.sql", "100", 4000),
     // Every destination is probed, twice for each of its tables.
-    ("poller/sql/sweep_behind.sql", "600000", 5000 * 30),
-    ("sync/sql/claim_requests.sql", "16, 60000, 'me', false, '{1,2}'", 1500),
-    ("sync/sql/claim_requests.sql", "16, 60000, 'me', true, '{1,2}'", 1500),
-    ("sync/sql/complete_request.sql", "77, 0, 1", 30),
-    ("sync/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
+    ("requests/sql/sweep_behind.sql", "600000", 5000 * 30),
+    ("requests/sql/claim_requests.sql", "16, 60000, 'me', false, '{1,2}'", 1500),
+    ("requests/sql/claim_requests.sql", "16, 60000, 'me', true, '{1,2}'", 1500),
+    ("requests/sql/complete_request.sql", "77, 0, 1", 30),
+    ("requests/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
     (
         "reading/sql/read_bounds.sql",
         "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000",

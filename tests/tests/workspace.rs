@@ -1,5 +1,5 @@
-//! The shape of the workspace: `mapping ← postgres ← {capture, sequencer, poller, sync, admin} ←
-//! offtake`, and `reading` between postgres and sync.
+//! The shape of the workspace: `mapping ← postgres ← {requests, reading} ← {capture, sequencer,
+//! poller, sync, admin} ← offtake`.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -11,25 +11,32 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("offtake-mapping", &[]),
     ("offtake-postgres", &["offtake-mapping"]),
     ("offtake-reading", ON_TOP_OF_POSTGRES),
+    ("offtake-requests", &["offtake-postgres"]),
     ("offtake-capture", ON_TOP_OF_POSTGRES),
-    ("offtake-sequencer", ON_TOP_OF_POSTGRES),
-    ("offtake-poller", ON_TOP_OF_POSTGRES),
-    ("offtake-sync", &["offtake-mapping", "offtake-postgres", "offtake-reading"]),
-    ("offtake-admin", ON_TOP_OF_POSTGRES),
+    ("offtake-sequencer", ON_TOP_OF_REQUESTS),
+    ("offtake-poller", ON_TOP_OF_REQUESTS),
+    (
+        "offtake-sync",
+        &["offtake-mapping", "offtake-postgres", "offtake-requests", "offtake-reading"],
+    ),
+    ("offtake-admin", ON_TOP_OF_REQUESTS),
     ("offtake", EVERY_CRATE),
     ("offtake-tests", EVERY_CRATE),
 ];
 
 const ON_TOP_OF_POSTGRES: &[&str] = &["offtake-mapping", "offtake-postgres"];
 
+const ON_TOP_OF_REQUESTS: &[&str] = &["offtake-mapping", "offtake-postgres", "offtake-requests"];
+
 const EVERY_CRATE: &[&str] = &[
     "offtake-mapping",
     "offtake-postgres",
     "offtake-reading",
+    "offtake-requests",
     "offtake-capture",
     "offtake-sequencer",
     "offtake-poller",

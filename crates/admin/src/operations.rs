@@ -104,7 +104,7 @@ pub async fn named_destinations(
 
 /// Owes a sync up to the newest change, and returns that change's sequence id.
 pub async fn owe_sync(source: &Client, destinations: &[i64]) -> Result<i64, Error> {
-    Ok(source.query_one(sql::OWE_SYNC, &[&destinations]).await?.get("head"))
+    Ok(offtake_requests::owe_on_command(source, destinations).await?)
 }
 
 /// Pauses, for a time or until resumed; returns when they go on by themselves.
@@ -131,7 +131,7 @@ pub async fn request_resync(
     destinations: &[i64],
     mapping: Option<&str>,
 ) -> Result<usize, Error> {
-    Ok(source.query(sql::REQUEST_RESYNC, &[&destinations, &mapping]).await?.len())
+    Ok(offtake_requests::request_resync(source, destinations, mapping).await?)
 }
 
 /// How far the copies are.
@@ -187,10 +187,8 @@ pub async fn quarantined(
 
 /// Makes quarantined rows due now; returns how many.
 pub async fn retry_quarantined(source: &Client, of: Selection<'_>) -> Result<i64, Error> {
-    Ok(source
-        .query_one(sql::RETRY_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping])
-        .await?
-        .get("rows"))
+    let Selection { tenant, destination, mapping } = of;
+    Ok(offtake_requests::retry_quarantined(source, tenant, destination, mapping).await?)
 }
 
 /// Forgets quarantined rows, which stay absent until they change; returns how many.

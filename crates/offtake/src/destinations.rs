@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::configuration::{Configuration, Destinations, StaticDestination, defaults};
 use crate::outcome::Failure;
-use crate::sql;
 
 /// What configuration and query name at one moment.
 #[derive(Debug, Default)]
@@ -311,7 +310,7 @@ impl Refresher {
         self.registry.refresh(usable).await?;
         let client = self.pool.get().await?;
         for Refused { tenant_id, name, why } in &refused {
-            client.execute(sql::REFUSE_DESTINATION, &[tenant_id, name, why]).await?;
+            offtake_requests::refuse_destination(&client, tenant_id, name, why).await?;
             tracing::warn!(
                 event = "destination_refused",
                 tenant = tenant_id,

@@ -15,7 +15,6 @@ pub(crate) const PROBE_DESTINATIONS_OF_TABLES: &str =
 pub(crate) const LET_MAPPINGS_GO: &str = include_str!("../sql/let_mappings_go.sql");
 pub(crate) const NOTE_OVERLOOKED: &str = include_str!("../sql/note_overlooked.sql");
 pub(crate) const NOTE_GAP: &str = include_str!("../sql/note_gap.sql");
-pub(crate) const REFUSE_DESTINATION: &str = include_str!("../sql/refuse_destination.sql");
 pub(crate) const READ_PROGRESS: &str = include_str!("../sql/read_progress.sql");
 pub(crate) const BOUND_WOKEN_ROWS: &str = include_str!("../sql/bound_woken_rows.sql");
 pub(crate) const PROBE_SERVING_INDEX: &str = include_str!("../sql/probe_serving_index.sql");

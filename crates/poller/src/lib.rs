@@ -1,8 +1,8 @@
 //! The poller: owes every destination that a change concerns a sync.
 //!
 //! **Purpose.** It reads the change log beyond its own durable position and writes outgoing
-//! requests, position and requests in one transaction, so that no crash between "seen" and "owed"
-//! exists.
+//! requests, position and requests in one statement, so that no crash comes between "seen" and
+//! "owed". The statement is in `offtake-requests`; the transaction and its lock are here.
 //!
 //! **What wakes it**: its interval, or a nudge from the sequencer in the same process; the nudge
 //! carries no data and losing it costs one interval. A round begins with one cheap probe.

@@ -24,7 +24,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A quiet destination is visited this often all the same. Ten minutes is soon enough to notice
 /// that it is gone, and costs one connection every ten minutes.
-const VISIT_INTERVAL_MS: i64 = 10 * 60 * 1000;
+const VISIT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
 /// After this long without a nudge, the poller looks by itself up to [`IDLE_STRETCH`] times less
 /// often.
@@ -145,20 +145,19 @@ async fn behind(connection: &PooledConnection) -> Result<bool, Error> {
 
 /// Turns one page of the log into requests.
 pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
-    let statement = connection.prepare_cached(sql::OWE_SYNCS).await?;
     let Some(transaction) = locked(connection).await? else {
         return Ok(Poll { skipped: true, ..Poll::default() });
     };
-    let row = transaction.query_one(&statement, &[&PAGE_CHANGES_MAX]).await?;
+    let page = offtake_requests::owe_page(&transaction, PAGE_CHANGES_MAX).await?;
     failpoint("poller.before_commit").await?;
     transaction.commit().await?;
-    Ok(Poll { skipped: false, changes: row.get("changes"), owed: row.get("owed") })
+    Ok(Poll { skipped: false, changes: page.changes, owed: page.owed })
 }
 
 /// Owes a sync to every destination that is behind without being owed one; returns how many.
 pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
     let Some(transaction) = locked(connection).await? else { return Ok(0) };
-    let owed = transaction.execute(sql::SWEEP_BEHIND, &[&VISIT_INTERVAL_MS]).await?;
+    let owed = offtake_requests::sweep_behind(&transaction, VISIT_INTERVAL).await?;
     transaction.commit().await?;
     Ok(owed)
 }

@@ -2,8 +2,8 @@
 
 use offtake_postgres::PooledConnection;
 
+use crate::Error;
 use crate::tick::locked;
-use crate::{Error, sql};
 
 /// Begins a new epoch if the source is on another server or timeline than the latest one. Before
 /// numbering on a new connection, because a restored source gives numbers anew that destinations
@@ -13,8 +13,7 @@ use crate::{Error, sql};
 /// compared and mended in place, which costs time and nothing else.
 pub(crate) async fn check(connection: &mut PooledConnection) -> Result<(), Error> {
     let Some(transaction) = locked(connection).await? else { return Ok(()) };
-    if let Some(begun) = transaction.query_opt(sql::BEGIN_EPOCH, &[]).await? {
-        let reason: &str = begun.get("reason");
+    if let Some(reason) = offtake_requests::begin_epoch(&transaction).await? {
         tracing::warn!(
             event = "epoch_began",
             "a new epoch of the source begins: {reason}; every copy is compared anew, in place"

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use offtake_postgres::{PooledConnection, SqlState};
+use offtake_requests::Judgement;
 use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, sql, tick::LOCK_KEY};
@@ -124,11 +125,10 @@ async fn drop_if_unneeded(
     partition: i64,
     retention_ms: i64,
 ) -> Result<bool, Error> {
-    let judge = sql::JUDGE_PARTITION.replace("{partition}", &partition.to_string());
     let end = (partition + 1) * PARTITION_ROWS;
-    let row = connection.query_one(&judge, &[&end, &retention_ms]).await?;
-    let behind: i64 = row.get("behind");
-    if !row.get::<_, bool>("expired") || (behind > 0 && !row.get::<_, bool>("overdue")) {
+    let Judgement { expired, overdue, behind } =
+        offtake_requests::judge_partition(connection, partition, end, retention_ms).await?;
+    if !expired || (behind > 0 && !overdue) {
         return Ok(false);
     }
     let transaction = connection.transaction().await?;

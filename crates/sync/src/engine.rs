@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use offtake_mapping::Identifier;
 use offtake_postgres::{
-    BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, metrics as names,
+    BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, failpoint, metrics as names,
 };
+use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};
@@ -16,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry};
-use crate::requests::{self, Claim, Due};
-use crate::silence::{self, Silence};
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
 
@@ -51,11 +50,42 @@ pub struct Parts {
 /// The sync engine's loop. Any number of replicas may run it on one source.
 pub struct Engine {
     context: Arc<Context>,
-    silence: Arc<Silence>,
+    slow_failures: Arc<SlowFailures>,
     woken: Arc<Notify>,
     progress: Progress,
     /// Names this process in `leased_by`.
-    who: String,
+    process: String,
+}
+
+/// When due requests are looked for.
+struct Pace {
+    /// The next look, unless a nudge comes first.
+    claim_at: Instant,
+    /// Nudges claim healthy requests only. From this time on the next look also takes those that
+    /// failed slowly.
+    retry_at: Instant,
+    /// When a request was last in flight.
+    busy_at: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { claim_at: now, retry_at: now, busy_at: now }
+    }
+
+    /// Notes a look: whether it took what had failed slowly, and whether requests are in flight.
+    fn claimed(&mut self, retried: bool, busy: bool) {
+        let now = Instant::now();
+        if retried {
+            self.retry_at = now + CLAIM_INTERVAL;
+        }
+        if busy {
+            self.busy_at = now;
+        }
+        let idle = now - self.busy_at > IDLE_AFTER;
+        self.claim_at = now + if idle { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
+    }
 }
 
 /// A request being worked on.
@@ -63,8 +93,8 @@ struct InFlight {
     claim: Claim,
     /// Where it writes to; None: this process does not know.
     registered: Option<Arc<Registered>>,
-    /// Its last attempt failed, and not promptly.
-    silent: bool,
+    /// Its last attempt failed slowly.
+    failing_slowly: bool,
     /// Cancelled when its lease is lost, its destination is not there any more, or an operator
     /// stops it.
     lost: CancellationToken,
@@ -95,13 +125,13 @@ impl Engine {
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };
-        let who = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
+        let process = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
         Self {
             context: Arc::new(context),
-            silence: Arc::default(),
+            slow_failures: Arc::default(),
             woken: parts.woken,
             progress: Progress::of("sync"),
-            who,
+            process,
         }
     }
 
@@ -116,9 +146,8 @@ impl Engine {
         let lease = self.context.settings.lease;
         let mut turns: JoinSet<()> = JoinSet::new();
         let mut in_flight: HashMap<Id, InFlight> = HashMap::new();
-        let (mut busy_at, mut claim_at, mut retry_at) =
-            (Instant::now(), Instant::now(), Instant::now());
-        let mut heartbeat = tokio::time::interval(lease / 3);
+        let mut pace = Pace::new();
+        let mut heartbeat = tokio::time::interval(lease / requests::HEARTBEATS_PER_LEASE);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut links = tokio::time::interval(LINKS_INTERVAL);
         let mut fuses = self.context.fuses.clone();
@@ -148,40 +177,20 @@ impl Engine {
                     continue;
                 }
                 _ = links.tick() => {
-                    let known = self.context.registry.all();
-                    self.context.links.close_unused(|id| known.contains_key(&id));
-                    self.silence.retain(|id| known.contains_key(&id));
-                    let there = |old: &Arc<Registered>| known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec));
-                    for moved in in_flight.values().filter(|f| f.registered.as_ref().is_some_and(|old| !there(old))) {
-                        moved.lost.cancel();
-                    }
+                    self.forget_gone(&in_flight);
                     continue;
                 }
-                () = tokio::time::sleep_until(claim_at.into()) => {}
+                () = tokio::time::sleep_until(pace.claim_at.into()) => {}
                 () = self.woken.notified() => {}
             }
-            let blown = self.context.fuses.borrow().blown("sync").is_some();
-            // Who knows nobody could only give back what it claims, each time; the registry wakes
-            // us when it is read.
-            let knows_any = !self.context.registry.all().is_empty();
-            // What a nudge is for has not failed; who has waits for a moment of their own, however
-            // often there are nudges.
-            let retry = retry_at <= Instant::now();
-            if knows_any
-                && !blown
+            let retry = pace.retry_at <= Instant::now();
+            if self.may_claim()
                 && let Err(error) = self.claim(retry, &mut turns, &mut in_flight).await
             {
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }
-            if retry {
-                retry_at = Instant::now() + CLAIM_INTERVAL;
-            }
-            if !in_flight.is_empty() {
-                busy_at = Instant::now();
-            }
-            claim_at = Instant::now()
-                + if busy_at.elapsed() > IDLE_AFTER { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
+            pace.claimed(retry, !in_flight.is_empty());
             trouble.over();
             self.progress.tick();
         }
@@ -192,8 +201,31 @@ impl Engine {
         Ok(())
     }
 
-    /// Claims until nothing is due or everything is taken; with `retry` also what failed, and of
-    /// destinations that were silent no more than their share.
+    /// False while an operator has stopped the loop, and before the registry has been read: with an
+    /// empty registry every claim would be returned unused. The registry wakes the engine.
+    fn may_claim(&self) -> bool {
+        self.context.fuses.borrow().blown("sync").is_none()
+            && !self.context.registry.all().is_empty()
+    }
+
+    /// Closes connections that are no longer used, and cancels the turns of destinations that were
+    /// removed or moved.
+    fn forget_gone(&self, in_flight: &HashMap<Id, InFlight>) {
+        let known = self.context.registry.all();
+        self.context.links.close_unused(|id| known.contains_key(&id));
+        self.slow_failures.retain(|id| known.contains_key(&id));
+        let same_place = |old: &Arc<Registered>| {
+            known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec))
+        };
+        for turn in in_flight.values() {
+            if turn.registered.as_ref().is_some_and(|old| !same_place(old)) {
+                turn.lost.cancel();
+            }
+        }
+    }
+
+    /// Claims due requests up to the limit of requests in flight. With `retry` it also claims those
+    /// that failed slowly the last time, up to a limit of their own.
     async fn claim(
         &self,
         retry: bool,
@@ -201,45 +233,47 @@ impl Engine {
         in_flight: &mut HashMap<Id, InFlight>,
     ) -> Result<(), Error> {
         let settings = &self.context.settings;
-        for &failing in if retry { &[false, true][..] } else { &[false] } {
+        for &failing_slowly in if retry { &[false, true][..] } else { &[false] } {
             let mut limit = settings.claim_limit.saturating_sub(in_flight.len());
-            if failing {
-                limit = limit.min(
-                    silence::AT_WORK_MAX
-                        .saturating_sub(in_flight.values().filter(|f| f.silent).count()),
-                );
+            if failing_slowly {
+                let at_work = in_flight.values().filter(|f| f.failing_slowly).count();
+                limit = limit.min(requests::SLOW_AT_WORK_MAX.saturating_sub(at_work));
             }
             if limit == 0 {
                 continue;
             }
-            let connection = self.context.pool.get().await.map_err(Error::Source)?;
-            let due = Due { failing, prompt: &self.silence.prompt(), limit };
-            for claim in requests::claim(&connection, due, settings.lease, &self.who).await? {
-                if !failing {
+            let failing_promptly = self.slow_failures.failing_promptly();
+            let due = Due { failing_slowly, failing_promptly: &failing_promptly, limit };
+            let claims =
+                requests::claim(&self.context.pool, due, settings.lease, &self.process).await;
+            for claim in claims.map_err(Error::Source)? {
+                if !failing_slowly {
                     metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim")
                         .record(claim.waited.as_secs_f64());
                 }
-                let (id, claimed) = self.start(claim, failing, turns);
+                let (id, claimed) = self.start(claim, failing_slowly, turns);
                 in_flight.insert(id, claimed);
             }
         }
         Ok(())
     }
 
-    fn start(&self, claim: Claim, silent: bool, turns: &mut JoinSet<()>) -> (Id, InFlight) {
+    fn start(&self, claim: Claim, failing_slowly: bool, turns: &mut JoinSet<()>) -> (Id, InFlight) {
         let lost = CancellationToken::new();
-        let (context, silence, woken) =
-            (self.context.clone(), self.silence.clone(), self.woken.clone());
+        let (context, slow_failures, woken) =
+            (self.context.clone(), self.slow_failures.clone(), self.woken.clone());
         let (mine, cancelled) = (claim.clone(), lost.clone());
         let task = turns.spawn(async move {
             tokio::select! {
                 // Without effect where the lease was lost.
-                () = cancelled.cancelled() => drop(requests::release(&context.pool, &mine, Duration::ZERO).await),
-                () = serve(&context, &silence, &mine, &woken) => {}
+                () = cancelled.cancelled() => {
+                    drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
+                }
+                () = serve(&context, &slow_failures, &mine, &woken) => {}
             }
         });
         let registered = self.context.registry.get(claim.destination_id);
-        (task.id(), InFlight { claim, registered, silent, lost })
+        (task.id(), InFlight { claim, registered, failing_slowly, lost })
     }
 
     /// Extends every lease; a turn whose lease is gone is given up. What it may still write, the
@@ -248,11 +282,11 @@ impl Engine {
         if in_flight.is_empty() {
             return Ok(());
         }
-        let claims: Vec<(i64, i64)> =
-            in_flight.values().map(|f| (f.claim.request_id, f.claim.attempt)).collect();
-        let ours =
-            requests::extend(&self.context.pool, &claims, self.context.settings.lease).await?;
-        for lost in in_flight.values().filter(|f| !ours.contains(&f.claim.request_id)) {
+        let leases: Vec<Lease> = in_flight.values().map(|f| f.claim.lease).collect();
+        let ours = requests::extend(&self.context.pool, &leases, self.context.settings.lease)
+            .await
+            .map_err(Error::Source)?;
+        for lost in in_flight.values().filter(|f| !ours.contains(&f.claim.lease.request_id)) {
             lost.lost.cancel();
         }
         Ok(())
@@ -279,7 +313,7 @@ impl Engine {
             let delay = backoff(&self.context.settings, done.claim.failures);
             let failed = requests::fail(
                 &self.context.pool,
-                &done.claim,
+                done.claim.lease,
                 delay,
                 "the sync panicked; see the log",
                 "a defect in Offtake",
@@ -294,10 +328,10 @@ impl Engine {
 /// One turn, and what its end means for the request. While the source cannot be told, it is tried
 /// again for as long as the lease could have lasted: a source that restarts must not cost its
 /// destinations a whole lease.
-async fn serve(context: &Context, silence: &Silence, claim: &Claim, woken: &Notify) {
+async fn serve(context: &Context, slow_failures: &SlowFailures, claim: &Claim, woken: &Notify) {
     let began = Instant::now();
     let outcome = turn::take(context, claim).await;
-    silence.note(claim.destination_id, outcome.is_err(), began.elapsed());
+    slow_failures.note(claim.destination_id, outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;
     let mut pause = SETTLE_PAUSE_MIN;
     while let Err(error) = settle(context, claim, woken, &outcome).await {
@@ -318,22 +352,28 @@ async fn settle(
 ) -> Result<(), Error> {
     match outcome {
         Ok(Ended::Reached(head)) => {
-            // More may have been owed while the turn lasted; nobody else will say so.
-            if !requests::complete(&context.pool, claim, *head).await? {
+            failpoint("sync.before_complete").await.map_err(Error::Source)?;
+            let done = requests::complete(&context.pool, claim.lease, *head).await;
+            // More was owed while the turn lasted, and the nudge for it found the request leased.
+            if !done.map_err(Error::Source)? {
                 woken.notify_one();
             }
             Ok(())
         }
         Ok(Ended::Again(delay)) => {
-            requests::release(&context.pool, claim, *delay).await?;
+            requests::release(&context.pool, claim.lease, *delay).await.map_err(Error::Source)?;
             if delay.is_zero() {
                 woken.notify_one();
             }
             Ok(())
         }
-        Ok(Ended::Unknown) => requests::leave(&context.pool, claim, turn::UNKNOWN_DELAY).await,
+        Ok(Ended::Unknown) => {
+            let left = requests::leave(&context.pool, claim.lease, turn::UNKNOWN_DELAY).await;
+            left.map_err(Error::Source)
+        }
         Err(Error::Source(error)) => {
-            requests::release(&context.pool, claim, context.settings.retry_initial).await?;
+            let delay = context.settings.retry_initial;
+            requests::release(&context.pool, claim.lease, delay).await.map_err(Error::Source)?;
             tracing::warn!(
                 event = "source_failed",
                 "a batch could not be read: {}",
@@ -378,7 +418,9 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
         }
         _ => reason(class, &message),
     };
-    requests::fail(&context.pool, claim, delay, &message, &reason).await?;
+    requests::fail(&context.pool, claim.lease, delay, &message, &reason)
+        .await
+        .map_err(Error::Source)?;
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
     let label = registered.map_or_else(String::new, |r| r.spec.label());
@@ -406,9 +448,6 @@ fn reason(class: &str, message: &str) -> String {
     format!("{what}: {message}")
 }
 
-/// Exponential with jitter, so that destinations that failed together do not come back together.
 fn backoff(settings: &Settings, failures: i32) -> Duration {
-    let exponent = u32::try_from(failures.clamp(0, 16)).unwrap_or(0);
-    let longest = settings.retry_initial.saturating_mul(1 << exponent).min(settings.retry_max);
-    longest.mul_f64(rand::rng().random_range(0.5..=1.0))
+    requests::backoff(settings.retry_initial, settings.retry_max, failures)
 }

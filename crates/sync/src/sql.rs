@@ -1,12 +1,6 @@
 //! The engine's statements: on the source's own tables, and on a destination's state table.
 
-pub(crate) const CLAIM_REQUESTS: &str = include_str!("../sql/claim_requests.sql");
-pub(crate) const EXTEND_LEASES: &str = include_str!("../sql/extend_leases.sql");
-pub(crate) const COMPLETE_REQUEST: &str = include_str!("../sql/complete_request.sql");
-pub(crate) const RELEASE_REQUEST: &str = include_str!("../sql/release_request.sql");
-pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");
 pub(crate) const END_RESYNC_REQUESTS: &str = include_str!("../sql/end_resync_requests.sql");
-pub(crate) const FAIL_REQUEST: &str = include_str!("../sql/fail_request.sql");
 pub(crate) const FAIL_MAPPING: &str = include_str!("../sql/fail_mapping.sql");
 pub(crate) const BEGIN_COPIES: &str = include_str!("../sql/begin_copies.sql");
 pub(crate) const MIRROR_DESTINATION: &str = include_str!("../sql/mirror_destination.sql");
@@ -16,9 +10,7 @@ pub(crate) const LIST_OTHER_TENANTS: &str = include_str!("../sql/list_other_tena
 pub(crate) const FIND_RIVAL: &str = include_str!("../sql/find_rival.sql");
 pub(crate) const READ_MIRRORED: &str = include_str!("../sql/read_mirrored.sql");
 pub(crate) const REGISTER_DESTINATION: &str = include_str!("../sql/register_destination.sql");
-pub(crate) const DEACTIVATE_DESTINATIONS: &str = include_str!("../sql/deactivate_destinations.sql");
 pub(crate) const FORGET_MIRROR: &str = include_str!("../sql/forget_mirror.sql");
-pub(crate) const OWE_NOW: &str = include_str!("../sql/owe_now.sql");
 pub(crate) const BEGIN_APPLY: &str = include_str!("../sql/begin_apply.sql");
 pub(crate) const LOCK_STATES: &str = include_str!("../sql/lock_states.sql");
 pub(crate) const MOVE_CURSORS: &str = include_str!("../sql/move_cursors.sql");

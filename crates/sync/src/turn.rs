@@ -11,6 +11,7 @@ use offtake_mapping::ResolvedMapping;
 use offtake_postgres::BlownFuses;
 use offtake_postgres::{Dialer, SourcePool, SqlState, failpoint, metrics as names};
 use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
+use offtake_requests::Claim;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,7 @@ use crate::apply::Applied;
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Link, Links, Registered, Registry};
 use crate::positions::{advance, positions};
-use crate::requests::{self, Claim};
+use crate::record;
 use crate::state::Cursors;
 use crate::{Error, Settings, prepare};
 
@@ -240,7 +241,7 @@ impl Turn<'_> {
         let ended: Vec<i64> =
             resyncs.iter().filter(|(_, mapping)| begun(mapping)).map(|(id, _)| *id).collect();
         if !ended.is_empty() {
-            requests::end_resyncs(&context.pool, &ended).await?;
+            record::end_resyncs(&context.pool, &ended).await?;
         }
         link.cursors = None;
         link.identities = prepared.identities;
@@ -249,7 +250,7 @@ impl Turn<'_> {
             self.set_aside(&mapping, fault).await?;
         }
         let ours =
-            requests::begin_copies(&context.pool, self.claim, &self.mappings, &prepared.cursors)
+            record::begin_copies(&context.pool, self.claim, &self.mappings, &prepared.cursors)
                 .await?;
         link.cursors = ours.then_some(prepared.cursors);
         Ok(ours)
@@ -374,8 +375,7 @@ impl Turn<'_> {
         let settings = &self.context.settings;
         let backoff = (settings.retry_initial, settings.retry_max);
         let noted =
-            requests::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff)
-                .await?;
+            record::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
         metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => fault.class()).increment(1);
         // A person must look once; that it goes on is in the status.
         if noted.as_ref().is_none_or(|noted| noted.first) {

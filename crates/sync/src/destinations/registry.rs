@@ -137,9 +137,13 @@ impl Registry {
             known.insert(destination_id, Arc::new(Registered { destination_id, spec, mappings }));
         }
         let ids: Vec<i64> = known.keys().copied().collect();
-        transaction.execute(sql::DEACTIVATE_DESTINATIONS, &[&ids]).await.map_err(Error::source)?;
+        offtake_requests::deactivate_destinations(transaction.client(), &ids)
+            .await
+            .map_err(Error::source)?;
         if !owed.is_empty() {
-            transaction.query(sql::OWE_NOW, &[&owed]).await.map_err(Error::source)?;
+            offtake_requests::owe_registered(transaction.client(), &owed)
+                .await
+                .map_err(Error::source)?;
         }
         transaction.commit().await.map_err(Error::source)?;
         match self.known.write() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Turn, row_key};
 use crate::Error;
 use crate::apply::Applied;
-use crate::requests::{self, Mirror};
+use crate::record::{self, Mirror};
 use crate::state::{Cursors, Identities};
 
 impl Turn<'_> {
@@ -96,7 +96,7 @@ impl Turn<'_> {
         };
         let mirror =
             Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
-        requests::mirror(&self.context.pool, self.claim, &mirror).await?;
+        record::mirror(&self.context.pool, self.claim, &mirror).await?;
         self.mirrored = true;
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Turn<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        requests::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys)
+        record::release_quarantined(&self.context.pool, self.claim, part.mapping.name(), &keys)
             .await
     }
 }

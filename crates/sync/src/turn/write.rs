@@ -10,7 +10,7 @@ use offtake_reading::{Batch, FailedRow};
 use super::{Faults, Outcomes, Turn, row_key};
 use crate::apply::{self, Applied};
 use crate::destinations::Link;
-use crate::requests::{self, Refusal};
+use crate::record::{self, Refusal};
 use crate::state::{self, Cursors};
 use crate::{Error, prepare};
 
@@ -134,7 +134,7 @@ impl Turn<'_> {
                 error: row.error.clone(),
             })
             .collect();
-        requests::quarantine(&self.context.pool, self.claim.destination_id, mapping.name(), &rows)
+        record::quarantine(&self.context.pool, self.claim.destination_id, mapping.name(), &rows)
             .await
     }
 }

@@ -1,6 +1,9 @@
--- Quarantined rows are due now: of tenant $1, destination $2, mapping $3 (null: any). Their
--- destinations are owed a sync, and a worker that is there loses the request: it may have read what
--- was due before this. Returns how many rows.
+-- An operator asks that quarantined rows be tried again now: of tenant $1, destination $2, mapping
+-- $3 (null: any). Returns how many rows.
+-- The admin side calls it; a transaction of its own, so that the rows are due and their
+-- destinations are owed a sync together. A worker that has one of the destinations at the moment
+-- may have read the due rows before this; it loses the lease here. Otherwise it could complete the
+-- request without having tried them.
 with due as (
   update offtake.quarantined_row q set retry_at = now()
     from offtake.destination d

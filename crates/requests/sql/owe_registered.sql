@@ -1,6 +1,9 @@
--- Owes destinations a sync that is due at once, backoff or not, also that of a mapping which failed
--- by itself; but where a worker died with its claim, only when that says so: every daemon asks for
--- this at its start. $1 bigint[] destinations. Returns the sequence id wanted.
+-- The registry has new, moved or changed destinations ($1 bigint[]): owes each of them a sync that
+-- is due now, also where the destination is in backoff or a mapping waits for its own retry. A
+-- request that is leased, or whose lease ran out, keeps its not_before: the worker of such a lease
+-- may have died of this destination, every daemon calls this at its start, and so one daemon after
+-- the other would die of it. Returns the destinations and the sequence ids wanted.
+-- The sync engine's registry calls it in the transaction that registers them.
 with again as (
   update offtake.destination_mapping set retry_at = null where destination_id = any($1) and retry_at > now()
 )

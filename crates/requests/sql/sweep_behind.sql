@@ -1,9 +1,10 @@
--- Owes a sync to every destination that is behind without being owed anything: a mapping it has
--- never mirrored, a cursor below a change of its tenant, quarantined rows or a failed mapping whose
--- time has come, a resync asked for. So a lost request cannot stay lost. Also, a few at a time, to
--- those that were not visited for $1 bigint milliseconds: a quiet destination may be gone, or its
--- table emptied, and only a visit tells. Probes change_log_tenant once per destination and source
--- table.
+-- Owes a sync to every destination that is behind and is owed nothing: a mapping that was never
+-- mirrored, a cursor below a change of its tenant, quarantined rows or a failed mapping whose retry
+-- is due, a resync that was asked for. So a lost request cannot stay lost. Also owes one to
+-- destinations whose last success is more than $1 bigint milliseconds ago, at most 100 of them: a
+-- quiet destination may be gone, or its table emptied, and only a visit tells.
+-- The poller calls it every few seconds, in a transaction of its own, under its lock. Probes
+-- change_log_tenant once per destination and source table.
 with behind as (
   select d.destination_id,
          greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head

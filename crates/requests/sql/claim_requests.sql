@@ -1,13 +1,16 @@
--- Claims due sync requests: $1 bigint how many at most, $2 bigint lease in milliseconds, $3 text
--- who, $4 boolean those whose last attempt failed or all others, $5 bigint[] destinations that
--- count as others though it did. In turn order: a request that was just worked on comes back with a
--- later not_before, so destinations take turns. A request whose lease ran out is due again for
--- anyone; the attempt number tells its late worker apart. A worker that died may have died of this
--- very destination, and then the next one would: such a claim counts as a failure, and another one
--- would be due only after a lease, then two, four, up to an hour, with jitter, so that those that
--- merely were in the same process are not claimed at the same moment again. Whatever the worker
--- says of the request at its end replaces that. Uses outgoing_request_due; skips what another claim
--- holds; waits for nothing.
+-- Claims due sync requests. $1 bigint: how many at most; $2 bigint: the lease in milliseconds; $3
+-- text: the process that claims; $4 boolean: true for destinations whose last attempt failed
+-- slowly, false for all others; $5 bigint[]: failing destinations that answer quickly, which are
+-- claimed together with the healthy ones.
+-- Destinations take turns: a request that was just worked on comes back with a later not_before. A
+-- request whose lease ran out is due again, for any process; the attempt number tells its late
+-- worker apart.
+-- The worker of such a lease may have died of this very destination, and the next worker would too.
+-- So the claim counts as a failure, and puts the next claim off for one lease, then two, then four,
+-- up to an hour. It does so with jitter: requests that were only in the same process are then not
+-- claimed at the same moment again. What the worker reports at its end replaces that.
+-- The sync engine calls it; a transaction of its own. Uses outgoing_request_due; skips what another
+-- claim holds; waits for nothing.
 with due as (
   select r.request_id, r.not_before, r.leased_until is not null as died
     from offtake.outgoing_request r
@@ -33,7 +36,7 @@ with due as (
    where r.request_id = due.request_id
   returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures, due.not_before, due.died
 ), told as (
-  -- Once is what any restart looks like.
+  -- The first time it is probably a restart, so it is told from the second time on.
   update offtake.destination d
      set consecutive_failures = c.failures, last_error = t.error, last_error_at = now(), state = 'blocked', reason = 'failing: ' || t.error,
          updated_at = now()

@@ -1,6 +1,6 @@
 -- $1 request, $2 attempt: gives the request back after a failure, due again after $3 bigint
--- milliseconds; $4 what went wrong; $5 the state the destination is in now, $6 the reason told with
--- it.
+-- milliseconds. $4 what went wrong; $5 the destination's state from now on, $6 the reason shown
+-- with it. A transaction of its own: the request and the destination's status agree.
 with failed as (
   update offtake.outgoing_request
      set leased_until = null, leased_by = null, failures = failures + 1, last_error = $4,

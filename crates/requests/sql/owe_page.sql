@@ -1,8 +1,11 @@
--- One poller tick: reads the log beyond the position ($1 bigint: at most so many changes), owes
--- each concerned destination a sync, and moves the position. One statement in one transaction,
--- under the poller's lock. A change without tenant concerns every destination that has a mapping on
--- its table. A destination in backoff (failures > 0) keeps its not_before: new changes do not hurry
--- a destination that is down.
+-- One poll: reads at most $1 bigint changes of the log beyond the poller's position, owes a sync to
+-- each destination that they concern, and moves the position. Returns how many changes it read, how
+-- many destinations it owed a sync, and whether the position moved.
+-- The poller calls it in its transaction, under its lock. Requests and position are one statement,
+-- so that no crash comes between them: otherwise the changes of the page would be lost.
+-- A change without tenant concerns every destination that has a mapping on its table. A destination
+-- in backoff (failures > 0) keeps its not_before: new changes do not hurry a destination that is
+-- down.
 with page as materialized (
   select sequence_id, tenant_id, source_table
     from offtake.change_log

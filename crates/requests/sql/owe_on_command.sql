@@ -1,5 +1,6 @@
--- Owes destinations ($1 bigint[]) a sync up to the newest change, due now, backoff or not, also
--- that of a mapping which failed by itself. Returns the sequence id.
+-- An operator asks for a sync: owes destinations ($1 bigint[]) one up to the newest change. It is
+-- due now, also where the destination is in backoff or a mapping waits for its own retry. Returns
+-- that change's sequence id. The admin side calls it; a transaction of its own.
 with head as (
   select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
 ), again as (

@@ -1,7 +1,10 @@
--- Asks for copies anew, in place: $1 bigint[] destinations, $2 the mapping, null: all of each. A
--- mapping that waits after an error of its own is tried at once. Returns the requests. A worker
--- that is at one of the destinations read its claim before this: it loses the request, so that its
--- end cannot end this one too.
+-- An operator asks that copies be made again, in place: $1 bigint[] destinations, $2 the mapping,
+-- null: all of each. A mapping that waits for its own retry is tried at once. Returns the resync
+-- requests.
+-- The admin side calls it; a transaction of its own, so that the resyncs and the syncs they need
+-- are asked for together. A worker that has one of the destinations at the moment read its claim
+-- before this; it loses the lease here. Otherwise it could complete the request without having seen
+-- the resync.
 with asked as (
   insert into offtake.resync_request (destination_id, mapping)
   select d.destination_id, m.mapping from offtake.destination d cross join unnest(d.mappings) m (mapping)

@@ -1,7 +1,8 @@
 -- Begins a new epoch if this server, or the timeline of its log, is not the one of the latest
 -- epoch: the source was restored or failed over, and commits that destinations have seen may be
--- gone. Every destination is then owed a sync, which copies anew, in place. Under the sequencer's
--- lock. Returns the new epoch's reason, or no row.
+-- gone. Every destination is then owed a sync, which copies everything again, in place. Returns the
+-- new epoch's reason, or no row.
+-- The sequencer calls it in its transaction, under its lock: of two daemons, one begins the epoch.
 with latest as (
   select system_identifier, timeline from offtake.epoch order by started_at desc limit 1
 ), begun as (

@@ -1,7 +1,9 @@
 -- May partition {partition}, which ends before sequence id $1, be dropped? $2 bigint milliseconds
 -- of retention. expired: its last change is older than retention. overdue: older than twice that,
 -- so that a destination that is down cannot hold the log for ever. behind: active destinations
--- whose cursor is still inside; each is owed a sync that moves it on.
+-- whose cursor is still inside the partition; each is owed a sync that moves it on.
+-- The sequencer calls it for one partition after the other, outside its lock; a transaction of its
+-- own.
 with last as (
   select sequenced_at from offtake.change_log_{partition} order by sequence_id desc limit 1
 ), age as (

@@ -1,6 +1,8 @@
 -- Registers a destination that the destinations query names in a way that cannot be used, so that
--- status shows it as blocked. $1 tenant, $2 name, $3 why. What was known of its place stays;
--- nothing is owed to it. Takes the row's lock.
+-- status shows it as blocked. $1 tenant, $2 name, $3 why. What was known of its place stays.
+-- Nothing is owed to it any more.
+-- The daemon calls it after each reading of the destinations query; a transaction of its own. Takes
+-- the destination row's lock.
 with refused as (
   insert into offtake.destination as d
          (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, refused)

@@ -1,0 +1,78 @@
+//! Claiming sync requests.
+
+use std::time::Duration;
+
+use offtake_postgres::{Error, SourcePool};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::lease::{Lease, milliseconds};
+use crate::sql;
+
+/// One sync request that is ours until its lease ends, with what its worker must know of the
+/// destination.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    pub lease: Lease,
+    pub destination_id: i64,
+    pub wanted_sequence_id: i64,
+    /// Failed attempts in a row before this one.
+    pub failures: i32,
+    /// Mappings that failed by themselves and wait for their own retry.
+    pub deferred: Vec<String>,
+    /// The time until the soonest of those retries.
+    pub deferred_for: Option<Duration>,
+    /// Mappings whose copy is to be made again, each with the id of its resync request.
+    pub resyncs: Vec<(i64, String)>,
+    /// The destination has quarantined rows.
+    pub quarantined: bool,
+    /// How long the request had been due.
+    pub waited: Duration,
+}
+
+/// Which requests a claim is for.
+#[derive(Debug, Clone, Copy)]
+pub struct Due<'a> {
+    /// Those of destinations whose last attempt failed slowly; otherwise all others.
+    pub failing_slowly: bool,
+    /// Failing destinations that answer quickly; they are claimed together with the healthy ones.
+    pub failing_promptly: &'a [i64],
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// Claims due sync requests for the time of `lease`. `process` names the claiming process in
+/// `leased_by`.
+pub async fn claim(
+    pool: &SourcePool,
+    due: Due<'_>,
+    lease: Duration,
+    process: &str,
+) -> Result<Vec<Claim>, Error> {
+    let connection = pool.get().await?;
+    let statement = connection.prepare_cached(sql::CLAIM_REQUESTS).await?;
+    let limit = i64::try_from(due.limit).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&limit, &milliseconds(lease), &process, &due.failing_slowly, &due.failing_promptly];
+    let rows = connection.query(&statement, &parameters).await?;
+    Ok(rows.iter().map(Claim::from_row).collect())
+}
+
+impl Claim {
+    fn from_row(row: &Row) -> Self {
+        let resync_ids: Vec<i64> = row.get("resync_ids");
+        let resync_mappings: Vec<String> = row.get("resync_mappings");
+        let deferred_ms: Option<i64> = row.get("deferred_ms");
+        Self {
+            lease: Lease { request_id: row.get("request_id"), attempt: row.get("attempt") },
+            destination_id: row.get("destination_id"),
+            wanted_sequence_id: row.get("wanted_sequence_id"),
+            failures: row.get("failures"),
+            deferred: row.get("deferred"),
+            deferred_for: deferred_ms.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
+            resyncs: resync_ids.into_iter().zip(resync_mappings).collect(),
+            quarantined: row.get("quarantined"),
+            waited: Duration::from_secs_f64(row.get("waited_seconds")),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A claim's lease: kept alive by heartbeats, and ended in one of four ways.
+
+use std::time::Duration;
+
+use offtake_postgres::{Error, PooledConnection, SourcePool};
+
+use crate::sql;
+
+/// Heartbeats within the time of one lease: two may be lost, or late, before another worker can
+/// claim the request.
+pub const HEARTBEATS_PER_LEASE: u32 = 3;
+
+/// What makes a claim ours. Every statement of a worker about its request carries it: another claim
+/// raises the attempt, and our statements then change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub request_id: i64,
+    pub attempt: i64,
+}
+
+/// The heartbeat: extends leases to `lease` from now. Returns the requests that are still ours.
+pub async fn extend(
+    pool: &SourcePool,
+    leases: &[Lease],
+    lease: Duration,
+) -> Result<Vec<i64>, Error> {
+    let connection = pool.get().await?;
+    let (requests, attempts): (Vec<i64>, Vec<i64>) =
+        leases.iter().map(|lease| (lease.request_id, lease.attempt)).unzip();
+    let rows =
+        connection.query(sql::EXTEND_LEASES, &[&requests, &attempts, &milliseconds(lease)]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Deletes a request whose destination has reached `reached` with every mapping. If more is wanted
+/// by now, the request is released instead, due again at once, and this returns false.
+pub async fn complete(pool: &SourcePool, lease: Lease, reached: i64) -> Result<bool, Error> {
+    let connection = pool.get().await?;
+    let statement = connection.prepare_cached(sql::COMPLETE_REQUEST).await?;
+    let deleted =
+        connection.execute(&statement, &[&lease.request_id, &lease.attempt, &reached]).await?;
+    if deleted == 0 {
+        release_on(&connection, lease, Duration::ZERO).await?;
+    }
+    Ok(deleted > 0)
+}
+
+/// Gives a request back after a turn in which the destination did not fail, due again after
+/// `delay`.
+pub async fn release(pool: &SourcePool, lease: Lease, delay: Duration) -> Result<(), Error> {
+    let connection = pool.get().await?;
+    release_on(&connection, lease, delay).await
+}
+
+/// Gives a request back as it was claimed, failures included, due again after `delay`.
+pub async fn leave(pool: &SourcePool, lease: Lease, delay: Duration) -> Result<(), Error> {
+    let connection = pool.get().await?;
+    connection
+        .execute(sql::LEAVE_REQUEST, &[&lease.request_id, &lease.attempt, &milliseconds(delay)])
+        .await?;
+    Ok(())
+}
+
+/// Gives a sync request back after its destination failed, due again after `delay`. The
+/// destination's status is `blocked` from now on, with that error and reason.
+pub async fn fail(
+    pool: &SourcePool,
+    lease: Lease,
+    delay: Duration,
+    error: &str,
+    reason: &str,
+) -> Result<(), Error> {
+    let connection = pool.get().await?;
+    connection
+        .execute(
+            sql::FAIL_REQUEST,
+            &[&lease.request_id, &lease.attempt, &milliseconds(delay), &error, &"blocked", &reason],
+        )
+        .await?;
+    Ok(())
+}
+
+async fn release_on(
+    connection: &PooledConnection,
+    lease: Lease,
+    delay: Duration,
+) -> Result<(), Error> {
+    let statement = connection.prepare_cached(sql::RELEASE_REQUEST).await?;
+    connection
+        .execute(&statement, &[&lease.request_id, &lease.attempt, &milliseconds(delay)])
+        .await?;
+    Ok(())
+}
+
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

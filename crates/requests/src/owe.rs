@@ -1,0 +1,107 @@
+//! What owes destinations a sync: changes, the sweep, the registry, operators, a new epoch, and a
+//! partition of the log that is about to be dropped.
+//!
+//! Each function takes the caller's client; what the caller runs in a transaction stays in it.
+
+use std::time::Duration;
+
+use offtake_postgres::PooledConnection;
+use tokio_postgres::{Client, Error};
+
+use crate::lease::milliseconds;
+use crate::sql;
+
+/// What one page of the log led to.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Changes in the page.
+    pub changes: i64,
+    /// Destinations that are owed a sync for them.
+    pub owed: i64,
+}
+
+/// The poller's: owes a sync to every destination that the next `changes_max` changes of the log
+/// concern, and moves the poller's position behind them. To be called in the poller's transaction,
+/// under its lock.
+pub async fn owe_page(session: &PooledConnection, changes_max: i64) -> Result<Page, Error> {
+    let statement = session.prepare_cached(sql::OWE_PAGE).await?;
+    let row = session.query_one(&statement, &[&changes_max]).await?;
+    Ok(Page { changes: row.get("changes"), owed: row.get("owed") })
+}
+
+/// The poller's: owes a sync to every destination that is behind and is owed nothing, and to some
+/// of those that no worker has visited for `visit_interval`. Returns how many. To be called under
+/// the poller's lock.
+pub async fn sweep_behind(client: &Client, visit_interval: Duration) -> Result<u64, Error> {
+    client.execute(sql::SWEEP_BEHIND, &[&milliseconds(visit_interval)]).await
+}
+
+/// The registry's: owes these destinations a sync that is due now. To be called in the transaction
+/// that registers them.
+pub async fn owe_registered(client: &Client, destinations: &[i64]) -> Result<(), Error> {
+    client.query(sql::OWE_REGISTERED, &[&destinations]).await?;
+    Ok(())
+}
+
+/// An operator's: owes these destinations a sync up to the newest change, due now, and returns that
+/// change's sequence id.
+pub async fn owe_on_command(client: &Client, destinations: &[i64]) -> Result<i64, Error> {
+    Ok(client.query_one(sql::OWE_ON_COMMAND, &[&destinations]).await?.get("head"))
+}
+
+/// An operator's: asks that the copies of a mapping (None: of all) be made again, in place. Returns
+/// how many copies.
+pub async fn request_resync(
+    client: &Client,
+    destinations: &[i64],
+    mapping: Option<&str>,
+) -> Result<usize, Error> {
+    Ok(client.query(sql::REQUEST_RESYNC, &[&destinations, &mapping]).await?.len())
+}
+
+/// An operator's: makes quarantined rows due now, of one tenant, destination name and mapping
+/// (None: of any). Returns how many rows.
+pub async fn retry_quarantined(
+    client: &Client,
+    tenant: Option<&str>,
+    destination: Option<&str>,
+    mapping: Option<&str>,
+) -> Result<i64, Error> {
+    let row = client.query_one(sql::RETRY_QUARANTINED, &[&tenant, &destination, &mapping]).await?;
+    Ok(row.get("rows"))
+}
+
+/// The sequencer's: begins a new epoch if the source is on another server or timeline than the
+/// latest one, owes every destination a sync, and returns the reason. To be called in the
+/// sequencer's transaction, under its lock.
+pub async fn begin_epoch(client: &Client) -> Result<Option<String>, Error> {
+    Ok(client.query_opt(sql::BEGIN_EPOCH, &[]).await?.map(|row| row.get("reason")))
+}
+
+/// What is known of a partition of the log that may be dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Judgement {
+    /// Its last change is older than retention.
+    pub expired: bool,
+    /// Its last change is older than twice retention.
+    pub overdue: bool,
+    /// Active destinations whose cursor is still inside, if it is expired.
+    pub behind: i64,
+}
+
+/// The sequencer's: may this partition, which ends before sequence id `end`, be dropped? Owes the
+/// destinations that are still inside a sync that moves them on.
+pub async fn judge_partition(
+    client: &Client,
+    partition: i64,
+    end: i64,
+    retention_ms: i64,
+) -> Result<Judgement, Error> {
+    let statement = sql::JUDGE_PARTITION.replace("{partition}", &partition.to_string());
+    let row = client.query_one(&statement, &[&end, &retention_ms]).await?;
+    Ok(Judgement {
+        expired: row.get("expired"),
+        overdue: row.get("overdue"),
+        behind: row.get("behind"),
+    })
+}

@@ -1,0 +1,19 @@
+//! Every statement that writes `offtake.outgoing_request`. Each file says who calls it, and in
+//! which transaction.
+
+pub(crate) const OWE_PAGE: &str = include_str!("../sql/owe_page.sql");
+pub(crate) const SWEEP_BEHIND: &str = include_str!("../sql/sweep_behind.sql");
+pub(crate) const OWE_REGISTERED: &str = include_str!("../sql/owe_registered.sql");
+pub(crate) const OWE_ON_COMMAND: &str = include_str!("../sql/owe_on_command.sql");
+pub(crate) const REQUEST_RESYNC: &str = include_str!("../sql/request_resync.sql");
+pub(crate) const RETRY_QUARANTINED: &str = include_str!("../sql/retry_quarantined.sql");
+pub(crate) const BEGIN_EPOCH: &str = include_str!("../sql/begin_epoch.sql");
+pub(crate) const JUDGE_PARTITION: &str = include_str!("../sql/judge_partition.sql");
+pub(crate) const DEACTIVATE_DESTINATIONS: &str = include_str!("../sql/deactivate_destinations.sql");
+pub(crate) const REFUSE_DESTINATION: &str = include_str!("../sql/refuse_destination.sql");
+pub(crate) const CLAIM_REQUESTS: &str = include_str!("../sql/claim_requests.sql");
+pub(crate) const EXTEND_LEASES: &str = include_str!("../sql/extend_leases.sql");
+pub(crate) const COMPLETE_REQUEST: &str = include_str!("../sql/complete_request.sql");
+pub(crate) const RELEASE_REQUEST: &str = include_str!("../sql/release_request.sql");
+pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");
+pub(crate) const FAIL_REQUEST: &str = include_str!("../sql/fail_request.sql");

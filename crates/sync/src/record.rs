@@ -1,0 +1,186 @@
+//! What the source records of a destination while a worker holds its request: mirrored cursors,
+//! copies begun, failed mappings, quarantined rows.
+//!
+//! These statements write `destination`, `destination_mapping`, `quarantined_row` and
+//! `resync_request`. Where a late worker could do harm they check that the lease is still ours,
+//! with the request and its attempt; that is the only use they make of `outgoing_request`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offtake_mapping::ResolvedMapping;
+use offtake_postgres::SourcePool;
+use offtake_requests::Claim;
+use serde_json::Value;
+
+use crate::state::{Cursors, Identities};
+use crate::{Error, sql};
+
+/// Takes resync requests off the list: the destination's cursors say that the copies have begun.
+pub(crate) async fn end_resyncs(pool: &SourcePool, resync_ids: &[i64]) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    connection.execute(sql::END_RESYNC_REQUESTS, &[&resync_ids]).await.map_err(Error::source)?;
+    Ok(())
+}
+
+/// Says of which versions of its mappings the destination has copies; to be done before anything is
+/// read for them. False: the claim is not ours any more.
+pub(crate) async fn begin_copies(
+    pool: &SourcePool,
+    claim: &Claim,
+    mappings: &[Arc<ResolvedMapping>],
+    cursors: &Cursors,
+) -> Result<bool, Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let begun: Vec<_> = mappings
+        .iter()
+        .filter_map(|mapping| Some((mapping, cursors.get(mapping.name())?.sequence_id)))
+        .collect();
+    let names: Vec<&str> = begun.iter().map(|(mapping, _)| mapping.name()).collect();
+    let needs: Vec<String> = begun.iter().map(|(mapping, _)| mapping.need()).collect();
+    let sequence_ids: Vec<i64> = begun.iter().map(|(_, sequence_id)| *sequence_id).collect();
+    let told = connection
+        .query_opt(
+            sql::BEGIN_COPIES,
+            &[&claim.lease.request_id, &claim.lease.attempt, &names, &needs, &sequence_ids],
+        )
+        .await;
+    Ok(told.map_err(Error::source)?.is_some())
+}
+
+/// What became of a mapping's failure.
+pub(crate) struct Noted {
+    /// After how long it is tried again.
+    pub(crate) retry: Duration,
+    /// It did not fail like this the last time.
+    pub(crate) first: bool,
+}
+
+/// Notes the failure of one mapping. None: the claim is not ours any more.
+pub(crate) async fn fail_mapping(
+    pool: &SourcePool,
+    claim: &Claim,
+    mapping: &str,
+    fault: &crate::MappingFault,
+    retry: (Duration, Duration),
+) -> Result<Option<Noted>, Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let row = connection
+        .query_opt(
+            sql::FAIL_MAPPING,
+            &[
+                &claim.lease.request_id,
+                &claim.lease.attempt,
+                &mapping,
+                &fault.sqlstate,
+                &fault.message,
+                &milliseconds(retry.0),
+                &milliseconds(retry.1),
+            ],
+        )
+        .await
+        .map_err(Error::source)?;
+    Ok(row.map(|row| Noted {
+        retry: Duration::from_millis(row.get::<_, i64>("retry_ms").max(0).unsigned_abs()),
+        first: row.get("first"),
+    }))
+}
+
+/// What is mirrored of a destination after a commit there.
+pub(crate) struct Mirror<'a> {
+    pub(crate) cursors: &'a Cursors,
+    pub(crate) identities: &'a Identities,
+    /// Rows that a chunk of this step copied, by mapping.
+    pub(crate) chunk_rows: &'a [(String, i64)],
+    /// Mappings whose copy begins anew with this step, with the planner's estimate of their rows.
+    pub(crate) begun: &'a [(String, Option<i64>)],
+    pub(crate) state: &'a str,
+    pub(crate) reason: Option<&'a str>,
+}
+
+pub(crate) async fn mirror(
+    pool: &SourcePool,
+    claim: &Claim,
+    mirror: &Mirror<'_>,
+) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let statement =
+        connection.prepare_cached(sql::MIRROR_DESTINATION).await.map_err(Error::source)?;
+    let names: Vec<&String> = mirror.cursors.keys().collect();
+    let rows = |name: &String| {
+        mirror.chunk_rows.iter().find(|(m, _)| m == name).map_or(0, |(_, rows)| *rows)
+    };
+    let total =
+        |name: &String| mirror.begun.iter().find(|(m, _)| m == name).and_then(|(_, total)| *total);
+    connection
+        .execute(
+            &statement,
+            &[
+                &claim.lease.request_id,
+                &claim.lease.attempt,
+                &names,
+                &mirror.cursors.values().map(|c| c.sequence_id).collect::<Vec<_>>(),
+                &mirror.cursors.values().map(|c| c.backfilled).collect::<Vec<_>>(),
+                &names.iter().map(|n| rows(n)).collect::<Vec<_>>(),
+                &names.iter().map(|n| total(n)).collect::<Vec<_>>(),
+                &mirror.state,
+                &mirror.reason,
+                &mirror.begun.iter().map(|(m, _)| m).collect::<Vec<_>>(),
+                &names.iter().map(|n| mirror.identities.get(*n)).collect::<Vec<_>>(),
+            ],
+        )
+        .await
+        .map_err(Error::source)?;
+    Ok(())
+}
+
+/// A refused row on its way into `quarantined_row`.
+pub(crate) struct Refusal {
+    pub(crate) row_key: Value,
+    pub(crate) sqlstate: String,
+    pub(crate) error: String,
+}
+
+pub(crate) async fn quarantine(
+    pool: &SourcePool,
+    destination_id: i64,
+    mapping: &str,
+    rows: &[Refusal],
+) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    connection
+        .execute(
+            sql::QUARANTINE_ROWS,
+            &[
+                &destination_id,
+                &mapping,
+                &rows.iter().map(|r| &r.row_key).collect::<Vec<_>>(),
+                &rows.iter().map(|r| &r.sqlstate).collect::<Vec<_>>(),
+                &rows.iter().map(|r| &r.error).collect::<Vec<_>>(),
+            ],
+        )
+        .await
+        .map_err(Error::source)?;
+    Ok(())
+}
+
+pub(crate) async fn release_quarantined(
+    pool: &SourcePool,
+    claim: &Claim,
+    mapping: &str,
+    keys: &[Value],
+) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    connection
+        .execute(
+            sql::RELEASE_QUARANTINED,
+            &[&claim.lease.request_id, &claim.lease.attempt, &mapping, &keys],
+        )
+        .await
+        .map_err(Error::source)?;
+    Ok(())
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
