@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_mapping::Identifier;
 use offtake_postgres::{
-    BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, metrics as names,
+    BlownFuses, Dialer, Fault, Progress, SourcePool, Trouble as SourceTrouble, metrics as names,
 };
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -15,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
-use crate::destinations::{Links, Registered, Registry};
+use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::requests::{self, Claim, Due};
 use crate::silence::{self, Silence};
 use crate::turn::{self, Context, Ended};
@@ -123,7 +122,7 @@ impl Engine {
         let mut links = tokio::time::interval(LINKS_INTERVAL);
         let mut fuses = self.context.fuses.clone();
         let mut blown_before = fuses.borrow_and_update().clone();
-        let mut trouble = Trouble::new("sync");
+        let mut trouble = SourceTrouble::new("sync");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -151,7 +150,7 @@ impl Engine {
                     let known = self.context.registry.all();
                     self.context.links.close_unused(|id| known.contains_key(&id));
                     self.silence.retain(|id| known.contains_key(&id));
-                    let there = |old: &Arc<Registered>| known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec));
+                    let there = |old: &Arc<Registered>| known.get(&old.destination_id).is_some_and(|new| new.spec.place.same_as(&old.spec.place));
                     for moved in in_flight.values().filter(|f| f.registered.as_ref().is_some_and(|old| !there(old))) {
                         moved.lost.cancel();
                     }
@@ -346,39 +345,15 @@ async fn settle(
 }
 
 async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Error> {
-    let (class, message) = match error {
-        Error::Destination(source) => (source.fault().as_str(), source.message()),
-        Error::Deadline(_) => ("unreachable", error.to_string()),
-        other => ("transient", other.to_string()),
+    let trouble = match error {
+        Error::Destination(trouble) => trouble.clone(),
+        Error::Deadline(_) => Trouble::new(Fault::Unreachable, None, error.to_string()),
+        other => Trouble::new(Fault::Transient, None, other.to_string()),
     };
+    let (class, message) = (trouble.fault.as_str(), &trouble.message);
     let delay = backoff(&context.settings, claim.failures);
     let registered = context.registry.get(claim.destination_id);
-    let reason = match (error, &registered) {
-        (Error::Destination(source), Some(r))
-            if source.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            let quoted = |name: &str| {
-                Identifier::new(name).map_or_else(|_| String::new(), |name| name.sql())
-            };
-            let right = match source {
-                offtake_postgres::Error::Login { .. } => {
-                    format!("connect on database {}", quoted(r.spec.url.database()))
-                }
-                _ => format!("usage, create on schema {}", r.spec.schema.sql()),
-            };
-            format!(
-                "missing rights: {message}; run there: grant {right} to {}",
-                quoted(r.spec.url.user())
-            )
-        }
-        (Error::Destination(source), _)
-            if source.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) =>
-        {
-            format!("no such database: {message}")
-        }
-        _ => reason(class, &message),
-    };
-    requests::fail(&context.pool, claim, delay, &message, &reason).await?;
+    requests::fail(&context.pool, claim, delay, message, &trouble.reason).await?;
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
     let label = registered.map_or_else(String::new, |r| r.spec.label());
@@ -391,19 +366,6 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
         "{label} failed: {message}"
     );
     Ok(())
-}
-
-/// What a person reads first.
-fn reason(class: &str, message: &str) -> String {
-    let what = match class {
-        "unreachable" => "unreachable",
-        "credentials" => "refused credentials",
-        "schema" => "schema mismatch",
-        "read_only" => "read-only",
-        "full" => "disk full",
-        _ => "failing",
-    };
-    format!("{what}: {message}")
 }
 
 /// Exponential with jitter, so that destinations that failed together do not come back together.

@@ -20,13 +20,12 @@
 //! **What a crash leaves behind**: a lease that runs out. Rows and cursors are one transaction, so
 //! a batch happened or did not; when the reply to COMMIT is lost, the next turn reads the cursors.
 
-mod apply;
 mod batch_size;
+mod cursors;
 pub mod destinations;
 mod engine;
 mod error;
 mod poison;
-mod prepare;
 mod read;
 mod requests;
 mod room;
@@ -34,13 +33,11 @@ mod rows;
 mod settings;
 mod silence;
 mod sql;
-mod state;
-mod target;
 mod turn;
 pub mod verify;
 
+pub use cursors::{Cursor, Cursors};
 pub use engine::{Engine, Parts};
 pub use error::{Error, MappingFault};
 pub use rows::Rows;
 pub use settings::Settings;
-pub use state::{Cursor, Cursors, STATE_TABLE};

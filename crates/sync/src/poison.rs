@@ -10,8 +10,9 @@ use offtake_mapping::{OnRowError, ResolvedMapping, compose};
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use crate::apply::{REFUSED_ROWS_MAX, RefusedRow};
+use crate::destinations::REFUSED_ROWS_MAX;
 use crate::error::{MappingFault, row_fault};
+use crate::read::RefusedRow;
 use crate::{Error, read};
 
 /// The lines of every listed key that can be computed, in key order, and the keys that cannot.

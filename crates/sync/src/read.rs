@@ -10,10 +10,9 @@ use offtake_mapping::compose::{self, Changed};
 use offtake_postgres::{Begun, PooledConnection, SourcePool, SqlState};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use crate::apply::RefusedRow;
+use crate::cursors::{Cursor, Cursors};
 use crate::error::row_fault;
 use crate::room::Room;
-use crate::state::{Cursor, Cursors};
 use crate::{Error, Rows, poison, sql};
 
 /// A batch locks the tables of several mappings, one after the other; an application that locks two
@@ -79,6 +78,15 @@ pub(crate) struct Chunk {
     pub(crate) after: Option<Vec<String>>,
     /// None: to the end of the table.
     pub(crate) up_to: Option<Vec<String>>,
+}
+
+/// A row that does not arrive: the source cannot compute it, or the destination does not take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedRow {
+    /// In key order, as text.
+    pub(crate) key: Vec<String>,
+    pub(crate) sqlstate: String,
+    pub(crate) error: String,
 }
 
 impl Batch {

@@ -9,7 +9,7 @@ use offtake_postgres::{PooledConnection, SourcePool, failpoint};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
-use crate::state::{Cursors, Identities};
+use crate::cursors::{Cursors, Identities};
 use crate::{Error, sql};
 
 /// One request that is ours until its lease ends.

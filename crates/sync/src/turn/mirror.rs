@@ -5,11 +5,11 @@ use std::time::Instant;
 use offtake_postgres::metrics as names;
 use serde_json::Value;
 
-use super::{Turn, row_key};
-use crate::apply::Applied;
+use super::Turn;
+use crate::cursors::{Cursors, Identities};
+use crate::destinations::{Applied, row_key};
 use crate::read::{Batch, Part, key_of};
 use crate::requests::{self, Mirror};
-use crate::state::{Cursors, Identities};
 use crate::{Error, Rows};
 
 impl Turn<'_> {
