@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use offtake_mapping::{Identifier, ResolvedMapping};
+use offtake_sync::destinations::Reader;
 use offtake_sync::verify::{Error, Options, Report, VerifyTarget, verify};
 use offtake_tests::{Database, PATIENCE, Source, until};
 
@@ -75,9 +76,10 @@ impl Pair {
 
     async fn verify_with(&self, options: &Options) -> Result<Report, Error> {
         let schema = Identifier::new("public").expect("a name");
-        let target = VerifyTarget { mapping: &self.mapping, tenant_id: "acme", schema: &schema };
-        verify(&self.source.connect().await, &self.destination.connect().await, &target, options)
-            .await
+        let target = VerifyTarget { mapping: &self.mapping, tenant_id: "acme" };
+        let destination = self.destination.connect().await;
+        let reader = Reader::Postgres { client: &destination, schema: &schema };
+        verify(&self.source.connect().await, reader, &target, options).await
     }
 
     async fn verify(&self) -> Report {

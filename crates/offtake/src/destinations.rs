@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use offtake_mapping::{Identifier, Mapping, MappingSet};
 use offtake_postgres::{ConnectionString, SourcePool};
-use offtake_sync::destinations::{DestinationSpec, Registry};
+use offtake_sync::destinations::{DestinationSpec, Place, Registry};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,10 @@ impl From<&StaticDestination> for DestinationSpec {
         Self {
             tenant_id: destination.tenant.clone(),
             name: destination.name.clone(),
-            url: destination.url.clone(),
-            schema: destination.schema.clone(),
+            place: Place::Postgres {
+                url: destination.url.clone(),
+                schema: destination.schema.clone(),
+            },
             mappings: destination.mappings.clone(),
             shared: destination.shared,
         }
@@ -179,14 +181,7 @@ impl Named {
     /// Changes with anything that the registry is told.
     fn fingerprint(&self) -> String {
         let usable = self.usable.iter().map(|s| {
-            format!(
-                "{} {} {} {:?} {}",
-                s.label(),
-                s.url.fingerprint(),
-                s.schema,
-                s.mappings,
-                s.shared
-            )
+            format!("{} {} {:?} {}", s.label(), s.place.fingerprint(), s.mappings, s.shared)
         });
         let refused = self.refused.iter().map(|r| format!("{r:?}"));
         usable.chain(refused).chain([self.nameless.to_string()]).collect::<Vec<_>>().join("\n")
@@ -204,8 +199,10 @@ fn read(row: serde_json::Value, tenant_id: &str, name: &str) -> Result<Destinati
     Ok(DestinationSpec {
         tenant_id: tenant_id.to_owned(),
         name: name.to_owned(),
-        url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,
-        schema: Identifier::new(schema).map_err(|error| error.to_string())?,
+        place: Place::Postgres {
+            url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,
+            schema: Identifier::new(schema).map_err(|error| error.to_string())?,
+        },
         mappings: row.mappings,
         shared: row.shared.unwrap_or(false),
     })

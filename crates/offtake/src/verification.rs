@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use offtake_admin::Verifier;
 use offtake_postgres::{AddressPolicy, Dialer};
-use offtake_sync::destinations::{Registered, Registry};
+use offtake_sync::destinations::{Registered, Registry, Session};
 use offtake_sync::verify::{Options, VerifyTarget, verify};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -42,18 +42,16 @@ async fn compare(
         Dialer::trusted(connect_timeout).dial(&configuration.source.url, "offtake verify").await;
     let source = source.map_err(|error| format!("the source: {}", error.message()))?;
     let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
-    let destination =
-        Dialer::new(policy, connect_timeout).dial(&registered.spec.url, "offtake verify").await;
-    let destination = destination.map_err(|error| error.message())?;
+    let dialer = Dialer::new(policy, connect_timeout);
+    let destination = Session::open(&registered.spec.place, &dialer, "offtake verify").await;
+    let destination = destination.map_err(|trouble| trouble.message)?;
     let mut found = Vec::new();
     for mapping in &registered.mappings {
-        let target = VerifyTarget {
-            mapping,
-            tenant_id: &registered.spec.tenant_id,
-            schema: &registered.spec.schema,
-        };
+        let target = VerifyTarget { mapping, tenant_id: &registered.spec.tenant_id };
         found.push(
-            match Box::pin(verify(&source, &destination, &target, &Options::default())).await {
+            match Box::pin(verify(&source, destination.reader(), &target, &Options::default()))
+                .await
+            {
                 Ok(report) => {
                     json!({ "mapping": mapping.name(), "equal": report.equal(), "report": report })
                 }

@@ -7,7 +7,9 @@ use tokio_postgres::error::SqlState;
 ///
 /// | fault | SQLSTATE | what follows |
 /// |---|---|---|
-/// | `Transient` | 08, 40, 53, 57, 58 and the idle limits, except for what is named below; a lock not had; a prepared statement lost or doubled by a pooler | the same again on a new connection, after a backoff; after 57014 (a statement timeout) with half the batch |
+/// | `Transient` | 08, 40, 53, 57, 58 and the idle limits, except for what is named below; a lock not had; a prepared statement lost or doubled by a pooler | the same again on a new connection, after a backoff |
+/// | `TooSlow` | 57014, the statement timeout | the same with half the batch |
+/// | `OutcomeUnknown` | none: the reply to COMMIT is missing | what stands there is read before anything else is done |
 /// | `Unreachable` | none: no server spoke | backoff, circuit breaker |
 /// | `Credentials` | 28 | blocked until the URL or the server's roles change |
 /// | `Schema` | 42 (missing privileges among them), 0A, 2B, 34, 39, 3D, 3F, 55, a dropped database, limits of a statement | blocked; recovers by itself once mended |
@@ -23,6 +25,8 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     Transient,
+    TooSlow,
+    OutcomeUnknown,
     Unreachable,
     Credentials,
     Schema,
@@ -33,11 +37,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The label in metrics and JSON.
+    /// The label in metrics and JSON. `TooSlow` and `OutcomeUnknown` are told as what they look like
+    /// from outside.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Transient => "transient",
-            Self::Unreachable => "unreachable",
+            Self::Transient | Self::TooSlow => "transient",
+            Self::Unreachable | Self::OutcomeUnknown => "unreachable",
             Self::Credentials => "credentials",
             Self::Schema => "schema",
             Self::Row => "row",
@@ -51,6 +56,7 @@ impl Fault {
 /// The fault behind a code; see the table at [`Fault`].
 pub fn classify(state: &SqlState) -> Fault {
     match *state {
+        SqlState::QUERY_CANCELED => Fault::TooSlow,
         SqlState::DISK_FULL => Fault::Full,
         SqlState::READ_ONLY_SQL_TRANSACTION => Fault::ReadOnly,
         SqlState::T_R_INTEGRITY_CONSTRAINT_VIOLATION => Fault::Row,
@@ -104,8 +110,9 @@ mod tests {
         };
         check(
             Fault::Transient,
-            "40001 40P01 55P03 55006 57014 57P01 57P02 57P03 57P05 08006 08P01 53000 53200 53300 58030 25P03 25P04 26000 42P05",
+            "40001 40P01 55P03 55006 57P01 57P02 57P03 57P05 08006 08P01 53000 53200 53300 58030 25P03 25P04 26000 42P05",
         );
+        check(Fault::TooSlow, "57014");
         check(Fault::Credentials, "28000 28P01");
         check(Fault::Schema, "42P01 42703 42501 42804 3F000 3D000 0A000 55000 57P04 54011 54001");
         check(

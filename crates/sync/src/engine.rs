@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_mapping::Identifier;
 use offtake_postgres::{
-    BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, failpoint, metrics as names,
+    BlownFuses, Dialer, Fault, Progress, SourcePool, Trouble as SourceTrouble, failpoint,
+    metrics as names,
 };
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
@@ -16,7 +16,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
-use crate::destinations::{Links, Registered, Registry};
+use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
 
@@ -152,7 +152,7 @@ impl Engine {
         let mut links = tokio::time::interval(LINKS_INTERVAL);
         let mut fuses = self.context.fuses.clone();
         let mut blown_before = fuses.borrow_and_update().clone();
-        let mut trouble = Trouble::new("sync");
+        let mut trouble = SourceTrouble::new("sync");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -215,7 +215,9 @@ impl Engine {
         self.context.links.close_unused(|id| known.contains_key(&id));
         self.slow_failures.retain(|id| known.contains_key(&id));
         let same_place = |old: &Arc<Registered>| {
-            known.get(&old.destination_id).is_some_and(|new| new.spec.same_place(&old.spec))
+            known
+                .get(&old.destination_id)
+                .is_some_and(|new| new.spec.place.same_as(&old.spec.place))
         };
         for turn in in_flight.values() {
             if turn.registered.as_ref().is_some_and(|old| !same_place(old)) {
@@ -386,39 +388,15 @@ async fn settle(
 }
 
 async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Error> {
-    let (class, message) = match error {
-        Error::Destination(source) => (source.fault().as_str(), source.message()),
-        Error::Deadline(_) => ("unreachable", error.to_string()),
-        other => ("transient", other.to_string()),
+    let trouble = match error {
+        Error::Destination(trouble) => trouble.clone(),
+        Error::Deadline(_) => Trouble::new(Fault::Unreachable, None, error.to_string()),
+        other => Trouble::new(Fault::Transient, None, other.to_string()),
     };
+    let (class, message) = (trouble.fault.as_str(), &trouble.message);
     let delay = backoff(&context.settings, claim.failures);
     let registered = context.registry.get(claim.destination_id);
-    let reason = match (error, &registered) {
-        (Error::Destination(source), Some(r))
-            if source.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
-        {
-            let quoted = |name: &str| {
-                Identifier::new(name).map_or_else(|_| String::new(), |name| name.sql())
-            };
-            let right = match source {
-                offtake_postgres::Error::Login { .. } => {
-                    format!("connect on database {}", quoted(r.spec.url.database()))
-                }
-                _ => format!("usage, create on schema {}", r.spec.schema.sql()),
-            };
-            format!(
-                "missing rights: {message}; run there: grant {right} to {}",
-                quoted(r.spec.url.user())
-            )
-        }
-        (Error::Destination(source), _)
-            if source.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) =>
-        {
-            format!("no such database: {message}")
-        }
-        _ => reason(class, &message),
-    };
-    requests::fail(&context.pool, claim.lease, delay, &message, &reason)
+    requests::fail(&context.pool, claim.lease, delay, message, &trouble.reason)
         .await
         .map_err(Error::Source)?;
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
@@ -433,19 +411,6 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
         "{label} failed: {message}"
     );
     Ok(())
-}
-
-/// What a person reads first.
-fn reason(class: &str, message: &str) -> String {
-    let what = match class {
-        "unreachable" => "unreachable",
-        "credentials" => "refused credentials",
-        "schema" => "schema mismatch",
-        "read_only" => "read-only",
-        "full" => "disk full",
-        _ => "failing",
-    };
-    format!("{what}: {message}")
 }
 
 fn backoff(settings: &Settings, failures: i32) -> Duration {

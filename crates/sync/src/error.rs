@@ -2,13 +2,15 @@
 
 use offtake_reading::MappingFault;
 
+use crate::destinations::Trouble;
+
 /// Why a sync did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the source failed")]
     Source(#[source] offtake_postgres::Error),
     #[error("the destination failed")]
-    Destination(#[source] offtake_postgres::Error),
+    Destination(#[source] Trouble),
     /// Only this mapping is concerned; the others of the destination go on.
     #[error("mapping {mapping}: {fault}")]
     Mapping { mapping: String, fault: MappingFault },
@@ -34,7 +36,7 @@ impl Error {
         Self::Source(error.into())
     }
 
-    pub(crate) fn destination(error: tokio_postgres::Error) -> Self {
+    pub(crate) fn destination(error: impl Into<Trouble>) -> Self {
         Self::Destination(error.into())
     }
 }

@@ -20,23 +20,19 @@
 //! **What a crash leaves behind**: a lease that runs out. Rows and cursors are one transaction, so
 //! a batch happened or did not; when the reply to COMMIT is lost, the next turn reads the cursors.
 
-mod apply;
 mod batch_size;
+mod cursors;
 pub mod destinations;
 mod engine;
 mod error;
-mod positions;
-mod prepare;
 mod record;
 mod settings;
 mod sql;
-mod state;
-mod target;
 mod turn;
 pub mod verify;
 
+pub use cursors::{Cursor, Cursors};
 pub use engine::{Engine, Parts};
 pub use error::Error;
 pub use offtake_reading::MappingFault;
 pub use settings::Settings;
-pub use state::{Cursor, Cursors, STATE_TABLE};

@@ -13,7 +13,7 @@ use offtake_postgres::SourcePool;
 use offtake_requests::Claim;
 use serde_json::Value;
 
-use crate::state::{Cursors, Identities};
+use crate::cursors::{Cursors, Identities};
 use crate::{Error, sql};
 
 /// Takes resync requests off the list: the destination's cursors say that the copies have begun.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::{AddressPolicy, Dialer, catalog};
-use offtake_sync::destinations::DestinationSpec;
+use offtake_sync::destinations::{DestinationSpec, Session, Trouble};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -139,7 +139,7 @@ async fn dial_all(configuration: &Configuration, named: Named, set: &MappingSet)
             };
             match tokio::time::timeout(patience, look(&dialer, &spec, &mappings)).await {
                 Ok(Ok(tables)) => answer.tables = tables,
-                Ok(Err(error)) => answer.obstacle = Some(error.message()),
+                Ok(Err(trouble)) => answer.obstacle = Some(trouble.message),
                 Err(_) => {
                     answer.obstacle = Some(format!("no answer within {} s", patience.as_secs()))
                 }
@@ -163,11 +163,11 @@ async fn look(
     dialer: &Dialer,
     spec: &DestinationSpec,
     mappings: &[Arc<ResolvedMapping>],
-) -> Result<Vec<(String, There)>, offtake_postgres::Error> {
-    let client = dialer.dial(&spec.url, "offtake check").await?;
+) -> Result<Vec<(String, There)>, Trouble> {
+    let session = Session::open(&spec.place, dialer, "offtake check").await?;
     let mut tables = Vec::new();
     for mapping in mappings {
-        let (table, differences) = mapping::there(&client, mapping, &spec.schema).await?;
+        let (table, differences) = mapping::there(&session, mapping, &spec.place).await?;
         let there =
             There { tenant: spec.tenant_id.clone(), name: spec.name.clone(), table, differences };
         tables.push((mapping.name().to_owned(), there));

@@ -4,13 +4,10 @@
 //! A table is dropped only if Offtake made it (its comment says so), no mapping of the folder
 //! writes it into this schema for any destination, and no daemon still does.
 
-use std::collections::BTreeSet;
-
 use offtake_admin::operations::{Named, named_destinations};
-use offtake_mapping::{Identifier, Mapping};
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool};
-use offtake_sync::STATE_TABLE;
-use offtake_sync::destinations::DestinationSpec;
+use offtake_mapping::Mapping;
+use offtake_postgres::{AddressPolicy, Dialer, SourcePool};
+use offtake_sync::destinations::{DestinationSpec, OrphanTable, Session, Trouble};
 use tokio_postgres::Client;
 
 use super::confirm::confirmed;
@@ -23,15 +20,6 @@ use crate::destinations::{check_static, evaluate};
 use crate::mapping_files;
 use crate::outcome::{Exit, Failure, chain};
 use crate::sql;
-
-/// One table to drop.
-struct Orphan {
-    table: Identifier,
-    mapping: String,
-    rows: i64,
-    /// Only the table moved; the mapping goes on elsewhere.
-    mapping_lives: bool,
-}
 
 pub(super) async fn execute(
     configuration: &Configuration,
@@ -98,30 +86,33 @@ async fn at_one(
     registered: &[Named],
     yes: bool,
 ) -> Result<Result<(), Failure>, Failure> {
-    let failed = |error: &offtake_postgres::Error| {
+    let failed = |trouble: Trouble| {
         Failure::new(
             Exit::SomeDestinationsFailed,
             format!("cannot drop tables of {}", spec.label()),
         )
-        .because(error.message())
+        .because(trouble.message)
     };
-    let mut connection = match dialer.dial(&spec.url, "offtake resync").await {
-        Ok(connection) => connection,
-        Err(error) => return Ok(Err(failed(&error))),
+    let mut session = match Session::open(&spec.place, dialer, "offtake resync").await {
+        Ok(session) => session,
+        Err(trouble) => return Ok(Err(failed(trouble))),
     };
-    let neighbours: Vec<_> = specs
-        .iter()
-        .filter(|s| s.url.place() == spec.url.place() && s.schema == spec.schema)
-        .collect();
-    let orphans = match orphans(&connection, spec, &neighbours, mappings).await {
+    let neighbours: Vec<_> = specs.iter().filter(|s| s.place.overlaps(&spec.place)).collect();
+    let receives = |m: &Mapping| {
+        let of =
+            |s: &DestinationSpec| s.mappings.as_ref().is_none_or(|names| names.contains(&m.name));
+        neighbours.iter().any(|s| of(s))
+    };
+    let received: Vec<&Mapping> = mappings.iter().filter(|m| receives(m)).collect();
+    let orphans = match session.orphans(&received).await {
         Ok(orphans) => orphans,
-        Err(error) => return Ok(Err(failed(&error.into()))),
+        Err(trouble) => return Ok(Err(failed(trouble))),
     };
     let registered: Vec<&Named> = registered
         .iter()
         .filter(|d| neighbours.iter().any(|s| s.tenant_id == d.tenant && s.name == d.name))
         .collect();
-    let at_work = |orphan: &Orphan| {
+    let at_work = |orphan: &OrphanTable| {
         !orphan.mapping_lives && registered.iter().any(|d| d.mappings.contains(&orphan.mapping))
     };
     let (kept, dropped): (Vec<_>, Vec<_>) = orphans.into_iter().partition(at_work);
@@ -141,13 +132,13 @@ async fn at_one(
         .iter()
         .map(|o| format!("{} (mapping {}, about {} rows)", o.table, o.mapping, o.rows))
         .collect();
-    let what = format!("from {} at {}: {}", spec.label(), spec.url.place(), list.join(", "));
+    let what = format!("from {} at {}: {}", spec.label(), spec.place.database(), list.join(", "));
     if !confirmed(yes, &format!("this drops tables {what}"), &format!("Drop {what}?")).await? {
         say(format!("{}: nothing was changed", spec.label()));
         return Ok(Ok(()));
     }
-    if let Err(error) = drop_all(&mut connection, spec, &dropped).await {
-        return Ok(Err(failed(&error.into())));
+    if let Err(trouble) = session.drop_orphans(&dropped).await {
+        return Ok(Err(failed(trouble)));
     }
     let ids: Vec<i64> = registered.iter().map(|d| d.destination_id).collect();
     for orphan in dropped.iter().filter(|orphan| !orphan.mapping_lives) {
@@ -158,56 +149,4 @@ async fn at_one(
     }
     say(format!("dropped {what}"));
     Ok(Ok(()))
-}
-
-/// Tables that Offtake made in this schema and that none of the destinations there receives any
-/// more.
-async fn orphans(
-    destination: &Client,
-    spec: &DestinationSpec,
-    neighbours: &[&DestinationSpec],
-    mappings: &[Mapping],
-) -> Result<Vec<Orphan>, tokio_postgres::Error> {
-    let received = |m: &&Mapping| {
-        neighbours
-            .iter()
-            .any(|spec| spec.mappings.as_ref().is_none_or(|names| names.contains(&m.name)))
-    };
-    let live: Vec<&Mapping> = mappings.iter().filter(received).collect();
-    let rows = destination.query(sql::LIST_MARKED_TABLES, &[&spec.schema.as_str()]).await?;
-    let orphans = rows.iter().filter_map(|row| {
-        let (name, mapping): (String, String) = (row.get("name"), row.get("mapping"));
-        if live.iter().any(|m| m.target.table.as_str() == name) {
-            return None;
-        }
-        let mapping_lives = live.iter().any(|m| m.name == mapping);
-        Some(Orphan {
-            table: Identifier::new(name).ok()?,
-            mapping,
-            rows: row.get("rows"),
-            mapping_lives,
-        })
-    });
-    Ok(orphans.collect())
-}
-
-/// All or none, with the cursors of mappings that are gone. What depends on a table keeps it.
-async fn drop_all(
-    connection: &mut Connection,
-    spec: &DestinationSpec,
-    orphans: &[Orphan],
-) -> Result<(), tokio_postgres::Error> {
-    let gone: BTreeSet<&str> =
-        orphans.iter().filter(|o| !o.mapping_lives).map(|o| o.mapping.as_str()).collect();
-    let gone: Vec<&str> = gone.into_iter().collect();
-    connection.batch_execute("begin; set local lock_timeout = '10s'").await?;
-    for orphan in orphans {
-        connection
-            .batch_execute(&format!("drop table {}.{}", spec.schema.sql(), orphan.table.sql()))
-            .await?;
-    }
-    let forget =
-        format!("delete from {}.\"{STATE_TABLE}\" where mapping = any($1)", spec.schema.sql());
-    connection.execute(&forget, &[&gone]).await?;
-    connection.batch_execute("commit").await
 }

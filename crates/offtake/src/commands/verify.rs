@@ -7,11 +7,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{AddressPolicy, Dialer, SourcePool, catalog};
-use offtake_sync::destinations::DestinationSpec;
+use offtake_sync::destinations::{DestinationSpec, Session};
 use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio_postgres::Client;
 
 use super::named::unknown;
 use super::repair::{self, KEYS_MAX, Keys};
@@ -136,13 +135,13 @@ impl Work {
         arguments: &Verify,
     ) -> Vec<Compared> {
         let mut compared = Vec::new();
-        let connection = match self.dialer.dial(&spec.url, "offtake verify").await {
-            Ok(connection) => connection,
-            Err(error) => {
+        let session = match Session::open(&spec.place, &self.dialer, "offtake verify").await {
+            Ok(session) => session,
+            Err(trouble) => {
                 compared.push(Compared {
                     destination: spec.label(),
                     mapping: None,
-                    outcome: Err(error.message()),
+                    outcome: Err(trouble.message),
                     repaired: 0,
                 });
                 compared.iter().filter(|_| !arguments.json).for_each(|c| say(c.line()));
@@ -150,7 +149,7 @@ impl Work {
             }
         };
         for mapping in mappings {
-            let outcome = self.compare_one(&connection, spec, mapping, arguments).await;
+            let outcome = self.compare_one(&session, spec, mapping, arguments).await;
             let one = Compared {
                 destination: spec.label(),
                 mapping: Some(mapping.name().to_owned()),
@@ -225,16 +224,16 @@ impl Work {
 
     async fn compare_one(
         &self,
-        destination: &Client,
+        session: &Session,
         spec: &DestinationSpec,
         mapping: &ResolvedMapping,
         arguments: &Verify,
     ) -> Result<Report, String> {
         let (progress, rows) = watch::channel(0);
-        let target = VerifyTarget { mapping, tenant_id: &spec.tenant_id, schema: &spec.schema };
+        let target = VerifyTarget { mapping, tenant_id: &spec.tenant_id };
         let differences_max = if arguments.repair { KEYS_MAX } else { DIFFERENCES_MAX };
         let options = Options { progress: Some(progress), differences_max, ..Options::default() };
-        let comparison = verify(&self.source, destination, &target, &options);
+        let comparison = verify(&self.source, session.reader(), &target, &options);
         let bar = if arguments.json {
             ProgressBar::hidden()
         } else {

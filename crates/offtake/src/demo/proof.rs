@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use offtake_mapping::{Identifier, MappingSet};
+use offtake_sync::destinations::Reader;
 use offtake_sync::verify::{Options, Report, VerifyTarget, verify};
 
 use super::stage::{Stage, Tenant, connect};
@@ -60,10 +61,11 @@ async fn prove_tenant(
     let (source, destination) =
         (connect(&stage.application_url()).await?, connect(&tenant.url).await?);
     let schema = Identifier::new("public")?;
+    let reader = Reader::Postgres { client: &destination, schema: &schema };
     let mut reports = Vec::new();
     for mapping in mappings.mappings() {
-        let target = VerifyTarget { mapping, tenant_id: &tenant.id, schema: &schema };
-        reports.push(verify(&source, &destination, &target, &Options::default()).await?);
+        let target = VerifyTarget { mapping, tenant_id: &tenant.id };
+        reports.push(verify(&source, reader, &target, &Options::default()).await?);
     }
     Ok(Verdict { tenant: tenant.name.clone(), reports })
 }

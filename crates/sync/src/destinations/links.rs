@@ -1,94 +1,90 @@
-//! Connections to destinations: one per destination at most, kept while used, bounded over all.
+//! Sessions with destinations: one per destination at most, kept while used, bounded over all.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use offtake_mapping::Version;
-use offtake_postgres::{Connection, metrics as names};
+use offtake_postgres::metrics as names;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::apply::Staging;
-use crate::state::{Cursors, Identities};
+use super::Session;
+use crate::cursors::{Cursors, Identities};
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket
 /// here; a hundred keep a thousand destinations moving when each is written to for some
 /// milliseconds.
 const CONNECTIONS_MAX: usize = 100;
 
-/// How many of those places are for destinations that are not connected yet, at one time. A silent
-/// one holds its place until the connect timeout ends it; the other half is for those that answer,
-/// however many fall silent at once. So many dials under way are plenty: one that is answered takes
-/// milliseconds.
+/// How many of those slots may be held at one time for destinations that are not connected yet. A
+/// silent server holds its slot until the connect timeout. The other half of the slots stays with
+/// servers that answer, however many fall silent at once. Fifty dials at a time are plenty: a dial
+/// that is answered takes milliseconds.
 const CONNECTING_MAX: usize = CONNECTIONS_MAX / 2;
 
 /// An unused connection is closed after this long: a tenant's server should not carry an idle
 /// backend for us all day, and one that changes every minute should not be dialled every minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 
-/// A session on one destination, with what is known about that destination. It serves no other.
+/// A session with one destination, and what is known about that destination. It serves no other.
 pub(crate) struct Link {
-    pub(crate) connection: Connection,
-    /// Fingerprint of the URL it was made with.
-    pub(crate) fingerprint: String,
-    /// Mapping versions that have their staging table in this session, as it is.
-    pub(crate) staged: HashMap<Version, Staging>,
+    pub(crate) session: Session,
+    /// Fingerprint of the place that it was made for.
+    fingerprint: String,
     /// The cursors as last read or written by us; only a hint, compared inside every write.
     pub(crate) cursors: Option<Cursors>,
     /// What the mappings' tables were when the cursors were read.
     pub(crate) identities: Identities,
     used_at: Instant,
-    /// Nothing runs in it.
+    /// No statement runs in it.
     idle: bool,
-    /// Frees a place among [`CONNECTIONS_MAX`] when dropped.
-    _place: OwnedSemaphorePermit,
+    /// Frees a slot among [`CONNECTIONS_MAX`] when dropped.
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Link {
-    pub(crate) fn new(connection: Connection, fingerprint: String, place: Place) -> Self {
+    pub(crate) fn new(session: Session, fingerprint: String, slot: Slot) -> Self {
         Self {
-            connection,
+            session,
             fingerprint,
-            staged: HashMap::new(),
             cursors: None,
             identities: Identities::new(),
             used_at: Instant::now(),
             idle: false,
-            _place: place.place,
+            _slot: slot.slot,
         }
     }
 }
 
 impl Drop for Link {
-    /// One that is given up in the middle of a statement leaves nothing waiting at the server.
+    /// When a link is given up in the middle of a statement, the server is told to end it.
     fn drop(&mut self) {
         if let (false, Ok(runtime)) =
-            (self.idle || self.connection.is_closed(), tokio::runtime::Handle::try_current())
+            (self.idle || self.session.closed(), tokio::runtime::Handle::try_current())
         {
-            runtime.spawn(self.connection.canceller());
+            runtime.spawn(self.session.cancel());
         }
     }
 }
 
-/// A place for a connection that is still to be made.
-pub(crate) struct Place {
-    place: OwnedSemaphorePermit,
-    /// Frees a place among [`CONNECTING_MAX`] when dropped: once there is a link, or none will be.
+/// The right to open one connection, before it is open.
+pub(crate) struct Slot {
+    slot: OwnedSemaphorePermit,
+    /// Frees a slot among [`CONNECTING_MAX`] when dropped: once there is a link, or none will be.
     _connecting: OwnedSemaphorePermit,
 }
 
-/// The idle links, and the places for all.
+/// The idle links, and the slots for all links.
 #[derive(Clone)]
 pub(crate) struct Links {
     idle: Arc<Mutex<HashMap<i64, Link>>>,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     connecting: Arc<Semaphore>,
-    /// How many wait for a place.
+    /// How many tasks wait for a slot.
     waiting: Arc<AtomicUsize>,
 }
 
-/// Somebody who waits for a place, until dropped.
+/// Counts a task that waits for a slot, until dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -99,22 +95,22 @@ impl Drop for Waiting<'_> {
 
 impl Links {
     pub(crate) fn new() -> Self {
-        let [places, connecting] =
+        let [slots, connecting] =
             [CONNECTIONS_MAX, CONNECTING_MAX].map(|max| Arc::new(Semaphore::new(max)));
-        Self { idle: Arc::default(), places, connecting, waiting: Arc::default() }
+        Self { idle: Arc::default(), slots, connecting, waiting: Arc::default() }
     }
 
-    /// The destination's idle link, if it has one that is open and was made with this URL.
+    /// The destination's idle link, if it has one that is open and was made for this place.
     pub(crate) fn take(&self, destination_id: i64, fingerprint: &str) -> Option<Link> {
         let mut link = self.idle().remove(&destination_id)?;
         self.count();
         link.idle = link.fingerprint != fingerprint;
-        (link.fingerprint == fingerprint && !link.connection.is_closed()).then_some(link)
+        (link.fingerprint == fingerprint && !link.session.closed()).then_some(link)
     }
 
-    /// Keeps a link whose transaction ended well. When somebody waits for a place, the link that
-    /// has been idle longest is closed for it: kept for their whole idle time, a hundred would shut
-    /// every other destination out for as long.
+    /// Keeps a link whose transaction ended well. When a task waits for a slot, the link that has
+    /// been idle longest is closed for it. Otherwise a hundred kept links would shut every other
+    /// destination out for their whole idle time.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
         link.used_at = Instant::now();
         link.idle = true;
@@ -125,22 +121,22 @@ impl Links {
         self.count();
     }
 
-    /// A place for a new connection. When all are taken, the link that has been idle longest is
+    /// A slot for a new connection. When all are taken, the link that has been idle longest is
     /// closed for it.
-    pub(crate) async fn place(&self) -> Option<Place> {
-        // First of all, so that whoever waits for others to connect takes no place and has no link
-        // closed.
+    pub(crate) async fn slot(&self) -> Option<Slot> {
+        // Taken first: a task that waits for other dials to end holds no slot meanwhile, and no
+        // link is closed for it.
         let connecting = self.connecting.clone().acquire_owned().await.ok()?;
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Some(Place { place, _connecting: connecting });
+        if let Ok(slot) = self.slots.clone().try_acquire_owned() {
+            return Some(Slot { slot, _connecting: connecting });
         }
-        // Counted before looking, so that a link that becomes idle from now on is closed by whoever
-        // keeps it.
+        // Counted before looking, so that a link that becomes idle from now on is closed by the
+        // task that keeps it.
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Waiting(&self.waiting);
         self.close_longest_idle();
-        let place = self.places.clone().acquire_owned().await.ok()?;
-        Some(Place { place, _connecting: connecting })
+        let slot = self.slots.clone().acquire_owned().await.ok()?;
+        Some(Slot { slot, _connecting: connecting })
     }
 
     fn close_longest_idle(&self) {
@@ -152,7 +148,7 @@ impl Links {
     /// Closes links that were unused for long, or whose destination is not `wanted` any more.
     pub(crate) fn close_unused(&self, wanted: impl Fn(i64) -> bool) {
         self.idle().retain(|id, link| {
-            wanted(*id) && link.used_at.elapsed() < IDLE_MAX && !link.connection.is_closed()
+            wanted(*id) && link.used_at.elapsed() < IDLE_MAX && !link.session.closed()
         });
         self.count();
     }
@@ -163,7 +159,7 @@ impl Links {
 
     fn count(&self) {
         let idle = self.idle().len();
-        let open = CONNECTIONS_MAX - self.places.available_permits();
+        let open = CONNECTIONS_MAX - self.slots.available_permits();
         metrics::gauge!(names::DESTINATION_CONNECTIONS, "state" => "idle").set(idle as f64);
         metrics::gauge!(names::DESTINATION_CONNECTIONS, "state" => "busy")
             .set(open.saturating_sub(idle) as f64);

@@ -1,13 +1,26 @@
-//! Who receives rows: the registry of destinations, and the connections to them.
+//! Who receives rows: the registry of destinations, the sessions with them, and one folder for each
+//! kind of database.
+//!
+//! A kind is a variant of [`Place`] and of [`Session`], and a folder. What it does is a few coarse
+//! operations, each of which it makes atomic in whatever way it has: see [`Session`]. Nothing
+//! outside its folder composes a statement for a destination or reads one of its error codes.
 
 mod links;
+mod place;
+mod postgres;
 mod registry;
-
-use offtake_mapping::Identifier;
-use offtake_postgres::ConnectionString;
+mod session;
+mod trouble;
+mod write;
 
 pub(crate) use links::{Link, Links};
+pub use place::Place;
+pub use postgres::STATE_TABLE;
 pub use registry::{Known, Registered, Registry};
+pub(crate) use session::{Begun, OtherTenant, TakenUp};
+pub use session::{Copied, OrphanTable, Reader, Session, Standing};
+pub use trouble::Trouble;
+pub(crate) use write::{Applied, Aside, Faults, TenantWrite, Written, row_key};
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
@@ -15,8 +28,7 @@ pub struct DestinationSpec {
     pub tenant_id: String,
     /// Unique per tenant.
     pub name: String,
-    pub url: ConnectionString,
-    pub schema: Identifier,
+    pub place: Place,
     /// None: all mappings.
     pub mappings: Option<Vec<String>>,
     /// Several tenants write into this schema; then every mapping keeps the tenant, and so must
@@ -28,10 +40,5 @@ impl DestinationSpec {
     /// `tenant/name`, as commands, fuses and messages name it.
     pub fn label(&self) -> String {
         format!("{}/{}", self.tenant_id, self.name)
-    }
-
-    /// Whether connections and cursors of the one are good for the other.
-    pub(crate) fn same_place(&self, other: &Self) -> bool {
-        self.url.fingerprint() == other.url.fingerprint() && self.schema == other.schema
     }
 }

@@ -88,17 +88,18 @@ impl Registry {
             let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
             let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
             let refused = refusals.get(&spec.label());
+            let place = spec.place.registration();
             let row = transaction
                 .query_one(
                     sql::REGISTER_DESTINATION,
                     &[
                         &spec.tenant_id,
                         &spec.name,
-                        &spec.schema.as_str(),
-                        &spec.url.host(),
-                        &i32::from(spec.url.port()),
-                        &spec.url.database(),
-                        &spec.url.user(),
+                        &place.schema,
+                        &place.host,
+                        &place.port,
+                        &place.database,
+                        &place.user,
                         &spec.shared,
                         &names,
                         &tables,
@@ -115,7 +116,7 @@ impl Registry {
                     .map_err(Error::source)?;
             }
             let unchanged = before.get(&destination_id).is_some_and(|old| {
-                old.spec.same_place(&spec)
+                old.spec.place.same_as(&spec.place)
                     && old
                         .mappings
                         .iter()
@@ -165,9 +166,9 @@ fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapp
 /// Destinations that must not be written to, with the reason that status tells.
 fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, String> {
     let mut refused = BTreeMap::new();
-    let mut places: BTreeMap<(String, &str), Vec<&DestinationSpec>> = BTreeMap::new();
+    let mut by_place: BTreeMap<(String, &str), Vec<&DestinationSpec>> = BTreeMap::new();
     for spec in specs {
-        places.entry((spec.url.place(), spec.schema.as_str())).or_default().push(spec);
+        by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(spec);
         if let Some(unknown) = spec.mappings.iter().flatten().find(|name| set.get(name).is_none()) {
             refused.insert(spec.label(), format!("there is no mapping named {unknown}"));
         }
@@ -182,7 +183,7 @@ fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, Str
             refused.insert(spec.label(), why);
         }
     }
-    for ((place, schema), sharing) in places {
+    for ((database, schema), sharing) in by_place {
         let alone = |spec: &DestinationSpec| {
             !spec.shared || sharing.iter().filter(|s| s.tenant_id == spec.tenant_id).count() > 1
         };
@@ -194,7 +195,7 @@ fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, Str
                     .map(|s| s.label())
                     .collect();
                 let why = format!(
-                    "{} and {} write into schema {schema} of {place}; give each its own schema, or mark all of them shared \
+                    "{} and {} write into schema {schema} of {database}; give each its own schema, or mark all of them shared \
                      (one destination per tenant)",
                     spec.label(),
                     others.join(", ")

@@ -6,11 +6,11 @@ use offtake_postgres::metrics as names;
 use offtake_reading::{Batch, Part, Rows, key_of};
 use serde_json::Value;
 
-use super::{Turn, row_key};
+use super::Turn;
 use crate::Error;
-use crate::apply::Applied;
+use crate::cursors::{Cursors, Identities};
+use crate::destinations::{Applied, row_key};
 use crate::record::{self, Mirror};
-use crate::state::{Cursors, Identities};
 
 impl Turn<'_> {
     /// Counts what a commit made visible.

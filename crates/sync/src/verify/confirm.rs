@@ -2,7 +2,7 @@
 //! way.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use offtake_mapping::literal;
 use tokio_postgres::Row;
@@ -10,10 +10,7 @@ use tokio_postgres::Row;
 use super::ranges::Comparison;
 use super::statement::{Key, Of, Range};
 use super::{Error, Kind};
-
-/// Half of a healthy system's latency: often enough that waiting costs little more than the change
-/// takes anyway.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+use crate::destinations::Reader;
 
 /// So many rows are looked at again by their keys; of more, the whole range is read again.
 const KEYS_MAX: usize = 200;
@@ -120,7 +117,7 @@ impl Comparison<'_> {
             {
                 return Ok(true);
             }
-            if !may_wait(deadline).await {
+            if !self.may_wait(deadline).await {
                 return Ok(false);
             }
         }
@@ -139,7 +136,7 @@ impl Comparison<'_> {
             if !self.source.query(&older).await?.first().is_some_and(|row| row.get(0)) {
                 return Ok(true);
             }
-            if !may_wait(deadline).await {
+            if !self.may_wait(deadline).await {
                 return Ok(false);
             }
         }
@@ -191,17 +188,18 @@ impl Comparison<'_> {
     }
 
     fn state_table(&self) -> String {
-        format!("{}._offtake_state", self.target.schema.sql())
+        let Reader::Postgres { schema, .. } = self.reader;
+        format!("{}._offtake_state", schema.sql())
     }
-}
 
-/// False once the time is over.
-async fn may_wait(deadline: Instant) -> bool {
-    if Instant::now() >= deadline {
-        return false;
+    /// False once the time is over.
+    async fn may_wait(&self, deadline: Instant) -> bool {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(self.reader.look_again_after()).await;
+        true
     }
-    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-    true
 }
 
 impl Changed {

@@ -28,9 +28,11 @@ mod statement;
 
 use std::time::Duration;
 
-use offtake_mapping::{Identifier, ResolvedMapping};
+use offtake_mapping::ResolvedMapping;
 use tokio::sync::watch;
 use tokio_postgres::Client;
+
+use crate::destinations::Reader;
 
 pub use error::Error;
 pub use report::{Difference, Kind, Report};
@@ -42,8 +44,6 @@ use ranges::Comparison;
 pub struct VerifyTarget<'a> {
     pub mapping: &'a ResolvedMapping,
     pub tenant_id: &'a str,
-    /// The destination's schema.
-    pub schema: &'a Identifier,
 }
 
 #[derive(Debug, Clone)]
@@ -85,29 +85,31 @@ impl Default for Options {
     }
 }
 
-/// Compares both ways. Both clients are the call's alone while it runs: it opens a transaction on
-/// each and rolls it back at the end. If its future is dropped, drop the clients too.
+/// Compares both ways. The source's client and the destination's session are the call's alone while
+/// it runs: it opens a transaction on each and rolls it back at the end. If its future is dropped,
+/// drop both.
 ///
 /// Fails if a side cannot be read, or if the query gives a key twice or without a value: such a
 /// query has no copy.
 pub async fn verify(
     source: &Client,
-    destination: &Client,
+    destination: Reader<'_>,
     target: &VerifyTarget<'_>,
     options: &Options,
 ) -> Result<Report, Error> {
+    let Reader::Postgres { client, .. } = destination;
     source
         .batch_execute(&statement::begin(options.statement_timeout))
         .await
         .map_err(Error::source)?;
     let begun =
-        destination.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
+        client.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
     let outcome = match begun.map_err(Error::destination) {
         Ok(()) => {
             let compared =
                 async { Comparison::new(source, destination, target, options).await?.run().await };
             let outcome = Box::pin(compared).await;
-            end(destination).await;
+            end(client).await;
             outcome
         }
         Err(error) => Err(error),

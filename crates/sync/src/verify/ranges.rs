@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use super::side::{Digest, Side};
 use super::statement::{self, Key, Of, Range, Relation, SHARES, TargetColumn};
 use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget};
+use crate::destinations::Reader;
 
 /// A range that takes longer was not found through an index: each of them costs a scan, so the next
 /// are larger.
@@ -28,6 +29,7 @@ const SURPLUS_MAX: u64 = 4;
 pub(super) struct Comparison<'a> {
     pub(super) source: Side<'a>,
     pub(super) destination: Side<'a>,
+    pub(super) reader: Reader<'a>,
     pub(super) target: &'a VerifyTarget<'a>,
     options: &'a Options,
     /// How much longer may be waited for what does not come. Waiting that ends with an answer takes
@@ -40,19 +42,21 @@ impl<'a> Comparison<'a> {
     /// Reads the destination's columns. Both clients are inside their transactions.
     pub(super) async fn new(
         source: &'a Client,
-        destination: &'a Client,
+        reader: Reader<'a>,
         target: &'a VerifyTarget<'a>,
         options: &'a Options,
     ) -> Result<Self, Error> {
-        let columns = target_columns(destination, target).await?;
+        let Reader::Postgres { client: destination, schema } = reader;
+        let columns = target_columns(destination, schema, target).await?;
         let limit = options.statement_timeout;
         Ok(Self {
             source: Side::source(source, Relation::source(target, &columns), limit),
             destination: Side::destination(
                 destination,
-                Relation::destination(target, &columns),
+                Relation::destination(schema, target, &columns),
                 limit,
             ),
+            reader,
             target,
             options,
             patience: options.wait,
@@ -246,10 +250,11 @@ pub(super) fn differing<'r>(
 
 async fn target_columns(
     destination: &Client,
+    schema: &Identifier,
     target: &VerifyTarget<'_>,
 ) -> Result<Vec<TargetColumn>, Error> {
     let rows = destination
-        .query_typed(&statement::list_columns(target), &[])
+        .query_typed(&statement::list_columns(schema, target), &[])
         .await
         .map_err(Error::destination)?;
     let read = |row: &tokio_postgres::Row| -> Result<TargetColumn, tokio_postgres::Error> {
@@ -261,7 +266,7 @@ async fn target_columns(
     };
     let columns: Vec<TargetColumn> =
         rows.iter().map(read).collect::<Result<_, _>>().map_err(Error::destination)?;
-    let table = format!("{}.{}", target.schema, target.mapping.definition.target.table);
+    let table = format!("{schema}.{}", target.mapping.definition.target.table);
     if columns.is_empty() {
         return Err(Error::TableMissing { table });
     }

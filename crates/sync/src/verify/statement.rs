@@ -75,14 +75,14 @@ pub(super) fn begin_destination(statement_timeout: Duration) -> String {
 }
 
 /// The columns of the destination's table with their types.
-pub(super) fn list_columns(target: &VerifyTarget<'_>) -> String {
+pub(super) fn list_columns(schema: &Identifier, target: &VerifyTarget<'_>) -> String {
     format!(
         "select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
                 t.typcategory = 'S' or t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace \
            from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid \
            join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
           where n.nspname = {} and c.relname = {} and a.attnum > 0 and not a.attisdropped",
-        literal(target.schema.as_str()),
+        literal(schema.as_str()),
         literal(target.mapping.definition.target.table.as_str()),
     )
 }
@@ -113,7 +113,11 @@ impl Relation {
     }
 
     /// The destination's table; only the tenant's rows where tenants share it.
-    pub(super) fn destination(target: &VerifyTarget<'_>, columns: &[TargetColumn]) -> Self {
+    pub(super) fn destination(
+        schema: &Identifier,
+        target: &VerifyTarget<'_>,
+        columns: &[TargetColumn],
+    ) -> Self {
         let mapping = target.mapping;
         let keeps_tenant = mapping.definition.target.keep_tenant;
         let order = |k: &offtake_mapping::KeyColumn| {
@@ -129,7 +133,7 @@ impl Relation {
             )
         };
         Self {
-            from: format!("{}.{} q", target.schema.sql(), mapping.definition.target.table.sql()),
+            from: format!("{}.{} q", schema.sql(), mapping.definition.target.table.sql()),
             tenant: keeps_tenant.then(|| {
                 format!("q.{} = {}", mapping.columns[0].name.sql(), literal(target.tenant_id))
             }),

@@ -6,6 +6,7 @@ use offtake_mapping::compose::Apply;
 use offtake_mapping::{
     Condition, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking,
 };
+use offtake_sync::destinations::{Copied, Place, Session, Standing, Trouble};
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -202,25 +203,22 @@ fn place_of(mapping: &ResolvedMapping, waking: &Waking) -> String {
 
 /// The mapping's table in a destination, as it is now.
 pub(super) async fn there(
-    client: &Client,
+    session: &Session,
     mapping: &ResolvedMapping,
-    schema: &Identifier,
-) -> Result<(Table, Vec<String>), tokio_postgres::Error> {
-    let apply = Apply::new(mapping, schema, "");
-    let rows = client.query(sql::DESCRIBE_COPY, &[&apply.table()]).await?;
-    let Some(row) = rows.first() else { return Ok((Table::Absent, Vec::new())) };
-    if row.get::<_, Option<&str>>("mark") != Some(&format!("offtake:{}", mapping.name())) {
-        let why = format!(
-            "{} was made by someone else; with rows in it, it stays untouched",
-            apply.table()
-        );
-        return Ok((Table::Foreign, vec![why]));
+    place: &Place,
+) -> Result<(Table, Vec<String>), Trouble> {
+    let Copied { standing, columns } = session.table_of(mapping).await?;
+    match standing {
+        Standing::Absent => return Ok((Table::Absent, Vec::new())),
+        Standing::Foreign => {
+            let why = format!(
+                "{} was made by someone else; with rows in it, it stays untouched",
+                place.table_name(mapping)
+            );
+            return Ok((Table::Foreign, vec![why]));
+        }
+        Standing::Ours => {}
     }
-    let columns: Vec<(String, String)> = row
-        .get::<_, Vec<String>>("columns")
-        .into_iter()
-        .zip(row.get::<_, Vec<String>>("types"))
-        .collect();
     let mut differences = Vec::new();
     for column in &mapping.columns {
         match columns.iter().find(|(name, _)| name == column.name.as_str()) {

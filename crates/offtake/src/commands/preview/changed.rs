@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, literal};
 use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool};
-use offtake_sync::destinations::DestinationSpec;
+use offtake_sync::destinations::{DestinationSpec, Session, Standing, Trouble};
 use offtake_sync::verify::{Kind, Options, Report, VerifyTarget, verify};
 use serde_json::{Value, json};
 use tokio_postgres::Client;
@@ -66,12 +66,13 @@ pub(super) async fn execute(
         .iter()
         .filter(|spec| arguments.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant_id))
     {
-        let found =
-            of_destination(&source, &dialer, spec, set, arguments).await.unwrap_or_else(|error| {
+        let found = of_destination(&source, &dialer, spec, set, arguments).await.unwrap_or_else(
+            |trouble| {
                 let mapping =
                     arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
-                vec![Effect { destination: spec.label(), mapping, outcome: Err(error.message()) }]
-            });
+                vec![Effect { destination: spec.label(), mapping, outcome: Err(trouble.message) }]
+            },
+        );
         if !arguments.json {
             found.iter().for_each(|effect| say(effect.line()));
         }
@@ -105,9 +106,9 @@ async fn of_destination(
     spec: &DestinationSpec,
     set: &MappingSet,
     arguments: &Preview,
-) -> Result<Vec<Effect>, offtake_postgres::Error> {
-    let there = dialer.dial(&spec.url, "offtake preview").await?;
-    let versions = versions(&there, spec).await?;
+) -> Result<Vec<Effect>, Trouble> {
+    let there = Session::open(&spec.place, dialer, "offtake preview").await?;
+    let cursors = there.cursors(&spec.tenant_id).await?;
     let wanted = |name: &str| {
         spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
             && arguments.mapping.as_ref().is_none_or(|m| m == name)
@@ -119,40 +120,17 @@ async fn of_destination(
     };
     let mut effects = Vec::new();
     for mapping in set.mappings().iter().filter(|m| wanted(m.name())) {
-        let version = versions
-            .iter()
-            .find(|(name, _)| name == mapping.name())
-            .map(|(_, version)| version.as_str());
-        let outcome = match version {
+        let outcome = match cursors.get(mapping.name()).map(|cursor| cursor.version.as_str()) {
             Some(version) if version == mapping.version.as_str() => Ok(Change::None),
             Some(_) => compare(source, &there, spec, mapping).await,
             None => count(source, mapping, &spec.tenant_id).await.map(Change::New),
         };
         effects.push(effect(mapping.name(), outcome));
     }
-    for (name, _) in versions.iter().filter(|(name, _)| wanted(name) && set.get(name).is_none()) {
+    for name in cursors.keys().filter(|name| wanted(name) && set.get(name).is_none()) {
         effects.push(effect(name, Ok(Change::Stopped)));
     }
     Ok(effects)
-}
-
-/// Mapping and version of what the destination has.
-async fn versions(
-    there: &Client,
-    spec: &DestinationSpec,
-) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
-    let state = format!("{}._offtake_state", spec.schema.sql());
-    if !there
-        .query_one("select to_regclass($1::text) is not null", &[&state])
-        .await?
-        .get::<_, bool>(0)
-    {
-        return Ok(Vec::new());
-    }
-    let query =
-        format!("select mapping, version from {state} where tenant_id = $1 order by mapping");
-    let rows = there.query(&query, &[&spec.tenant_id]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Result<i64, String> {
@@ -171,19 +149,17 @@ async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Resu
 /// By the columns that both have: the others are told by name.
 async fn compare(
     source: &Client,
-    there: &Client,
+    there: &Session,
     spec: &DestinationSpec,
     mapping: &Arc<ResolvedMapping>,
 ) -> Result<Change, String> {
-    let failed = |error: tokio_postgres::Error| offtake_postgres::Error::from(error).message();
-    let table = format!("{}.{}", spec.schema.sql(), mapping.definition.target.table.sql());
-    let rows = there.query(crate::sql::DESCRIBE_COPY, &[&table]).await.map_err(failed)?;
-    let Some(row) = rows.first() else {
+    let table = spec.place.table_name(mapping);
+    let copied = there.table_of(mapping).await.map_err(|trouble| trouble.message)?;
+    if copied.standing == Standing::Absent {
         return count(source, mapping, &spec.tenant_id).await.map(Change::New);
-    };
-    let columns: Vec<String> = row.get("columns");
-    let types: Vec<String> = row.get("types");
-    let has = |name: &Identifier| columns.iter().any(|column| column == name.as_str());
+    }
+    let columns = copied.columns;
+    let has = |name: &Identifier| columns.iter().any(|(column, _)| column == name.as_str());
     if let Some(key) = mapping.target_key().into_iter().find(|key| !has(key)) {
         return Err(format!(
             "{table} has no column {key}, which is in the new key: the mapping would be blocked there"
@@ -194,7 +170,7 @@ async fn compare(
     let added =
         mapping.columns.iter().filter(|c| !has(&c.name)).map(|c| c.name.to_string()).collect();
     let mut notes = Vec::new();
-    for (name, sql_type) in columns.iter().zip(&types) {
+    for (name, sql_type) in &columns {
         match mapping.columns.iter().find(|c| c.name.as_str() == name) {
             None => {
                 notes.push(format!("column {name} is not in the query any more and stays as it is"))
@@ -210,10 +186,10 @@ async fn compare(
             Some(_) => {}
         }
     }
-    let target =
-        VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id, schema: &spec.schema };
+    let target = VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id };
     let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
-    let rows = verify(source, there, &target, &options).await.map_err(|error| chain(&error))?;
+    let rows =
+        verify(source, there.reader(), &target, &options).await.map_err(|error| chain(&error))?;
     Ok(Change::Changed { added, notes, rows })
 }
 

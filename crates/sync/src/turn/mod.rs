@@ -2,27 +2,26 @@
 //! turn.
 
 mod mirror;
-mod write;
+mod take_up;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::BlownFuses;
-use offtake_postgres::{Dialer, SourcePool, SqlState, failpoint, metrics as names};
+use offtake_postgres::{Dialer, Fault, SourcePool, failpoint, metrics as names};
 use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
 use offtake_requests::Claim;
-use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::apply::Applied;
 use crate::batch_size::BatchSizes;
-use crate::destinations::{Link, Links, Registered, Registry};
-use crate::positions::{advance, positions};
+use crate::cursors::{Cursors, positions};
+use crate::destinations::{
+    Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
+};
 use crate::record;
-use crate::state::Cursors;
-use crate::{Error, Settings, prepare};
+use crate::{Error, Settings};
 
 /// A destination that owes much gives way after this long. Long enough for a backfill to keep its
 /// connection and caches warm, short enough that others barely notice.
@@ -53,12 +52,6 @@ pub(crate) struct Context {
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
-
-/// What became of each part of a batch; None: its mapping failed.
-type Outcomes = Vec<Option<Applied>>;
-
-/// Mappings that failed by themselves.
-type Faults = Vec<(String, MappingFault)>;
 
 /// A batch that was read before its turn.
 struct Ahead {
@@ -158,14 +151,13 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
 impl Turn<'_> {
     async fn link(&self) -> Result<Link, Error> {
         let spec = &self.registered.spec;
-        let fingerprint = spec.url.fingerprint();
+        let fingerprint = spec.place.fingerprint();
         if let Some(link) = self.context.links.take(self.claim.destination_id, &fingerprint) {
             return Ok(link);
         }
-        let place = self.context.links.place().await.ok_or(Error::Cancelled)?;
-        let connection =
-            self.context.dialer.dial(&spec.url, "offtake").await.map_err(Error::Destination)?;
-        Ok(Link::new(connection, fingerprint, place))
+        let slot = self.context.links.slot().await.ok_or(Error::Cancelled)?;
+        let session = Session::open(&spec.place, &self.context.dialer, "offtake").await;
+        Ok(Link::new(session.map_err(Error::destination)?, fingerprint, slot))
     }
 
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
@@ -183,16 +175,17 @@ impl Turn<'_> {
             if self.context.stopping.is_cancelled() || self.began.elapsed() > TURN_MAX {
                 return Ok(Ended::Again(Duration::ZERO));
             }
-            let cursors = match link.cursors.clone() {
-                Some(cursors) if self.mappings.iter().all(|m| known(&cursors, m)) => cursors,
-                _ => {
-                    if !self.prepare(link).await? {
-                        return Ok(Ended::Again(self.context.settings.retry_initial));
-                    }
-                    continue;
-                }
+            let known = |cursors: &Cursors| {
+                self.mappings.iter().all(|m| cursors.get(m.name()).is_some_and(|c| c.is_of(m)))
             };
-            match Box::pin(self.step(link, cursors, &mut ahead)).await {
+            let done = match link.cursors.clone().filter(known) {
+                Some(cursors) => Box::pin(self.step(link, cursors, &mut ahead)).await,
+                None => match Box::pin(self.take_up(link)).await {
+                    Ok(false) => return Ok(Ended::Again(self.context.settings.retry_initial)),
+                    taken_up => taken_up.map(|_| None),
+                },
+            };
+            match done {
                 Ok(Some(head)) => return Ok(self.end(head)),
                 Ok(None) => {}
                 Err(Error::Stale) if stale < STALE_MAX => {
@@ -200,7 +193,7 @@ impl Turn<'_> {
                     link.cursors = None;
                     metrics::counter!(names::BATCHES_TOTAL, "result" => "dropped").increment(1);
                 }
-                // Taking the destination up again begins the copies anew that must.
+                // Taking the destination up again begins the copies that must begin again.
                 Err(Error::Lost) if stale < STALE_MAX => {
                     stale += 1;
                     link.cursors = None;
@@ -221,39 +214,6 @@ impl Turn<'_> {
         // A request from a history that a restored source no longer has wants more than there is.
         let reached = head.max(self.claim.wanted_sequence_id);
         self.retry.map_or(Ended::Reached(reached), Ended::Again)
-    }
-
-    /// False: another worker has the destination.
-    async fn prepare(&mut self, link: &mut Link) -> Result<bool, Error> {
-        let context = self.context;
-        let resyncs = std::mem::take(&mut self.resyncs);
-        let anew: Vec<&str> = resyncs.iter().map(|(_, mapping)| mapping.as_str()).collect();
-        let work = prepare::destination(
-            &link.connection,
-            &context.pool,
-            &self.registered,
-            &self.mappings,
-            &anew,
-            &context.settings,
-        );
-        let prepared = within_deadline(context, self.claim.destination_id, work).await?;
-        let begun = |mapping: &str| prepared.begun.iter().any(|(name, _)| name == mapping);
-        let ended: Vec<i64> =
-            resyncs.iter().filter(|(_, mapping)| begun(mapping)).map(|(id, _)| *id).collect();
-        if !ended.is_empty() {
-            record::end_resyncs(&context.pool, &ended).await?;
-        }
-        link.cursors = None;
-        link.identities = prepared.identities;
-        self.begun.extend(prepared.begun);
-        for (mapping, fault) in prepared.faults {
-            self.set_aside(&mapping, fault).await?;
-        }
-        let ours =
-            record::begin_copies(&context.pool, self.claim, &self.mappings, &prepared.cursors)
-                .await?;
-        link.cursors = ours.then_some(prepared.cursors);
-        Ok(ours)
     }
 
     /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do.
@@ -284,7 +244,7 @@ impl Turn<'_> {
         }
         let mut next = cursors.clone();
         for part in &batch.parts {
-            advance(&mut next, part);
+            next.get_mut(part.mapping.name()).into_iter().for_each(|cursor| cursor.advance(part));
         }
         let behind = batch
             .parts
@@ -292,20 +252,18 @@ impl Turn<'_> {
             .any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
-            let expected = next.clone();
-            let apply = within_deadline(
-                self.context,
-                self.claim.destination_id,
-                self.apply(link, &batch, &cursors, &mut next),
+            let (written, read) = tokio::join!(
+                self.write(link, &batch, &cursors, &next),
+                self.read_ahead(&batch, &next)
             );
-            let (applied, read) = tokio::join!(apply, self.read_ahead(&batch, &expected));
             *ahead = read;
-            if applied.is_err() {
-                // Whether the commit happened is not known; the destination's own rows tell the
-                // next time.
+            if written.is_err() {
+                // Whether the commit happened may not be known; the destination's own cursors tell
+                // the next time.
                 link.cursors = None;
             }
-            let (outcomes, faults) = applied?;
+            let Written { outcomes, faults, cursors: stands } = written?;
+            next = stands;
             self.quarantined |=
                 outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
             self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
@@ -329,6 +287,32 @@ impl Turn<'_> {
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
         let failed = self.mappings.len() < batch.parts.len();
         Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
+    }
+
+    /// Writes a batch and moves the cursors to `next`, if the destination is as the batch was read
+    /// for.
+    async fn write(
+        &self,
+        link: &mut Link,
+        batch: &Batch,
+        expected: &Cursors,
+        next: &Cursors,
+    ) -> Result<Written, Error> {
+        let (context, spec) = (self.context, &self.registered.spec);
+        let destination_id = self.claim.destination_id;
+        let write = TenantWrite {
+            tenant_id: &spec.tenant_id,
+            mappings: &self.mappings,
+            parts: &batch.parts,
+            expected,
+            identities: &link.identities,
+            next,
+        };
+        let aside = Aside { pool: &context.pool, destination_id, spec };
+        let writes = [write];
+        let work = link.session.write(&writes, &aside, &context.settings);
+        let mut written = within_deadline(context, destination_id, work).await?;
+        written.pop().flatten().ok_or(Error::Stale)
     }
 
     /// Reads the batch that follows, as if this one were applied. The source reads while the
@@ -408,25 +392,10 @@ async fn within_deadline<T>(
     let Ok(result) = tokio::time::timeout(limit, work).await else {
         return Err(Error::Deadline(limit.as_secs()));
     };
-    if let Err(Error::Destination(error)) = &result
-        && error.sqlstate() == Some(&SqlState::QUERY_CANCELED)
+    if let Err(Error::Destination(trouble)) = &result
+        && trouble.fault == Fault::TooSlow
     {
-        // The statement timeout: the next batch is smaller.
         context.sizes.halve(destination_id);
     }
     result
-}
-
-fn known(cursors: &Cursors, mapping: &ResolvedMapping) -> bool {
-    cursors.get(mapping.name()).is_some_and(|cursor| cursor.version == mapping.version.as_str())
-}
-
-/// A key as `row_key` columns hold it.
-fn row_key(mapping: &ResolvedMapping, key: &[String]) -> Value {
-    mapping
-        .key
-        .iter()
-        .zip(key)
-        .map(|(k, value)| (k.source_column.as_str().to_owned(), Value::String(value.clone())))
-        .collect()
 }

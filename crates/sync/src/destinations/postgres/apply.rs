@@ -1,4 +1,4 @@
-//! One mapping's rows into one destination's table, inside the destination's transaction.
+//! One mapping's rows into its table in Postgres, inside the destination's transaction.
 //!
 //! The rows go through a staging table as the source printed them and are applied by set-based
 //! statements. When the destination refuses a row, the lines are halved behind savepoints until the
@@ -16,6 +16,7 @@ use offtake_reading::{Chunk, FAILED_ROWS_MAX, FailedRow, MappingFault, Part, Row
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use crate::Error;
+use crate::destinations::Applied;
 
 /// What a stretch of lines goes back to when a row of it is refused.
 const SAVE: &str = "savepoint stretch";
@@ -36,15 +37,6 @@ const STAGING_DELETED_BYTES_MAX: usize = 256 * 1024;
 /// A message of this size keeps the socket busy without doubling the batch in the connection's
 /// buffer.
 const COPY_PIECE_BYTES: usize = 256 * 1024;
-
-/// What one mapping's share of a batch did.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(crate) struct Applied {
-    /// Rows inserted or changed.
-    pub(crate) upserted: u64,
-    pub(crate) deleted: u64,
-    pub(crate) refused: Vec<FailedRow>,
-}
 
 /// Lines to apply, and the key range they are all of, if they are a chunk's.
 #[derive(Clone)]
@@ -82,17 +74,17 @@ impl From<tokio_postgres::Error> for Failure {
 
 /// A mapping's staging table in one session: there, and empty.
 #[derive(Clone)]
-pub(crate) struct Staging {
+pub(super) struct Staging {
     /// Fills it.
     copy: Statement,
-    /// What has been staged and deleted since it was last truncated; nobody vacuums a temporary
-    /// table.
+    /// What has been staged and deleted since it was last truncated. Autovacuum never cleans a
+    /// temporary table.
     deleted_bytes: usize,
 }
 
 /// Applies changed rows, then the chunk. `staging`: the session's; None: it is made. Returned as it
 /// is once the transaction commits.
-pub(crate) async fn part(
+pub(super) async fn part(
     client: &Client,
     apply: &Apply<'_>,
     part: &Part,
@@ -387,6 +379,6 @@ fn classify(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Error {
             mapping: mapping.name().to_owned(),
             fault: MappingFault::of("the destination refuses it", &error),
         },
-        _ => Error::Destination(error),
+        _ => Error::destination(error),
     }
 }

@@ -1,0 +1,88 @@
+//! Beginning copies in a Postgres destination: what is missing is made, and cursors are set.
+
+use std::sync::Arc;
+
+use offtake_mapping::ResolvedMapping;
+
+use super::Session;
+use super::state;
+use super::tables::{self, Site};
+use crate::cursors::Cursors;
+use crate::destinations::{Begun, DestinationSpec, TakenUp};
+use crate::{Error, Settings};
+
+impl Session {
+    pub(in crate::destinations) async fn begin(
+        &mut self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        found: &TakenUp,
+        beginning: &Cursors,
+        settings: &Settings,
+    ) -> Result<Begun, Error> {
+        let begun = self.make_and_set(spec, mappings, found, beginning, settings).await;
+        begun.map_err(|error| self.explain(error))
+    }
+
+    async fn make_and_set(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        found: &TakenUp,
+        beginning: &Cursors,
+        settings: &Settings,
+    ) -> Result<Begun, Error> {
+        let client = &self.connection;
+        self.open_transaction(settings).await.map_err(Error::destination)?;
+        if found.to_make {
+            state::lock_making(client, &self.schema).await.map_err(Error::destination)?;
+            state::make(client, &self.schema).await.map_err(Error::destination)?;
+        }
+        let locked = state::lock(client, &self.schema, &spec.tenant_id, mappings).await;
+        let locked = locked.map_err(Error::destination)?;
+        let other_table = |(name, identity): (&String, &String)| {
+            found.identities.get(name).is_some_and(|taken_up| taken_up != identity)
+        };
+        if locked.cursors != found.cursors || locked.identities.iter().any(other_table) {
+            client.batch_execute("rollback").await.map_err(Error::destination)?;
+            return Err(Error::Stale);
+        }
+        let mut begun = Begun { identities: found.identities.clone(), faults: Vec::new() };
+        let mut set = beginning.clone();
+        if found.to_make {
+            for mapping in mappings {
+                self.make_table(spec, mapping, &mut begun, &mut set).await?;
+            }
+        }
+        if !set.is_empty() {
+            let written = state::write(client, &self.schema, &spec.tenant_id, &set);
+            written.await.map_err(Error::destination)?;
+        }
+        client.batch_execute("commit").await.map_err(Error::destination)?;
+        Ok(begun)
+    }
+
+    async fn make_table(
+        &self,
+        spec: &DestinationSpec,
+        mapping: &ResolvedMapping,
+        begun: &mut Begun,
+        set: &mut Cursors,
+    ) -> Result<(), Error> {
+        let client = &self.connection;
+        let site = Site { spec, schema: &self.schema, user: &self.user };
+        client.batch_execute("savepoint mapping").await.map_err(Error::destination)?;
+        let end = match tables::ensure(client, &site, mapping).await {
+            Ok(identity) => {
+                begun.identities.insert(mapping.name().to_owned(), identity);
+                "release savepoint mapping"
+            }
+            Err(problem) => {
+                begun.faults.push((mapping.name().to_owned(), problem.into_fault()?));
+                set.remove(mapping.name());
+                "rollback to savepoint mapping"
+            }
+        };
+        client.batch_execute(end).await.map_err(Error::destination)
+    }
+}

@@ -1,0 +1,204 @@
+//! The tenant's cursors in Postgres: what `_offtake_state` says.
+
+use std::sync::Arc;
+
+use offtake_mapping::{Identifier, ResolvedMapping, literal};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::cursors::{Cursor, Cursors, Identities};
+use crate::destinations::OtherTenant;
+use crate::sql;
+
+/// The name of the state table in a destination's schema; part of the contract with tenants.
+pub const STATE_TABLE: &str = "_offtake_state";
+
+pub(super) fn table_sql(schema: &Identifier) -> String {
+    format!("{}.\"{STATE_TABLE}\"", schema.sql())
+}
+
+/// The statement with which an operator removes what is left of a tenant that is gone.
+pub(super) fn forget_tenant(schema: &Identifier, tenant_id: &str) -> String {
+    format!("delete from {} where tenant_id = {}", table_sql(schema), literal(tenant_id))
+}
+
+/// What of the schema and the state table is there.
+pub(super) struct Found {
+    pub(super) schema: bool,
+    pub(super) table: bool,
+}
+
+pub(super) async fn find(
+    client: &Client,
+    schema: &Identifier,
+) -> Result<Found, tokio_postgres::Error> {
+    let asked =
+        "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state";
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
+    let rows = client.query_typed(asked, &parameters).await?;
+    let told = |column: &str| rows.first().is_some_and(|row| row.get(column));
+    Ok(Found { schema: told("schema"), table: told("state") })
+}
+
+/// Makes what is missing of the schema and the state table. The caller holds [`lock_making`].
+pub(super) async fn make(
+    client: &Client,
+    schema: &Identifier,
+) -> Result<(), tokio_postgres::Error> {
+    let found = find(client, schema).await?;
+    if !found.schema {
+        client.batch_execute(&format!("create schema {}", schema.sql())).await?;
+    }
+    if !found.table {
+        let create = sql::CREATE_STATE_TABLE.replace("{state}", &table_sql(schema));
+        client.batch_execute(&create).await?;
+    }
+    Ok(())
+}
+
+/// Until the transaction ends, no other destination of this schema makes a schema, a table or a
+/// column: two that make the same one at once would fail.
+pub(super) async fn lock_making(
+    client: &Client,
+    schema: &Identifier,
+) -> Result<(), tokio_postgres::Error> {
+    let lock = format!("offtake:{schema}");
+    client
+        .query_typed("select pg_advisory_xact_lock(hashtext($1))", &[(&lock, Type::TEXT)])
+        .await?;
+    Ok(())
+}
+
+/// The tenant's cursors without a lock; none where there is no state table.
+pub(super) async fn read(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+) -> Result<Cursors, tokio_postgres::Error> {
+    if find(client, schema).await?.table {
+        read_there(client, schema, tenant_id).await
+    } else {
+        Ok(Cursors::new())
+    }
+}
+
+/// The same where the state table is known to be there.
+pub(super) async fn read_there(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+) -> Result<Cursors, tokio_postgres::Error> {
+    let statement = sql::READ_STATES.replace("{state}", &table_sql(schema));
+    let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
+    Ok(rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect())
+}
+
+/// The tenant's cursors, locked.
+pub(super) struct Locked {
+    pub(super) cursors: Cursors,
+    pub(super) identities: Identities,
+    /// The server process that runs the transaction; None when there is no cursor yet.
+    pub(super) backend: Option<i32>,
+}
+
+/// Reads the tenant's cursors and locks them until the transaction ends.
+pub(super) async fn lock(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<Locked, tokio_postgres::Error> {
+    let statement = sql::LOCK_STATES.replace("{state}", &table_sql(schema));
+    let (names, tables) = names_and_tables(schema, mappings);
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(&statement, &parameters).await?;
+    let identity = |row: &Row| {
+        Some((row.get::<_, String>("mapping"), row.get::<_, Option<String>>("identity")?))
+    };
+    Ok(Locked {
+        cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
+        identities: rows.iter().filter_map(identity).collect(),
+        backend: rows.first().map(|row| row.get("backend")),
+    })
+}
+
+/// Which cursors other tenants have, or had, in this schema.
+pub(super) async fn others(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<Vec<OtherTenant>, tokio_postgres::Error> {
+    let statement = sql::LIST_OTHER_TENANTS.replace("{state}", &table_sql(schema));
+    let (names, tables) = names_and_tables(schema, mappings);
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(&statement, &parameters).await?;
+    let other = |row: &Row| OtherTenant {
+        tenant_id: row.get("tenant_id"),
+        mapping: row.get("mapping"),
+        sequence_id: row.get("sequence_id"),
+        oid: row.get("oid"),
+        lately: row.get("lately"),
+    };
+    Ok(rows.iter().map(other).collect())
+}
+
+/// The mappings' names and their tables, quoted and qualified, in the same order.
+fn names_and_tables<'m>(
+    schema: &Identifier,
+    mappings: &'m [Arc<ResolvedMapping>],
+) -> (Vec<&'m str>, Vec<String>) {
+    let table =
+        |m: &Arc<ResolvedMapping>| format!("{}.{}", schema.sql(), m.definition.target.table.sql());
+    (mappings.iter().map(|m| m.name()).collect(), mappings.iter().map(table).collect())
+}
+
+fn cursor(row: &Row) -> Cursor {
+    // A key that is not what we wrote is input from a stranger. Without a key the copy begins again,
+    // which is always right.
+    let backfill_key = row
+        .get::<_, Option<String>>("backfill_key")
+        .and_then(|json| serde_json::from_str(&json).ok());
+    Cursor {
+        sequence_id: row.get("sequence_id"),
+        backfilled: row.get("backfilled"),
+        backfill_key,
+        epoch: row.get("epoch"),
+        version: row.get("version"),
+    }
+}
+
+/// Writes cursors; the caller holds their lock.
+pub(super) async fn write(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    cursors: &Cursors,
+) -> Result<(), tokio_postgres::Error> {
+    let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
+    let keys: Vec<Option<String>> = cursors
+        .values()
+        .map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string()))
+        .collect();
+    client
+        .query_typed(
+            &statement,
+            &[
+                (&tenant_id, Type::TEXT),
+                (&cursors.keys().collect::<Vec<_>>(), Type::TEXT_ARRAY),
+                (&cursors.values().map(|c| c.sequence_id).collect::<Vec<_>>(), Type::INT8_ARRAY),
+                (&cursors.values().map(|c| c.backfilled).collect::<Vec<_>>(), Type::BOOL_ARRAY),
+                (&keys, Type::TEXT_ARRAY),
+                (&cursors.values().map(|c| c.epoch.as_str()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
+                (
+                    &cursors.values().map(|c| c.version.as_str()).collect::<Vec<_>>(),
+                    Type::TEXT_ARRAY,
+                ),
+            ],
+        )
+        .await?;
+    Ok(())
+}

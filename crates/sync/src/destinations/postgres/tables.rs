@@ -1,0 +1,340 @@
+//! A mapping's table in Postgres: examined, made, widened, or left alone with a reason.
+
+use offtake_mapping::compose::Apply;
+use offtake_mapping::{Column, Identifier, ResolvedMapping};
+use offtake_postgres::Fault;
+use offtake_reading::MappingFault;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
+
+use super::quoted;
+use crate::Error;
+use crate::destinations::DestinationSpec;
+use crate::sql;
+
+/// What is there under the target's name.
+struct Found {
+    kind: String,
+    identity: String,
+    mark: Option<String>,
+    columns: Vec<(String, String)>,
+    required: Vec<String>,
+    /// Sorted column names of every unique index, joined by U+001F.
+    unique_keys: Vec<String>,
+}
+
+/// What of a mapping's table is there.
+pub(super) struct Examined {
+    /// See `lock_states.sql`. None: there is no table.
+    pub(super) identity: Option<String>,
+    /// The table is not there or lacks columns: no cursor says anything about its rows.
+    pub(super) incomplete: bool,
+    /// It has everything, the mark too.
+    pub(super) ready: bool,
+}
+
+/// Whose table it is about, and in which schema.
+pub(super) struct Site<'a> {
+    pub(super) spec: &'a DestinationSpec,
+    pub(super) schema: &'a Identifier,
+    /// The role that Offtake has there.
+    pub(super) user: &'a str,
+}
+
+/// Looks whether the mapping's table is there, is this mapping's own, and fits. Changes nothing.
+pub(super) async fn examine(
+    client: &Client,
+    site: &Site<'_>,
+    mapping: &ResolvedMapping,
+) -> Result<Examined, Problem> {
+    let apply = Apply::new(mapping, site.schema, &site.spec.tenant_id);
+    let Some(found) = describe(client, apply.table()).await? else {
+        return Ok(Examined { identity: None, incomplete: true, ready: false });
+    };
+    let marked = check_owner(client, site, &apply, mapping, &found).await?;
+    check_fit(mapping, apply.table(), &found)?;
+    let incomplete = missing_columns(mapping, &found).next().is_some();
+    Ok(Examined { identity: Some(found.identity), incomplete, ready: marked && !incomplete })
+}
+
+/// Makes the mapping's table what it must be and tells what it is then. Runs inside the caller's
+/// transaction, behind its savepoint and under [`lock_making`](super::state::lock_making). Nothing
+/// is ever dropped, retyped or taken over.
+pub(super) async fn ensure(
+    client: &Client,
+    site: &Site<'_>,
+    mapping: &ResolvedMapping,
+) -> Result<String, Problem> {
+    let apply = Apply::new(mapping, site.schema, &site.spec.tenant_id);
+    let table = apply.table().to_owned();
+    let rights = Rights::of(site, &table);
+    let mut found = describe(client, &table).await?;
+    if found.is_none() {
+        create(client, site, &apply, mapping, &rights).await?;
+        found = describe(client, &table).await?;
+    }
+    let Some(found) = found else {
+        return Err(Problem::fault(format!(
+            "schema_sql ran and {table} is not there; it must create the table that target.table \
+             names"
+        )));
+    };
+    let marked = check_owner(client, site, &apply, mapping, &found).await?;
+    // Also a column that the tenant dropped: it comes back empty, whatever the rows held before.
+    add_columns(client, &apply, mapping, &found)
+        .await
+        .map_err(|error| Problem::lacking(error, || rights.change()))?;
+    check_fit(mapping, &table, &found)?;
+    if !marked {
+        client
+            .batch_execute(&apply.mark_table())
+            .await
+            .map_err(|error| Problem::lacking(error, || rights.change()))?;
+    }
+    Ok(found.identity)
+}
+
+/// The table, by `schema_sql` or from the query's columns.
+async fn create(
+    client: &Client,
+    site: &Site<'_>,
+    apply: &Apply<'_>,
+    mapping: &ResolvedMapping,
+    rights: &Rights<'_>,
+) -> Result<(), Problem> {
+    let schema = site.schema.sql();
+    match &mapping.definition.target.schema_sql {
+        Some(statements) => {
+            client.batch_execute(&format!("set local search_path = {schema}, pg_catalog")).await?;
+            client
+                .batch_execute(statements)
+                .await
+                .map_err(|error| Problem::lacking(error, || rights.make()))?;
+            client.batch_execute(&format!("set local search_path = pg_catalog, {schema}")).await?;
+        }
+        None => client
+            .batch_execute(&apply.create_table())
+            .await
+            .map_err(|error| Problem::lacking(error, || rights.make()))?,
+    }
+    tracing::info!(
+        event = "table_created",
+        tenant = site.spec.tenant_id,
+        destination = site.spec.name,
+        mapping = mapping.name(),
+        "created {}",
+        apply.table()
+    );
+    Ok(())
+}
+
+/// Whether the table has the mapping's mark. One that has not, and holds rows, is someone else's.
+async fn check_owner(
+    client: &Client,
+    site: &Site<'_>,
+    apply: &Apply<'_>,
+    mapping: &ResolvedMapping,
+    found: &Found,
+) -> Result<bool, Problem> {
+    let table = apply.table();
+    if found.kind != "r" && found.kind != "p" {
+        return Err(Problem::fault(format!(
+            "{table} is not a table; rename it or set another target.table"
+        )));
+    }
+    if found.mark.as_deref() == Some(&mark(mapping)) {
+        return Ok(true);
+    }
+    let rights = Rights::of(site, table);
+    let rows = client.query_one(&format!("select exists (select from {table})"), &[]).await;
+    let rows: bool = rows.map_err(|error| Problem::lacking(error, || rights.change()))?.get(0);
+    if rows {
+        return Err(Problem::fault(format!(
+            "{table} was there before Offtake and holds rows; it stays untouched. Rename it, or \
+             set another target.table or schema"
+        )));
+    }
+    Ok(false)
+}
+
+/// The comment that says whose table it is.
+pub(super) fn mark(mapping: &ResolvedMapping) -> String {
+    format!("offtake:{}", mapping.name())
+}
+
+/// A statement failed, or the table does not fit.
+pub(super) enum Problem {
+    Statement(tokio_postgres::Error),
+    Fault(MappingFault),
+}
+
+/// What gives the destination's role a right that it lacks.
+struct Rights<'a> {
+    schema: String,
+    table: &'a str,
+    role: String,
+}
+
+impl<'a> Rights<'a> {
+    fn of(site: &Site<'_>, table: &'a str) -> Self {
+        Self { schema: site.schema.sql(), table, role: quoted(site.user) }
+    }
+
+    fn make(&self) -> String {
+        format!("grant usage, create on schema {} to {}", self.schema, self.role)
+    }
+
+    fn change(&self) -> String {
+        format!("alter table {} owner to {}", self.table, self.role)
+    }
+}
+
+impl Problem {
+    /// A right is missing: the mapping's fault, with the statement that mends it. Anything else
+    /// stays what it is.
+    fn lacking(error: tokio_postgres::Error, mended_by: impl FnOnce() -> String) -> Self {
+        if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Self::Statement(error);
+        }
+        let mut fault = MappingFault::of("missing rights", &error.into());
+        fault.message.push_str(&format!("; run there: {}", mended_by()));
+        Self::Fault(fault)
+    }
+
+    fn fault(message: String) -> Self {
+        Self::Fault(MappingFault { sqlstate: None, message })
+    }
+}
+
+impl Problem {
+    /// A mapping's own fault, or the destination's trouble.
+    pub(super) fn into_fault(self) -> Result<MappingFault, Error> {
+        match self {
+            Self::Fault(fault) => Ok(fault),
+            Self::Statement(error) => {
+                let error = offtake_postgres::Error::from(error);
+                match error.fault() {
+                    Fault::Schema | Fault::Row | Fault::Fatal if error.sqlstate().is_some() => {
+                        Ok(MappingFault::of("cannot make the table ready", &error))
+                    }
+                    _ => Err(Error::destination(error)),
+                }
+            }
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Problem {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_postgres::Error> {
+    let rows = client.query_typed(sql::DESCRIBE_TARGET, &[(&table, Type::TEXT)]).await?;
+    Ok(rows.first().map(|row| Found {
+        kind: row.get("kind"),
+        identity: row.get("identity"),
+        mark: row.get("mark"),
+        columns: row
+            .get::<_, Vec<String>>("columns")
+            .into_iter()
+            .zip(row.get::<_, Vec<String>>("types"))
+            .collect(),
+        required: row.get("required"),
+        unique_keys: row.get("unique_keys"),
+    }))
+}
+
+/// Columns that the query gives and the table has not.
+fn missing_columns<'a>(
+    mapping: &'a ResolvedMapping,
+    found: &'a Found,
+) -> impl Iterator<Item = &'a Column> {
+    let missing =
+        |column: &&Column| !found.columns.iter().any(|(name, _)| name == column.name.as_str());
+    mapping.columns.iter().filter(missing)
+}
+
+async fn add_columns(
+    client: &Client,
+    apply: &Apply<'_>,
+    mapping: &ResolvedMapping,
+    found: &Found,
+) -> Result<(), tokio_postgres::Error> {
+    for column in missing_columns(mapping, found) {
+        client
+            .batch_execute(&format!(
+                "alter table {} add column {} {}",
+                apply.table(),
+                column.name.sql(),
+                column.target_type
+            ))
+            .await?;
+        tracing::info!(
+            event = "column_added",
+            mapping = mapping.name(),
+            column = column.name.as_str(),
+            "added column {}",
+            column.name
+        );
+    }
+    Ok(())
+}
+
+fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {
+    for column in &mapping.columns {
+        // A table from schema_sql may hold a value in any type that reads its text; the rows
+        // themselves decide.
+        let there = found.columns.iter().find(|(name, _)| name == column.name.as_str());
+        if let Some((_, sql_type)) = there
+            && mapping.definition.target.schema_sql.is_none()
+            && *sql_type != column.target_type
+        {
+            // The mapping is re-copied afterwards in any case, so the old rows need no conversion.
+            let remedy = match mapping.target_key().contains(&column.name) {
+                true => format!("drop table {table}"),
+                false => format!(
+                    "alter table {table} alter column {0} type {1} using null::{1}",
+                    column.name.sql(),
+                    column.target_type
+                ),
+            };
+            return Err(Problem::fault(format!(
+                "column {} of {table} is {sql_type} and the query gives {}; run `{remedy}` there and Offtake copies the rows anew, or \
+                 cast it in the query",
+                column.name, column.target_type,
+            )));
+        }
+    }
+    if let Some(extra) = found
+        .required
+        .iter()
+        .find(|name| !mapping.columns.iter().any(|c| c.name.as_str() == name.as_str()))
+    {
+        return Err(Problem::fault(format!(
+            "column {extra} of {table} is NOT NULL without a default and the query does not give it; drop the constraint, give it a \
+             default, or add it to the query"
+        )));
+    }
+    let mut key: Vec<String> = mapping.target_key().iter().map(|c| c.as_str().to_owned()).collect();
+    key.sort();
+    if !found.unique_keys.contains(&key.join("\u{1f}")) {
+        let columns = mapping.target_key().iter().map(|c| c.sql()).collect::<Vec<_>>().join(", ");
+        let anew = match &mapping.definition.target.schema_sql {
+            Some(_) => format!(
+                "mend schema_sql and run `drop table {table}` there, and Offtake makes it anew with all its rows"
+            ),
+            None => format!(
+                "run `drop table {table}` there and Offtake makes it anew with all its rows"
+            ),
+        };
+        return Err(Problem::fault(format!(
+            "{table} has no primary key or unique index on exactly ({}), the mapping's key; {anew}, or `create unique index on {table} \
+             ({columns})` to keep it",
+            key.join(", ")
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,112 @@
+//! Taking up a Postgres destination: facts only, in one transaction that writes nothing.
+
+use std::sync::Arc;
+
+use offtake_mapping::ResolvedMapping;
+
+use super::state;
+use super::tables::{self, Site};
+use super::{Session, Trouble};
+use crate::cursors::Identities;
+use crate::destinations::{Copied, DestinationSpec, OtherTenant, Standing, TakenUp};
+use crate::{Error, Settings, sql};
+
+impl Session {
+    pub(in crate::destinations) async fn take_up(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        settings: &Settings,
+    ) -> Result<TakenUp, Error> {
+        self.facts(spec, mappings, settings).await.map_err(|error| self.explain(error))
+    }
+
+    async fn facts(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        settings: &Settings,
+    ) -> Result<TakenUp, Error> {
+        let client = &self.connection;
+        self.open_transaction(settings).await.map_err(Error::destination)?;
+        let found = state::find(client, &self.schema).await.map_err(Error::destination)?;
+        let mut facts = TakenUp {
+            cursors: Default::default(),
+            identities: Identities::new(),
+            incomplete: Vec::new(),
+            to_make: !found.table,
+            faults: Vec::new(),
+            others: Vec::new(),
+        };
+        if found.table {
+            let read = state::read_there(client, &self.schema, &spec.tenant_id);
+            facts.cursors = read.await.map_err(Error::destination)?;
+            facts.others = self.others(&spec.tenant_id, mappings).await?;
+        }
+        for mapping in mappings {
+            self.examine(spec, mapping, &mut facts).await?;
+        }
+        client.batch_execute("commit").await.map_err(Error::destination)?;
+        Ok(facts)
+    }
+
+    /// Behind a savepoint, so that one mapping's failing statement leaves the others their turn.
+    async fn examine(
+        &self,
+        spec: &DestinationSpec,
+        mapping: &ResolvedMapping,
+        facts: &mut TakenUp,
+    ) -> Result<(), Error> {
+        let client = &self.connection;
+        let site = Site { spec, schema: &self.schema, user: &self.user };
+        // Sent together, the savepoint first.
+        let (saved, examined) = tokio::join!(
+            biased;
+            client.batch_execute("savepoint mapping"),
+            tables::examine(client, &site, mapping)
+        );
+        saved.map_err(Error::destination)?;
+        let end = match examined {
+            Ok(examined) => {
+                if examined.incomplete {
+                    facts.incomplete.push(mapping.name().to_owned());
+                }
+                facts.to_make |= !examined.ready;
+                let name = mapping.name().to_owned();
+                facts.identities.extend(examined.identity.map(|identity| (name, identity)));
+                "release savepoint mapping"
+            }
+            Err(problem) => {
+                facts.faults.push((mapping.name().to_owned(), problem.into_fault()?));
+                "rollback to savepoint mapping"
+            }
+        };
+        client.batch_execute(end).await.map_err(Error::destination)
+    }
+
+    pub(in crate::destinations) async fn others(
+        &self,
+        tenant_id: &str,
+        mappings: &[Arc<ResolvedMapping>],
+    ) -> Result<Vec<OtherTenant>, Error> {
+        let others = state::others(&self.connection, &self.schema, tenant_id, mappings);
+        others.await.map_err(Error::destination)
+    }
+
+    pub(in crate::destinations) async fn table_of(
+        &self,
+        mapping: &ResolvedMapping,
+    ) -> Result<Copied, Trouble> {
+        let table = format!("{}.{}", self.schema.sql(), mapping.definition.target.table.sql());
+        let rows = self.connection.query(sql::DESCRIBE_COPY, &[&table]).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Copied { standing: Standing::Absent, columns: Vec::new() });
+        };
+        let ours = row.get::<_, Option<&str>>("mark") == Some(&tables::mark(mapping));
+        let (names, types): (Vec<String>, Vec<String>) = (row.get("columns"), row.get("types"));
+        Ok(Copied {
+            standing: if ours { Standing::Ours } else { Standing::Foreign },
+            columns: names.into_iter().zip(types).collect(),
+        })
+    }
+}

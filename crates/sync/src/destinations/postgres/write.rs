@@ -1,0 +1,155 @@
+//! A batch's write in Postgres: one transaction that compares, applies and moves the cursors.
+
+use std::sync::Arc;
+
+use offtake_mapping::compose::Apply;
+use offtake_mapping::{ResolvedMapping, Version};
+use offtake_postgres::{Fault, failpoint};
+use offtake_reading::Part;
+
+use super::apply::{self, Staging};
+use super::{Session, Trouble, state};
+use crate::destinations::{Applied, Aside, Faults, TenantWrite, Written};
+use crate::{Error, Settings};
+
+/// Staging tables that this transaction made or filled; they count once it has committed.
+type Made = Vec<(Version, Staging)>;
+
+impl Session {
+    pub(in crate::destinations) async fn write(
+        &mut self,
+        writes: &[TenantWrite<'_>],
+        aside: &Aside<'_>,
+        settings: &Settings,
+    ) -> Result<Vec<Option<Written>>, Error> {
+        let written = self.in_transaction(writes, aside, settings).await;
+        written.map_err(|error| self.explain(error))
+    }
+
+    async fn in_transaction(
+        &mut self,
+        writes: &[TenantWrite<'_>],
+        aside: &Aside<'_>,
+        settings: &Settings,
+    ) -> Result<Vec<Option<Written>>, Error> {
+        let (mut all, mut made) = (Vec::with_capacity(writes.len()), Made::new());
+        let mut pooled = false;
+        for (index, write) in writes.iter().enumerate() {
+            let lock = state::lock(&self.connection, &self.schema, write.tenant_id, write.mappings);
+            let found = if index == 0 {
+                // Sent together, the opening first.
+                let open = self.open_transaction(settings);
+                let (opened, found) = tokio::join!(biased; open, lock);
+                opened.map_err(Error::destination)?;
+                found
+            } else {
+                lock.await
+            };
+            let found = found.map_err(Error::destination)?;
+            pooled |= found.backend != Some(self.connection.server_process());
+            let replaced = |m: &Arc<ResolvedMapping>| {
+                found.identities.get(m.name()) != write.identities.get(m.name())
+            };
+            if found.cursors != *write.expected || write.mappings.iter().any(replaced) {
+                all.push(None);
+                continue;
+            }
+            failpoint("sync.after_begin").await.map_err(Error::destination)?;
+            all.push(Some(self.tenant(write, aside, &mut made).await?));
+        }
+        if all.iter().all(Option::is_none) {
+            self.connection.batch_execute("rollback").await.map_err(Error::destination)?;
+            return Ok(all);
+        }
+        failpoint("sync.before_commit").await.map_err(Error::destination)?;
+        if pooled {
+            // The next transaction may be in another server process; a statement that stayed in
+            // this one would be in the way of another daemon's statement of the same name.
+            made.clear();
+        }
+        self.connection
+            .batch_execute("commit")
+            .await
+            .map_err(|error| Error::Destination(unknown(error)))?;
+        failpoint("sync.after_commit").await.map_err(Error::destination)?;
+        self.staged.extend(made);
+        Ok(all)
+    }
+
+    /// Applies one tenant's parts and moves its cursors.
+    async fn tenant(
+        &mut self,
+        write: &TenantWrite<'_>,
+        aside: &Aside<'_>,
+        made: &mut Made,
+    ) -> Result<Written, Error> {
+        let mut cursors = write.next.clone();
+        let mut outcomes = Vec::with_capacity(write.parts.len());
+        let mut faults = Faults::new();
+        for part in write.parts {
+            aside.set(&part.mapping, &part.failed).await?;
+            if part.changed.is_empty() && part.chunk.is_none() {
+                outcomes.push(Some(Applied::default()));
+                continue;
+            }
+            match self.part(write.tenant_id, part).await {
+                Ok((applied, staging)) => {
+                    aside.set(&part.mapping, &applied.refused).await?;
+                    made.push((part.mapping.version.clone(), staging));
+                    outcomes.push(Some(applied));
+                }
+                Err(Error::Mapping { mapping, fault }) => {
+                    self.back().await?;
+                    cursors.insert(mapping.clone(), write.expected[&mapping].clone());
+                    faults.push((mapping, fault));
+                    outcomes.push(None);
+                }
+                Err(error) => return Err(error),
+            }
+            failpoint("sync.mid_batch").await.map_err(Error::destination)?;
+        }
+        failpoint("sync.before_cursor").await.map_err(Error::destination)?;
+        let ours = write
+            .mappings
+            .iter()
+            .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
+            .collect();
+        let moved = state::write(&self.connection, &self.schema, write.tenant_id, &ours);
+        moved.await.map_err(Error::destination)?;
+        Ok(Written { outcomes, faults, cursors })
+    }
+
+    /// Applies one part behind a savepoint of its own.
+    async fn part(&mut self, tenant_id: &str, part: &Part) -> Result<(Applied, Staging), Error> {
+        let version = &part.mapping.version;
+        let statements = Apply::new(&part.mapping, &self.schema, tenant_id);
+        let work = apply::part(&self.connection, &statements, part, self.staged.get(version));
+        // Sent together, the savepoint first.
+        let save = self.connection.batch_execute("savepoint mapping");
+        let (saved, applied) = tokio::join!(biased; save, work);
+        saved.map_err(Error::destination)?;
+        let (applied, staging) = applied?;
+        if !applied.refused.is_empty() && self.staged.remove(version).is_some() {
+            // The staging table refuses what the target refused when the table was made. A new
+            // staging table tells whether the target still does.
+            self.back().await?;
+            return apply::part(&self.connection, &statements, part, None).await;
+        }
+        Ok((applied, staging))
+    }
+
+    async fn back(&self) -> Result<(), Error> {
+        let back = self.connection.batch_execute("rollback to savepoint mapping");
+        back.await.map_err(Error::destination)
+    }
+}
+
+/// The reply to COMMIT is missing: the commit may have happened. Where the server did answer, its
+/// answer counts.
+fn unknown(error: tokio_postgres::Error) -> Trouble {
+    let mut trouble = Trouble::from(error);
+    if trouble.code.is_none() && trouble.fault == Fault::Unreachable {
+        trouble.fault = Fault::OutcomeUnknown;
+    }
+    trouble
+}

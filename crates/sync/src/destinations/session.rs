@@ -1,0 +1,242 @@
+//! A session with one destination: what every kind of destination can do.
+//!
+//! | operation | what it does | changes the destination |
+//! |---|---|---|
+//! | [`take_up`](Session::take_up) | tells facts: cursors, tables, which other tenants write there | no |
+//! | [`begin`](Session::begin) | makes what is missing and starts copies, if the cursors are still those that were taken up | yes |
+//! | [`write`](Session::write) | applies a batch and moves the cursors, if they are still those that it was read for | yes |
+//! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
+//! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
+//! | [`table_of`](Session::table_of) | tells how a mapping's table looks | no |
+//! | [`orphans`](Session::orphans), [`drop_orphans`](Session::drop_orphans) | lists and drops tables of mappings that are gone | the second |
+//!
+//! There is no begin and commit between them: some databases have no interactive transaction. A
+//! write is of one database and of one or several tenants in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offtake_mapping::{Identifier, Mapping, ResolvedMapping};
+use offtake_postgres::Dialer;
+use tokio_postgres::Client;
+
+use super::postgres;
+use super::{Aside, DestinationSpec, Faults, Place, TenantWrite, Trouble, Written};
+use crate::cursors::{Cursors, Identities};
+use crate::{Error, Settings};
+
+/// How often `verify` asks a Postgres destination whether it has caught up: half of a healthy
+/// system's latency, so that waiting costs little more than the change takes anyway.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// An open session. It serves one destination and never another one, also of the same tenant.
+pub enum Session {
+    Postgres(postgres::Session),
+}
+
+/// What taking up a destination found. Nothing was changed there.
+pub(crate) struct TakenUp {
+    /// Of the tenant.
+    pub(crate) cursors: Cursors,
+    /// What the mappings' tables are; a table that is not there has none.
+    pub(crate) identities: Identities,
+    /// Mappings whose table is not there or lacks columns: no cursor says anything about its rows.
+    pub(crate) incomplete: Vec<String>,
+    /// Something must be made before a batch can be written: a table, a column, a mark, or the
+    /// destination's own state table.
+    pub(crate) to_make: bool,
+    /// Mappings that cannot be synced here, each with the reason.
+    pub(crate) faults: Faults,
+    /// Cursors of other tenants in the same schema.
+    pub(crate) others: Vec<OtherTenant>,
+}
+
+/// A cursor of another tenant in the same schema.
+pub(crate) struct OtherTenant {
+    pub(crate) tenant_id: String,
+    pub(crate) mapping: String,
+    pub(crate) sequence_id: i64,
+    /// The table's oid, where it is the table of one of our own mappings.
+    pub(crate) oid: Option<String>,
+    /// It was moved within the last minutes.
+    pub(crate) lately: bool,
+}
+
+/// What beginning copies did.
+pub(crate) struct Begun {
+    /// What the mappings' tables are now.
+    pub(crate) identities: Identities,
+    /// Mappings whose table could not be made; their copies did not begin.
+    pub(crate) faults: Faults,
+}
+
+/// What there is in a destination under a mapping's name.
+pub struct Copied {
+    pub standing: Standing,
+    /// Name and type of each column of the table.
+    pub columns: Vec<(String, String)>,
+}
+
+/// Whose the table under a mapping's name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Absent,
+    /// It does not have the mapping's mark.
+    Foreign,
+    Ours,
+}
+
+/// A table that Offtake made and that no destination there receives any more.
+pub struct OrphanTable {
+    pub table: Identifier,
+    pub mapping: String,
+    /// The planner's idea of its rows.
+    pub rows: i64,
+    /// Only the table moved; the mapping goes on elsewhere.
+    pub mapping_lives: bool,
+}
+
+/// What `verify` reads a destination through. A Postgres destination is compared by SQL in its own
+/// words; see `verify/`.
+#[derive(Clone, Copy)]
+pub enum Reader<'a> {
+    Postgres { client: &'a Client, schema: &'a Identifier },
+}
+
+impl Reader<'_> {
+    /// How long to wait before asking once more whether the destination has caught up.
+    pub(crate) fn look_again_after(&self) -> Duration {
+        match self {
+            Self::Postgres { .. } => LOOK_AGAIN_AFTER,
+        }
+    }
+}
+
+impl Session {
+    /// Dials a destination. `application_name` is what its server shows of us.
+    pub async fn open(
+        place: &Place,
+        dialer: &Dialer,
+        application_name: &str,
+    ) -> Result<Self, Trouble> {
+        match place {
+            Place::Postgres { url, schema } => {
+                let session = postgres::Session::open(url, schema, dialer, application_name);
+                session.await.map(Self::Postgres)
+            }
+        }
+    }
+
+    pub(crate) fn closed(&self) -> bool {
+        match self {
+            Self::Postgres(session) => session.connection.is_closed(),
+        }
+    }
+
+    /// Ends, at the server, the statement that is still running there.
+    pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
+        match self {
+            Self::Postgres(session) => session.connection.canceller(),
+        }
+    }
+
+    /// The facts about a destination that a turn decides by.
+    pub(crate) async fn take_up(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        settings: &Settings,
+    ) -> Result<TakenUp, Error> {
+        match self {
+            Self::Postgres(session) => session.take_up(spec, mappings, settings).await,
+        }
+    }
+
+    /// The cursors of other tenants in the same schema, as they are now.
+    pub(crate) async fn others(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+    ) -> Result<Vec<OtherTenant>, Error> {
+        match self {
+            Self::Postgres(session) => session.others(&spec.tenant_id, mappings).await,
+        }
+    }
+
+    /// The statement with which an operator removes what is left there of a tenant that is gone.
+    pub(crate) fn forget_tenant_statement(&self, tenant_id: &str) -> String {
+        match self {
+            Self::Postgres(session) => session.forget_tenant_statement(tenant_id),
+        }
+    }
+
+    /// Makes what `found` says is missing, and sets the cursors in `beginning`, whose copies start
+    /// over what is there. Nothing of it happens, and the error is [`Error::Stale`], if the
+    /// destination is not as it was found.
+    pub(crate) async fn begin(
+        &mut self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        found: &TakenUp,
+        beginning: &Cursors,
+        settings: &Settings,
+    ) -> Result<Begun, Error> {
+        match self {
+            Self::Postgres(session) => {
+                session.begin(spec, mappings, found, beginning, settings).await
+            }
+        }
+    }
+
+    /// Applies the batches of one or several tenants and moves their cursors: all of it, or nothing.
+    /// A tenant whose cursors or tables are not those that its batch was read for is left out; its
+    /// place in the answer is None. Rows that the destination refuses go to `aside` before anything
+    /// is visible without them.
+    pub(crate) async fn write(
+        &mut self,
+        writes: &[TenantWrite<'_>],
+        aside: &Aside<'_>,
+        settings: &Settings,
+    ) -> Result<Vec<Option<Written>>, Error> {
+        match self {
+            Self::Postgres(session) => session.write(writes, aside, settings).await,
+        }
+    }
+
+    /// The tenant's cursors as they stand there now; none where there is no state table.
+    pub async fn cursors(&self, tenant_id: &str) -> Result<Cursors, Trouble> {
+        match self {
+            Self::Postgres(session) => session.cursors(tenant_id).await,
+        }
+    }
+
+    /// For reading the copies.
+    pub fn reader(&self) -> Reader<'_> {
+        match self {
+            Self::Postgres(session) => {
+                Reader::Postgres { client: &session.connection, schema: &session.schema }
+            }
+        }
+    }
+
+    /// What the destination has under a mapping's name.
+    pub async fn table_of(&self, mapping: &ResolvedMapping) -> Result<Copied, Trouble> {
+        match self {
+            Self::Postgres(session) => session.table_of(mapping).await,
+        }
+    }
+
+    /// Tables that Offtake made there and that none of the `received` mappings writes.
+    pub async fn orphans(&self, received: &[&Mapping]) -> Result<Vec<OrphanTable>, Trouble> {
+        match self {
+            Self::Postgres(session) => session.orphans(received).await,
+        }
+    }
+
+    /// Drops all of these tables or none, with the cursors of mappings that are gone.
+    pub async fn drop_orphans(&mut self, orphans: &[OrphanTable]) -> Result<(), Trouble> {
+        match self {
+            Self::Postgres(session) => session.drop_orphans(orphans).await,
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! A batch on its way into a destination.
+
+use std::sync::Arc;
+
+use offtake_mapping::ResolvedMapping;
+use offtake_postgres::SourcePool;
+use offtake_reading::{FailedRow, MappingFault, Part};
+use serde_json::Value;
+
+use super::DestinationSpec;
+use crate::Error;
+use crate::cursors::{Cursors, Identities};
+use crate::record::{self, Refusal};
+
+/// Mappings that failed by themselves.
+pub(crate) type Faults = Vec<(String, MappingFault)>;
+
+/// One tenant's share of a write.
+pub(crate) struct TenantWrite<'a> {
+    pub(crate) tenant_id: &'a str,
+    pub(crate) mappings: &'a [Arc<ResolvedMapping>],
+    pub(crate) parts: &'a [Part],
+    /// The cursors that the parts were read for, and the tables that they were read for: the fence.
+    pub(crate) expected: &'a Cursors,
+    pub(crate) identities: &'a Identities,
+    /// Where the cursors stand once the parts are applied.
+    pub(crate) next: &'a Cursors,
+}
+
+/// What became of a tenant's share.
+pub(crate) struct Written {
+    /// One per part; None: its mapping failed.
+    pub(crate) outcomes: Vec<Option<Applied>>,
+    pub(crate) faults: Faults,
+    /// The cursors that stand there now: a mapping that failed keeps its old one.
+    pub(crate) cursors: Cursors,
+}
+
+/// What one mapping's share of a batch did.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Applied {
+    /// Rows inserted or changed.
+    pub(crate) upserted: u64,
+    pub(crate) deleted: u64,
+    pub(crate) refused: Vec<FailedRow>,
+}
+
+/// Where rows go that a destination does not take: into the source's quarantine.
+pub(crate) struct Aside<'a> {
+    pub(crate) pool: &'a SourcePool,
+    pub(crate) destination_id: i64,
+    pub(crate) spec: &'a DestinationSpec,
+}
+
+impl Aside<'_> {
+    /// Quarantines rows. To be awaited before the commit that leaves them out: after a crash in
+    /// between, a row would otherwise be neither in the copy nor in quarantine.
+    pub(crate) async fn set(
+        &self,
+        mapping: &ResolvedMapping,
+        refused: &[FailedRow],
+    ) -> Result<(), Error> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            event = "rows_quarantined",
+            tenant = self.spec.tenant_id,
+            destination = self.spec.name,
+            mapping = mapping.name(),
+            rows = refused.len(),
+            sqlstate = refused[0].sqlstate,
+            "{} rows of mapping {} do not arrive at {}; see `offtake quarantine list`",
+            refused.len(),
+            mapping.name(),
+            self.spec.label()
+        );
+        let rows: Vec<Refusal> = refused
+            .iter()
+            .map(|row| Refusal {
+                row_key: row_key(mapping, &row.key),
+                sqlstate: row.sqlstate.clone(),
+                error: row.error.clone(),
+            })
+            .collect();
+        record::quarantine(self.pool, self.destination_id, mapping.name(), &rows).await
+    }
+}
+
+/// A key as `row_key` columns hold it.
+pub(crate) fn row_key(mapping: &ResolvedMapping, key: &[String]) -> Value {
+    mapping
+        .key
+        .iter()
+        .zip(key)
+        .map(|(k, value)| (k.source_column.as_str().to_owned(), Value::String(value.clone())))
+        .collect()
+}
