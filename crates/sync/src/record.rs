@@ -16,15 +16,15 @@ use serde_json::Value;
 use crate::cursors::{Cursors, Identities};
 use crate::{Error, sql};
 
-/// Takes resync requests off the list: the destination's cursors say that the copies have begun.
+/// Deletes resync requests: the destination's cursors say that these copies have begun.
 pub(crate) async fn end_resyncs(pool: &SourcePool, resync_ids: &[i64]) -> Result<(), Error> {
     let connection = pool.get().await.map_err(Error::Source)?;
     connection.execute(sql::END_RESYNC_REQUESTS, &[&resync_ids]).await.map_err(Error::source)?;
     Ok(())
 }
 
-/// Says of which versions of its mappings the destination has copies; to be done before anything is
-/// read for them. False: the claim is not ours any more.
+/// Records which version of each mapping the destination has a copy of. Called before anything is
+/// read for these copies. False: another worker has the request.
 pub(crate) async fn begin_copies(
     pool: &SourcePool,
     claim: &Claim,
@@ -48,15 +48,15 @@ pub(crate) async fn begin_copies(
     Ok(told.map_err(Error::source)?.is_some())
 }
 
-/// What became of a mapping's failure.
+/// What was recorded of a mapping's failure.
 pub(crate) struct Noted {
     /// After how long it is tried again.
     pub(crate) retry: Duration,
-    /// It did not fail like this the last time.
+    /// It did not fail the last time, or with another error.
     pub(crate) first: bool,
 }
 
-/// Notes the failure of one mapping. None: the claim is not ours any more.
+/// Records the failure of one mapping. None: another worker has the request.
 pub(crate) async fn fail_mapping(
     pool: &SourcePool,
     claim: &Claim,
@@ -92,12 +92,13 @@ pub(crate) struct Mirror<'a> {
     pub(crate) identities: &'a Identities,
     /// Rows that a chunk of this step copied, by mapping.
     pub(crate) chunk_rows: &'a [(String, i64)],
-    /// Mappings whose copy begins anew with this step, with the planner's estimate of their rows.
+    /// Mappings whose copy begins with this step, with the planner's estimate of their rows.
     pub(crate) begun: &'a [(String, Option<i64>)],
     pub(crate) state: &'a str,
     pub(crate) reason: Option<&'a str>,
 }
 
+/// Writes the mirror, unless another worker has the request.
 pub(crate) async fn mirror(
     pool: &SourcePool,
     claim: &Claim,
@@ -141,6 +142,7 @@ pub(crate) struct Refusal {
     pub(crate) error: String,
 }
 
+/// Records refused rows before the destination's commit that leaves them out.
 pub(crate) async fn quarantine(
     pool: &SourcePool,
     destination_id: i64,
@@ -164,6 +166,8 @@ pub(crate) async fn quarantine(
     Ok(())
 }
 
+/// Takes rows out of quarantine that the destination took after all, unless another worker has the
+/// request.
 pub(crate) async fn release_quarantined(
     pool: &SourcePool,
     claim: &Claim,
