@@ -11,7 +11,6 @@ let token = null;
 // The worst first.
 const STATES = {
   blocked: ["blocked", "bad"],
-  needs_rebuild: ["needs rebuild", "warn"],
   degraded: ["degraded", "warn"],
   lagging: ["lagging", "busy"],
   backfilling: ["backfilling", "busy"],

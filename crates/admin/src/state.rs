@@ -12,8 +12,6 @@ pub enum State {
     Paused,
     /// Nothing goes through; the reason says why.
     Blocked,
-    /// Its history does not continue ours; a resync mends it.
-    NeedsRebuild,
     /// At least one mapping's initial copy is not done.
     Backfilling,
     /// Rows are quarantined; all others are kept in step.
@@ -24,10 +22,9 @@ pub enum State {
 }
 
 impl State {
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 6] = [
         Self::Paused,
         Self::Blocked,
-        Self::NeedsRebuild,
         Self::Backfilling,
         Self::Degraded,
         Self::Lagging,
@@ -39,7 +36,6 @@ impl State {
         match self {
             Self::Paused => "paused",
             Self::Blocked => "blocked",
-            Self::NeedsRebuild => "needs_rebuild",
             Self::Backfilling => "backfilling",
             Self::Degraded => "degraded",
             Self::Lagging => "lagging",

@@ -77,9 +77,6 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
             )),
         );
     }
-    if facts.mirrored_state == State::NeedsRebuild.as_str() {
-        return (State::NeedsRebuild, facts.mirrored_reason.clone());
-    }
     if let Some(mapping) = mappings.iter().find(|m| !m.mirrored || !m.backfilled) {
         return (
             State::Backfilling,
@@ -163,13 +160,9 @@ mod tests {
             State::Backfilling,
         );
         check(in_sync(), json!({"mirrored": false, "sequence_id": null}), State::Backfilling);
+        check(Facts { failures: 1, ..in_sync() }, json!({"backfilled": false}), State::Blocked);
         check(
-            Facts { mirrored_state: "needs_rebuild".to_owned(), ..in_sync() },
-            json!({"backfilled": false}),
-            State::NeedsRebuild,
-        );
-        check(
-            Facts { failures: 1, mirrored_state: "needs_rebuild".to_owned(), ..in_sync() },
+            Facts { mirrored_state: "blocked".to_owned(), ..in_sync() },
             json!({}),
             State::Blocked,
         );
