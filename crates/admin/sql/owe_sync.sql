@@ -1,7 +1,7 @@
 -- Owes destinations ($1 bigint[]) a sync up to the newest change, due now, backoff or not, also
 -- that of a mapping which failed by itself. Returns the sequence id.
 with head as (
-  select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
+  select sequence_id as head from offtake.log_head
 ), again as (
   update offtake.destination_mapping set retry_at = null where destination_id = any($1) and retry_at > now()
 ), owed as (

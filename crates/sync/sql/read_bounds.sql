@@ -10,7 +10,7 @@
 -- the change: see read.rs `make_durable`. head: the highest sequence id visible in this snapshot;
 -- everything below it is visible too, because numbers are given after commit, one transaction at a
 -- time. Reads change_log_tenant twice per mapping.
-select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
+select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
        to_regclass('offtake.change_log_' || wanted.cursor / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
