@@ -1,5 +1,6 @@
 -- What there is to do for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables,
--- $3 bigint[] cursors (one of each per mapping), $4 bigint how many changes one mapping may take.
+-- $3 bigint[] cursors (one of each per mapping), $4 bigint how many changes one mapping may take,
+-- $5 bigint sequence ids per partition of the log.
 -- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many
 -- changes the page has, the last change in it that stands for the whole table, and when its oldest
 -- change was captured. lost: the partition of the log that the cursor is in was dropped, and with
@@ -13,7 +14,7 @@
 select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
-       to_regclass('offtake.change_log_' || wanted.cursor / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
+       to_regclass('offtake.change_log_' || wanted.cursor / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
        extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, cursor, at)
  cross join lateral (

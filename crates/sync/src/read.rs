@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, pin_mut};
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::{self, Changed};
+use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{Begun, PooledConnection, SourcePool, SqlState};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
@@ -152,8 +153,8 @@ async fn in_snapshot(
         "begin isolation level repeatable read, read only; set local statement_timeout = {statement_ms}; \
          set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on"
     );
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
-        [&wanted.tenant_id, &tables, &after, &changes_max];
+    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+        [&wanted.tenant_id, &tables, &after, &changes_max, &PARTITION_ROWS];
     let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
     let (transaction, found) =
         Begun::open(connection, &opening, find).await.map_err(Error::source)?;
@@ -365,7 +366,8 @@ pub(crate) struct Head {
 }
 
 pub(crate) async fn head(connection: &PooledConnection) -> Result<Head, Error> {
-    let row = connection.query_one(sql::READ_HEAD, &[]).await.map_err(Error::source)?;
+    let row =
+        connection.query_one(sql::READ_HEAD, &[&PARTITION_ROWS]).await.map_err(Error::source)?;
     Ok(Head {
         sequence_id: row.get("head"),
         epoch: row.get("epoch"),
