@@ -168,11 +168,7 @@ async fn orphans(
     neighbours: &[&DestinationSpec],
     mappings: &[Mapping],
 ) -> Result<Vec<Orphan>, tokio_postgres::Error> {
-    let received = |m: &&Mapping| {
-        neighbours
-            .iter()
-            .any(|spec| spec.mappings.as_ref().is_none_or(|names| names.contains(&m.name)))
-    };
+    let received = |m: &&Mapping| neighbours.iter().any(|spec| spec.receives(&m.name));
     let live: Vec<&Mapping> = mappings.iter().filter(received).collect();
     let rows = destination.query(sql::LIST_MARKED_TABLES, &[&spec.schema.as_str()]).await?;
     let orphans = rows.iter().filter_map(|row| {

@@ -30,6 +30,11 @@ impl DestinationSpec {
         format!("{}/{}", self.tenant_id, self.name)
     }
 
+    /// Whether the destination gets the rows of the mapping with this name.
+    pub fn receives(&self, mapping: &str) -> bool {
+        self.mappings.as_ref().is_none_or(|names| names.iter().any(|name| name == mapping))
+    }
+
     /// Whether connections and cursors of the one are good for the other.
     pub(crate) fn same_place(&self, other: &Self) -> bool {
         self.url.fingerprint() == other.url.fingerprint() && self.schema == other.schema

@@ -108,10 +108,8 @@ async fn of_destination(
 ) -> Result<Vec<Effect>, offtake_postgres::Error> {
     let there = dialer.dial(&spec.url, "offtake preview").await?;
     let versions = versions(&there, spec).await?;
-    let wanted = |name: &str| {
-        spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
-            && arguments.mapping.as_ref().is_none_or(|m| m == name)
-    };
+    let wanted =
+        |name: &str| spec.receives(name) && arguments.mapping.as_ref().is_none_or(|m| m == name);
     let effect = |mapping: &str, outcome| Effect {
         destination: spec.label(),
         mapping: mapping.to_owned(),
