@@ -1,5 +1,5 @@
-//! The process as the operating system sees it, in the metrics that every Prometheus client exports.
-//! Linux only; elsewhere the daemon exports none of them.
+//! CPU time, memory and open files of this process, under the names that every Prometheus client
+//! uses. Linux only; elsewhere the daemon exports none of them.
 
 /// What could be read of the process, as text in the Prometheus format.
 #[cfg(target_os = "linux")]
