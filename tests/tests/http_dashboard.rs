@@ -157,7 +157,7 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     page.wait_for("document.getElementById('question').open").await;
     picture(&mut page, "question");
     page.click("document.getElementById('question-yes')").await;
-    page.wait_for(&format!("{}.includes('1 copy will be made anew')", outcome(&world, "acme")))
+    page.wait_for(&format!("{}.includes('1 mapping will be re-copied')", outcome(&world, "acme")))
         .await;
     until("the copy is equal", PATIENCE, async || {
         let found =

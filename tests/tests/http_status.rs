@@ -21,7 +21,7 @@ const STATUS: [(&str, &str); 26] = [
     ("/poller/expired_leases", "number"),
     ("/poller/oldest_owed_seconds", "number?"),
     ("/sync/destinations/in_sync", "number"),
-    ("/sync/destinations/needs_rebuild", "number"),
+    ("/sync/destinations/backfilling", "number"),
     ("/sync/rows_applied_total", "long"),
     ("/sync/rows_per_second", "number?"),
     ("/mappings/0/name", "text"),

@@ -59,10 +59,10 @@ const HOT: [(&str, &str, i64); 15] = [
     ("requests/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
     (
         "reading/sql/read_bounds.sql",
-        "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000",
+        "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000, 10000000",
         60,
     ),
-    ("reading/sql/read_head.sql", "", 100),
+    ("reading/sql/read_head.sql", "10000000", 100),
     // The status counts captured changes, up to a bound.
     ("admin/sql/list_destinations.sql", "'t7', null", 3000),
 ];

@@ -1,17 +1,17 @@
 "use strict";
 
-// Shows what /api/v1/events tells, and asks for what an operator clicks. Text from the daemon only ever becomes textContent:
-// names, reasons and errors come from tenants and their servers. The token is kept in this variable and nowhere else: it is
-// gone with the page.
+// Shows the events of /api/v1/events, and sends the API what an operator clicks. Text from the
+// daemon is only ever set as textContent: names, reasons and errors come from tenants and their
+// servers, and as HTML they could run scripts. The token is kept in this variable and nowhere else,
+// so a reload forgets it.
 
 const STALE_AFTER_MS = 5000;
 const AGAIN_AFTER_MS = 1000;
 let token = null;
 
-// The worst first.
+// Each state with its label and its tone. The summary lists them in this order.
 const STATES = {
   blocked: ["blocked", "bad"],
-  needs_rebuild: ["needs rebuild", "warn"],
   degraded: ["degraded", "warn"],
   lagging: ["lagging", "busy"],
   backfilling: ["backfilling", "busy"],
@@ -21,9 +21,9 @@ const STATES = {
 
 const byId = (id) => document.getElementById(id);
 const opened = new Set();
-// What became of the last thing asked of a destination, by its id.
+// The result of the last action on a destination, by its id.
 const outcomes = new Map();
-// Quarantined rows of opened destinations, by id.
+// The quarantined rows of opened destinations, by id.
 const refused = new Map();
 let answeredAt = 0;
 let latest = null;
@@ -34,7 +34,8 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// Makes `old` look like `made` and keeps every element that stays: one that is replaced once a second cannot be clicked.
+// Makes `old` equal to `made` and keeps every element that stays. A button that was replaced every
+// second could not be clicked.
 function become(old, made) {
   if (old.nodeType !== made.nodeType || old.nodeName !== made.nodeName) return old.replaceWith(made);
   if (old.nodeType === Node.TEXT_NODE) {
@@ -46,7 +47,8 @@ function become(old, made) {
   return fill(old, [...made.childNodes]);
 }
 
-// Rows are known by their key: a click that began on one row must not end on the one that took its place.
+// Rows are matched by their key. Matched by position, a click that began on one row could end on
+// another that has moved there meanwhile.
 function fill(parent, made) {
   const keyed = new Map([...parent.children].filter((child) => child.dataset.key).map((child) => [child.dataset.key, child]));
   made.forEach((child, i) => {
@@ -64,7 +66,7 @@ function fill(parent, made) {
 
 // 64-bit numbers arrive as strings; BigInt keeps every digit.
 const count = (text) => (text === null || text === undefined ? "–" : BigInt(text).toLocaleString());
-// The daemon stops counting there.
+// The daemon counts no further than 100,001.
 const bounded = (text) => (BigInt(text ?? 0) > 100000n ? "> 100,000" : count(text));
 const plural = (number, one, many) => `${number.toLocaleString()} ${number === 1 ? one : many}`;
 
@@ -131,7 +133,7 @@ function backfill(of) {
   if (of.state === "done") return element("span", { className: "quiet", textContent: "copied" });
   const line = element("span", {});
   if (of.percent !== null) line.append(element("progress", { max: 100, value: of.percent }), ` ${of.percent.toFixed(0)} %, `);
-  line.append(of.state === "pending" ? "copy not begun" : `${count(of.rows_done)} rows copied`);
+  line.append(of.state === "pending" ? "copy not started" : `${count(of.rows_done)} rows copied`);
   if (of.eta_seconds !== null) line.append(`, about ${duration(of.eta_seconds)} to go`);
   return line;
 }
@@ -143,7 +145,7 @@ function mappingsOf(destination) {
     element("td", { className: "number", textContent: bounded(m.backlog) }),
     element("td", { className: "number", textContent: count(m.quarantined) }),
     element("td", {}, backfill(m.backfill),
-      m.resync_requested_at ? element("small", {}, "a copy anew was asked for ", moment(m.resync_requested_at)) : null)));
+      m.resync_requested_at ? element("small", {}, "a re-copy was requested ", moment(m.resync_requested_at)) : null)));
   const heads = [["Mapping", ""], ["Sequence id", "number"], ["Backlog", "number"], ["Quarantined", "number"], ["Initial copy", ""]];
   return element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map(([textContent, className]) => element("th", { textContent, className })))),
@@ -153,11 +155,11 @@ function mappingsOf(destination) {
 const ACTIONS = {
   sync: { label: "Sync now", done: () => "a sync is owed" },
   verify: { label: "Verify", begun: "comparing …", done: verified },
-  pause: { label: "Pause …", ask: "The destination stands still until it is resumed; changes are kept for it.", needs: ["reason", "for"],
+  pause: { label: "Pause …", ask: "Nothing is written to the destination until it is resumed. Its changes are kept.", needs: ["reason", "for"],
     done: (answer) => (answer.paused_until ? `paused until ${new Date(answer.paused_until).toLocaleString()}` : "paused until resumed") },
   resume: { label: "Resume", done: (answer) => (answer.was_paused ? "resumed" : "it was not paused") },
-  resync: { label: "Resync …", ask: "Every row is copied again, in place: readers miss nothing meanwhile, but it is as much work as the first copy.",
-    needs: ["mapping"], done: (answer) => `${plural(answer.copies, "copy", "copies")} will be made anew` },
+  resync: { label: "Resync …", ask: "Every row is copied again, in place. Readers see all rows meanwhile. It is as much work as the first copy.",
+    needs: ["mapping"], done: (answer) => `${plural(answer.copies, "mapping", "mappings")} will be re-copied` },
 };
 
 function verified(answer) {
@@ -183,7 +185,8 @@ function actions(destination, id) {
   return element("div", { className: "actions" }, ...buttons, element("output", { className: tone, textContent: outcome?.text ?? "" }));
 }
 
-// How often in a row, when next, and what the reason has not said already.
+// The number of failures in a row, the time of the next attempt, and the last error unless the
+// reason contains it.
 function failing(destination) {
   const times = plural(destination.consecutive_failures, "failure", "failures");
   const seconds = (new Date(destination.next_attempt_at) - Date.now()) / 1000;
@@ -192,7 +195,8 @@ function failing(destination) {
   return times + next + (!error || destination.reason?.includes(error) ? "" : `: ${error}`);
 }
 
-// Keys and reasons of rows that the destination refuses; asked for again whenever their number changes.
+// The first rows that the destination refused, with their errors. Read again when their number
+// changes.
 function refusedRows(destination, id) {
   const total = destination.mappings.reduce((sum, m) => sum + BigInt(m.quarantined), 0n);
   if (total === 0n) return null;
@@ -274,7 +278,8 @@ function show(status) {
   showMappings(status);
 }
 
-// Asks the API; the answer's body, or an error that says in the daemon's words why not.
+// Sends a request to the API. Returns the response, or throws an error with the daemon's
+// explanation.
 async function call(path, options = {}) {
   const response = await fetch(`/api/v1/${path}`, {
     ...options,
@@ -300,7 +305,7 @@ function askForToken(status) {
   byId("token").focus();
 }
 
-// Follows the events until they end.
+// Shows events until the connection ends; then it throws.
 async function listen() {
   const response = await call("events", { signal: restarted.signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -311,7 +316,7 @@ async function listen() {
     text += value;
     const events = text.split("\n\n");
     text = events.pop();
-    // Only the newest counts, should several have come at once.
+    // When several events came at once, only the last one is shown.
     const [, kind, data] = events.pop()?.match(/^event: (\w+)\ndata: (.*)$/s) ?? [];
     if (kind === "status") {
       show(JSON.parse(data));
@@ -352,7 +357,7 @@ async function follow() {
   }
 }
 
-// A connection may be silent without being closed.
+// A broken connection may stay open without delivering anything; then begin another.
 setInterval(() => {
   if (answeredAt && !document.hidden && Date.now() - answeredAt > STALE_AFTER_MS) {
     stale("no answer");
@@ -360,7 +365,7 @@ setInterval(() => {
   }
 }, AGAIN_AFTER_MS);
 
-// Who does not look needs no listener's place.
+// A hidden page frees its connection: the daemon serves few listeners at a time.
 document.addEventListener("visibilitychange", () => document.hidden && restart());
 
 async function act(verb, id, body) {
@@ -381,7 +386,7 @@ async function act(verb, id, body) {
   }
 }
 
-// What has consequences asks first.
+// Opens the dialog of an action that asks for confirmation or details.
 function question(verb, id) {
   const { label, ask, needs } = ACTIONS[verb];
   const [tenant, name] = JSON.parse(id);

@@ -1,5 +1,5 @@
--- Tombstones by table, each counted up to 100 001 through change_log_deleted (source_table) where
--- deleted.
+-- Counts the tombstones of each source table, up to 100 001. No parameters. Reads the index
+-- change_log_deleted (source_table) where deleted.
 select t.name as source_table, l.rows
   from (select distinct unnest(source_tables) as name from offtake.destination) t
  cross join lateral (

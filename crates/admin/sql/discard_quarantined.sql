@@ -1,5 +1,5 @@
--- Forgets quarantined rows of tenant $1, destination $2, mapping $3 (null: any): they stay absent
--- until they change.
+-- Forgets quarantined rows of tenant $1, destination $2, mapping $3 (each text; null matches all).
+-- The rows stay absent from the destination until they change at the source.
 delete from offtake.quarantined_row q
  using offtake.destination d
  where d.destination_id = q.destination_id and d.active

@@ -1,9 +1,11 @@
--- Everything that decides what a reader is told of a destination, one row each, in one snapshot, so
--- that a change which moves from table to table meanwhile is seen in exactly one of them. $1 text:
--- only this tenant's; $2 text: only those of this name; null: all. Per mapping one probe of
--- change_log_tenant (tenant_id, source_table, sequence_id) finds the newest change; only where that
--- is beyond the cursor the backlog is counted, up to 100 001. source_tables[i] drives mappings[i]
--- where the two lists are equally long; otherwise every table counts for every mapping.
+-- Everything that the state of a destination is computed from, one row per active destination. One
+-- statement and so one snapshot: a change that moves from table to table meanwhile is seen in
+-- exactly one of them.
+-- $1 text: only this tenant's destinations. $2 text: only those with this name. Null matches all.
+-- Per mapping one probe of change_log_tenant (tenant_id, source_table, sequence_id) finds the
+-- newest change. Only where that is beyond the cursor, the backlog is counted, up to 100 001.
+-- source_tables[i] is the source table of mappings[i] where the two arrays are equally long;
+-- otherwise every table counts for every mapping.
 with pending as materialized (
   select tenant_id, count(*) as rows, min(captured_at) as oldest
     from (select tenant_id, captured_at from offtake.captured_change limit 100001) c
@@ -62,8 +64,8 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                                 where l.tenant_id is null and l.source_table = t.name order by l.sequence_id desc limit 1)) as latest
                      offset 0) head
                cross join lateral (
-                     -- The first condition is the same for all rows, so that nothing is read where
-                     -- it does not hold.
+                     -- The first condition is the same for all rows, so where it is false the log
+                     -- is not read at all.
                      select count(*) as rows, min(l.captured_at) as oldest_at
                        from ((select captured_at from offtake.change_log
                                where head.latest > coalesce(s.sequence_id, 0)

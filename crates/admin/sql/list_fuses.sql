@@ -1,5 +1,5 @@
--- The fuses of the three loops, and every other that was ever touched. One whose time is over runs
--- again.
+-- The fuses of the three loops, and every other fuse that was ever switched. A blown fuse whose
+-- time is over counts as enabled. No parameters.
 select f.name, not b.blown as enabled,
        case when b.blown then f.reason end as reason,
        case when b.blown then f.until end as until

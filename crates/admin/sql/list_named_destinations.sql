@@ -1,5 +1,5 @@
--- The active destinations of tenant $1, or only the one named $2; null: any. refused: why it is not
--- served at all.
+-- The active destinations of tenant $1 with the name $2 (each text; null matches all). refused: why
+-- no daemon syncs the destination; null: it is synced.
 select destination_id, tenant_id, name, refused, mappings from offtake.destination
  where ($1::text is null or tenant_id = $1) and ($2::text is null or name = $2) and active
  order by tenant_id, name

@@ -1,6 +1,7 @@
--- Quarantined rows of active destinations, in order, at most $7: of tenant $1, destination $2,
--- mapping $3 (null: any), and beyond the one at $4 tenant, $5 destination, $6 mapping and key as
--- text, joined by U+001F (null: from the first).
+-- Quarantined rows of active destinations, sorted, at most $7: of tenant $1, destination $2,
+-- mapping $3 (each text; null matches all). A page after the first begins after the row with tenant
+-- $4, destination $5 and place $6; null: begin with the first row. A place is the mapping and the
+-- key as text, joined by U+001F.
 select d.tenant_id, d.name, q.mapping, q.row_key, q.sqlstate, q.error, q.attempts, q.first_failed_at, q.last_failed_at, q.retry_at,
        q.mapping || chr(31) || q.row_key::text as place
   from offtake.quarantined_row q join offtake.destination d using (destination_id)

@@ -1,6 +1,7 @@
--- How far copies are that were asked for: $1 bigint[] destinations, $2 the mapping, null: all. One
--- row per destination and mapping: whether the request waits, whether the copy is complete, its
--- rows and their estimated total, and what is in the way.
+-- How far re-copies are. $1 bigint[]: destinations. $2 text: the mapping; null: all. One row per
+-- destination and mapping. waiting: no worker has begun the re-copy yet. backfilled: the copy is
+-- complete. rows_done and rows_total: rows copied, and the estimate of all. obstacle: why it makes
+-- no progress at present.
 select d.tenant_id, d.name, m.mapping,
        exists (select from offtake.resync_request q where q.destination_id = d.destination_id and q.mapping = m.mapping) as waiting,
        coalesce(s.backfilled, false) as backfilled, coalesce(s.rows_done, 0) as rows_done, s.rows_total,

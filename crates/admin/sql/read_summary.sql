@@ -1,6 +1,6 @@
--- The parts of the status that are one value each. Counts stop at 100 001, so that a status never
--- costs more than the trouble it reports; pending changes are read through captured_change's
--- primary key. Takes no parameters and no locks.
+-- The parts of the status that are single values. Counts of captured changes and quarantined rows
+-- stop at 100 001, so that a large backlog does not make the status slow. The oldest pending change
+-- is found through captured_change's primary key. No parameters.
 select (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        (select count(*) from (select from offtake.captured_change limit 100001) c) as pending_changes,
        (select extract(epoch from clock_timestamp() - captured_at)::float8

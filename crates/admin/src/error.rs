@@ -1,4 +1,4 @@
-/// What stops the admin side, or one answer of it.
+/// Why the HTTP side cannot start, or cannot answer one request.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("refusing to listen on {address} without a token")]
@@ -7,7 +7,7 @@ pub enum Error {
     Listen(#[source] std::io::Error),
     #[error("cannot read the status from the source")]
     Source(#[from] offtake_postgres::Error),
-    /// A row of our own tables that does not read back: a newer version's schema, most likely.
+    /// A row of our own tables has an unknown form: most likely a newer version wrote it.
     #[error("cannot understand the registry")]
     Registry(#[from] serde_json::Error),
     #[error("cannot install the metrics recorder: another one is installed")]
@@ -21,7 +21,7 @@ impl From<tokio_postgres::Error> for Error {
 }
 
 impl Error {
-    /// What a person can do about it, where that is known.
+    /// What the operator can do about it, where that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::TokenRequired { .. } => {

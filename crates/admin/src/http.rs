@@ -1,9 +1,9 @@
 //! The HTTP side: probes, metrics, the API and the dashboard.
 //!
-//! Everything a request can spend is bounded: connections, header bytes and time, body bytes, the
-//! time an answer may take, and how often one may ask. Without a configured token only loopback
-//! addresses are served, and only under a loopback name, so that a web page cannot reach the API
-//! through a name that it makes resolve to 127.0.0.1.
+//! Everything that a client can use up has a bound: connections, bytes and time of the headers,
+//! bytes of the body, the time of an answer, and requests per second. Without a configured token
+//! the server listens on loopback only and answers requests for a loopback name only. Otherwise a
+//! foreign web page could reach the API through a name of its own that resolves to 127.0.0.1.
 
 mod api;
 mod connections;
@@ -33,10 +33,10 @@ use crate::metrics::Scrapes;
 use crate::status::Config;
 use crate::{Error, Readiness};
 
-/// No request of the API carries more than a few names and a reason.
+/// The largest body. Requests of the API carry a few names and a reason, far less than this.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// What the answers are made of. Cheap to clone.
+/// What the handlers read from the daemon. Cheap to clone.
 #[derive(Clone)]
 pub struct AdminState {
     pub source: SourcePool,
@@ -47,13 +47,13 @@ pub struct AdminState {
     pub metrics: PrometheusHandle,
     /// Notified by `POST /api/v1/reload`.
     pub reload: Arc<Notify>,
-    /// Compares a destination's copies with their queries; unset until the daemon knows its
+    /// Compares a destination's copies with their queries. Unset until the daemon knows its
     /// destinations.
     pub verifier: Arc<OnceLock<Verifier>>,
 }
 
-/// Tenant and destination to what was found: one JSON object per mapping. The error is for the
-/// person who asked.
+/// From a tenant and a destination's name to the result of the comparison: one JSON object per
+/// mapping. The error is a text for the client.
 pub type Verifier = Box<dyn Fn(String, String) -> Verification + Send + Sync>;
 pub type Verification =
     Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
@@ -72,31 +72,31 @@ impl Tokens {
         Self { admin: given(admin), read: given(read) }
     }
 
-    /// Whether requests must show one.
+    /// Whether requests must carry a token.
     pub fn required(&self) -> bool {
         self.admin.is_some() || self.read.is_some()
     }
 }
 
-/// The state as the handlers share it.
+/// What all handlers share.
 struct Shared {
     state: AdminState,
     scrapes: Scrapes,
-    /// One status is computed at a time: a reader's answer is never older than the question, and a
-    /// hundred dashboards cost the source no more than one at a time.
+    /// Held while the source is read, so that any number of clients costs it one read at a time.
+    /// Each request reads for itself: an answer is never older than its question.
     turn: tokio::sync::Mutex<()>,
-    /// The last status that a listener was told, shared by all of them.
-    told: tokio::sync::Mutex<Option<events::Told>>,
+    /// The last event, shared by all listeners.
+    last_event: tokio::sync::Mutex<Option<events::Sent>>,
     listeners: Arc<Semaphore>,
     limits: limits::Limits,
-    /// One comparison at a time: each reads a tenant's whole tables.
+    /// At most one comparison at a time: each reads all rows of a tenant.
     verifications: Semaphore,
     shutdown: CancellationToken,
 }
 
-/// Answers on `listener` until `shutdown`, then lets the answers under way finish.
+/// Answers requests on `listener` until `shutdown`, then waits for the answers in progress.
 ///
-/// Refuses a listener that is reachable from elsewhere while no token is configured.
+/// Without a configured token it refuses a listener that other machines can reach.
 pub async fn serve(
     listener: TcpListener,
     state: AdminState,
@@ -116,7 +116,7 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         scrapes: Scrapes::new(state.metrics.clone()),
         state,
         turn: tokio::sync::Mutex::default(),
-        told: tokio::sync::Mutex::default(),
+        last_event: tokio::sync::Mutex::default(),
         listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),
         limits: limits::Limits::new(),
         verifications: Semaphore::new(1),

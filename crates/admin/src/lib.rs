@@ -1,11 +1,10 @@
-//! What people and machines are told about Offtake: the status, the metrics, the probes and the
+//! What Offtake shows to people and machines: the status, the metrics, the probes and the
 //! dashboard.
 //!
 //! **Architecture Invariant:** this crate reads the registry and the log, and writes only what
-//! operators ask for ([`operations`]); it never applies anything. The status is computed from the
-//! source database alone ([`status::collect`]), so that it says the same with and without a running
-//! daemon, and it is never flattering: whatever cannot be shown to be in sync is told as something
-//! else.
+//! operators ask for ([`operations`]). It never writes to a destination. The status is computed
+//! from the source database alone ([`status::collect`]), so it is the same with and without a
+//! running daemon. It never flatters: a destination is `in_sync` only where the source proves it.
 //!
 //! The HTTP side ([`serve`]) listens on loopback only unless tokens are configured.
 

@@ -1,5 +1,5 @@
-//! Rendering `/metrics`. The names are in [`offtake_postgres::metrics`]; here are the values that
-//! come from the database and from the system when someone asks.
+//! Renders `/metrics`. The names are in [`offtake_postgres::metrics`]. Most values come from the
+//! recorder; those of the database and of the process are read here, with each scrape.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,17 +12,18 @@ use offtake_postgres::metrics as names;
 use crate::status::{Status, collect};
 use crate::{Error, process};
 
-/// Two scrapers, or an impatient one, cost the source one status per second.
+/// Scrapes within this time share one reading, so that they cost the source one status per second.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// A scrape that waits for a dead source is a scrape lost; what the process itself knows is then
-/// told alone.
+/// How long a scrape waits for the source. After that it answers with the process's own values and
+/// the database's last ones; if it waited longer, the scraper would give up and get none.
 const READ_WITHIN: Duration = Duration::from_secs(5);
-/// A rate over less is noise.
+/// The shortest time that a rate is computed over; over less it is noise.
 const RATE_OVER_MIN: Duration = Duration::from_millis(900);
-/// Histograms buffer their samples until someone drains them; without a scraper that is us.
+/// Histograms buffer their samples until they are drained. Without a scraper only this task does
+/// it; otherwise memory would grow.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Installs the process's recorder; once, before the first loop starts, inside the runtime.
+/// Installs the process's recorder. Called once, inside the runtime, before the first loop starts.
 pub fn install() -> Result<PrometheusHandle, Error> {
     let recorder = [names::SYNC_LATENCY_SECONDS, names::STAGE_LATENCY_SECONDS]
         .into_iter()
@@ -46,16 +47,17 @@ pub fn install() -> Result<PrometheusHandle, Error> {
     Ok(handle)
 }
 
-/// The recorder, with what is needed to refresh it and to take rates from it.
+/// The recorder, and what scrapes remember: when they read the database, and the last sample that
+/// rates are computed from.
 pub(crate) struct Scrapes {
     recorder: PrometheusHandle,
-    /// When the gauges of the database were last read; held while they are, so that scrapers share
-    /// one reading.
+    /// When the gauges of the database were last read. The lock is held during the reading, so that
+    /// scrapes at the same time share it.
     read_at: tokio::sync::Mutex<Option<Instant>>,
     last: Mutex<Option<Sample>>,
 }
 
-/// What a rate is taken from.
+/// The counts at one time; a rate is the difference between two of them.
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
@@ -76,7 +78,7 @@ impl Scrapes {
         Self { recorder, read_at: tokio::sync::Mutex::default(), last: Mutex::default() }
     }
 
-    /// Everything in the text exposition format. If the source does not answer, its gauges keep
+    /// All metrics in the Prometheus text format. While the source does not answer, its gauges keep
     /// their last values.
     pub(crate) async fn render(&self, source: &SourcePool) -> String {
         let mut read_at = self.read_at.lock().await;
@@ -100,9 +102,9 @@ impl Scrapes {
         text
     }
 
-    /// Rows per second since the last time someone asked, at least [`RATE_OVER_MIN`] ago. The
-    /// sequencer's is taken from the sequence, so that it counts every replica's work; the engine's
-    /// from this process's own counter.
+    /// Rows per second since the last sample, which is at least [`RATE_OVER_MIN`] old. The
+    /// sequencer's rate comes from the sequence and counts the work of all daemons; the engine's
+    /// rate comes from the counter of this process.
     pub(crate) fn rates(&self, last_sequence_id: i64) -> Rates {
         let applied = total(&self.recorder.render(), names::ROWS_APPLIED_TOTAL);
         let now = Instant::now();
@@ -143,7 +145,7 @@ fn set_gauges(status: &Status) {
     }
 }
 
-/// The sum of a counter over all its labels, from its exposition.
+/// The sum of a counter over all its labels, read from the rendered text.
 fn total(exposition: &str, name: &str) -> i64 {
     let of_name =
         |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));

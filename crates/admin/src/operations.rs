@@ -1,7 +1,7 @@
-//! What operators ask for: written into the source in one statement each, honoured by whichever
-//! daemon is at work.
+//! What operators ask for. Each request is one statement that writes into the source; the running
+//! daemons read it there and act.
 //!
-//! Commands and the HTTP API both call these, so that they cannot mean different things.
+//! The commands and the HTTP API call the same functions, so both do the same.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ pub struct Named {
     pub destination_id: i64,
     pub tenant: String,
     pub name: String,
-    /// Why it is not served at all.
+    /// Why no daemon syncs this destination; None: it is synced.
     pub refused: Option<String>,
     pub mappings: Vec<String>,
 }
 
-/// Which quarantined rows; None: any.
+/// Which quarantined rows. Each None matches all.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Selection<'a> {
     pub tenant: Option<&'a str>,
@@ -32,7 +32,7 @@ pub struct Selection<'a> {
     pub mapping: Option<&'a str>,
 }
 
-/// A row that its destination refuses.
+/// A row that its destination refused.
 #[derive(Debug, Clone, Serialize)]
 pub struct Quarantined {
     pub tenant: String,
@@ -46,24 +46,24 @@ pub struct Quarantined {
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,
     pub retry_at: Timestamp,
-    /// Where it stands in the order of the list, within its destination.
+    /// Sorts the rows of one destination, and marks where a page of the list ended.
     #[serde(skip)]
     pub place: String,
 }
 
-/// How far one copy is that was asked for.
+/// How far a re-copy is that an operator asked for.
 #[derive(Debug, Clone)]
 pub struct ResyncProgress {
     pub tenant: String,
     pub destination: String,
     pub mapping: String,
-    /// No worker has taken the request up yet.
+    /// No worker has begun it yet.
     pub waiting: bool,
     pub backfilled: bool,
     pub rows_done: i64,
-    /// The planner's estimate.
+    /// Estimated by the source's planner.
     pub rows_total: Option<i64>,
-    /// What is in the way, if anything is.
+    /// Why it makes no progress at present, if there is a reason.
     pub obstacle: Option<String>,
 }
 
@@ -73,10 +73,10 @@ impl ResyncProgress {
     }
 }
 
-/// Two lines of a wide terminal.
+/// The longest reason, which fills two lines of a wide terminal.
 pub const REASON_CHARACTERS_MAX: usize = 200;
 
-/// A reason as it is kept: one line that a person can read in a table. None: it is not one.
+/// Trims a reason. None: it is empty, too long, or more than one line; tables would not show it.
 pub fn reason(text: &str) -> Option<&str> {
     let text = text.trim();
     let fits = !text.is_empty()
@@ -85,7 +85,7 @@ pub fn reason(text: &str) -> Option<&str> {
     fits.then_some(text)
 }
 
-/// The active destinations of a tenant (None: of all) with that name (None: with any).
+/// The active destinations with this tenant and this name. None matches all.
 pub async fn named_destinations(
     source: &Client,
     tenant: Option<&str>,
@@ -102,12 +102,12 @@ pub async fn named_destinations(
     Ok(named.collect())
 }
 
-/// Owes a sync up to the newest change, and returns that change's sequence id.
+/// Owes the destinations a sync up to the newest change. Returns that change's sequence id.
 pub async fn owe_sync(source: &Client, destinations: &[i64]) -> Result<i64, Error> {
     Ok(offtake_requests::owe_on_command(source, destinations).await?)
 }
 
-/// Pauses, for a time or until resumed; returns when they go on by themselves.
+/// Pauses destinations, for a time or until resumed. Returns when the pause ends by itself.
 pub async fn pause(
     source: &Client,
     destinations: &[i64],
@@ -119,13 +119,12 @@ pub async fn pause(
     Ok(rows.first().and_then(|row| row.get("paused_until")))
 }
 
-/// Lets them go on; returns how many of them were paused.
+/// Resumes destinations. Returns how many of them were paused.
 pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error> {
     Ok(source.execute(sql::RESUME_DESTINATIONS, &[&destinations]).await?)
 }
 
-/// Asks for the copies of a mapping (None: of all) to be made anew, in place; returns how many were
-/// asked for.
+/// Asks for a mapping (None: all) to be re-copied in place. Returns how many copies that concerns.
 pub async fn request_resync(
     source: &Client,
     destinations: &[i64],
@@ -134,7 +133,7 @@ pub async fn request_resync(
     Ok(offtake_requests::request_resync(source, destinations, mapping).await?)
 }
 
-/// How far the copies are.
+/// How far the re-copies of a mapping (None: of all) are.
 pub async fn resync_progress(
     source: &Client,
     destinations: &[i64],
@@ -154,7 +153,8 @@ pub async fn resync_progress(
     Ok(progress.collect())
 }
 
-/// At most `limit` quarantined rows, beyond the one at `after` (tenant, destination, place).
+/// At most `limit` quarantined rows, beginning after the row at `after` (tenant, destination,
+/// place).
 pub async fn quarantined(
     source: &Client,
     of: Selection<'_>,
@@ -185,20 +185,21 @@ pub async fn quarantined(
     Ok(quarantined.collect())
 }
 
-/// Makes quarantined rows due now; returns how many.
+/// Retries quarantined rows now. Returns how many.
 pub async fn retry_quarantined(source: &Client, of: Selection<'_>) -> Result<i64, Error> {
     let Selection { tenant, destination, mapping } = of;
     Ok(offtake_requests::retry_quarantined(source, tenant, destination, mapping).await?)
 }
 
-/// Forgets quarantined rows, which stay absent until they change; returns how many.
+/// Forgets quarantined rows. They stay absent from the destination until they change at the source.
+/// Returns how many.
 pub async fn discard_quarantined(source: &Client, of: Selection<'_>) -> Result<u64, Error> {
     Ok(source
         .execute(sql::DISCARD_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping])
         .await?)
 }
 
-/// The fuses of the loops, and every other that was ever touched.
+/// The fuses of the three loops, and every other fuse that was ever switched.
 pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
     let rows = source.query(sql::LIST_FUSES, &[]).await?;
     let fuses = rows.iter().map(|row| Fuse {
@@ -210,7 +211,7 @@ pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
     Ok(fuses.collect())
 }
 
-/// The names of all fuses that would stop something: the loops', and those of known tenants,
+/// The names of all fuses that can stop something: those of the loops, and of the known tenants,
 /// destinations and mappings.
 pub async fn fuse_names(source: &Client) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = fuses(source).await?.into_iter().map(|fuse| fuse.name).collect();

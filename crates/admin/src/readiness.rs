@@ -1,4 +1,4 @@
-//! Whether every loop still turns.
+//! Whether every loop makes progress.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::watch;
 
-/// What the supervisor knows of its loops, shared with `/readyz` and the status. Cheap to clone.
+/// What the supervisor knows of its loops, for `/readyz` and the status. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     loops: Arc<Mutex<BTreeMap<&'static str, Watched>>>,
@@ -15,6 +15,7 @@ pub struct Readiness {
 
 #[derive(Debug)]
 struct Watched {
+    /// The longest time between two ticks of a loop that works.
     within: Duration,
     progress: watch::Receiver<Instant>,
     stopped: Option<String>,
@@ -26,18 +27,19 @@ pub struct LoopStatus {
     pub name: &'static str,
     pub ready: bool,
     pub last_tick_seconds_ago: f64,
-    /// Why it does not run, if its supervisor said so.
+    /// Why it is not ready: the supervisor's reason for its end, or how long ago the last tick was.
     pub reason: Option<String>,
 }
 
 impl Readiness {
-    /// Watches a loop's progress from now on; it is late when the last tick is longer ago than
-    /// `within`. Watching a name again replaces it, which is what a restarted loop does.
+    /// Watches a loop's progress from now on. The loop is late when its last tick is longer ago
+    /// than `within`. A restarted loop is watched again under the same name; that replaces the old
+    /// entry.
     pub fn watch(&self, name: &'static str, within: Duration, progress: watch::Receiver<Instant>) {
         self.lock().insert(name, Watched { within, progress, stopped: None });
     }
 
-    /// Says that a loop has ended, until it is watched again.
+    /// Records that a loop has ended. It is not ready until it is watched again.
     pub fn stop(&self, name: &'static str, reason: impl Into<String>) {
         let reason = reason.into();
         if let Some(watched) = self.lock().get_mut(name) {
@@ -62,7 +64,7 @@ impl Readiness {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Watched>> {
-        // Nothing panics while it is held; a poisoned lock still holds a whole map.
+        // No code panics while it holds this lock, so the map is complete even after poisoning.
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,7 +79,7 @@ mod tests {
         let progress = watch::Sender::new(Instant::now());
         readiness.watch("poller", Duration::from_secs(60), progress.subscribe());
         assert!(readiness.loops()[0].ready);
-        // Some seconds more on a busy machine.
+        // "60" is only the beginning of the number: a busy machine adds some seconds to 6000.
         progress.send_replace(Instant::now() - Duration::from_secs(6000));
         let reason = readiness.loops()[0].reason.clone().unwrap_or_default();
         assert!(reason.starts_with("no tick for 60") && reason.ends_with(" s"), "{reason}");

@@ -1,4 +1,4 @@
-//! The statements of this crate; each file says what it does and what it costs.
+//! The statements of this crate. Each file says what its statement does and costs.
 
 pub(crate) const READ_SUMMARY: &str = include_str!("../sql/read_summary.sql");
 pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");

@@ -1,33 +1,30 @@
-//! The state of a destination as a reader is told it.
+//! The state of a destination, as the status shows it.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// From worst to best in the order they are tried: the first that holds is the state.
+/// In the order in which they are tested, the worst first: the first that holds is the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// By command, or by a blown fuse.
+    /// Stopped by a command, or by a blown fuse.
     Paused,
-    /// Nothing goes through; the reason says why.
+    /// Nothing can be written, or one mapping fails; the reason says why.
     Blocked,
-    /// Its history does not continue ours; a resync mends it.
-    NeedsRebuild,
     /// At least one mapping's initial copy is not done.
     Backfilling,
-    /// Rows are quarantined; all others are kept in step.
+    /// Rows are quarantined; all other rows are in sync.
     Degraded,
-    /// A committed change that concerns it is not yet there.
+    /// A committed change that concerns it is not applied yet.
     Lagging,
     InSync,
 }
 
 impl State {
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 6] = [
         Self::Paused,
         Self::Blocked,
-        Self::NeedsRebuild,
         Self::Backfilling,
         Self::Degraded,
         Self::Lagging,
@@ -39,7 +36,6 @@ impl State {
         match self {
             Self::Paused => "paused",
             Self::Blocked => "blocked",
-            Self::NeedsRebuild => "needs_rebuild",
             Self::Backfilling => "backfilling",
             Self::Degraded => "degraded",
             Self::Lagging => "lagging",

@@ -1,7 +1,7 @@
 //! The status: the JSON of `GET /api/v1/status`, read from the source database alone.
 //!
-//! What only a running daemon knows (its configuration, its loops, its rates) is null here and
-//! filled in by [`crate::http`].
+//! What only a running daemon knows (its configuration, its loops, its rates) is null or empty
+//! here; [`crate::http`] fills it in.
 
 mod destination;
 mod judgement;
@@ -17,11 +17,12 @@ use crate::{Error, State, operations, sql};
 
 pub use destination::{Backfill, Destination, DestinationMapping, destinations};
 
-/// A status lists at most so many destinations, the worst states first; `GET /api/v1/destinations`
-/// pages through all. A thousand rows are as many as a person scrolls through, and 1 MB of JSON.
+/// At most this many destinations are in a status, the worst states first; `GET
+/// /api/v1/destinations` pages through all. A person scrolls through no more, and they are 1 MB of
+/// JSON.
 const DESTINATIONS_MAX: usize = 1000;
 
-/// A count or an id that may not fit a JavaScript number: a string in JSON.
+/// A count or an id. In JSON it is a string, because JavaScript's numbers lose digits beyond 2^53.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Long(pub i64);
 
@@ -31,12 +32,12 @@ impl Serialize for Long {
     }
 }
 
-/// Everything at once. Counts that could be costly stop at 100 001, which reads as "more than 100
-/// 000".
+/// The whole status. Counts that could be costly stop at 100 001, which stands for "more than
+/// 100 000".
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
     pub version: &'static str,
-    /// The source's current history; null before `offtake init` has finished.
+    /// The source's current epoch; null before `offtake init` has finished.
     pub epoch: Option<String>,
     pub config: Option<Config>,
     /// The loops of this process; empty without a daemon.
@@ -58,14 +59,14 @@ pub struct Status {
 #[derive(Debug, Clone, Serialize)]
 pub struct Config {
     pub loaded_at: Timestamp,
-    /// Why what is on disk is not what is in use.
+    /// Why the files on disk are not in use: what is wrong with them.
     pub error: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Fuse {
     pub name: String,
-    /// True: what it guards runs.
+    /// False: the fuse is blown, and what it is named after stands still.
     pub enabled: bool,
     pub reason: Option<String>,
     /// When a blown fuse heals by itself.
@@ -92,7 +93,7 @@ pub struct Poller {
 pub struct Sync {
     /// How many are in each state; every state is listed.
     pub destinations: BTreeMap<&'static str, usize>,
-    /// By this process, since it started.
+    /// Counted by this process since it started.
     pub rows_applied_total: Option<Long>,
     pub rows_per_second: Option<f64>,
 }
@@ -100,9 +101,9 @@ pub struct Sync {
 #[derive(Debug, Clone, Serialize)]
 pub struct Mapping {
     pub name: String,
-    /// Null while the registry does not say.
+    /// Null while the registry does not know it.
     pub source_table: Option<String>,
-    /// The newest change that any destination needs; null if the log holds none.
+    /// The newest change that concerns any destination; null if the log has none.
     pub max_sequence_id: Option<Long>,
     pub destinations: usize,
     pub destinations_behind: usize,
@@ -114,8 +115,8 @@ pub struct DeletedRows {
     pub by_table: BTreeMap<String, Long>,
 }
 
-/// Reads the status. `tenant` narrows destinations, mappings and what is counted over them, not the
-/// loops' own numbers.
+/// Reads the status. `tenant` narrows the destinations, the mappings and the counts over them. The
+/// numbers of the loops stay those of all tenants.
 pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Error> {
     let summary = source.query_one(sql::READ_SUMMARY, &[]).await?;
     let fuses = operations::fuses(source).await?;
@@ -185,7 +186,7 @@ fn summarise_mappings(destinations: &[Destination]) -> Vec<Mapping> {
     by_name.into_values().collect()
 }
 
-/// Seconds, rates and percentages are read by people; thousandths are noise enough.
+/// Rounds to thousandths: people read these seconds, rates and percentages.
 pub(crate) fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -79,11 +79,9 @@ pub fn check_static(configuration: &Configuration, mappings: &[Mapping]) -> Resu
                 failures.push(failure.remedy(format!("the mappings are {}", known.join(", "))));
             }
         }
-        let received = |m: &&Mapping| {
-            destination.mappings.as_ref().is_none_or(|names| names.contains(&m.name))
-        };
         if destination.shared
-            && let Some(mapping) = mappings.iter().filter(received).find(|m| !m.target.keep_tenant)
+            && let Some(mapping) =
+                mappings.iter().find(|m| destination.receives(&m.name) && !m.target.keep_tenant)
         {
             let message =
                 format!("{label} is shared, and mapping {} does not keep the tenant", mapping.name);

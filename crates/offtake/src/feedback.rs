@@ -55,8 +55,6 @@ pub(crate) fn check(configuration: &Configuration, mappings: &[Mapping]) -> Vec<
 }
 
 fn copies_of<'a>(destination: &'a StaticDestination, mappings: &'a [Mapping]) -> Vec<Copy<'a>> {
-    let received =
-        |m: &&Mapping| destination.mappings.as_ref().is_none_or(|names| names.contains(&m.name));
     let copy = |mapping: &'a Mapping| {
         let lookup = match &mapping.source.tenant {
             Tenant::Lookup(lookup) => Some(lookup.table.to_string()),
@@ -71,7 +69,7 @@ fn copies_of<'a>(destination: &'a StaticDestination, mappings: &'a [Mapping]) ->
             writes: format!("{}.{}", destination.schema, mapping.target.table),
         }
     };
-    mappings.iter().filter(received).map(copy).collect()
+    mappings.iter().filter(|m| destination.receives(&m.name)).map(copy).collect()
 }
 
 /// The copies from `begin` to one that wakes it, if there is such a way.

@@ -11,6 +11,7 @@
 mod address_policy;
 mod begun;
 pub mod catalog;
+pub mod change_log;
 mod connection_string;
 mod dial;
 mod error;

@@ -1,6 +1,6 @@
 -- What there is to read for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables,
 -- $3 bigint[] the sequence ids after which to read (one of each per mapping), $4 bigint at most so
--- many changes of each mapping.
+-- many changes of each mapping, $5 bigint sequence ids per partition of the log.
 -- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many
 -- changes the page has, the last change in it that stands for the whole table, and how old its
 -- oldest change is. lost: the partition of the log that the position is in was dropped, and with it
@@ -11,10 +11,10 @@
 -- change: see snapshot.rs `make_durable`. head: the highest sequence id visible in this snapshot;
 -- everything below it is visible too, because numbers are given after commit, one transaction at a
 -- time. Reads change_log_tenant twice per mapping.
-select (select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)) as head,
+select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
-       to_regclass('offtake.change_log_' || wanted.after / 10000000) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
+       to_regclass('offtake.change_log_' || wanted.after / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
        extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, after, at)
  cross join lateral (

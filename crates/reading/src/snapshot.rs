@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use offtake_mapping::compose::{self, Changed};
+use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{Begun, PooledConnection, SourcePool, SqlState, row_fault};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
@@ -101,7 +102,8 @@ async fn open<'c>(
         "begin isolation level repeatable read, read only; set local statement_timeout = {statement_ms}; \
          set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on"
     );
-    let parameters: [&(dyn ToSql + Sync); 4] = [&wanted.tenant_id, &tables, &after, &changes_max];
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&wanted.tenant_id, &tables, &after, &changes_max, &PARTITION_ROWS];
     let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
     Begun::open(connection, &opening, find).await.map_err(Error::source)
 }

@@ -2,7 +2,7 @@
 -- due now, also where the destination is in backoff or a mapping waits for its own retry. Returns
 -- that change's sequence id. The admin side calls it; a transaction of its own.
 with head as (
-  select greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
+  select sequence_id as head from offtake.log_head
 ), again as (
   update offtake.destination_mapping set retry_at = null where destination_id = any($1) and retry_at > now()
 ), owed as (

@@ -9,7 +9,7 @@ with again as (
 )
 insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
 select 'sync', d.destination_id,
-       greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)
+       (select sequence_id from offtake.log_head)
   from offtake.destination d where d.destination_id = any($1) and d.active and d.refused is null
 on conflict (destination_id) where kind = 'sync' do update
    set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),

@@ -16,7 +16,7 @@ with asked as (
 ), owed as (
   insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
   select distinct 'sync', destination_id,
-         greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)
+         (select sequence_id from offtake.log_head)
     from asked
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id), not_before = now(),

@@ -13,7 +13,7 @@ with due as (
 ), owed as (
   insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
   select distinct 'sync', destination_id,
-         greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0)
+         (select sequence_id from offtake.log_head)
     from due
   on conflict (destination_id) where kind = 'sync' do update
      set not_before = now(), attempt = r.attempt + 1, leased_until = null, leased_by = null

@@ -7,7 +7,7 @@
 -- change_log_tenant once per destination and source table.
 with behind as (
   select d.destination_id,
-         greatest((select max(sequence_id) from offtake.change_log), (select sequence_id from offtake.poller_position), 0) as head
+         (select sequence_id from offtake.log_head) as head
     from offtake.destination d
    where d.active and d.refused is null
      and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)

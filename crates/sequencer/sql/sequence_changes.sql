@@ -1,11 +1,13 @@
 -- Moves the oldest captured changes into the log, numbered in capture order beyond global_sequence.
--- $1 bigint: how many at most; $2 text[]: tables whose tenant is looked up after commit (their rows
--- are only returned); $3 bigint: only beyond this capture id, which spares the index the entries of
--- rows that were taken before and not yet vacuumed. First row returned: operation 'n', with the
--- number taken in capture_id, the number appended in appended, and the highest capture id taken in
--- up_to. Then every taken row that wakes something else, waits for its tenant, stands for a whole
--- table, or continues an expansion. Needs the sequencer's lock: it is what makes last_value ours.
--- Reads through the primary key of captured_change.
+-- $1 bigint: how many at most. $2 text[]: tables whose rows' tenant is looked up after commit; their
+-- changes are taken and returned, and not numbered here. $3 bigint: only beyond this capture id. That
+-- spares the index the entries of rows that an earlier tick took and vacuum has not removed yet.
+-- Returns one row for each taken change that is not done yet: it wakes another mapping, waits for its
+-- tenant, stands for a whole table, or continues an expansion. Every row repeats the tick's counts:
+-- taken, appended (numbered here), and up_to, the highest capture id taken (null: nothing was taken).
+-- With no such change, one row has the counts, and its capture_id is null.
+-- Needs the sequencer's lock: otherwise another tick could give the same numbers. Reads through the
+-- primary key of captured_change.
 with taken as (
   delete from offtake.captured_change
    where ctid = any(array(select ctid from offtake.captured_change where capture_id > $3 order by capture_id limit $1))
@@ -20,12 +22,11 @@ with taken as (
   returning sequence_id
 ), numbered as (
   select count(*) as rows, setval('offtake.global_sequence', max(sequence_id)) from appended having count(*) > 0
+), counted as materialized (
+  select count(*) as taken, coalesce((select rows from numbered), 0) as appended, max(capture_id) as up_to from taken
 )
-select (select count(*) from taken) as capture_id, null::text as source_table, 'n'::"char" as operation, null::jsonb as row_key,
-       null::jsonb as matched, null::jsonb as resume, now() as captured_at, false as unresolved,
-       coalesce((select rows from numbered), 0) as appended, (select max(capture_id) from taken) as up_to
-union all
-select capture_id, source_table, operation, row_key, matched, resume, captured_at,
-       tenant_id is null and row_key is not null and source_table = any($2), 0, null
-  from taken
- where matched is not null or operation in ('t', 'r')
+select counted.taken, counted.appended, counted.up_to,
+       open.capture_id, open.source_table, open.operation, open.row_key, open.matched, open.resume, open.captured_at,
+       open.tenant_id is null and open.row_key is not null and open.source_table = any($2) as unresolved
+  from counted
+  left join taken open on open.matched is not null or open.operation in ('t', 'r')

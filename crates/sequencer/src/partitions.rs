@@ -3,16 +3,12 @@
 
 use std::time::Duration;
 
+use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{PooledConnection, SqlState};
 use offtake_requests::Judgement;
 use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, sql, tick::LOCK_KEY};
-
-/// Sequence ids per partition: about 2 GB of log, and some minutes of a source that changes as fast
-/// as we can number. The engine's statements know it too: a cursor whose partition is gone has lost
-/// changes.
-const PARTITION_ROWS: i64 = 10_000_000;
 
 /// A partition takes changes for at most this part of retention, so that the log holds little more
 /// than retention says.

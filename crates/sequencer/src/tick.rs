@@ -74,17 +74,15 @@ pub async fn tick(
     let mut done = Tick::default();
     let mut open = Vec::new();
     for row in rows {
-        let operation = row.get::<_, i8>("operation").cast_unsigned();
-        if operation == b'n' {
-            done.taken = row.get("capture_id");
-            done.appended = row.get("appended");
-            done.up_to = row.get::<_, Option<i64>>("up_to").unwrap_or(0);
-            continue;
-        }
+        // Every row repeats the counts; without an open change there is one row that has only them.
+        done.taken = row.get("taken");
+        done.appended = row.get("appended");
+        done.up_to = row.get::<_, Option<i64>>("up_to").unwrap_or(0);
+        let Some(capture_id) = row.get("capture_id") else { continue };
         open.push(Taken {
-            capture_id: row.get("capture_id"),
+            capture_id,
             source_table: row.get("source_table"),
-            operation,
+            operation: row.get::<_, i8>("operation").cast_unsigned(),
             row_key: row.get("row_key"),
             matched: row.get("matched"),
             resume: row.get("resume"),

@@ -1,4 +1,4 @@
-//! The read verbs under `/api/v1`.
+//! The requests under `/api/v1` that only read.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -16,12 +16,13 @@ use crate::operations::{Quarantined, Selection, fuses, quarantined};
 use crate::status::{Destination, Fuse, Status, collect, destinations, rounded};
 use crate::{Error, State};
 
-/// An answer that takes longer is of no use to a dashboard that asks every second; the reader
-/// learns so.
+/// How long a request may wait for the source; then the answer is 503. A dashboard asks every
+/// second and has no use for a later answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Items per page unless asked for otherwise, and at most.
+/// Items per page without a `limit`.
 const ITEMS: usize = 100;
+/// The largest `limit`.
 const ITEMS_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -38,7 +39,7 @@ pub(super) struct ListQuery {
     #[serde(default)]
     sort: Sort,
     limit: Option<usize>,
-    /// `next` of the page before.
+    /// `next` of the previous page.
     after: Option<String>,
 }
 
@@ -48,7 +49,7 @@ enum Sort {
     /// By tenant and name.
     #[default]
     Name,
-    /// The furthest behind first.
+    /// The largest lag first, in rows.
     Lag,
 }
 
@@ -69,10 +70,10 @@ pub(super) struct Page<T> {
     next: Option<String>,
 }
 
-/// Where an item stands in the order of its list; as JSON it is the `next` of the page that ends
-/// with it.
+/// The sort key of a destination in its list: lag, tenant, name. As JSON it is the `next` of the
+/// page that ends with it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Place(Reverse<i64>, String, String);
+struct SortKey(Reverse<i64>, String, String);
 
 pub(super) async fn status(
     Extracted(shared): Extracted<Arc<Shared>>,
@@ -94,7 +95,8 @@ pub(super) async fn list_quarantined(
     query: Result<Query<QuarantineQuery>, QueryRejection>,
 ) -> Result<Json<Page<Quarantined>>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
-    let after: Option<(String, String, String)> = query.after.as_deref().map(place).transpose()?;
+    let after: Option<(String, String, String)> =
+        query.after.as_deref().map(parse_after).transpose()?;
     let of = Selection {
         tenant: query.tenant.as_deref(),
         destination: query.destination.as_deref(),
@@ -119,7 +121,7 @@ pub(super) async fn list_destinations(
 ) -> Result<Json<Page<Destination>>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
-    let after: Option<Place> = query.after.as_deref().map(place).transpose()?;
+    let after: Option<SortKey> = query.after.as_deref().map(parse_after).transpose()?;
     let all = shared
         .answer(async |source| destinations(source, query.tenant.as_deref(), None).await)
         .await?;
@@ -141,7 +143,7 @@ pub(super) async fn one_destination(
 }
 
 impl Shared {
-    /// The status with what only this process knows.
+    /// The status, with the fields that only this process knows.
     pub(super) async fn status(&self, tenant: Option<&str>) -> Result<Status, Problem> {
         let mut status = self.answer(async |source| collect(source, tenant).await).await?;
         status.config = Some(self.state.config.borrow().clone());
@@ -153,7 +155,7 @@ impl Shared {
         Ok(status)
     }
 
-    /// Runs one read on the source, in its turn and within its time.
+    /// Reads from the source, one request at a time, with a timeout.
     pub(super) async fn answer<T>(
         &self,
         read: impl AsyncFnOnce(&tokio_postgres::Client) -> Result<T, Error>,
@@ -173,8 +175,8 @@ impl Shared {
     }
 }
 
-/// Where a page ended, as its `next` said it.
-fn place<T: serde::de::DeserializeOwned>(after: &str) -> Result<T, Problem> {
+/// Parses `after`, which must be the `next` of a page.
+fn parse_after<T: serde::de::DeserializeOwned>(after: &str) -> Result<T, Problem> {
     serde_json::from_str(after)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))
 }
@@ -196,19 +198,19 @@ fn named_state(name: &str) -> Result<State, Problem> {
 fn page(
     mut items: Vec<Destination>,
     sort: Sort,
-    after: Option<&Place>,
+    after: Option<&SortKey>,
     limit: usize,
 ) -> Page<Destination> {
-    let stands = |d: &Destination| {
+    let sort_key = |d: &Destination| {
         let lag = if matches!(sort, Sort::Lag) { d.lag_rows.0 } else { 0 };
-        Place(Reverse(lag), d.tenant.clone(), d.name.clone())
+        SortKey(Reverse(lag), d.tenant.clone(), d.name.clone())
     };
-    items.sort_by_cached_key(stands);
-    items.retain(|d| after.is_none_or(|after| stands(d) > *after));
+    items.sort_by_cached_key(sort_key);
+    items.retain(|d| after.is_none_or(|after| sort_key(d) > *after));
     let limit = limit.clamp(1, ITEMS_MAX);
     let more = items.len() > limit;
     items.truncate(limit);
     let next =
-        items.last().filter(|_| more).and_then(|last| serde_json::to_string(&stands(last)).ok());
+        items.last().filter(|_| more).and_then(|last| serde_json::to_string(&sort_key(last)).ok());
     Page { items, next }
 }

@@ -1,4 +1,4 @@
-//! Accepting connections, with a bound on everything a stranger may hold open.
+//! Accepts connections, with a bound on everything that a client can hold open.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::guard::Peer;
 
-/// Far more than the people, probes and scrapers of one daemon; few enough that their buffers stay
-/// below 4 MB.
+/// At most this many connections: far more than the people, probes and scrapers of one daemon need,
+/// and few enough that their buffers stay below 4 MB.
 const CONNECTIONS_MAX: usize = 128;
-/// A browser's headers are below 4 KB; hyper's least is 8 KB.
+/// A browser's headers are below 4 KB; hyper accepts no bound below 8 KB.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
-/// A client that has not sent its headers by then is not going to.
+/// A client that has not sent its headers within this time is disconnected.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
-/// Every answer is bounded to less than this by its own handler, but for a comparison, which is
-/// cut; listeners are told the end.
+/// How long a stopping daemon waits for answers in progress. Every handler finishes sooner: reads
+/// have a timeout below this, and comparisons and event streams end with the shutdown.
 const DRAIN_MAX: Duration = Duration::from_secs(12);
-/// After a failed accept: the usual cause is too many open files, which does not pass in an
-/// instant.
+/// The pause after a failed accept. The usual cause is too many open files, which lasts a while;
+/// without the pause the loop would spin.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: CancellationToken) {
@@ -49,7 +49,8 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
                 let connection = graceful.watch(connection(stream, Peer(from.ip()), app.clone()));
                 tokio::spawn(async move {
                     let _permit = permit;
-                    // Whatever ended it, the client knows; there is nobody else to tell.
+                    // An error here means that the client closed the connection or broke the
+                    // protocol. There is nothing to do about either.
                     let _ = connection.await;
                 });
             }
@@ -68,13 +69,13 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
     }
 }
 
-/// The pages and the API, as one connection asks them.
-struct Asked {
+/// The router for one connection: it adds the client's address to every request.
+struct WithPeer {
     app: TowerToHyperService<Router>,
     peer: Peer,
 }
 
-impl Service<Request<Incoming>> for Asked {
+impl Service<Request<Incoming>> for WithPeer {
     type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
     type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
     type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
@@ -89,14 +90,17 @@ fn connection(
     stream: TcpStream,
     peer: Peer,
     app: Router,
-) -> http1::Connection<TokioIo<TcpStream>, Asked> {
-    // Answers are single writes; waiting for more would only delay them. Best effort: the
-    // connection works without.
+) -> http1::Connection<TokioIo<TcpStream>, WithPeer> {
+    // An answer is a single write; waiting for more bytes would only delay it. Without the option
+    // the connection still works.
     let _ = stream.set_nodelay(true);
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), Asked { app: TowerToHyperService::new(app), peer })
+        .serve_connection(
+            TokioIo::new(stream),
+            WithPeer { app: TowerToHyperService::new(app), peer },
+        )
 }

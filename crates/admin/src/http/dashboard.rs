@@ -1,4 +1,5 @@
-//! The dashboard: four static files, the same for everyone. What it shows, it asks the API for.
+//! The dashboard: four static files, the same for every client. The page reads from the API what it
+//! shows.
 
 use std::sync::Arc;
 

@@ -14,25 +14,26 @@ use tokio::time::MissedTickBehavior;
 use super::Shared;
 use super::problem::Problem;
 
-/// As many dashboards as one team opens; each holds a connection and the last status that it was
-/// sent.
+/// At most this many listeners at a time, enough for the dashboards of one team. Each holds a
+/// connection and the last status that it was sent.
 pub(super) const LISTENERS_MAX: usize = 16;
 
 /// Between two events of one listener.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A status read a moment ago for one listener serves the others: so many listeners cost the source
-/// no more than one.
+/// A status that is younger than this is sent to all listeners, so that sixteen of them cost the
+/// source no more than one.
 const FRESH: Duration = Duration::from_millis(900);
 
-/// What the listeners were last told.
-pub(super) struct Told {
+/// The event that was last sent to listeners.
+pub(super) struct Sent {
     at: Instant,
     event: &'static str,
     data: Arc<str>,
 }
 
-/// Events `status`, or `problem` while the source does not answer. The stream ends with the daemon.
+/// Sends events `status`, or `problem` while the source does not answer. The stream ends when the
+/// daemon stops.
 pub(super) async fn listen(State(shared): State<Arc<Shared>>) -> Response {
     let Ok(listening) = shared.listeners.clone().try_acquire_owned() else {
         let detail = format!(
@@ -49,7 +50,7 @@ pub(super) async fn listen(State(shared): State<Arc<Shared>>) -> Response {
                 () = shared.shutdown.cancelled() => return None,
                 _ = interval.tick() => {}
             }
-            let event = shared.tell().await;
+            let event = shared.event().await;
             Some((Ok::<_, Infallible>(event), (shared, interval, listening)))
         },
     );
@@ -57,20 +58,21 @@ pub(super) async fn listen(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 impl Shared {
-    async fn tell(&self) -> Event {
-        let mut told = self.told.lock().await;
-        let now = match told.take().filter(|told| told.at.elapsed() < FRESH) {
+    /// The last event if it is fresh, else a new one.
+    async fn event(&self) -> Event {
+        let mut last = self.last_event.lock().await;
+        let now = match last.take().filter(|sent| sent.at.elapsed() < FRESH) {
             Some(fresh) => fresh,
             None => {
                 let (event, data) = match self.status(None).await {
                     Ok(status) => ("status", serde_json::to_string(&status)),
                     Err(problem) => ("problem", serde_json::to_string(&problem)),
                 };
-                Told { at: Instant::now(), event, data: data.unwrap_or_default().into() }
+                Sent { at: Instant::now(), event, data: data.unwrap_or_default().into() }
             }
         };
         let event = Event::default().event(now.event).data(&*now.data);
-        *told = Some(now);
+        *last = Some(now);
         event
     }
 }

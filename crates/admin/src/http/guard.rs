@@ -1,4 +1,5 @@
-//! Who may ask, under which name, and what every answer carries.
+//! Checks every request: its token, its origin, the name it is for, and how often the client asks.
+//! Sets the security headers of every answer.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::problem::Problem;
 use super::{Shared, Tokens};
 
-/// Only what the dashboard itself is made of may load, nothing may frame it, nothing is kept.
+/// The browser loads only the dashboard's own files, shows it in no frame, and caches nothing.
 const HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",
@@ -35,7 +36,7 @@ pub(super) async fn set_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// What a token opens.
+/// What the token of a request allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Admission {
     NoToken,
@@ -44,7 +45,7 @@ enum Admission {
     Everything,
 }
 
-/// From where the connection comes: of a proxy it is the proxy's, for everybody behind it.
+/// The address of the client. Behind a proxy, all clients have the proxy's address.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
@@ -52,9 +53,10 @@ fn peer(request: &Request) -> IpAddr {
     request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0)
 }
 
-/// Answers 401 unless the request shows one of the configured tokens. Reading needs either;
-/// whatever may change something needs the admin token, or else is answered 403, as is whatever a
-/// page of another origin sends. Answers 429 to whoever asks too often.
+/// Passes a request on, or answers instead of the handler: 401 without one of the configured
+/// tokens; 403 to a request from a page of another origin, and to a request that may change
+/// something without the admin token; 429 to a client that asks too often. For reading either token
+/// will do.
 pub(super) async fn admit(
     State(shared): State<Arc<Shared>>,
     request: Request,
@@ -99,7 +101,7 @@ pub(super) async fn admit(
     next.run(request).await
 }
 
-/// The dashboard's files are everybody's, though not as often as one likes.
+/// The dashboard's files need no token, but their requests are limited per client.
 pub(super) async fn limit(
     State(shared): State<Arc<Shared>>,
     request: Request,
@@ -111,8 +113,8 @@ pub(super) async fn limit(
     }
 }
 
-/// Whether a browser says that the request comes from a page of another server. Others send no
-/// `Origin`.
+/// Whether the request comes from a page of another server. Browsers say so in `Origin`; other
+/// clients send none.
 fn foreign(request: &Request) -> bool {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return false };
@@ -123,8 +125,8 @@ fn foreign(request: &Request) -> bool {
     !same || origins.next().is_some()
 }
 
-/// Without tokens, the name a browser believes it talks to is the only thing that tells our page
-/// from another's.
+/// Without tokens, answers only requests for a loopback name. A foreign page whose own name
+/// resolves to 127.0.0.1 reaches this server too, and the name is the only difference.
 pub(super) async fn require_loopback_name(
     State(shared): State<Arc<Shared>>,
     request: Request,
@@ -138,7 +140,7 @@ pub(super) async fn require_loopback_name(
     }
 }
 
-/// The one name the request is for; none if it gives several, which no browser does.
+/// The name that the request is for. None if it has several; no browser sends such a request.
 fn host(request: &Request) -> Option<&str> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.as_str());
@@ -169,7 +171,7 @@ impl Tokens {
         else {
             return Admission::NoToken;
         };
-        // Both are always compared, so that the time tells nothing of which one is close.
+        // Both tokens are always compared, so that the time of the answer does not depend on them.
         let admin = matches(self.admin.as_ref(), shown);
         let read = matches(self.read.as_ref(), shown);
         match (admin, read) {
@@ -185,7 +187,8 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// In constant time: hashes are compared, whose bytes the asker cannot choose, and all of them.
+/// Compares in constant time: all bytes of two hashes, and a client cannot choose the bytes of a
+/// hash. Otherwise the time of the answer would show how much of a guess is right.
 fn matches(expected: Option<&SecretString>, shown: &str) -> bool {
     let expected = expected.map(|token| Sha256::digest(token.expose_secret()));
     let shown = Sha256::digest(shown);

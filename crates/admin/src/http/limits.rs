@@ -1,40 +1,45 @@
-//! How often one may ask: what a stranger does takes nothing from those who may, and what those do
-//! together has a bound.
+//! How many requests are answered per second. Clients with a token share one limit, which bounds
+//! what the source pays for; each client without one has limits of its own, so that a stranger
+//! takes nothing from the operators.
 //!
 //! Probes and metrics have no limit: they must answer when everything else is refused.
+//!
+//! The buckets are our own. The crate `governor` cannot say whether a bucket is empty without
+//! taking from it, which [`Limits::right_token`] needs, and it bounds no number of clients: it
+//! forgets only those whose buckets are full again.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many at once, and so many a second from then on.
+/// `burst` requests at once, and `per_second` from then on.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     burst: f64,
     per_second: f64,
 }
 
-/// Requests to the API of those who may ask, all together: they cost the source's time. Twenty
-/// dashboards and a script that asks as fast as it is answered stay below it.
+/// Requests to the API with a right token, of all clients together: they cost the source's time.
+/// Twenty dashboards and a script that asks as fast as it is answered stay below it.
 const ADMITTED: Rate = Rate { burst: 400.0, per_second: 200.0 };
 
-/// Requests of one client that shows no token, and the dashboard's files: answered from memory, and
-/// yet not for nothing. Opening the dashboard takes five.
+/// Requests of one client without a token, and for the dashboard's files. They are answered from
+/// memory, but still cost CPU time. Opening the dashboard takes five.
 const ANONYMOUS: Rate = Rate { burst: 100.0, per_second: 50.0 };
 
-/// Wrong tokens of one client: enough to find out what is the matter with one's own, and 43 000
+/// Wrong tokens of one client: enough for a person to correct a mistyped token, and only 43 000
 /// guesses a day at a token of 16 characters or more.
 const WRONG_TOKENS: Rate = Rate { burst: 30.0, per_second: 0.5 };
 
-/// Clients that are remembered. Of more, whoever was silent longest is forgotten, and begins anew:
-/// some 100 KB, whoever asks.
+/// At most this many clients are remembered, in some 100 KB. When there are more, the client that
+/// was silent longest is forgotten; its limits begin again when it comes back.
 const CLIENTS_MAX: usize = 1024;
 
-/// Somebody who guesses fills no log.
-const TELL_EVERY: Duration = Duration::from_secs(60);
+/// At most one warning per this time, so that guessing tokens does not fill the log.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// Too many: how long until there may be another.
+/// The client asks too often; this long until the next request is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Wait(Duration);
 
@@ -51,15 +56,15 @@ pub(super) struct Limits(Mutex<State>);
 struct State {
     admitted: Bucket,
     clients: HashMap<IpAddr, Client>,
-    told_at: Option<Instant>,
+    warned_at: Option<Instant>,
 }
 
-/// What is known of one address.
+/// What is remembered of one client address.
 struct Client {
     anonymous: Bucket,
     wrong_tokens: Bucket,
-    /// It has shown a right token: wrong ones from there, by somebody else behind the same address
-    /// or by a script with yesterday's, do not shut it out.
+    /// It has shown a right token. From then on right tokens are always accepted from this address,
+    /// even while somebody else behind it, or a script with an old token, sends wrong ones.
     known: bool,
     asked_at: Instant,
 }
@@ -69,23 +74,23 @@ impl Limits {
         Self(Mutex::new(State {
             admitted: Bucket::full(ADMITTED, Instant::now()),
             clients: HashMap::new(),
-            told_at: None,
+            warned_at: None,
         }))
     }
 
-    /// A request by somebody who may ask.
+    /// Takes one request with a right token from the limit that all clients share.
     pub(super) fn admitted(&self) -> Result<(), Wait> {
         self.state().admitted.take(Instant::now())
     }
 
-    /// A request without a token.
+    /// Takes one request without a token from the client's limit.
     pub(super) fn anonymous(&self, address: IpAddr) -> Result<(), Wait> {
         let now = Instant::now();
         self.state().client(address, now).anonymous.take(now)
     }
 
-    /// A right token. Where too many were wrong it is not honoured, or the limit would not limit
-    /// guesses.
+    /// Whether a right token from this client is accepted. Not after too many wrong ones: otherwise
+    /// the limit would not slow down guessing.
     pub(super) fn right_token(&self, address: IpAddr) -> Result<(), Wait> {
         let now = Instant::now();
         let mut state = self.state();
@@ -97,13 +102,13 @@ impl Limits {
         Ok(())
     }
 
-    /// A wrong one.
+    /// Takes one wrong token from the client's limit.
     pub(super) fn wrong_token(&self, address: IpAddr) -> Result<(), Wait> {
         let now = Instant::now();
         let mut state = self.state();
         let taken = state.client(address, now).wrong_tokens.take(now);
-        if taken.is_err() && state.told_at.is_none_or(|at| now.duration_since(at) >= TELL_EVERY) {
-            state.told_at = Some(now);
+        if taken.is_err() && state.warned_at.is_none_or(|at| now.duration_since(at) >= WARN_EVERY) {
+            state.warned_at = Some(now);
             tracing::warn!(event = "http.wrong_tokens", %address, "{address} has shown many wrong tokens; it is answered 429 for now");
         }
         taken
@@ -136,7 +141,8 @@ impl State {
     }
 }
 
-/// Whoever has one IPv6 address has its whole network of 64 bits.
+/// The address that stands for a client. An IPv6 client usually has a whole network of 64 bits, so
+/// all addresses of such a network count as one client.
 fn one_client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
@@ -144,7 +150,7 @@ fn one_client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Refills steadily, up to its burst.
+/// A token bucket: refills at its rate, up to its burst.
 #[derive(Debug)]
 struct Bucket {
     rate: Rate,
@@ -157,7 +163,7 @@ impl Bucket {
         Self { rate, left: rate.burst, at: now }
     }
 
-    /// Whether there is one.
+    /// Whether a request may be taken, without taking it.
     fn look(&mut self, now: Instant) -> Result<(), Wait> {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = (self.left + since * self.rate.per_second).min(self.rate.burst);
@@ -218,7 +224,7 @@ mod tests {
         assert_eq!((0..40).filter(|at| guess(0, *at)).count(), 30);
         for n in 1..3000 {
             assert!(guess(n, 100 + u64::from(n)));
-            assert!(!guess(0, 100 + u64::from(n)), "who goes on is not forgotten");
+            assert!(!guess(0, 100 + u64::from(n)), "a client that keeps asking is not forgotten");
         }
         assert_eq!(state.clients.len(), CLIENTS_MAX);
     }

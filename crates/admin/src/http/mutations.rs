@@ -1,4 +1,4 @@
-//! The verbs that change something; [`super::guard`] has seen the admin token by now.
+//! The requests that change something. [`super::guard`] has checked the admin token before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::Error;
 use crate::operations::{self, Named};
 use crate::status::Fuse;
 
-/// Longer than a person waits for a page; larger copies are for `offtake verify`.
+/// The longest comparison over HTTP. Copies that take longer are compared by `offtake verify`.
 const VERIFY_WITHIN: Duration = Duration::from_secs(300);
 
 type Answer = Result<(StatusCode, Json<Value>), Problem>;
 
-/// Which destination: tenant and name.
+/// The destination in the path: tenant and name.
 type Which = Path<(String, String)>;
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +38,8 @@ struct Pause {
     r#for: Option<String>,
 }
 
-/// A reason may be given, as for every switch; there is nowhere to keep it once nothing is stopped.
+/// A reason is accepted, as in every request that switches something, and checked. It is not
+/// stored: reasons are stored with what is stopped.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Resume {
@@ -126,7 +127,7 @@ pub(super) async fn resync(
     }
 }
 
-/// Compares now, and answers with what was found.
+/// Compares the destination's copies with their queries, and answers with the differences.
 pub(super) async fn verify(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
@@ -189,8 +190,8 @@ pub(super) async fn switch_fuse(
     })
 }
 
-/// The configuration and the mappings are looked at now; `config` of the status tells what became
-/// of it.
+/// Has the daemon read the configuration and the mappings again at once. The result is in `config`
+/// of the status.
 pub(super) async fn reload(
     State(shared): State<Arc<Shared>>,
     headers: HeaderMap,
@@ -202,6 +203,7 @@ pub(super) async fn reload(
 }
 
 impl Shared {
+    /// The named destination, or 404.
     async fn named(&self, (tenant, name): &(String, String)) -> Result<Named, Problem> {
         let found = self
             .answer(async |source| {
@@ -217,7 +219,7 @@ impl Shared {
         found.into_iter().next().ok_or_else(missing)
     }
 
-    /// One that is served at all.
+    /// The named destination, or 409 if no daemon syncs it.
     async fn served(&self, which: &(String, String)) -> Result<Named, Problem> {
         let named = self.named(which).await?;
         match &named.refused {
@@ -230,7 +232,7 @@ impl Shared {
     }
 }
 
-/// The body as JSON; without one, everything is absent.
+/// The body as JSON. Without a body, all fields have their defaults.
 fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
     if body.is_empty() {
         return Ok(T::default());

@@ -1,4 +1,4 @@
-//! What machines ask: alive, ready, and the numbers. Open, because they say nothing of any tenant.
+//! The probes and the metrics. They need no token, because they name no tenant.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::Shared;
 use crate::readiness::LoopStatus;
 
-/// Longer than a healthy source ever takes, shorter than the probe timeouts of kubelets and load
-/// balancers that are set with any patience.
+/// How long `/readyz` waits for the source: longer than a healthy source takes, shorter than the
+/// usual probe timeouts of kubelets and load balancers.
 const SOURCE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Text exposition format 0.0.4, which every Prometheus reads.
+/// The Prometheus text format 0.0.4, which every Prometheus reads.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Serialize)]
@@ -26,12 +26,13 @@ struct Ready {
     loops: Vec<LoopStatus>,
 }
 
-/// The process answers; nothing else is asked, so that a source outage does not have it restarted.
+/// Answers whenever the process runs. It does not ask the source: otherwise an outage of the source
+/// would have every daemon restarted.
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The source answers, and every loop has ticked within its time.
+/// Answers 200 if the source answers and every loop makes progress, else 503 with the loops.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
     let answer = async {
         let connection = shared.state.source.get().await.ok()?;

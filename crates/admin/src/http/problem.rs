@@ -7,15 +7,15 @@ use serde::Serialize;
 use super::limits::Wait;
 use crate::Error;
 
-/// `application/problem+json`. The title is the status's own phrase; the detail is for the person
-/// who asked.
+/// `application/problem+json`. The title is the phrase of the HTTP status; the detail says what is
+/// wrong and what to do.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     r#type: &'static str,
     title: &'static str,
     status: u16,
     detail: String,
-    /// In seconds.
+    /// Seconds, for the header `Retry-After`.
     #[serde(skip)]
     retry_after: Option<u64>,
 }
@@ -32,7 +32,7 @@ impl Problem {
         }
     }
 
-    /// Asked too often, with what was too much.
+    /// For a client that asks too often; `what` names what it sent too many of.
     pub(super) fn too_many(what: &str, wait: Wait) -> Self {
         let seconds = wait.seconds();
         Self {

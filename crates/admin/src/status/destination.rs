@@ -1,4 +1,4 @@
-//! One destination as the registry, the log and the queue show it.
+//! One destination, read from the registry, the log and the outgoing requests.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ pub struct Destination {
     pub name: String,
     pub kind: String,
     pub state: State,
-    /// Why it is not in sync, in one line; null if it is, or if the state says it all.
+    /// Why it is not in sync, in one line; null if it is in sync, or if the state is reason enough.
     pub reason: Option<String>,
-    /// Changes that concern it and are not in it, counted once per mapping, with those not yet
-    /// sequenced.
+    /// Changes that concern it and are not applied there yet, counted once per mapping; also those
+    /// that are not sequenced yet.
     pub lag_rows: Long,
     /// Age of the oldest of them; 0 when there is none.
     pub lag_seconds: f64,
@@ -25,9 +25,9 @@ pub struct Destination {
     pub last_error: Option<String>,
     pub last_error_at: Option<Timestamp>,
     pub consecutive_failures: i32,
-    /// When its owed sync is due again; null if nothing is owed.
+    /// When the owed sync is due; null if nothing is owed.
     pub next_attempt_at: Option<Timestamp>,
-    /// An operator paused it; `state` also says so where a fuse is off.
+    /// An operator paused it. Where a fuse is blown, only `state` is `paused`.
     pub paused: bool,
     pub paused_until: Option<Timestamp>,
     pub host: String,
@@ -50,16 +50,17 @@ pub struct DestinationMapping {
     /// Changes beyond the cursor, counted up to 100 001 per table.
     pub backlog: Long,
     pub backfill: Backfill,
-    /// Since when a copy that an operator asked for waits to be begun.
+    /// Since when a re-copy waits for a worker. An operator asked for it, or a daemon with other
+    /// mapping files overlooked changes.
     pub resync_requested_at: Option<Timestamp>,
     pub quarantined: Long,
     pub error: Option<String>,
-    /// When it is tried again after an error of this mapping alone.
+    /// When this mapping is retried after an error of its own.
     pub retry_at: Option<Timestamp>,
 }
 
 impl DestinationMapping {
-    /// Not everything of its table that concerns the destination is there, or known to be.
+    /// Whether rows of its table may be missing or stale in the destination.
     pub fn behind(&self) -> bool {
         self.backfill.state != "done" || self.backlog.0 > 0 || self.resync_requested_at.is_some()
     }
@@ -100,8 +101,7 @@ pub(super) struct MappingFacts {
     oldest_at: Option<Timestamp>,
 }
 
-/// Every destination of `tenant` (null: of all) with that `name` (null: with any), by tenant and
-/// name.
+/// The active destinations with this `tenant` and this `name`, sorted by both. None matches all.
 pub async fn destinations(
     source: &Client,
     tenant: Option<&str>,
@@ -123,7 +123,8 @@ fn read(row: &Row) -> Result<Destination, Error> {
         .filter_map(|m| m.oldest_at)
         .chain(row.get::<_, Option<Timestamp>>("oldest_pending_at"))
         .min();
-    // An unfinished copy lacks rows that no change tells of: its age is the copy's.
+    // Rows that an unfinished copy has not reached have no change in the log, so the lag counts
+    // from the beginning of the copy.
     let lacking_since = mappings
         .iter()
         .filter(|m| !m.backfilled)
@@ -155,12 +156,12 @@ fn read(row: &Row) -> Result<Destination, Error> {
         user: row.get("user_name"),
         schema: row.get("schema_name"),
         shared: row.get("shared"),
-        mappings: mappings.into_iter().map(|m| m.told(now)).collect(),
+        mappings: mappings.into_iter().map(|m| m.shown(now)).collect(),
     })
 }
 
 impl MappingFacts {
-    fn told(self, now: Timestamp) -> DestinationMapping {
+    fn shown(self, now: Timestamp) -> DestinationMapping {
         let backfill = self.backfill(now);
         let [source_table] =
             <[String; 1]>::try_from(self.source_tables).map_or([None], |[table]| [Some(table)]);
@@ -190,7 +191,7 @@ impl MappingFacts {
         if self.backfilled {
             percent = Some(100.0);
         } else if let Some(total) = self.rows_total.filter(|total| *total > 0) {
-            // The total is an estimate: never claim the end before it is reached.
+            // The total is an estimate and may be too low: an unfinished copy shows at most 99 %.
             let share = (rows_done as f64 / total as f64).min(0.99);
             percent = Some(rounded(share * 100.0));
             let elapsed = self.backfill_started_at.map_or(0.0, |at| seconds_between(at, now));

@@ -1,4 +1,5 @@
-//! From what is known of a destination to its state: pure, and never flattering.
+//! From the facts about a destination to its state. Pure, and it never flatters: without proof that
+//! a destination is in sync, it is called something else.
 
 use jiff::Timestamp;
 use tokio_postgres::Row;
@@ -6,7 +7,7 @@ use tokio_postgres::Row;
 use super::destination::MappingFacts;
 use crate::State;
 
-/// What the registry, the fuses and the queue say of one destination.
+/// What the registry, the fuses and the outgoing requests know of one destination.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) paused: bool,
@@ -14,14 +15,14 @@ pub(super) struct Facts {
     pub(super) fuse_blown: bool,
     pub(super) fuse_reason: Option<String>,
     pub(super) refused: Option<String>,
-    /// As the last sync left it.
+    /// The state that the last sync wrote into the registry.
     pub(super) mirrored_state: String,
     pub(super) mirrored_reason: Option<String>,
     pub(super) failures: i32,
     pub(super) last_error: Option<String>,
     /// Captured changes, not yet sequenced, that may concern it.
     pub(super) pending_rows: i64,
-    /// There are more pending changes than were looked at.
+    /// There are more pending changes than the query counts, so any of them may concern it.
     pub(super) pending_uncounted: bool,
     pub(super) wanted_sequence_id: Option<i64>,
     pub(super) owed_since: Option<Timestamp>,
@@ -47,7 +48,7 @@ impl Facts {
         }
     }
 
-    /// Is a sync owed that goes beyond a mapping's cursor?
+    /// Whether a sync is owed beyond the cursor of one of its mappings.
     pub(super) fn owed_beyond(&self, mappings: &[MappingFacts]) -> bool {
         self.wanted_sequence_id.is_some_and(|wanted| {
             mappings.iter().any(|m| m.sequence_id.is_none_or(|cursor| cursor < wanted))
@@ -55,7 +56,7 @@ impl Facts {
     }
 }
 
-/// The state, and the reason where the state alone does not say it.
+/// The state, and the reason where the state alone does not explain it.
 pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<String>) {
     if facts.paused {
         return (State::Paused, facts.pause_reason.clone());
@@ -66,8 +67,8 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     if let Some(reason) = blocked(facts, mappings) {
         return (State::Blocked, reason);
     }
-    // Only that mapping stands still: a destination that the others do not reach either is told
-    // first.
+    // Tested after `blocked`: this fuse stops one mapping, and a destination that nothing can be
+    // written to is worse.
     if let Some(mapping) = mappings.iter().find(|m| m.fuse_blown) {
         return (
             State::Paused,
@@ -77,16 +78,13 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
             )),
         );
     }
-    if facts.mirrored_state == State::NeedsRebuild.as_str() {
-        return (State::NeedsRebuild, facts.mirrored_reason.clone());
-    }
     if let Some(mapping) = mappings.iter().find(|m| !m.mirrored || !m.backfilled) {
         return (
             State::Backfilling,
             Some(format!("the initial copy of mapping {} is not done", mapping.name)),
         );
     }
-    // Somebody doubts what is there.
+    // An operator or a daemon doubts these rows, so they do not count as complete.
     if let Some(mapping) = mappings.iter().find(|m| m.resync_requested_at.is_some()) {
         return (
             State::Backfilling,
@@ -97,7 +95,8 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     if quarantined > 0 {
         return (State::Degraded, Some(format!("{quarantined} quarantined rows")));
     }
-    // Whatever concerns any of its tables must be below every cursor: cursors move together.
+    // The cursors of a destination move together, so each must have reached the newest change of
+    // all its tables.
     let latest = mappings.iter().filter_map(|m| m.latest).max();
     let behind = mappings.iter().any(|m| m.backlog > 0 || m.sequence_id < latest);
     if behind || facts.pending_rows > 0 || facts.pending_uncounted || facts.owed_beyond(mappings) {
@@ -106,7 +105,7 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     (State::InSync, None)
 }
 
-/// Some(reason) if nothing, or not every mapping, goes through.
+/// Some if nothing can be written there, or one mapping fails; inside it the reason, if known.
 fn blocked(facts: &Facts, mappings: &[MappingFacts]) -> Option<Option<String>> {
     if facts.refused.is_some() {
         return Some(facts.refused.clone());
@@ -163,13 +162,9 @@ mod tests {
             State::Backfilling,
         );
         check(in_sync(), json!({"mirrored": false, "sequence_id": null}), State::Backfilling);
+        check(Facts { failures: 1, ..in_sync() }, json!({"backfilled": false}), State::Blocked);
         check(
-            Facts { mirrored_state: "needs_rebuild".to_owned(), ..in_sync() },
-            json!({"backfilled": false}),
-            State::NeedsRebuild,
-        );
-        check(
-            Facts { failures: 1, mirrored_state: "needs_rebuild".to_owned(), ..in_sync() },
+            Facts { mirrored_state: "blocked".to_owned(), ..in_sync() },
             json!({}),
             State::Blocked,
         );

@@ -125,10 +125,8 @@ async fn dial_all(configuration: &Configuration, named: Named, set: &MappingSet)
     let mut dials = JoinSet::new();
     for spec in named.usable {
         let dialer = dialer.clone();
-        let received = |m: &&Arc<ResolvedMapping>| {
-            spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()))
-        };
-        let mappings: Vec<_> = set.mappings().iter().filter(received).cloned().collect();
+        let received = set.mappings().iter().filter(|m| spec.receives(m.name()));
+        let mappings: Vec<_> = received.cloned().collect();
         let patience = configuration.sync.statement_timeout;
         dials.spawn(async move {
             let mut answer = Answer {

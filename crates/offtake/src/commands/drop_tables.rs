@@ -98,11 +98,7 @@ async fn at_one(
         Err(trouble) => return Ok(Err(failed(trouble))),
     };
     let neighbours: Vec<_> = specs.iter().filter(|s| s.place.overlaps(&spec.place)).collect();
-    let receives = |m: &Mapping| {
-        let of =
-            |s: &DestinationSpec| s.mappings.as_ref().is_none_or(|names| names.contains(&m.name));
-        neighbours.iter().any(|s| of(s))
-    };
+    let receives = |m: &Mapping| neighbours.iter().any(|s| s.receives(&m.name));
     let received: Vec<&Mapping> = mappings.iter().filter(|m| receives(m)).collect();
     let orphans = match session.orphans(&received).await {
         Ok(orphans) => orphans,

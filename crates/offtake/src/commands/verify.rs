@@ -99,7 +99,7 @@ impl Work {
         })?;
         let wanted = |tenant: &str| arguments.tenant.as_ref().is_none_or(|t| t == tenant);
         let received = |spec: &DestinationSpec, mapping: &ResolvedMapping| {
-            spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == mapping.name()))
+            spec.receives(mapping.name())
                 && arguments.mapping.as_ref().is_none_or(|name| name == mapping.name())
         };
         let others: Vec<String> = named.usable.iter().map(|spec| spec.tenant_id.clone()).collect();

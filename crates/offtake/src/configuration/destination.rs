@@ -50,6 +50,11 @@ impl StaticDestination {
         Some(Self { tenant: tenant?, name, url: url?, schema: schema.ok()?, mappings, shared })
     }
 
+    /// Whether the destination gets the rows of the mapping with this name.
+    pub(crate) fn receives(&self, mapping: &str) -> bool {
+        self.mappings.as_ref().is_none_or(|names| names.iter().any(|name| name == mapping))
+    }
+
     /// Why the two cannot both be served: they would write to the same tables, and not both say
     /// that they share.
     pub(super) fn collides(&self, other: &Self) -> Option<String> {

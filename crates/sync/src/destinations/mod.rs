@@ -41,4 +41,9 @@ impl DestinationSpec {
     pub fn label(&self) -> String {
         format!("{}/{}", self.tenant_id, self.name)
     }
+
+    /// Whether the destination gets the rows of the mapping with this name.
+    pub fn receives(&self, mapping: &str) -> bool {
+        self.mappings.as_ref().is_none_or(|names| names.iter().any(|name| name == mapping))
+    }
 }

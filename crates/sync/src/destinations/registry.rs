@@ -157,10 +157,7 @@ impl Registry {
 }
 
 fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
-    let wanted = |m: &&Arc<ResolvedMapping>| {
-        spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == m.name()))
-    };
-    set.mappings().iter().filter(wanted).cloned().collect()
+    set.mappings().iter().filter(|m| spec.receives(m.name())).cloned().collect()
 }
 
 /// Destinations that must not be written to, with the reason that status tells.

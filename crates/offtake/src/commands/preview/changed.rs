@@ -109,10 +109,8 @@ async fn of_destination(
 ) -> Result<Vec<Effect>, Trouble> {
     let there = Session::open(&spec.place, dialer, "offtake preview").await?;
     let cursors = there.cursors(&spec.tenant_id).await?;
-    let wanted = |name: &str| {
-        spec.mappings.as_ref().is_none_or(|names| names.iter().any(|n| n == name))
-            && arguments.mapping.as_ref().is_none_or(|m| m == name)
-    };
+    let wanted =
+        |name: &str| spec.receives(name) && arguments.mapping.as_ref().is_none_or(|m| m == name);
     let effect = |mapping: &str, outcome| Effect {
         destination: spec.label(),
         mapping: mapping.to_owned(),
