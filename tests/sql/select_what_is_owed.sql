@@ -1,6 +1,6 @@
--- What keeps some tenants from being in step, a line each; no rows when every committed change is
--- applied. One statement, hence one snapshot: a change cannot hide between two loops. The caller
--- appends the list of tenant ids.
+-- Reasons why tenants are not in step, one per row; no rows if every committed change is applied.
+-- One statement has one snapshot, so a change that moves from one loop to the next is always seen.
+-- The caller appends the list of tenant ids.
 with known as (
   select d.destination_id, d.tenant_id, d.name, d.mappings, d.state, d.reason, d.last_error from offtake.destination d where d.active
 ), owed as (

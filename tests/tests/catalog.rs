@@ -1,4 +1,4 @@
-//! Mappings against a real catalog: what resolves, and what is told about what does not.
+//! Mappings against a real catalog: which mappings resolve, and which errors the others give.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ async fn try_resolve(database: &Database, texts: &[&str]) -> Result<MappingSet, 
         texts.iter().enumerate().map(|(at, text)| parse(&format!("m{at}.yaml"), text)).collect();
     let session = database.connect().await;
     let result = resolve(&session, mappings).await;
-    // The session is not left inside the transaction.
+    // Resolving must not leave the session inside a transaction.
     let row = session
         .query_one("select current_setting('transaction_read_only')", &[])
         .await
@@ -287,7 +287,7 @@ async fn other_types_and_volatile_functions_are_refused() {
         ],
     )
     .await;
-    // A domain is its base type, and texts are texts.
+    // A domain counts as its base type, and all text types count as text.
     check(
         "table: part, tenant: tenant",
         "select tenant as tenant_id, id::uuid as id, tag(id) as nextval from part",
@@ -390,7 +390,7 @@ async fn conditions_and_conflicts_are_checked() {
         Some("the dependency on public.item leads back to the row that changed, which is looked at anyway"),
     )
     .await;
-    // Rows of the same table that depend on the changed one are another matter.
+    // Rows of the same table that depend on the changed row are allowed.
     check("{ table: item, match: { tenant: tenant } }", None).await;
     check("{ table: item, where: source.name = changed.id::text }", None).await;
 }

@@ -1,4 +1,5 @@
-//! The same over HTTP: who may, what is answered, and that it acts.
+//! The operators' commands over HTTP: who may send them, what is answered, and that they take
+//! effect.
 
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ async fn listen(daemon: &Daemon) -> TcpStream {
     stream
 }
 
-/// Reads until this is found; returns everything so far.
+/// Reads until `found` is true; returns everything read so far.
 async fn read_until(stream: &mut TcpStream, found: impl Fn(&str) -> bool) -> String {
     let mut text = Vec::new();
     let reading = async {
@@ -179,7 +180,7 @@ async fn listeners_are_told_every_second_and_are_bounded() {
         if text.contains("200 OK") { Ok(()) } else { Err(text) }
     })
     .await;
-    // Listeners do not hold up the end: nothing had to be cut off for it.
+    // Listeners do not delay the daemon's end: no connection had to be cut off.
     daemon.terminate();
     assert!(daemon.wait_exit(PATIENCE).await.success());
     let log = daemon.log_text();

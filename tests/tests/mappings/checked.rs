@@ -1,4 +1,4 @@
-//! `offtake check --connect`: what a mapping would do, before it does it.
+//! `offtake check --connect`: shows what a mapping would do, before it runs.
 
 use offtake_tests::World;
 use serde_json::Value;
@@ -31,7 +31,7 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
         woken,
         [("public.project_user".into(), 1.into()), ("public.contact_channel".into(), 1.into())]
     );
-    // A renamed team refreshes as many memberships as it has.
+    // A renamed team refreshes all of its memberships.
     let members = mappings.iter().find(|m| m["name"] == "team_members").expect("team_members");
     let most = world.source.query_text("select max(n) from (select count(*) n from team_member group by tenancy_id, team_id) c").await;
     let team = members["woken_by"]
@@ -82,7 +82,8 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
     ] {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
-    // A table that the query reads and nothing names: by a view, too, and a partition by its root.
+    // A table that the query reads and the mapping does not name. Also if it is read through a
+    // view; a partition is reported by its root.
     world
         .source
         .execute(
@@ -106,11 +107,12 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
     assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
-    // Captured with the table that it inherits from.
+    // A table that inherits from a captured table is captured with it.
     assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
     world.source.execute("drop table public.note_kept").await;
     write(&world, "notes.yaml", notes);
-    // What it says about finding dependants is enough; an index on the tenant alone is not.
+    // The index that the warning names is enough to find dependants; an index on the tenant alone
+    // is not.
     let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
     let told_of = async || {
         let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
@@ -148,8 +150,8 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
             .map(str::to_owned)
             .ok_or(stderr)
     };
-    // The primary key does not serve: keys are ordered alike in every database, which a text's own
-    // order is not.
+    // The primary key cannot serve the pages: pages need an order that is the same in every
+    // database, and the order of text depends on the collation.
     let told = page().await.expect("a plan");
     let index = told.split_once("this spares that: ").expect("an index").1;
     assert_eq!(
@@ -158,8 +160,8 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
     );
     world.source.execute(index).await;
     assert_eq!(page().await.as_deref(), Ok("on indexes"));
-    // One tenant has them all, so that the primary key is as good for a plan, and not for many
-    // tenants.
+    // One tenant has all rows, so that a plan by the primary key looks as good; with many tenants
+    // it is not.
     world.source.execute("create table public.visit (id int primary key, tenant uuid)").await;
     world.source.execute("insert into visit select n, md5('acme')::uuid from generate_series(1, 2000) n; analyze visit").await;
     write(
@@ -173,7 +175,7 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
     assert_eq!(page().await.as_deref(), Ok("on indexes"));
 }
 
-/// The README's first mapping, and the mistake that it shows, word for word.
+/// The README's first mapping, and the error that the README shows, word for word.
 #[tokio::test]
 async fn the_first_mapping_of_the_readme_runs() {
     let readme = include_str!("../../../README.md");

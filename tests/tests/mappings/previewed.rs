@@ -1,4 +1,4 @@
-//! `offtake preview`: rows, and what an edit would do, without doing it.
+//! `offtake preview`: shows rows, and what an edit would change, without changing anything.
 
 use offtake_tests::World;
 use offtake_tests::samples::USERS;
@@ -72,8 +72,8 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let teams = count("select count(*) from team where tenancy_id = '{acme}'").await;
     let first = "(select team_id from team where tenancy_id = '{acme}' order by team_id limit 1)";
     let first_id = count(&format!("select {first}")).await;
-    // Somewhere else, so that the daemon does not see it: one row leaves, the others change, a
-    // column comes, a mapping goes.
+    // In another folder, so that the daemon does not see the edit. One row leaves the filter, the
+    // others change, a column is added, a mapping is removed.
     let edited = world.folder().join("edited");
     std::fs::create_dir(&edited).expect("the folder can be written");
     let query = TEAMS
@@ -114,7 +114,7 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--diff"]).await);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("0 of 4 copies would change"), "{stdout}");
-    // And so it comes.
+    // The edit goes live and has exactly that effect.
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
     write(
         &world,
@@ -137,8 +137,8 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     })
     .await;
     daemon.stop().await;
-    // What no daemon has taken over yet; the table of users, whose mapping is gone, is no
-    // difference.
+    // An edit that no daemon has taken over yet is a difference. The table of users, whose mapping
+    // was removed, is not.
     assert_eq!(told(&world, &world.offtake(&["check", "--diff"]).await).0, 0);
     write(&world, "teams.yaml", TEAMS);
     let (code, stdout, _) = told(&world, &world.offtake(&["check", "--diff", "--json"]).await);

@@ -1,4 +1,4 @@
-//! Keys of every type, and the copy in pages over them.
+//! Keys of every type, and copies in pages of these keys.
 
 use offtake_tests::{World, oracle};
 
@@ -11,8 +11,8 @@ fn mapping(at: usize) -> String {
     )
 }
 
-/// In the initial copy, two keys to a page, keys are literals of a range; afterwards they come from
-/// the change log's JSON. Each kind of change finds exactly its row.
+/// In the initial copy, with two keys per page, keys are literals of a range; afterwards they come
+/// from the change log's JSON. Each kind of change finds exactly its row.
 #[tokio::test]
 async fn keys_of_every_type_are_found_again() {
     let mappings: Vec<_> = (0..KEYS.len()).map(|at| (format!("k{at}"), mapping(at))).collect();
@@ -67,7 +67,8 @@ async fn keys_of_every_type_are_found_again() {
     write_all(&|at, key| format!("update k{at} set body = 'updated' where k = {key}"), &|_| true)
         .await;
     assert_same("updated").await;
-    // In the sessions' own, odd settings: the trigger prints the keys.
+    // In sessions with the database's unusual settings, under which the trigger must print the
+    // keys.
     for at in 0..KEYS.len() {
         let delete = format!("delete from k{at} where ctid in (select ctid from k{at} limit 1)");
         crate::write(&world, false, &delete).await;
@@ -76,7 +77,8 @@ async fn keys_of_every_type_are_found_again() {
     assert_same("deleted").await;
     write_all(&insert, &|_| true).await;
     assert_same("there again").await;
-    // One spelling for another, where the type calls them equal; in the copy, `priced` is text.
+    // One spelling of a key is replaced by another that the type considers equal. In the copy,
+    // `priced` is text.
     let at = |name: &str| KEYS.iter().position(|(sql_type, _)| *sql_type == name).unwrap();
     let respell = format!(
         "update k{} set k = 1.1 where k = 1.10; update k{} set k = '30 days' where k = interval '1 mon';
