@@ -20,7 +20,7 @@ with known as (
     from known m join offtake.destination_mapping d using (destination_id)
    where not d.backfilled
   union all
-  select k.tenant_id, format('%s/%s: %s waits to be copied anew', k.tenant_id, k.name, q.mapping)
+  select k.tenant_id, format('%s/%s: %s waits to be re-copied', k.tenant_id, k.name, q.mapping)
     from offtake.resync_request q join known k using (destination_id)
    where q.mapping = any (k.mappings)
 )

@@ -80,12 +80,8 @@ async fn init(world: &World, tables: &str) {
     world.succeed(&["init"]).await;
 }
 
-/// 20 writers write to the whole range of five kinds of key. Meanwhile a daemon that dies right
-/// after a chunk, again and again, copies the tables in pages of seven rows.
-#[tokio::test]
-async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
-    const SEED: u64 = 63;
-    println!("seed {SEED}");
+/// A world with a table for each of [`KEYS`], which holds every third key of the range.
+async fn world_of_all_keys() -> World {
     let mappings = KEYS.map(|(table, columns, _)| (table, mapping(table, columns)));
     let mappings: Vec<(&str, &str)> =
         mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -105,6 +101,17 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
         ));
     }
     init(&world, &tables).await;
+    world
+}
+
+/// 20 writers write to the whole range of five kinds of key. Meanwhile a daemon that dies right
+/// after a chunk, again and again, copies the tables in pages of seven rows.
+#[tokio::test]
+async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
+    const SEED: u64 = 63;
+    println!("seed {SEED}");
+    let world = world_of_all_keys().await;
+    let tenant = world.id("acme");
     let destination = &world.tenant("acme").destination;
     history::install_in(destination).await;
 
@@ -286,18 +293,23 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
             );
         }
 
-        // The re-copy in place removes surplus rows before the first page, between the pages and
-        // after the last page.
-        for (table, rows) in &tables {
-            let last = rows * 10 + 50;
-            destination.execute(&format!("insert into {table} select n, 'surplus' from generate_series(-5, {last}, 5) n on conflict do nothing; update {table} set body = 'wrong' where id % 20 = 0")).await;
-            world
-                .source
-                .execute(&format!("insert into offtake.captured_change (source_table, operation) values ('public.{table}', 't')"))
-                .await;
-        }
-        world.wait_in_step().await;
-        oracle::assert_equal(&world).await;
+        recopy_over_wrong_rows(&world, &tables).await;
         daemon.stop().await;
     }
+}
+
+/// Makes rows of every table wrong, and re-copies the tables in place. The re-copy removes surplus
+/// rows before the first page, between the pages and after the last page.
+async fn recopy_over_wrong_rows(world: &World, tables: &[(String, usize)]) {
+    let destination = &world.tenant("acme").destination;
+    for (table, rows) in tables {
+        let last = rows * 10 + 50;
+        destination.execute(&format!("insert into {table} select n, 'surplus' from generate_series(-5, {last}, 5) n on conflict do nothing; update {table} set body = 'wrong' where id % 20 = 0")).await;
+        world
+            .source
+            .execute(&format!("insert into offtake.captured_change (source_table, operation) values ('public.{table}', 't')"))
+            .await;
+    }
+    world.wait_in_step().await;
+    oracle::assert_equal(world).await;
 }

@@ -150,7 +150,7 @@ async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
         server.restart().await.expect("it restarts");
     }
     let mut daemon = world.spawn_daemon(&[]);
-    until("the daemon tells what it waits for", PATIENCE, async || {
+    until("the daemon reports what it waits for", PATIENCE, async || {
         match daemon
             .log()
             .iter()

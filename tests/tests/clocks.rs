@@ -25,7 +25,7 @@ fn set_clock(world: &mut World, library: &std::path::Path, offset: &str) {
 
 /// When the daemon began, according to its log.
 async fn began(daemon: &Daemon) -> String {
-    let first = until("it logs", PATIENCE, async || {
+    let first = until("the daemon has logged a line", PATIENCE, async || {
         daemon.log().first().cloned().ok_or_else(|| "nothing yet".to_owned())
     })
     .await;

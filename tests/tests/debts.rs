@@ -163,20 +163,15 @@ async fn attempts_are_backed_off_with_jitter() {
     daemon.stop().await;
 }
 
-/// 25 of 30 destinations swallow everything, and the timeouts are longer than the test, so a silent
-/// destination never gives back a place that it holds. The changes of the others can only arrive if
-/// none of them waits for any of the 25: first while open connections are silent, then while dials
-/// get no answer. One of the 25 is the first destination of a tenant whose second destination is
-/// healthy.
-#[tokio::test]
-async fn a_blackholed_destination_delays_nobody_else() {
-    const HEALTHY: usize = 5;
-    /// `AT_WORK_MAX` of crates/sync/src/silence.rs.
-    const SILENT_AT_WORK_MAX: usize = 16;
-    let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
-    let dark = &names[HEALTHY..];
-    let plan =
-        names.iter().fold(World::with_tenants(names.clone()), |plan, name| plan.proxied(name));
+/// `AT_WORK_MAX` of crates/sync/src/silence.rs.
+const SILENT_AT_WORK_MAX: usize = 16;
+
+/// Tenants with a destination behind a proxy each; `tenant` has a second destination without one.
+/// The timeouts are longer than the test.
+async fn world_with_a_second_destination(names: &[String], tenant: &str) -> (World, Database) {
+    let plan = names
+        .iter()
+        .fold(World::with_tenants(names.iter().cloned()), |plan, name| plan.proxied(name));
     let mut world = plan
         .setting("/sync/workers", 4)
         .setting("/sync/connect_timeout", "10m")
@@ -185,8 +180,59 @@ async fn a_blackholed_destination_delays_nobody_else() {
         .await;
     world.allow("destination_failed");
     let second = Source::destination().await;
-    let of_dark = json!({ "tenant": world.id(&dark[0]), "name": "second", "url": second.url() });
+    let of_dark = json!({ "tenant": world.id(tenant), "name": "second", "url": second.url() });
     world.configure(|c| c["destinations"]["static"].as_array_mut().unwrap().push(of_dark));
+    (world, second)
+}
+
+/// Waits until the `dark` destinations are being written to, and returns the attempts. `silent` says
+/// what gets no answer: open connections or dials.
+async fn wait_stuck(world: &World, dark: &[String], silent: &str) -> String {
+    // Of destinations that failed slowly, at most `SILENT_AT_WORK_MAX` are claimed at a time. On a
+    // slow machine they do not all start at once.
+    let at_least = if silent == "dials" { SILENT_AT_WORK_MAX } else { dark.len() };
+    until("the silent destinations are being written to, without success", PATIENCE, async || {
+        // Connections are counted before the attempts: a destination with a connection now has
+        // a silent one. A destination that was refused before has none, even if its failure is
+        // not recorded yet.
+        let held: Vec<_> =
+            dark.iter().filter(|name| world.tenant(name).proxy().open() > 0).cloned().collect();
+        let stuck = attempts(world, &held).await;
+        if stuck.lines().count() >= at_least { Ok(stuck) } else { Err(stuck) }
+    })
+    .await
+}
+
+/// Makes open connections of the `dark` destinations break, and after that dials get no answer.
+async fn blackhole_dials(world: &World, dark: &[String]) {
+    for name in dark {
+        let proxy = world.tenant(name).proxy();
+        proxy.set(Mode::Refuse);
+    }
+    until("all silent destinations have failed", PATIENCE, async || {
+        let failing = world
+            .source
+            .query_text("select count(*) from offtake.outgoing_request where failures > 0")
+            .await;
+        if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
+    })
+    .await;
+    for name in dark {
+        world.tenant(name).proxy().set(Mode::Blackhole);
+    }
+}
+
+/// 25 of 30 destinations swallow everything, and the timeouts are longer than the test, so a silent
+/// destination never gives back a place that it holds. The changes of the others can only arrive if
+/// none of them waits for any of the 25: first while open connections are silent, then while dials
+/// get no answer. One of the 25 is the first destination of a tenant whose second destination is
+/// healthy.
+#[tokio::test]
+async fn a_blackholed_destination_delays_nobody_else() {
+    const HEALTHY: usize = 5;
+    let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
+    let dark = &names[HEALTHY..];
+    let (world, second) = world_with_a_second_destination(&names, &dark[0]).await;
     world.fill(2).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -210,26 +256,7 @@ async fn a_blackholed_destination_delays_nobody_else() {
                 "update project_user set display_name = 'owed to all beside {silent}'"
             ))
             .await;
-        // Destinations that failed slowly are claimed at most so many at a time; on a slow machine
-        // they do not all start at once.
-        let at_least = if silent == "dials" { SILENT_AT_WORK_MAX } else { dark.len() };
-        let stuck = until(
-            "the silent destinations are being written to, without success",
-            PATIENCE,
-            async || {
-                // Connections are counted before the attempts: a destination with a connection now has
-                // a silent one. A destination that was refused before has none, even if its failure is
-                // not recorded yet.
-                let held: Vec<_> = dark
-                    .iter()
-                    .filter(|name| world.tenant(name).proxy().open() > 0)
-                    .cloned()
-                    .collect();
-                let stuck = attempts(&world, &held).await;
-                if stuck.lines().count() >= at_least { Ok(stuck) } else { Err(stuck) }
-            },
-        )
-        .await;
+        let stuck = wait_stuck(&world, dark, silent).await;
         let beside = median_latency(&world, &healthy, silent).await;
         eprintln!(
             "commit to visible, median: {quiet:?} when it is quiet, {beside:?} beside silent {silent}"
@@ -246,22 +273,7 @@ async fn a_blackholed_destination_delays_nobody_else() {
         if silent == "dials" {
             break;
         }
-        // Open connections break, and after that dials get no answer.
-        for name in dark {
-            let proxy = world.tenant(name).proxy();
-            proxy.set(Mode::Refuse);
-        }
-        until("all of them have failed", PATIENCE, async || {
-            let failing = world
-                .source
-                .query_text("select count(*) from offtake.outgoing_request where failures > 0")
-                .await;
-            if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
-        })
-        .await;
-        for name in dark {
-            world.tenant(name).proxy().set(Mode::Blackhole);
-        }
+        blackhole_dials(&world, dark).await;
     }
     for name in dark {
         world.tenant(name).proxy().set(Mode::Pass);

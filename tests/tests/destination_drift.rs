@@ -187,47 +187,63 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     foreign.execute("create table items (id integer primary key, amount text); insert into items values (7, 'mine'), (8, 'too')").await;
     let daemon = world.daemon().await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
-    // The table belongs to the tenant.
+    a_foreign_table_blocks(&world, &daemon).await;
+    a_lost_primary_key_blocks(&world, &daemon).await;
+    another_key_blocks(&world, &daemon).await;
+    a_lost_column_comes_back(&world, &daemon).await;
+    daemon.stop().await;
+}
+
+/// A table of the tenant's own stays untouched and blocks the mapping until it is renamed.
+async fn a_foreign_table_blocks(world: &World, daemon: &Daemon) {
+    let foreign = &world.tenant("globex").destination;
     wait_blocked(
-        &daemon,
-        &world,
+        daemon,
+        world,
         "globex",
         "items",
         &["items", "was there before Offtake and holds rows", "Rename it"],
     )
     .await;
-    assert_others_go_on(&world, "globex", "beside a foreign table").await;
+    assert_others_go_on(world, "globex", "beside a foreign table").await;
     assert_eq!(
         foreign.query_text("select string_agg(i::text, ' ' order by id) from items i").await,
         "(7,mine) (8,too)"
     );
     assert_eq!(foreign.query_text("select obj_description('items'::regclass) is null").await, "t");
     foreign.execute("alter table items rename to my_items").await;
-    wait_healed(&daemon, &world, "globex").await;
+    wait_healed(daemon, world, "globex").await;
     assert_eq!(
         foreign.query_text("select string_agg(i::text, ' ' order by id) from my_items i").await,
         "(7,mine) (8,too)"
     );
-    // The table loses its primary key.
+}
+
+async fn a_lost_primary_key_blocks(world: &World, daemon: &Daemon) {
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table items drop constraint items_pkey").await;
-    write(&world, "update item set amount = 2 where {acme} and id <= 10").await;
+    write(world, "update item set amount = 2 where {acme} and id <= 10").await;
     wait_blocked(
-        &daemon,
-        &world,
+        daemon,
+        world,
         "acme",
         "items",
         &["items", "no primary key or unique index on exactly (id)"],
     )
     .await;
-    assert_others_go_on(&world, "acme", "without the key").await;
+    assert_others_go_on(world, "acme", "without the key").await;
     acme.execute("alter table items add primary key (id)").await;
-    wait_healed(&daemon, &world, "acme").await;
-    // The mapping gets another key: the reason names the statement that solves it.
+    wait_healed(daemon, world, "acme").await;
+}
+
+/// The mapping gets another key, and later its old one again. Each time the reason names the
+/// statement that solves it.
+async fn another_key_blocks(world: &World, daemon: &Daemon) {
+    let acme = &world.tenant("acme").destination;
     world.write_mapping("items", &ITEMS.replace("{ id: id }", "{ id: id, amount: amount }"));
     wait_blocked(
-        &daemon,
-        &world,
+        daemon,
+        world,
         "acme",
         "items",
         &["on exactly (amount, id), the mapping's key", "`drop table \"public\".\"items\"`"],
@@ -235,31 +251,34 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     .await;
     world.tenant("globex").destination.execute("create unique index on items (id, amount)").await;
     acme.execute("drop table items").await;
-    wait_healed(&daemon, &world, "acme").await;
-    wait_healed(&daemon, &world, "globex").await;
+    wait_healed(daemon, world, "acme").await;
+    wait_healed(daemon, world, "globex").await;
     world.write_mapping("items", ITEMS);
     // The table that was kept still has the old key.
-    wait_blocked(&daemon, &world, "acme", "items", &["on exactly (id), the mapping's key"]).await;
+    wait_blocked(daemon, world, "acme", "items", &["on exactly (id), the mapping's key"]).await;
     acme.execute("drop table items").await;
-    wait_healed(&daemon, &world, "acme").await;
-    wait_healed(&daemon, &world, "globex").await;
-    // A column that was renamed or dropped is added again and filled. The mapping may not even be
-    // blocked for that.
+    wait_healed(daemon, world, "acme").await;
+    wait_healed(daemon, world, "globex").await;
+}
+
+/// A column that was renamed or dropped is added again and filled. The mapping may not even be
+/// blocked for that.
+async fn a_lost_column_comes_back(world: &World, daemon: &Daemon) {
+    let acme = &world.tenant("acme").destination;
     for edit in
         ["alter table items rename column label to tag", "alter table items drop column label"]
     {
         acme.execute(edit).await;
-        write(&world, "update item set amount = amount + 1 where {acme} and id <= 10").await;
+        write(world, "update item set amount = amount + 1 where {acme} and id <= 10").await;
         wait_for(
-            &world,
+            world,
             "acme",
             "select count(*) from items where label = 'label'",
             &ROWS.to_string(),
         )
         .await;
-        wait_healed(&daemon, &world, "acme").await;
+        wait_healed(daemon, world, "acme").await;
     }
-    daemon.stop().await;
 }
 
 /// The state table exists, but the role may no longer create a table or add a column to one.

@@ -103,7 +103,7 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     );
     assert!(error.contains("^^^^^^^^^"), "{error}");
     assert_eq!(reload_success(&daemon).await, "0");
-    until("the log says so too", PATIENCE, async || {
+    until("the log has the error too", PATIENCE, async || {
         let told = daemon
             .log()
             .iter()
@@ -220,7 +220,7 @@ async fn mappings_are_added_changed_and_removed() {
     oracle::assert_equal(&world).await;
     // A mapping is removed: it stops, and its table stays as it is.
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
-    until("the status does not know it any more", PATIENCE, async || {
+    until("the status no longer shows the mapping", PATIENCE, async || {
         let status = daemon.status().await;
         let known = status["mappings"]
             .as_array()

@@ -228,7 +228,7 @@ async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
     let writer = world.source.connect().await;
     writer.batch_execute("begin; update public.team set display_name = 'under way'").await.unwrap();
     world.write_mapping("members", MEMBERS);
-    until("it waits, or is copied", PATIENCE, async || {
+    until("the mapping waits, or is copied", PATIENCE, async || {
         let told = daemon.status().await["config"]["error"].to_string();
         let copied =
             world.source.query_text("select count(*) from offtake.destination_mapping where mapping = 'members' and backfilled").await;
@@ -260,7 +260,7 @@ async fn a_dependency_that_is_named_later_makes_the_copy_anew() {
     let acme = &world.tenant("acme").destination;
     let before = acme.query_text(version).await;
     world.write_mapping("members", MEMBERS);
-    until("the copy begins anew", PATIENCE, async || {
+    until("the re-copy begins", PATIENCE, async || {
         let found = acme.query_text(version).await;
         if found == before { Err(found) } else { Ok(()) }
     })

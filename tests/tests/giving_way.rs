@@ -34,7 +34,7 @@ async fn a_batch_is_no_deadlock_for_a_truncate() {
         .execute("update work.child set body = 'second'; update work.note set body = 'second'")
         .await;
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
-    application.batch_execute("begin; lock table work.note").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.note").await.expect("the table is free");
     daemon.clear_failpoint("sync.after_claim").await;
     waits_for_a_lock(&world).await;
     application.batch_execute("truncate work.child; commit").await.expect("the batch gives way");
@@ -64,7 +64,7 @@ async fn a_tick_is_no_deadlock_for_a_truncate() {
         .execute("update work.item set body = 'second'; update work.parent set body = 'second'")
         .await;
     daemon.wait_at_failpoint("sequencer.after_lock", 1).await;
-    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.child").await.expect("the table is free");
     daemon.clear_failpoint("sequencer.after_lock").await;
     waits_for_a_lock(&world).await;
     application.batch_execute("truncate work.owner; commit").await.expect("the tick gives way");
@@ -78,7 +78,7 @@ async fn a_table_that_the_application_holds_delays_nothing_that_does_not_need_it
     let (world, daemon, application) = world().await;
     let copies = "select count(*) from offtake.change_log where row_key is null";
     let before = world.source.query_text(copies).await;
-    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.child").await.expect("the table is free");
     // The rows that depend on the parents cannot be read now.
     world.source.execute("update work.parent set body = 'second'").await;
     world.source.execute("update work.item set body = 'second'").await;
@@ -111,7 +111,7 @@ async fn a_mapping_whose_table_is_locked_delays_no_other_of_its_destination() {
         .execute("update work.child set body = 'second'; update work.item set body = 'second'")
         .await;
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
-    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.child").await.expect("the table is free");
     daemon.clear_failpoint("sync.after_claim").await;
     offtake_tests::until(
         "the other mapping's rows arrive while the table is locked",
@@ -146,7 +146,7 @@ async fn who_has_the_log_locked_against_a_partition_does_not_hold_up_the_numberi
     holder
         .batch_execute("begin; lock table offtake.change_log in share update exclusive mode")
         .await
-        .expect("nobody has it");
+        .expect("the table is free");
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let next = "select to_regclass('offtake.change_log_1') is not null";

@@ -420,7 +420,7 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
         .source
         .execute("alter table team enable row level security; create policy none on team using (false); update team set display_name = 'hidden'; update project_user set display_name = 'seen'")
         .await;
-    until("it is told", PATIENCE, async || {
+    until("the hidden rows are reported", PATIENCE, async || {
         let status = daemon.status().await;
         let told = status["destinations"][0].to_string();
         if told.contains("row-level security")

@@ -35,7 +35,7 @@ const BUSY: &str = "select count(*) from pg_stat_activity
 async fn lock_users_against_a_batch(world: &World) -> Client {
     let there = &world.tenant("acme").destination;
     let tenant = there.connect().await;
-    tenant.batch_execute("begin; lock table users").await.expect("nobody has it");
+    tenant.batch_execute("begin; lock table users").await.expect("the table is free");
     world.source.execute("update public.project_user set display_name = 'second'").await;
     until("the batch waits for the lock", PATIENCE, async || {
         match there.query_text(WAITING).await.as_str() {
@@ -78,9 +78,11 @@ const SLOW: &str = "
     create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
     create trigger slow after insert on users for each statement execute function slow()";
 
-#[tokio::test]
-async fn a_copy_under_way_stands_still_and_goes_on() {
-    const ALL: u64 = 10_000;
+/// Rows of the copy.
+const ALL: u64 = 10_000;
+
+/// A world whose copy of the users takes [`SLOW`] time.
+async fn world_of_a_slow_copy() -> World {
     let world = World::with_tenants(["acme"])
         .mappings(&[("users", USERS)])
         .setting("/sync/batch_rows", 20)
@@ -96,13 +98,19 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
     let there = &world.tenant("acme").destination;
     there.execute("create table users (id uuid primary key, display_name text); comment on table users is 'offtake:users'").await;
     there.execute(SLOW).await;
-    let daemon = world.daemon().await;
+    world
+}
+
+/// The fuse that stops acme's copy; method, path and body that blow it; path and body that undo it.
+type WayToStop = (String, &'static str, String, &'static str, String, &'static str);
+
+fn ways_to_stop(id: &str) -> Vec<WayToStop> {
     let destination = format!("destinations/{id}/main");
     let own = format!("destination:{id}/main");
     let fuses =
         ["sync".to_owned(), format!("tenant:{id}"), own.clone(), "mapping:users".to_owned()];
     let off = r#"{"enabled":false,"reason":"a test"}"#;
-    let mut ways = vec![(
+    let mut ways: Vec<WayToStop> = vec![(
         own,
         "POST",
         format!("{destination}/pause"),
@@ -120,7 +128,35 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
             r#"{"enabled":true}"#,
         )
     }));
-    for (fuse, method, path, body, undo_path, undo) in &ways {
+    ways
+}
+
+/// Waits until the current turn has ended, and its last statement at the destination too.
+async fn wait_turn_ended(world: &World) {
+    // A turn in progress may ignore a mapping's fuse; the next turn must not.
+    let under_way = attempt(world).await;
+    until("the current turn has ended", PATIENCE, async || match attempt(world).await {
+        now if now != under_way || now.is_empty() => Ok(()),
+        now => Err(now),
+    })
+    .await;
+    // The turn's last statement, even a COMMIT, may still be running at the destination.
+    until("its server process is at rest", PATIENCE, async || {
+        match world.tenant("acme").destination.query_text(BUSY).await.as_str() {
+            "0" => Ok(()),
+            found => Err(found.to_owned()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_under_way_stands_still_and_goes_on() {
+    let world = world_of_a_slow_copy().await;
+    let id = world.id("acme");
+    let there = &world.tenant("acme").destination;
+    let daemon = world.daemon().await;
+    for (fuse, method, path, body, undo_path, undo) in &ways_to_stop(id) {
         let before = rows(&world).await;
         until("the copy goes on", PATIENCE, async || {
             if rows(&world).await > before { Ok(()) } else { Err(format!("{before}")) }
@@ -128,21 +164,7 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
         .await;
         ask(&daemon, method, path, body).await;
         daemon.wait_fuse(fuse, true).await;
-        // A turn in progress may ignore a mapping's fuse; the next turn must not.
-        let under_way = attempt(&world).await;
-        until("the turn under way has ended", PATIENCE, async || match attempt(&world).await {
-            now if now != under_way || now.is_empty() => Ok(()),
-            now => Err(now),
-        })
-        .await;
-        // The turn's last statement, even a COMMIT, may still be running at the destination.
-        until("its server process is at rest", PATIENCE, async || {
-            match there.query_text(BUSY).await.as_str() {
-                "0" => Ok(()),
-                found => Err(found.to_owned()),
-            }
-        })
-        .await;
+        wait_turn_ended(&world).await;
         let stopped = rows(&world).await;
         // Five times as long as a batch takes.
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -155,7 +177,7 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
     let few = "truncate public.project_user cascade; insert into public.project_user (tenancy_id, display_name) values ('{id}', 'last')";
     world.source.execute(&few.replace("{id}", id)).await;
     there.execute("drop trigger slow on users").await;
-    ask(&daemon, "POST", &format!("{destination}/sync"), "").await;
+    ask(&daemon, "POST", &format!("destinations/{id}/main/sync"), "").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;

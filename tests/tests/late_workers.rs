@@ -299,8 +299,11 @@ async fn claim(world: &World) -> Result<(String, String, bool), String> {
         world.id("acme")
     );
     let found = world.source.try_query_text(&claim).await?;
-    let [attempt, until, over] =
-        found.split('|').collect::<Vec<_>>().try_into().map_err(|_| "nobody has it".to_owned())?;
+    let [attempt, until, over] = found
+        .split('|')
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| "no worker has it".to_owned())?;
     Ok((attempt.to_owned(), until.to_owned(), over == "t"))
 }
 
@@ -324,7 +327,7 @@ async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout(
     // other daemon's claim has to last.
     until("a claim outlasts its lease while two daemons look for work", PATIENCE, async || {
         let (attempt, ends, _) = claim(&world).await?;
-        until("its first lease is over", PATIENCE, async || {
+        until("the claim's first lease is over", PATIENCE, async || {
             let over = world
                 .source
                 .try_query_text(&format!("select now() > '{ends}'::timestamptz"))

@@ -77,7 +77,7 @@ async fn check(hosts: &[Ipv4Addr]) {
     world.configure(|c| c["sync"]["connect_timeout"] = CONNECT_TIMEOUT.into());
     let daemon = world.daemon().await;
     wait_arrived(&world, "first", ONE_IN, FOUND_OUT_WITHIN).await;
-    until("all silent ones are found out", FOUND_OUT_WITHIN, async || {
+    until("all silent destinations are known as silent", FOUND_OUT_WITHIN, async || {
         let failing = world
             .source
             .query_text("select count(*) from offtake.outgoing_request where failures > 0")

@@ -225,18 +225,20 @@ async fn a_mapping_that_waited_for_its_triggers_is_numbered_for_when_it_joins() 
     let writer = world.source.connect().await;
     writer.batch_execute("begin; update public.team set display_name = 'under way'").await.unwrap();
     world.write_mapping("members", MEMBERS);
-    until("it waits", PATIENCE, async || {
+    until("the mapping waits for its triggers", PATIENCE, async || {
         let told = daemon.status().await["config"]["error"].to_string();
         if told.contains("waiting for it: members") { Ok(()) } else { Err(told) }
     })
     .await;
     writer.batch_execute("commit").await.unwrap();
-    until("it joins", LOOK_TWICE, async || {
-        match daemon.status().await["config"]["error"].is_null() {
+    until(
+        "the mapping is used",
+        LOOK_TWICE,
+        async || match daemon.status().await["config"]["error"].is_null() {
             true => Ok(()),
             false => Err("not yet".to_owned()),
-        }
-    })
+        },
+    )
     .await;
     world.wait_in_step().await;
     assert_eq!(

@@ -99,7 +99,7 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
                 output
             };
             let release = async {
-                until("it has met the lock, or ended", PATIENCE, async || {
+                until("the command has met the lock, or ended", PATIENCE, async || {
                     let waits = "select count(*) from pg_locks
                                   where not granted and relation = 'public.team'::regclass
                                     and database = (select oid from pg_database where datname = current_database())";

@@ -124,7 +124,7 @@ async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
         // It is chance where the daemon meets the pooler first: while it waits for the source, or
         // right after.
         let mut daemon = world.spawn_daemon(&[]);
-        until("the pooler is told", PATIENCE, async || {
+        until("the pooler is reported", PATIENCE, async || {
             let told =
                 daemon.log_text().contains("source.url leads to a pooler in transaction mode");
             if told { Ok(()) } else { Err(daemon.log_text()) }

@@ -198,22 +198,8 @@ fn assert_nothing(of: &str, what: &str) {
     assert!(found.is_empty(), "{} lines have {of:?}:\n{}", found.len(), found.join("\n"));
 }
 
-#[tokio::test]
-async fn nothing_that_is_told_has_a_secret_or_a_value() {
-    let mut world = plan().await;
-    world.allow("*");
-    spread_secrets(&mut world).await;
-    world.fill(5).await;
-    world
-        .source
-        .execute(&format!(
-            "update project_user set display_name = '{VALUE}' where project_user_id in (select project_user_id from project_user limit 20)"
-        ))
-        .await;
-    // The most detailed log.
-    world.set_variable("OFFTAKE_LOG", "trace");
-    let daemon = world.daemon().await;
-    let mut told = String::new();
+/// Waits until every destination has failed in its way, and rows are quarantined.
+async fn wait_everything_failed(daemon: &Daemon, world: &World) {
     until("everything has failed", PATIENCE, async || {
         let told = daemon.status_as(&format!("{SECRET}-read-0123456789abcdef0123456789")).await;
         let reason = |tenant: &str| {
@@ -241,12 +227,11 @@ async fn nothing_that_is_told_has_a_secret_or_a_value() {
         }
     })
     .await;
-    all_told(&daemon, &world, &mut told).await;
-    all_stored(&world, &mut told).await;
-    daemon.stop().await;
-    all_printed(&world, &mut told).await;
-    assert_nothing(VALUE, &told);
-    // A source that refuses the connection, and files that cannot be parsed.
+}
+
+/// Collects the output of commands for sources that refuse the connection, and for files that cannot
+/// be parsed.
+async fn all_of_wrong_configurations(world: &mut World, told: &mut String) {
     let source = world.source.url();
     let place = source.split_once('@').unwrap().1.to_owned();
     for url in [
@@ -278,6 +263,31 @@ async fn nothing_that_is_told_has_a_secret_or_a_value() {
         let text = [output.stdout, output.stderr].concat();
         let _ = writeln!(told, "broken: {} {}", output.status, String::from_utf8_lossy(&text));
     }
+}
+
+#[tokio::test]
+async fn nothing_that_is_told_has_a_secret_or_a_value() {
+    let mut world = plan().await;
+    world.allow("*");
+    spread_secrets(&mut world).await;
+    world.fill(5).await;
+    world
+        .source
+        .execute(&format!(
+            "update project_user set display_name = '{VALUE}' where project_user_id in (select project_user_id from project_user limit 20)"
+        ))
+        .await;
+    // The most detailed log.
+    world.set_variable("OFFTAKE_LOG", "trace");
+    let daemon = world.daemon().await;
+    let mut told = String::new();
+    wait_everything_failed(&daemon, &world).await;
+    all_told(&daemon, &world, &mut told).await;
+    all_stored(&world, &mut told).await;
+    daemon.stop().await;
+    all_printed(&world, &mut told).await;
+    assert_nothing(VALUE, &told);
+    all_of_wrong_configurations(&mut world, &mut told).await;
     assert_nothing(SECRET, &told);
     assert!(told.lines().count() > 500, "too little output was checked:\n{told}");
 }

@@ -18,6 +18,66 @@ async fn ask(daemon: &Daemon, method: &str, path: &str, body: &Value) -> (u16, V
     (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
+/// Stops acme's destination by its fuse and starts it again, and reads the lists.
+async fn stop_by_fuse(world: &World, daemon: &Daemon) {
+    let fuse = format!("fuses/destination:{}/main", world.id("acme"));
+    let (code, told) =
+        ask(daemon, "PATCH", &fuse, &json!({ "enabled": false, "reason": "a test", "for": "1h" }))
+            .await;
+    assert_eq!(
+        (code, &told["enabled"], &told["reason"]),
+        (200, &json!(false), &json!("a test")),
+        "{told}"
+    );
+    assert!(told["until"].is_string(), "{told}");
+    let acme = format!("destinations/{}/main", world.id("acme"));
+    assert_eq!(ask(daemon, "GET", &acme, &Value::Null).await.1["state"], "paused");
+    let listed = ask(daemon, "GET", "fuses", &Value::Null).await.1;
+    assert!(
+        listed["items"].as_array().unwrap().iter().any(|f| f["name"] == told["name"])
+            && listed["next"].is_null(),
+        "{listed}"
+    );
+    assert_eq!(ask(daemon, "PATCH", &fuse, &json!({ "enabled": true })).await.1["enabled"], true);
+    assert_eq!(
+        ask(daemon, "GET", "quarantine?limit=1", &Value::Null).await.1,
+        json!({ "items": [], "next": null })
+    );
+}
+
+/// Makes the daemon read its files again, and waits until it has.
+async fn reload(daemon: &Daemon) {
+    let before = ask(daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
+    assert_eq!(ask(daemon, "POST", "reload", &Value::Null).await.0, 202);
+    until("the daemon has loaded its files again", PATIENCE, async || {
+        let now = ask(daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
+        if now == before { Err(now.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
+/// Requests with a wrong body, path or method get the right status code and a detail.
+async fn assert_wrong_requests_are_refused(daemon: &Daemon, acme: &str) {
+    for (method, path, body, expect) in [
+        ("POST", format!("{acme}/pause"), json!({}), 400),
+        ("POST", format!("{acme}/pause"), json!({ "reason": "r", "for": "30" }), 400),
+        ("POST", format!("{acme}/pause"), json!({ "colour": "red" }), 400),
+        ("POST", format!("{acme}/resync"), json!({ "mapping": "nothing" }), 404),
+        ("POST", "destinations/nobody/main/sync".to_owned(), Value::Null, 404),
+        ("PATCH", "fuses/nothing".to_owned(), json!({ "enabled": true }), 404),
+        ("PATCH", "fuses/sync".to_owned(), json!({ "enabled": false }), 400),
+        ("PATCH", "fuses/sync".to_owned(), json!({}), 400),
+        ("GET", format!("{acme}/pause"), Value::Null, 405),
+        ("GET", "quarantine?after=x".to_owned(), Value::Null, 400),
+    ] {
+        let (code, told) = ask(daemon, method, &path, &body).await;
+        assert!(
+            code == expect && told["status"] == expect && told["detail"].is_string(),
+            "{method} {path}: {code} {told}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn operators_do_over_http_what_the_commands_do() {
     let world = World::with_tenants(["acme", "globex"]).setting("/http/admin_token", ADMIN).await;
@@ -52,56 +112,9 @@ async fn operators_do_over_http_what_the_commands_do() {
     oracle::assert_equal(&world).await;
     assert_eq!(post("verify", Value::Null).await.1["equal"], true);
 
-    let fuse = format!("fuses/destination:{}/main", world.id("acme"));
-    let (code, told) =
-        ask(&daemon, "PATCH", &fuse, &json!({ "enabled": false, "reason": "a test", "for": "1h" }))
-            .await;
-    assert_eq!(
-        (code, &told["enabled"], &told["reason"]),
-        (200, &json!(false), &json!("a test")),
-        "{told}"
-    );
-    assert!(told["until"].is_string(), "{told}");
-    assert_eq!(state().await, "paused");
-    let listed = ask(&daemon, "GET", "fuses", &Value::Null).await.1;
-    assert!(
-        listed["items"].as_array().unwrap().iter().any(|f| f["name"] == told["name"])
-            && listed["next"].is_null(),
-        "{listed}"
-    );
-    assert_eq!(ask(&daemon, "PATCH", &fuse, &json!({ "enabled": true })).await.1["enabled"], true);
-    assert_eq!(
-        ask(&daemon, "GET", "quarantine?limit=1", &Value::Null).await.1,
-        json!({ "items": [], "next": null })
-    );
-
-    let before = ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
-    assert_eq!(ask(&daemon, "POST", "reload", &Value::Null).await.0, 202);
-    until("it was loaded again", PATIENCE, async || {
-        let now =
-            ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
-        if now == before { Err(now.to_string()) } else { Ok(()) }
-    })
-    .await;
-
-    for (method, path, body, expect) in [
-        ("POST", format!("{acme}/pause"), json!({}), 400),
-        ("POST", format!("{acme}/pause"), json!({ "reason": "r", "for": "30" }), 400),
-        ("POST", format!("{acme}/pause"), json!({ "colour": "red" }), 400),
-        ("POST", format!("{acme}/resync"), json!({ "mapping": "nothing" }), 404),
-        ("POST", "destinations/nobody/main/sync".to_owned(), Value::Null, 404),
-        ("PATCH", "fuses/nothing".to_owned(), json!({ "enabled": true }), 404),
-        ("PATCH", "fuses/sync".to_owned(), json!({ "enabled": false }), 400),
-        ("PATCH", "fuses/sync".to_owned(), json!({}), 400),
-        ("GET", format!("{acme}/pause"), Value::Null, 405),
-        ("GET", "quarantine?after=x".to_owned(), Value::Null, 400),
-    ] {
-        let (code, told) = ask(&daemon, method, &path, &body).await;
-        assert!(
-            code == expect && told["status"] == expect && told["detail"].is_string(),
-            "{method} {path}: {code} {told}"
-        );
-    }
+    stop_by_fuse(&world, &daemon).await;
+    reload(&daemon).await;
+    assert_wrong_requests_are_refused(&daemon, &acme).await;
     daemon.stop().await;
 }
 

@@ -42,7 +42,7 @@ async fn a_watch_ends_when_its_reader_goes_away() {
     let mut line = String::new();
     BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("destinations"), "{line}");
-    let status = until("it ends", PATIENCE, async || {
+    let status = until("the watch ends", PATIENCE, async || {
         watch.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
     })
     .await;

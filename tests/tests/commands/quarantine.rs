@@ -48,7 +48,7 @@ async fn refused_rows_are_listed_tried_again_and_discarded() {
 
     // The row is still refused, so it comes back with one attempt more.
     done(&world, &["quarantine", "retry", "--tenant", world.id("acme")]).await;
-    until("it was tried again", PATIENCE, async || {
+    until("the row was retried", PATIENCE, async || {
         let rows = listed(&world).await;
         if rows.iter().any(|row| row["attempts"].as_i64() > Some(1)) {
             Ok(())

@@ -147,7 +147,7 @@ async fn the_table_of_a_mapping_that_is_gone_stays_until_it_is_dropped() {
     let before = destination.query_text("select count(*) from _offtake_state").await;
     let gone = world.mappings().into_iter().find(|m| m.name == "teams").unwrap();
     std::fs::remove_file(&gone.file).unwrap();
-    until("the daemon lets it go", PATIENCE, async || {
+    until("the daemon no longer uses the table", PATIENCE, async || {
         let (code, told, complained) = offtake(&world, &drop[..4]).await;
         if code == 2 && complained.contains("--yes") {
             Ok(())
@@ -186,7 +186,7 @@ async fn a_resync_and_a_drop_leave_the_neighbours_of_a_shared_schema_alone() {
     });
     world.fill(20).await;
     let daemon = world.daemon().await;
-    until("both are registered", PATIENCE, async || {
+    until("both destinations are registered", PATIENCE, async || {
         let known = world.source.query_text("select count(*) from offtake.destination").await;
         if known == "2" { Ok(()) } else { Err(known) }
     })

@@ -189,7 +189,7 @@ async fn who_is_second_in_a_database_is_not_first_with_a_new_mapping() {
         let told = [world.told(&daemon, "acme").await, world.told(&daemon, "globex").await];
         told.into_iter()
             .find(|told| told["state"] == "blocked")
-            .ok_or("nobody is blocked".to_owned())
+            .ok_or("no destination is blocked".to_owned())
     };
     let second = until("one of them is blocked", PATIENCE, blocked).await;
     let (first, second) =
@@ -308,7 +308,7 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
     let told = async || daemon.status().await["config"]["error"].clone();
     assert_eq!(told().await, Value::Null);
     world.source.execute("alter table tenant_database rename url to place").await;
-    let error = until("the status tells it", PATIENCE, async || {
+    let error = until("the status reports the failed query", PATIENCE, async || {
         told().await.as_str().map(str::to_owned).ok_or_else(String::new)
     })
     .await;
@@ -322,7 +322,7 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
         "{shown}"
     );
     world.source.execute("alter table tenant_database rename place to url").await;
-    until("the status tells no more", PATIENCE, async || {
+    until("the status reports no failed query any more", PATIENCE, async || {
         let told = told().await;
         if told.is_null() { Ok(()) } else { Err(told.to_string()) }
     })

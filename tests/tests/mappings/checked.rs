@@ -55,6 +55,60 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
     }
 }
 
+/// Adds tables that the query reads and the mapping does not name: the check must name them.
+async fn assert_unnamed_tables_are_told(world: &World, notes: &str) {
+    // A table that the query reads and the mapping does not name. Also if it is read through a
+    // view; a partition is reported by its root.
+    world
+        .source
+        .execute(
+            "create table public.mood (author int, at date, word text) partition by range (at);
+             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood;
+             create table public.note_kept () inherits (public.note)",
+        )
+        .await;
+    let blind = notes
+        .replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "")
+        .replace(
+            "left join public.author a on a.id = n.author",
+            "left join public.author a on a.id = n.author where n.id in (select author from moods)",
+        );
+    write(world, "notes.yaml", &blind);
+    let (_, stdout, _) = told(world, &world.offtake(&["check", "--connect"]).await);
+    for expect in [
+        "warning: mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there refreshes nothing; name it under",
+        ": the query of notes reads public.mood, and a change",
+    ] {
+        assert!(stdout.contains(expect), "{expect}: {stdout}");
+    }
+    assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
+    // A table that inherits from a captured table is captured with it.
+    assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
+    world.source.execute("drop table public.note_kept").await;
+}
+
+/// The check must name the index that is missing to find dependants.
+async fn assert_missing_index_is_told(world: &World, notes: &str) {
+    // The index that the warning names is enough to find dependants; an index on the tenant alone
+    // is not.
+    let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
+    let told_of = async || {
+        let (_, stdout, _) = told(world, &world.offtake(&["check", "--connect"]).await);
+        stdout.lines().find_map(|line| line.strip_prefix(warning)).map(str::to_owned)
+    };
+    let complaint = told_of().await.expect("a warning");
+    assert!(
+        complaint.starts_with("the whole of note is read for each; create index concurrently on "),
+        "{complaint}"
+    );
+    write(world, "notes.yaml", &notes.replace("{ author: id }", "{ tenant: name, author: id }"));
+    let narrow = told_of().await.expect("a warning");
+    assert!(narrow.starts_with("all rows of its tenant in note are read for each; "), "{narrow}");
+    write(world, "notes.yaml", notes);
+    world.source.execute(complaint.split_once("; ").expect("a remedy").1).await;
+    assert_eq!(told_of().await, None);
+}
+
 #[tokio::test]
 async fn scans_that_grow_and_tables_that_differ_are_told() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
@@ -82,53 +136,9 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
     ] {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
-    // A table that the query reads and the mapping does not name. Also if it is read through a
-    // view; a partition is reported by its root.
-    world
-        .source
-        .execute(
-            "create table public.mood (author int, at date, word text) partition by range (at);
-             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood;
-             create table public.note_kept () inherits (public.note)",
-        )
-        .await;
-    let blind = notes
-        .replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "")
-        .replace(
-            "left join public.author a on a.id = n.author",
-            "left join public.author a on a.id = n.author where n.id in (select author from moods)",
-        );
-    write(&world, "notes.yaml", &blind);
-    let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
-    for expect in [
-        "warning: mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there refreshes nothing; name it under",
-        ": the query of notes reads public.mood, and a change",
-    ] {
-        assert!(stdout.contains(expect), "{expect}: {stdout}");
-    }
-    assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
-    // A table that inherits from a captured table is captured with it.
-    assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
-    world.source.execute("drop table public.note_kept").await;
+    assert_unnamed_tables_are_told(&world, notes).await;
     write(&world, "notes.yaml", notes);
-    // The index that the warning names is enough to find dependants; an index on the tenant alone
-    // is not.
-    let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
-    let told_of = async || {
-        let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
-        stdout.lines().find_map(|line| line.strip_prefix(warning)).map(str::to_owned)
-    };
-    let complaint = told_of().await.expect("a warning");
-    assert!(
-        complaint.starts_with("the whole of note is read for each; create index concurrently on "),
-        "{complaint}"
-    );
-    write(&world, "notes.yaml", &notes.replace("{ author: id }", "{ tenant: name, author: id }"));
-    let narrow = told_of().await.expect("a warning");
-    assert!(narrow.starts_with("all rows of its tenant in note are read for each; "), "{narrow}");
-    write(&world, "notes.yaml", notes);
-    world.source.execute(complaint.split_once("; ").expect("a remedy").1).await;
-    assert_eq!(told_of().await, None);
+    assert_missing_index_is_told(&world, notes).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! `offtake preview`: shows rows, and what an edit would change, without changing anything.
 
+use std::path::{Path, PathBuf};
+
 use offtake_tests::World;
 use offtake_tests::samples::USERS;
 use serde_json::Value;
@@ -56,6 +58,48 @@ async fn the_rows_that_a_destination_would_hold_are_shown() {
     assert!(code == 2 && stderr.contains("acme cannot be a tenant"), "{stderr}");
 }
 
+/// Writes edited mappings into another folder, so that the daemon does not see them. One team leaves
+/// the filter, the others change, a column is added, a mapping is removed and another one added.
+fn edited_mappings(world: &World, first_id: &str) -> PathBuf {
+    let edited = world.folder().join("edited");
+    std::fs::create_dir(&edited).expect("the folder can be written");
+    let query = TEAMS
+        .replace("t.display_name", "upper(t.display_name) || '!' as display_name, t.tags")
+        .replace(
+            "from public.team t",
+            &format!("from public.team t where t.team_id <> '{first_id}'"),
+        );
+    std::fs::write(edited.join("teams.yaml"), query).expect("the folder can be written");
+    let more = USERS.replace("users", "people");
+    std::fs::write(edited.join("people.yaml"), more).expect("the folder can be written");
+    edited
+}
+
+/// Puts the edit into the daemon's folder, and waits until it has exactly the effect that was shown.
+async fn go_live(world: &World, edited: &Path, changed: u32) {
+    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
+    write(
+        world,
+        "teams.yaml",
+        &std::fs::read_to_string(edited.join("teams.yaml")).expect("it was written"),
+    );
+    offtake_tests::until("the edit is in effect", offtake_tests::PATIENCE, async || {
+        let there = &world.tenant("acme").destination;
+        let found = there
+            .try_query_text(
+                "select count(*) from teams where display_name like '%!' and tags is not null",
+            )
+            .await?;
+        let all = there.try_query_text("select count(*) from teams").await?;
+        if found == changed.to_string() && all == found {
+            Ok(())
+        } else {
+            Err(format!("{found} of {all}, not {changed}"))
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let world = World::with_tenants(["acme", "globex"])
@@ -72,19 +116,7 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let teams = count("select count(*) from team where tenancy_id = '{acme}'").await;
     let first = "(select team_id from team where tenancy_id = '{acme}' order by team_id limit 1)";
     let first_id = count(&format!("select {first}")).await;
-    // In another folder, so that the daemon does not see the edit. One row leaves the filter, the
-    // others change, a column is added, a mapping is removed.
-    let edited = world.folder().join("edited");
-    std::fs::create_dir(&edited).expect("the folder can be written");
-    let query = TEAMS
-        .replace("t.display_name", "upper(t.display_name) || '!' as display_name, t.tags")
-        .replace(
-            "from public.team t",
-            &format!("from public.team t where t.team_id <> '{first_id}'"),
-        );
-    std::fs::write(edited.join("teams.yaml"), query).expect("the folder can be written");
-    let more = USERS.replace("users", "people");
-    std::fs::write(edited.join("people.yaml"), more).expect("the folder can be written");
+    let edited = edited_mappings(&world, &first_id);
     let folder = edited.to_string_lossy().into_owned();
     let arguments = ["preview", "--changed", "--mappings", &folder, "--tenant", world.id("acme")];
     let (code, stdout, stderr) = told(&world, &world.offtake(&arguments).await);
@@ -114,28 +146,7 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--diff"]).await);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("0 of 4 copies would change"), "{stdout}");
-    // The edit goes live and has exactly that effect.
-    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
-    write(
-        &world,
-        "teams.yaml",
-        &std::fs::read_to_string(edited.join("teams.yaml")).expect("it was written"),
-    );
-    offtake_tests::until("the edit is in effect", offtake_tests::PATIENCE, async || {
-        let there = &world.tenant("acme").destination;
-        let found = there
-            .try_query_text(
-                "select count(*) from teams where display_name like '%!' and tags is not null",
-            )
-            .await?;
-        let all = there.try_query_text("select count(*) from teams").await?;
-        if found == changed.to_string() && all == found {
-            Ok(())
-        } else {
-            Err(format!("{found} of {all}, not {changed}"))
-        }
-    })
-    .await;
+    go_live(&world, &edited, changed).await;
     daemon.stop().await;
     // An edit that no daemon has taken over yet is a difference. The table of users, whose mapping
     // was removed, is not.

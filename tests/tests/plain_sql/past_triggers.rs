@@ -280,7 +280,7 @@ target: { table: persons }
         .await;
     assert_eq!(world.source.query_text(notes).await, "0");
     daemon.reload();
-    until("the notes to be complete again", FOUND_WITHIN, async || {
+    until("the notes are complete again", FOUND_WITHIN, async || {
         let complete = world.source.query_text(notes).await;
         if complete == "2" { Ok(()) } else { Err(complete) }
     })
