@@ -185,7 +185,7 @@ async fn world_with_a_second_destination(names: &[String], tenant: &str) -> (Wor
     (world, second)
 }
 
-/// Waits until the `dark` destinations are being written to, and returns the attempts. `silent` says
+/// Waits until the `dark` destinations are being written to. Returns these attempts. `silent` says
 /// what gets no answer: open connections or dials.
 async fn wait_stuck(world: &World, dark: &[String], silent: &str) -> String {
     // Of destinations that failed slowly, at most `SILENT_AT_WORK_MAX` are claimed at a time. On a

@@ -229,8 +229,8 @@ async fn wait_everything_failed(daemon: &Daemon, world: &World) {
     .await;
 }
 
-/// Collects the output of commands for sources that refuse the connection, and for files that cannot
-/// be parsed.
+/// Collects the output of commands for sources that refuse the connection, and for configuration
+/// files that cannot be parsed.
 async fn all_of_wrong_configurations(world: &mut World, told: &mut String) {
     let source = world.source.url();
     let place = source.split_once('@').unwrap().1.to_owned();

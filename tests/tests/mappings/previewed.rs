@@ -58,8 +58,9 @@ async fn the_rows_that_a_destination_would_hold_are_shown() {
     assert!(code == 2 && stderr.contains("acme cannot be a tenant"), "{stderr}");
 }
 
-/// Writes edited mappings into another folder, so that the daemon does not see them. One team leaves
-/// the filter, the others change, a column is added, a mapping is removed and another one added.
+/// Writes edited mappings into another folder, so that the daemon does not see them. One team
+/// leaves the filter, the others change, a column is added, one mapping is removed and another one
+/// added.
 fn edited_mappings(world: &World, first_id: &str) -> PathBuf {
     let edited = world.folder().join("edited");
     std::fs::create_dir(&edited).expect("the folder can be written");
@@ -75,7 +76,8 @@ fn edited_mappings(world: &World, first_id: &str) -> PathBuf {
     edited
 }
 
-/// Puts the edit into the daemon's folder, and waits until it has exactly the effect that was shown.
+/// Puts the edit into the daemon's folder, and waits until it has exactly the effect that the
+/// preview showed.
 async fn go_live(world: &World, edited: &Path, changed: u32) {
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
     write(

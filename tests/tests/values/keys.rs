@@ -29,8 +29,8 @@ async fn assert_same(world: &World, what: &str) {
     }
 }
 
-/// Replaces one spelling of a key by another that the type considers equal. In the copy, `priced` is
-/// text.
+/// Replaces one spelling of a key by another one that the type considers equal. In the copy,
+/// `priced` is text.
 async fn respell(world: &World) {
     let tenant = world.id("acme");
     let at = |name: &str| KEYS.iter().position(|(sql_type, _)| *sql_type == name).unwrap();
