@@ -1,7 +1,7 @@
 -- The workload's own application: five tables, and a log of every version of every row that was
--- ever committed. Every write of a row gives it a version from one sequence, while its key is
--- locked: per key, commits are in the order of versions. The lock is taken by key and not by row,
--- because an insert that waits for another's delete holds no row.
+-- ever committed. Every write gives its row a version from one sequence while the row's key is
+-- locked. So for each key, commits are in the order of versions. The lock is on the key and not on
+-- the row, because an insert that waits for another session's delete holds no row.
 create schema work;
 create sequence work.version_number;
 
@@ -14,7 +14,7 @@ create table work.version_log (
   body       text not null
 );
 
--- Names the tenant of an item. Its key can be swapped.
+-- A row names the tenant of items. Two owners can swap their keys.
 create table work.owner (
   code text not null, tenant text not null, body text not null, version bigint not null,
   primary key (code) deferrable
@@ -26,7 +26,7 @@ create table work.parent (
   primary key (tenant, id)
 );
 
--- Moves with its parent.
+-- A child moves with its parent.
 create table work.child (
   tenant text not null, parent uuid not null, no integer not null, hidden boolean not null default false,
   body text not null, version bigint not null,
@@ -47,7 +47,7 @@ create table work.note (
 );
 create index on work.note (split_part(scope, '/', 2), name);
 
--- The arguments of both functions are the key's columns; the tenant is not among them.
+-- The arguments of both functions are the key's columns without the tenant.
 create function work.stamp() returns trigger language plpgsql as $$
 declare
   -- An owner's code is unique among all tenants, an item's id too.

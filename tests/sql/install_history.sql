@@ -1,6 +1,6 @@
--- Records in a destination every change of every row, from the moment its table is made, and every
--- DDL statement. The lock on a destination's state rows is held to commit, so the order of `id` is
--- the order of commits.
+-- Records every change of every row in a destination, from the creation of its table on, and every
+-- DDL statement. A writer holds the lock on the destination's state rows until it commits, so the
+-- order of `id` is the order of commits.
 create schema history;
 create table history.change (
   id         bigint generated always as identity primary key,

@@ -1,6 +1,6 @@
--- What keeps some tenants from being in step, a line each; no rows when every committed change is
--- applied. One statement, hence one snapshot: a change cannot hide between two loops. The caller
--- appends the list of tenant ids.
+-- Reasons why tenants are not in step, one per row; no rows if every committed change is applied.
+-- One statement has one snapshot, so a change that moves from one loop to the next is always seen.
+-- The caller appends the list of tenant ids.
 with known as (
   select d.destination_id, d.tenant_id, d.name, d.mappings, d.state, d.reason, d.last_error from offtake.destination d where d.active
 ), owed as (
@@ -20,7 +20,7 @@ with known as (
     from known m join offtake.destination_mapping d using (destination_id)
    where not d.backfilled
   union all
-  select k.tenant_id, format('%s/%s: %s waits to be copied anew', k.tenant_id, k.name, q.mapping)
+  select k.tenant_id, format('%s/%s: %s waits to be re-copied', k.tenant_id, k.name, q.mapping)
     from offtake.resync_request q join known k using (destination_id)
    where q.mapping = any (k.mappings)
 )

@@ -1,4 +1,4 @@
-//! A headless chromium, told what to do by its debugging protocol over two pipes.
+//! A headless chromium, controlled by its debugging protocol over two pipes.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{PATIENCE, until};
 
-/// An answer of the browser itself; a busy machine starts it in a few seconds.
+/// Timeout for an answer of the browser. A busy machine starts it in a few seconds.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// One browser with one page. Killed when dropped.
@@ -27,7 +27,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// None, with the reason printed, where no chromium is installed.
+    /// Starts a browser. Without an installed chromium, prints the reason and returns None.
     pub fn start() -> Option<Self> {
         let Some(program) = ["chromium", "chromium-browser", "google-chrome"]
             .into_iter()
@@ -41,8 +41,8 @@ impl Browser {
         let made =
             Command::new("mkfifo").arg(&commands).arg(&messages).status().expect("mkfifo starts");
         assert!(made.success(), "mkfifo: {made}");
-        // It reads commands from descriptor 3 and writes messages to 4, which only a shell can set
-        // without unsafe code.
+        // Chromium reads commands from descriptor 3 and writes messages to 4. Without unsafe code,
+        // only a shell can set these.
         let run = format!(
             "exec {program} --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --remote-debugging-pipe \
              --window-size=1280,1000 --user-data-dir={}/profile about:blank 3<\"$0\" 4>\"$1\"",
@@ -102,7 +102,7 @@ impl Browser {
     }
 
     fn try_evaluate(&mut self, expression: &str) -> Result<Value, String> {
-        // The command itself fails where the page goes away under it, to another address.
+        // The command fails if the page moves to another address while it runs.
         let answer = self.try_call(
             "Runtime.evaluate",
             &json!({ "expression": expression, "returnByValue": true, "awaitPromise": true }),
@@ -113,7 +113,7 @@ impl Browser {
         }
     }
 
-    /// Until the expression is true.
+    /// Waits until the expression is true.
     pub async fn wait_for(&mut self, expression: &str) {
         let page = std::sync::Mutex::new(self);
         until(expression, PATIENCE, async || {
@@ -126,14 +126,14 @@ impl Browser {
         .await;
     }
 
-    /// Presses the mouse in the middle of the element, and lets it go.
+    /// Clicks in the middle of the element.
     pub async fn click(&mut self, element: &str) {
         self.click_until(element, "true").await;
     }
 
-    /// Presses the mouse in the middle of the element, and lets it go there when the expression is
-    /// true. Whatever is above may grow at any moment and move the element away, so a click that
-    /// goes elsewhere is kept from having an effect, and made again.
+    /// Presses the mouse in the middle of the element, and releases it there when the expression is
+    /// true. Content above may grow at any moment and move the element. A click that hits another
+    /// place is kept from having an effect, and is repeated.
     pub async fn click_until(&mut self, element: &str, expression: &str) {
         let guard = format!(
             "window.clicked = false; window.guard = event => {{ let e = null; try {{ e = {element}; }} catch {{ }} \
@@ -144,7 +144,7 @@ impl Browser {
             "(() => {{ const e = {element}; e.scrollIntoView({{ block: 'center' }}); const r = e.getBoundingClientRect(); \
              return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
         );
-        // A frame later the page has met whatever the mouse did.
+        // One frame later the page has handled the mouse's events.
         let clicked = "new Promise(done => requestAnimationFrame(() => setTimeout(() => { \
                        window.removeEventListener('click', window.guard, true); done(window.clicked); })))";
         let began = Instant::now();
@@ -166,7 +166,7 @@ impl Browser {
         self.call("Input.dispatchMouseEvent", &event);
     }
 
-    /// `light` or `dark`.
+    /// Sets the preferred colour scheme: `light` or `dark`.
     pub fn prefer(&mut self, scheme: &str) {
         self.call(
             "Emulation.setEmulatedMedia",
@@ -174,7 +174,7 @@ impl Browser {
         );
     }
 
-    /// A picture of the window.
+    /// Writes a picture of the window to the file.
     pub fn photograph(&mut self, file: &Path) {
         let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
         let bytes = base64::engine::general_purpose::STANDARD
@@ -183,7 +183,8 @@ impl Browser {
         std::fs::write(file, bytes).expect("the picture can be written");
     }
 
-    /// What the page complained of so far: exceptions, and what its policy refused.
+    /// What went wrong in the page so far: exceptions, and requests that its content policy
+    /// refused.
     pub fn complaints(&mut self) -> &[String] {
         self.evaluate("1");
         &self.complaints

@@ -13,11 +13,11 @@ use rand::{Rng as _, SeedableRng as _};
 use crate::proxy::{Cut, Mode, Proxy};
 use crate::{Daemon, World};
 
-/// One seed's faults, in the order in which they happened.
+/// The faults of one seed.
 pub struct Chaos {
     random: StdRng,
     began: Instant,
-    /// For the message of a test that fails.
+    /// The faults in the order in which they happened; printed when a test fails.
     diary: Vec<String>,
 }
 
@@ -30,8 +30,8 @@ impl Chaos {
         }
     }
 
-    /// One fault after the other, for so long. A daemon that has ended is replaced. Expects every
-    /// warning and error.
+    /// Makes one fault after another, for `duration`. A daemon that has ended is replaced. Every
+    /// warning and error is allowed in the logs.
     pub async fn run(&mut self, world: &World, daemons: &mut [Daemon], duration: Duration) {
         world.allow("*");
         self.began = Instant::now();
@@ -59,7 +59,7 @@ impl Chaos {
             daemon.clear_failpoints().await;
         }
         self.replace(world, daemons);
-        // One that has only just begun does not know yet what to do about a signal.
+        // A daemon that has just started does not handle signals yet.
         for daemon in daemons {
             daemon.wait_ready().await;
         }
@@ -104,8 +104,8 @@ impl Chaos {
         daemon.thaw();
     }
 
-    /// One turn stands still in the middle, loses its lease to the other daemon, and goes on before
-    /// it can know.
+    /// Pauses one turn in the middle, so that the other daemon takes over its lease. The turn then
+    /// goes on before it can notice.
     async fn late_worker(&mut self, world: &World, daemon: &Daemon, number: usize) {
         let points = [
             "sync.after_claim",
@@ -153,7 +153,7 @@ impl Chaos {
         proxy.set(Mode::Pass);
     }
 
-    /// Stays armed until the statement comes by.
+    /// The cut stays armed until the statement is sent.
     async fn lose_replies(&mut self, world: &World) {
         let Some((name, proxy)) = self.proxy(world) else { return };
         let cuts = [
@@ -175,7 +175,7 @@ impl Chaos {
         named.choose(&mut self.random).cloned()
     }
 
-    /// The daemons' sessions and not the writers'.
+    /// Terminates sessions of the daemons, and none of the writers.
     async fn terminate_at_source(&mut self, world: &World) {
         self.note("the source ends its sessions with the daemons");
         let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity \

@@ -1,10 +1,10 @@
 //! Two clusters for a whole test run: one for sources, one for destinations.
 //!
-//! nextest runs every test in a process of its own and `cargo test` every file of tests, so
-//! nobody's end is the run's end. The clusters belong to a process of their own (`private_servers`,
-//! in `bin/`), started by the first test that needs them. Every user holds a shared lock on a file
-//! as long as its process lives, however it ends; when the lock is free for a moment, the clusters
-//! are stopped and removed.
+//! nextest runs every test in its own process, and `cargo test` every file of tests. So no test
+//! process ends together with the run. The clusters belong to a separate process
+//! (`private_servers`, in `bin/`), which the first test that needs them starts. Every test process
+//! holds a shared lock on a file until it ends, in any way. When no process has held the lock for a
+//! moment, the clusters are stopped and removed.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -26,16 +26,16 @@ pub struct Clusters {
     pub destinations: String,
 }
 
-/// The folder where tests of one build find each other.
+/// The folder by which the test processes of one build find the same clusters.
 pub struct MeetingPoint(PathBuf);
 
-/// The clusters stay for a moment between two tests.
+/// How long unused clusters are kept: longer than the pause between two tests.
 const UNUSED_FOR_MAX: Duration = Duration::from_secs(2);
-/// Two clusters are up in two seconds; a busy compiler beside them takes its share.
+/// Two clusters usually start in two seconds; a compiler on the same machine slows them down.
 const STARTED_WITHIN: Duration = Duration::from_secs(90);
 
 impl Clusters {
-    /// The run's clusters, started now if nobody has.
+    /// The run's clusters. Starts them if no other test has.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<(Clusters, File)> = OnceCell::const_new();
         let (clusters, _lock) =
@@ -43,7 +43,7 @@ impl Clusters {
         clusters
     }
 
-    /// Private servers as tests want them.
+    /// The options of private servers for tests.
     pub fn options() -> Options {
         Options::default()
             .setting("max_connections", "400")
@@ -54,10 +54,10 @@ impl Clusters {
 }
 
 impl MeetingPoint {
-    /// In the build folder that the running executable is from.
+    /// The meeting point in the build folder of the running executable.
     pub fn of_this_build() -> Self {
         let executable = std::env::current_exe().expect("the running executable has a path");
-        // BUILD/PROFILE/program, and BUILD/PROFILE/deps/test; whatever BUILD is called.
+        // The path is BUILD/PROFILE/program or BUILD/PROFILE/deps/test. BUILD can have any name.
         let profile = executable
             .ancestors()
             .skip(1)
@@ -123,7 +123,8 @@ impl MeetingPoint {
         use std::os::unix::process::CommandExt as _;
         let log =
             File::create(self.0.join("servers.log")).expect("the build folder can be written");
-        // A process group of its own: what ends one test must not end the servers of the others.
+        // A process group of its own: a signal that ends one test must not end the servers of the
+        // others.
         Command::new(binary("private_servers"))
             .process_group(0)
             .stdin(Stdio::null())
@@ -133,7 +134,7 @@ impl MeetingPoint {
             .expect("private_servers starts");
     }
 
-    /// What the owner does: starts both clusters, and stops them when nobody has used them for a
+    /// The owner's work: starts both clusters, and stops them when no test has used them for a
     /// moment.
     pub async fn own(self) -> anyhow::Result<()> {
         tokio::task::spawn_blocking(offtake::private_server::sweep).await?;
@@ -144,7 +145,8 @@ impl MeetingPoint {
         let (source, destinations) = (source?, destinations?);
         let servers = json!({ "source": source.url("postgres"), "destinations": destinations.url("postgres") });
         write_whole(&self.servers(), &servers.to_string())?;
-        // Held until the clusters are gone: a test that comes now waits, and then starts new ones.
+        // Held until the clusters are removed: a test that starts now waits, and then starts new
+        // ones.
         let users = self.open("users.lock");
         let mut unused = Duration::ZERO;
         const LOOK_EVERY: Duration = Duration::from_millis(100);

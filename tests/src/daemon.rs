@@ -14,8 +14,8 @@ use serde_json::Value;
 use crate::failpoints::Failpoints;
 use crate::{PATIENCE, http, until};
 
-/// The path of a program of this workspace, built beforehand: `cargo test` builds the programs of
-/// the tested package only.
+/// The path of a program of this workspace. It must be built before the tests run: `cargo test`
+/// builds only the programs of the tested package.
 pub fn binary(name: &str) -> PathBuf {
     let executable = std::env::current_exe().expect("the running executable has a path");
     let folders = executable.ancestors().skip(1).take(2);
@@ -55,9 +55,9 @@ fn offtake(configuration: &Path, environment: &Environment) -> Command {
 /// One line that a daemon logged.
 #[derive(Debug, Clone)]
 pub struct LogLine {
-    /// INFO, WARN …; ERROR for a line that is no event, such as a panic's.
+    /// INFO, WARN …; ERROR for a line that is not an event, such as a panic's.
     pub level: String,
-    /// The stable name of what happened; empty where there is none.
+    /// The event's stable name; empty if the line has none.
     pub event: String,
     /// The whole line.
     pub text: String,
@@ -75,11 +75,11 @@ impl LogLine {
     }
 }
 
-/// The events that may be logged as warning or error; shared by a world and its daemons.
+/// The events that may be logged as warnings or errors. A world shares them with its daemons.
 pub(crate) type Expected = Arc<Mutex<BTreeSet<String>>>;
 
-/// A running `offtake run`. Killed when dropped; then the test fails if it logged a warning or an
-/// error that neither the world nor the test allowed.
+/// A running `offtake run`. Killed when dropped. The test then fails if the daemon logged a warning
+/// or an error that neither the world nor the test allowed.
 pub struct Daemon {
     process: Child,
     port: ReservedPort,
@@ -116,7 +116,7 @@ impl Daemon {
         Self { process, port, lines, printed, readers, expected, failpoints }
     }
 
-    /// Until `/readyz` says so.
+    /// Waits until `/readyz` reports that the daemon is ready.
     pub async fn wait_ready(&mut self) {
         until("the daemon is ready", PATIENCE, async || {
             if let Some(status) = self.process.try_wait().expect("our own child") {
@@ -132,14 +132,14 @@ impl Daemon {
         .await;
     }
 
-    /// What `GET /api/v1/status` says.
+    /// The answer of `GET /api/v1/status`.
     pub async fn status(&self) -> Value {
         let (code, body) = self.get("/api/v1/status").await;
         assert_eq!(code, 200, "{body}");
         serde_json::from_str(&body).expect("status is JSON")
     }
 
-    /// The same for a daemon that asks for a token.
+    /// The same for a daemon that requires a token.
     pub async fn status_as(&self, token: &str) -> Value {
         let authorization = format!("Bearer {token}");
         let (code, body) =
@@ -166,7 +166,7 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
     }
 
-    /// Where its HTTP API listens on 127.0.0.1.
+    /// The port of its HTTP API on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
@@ -176,36 +176,36 @@ impl Daemon {
         self.process.id()
     }
 
-    /// False once it has ended, however it did.
+    /// False once the process has ended in any way.
     pub fn runs(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))
             .unwrap_or_default();
-        // A zombie is still listed until it is waited for.
+        // An ended process is listed as a zombie until its parent has waited for it.
         stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
     }
 
-    /// kill -9.
+    /// Sends SIGKILL and waits for the end.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// SIGTERM, and nothing more.
+    /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
         self.signal(rustix::process::Signal::TERM);
     }
 
-    /// SIGSTOP: it stands still, its connections stay open.
+    /// Sends SIGSTOP: the daemon stands still, its connections stay open.
     pub fn freeze(&self) {
         self.signal(rustix::process::Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT: the daemon goes on.
     pub fn thaw(&self) {
         self.signal(rustix::process::Signal::CONT);
     }
 
-    /// SIGHUP: read the configuration again.
+    /// Sends SIGHUP: the daemon reads its configuration again.
     pub fn reload(&self) {
         self.signal(rustix::process::Signal::HUP);
     }
@@ -218,7 +218,7 @@ impl Daemon {
         rustix::process::kill_process(pid, signal).expect("our own child");
     }
 
-    /// Until the process has ended by itself.
+    /// Waits until the process has ended by itself.
     pub async fn wait_exit(&mut self, timeout: Duration) -> ExitStatus {
         until("the daemon ends", timeout, async || {
             let ended = self.process.try_wait().expect("our own child");
@@ -227,7 +227,8 @@ impl Daemon {
         .await
     }
 
-    /// SIGTERM, then waits for the end, which must be clean. Returns all that it logged.
+    /// Sends SIGTERM and waits for the end, which must be clean. Returns everything that the daemon
+    /// logged.
     pub async fn stop(mut self) -> Vec<LogLine> {
         self.terminate();
         let status = self.wait_exit(PATIENCE).await;
@@ -240,7 +241,7 @@ impl Daemon {
         self.log()
     }
 
-    /// Waits until what an ended process wrote is all read.
+    /// Waits until everything that the ended process wrote has been read.
     fn end_of_log(&mut self) {
         for reader in self.readers.drain(..) {
             let _ = reader.join();
@@ -252,12 +253,12 @@ impl Daemon {
         lock(&self.lines).clone()
     }
 
-    /// Everything logged so far, as it was written.
+    /// Everything logged so far, as one text.
     pub fn log_text(&self) -> String {
         lock(&self.lines).iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
-    /// What it wrote to standard output so far, which is not a log.
+    /// What it wrote to standard output so far; the log goes to standard error.
     pub fn printed(&self) -> Vec<String> {
         lock(&self.printed).clone()
     }
@@ -270,7 +271,7 @@ impl Daemon {
             .collect()
     }
 
-    /// Warnings and errors of this event are expected by the test; `"*"`: all are.
+    /// Allows warnings and errors of this event; `"*"` allows all.
     pub fn allow(&self, event: &str) {
         lock(&self.expected).insert(event.to_owned());
     }

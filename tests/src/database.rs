@@ -11,8 +11,8 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::{PATIENCE, proxy, until};
 
-/// A database made for one test and dropped with it. Failing statements panic with the server's
-/// message.
+/// A database created for one test and dropped with this value. Statements that fail panic with the
+/// server's message.
 pub struct Database {
     server: String,
     name: String,
@@ -27,7 +27,7 @@ impl Database {
             format!("{purpose}_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let template = template.map(|t| format!(" template {t}")).unwrap_or_default();
         let admin = connect(server).await;
-        // A database of an earlier process with our number may be left.
+        // An earlier process with our process number may have left its database behind.
         run(&admin, &format!("drop database if exists {name} with (force)")).await;
         run(&admin, &format!("create database {name}{template}")).await;
         Self { server: server.to_owned(), name, session: Mutex::default() }
@@ -43,12 +43,12 @@ impl Database {
         &self.name
     }
 
-    /// A session of one's own, for transactions and prepared statements.
+    /// A new session, for transactions and prepared statements.
     pub async fn connect(&self) -> Client {
         connect(&self.url()).await
     }
 
-    /// The session that [`Self::execute`] uses; a new one when the last was lost.
+    /// The session that [`Self::execute`] uses; a new one if the last one was lost.
     pub async fn session(&self) -> Arc<Client> {
         let mut session = self.session.lock().await;
         match session.as_ref().filter(|client| !client.is_closed()) {
@@ -57,12 +57,13 @@ impl Database {
         }
     }
 
-    /// Runs statements; without BEGIN in them, all are one transaction.
+    /// Runs statements. Without BEGIN in them, all run in one transaction.
     pub async fn execute(&self, sql: &str) {
         run(&*self.session().await, sql).await;
     }
 
-    /// The rows as `psql -At` prints them: a line each, columns separated by `|`, null as nothing.
+    /// The rows as `psql -At` prints them: one line per row, columns separated by `|`, null as
+    /// empty text.
     pub async fn query_text(&self, sql: &str) -> String {
         self.try_query_text(sql).await.unwrap_or_else(|error| panic!("{sql}\n  {error}"))
     }
@@ -89,8 +90,8 @@ impl Database {
         Ok(rows.collect::<Vec<_>>().join("\n"))
     }
 
-    /// Until no session of a daemon is left here: a server process may outlive its daemon, or its
-    /// use, for a moment.
+    /// Waits until no session of a daemon is left in this database: a server process may outlive
+    /// its daemon, or its last use, for a moment.
     pub async fn wait_left(&self) {
         const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
         until("no session of a daemon is left", PATIENCE, async || {
@@ -102,15 +103,15 @@ impl Database {
         .await;
     }
 
-    /// From now on the server asks this role for its password, which must have one. Only on a
-    /// server of the test's own: the rule is for all of it.
+    /// Makes the server ask this role for its password; the role must have one. Only for a private
+    /// server of the test, because the rule applies to the whole server.
     pub async fn ask_for_password(&self, role: &str) {
         let file = self.query_text("show hba_file").await;
         let rules = std::fs::read_to_string(&file).expect("the server's rules can be read");
         std::fs::write(&file, format!("host all {role} 127.0.0.1/32 scram-sha-256\n{rules}"))
             .expect("they can be written");
         self.query_text("select pg_reload_conf()").await;
-        // The server takes them up when it comes to it, and a session that was let in before stays.
+        // The server reads the rules a moment later, and sessions that are already open stay open.
         let (_, after, server) = proxy::split(&self.server);
         let wrong = format!("postgres://{role}:wrong@{server}{after}");
         until(
@@ -149,8 +150,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         let (server, drop) =
             (self.server.clone(), format!("drop database if exists {} with (force)", self.name));
-        // A thread, because a test's runtime cannot wait for a future inside a destructor. A server
-        // that the test has stopped takes its databases with it.
+        // In a thread, because a test's runtime cannot wait for a future inside a destructor.
+        // Errors are ignored: if the test has stopped the server, the database goes with it.
         let _ = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;

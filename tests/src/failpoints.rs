@@ -1,5 +1,5 @@
-//! Failpoints of a running daemon; what they are and what they can do is in
-//! `offtake_postgres::failpoint`.
+//! Failpoints of a running daemon. `offtake_postgres::failpoint` describes what they are and can
+//! do.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,14 +8,14 @@ use std::sync::Mutex;
 
 use crate::{Daemon, PATIENCE, until};
 
-/// One daemon's failpoints, set through the file that it watches.
+/// One daemon's failpoints, set through a file that the daemon watches.
 pub(crate) struct Failpoints {
     file: PathBuf,
     points: Mutex<BTreeMap<String, String>>,
 }
 
 impl Failpoints {
-    /// Beside the daemon's configuration, which is its own.
+    /// The failpoints' file lies in the folder of the daemon's own configuration.
     pub(crate) fn beside(configuration: &Path, points: &[(&str, &str)]) -> Self {
         let points =
             points.iter().map(|(name, actions)| (known(name), (*actions).to_owned())).collect();
@@ -29,7 +29,7 @@ impl Failpoints {
         &self.file
     }
 
-    /// As one, because the daemon reads while we write.
+    /// Replaces the file as a whole, because the daemon may read at any moment.
     fn write(&self) -> String {
         let points = self.points.lock().expect("no panic while locked");
         let text: String =
@@ -48,27 +48,27 @@ impl Failpoints {
 }
 
 impl Daemon {
-    /// Sets what happens at a point; returns when the daemon has taken it over.
+    /// Sets what happens at a failpoint. Returns when the daemon uses it.
     pub async fn set_failpoint(&self, name: &str, actions: &str) {
         self.change_failpoints(|points| points.insert(known(name), actions.to_owned())).await;
     }
 
-    /// Nothing happens there any more; what is paused there goes on.
+    /// Clears the failpoint. A task that is paused there goes on.
     pub async fn clear_failpoint(&self, name: &str) {
         self.change_failpoints(|points| points.remove(&known(name))).await;
     }
 
-    /// Nothing happens anywhere any more.
+    /// Clears all failpoints.
     pub async fn clear_failpoints(&self) {
         self.change_failpoints(std::mem::take).await;
     }
 
-    /// How often something was done at that point in this daemon's life.
+    /// How many times the failpoint has acted since this daemon started.
     pub fn failpoint_count(&self, name: &str) -> usize {
         self.failpoints.count(&known(name))
     }
 
-    /// Until something was done at that point `count` times in all.
+    /// Waits until the failpoint has acted `count` times in all.
     pub async fn wait_at_failpoint(&self, name: &str, count: usize) {
         until(&format!("the daemon comes to {name}"), PATIENCE, async || {
             match self.failpoint_count(name) {

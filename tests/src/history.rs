@@ -1,14 +1,15 @@
-//! Everything that was ever visible in a destination, and whether it may have been.
+//! Records everything that was ever visible in a destination, and judges whether it was allowed to
+//! be.
 //!
-//! [`install`] makes a destination record every row's every state, before a daemon comes.
-//! [`assert_sound`] reads the record afterwards, transaction by transaction, and holds against it:
+//! [`install`] makes a destination record every state of every row; it must run before a daemon
+//! starts. [`assert_sound`] reads the record afterwards, transaction by transaction, and checks:
 //!
-//! - nothing visible is repeated: no transaction leaves a row as it was and yet wrote it;
-//! - rows and cursor are one: whoever changes rows of a mapping moves its cursor in the same
-//!   transaction, and a cursor never goes back within its epoch and version;
-//! - for the mappings of [`crate::workload`], whose rows carry versions: every state was committed
-//!   at the source, for this very tenant; per key no state goes back to an older one, not even by
-//!   way of a deletion.
+//! - Nothing visible is repeated: no transaction writes a row and leaves it as it was.
+//! - Rows and cursor move together: a transaction that changes rows of a mapping also moves the
+//!   mapping's cursor. A cursor never goes back within its epoch and version.
+//! - For the mappings of [`crate::workload`], whose rows carry versions: every state was committed
+//!   at the source for this tenant. A key never goes back to an older state, not even after a
+//!   deletion.
 
 mod committed;
 
@@ -21,7 +22,7 @@ use serde_json::Value;
 use crate::sql::INSTALL_HISTORY;
 use crate::{Database, Tenant, World};
 
-/// Makes every destination of the world record its rows; before the first daemon.
+/// Makes every destination of the world record its rows. Call it before the first daemon starts.
 pub async fn install(world: &World) {
     for tenant in world.tenants() {
         install_in(&tenant.destination).await;
@@ -33,7 +34,7 @@ pub async fn install_in(destination: &Database) {
     destination.execute(INSTALL_HISTORY).await;
 }
 
-/// Panics with everything that should never have been visible.
+/// Panics with everything that must not have been visible.
 pub async fn assert_sound(world: &World) {
     let violations = violations(world).await;
     const SHOWN: usize = 20;
@@ -45,7 +46,7 @@ pub async fn assert_sound(world: &World) {
     );
 }
 
-/// Everything that should never have been visible, for a person.
+/// Everything that must not have been visible, in words.
 pub async fn violations(world: &World) -> Vec<String> {
     let committed = Committed::read(&world.source).await;
     let mut violations = Vec::new();
@@ -68,7 +69,7 @@ pub async fn violations(world: &World) -> Vec<String> {
     violations
 }
 
-/// How many states of rows a destination has seen; a check over none proves nothing.
+/// How many states of rows a destination has recorded. A check of no states proves nothing.
 pub async fn states(destination: &Database) -> usize {
     let count = destination
         .query_text("select count(*) from history.change where table_name <> '_offtake_state'")
@@ -116,14 +117,14 @@ fn by_table(world: &World) -> BTreeMap<String, Mapping> {
         .collect()
 }
 
-/// What one transaction made of a key.
+/// The net effect of one transaction on a key.
 struct Net {
     id: i64,
     before: Option<Value>,
     after: Option<Value>,
 }
 
-/// What a key showed last.
+/// The last visible state of a key.
 struct Seen {
     present: bool,
     row: Value,
@@ -133,9 +134,9 @@ struct Reading<'a> {
     tenant: &'a Tenant,
     mappings: BTreeMap<String, Mapping>,
     committed: &'a Committed,
-    /// By table and key.
+    /// Last states by table and key.
     seen: HashMap<(String, String), Seen>,
-    /// By mapping: sequence id, epoch and version.
+    /// Cursors by mapping: sequence id, and epoch with version.
     cursors: HashMap<String, (i64, String)>,
     violations: Vec<String>,
 }
@@ -148,7 +149,8 @@ impl Reading<'_> {
             moved.insert(text(state, "mapping"));
             self.cursor(change.id, state);
         }
-        // Per key the first old and the last new state: what was in between was never visible.
+        // Per key only the first old and the last new state count; states in between were never
+        // visible.
         let mut net: BTreeMap<(String, String), Net> = BTreeMap::new();
         for change in changes.iter().filter(|change| change.table != "_offtake_state") {
             let Some(mapping) = self.mappings.get(&change.table) else { continue };
@@ -244,7 +246,8 @@ impl Reading<'_> {
         self.seen.insert(at, Seen { present: true, row });
     }
 
-    /// One writer at a time: a transaction's changes stand together.
+    /// Reports changes of several transactions that are mixed. Only one transaction may write at a
+    /// time, so the changes of a transaction must be consecutive.
     fn interleaved(&mut self, changes: &[Change]) {
         let mut known = BTreeSet::new();
         for run in changes.chunk_by(|a, b| a.transaction == b.transaction) {
@@ -264,12 +267,13 @@ impl Reading<'_> {
     }
 }
 
-/// The row's own version, then the joined row's: while the own one stands, the other can only rise.
+/// The version of the row, and of the joined row. As long as the first stays the same, the second
+/// can only rise.
 fn versions(row: &Value) -> (Option<i64>, Option<i64>) {
     (row["version"].as_i64(), row["joined_version"].as_i64())
 }
 
-/// The key's columns as text; where a file does not name them, they are the workload's `id`.
+/// The key's columns as text. A mapping file of the workload without a key has the key `id`.
 fn key(mapping: &Mapping, row: &Value) -> String {
     match &mapping.source.key {
         Some(columns) => columns

@@ -1,4 +1,4 @@
-//! Just enough HTTP to ask a daemon on this machine.
+//! A minimal HTTP client for a daemon on this machine.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;

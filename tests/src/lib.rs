@@ -12,10 +12,10 @@
 //! # }
 //! ```
 //!
-//! Two clusters serve all tests of a run, also when every test is a process of its own; databases
-//! come from templates, so a world costs tenths of a second. Tests wait for conditions ([`until`]),
-//! never for time to pass. A daemon that logged a warning or an error that its test does not expect
-//! fails the test when it is dropped.
+//! Two clusters serve all tests of a run, even if every test is a process of its own. Databases are
+//! copied from templates, so a world costs a few tenths of a second. Tests wait for conditions
+//! ([`until`]), never for time to pass. If a daemon logs a warning or an error that its test does
+//! not allow, the test fails when the daemon is dropped.
 
 pub mod browser;
 pub mod chaos;

@@ -1,6 +1,6 @@
-//! What is right, computed without any of Offtake's own code but the parser of mapping files: each
-//! mapping's query, restricted to the tenant, against the destination's table, as multisets of text
-//! rows.
+//! Computes the correct content of destinations. It uses none of Offtake's own code except the
+//! parser of mapping files. It compares each mapping's query, restricted to the tenant, with the
+//! destination's table, as multisets of text rows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,14 +14,14 @@ use crate::{Database, Tenant, World};
 pub struct Difference {
     pub tenant: String,
     pub mapping: String,
-    /// In the query's result and not in the table.
+    /// Rows in the query's result that the table does not have.
     pub missing: Vec<String>,
-    /// In the table and not in the query's result.
+    /// Rows in the table that the query's result does not have.
     pub surplus: Vec<String>,
 }
 
-/// Panics with the differing rows unless every destination equals its queries. Wait until nothing
-/// is owed first.
+/// Panics with the differing rows unless every destination equals its queries. First wait until no
+/// request is left.
 pub async fn assert_equal(world: &World) {
     let differences = differences(world, world.tenants()).await;
     assert!(
@@ -42,7 +42,7 @@ pub async fn assert_tenants_equal(world: &World, names: &[&str]) {
     );
 }
 
-/// Everything that differs now.
+/// All differences at this moment.
 pub async fn differences<'a>(
     world: &World,
     tenants: impl IntoIterator<Item = &'a Tenant>,
@@ -62,7 +62,7 @@ pub async fn differences<'a>(
     differences
 }
 
-/// One mapping of one tenant.
+/// Compares one mapping of one tenant.
 pub async fn compare(
     source: &Database,
     tenant_id: &str,
@@ -123,7 +123,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Differences for a person.
+/// The differences as readable text.
 pub fn show(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect()
 }

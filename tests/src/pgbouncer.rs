@@ -1,4 +1,4 @@
-//! A private pgbouncer before a server of the tests.
+//! A private pgbouncer in front of a server of the tests.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use crate::database::try_connect;
 use crate::world::reserve_port;
 use crate::{PATIENCE, proxy, until};
 
-/// One pgbouncer; gone when dropped.
+/// One pgbouncer; stopped when dropped.
 pub struct Pgbouncer {
     program: PathBuf,
     process: Child,
     folder: tempfile::TempDir,
     port: ReservedPort,
-    /// A URL by which to see that it answers.
+    /// A URL for checking that it answers.
     url: String,
 }
 
-/// What a session of the pooler keeps its server process for.
+/// For how long a client of the pooler keeps its server process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolMode {
     Transaction,
@@ -28,9 +28,9 @@ pub enum PoolMode {
 }
 
 impl Pgbouncer {
-    /// Before the server of that URL, with so many server processes for each database; None, and a
-    /// printed reason, where it is not installed. Whoever connects is the tests' superuser at the
-    /// server, whatever name it says.
+    /// Starts a pgbouncer in front of the server of that URL, with `pool_size` server processes for
+    /// each database. If pgbouncer is not installed, prints the reason and returns None. Every
+    /// client is the tests' superuser at the server, no matter which user it names.
     pub async fn before(url: &str, mode: PoolMode, pool_size: usize) -> Option<Self> {
         let Some(program) = installed() else {
             eprintln!("skipped: pgbouncer is not installed (Debian: apt-get install pgbouncer)");
@@ -53,7 +53,8 @@ impl Pgbouncer {
         );
         let file = folder.path().join("pgbouncer.ini");
         std::fs::write(&file, configuration).expect("the temporary folder can be written");
-        // It refuses to run as root, and then reads as nobody.
+        // pgbouncer refuses to run as root. The tests then start it as user `nobody`, who must be
+        // able to read the folder.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))
             .expect("our own folder");
         let process = spawn(&program, &file);
@@ -63,12 +64,12 @@ impl Pgbouncer {
         Some(this)
     }
 
-    /// The URL, by way of the pooler.
+    /// The URL of the same database through the pooler.
     pub fn url(&self, url: &str) -> String {
         proxy::by_port(url, self.port.number())
     }
 
-    /// Ends at once, with every connection on both sides, and starts again.
+    /// Stops the pooler at once, which closes every connection on both sides, and starts it again.
     pub async fn restart(&mut self) {
         self.end();
         self.process = spawn(&self.program, &self.folder.path().join("pgbouncer.ini"));

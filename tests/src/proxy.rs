@@ -1,5 +1,5 @@
-//! A proxy between a daemon and a server, which breaks what a network, or a server at a bad moment,
-//! breaks.
+//! A proxy between a daemon and a server. It breaks connections as a network does, or as a server
+//! does that fails at a bad moment.
 //!
 //! ```no_run
 //! # async fn example(world: offtake_tests::World) {
@@ -12,7 +12,7 @@
 //! # }
 //! ```
 //!
-//! It lives on a thread of its own, so that a test that blocks does not stop it.
+//! It runs on its own thread, so that a blocking test does not stop it.
 
 mod cut;
 mod frames;
@@ -28,35 +28,35 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What happens to bytes and to new connections. Open connections follow too.
+/// What happens to bytes and to new connections. A change applies to open connections too.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mode {
     Pass,
-    /// Nobody listens, open connections are reset.
+    /// Nothing listens on the port. Open connections are reset.
     Refuse,
-    /// Whatever is sent disappears, both ways; nobody hears that a connection was closed. A
-    /// connection that was open or opened meanwhile never recovers: it is silent until the mode
-    /// changes, and then reset.
+    /// Everything sent is lost, in both directions; neither side learns that a connection was
+    /// closed. A connection that is open in this mode, or is opened in it, never recovers: it is
+    /// silent until the mode changes, and is then reset.
     Blackhole,
-    /// Nothing moves until the mode changes; then everything goes on as if nothing had been, as
-    /// after a lost route.
+    /// Nothing is forwarded until the mode changes. Then everything goes on without loss, as after
+    /// a route that was lost for a while.
     Stall,
-    /// Each piece arrives later by this much.
+    /// Each piece arrives this much later.
     Delay(Duration),
-    /// Bytes per second, each way of each connection.
+    /// Bytes per second, in each direction of each connection.
     Drip(u64),
-    /// A connection is reset once it has carried so many bytes, both ways together.
+    /// A connection is reset once it has carried this many bytes, both directions together.
     CutAfter(u64),
 }
 
-/// One proxy. Gone, with its connections, when dropped.
+/// One proxy. When dropped, it stops and closes its connections.
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
     shared: Arc<Shared>,
 }
 
-/// What was seen so far.
+/// What the proxy has seen so far.
 #[derive(Default)]
 struct Shared {
     cuts: Mutex<Vec<Armed>>,
@@ -68,12 +68,12 @@ struct Shared {
 }
 
 impl Proxy {
-    /// A proxy before the server of that Postgres URL.
+    /// A proxy in front of the server of that Postgres URL.
     pub fn before(url: &str) -> Self {
         Self::before_at(url, Ipv4Addr::LOCALHOST)
     }
 
-    /// The same at another address of this machine: any that begins with 127 is one.
+    /// The same at another address of this machine; every address that begins with 127 is one.
     pub fn before_at(url: &str, host: Ipv4Addr) -> Self {
         let (_, _, server) = split(url);
         let server = server.to_owned();
@@ -87,7 +87,8 @@ impl Proxy {
                 .build()
                 .expect("a runtime");
             runtime.block_on(async {
-                // Bound and never listening: the port stays ours while nobody listens.
+                // This socket is bound and never listens: it reserves the port for us while nothing
+                // listens.
                 let reserved = bind((host, 0).into());
                 let address = reserved.local_addr().expect("it is bound");
                 tell.send(address).expect("somebody waits");
@@ -100,18 +101,18 @@ impl Proxy {
         proxy
     }
 
-    /// The URL of the server, by way of this proxy.
+    /// The server's URL through this proxy.
     pub fn url(&self, url: &str) -> String {
         by_address(url, self.address)
     }
 
-    /// Changes what happens from now on.
+    /// Changes the mode from now on.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
         self.wait_listening(mode != Mode::Refuse);
     }
 
-    /// The proxy's thread needs microseconds.
+    /// Waits until the proxy listens, or does not. Its thread needs microseconds for that.
     fn wait_listening(&self, wanted: bool) {
         while self.shared.listening.load(Ordering::Acquire) != wanted {
             std::thread::sleep(Duration::from_micros(100));
@@ -125,7 +126,7 @@ impl Proxy {
         armed
     }
 
-    /// No cut that was armed happens any more.
+    /// Disarms all cuts.
     pub fn disarm(&self) {
         self.shared.cuts.lock().expect("no panic while locked").clear();
     }
@@ -149,7 +150,7 @@ impl Proxy {
     }
 }
 
-/// The URL with another port of this machine in place of its server.
+/// The URL with a port of this machine in place of its server.
 pub(crate) fn by_port(url: &str, port: u16) -> String {
     by_address(url, (Ipv4Addr::LOCALHOST, port).into())
 }
@@ -159,7 +160,7 @@ fn by_address(url: &str, address: SocketAddr) -> String {
     format!("{before}{address}{after}")
 }
 
-/// What precedes the server in a URL, what follows, and the server (`host:port`).
+/// The part of a URL before the server, the part after it, and the server (`host:port`).
 pub(crate) fn split(url: &str) -> (&str, &str, &str) {
     let authority = url.find("://").expect("a URL has a scheme") + 3;
     let end = url[authority..].find(['/', '?']).map_or(url.len(), |at| authority + at);
@@ -174,7 +175,7 @@ fn bind(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-/// Until the proxy is dropped.
+/// Serves until the proxy is dropped.
 async fn serve(
     address: SocketAddr,
     server: String,

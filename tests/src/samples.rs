@@ -1,13 +1,13 @@
-//! Small mappings, for tests that are about something else.
+//! Small mappings, for tests that need any mapping.
 
-/// Of the sample application's users: a name each.
+/// The names of the sample application's users.
 pub const USERS: &str = "\
 source: { table: public.project_user, tenant: tenancy_id, key: { id: project_user_id } }
 query: select tenancy_id as tenant_id, project_user_id as id, display_name from public.project_user
 target: { table: users }
 ";
 
-/// Of its teams, with a query of several lines, for whoever looks for one of them.
+/// The sample application's teams, with a query of several lines, for tests that look for one line.
 pub const TEAMS: &str = "\
 source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
 query: |
@@ -16,14 +16,14 @@ query: |
 target: { table: teams }
 ";
 
-/// Of the table `item` that [`World::with_items`](crate::World::with_items) makes: its name alone.
+/// Only the name of the table `item` that [`World::with_items`](crate::World::with_items) creates.
 pub const NAMES: &str = "\
 source: { table: public.item, tenant: tenant, key: { id: id } }
 query: select i.tenant as tenant_id, i.id, i.name from public.item i
 target: { table: names }
 ";
 
-/// Of the table `other` beside it.
+/// The table `other` that is created with it.
 pub const OTHERS: &str = "\
 source: { table: public.other, tenant: tenant, key: { id: id } }
 query: select o.tenant as tenant_id, o.id, o.body from public.other o

@@ -15,7 +15,7 @@ use crate::database::{connect, on_database, run};
 pub struct Source;
 
 impl Source {
-    /// The sample application's empty tables, and nothing of Offtake's.
+    /// A database with the sample application's empty tables and without Offtake.
     pub async fn application() -> Database {
         let server = &Clusters::shared().await.source;
         Database::create(server, "source", Some(&application_template(server).await)).await
@@ -47,7 +47,7 @@ impl Source {
         Self::mapping_set(source, Self::default_mappings()).await
     }
 
-    /// These mappings, as the source's catalog completes them.
+    /// These mappings, resolved against the source's catalog.
     pub async fn mapping_set(source: &Database, mappings: Vec<Mapping>) -> MappingSet {
         resolve(&source.connect().await, mappings).await
     }
@@ -81,7 +81,7 @@ fn mapping_texts(folder: &Path) -> Vec<(PathBuf, String)> {
     texts
 }
 
-/// The template with the sample application, made now unless it is there.
+/// The template with the sample application. Created now if it does not exist yet.
 pub(crate) async fn application_template(server: &str) -> String {
     let name = format!("template_application_{:016x}", hash(|hash| SAMPLE_APPLICATION.hash(hash)));
     make_once(server, &name, async || {
@@ -97,7 +97,8 @@ pub(crate) async fn application_template(server: &str) -> String {
 /// The template after `offtake init` with the mappings of that folder.
 pub(crate) async fn prepared_template(server: &str, mappings: &Path) -> String {
     let application = application_template(server).await;
-    // Another build of the tests may install other triggers.
+    // The executable's time is part of the name, because another build of the tests may install
+    // other triggers.
     let built = std::env::current_exe()
         .and_then(std::fs::metadata)
         .and_then(|m| m.modified())
@@ -119,7 +120,7 @@ pub(crate) async fn prepared_template(server: &str, mappings: &Path) -> String {
     name
 }
 
-/// What `offtake init` does.
+/// Does what `offtake init` does.
 async fn prepare(url: &str, mappings: Vec<Mapping>) {
     let mut client = connect(url).await;
     offtake_postgres::migrate(&mut client).await.expect("the migrations apply");
@@ -136,21 +137,21 @@ async fn resolve(client: &tokio_postgres::Client, mappings: Vec<Mapping>) -> Map
     })
 }
 
-/// Makes a template unless it is there; only one process at a time. `make` returns the unfinished
-/// database's name.
+/// Creates a template if it does not exist; one process at a time. `make` returns the name of the
+/// unfinished database.
 async fn make_once(server: &str, name: &str, make: impl AsyncFnOnce() -> String) {
     let admin = connect(server).await;
     let exists = format!("select from pg_database where datname = '{name}'");
     if !admin.query(&exists, &[]).await.expect("the catalog answers").is_empty() {
         return;
     }
-    // The session's end gives the lock back. The preparation of one template may need another,
-    // hence a lock for each.
+    // The lock is released when the session ends. Creating one template may need another, so each
+    // has its own lock.
     run(&admin, &format!("select pg_advisory_lock(hashtext('{name}'))")).await;
     if admin.query(&exists, &[]).await.expect("the catalog answers").is_empty() {
         run(&admin, &format!("drop database if exists {name}_unfinished with (force)")).await;
         let unfinished = make().await;
-        // A session that has only just ended may still be seen in the database.
+        // A session that has just ended may still be connected to the database.
         run(&admin, &format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{unfinished}'")).await;
         crate::until("the template is renamed", crate::PATIENCE, async || {
             admin

@@ -1,11 +1,11 @@
-//! What a daemon tells of a destination.
+//! What a daemon reports about a destination, in its status and its log.
 
 use serde_json::Value;
 
 use crate::{Daemon, PATIENCE, World, until};
 
 impl World {
-    /// The entry of the tenant's destination in the daemon's status; null when there is none.
+    /// The entry of the tenant's destination in the daemon's status; null if there is none.
     pub async fn told(&self, daemon: &Daemon, tenant: &str) -> Value {
         let status = daemon.status().await;
         let all = status["destinations"].as_array().cloned().unwrap_or_default();
@@ -14,8 +14,8 @@ impl World {
             .unwrap_or_default()
     }
 
-    /// Until the tenant's destination is told to be in that state, with all these parts in the
-    /// reason; returns the entry.
+    /// Waits until the status shows the tenant's destination in that state, with all these parts in
+    /// the reason. Returns the entry.
     pub async fn wait_told(
         &self,
         daemon: &Daemon,
@@ -34,7 +34,7 @@ impl World {
 }
 
 impl Daemon {
-    /// Until it has logged this event.
+    /// Waits until the daemon has logged this event.
     pub async fn wait_logged(&self, event: &str) {
         until(&format!("{event} is logged"), PATIENCE, async || {
             match self.log().iter().any(|line| line.event == event) {
@@ -45,9 +45,9 @@ impl Daemon {
         .await;
     }
 
-    /// Until the daemon acts on this fuse's being blown, or on its being whole again. A pause blows
-    /// the fuse `destination:TENANT/NAME`. A turn that is under way may go on for a moment, and a
-    /// round of the sequencer or the poller: see [`Self::wait_round`].
+    /// Waits until the daemon has noticed that this fuse is blown, or is whole again. A pause blows
+    /// the fuse `destination:TENANT/NAME`. A turn that is in progress may go on for a moment, and
+    /// so may a round of the sequencer or the poller: see [`Self::wait_round`].
     pub async fn wait_fuse(&self, name: &str, blown: bool) {
         until(
             &format!("{name} is {}", if blown { "blown" } else { "whole" }),
@@ -71,7 +71,7 @@ impl Daemon {
         .await;
     }
 
-    /// Until a round of this loop is over: what follows is a round that began after the call.
+    /// Waits until a round of this loop has ended. The round after it began after the call.
     pub async fn wait_round(&self, name: &str) {
         let told = async || {
             let (_, metrics) = self.get("/metrics").await;

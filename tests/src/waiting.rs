@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Long enough for a loaded machine; a test that fails waits this long once.
+/// The usual timeout of a wait: long enough for a loaded machine. A failing test waits this long
+/// once.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Looks until `condition` gives a value. Its `Err` says what is still missing; the last one is in
-/// the panic's message when `timeout` has passed.
+/// Calls `condition` until it returns a value. Its `Err` says what is still missing; after
+/// `timeout` the panic's message has the last one.
 pub async fn until<T>(
     what: &str,
     timeout: Duration,
@@ -28,8 +29,8 @@ pub async fn until<T>(
     panic!("waited {timeout:?} for: {what}\n  last status: {last}");
 }
 
-/// Does `again` over and over while `what` lasts, and once more to its end; returns what `what`
-/// does.
+/// Repeats `again` until `what` has ended, then lets the last `again` finish. Returns the value of
+/// `what`.
 pub async fn beside<T>(what: impl Future<Output = T>, mut again: impl AsyncFnMut()) -> T {
     let done = Cell::new(false);
     let what = async {

@@ -1,7 +1,7 @@
-//! A seeded load of writes over a small application of its own: inserts, updates, deletes,
+//! A seeded random load of writes on a small application of its own: inserts, updates, deletes,
 //! re-inserts, changes and swaps of keys, moves between tenants by every kind of tenant rule,
-//! parents that carry their children along, truncates, rollbacks, savepoints, transactions that
-//! stay open; several writers at once, in all tenants, with the same keys.
+//! parents that take their children along, truncates, rollbacks, savepoints, transactions that stay
+//! open. Several writers write at once, in all tenants, with the same keys.
 //!
 //! ```no_run
 //! # async fn example() {
@@ -18,8 +18,8 @@
 //! # }
 //! ```
 //!
-//! Each writer's statements follow from the seed alone. With several writers their order among each
-//! other does not.
+//! The seed alone determines each writer's statements. With several writers, it does not determine
+//! how their statements interleave.
 
 mod mappings;
 mod writes;
@@ -40,7 +40,7 @@ use writes::{Transaction, Writer};
 #[derive(Debug, Clone, Copy)]
 pub enum Extent {
     For(Duration),
-    /// Transactions of each writer; the same everywhere.
+    /// Transactions per writer; the same number on every machine.
     Steps(u64),
 }
 
@@ -49,7 +49,7 @@ pub enum Extent {
 pub struct Totals {
     pub committed: u64,
     pub rolled_back: u64,
-    /// Ended by a conflict of two writers, or by a lost connection.
+    /// Transactions that a conflict of two writers, or a lost connection, ended.
     pub failed: u64,
 }
 
@@ -65,7 +65,7 @@ impl std::ops::Add for Totals {
     }
 }
 
-/// One seed's writes. Says how to replay it when the test panics.
+/// The writes of one seed. If the test panics, it prints how to replay them.
 pub struct Workload {
     seed: u64,
     writers: u64,
@@ -74,8 +74,8 @@ pub struct Workload {
 /// A tenant that has no destination: rows move there and come back.
 const ELSEWHERE: &str = "elsewhere";
 
-/// What two writers can do to each other, and a server to both. Anything else an application's
-/// write must never see.
+/// Errors that two writers can cause each other, or that a server can cause both. An application's
+/// write must never get any other error.
 const CONFLICTS: [SqlState; 6] = [
     SqlState::UNIQUE_VIOLATION,
     SqlState::FOREIGN_KEY_VIOLATION,
@@ -86,7 +86,7 @@ const CONFLICTS: [SqlState; 6] = [
 ];
 
 impl Workload {
-    /// With four writers. `OFFTAKE_SEED` replaces the seed.
+    /// A workload with four writers. `OFFTAKE_SEED` replaces the seed.
     pub fn new(seed: u64) -> Self {
         let replayed = std::env::var("OFFTAKE_SEED")
             .ok()
@@ -94,7 +94,7 @@ impl Workload {
         Self { seed: replayed.unwrap_or(seed), writers: 4 }
     }
 
-    /// One writer makes a run the same every time.
+    /// Changes the number of writers. With one writer every run is the same.
     pub fn writers(self, writers: u64) -> Self {
         Self { writers, ..self }
     }
@@ -103,13 +103,13 @@ impl Workload {
         self.seed
     }
 
-    /// A world with the workload's mappings; add to the plan what else is needed. Not ready before
-    /// [`Self::prepare`].
+    /// Plans a world with the workload's mappings; the test can add to the plan. The world is not
+    /// ready before [`Self::prepare`].
     pub fn plan<N: Into<String>>(tenants: impl IntoIterator<Item = N>) -> Plan {
         World::with_tenants(tenants).mappings(&MAPPINGS).without_init()
     }
 
-    /// Tables, first rows for every tenant, and `offtake init`.
+    /// Creates the tables and the first rows of every tenant, and runs `offtake init`.
     pub async fn prepare(&self, world: &World) {
         world.source.execute(CREATE_WORKLOAD_SCHEMA).await;
         let tenants: Vec<_> = self.tenants(world).iter().map(|tenant| literal(tenant)).collect();
@@ -117,7 +117,7 @@ impl Workload {
         world.succeed(&["init"]).await;
     }
 
-    /// All writers, to the end.
+    /// Runs all writers to their end.
     pub async fn run(&self, world: &World, extent: Extent) -> Totals {
         let runs = (0..self.writers).map(|number| self.write(world, number, extent));
         join_all(runs).await.into_iter().fold(Totals::default(), std::ops::Add::add)
@@ -173,7 +173,7 @@ impl Drop for Workload {
     }
 }
 
-/// A source that is being restarted is waited for.
+/// Waits for a source that is being restarted.
 async fn connect(world: &World) -> Client {
     const SETTINGS: &str = "set application_name = 'workload'; set deadlock_timeout = '100ms'; set lock_timeout = '2s'";
     crate::until("the source takes a writer's connection", crate::PATIENCE, async || {

@@ -1,4 +1,4 @@
-//! A source, tenants with a database each, and the configuration that names them.
+//! A world: a source, tenants with one database each, and the configuration that names them.
 
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
@@ -19,7 +19,7 @@ use crate::proxy::Proxy;
 use crate::sql::SELECT_WHAT_IS_OWED;
 use crate::{Daemon, Database, PATIENCE, source, until};
 
-/// Everything one test works with; gone when it is dropped.
+/// Everything that one test works with; removed when dropped.
 pub struct World {
     /// The application's database.
     pub source: Database,
@@ -45,7 +45,7 @@ pub struct Tenant {
     proxy: Option<Proxy>,
 }
 
-/// What a world will be; `.await` makes it.
+/// The plan of a world; `.await` creates it.
 #[derive(Default)]
 pub struct Plan {
     tenants: Vec<String>,
@@ -59,8 +59,9 @@ pub struct Plan {
 }
 
 impl World {
-    /// Tenants of these names, each with an empty destination, on the run's shared clusters, and a
-    /// source that `offtake init` has prepared with the default mappings. No daemon runs yet.
+    /// Plans tenants of these names, each with an empty destination, and a source that `offtake
+    /// init` has prepared with the default mappings. All are on the run's shared clusters. No
+    /// daemon runs yet.
     pub fn with_tenants<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Plan {
         Plan { tenants: names.into_iter().map(Into::into).collect(), ..Plan::default() }
     }
@@ -83,18 +84,18 @@ impl World {
         &self.tenant(name).id
     }
 
-    /// The server of the source alone; planned with [`Plan::private_source`].
+    /// The source's own server; planned with [`Plan::private_source`].
     pub async fn source_server(&self) -> MutexGuard<'_, PrivateServer> {
         self.source_server.as_ref().expect("planned with private_source()").lock().await
     }
 
-    /// Between the daemons and the source; planned with [`Plan::proxied_source`]. `world.source`
-    /// itself goes past it.
+    /// The proxy between the daemons and the source; planned with [`Plan::proxied_source`].
+    /// `world.source` itself does not use it.
     pub fn source_proxy(&self) -> &Proxy {
         self.source_proxy.as_ref().expect("planned with proxied_source()")
     }
 
-    /// Every proxy, with the tenant's name or `source`.
+    /// Every proxy, with its tenant's name or `source`.
     pub fn named_proxies(&self) -> impl Iterator<Item = (String, &Proxy)> {
         let destinations = self
             .tenants
@@ -108,12 +109,13 @@ impl World {
         source::mappings_in(&self.mappings_folder())
     }
 
-    /// The folder of the mapping files; a copy of the test's own.
+    /// The folder of the mapping files; the test has its own copy.
     pub fn mappings_folder(&self) -> PathBuf {
         self.folder.path().join("mappings")
     }
 
-    /// Writes a mapping's file as editors do, never half-written: a daemon may look at any moment.
+    /// Writes a mapping's file as editors do: it is never half-written, because a daemon may read
+    /// it at any moment.
     pub fn write_mapping(&self, name: &str, text: &str) {
         let file = self.mappings_folder().join(name).with_extension("yaml");
         let beside = file.with_extension("new");
@@ -127,14 +129,14 @@ impl World {
         self.folder.path()
     }
 
-    /// Changes the configuration that the next [`Self::daemon`] and [`Self::offtake`] use; what
-    /// runs keeps its file.
+    /// Changes the configuration that the next [`Self::daemon`] and [`Self::offtake`] use. A
+    /// running daemon keeps its file.
     pub fn configure(&mut self, change: impl FnOnce(&mut Value)) {
         change(&mut self.configuration);
     }
 
-    /// Changes the URL by which the next [`Self::daemon`] and [`Self::offtake`] reach the tenant's
-    /// destination.
+    /// Changes the URL of the tenant's destination for the next [`Self::daemon`] and
+    /// [`Self::offtake`].
     pub fn reach_by(&mut self, tenant: &str, change: impl Fn(&str) -> String) {
         let id = self.id(tenant).to_owned();
         let all = self.configuration["destinations"]["static"].as_array_mut().expect("a list");
@@ -143,12 +145,12 @@ impl World {
         }
     }
 
-    /// A variable of the next [`Self::daemon`] and [`Self::offtake`].
+    /// Sets an environment variable of the next [`Self::daemon`] and [`Self::offtake`].
     pub fn set_variable(&mut self, name: &str, value: &str) {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
-    /// Warnings and errors of this event are expected of every daemon; `"*"`: all are.
+    /// Allows warnings and errors of this event in every daemon's log; `"*"` allows all.
     pub fn allow(&self, event: &str) {
         self.expected.lock().expect("no panic while locked").insert(event.to_owned());
     }
@@ -160,7 +162,7 @@ impl World {
         daemon
     }
 
-    /// Starts `offtake run` with more arguments; does not wait.
+    /// Starts `offtake run` with these arguments; does not wait.
     pub fn spawn_daemon(&self, arguments: &[&str]) -> Daemon {
         let port = reserve_port();
         Daemon::spawn(
@@ -191,7 +193,7 @@ impl World {
         daemon::command(&self.write_configuration(&port), &self.environment, arguments).await
     }
 
-    /// The same; it must succeed. Returns its standard output.
+    /// The same, but the command must succeed. Returns its standard output.
     pub async fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.offtake(arguments).await;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -204,7 +206,7 @@ impl World {
         text(&output.stdout)
     }
 
-    /// Every daemon has a port and so a file of its own.
+    /// Every daemon has its own port, and so its own file.
     fn write_configuration(&self, port: &ReservedPort) -> PathBuf {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let mut configuration = self.configuration.clone();
@@ -215,25 +217,25 @@ impl World {
             .folder
             .path()
             .join(format!("offtake-{}.yaml", NUMBER.fetch_add(1, Ordering::Relaxed)));
-        // JSON is YAML.
+        // Every JSON text is also YAML.
         let text = serde_json::to_string_pretty(&configuration).expect("JSON becomes text");
         std::fs::write(&file, text).expect("the temporary folder can be written");
         file
     }
 
-    /// Until every change committed so far is applied in every destination, and every backfill is
-    /// done.
+    /// Waits until every change committed so far is applied in every destination, and every
+    /// backfill is done.
     pub async fn wait_in_step(&self) {
         self.wait_in_step_within(PATIENCE).await;
     }
 
-    /// [`Self::wait_in_step`] with another patience.
+    /// [`Self::wait_in_step`] with another timeout.
     pub async fn wait_in_step_within(&self, timeout: Duration) {
         let names: Vec<_> = self.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
         self.wait_tenants_in_step(&names, timeout).await;
     }
 
-    /// The same for some tenants only; the others may owe what they like.
+    /// The same for some tenants only; the others may be behind.
     pub async fn wait_tenants_in_step(&self, names: &[&str], timeout: Duration) {
         until("every change is applied", timeout, async || {
             let ids: Vec<_> = names.iter().map(|name| literal(self.id(name))).collect();
@@ -259,9 +261,9 @@ impl World {
         .await;
     }
 
-    /// Makes two tables at a source that is not prepared yet, fills them and prepares it: `item`,
-    /// of `tenant`, `id` and these columns, with the rows that `fill` selects for each `{tenant}`,
-    /// and `other`, with ten rows each.
+    /// Creates and fills two tables at a source that is not prepared yet, and then prepares the
+    /// source. `item` has `tenant`, `id` and the given columns, and the rows that `fill` selects
+    /// for each `{tenant}`. `other` has ten rows per tenant.
     pub async fn with_items(&self, columns: &str, fill: &str) {
         let tables = format!(
             "create table item (tenant text not null, id integer not null, {columns}, primary key (tenant, id));
@@ -277,7 +279,8 @@ impl World {
         self.succeed(&["init"]).await;
     }
 
-    /// Users with e-mail addresses, teams, members, permissions and invitations for every tenant.
+    /// Inserts users with e-mail addresses, teams, members, permissions and invitations for every
+    /// tenant.
     pub async fn fill(&self, users_per_tenant: i32) {
         let session = self.source.session().await;
         session
@@ -288,28 +291,28 @@ impl World {
 }
 
 impl Tenant {
-    /// The server of this tenant's destination alone; planned with [`Plan::private_destination`].
+    /// The own server of this tenant's destination; planned with [`Plan::private_destination`].
     pub async fn server(&self) -> MutexGuard<'_, PrivateServer> {
         self.server.as_ref().expect("planned with private_destination()").lock().await
     }
 }
 
 impl Tenant {
-    /// Between the daemons and this tenant's destination; planned with [`Plan::proxied`].
-    /// `tenant.destination` itself goes past it.
+    /// The proxy between the daemons and this tenant's destination; planned with [`Plan::proxied`].
+    /// `tenant.destination` itself does not use it.
     pub fn proxy(&self) -> &Proxy {
         self.proxy.as_ref().expect("planned with proxied()")
     }
 }
 
 impl Plan {
-    /// The daemons reach this tenant's destination by a proxy: [`Tenant::proxy`].
+    /// The daemons reach this tenant's destination through a proxy: [`Tenant::proxy`].
     pub fn proxied(mut self, name: &str) -> Self {
         self.proxied.insert(name.to_owned());
         self
     }
 
-    /// The daemons reach the source by a proxy: [`World::source_proxy`].
+    /// The daemons reach the source through a proxy: [`World::source_proxy`].
     pub fn proxied_source(mut self) -> Self {
         self.proxied_source = true;
         self
@@ -328,7 +331,7 @@ impl Plan {
         self
     }
 
-    /// The source is not prepared: the test runs `offtake init` itself.
+    /// The source is not prepared; the test runs `offtake init` itself.
     pub fn without_init(mut self) -> Self {
         self.bare = true;
         self
@@ -379,8 +382,8 @@ impl Plan {
             "mappings": "mappings",
             "destinations": { "static": destinations.collect::<Vec<_>>() },
             "http": {},
-            // As long as a test waits for anything: a server process that is slow to start is no
-            // failure that a daemon should log.
+            // As long as tests wait for anything: a daemon must not log a failure only because a
+            // server process starts slowly.
             "sync": { "connect_timeout": format!("{}s", PATIENCE.as_secs()) },
             "security": { "allow_destinations": ["127.0.0.0/8"] },
         });
@@ -473,7 +476,7 @@ pub(crate) fn reserve_port() -> ReservedPort {
     ReservedPort::any().expect("a free port")
 }
 
-/// Sets a value by JSON pointer, and makes the objects on the way.
+/// Sets a value by JSON pointer. Creates the objects on the way.
 fn set(value: &mut Value, pointer: &str, to: Value) {
     let mut at = value;
     for part in pointer.split('/').skip(1) {

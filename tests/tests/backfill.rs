@@ -1,9 +1,10 @@
-//! The initial copy beside writes: nothing deleted comes back, what was copied is not copied again,
-//! and no page loses or repeats a row at its edges (invariants 1, 3 and 5, hazard H8).
+//! The initial copy while the application writes: no deleted row comes back, no copied page is
+//! copied again, and no page loses or repeats a row at its edges (invariants 1, 3 and 5, hazard
+//! H8).
 //!
-//! What holds it: a chunk is read in the snapshot of the live batch that goes with it, and both are
-//! applied with the cursor in one destination transaction (`read::batch`, `Turn::apply`); its
-//! checkpoint is the last key it read (`_offtake_state`).
+//! How it is kept: a chunk is read in the snapshot of the live batch that goes with it, and both
+//! are applied with the cursor in one destination transaction (`read::batch`, `Turn::apply`). Its
+//! checkpoint is the last key that it read (`_offtake_state`).
 
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use rand::{Rng as _, SeedableRng as _};
 
 const WRITERS: u64 = 20;
 
-/// (table, its key's columns, the n-th key of a range that is written to; `{n}` counts from 1).
-/// Text is ordered otherwise by both databases than by the pages.
+/// (table, its key's columns, the n-th key of the range that the writers use; `{n}` counts from 1).
+/// Both databases sort text in another order than the pages do.
 const KEYS: [(&str, &str, &str); 5] = [
     ("by_integer", "id int", "{n}"),
     ("by_uuid", "id uuid", "md5('{n}')::uuid"),
@@ -33,7 +34,7 @@ const KEYS: [(&str, &str, &str); 5] = [
     ("by_sparse", "id bigint", "(('x' || md5('{n}'))::bit(64)::bigint)"),
 ];
 
-/// Keys per table; a third of them are there at first.
+/// Keys per table; a third of them exist at first.
 const RANGE: usize = 240;
 
 fn names(columns: &str) -> Vec<&str> {
@@ -54,7 +55,8 @@ fn mapping(table: &str, columns: &str) -> String {
     )
 }
 
-/// One write of one key, alone. The lock makes the order of versions the order of commits.
+/// One write of one key, in a transaction of its own. The lock makes versions rise in the order of
+/// the commits.
 fn write(random: &mut StdRng, tenant: &str, at: String) -> String {
     let (table, columns, key) = KEYS.choose(random).expect("not empty");
     let n = random.random_range(1..=RANGE);
@@ -78,12 +80,8 @@ async fn init(world: &World, tables: &str) {
     world.succeed(&["init"]).await;
 }
 
-/// 20 writers over the whole range of five kinds of key, while the tables are copied in pages of
-/// seven rows by a daemon that dies right after a chunk, again and again.
-#[tokio::test]
-async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
-    const SEED: u64 = 63;
-    println!("seed {SEED}");
+/// A world with a table for each of [`KEYS`], which holds every third key of the range.
+async fn world_of_all_keys() -> World {
     let mappings = KEYS.map(|(table, columns, _)| (table, mapping(table, columns)));
     let mappings: Vec<(&str, &str)> =
         mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
@@ -103,6 +101,17 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
         ));
     }
     init(&world, &tables).await;
+    world
+}
+
+/// 20 writers write to the whole range of five kinds of key. Meanwhile a daemon that dies right
+/// after a chunk, again and again, copies the tables in pages of seven rows.
+#[tokio::test]
+async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
+    const SEED: u64 = 63;
+    println!("seed {SEED}");
+    let world = world_of_all_keys().await;
+    let tenant = world.id("acme");
     let destination = &world.tenant("acme").destination;
     history::install_in(destination).await;
 
@@ -118,7 +127,7 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
                 .batch_execute(&write(&mut random, tenant, format!("{number}/{step}")))
                 .await
                 .expect("a write never fails");
-            // A pace at which batches of seven rows come along.
+            // So slow that a daemon with batches of seven rows can keep up.
             tokio::time::sleep(Duration::from_millis(random.random_range(10..50))).await;
         }
         0
@@ -133,8 +142,8 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
             let now = chunks(destination).await;
             assert!(now > checkpoints, "{now} chunks after {checkpoints}");
             checkpoints = now;
-            // As the next daemon would find it much later: what killed five is put off for half a
-            // minute.
+            // The request as the next daemon would find it much later: a request that killed five
+            // daemons is postponed for half a minute.
             world.source.execute("update offtake.outgoing_request set leased_until = null, failures = 0, not_before = now()").await;
         }
         let daemon = world.daemon().await;
@@ -157,15 +166,15 @@ async fn nothing_deleted_comes_back_and_the_copy_goes_on_where_it_was() {
     daemon.stop().await;
 }
 
-/// Every checkpoint that was ever committed.
+/// The number of checkpoints that were ever committed.
 async fn chunks(destination: &Database) -> i64 {
     let sql = "select count(*) from history.change where table_name = '_offtake_state' and old ->> 'backfilled' = 'false'
                 and (old -> 'backfill_key', old -> 'backfilled') is distinct from (new -> 'backfill_key', new -> 'backfilled')";
     destination.query_text(sql).await.parse().expect("a count")
 }
 
-/// Per mapping no checkpoint was ever given up: each copy began once, ended once, and no key comes
-/// twice.
+/// No mapping ever lost a checkpoint: each copy began once and ended once, and no checkpoint
+/// appears twice.
 async fn assert_resumed(destination: &Database) {
     let sql = "
         with seen as (
@@ -181,8 +190,8 @@ async fn assert_resumed(destination: &Database) {
     assert_eq!(destination.query_text(sql).await, "");
 }
 
-/// Per key, what a transaction left never has an older version than anything seen before, nor the
-/// one that was deleted.
+/// A key never shows an older version than it showed before, and never shows a deleted version
+/// again. Only the state at the end of a transaction counts.
 async fn assert_nothing_came_back(destination: &Database) {
     let sql = "
         with state as (
@@ -198,11 +207,11 @@ async fn assert_nothing_came_back(destination: &Database) {
     assert_eq!(destination.query_text(sql).await, "");
     let deletions =
         destination.query_text("select count(*) from history.change where new is null").await;
-    assert_ne!(deletions, "0", "nothing was deleted beside the copy");
+    assert_ne!(deletions, "0", "nothing was deleted during the copy");
 }
 
-/// What the fence is for: a chunk that is read, and written after the deletion was, brings the row
-/// back.
+/// Why chunks need the fence: a chunk that is read before a deletion and written after it brings
+/// the row back.
 #[tokio::test]
 async fn a_chunk_apart_from_the_live_batches_would_resurrect_rows() {
     let database = offtake_tests::Source::destination().await;
@@ -216,8 +225,8 @@ async fn a_chunk_apart_from_the_live_batches_would_resurrect_rows() {
     assert_eq!(database.query_text("select id from copy except select id from source").await, "2");
 }
 
-/// Tables of 0 to 9 rows, copied in pages of 1, 3 and 4: none, less than a page, exactly one, one
-/// more, exactly two.
+/// Tables of 0 to 9 rows, copied in pages of 1, 3 and 4. So a table has no row, less than a page,
+/// exactly one page, one row more, or exactly two pages.
 fn small_tables() -> Vec<(String, usize)> {
     (0..10).map(|rows| (format!("t{rows}"), rows)).collect()
 }
@@ -253,7 +262,7 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
         init(&world, &create).await;
         let destination = &world.tenant("acme").destination;
         history::install_in(destination).await;
-        // The chunks of the tables before the last one; then it stands still behind that one's
+        // The daemon copies all tables before the last one, and then pauses after the last table's
         // first chunk.
         let before: usize =
             tables.iter().map(|(_, rows)| rows / page + 1).take(tables.len() - 1).sum();
@@ -272,8 +281,8 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
         for (table, rows) in &tables[..tables.len() - 1] {
-            // A page that is not full is the last one, so a table of whole pages ends with an empty
-            // one.
+            // A copy ends with a page that is not full, so a table of whole pages ends with an
+            // empty page.
             let expected: Vec<_> = (1..=rows / page).map(|n| (n * page * 10).to_string()).collect();
             let found = "select distinct on (key) key from (select (new -> 'backfill_key' ->> 0)::int as key from history.change
                           where table_name = '_offtake_state' and new ->> 'mapping' = '{table}') k where key is not null order by key";
@@ -284,18 +293,23 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
             );
         }
 
-        // The copy anew, in place, over rows that do not belong there: before the first, between
-        // the pages, behind the last.
-        for (table, rows) in &tables {
-            let last = rows * 10 + 50;
-            destination.execute(&format!("insert into {table} select n, 'surplus' from generate_series(-5, {last}, 5) n on conflict do nothing; update {table} set body = 'wrong' where id % 20 = 0")).await;
-            world
-                .source
-                .execute(&format!("insert into offtake.captured_change (source_table, operation) values ('public.{table}', 't')"))
-                .await;
-        }
-        world.wait_in_step().await;
-        oracle::assert_equal(&world).await;
+        recopy_over_wrong_rows(&world, &tables).await;
         daemon.stop().await;
     }
+}
+
+/// Makes rows of every table wrong, and re-copies the tables in place. The re-copy removes surplus
+/// rows before the first page, between the pages and after the last page.
+async fn recopy_over_wrong_rows(world: &World, tables: &[(String, usize)]) {
+    let destination = &world.tenant("acme").destination;
+    for (table, rows) in tables {
+        let last = rows * 10 + 50;
+        destination.execute(&format!("insert into {table} select n, 'surplus' from generate_series(-5, {last}, 5) n on conflict do nothing; update {table} set body = 'wrong' where id % 20 = 0")).await;
+        world
+            .source
+            .execute(&format!("insert into offtake.captured_change (source_table, operation) values ('public.{table}', 't')"))
+            .await;
+    }
+    world.wait_in_step().await;
+    oracle::assert_equal(world).await;
 }

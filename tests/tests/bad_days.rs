@@ -1,11 +1,12 @@
-//! Bad days: what is broken elsewhere is told in one clear line, with the right state or exit code,
-//! and nothing half-done.
+//! Bad days: a fault outside Offtake is reported in one clear line, with the right state or exit
+//! code, and nothing is left half-done.
 
 use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{PATIENCE, World, oracle, until};
 use serde_json::Value;
 
-/// So that what was mended is tried again soon, however often it failed before.
+/// The longest pause between retries. It is short, so that a repaired destination is retried soon,
+/// no matter how many times it failed before.
 const RETRY_MAX: &str = "500ms";
 
 #[tokio::test]
@@ -13,7 +14,7 @@ async fn a_source_that_is_down_at_start_is_waited_for() {
     let world = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS)]).await;
     world.allow("*");
     world.source_server().await.shut_down();
-    // A command says so at once.
+    // A command reports it at once.
     let output = world.offtake(&["status"]).await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), stderr.lines().count()), (Some(69), 3), "{stderr}");
@@ -81,7 +82,7 @@ async fn refused_credentials_and_missing_rights_block_one_destination_until_they
     let there = &world.tenant("globex").destination;
     there.execute(&grant).await;
     world.wait_told(&daemon, "globex", "in_sync", &[]).await;
-    // `--once` says it by its exit code.
+    // `--once` reports it by its exit code.
     daemon.stop().await;
     let output = world.offtake(&["run", "--once"]).await;
     assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
@@ -135,8 +136,8 @@ async fn a_standby_is_read_only_until_it_is_promoted() {
     daemon.stop().await;
 }
 
-/// In the middle of a failover the source may be a standby when the daemon is started. Shown to
-/// fail while the daemon ended, because it could not say there that it numbers.
+/// In the middle of a failover, the source may be a standby when the daemon starts. An earlier
+/// daemon failed this test: it ended, because on a standby it could not record that it numbers.
 #[tokio::test]
 async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
     let world = World::with_tenants(["acme"]).private_source().mappings(&[("teams", TEAMS)]).await;
@@ -149,7 +150,7 @@ async fn a_source_that_is_a_standby_is_waited_for_until_it_is_promoted() {
         server.restart().await.expect("it restarts");
     }
     let mut daemon = world.spawn_daemon(&[]);
-    until("the daemon tells what it waits for", PATIENCE, async || {
+    until("the daemon reports what it waits for", PATIENCE, async || {
         match daemon
             .log()
             .iter()

@@ -1,5 +1,5 @@
-//! Invariant 9: what a daemon holds in memory, and how many connections it opens, has a bound that
-//! does not depend on how much there is to copy.
+//! Invariant 9: a daemon's memory and the number of its connections have bounds that do not depend
+//! on how much there is to copy.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,10 +30,10 @@ const TABLE: &str =
 const MIB: u64 = 1024 * 1024;
 const BATCH_MIB: u64 = 1;
 const DESTINATIONS: u64 = 30;
-/// What a daemon of a debug build has before it has anything to do, and some for what is on its way
-/// between sockets. `sync.workers` of the test, and the spare and the probing ones beside them
+/// `sync.workers` of the test, plus the spare and the probing connections
 /// (crates/offtake/src/run.rs).
 const SOURCE_MAX: usize = 4 + 10 + 3;
+/// The memory of an idle daemon of a debug build, with some room for data between sockets.
 const IDLE_MIB: u64 = 90;
 
 fn plan(names: &[String]) -> Plan {
@@ -50,7 +50,7 @@ async fn init(world: &World) {
     assert!(init.status.success(), "{}", String::from_utf8_lossy(&init.stderr));
 }
 
-/// So many rows of 128 KiB each.
+/// Inserts `rows` rows of 128 KiB each.
 async fn fill_wide(world: &World, rows: u32) {
     let fill = "insert into document select '{tenant}', n, repeat(md5(n::text), 4096) from generate_series(1, {rows}) n";
     world
@@ -68,8 +68,8 @@ fn memory(daemon: &Daemon, line: &str) -> u64 {
         / MIB
 }
 
-/// One tenant has 50 MiB, 29 have 4 MiB each, and all of them are so slow that what was read for
-/// them waits.
+/// One tenant has 50 MiB and 29 have 4 MiB each. All destinations are so slow that the batches read
+/// for them must wait.
 #[tokio::test]
 async fn memory_is_bounded_by_destinations_at_work_and_not_by_their_rows() {
     let names: Vec<String> = (0..DESTINATIONS).map(|n| format!("t{n:02}")).collect();
@@ -91,7 +91,7 @@ async fn memory_is_bounded_by_destinations_at_work_and_not_by_their_rows() {
     }
     let daemon = world.daemon().await;
     let idle = memory(&daemon, "VmRSS");
-    // Slow enough that every one of them is in the middle of its first batches.
+    // So slow that every destination is still in its first batches.
     until("all destinations are written to", PATIENCE, async || {
         let begun =
             world.tenants().iter().filter(|tenant| tenant.proxy().bytes().0 > MIB / 3).count();
@@ -104,14 +104,14 @@ async fn memory_is_bounded_by_destinations_at_work_and_not_by_their_rows() {
     world.wait_in_step_within(Duration::from_secs(60)).await;
     oracle::assert_tenants_equal(&world, &["t00", "t01"]).await;
     let peak = memory(&daemon, "VmHWM");
-    // Each holds the batch that is written and the one that is read ahead.
+    // Each destination holds one batch that is being written and one that is read ahead.
     let bound = IDLE_MIB + DESTINATIONS * 2 * BATCH_MIB;
     eprintln!("{idle} MiB when idle, {peak} MiB at most, bound {bound} MiB");
     assert!(peak < bound, "{peak} MiB, not {bound}");
     daemon.stop().await;
 }
 
-/// From now on the turns are counted.
+/// Starts counting turns.
 async fn count_turns(world: &World) {
     let count = "create sequence turn;
                  create function count_turn() returns trigger language plpgsql as $$ begin perform nextval('turn'); return null; end $$;
@@ -120,21 +120,21 @@ async fn count_turns(world: &World) {
     world.source.execute(count).await;
 }
 
-/// What may be read beyond what is needed, in MiB: with a turn that is over, the batch that was
-/// read ahead is thrown away, and a slow machine has many turns.
+/// How many MiB may be read without need: when a turn ends, the batch that was read ahead is
+/// discarded, and a slow machine has many turns.
 async fn read_in_vain(world: &World, batch_kib: u64) -> u64 {
     let turns: u64 = world.source.query_text("select last_value from turn").await.parse().unwrap();
     turns * batch_kib / 1024
 }
 
-/// What does not fit into a batch is read, and thrown away; that may happen once, and not for every
-/// batch. Shown to fail without `BatchSizes::fit` (crates/sync/src/batch_size.rs).
+/// Rows that do not fit into a batch are read and discarded. That may happen once, but not for
+/// every batch. The test fails without `BatchSizes::fit` (crates/sync/src/batch_size.rs).
 #[tokio::test]
 async fn wide_rows_are_not_read_again_for_every_chunk() {
     let world =
         plan(&["acme".to_owned()]).proxied_source().setting("/sync/batch_bytes", "512KiB").await;
     world.source.execute(TABLE).await;
-    // Before there are triggers: there is a copy, and no changes beside it.
+    // Filled before the triggers exist, so that there is only a copy and no changes.
     fill_wide(&world, 100).await;
     init(&world).await;
     count_turns(&world).await;
@@ -143,17 +143,17 @@ async fn wide_rows_are_not_read_again_for_every_chunk() {
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     let read = world.source_proxy().bytes().1 - before;
-    // All of it is 12.5 MiB, in chunks of 3 and 4 rows: once for the first chunk, once for what is
-    // copied, one row in eight. Without it, 181 MiB.
+    // All rows are 12.5 MiB, in chunks of 3 and 4 rows. They are read once for the first chunk and
+    // once for the copy; then one row in eight is read twice. Without `fit`, 181 MiB are read.
     let bound = 36 + read_in_vain(&world, 512).await;
     eprintln!("{} MiB were read, bound {bound} MiB", read / MIB);
     assert!(read / MIB < bound, "{} MiB were read, not {bound}", read / MIB);
     daemon.stop().await;
 }
 
-/// The same for changes, while there is a copy too: neither takes the room that the other was read
-/// for. Shown to fail where the size of such a batch was halved, each time after all of it was
-/// read, and where a chunk that changes had cut told what fits.
+/// The same for changes during a copy: neither may use up the space in a batch for which the other
+/// was already read. The test fails if such a batch is halved each time after all of it was read,
+/// and if a chunk that was cut for the sake of changes is taken as the size that fits.
 #[tokio::test]
 async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
     let plan = World::with_tenants(["acme"])
@@ -167,7 +167,7 @@ async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
     init(&world).await;
     let mut first = world.spawn_daemon_with_failpoints(&[("backfill.after_chunk", "abort")]);
     first.wait_exit(PATIENCE).await;
-    // The next one finds copies that have begun, and changes of every row.
+    // The next daemon finds copies that have begun, and changes of every row.
     world.source.execute("update document set body = repeat(md5(id::text), 4096)").await;
     world.tenant("acme").proxy().set(Mode::Refuse);
     count_turns(&world).await;
@@ -184,16 +184,16 @@ async fn wide_changes_beside_a_copy_are_not_read_again_for_every_batch() {
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     let read = world.source_proxy().bytes().1 - before;
-    // Copies and changes of two mappings are 25 MiB together. Halving read 123 MiB.
+    // Copies and changes of two mappings are 25 MiB together. With halving, 123 MiB were read.
     let bound = 50 + read_in_vain(&world, 512).await;
     eprintln!("{} MiB were read, bound {bound} MiB", read / MIB);
     assert!(read / MIB < bound, "{} MiB were read, not {bound}", read / MIB);
     daemon.stop().await;
 }
 
-/// The most connections that the daemon had to the source and to acme's server at one moment,
-/// looked at all the time. Looked at here, because a server process may outlive its connection for
-/// a while.
+/// The most connections that the daemon had at one moment to the source, and to acme's server,
+/// sampled continuously. Counted in the daemon's process, because a server process may outlive its
+/// connection for a while.
 async fn most_connections(
     world: &World,
     daemon: &Daemon,
@@ -226,7 +226,7 @@ fn connections(daemon: &Daemon, to: &Database) -> usize {
     let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", daemon.pid())).unwrap();
     let established = table.lines().filter(|line| {
         let fields: Vec<_> = line.split_whitespace().collect();
-        // Where to, 1 for established, and the inode.
+        // The remote address, state 1 for established, and the inode.
         fields[2].ends_with(&format!(":{port:04X}"))
             && fields[3] == "01"
             && sockets.contains(&PathBuf::from(format!("socket:[{}]", fields[9])))
@@ -234,9 +234,9 @@ fn connections(daemon: &Daemon, to: &Database) -> usize {
     established.count()
 }
 
-/// 115 destinations, in schemas of one database: more than may have a connection at a time. Shown
-/// to fail where a hundred links that are idle are kept while others wait for a place: 15
-/// destinations got nothing for more than a minute.
+/// 115 destinations, in schemas of one database: more than may have a connection at a time. The
+/// test fails if a hundred idle links are kept while other destinations wait: 15 destinations then
+/// got nothing for more than a minute.
 #[tokio::test]
 async fn connections_stay_within_the_stated_numbers() {
     const MANY: usize = 115;
@@ -261,10 +261,10 @@ async fn connections_stay_within_the_stated_numbers() {
         world.wait_in_step_within(Duration::from_secs(40)).await;
     })
     .await;
-    // `sync.workers` and what run.rs says beside them; 100 of links.rs.
+    // The bounds are `sync.workers` plus the connections named in run.rs, and 100 of links.rs.
     eprintln!("{source} connections to the source, {destinations} to destinations");
     assert!((4..=SOURCE_MAX).contains(&source), "{source} connections to the source");
-    // One that is given up is closed a moment later.
+    // A connection that is given up is closed a moment later, so a few more may be seen.
     assert!((30..=110).contains(&destinations), "{destinations} connections to destinations");
     daemon.stop().await;
 }

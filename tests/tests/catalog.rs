@@ -1,4 +1,4 @@
-//! Mappings against a real catalog: what resolves, and what is told about what does not.
+//! Mappings against a real catalog: which mappings resolve, and which errors the others give.
 
 use std::path::Path;
 
@@ -35,7 +35,7 @@ async fn try_resolve(database: &Database, texts: &[&str]) -> Result<MappingSet, 
         texts.iter().enumerate().map(|(at, text)| parse(&format!("m{at}.yaml"), text)).collect();
     let session = database.connect().await;
     let result = resolve(&session, mappings).await;
-    // The session is not left inside the transaction.
+    // Resolving must not leave the session inside a transaction.
     let row = session
         .query_one("select current_setting('transaction_read_only')", &[])
         .await
@@ -132,6 +132,96 @@ async fn keep_tenant_puts_the_tenant_first() {
     assert_eq!(mapping.tenant_type, "uuid");
 }
 
+const ITEM: &str = "table: item, tenant: tenant";
+
+/// The problems of one mapping: (line, column) and message of each.
+type Expected = &'static [((usize, usize), &'static str)];
+
+/// (source, query, problems) of mappings that do not resolve.
+const PROBLEMS: [(&str, &str, Expected); 12] = [
+    (
+        "table: public.nothing, tenant: t",
+        "select 1 as tenant_id",
+        &[((2, 18), "the source has no table public.nothing")],
+    ),
+    (
+        "table: seen, tenant: tenant, key: { x: x }",
+        "select tenant as tenant_id, x from seen",
+        &[((2, 18), "public.seen is a view")],
+    ),
+    (
+        "table: offtake.fuse, tenant: name",
+        "select 1 as tenant_id",
+        &[((2, 18), "offtake.fuse is not a table of the application")],
+    ),
+    (
+        "table: loose, tenant: tenant",
+        "select tenant as tenant_id, x from loose",
+        &[((2, 18), "table public.loose has no primary key, so its rows cannot be told apart")],
+    ),
+    (
+        ITEM,
+        "select id,\n    nothing\n  from item",
+        &[((5, 5), "the source refuses the query: column \"nothing\" does not exist")],
+    ),
+    (
+        ITEM,
+        "select id from item\n  where",
+        &[((5, 7), "the source refuses the query: syntax error at the end of the query")],
+    ),
+    (
+        ITEM,
+        "select id from item, public.nowhere",
+        &[((4, 24), "the source refuses the query: relation \"public.nowhere\" does not exist")],
+    ),
+    (
+        ITEM,
+        "select tenant as tenant_id, id, 1/0 as x from item",
+        &[((4, 3), "the source refuses the query: division by zero")],
+    ),
+    (
+        ITEM,
+        "select tenant as tenant_id, id, id from item",
+        &[((4, 3), "the query has two columns named `id`")],
+    ),
+    (
+        ITEM,
+        "select name as idd from item",
+        &[
+            (
+                (4, 3),
+                "the query has no column `id`, which is in the key (did you mean `idd`?); it has: idd",
+            ),
+            (
+                (4, 3),
+                "the query has no column `tenant_id`, which says whose row it is; it has: idd",
+            ),
+        ],
+    ),
+    (
+        "table: item, tenant: tenan, key: { id: identity }",
+        "select tenant as tenant_id, id from item",
+        &[
+            ((2, 32), "table public.item has no column `tenan`"),
+            ((2, 50), "table public.item has no column `identity`"),
+        ],
+    ),
+    (
+        "table: item, tenant: 'whose(id)'",
+        "select tenant as tenant_id, id from item",
+        &[
+            (
+                (2, 33),
+                "the source refuses the tenant's expression: function whose(uuid) does not exist",
+            ),
+            (
+                (4, 3),
+                "the query has no column `tenant`, which is in the key (did you mean `tenant_id`?); it has: tenant_id, id",
+            ),
+        ],
+    ),
+];
+
 #[tokio::test]
 async fn every_problem_is_told_with_its_place() {
     let database = database().await;
@@ -149,88 +239,9 @@ async fn every_problem_is_told_with_its_place() {
                 && !p.diagnostic.remedy.is_empty()
                 && !p.source_unavailable));
         };
-    let item = "table: item, tenant: tenant";
-    check(
-        "table: public.nothing, tenant: t",
-        "select 1 as tenant_id",
-        &[((2, 18), "the source has no table public.nothing")],
-    )
-    .await;
-    check(
-        "table: seen, tenant: tenant, key: { x: x }",
-        "select tenant as tenant_id, x from seen",
-        &[((2, 18), "public.seen is a view")],
-    )
-    .await;
-    check(
-        "table: offtake.fuse, tenant: name",
-        "select 1 as tenant_id",
-        &[((2, 18), "offtake.fuse is not a table of the application")],
-    )
-    .await;
-    check(
-        "table: loose, tenant: tenant",
-        "select tenant as tenant_id, x from loose",
-        &[((2, 18), "table public.loose has no primary key, so its rows cannot be told apart")],
-    )
-    .await;
-    check(
-        item,
-        "select id,\n    nothing\n  from item",
-        &[((5, 5), "the source refuses the query: column \"nothing\" does not exist")],
-    )
-    .await;
-    check(
-        item,
-        "select id from item\n  where",
-        &[((5, 7), "the source refuses the query: syntax error at the end of the query")],
-    )
-    .await;
-    check(
-        item,
-        "select id from item, public.nowhere",
-        &[((4, 24), "the source refuses the query: relation \"public.nowhere\" does not exist")],
-    )
-    .await;
-    check(
-        item,
-        "select tenant as tenant_id, id, 1/0 as x from item",
-        &[((4, 3), "the source refuses the query: division by zero")],
-    )
-    .await;
-    check(
-        item,
-        "select tenant as tenant_id, id, id from item",
-        &[((4, 3), "the query has two columns named `id`")],
-    )
-    .await;
-    check(
-        item,
-        "select name as idd from item",
-        &[
-            ((4, 3), "the query has no column `id`, which is in the key (did you mean `idd`?); it has: idd"),
-            ((4, 3), "the query has no column `tenant_id`, which says whose row it is; it has: idd"),
-        ],
-    )
-    .await;
-    check(
-        "table: item, tenant: tenan, key: { id: identity }",
-        "select tenant as tenant_id, id from item",
-        &[
-            ((2, 32), "table public.item has no column `tenan`"),
-            ((2, 50), "table public.item has no column `identity`"),
-        ],
-    )
-    .await;
-    check(
-        "table: item, tenant: 'whose(id)'",
-        "select tenant as tenant_id, id from item",
-        &[
-            ((2, 33), "the source refuses the tenant's expression: function whose(uuid) does not exist"),
-            ((4, 3), "the query has no column `tenant`, which is in the key (did you mean `tenant_id`?); it has: tenant_id, id"),
-        ],
-    )
-    .await;
+    for (source, query, expect) in PROBLEMS {
+        check(source, query, expect).await;
+    }
 }
 
 #[tokio::test]
@@ -287,7 +298,7 @@ async fn other_types_and_volatile_functions_are_refused() {
         ],
     )
     .await;
-    // A domain is its base type, and texts are texts.
+    // A domain counts as its base type, and all text types count as text.
     check(
         "table: part, tenant: tenant",
         "select tenant as tenant_id, id::uuid as id, tag(id) as nextval from part",
@@ -390,7 +401,7 @@ async fn conditions_and_conflicts_are_checked() {
         Some("the dependency on public.item leads back to the row that changed, which is looked at anyway"),
     )
     .await;
-    // Rows of the same table that depend on the changed one are another matter.
+    // Rows of the same table that depend on the changed row are allowed.
     check("{ table: item, match: { tenant: tenant } }", None).await;
     check("{ table: item, where: source.name = changed.id::text }", None).await;
 }

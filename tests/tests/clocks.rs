@@ -1,6 +1,5 @@
-//! H22: what is stored is told by the source's clock, and what is waited for by a clock that only
-//! runs forward: a daemon whose own clock is hours off shares the work with one whose clock is
-//! right.
+//! H22: stored times come from the source's clock, and waits use a clock that only runs forward. So
+//! a daemon whose own clock is hours off shares the work with a daemon whose clock is right.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +8,7 @@ use std::path::PathBuf;
 use offtake_tests::workload::{Extent, Workload};
 use offtake_tests::{Daemon, PATIENCE, World, history, oracle, until};
 
-/// Debian's package `faketime`.
+/// The library of Debian's package `faketime`.
 fn library() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/lib")
         .ok()?
@@ -20,13 +19,13 @@ fn library() -> Option<PathBuf> {
 fn set_clock(world: &mut World, library: &std::path::Path, offset: &str) {
     world.set_variable("LD_PRELOAD", library.to_str().unwrap());
     world.set_variable("FAKETIME", offset);
-    // Deadlines are measured by the other clock, which no administrator can set.
+    // Deadlines use the monotonic clock, which no administrator can set.
     world.set_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1");
 }
 
-/// When its log says that it began.
+/// When the daemon began, according to its log.
 async fn began(daemon: &Daemon) -> String {
-    let first = until("it logs", PATIENCE, async || {
+    let first = until("the daemon has logged a line", PATIENCE, async || {
         daemon.log().first().cloned().ok_or_else(|| "nothing yet".to_owned())
     })
     .await;
@@ -34,8 +33,8 @@ async fn began(daemon: &Daemon) -> String {
     line["timestamp"].as_str().unwrap().to_owned()
 }
 
-/// How many hours one clock is ahead of another; the daemons began seconds apart, or, on a slow
-/// machine, minutes.
+/// How many hours one daemon's clock is ahead of the other's, rounded: the daemons began seconds
+/// apart or, on a slow machine, minutes.
 async fn hours_ahead(world: &World, one: &Daemon, other: &Daemon) -> String {
     let hours = format!(
         "select round(extract(epoch from timestamptz '{}' - timestamptz '{}') / 3600)",
@@ -45,8 +44,8 @@ async fn hours_ahead(world: &World, one: &Daemon, other: &Daemon) -> String {
     world.source.query_text(&hours).await
 }
 
-/// Nobody holds a lease that ends later than a lease from now, by the source's clock; `now()` would
-/// be before what the statement sees.
+/// No worker holds a lease that ends later than one lease duration from now, by the source's clock.
+/// `clock_timestamp()`, because `now()` may be older than a lease that the statement sees.
 async fn assert_no_lease_is_long(world: &World) {
     let long = "select count(*) from offtake.outgoing_request where leased_until > clock_timestamp() + interval '2 s'";
     assert_eq!(world.source.query_text(long).await, "0");
@@ -74,14 +73,14 @@ async fn daemons_whose_clocks_are_hours_off_share_the_work() {
         workload.run(&world, Extent::Steps(20)).await;
         assert_no_lease_is_long(&world).await;
     }
-    // Its leases end when the source's clock says so, and not in five hours.
+    // Its leases end by the source's clock, and not in five hours.
     late.kill();
     right.stop().await;
     workload.run(&world, Extent::Steps(20)).await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     history::assert_sound(&world).await;
-    // What is told of times is told by the source's clock too.
+    // The status also shows times of the source's clock.
     let acme = world.id("acme").to_owned();
     let told = world.wait_told(&early, "acme", "in_sync", &[]).await;
     assert!(told["lag_seconds"].as_f64().is_none_or(|lag| lag < 60.0), "{told}");

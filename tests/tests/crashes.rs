@@ -1,9 +1,9 @@
-//! Invariants 3, 4 and 5: kill -9 anywhere, lost replies and restarted servers lose nothing and
-//! repeat nothing visible.
+//! Invariants 3, 4 and 5: SIGKILL at any point, lost replies and restarted servers lose no change
+//! and repeat nothing visible.
 //!
-//! Every test runs the seeded workload (its seed is printed when it fails) beside the fault, and
-//! afterwards holds every state that a destination ever showed against what was committed.
-//! OFFTAKE_SOAK=1 (`make soak`) makes them long.
+//! Every test runs the seeded workload during the fault (a failing test prints its seed).
+//! Afterwards it compares every state that a destination ever showed with what was committed.
+//! OFFTAKE_SOAK=1 (`make soak`) makes the tests long.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,8 +16,8 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_postgres::{Client, NoTls};
 
-/// More rows than a batch has.
-const NOTES_ANEW: &str = "truncate work.note;
+/// Replaces all notes by more rows than a batch has, which also re-copies them.
+const RECOPY_NOTES: &str = "truncate work.note;
     insert into work.note (scope, name, body) select 'org/' || tenant, 'n' || n, 'anew' from (select distinct tenant from work.owner) t, generate_series(1, 120) n";
 
 const LEASE: Duration = Duration::from_secs(1);
@@ -41,7 +41,7 @@ async fn prepared(plan: Plan, workload: &Workload) -> World {
     world
 }
 
-/// The workload's writes go on while something is broken.
+/// Runs the workload's writes while `breaks` breaks something.
 async fn under_load(workload: &Workload, world: &World, breaks: impl Future<Output = ()>) {
     let write = async || {
         workload.run(world, Extent::Steps(10)).await;
@@ -49,7 +49,7 @@ async fn under_load(workload: &Workload, world: &World, breaks: impl Future<Outp
     beside(breaks, write).await;
 }
 
-/// Everything arrived, nothing was visible that must not be, and nothing is left behind.
+/// Every change arrived, nothing forbidden was ever visible, and no lease is left behind.
 async fn assert_sound(world: &World) {
     world.wait_in_step().await;
     oracle::assert_equal(world).await;
@@ -69,17 +69,17 @@ async fn assert_sound(world: &World) {
     }
 }
 
-/// Nobody holds a lease that ends later than a lease from now; `now()` would be before what the
-/// statement sees.
+/// No worker holds a lease that ends later than one lease duration from now. `clock_timestamp()`,
+/// because `now()` may be older than a lease that the statement sees.
 async fn assert_no_lease_is_long(world: &World) {
     let long = "select count(*) from offtake.outgoing_request where leased_until > clock_timestamp() + interval '{} ms'";
     let long = long.replace("{}", &LEASE.as_millis().to_string());
     assert_eq!(world.source.query_text(&long).await, "0");
 }
 
-/// At each named point, while another daemon works beside. Shown to fail with the cursors written
-/// in a transaction of their own, after the rows' (`commit` and `begin` before `state::write` in
-/// crates/sync/src/turn.rs).
+/// A daemon is killed at each failpoint, while another daemon works. The test fails if the cursors
+/// are written in a second transaction after the rows' (`commit` and `begin` before `state::write`
+/// in crates/sync/src/turn.rs).
 #[tokio::test]
 async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     let workload = Workload::new(21);
@@ -88,12 +88,15 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     let kills = async {
         for point in offtake_postgres::FAILPOINTS {
             let mut killed = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
-            let mut anew = Instant::now();
+            let mut recopied_at = Instant::now();
             until(&format!("a daemon dies at {point}"), PATIENCE, async || {
-                // Nothing but a copy anew has chunks, and it may be the other daemon's.
-                if point == "backfill.after_chunk" && anew.elapsed() > Duration::from_millis(500) {
-                    world.source.execute(NOTES_ANEW).await;
-                    anew = Instant::now();
+                // Only a re-copy has chunks, and the other daemon may have done it. So request
+                // another one.
+                if point == "backfill.after_chunk"
+                    && recopied_at.elapsed() > Duration::from_millis(500)
+                {
+                    world.source.execute(RECOPY_NOTES).await;
+                    recopied_at = Instant::now();
                 }
                 if killed.runs() {
                     Err(format!("it runs; {} times there", killed.failpoint_count(point)))
@@ -111,7 +114,7 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     survivor.stop().await;
 }
 
-/// 30 times in `make soak`.
+/// 30 kills in `make soak`, otherwise 8.
 #[tokio::test]
 async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
     let workload = Workload::new(22);
@@ -126,7 +129,7 @@ async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
             assert_no_lease_is_long(&world).await;
             daemons[number] = world.spawn_daemon(&[]);
         }
-        // The last one dies in the middle of the work, and the other one finishes it.
+        // The last kill leaves work half-done, and the other daemon finishes it.
         daemons[0].kill();
     };
     under_load(&workload, &world, kills).await;
@@ -135,8 +138,9 @@ async fn daemons_killed_at_random_under_load_lose_and_repeat_nothing() {
     other.stop().await;
 }
 
-/// Whoever does not hear that it was committed asks, and never assumes: by reset and by silence, at
-/// the destination and, for sequencing, polling and settling, at the source.
+/// If the reply to COMMIT is lost, the daemon asks what happened and never assumes it. The reply is
+/// lost by a reset or by silence: at the destination, and at the source for sequencing, polling and
+/// settling.
 #[tokio::test]
 async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
     let workload = Workload::new(23);
@@ -154,8 +158,8 @@ async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
         (source, Cut::before_reply("commit").times(12)),
         (source, Cut::before_reply("delete").times(4)),
         (source, Cut::before_reply("update").times(4)),
-        // TCP acknowledges everything: only our own patience ends these, after six seconds, in
-        // every loop that they meet.
+        // TCP acknowledges everything, so only the daemon's own timeout ends these, after six
+        // seconds, in every loop that meets them.
         (source, Cut::before_reply("commit").silently().times(3)),
         (source, Cut::before_reply("copy").silently()),
     ] {
@@ -183,7 +187,8 @@ async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
     daemon.stop().await;
 }
 
-/// Both servers, by an immediate stop, while all writes go on where they can.
+/// Both servers are stopped at once (immediate mode) and restarted, while writes go on wherever
+/// they can.
 #[tokio::test]
 async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
     let workload = Workload::new(24);
@@ -208,7 +213,7 @@ async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
     two.stop().await;
 }
 
-/// Every second for a minute in `make soak`.
+/// In `make soak`, every second for a minute.
 #[tokio::test]
 async fn sessions_that_the_servers_end_are_made_anew() {
     let workload = Workload::new(25);
@@ -231,8 +236,8 @@ async fn sessions_that_the_servers_end_are_made_anew() {
     daemon.stop().await;
 }
 
-/// `too many connections` (53300) from either side: waited for, told, and over as soon as there is
-/// a place.
+/// Either server may answer `too many connections` (53300). The daemon waits, reports it, and goes
+/// on as soon as a connection is free.
 #[tokio::test]
 async fn servers_that_take_no_more_connections_are_waited_for() {
     let workload = Workload::new(26);
@@ -251,8 +256,8 @@ async fn servers_that_take_no_more_connections_are_waited_for() {
         [(&world.source, world.source_server().await), (&acme.destination, acme.server().await)]
     {
         let taken = take_every_connection(database).await;
-        // From here on nobody but the daemon asks for one; a destination is dialled for a reason
-        // only.
+        // From here on only the daemon asks for connections, and it dials a destination only when
+        // there is a reason.
         let refusals = || server.log().matches("too many clients").count();
         let before = refusals();
         world.source.execute("update work.note set body = body || '+'").await;
@@ -268,7 +273,7 @@ async fn servers_that_take_no_more_connections_are_waited_for() {
     daemon.stop().await;
 }
 
-/// Ends the daemon's sessions and takes their places, until it has none.
+/// Ends the daemon's sessions and takes their connections, until the daemon has none.
 async fn take_every_connection(database: &Database) -> Vec<Client> {
     let mut taken = Vec::new();
     let session = database.session().await;

@@ -1,5 +1,5 @@
-//! Invariants 5, 6 and 8: what is owed to a destination that cannot take it stays owed, is told,
-//! and arrives without anything else happening; and it is nobody else's trouble.
+//! Invariants 5, 6 and 8: what is owed to an unreachable destination stays owed, is reported, and
+//! arrives later without any further change. It delays no other destination.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// A destination that answers so slowly never answers in time.
+/// So slow that a destination never answers in time.
 const SLOW: Mode = Mode::Drip(20);
 
 const RETRY_INITIAL_MS: u64 = 100;
@@ -23,7 +23,7 @@ fn plan(names: &[&str]) -> Plan {
     names.iter().fold(plan.setting("/sync/retry", retry), |plan, name| plan.proxied(name))
 }
 
-/// Until the status says why the destination gets nothing.
+/// Waits until the status says why the destination gets nothing.
 async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, reason: &str) {
     until(&format!("{tenant} is blocked"), PATIENCE, async || {
         let told = world.told(daemon, tenant).await;
@@ -37,7 +37,7 @@ async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, reason: &str
     .await;
 }
 
-/// A destination whose server asks for the password of a role of its own.
+/// Gives the tenant's destination a role of its own, for which its server asks for a password.
 async fn ask_for_a_password(world: &mut World, tenant: &str) {
     let own = &world.tenant(tenant).destination;
     own.execute("create role tenant_role login superuser password 'right'").await;
@@ -51,7 +51,7 @@ async fn ask_for_a_password(world: &mut World, tenant: &str) {
 async fn set_password(world: &World, tenant: &str, password: &str) {
     let own = &world.tenant(tenant).destination;
     own.execute(&format!("alter role tenant_role password '{password}'")).await;
-    // Who is logged in stays so.
+    // A password rule does not end open sessions, so the test ends them.
     own.query_text("select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'tenant_role'").await;
 }
 
@@ -76,14 +76,14 @@ async fn mends(world: &World) {
     set_password(world, "password", "right").await;
 }
 
-/// One change while they are down, then silence, with nobody to remind: first the initial copy
-/// itself, then a change for destinations that are known. Shown to fail with `requests::complete`
-/// in place of `requests::fail` in the engine's `fail` (crates/sync/src/engine.rs), up to the
-/// sweep.
+/// One change while the destinations are down, and then no further change that could trigger a
+/// sync: first for the initial copy, then for known destinations. With `requests::complete` in
+/// place of `requests::fail` in the engine's `fail` (crates/sync/src/engine.rs) the test fails,
+/// until the sweep.
 #[tokio::test]
 async fn one_change_then_silence_arrives_when_the_destination_is_back() {
     let names = FAULTS.map(|(name, _)| name);
-    // The source has them too, and is only slow where the machine is.
+    // The timeouts apply to the source too, which is slow only on a slow machine.
     let plan = plan(&names)
         .setting("/sync/connect_timeout", "4s")
         .setting("/sync/statement_timeout", "4s");
@@ -116,7 +116,8 @@ async fn one_change_then_silence_arrives_when_the_destination_is_back() {
     daemon.stop().await;
 }
 
-/// The wait after a failure doubles up to the maximum, and no two destinations wait in step.
+/// The wait after a failure doubles up to the maximum, with jitter, so that destinations are not
+/// retried at the same moments.
 #[tokio::test]
 async fn attempts_are_backed_off_with_jitter() {
     let names = ["a", "b", "c"];
@@ -156,25 +157,21 @@ async fn attempts_are_backed_off_with_jitter() {
         shares.insert(wait * 100 / longest);
     }
     assert!(shares.len() > waits.len() / 3, "{waits:?}");
-    // They are visited as often as they were told to be, and by nobody else.
+    // The destinations are dialled only for these attempts.
     let dials = names.map(|name| world.tenant(name).proxy().accepted());
-    assert_eq!(dials, [0; 3], "nobody listens");
+    assert_eq!(dials, [0; 3], "nothing listens, so no dial is accepted");
     daemon.stop().await;
 }
 
-/// 25 of 30 destinations swallow everything, and the deadlines are longer than the test: a place
-/// that one of them holds is held for good. So the others' changes can only arrive if none of them
-/// waits for any of the 25: while open connections are silent, and while nobody answers a dial. One
-/// of the 25 is the first destination of a tenant whose second is healthy.
-#[tokio::test]
-async fn a_blackholed_destination_delays_nobody_else() {
-    const HEALTHY: usize = 5;
-    /// `SLOW_AT_WORK_MAX` of crates/requests/src/slow_failures.rs.
-    const SILENT_AT_WORK_MAX: usize = 16;
-    let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
-    let dark = &names[HEALTHY..];
-    let plan =
-        names.iter().fold(World::with_tenants(names.clone()), |plan, name| plan.proxied(name));
+/// `SLOW_AT_WORK_MAX` of crates/requests/src/slow_failures.rs.
+const SILENT_AT_WORK_MAX: usize = 16;
+
+/// Tenants with a destination behind a proxy each; `tenant` has a second destination without one.
+/// The timeouts are longer than the test.
+async fn world_with_a_second_destination(names: &[String], tenant: &str) -> (World, Database) {
+    let plan = names
+        .iter()
+        .fold(World::with_tenants(names.iter().cloned()), |plan, name| plan.proxied(name));
     let mut world = plan
         .setting("/sync/workers", 4)
         .setting("/sync/connect_timeout", "10m")
@@ -183,8 +180,59 @@ async fn a_blackholed_destination_delays_nobody_else() {
         .await;
     world.allow("destination_failed");
     let second = Source::destination().await;
-    let of_dark = json!({ "tenant": world.id(&dark[0]), "name": "second", "url": second.url() });
+    let of_dark = json!({ "tenant": world.id(tenant), "name": "second", "url": second.url() });
     world.configure(|c| c["destinations"]["static"].as_array_mut().unwrap().push(of_dark));
+    (world, second)
+}
+
+/// Waits until the `dark` destinations are being written to. Returns these attempts. `silent` says
+/// what gets no answer: open connections or dials.
+async fn wait_stuck(world: &World, dark: &[String], silent: &str) -> String {
+    // Of destinations that failed slowly, at most `SILENT_AT_WORK_MAX` are claimed at a time. On a
+    // slow machine they do not all start at once.
+    let at_least = if silent == "dials" { SILENT_AT_WORK_MAX } else { dark.len() };
+    until("the silent destinations are being written to, without success", PATIENCE, async || {
+        // Connections are counted before the attempts: a destination with a connection now has
+        // a silent one. A destination that was refused before has none, even if its failure is
+        // not recorded yet.
+        let held: Vec<_> =
+            dark.iter().filter(|name| world.tenant(name).proxy().open() > 0).cloned().collect();
+        let stuck = attempts(world, &held).await;
+        if stuck.lines().count() >= at_least { Ok(stuck) } else { Err(stuck) }
+    })
+    .await
+}
+
+/// Makes open connections of the `dark` destinations break, and after that dials get no answer.
+async fn blackhole_dials(world: &World, dark: &[String]) {
+    for name in dark {
+        let proxy = world.tenant(name).proxy();
+        proxy.set(Mode::Refuse);
+    }
+    until("all silent destinations have failed", PATIENCE, async || {
+        let failing = world
+            .source
+            .query_text("select count(*) from offtake.outgoing_request where failures > 0")
+            .await;
+        if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
+    })
+    .await;
+    for name in dark {
+        world.tenant(name).proxy().set(Mode::Blackhole);
+    }
+}
+
+/// 25 of 30 destinations swallow everything, and the timeouts are longer than the test, so a silent
+/// destination never gives back a place that it holds. The changes of the others can only arrive if
+/// none of them waits for any of the 25: first while open connections are silent, then while dials
+/// get no answer. One of the 25 is the first destination of a tenant whose second destination is
+/// healthy.
+#[tokio::test]
+async fn a_blackholed_destination_delays_nobody_else() {
+    const HEALTHY: usize = 5;
+    let names: Vec<String> = (0..30).map(|n| format!("t{n:02}")).collect();
+    let dark = &names[HEALTHY..];
+    let (world, second) = world_with_a_second_destination(&names, &dark[0]).await;
     world.fill(2).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -195,7 +243,7 @@ async fn a_blackholed_destination_delays_nobody_else() {
         .collect();
     healthy.push((dark[0].as_str(), &second));
     let quiet = median_latency(&world, &healthy, "quiet").await;
-    // No attempt is at its end when they fall silent.
+    // No attempt may be about to end when the destinations become silent.
     world.wait_in_step().await;
 
     for name in dark {
@@ -208,18 +256,7 @@ async fn a_blackholed_destination_delays_nobody_else() {
                 "update project_user set display_name = 'owed to all beside {silent}'"
             ))
             .await;
-        // Of those that failed, and on a slow machine not at once, no more are tried than the
-        // silent may be at a time.
-        let at_least = if silent == "dials" { SILENT_AT_WORK_MAX } else { dark.len() };
-        let stuck = until("they are being written to, in vain", PATIENCE, async || {
-            // Looked at before the attempts: who has a connection there now has one that nobody
-            // answers, unlike who was refused before and has only not said so yet.
-            let held: Vec<_> =
-                dark.iter().filter(|name| world.tenant(name).proxy().open() > 0).cloned().collect();
-            let stuck = attempts(&world, &held).await;
-            if stuck.lines().count() >= at_least { Ok(stuck) } else { Err(stuck) }
-        })
-        .await;
+        let stuck = wait_stuck(&world, dark, silent).await;
         let beside = median_latency(&world, &healthy, silent).await;
         eprintln!(
             "commit to visible, median: {quiet:?} when it is quiet, {beside:?} beside silent {silent}"
@@ -231,27 +268,12 @@ async fn a_blackholed_destination_delays_nobody_else() {
         let now = attempts(&world, dark).await;
         assert!(
             stuck.lines().all(|attempt| now.lines().any(|line| line == attempt)),
-            "they are no further:\n{stuck}\n{now}"
+            "the stuck attempts must still be stuck:\n{stuck}\n{now}"
         );
         if silent == "dials" {
             break;
         }
-        // What was open breaks, and in its place nobody answers any more.
-        for name in dark {
-            let proxy = world.tenant(name).proxy();
-            proxy.set(Mode::Refuse);
-        }
-        until("all of them have failed", PATIENCE, async || {
-            let failing = world
-                .source
-                .query_text("select count(*) from offtake.outgoing_request where failures > 0")
-                .await;
-            if failing == dark.len().to_string() { Ok(()) } else { Err(failing) }
-        })
-        .await;
-        for name in dark {
-            world.tenant(name).proxy().set(Mode::Blackhole);
-        }
+        blackhole_dials(&world, dark).await;
     }
     for name in dark {
         world.tenant(name).proxy().set(Mode::Pass);
@@ -261,8 +283,8 @@ async fn a_blackholed_destination_delays_nobody_else() {
     daemon.stop().await;
 }
 
-/// Where changes of each of these tenants arrive in turn, how long one takes from its commit until
-/// it is there.
+/// Changes each of these tenants in turn. Returns the median time from commit until the change is
+/// visible.
 async fn median_latency(world: &World, healthy: &[(&str, &Database)], label: &str) -> Duration {
     let mut times = Vec::new();
     for round in 0..if soak() { 40 } else { 4 } {
@@ -289,12 +311,12 @@ async fn median_latency(world: &World, healthy: &[(&str, &Database)], label: &st
     times[times.len() / 2]
 }
 
-/// Long, and with an eye on the clock.
+/// Whether this is the long run (`make soak`), which also judges times.
 fn soak() -> bool {
     std::env::var_os("OFFTAKE_SOAK").is_some()
 }
 
-/// The attempts that are being made at these tenants' destinations `main`, a line each.
+/// The attempts in progress for these tenants' destinations `main`, one per line.
 async fn attempts(world: &World, tenants: &[String]) -> String {
     let ids: Vec<_> = tenants.iter().map(|name| format!("'{}'", world.id(name))).collect();
     let leased = "select d.tenant_id, r.attempt from offtake.outgoing_request r join offtake.destination d using (destination_id)

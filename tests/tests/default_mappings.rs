@@ -1,4 +1,5 @@
-//! The default mappings are what newcomers copy: they parse, and they fit the sample application.
+//! New users start from copies of the default mappings, so these must parse and fit the sample
+//! application.
 
 use offtake_tests::Source;
 

@@ -1,5 +1,5 @@
-//! H14, H16, H18, H19 and S12: what changes behind Offtake's back at a destination, or below a
-//! mapping at the source, is noticed, told, stops that mapping only, and heals.
+//! H14, H16, H18, H19 and S12: somebody else changes a destination, or the source's tables that a
+//! mapping reads. Offtake notices it, reports it, stops only that mapping, and recovers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ query: select i.tenant as tenant_id, i.id, i.amount, i.label from public.item i
 target: { table: items }
 ";
 
-/// The same rows as `items`, for whoever wants all of them or none.
+/// The same rows as `items`, for a destination that wants all of them or none.
 const STRICT: &str = "
 source: { table: public.item, tenant: tenant, key: { id: id } }
 query: select i.tenant as tenant_id, i.id, i.amount from public.item i
@@ -23,7 +23,7 @@ on_row_error: halt
 
 const ROWS: usize = 400;
 
-/// Two tenants with rows in both tables, prepared and without a daemon.
+/// Two tenants with rows in both tables. The source is prepared; no daemon runs.
 async fn world(more: &[(&str, &str)]) -> World {
     let mappings = [&[("items", ITEMS), ("names", NAMES), ("others", OTHERS)], more].concat();
     let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).without_init();
@@ -42,8 +42,8 @@ async fn write(world: &World, statement: &str) {
         .await;
 }
 
-/// Until the destination is blocked, that mapping's error has all these words, and no other mapping
-/// has one.
+/// Waits until the destination is blocked, the mapping's error has all these words, and no other
+/// mapping has an error.
 async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, mapping: &str, words: &[&str]) {
     until(&format!("{mapping} is blocked with {words:?}"), PATIENCE, async || {
         let told = world.told(daemon, tenant).await;
@@ -61,7 +61,8 @@ async fn wait_blocked(daemon: &Daemon, world: &World, tenant: &str, mapping: &st
     .await;
 }
 
-/// The blocked mapping is mended: nothing is told any more, and everything is there.
+/// Waits until the blocked mapping has recovered: no error is reported any more, and every row has
+/// arrived.
 async fn wait_healed(daemon: &Daemon, world: &World, tenant: &str) {
     world.wait_told(daemon, tenant, "in_sync", &[]).await;
     world.wait_tenants_in_step(&[tenant], PATIENCE).await;
@@ -76,8 +77,8 @@ async fn wait_for(world: &World, tenant: &str, sql: &str, expect: &str) {
     .await;
 }
 
-/// Changes all rows of both tables; those of the mappings `names` and `others` arrive at that
-/// tenant's.
+/// Changes all rows of both tables. The changes of the mappings `names` and `others` must arrive at
+/// the tenant's destination.
 async fn assert_others_go_on(world: &World, tenant: &str, what: &str) {
     write(world, &format!("update item set name = '{what}'; update other set body = '{what}'"))
         .await;
@@ -87,8 +88,8 @@ async fn assert_others_go_on(world: &World, tenant: &str, what: &str) {
     wait_for(world, tenant, &arrived, &format!("{ROWS}|10")).await;
 }
 
-/// One row of one table changes, which is reason enough to look; then every copy is as it should
-/// be.
+/// Changes one row of one table, so that the daemon visits the destination. Then every copy must be
+/// right.
 async fn assert_noticed(world: &World, daemon: &Daemon, what: &str) {
     println!("{what}");
     write(world, "update other set body = body || '.' where {acme} and id = 1").await;
@@ -117,7 +118,7 @@ async fn a_destination_that_was_wiped_or_edited_is_copied_anew_in_place() {
         assert_noticed(&world, &daemon, edit).await;
         assert_eq!(acme.query_text(place).await, before, "in place");
     }
-    // The state table is the one thing that every write needs.
+    // Every write needs the state table, so without it the whole destination fails.
     world.allow("destination_failed");
     for edit in [
         "delete from names; drop table _offtake_state",
@@ -130,8 +131,9 @@ async fn a_destination_that_was_wiped_or_edited_is_copied_anew_in_place() {
     daemon.stop().await;
 }
 
-/// Shown to fail without `readable` (crates/sync/src/prepare.rs): the mapping stayed blocked by the
-/// source's error. Without the coalesces in crates/sync/sql/lock_states.sql every turn panicked.
+/// The test fails without `readable` (crates/sync/src/prepare.rs): the mapping stayed blocked by
+/// the source's error. Without the coalesces in crates/sync/sql/lock_states.sql, every turn
+/// panicked.
 #[tokio::test]
 async fn a_hostile_cursor_is_no_more_than_a_copy_anew() {
     let world = world(&[]).await;
@@ -158,7 +160,7 @@ async fn a_hostile_cursor_is_no_more_than_a_copy_anew() {
         .await;
         assert_noticed(&world, &daemon, set).await;
     }
-    // The table itself is the tenant's to alter.
+    // The tenant may also alter the state table itself.
     for alter in [
         "alter sequence_id drop not null",
         "alter epoch drop not null, alter version drop not null",
@@ -185,48 +187,63 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     foreign.execute("create table items (id integer primary key, amount text); insert into items values (7, 'mine'), (8, 'too')").await;
     let daemon = world.daemon().await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
-    // A table of the tenant's own.
+    a_foreign_table_blocks(&world, &daemon).await;
+    a_lost_primary_key_blocks(&world, &daemon).await;
+    another_key_blocks(&world, &daemon).await;
+    a_lost_column_comes_back(&world, &daemon).await;
+    daemon.stop().await;
+}
+
+/// A table of the tenant's own stays untouched and blocks the mapping until it is renamed.
+async fn a_foreign_table_blocks(world: &World, daemon: &Daemon) {
+    let foreign = &world.tenant("globex").destination;
     wait_blocked(
-        &daemon,
-        &world,
+        daemon,
+        world,
         "globex",
         "items",
         &["items", "was there before Offtake and holds rows", "Rename it"],
     )
     .await;
-    assert_others_go_on(&world, "globex", "beside a foreign table").await;
+    assert_others_go_on(world, "globex", "beside a foreign table").await;
     assert_eq!(
         foreign.query_text("select string_agg(i::text, ' ' order by id) from items i").await,
         "(7,mine) (8,too)"
     );
     assert_eq!(foreign.query_text("select obj_description('items'::regclass) is null").await, "t");
     foreign.execute("alter table items rename to my_items").await;
-    wait_healed(&daemon, &world, "globex").await;
+    wait_healed(daemon, world, "globex").await;
     assert_eq!(
         foreign.query_text("select string_agg(i::text, ' ' order by id) from my_items i").await,
         "(7,mine) (8,too)"
     );
-    // The key.
+}
+
+async fn a_lost_primary_key_blocks(world: &World, daemon: &Daemon) {
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table items drop constraint items_pkey").await;
-    write(&world, "update item set amount = 2 where {acme} and id <= 10").await;
+    write(world, "update item set amount = 2 where {acme} and id <= 10").await;
     wait_blocked(
-        &daemon,
-        &world,
+        daemon,
+        world,
         "acme",
         "items",
         &["items", "no primary key or unique index on exactly (id)"],
     )
     .await;
-    assert_others_go_on(&world, "acme", "without the key").await;
+    assert_others_go_on(world, "acme", "without the key").await;
     acme.execute("alter table items add primary key (id)").await;
-    wait_healed(&daemon, &world, "acme").await;
-    // Another key in the mapping, and a right that is gone when the table is to be made anew: each
-    // reason has what mends it.
+    wait_healed(daemon, world, "acme").await;
+}
+
+/// The mapping gets another key, and later its old one again. Each time the reason names the
+/// statement that solves it.
+async fn another_key_blocks(world: &World, daemon: &Daemon) {
+    let acme = &world.tenant("acme").destination;
     world.write_mapping("items", &ITEMS.replace("{ id: id }", "{ id: id, amount: amount }"));
     wait_blocked(
-        &daemon,
-        &world,
+        daemon,
+        world,
         "acme",
         "items",
         &["on exactly (amount, id), the mapping's key", "`drop table \"public\".\"items\"`"],
@@ -234,34 +251,37 @@ async fn a_table_that_no_longer_fits_stops_its_mapping_and_heals() {
     .await;
     world.tenant("globex").destination.execute("create unique index on items (id, amount)").await;
     acme.execute("drop table items").await;
-    wait_healed(&daemon, &world, "acme").await;
-    wait_healed(&daemon, &world, "globex").await;
+    wait_healed(daemon, world, "acme").await;
+    wait_healed(daemon, world, "globex").await;
     world.write_mapping("items", ITEMS);
     // The table that was kept still has the old key.
-    wait_blocked(&daemon, &world, "acme", "items", &["on exactly (id), the mapping's key"]).await;
+    wait_blocked(daemon, world, "acme", "items", &["on exactly (id), the mapping's key"]).await;
     acme.execute("drop table items").await;
-    wait_healed(&daemon, &world, "acme").await;
-    wait_healed(&daemon, &world, "globex").await;
-    // A column that was renamed or dropped comes back with its rows; the mapping may not even be
-    // blocked.
+    wait_healed(daemon, world, "acme").await;
+    wait_healed(daemon, world, "globex").await;
+}
+
+/// A column that was renamed or dropped is added again and filled. The mapping may not even be
+/// blocked for that.
+async fn a_lost_column_comes_back(world: &World, daemon: &Daemon) {
+    let acme = &world.tenant("acme").destination;
     for edit in
         ["alter table items rename column label to tag", "alter table items drop column label"]
     {
         acme.execute(edit).await;
-        write(&world, "update item set amount = amount + 1 where {acme} and id <= 10").await;
+        write(world, "update item set amount = amount + 1 where {acme} and id <= 10").await;
         wait_for(
-            &world,
+            world,
             "acme",
             "select count(*) from items where label = 'label'",
             &ROWS.to_string(),
         )
         .await;
-        wait_healed(&daemon, &world, "acme").await;
+        wait_healed(daemon, world, "acme").await;
     }
-    daemon.stop().await;
 }
 
-/// The state table is there, and its rights to make or widen another are gone.
+/// The state table exists, but the role may no longer create a table or add a column to one.
 #[tokio::test]
 async fn a_right_that_was_taken_away_is_told_with_its_grant() {
     let mut world = world(&[]).await;
@@ -326,7 +346,8 @@ async fn a_right_that_was_taken_away_is_told_with_its_grant() {
         .await;
 }
 
-/// The rows are refused one by one, or all of them together; in both cases the column is named.
+/// The destination refuses the rows one by one, or all of them together. In both cases the reason
+/// names the column.
 #[tokio::test]
 async fn a_column_that_wants_a_value_is_named_and_heals() {
     let world = world(&[]).await;
@@ -382,8 +403,8 @@ async fn a_source_column_that_is_gone_stops_only_the_mapping_that_reads_it() {
             .await;
             assert_others_go_on(&world, tenant, gone).await;
         }
-        // A reload does not put a set to use that contradicts the source, nor does it take the
-        // running one away.
+        // A reload neither uses a mapping set that contradicts the source, nor stops the set that
+        // is in use.
         daemon.request("POST", "/api/v1/reload", &[], "").await;
         until("the status says so", PATIENCE, async || {
             let config = daemon.status().await["config"].to_string();
@@ -409,7 +430,7 @@ async fn too_many_refused_rows_or_one_that_must_halt_block_the_mapping() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = &world.tenant("acme").destination;
-    // 150 rows of one batch.
+    // 150 rows of one batch are refused.
     acme.execute("alter table items add constraint positive check (amount > 0)").await;
     write(&world, "update item set amount = case when id <= 150 then -1 else 2 end where {acme}")
         .await;
@@ -427,7 +448,7 @@ async fn too_many_refused_rows_or_one_that_must_halt_block_the_mapping() {
     assert_others_go_on(&world, "acme", "beside 150 bad rows").await;
     write(&world, "update item set amount = 3 where {acme} and id <= 150").await;
     wait_healed(&daemon, &world, "acme").await;
-    // One row, where the mapping says that it must not be left out.
+    // One row is refused, and the mapping says that no row may be left out.
     acme.execute("alter table items drop constraint positive; alter table strict add constraint positive check (amount > 0)").await;
     write(&world, "update item set amount = case when id = 77 then -1 else 4 end where {acme}")
         .await;
@@ -441,8 +462,8 @@ async fn too_many_refused_rows_or_one_that_must_halt_block_the_mapping() {
     daemon.stop().await;
 }
 
-/// A unique constraint of the tenant's own, which the source has not. And nothing of a copy is
-/// granted to anybody.
+/// The tenant adds a unique constraint that the source does not have. Also: Offtake grants no
+/// rights on a copy to anybody.
 #[tokio::test]
 async fn a_unique_constraint_that_was_added_sets_rows_aside_and_heals() {
     let world = world(&[]).await;

@@ -1,5 +1,5 @@
-//! What Offtake does not do: write what is written already, change schemas, open connections, touch
-//! the application's tables.
+//! Work that Offtake avoids: writing rows that are already right, changing schemas, opening
+//! connections, touching the application's tables.
 
 use offtake_tests::{World, history, oracle};
 
@@ -12,7 +12,7 @@ async fn many_updates_of_one_row_before_a_tick_are_written_once() {
     world.wait_in_step().await;
     let destination = &world.tenant("acme").destination;
     let before = destination.query_text("select max(id) from history.change").await;
-    // The sequencer is held, so that all of it is captured before one tick.
+    // The sequencer is held, so that one tick takes all of these changes.
     daemon.set_failpoint("sequencer.after_lock", "pause").await;
     let updates: String = (0..100)
         .map(|n| format!("update team set display_name = 'version {n}' where team_id = (select min(team_id::text)::uuid from team);"))
@@ -51,7 +51,7 @@ async fn unchanged_content_is_not_rewritten_and_nothing_is_created_after_the_fir
     assert_ne!(rows, "0", "the history records");
     let made =
         destination.query_text("select count(*) from history.ddl where tag not like '%TEMP%' and identity not like 'pg_temp%'").await;
-    // Touches every row of the source and no column that a mapping shows.
+    // Updates every row of the source without changing a value that a mapping shows.
     world.source.execute("update project_user set display_name = display_name; update team set display_name = display_name; update invitation set method = method").await;
     world.wait_in_step().await;
     assert_eq!(
@@ -88,7 +88,8 @@ async fn a_change_costs_the_source_two_narrow_appends_and_nothing_on_the_applica
         "select n_tup_ins, n_tup_upd, n_tup_del from pg_stat_xact_user_tables where relid = ";
     let client = world.source.connect().await;
     let columns = world.source.query_text(shape).await;
-    // Inside the application's own transaction: one row of its table, one captured change.
+    // Inside the application's own transaction there are exactly two writes: one row of its table
+    // and one captured change.
     client
         .batch_execute("begin; update team set display_name = 'counted' where team_id = (select min(team_id::text)::uuid from team)")
         .await

@@ -7,14 +7,14 @@ use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{Daemon, Database, PATIENCE, Source, World, oracle, until};
 use serde_json::{Value, json};
 
-/// Replaces a file as editors do: never half-written.
+/// Replaces a file as editors do, so that it is never half-written.
 fn replace(file: &Path, text: &str) {
     let new = file.with_extension("new");
     std::fs::write(&new, text).expect("the folder can be written");
     std::fs::rename(new, file).expect("the folder can be written");
 }
 
-/// Changes the file of the daemon that was started last.
+/// Changes the configuration file of the daemon that was started last.
 fn configure(world: &World, change: impl FnOnce(&mut Value)) {
     let number = |path: &PathBuf| -> u32 {
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
@@ -42,7 +42,8 @@ async fn wait_for(database: &Database, sql: &str, expect: &str) {
     .await;
 }
 
-/// Until `config.error` of the status contains `expect`; empty: until there is none.
+/// Waits until `config.error` of the status contains `expect`; if that is empty, until there is no
+/// error.
 async fn wait_for_error(daemon: &Daemon, expect: &str) -> String {
     until(&format!("config.error says {expect:?}"), PATIENCE, async || {
         let status = daemon.status().await;
@@ -65,7 +66,7 @@ async fn reload_success(daemon: &Daemon) -> String {
     line.to_owned()
 }
 
-/// The sessions of daemons in a destination's database.
+/// Counts the daemons' sessions in a destination's database.
 const SESSIONS: &str = "select count(*) from pg_stat_activity where datname = current_database() and application_name like 'offtake%'";
 
 fn mapping_state<'a>(status: &'a Value, tenant: &str) -> &'a Value {
@@ -82,9 +83,9 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     daemon.allow("configuration_refused");
     world.wait_in_step().await;
     assert_eq!(reload_success(&daemon).await, "1");
-    // One of the two is good and changed: neither is taken over. The daemon may look between any
-    // two writes, so the other is bad before, and its second mistake is told by a look that met
-    // both.
+    // One file is good and changed, the other is bad: the daemon takes over neither. It may look
+    // between any two writes, so the bad file is written first. Its second error is reported by a
+    // look that has seen both files.
     world.write_mapping("teams", &TEAMS.replace("t.display_name", "t.missing"));
     world.write_mapping(
         "users",
@@ -102,7 +103,7 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     );
     assert!(error.contains("^^^^^^^^^"), "{error}");
     assert_eq!(reload_success(&daemon).await, "0");
-    until("the log says so too", PATIENCE, async || {
+    until("the log has the error too", PATIENCE, async || {
         let told = daemon
             .log()
             .iter()
@@ -114,14 +115,14 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     world.source.execute("update public.team set display_name = 'still here'; update public.project_user set display_name = 'low'").await;
     wait_for(teams, "select distinct display_name from teams", "still here").await;
     wait_for(teams, "select distinct display_name from users", "low").await;
-    // Text that is no YAML, a folder without mappings: the same.
+    // The same for text that is not YAML, and for a folder without mappings.
     world.write_mapping("teams", "source: [\n");
     wait_for_error(&daemon, "teams.yaml:2:1: this is not YAML").await;
     world.write_mapping("teams", TEAMS);
     wait_for_error(&daemon, "").await;
     assert_eq!(reload_success(&daemon).await, "1");
     wait_for(teams, "select distinct display_name from users", "LOW").await;
-    // The configuration's mistakes are told in the same place.
+    // Errors of the configuration file are reported in the same place.
     configure(&world, |c| c["sync"] = json!({ "worker": 3 }));
     wait_for_error(&daemon, "sync.worker: there is no such key").await;
     assert_eq!(reload_success(&daemon).await, "0");
@@ -135,8 +136,8 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
 #[tokio::test]
 async fn a_swapped_configmap_a_hangup_and_a_post_are_taken_over() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
-    // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is a link that is
-    // swapped.
+    // As Kubernetes mounts a ConfigMap: files are links into `..data`, which is itself a link that
+    // is replaced.
     let folder = world.mappings_folder();
     let version = |name: &str, users: bool| {
         let there = folder.join(name);
@@ -188,12 +189,13 @@ async fn mappings_are_added_changed_and_removed() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let there = &world.tenant("acme").destination;
-    // Added: its table was not captured before.
+    // A mapping is added; its table was not captured before.
     world.write_mapping("users", USERS);
     wait_for(there, "select count(*) from users", "30").await;
     world.source.execute("update public.project_user set display_name = 'live'").await;
     wait_for(there, "select distinct display_name from users", "live").await;
-    // Changed, with a new column: in place, a reader never misses a row.
+    // A mapping is changed and has a new column: it is re-copied in place, and a reader never
+    // misses a row.
     let reader = there.connect().await;
     let wide = TEAMS.replace(
         "t.display_name",
@@ -208,7 +210,7 @@ async fn mappings_are_added_changed_and_removed() {
     world.write_mapping("teams", &wide);
     until("the changed query's rows are there", PATIENCE, async || {
         let now = reader.query_one("select count(*) from teams", &[]).await.expect("the table is there").get::<_, i64>(0);
-        assert_eq!(now, rows, "rows were away for a moment");
+        assert_eq!(now, rows, "rows were missing for a moment");
         let behind = "select count(*) from teams where display_name <> lower(display_name) or tag_count is null";
         let behind = there.try_query_text(behind).await?;
         if behind == "0" { Ok(()) } else { Err(format!("{behind} rows are as before")) }
@@ -216,9 +218,9 @@ async fn mappings_are_added_changed_and_removed() {
     .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    // Removed: it stops, its table stays as it is.
+    // A mapping is removed: it stops, and its table stays as it is.
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
-    until("the status does not know it any more", PATIENCE, async || {
+    until("the status no longer shows the mapping", PATIENCE, async || {
         let status = daemon.status().await;
         let known = status["mappings"]
             .as_array()
@@ -238,7 +240,7 @@ trait InStep {
 }
 
 impl InStep for World {
-    /// Nothing is owed, and no destination is anything but in sync.
+    /// Waits until nothing is owed and every destination is in sync.
     async fn wait_in_step_of_teams(&self, daemon: &Daemon) {
         until("every destination is in sync", PATIENCE, async || {
             let status = daemon.status().await;
@@ -284,7 +286,7 @@ async fn a_narrowing_change_is_told_with_the_command_that_does_it() {
     })
     .await;
     let there = &world.tenant("acme").destination;
-    // The other mapping goes on.
+    // The other mapping still works.
     world.source.execute("update public.project_user set display_name = 'other'").await;
     wait_for(there, "select distinct display_name from users", "other").await;
     let command = reason
@@ -326,12 +328,13 @@ async fn destinations_appear_move_and_vanish_by_the_file() {
         .await;
     };
     wait_equal(&second).await;
-    // Moved: a full copy without any change of data; the old place is let go.
+    // A destination moves: it gets a full copy without any change of data, and the daemon closes
+    // its connections to the old place.
     let moved = entry(&third);
     configure(&world, |c| c["destinations"]["static"][2] = moved);
     wait_equal(&third).await;
-    // Much sooner than an idle connection, or a statement that waits for a lock, would end by
-    // itself.
+    // This must happen much sooner than an idle connection, or a statement that waits for a lock,
+    // would end by itself.
     second.wait_left().await;
     world.source.execute("update public.team set display_name = 'moved'").await;
     wait_equal(&third).await;
@@ -339,7 +342,7 @@ async fn destinations_appear_move_and_vanish_by_the_file() {
         second.query_text("select count(*) from teams where display_name = 'moved'").await,
         "0"
     );
-    // Gone, and back.
+    // A destination is removed, and comes back.
     configure(&world, |c| drop(c["destinations"]["static"].as_array_mut().expect("a list").pop()));
     third.wait_left().await;
     world.source.execute("update public.team set display_name = 'gone'").await;
@@ -375,8 +378,8 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     let daemon = world.daemon().await;
     daemon.allow("destination_failed");
     world.wait_in_step().await;
-    // A tenant's own lock holds a batch up; then the destination moves, and another one vanishes in
-    // the same state.
+    // A tenant's own lock delays a batch. Then that destination moves, and another one in the same
+    // state is removed.
     let mut holders = Vec::new();
     for name in ["acme", "globex"] {
         let holder = world.tenant(name).destination.connect().await;
@@ -404,7 +407,7 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     }
     wait_for(&moved, "select count(*) > 0 and bool_and(display_name = 'stuck') from teams", "t")
         .await;
-    // Nothing of the vanished tenant is left to do, and nothing waits for it.
+    // No work is left for the removed tenant, and no session waits for it.
     let left = "select (select count(*) from offtake.outgoing_request) + (select count(*) from offtake.captured_change)";
     wait_for(&world.source, left, "0").await;
     let status = daemon.status().await;

@@ -1,4 +1,4 @@
-//! Copies made anew: as somebody asked, beside live changes, or because a mapping was away for a
+//! Re-copies: on an operator's request, during live changes, or because a mapping was removed for a
 //! while.
 
 #![allow(clippy::unwrap_used)]
@@ -15,8 +15,8 @@ target: { table: users }
 
 const STAY: i64 = 2_000;
 
-/// Rows all over the key come, change, leave the filter and go; those called `stays` are left
-/// alone.
+/// Rows over the whole key range are inserted, changed, moved out of the filter and deleted. Rows
+/// called `stays` are left alone.
 async fn come_and_go(source: &Database, tenant: &str, stop: &CancellationToken) {
     let client = source.connect().await;
     let changes = format!(
@@ -30,8 +30,8 @@ async fn come_and_go(source: &Database, tenant: &str, stop: &CancellationToken) 
     }
 }
 
-/// The fewest rows that should be there always, the most that never should, and how often it was
-/// looked.
+/// Reads again and again until `stop`. Returns the fewest rows seen that must always exist, the
+/// most rows seen that must never exist, and the number of reads.
 async fn read_all_the_time(destination: &Database, stop: &CancellationToken) -> (i64, i64, u32) {
     let reader = destination.connect().await;
     let (mut fewest, mut most, mut reads) = (i64::MAX, 0, 0);
@@ -43,7 +43,7 @@ async fn read_all_the_time(destination: &Database, stop: &CancellationToken) -> 
     (fewest, most, reads)
 }
 
-/// A reader that polls never misses a row that should be there, nor meets one that should not.
+/// A reader that polls never misses a row that must exist, and never sees one that must not.
 #[tokio::test]
 async fn a_reader_never_misses_a_row_while_a_copy_is_made_anew_under_load() {
     let world = World::with_tenants(["acme"])
@@ -79,7 +79,7 @@ async fn a_reader_never_misses_a_row_while_a_copy_is_made_anew_under_load() {
     daemon.stop().await;
 }
 
-/// Each member with the name of its team, which is another mapping's table.
+/// Each member with the name of its team; the teams' table has a mapping of its own.
 const MEMBERS: &str = "\
 source: { table: public.team_member, tenant: tenancy_id, key: { team: team_id, id: project_user_id } }
 depends_on: [{ table: public.team, match: { tenancy_id: tenancy_id, team_id: team_id } }]
@@ -100,9 +100,9 @@ async fn wait_registered(world: &World, mappings: &str) {
     .await;
 }
 
-/// Its cursor is still there, and says nothing of the time in which its tables were not captured,
-/// or not as it needs them. Shown to fail with a mapping that goes on where it was: what changed
-/// meanwhile was missing, and called in sync.
+/// The mapping's cursor still exists, but it knows nothing of the time in which the mapping's
+/// tables were not captured, or not as the mapping needs. The test fails if the mapping goes on
+/// from its cursor: rows that changed meanwhile were missing, and the status said in sync.
 #[tokio::test]
 async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
     let world = World::with_tenants(["acme"])
@@ -139,8 +139,8 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
     }
-    // Only what it depends on was written for others meanwhile: nothing was taken off, and no init
-    // noticed.
+    // This time only the function of the table it depends on was rewritten for other mappings: no
+    // trigger was dropped, and no `init` noticed it.
     std::fs::remove_file(world.mappings_folder().join("members.yaml")).unwrap();
     wait_registered(&world, "teams users").await;
     world.source.execute("update public.team set display_name = 'away for the last time'").await;
@@ -159,9 +159,9 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
     daemon.stop().await;
 }
 
-/// Nobody but init sees that it was away, and nothing was taken off: its table is another mapping's
-/// too. Shown to fail with an init that does not note which mappings are gone: the change of a
-/// team's name woke no member, and the copy was called in sync.
+/// Only `init` sees that the mapping was removed. No trigger was dropped, because another mapping
+/// has the same table. The test fails if `init` does not record which mappings are gone: the change
+/// of a team's name woke no member, and the status said in sync.
 #[tokio::test]
 async fn a_mapping_that_was_away_while_no_daemon_ran_is_copied_anew() {
     const PLAIN: &str = "\
@@ -193,8 +193,8 @@ target: { table: plain }
     daemon.stop().await;
 }
 
-/// One that goes away again before its copy began may leave a resync, which waits for it and owes
-/// nobody a sync meanwhile.
+/// A mapping that is removed before its copy began may leave a resync request. The request waits
+/// for the mapping, and meanwhile it enqueues no sync.
 #[tokio::test]
 async fn a_resync_of_a_mapping_that_is_gone_keeps_nobody_busy() {
     const SWEEP: &str = include_str!("../../crates/requests/sql/sweep_behind.sql");
@@ -215,9 +215,9 @@ async fn a_resync_of_a_mapping_that_is_gone_keeps_nobody_busy() {
     }
 }
 
-/// What the old function captured of a transaction under way does not say what a new mapping needs
-/// of it. Shown to fail with a function that is replaced without waiting for such transactions: the
-/// copy began before they were committed, and nothing woke it.
+/// For a transaction in progress, the old function has not captured what a new mapping needs. The
+/// test fails if the function is replaced without waiting for such transactions: the copy began
+/// before they were committed, and no change woke it afterwards.
 #[tokio::test]
 async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
@@ -228,7 +228,7 @@ async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
     let writer = world.source.connect().await;
     writer.batch_execute("begin; update public.team set display_name = 'under way'").await.unwrap();
     world.write_mapping("members", MEMBERS);
-    until("it waits, or is copied", PATIENCE, async || {
+    until("the mapping waits, or is copied", PATIENCE, async || {
         let told = daemon.status().await["config"]["error"].to_string();
         let copied =
             world.source.query_text("select count(*) from offtake.destination_mapping where mapping = 'members' and backfilled").await;
@@ -244,7 +244,7 @@ async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
     daemon.stop().await;
 }
 
-/// What changed there before was not captured for it.
+/// Earlier changes of the dependency were not captured for the mapping.
 #[tokio::test]
 async fn a_dependency_that_is_named_later_makes_the_copy_anew() {
     let dependency = MEMBERS.lines().find(|line| line.starts_with("depends_on")).unwrap();
@@ -260,7 +260,7 @@ async fn a_dependency_that_is_named_later_makes_the_copy_anew() {
     let acme = &world.tenant("acme").destination;
     let before = acme.query_text(version).await;
     world.write_mapping("members", MEMBERS);
-    until("the copy begins anew", PATIENCE, async || {
+    until("the re-copy begins", PATIENCE, async || {
         let found = acme.query_text(version).await;
         if found == before { Err(found) } else { Ok(()) }
     })

@@ -1,4 +1,4 @@
-//! Invariant 7: where Offtake and the application want the same locks in another order, Offtake
+//! Invariant 7: if Offtake and the application take the same locks in opposite orders, Offtake
 //! gives way.
 
 use offtake_tests::workload::Workload;
@@ -9,9 +9,10 @@ async fn world() -> (World, Daemon, Client) {
     let workload = Workload::new(1);
     let world = Workload::plan(["acme"]).await;
     workload.prepare(&world).await;
-    // Whoever looks for a deadlock first is the victim: the application, long before the daemon,
-    // and long after the daemon gives way, which it does so that it need not be found out who looks
-    // first at a server's usual second.
+    // The session whose deadlock timeout ends first becomes the victim. Here that is the
+    // application, long before the daemon, but long after the daemon has given way. The daemon
+    // gives way in less than the server's default of one second, so that it never comes to choosing
+    // a victim.
     world
         .source
         .execute(&format!("alter database {} set deadlock_timeout = '50s'", world.source.name()))
@@ -33,7 +34,7 @@ async fn a_batch_is_no_deadlock_for_a_truncate() {
         .execute("update work.child set body = 'second'; update work.note set body = 'second'")
         .await;
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
-    application.batch_execute("begin; lock table work.note").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.note").await.expect("the table is free");
     daemon.clear_failpoint("sync.after_claim").await;
     waits_for_a_lock(&world).await;
     application.batch_execute("truncate work.child; commit").await.expect("the batch gives way");
@@ -42,7 +43,7 @@ async fn a_batch_is_no_deadlock_for_a_truncate() {
     daemon.stop().await;
 }
 
-/// Until one of the daemon's sessions waits for the application's lock.
+/// Waits until one of the daemon's sessions waits for the application's lock.
 async fn waits_for_a_lock(world: &World) {
     offtake_tests::until("the daemon waits for a lock", offtake_tests::PATIENCE, async || {
         let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
@@ -63,7 +64,7 @@ async fn a_tick_is_no_deadlock_for_a_truncate() {
         .execute("update work.item set body = 'second'; update work.parent set body = 'second'")
         .await;
     daemon.wait_at_failpoint("sequencer.after_lock", 1).await;
-    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.child").await.expect("the table is free");
     daemon.clear_failpoint("sequencer.after_lock").await;
     waits_for_a_lock(&world).await;
     application.batch_execute("truncate work.owner; commit").await.expect("the tick gives way");
@@ -77,8 +78,8 @@ async fn a_table_that_the_application_holds_delays_nothing_that_does_not_need_it
     let (world, daemon, application) = world().await;
     let copies = "select count(*) from offtake.change_log where row_key is null";
     let before = world.source.query_text(copies).await;
-    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
-    // Who depends on the parents cannot be found now.
+    application.batch_execute("begin; lock table work.child").await.expect("the table is free");
+    // The rows that depend on the parents cannot be read now.
     world.source.execute("update work.parent set body = 'second'").await;
     world.source.execute("update work.item set body = 'second'").await;
     offtake_tests::until("other changes are sequenced", offtake_tests::PATIENCE, async || {
@@ -96,7 +97,7 @@ async fn a_table_that_the_application_holds_delays_nothing_that_does_not_need_it
     application.batch_execute("commit").await.expect("nothing is in its way");
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    assert_eq!(world.source.query_text(copies).await, before, "no table is copied anew");
+    assert_eq!(world.source.query_text(copies).await, before, "no table is re-copied");
     daemon.stop().await;
 }
 
@@ -110,7 +111,7 @@ async fn a_mapping_whose_table_is_locked_delays_no_other_of_its_destination() {
         .execute("update work.child set body = 'second'; update work.item set body = 'second'")
         .await;
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
-    application.batch_execute("begin; lock table work.child").await.expect("nobody has it");
+    application.batch_execute("begin; lock table work.child").await.expect("the table is free");
     daemon.clear_failpoint("sync.after_claim").await;
     offtake_tests::until(
         "the other mapping's rows arrive while the table is locked",
@@ -135,8 +136,8 @@ async fn a_mapping_whose_table_is_locked_delays_no_other_of_its_destination() {
     daemon.stop().await;
 }
 
-/// As ANALYZE or VACUUM of the log do while they run. Shown to fail with a numbering that waits for
-/// the next partition.
+/// ANALYZE and VACUUM of the log hold such a lock while they run. The test fails if numbering waits
+/// for the next partition to be created.
 #[tokio::test]
 async fn who_has_the_log_locked_against_a_partition_does_not_hold_up_the_numbering() {
     let world = World::with_tenants(["acme"]).await;
@@ -145,11 +146,11 @@ async fn who_has_the_log_locked_against_a_partition_does_not_hold_up_the_numberi
     holder
         .batch_execute("begin; lock table offtake.change_log in share update exclusive mode")
         .await
-        .expect("nobody has it");
+        .expect("the table is free");
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let next = "select to_regclass('offtake.change_log_1') is not null";
-    assert_eq!(world.source.query_text(next).await, "f", "the lock holds up the next partition");
+    assert_eq!(world.source.query_text(next).await, "f", "the lock delays the next partition");
     holder.batch_execute("commit").await.expect("nothing is in its way");
     daemon.stop().await;
     let daemon = world.daemon().await;

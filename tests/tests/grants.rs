@@ -1,5 +1,5 @@
-//! deploy/grants.sql, word for word: what it gives is enough for installing and for running, and a
-//! right that is missing is named.
+//! deploy/grants.sql, word for word: its rights are enough for installing and for running, and a
+//! missing right is named.
 
 use offtake_tests::{World, oracle};
 
@@ -14,7 +14,7 @@ fn part(number: u32) -> &'static str {
     end.map_or(rest, |end| &rest[..end + 3])
 }
 
-/// Roles belong to a server, so the source has one of its own. The tables have an owner that is no
+/// Roles belong to a server, so the source has a private server. The tables' owner is not a
 /// superuser.
 async fn world() -> World {
     let world = owned_by_another().await;
@@ -48,7 +48,7 @@ async fn complaint(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), stderr)
 }
 
-/// Runs exactly what the remedies say, as whoever may.
+/// Runs exactly the statements of the remedies, each as the role that may run it.
 async fn obey(world: &World, stderr: &str) {
     let remedies =
         stderr.lines().filter_map(|line| line.split_once("remedy: run as ")?.1.split_once(": "));
@@ -69,7 +69,7 @@ async fn configure(world: &mut World, user: &str, password: &str) {
 async fn the_three_roles_have_what_they_need_and_no_more() {
     let mut world = world().await;
     world.fill(10).await;
-    // The installer may install, and the daemon's role runs everything else.
+    // The installer installs, and the daemon's role runs everything else.
     configure(&mut world, "offtake_installer", "installer").await;
     world.succeed(&["init"]).await;
     let as_role = async |role: &str, sql: &str| {
@@ -101,7 +101,7 @@ async fn the_three_roles_have_what_they_need_and_no_more() {
         );
     }
     assert_eq!(daemon.status().await["config"]["error"], serde_json::Value::Null);
-    // It may not write to the application's tables, nor become anyone else.
+    // The daemon's role may not write to the application's tables, nor become another role.
     let session = world.source.connect().await;
     session.batch_execute("set role offtake").await.expect("a superuser may be anyone");
     for refused in [
@@ -117,7 +117,7 @@ async fn the_three_roles_have_what_they_need_and_no_more() {
         );
     }
     daemon.stop().await;
-    // A second init finds everything in place, and uninstalling is the installer's too.
+    // A second `init` finds everything in place. The installer may also uninstall.
     configure(&mut world, "offtake_installer", "installer").await;
     for arguments in [&["init"][..], &["uninstall", "--yes"]] {
         let output = world.offtake(arguments).await;
@@ -146,7 +146,7 @@ async fn a_missing_right_at_the_source_is_named_with_its_grant() {
     assert_eq!(code, Some(0), "{stderr}");
 }
 
-/// As someone does who has a login, and nobody who read deploy/grants.sql.
+/// As a user who has only a login, and does not know deploy/grants.sql.
 #[tokio::test]
 async fn init_names_everything_it_may_not_before_it_changes_anything() {
     let mut world = owned_by_another().await;
@@ -163,7 +163,7 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
         "{code:?} {stderr}"
     );
     obey(&world, &stderr).await;
-    // A table of a superuser's is among them, whose rights nobody should be given.
+    // One table belongs to a superuser, whose rights must not be granted to another role.
     std::fs::write(
         world.mappings_folder().join("own.yaml"),
         "source: { table: public.own, tenant: t }\nquery: select t as tenant_id, id from public.own\ntarget: { table: own }\n",
@@ -185,7 +185,7 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
     obey(&world, &stderr).await;
     let (code, stderr) = complaint(&world, &["init"]).await;
     assert_eq!(code, Some(0), "{stderr}");
-    // Someone else may not even look, until it is granted.
+    // Another role may not even read the catalog and tables before that is granted.
     configure(&mut world, "looker", "looker").await;
     let (code, stderr) = complaint(&world, &["status"]).await;
     let grant = "grant usage on schema offtake to looker; grant select on all tables in schema offtake to looker; \
@@ -197,7 +197,7 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
     world.source.execute(grant).await;
     let (code, stderr) = complaint(&world, &["status"]).await;
     assert_eq!(code, Some(0), "{stderr}");
-    // What a daemon does is more than that.
+    // A daemon needs more rights than that.
     let (code, stderr) = complaint(&world, &["run", "--once"]).await;
     assert!(
         code == Some(1) && stderr.contains("as a superuser: grant \"Plain\" to looker;"),

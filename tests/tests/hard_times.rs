@@ -1,6 +1,6 @@
-//! H14, H28, H30, H32: a destination that is full, read-only, slow, deadlocked, or is given values
-//! that are too large. It is told, asked again ever more rarely, and goes on by itself; the others
-//! do not notice.
+//! H14, H28, H30, H32: a destination that is full, read-only, slow or deadlocked, or gets values
+//! that are too large. The fault is reported, the destination is retried with growing pauses, and
+//! it recovers by itself. Other destinations are not affected.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,8 +28,8 @@ async fn in_step() -> (World, Daemon) {
     (world, daemon)
 }
 
-/// The daemon's failures of the tenant's destination so far: class, how many in a row, and the wait
-/// that follows.
+/// The failures of the tenant's destination that the daemon has logged so far: class, how many in a
+/// row, and the wait in milliseconds that follows.
 fn failures(daemon: &Daemon, world: &World, tenant: &str) -> Vec<(String, u64, u64)> {
     let lines = daemon.log().into_iter().filter(|line| line.event == "destination_failed");
     let lines = lines.map(|line| serde_json::from_str::<Value>(&line.text).unwrap());
@@ -59,7 +59,8 @@ async fn rename(world: &World, to: &str) {
     world.source.execute(&format!("update project_user set display_name = '{to}'")).await;
 }
 
-/// The codes come from the server; where they come from in it makes no difference to us.
+/// The test raises the server's error codes. For Offtake it makes no difference which part of the
+/// server raises them.
 #[tokio::test]
 async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
     let (world, daemon) = in_step().await;
@@ -78,7 +79,7 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
     ] {
         let before = failures(&daemon, &world, "acme").len();
         acme.execute(breaks).await;
-        // Who is connected keeps the settings of when it came.
+        // Open sessions keep the old setting, so the test ends them.
         acme.query_text(
             "select count(pg_terminate_backend(pid)) from pg_stat_activity
                            where datname = current_database() and application_name like 'offtake%'",
@@ -94,7 +95,7 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
         .await;
         let told = world.wait_told(&daemon, "acme", "blocked", &[reason]).await;
         assert!(told["next_attempt_at"].is_string(), "{told}");
-        // The other one has it, and gets what comes now.
+        // The other destination has the change, and gets further ones.
         world.wait_tenants_in_step(&["globex"], PATIENCE).await;
         oracle::assert_tenants_equal(&world, &["globex"]).await;
         for (_, failures, wait) in of_class {
@@ -109,9 +110,9 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
     daemon.stop().await;
 }
 
-/// All 400 rows at once take longer than the server gives a statement, and of more than 60 it says
-/// so at once; fewer take no time. Shown to fail without the halving in `within_deadline`
-/// (crates/sync/src/turn.rs): nothing ever arrived.
+/// All 400 rows at once take longer than the server's statement timeout; for more than 60 rows the
+/// server reports the timeout at once, and fewer rows take no time. The test fails without the
+/// halving in `within_deadline` (crates/sync/src/turn.rs): no row ever arrived.
 #[tokio::test]
 async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
     let world =
@@ -141,7 +142,8 @@ async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
     let largest: u64 = acme.query_text("select max(rows) from written").await.parse().unwrap();
     assert!((20..=60).contains(&largest), "{largest} rows at once");
     let failed = failures(&daemon, &world, "acme");
-    // From 400 rows down to what fits, and some more for having grown too far again.
+    // The batch is halved from 400 rows to what fits, and a few times more after it has grown too
+    // large again.
     assert!(
         failed.iter().all(|(class, ..)| class == "transient") && (2..=12).contains(&failed.len()),
         "{failed:?}"
@@ -150,8 +152,8 @@ async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
     daemon.stop().await;
 }
 
-/// A value larger than a batch may be travels alone; one that is too large for an index of the
-/// tenant's own is set aside.
+/// A value larger than a batch is sent alone. A value that is too large for the tenant's own index
+/// is quarantined.
 #[tokio::test]
 async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     let world = plan().setting("/sync/batch_bytes", "1MiB").await;
@@ -159,7 +161,8 @@ async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     world.fill(120).await;
     let large = "update project_user set display_name = (select string_agg(md5(n::text), '') from generate_series(1, {n}) n)
                   where project_user_id in (select project_user_id from project_user order by md5(project_user_id::text) limit 3)";
-    // Three MiB, in the initial copy; then six, among changes of all others.
+    // A value of 3 MiB in the initial copy; then one of 6 MiB, together with changes of all other
+    // rows.
     world.source.execute(&large.replace("{n}", "98304")).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -176,7 +179,8 @@ async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     rename(&world, "small again").await;
     world.wait_in_step().await;
     let acme = &world.tenant("acme").destination;
-    // An ordinary one would hold what somebody may still see, too: the large values of before.
+    // An ordinary index would also have to contain old row versions that some snapshot may still
+    // see, with their large values.
     acme.execute("create index concurrently their_own on users (display_name)").await;
     let one = format!(
         "where tenancy_id = '{}' and project_user_id = (select min(project_user_id::text)::uuid from project_user where tenancy_id = '{0}')",
@@ -206,8 +210,8 @@ async fn values_over_a_cap_arrive_alone_or_are_set_aside() {
     daemon.stop().await;
 }
 
-/// The tenant locks two of its rows in the other order. Whoever is chosen as the victim, the batch
-/// arrives.
+/// The tenant locks two of its rows in the opposite order. The batch arrives, no matter which
+/// session the server chooses as the victim.
 #[tokio::test]
 async fn a_deadlock_with_the_tenants_own_queries_passes() {
     let world = plan().await;
@@ -222,13 +226,13 @@ async fn a_deadlock_with_the_tenants_own_queries_passes() {
             "update users set display_name = 'theirs' where id = (select {which}(id::text)::uuid from users)"
         )
     };
-    // They are patient: the server chooses us.
+    // The tenant's deadlock timeout is long, so the server chooses Offtake's session.
     tenant
         .batch_execute(&format!("set deadlock_timeout = '60s'; begin; {}", touch("max")))
         .await
         .unwrap();
-    // Each looks for a deadlock once, so long after it began to wait. So ours is held up before it
-    // closes the circle.
+    // A session looks for a deadlock once, when its deadlock timeout ends. So Offtake's session is
+    // delayed before its wait completes the deadlock.
     third
         .batch_execute("begin; select from users order by id::text offset 10 limit 1 for update")
         .await
@@ -259,7 +263,8 @@ async fn a_deadlock_with_the_tenants_own_queries_passes() {
         "{told}"
     );
     tenant.batch_execute("commit").await.unwrap();
-    // What they wrote is theirs until the row changes again; what we were to write arrives.
+    // Rows that the tenant wrote stay as they are until they change at the source. Offtake's own
+    // rows arrive.
     world.wait_in_step().await;
     assert_eq!(
         acme.query_text("select count(*) from users where display_name = 'ours'").await,

@@ -1,6 +1,6 @@
-//! What the source's own past does to the copies: a restore, a log that is not kept for ever, a
-//! snapshot that somebody holds, an owed sync that was lost, a daemon that is told to end twice,
-//! and rows or settings that a policy or a trigger changes.
+//! Events around the source and the daemon that copies must survive: a restored source, a log whose
+//! partitions are dropped, a long snapshot, a lost request, a daemon that gets two signals, and
+//! rows or settings that a policy or a trigger changes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,7 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
 
-/// What tells whether a table is the one that it was.
+/// The tables' identities, which show whether a table is still the same one.
 async fn tables(world: &World) -> Vec<String> {
     let mut found = Vec::new();
     for tenant in world.tenants() {
@@ -49,14 +49,13 @@ async fn tables(world: &World) -> Vec<String> {
     found
 }
 
-/// The data folder of a while ago, started as a standby and promoted: what was committed since is
-/// gone, and numbers that destinations have seen are given again, to other changes. Shown to fail
-/// without the comparison of epochs in crates/sync/src/prepare.rs and `Turn::step`: rows were
-/// missing.
+/// An older data folder is started as a standby and promoted. Later commits are gone, and numbers
+/// that destinations have seen are given again, to other changes. The test fails without the
+/// comparison of epochs in crates/sync/src/prepare.rs and `Turn::step`: rows were missing.
 #[tokio::test]
 async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     let world = World::with_tenants(["acme", "globex"]).private_source().await;
-    // A source that is down, and one that is read-only, are told in many ways.
+    // A source that is down or read-only causes many kinds of warnings.
     world.allow("*");
     world.fill(50).await;
     let daemon = world.daemon().await;
@@ -69,7 +68,7 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
         copy_folder(&data, &backup);
         server.start_again().await.unwrap();
     }
-    // The history that will not have been: rows gone, rows changed, rows made.
+    // Changes that the restore will undo: rows deleted, changed and inserted.
     let id = world.id("acme");
     world
         .source
@@ -81,7 +80,7 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
         .await;
     world.wait_in_step().await;
     let seen = world.source.query_text("select count(*) from offtake.epoch").await;
-    assert_eq!(seen, "1", "a restart is no new epoch");
+    assert_eq!(seen, "1", "a restart begins no new epoch");
     let before = tables(&world).await;
     {
         let mut server = world.source_server().await;
@@ -92,7 +91,8 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
         server.start_again().await.unwrap();
     }
     assert_eq!(world.source.query_text("select pg_promote()").await, "t");
-    // Enough to go beyond every cursor: nothing but the epoch tells that these numbers are others'.
+    // Enough changes to pass every cursor. Then only the epoch shows that these numbers belong to
+    // other changes.
     world
         .source
         .execute(&format!(
@@ -107,14 +107,14 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     assert_eq!(tables(&world).await, before, "in place");
     let lost = "select (select count(*) from users where display_name = 'lost') + (select count(*) from teams where display_name like 'lost%')";
     assert_eq!(world.tenant("acme").destination.query_text(lost).await, "0");
-    // And it goes on in the new one.
+    // Changes go on in the new epoch.
     world.source.execute("update project_user set display_name = 'afterwards'; delete from team where display_name like 'new%'").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
 
-/// As if the log had been written that long ago.
+/// Makes the log look as if it had been written that long ago.
 async fn age(world: &World, by: &str) {
     world
         .source
@@ -122,8 +122,9 @@ async fn age(world: &World, by: &str) {
         .await;
 }
 
-/// Daemons one after the other. The log's partitions are looked at every ten seconds and when a
-/// daemon begins; so a new one spares the waiting, and which of them does what is left open.
+/// Starts daemons one after another. A daemon looks at the log's partitions every ten seconds and
+/// when it starts, so starting a new one avoids the wait. It does not matter which of them does
+/// what.
 struct Succession<'a> {
     world: &'a World,
     daemon: Daemon,
@@ -137,14 +138,14 @@ impl Succession<'_> {
         Self { world, daemon: world.daemon().await, ended }
     }
 
-    /// What all of them logged so far about a partition.
+    /// The events that all daemons logged so far about a partition.
     fn told(&self, partition: u32) -> Vec<String> {
         let about = format!("\"partition\":{partition},");
         let lines = self.ended.iter().cloned().chain(self.daemon.log());
         lines.filter(|line| line.text.contains(&about)).map(|line| line.event).collect()
     }
 
-    /// Until one of them dropped it, in this way.
+    /// Waits until one of them has dropped the partition and logged this event.
     async fn wait_dropped(&self, partition: u32, event: &str) {
         wait_text(
             &self.world.source,
@@ -152,7 +153,7 @@ impl Succession<'_> {
             "t",
         )
         .await;
-        // The line is written after the commit.
+        // The log line is written after the commit, so wait for the commit's effect too.
         until(&format!("partition {partition} is dropped"), PATIENCE, async || {
             match self.told(partition) {
                 told if told.iter().any(|event| event.starts_with("partition_dropped")) => Ok(()),
@@ -182,12 +183,12 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     world.source.execute("delete from team where team_id in (select min(team_id::text)::uuid from team group by tenancy_id)").await;
     world.source.execute("update team set display_name = 'while globex is down'").await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
-    // Older than retention, and not than twice that.
+    // The log is older than the retention, but not older than twice the retention.
     age(&world, "90 minutes").await;
     let rolled = "select last_value >= 10000000 from offtake.global_sequence";
     wait_text(&world.source, rolled, "t").await;
-    // Although nothing changed: the upkeep that judges the old partition owes a sync to whoever is
-    // still in it.
+    // Nothing changed; but the upkeep that judges the old partition enqueues a sync for every
+    // destination whose cursor is still in it.
     let acme = format!(
         "select sequence_id >= 10000000 from offtake.destination where tenant_id = '{}'",
         world.id("acme")
@@ -208,9 +209,9 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     globex.set(Mode::Pass);
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    // With nobody behind it goes without a warning, although nothing changes any more: one look
-    // goes on in the next partition, the second owes a sync to whoever is still in the old one, and
-    // the third drops it.
+    // If no destination is behind, the partition is dropped without a warning, even though nothing
+    // changes any more. The first look moves on to the next partition. The second enqueues a sync
+    // for every destination still in the old one. The third drops it.
     age(&world, "90 minutes").await;
     let daemons = daemons.replace().await;
     wait_text(&world.source, "select last_value >= 20000000 from offtake.global_sequence", "t")
@@ -226,8 +227,8 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     daemons.daemon.stop().await;
 }
 
-/// How often captured changes were looked for, and how many pages were read for it, by every
-/// session of the database so far. A session tells its numbers once a second.
+/// How many times all sessions of the database have looked for captured changes so far, and how
+/// many pages they read for that. A session reports its numbers once a second.
 async fn looks(source: &Database) -> (i64, i64) {
     let sql = "select idx_scan + seq_scan, heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read
                  from pg_stat_user_tables join pg_statio_user_tables using (relid) where relid = 'offtake.captured_change'::regclass";
@@ -236,7 +237,8 @@ async fn looks(source: &Database) -> (i64, i64) {
     (scans.parse().unwrap(), pages.parse().unwrap())
 }
 
-/// How many pages a look at captured changes costs on the average, while changes come and arrive.
+/// How many pages one look for captured changes reads on average, while changes are made and
+/// applied.
 async fn pages_per_look(world: &World, what: &str) -> i64 {
     const LOOKS: i64 = 200;
     let acme = &world.tenant("acme").destination;
@@ -266,8 +268,8 @@ async fn pages_per_look(world: &World, what: &str) -> i64 {
     pages / scans
 }
 
-/// Rows that are deleted and that nobody may forget: a probe from the beginning meets each of them
-/// again. Shown to fail with `after` always 0 in `Sequencer::round`
+/// While a snapshot is open, VACUUM cannot remove deleted rows, and a probe from the beginning
+/// reads every one of them again. The test fails with `after` always 0 in `Sequencer::round`
 /// (crates/sequencer/src/sequencer.rs).
 #[tokio::test]
 async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
@@ -277,7 +279,7 @@ async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
         .source
         .execute("delete from team where team_id not in (select team_id from team limit 1)")
         .await;
-    // Their changes are captured and sequenced, and no copy's work disturbs the measurement.
+    // This tenant's changes are captured and sequenced, but no sync work disturbs the measurement.
     world
         .source
         .execute(
@@ -307,21 +309,22 @@ async fn a_snapshot_held_elsewhere_does_not_slow_changes_down() {
         .await
         .parse()
         .unwrap();
-    // The first round's numbers have those of the test's own looks among them, which a session may
-    // still have to tell.
+    // The first round's numbers may include the test's own looks, which a session may report late.
+    // They are not used.
     pages_per_look(&world, "first").await;
     let pages = pages_per_look(&world, "held").await;
     println!("{held} pages are full of changes that are gone, and a look reads {pages}");
     assert!(held > 3000, "the load was too small to tell: {held} pages");
-    // Of five looks one at most is from the beginning, whatever the machine: every 50 ms, or twenty
-    // times as long as it took.
+    // At most one look in five starts from the beginning, on any machine: the pause between two of
+    // them is 50 ms, or 20 times as long as such a look takes.
     assert!(pages < held / 2, "a look reads {pages} pages of {held}");
     snapshot.batch_execute("commit").await.unwrap();
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
 
-/// Nothing changes afterwards, and the poller is past it: only the sweep knows.
+/// Nothing changes afterwards, and the poller's position is past the change. Only the sweep can
+/// find it.
 #[tokio::test]
 async fn the_sweep_alone_brings_a_lost_request_back() {
     let world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
@@ -365,11 +368,13 @@ async fn a_second_sigterm_ends_at_once_and_does_no_harm() {
         .await;
     daemon.wait_at_failpoint("sync.before_commit", 1).await;
     daemon.terminate();
-    // Two signals that wait at the same moment are one.
+    // Two signals that are pending at the same moment count as one, so wait until the first one is
+    // handled.
     daemon.wait_logged("stopping").await;
-    assert!(daemon.runs(), "the first lets it finish what it is at");
+    assert!(daemon.runs(), "after the first signal it finishes its current work");
     daemon.terminate();
-    // After the first alone it would end with another code, and not before its grace is over.
+    // After the first signal alone, it would end with another code, and only when its grace period
+    // is over.
     let status = daemon.wait_exit(PATIENCE).await;
     assert_eq!(status.code(), Some(130), "{status}");
     let next = world.daemon().await;
@@ -385,9 +390,9 @@ fn grants(number: u32) -> &'static str {
     end.map_or(rest, |end| &rest[..end + 3])
 }
 
-/// The daemon's role owns no table of the application, and may not pass policies by. Shown to fail
-/// with `row_security = on` in `SOURCE_SESSION` (crates/postgres/src/settings.rs): nothing was
-/// told.
+/// The daemon's role owns no table of the application, and may not bypass row-level security. The
+/// test fails with `row_security = on` in `SOURCE_SESSION` (crates/postgres/src/settings.rs):
+/// nothing was reported.
 #[tokio::test]
 async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     let plan = World::with_tenants(["acme"])
@@ -398,7 +403,7 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     world.allow("*");
     world.fill(20).await;
     world.source.execute("create role app_owner nologin").await;
-    // Installed already, by the superuser.
+    // The superuser has already installed capture.
     world.source.execute(&grants(1).replace("create role offtake_capture nologin;", "")).await;
     for part in [2, 3] {
         world.source.execute(grants(part)).await;
@@ -415,7 +420,7 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
         .source
         .execute("alter table team enable row level security; create policy none on team using (false); update team set display_name = 'hidden'; update project_user set display_name = 'seen'")
         .await;
-    until("it is told", PATIENCE, async || {
+    until("the hidden rows are reported", PATIENCE, async || {
         let status = daemon.status().await;
         let told = status["destinations"][0].to_string();
         if told.contains("row-level security")
@@ -432,7 +437,7 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     assert_eq!(acme.query_text("select count(*) from teams").await, held, "nothing is missing");
     let verified = world.offtake(&["verify"]).await;
     assert!(!verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
-    // A copy anew finds no empty table either.
+    // A re-copy does not take the table for empty either.
     world.succeed(&["resync", "--tenant", world.id("acme")]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(acme.query_text("select count(*) from teams").await, held, "nothing is missing");
@@ -443,8 +448,8 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     daemon.stop().await;
 }
 
-/// For the session, so that they outlast the transaction; a decoy stands where unqualified names
-/// would be looked for.
+/// The trigger changes settings for the whole session, so that they outlast the transaction. Decoy
+/// tables stand where unqualified names would be looked up.
 #[tokio::test]
 async fn settings_that_a_trigger_leaves_behind_change_nothing() {
     let world = World::with_tenants(["acme"])

@@ -1,8 +1,8 @@
-//! The dashboard as an operator uses it, in a real browser: live, honest, and able to act with the
-//! admin token alone.
+//! The dashboard as an operator uses it, in a real browser: it is live and truthful, and only the
+//! admin token can change anything.
 //!
-//! Skips, and says so, where no chromium is installed. OFFTAKE_PICTURES=folder keeps pictures of
-//! what it sees.
+//! Without an installed chromium the tests are skipped with a message. OFFTAKE_PICTURES=folder
+//! stores pictures of the pages.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use offtake_tests::{Daemon, PATIENCE, World, beside, oracle, until};
 const ADMIN: &str = "an-admin-token-of-some-length-0000000000000";
 const READER: &str = "a-read-token-of-some-length-000000000000000";
 
-/// A destination in every state that a person has to do something about.
+/// A world with a destination in every state that needs an operator.
 async fn a_bad_night() -> (World, Daemon) {
     let mut world = World::with_tenants(["acme", "globex", "initech"])
         .mappings(&[("users", USERS)])
@@ -49,7 +49,7 @@ async fn show_token(page: &mut Browser, token: &str) {
     page.evaluate("document.querySelector('#token-form button').click()");
 }
 
-/// The row of the tenant; its detail is the row that follows.
+/// The tenant's row in the table; its details are in the next row.
 fn row(world: &World, tenant: &str) -> String {
     format!(
         "[...document.querySelectorAll('#destinations tr')].find(r => r.innerText.includes('{}'))",
@@ -68,13 +68,13 @@ fn outcome(world: &World, tenant: &str) -> String {
     format!("{}.nextElementSibling.querySelector('output').innerText", row(world, tenant))
 }
 
-/// A click on the tenant's row, which opens or closes it.
+/// Clicks on the tenant's row, which opens or closes its details.
 async fn fold(page: &mut Browser, world: &World, tenant: &str) {
     page.click(&format!("{}.querySelector('button')", row(world, tenant))).await;
 }
 
 fn assert_no_complaints(page: &mut Browser) {
-    // That a request was refused is in the console, too.
+    // The console also reports that a request was refused.
     let complaints: Vec<String> =
         page.complaints().iter().filter(|c| !c.contains("status of 40")).cloned().collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
@@ -99,7 +99,7 @@ async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
     page.wait_for("document.querySelectorAll('.refused li').length > 3").await;
     picture(&mut page, "states");
 
-    // What happens now is seen without asking, in the element that was there before, and names are
+    // Changes appear without a reload, in the element that already exists; and names are shown as
     // text.
     page.evaluate(&format!("window.kept = {}", row(&world, "acme")));
     let id = world.id("acme");
@@ -117,7 +117,7 @@ async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
     page.wait_for(&format!("{}.includes('needs the admin token')", outcome(&world, "acme"))).await;
     assert_no_complaints(&mut page);
 
-    // The daemon goes: what is shown is said to be old.
+    // The daemon ends: the page says that its data is old.
     daemon.stop().await;
     page.wait_for("document.body.className === 'stale'").await;
     picture(&mut page, "gone");
@@ -133,8 +133,8 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     fold(&mut page, &world, "acme").await;
     page.wait_for(&format!("Boolean({})", button(&world, "acme", "Sync now"))).await;
 
-    // A click that lasts longer than the time between two events is still a click. Changes go on,
-    // so that each event shows another number.
+    // A click that takes longer than the time between two events still works. Changes go on, so
+    // that each event changes a number on the page.
     let watch = "window.events = 0; new MutationObserver(() => window.events++).observe(document.getElementById('loops'), \
                  { subtree: true, characterData: true, childList: true })";
     page.evaluate(watch);
@@ -146,7 +146,7 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     .await;
     page.wait_for(&format!("{} === 'a sync is owed'", outcome(&world, "acme"))).await;
 
-    // What is still on its way would mend it before anybody looks.
+    // Otherwise a change that is still being applied would repair the copy before `verify` looks.
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     let there = &world.tenant("acme").destination;
     there.execute("update users set display_name = 'wrong' where id = (select min(id::text)::uuid from users)").await;

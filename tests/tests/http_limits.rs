@@ -1,5 +1,5 @@
-//! S20, S22: wrong tokens and requests are limited; what a stranger does takes nothing from those
-//! who may ask.
+//! S20, S22: wrong tokens and requests are limited, and a stranger's requests do not use up the
+//! limits of clients with a valid token.
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,15 +22,15 @@ const WRONG_TOKENS: usize = 30;
 const ADMITTED: usize = 400;
 const ANONYMOUS: usize = 100;
 
-/// A connection from that address of this machine.
+/// A connection to the daemon from that address of this machine.
 async fn connect(daemon: &Daemon, from: Ipv4Addr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
     socket.connect((Ipv4Addr::LOCALHOST, daemon.port()).into()).await.unwrap()
 }
 
-/// Sends the request so often, one after the other on one connection; returns the answers' heads in
-/// lower case.
+/// Sends the request several times, one after another, on one connection. Returns the heads of the
+/// answers in lower case.
 async fn ask_often(
     daemon: &Daemon,
     from: Ipv4Addr,
@@ -71,7 +71,7 @@ fn count(answers: &[String], code: &str) -> usize {
     answers.iter().filter(|answer| answer.starts_with(code)).count()
 }
 
-/// Says when to come again, in whole seconds.
+/// Checks that the answer is 429 and says after how many seconds to try again.
 fn assert_put_off(answer: &str) {
     let again = answer
         .lines()
@@ -84,7 +84,7 @@ fn assert_put_off(answer: &str) {
     assert!(answer.contains("application/problem+json"), "{answer}");
 }
 
-/// The live dashboard.
+/// Opens the event stream of the live dashboard.
 async fn follow(daemon: &Daemon, token: &str) -> TcpStream {
     let mut stream = connect(daemon, OPERATOR).await;
     let request = format!(
@@ -137,11 +137,11 @@ async fn wrong_tokens_are_limited_and_shut_nobody_out() {
     assert!((WRONG_TOKENS..WRONG_TOKENS * 2).contains(&refused), "{refused}");
     assert_put_off(answers.iter().find(|answer| answer.starts_with("429")).unwrap());
     assert_operator_not_hindered(&daemon, &mut dashboard).await;
-    // Nobody else has fewer for it.
+    // Clients at other addresses still have all their tries.
     assert!(ask(&daemon, NEWCOMER, "/api/v1/fuses", Some(READER)).await.starts_with("200"));
 
-    // Who has guessed too often is not told that a guess is right; who asks as they were told to
-    // is.
+    // A client that has guessed too often does not learn that a guess is right. A client that waits
+    // as told does.
     let mut put_off = 0;
     for last in 20..=250 {
         if put_off == 3 {
@@ -152,7 +152,7 @@ async fn wrong_tokens_are_limited_and_shut_nobody_out() {
             ask_often(&daemon, guesser, "/api/v1/fuses", Some("a-guess"), WRONG_TOKENS * 2).await;
         assert!(count(&wrong, "429") > 0, "{wrong:?}");
         let right = ask(&daemon, guesser, "/api/v1/fuses", Some(READER)).await;
-        // There is one more every two seconds, and that may have been just now.
+        // One more try is granted every two seconds, and that may have been just now.
         if !right.starts_with("200") {
             assert_put_off(&right);
             put_off += 1;
@@ -169,8 +169,8 @@ async fn wrong_tokens_are_limited_and_shut_nobody_out() {
     })
     .await;
 
-    // Somebody behind the operator's own address, such as a script with yesterday's token, shuts
-    // the operator out no more.
+    // A script with yesterday's token that runs at the operator's own address does not lock the
+    // operator out.
     let wrong =
         ask_often(&daemon, OPERATOR, "/api/v1/fuses", Some("yesterday's"), WRONG_TOKENS * 2).await;
     assert!(count(&wrong, "429") > 0, "{wrong:?}");
@@ -193,7 +193,7 @@ async fn requests_are_limited_and_probes_and_the_dashboard_are_not() {
     let daemon = world.daemon().await;
     let mut dashboard = follow(&daemon, READER).await;
 
-    // Those who may not ask: each address by itself.
+    // Clients without a valid token are limited per address.
     for path in ["/assets/dashboard.js", "/api/v1/status"] {
         let answers = ask_often(&daemon, STRANGER, path, None, ANONYMOUS * 10).await;
         let answered = ANONYMOUS * 10 - count(&answers, "429");
@@ -202,10 +202,10 @@ async fn requests_are_limited_and_probes_and_the_dashboard_are_not() {
     }
     assert_operator_not_hindered(&daemon, &mut dashboard).await;
 
-    // Those who may: all together.
+    // Clients with a valid token are limited all together.
     let answers = ask_often(&daemon, NEWCOMER, "/api/v1/nothing", Some(ADMIN), ADMITTED * 20).await;
     let answered = count(&answers, "404");
-    // The operator has had some of them.
+    // The operator has already used some of them.
     assert!((ADMITTED / 2..ADMITTED * 10).contains(&answered), "{answered}");
     assert_put_off(answers.iter().find(|answer| answer.starts_with("429")).unwrap());
     events(&mut dashboard, 2).await;

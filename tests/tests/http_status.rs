@@ -1,10 +1,10 @@
-//! The fields of the status that others are written against: present, each of its type, 64-bit
-//! numbers as strings.
+//! Fields of the status that other programs rely on: each is present and has its type, and 64-bit
+//! numbers are strings.
 
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::Value;
 
-/// One path and its type; `?` behind it: or null.
+/// A path and its type; `?` after the type: or null.
 const STATUS: [(&str, &str); 26] = [
     ("/version", "text"),
     ("/epoch", "text"),
@@ -110,14 +110,15 @@ async fn every_field_that_is_promised_is_there_with_its_type() {
     daemon.stop().await;
 }
 
-/// Whoever asked for a copy anew doubts what is there: until it is made, nothing is called in sync.
+/// An operator who asks for a re-copy doubts the copy. Until the re-copy is done, the status does
+/// not say in sync.
 #[tokio::test]
 async fn a_resync_that_waits_is_told() {
     let world = World::with_tenants(["acme"]).await;
     world.fill(10).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    // Without a daemon it waits.
+    // Without a daemon the request waits.
     daemon.stop().await;
     let asked =
         world.offtake(&["resync", "--tenant", world.id("acme"), "--mapping", "users"]).await;

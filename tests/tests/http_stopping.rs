@@ -1,4 +1,4 @@
-//! What an operator stops over HTTP stands still as soon as the daemon has read of it, also in the
+//! Work that an operator stops over HTTP stops as soon as the daemon has read it, also in the
 //! middle of long work.
 
 use std::time::Duration;
@@ -23,18 +23,19 @@ async fn rows(world: &World) -> u64 {
         .unwrap_or(0)
 }
 
-/// How many wait for a lock there.
+/// How many sessions wait for a lock at the destination.
 const WAITING: &str = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
 
-/// How many of the daemon's server processes there are in the middle of something.
+/// How many of the daemon's server processes at the destination are busy.
 const BUSY: &str = "select count(*) from pg_stat_activity
                      where datname = current_database() and application_name like 'offtake%' and state <> 'idle'";
 
-/// Returns acme's session that has the table, once a batch waits for it.
+/// Locks the table in a session of acme's, and returns this session once a batch waits for the
+/// lock.
 async fn lock_users_against_a_batch(world: &World) -> Client {
     let there = &world.tenant("acme").destination;
     let tenant = there.connect().await;
-    tenant.batch_execute("begin; lock table users").await.expect("nobody has it");
+    tenant.batch_execute("begin; lock table users").await.expect("the table is free");
     world.source.execute("update public.project_user set display_name = 'second'").await;
     until("the batch waits for the lock", PATIENCE, async || {
         match there.query_text(WAITING).await.as_str() {
@@ -46,8 +47,8 @@ async fn lock_users_against_a_batch(world: &World) -> Client {
     tenant
 }
 
-/// The tenant's lock stays; a batch that is not stopped waits for it until its own deadline, a
-/// minute.
+/// Waits until no batch waits for the tenant's lock. The lock stays, so a batch that was not
+/// stopped would wait until its own timeout of a minute.
 async fn wait_no_longer(world: &World) {
     until("the batch waits no more", PATIENCE, async || {
         match world.tenant("acme").destination.query_text(WAITING).await.as_str() {
@@ -63,7 +64,7 @@ async fn ask(daemon: &Daemon, method: &str, path: &str, body: &str) {
     assert!((200..300).contains(&code), "{method} {path}: {code} {told}");
 }
 
-/// The attempt that is being made at acme's request; nothing when nobody works for it.
+/// The attempt in progress for acme's request; empty if no worker works on it.
 async fn attempt(world: &World) -> String {
     world
         .source
@@ -71,15 +72,17 @@ async fn attempt(world: &World) -> String {
         .await
 }
 
-/// Every statement of the copy takes a tenth of a second, so that it cannot end by itself
-/// meanwhile.
+/// Every statement of the copy takes a tenth of a second, so that the copy cannot end by itself
+/// during the test.
 const SLOW: &str = "
     create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.1); return null; end $$;
     create trigger slow after insert on users for each statement execute function slow()";
 
-#[tokio::test]
-async fn a_copy_under_way_stands_still_and_goes_on() {
-    const ALL: u64 = 10_000;
+/// Rows of the copy.
+const ALL: u64 = 10_000;
+
+/// A world whose copy of the users takes [`SLOW`] time.
+async fn world_of_a_slow_copy() -> World {
     let world = World::with_tenants(["acme"])
         .mappings(&[("users", USERS)])
         .setting("/sync/batch_rows", 20)
@@ -95,13 +98,19 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
     let there = &world.tenant("acme").destination;
     there.execute("create table users (id uuid primary key, display_name text); comment on table users is 'offtake:users'").await;
     there.execute(SLOW).await;
-    let daemon = world.daemon().await;
+    world
+}
+
+/// The fuse that stops acme's copy; method, path and body that blow it; path and body that undo it.
+type WayToStop = (String, &'static str, String, &'static str, String, &'static str);
+
+fn ways_to_stop(id: &str) -> Vec<WayToStop> {
     let destination = format!("destinations/{id}/main");
     let own = format!("destination:{id}/main");
     let fuses =
         ["sync".to_owned(), format!("tenant:{id}"), own.clone(), "mapping:users".to_owned()];
     let off = r#"{"enabled":false,"reason":"a test"}"#;
-    let mut ways = vec![(
+    let mut ways: Vec<WayToStop> = vec![(
         own,
         "POST",
         format!("{destination}/pause"),
@@ -119,7 +128,35 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
             r#"{"enabled":true}"#,
         )
     }));
-    for (fuse, method, path, body, undo_path, undo) in &ways {
+    ways
+}
+
+/// Waits until the current turn has ended, and its last statement at the destination too.
+async fn wait_turn_ended(world: &World) {
+    // A turn in progress may ignore a mapping's fuse; the next turn must not.
+    let under_way = attempt(world).await;
+    until("the current turn has ended", PATIENCE, async || match attempt(world).await {
+        now if now != under_way || now.is_empty() => Ok(()),
+        now => Err(now),
+    })
+    .await;
+    // The turn's last statement, even a COMMIT, may still be running at the destination.
+    until("its server process is at rest", PATIENCE, async || {
+        match world.tenant("acme").destination.query_text(BUSY).await.as_str() {
+            "0" => Ok(()),
+            found => Err(found.to_owned()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_copy_under_way_stands_still_and_goes_on() {
+    let world = world_of_a_slow_copy().await;
+    let id = world.id("acme");
+    let there = &world.tenant("acme").destination;
+    let daemon = world.daemon().await;
+    for (fuse, method, path, body, undo_path, undo) in &ways_to_stop(id) {
         let before = rows(&world).await;
         until("the copy goes on", PATIENCE, async || {
             if rows(&world).await > before { Ok(()) } else { Err(format!("{before}")) }
@@ -127,34 +164,20 @@ async fn a_copy_under_way_stands_still_and_goes_on() {
         .await;
         ask(&daemon, method, path, body).await;
         daemon.wait_fuse(fuse, true).await;
-        // Of a mapping's fuse the turn that is under way need not know; the next one does.
-        let under_way = attempt(&world).await;
-        until("the turn under way has ended", PATIENCE, async || match attempt(&world).await {
-            now if now != under_way || now.is_empty() => Ok(()),
-            now => Err(now),
-        })
-        .await;
-        // What it asked for last, even a COMMIT, may be on its way there still.
-        until("its server process is at rest", PATIENCE, async || {
-            match there.query_text(BUSY).await.as_str() {
-                "0" => Ok(()),
-                found => Err(found.to_owned()),
-            }
-        })
-        .await;
+        wait_turn_ended(&world).await;
         let stopped = rows(&world).await;
-        // Five times what a batch takes.
+        // Five times as long as a batch takes.
         tokio::time::sleep(Duration::from_millis(500)).await;
         assert_eq!(rows(&world).await, stopped, "{path} stops nothing");
         assert!(stopped < ALL, "the copy ended before it could be stopped");
         ask(&daemon, method, undo_path, undo).await;
         daemon.wait_fuse(fuse, false).await;
     }
-    // The rest of the copy is of no interest.
+    // The test does not need the rest of the copy.
     let few = "truncate public.project_user cascade; insert into public.project_user (tenancy_id, display_name) values ('{id}', 'last')";
     world.source.execute(&few.replace("{id}", id)).await;
     there.execute("drop trigger slow on users").await;
-    ask(&daemon, "POST", &format!("{destination}/sync"), "").await;
+    ask(&daemon, "POST", &format!("destinations/{id}/main/sync"), "").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
@@ -177,8 +200,8 @@ async fn a_pause_ends_what_waits_for_a_lock_there() {
     daemon.stop().await;
 }
 
-/// The others of the destination go on without it. Shown to fail with fuses of mappings left to the
-/// next turn: nothing came past the lock.
+/// The destination's other mappings go on. The test fails if only the next turn looks at a
+/// mapping's fuse: nothing got past the lock.
 #[tokio::test]
 async fn a_mappings_fuse_ends_what_waits_for_a_lock_there() {
     let world =
@@ -206,9 +229,9 @@ async fn a_mappings_fuse_ends_what_waits_for_a_lock_there() {
     daemon.stop().await;
 }
 
-/// What is stopped while the source works for it goes on as soon as it may. Shown to fail with a
-/// session that is given back in the middle of its statement: the request was not given back before
-/// that had ended.
+/// Work that is stopped during a slow read at the source goes on as soon as the pause ends. The
+/// test fails if a session is returned to the pool in the middle of its statement: the request was
+/// released only after the statement had ended.
 #[tokio::test]
 async fn a_pause_in_a_slow_read_is_over_when_it_ends() {
     const SLOW: &str = "\

@@ -1,4 +1,4 @@
-//! The instruments themselves: failpoints, the fault proxy, the history, the workload.
+//! Tests of the test tools themselves: failpoints, the fault proxy, the history, the workload.
 
 #![allow(clippy::unwrap_used)]
 
@@ -32,7 +32,8 @@ async fn every_failpoint_can_kill_the_daemon() {
     world.fill(5).await;
     for point in offtake_postgres::FAILPOINTS {
         if point == "backfill.after_chunk" {
-            // Before its daemon comes: once that has done everything, nobody looks for a while.
+            // Before the daemon starts: a daemon that has done everything does not look again for a
+            // while.
             world
                 .tenant("acme")
                 .destination
@@ -48,8 +49,8 @@ async fn every_failpoint_can_kill_the_daemon() {
         let status = daemon.wait_exit(PATIENCE).await;
         assert!(!status.success(), "{point}: {status}");
         assert_eq!(daemon.failpoint_count(point), 1, "{point}");
-        // Neither the lease of whoever died nor that it is put off for having killed so many must
-        // make the next round wait.
+        // The next round must not wait for the dead daemon's lease, nor for the postponement of a
+        // request that killed several daemons.
         world.source.execute("update offtake.outgoing_request set leased_until = null, failures = 0, not_before = now()").await;
     }
     let daemon = world.daemon().await;
@@ -118,7 +119,7 @@ async fn the_proxy_breaks_what_it_is_told() {
     let client = connect().await.unwrap();
     proxy.set(Mode::Refuse);
     assert!(client.batch_execute("select 1").await.is_err(), "an open connection is reset");
-    assert!(connect().await.is_err(), "nobody listens");
+    assert!(connect().await.is_err(), "nothing listens");
     proxy.set(Mode::Pass);
     let client = connect().await.unwrap();
 
@@ -144,13 +145,16 @@ async fn the_proxy_breaks_what_it_is_told() {
     proxy.set(Mode::Pass);
     let client = connect().await.unwrap();
     proxy.set(Mode::Blackhole);
-    assert!(within(200, "select 1", &client).await.is_err(), "silence, and no reset");
+    assert!(
+        within(200, "select 1", &client).await.is_err(),
+        "the connection is silent and not reset"
+    );
     assert!(tokio::time::timeout(Duration::from_millis(200), connect()).await.is_err());
     proxy.set(Mode::Pass);
     assert!(
         tokio::time::timeout(PATIENCE, client.batch_execute("select 1"))
             .await
-            .expect("after the silence a reset")
+            .expect("the connection is reset after the silence")
             .is_err()
     );
 }
@@ -182,7 +186,7 @@ async fn the_reply_to_commit_can_be_lost() {
     daemon.stop().await;
 }
 
-/// Of fewer states that each destination showed, little would be shown by their being sound.
+/// The check proves little if a destination showed fewer states than this.
 const STATES_MIN: usize = 200;
 
 async fn fewest_states(world: &World) -> usize {
@@ -199,14 +203,14 @@ async fn the_workload_reaches_every_destination_and_the_history_is_sound() {
     let world = Workload::plan(["acme", "globex", "initech"]).await;
     workload.prepare(&world).await;
     history::install(&world).await;
-    // A TRUNCATE may meet a batch that reads the same tables in another order.
+    // A TRUNCATE may deadlock with a batch that reads the same tables in another order.
     world.allow("source_failed");
     let daemon = world.daemon().await;
     let totals = workload.run(&world, Extent::Steps(80)).await;
     assert!(totals.committed > 150 && totals.rolled_back > 10, "{totals:?}");
     world.wait_in_step().await;
-    // A daemon that had no time meanwhile has copied the end only: then there is more for it to
-    // see.
+    // A slow daemon may have copied only the final state; then the workload goes on, so that there
+    // are more states to see.
     while fewest_states(&world).await <= STATES_MIN {
         workload.run(&world, Extent::Steps(10)).await;
         world.wait_in_step().await;
@@ -244,7 +248,8 @@ async fn the_history_finds_what_must_not_be() {
 
     let destination = &world.tenant("acme").destination;
     let check = async |sql: &str, expect: &[&str]| {
-        // With the cursor, as the engine would, but for what the statement is about.
+        // Like the engine's own transaction, with the cursor, except for the violation that the
+        // statement makes.
         destination.execute(sql).await;
         let found = history::violations(&world).await;
         for expected in expect {

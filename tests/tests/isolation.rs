@@ -1,11 +1,10 @@
-//! Ten tenants with the same keys everywhere, writers, two daemons, and everything that breaks, at
-//! random.
+//! Ten tenants with the same keys, several writers, two daemons, and random faults of every kind.
 //!
-//! Invariants 1, 2, 3 and 5 of the design: afterwards every destination equals its queries; no row
-//! of another tenant, and none that was rolled back, was ever visible; per key no state went
-//! backwards; nothing visible was repeated. `make soak` runs more seeds: OFFTAKE_SOAK_SEEDS many,
-//! OFFTAKE_SOAK_SECONDS each. With OFFTAKE_SEED every run has that seed: the same writes and
-//! faults, though not at the same moments.
+//! Invariants 1, 2, 3 and 5: afterwards every destination equals its queries. No row of another
+//! tenant, and no row that was rolled back, was ever visible. No key went back to an older state.
+//! Nothing visible was repeated. `make soak` runs OFFTAKE_SOAK_SEEDS seeds of OFFTAKE_SOAK_SECONDS
+//! each. With OFFTAKE_SEED every run has that seed: the same writes and faults, but not at the same
+//! moments.
 
 use std::time::Duration;
 
@@ -13,14 +12,14 @@ use offtake_tests::chaos::Chaos;
 use offtake_tests::workload::{Extent, Workload};
 use offtake_tests::{World, history, oracle};
 
-/// A request of a daemon that was killed waits for its lease; a destination that fell silent for
-/// its deadline.
+/// Long enough for the lease of a killed daemon, and for the timeout of a destination that is
+/// silent.
 const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 
-/// Fewer writes would show nothing.
+/// With fewer writes the test proves nothing.
 const COMMITTED_MIN: u64 = 100;
 
-/// Nor would fewer states of rows in all destinations together.
+/// With fewer states of rows, in all destinations together, the test proves nothing either.
 const STATES_MIN: usize = 1000;
 
 #[tokio::test]
@@ -37,7 +36,7 @@ async fn tenants_stay_apart_seed_2() {
     }
 }
 
-/// Does nothing but in `make soak`.
+/// Runs only in `make soak`.
 #[tokio::test]
 async fn tenants_stay_apart_for_long() {
     let Some(seeds) = number("OFFTAKE_SOAK_SEEDS") else { return };
@@ -56,7 +55,7 @@ async fn run(seed: u64, duration: Duration) {
         .fold(Workload::plan(tenants), |plan, number| plan.proxied(&format!("tenant{number}")));
     let mut world = plan.proxied_source().setting("/poller/lease", "2s").await;
     workload.prepare(&world).await;
-    // Of the daemons alone, which try again; `init` does not.
+    // Only daemons get the short timeout, because they retry; `init` does not.
     world.configure(|c| {
         let retry = serde_json::json!({ "initial": "50ms", "max": "1s" });
         c["sync"] = serde_json::json!({ "statement_timeout": "3s", "connect_timeout": "1s", "retry": retry });
@@ -68,13 +67,13 @@ async fn run(seed: u64, duration: Duration) {
         workload.run(&world, Extent::For(duration)),
         chaos.run(&world, &mut daemons, duration)
     );
-    // A slow machine takes the time that it needs for as many.
+    // A slow machine runs until it has made enough writes.
     while totals.committed <= COMMITTED_MIN {
         totals = totals + workload.run(&world, Extent::Steps(10)).await;
     }
 
     world.wait_in_step_within(SETTLED_WITHIN).await;
-    // Nor need its daemons have had the time to show them.
+    // Its daemons may also need more time to apply enough states.
     while states(&world).await <= STATES_MIN {
         totals = totals + workload.run(&world, Extent::Steps(10)).await;
         world.wait_in_step_within(SETTLED_WITHIN).await;

@@ -1,10 +1,10 @@
-//! The last committed state of a key wins, whatever came before it and wherever the batches end
+//! The last committed state of a key wins, no matter what came before it and where batches end
 //! (invariants 1 and 5).
 //!
-//! What holds it: changes and deletions are one log in commit order, and the engine reads the key's
-//! current state instead of replaying (`compose::copy_changed`, the left join whose missing row is
-//! the deletion). The old state is captured beside the new one where key or tenant changed
-//! (`Rule::left` in the capture function).
+//! How it is kept: changes and deletions are in one log, in commit order, and the engine reads a
+//! key's current state instead of replaying changes (`compose::copy_changed`: a left join whose
+//! missing row is a deletion). If key or tenant changed, the old state is captured together with
+//! the new one (`Rule::left` in the capture function).
 
 #![allow(clippy::unwrap_used)]
 
@@ -22,7 +22,7 @@ const TABLES: &str = "
     create table leaf (id int primary key, parent int not null, body text not null);
     create index on leaf (parent, id)";
 
-/// A child carries its tenant itself, a leaf's is looked up in its parent.
+/// A child has its tenant in its own row; a leaf's tenant is looked up in its parent.
 const MAPPINGS: [(&str, &str); 4] = [
     (
         "items",
@@ -61,7 +61,7 @@ async fn start(plan: Plan) -> (World, Daemon) {
     (world, daemon)
 }
 
-/// How far apart the writes of one key are.
+/// How far apart in time the writes of one key are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Apart {
     Nothing,
@@ -70,8 +70,7 @@ enum Apart {
     Syncs,
 }
 
-/// What happens to keys: `i`nsert, `u`pdate, `d`elete; upper case is for keys that are there
-/// before.
+/// The writes of a key: `i`nsert, `u`pdate, `d`elete. Upper case: the key exists before.
 const FATES: [&str; 9] =
     ["DI", "DID", "id", "idi", "idid", "DIDIDIDIDI", "DIDIDIDIDID", "UDIU", "iudiud"];
 
@@ -95,9 +94,9 @@ async fn wait_sequenced(source: &Database) {
     .await;
 }
 
-/// Every fate of a key at every distance, behind 3 000 other deletions in each transaction that
-/// deletes. With batches of the usual size, and with batches of one row, so that every boundary
-/// falls between two writes of one key.
+/// Every sequence of writes of a key, at every distance. Each transaction that deletes makes 3 000
+/// other deletions first. With batches of the usual size, and with batches of one row, so that a
+/// batch ends between any two writes of one key.
 #[tokio::test]
 async fn a_key_that_comes_and_goes_ends_as_it_was_last_committed() {
     for (batch, others) in [(10_000, 3000), (1, 3)] {
@@ -159,16 +158,16 @@ async fn a_key_that_comes_and_goes_ends_as_it_was_last_committed() {
             world.tenant("acme").destination.query_text("select count(*) from items").await,
             expected.to_string()
         );
-        // The ancestor's way, on the very same log: rows as they are, then the recorded deletions.
-        // It loses live rows.
+        // The previous system's method on the same log: copy rows as they are, then apply the
+        // recorded deletions. It loses live rows.
         let lost = "select count(distinct i.id) from item i join offtake.deleted_row d on d.row_key ->> 'id' = i.id::text";
         assert_eq!(source.query_text(lost).await, expected.to_string());
         daemon.stop().await;
     }
 }
 
-/// One waits for the other's lock, so the later commit began earlier; then both at random on few
-/// keys.
+/// First one writer waits for the other's lock, so that the transaction that began earlier commits
+/// later. Then both write at random to a few keys.
 #[tokio::test]
 async fn of_two_writers_of_one_key_the_later_commit_counts() {
     const SEED: u64 = 26;
@@ -223,7 +222,7 @@ async fn of_two_writers_of_one_key_the_later_commit_counts() {
                 3 => format!("begin; delete from item where id = {key}; rollback"),
                 _ => format!("insert into item values ({key}, '{tenant}', '{seed}/{at}')"),
             };
-            // A key that is there already is the other writer's doing.
+            // If the key exists already, the other writer has inserted it.
             if session.batch_execute(&sql).await.is_err() {
                 session.batch_execute("rollback").await.unwrap();
             }
@@ -235,8 +234,8 @@ async fn of_two_writers_of_one_key_the_later_commit_counts() {
     daemon.stop().await;
 }
 
-/// Keys that change places, and rows that change tenants and come back. Without `Rule::left` the
-/// old key stays in the copy.
+/// Keys that are swapped, and rows that move to another tenant and come back. Without `Rule::left`
+/// the old key stays in the copy.
 #[tokio::test]
 async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
     let (world, daemon) = start(plan()).await;
@@ -252,8 +251,8 @@ async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
     let swap = "set constraints all deferred; update item set id = 0 where id = 1; update item set id = 1 where id = 2; update item set id = 2 where id = 0;";
     let ring = "set constraints all deferred; update item set id = 4 where id = 3; update item set id = 5 where body = 'row 4'; update item set id = 3 where body = 'row 5';";
     let cases = [
-        // Of one tenant; in one statement; of two tenants; three in a ring; and there and back
-        // again.
+        // Swaps within one tenant, in one statement, between two tenants, of three keys in a ring,
+        // and there and back.
         vec![format!("begin; {swap} commit")],
         vec!["update item set id = 13 - id where id in (6, 7)".to_owned()],
         vec!["update item set id = 41 - id where id between 20 and 21".to_owned()],
@@ -268,7 +267,7 @@ async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
         vec![to(globex, 12), to(acme, 12), to(globex, 12)],
         vec![to("nobody", 13), to(acme, 13)],
         vec![to("nobody", 14), to(globex, 14)],
-        // The key goes to another tenant while its place is taken at once.
+        // A row moves to another tenant, and in the same transaction another row takes its key.
         vec![format!(
             "begin; update item set tenant = '{globex}', id = 115 where id = 15; insert into item values (15, '{acme}', 'new'); commit"
         )],
@@ -297,9 +296,10 @@ async fn keys_swap_and_rows_go_to_another_tenant_and_back() {
     daemon.stop().await;
 }
 
-/// A parent's move reaches rows that name the tenant themselves (by the cascade) and rows whose
-/// tenant is only looked up in it, of which there are more than one expansion's page: they leave
-/// the one destination and arrive in the other.
+/// The move of a parent to another tenant reaches two kinds of rows: those with the tenant in their
+/// own row (by the cascade), and those whose tenant is looked up in the parent. Of the latter there
+/// are more than fit in one page of an expansion. They leave one destination and arrive in the
+/// other.
 #[tokio::test]
 async fn a_parent_that_moves_carries_its_children_along() {
     let (world, daemon) = start(plan()).await;
@@ -331,8 +331,8 @@ async fn a_parent_that_moves_carries_its_children_along() {
             "0|0|0".to_owned(),
         ),
         (back_and_forth, "2|40|1", format!("1|20|{leaves}")),
-        // The parent moves and its children find another one; and a parent whose id changes as it
-        // moves.
+        // The parent moves and its children get another parent; and a parent whose id changes while
+        // it moves.
         (
             format!("{} update leaf set parent = 3 where id <= 10", moved(1, "nobody")),
             "2|40|11",

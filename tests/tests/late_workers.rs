@@ -1,16 +1,17 @@
-//! Invariants 3, 4 and 5: a worker that comes late, after another one took its place, changes
-//! nothing.
+//! Invariants 3, 4 and 5: a worker that goes on late, after another worker took over its work,
+//! changes nothing.
 //!
-//! The late daemon here has a lease of ten minutes, hence no heartbeat while a test lasts, and
-//! takes one request at a time; its lease is ended from outside. Nothing but the fence can stop
-//! what it does when it goes on.
+//! In these tests the late daemon has a lease of ten minutes, so it sends no heartbeat during a
+//! test, and it takes one request at a time. The test ends its lease in the table. When the daemon
+//! goes on, only the fence can stop its work.
 
 #![allow(clippy::unwrap_used)]
 
 use offtake_tests::workload::Workload;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, history, oracle, until};
 
-/// Where a worker can stand, and whether it then holds the locks of the destination's cursors.
+/// Failpoints at which a worker can stop, and whether it then holds the locks on the destination's
+/// cursors.
 const POINTS: [(&str, bool); 9] = [
     ("sync.after_claim", false),
     ("sync.after_read", false),
@@ -31,9 +32,9 @@ fn plan() -> Plan {
     Workload::plan(["acme", "globex"]).setting("/sync/batch_rows", 7)
 }
 
-/// A world in step whose only daemon so far is the late one. Daemons made later have its settings:
-/// who stands still with acme's request cannot do globex's, and keeps it however slow the machine
-/// is, unless the test ends its lease.
+/// A world in step whose only daemon so far is the late one. Daemons started later have the same
+/// settings. A daemon that is paused with acme's request cannot work on globex's request. On any
+/// machine it keeps its request until the test ends the lease.
 async fn with_late_daemon() -> (World, Daemon) {
     let world = plan().setting("/poller/lease", "10m").setting("/poller/claim_limit", 1).await;
     Workload::new(1).prepare(&world).await;
@@ -50,12 +51,13 @@ async fn write(world: &World, tenant: &str, statements: &str) {
         .await;
 }
 
-/// As if time had passed.
+/// Makes all leases expire.
 async fn end_leases(world: &World) {
     world.source.execute("update offtake.outgoing_request set leased_until = now() where leased_until is not null").await;
 }
 
-/// The daemon takes one request at a time: when another tenant's is done, it has no other any more.
+/// Waits until the daemon's turn is over. It takes one request at a time, so when another tenant's
+/// request is done it has released the first one.
 async fn wait_turn_over(world: &World) {
     write(
         world,
@@ -85,7 +87,7 @@ async fn wait_for_lock(world: &World) {
     .await;
 }
 
-/// Everything that Offtake remembers of acme at the source.
+/// Everything that is stored at the source about acme.
 async fn remembered(world: &World) -> String {
     let query = format!(
         "select d.sequence_id, d.state, d.consecutive_failures,
@@ -99,21 +101,21 @@ async fn remembered(world: &World) -> String {
     world.source.query_text(&query).await
 }
 
-/// A worker read or wrote one state and stopped; another applied a newer one, a deletion, and a
-/// deletion with a new row. Shown to fail, at `sync.after_read`, without `found.cursors !=
-/// *cursors` in `Turn::apply` (crates/sync/src/turn.rs): the older row came back, and the deleted
-/// ones with it.
+/// A worker read or wrote one state and stopped. Another worker then applied a newer state, a
+/// deletion, and a deletion followed by a new row. The test fails at `sync.after_read` without
+/// `found.cursors != *cursors` in `Turn::apply` (crates/sync/src/turn.rs): the older row came back,
+/// and so did the deleted rows.
 #[tokio::test]
 async fn a_worker_that_goes_on_late_changes_nothing() {
     let (world, late) = with_late_daemon().await;
     let destination = &world.tenant("acme").destination;
     for (point, locked) in POINTS {
         late.set_failpoint(point, "pause").await;
-        // A copy anew comes in chunks; its other points are not those of this round.
-        let anew = if point.starts_with("backfill") { "truncate work.note;" } else { "" };
+        // Only a re-copy reaches the failpoints of chunks, so it is started for those only.
+        let recopy = if point.starts_with("backfill") { "truncate work.note;" } else { "" };
         let older = "insert into work.note (scope, name, body) select {scope}, 'n' || n, 'older' from generate_series(0, 29) n
                        on conflict (scope, name) do update set body = excluded.body where note.name in ('n1', 'n2', 'n3')";
-        write(&world, "acme", &format!("{anew} {older}")).await;
+        write(&world, "acme", &format!("{recopy} {older}")).await;
         late.wait_at_failpoint(point, 1).await;
 
         write(
@@ -155,8 +157,8 @@ async fn a_worker_that_goes_on_late_changes_nothing() {
     late.stop().await;
 }
 
-/// The request is another worker's now: what the late one says about it does not count. Shown to
-/// fail without `and attempt = $2` in release_request.sql (the other worker's lease was gone), and
+/// Another worker has claimed the request, so results of the late worker do not count. The test
+/// fails without `and attempt = $2` in release_request.sql (the other worker's lease was gone), and
 /// without it in mirror_destination.sql (the status went back to the older cursor).
 #[tokio::test]
 async fn a_late_worker_says_nothing_about_another_s_claim() {
@@ -173,7 +175,7 @@ async fn a_late_worker_says_nothing_about_another_s_claim() {
         )
         .await;
         late.wait_at_failpoint(late_at, 1).await;
-        // The other daemon, too, takes one request at a time, and it must be acme's.
+        // The other daemon also takes one request at a time, and this must be acme's.
         pause_globex(&world, "now()").await;
         let other = world.spawn_daemon_with_failpoints(&[(other_at, "pause")]);
         write(
@@ -199,8 +201,9 @@ async fn a_late_worker_says_nothing_about_another_s_claim() {
     late.stop().await;
 }
 
-/// A row that the late worker wrote and that the destination refused from the other one stays in
-/// quarantine: otherwise a row would be missing that the status does not know of (invariant 8).
+/// The late worker wrote a row that the destination later refused from the other worker. The row
+/// stays in quarantine; otherwise a row would be missing without the status showing it (invariant
+/// 8).
 #[tokio::test]
 async fn a_late_worker_takes_nothing_out_of_quarantine() {
     let (world, late) = with_late_daemon().await;
@@ -242,9 +245,9 @@ async fn a_late_worker_takes_nothing_out_of_quarantine() {
     late.stop().await;
 }
 
-/// A process that stands still in the middle of its write holds the destination's locks for as long
-/// as the destination lets a transaction idle, and its lease runs out by itself; both then end
-/// without it.
+/// A process that stops in the middle of its write holds the destination's locks until the
+/// destination ends the idle transaction, and its lease until it expires. Both end without the
+/// process.
 #[tokio::test]
 async fn a_lease_that_runs_out_in_the_middle_of_a_write_is_another_s() {
     let world = plan()
@@ -273,7 +276,8 @@ async fn a_lease_that_runs_out_in_the_middle_of_a_write_is_another_s() {
     let states = history::states(&world.tenant("acme").destination).await;
     late.thaw();
     late.clear_failpoints().await;
-    // It takes up acme again, which it would not while it worked for its lost claim.
+    // The late daemon works on acme again; it could not if it were still busy with the claim that
+    // it lost.
     write(
         &world,
         "acme",
@@ -287,7 +291,7 @@ async fn a_lease_that_runs_out_in_the_middle_of_a_write_is_another_s() {
     late.stop().await;
 }
 
-/// Attempt, end of the lease, and whether that is over, of the claim on acme's request.
+/// The claim on acme's request: attempt, end of the lease, and whether the lease has expired.
 async fn claim(world: &World) -> Result<(String, String, bool), String> {
     let claim = format!(
         "select r.attempt, r.leased_until, r.leased_until < now() from offtake.outgoing_request r join offtake.destination d using (destination_id)
@@ -295,14 +299,17 @@ async fn claim(world: &World) -> Result<(String, String, bool), String> {
         world.id("acme")
     );
     let found = world.source.try_query_text(&claim).await?;
-    let [attempt, until, over] =
-        found.split('|').collect::<Vec<_>>().try_into().map_err(|_| "nobody has it".to_owned())?;
+    let [attempt, until, over] = found
+        .split('|')
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| "no worker has it".to_owned())?;
     Ok((attempt.to_owned(), until.to_owned(), over == "t"))
 }
 
-/// While it waits, a worker's heartbeat keeps its lease, and nobody does the same work beside it;
-/// when the wait is longer than a statement may take, it gives way and tries again. Shown to fail
-/// without `Engine::extend` (crates/sync/src/engine.rs): no claim outlasted its lease.
+/// While a worker waits for a lock, its heartbeat extends its lease, so no other worker does the
+/// same work. When the wait exceeds the statement timeout, the worker gives up and retries. The
+/// test fails without `Engine::extend` (crates/sync/src/engine.rs): no claim outlasted its lease.
 #[tokio::test]
 async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout() {
     let mut world = plan().setting("/poller/lease", "2s").setting("/sync/retry", retry()).await;
@@ -316,11 +323,11 @@ async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout(
     tenants_own.batch_execute("begin; lock table notes in access exclusive mode").await.unwrap();
     write(&world, "acme", change).await;
     wait_for_lock(&world).await;
-    // A daemon that stands still itself loses its claim, as it should; then the other's has to
-    // last.
+    // If a daemon itself was stopped by a slow machine, it loses its claim, as it must. Then the
+    // other daemon's claim has to last.
     until("a claim outlasts its lease while two daemons look for work", PATIENCE, async || {
         let (attempt, ends, _) = claim(&world).await?;
-        until("its first lease is over", PATIENCE, async || {
+        until("the claim's first lease is over", PATIENCE, async || {
             let over = world
                 .source
                 .try_query_text(&format!("select now() > '{ends}'::timestamptz"))
@@ -328,7 +335,7 @@ async fn a_lock_in_the_destination_outlasts_the_lease_and_the_statement_timeout(
             if over == "t" { Ok(()) } else { Err(ends.clone()) }
         })
         .await;
-        // Of two rounds the second began after that.
+        // After two rounds, the second one began after that.
         for _ in 0..2 {
             tokio::join!(one.wait_round("sync"), two.wait_round("sync"));
         }

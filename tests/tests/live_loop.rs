@@ -1,4 +1,4 @@
-//! First light: the real binary keeps real databases in step.
+//! The smallest test of the whole: the real binary keeps real databases in step.
 
 use offtake_tests::{World, oracle};
 

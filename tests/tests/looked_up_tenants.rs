@@ -1,5 +1,5 @@
-//! Rows whose tenant another row names, when both change at about the same time: whoever had the
-//! row loses it.
+//! Rows whose tenant is named by another row, when both rows change at about the same time: the
+//! tenant that had the row loses it.
 
 use offtake_tests::workload::Workload;
 use offtake_tests::{Daemon, World, oracle};

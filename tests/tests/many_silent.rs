@@ -1,6 +1,6 @@
-//! Invariant 6, beyond the numbers of turns and places that there are: more destinations are silent
-//! than may be dialled or connected at a time, and those that answer do not wait for their
-//! deadlines.
+//! Invariant 6 beyond the limits of dials and connections: more destinations are silent than may be
+//! dialled or connected at a time. Destinations that answer do not wait for the silent ones'
+//! timeouts.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,37 +17,39 @@ query: select tenant as tenant_id, id, body from public.document
 target: { table: documents }
 ";
 
-/// One in so many answers; the others, 120, are more than the 64 dials and 100 connections that
-/// there may be.
+/// One in 13 destinations answers. The other 120 are more than the limits of 64 dials and 100
+/// connections.
 const ONE_IN: usize = 13;
 const ALL: usize = 130;
 
-/// Until they are found out; more than what counts as prompt (`requests/src/slow_failures.rs`).
+/// The timeout until the daemon knows which destinations are silent. It is longer than a failure
+/// that still counts as quick (`requests/src/slow_failures.rs`).
 const CONNECT_TIMEOUT: &str = "2s";
 
-/// And then: whoever waits for one of them waits for longer than the test does.
+/// The timeout afterwards: a destination that waits for a silent one waits longer than the test
+/// does.
 const LONG_CONNECT_TIMEOUT: &str = "60s";
 
 const FOUND_OUT_WITHIN: Duration = Duration::from_secs(90);
 
 const ROUNDS: usize = 6;
 
-/// The addresses that are silent are those of the healthy ones too.
+/// Silent and healthy destinations share one address.
 #[tokio::test]
 async fn more_silent_destinations_than_turns_delay_nobody_else() {
     check(&[Ipv4Addr::LOCALHOST]).await;
 }
 
-/// No address has more of them than may be dialled there.
+/// At no address are there more silent destinations than may be dialled there.
 #[tokio::test]
 async fn more_silent_destinations_than_turns_at_several_addresses_delay_nobody_else() {
     let hosts: Vec<_> = (2..14).map(|last| Ipv4Addr::new(127, 0, 0, last)).collect();
     check(&hosts).await;
 }
 
-/// 130 destinations of one tenant, in schemas of one database; 120 of them by way of proxies at
-/// these addresses that swallow everything. Shown to fail without the share of
-/// `requests/src/slow_failures.rs`: a change waited for the silent ones' deadlines.
+/// 130 destinations of one tenant, in schemas of one database. 120 of them are reached through
+/// proxies at these addresses, which swallow everything. The test fails without the limit of
+/// `requests/src/slow_failures.rs`: a change waited for the silent destinations' timeouts.
 async fn check(hosts: &[Ipv4Addr]) {
     let plan = World::with_tenants(["acme"]).mappings(&[("documents", DOCUMENTS)]).without_init();
     let mut world = plan.setting("/sync/retry", json!({ "initial": "100ms", "max": "1s" })).await;
@@ -75,7 +77,7 @@ async fn check(hosts: &[Ipv4Addr]) {
     world.configure(|c| c["sync"]["connect_timeout"] = CONNECT_TIMEOUT.into());
     let daemon = world.daemon().await;
     wait_arrived(&world, "first", ONE_IN, FOUND_OUT_WITHIN).await;
-    until("all silent ones are found out", FOUND_OUT_WITHIN, async || {
+    until("all silent destinations are known as silent", FOUND_OUT_WITHIN, async || {
         let failing = world
             .source
             .query_text("select count(*) from offtake.outgoing_request where failures > 0")
@@ -87,7 +89,7 @@ async fn check(hosts: &[Ipv4Addr]) {
     world.configure(|c| c["sync"]["connect_timeout"] = LONG_CONNECT_TIMEOUT.into());
     let daemon = world.daemon().await;
     for round in 0..ROUNDS {
-        // They keep their connections, and every other time they need new ones.
+        // The silent destinations keep their connections; in every second round they need new ones.
         if round % 2 == 1 {
             wait_nothing_owed(&world).await;
             let ours = "where application_name = 'offtake' and datname = current_database()";
@@ -110,8 +112,8 @@ async fn check(hosts: &[Ipv4Addr]) {
     daemon.stop().await;
 }
 
-/// But to those that are silent: a connection that is lost in the middle of a turn may make another
-/// one look like them.
+/// Waits until nothing is owed to healthy destinations. A connection that was lost in the middle of
+/// a turn may make one of them look silent for a while.
 async fn wait_nothing_owed(world: &World) {
     until("every turn of those that answer is over", PATIENCE, async || {
         let owed = world
@@ -123,7 +125,7 @@ async fn wait_nothing_owed(world: &World) {
     .await;
 }
 
-/// Until the daemon has seen that none of those that it kept is left.
+/// Waits until the daemon has noticed that none of its kept connections is left.
 async fn wait_no_connection(daemon: &Daemon) {
     until("no connection is kept", PATIENCE, async || {
         let (_, metrics) = daemon.get("/metrics").await;
@@ -135,7 +137,7 @@ async fn wait_no_connection(daemon: &Daemon) {
     .await;
 }
 
-/// Until every so-many-th destination has this.
+/// Waits until every `one_in`-th destination has this value.
 async fn wait_arrived(world: &World, body: &str, one_in: usize, within: Duration) {
     let destination = &world.tenant("acme").destination;
     let these: Vec<_> = (0..ALL).step_by(one_in).collect();

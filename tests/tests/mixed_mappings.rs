@@ -1,5 +1,6 @@
-//! Daemons with different mapping files, one after the other and beside each other, as while a new
-//! version is rolled out: what one of them does not know it must not take from the others for good.
+//! Daemons with different mapping files, one after another and at the same time, as during the
+//! roll-out of a new version. Changes for a mapping that one daemon does not know must not be lost
+//! for ever for the others.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 
-/// Members with their team's name: a team that is renamed wakes them.
+/// Members with their team's name: the change of a team's name wakes them.
 const MEMBERS: &str = "\
 source: { table: public.team_member, tenant: tenancy_id, key: { team_id: team_id, user_id: project_user_id } }
 depends_on: [ { table: public.team, match: { tenancy_id: tenancy_id, team_id: team_id } } ]
@@ -19,13 +20,13 @@ query: |
 target: { table: members }
 ";
 
-/// The same rows under another name, so that the triggers of both tables are the same with it and
+/// The same rows in a second mapping, so that the triggers of both tables are the same with and
 /// without it.
 fn more_members() -> String {
     MEMBERS.replace("table: members", "table: more_members")
 }
 
-/// A world whose daemons have the world's mappings, and a folder with only these of them.
+/// A world with all the mappings, and a folder with only the older ones.
 async fn world(mappings: &[(&str, &str)], older: &[(&str, &str)]) -> (World, PathBuf) {
     let world = World::with_tenants(["acme"]).mappings(mappings).await;
     world.allow("mapping_overlooked");
@@ -39,7 +40,8 @@ async fn world(mappings: &[(&str, &str)], older: &[(&str, &str)]) -> (World, Pat
     (world, folder)
 }
 
-/// The members whose team's name is only right as long as no team is renamed.
+/// The mapping of members without the dependency on teams: right only as long as no team is
+/// renamed.
 fn without_dependency() -> String {
     MEMBERS
         .lines()
@@ -63,7 +65,7 @@ async fn wait_numbered(world: &World) {
     .await;
 }
 
-/// A daemon with the mappings of that folder.
+/// Starts a daemon with the mappings of that folder.
 async fn daemon_of(world: &mut World, folder: PathBuf) -> Daemon {
     world.configure(|configuration| configuration["mappings"] = folder.to_str().unwrap().into());
     world.daemon().await
@@ -71,17 +73,18 @@ async fn daemon_of(world: &mut World, folder: PathBuf) -> Daemon {
 
 const RENAME: &str = "update team set display_name = 'renamed ' || display_name";
 
-/// A look at the triggers comes every half minute.
+/// Daemons look at the triggers every 30 seconds.
 const LOOK_TWICE: Duration = Duration::from_secs(60);
 
 async fn overlooked(world: &World) -> String {
     world.source.query_text("select coalesce(string_agg(mapping, ' ' order by mapping), '') from offtake.overlooked_mapping").await
 }
 
-/// As if the daemons with the other files, which have ended, were gone for long; until every copy
-/// is made anew.
+/// Makes it look as if the daemons with the other files had ended long ago. Waits until every copy
+/// is re-copied.
 async fn over_for_long(world: &World, mapping: &str) {
-    // Until then it is noted once more.
+    // Until the running daemon has recorded itself, it would record the mapping as overlooked once
+    // more.
     let taken = format!("select needs::text like '%{mapping} %' from offtake.numbering");
     until("a daemon that knows it numbers", PATIENCE, async || {
         match world.source.try_query_text(&taken).await? {
@@ -98,8 +101,8 @@ async fn over_for_long(world: &World, mapping: &str) {
     .await;
 }
 
-/// Shown to fail without `Numbering::claim`: the rename reached one of two mappings, and nobody
-/// knew.
+/// The test fails without `Numbering::claim`: the rename reached one of two mappings, and no daemon
+/// noticed.
 #[tokio::test]
 async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
     let more = more_members();
@@ -108,7 +111,7 @@ async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
     let newer = world.mappings_folder();
     let daemon = daemon_of(&mut world, newer.clone()).await;
     world.wait_in_step().await;
-    // A restart with the same files is nothing.
+    // A restart with the same files overlooks nothing.
     daemon.stop().await;
     let daemon = daemon_of(&mut world, newer.clone()).await;
     world.source.execute(RENAME).await;
@@ -133,9 +136,10 @@ async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
     daemon.stop().await;
 }
 
-/// The older daemon's capture function records nothing of a team that the newer one's mapping could
-/// go by, and it numbers, too. That the function alone is noticed is shown by
-/// `what_was_rewritten_while_no_daemon_ran_is_copied_anew`.
+/// The older daemon's capture function does not record the columns of a team by which the newer
+/// daemon's mapping is woken. The older daemon also numbers.
+/// `what_was_rewritten_while_no_daemon_ran_is_copied_anew` shows that the function alone is
+/// noticed, too.
 #[tokio::test]
 async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
     let (mut world, older) =
@@ -143,21 +147,22 @@ async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
     let newer = world.mappings_folder();
     let new = daemon_of(&mut world, newer).await;
     world.wait_in_step().await;
-    // As it begins it installs what it needs, and has rewritten the function when it is ready.
+    // A daemon installs what it needs when it starts, so it has rewritten the function when it is
+    // ready.
     let old = daemon_of(&mut world, older).await;
     world.source.execute(RENAME).await;
     old.stop().await;
-    // At once, and not at the next look.
+    // The reload makes the daemon look at once, and not only at its next look.
     new.reload();
     new.wait_logged("mappings_loaded").await;
-    assert_eq!(overlooked(&world).await, "members", "and not the one that both know");
+    assert_eq!(overlooked(&world).await, "members", "and not the mapping that both know");
     over_for_long(&world, "members").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     new.stop().await;
 }
 
-/// Edited files are read by one daemon: nobody else numbered, and nothing is copied twice for it.
+/// A single daemon reads edited files: no other daemon numbered, and nothing is copied twice.
 #[tokio::test]
 async fn a_daemon_that_reads_edited_files_has_overlooked_nothing() {
     let more = more_members();
@@ -180,14 +185,14 @@ async fn a_daemon_that_reads_edited_files_has_overlooked_nothing() {
     daemon.stop().await;
 }
 
-/// Shown to fail while the source was told of a copy after its first batch only: nobody knew that
-/// there was one to make anew.
+/// The test fails if a copy is recorded at the source only after its first batch: no daemon knew
+/// that a copy existed that had to be re-copied.
 #[tokio::test]
 async fn a_copy_whose_first_batch_nobody_told_of_is_copied_anew_too() {
     let (mut world, older) =
         world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
     let newer = world.mappings_folder();
-    // Its claim ends soon after it.
+    // Its claims expire soon after its end.
     world.configure(|configuration| configuration["poller"] = serde_json::json!({ "lease": "1s" }));
     let mut killed = world.spawn_daemon_with_failpoints(&[("sync.after_commit", "pause")]);
     killed.wait_ready().await;
@@ -207,9 +212,9 @@ async fn a_copy_whose_first_batch_nobody_told_of_is_copied_anew_too() {
     daemon.stop().await;
 }
 
-/// A mapping that waited for its triggers joins at a look, with nobody's edit. Shown to fail while
-/// that was not claimed: the next daemon found that the one before did not know it, and, worse,
-/// others could number without it unnoticed.
+/// A mapping that waited for its triggers becomes part of the set at a look, without an edit. The
+/// test fails if the daemon does not claim the new set then: the next daemon found that the
+/// previous one did not know the mapping; worse, other daemons could number without it unnoticed.
 #[tokio::test]
 async fn a_mapping_that_waited_for_its_triggers_is_numbered_for_when_it_joins() {
     let (mut world, _) = world(&[("teams", TEAMS)], &[]).await;
@@ -220,18 +225,20 @@ async fn a_mapping_that_waited_for_its_triggers_is_numbered_for_when_it_joins() 
     let writer = world.source.connect().await;
     writer.batch_execute("begin; update public.team set display_name = 'under way'").await.unwrap();
     world.write_mapping("members", MEMBERS);
-    until("it waits", PATIENCE, async || {
+    until("the mapping waits for its triggers", PATIENCE, async || {
         let told = daemon.status().await["config"]["error"].to_string();
         if told.contains("waiting for it: members") { Ok(()) } else { Err(told) }
     })
     .await;
     writer.batch_execute("commit").await.unwrap();
-    until("it joins", LOOK_TWICE, async || {
-        match daemon.status().await["config"]["error"].is_null() {
+    until(
+        "the mapping is used",
+        LOOK_TWICE,
+        async || match daemon.status().await["config"]["error"].is_null() {
             true => Ok(()),
             false => Err("not yet".to_owned()),
-        }
-    })
+        },
+    )
     .await;
     world.wait_in_step().await;
     assert_eq!(
@@ -248,7 +255,7 @@ async fn a_mapping_that_waited_for_its_triggers_is_numbered_for_when_it_joins() 
     daemon.stop().await;
 }
 
-/// Nobody has copies of it as it is now; that it is another version makes the copy anew, once.
+/// No copy of the mapping's current version exists. Its new version alone causes one re-copy.
 #[tokio::test]
 async fn a_daemon_begun_again_with_edited_files_has_overlooked_nothing() {
     let (mut world, _) = world(&[("teams", TEAMS), ("members", &without_dependency())], &[]).await;
@@ -265,8 +272,8 @@ async fn a_daemon_begun_again_with_edited_files_has_overlooked_nothing() {
     daemon.stop().await;
 }
 
-/// `offtake init` with newer files beside a daemon with older ones, as before a rolling update:
-/// more is captured than it needs, and no less.
+/// `offtake init` with newer files while a daemon with older files runs, as before a rolling
+/// update: more is captured than the daemon needs, and not less.
 #[tokio::test]
 async fn a_function_that_captures_more_has_overlooked_nothing() {
     let (mut world, older) =
@@ -295,8 +302,8 @@ async fn a_function_that_captures_more_has_overlooked_nothing() {
     old.stop().await;
 }
 
-/// `offtake init` with older files, while no daemon runs. Shown to fail while only a running daemon
-/// noted what was rewritten.
+/// `offtake init` with older files, while no daemon runs. The test fails if only a running daemon
+/// records what was rewritten.
 #[tokio::test]
 async fn what_was_rewritten_while_no_daemon_ran_is_copied_anew() {
     let before = without_dependency();

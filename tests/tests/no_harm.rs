@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use offtake_tests::{PATIENCE, World, oracle, until};
 use tokio_util::sync::CancellationToken;
 
-/// What `offtake init` and `offtake uninstall` may keep a writer waiting for at most is their lock
-/// timeout (250 ms), and the time of the catalog changes behind it, which a busy machine may draw
-/// out. Behind one that waits for the long transaction a writer would wait for ever: that goes on
-/// until there were more writes.
+/// `offtake init` and `offtake uninstall` may delay a writer by at most their lock timeout (250 ms)
+/// plus the time of their catalog changes, which a busy machine may prolong. If they waited for the
+/// long transaction without a timeout, a writer would wait for ever: that transaction goes on until
+/// more writes were made.
 const LOCK_TIMEOUT: &str = "set lock_timeout = '20s'";
 
-/// Writes to a table over and over until told to stop, and counts the writes.
+/// Writes to a table again and again until told to stop, and counts the writes.
 async fn write_until(world: &World, statement: &str, writes: &AtomicU32, stop: &CancellationToken) {
     let client = world.source.connect().await;
-    client.batch_execute(LOCK_TIMEOUT).await.expect("a setting of anybody's");
+    client.batch_execute(LOCK_TIMEOUT).await.expect("any role may set it");
     while !stop.is_cancelled() {
         client
             .batch_execute(statement)
@@ -24,7 +24,7 @@ async fn write_until(world: &World, statement: &str, writes: &AtomicU32, stop: &
     }
 }
 
-/// Until the application has written so often since, or was told to stop.
+/// Waits until the application has written `more` times, or was told to stop.
 async fn wait_written(writes: &AtomicU32, more: u32, stop: &CancellationToken) {
     let before = writes.load(Ordering::Relaxed);
     until("the application goes on writing", PATIENCE, async || {
@@ -40,7 +40,7 @@ async fn wait_written(writes: &AtomicU32, more: u32, stop: &CancellationToken) {
 async fn writes_go_on_while_no_daemon_runs_and_a_backlog_is_worked_off() {
     let world = World::with_tenants(["acme"]).await;
     world.fill(100).await;
-    // A million in the soak; here enough for several full ticks.
+    // A million in `make soak`; otherwise enough for several full ticks.
     let backlog = if std::env::var_os("OFFTAKE_SOAK").is_some() { 1_000_000 } else { 60_000 };
     let id = world.id("acme");
     world
@@ -83,7 +83,8 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
     let world = World::with_tenants(["acme"]).without_init().await;
     world.fill(10).await;
     for arguments in [vec!["init"], vec!["uninstall", "--yes"]] {
-        // It has written, so whoever wants to change the table's triggers must wait for its end.
+        // This transaction has written, so a session that changes the table's triggers must wait
+        // for its end.
         let long = world.source.connect().await;
         long.batch_execute("begin; update team set display_name = 'held'").await.expect("written");
         let (writes, stop) = (AtomicU32::new(0), CancellationToken::new());
@@ -98,15 +99,15 @@ async fn init_and_uninstall_do_not_queue_behind_a_long_transaction_with_writers_
                 output
             };
             let release = async {
-                until("it has met the lock, or ended", PATIENCE, async || {
+                until("the command has met the lock, or ended", PATIENCE, async || {
                     let waits = "select count(*) from pg_locks
                                   where not granted and relation = 'public.team'::regclass
                                     and database = (select oid from pg_database where datname = current_database())";
                     if world.source.query_text(waits).await != "0" || stop.is_cancelled() { Ok(()) } else { Err("not yet".to_owned()) }
                 })
                 .await;
-                // Whoever queued behind the lock that is waited for would stand still until the
-                // long transaction ends.
+                // A writer that queued behind a waiting lock would stand still until the long
+                // transaction ends.
                 wait_written(&writes, 20, &stop).await;
                 long.batch_execute("commit").await.expect("committed");
             };

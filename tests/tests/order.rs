@@ -1,5 +1,5 @@
-//! Invariants 1 and 5, by order: nothing committed is ever passed by a cursor, nothing uncommitted
-//! is ever seen, and a transaction that takes its time delays only itself.
+//! Invariants 1 and 5, as to order: a cursor never passes a committed change without applying it,
+//! nothing uncommitted is ever seen, and a long transaction delays only itself.
 
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ fn tenancy(name: &str) -> String {
     )
 }
 
-/// The ancestor's way: number what is captured, and skip what somebody else is at.
+/// The previous system's method: number captured changes, and skip those that another session has
+/// locked.
 async fn stamp_without_the_lock(client: &Client) {
     let skipping = SEQUENCE_CHANGES.replace("limit $1)", "limit $1 for update skip locked)");
     assert_ne!(skipping, SEQUENCE_CHANGES);
     client.query(&skipping, &[&1000_i64, &Vec::<String>::new(), &0_i64]).await.expect("numbered");
 }
 
-/// A reader as every reader of the log is: it remembers the highest number it has seen.
+/// Like every reader of the log, it remembers the highest number that it has seen.
 async fn read_beyond(client: &Client, cursor: &mut i64) -> usize {
     let rows = client
         .query("select sequence_id from offtake.change_log where sequence_id > $1", &[&*cursor])
@@ -31,8 +32,8 @@ async fn read_beyond(client: &Client, cursor: &mut i64) -> usize {
     rows.len()
 }
 
-/// Why one stamps at a time: two that skip each other's rows hide a committed change from every
-/// reader.
+/// Why only one session may number at a time: two that skip each other's rows hide a committed
+/// change from every reader.
 #[tokio::test]
 async fn two_stampers_without_the_lock_lose_a_change_for_ever() {
     let source = Source::prepared().await;
@@ -55,7 +56,8 @@ async fn two_stampers_without_the_lock_lose_a_change_for_ever() {
     assert_eq!(source.query_text("select count(*) from offtake.change_log").await, "2");
 }
 
-/// With the lock a second daemon's tick skips instead: the same overlap, forced in the real binary.
+/// With the lock, the second daemon's tick is skipped. The test forces the same overlap in the real
+/// binary.
 #[tokio::test]
 async fn overlapping_ticks_of_two_daemons_lose_nothing() {
     let world = World::with_tenants(["acme", "globex"]).await;
@@ -68,7 +70,7 @@ async fn overlapping_ticks_of_two_daemons_lose_nothing() {
     for point in ["sequencer.after_lock", "sequencer.after_stamp", "sequencer.before_commit"] {
         let before = first.failpoint_count(point);
         first.set_failpoint(point, "pause").await;
-        // Until it is the first daemon that holds the lock, in the middle of its tick.
+        // Waits until the first daemon holds the lock, in the middle of its tick.
         until("the first daemon's tick is held", PATIENCE, async || {
             world.source.execute("update project_user set display_name = display_name || '.' where random() < 0.1").await;
             if first.failpoint_count(point) > before { Ok(()) } else { Err("its ticks found the lock taken".to_owned()) }
@@ -76,7 +78,7 @@ async fn overlapping_ticks_of_two_daemons_lose_nothing() {
         .await;
         world.source.execute("update team set display_name = display_name || ' while held'").await;
         let held = world.source.query_text("select count(*) from offtake.captured_change").await;
-        assert_ne!(held, "0", "the second daemon numbered beside a tick that was under way");
+        assert_ne!(held, "0", "the second daemon numbered during the first daemon's tick");
         first.clear_failpoints().await;
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
@@ -96,7 +98,7 @@ async fn a_long_transaction_delays_only_its_own_rows() {
     let long = world.source.connect().await;
     long.batch_execute("begin; update team set display_name = 'long'").await.expect("written");
     let started = std::time::Instant::now();
-    // The minute is the soak's.
+    // A minute in `make soak`.
     let open_for = if std::env::var_os("OFFTAKE_SOAK").is_some() {
         Duration::from_secs(60)
     } else {

@@ -1,16 +1,16 @@
-//! H25: data that kills whoever works on it is put off for ever longer, and told; everybody else
-//! goes on.
+//! H25: a request whose data kills every daemon that works on it is postponed for longer and
+//! longer, and reported. All other destinations go on.
 
 #![allow(clippy::unwrap_used)]
 
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 
-/// Starts daemons, as a supervisor does, until one has survived what killed the others; returns it.
+/// Starts daemons, as a supervisor does, until one survives. Returns it.
 async fn restart_until_one_lives(world: &World, deaths: &mut usize) -> Daemon {
     loop {
         let daemon = world.spawn_daemon_with_failpoints(&[("sync.mid_batch", "abort")]);
-        // And stays so for as long as the test looks at it. What this one has claimed will kill it,
-        // however long that takes.
+        // The request must stay postponed while the test looks at it. If this daemon has claimed
+        // it, it will still be killed, however long that takes.
         let parked = format!(
             "with parked as (
                update offtake.outgoing_request set not_before = now() + interval '1 hour'
@@ -31,12 +31,11 @@ async fn restart_until_one_lives(world: &World, deaths: &mut usize) -> Daemon {
             return daemon;
         }
         *deaths += 1;
-        assert!(*deaths < 20, "it kills one daemon after the other");
+        assert!(*deaths < 20, "the request kills one daemon after another");
     }
 }
 
-/// Shown to fail with a claim that leaves `not_before` as it was: twenty daemons died, one each
-/// second.
+/// The test fails if a claim leaves `not_before` unchanged: twenty daemons died, one each second.
 #[tokio::test]
 async fn a_destination_that_kills_its_daemon_is_parked_and_told() {
     let world = World::with_tenants(["acme", "globex"]).setting("/poller/lease", "1s").await;
@@ -54,7 +53,7 @@ async fn a_destination_that_kills_its_daemon_is_parked_and_told() {
         .await;
     let mut deaths = 0;
     let mut daemon = restart_until_one_lives(&world, &mut deaths).await;
-    assert!(deaths > 1, "once is what any restart looks like");
+    assert!(deaths > 1, "a single death looks like any restart");
     daemon.clear_failpoints().await;
     daemon.wait_ready().await;
     let told =
@@ -68,7 +67,7 @@ async fn a_destination_that_kills_its_daemon_is_parked_and_told() {
         ))
         .await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
-    // It is tried again by itself, when its time has come.
+    // When its time has come, it is retried without any action of the operator.
     world.source.execute("update offtake.outgoing_request set not_before = now()").await;
     world.wait_in_step().await;
     world.wait_told(&daemon, "acme", "in_sync", &[]).await;

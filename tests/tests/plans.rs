@@ -1,6 +1,6 @@
-//! Invariant 9 and H34: what is asked all the time costs what there is to do, and not what the
-//! tables hold; also before anybody has analysed them. A log that was filled a moment ago is the
-//! usual one after a bulk load.
+//! Invariant 9 and H34: the cost of a frequent statement depends on the work to do and not on the
+//! size of the tables, also before ANALYZE has run. After a bulk load the log is always in that
+//! state.
 
 #![allow(clippy::unwrap_used)]
 
@@ -11,12 +11,12 @@ use offtake_tests::Source;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-/// What nobody may read from its beginning.
+/// Tables that no frequent statement may scan from the beginning.
 const LARGE: [&str; 3] = ["change_log", "captured_change", "outgoing_request"];
 
-/// 200 000 rows each, of 1 000 tenants and eight tables, none of them analysed. All is numbered but
-/// the last 20 captured changes, all was seen by the poller but the last 100, and 20 requests of 5
-/// 000 are due.
+/// 200 000 rows in each table, of 1 000 tenants and eight source tables, without ANALYZE. All but
+/// the last 20 captured changes are numbered, the poller has seen all but the last 100 changes, and
+/// 20 of 5 000 requests are due.
 const FILL: &str = "
 alter table offtake.change_log_0 set (autovacuum_enabled = false);
 alter table offtake.captured_change set (autovacuum_enabled = false);
@@ -73,7 +73,7 @@ fn statement(file: &str) -> String {
     text.replace("{current}", "0").replace("{partition}", "0").replace("{next}", "10000000")
 }
 
-/// Runs it, rolls it back, and tells what the plan did.
+/// Runs the statement, rolls it back, and returns what the plan did.
 async fn explain(client: &Client, statement: &str, parameters: &str) -> Value {
     let execute = if parameters.is_empty() {
         "execute hot".to_owned()
@@ -92,10 +92,10 @@ async fn explain(client: &Client, statement: &str, parameters: &str) -> Value {
     row.get::<_, Value>(0)[0]["Plan"].clone()
 }
 
-/// The large tables that are read from the beginning somewhere in the plan.
+/// The large tables that some part of the plan reads from the beginning.
 fn scanned(plan: &Value, found: &mut Vec<String>) {
     let relation = plan["Relation Name"].as_str().unwrap_or_default();
-    // A bounded one reads no further than its bound.
+    // A scan under a LIMIT reads no further than the limit.
     if plan["Node Type"] == "Limit" && plan["Actual Rows"].as_i64() > Some(100_000) {
         return;
     }
@@ -123,14 +123,14 @@ fn judge(name: &str, plan: &Value, pages_max: i64) -> Result<(), String> {
     }
 }
 
-/// Shown to fail with the poller's former question, for a row beyond its position.
+/// The test fails with the poller's earlier probe, which searched for a row beyond its position.
 #[tokio::test]
 async fn hot_statements_read_what_there_is_to_do_and_no_table() {
     let source = Source::prepared().await;
     source.execute(FILL).await;
     let client = source.connect().await;
     let mut bad = Vec::new();
-    // Prepared once and used for ever, they may be planned with the values or without.
+    // A prepared statement may be planned with its parameters' values or without them.
     for mode in ["force_custom_plan", "force_generic_plan"] {
         client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
         for (file, parameters, pages_max) in HOT {
@@ -138,7 +138,8 @@ async fn hot_statements_read_what_there_is_to_do_and_no_table() {
             bad.extend(judge(&format!("{file} ({parameters}), {mode}"), &plan, pages_max).err());
         }
     }
-    // What is composed for a mapping: the log by tenant and table, the rows by key.
+    // Statements that are composed for a mapping: they read the log by tenant and table, and rows
+    // by key.
     let set = Source::default_mapping_set(&source).await;
     let tenant_id = "53bce4f1-dfa0-fe8e-7ca1-26f91b35d3a6";
     source.execute(&format!("update offtake.change_log set tenant_id = '{tenant_id}', row_key = null where tenant_id = 't7'")).await;

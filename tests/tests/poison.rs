@@ -1,5 +1,5 @@
-//! Invariants 5, 6 and 8: a row that the destination refuses is set aside and told; all others
-//! arrive, and it heals by itself.
+//! Invariants 5, 6 and 8: a row that the destination refuses is quarantined and reported. All other
+//! rows arrive, and the refused row recovers by itself.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use offtake_tests::samples::{NAMES, OTHERS};
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::{Value, json};
 
-/// One column for every way in which a row can be refused.
+/// One column for every way in which a destination can refuse a row.
 const ITEMS: &str = "
 source: { table: public.item, tenant: tenant, key: { id: id } }
 query: select i.tenant as tenant_id, i.id, i.amount, i.name, i.code, i.label, i.document from public.item i
@@ -26,18 +26,17 @@ target:
 
 const ROWS: usize = 5000;
 
-/// How a row becomes one that is refused, in the middle of the others, and the code it is refused
-/// with.
+/// Rows that become refused ones: id, the change that does it, and the SQLSTATE of the refusal.
 const POISON: [(u32, &str, &str); 5] = [
     (2250, "amount = -1", "23514"),
     (2499, "name = null", "23502"),
-    // Row 7 has it. Whichever comes second is refused, and 7 is there.
+    // Row 7 has this code. The row that is written second is refused, and row 7 is there already.
     (2500, "code = 'c7'", "23505"),
     (2501, "label = 'longer than ten'", "22001"),
     (3750, r#"document = '{"nul": "\u0000"}'"#, "22P05"),
 ];
 
-/// Two tenants with 5 000 rows each in `item`, prepared and without a daemon.
+/// Two tenants with 5 000 rows each in `item`. The source is prepared; no daemon runs.
 async fn world() -> World {
     let mappings = [("items", ITEMS), ("names", NAMES), ("others", OTHERS)];
     let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).without_init();
@@ -78,8 +77,8 @@ fn of_mapping<'a>(told: &'a Value, name: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-/// Everything but the poison has arrived, and each poisoned row is told with its mapping, key and
-/// reason.
+/// Checks that all rows except the refused ones have arrived, and that each refused row is reported
+/// with its mapping, key and reason.
 async fn assert_only_poison_is_missing(world: &World, daemon: &Daemon, stands_at: &str) {
     oracle::assert_tenants_equal(world, &["globex"]).await;
     let acme = world.tenant("acme");
@@ -97,7 +96,7 @@ async fn assert_only_poison_is_missing(world: &World, daemon: &Daemon, stands_at
         let poisoned: Vec<u32> =
             if mapping.name == "items" { POISON.map(|(id, ..)| id).to_vec() } else { Vec::new() };
         assert_eq!(missing, poisoned, "{}", mapping.name);
-        // A row that was there stays as it was, one that never was is not.
+        // A refused row that existed before stays as it was; one that never existed is missing.
         assert_eq!(
             surplus,
             if stands_at == "the row before" { poisoned } else { Vec::new() },
@@ -134,7 +133,7 @@ async fn quarantined(world: &World) -> String {
         .await
 }
 
-/// Nor is anything tried again by itself meanwhile, however long the test takes.
+/// Postpones all retries, so that none happens by itself during the test.
 async fn put_off(world: &World) {
     world
         .source
@@ -142,7 +141,7 @@ async fn put_off(world: &World) {
         .await;
 }
 
-/// As if the time for the next try had come.
+/// Makes all retries due.
 async fn make_due(world: &World) {
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
 }
@@ -155,18 +154,18 @@ async fn wait_quarantined(world: &World, wanted: &str) {
     .await;
 }
 
-/// Without the `retain` in `Applier::refuse` (crates/sync/src/apply.rs) the copy never went on: a
-/// row that is refused twice in one batch cannot be put into quarantine by one statement. Without a
-/// new staging table for the second look (`Turn::apply` in crates/sync/src/turn.rs) a column made
-/// wider in the destination changed nothing.
+/// Without the `retain` in `Applier::refuse` (crates/sync/src/apply.rs) the copy never went on: one
+/// statement cannot put a row into quarantine that is refused twice in one batch. Without a new
+/// staging table for the second look (`Turn::apply` in crates/sync/src/turn.rs), widening a column
+/// in the destination had no effect.
 #[tokio::test]
 async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     let world = world().await;
     world.allow("rows_quarantined");
     let mut daemon = world.spawn_daemon_with_failpoints(&[("sync.after_read", "pause")]);
     daemon.wait_at_failpoint("sync.after_read", 2).await;
-    // The copy has begun, and the poison lies before it: the next batch has each row twice, as a
-    // change and in the chunk.
+    // The copy has begun and has not reached the refused rows: the next batch has each of them
+    // twice, as a change and in the chunk.
     poison(&world).await;
     until("the changes are sequenced", PATIENCE, async || {
         let waiting = world.source.query_text("select count(*) from offtake.captured_change").await;
@@ -177,12 +176,12 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     daemon.wait_ready().await;
     world.wait_in_step().await;
     assert_only_poison_is_missing(&world, &daemon, "nothing").await;
-    // A row changes: that is reason enough to look at it again, and at no other.
+    // One refused row changes: only this row is retried.
     write(&world, "update item set amount = 2 where {acme} and id = 2250").await;
-    // The key goes away.
+    // The refused row is deleted.
     write(&world, "delete from item where {acme} and id = 2499").await;
     wait_quarantined(&world, "2500 2501 3750").await;
-    // Its cause goes away there.
+    // The cause of a refusal is removed at the destination.
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table items drop constraint code_once; alter table items alter column label type varchar(20)").await;
     put_off(&world).await;
@@ -190,7 +189,7 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     let before: u32 = world.source.query_text(attempts).await.parse().unwrap();
     make_due(&world).await;
     wait_quarantined(&world, "3750").await;
-    // Nothing changed for this one: it is put off for longer.
+    // Nothing changed for this row: its next retry is postponed for longer.
     assert_eq!(world.source.query_text(attempts).await.parse(), Ok(before + 1));
     let put_off =
         "select retry_at - last_failed_at > interval '1 minute' from offtake.quarantined_row";
@@ -202,9 +201,9 @@ async fn refused_rows_are_set_aside_in_the_initial_copy_and_heal() {
     daemon.stop().await;
 }
 
-/// One transaction changes all 5 000, five of them to what is refused: the others arrive, these
-/// stay as they were. Shown to fail with every refusal taken as the mapping's (`row_fault` in
-/// crates/postgres/src/sqlstate.rs answering false): it stood still.
+/// One transaction changes all 5 000 rows, five of them to refused values. The others arrive, and
+/// these five stay as they were. The test fails if every refusal counts as the mapping's fault
+/// (`row_fault` in crates/postgres/src/sqlstate.rs returning false): the mapping stopped.
 #[tokio::test]
 async fn refused_rows_are_set_aside_among_live_changes() {
     let world = world().await;
@@ -217,8 +216,8 @@ async fn refused_rows_are_set_aside_among_live_changes() {
     write(&world, &format!("update item set amount = amount + 1 where {{acme}}; {sets}; update other set body = 'beside'")).await;
     world.wait_in_step().await;
     assert_only_poison_is_missing(&world, &daemon, "the row before").await;
-    // The next change of the table goes through a batch that has none of them: nothing is tried
-    // before its time.
+    // The next batch of the table contains none of the refused rows: none is retried before it is
+    // due.
     put_off(&world).await;
     let attempts = "select string_agg(attempts::text, ' ') from offtake.quarantined_row";
     let before = world.source.query_text(attempts).await;
@@ -233,9 +232,9 @@ async fn refused_rows_are_set_aside_among_live_changes() {
     daemon.stop().await;
 }
 
-/// A trigger that swallows a row, or keeps one that is deleted, raises no error. Shown to fail
-/// without the comparison of counts in `Applier::stretch` (crates/sync/src/apply.rs): the status
-/// was in_sync and the rows were missing.
+/// A trigger that suppresses an insert or a delete raises no error. The test fails without the
+/// comparison of counts in `Applier::stretch` (crates/sync/src/apply.rs): the status was in_sync
+/// and rows were missing.
 #[tokio::test]
 async fn rows_that_vanish_without_an_error_are_noticed() {
     let world = world().await;
@@ -280,7 +279,7 @@ async fn rows_that_vanish_without_an_error_are_noticed() {
     daemon.stop().await;
 }
 
-/// The daemon's role owns the table and is still under its policy.
+/// The daemon's role owns the table, and the table's policy still applies to it.
 #[tokio::test]
 async fn row_level_security_is_noticed() {
     let mut world = world().await;

@@ -1,6 +1,6 @@
-//! H29: pgbouncer in transaction mode in front of a destination (no session is ours there, the
-//! server process changes from transaction to transaction, and others use the same ones), and one
-//! in session mode in front of the source.
+//! H29: pgbouncer in transaction mode in front of a destination, and in session mode in front of
+//! the source. In transaction mode the daemon has no session of its own: each transaction may get
+//! another server process, which other clients use too.
 
 #![allow(clippy::unwrap_used)]
 
@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use offtake_tests::pgbouncer::{Pgbouncer, PoolMode};
 use offtake_tests::{PATIENCE, World, oracle, until};
 
-/// Writes down which server process writes.
+/// Records which server process writes.
 const NOTE_PROCESSES: &str = "
 create table process (pid integer not null default pg_backend_pid());
 create function note() returns trigger language plpgsql as $$ begin insert into public.process default values; return null; end $$;
 create trigger note after insert or update or delete on users for each statement execute function note();";
 
-/// Someone else of the same database, whose transactions take turns with ours.
+/// Another client of the same database, whose transactions alternate with the daemon's.
 async fn neighbour(url: &str, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         let Ok((mut client, connection)) =
@@ -50,8 +50,8 @@ async fn write(world: &World, rounds: usize) {
     }
 }
 
-/// Writes until both server processes of the pooler have written for us; which one a transaction
-/// gets is chance.
+/// Writes until both server processes of the pooler have written for the daemon. Which process a
+/// transaction gets is chance.
 async fn write_by_both(world: &World) {
     let acme = &world.tenant("acme").destination;
     acme.execute("truncate process").await;
@@ -84,7 +84,7 @@ async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
         world.wait_in_step().await;
         world.tenant("acme").destination.execute(NOTE_PROCESSES).await;
         write_by_both(&world).await;
-        // The next daemon's statements have the same names as those of this one.
+        // The next daemon's prepared statements have the same names as those of this one.
         daemon.kill();
         let (daemon, other) = tokio::join!(world.daemon(), world.daemon());
         write_by_both(&world).await;
@@ -100,8 +100,8 @@ async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
     tokio::join!(work, neighbour(&url, &done));
 }
 
-/// The source is the operator's own, and may be reached by a pooler that keeps a session's server
-/// process. One that does not is told as such.
+/// The source belongs to the operator, and may be behind a pooler that keeps a session's server
+/// process. A pooler that does not is reported as such.
 #[tokio::test]
 async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
     let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
@@ -121,9 +121,10 @@ async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
     world.configure(|c| c["source"]["url"] = transactions.url(&source).into());
     let done = AtomicBool::new(false);
     let refused = async {
-        // Where it meets the pooler first is chance: while it waits for the source, or right after.
+        // It is chance where the daemon meets the pooler first: while it waits for the source, or
+        // right after.
         let mut daemon = world.spawn_daemon(&[]);
-        until("the pooler is told", PATIENCE, async || {
+        until("the pooler is reported", PATIENCE, async || {
             let told =
                 daemon.log_text().contains("source.url leads to a pooler in transaction mode");
             if told { Ok(()) } else { Err(daemon.log_text()) }

@@ -1,5 +1,6 @@
-//! H7: what a copy has, the source has on its disk. The application does not wait for its commits
-//! to be durable; the source's processes end at once, and what was only in their memory is gone.
+//! H7: everything that a copy shows is on the source's disk. In these tests the application does
+//! not wait for durable commits. Then all processes of the source are killed, and everything that
+//! was only in their memory is lost.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,9 +8,10 @@ use offtake_tests::samples::USERS;
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Nothing at this source is durable before somebody asks for it.
+/// At this source nothing is durable before a session asks for it.
 async fn world() -> (World, Daemon) {
-    // A request's completion may be lost as well: then it is claimed until its lease ends.
+    // The completion of a request may be lost too. Then the request stays claimed until its lease
+    // expires.
     let world = World::with_tenants(["acme"])
         .private_source()
         .mappings(&[("users", USERS)])
@@ -48,8 +50,8 @@ async fn wait_visible(world: &World, name: &str) {
     .await;
 }
 
-/// Stops the process that writes completed pages of the log by itself, so that they stay where they
-/// are until somebody asks.
+/// Stops the WAL writer, which writes full pages on its own, so that they stay in memory until a
+/// session asks for durability.
 async fn stop_wal_writer(world: &World) -> Pid {
     let writer = world
         .source
@@ -60,7 +62,7 @@ async fn stop_wal_writer(world: &World) -> Pid {
     writer
 }
 
-/// Every process of the source ends as it is; and the server comes back.
+/// Kills every process of the source, and starts the server again.
 async fn cut_power(world: &World, writer: Pid) {
     let mut server = world.source_server().await;
     kill_process(writer, Signal::KILL).unwrap();
@@ -75,12 +77,13 @@ async fn assert_kept(world: &World, name: &str) {
     oracle::assert_equal(world).await;
 }
 
-/// Shown to fail without `set local synchronous_commit = on` in crates/sequencer/sql/begin_tick.sql
-/// and `make_durable` (crates/reading/src/snapshot.rs): the source had lost what was visible.
+/// The test fails without `set local synchronous_commit = on` in
+/// crates/sequencer/sql/begin_tick.sql and `make_durable` (crates/reading/src/snapshot.rs): the source had
+/// lost rows that the copy showed.
 #[tokio::test]
 async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     let (world, daemon) = world().await;
-    // So this is what a power cut takes from an application that does not wait.
+    // First shown: a power cut does lose commits of an application that does not wait.
     daemon.set_failpoint("sequencer.after_lock", "pause").await;
     let writer = stop_wal_writer(&world).await;
     rename(&world, "lost").await;
@@ -102,9 +105,9 @@ async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     daemon.stop().await;
 }
 
-/// What a batch reads is a row's state of now, which may be younger than the change that is
-/// applied: it was committed after the last tick, and nothing has made it durable. Shown to fail
-/// without `make_durable` (crates/reading/src/snapshot.rs).
+/// A batch reads a row's current state, which may be newer than the change being applied: it was
+/// committed after the last tick, and nothing has made it durable yet. The test fails without
+/// `make_durable` (crates/reading/src/snapshot.rs).
 #[tokio::test]
 async fn what_was_written_after_the_tick_is_durable_before_it_is_visible() {
     let (world, daemon) = world().await;
@@ -114,7 +117,8 @@ async fn what_was_written_after_the_tick_is_durable_before_it_is_visible() {
     daemon.wait_at_failpoint("sync.after_claim", 1).await;
     daemon.set_failpoint("sequencer.after_lock", "pause").await;
     rename(&world, "second").await;
-    // Nothing of the daemon's own that is committed after the batch may hide what is tested.
+    // A later commit of the daemon itself must not make the row durable, so the daemon is paused
+    // after the batch.
     daemon.set_failpoint("sync.after_commit", "pause").await;
     daemon.clear_failpoint("sync.after_claim").await;
     wait_visible(&world, "second").await;

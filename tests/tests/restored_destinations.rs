@@ -1,4 +1,4 @@
-//! H16: a destination that is, all of a sudden, an older one of itself.
+//! H16: a destination that is replaced by an older backup of itself.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ async fn world() -> (World, Daemon) {
         .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
         .setting("/sync/batch_rows", 100);
     let world = plan.setting("/retention/changes", "1h").await;
-    // While there is no such database, and where the connections to it were.
+    // During the restore the database does not exist, and open connections to it break.
     world.allow("destination_failed");
     let fill =
         "insert into item select '{tenant}', n, 1, 'name ' || n from generate_series(1, 300) n";
@@ -31,8 +31,8 @@ async fn world() -> (World, Daemon) {
     (world, daemon)
 }
 
-/// A copy of acme's database as it is now: the same tables with the same oids and files, and the
-/// same cursors.
+/// Copies acme's database as it is now: the copy has the same tables with the same oids and files,
+/// and the same cursors.
 async fn backup(world: &World) -> Database {
     let (acme, beside) = (&world.tenant("acme").destination, &world.tenant("globex").destination);
     let connected = format!(
@@ -49,14 +49,14 @@ async fn restore(world: &World, backup: &Database) {
     beside.execute(&format!("create database {} template {}", acme.name(), backup.name())).await;
 }
 
-/// Rows that are gone, others, and new ones, at the source.
+/// Deletes, changes and inserts rows at the source.
 async fn write(world: &World, what: &str) {
     let write = "delete from item where id % 7 = 0 and id < 1000; update item set amount = amount + 1, name = '{what}' where id % 5 = 0;
                  insert into item select distinct tenant, 1000 + (select max(id) from item), 2, '{what}' from other";
     world.source.execute(&write.replace("{what}", what)).await;
 }
 
-/// A change of the other table is reason enough to look.
+/// Changes the other table, so that the daemon visits the destination.
 async fn assert_noticed(world: &World, what: &str) {
     world.source.execute("update other set body = body || '.' where id = 1").await;
     let body = world
@@ -73,7 +73,7 @@ async fn assert_noticed(world: &World, what: &str) {
     assert!(differences.is_empty(), "{what}\n{}", oracle::show(&differences));
 }
 
-/// Rows and cursors of a while ago; then only cursors.
+/// First rows and cursors are restored, then only cursors.
 #[tokio::test]
 async fn a_destination_restored_from_an_older_backup_of_itself_ends_equal() {
     let (world, daemon) = world().await;
@@ -87,11 +87,11 @@ async fn a_destination_restored_from_an_older_backup_of_itself_ends_equal() {
         assert_eq!(
             world.tenant("acme").destination.query_text(place).await,
             tables,
-            "nothing but its cursors tells"
+            "only its cursors show it"
         );
         assert_noticed(&world, &format!("restored, round {round}")).await;
     }
-    // In the middle of its initial copy.
+    // A backup from the middle of the initial copy.
     before
         .execute("delete from items where id > 100; update _offtake_state set backfilled = false, backfill_key = '[\"100\"]' where mapping = 'items'")
         .await;
@@ -110,7 +110,7 @@ async fn a_destination_restored_from_an_older_backup_of_itself_ends_equal() {
     daemon.stop().await;
 }
 
-/// A template has no sessions.
+/// Closes all sessions of the database, because a template must have none.
 async fn closed(database: Database, world: &World) -> Database {
     let ours = format!(
         "select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{}'",
@@ -120,8 +120,8 @@ async fn closed(database: Database, world: &World) -> Database {
     database
 }
 
-/// What reached the destination without a change in the log: a row that was refused at first, and a
-/// copy anew by command. Shown to fail without the comparison with the mirrored cursor
+/// Rows that reached the destination without a change in the log: a row that was refused at first,
+/// and rows of a re-copy by command. The test fails without the comparison with the mirrored cursor
 /// (crates/sync/src/prepare.rs): row 7 was missing, and all names were old.
 #[tokio::test]
 async fn what_no_log_tells_is_in_a_restored_destination_too() {
@@ -139,12 +139,13 @@ async fn what_no_log_tells_is_in_a_restored_destination_too() {
     let before = backup(&world).await;
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
     wait_text(&world.source, quarantined, "0").await;
-    // The cursor goes on, which is what tells that the restored one is older.
+    // The cursor moves on; this shows later that the restored cursor is older.
     world.source.execute("update item set amount = 3 where id = 9").await;
     world.wait_in_step().await;
     restore(&world, &before).await;
     assert_noticed(&world, "a row that arrived later").await;
-    // DDL that gives every row another value, which no trigger sees; hence the command.
+    // DDL gives every row another value, and no trigger fires for it. So the test gives the
+    // command.
     let before = backup(&world).await;
     world
         .source
@@ -172,16 +173,16 @@ async fn what_no_log_tells_is_in_a_restored_destination_too() {
     daemon.stop().await;
 }
 
-/// Its cursor is in a part of the log that is gone; and nothing changes, so that only a visit
-/// tells.
+/// The restored cursor is in a part of the log that was dropped. Nothing changes, so only a visit
+/// can find it.
 #[tokio::test]
 async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     let (world, daemon) = world().await;
     let before = backup(&world).await;
     write(&world, "since").await;
     world.wait_in_step().await;
-    // The log is looked at when a daemon begins: first it goes on in the next partition; then
-    // nobody is in the first.
+    // A daemon looks at the log's partitions when it starts. First the log moves on to the next
+    // partition; then no cursor is left in the first.
     world
         .source
         .execute("update offtake.change_log set sequenced_at = now() - interval '3 hours'")
@@ -195,7 +196,8 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     daemon.stop().await;
     let daemon = world.daemon().await;
     wait_text(&world.source, "select to_regclass('offtake.change_log_0') is null", "t").await;
-    // What a daemon owes everybody when it begins would be a visit too.
+    // The syncs that a daemon enqueues for all destinations at its start would be visits too, so
+    // wait for them.
     world.wait_in_step().await;
     daemon.freeze();
     restore(&world, &before).await;
@@ -203,7 +205,7 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     let younger = "select count(*) > 0 from items where name = 'in the next partition'";
     wait_text(acme, younger, "f").await;
     daemon.thaw();
-    // Nobody was there for ten minutes.
+    // Makes it look as if the last visit was ten minutes ago.
     world
         .source
         .execute("update offtake.destination set last_success_at = now() - interval '11 minutes'")

@@ -1,5 +1,5 @@
-//! The sample application's write load: every kind of write works, and the same seed writes the
-//! same.
+//! The sample application's write load: every kind of write works, and the same seed gives the same
+//! writes.
 
 #![allow(clippy::unwrap_used)]
 

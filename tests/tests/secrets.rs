@@ -1,4 +1,4 @@
-//! Invariant 10: whatever goes wrong, no password, token or value of a row is told to anybody.
+//! Invariant 10: no fault makes Offtake reveal a password, a token or a value of a row.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
 use serde_json::json;
 
-/// In every password and token; what no output may contain.
+/// Part of every password and token. No output may contain it.
 const SECRET: &str = "hunter2";
-/// In every value of a row that is refused somewhere.
+/// Part of every refused row's value. No output may contain it.
 const VALUE: &str = "swordfish";
 
 const USERS: &str = "
@@ -41,10 +41,10 @@ fn plan() -> Plan {
         .setting("/http/read_token", format!("{SECRET}-read-0123456789abcdef0123456789"))
 }
 
-/// The tenants' URLs, each with a password of its own. The source's has one too, and a query brings
-/// one more.
+/// Gives each tenant's URL its own password. The source's URL has one too, and a destinations query
+/// returns one more.
 async fn spread_secrets(world: &mut World) {
-    // Not for `init`, which does not try again.
+    // After `init`, which does not retry.
     world.configure(|c| c["sync"]["connect_timeout"] = "1s".into());
     let own = &world.tenant("wrong_password").destination;
     own.execute(&format!("create role tenant_role login superuser password '{SECRET}-right'"))
@@ -107,7 +107,7 @@ async fn spread_secrets(world: &mut World) {
     });
 }
 
-/// Everything that the daemon tells, by whatever way.
+/// Collects everything that the daemon outputs in any way.
 async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
     let token = format!("Bearer {SECRET}-read-0123456789abcdef0123456789");
     let good = format!("/api/v1/destinations/{}/main", world.id("good"));
@@ -143,8 +143,8 @@ async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
     let _ = writeln!(what, "log: {}\nprinted: {}", daemon.log_text(), daemon.printed().join("\n"));
 }
 
-/// What is stored at the source and what its own log would have: every table of ours, and every
-/// statement under way.
+/// Collects what is stored at the source, and what the source's log could contain: every table of
+/// Offtake, and every statement in progress.
 async fn all_stored(world: &World, what: &mut String) {
     let tables = "select string_agg(format('select %L || t::text from offtake.%I t', relname || ': ', relname), ' union all ')
                     from pg_class where relnamespace = 'offtake'::regnamespace and relkind in ('r', 'p')";
@@ -198,22 +198,8 @@ fn assert_nothing(of: &str, what: &str) {
     assert!(found.is_empty(), "{} lines have {of:?}:\n{}", found.len(), found.join("\n"));
 }
 
-#[tokio::test]
-async fn nothing_that_is_told_has_a_secret_or_a_value() {
-    let mut world = plan().await;
-    world.allow("*");
-    spread_secrets(&mut world).await;
-    world.fill(5).await;
-    world
-        .source
-        .execute(&format!(
-            "update project_user set display_name = '{VALUE}' where project_user_id in (select project_user_id from project_user limit 20)"
-        ))
-        .await;
-    // Whoever looks as close as one can.
-    world.set_variable("OFFTAKE_LOG", "trace");
-    let daemon = world.daemon().await;
-    let mut told = String::new();
+/// Waits until every destination has failed in its way, and rows are quarantined.
+async fn wait_everything_failed(daemon: &Daemon, world: &World) {
     until("everything has failed", PATIENCE, async || {
         let told = daemon.status_as(&format!("{SECRET}-read-0123456789abcdef0123456789")).await;
         let reason = |tenant: &str| {
@@ -241,12 +227,11 @@ async fn nothing_that_is_told_has_a_secret_or_a_value() {
         }
     })
     .await;
-    all_told(&daemon, &world, &mut told).await;
-    all_stored(&world, &mut told).await;
-    daemon.stop().await;
-    all_printed(&world, &mut told).await;
-    assert_nothing(VALUE, &told);
-    // A source that does not let us in, and files that cannot be read.
+}
+
+/// Collects the output of commands for sources that refuse the connection, and for configuration
+/// files that cannot be parsed.
+async fn all_of_wrong_configurations(world: &mut World, told: &mut String) {
     let source = world.source.url();
     let place = source.split_once('@').unwrap().1.to_owned();
     for url in [
@@ -278,6 +263,31 @@ async fn nothing_that_is_told_has_a_secret_or_a_value() {
         let text = [output.stdout, output.stderr].concat();
         let _ = writeln!(told, "broken: {} {}", output.status, String::from_utf8_lossy(&text));
     }
+}
+
+#[tokio::test]
+async fn nothing_that_is_told_has_a_secret_or_a_value() {
+    let mut world = plan().await;
+    world.allow("*");
+    spread_secrets(&mut world).await;
+    world.fill(5).await;
+    world
+        .source
+        .execute(&format!(
+            "update project_user set display_name = '{VALUE}' where project_user_id in (select project_user_id from project_user limit 20)"
+        ))
+        .await;
+    // The most detailed log.
+    world.set_variable("OFFTAKE_LOG", "trace");
+    let daemon = world.daemon().await;
+    let mut told = String::new();
+    wait_everything_failed(&daemon, &world).await;
+    all_told(&daemon, &world, &mut told).await;
+    all_stored(&world, &mut told).await;
+    daemon.stop().await;
+    all_printed(&world, &mut told).await;
+    assert_nothing(VALUE, &told);
+    all_of_wrong_configurations(&mut world, &mut told).await;
     assert_nothing(SECRET, &told);
-    assert!(told.lines().count() > 500, "nothing was looked at:\n{told}");
+    assert!(told.lines().count() > 500, "too little output was checked:\n{told}");
 }

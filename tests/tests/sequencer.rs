@@ -14,7 +14,7 @@ async fn pooled(source: &Database) -> PooledConnection {
     SourcePool::new(url, Duration::from_secs(5), 1).get().await.expect("the source answers")
 }
 
-/// Ticks until nothing is captured any more; returns what all ticks appended.
+/// Ticks until no captured change is left. Returns how many changes all ticks appended.
 async fn drain(source: &Database, connection: &mut PooledConnection) -> i64 {
     let mappings = Source::default_mapping_set(source).await;
     let mut appended = 0;
@@ -29,7 +29,7 @@ async fn drain(source: &Database, connection: &mut PooledConnection) -> i64 {
     }
 }
 
-/// What the table says: who numbered last, and what was overlooked.
+/// The needs of the daemon that numbered last, and the overlooked mappings.
 async fn numbering(source: &Database) -> String {
     source
         .query_text(
@@ -38,8 +38,8 @@ async fn numbering(source: &Database) -> String {
         .await
 }
 
-/// Shown to fail without `Numbering::note` in the tick, and, as to the tick under way, without
-/// `last_of_old`.
+/// The test fails without `Numbering::note` in the tick. Its part about a tick in progress fails
+/// without `last_of_old`.
 #[tokio::test]
 async fn mappings_that_the_last_numberer_did_not_know_are_overlooked() {
     let source = Source::prepared().await;
@@ -61,22 +61,22 @@ async fn mappings_that_the_last_numberer_did_not_know_are_overlooked() {
     ours.claim(&mut connection, &old).await.expect("the lock is free");
     ours.claim(&mut connection, &new).await.expect("the lock is free");
     assert_eq!(numbering(&source).await, "7|");
-    // The one that was under way when the files were read.
+    // The tick that was in progress when the files were read.
     tick(&mut connection, &old, &ours, ROWS, 0).await.expect("the tick runs");
     assert_eq!(
         numbering(&source).await,
         "7|",
-        "or nobody would notice that another one goes on like this"
+        "otherwise another daemon could go on with the old set unnoticed"
     );
     tick(&mut connection, &new, &ours, ROWS, 0).await.expect("the tick runs");
-    assert_eq!(numbering(&source).await, "7|", "edited files are no other daemon");
+    assert_eq!(numbering(&source).await, "7|", "a daemon with edited files is no other daemon");
     tick(&mut connection, &old, &theirs, ROWS, 0).await.expect("the tick runs");
     assert_eq!(numbering(&source).await, "4|", "it knows nothing that we do not");
     tick(&mut connection, &old, &ours, ROWS, 0).await.expect("the tick runs");
     tick(&mut connection, &new, &ours, ROWS, 0).await.expect("the tick runs");
-    assert_eq!(numbering(&source).await, "7|invitations users", "those that have copies");
+    assert_eq!(numbering(&source).await, "7|invitations users", "the mappings that have copies");
     drop(ours);
-    // A daemon begun again with the same files.
+    // A daemon is restarted with the same files.
     source.execute("delete from offtake.overlooked_mapping").await;
     Numbering::default().claim(&mut connection, &new).await.expect("the lock is free");
     assert_eq!(numbering(&source).await, "7|");
@@ -136,7 +136,7 @@ async fn sequence_ids_are_dense_per_tick_in_capture_order_and_never_reused() {
         .await
         .expect("the tick runs");
     assert_eq!((first.taken, first.appended), (10, 10));
-    // A number given to a tick that did not commit is a gap, never given again.
+    // Numbers of a tick that did not commit are a gap; they are never given again.
     let before: i64 = source
         .query_text("select last_value from offtake.global_sequence")
         .await

@@ -1,5 +1,5 @@
 //! Rows that the mapping's own query cannot compute, and values that move between rows of one
-//! batch: only the row that is at fault waits (invariants 1, 6 and 8).
+//! batch: only the faulty row waits (invariants 1, 6 and 8).
 
 use offtake_tests::samples::TEAMS;
 use offtake_tests::{PATIENCE, World, oracle, until};
@@ -44,7 +44,7 @@ async fn wait_rows(world: &World, expected: &str) {
     .await;
 }
 
-/// Without `failed_rows::read_apart` one such row blocks its whole mapping.
+/// Without `failed_rows::read_apart`, one such row blocks its whole mapping.
 #[tokio::test]
 async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive() {
     let world = World::with_tenants(["acme"])
@@ -52,7 +52,7 @@ async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive(
         .setting("/sync/batch_rows", 50)
         .await;
     world.allow("rows_quarantined");
-    // In the initial copy, in the middle of a page and at its ends.
+    // Faulty rows in the initial copy, in the middle of a page and at its edges.
     for n in 0..120 {
         let age = if n % 40 == 7 { r#"{"age": "unknown"}"# } else { r#"{"age": 1}"# };
         user(&world, &format!("user {n}"), age).await;
@@ -60,7 +60,7 @@ async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive(
     let daemon = world.daemon().await;
     wait_rows(&world, "117|117").await;
     wait_quarantined(&world, "22P02 3").await;
-    // Among live changes, while another mapping goes on.
+    // A faulty row among live changes, while another mapping goes on.
     user(&world, "late", r#"{"age": "late"}"#).await;
     user(&world, "good", r#"{"age": 1}"#).await;
     world
@@ -78,9 +78,9 @@ async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive(
         if teams == "1" { Ok(()) } else { Err(teams) }
     })
     .await;
-    // A row is there before the source is told of the commit.
+    // A row is visible before its commit is recorded at the source.
     world.wait_told(&daemon, "acme", "degraded", &[]).await;
-    // Each heals when it changes.
+    // Each faulty row recovers when it changes.
     world
         .source
         .execute(r#"update project_user set profile = '{"age": 1}' where profile ->> 'age' <> '1'"#)
@@ -90,8 +90,8 @@ async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive(
     daemon.stop().await;
 }
 
-/// Without trying collided rows again, the first of two rows that hand a unique value on waits in
-/// quarantine for a minute.
+/// When a unique value moves from one row to another, the first write can collide. Without a retry
+/// of collided rows, that row would wait in quarantine for a minute.
 #[tokio::test]
 async fn a_unique_value_that_moves_within_a_batch_is_no_refusal() {
     let world = World::with_tenants(["acme"]).mappings(&[("ages", AGES)]).await;
@@ -100,7 +100,8 @@ async fn a_unique_value_that_moves_within_a_batch_is_no_refusal() {
     }
     let daemon = world.daemon().await;
     wait_rows(&world, "10|10").await;
-    // Everyone takes the next one's name in one transaction; the last one a new name.
+    // In one transaction every row takes the name of the next row, and the last row takes a new
+    // name.
     let shift: String = (0..10)
         .rev()
         .map(|n| format!("update project_user set display_name = 'user {}' where project_user_id = md5('user {n}')::uuid;", n + 1))
@@ -127,8 +128,8 @@ query: |
 target: { table: addresses }
 ";
 
-/// In an empty table the server says it its own way, over existing rows only a count is wrong: what
-/// is told is the query's mistake.
+/// In an empty table the server raises an error; with existing rows only a count is wrong. Both are
+/// reported as an error of the query.
 #[tokio::test]
 async fn a_query_that_gives_a_key_twice_is_told_as_that_and_heals() {
     let world =

@@ -1,5 +1,5 @@
-//! H3 and H34: what Offtake costs the source's vacuum. Its own tables stay small after a load that
-//! somebody's snapshot kept vacuum from, and it holds no snapshot for long itself.
+//! H3 and H34: Offtake and the source's VACUUM. Offtake's tables become small again after a load
+//! during which a long snapshot blocked VACUUM, and Offtake itself holds no snapshot for long.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{Database, PATIENCE, World, oracle, until};
 
-/// Each round changes a thousand rows that nobody has a copy of, and one that has to travel.
+/// Each round changes a thousand rows that no destination copies, and one row that must arrive.
 const ROUNDS: usize = 100;
 
 const PROBE_CHANGES: &str = include_str!("../../crates/sequencer/sql/probe_changes.sql");
 
-/// A probe from the beginning: the way down the index, and nothing that is gone.
+/// Pages that a probe from the beginning may read: the levels of the index, and no deleted rows.
 const PROBE_PAGES_MAX: i64 = 20;
 
-/// Each table with its indexes, in kB: when vacuum could do nothing, and once it has been there. A
-/// captured change has about 200 bytes; of those that are gone vacuum gives the table's pages back,
-/// and keeps the index's for those that come.
+/// Size of each table with its indexes in kB, at most: while VACUUM can remove nothing, and after
+/// VACUUM. A captured change has about 200 bytes. Of deleted changes VACUUM gives the table's pages
+/// back, and keeps the index's pages for later changes.
 const BOUNDS_KB: [(&str, i64, i64); 5] = [
     ("captured_change", 30_000, 4000),
     ("outgoing_request", 1000, 500),
@@ -53,7 +53,7 @@ async fn sizes(source: &Database) -> Vec<(&'static str, i64)> {
     sizes
 }
 
-/// The pages that the sequencer's probe touches when it looks from the beginning.
+/// The pages that the sequencer's probe reads when it looks from the beginning.
 async fn probe_pages(source: &Database) -> i64 {
     let session = source.session().await;
     session
@@ -68,9 +68,9 @@ async fn probe_pages(source: &Database) -> i64 {
     plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap()
 }
 
-/// A report that runs all day. Vacuum is asked for where the server's own would come within its
-/// minute: again and again, since it leaves for its next visit what somebody is looking at just
-/// then, and the pages before that.
+/// The snapshot is that of a report that runs all day. The test runs VACUUM itself, where the
+/// server's autovacuum would run within a minute. It does so repeatedly, because VACUUM cannot give
+/// back pages that a session is using at that moment, nor the pages before them.
 #[tokio::test]
 async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
@@ -96,7 +96,7 @@ async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
     let (held, held_pages) = (sizes(&world.source).await, probe_pages(&world.source).await);
     snapshot.batch_execute("commit").await.unwrap();
     vacuum(&world.source).await;
-    // What became free is used again.
+    // Freed space is used again.
     load(&world, ROUNDS / 10, "free").await;
     until("vacuum has given back what is free", PATIENCE, async || {
         vacuum(&world.source).await;
@@ -108,7 +108,7 @@ async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
     .await;
     assert!(
         held[0].1 > BOUNDS_KB[0].2 * 2 && held_pages > PROBE_PAGES_MAX * 10,
-        "the load was too small to tell: {held:?}, {held_pages}"
+        "the load was too small for this test: {held:?}, {held_pages}"
     );
     for ((table, held_max, _), held) in BOUNDS_KB.into_iter().zip(held) {
         assert!(
@@ -121,16 +121,16 @@ async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
     daemon.stop().await;
 }
 
-/// The transactions of ours that are open at the source, each with its process and its beginning.
+/// Offtake's transactions that are open at the source, each with its process and its start.
 async fn open_transactions(source: &Database) -> BTreeSet<String> {
     let open = "select pid || ' since ' || xact_start from pg_stat_activity
                  where datname = current_database() and application_name like 'offtake%' and xact_start is not null";
     source.query_text(open).await.lines().map(str::to_owned).collect()
 }
 
-/// The destination stands still in the middle of a batch, every few chunks: whatever was open at
-/// the source by then ends all the same. A transaction that lasts as long as the copy, or as long
-/// as the writing of a batch, would not.
+/// The destination is paused in the middle of a batch, every few chunks. Every transaction that is
+/// open at the source at that moment must end during the pause. A transaction that lasts as long as
+/// the copy, or as the writing of a batch, would not end.
 #[tokio::test]
 async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
     let world = World::with_tenants(["acme"])
@@ -142,7 +142,11 @@ async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
     let naive = world.source.connect().await;
     let keep = "set application_name = 'offtake, naively'; begin isolation level repeatable read, read only; select from project_user limit 1";
     naive.batch_execute(keep).await.unwrap();
-    assert_eq!(open_transactions(&world.source).await.len(), 1, "one that is kept is seen");
+    assert_eq!(
+        open_transactions(&world.source).await.len(),
+        1,
+        "a transaction that is kept open is found"
+    );
     naive.batch_execute("rollback").await.unwrap();
     let acme = &world.tenant("acme").destination;
     let daemon = world.spawn_daemon_with_failpoints(&[("sync.before_commit", "3*off->pause")]);
@@ -150,7 +154,7 @@ async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
         daemon.wait_at_failpoint("sync.before_commit", pause).await;
         let held = open_transactions(&world.source).await;
         until(
-            "what is open at the source ends although the destination does not go on",
+            "open transactions at the source end while the destination is paused",
             PATIENCE,
             async || {
                 let open = open_transactions(&world.source).await;
@@ -161,7 +165,7 @@ async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
         .await;
         let begun = "select count(*) from _offtake_state where mapping = 'users' and not backfilled and backfill_key is not null";
         assert_eq!(acme.query_text(begun).await, "1", "the copy is in the middle");
-        // Another text is what lets it go on.
+        // A failpoint with another text releases the pause.
         daemon.set_failpoint("sync.before_commit", &format!("{}*off->pause", 9 + pause)).await;
     }
     daemon.clear_failpoints().await;

@@ -1,13 +1,14 @@
-//! Every statement that is a file is accepted by a server with the migrated schema, so that a
-//! column renamed in a migration cannot wait for its statement to be run. And only the crate
-//! `requests` writes outgoing requests.
+//! A server with the migrated schema accepts every statement that is a file. So a column that a
+//! migration renames is noticed here, and not only when the statement runs.
+//! Only the crate `requests` writes outgoing requests.
 
 use std::path::{Path, PathBuf};
 
 use offtake_tests::Source;
 use tokio_postgres::error::SqlState;
 
-/// Placeholders of statements that are filled in at run time, with something that exists.
+/// Values for the placeholders of statements that are completed at run time. They name things that
+/// exist.
 const PLACEHOLDERS: [(&str, &str); 9] = [
     ("{state}", "offtake._offtake_state"),
     ("{schema}", "public"),
@@ -31,7 +32,7 @@ fn statement_files() -> Vec<PathBuf> {
         .filter_map(|entry| entry.ok()?.path().join("sql").read_dir().ok());
     let mut files: Vec<PathBuf> =
         folders.flatten().filter_map(|entry| Some(entry.ok()?.path())).collect();
-    // The demo's load is a script with marks of its own; the test of the load runs it.
+    // The demo's load is a script with placeholders of its own; its own test runs it.
     files.retain(|file| {
         file.extension().is_some_and(|e| e == "sql") && !file.ends_with("write_sample_load.sql")
     });
@@ -55,13 +56,13 @@ async fn every_statement_file_is_accepted_by_the_migrated_schema() {
         let statement = PLACEHOLDERS.iter().fold(text, |text, (from, to)| text.replace(from, to));
         match client.prepare(&statement).await {
             Ok(_) => accepted += 1,
-            // Several statements in one file are sent as text, and run by the tests of what they
-            // are for.
+            // A file with several statements is sent as text and cannot be prepared; the tests of
+            // its purpose run it.
             Err(error)
                 if error
                     .as_db_error()
                     .is_some_and(|e| e.message().contains("multiple commands")) => {}
-            // Statements on what another statement makes first.
+            // Statements on objects that another statement creates first.
             Err(error)
                 if error.code() == Some(&SqlState::UNDEFINED_TABLE)
                     && statement.contains("pg_temp") => {}

@@ -1,4 +1,5 @@
-//! What the daemon tells over HTTP: never flattering, complete, and only to whom it may.
+//! What the daemon reports over HTTP: never better than the truth, complete, and only to authorised
+//! clients.
 
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::Value;
@@ -24,7 +25,8 @@ async fn until_state(daemon: &Daemon, state: &str) -> Value {
     told
 }
 
-/// Invariant 8: `in_sync` is only said when it is so; the worst that holds is said instead.
+/// Invariant 8: the state is `in_sync` only if that is true; otherwise it is the worst state that
+/// applies.
 #[tokio::test]
 async fn the_status_never_flatters() {
     let world = World::with_tenants(["acme"]).await;
@@ -54,7 +56,7 @@ async fn the_status_never_flatters() {
         "{status:#}"
     );
 
-    // A change that the sequencer has not seen is a change that the copy lacks.
+    // A change that the sequencer has not seen yet is missing in the copy too.
     world
         .source
         .execute(
@@ -123,7 +125,7 @@ async fn the_lists_are_filtered_sorted_and_paged() {
     }
     let mut ids: Vec<_> = world.tenants().iter().map(|tenant| tenant.id.clone()).collect();
     ids.sort();
-    assert_eq!(seen, ids, "equally far behind: by tenant");
+    assert_eq!(seen, ids, "destinations that are equally far behind are ordered by tenant");
     assert_eq!(list("?state=blocked").await["items"], serde_json::json!([]));
     assert_eq!(list(&format!("?tenant={}", ids[1])).await["items"][0]["tenant"], ids[1].as_str());
     assert_eq!(daemon.get("/api/v1/destinations?state=fine").await.0, 400);
@@ -139,7 +141,7 @@ async fn exchange(daemon: &Daemon, request: &str) -> String {
         TcpStream::connect(("127.0.0.1", daemon.port())).await.expect("the daemon listens");
     stream.write_all(request.as_bytes()).await.expect("the daemon reads");
     let mut answer = Vec::new();
-    // A refused request may end in a reset, after the answer.
+    // The connection of a refused request may be reset after the answer.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).to_lowercase()
 }
@@ -235,18 +237,19 @@ async fn with_a_token_nothing_is_told_without_it() {
     daemon.stop().await;
 }
 
-/// The committed list is what dashboards and alerts are written against.
+/// Dashboards and alerts rely on the metrics of the committed list.
 #[tokio::test]
 async fn the_metrics_are_the_committed_ones() {
     let world = World::with_tenants(["acme"]).await;
     let daemon = world.daemon().await;
     world.fill(10).await;
     world.wait_in_step().await;
-    // The copy may have had everything; a latency is only told of a change.
+    // The copy may already have everything, and a latency is measured only for a change. So make
+    // one.
     world.source.execute("update project_user set display_name = display_name || '!'").await;
     world.wait_in_step().await;
-    // The latency is told after the change is there.
-    until("what is told is what tests/tests/status/metrics.txt has", PATIENCE, async || {
+    // The latency is recorded only after the change is visible.
+    until("the metrics are those of tests/tests/status/metrics.txt", PATIENCE, async || {
         let (_, text) = daemon.get("/metrics").await;
         assert!(!text.contains(world.id("acme")), "no tenant in a label");
         let mut told: Vec<_> = text

@@ -1,5 +1,5 @@
-//! `verify` against two databases: it finds every kind of difference, and none that is only a
-//! change on its way.
+//! `verify` against two databases: it finds every kind of difference, and does not report changes
+//! that are not applied yet.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use offtake_sync::destinations::Reader;
 use offtake_sync::verify::{Error, Options, Report, VerifyTarget, verify};
 use offtake_tests::{Database, PATIENCE, Source, until};
 
-/// A pair of databases whose copy was made by hand, by COPY, and is right.
+/// A source and a destination. The test has made a correct copy itself, by COPY.
 struct Pair {
     source: Database,
     destination: Database,
@@ -22,7 +22,7 @@ query: select tenant as tenant_id, id, name, amount, kind, data from public.item
 target: { table: items }
 ";
 
-/// Keys whose order depends on the collation, values whose text is easily damaged.
+/// Keys whose order depends on the collation, and values whose text is easily damaged.
 const ITEM_TABLE: &str = "
   create type public.kind as enum ('zebra', 'ant');
   create table public.item (tenant text, id text, name text, amount numeric, kind public.kind, data jsonb, primary key (tenant, id));
@@ -87,7 +87,7 @@ impl Pair {
     }
 }
 
-/// Ranges so small that a thousand rows are many, and no patience for what does not come.
+/// Such small ranges that a thousand rows are many, and no waiting for changes that do not arrive.
 fn options() -> Options {
     Options { range_rows: 37, wait: Duration::from_millis(200), ..Options::default() }
 }
@@ -179,7 +179,7 @@ async fn changes_on_their_way_are_no_differences() {
     let source = pair.source.session().await;
     let destination = pair.destination.session().await;
     let key = "'{\"id\": \"a-4\"}'";
-    // Committed, and captured: not yet sequenced, and then not yet applied.
+    // A change is committed and captured: first it is not yet sequenced, and then not yet applied.
     source
         .batch_execute(&format!(
             "update public.item set name = 'new' where tenant = 'acme' and id = 'a-4';
@@ -191,10 +191,11 @@ async fn changes_on_their_way_are_no_differences() {
     assert_eq!(
         (counts(&report), report.equal()),
         ([1000, 0, 0, 0, 1], false),
-        "nobody applies it: not judged, and not called equal"
+        "the change is not applied: its row is not judged, and not reported as equal"
     );
 
-    // It is sequenced while `verify` waits for that, and applied while it waits for that.
+    // The change is sequenced while `verify` waits for the sequencer, and applied while `verify`
+    // waits for the destination.
     let asks = |of: &str| {
         format!(
             "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and query like '%{of}%'"
@@ -216,7 +217,7 @@ async fn changes_on_their_way_are_no_differences() {
             .await
             .expect("the change is applied");
     };
-    // It goes on as soon as the change is there: nobody has an hour.
+    // `verify` goes on as soon as the change has arrived, and does not use the whole hour.
     let patient = Options { wait: Duration::from_secs(3600), ..options() };
     let (report, ()) = tokio::join!(pair.verify_with(&patient), apply);
     let report = report.expect("both sides are read");
@@ -226,7 +227,7 @@ async fn changes_on_their_way_are_no_differences() {
     assert_eq!(
         counts(&pair.verify().await),
         [1000, 0, 0, 1, 0],
-        "behind nothing, and still different"
+        "the copy is not behind, and still different"
     );
 }
 
@@ -235,8 +236,8 @@ async fn a_row_that_never_rests_is_not_called_different() {
     let pair = Pair::items().await;
     let source = pair.source.connect().await;
     let destination = pair.destination.connect().await;
-    // The row alternates between two states, and so does the copy, always a step behind, with its
-    // cursor; the log knows. At no moment is it both different and up to date.
+    // The row alternates between two states, and the copy, with its cursor, is always one step
+    // behind. The log has every change. At no moment is the copy both different and up to date.
     let writer = tokio::spawn(async move {
         for n in 1..i64::MAX {
             let toggled = source

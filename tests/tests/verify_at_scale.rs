@@ -1,5 +1,5 @@
-//! Verify and repair in a large table: what differs is found by narrowing down, while changes flow,
-//! and exactly that is mended.
+//! `verify --repair` in a large table, while changes are made: it finds different rows by narrowing
+//! down ranges, and repairs exactly these.
 //!
 //! OFFTAKE_SOAK=1 (`make soak`) makes it a million rows.
 
@@ -17,11 +17,11 @@ target: { table: items }
 
 const COPIED_WITHIN: Duration = Duration::from_secs(170);
 
-/// For a few checksums per ten thousand rows, and some fifty kilobytes for each of four ranges that
-/// differ. Reading the keys of those ranges takes sixteen megabytes.
+/// Bytes that may be read: a few checksums per ten thousand rows, and about 50 kB for each of four
+/// ranges that differ. Reading all keys of those ranges would take 16 MB.
 const READ_MAX: u64 = 600_000;
 
-/// The rows that are written to are the first so many; those made wrong are others.
+/// The writers use the first 50 000 rows; the rows that the test makes wrong are others.
 const WRITTEN: u64 = 50_000;
 
 fn rows() -> u64 {
@@ -49,7 +49,7 @@ async fn a_world_of(rows: u64) -> World {
     world
 }
 
-/// A daemon whose own looks are not counted among what a command reads.
+/// Starts a daemon that does not use the proxies, so that they count only what the command reads.
 async fn past_the_proxies(world: &mut World) -> Daemon {
     let (source, proxied_source) =
         (world.source.url(), world.source_proxy().url(&world.source.url()));
@@ -83,8 +83,8 @@ fn received(world: &World) -> u64 {
     world.source_proxy().bytes().1 + world.tenant("acme").proxy().bytes().1
 }
 
-/// Writes to rows in all ranges of the key, some thousand per second, and comes and goes with
-/// others, until it is told to stop.
+/// Writes to rows in all ranges of the key, some thousand per second, and inserts and deletes
+/// others, until told to stop.
 async fn write_everywhere(source: &Database, tenant: &str, stop: &CancellationToken) -> u64 {
     let client = source.connect().await;
     let mut pace = tokio::time::interval(Duration::from_millis(10));
@@ -115,8 +115,8 @@ async fn four_wrong_rows_among_many_are_found_and_mended_while_changes_flow() {
     world.wait_in_step_within(COPIED_WITHIN).await;
     eprintln!("{} rows copied within {:.1?}", rows(), began.elapsed());
 
-    // Wrong: one value, a row that is away, a row too many, and a row as it was before its last
-    // change.
+    // Four wrong rows: one with a wrong value, one that is missing, one too many, and one as it was
+    // before its last change.
     let key = |n: u64| md5_of(&world.source, n);
     let (value, missing, stale) = (key(rows() - 2).await, key(rows() - 1).await, key(rows()).await);
     world
@@ -174,8 +174,8 @@ async fn four_wrong_rows_among_many_are_found_and_mended_while_changes_flow() {
     daemon.stop().await;
 }
 
-/// `verify` cries no wolf: an equal copy is called equal, or its rows unsettled, whatever is
-/// written meanwhile.
+/// `verify` gives no false alarm: it reports an equal copy as equal, or its rows as unsettled, no
+/// matter what is written meanwhile.
 #[tokio::test]
 async fn a_right_copy_is_never_called_different_under_load() {
     let world = a_world_of(rows() / 10).await;
@@ -195,7 +195,7 @@ async fn a_right_copy_is_never_called_different_under_load() {
         rechecked
     };
     let (_, rechecked) = tokio::join!(write_everywhere(&world.source, &acme, &stop), compare);
-    assert!(rechecked > 0, "changes were on their way");
+    assert!(rechecked > 0, "some rows were checked again, because changes were not applied yet");
     daemon.stop().await;
 }
 

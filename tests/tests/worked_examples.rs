@@ -1,4 +1,4 @@
-//! The ten worked examples of docs/mappings.md, word for word, through the real program.
+//! The ten worked examples of docs/mappings.md, word for word, run by the real program.
 
 use offtake_tests::{Database, PATIENCE, World, until};
 use serde_json::json;
@@ -7,7 +7,7 @@ const PAGE: &str = include_str!("../../docs/mappings.md");
 
 /// One fenced block of the page.
 struct Block {
-    /// Of the section it is in.
+    /// The heading of its section.
     heading: String,
     /// `sql setup`, `yaml products`, `text products`, `sql change`.
     kind: String,

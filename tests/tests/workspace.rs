@@ -80,8 +80,8 @@ fn the_mapping_crate_has_no_runtime() {
     assert!(found.is_empty(), "offtake-mapping is pure, yet it depends on {found:?}");
 }
 
-/// The documents name tests as what holds a promise; a name that is no test holds nothing. Names of
-/// four words or more are taken for tests: nothing else in these documents has such a name.
+/// The documents name a test for each promise; a name without a test would prove nothing. Names of
+/// four words or more count as tests: nothing else in these documents has such a name.
 #[test]
 fn every_test_that_the_documents_name_exists() {
     let root = root();

@@ -1,5 +1,5 @@
--- Drops the role, unless capture functions of another database of the cluster still belong to it,
--- or this role may not.
+-- Drops the role. Keeps it if capture functions of another database of the cluster still belong to
+-- it, or if the current role may not drop it.
 do $offtake$
 begin
   if exists (select from pg_catalog.pg_roles where rolname = 'offtake_capture') then

@@ -1,5 +1,5 @@
 -- The owners of relations $1 (oid[]) whose rights the current role does not have, each with its
--- relations. Every name is as SQL writes it. Reads pg_class by its key; takes no lock on the
+-- relations. Names are quoted for use in SQL. Reads pg_class by its key; takes no lock on the
 -- relations.
 select pg_catalog.quote_ident(o.rolname) as owner, o.rolsuper as superuser,
        pg_catalog.array_agg(pg_catalog.format('%I.%I', n.nspname, c.relname) order by n.nspname, c.relname) as relations

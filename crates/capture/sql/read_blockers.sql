@@ -1,5 +1,6 @@
--- Who holds a lock on relation $1 (oid) that keeps a trigger from being created or dropped there.
--- The text of their statements is left out: it may hold values.
+-- Sessions that hold a lock on relation $1 (oid) and so keep a trigger from being created or
+-- dropped there; at most 5. The text of their statements is left out, because it may contain
+-- values.
 select l.pid, coalesce(a.usename::text, '?') as user_name, coalesce(nullif(a.application_name, ''), '?') as application_name,
        coalesce(a.state, '?') as state, coalesce(extract(epoch from clock_timestamp() - a.xact_start), 0)::int8 as seconds, l.mode
   from pg_catalog.pg_locks l

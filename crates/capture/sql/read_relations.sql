@@ -1,12 +1,12 @@
 -- The relations whose triggers cover each captured table: the table itself first, then everything
--- that inherits from it (partitions of every level), which can be written to directly. $1: schemas,
--- $2: tables, $3: their capture functions, by position. A table that does not exist gives no row.
--- With the functions' comments in the same snapshot, so that what another installer writes
--- meanwhile is seen as a whole. What `attached`, `triggers` and `columns` say is only ever
--- compared: what was away for a while has rows with another xmin, which VACUUM keeps. `numbers` are
--- the columns of the table itself: its partitions' cannot be dropped or renamed without it. Walks
--- pg_inherits by its parent index and its key, pg_trigger and pg_attribute by their relation; takes
--- no lock on the relations.
+-- that inherits from it (partitions of every level), because a partition can be written to
+-- directly. $1: schemas, $2: tables, $3: their capture functions, by position. A table that does
+-- not exist gives no row. The functions' comments are read in the same snapshot, so that the work
+-- of a concurrent installer is seen either whole or not at all. `attached`, `triggers` and
+-- `columns` are only compared with earlier values: a catalog row that was deleted and written again
+-- has another xmin, which VACUUM keeps. `numbers` has only the columns of the table itself, because
+-- columns of a partition cannot be dropped or renamed without it. Walks pg_inherits by its parent
+-- index and its key, pg_trigger and pg_attribute by their relation; takes no lock on the relations.
 with recursive covered as (
   select w.position, c.oid, 0 as depth, w.function_name
     from unnest($1::text[], $2::text[], $3::text[]) with ordinality as w (schema_name, table_name, function_name, position)

@@ -1,6 +1,5 @@
--- What the current role may do at the source, as far as installing and removing capture needs it.
--- Every name is as SQL writes it. A superuser may do everything: pg_has_role and the has_ functions
--- say so.
+-- The current role's rights at the source that installing and removing capture need. Names are
+-- quoted for use in SQL. For a superuser, pg_has_role and the has_ functions are always true.
 select pg_catalog.quote_ident(current_user) as role,
        pg_catalog.quote_ident(pg_catalog.current_database()) as database,
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'create') as may_create_schema,

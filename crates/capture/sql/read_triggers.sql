@@ -1,5 +1,5 @@
--- Every trigger that runs one of Offtake's capture functions, on whatever relation it is.
--- Sequential over pg_trigger, which is small beside the tables it describes.
+-- Every trigger that runs one of Offtake's capture functions, on any relation. Scans pg_trigger
+-- sequentially; it is small compared with the tables it describes.
 select t.tgrelid as relation, n.nspname::text as schema_name, c.relname::text as table_name, t.tgname::text as name,
        p.proname::text as function, t.tgenabled::text as enabled, t.tgtype::int4 as firing,
        t.tgoldtable::text as old_rows, t.tgnewtable::text as new_rows,

@@ -1,4 +1,5 @@
-//! One change of the source's schema, with the manners that a running application is owed.
+//! One change of the source's schema, made so that a running application hardly waits for it: one
+//! transaction under a short lock timeout, retried after a pause.
 
 use std::time::Duration;
 
@@ -10,28 +11,29 @@ use crate::note::Note;
 use crate::survey::{Relations, SurveyedTable};
 use crate::{Error, Options, script, sql};
 
-/// The first pause after a lock was not to be had; it doubles up to [`PAUSE_MAX`]. Meanwhile the
-/// writers that queued up behind the attempt run.
+/// The first pause after the lock timeout; it doubles up to [`PAUSE_MAX`]. During the pause the
+/// writers run that queued up behind the attempt.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 
 /// Long enough for a transaction of seconds to end between two attempts, short enough that `offtake
 /// init` looks alive.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
-/// What a script is about.
+/// A script to run, and what it touches.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
-    /// Reads after "cannot".
+    /// What the script does, in words that fit after "cannot".
     pub(crate) action: String,
-    /// The relation whose lock it needs; 0 where it needs none.
+    /// The relation that the script locks; 0 if it locks none.
     pub(crate) relation: u32,
     pub(crate) script: &'a str,
-    /// The table whose triggers or first function it writes: what it is like then is noted in the
-    /// same transaction, or it would look like somebody else's doing.
+    /// The table whose triggers, or whose first function, the script writes. Its new state is
+    /// recorded (see [`Note`]) in the same transaction; otherwise the next look would take our own
+    /// change for a foreign one.
     pub(crate) notes: Option<&'a SurveyedTable>,
 }
 
-/// Runs a script in one transaction, again and again while others stand in its way.
+/// Runs a script in one transaction; tries again while locks or concurrent installers block it.
 pub(crate) async fn attempt(
     client: &mut Client,
     options: &Options,
@@ -71,7 +73,8 @@ async fn run(
     transaction.batch_execute(&settings(lock_timeout)).await?;
     transaction.batch_execute(step.script).await?;
     if let Some(SurveyedTable { table, function, .. }) = step.notes {
-        // Of two installers the second sees what the first did.
+        // With the installers' lock, the second of two installers records what the first one did
+        // too.
         transaction.batch_execute(script::INSTALL_LOCK).await?;
         let note = Note::of(Relations::read_of(&transaction, &[table]).await?.of(table));
         transaction.batch_execute(&script::note(function, &note.text())).await?;
@@ -79,19 +82,20 @@ async fn run(
     transaction.commit().await
 }
 
-/// The first statement of every one of these transactions. Names in the scripts are qualified, but
-/// an operator's expression and `like` print under the search path; the application's own is as
-/// good as none.
+/// The first statements of every such transaction. Our own names are qualified, but an operator's
+/// expression and LIKE depend on the search path. The application's search path is of no use here:
+/// the functions do not run under it either.
 pub(crate) fn settings(lock_timeout: Duration) -> String {
-    // 0 would mean to wait for ever, with every writer of the table in the queue behind us.
+    // 0 would mean no timeout: every writer of the table would queue up behind us without end.
     format!(
         "set local lock_timeout = {};\nset local search_path = pg_catalog, pg_temp;\n",
         lock_timeout.as_millis().max(1)
     )
 }
 
-/// Whether the same script may succeed a moment later: a lock, a deadlock with the application, or
-/// another database of the cluster that creates, grants or drops the role that all of them share.
+/// Whether the same script may succeed a moment later: after a lock timeout, after a deadlock with
+/// the application, or when another database of the cluster creates, grants or drops the shared
+/// role at the same time.
 fn passing(error: &tokio_postgres::Error) -> bool {
     let Some(db) = error.as_db_error() else { return false };
     let shared_role =

@@ -1,4 +1,4 @@
-//! Where capture is no longer what the mappings need.
+//! Differences between the installed capture and what the mappings need.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::trigger::Event;
 /// One difference between what is installed and what is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
-    /// `schema.table` as the mappings name it; empty where it is not about one table.
+    /// `schema.table` as the mappings name it; empty if the difference does not concern one table.
     pub source_table: String,
     /// Where the difference is: the table itself, or one of its partitions.
     pub relation: String,
@@ -31,27 +31,28 @@ pub enum DriftKind {
     TriggerDiffers(Event),
     /// Missing, edited, or written for other mappings (see [`crate::Look::lets_go_by`]).
     FunctionDiffers,
-    /// Partitions came, left, or were away for a while since the last look: no trigger fires for
-    /// the rows that they bring or take along.
+    /// Since the last look, partitions were attached, detached, or detached for a while. No trigger
+    /// fires for the rows that they add or take away.
     PartitionsChanged,
-    /// In place, but dropped, disabled or changed for a while since the last look.
+    /// The triggers are in place, but since the last look they were dropped, disabled or changed
+    /// for a while.
     TriggersReplaced,
-    /// A change of columns gave the rows other values, and no trigger fires for that.
+    /// ALTER TABLE rewrote the rows with other values, and no trigger fires for that.
     Rewritten,
-    /// A column has the name that another one had: it was dropped and added again, or both were
-    /// renamed. No row is written for that, and every row has another value under the name.
+    /// A column has the name that another column had: it was dropped and added again, or both were
+    /// renamed. Postgres writes no row for that, yet every row has another value under this name.
     ColumnsReplaced,
-    /// A file or a column is another, but not both, or the last look was an older version's: only
-    /// to be remembered.
+    /// Only the table's file or only its columns changed, so the values are the same; or an older
+    /// version of Offtake wrote the note. No change was missed: the note just has to be updated.
     NoteOutdated,
     /// The functions' role is missing or may not append, so the application's writes fail.
     RoleLacksRights,
-    /// Triggers on a relation that no mapping names any more.
+    /// The relation has capture triggers, but no mapping names it any more.
     NotNeeded,
 }
 
 impl DriftKind {
-    /// The event whose trigger needs mending.
+    /// The event whose trigger must be created again.
     pub(crate) fn event(self) -> Option<Event> {
         match self {
             DriftKind::TriggerMissing(event)
@@ -73,13 +74,15 @@ impl DriftKind {
 }
 
 impl Drift {
-    /// Whether changes may have gone by unseen while it was so. A function written for other
-    /// mappings has captured what those needed, and a new mapping starts with a backfill.
+    /// Whether changes may have been missed because of it. [`DriftKind::FunctionDiffers`] is not
+    /// counted: a function written for other mappings has captured what those needed, and a new
+    /// mapping starts with a backfill.
     pub fn loses_changes(&self) -> bool {
         self.kind.event().is_some() || self.over()
     }
 
-    /// Whether that is over: capture is in place, and only what went by until now is missing.
+    /// Whether the cause is over: capture is in place again, and only changes made before this look
+    /// can be missing.
     pub fn over(&self) -> bool {
         use DriftKind::{ColumnsReplaced, PartitionsChanged, Rewritten, TriggersReplaced};
         [PartitionsChanged, TriggersReplaced, Rewritten, ColumnsReplaced].contains(&self.kind)
@@ -142,8 +145,7 @@ impl fmt::Display for Drift {
     }
 }
 
-/// Compares what is installed with what the set needs. Reads catalogs only; empty means that they
-/// agree.
+/// Compares what is installed with what the set needs. Reads catalogs only. Empty if they agree.
 pub async fn drift(client: &Client, set: &MappingSet) -> Result<Vec<Drift>, Error> {
     Ok(Survey::take(client, set).await?.drifts())
 }

@@ -1,4 +1,4 @@
-//! Why capture could not be installed, removed or looked at.
+//! Why capture could not be installed, removed or read.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
-        "the schema offtake is not there, or not complete\n  remedy: run `offtake init`, which applies the migrations first"
+        "the schema offtake is missing or incomplete\n  remedy: run `offtake init`, which applies the migrations first"
     )]
     NotMigrated,
     #[error("the source has no table {0} any more\n  remedy: correct the mappings that name it")]
@@ -20,7 +20,7 @@ pub enum Error {
     Refused { action: String, source: offtake_postgres::Error },
     /// Every attempt ran into its `lock_timeout`.
     #[error(
-        "cannot {action}: after {attempts} attempts the lock is still not to be had; {blockers}\n  remedy: run it again when those have finished"
+        "cannot {action}: after {attempts} attempts the lock is still not free; {blockers}\n  remedy: run the command again when these sessions have finished"
     )]
     Blocked { action: String, attempts: u32, blockers: Blockers },
     #[error(transparent)]
@@ -33,14 +33,14 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-/// The sessions that hold what an installation waits for.
+/// The sessions that hold the lock an installation waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Blockers(pub(crate) Vec<String>);
 
 impl fmt::Display for Blockers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_empty() {
-            f.write_str("whoever held it has just let go")
+            f.write_str("the session that held it has just released it")
         } else {
             write!(f, "held by {}", self.0.join("; "))
         }

@@ -2,8 +2,8 @@
 //!
 //! One function serves the four triggers of a table and of its partitions; it branches on `tg_op`,
 //! because a branch costs nothing and four functions would be four things to drift. It runs inside
-//! the application's statements, so it appends and nothing else: no look-up, no NOTIFY, no error of
-//! its own. The statements are in [`statements`].
+//! the application's statements, so it only appends: no look-up, no NOTIFY, no error of its own.
+//! The statements are in [`statements`].
 
 mod statements;
 
@@ -16,33 +16,33 @@ use sha2::{Digest, Sha256};
 /// A function that captures one table's changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Function {
-    /// Within schema `offtake`; needs no quotes.
+    /// The name within the schema `offtake`; needs no quotes.
     pub(crate) name: String,
     pub(crate) body: String,
-    /// The body to be tried before it: without the handlers that would hide an expression the role
-    /// cannot run. None where there are no expressions.
+    /// The body that is tried first. It has no exception handlers, because they would hide an
+    /// expression that the role cannot run. None if there are no expressions.
     trial_body: Option<String>,
-    /// Name and value as `pg_proc.proconfig` shows them.
+    /// Names and values as `pg_proc.proconfig` shows them.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
-    /// A column that it reads. A table is captured for its key or for what others match on, so
-    /// there always is one.
+    /// A column that the function reads. A table is captured for its key or for the columns that
+    /// other tables match on, so there is always one.
     pub(crate) any_column: Option<Identifier>,
 }
 
-/// What every capture function runs under.
+/// The settings that every capture function runs under.
 ///
-/// The search path is the system catalog, so that nobody's object of the same name is run with the
-/// function's rights.
+/// The search path is the system catalog only. Otherwise the function could run a foreign object of
+/// the same name, with the function's rights.
 ///
-/// Without nested loops: plpgsql keeps the plan of the session's first statement. Made for one
-/// changed row it would join old and new rows by a nested loop, and a later bulk UPDATE of n rows
-/// would take n² steps inside the application's statement. Hash and merge joins cost the one-row
-/// statement nothing that could be measured.
+/// Nested loops are off, because plpgsql keeps the plan of the session's first statement. A plan
+/// made for one changed row would join old and new rows by a nested loop, and a later bulk UPDATE
+/// of n rows would take n² steps inside the application's statement. Hash and merge joins made the
+/// one-row statement no slower that we could measure.
 const SETTINGS: [(&str, &str); 2] =
     [("search_path", "pg_catalog, pg_temp"), ("enable_nestloop", "off")];
 
-/// How keys are printed, whatever the application's session has set: otherwise they do not read
-/// back as themselves. The values are those of `offtake_postgres::TEXT_FORMAT`.
+/// How keys are printed, whatever the application's session has set. Otherwise a key's text could
+/// be read back as another value. The values are those of `offtake_postgres::TEXT_FORMAT`.
 const TEXT_SETTINGS: [(&str, &str); 6] = [
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
@@ -52,12 +52,13 @@ const TEXT_SETTINGS: [(&str, &str); 6] = [
     ("lc_monetary", "C"),
 ];
 
-/// Types whose text is the same under any setting. Nearly all keys and tenants have one of these,
-/// and then the settings are left out, since each costs microseconds in every statement of the
-/// application.
+/// Types whose text is the same under any setting. Nearly all keys and tenants have one of these
+/// types. Then the text settings are left out, because each one costs microseconds in every
+/// statement of the application.
 const TYPES_OF_ONE_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "text", "boolean"];
 
-/// What the line of the body begins with that tells what it captures, in every version alike.
+/// The first words of the body's line that lists what the function captures. The same in every
+/// version of Offtake, so that each can read the functions of the others.
 const RECORDS: &str = "-- Records ";
 
 /// What a function captures of its table's changes: one digest for each column, tenant and look-up.
@@ -96,17 +97,17 @@ impl Records {
         format!("{RECORDS}{}", Vec::from_iter(self.0.iter().map(String::as_str)).join(" "))
     }
 
-    /// Whether everything of this is in the other.
+    /// Whether `other` captures everything that this does.
     pub(crate) fn is_part_of(&self, other: &Self) -> bool {
         self.0.is_subset(&other.0)
     }
 }
 
-/// Leaves room in Postgres' 63 bytes for `capture_` before and the hash behind.
+/// Leaves room in Postgres's 63 bytes for `capture_` in front and the hash at the end.
 const SLUG_CHARS_MAX: usize = 40;
 
 impl Function {
-    /// The function that `capture` needs. `set` tells the tenants' types.
+    /// The function that `capture` needs. `set` has the tenants' types.
     pub(crate) fn of(capture: &Capture, set: &MappingSet) -> Self {
         let any_column = capture.key.iter().chain(&capture.matched).map(|c| c.name.clone()).next();
         let mut settings = SETTINGS.to_vec();
@@ -124,14 +125,15 @@ impl Function {
         }
     }
 
-    /// What this body captures, if it is one of a capture function that was written for other
-    /// needs, by whichever version.
+    /// What the installed `body` captures, if it belongs to a capture function that was written for
+    /// other needs, by any version of Offtake. None if it captures the same.
     pub(crate) fn of_others(&self, body: &str) -> Option<Records> {
         let theirs = Records::in_body(body)?;
         (Records::in_body(&self.body)? != theirs).then_some(theirs)
     }
 
-    /// A readable part for people, and a hash that keeps apart what the readable part does not.
+    /// A readable part for people, and a hash that tells apart tables whose readable parts are
+    /// equal.
     pub(crate) fn name_for(table: &TableName) -> String {
         let text = table.to_string();
         let slug: String = text
@@ -154,7 +156,7 @@ impl Function {
         self.create_with(&self.body)
     }
 
-    /// The same for the trial.
+    /// [`Self::create`] with the body for the trial.
     pub(crate) fn create_for_trial(&self) -> String {
         self.create_with(self.trial_body.as_ref().unwrap_or(&self.body))
     }
@@ -165,7 +167,7 @@ impl Function {
             self.sql()
         );
         for (setting, value) in &self.settings {
-            // A list is written as one; quoted it would be a single name.
+            // The search path is a list: in quotes it would be one single name.
             let value =
                 if *setting == "search_path" { (*value).to_owned() } else { literal(value) };
             let _ = writeln!(sql, "set {setting} = {value}");
@@ -186,8 +188,8 @@ impl Function {
     }
 }
 
-/// A dollar quote that the text does not contain: an operator's tenant expression may hold any of
-/// them.
+/// A dollar quote that the text does not contain: an operator's tenant expression may contain any
+/// of them.
 fn dollar_quote(text: &str) -> String {
     let mut quote = "$offtake$".to_owned();
     let mut n = 0;
@@ -204,7 +206,7 @@ fn one_text(capture: &Capture, set: &MappingSet) -> bool {
     };
     let columns = capture.key.iter().chain(&capture.matched).all(|c| plain(&c.sql_type));
     let tenants = capture.tenants.iter().all(|tenant| match tenant {
-        // The column's own type is not in the set; the queries expose it as tenant_id.
+        // The set does not have the column's own type; the queries expose the column as tenant_id.
         CapturedTenant::Column(_) => {
             set.driven_by(&capture.table.to_string()).all(|m| plain(&m.tenant_type))
         }

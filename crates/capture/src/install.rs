@@ -1,4 +1,4 @@
-//! Putting capture in place.
+//! Installing capture.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,22 +20,23 @@ pub struct Options {
     /// How long one attempt waits for a table's lock. The application's writes to that table queue
     /// up behind it.
     pub lock_timeout: Duration,
-    /// How often a table is tried again after the first attempt.
+    /// How many times an attempt is repeated after the first one.
     pub retries: u32,
-    /// Where changes may have gone by unseen ([`crate::Drift::loses_changes`]): also write that
-    /// anything in the table may have changed, in the transaction that mends it, so that its
-    /// mappings are copied anew. For a source that is already being copied.
+    /// For a source that is already being copied. Where changes may have been missed
+    /// ([`crate::Drift::loses_changes`]), the transaction that repairs capture also records that
+    /// anything in the table may have changed, so that its mappings are re-copied.
     pub note_gap: bool,
-    /// Leave triggers and functions that the set does not need: another daemon may have newer
-    /// mappings, which do.
+    /// Leave triggers and functions in place that the set does not need: another daemon with newer
+    /// mappings may need them.
     pub keep_others: bool,
 }
 
-/// A quarter of a second in a write is noticed by nobody, and most transactions end within it.
+/// Users do not notice a write that takes a quarter of a second longer, and most transactions end
+/// within that time.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// About a minute with the pauses between the attempts: a report or a backup's lock may take that
-/// long, and then an operator wants to know who it is.
+/// About a minute with the pauses between the attempts. A report or a backup may hold its lock that
+/// long; after that the operator wants to know which session it is.
 const RETRIES: u32 = 30;
 
 impl Default for Options {
@@ -47,13 +48,13 @@ impl Default for Options {
 /// What an installation did; empty when everything was in place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Relations (tables and partitions) that got triggers.
+    /// Relations (tables and partitions) on which triggers were created.
     pub installed: Vec<String>,
-    /// Tables whose function, or its note of what the table is like, was written.
+    /// Tables whose function, or the note in its comment, was written.
     pub functions: Vec<String>,
-    /// Relations that lost triggers, because no mapping names them any more.
+    /// Relations whose triggers were dropped, because no mapping names them any more.
     pub removed: Vec<String>,
-    /// Tables that were noted as changed as a whole.
+    /// Tables for which a change of the whole table was recorded.
     pub gaps: Vec<String>,
 }
 
@@ -64,8 +65,9 @@ impl Report {
     }
 }
 
-/// What capture is like at one moment. An installation goes by it, and so may what its [`Options`]
-/// say: what comes up in between is left for the next look, and not taken for mended.
+/// The state of capture at one moment. An installation repairs exactly the differences that were
+/// seen, and the caller can choose the [`Options`] by them. A difference that appears later is left
+/// for the next look; it is not counted as repaired.
 pub struct Look(Survey);
 
 impl Look {
@@ -73,13 +75,13 @@ impl Look {
         Ok(Self(Survey::take(client, set).await?))
     }
 
-    /// Where it is not what the mappings need; empty means that they agree.
+    /// Differences between what is installed and what the mappings need. Empty if they agree.
     pub fn drifts(&self) -> Vec<Drift> {
         self.0.drifts()
     }
 
-    /// Mappings of `set`, by captured table, of whose needs a function that was written for others
-    /// captures only a part, or nothing.
+    /// Captured tables, each with a mapping of `set` of which the installed function, written for
+    /// other mappings, captures only a part or nothing.
     pub fn lets_go_by(&self, set: &MappingSet) -> Vec<(String, Arc<ResolvedMapping>)> {
         let mut missed = Vec::new();
         if self.0.tables.iter().all(|table| table.of_others.is_none()) {
@@ -99,15 +101,15 @@ impl Look {
         missed
     }
 
-    /// [`install`], by what was seen.
+    /// Like [`install`], by what this look has seen.
     pub async fn install(self, client: &mut Client, options: &Options) -> Result<Report, Error> {
         install_by(self.0, client, options).await
     }
 }
 
-/// Installs what the set needs and removes what it does not, one relation per transaction. What is
-/// in place is not touched, so that running it again takes no lock. What was done before an error
-/// stays done.
+/// Installs what the set needs and removes what it does not need, one relation per transaction.
+/// What is in place is not touched, so running it again takes no lock. What was done before an
+/// error stays done.
 pub async fn install(
     client: &mut Client,
     set: &MappingSet,
@@ -179,7 +181,8 @@ async fn install_table(
             script.push_str(&script::wait_for_writers(&table.table));
         }
         let relation = table.relations.first().map_or(0, |root| root.oid);
-        // A comment that differs stays until what it tells is noted.
+        // An existing note is not overwritten here: it first has to be compared, and a gap that it
+        // shows has to be recorded.
         let notes = table.unnoted.then_some(table);
         attempt(client, options, Step { action, relation, script: &script, notes }).await?;
         report.functions.push(name.clone());
@@ -202,7 +205,7 @@ async fn install_table(
                 report.gaps.push(name.clone());
             }
         }
-        let action = format!("put triggers on {relation_name}");
+        let action = format!("create triggers on {relation_name}");
         attempt(
             client,
             options,
@@ -211,7 +214,7 @@ async fn install_table(
         .await?;
         report.installed.push(relation_name);
     }
-    // Triggers that were put on a relation have had the table noted, as it is since then.
+    // If triggers were created, that transaction has already written the table's new note.
     let mended = table.drifts.iter().any(|d| d.kind.event().is_some());
     let outdated =
         table.drifts.iter().find(|d| d.loses_changes() || d.kind == DriftKind::NoteOutdated);
@@ -221,7 +224,7 @@ async fn install_table(
             script.push_str(&script::gap(&table.table));
             report.gaps.push(name.clone());
         }
-        let action = format!("note what {name} is like");
+        let action = format!("record the state of {name}");
         attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
             .await?;
         if !report.functions.contains(&name) {
@@ -231,7 +234,7 @@ async fn install_table(
     Ok(())
 }
 
-/// Takes triggers off relations, one relation per transaction.
+/// Drops triggers, one relation per transaction.
 pub(crate) async fn remove_stale(
     client: &mut Client,
     triggers: Vec<StaleTrigger>,
@@ -241,7 +244,7 @@ pub(crate) async fn remove_stale(
     for of_relation in triggers.chunk_by(|a, b| a.relation == b.relation) {
         let Some(StaleTrigger { relation, table, .. }) = of_relation.first() else { continue };
         let names: Vec<Identifier> = of_relation.iter().map(|t| t.name.clone()).collect();
-        let action = format!("take the triggers off {table}");
+        let action = format!("drop the triggers of {table}");
         let script = script::drop_triggers(table, &names);
         attempt(
             client,
@@ -254,8 +257,9 @@ pub(crate) async fn remove_stale(
     Ok(())
 }
 
-/// What [`install`] would run on a source that has nothing yet, for people who apply schema changes
-/// themselves. The migrations come first; `relations` tells the partitions.
+/// The SQL that [`install`] would run on a source where nothing is installed yet, for operators who
+/// apply schema changes themselves. The migrations must run before it. `relations` lists the
+/// partitions.
 pub fn install_sql(set: &MappingSet, relations: &Relations) -> String {
     let settings = settings(LOCK_TIMEOUT);
     let transaction = |comment: String, script: String| {

@@ -1,24 +1,23 @@
-//! Capture: the triggers that note, in the application's own transaction, which rows it changed.
+//! Capture: triggers that record, in the application's own transaction, which rows it changed.
 //!
-//! For every table that a mapping names there is one function, `offtake.capture_<table>_<hash>`,
-//! and on the table and each of its partitions four statement-level triggers that run it: after
-//! insert, update, delete and truncate. They append keys to `offtake.captured_change` and do
-//! nothing else.
+//! Every table that a mapping names gets one function, `offtake.capture_<table>_<hash>`. The table
+//! and each of its partitions get four statement-level triggers that run it: after insert, update,
+//! delete and truncate. They append keys to `offtake.captured_change` and do nothing else.
 //!
 //! # Invariants
 //!
 //! - **The application's writes never fail because of Offtake.** A function is tried on an empty
-//!   copy of its table in the transaction that creates it; an operator's expression that fails at
-//!   run time is caught; the functions run as a role that is granted exactly what they do. What can
-//!   go wrong beyond that is a full disk.
-//! - **They hardly wait, either.** Every change of the schema is one relation in one transaction
-//!   under a short `lock_timeout`, and what is in place is left alone. No NOTIFY, no look-up, no
-//!   sort that grows faster than the rows.
-//! - **Nothing slips past unseen.** Enabled ALWAYS; rows moved between partitions are seen by the
-//!   trigger of the relation the statement names; [`drift`] finds what was dropped, disabled,
-//!   edited or attached since.
-//! - **Nothing is left behind.** [`uninstall`] compares against no mappings at all and removes
-//!   everything.
+//!   copy of its table in the transaction that creates it. An operator's expression that fails at
+//!   run time is caught. The functions run as a role that has exactly the rights they need. Only a
+//!   full disk can still make them fail.
+//! - **They hardly wait, either.** Every change of the schema touches one relation, in one
+//!   transaction, under a short `lock_timeout`; what is already in place is not touched. A trigger
+//!   has no NOTIFY, no look-up, and no step that grows faster than the number of changed rows.
+//! - **No change goes past the triggers unnoticed.** The triggers are enabled ALWAYS. A row that
+//!   moves between partitions fires the trigger of the relation that the statement names. [`drift`]
+//!   finds what was dropped, disabled, edited or attached since the installation.
+//! - **Nothing is left behind.** [`uninstall`] compares the source with an empty set of mappings,
+//!   so everything is surplus and is removed.
 
 mod attempt;
 mod drift;

@@ -1,11 +1,11 @@
-//! What Offtake remembers of a captured table between two looks: the comment of its capture
-//! function, where it takes no lock on the application's tables.
+//! What Offtake remembers of a captured table between two looks. The note is stored as the comment
+//! of the capture function, where writing it takes no lock on the application's tables.
 //!
-//! A trigger may be disabled and enabled again, a partition may leave and come back, a column may
-//! get other values, and nothing that stands afterwards differs. But each of them wrote a row of
-//! the catalog, and `xmin` names the transaction that did. It is only ever compared. VACUUM keeps
-//! it, and so does VACUUM FULL of the catalog; a dump and an upgrade of the server do not, and then
-//! to copy anew is right, or costs only time.
+//! A trigger may be disabled and enabled again, a partition may be detached and attached again, a
+//! column may get other values: afterwards the catalog reads the same. But each of these wrote a
+//! row of the catalog, and that row's `xmin` names the transaction that wrote it. We only compare
+//! `xmin` with the one in the note. VACUUM keeps it, and so does VACUUM FULL of the catalog. A dump
+//! and an upgrade of the server change it; re-copying is then right, or costs only time.
 
 use std::collections::BTreeMap;
 
@@ -14,32 +14,34 @@ use sha2::{Digest, Sha256};
 use crate::DriftKind;
 use crate::survey::Relation;
 
-/// What stands before the columns' numbers, which end the comment.
+/// Introduces the columns' numbers, which are the end of the comment.
 const NUMBERS: &str = ", numbers ";
 
-/// A table's relations at one moment, as hashes, and its columns' numbers.
+/// The state of a table and its partitions at one moment, as hashes, with the numbers of its
+/// columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
-    /// Which partitions there are, and since when each has been one.
+    /// Which partitions exist, and which transaction attached each.
     partitions: String,
-    /// Our triggers, and who wrote each last.
+    /// Our triggers, and which transaction last wrote each.
     triggers: String,
-    /// The files of the rows. TRUNCATE, VACUUM FULL, CLUSTER and a change of columns that rewrites
-    /// the table write anew.
+    /// The files that hold the rows. TRUNCATE, VACUUM FULL, CLUSTER and an ALTER TABLE that
+    /// rewrites the table give it a new file.
     files: String,
-    /// The columns, and who wrote each last. VACUUM FULL writes those that were added with a
-    /// default, once.
+    /// The columns, and which transaction last wrote each. VACUUM FULL writes, once, those that
+    /// were added with a default.
     columns: String,
-    /// The number of each column by its name. A number is never given twice, so a name with another
-    /// number is another column's, whose values are others, though no row was written.
+    /// The number of each column by its name. Postgres never gives a number twice. So a name with
+    /// another number belongs to another column with other values, even though no row was written.
     numbers: Numbers,
 }
 
-/// Also of columns that are gone, or a look in between would make one that comes back look new.
-/// Postgres gives a table 1600 numbers in all its life, and so many names are kept at most.
+/// Dropped columns are kept too. Otherwise, if a look comes between the drop and the return of a
+/// column, the returning column would look like a new one. Postgres gives a table at most 1600
+/// numbers in its whole life, so at most 1600 names are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Numbers {
-    /// The table's oid. Another table's numbers say nothing.
+    /// The table's oid. Numbers of another table cannot be compared.
     table: u32,
     by_name: BTreeMap<String, i16>,
 }
@@ -60,7 +62,7 @@ impl Note {
         }
     }
 
-    /// The comment.
+    /// The note as the comment's text.
     pub(crate) fn text(&self) -> String {
         let Self { triggers, files, columns, numbers, .. } = self;
         format!(
@@ -70,12 +72,12 @@ impl Note {
         )
     }
 
-    /// The comment as it can be foretold before the triggers are there; the next look completes it.
+    /// The part of the note that is known before the triggers exist; the next look completes it.
     pub(crate) fn text_of_partitions(&self) -> String {
         format!("Offtake has seen the partitions {}", self.partitions)
     }
 
-    /// What happened since the look that left this comment.
+    /// What happened since the look that wrote this comment.
     pub(crate) fn since(&self, comment: &str) -> Option<DriftKind> {
         let has = |what: &str, hash: &str| comment.contains(&format!("{what} {hash}"));
         let complete = comment.contains("triggers ");
@@ -94,7 +96,7 @@ impl Note {
 }
 
 impl Numbers {
-    /// Those of the table, and of its columns that are gone, as far as its comment tells.
+    /// The numbers of the table's columns now, and of the dropped columns that the comment has.
     fn of(table: u32, now: &str, comment: Option<&str>) -> Self {
         let before = comment.and_then(Self::read).filter(|before| before.table == table);
         let mut by_name = before.map(|before| before.by_name).unwrap_or_default();
@@ -102,7 +104,7 @@ impl Numbers {
         Self { table, by_name }
     }
 
-    /// What the comment tells; none where an older version or `init --print-sql` wrote it.
+    /// The numbers in the comment; None if an older version or `init --print-sql` wrote it.
     fn read(comment: &str) -> Option<Self> {
         let (_, text) = comment.split_once(NUMBERS)?;
         let (table, by_name) = text.split_once(' ')?;
@@ -114,7 +116,7 @@ impl Numbers {
         format!("{NUMBERS}{} {by_name}", self.table)
     }
 
-    /// Whether a column has a name that another one of the same table had.
+    /// Whether a column has a name that another column of the same table had.
     fn replace(&self, before: &Self) -> bool {
         let other = |(name, number): (&String, &i16)| {
             before.by_name.get(name).is_some_and(|before| before != number)
@@ -123,7 +125,8 @@ impl Numbers {
     }
 }
 
-/// A relation with two parents comes once for each way to it, and its name may change.
+/// Hashes one line per relation, by oid: a relation with two parents is listed once for each of
+/// them, and a relation's name may change.
 fn hash(relations: &[Relation], of: impl Fn(&Relation) -> Option<String>) -> String {
     let lines: BTreeMap<u32, String> =
         relations.iter().filter_map(|r| Some((r.oid, of(r)?))).collect();

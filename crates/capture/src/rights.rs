@@ -1,5 +1,5 @@
-//! What the role that connects lacks for installing or removing capture, found before anything is
-//! changed.
+//! Rights that the connecting role lacks for installing or removing capture. They are found before
+//! anything is changed.
 
 use std::collections::BTreeSet;
 
@@ -13,16 +13,16 @@ use crate::{Error, sql};
 /// A right that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRight {
-    /// Who lacks what, in a sentence's words.
+    /// Which role lacks which right, as a sentence.
     pub what: String,
-    /// Whoever can mend it: `its owner`, `a superuser`.
+    /// Who can grant it: `its owner`, `a superuser`.
     pub run_as: String,
-    /// The statements that do.
+    /// The statements that grant it.
     pub statements: String,
 }
 
-/// Everything that the role lacks for what is still to do: nothing where all is in place. With an
-/// empty set, for removing.
+/// Every right that the role lacks for what is still to do; empty if everything is in place. With
+/// an empty set of mappings: the rights for removing capture.
 pub async fn missing_rights(client: &Client, set: &MappingSet) -> Result<Vec<MissingRight>, Error> {
     let survey = Survey::take(client, set).await?;
     let standing = client.query_one(sql::READ_STANDING, &[]).await?;
@@ -33,7 +33,8 @@ pub async fn missing_rights(client: &Client, set: &MappingSet) -> Result<Vec<Mis
     for row in client.query(sql::LIST_FOREIGN_OWNERS, &[&relations]).await? {
         let (owner, relations): (&str, Vec<String>) = (row.get("owner"), row.get("relations"));
         let (run_as, statements): (String, Vec<String>) = match row.get("superuser") {
-            // Nobody should be given a superuser's rights for this.
+            // Granting a superuser's role would give away all rights, so the tables change their
+            // owner.
             true => (
                 format!("a superuser (or have {owner} run this command)"),
                 relations
@@ -121,7 +122,7 @@ fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
     })
 }
 
-/// The relations that would get or lose triggers.
+/// The relations on which triggers would be created or dropped.
 fn touched(survey: &Survey) -> BTreeSet<u32> {
     let mut touched: BTreeSet<u32> =
         survey.stale_triggers.iter().map(|stale| stale.relation).collect();

@@ -1,5 +1,5 @@
-//! The scripts that change the source's schema: each is the inside of one transaction, run by
-//! `install` or printed.
+//! The scripts that change the source's schema. Each is the content of one transaction, which
+//! `install` runs or prints.
 
 use offtake_mapping::{Identifier, TableName, literal};
 
@@ -7,9 +7,9 @@ use crate::function::Function;
 use crate::sql;
 use crate::trigger::Event;
 
-/// The key of the transaction advisory lock that keeps two installers of one database apart: they
-/// would update the same catalog rows, and the second would fail with "tuple concurrently updated".
-/// The bytes of "capture".
+/// Takes the transaction advisory lock that allows one installer per database at a time. Two at
+/// once would update the same catalog rows, and the second would fail with "tuple concurrently
+/// updated". The key is the bytes of "capture".
 pub(crate) const INSTALL_LOCK: &str = "select pg_advisory_xact_lock(27973158312440421);\n";
 
 /// The role and its rights.
@@ -17,10 +17,11 @@ pub(crate) fn role() -> String {
     format!("{INSTALL_LOCK}{}", sql::CREATE_ROLE)
 }
 
-/// One table's function, tried on an empty copy of the table before the table itself can fire it.
+/// Creates one table's function and tries it on an empty copy of the table, before the table itself
+/// can fire it.
 ///
-/// Only who may create in the schema can be given a function there, so the role may for as long as
-/// this takes.
+/// A role can become the owner of a function only if it may create objects in the function's
+/// schema. So the role has that right during this transaction.
 pub(crate) fn function(table: &TableName, function: &Function) -> String {
     let name = function.sql();
     let replace = if function.differs_in_trial() { function.create() } else { String::new() };
@@ -38,15 +39,16 @@ pub(crate) fn function(table: &TableName, function: &Function) -> String {
     )
 }
 
-/// Until the transaction's end nobody writes to the table, and whoever wrote has ended: what the
-/// function before captured is committed before the new one is there. Else a copy that begins then
-/// would not have it, nor be woken by it.
+/// Waits until every transaction that wrote to the table has ended, and blocks writers until this
+/// transaction ends. So all that the old function captured is committed before the new function
+/// exists. Otherwise a copy that begins then would miss those rows, and their changes would not
+/// wake it.
 pub(crate) fn wait_for_writers(table: &TableName) -> String {
     format!("lock table {} in share row exclusive mode;\n", table.sql())
 }
 
-/// Runs every branch of the function over no rows, so that an expression it cannot plan fails here,
-/// not in the application's write.
+/// Runs every branch of the function on no rows, so that an expression that cannot be planned fails
+/// here and not in the application's write.
 fn trial(table: &TableName, function: &Function) -> String {
     const COPY: &str = "pg_temp.offtake_trial";
     let update = function
@@ -74,12 +76,12 @@ pub(crate) fn triggers(relation: &TableName, function: &Function, events: &[Even
         .collect()
 }
 
-/// Remembers with the function what its table is like.
+/// Writes the note about the table into the function's comment.
 pub(crate) fn note(function: &Function, text: &str) -> String {
     format!("comment on function {}() is {};\n", function.sql(), literal(text).trim())
 }
 
-/// Notes that anything may have changed in a table while it was not captured.
+/// Records that anything in a table may have changed while it was not captured.
 pub(crate) fn gap(table: &TableName) -> String {
     format!(
         "insert into offtake.captured_change (source_table, operation) values ({}, 't');\n",
@@ -87,8 +89,8 @@ pub(crate) fn gap(table: &TableName) -> String {
     )
 }
 
-/// Takes triggers off a relation. Takes ACCESS EXCLUSIVE there: readers wait too, so it is worth a
-/// transaction of its own.
+/// Drops triggers of a relation. Takes ACCESS EXCLUSIVE there, so readers wait too; hence one
+/// transaction per relation.
 pub(crate) fn drop_triggers(relation: &TableName, names: &[Identifier]) -> String {
     names
         .iter()

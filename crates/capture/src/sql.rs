@@ -6,7 +6,7 @@ pub(crate) const READ_RELATIONS: &str = include_str!("../sql/read_relations.sql"
 /// Every trigger that runs a capture function.
 pub(crate) const READ_TRIGGERS: &str = include_str!("../sql/read_triggers.sql");
 
-/// The capture functions as they stand.
+/// The capture functions that are installed.
 pub(crate) const READ_FUNCTIONS: &str = include_str!("../sql/read_functions.sql");
 
 /// Whether the schema and the functions' role are in place.
@@ -15,10 +15,10 @@ pub(crate) const READ_RIGHTS: &str = include_str!("../sql/read_rights.sql");
 /// What the current role may do.
 pub(crate) const READ_STANDING: &str = include_str!("../sql/read_standing.sql");
 
-/// Who else owns relations.
+/// Owners whose rights the current role does not have, with their relations.
 pub(crate) const LIST_FOREIGN_OWNERS: &str = include_str!("../sql/list_foreign_owners.sql");
 
-/// Who keeps a trigger from being created or dropped.
+/// The sessions whose locks keep a trigger from being created or dropped.
 pub(crate) const READ_BLOCKERS: &str = include_str!("../sql/read_blockers.sql");
 
 /// Creates the role that owns the capture functions.

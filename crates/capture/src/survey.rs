@@ -1,4 +1,4 @@
-//! What is installed, beside what the mappings need.
+//! What is installed, compared with what the mappings need.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,25 +10,25 @@ use crate::note::Note;
 use crate::trigger::Event;
 use crate::{Drift, DriftKind, Error, sql};
 
-/// One relation that a captured table's changes go through: the table, or a partition of it.
+/// One relation through which a captured table can be written: the table, or a partition of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Relation {
     pub(crate) oid: u32,
     pub(crate) name: TableName,
     foreign: bool,
-    /// What it is a partition of, and since when; empty for the table itself. This and the rest are
-    /// only ever compared.
+    /// What it is a partition of, and which transaction attached it; empty for the table itself.
+    /// This field and those below are only compared with earlier values.
     pub(crate) attached: String,
     pub(crate) triggers: String,
     pub(crate) columns: String,
     pub(crate) file: u32,
-    /// The number of each column by its name, as JSON; of the table itself only.
+    /// The number of each column by its name, as JSON; empty for partitions.
     pub(crate) numbers: String,
-    /// What the table's function remembers of all of them, read in the same snapshot.
+    /// The note in the comment of the table's function, read in the same snapshot.
     pub(crate) comment: Option<String>,
 }
 
-/// The relations of every captured table, root first. Empty: each table is taken to have no
+/// The relations of every captured table, root first. If empty, each table is assumed to have no
 /// partitions.
 #[derive(Debug, Clone, Default)]
 pub struct Relations(BTreeMap<TableName, Vec<Relation>>);
@@ -40,7 +40,7 @@ impl Relations {
         Ok(Self::read_of(client, &tables).await?)
     }
 
-    /// The same of these tables.
+    /// Like [`Self::read`], for the given tables.
     pub(crate) async fn read_of(
         client: &impl GenericClient,
         tables: &[&TableName],
@@ -74,7 +74,7 @@ impl Relations {
         self.0.get(table).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The names of the relations of a table; the table alone where nothing was read.
+    /// The names of the table's relations; only the table itself if nothing was read about it.
     pub(crate) fn names(&self, table: &TableName) -> Vec<TableName> {
         match self.of(table) {
             [] => vec![table.clone()],
@@ -107,21 +107,22 @@ struct InstalledFunction {
     notes: bool,
 }
 
-/// One captured table: its function, its relations, and how they differ from what is needed.
+/// One captured table: its function, its relations, and their differences from what is needed.
 #[derive(Debug)]
 pub(crate) struct SurveyedTable {
     pub(crate) table: TableName,
     pub(crate) function: Function,
     pub(crate) relations: Vec<Relation>,
-    /// What the function's comment should say, and whether it has none yet.
+    /// What the function's comment should be.
     pub(crate) note: Note,
+    /// Whether the function has no comment yet.
     pub(crate) unnoted: bool,
-    /// What the function captures that others wrote for their mappings.
+    /// What the installed function captures, if it was written for other mappings.
     pub(crate) of_others: Option<Records>,
     pub(crate) drifts: Vec<Drift>,
 }
 
-/// A trigger on a relation that no mapping needs it on.
+/// A trigger that no mapping needs.
 #[derive(Debug)]
 pub(crate) struct StaleTrigger {
     pub(crate) relation: u32,
@@ -129,12 +130,12 @@ pub(crate) struct StaleTrigger {
     pub(crate) name: Identifier,
 }
 
-/// Everything at one moment.
+/// The state of capture at one moment.
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub(crate) migrated: bool,
-    /// Whether the functions' role may append to captured_change; without it the application's
-    /// writes fail.
+    /// Whether the functions' role may append to captured_change. If not, the application's writes
+    /// fail.
     pub(crate) granted: bool,
     pub(crate) tables: Vec<SurveyedTable>,
     pub(crate) stale_triggers: Vec<StaleTrigger>,
@@ -170,7 +171,8 @@ impl Survey {
             let comment = relations.first().and_then(|root| root.comment.as_ref());
             let mut since = comment.and_then(|comment| note.since(comment));
             if drifts.iter().any(|d| d.kind.event().is_some()) {
-                // Triggers that are not in place tell the same, and mending them writes the note.
+                // The drift of the triggers already reports the gap, and repairing them writes the
+                // note.
                 since = since.filter(|kind| *kind == DriftKind::PartitionsChanged);
             }
             let table = capture.table.to_string();
@@ -211,7 +213,7 @@ impl Survey {
         })
     }
 
-    /// Everything that differs, in the order of the tables' names.
+    /// Every difference, in the order of the tables' names.
     pub(crate) fn drifts(&self) -> Vec<Drift> {
         let mut drifts = Vec::new();
         if !self.granted {

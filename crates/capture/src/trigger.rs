@@ -29,7 +29,8 @@ impl Event {
         }
     }
 
-    /// `pg_trigger.tgtype` of an AFTER … FOR EACH STATEMENT trigger on it: the event's bit alone.
+    /// `pg_trigger.tgtype` of an AFTER … FOR EACH STATEMENT trigger for this event: only the
+    /// event's bit is set.
     pub(crate) fn firing(self) -> i32 {
         match self {
             Event::Insert => 4,
@@ -39,12 +40,12 @@ impl Event {
         }
     }
 
-    /// The name under which the function finds the rows as they were.
+    /// The name of the transition table with the rows before the statement, if the event has one.
     pub(crate) fn old_rows(self) -> Option<&'static str> {
         matches!(self, Event::Update | Event::Delete).then_some("old_rows")
     }
 
-    /// The name under which the function finds the rows as they are.
+    /// The name of the transition table with the rows after the statement, if the event has one.
     pub(crate) fn new_rows(self) -> Option<&'static str> {
         matches!(self, Event::Insert | Event::Update).then_some("new_rows")
     }
@@ -69,8 +70,8 @@ impl Event {
         )
     }
 
-    /// Also under `session_replication_role = replica`. ONLY, because partitions are named one by
-    /// one.
+    /// Makes the trigger fire also under `session_replication_role = replica`. ONLY, because each
+    /// partition gets a statement of its own.
     pub(crate) fn enable_always(self, relation: &TableName) -> String {
         format!("alter table only {} enable always trigger {};\n", relation.sql(), self.trigger())
     }

@@ -1,4 +1,4 @@
-//! Leaving no trace.
+//! Removing capture without a trace.
 
 use offtake_mapping::MappingSet;
 use tokio_postgres::Client;
@@ -11,20 +11,20 @@ use crate::{Error, Options, sql};
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// Relations that lost triggers.
+    /// Relations whose triggers were dropped.
     pub relations: Vec<String>,
-    /// Whether there was a schema `offtake`, with everything in it.
+    /// Whether there was a schema `offtake`; it was dropped with everything in it.
     pub schema: bool,
-    /// The role `offtake_capture` stays: another database of the cluster captures with it, or this
+    /// The role `offtake_capture` was kept: another database of the cluster still uses it, or this
     /// user may not drop it.
     pub role_kept: bool,
 }
 
 /// Removes triggers, functions, the schema `offtake` and the role. Safe to run again, and on a
-/// source that never had it.
+/// source where Offtake was never installed.
 pub async fn uninstall(client: &mut Client, options: &Options) -> Result<Removal, Error> {
     let mut removal = Removal::default();
-    // Compared with no mappings at all, every trigger is one too many.
+    // With an empty set of mappings, no trigger is needed and all count as stale.
     let survey = Survey::take(client, &MappingSet::default()).await?;
     remove_stale(client, survey.stale_triggers, options, &mut removal.relations).await?;
     removal.schema =

@@ -1,5 +1,5 @@
-//! The SQL that `offtake init --print-sql` shows, whole: what a reviewer of a schema change gets to
-//! read.
+//! The whole SQL that `offtake init --print-sql` prints, as the reviewer of a schema change reads
+//! it.
 
 use std::path::Path;
 

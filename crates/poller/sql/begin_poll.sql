@@ -1,5 +1,6 @@
--- {statement_ms} is filled in. A stopped process must not keep the lock for long. Read committed:
--- the statement after the lock must see what its last holder has committed.
+-- Begins a poll's transaction. The poller fills in {statement_ms}. Idle timeout: a stopped process
+-- must not hold the lock for long. Read committed: the statement after the lock must see what the
+-- last holder of the lock has committed.
 begin isolation level read committed;
 set local idle_in_transaction_session_timeout = '10s';
 set local statement_timeout = {statement_ms};

@@ -1,2 +1,2 @@
--- The poller's lock, until the transaction's end; $1 bigint is its key.
+-- Tries to take the poller's lock until the transaction ends; $1 bigint is its key.
 select pg_try_advisory_xact_lock($1)

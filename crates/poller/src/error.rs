@@ -1,4 +1,4 @@
-/// Why the poller could not poll. Every kind is worth another try.
+/// Why the poller could not poll. Every kind is retried.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("no connection to the source")]

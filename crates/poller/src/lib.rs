@@ -1,20 +1,22 @@
-//! The poller: owes every destination that a change concerns a sync.
+//! The poller: enqueues a sync for every destination that a change concerns.
 //!
 //! **Purpose.** It reads the change log beyond its own durable position and writes outgoing
-//! requests, position and requests in one statement, so that no crash comes between "seen" and
-//! "owed". The statement is in `offtake-requests`; the transaction and its lock are here.
+//! requests. Position and requests move in one statement. Otherwise a crash could move the position
+//! past a change without a request for it, and the change would be lost. The statement is in
+//! `offtake-requests`; the transaction and its lock are here.
 //!
-//! **What wakes it**: its interval, or a nudge from the sequencer in the same process; the nudge
-//! carries no data and losing it costs one interval. A round begins with one cheap probe.
+//! **What wakes it**: its interval, or a nudge from the sequencer of the same process. The nudge
+//! carries no data; a lost nudge costs one interval. A round without a nudge begins with one cheap
+//! probe.
 //!
-//! **The sweep** owes a sync to any destination that is behind without being owed anything: a new
-//! or returning one, one whose request was lost by whatever means, one with quarantined rows whose
-//! time has come.
+//! **The sweep** enqueues a sync for every destination that is behind and has no request: a new or
+//! returning destination, one whose request was lost in any way, one with quarantined rows that are
+//! due for a retry.
 //!
-//! **What it refuses**: to touch a destination, to know what a mapping is (the registry's
-//! `source_tables` say who cares), and to hurry a destination that is in backoff.
+//! **What it refuses**: to touch a destination; to know mappings (the registry's `source_tables`
+//! say which destinations a change concerns); to hurry a destination that is in backoff.
 //!
-//! **What a crash leaves behind**: nothing; the page is read again.
+//! **What a crash leaves behind**: nothing. The same page of the log is read again.
 
 mod error;
 mod poller;

@@ -1,4 +1,4 @@
-//! The loop, one poll, and the sweep.
+//! The poller's loop, one poll, and the sweep.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,44 +12,42 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, sql};
 
-/// The transaction lock that makes polls exclusive between replicas.
+/// The key of the transaction lock that lets only one daemon poll at a time.
 pub const LOCK_KEY: i64 = 0x6f66_6674_616b_6502; // "offtake", 2
 
-/// Changes read per poll: enough that aggregating them is cheaper per change than the transaction,
-/// few enough that a poll stays in the tens of milliseconds.
+/// Changes read per poll, at most. Enough to make the transaction's own cost small per change; few
+/// enough that a poll takes only tens of milliseconds.
 pub const PAGE_CHANGES_MAX: i64 = 50_000;
 
-/// How often the sweep looks for destinations that are behind without being owed anything.
+/// How often the sweep looks for destinations that are behind and have no request.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A quiet destination is visited this often all the same. Ten minutes is soon enough to notice
-/// that it is gone, and costs one connection every ten minutes.
+/// How often a destination without changes is visited. Ten minutes is early enough to notice that
+/// it is gone, and costs one connection every ten minutes.
 const VISIT_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
-/// After this long without a nudge, the poller looks by itself up to [`IDLE_STRETCH`] times less
-/// often.
+/// After this long without a nudge, probes are up to [`IDLE_STRETCH`] times rarer.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_STRETCH: u32 = 25;
 
 /// Settings of `poller:` in the configuration that concern this loop.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Time between two probes when nothing nudges; up to 25 times that after a second without a
-    /// nudge.
+    /// Time between two probes without a nudge; up to 25 times that after a second without a nudge.
     pub interval: Duration,
 }
 
 /// What one poll did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Poll {
-    /// Another replica's poll was running.
+    /// Whether it did nothing because another daemon's poll was running.
     pub skipped: bool,
     pub changes: i64,
-    /// Destinations owed.
+    /// Destinations whose request was written.
     pub owed: i64,
 }
 
-/// The poller's loop. Any number of replicas may run it on one source.
+/// The poller's loop. Any number of daemons may run it on one source.
 pub struct Poller {
     pool: SourcePool,
     settings: Settings,
@@ -60,7 +58,7 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// `woken` is notified by the sequencer, `wakes` wakes the sync engine.
+    /// The sequencer notifies `woken`; the poller notifies `wakes`, which wakes the sync engine.
     pub fn new(
         pool: SourcePool,
         settings: Settings,
@@ -71,12 +69,12 @@ impl Poller {
         Self { pool, settings, woken, wakes, fuses, progress: Progress::of("poller") }
     }
 
-    /// When the loop last completed a round; a supervisor reports it when it stands still.
+    /// When the loop last completed a round. The supervisor reports a loop that stands still.
     pub fn progress(&self) -> watch::Receiver<Instant> {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled; while the source fails it waits and tries again.
+    /// Runs until cancelled. While the source fails, it waits and tries again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut nudged_at = Instant::now();
         let mut sweep_due = Instant::now();
@@ -100,16 +98,16 @@ impl Poller {
         }
     }
 
-    /// The time to the next probe: the interval, or longer while nothing nudges. The sequencer of
-    /// this process nudges for whatever any replica has numbered, so that the probe is only there
-    /// for a lost nudge.
+    /// The time to the next probe: the interval, or longer while no nudge comes. The sequencer of
+    /// this process nudges also for changes that another daemon numbered. So the probe is needed
+    /// only when a nudge is lost.
     fn pause(&self, nudged_at: Instant) -> Duration {
         let interval = self.settings.interval;
         if nudged_at.elapsed() > IDLE_AFTER { idle_pause(interval, IDLE_STRETCH) } else { interval }
     }
 
-    /// Polls until the log holds nothing more. Who was nudged need not ask whether there is
-    /// anything.
+    /// Polls until the log holds nothing more. After a nudge there is something to read, so the
+    /// probe is skipped.
     async fn round(
         &self,
         nudged: bool,
@@ -143,7 +141,7 @@ async fn behind(connection: &PooledConnection) -> Result<bool, Error> {
     Ok(connection.query_one(&probe, &[]).await?.get("behind"))
 }
 
-/// Turns one page of the log into requests.
+/// Reads one page of the log and writes the requests for it.
 pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     let Some(transaction) = locked(connection).await? else {
         return Ok(Poll { skipped: true, ..Poll::default() });
@@ -154,7 +152,7 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     Ok(Poll { skipped: false, changes: page.changes, owed: page.owed })
 }
 
-/// Owes a sync to every destination that is behind without being owed one; returns how many.
+/// Enqueues a sync for every destination that is behind and has no request. Returns how many.
 pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
     let Some(transaction) = locked(connection).await? else { return Ok(0) };
     let owed = offtake_requests::sweep_behind(&transaction, VISIT_INTERVAL).await?;
@@ -162,7 +160,7 @@ pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
     Ok(owed)
 }
 
-/// A transaction that holds the lock; None: another replica's does.
+/// A transaction that holds the lock, or None if another daemon holds it.
 async fn locked(
     connection: &mut PooledConnection,
 ) -> Result<Option<Begun<'_>>, tokio_postgres::Error> {

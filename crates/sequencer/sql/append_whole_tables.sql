@@ -1,5 +1,5 @@
--- Appends "copy this table anew" for each table of $1 text[]; $2 timestamptz: when it was captured.
--- Under the sequencer's lock.
+-- Appends a change without tenant and key for each table of $1 text[]: every mapping of the table
+-- is then re-copied. $2 timestamptz: when the change was captured. Runs under the sequencer's lock.
 with appended as (
   insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)
   select (select last_value from offtake.global_sequence) + row_number() over (), source_table, null, null, false, $2

@@ -1,2 +1,3 @@
--- Who numbered last, and whether it knew just these mappings: $1 text[] needs. No row: nobody yet.
+-- Which daemon numbered last, and whether it knew exactly the mappings with the needs $1 text[]. No
+-- row if no daemon has numbered yet.
 select daemon, needs = $1 as same from offtake.numbering

@@ -1,7 +1,8 @@
--- From now on daemon $1 numbers, for mappings with the needs $2 text[] and the names $3 text[].
--- Notes those that have copies made for these needs and that another daemon before it did not know,
--- or not like this. Under the sequencer's lock, in the transaction that numbers. Returns the
--- mappings that were not noted before.
+-- Records that daemon $1 numbers from now on, for mappings with the needs $2 text[] and the names
+-- $3 text[]. Records a mapping as overlooked if another daemon numbered until now and did not know
+-- the mapping, or knew another version of it, and if copies exist that were made for these needs.
+-- Runs under the sequencer's lock, in the transaction that numbers. Returns the mappings that were
+-- not recorded as overlooked before.
 with before as (
   select daemon, needs from offtake.numbering
 ), overlooked as (

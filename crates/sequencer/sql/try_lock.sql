@@ -1,3 +1,3 @@
--- The sequencer's lock, until the transaction's end; $1 bigint is its key. Released after the
--- commit is visible.
+-- Tries to take the sequencer's lock until the transaction ends; $1 bigint is its key. The server
+-- releases it after the commit has become visible.
 select pg_try_advisory_xact_lock($1)

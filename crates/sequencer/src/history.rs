@@ -1,22 +1,23 @@
-//! Epochs: is this still the history that the destinations' cursors were written in?
+//! Epochs: checks that the source still continues the history in which the destinations' cursors
+//! were written.
 
 use offtake_postgres::PooledConnection;
 
 use crate::Error;
 use crate::tick::locked;
 
-/// Begins a new epoch if the source is on another server or timeline than the latest one. Before
-/// numbering on a new connection, because a restored source gives numbers anew that destinations
-/// have already seen.
+/// Begins a new epoch if the source is on another server or timeline than the latest epoch. Must
+/// run before a tick on a new connection: a restored source gives out again sequence ids that
+/// destinations have already seen.
 ///
-/// A promoted standby that lost nothing looks the same and also begins one: copies are then
-/// compared and mended in place, which costs time and nothing else.
+/// A promoted standby that lost nothing looks the same, so it begins an epoch too. Copies are then
+/// compared and repaired in place, which costs only time.
 pub(crate) async fn check(connection: &mut PooledConnection) -> Result<(), Error> {
     let Some(transaction) = locked(connection).await? else { return Ok(()) };
     if let Some(reason) = offtake_requests::begin_epoch(&transaction).await? {
         tracing::warn!(
             event = "epoch_began",
-            "a new epoch of the source begins: {reason}; every copy is compared anew, in place"
+            "a new epoch of the source begins: {reason}; every copy is compared again, in place"
         );
     }
     transaction.commit().await?;

@@ -1,13 +1,15 @@
-//! Daemons with different mapping files beside each other, as while a new version is rolled out.
+//! Daemons with different mapping files at the same time, as during the roll-out of a new version.
 //!
-//! A captured change is numbered once, and expanded for the mappings that its numberer knows: what
-//! wakes another daemon's mappings is lost for them. So whoever numbers says so in the same
-//! transaction, with the mappings that it goes by; and who finds that another one numbered without
-//! a mapping of its own notes that mapping as overlooked. When nobody overlooked it for a while,
-//! its copies are made anew, in place. Before that it would be in vain.
+//! A captured change is numbered once, by one daemon, which expands it for the mappings that it
+//! knows. A mapping that only another daemon knows misses the change. So the daemon that numbers
+//! records, in the same transaction, its name and its mappings. When a daemon finds that another
+//! one numbered without one of its own mappings, it records this mapping as overlooked. Once no
+//! daemon has overlooked it for a while, its copies are re-copied, in place. An earlier copy would
+//! be useless, because it could miss changes again.
 //!
-//! One daemon that reads edited files is not two: it claims the new set before anything is copied
-//! for it ([`Numbering::claim`]), and a tick that was under way then does not count.
+//! A single daemon that reads edited files must not count as two daemons. It claims the new set
+//! before anything is copied for it ([`Numbering::claim`]); a tick that still runs with the old set
+//! at that moment is ignored.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,24 +22,26 @@ use tokio_postgres::Row;
 use crate::tick::locked;
 use crate::{Error, sql};
 
-/// Longer than a daemon that ends, or one that reads its edited files, goes on by the old ones; and
-/// than two of the looks by which daemons with different files rewrite each other's capture
-/// functions (30 s).
+/// How long no daemon must have overlooked a mapping before its copies are re-copied. It is longer
+/// than a daemon that stops, or that reads its edited files, still works with the old ones. It is
+/// also longer than two of the looks (every 30 s) in which daemons with different files rewrite
+/// each other's capture functions.
 const OVER_AFTER: Duration = Duration::from_secs(70);
 
-/// Between two tries for the sequencer's lock; a tick takes some tens of milliseconds at most.
+/// The pause between two tries for the sequencer's lock; a tick takes at most some tens of
+/// milliseconds.
 const CLAIM_PAUSE: Duration = Duration::from_millis(20);
 
-/// The sequencer's lock is given back by the server after ten seconds at the latest, by whomever it
-/// is held.
+/// With [`CLAIM_PAUSE`] between them, tries last 20 s. The server releases the sequencer's lock
+/// after at most ten seconds, even if its holder has stopped.
 const CLAIM_TRIES: u32 = 1000;
 
-/// What one process says of itself when it numbers.
+/// What one process records about itself when it numbers.
 #[derive(Debug)]
 pub struct Numbering {
-    /// Names the process, this time that it runs.
+    /// Identifies this run of the process.
     daemon: String,
-    /// The needs of the set that it claimed last.
+    /// The needs of the set that the process claimed last.
     claimed: Mutex<Vec<String>>,
 }
 
@@ -51,9 +55,9 @@ impl Default for Numbering {
 }
 
 impl Numbering {
-    /// Says that this process numbers for `set` from now on. To be done before the set is put to
-    /// use: whoever numbers without one of its mappings from here on is noticed. Waits for ticks
-    /// under way.
+    /// Records that this process numbers for `set` from now on. Must be done before the set is
+    /// used: from then on, it is noticed when another daemon numbers without one of the set's
+    /// mappings. Waits for a running tick to end.
     pub async fn claim(
         &self,
         connection: &mut PooledConnection,
@@ -62,7 +66,7 @@ impl Numbering {
         let before = std::mem::replace(&mut *self.claimed(), set.needs().to_vec());
         let outcome = self.claim_now(connection, set).await;
         if outcome.is_err() {
-            // The set before stays in use, and ticks say so again.
+            // The old set stays in use, and the next ticks record it again.
             *self.claimed() = before;
         }
         outcome
@@ -85,7 +89,7 @@ impl Numbering {
         Err(Error::Locked)
     }
 
-    /// What the table says now; to be read under the sequencer's lock.
+    /// Reads which daemon numbered last. Must be called under the sequencer's lock.
     pub(crate) async fn read(
         transaction: &Begun<'_>,
         set: &MappingSet,
@@ -94,8 +98,8 @@ impl Numbering {
         transaction.query_opt(&read, &[&set.needs()]).await
     }
 
-    /// In a transaction that numbers for `set`, or could have; `found` is what [`Self::read`] found
-    /// in it.
+    /// Records that this process numbers for `set`, unless that is already recorded. Called in a
+    /// transaction that holds the sequencer's lock; `found` is what [`Self::read`] found in it.
     pub(crate) async fn note(
         &self,
         transaction: &Begun<'_>,
@@ -103,8 +107,8 @@ impl Numbering {
         found: Option<Row>,
     ) -> Result<(), Error> {
         let same = found.as_ref().is_some_and(|row| row.get::<_, bool>("same"));
-        // The set claimed is about to be put to use; this is the last that is done by the one
-        // before.
+        // Another set is claimed and will be used soon. This tick still belongs to the old set, and
+        // must not take the claim back.
         let last_of_old = found.is_some_and(|row| row.get::<_, &str>("daemon") == self.daemon)
             && *self.claimed() != set.needs();
         if same || last_of_old {
@@ -122,14 +126,15 @@ impl Numbering {
                 event = "mapping_overlooked",
                 mapping,
                 "a daemon that does not know mapping {mapping}, or knows another version of it, numbered changes; \
-                 it is copied anew, in place, once that daemon is gone for {} s",
+                 it is re-copied, in place, once that daemon has been gone for {} s",
                 OVER_AFTER.as_secs()
             );
         }
         Ok(())
     }
 
-    /// Looks who numbered last, and has copied anew what was overlooked and is no more. For upkeep.
+    /// Records overlooked mappings, and requests a re-copy of those that no daemon has overlooked
+    /// for [`OVER_AFTER`]. Part of the upkeep.
     pub(crate) async fn settle(
         &self,
         connection: &mut PooledConnection,
@@ -140,13 +145,13 @@ impl Numbering {
         self.note(&transaction, set, found).await?;
         let names: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();
         let over_after = i64::try_from(OVER_AFTER.as_millis()).unwrap_or(i64::MAX);
-        let settled = transaction.query(sql::COPY_OVERLOOKED_ANEW, &[&names, &over_after]).await?;
+        let settled = transaction.query(sql::RECOPY_OVERLOOKED, &[&names, &over_after]).await?;
         transaction.commit().await?;
         for mapping in settled.iter().map(|row| row.get::<_, &str>("mapping")) {
             tracing::warn!(
                 event = "overlooked_mapping_copied",
                 mapping,
-                "changes of mapping {mapping} may have been missed beside a daemon with other mapping files; it is copied anew, in place"
+                "changes of mapping {mapping} may have been missed while a daemon with other mapping files ran; it is re-copied, in place"
             );
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! The log's partitions: one block of sequence ids each, made before it is needed, dropped when
-//! retention is over.
+//! The log's partitions. Each holds one block of sequence ids. A partition is created before it is
+//! needed, and dropped when its retention is over.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use tokio_postgres::{Client, Transaction};
 
 use crate::{Error, sql, tick::LOCK_KEY};
 
-/// A partition takes changes for at most this part of retention, so that the log holds little more
-/// than retention says.
+/// A partition takes changes for at most this fraction of the retention, so that the log holds only
+/// a little more than the retention requires.
 const PARTITIONS_PER_RETENTION: u32 = 8;
 
-/// Attaching and dropping wait for readers of the log, and hold up others while they wait.
+/// Attaching and dropping wait for readers of the log, and make later readers queue up behind them.
 const LOCK_TIMEOUT: &str = "set local lock_timeout = '500ms'";
 
-/// Makes the partition after the current one. Called often enough that a source at full speed
-/// cannot cross half a partition between two calls; so when somebody has the log locked against
-/// that, the next call is soon enough, and numbering goes on.
+/// Creates the partition after the current one. It is called so often that a source at full speed
+/// cannot fill half a partition between two calls. So if a lock on the log prevents the creation,
+/// the next call is early enough, and numbering goes on.
 pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Error> {
     let current = current(connection).await?;
     for partition in [current, current + 1] {
@@ -39,7 +39,7 @@ async fn add(
         return Ok(());
     }
     let transaction = connection.transaction().await?;
-    // Looked at again under the lock: another replica may have made it meanwhile.
+    // Checked again under the lock: another replica may have created it meanwhile.
     if lock(&transaction).await? && !exists(transaction.client(), partition).await? {
         let statement = sql::ADD_PARTITION
             .replace("{partition}", &partition.to_string())
@@ -60,16 +60,16 @@ fn locked_out(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE)
 }
 
-/// Asks the catalog's table and not its cache, which in the middle of a transaction may still say
-/// what was before the lock.
+/// Reads the catalog's table and not its cache: inside a transaction, the cache may still have the
+/// state from before the lock.
 async fn exists(client: &Client, partition: i64) -> Result<bool, tokio_postgres::Error> {
     let name = format!("change_log_{partition}");
     let asked = "select exists (select from pg_class where relnamespace = 'offtake'::regnamespace and relname = $1::text)";
     Ok(client.query_one(asked, &[&name]).await?.get(0))
 }
 
-/// Ends the current partition when it is old enough, and drops those that nobody needs. What is
-/// locked is left for the next time.
+/// Ends the current partition when it is old enough, and drops the partitions that no destination
+/// needs. A partition that is locked is left for the next call.
 pub(crate) async fn retain(
     connection: &mut PooledConnection,
     retention: Duration,
@@ -142,7 +142,7 @@ async fn drop_if_unneeded(
             partition,
             behind,
             "dropped the change log's partition {partition} although {behind} destinations had not read it for twice the retention; \
-             each is copied anew when it comes back"
+             each is re-copied when it comes back"
         );
     } else {
         tracing::info!(

@@ -13,41 +13,41 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Error, Numbering, Tick, history, partitions, sql, tick};
 
-/// How often partitions and the source's history are looked after; see `partitions::ensure` for
-/// what bounds it.
+/// How often the upkeep of partitions and epochs runs. `partitions::ensure` says why it must not be
+/// much longer.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often captured changes are looked for from the beginning and not only beyond those already
-/// taken: a transaction that wrote early and commits late waits this long at most. In between, a
-/// probe does not meet the entries of deleted rows that a long snapshot somewhere keeps vacuum, and
-/// the index, from forgetting.
+/// How often a probe reads captured changes from the beginning, and not only beyond those already
+/// taken. A transaction that wrote early and commits late waits at most this long. The other probes
+/// skip the index entries of deleted rows, which VACUUM cannot remove while a long snapshot is
+/// open.
 const LOOK_BACK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// After this long without a change, probes are [`IDLE_STRETCH`] times rarer: an idle source is
-/// asked some 90 times a second and not two hundred, and the first change waits 2.5 ms longer on
-/// average. A probe of a process that has slept costs more than 0.1 ms of a core (its caches are
-/// cold), whoever sends it: pgbench with one prepared `select 1` every 10 ms took 1.1 % on two
-/// virtual cores, November 2026.
+/// After this long without a change, probes are [`IDLE_STRETCH`] times rarer. An idle source is
+/// then probed about 90 times a second instead of 200, and the first change waits 2.5 ms longer on
+/// average. A probe after a sleep costs more than 0.1 ms of a core for any client, because caches
+/// are cold: pgbench with one prepared `select 1` every 10 ms took 1.1 % on two virtual cores,
+/// November 2026.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const IDLE_STRETCH: u32 = 2;
 
-/// When looking back takes long for that reason, it is this much rarer than it is long: 5 % of the
-/// time.
+/// If a look from the beginning is slow for that reason, the pause after it is this many times as
+/// long as the look: at most 5 % of the time goes into looking back.
 const LOOK_BACK_SHARE: u32 = 20;
 
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Time between two probes for captured changes; up to twice that after a second in which
-    /// nothing changed.
+    /// Time between two probes for captured changes; up to twice that after a second without a
+    /// change.
     pub interval: Duration,
-    /// Captured changes taken per tick; a full tick is followed by the next at once.
+    /// Captured changes taken per tick, at most. After a full tick the next one follows at once.
     pub batch_rows: u32,
-    /// How long the log keeps changes, at least; twice that at most.
+    /// How long the log keeps changes at least. At most it keeps them twice as long.
     pub retention: Duration,
 }
 
-/// The sequencer's loop. Any number of replicas may run it on one source.
+/// The sequencer's loop. Any number of daemons may run it on one source.
 pub struct Sequencer {
     pool: SourcePool,
     mappings: watch::Receiver<Arc<MappingSet>>,
@@ -56,21 +56,20 @@ pub struct Sequencer {
     wakes: Arc<Notify>,
     fuses: watch::Receiver<Arc<BlownFuses>>,
     progress: Progress,
-    /// The session of the last probe, and the probe prepared in it: fetching both for every probe
-    /// would be a good part of what an idle daemon costs. None after anything went wrong.
+    /// The session of the last probe, and the probe prepared in it. Getting both again for every
+    /// probe would be a large part of an idle daemon's cost. None after an error.
     session: Option<(PooledConnection, Statement)>,
     last_sequence_id: i64,
-    /// The highest capture id this process has taken. What commits later with a smaller one is
-    /// found by looking back.
+    /// The highest capture id that this process has taken. A change that commits later with a
+    /// smaller id is found by looking back.
     seen: i64,
     look_back_at: Instant,
-    /// When something was last numbered, by whichever replica.
+    /// When a change was last numbered, by any daemon.
     busy_at: Instant,
 }
 
 impl Sequencer {
-    /// `wakes` is the poller's wake-up; it carries no data, and losing it costs one poller
-    /// interval.
+    /// `wakes` nudges the poller. It carries no data; a lost nudge costs one poller interval.
     pub fn new(
         pool: SourcePool,
         mappings: watch::Receiver<Arc<MappingSet>>,
@@ -95,12 +94,12 @@ impl Sequencer {
         }
     }
 
-    /// When the loop last completed a round; a supervisor reports it when it stands still.
+    /// When the loop last completed a round. The supervisor reports a loop that stands still.
     pub fn progress(&self) -> watch::Receiver<Instant> {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled; while the source fails it waits and tries again.
+    /// Runs until cancelled. While the source fails, it waits and tries again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut upkeep_due = Instant::now();
         let mut trouble = Trouble::new("sequencer");
@@ -110,8 +109,8 @@ impl Sequencer {
                 () = tokio::time::sleep(self.pause()) => {}
             }
             if let Err(error) = self.rounds(&mut upkeep_due, &shutdown).await {
-                // The history is looked at again before the next tick: a failover begins with
-                // broken connections.
+                // Before the next tick the epoch is checked again: a failover begins with broken
+                // connections.
                 upkeep_due = Instant::now();
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
@@ -127,7 +126,7 @@ impl Sequencer {
         if idle { idle_pause(self.settings.interval, IDLE_STRETCH) } else { self.settings.interval }
     }
 
-    /// Upkeep when it is due, then ticks until less than a full batch was there.
+    /// Does the upkeep if it is due, then ticks until a tick takes less than a full batch.
     async fn rounds(
         &mut self,
         upkeep_due: &mut Instant,
@@ -150,7 +149,7 @@ impl Sequencer {
         Ok(())
     }
 
-    /// One probe, and a tick if there is anything.
+    /// One probe, and a tick if anything was captured.
     async fn round(&mut self) -> Result<Tick, Error> {
         let (mut connection, probe) = match self.session.take() {
             Some((connection, probe)) if !connection.is_closed() => (connection, probe),
@@ -188,13 +187,13 @@ impl Sequencer {
                     .record(began.elapsed().as_secs_f64());
             }
         }
-        // Also when another replica numbered: the poller of this process then need not wait for its
-        // own interval.
+        // The poller of this process is also nudged when another daemon numbered, so that it does
+        // not wait for its own interval.
         if done.appended > 0 || last_sequence_id != self.last_sequence_id {
             self.busy_at = Instant::now();
             self.wakes.notify_one();
         }
-        // What this tick appended has been nudged for.
+        // The nudge above covers what this tick appended.
         self.last_sequence_id = last_sequence_id + done.appended;
         self.session = Some((connection, probe));
         Ok(done)

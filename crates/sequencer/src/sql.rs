@@ -11,5 +11,5 @@ pub(crate) const APPEND_FOR_EVERY_TENANT: &str = include_str!("../sql/append_for
 pub(crate) const POSTPONE_EXPANSION: &str = include_str!("../sql/postpone_expansion.sql");
 pub(crate) const READ_NUMBERING: &str = include_str!("../sql/read_numbering.sql");
 pub(crate) const TAKE_NUMBERING: &str = include_str!("../sql/take_numbering.sql");
-pub(crate) const COPY_OVERLOOKED_ANEW: &str = include_str!("../sql/copy_overlooked_anew.sql");
+pub(crate) const RECOPY_OVERLOOKED: &str = include_str!("../sql/recopy_overlooked.sql");
 pub(crate) const TRY_LOCK: &str = include_str!("../sql/try_lock.sql");

@@ -1,4 +1,4 @@
-//! One tick: one transaction from captured changes to numbered ones.
+//! One tick: the transaction that turns captured changes into numbered ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -11,30 +11,30 @@ use tokio_postgres::types::ToSql;
 
 use crate::{Error, Numbering, sql};
 
-/// The transaction lock that makes ticks exclusive between replicas.
+/// The key of the transaction lock that lets only one daemon tick at a time.
 pub const LOCK_KEY: i64 = 0x6f66_6674_616b_6501; // "offtake", 1
 
-/// How many dependants one change is expanded to in one tick. A page of this size takes some tens
-/// of milliseconds; a parent with 100 000 children takes ten ticks, between which other changes are
+/// How many dependants one tick finds for one change, at most. A page of this size takes some tens
+/// of milliseconds. A parent with 100 000 children takes ten ticks, between which other changes are
 /// numbered.
 pub const EXPANSION_ROWS_MAX: i64 = 10_000;
 
 /// What one tick did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tick {
-    /// Another replica's tick was running.
+    /// Whether it did nothing because another daemon's tick was running.
     pub skipped: bool,
     /// Captured changes taken.
     pub taken: i64,
     /// Changes appended to the log, dependants included.
     pub appended: i64,
-    /// Expansions that go on in a later tick.
+    /// Expansions that continue in a later tick.
     pub continued: i64,
     /// The highest capture id taken; 0 if none was.
     pub up_to: i64,
 }
 
-/// A taken row that still needs something.
+/// A captured change that was taken and still needs work: a tenant or an expansion.
 struct Taken {
     capture_id: i64,
     source_table: String,
@@ -46,9 +46,9 @@ struct Taken {
     unresolved: bool,
 }
 
-/// Runs one tick on a connection of its own. Takes at most `batch_rows` captured changes, of those
-/// beyond the capture id `after`; 0 means all. A capture id is drawn before commit, so now and then
-/// a tick must look at all of them.
+/// Runs one tick on a connection of its own. Takes at most `batch_rows` captured changes whose
+/// capture id is greater than `after`; 0 means all. A capture id is drawn before commit, so now and
+/// then a tick must look at all of them.
 pub async fn tick(
     connection: &mut PooledConnection,
     mappings: &MappingSet,
@@ -100,8 +100,9 @@ pub async fn tick(
     Ok(done)
 }
 
-/// A transaction that holds the lock; None: another replica's does. The lock is asked for in a
-/// statement of its own, before the one whose snapshot must see what the last holder has committed.
+/// A transaction that holds the lock, or None if another daemon holds it. The lock is taken in a
+/// statement of its own: the next statement has a newer snapshot, which sees everything that the
+/// last holder committed.
 pub(crate) async fn locked(connection: &mut PooledConnection) -> Result<Option<Begun<'_>>, Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
@@ -111,8 +112,8 @@ pub(crate) async fn locked(connection: &mut PooledConnection) -> Result<Option<B
     Ok(locked.get::<_, bool>(0).then_some(transaction))
 }
 
-/// Tables whose rows' tenant must be looked up. Where two mappings of one table look it up
-/// differently, the first counts; `catalog::resolve` refuses such a set.
+/// Tables for whose rows the tenant must be looked up. If two mappings of one table looked it up
+/// differently, the first would be used; but `catalog::resolve` refuses such a set.
 fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
     let mut tables = BTreeMap::new();
     for mapping in mappings.mappings() {
@@ -176,7 +177,8 @@ async fn resolve(
     }
 }
 
-/// One statement on the operator's tables, behind a savepoint: one that fails spoils only itself.
+/// Runs one statement on the application's tables behind a savepoint, so that a failure undoes only
+/// this statement and not the tick.
 async fn apart(
     transaction: &Begun<'_>,
     statement: &str,
@@ -189,7 +191,7 @@ async fn apart(
     saved?;
     let outcome = match prepared {
         Ok(statement) => {
-            // The release fails with the statement, and then the rollback counts.
+            // If the statement fails, the release fails too; the rollback below then cleans up.
             let (row, released) = tokio::join!(
                 transaction.query_one(&statement, parameters),
                 transaction.batch_execute("release savepoint apart")
@@ -234,7 +236,8 @@ async fn expand(
                     done.appended += appended;
                     done.continued += continued;
                 }
-                // The application has a table to itself; everything else goes on.
+                // The application has locked a table. Only this expansion waits; everything else
+                // goes on.
                 Err(error) if locked_out(&error) => {
                     let matched: Vec<_> = changed.iter().map(|t| t.matched.as_ref()).collect();
                     let captured_at: Vec<_> = changed.iter().map(|t| t.captured_at).collect();
@@ -268,8 +271,8 @@ async fn expand(
     Ok(())
 }
 
-/// A change wakes every mapping that depends on its table; a continued expansion only the mapping
-/// it belongs to.
+/// Whether the change wakes the mapping. A change wakes every mapping that depends on its table; a
+/// continued expansion wakes only the mapping it belongs to.
 fn concerns(taken: &Taken, waking: &Waking) -> bool {
     match (&taken.resume, taken.operation) {
         (Some(resume), b'r') => resume["mapping"].as_str() == Some(waking.mapping.name()),
@@ -277,7 +280,7 @@ fn concerns(taken: &Taken, waking: &Waking) -> bool {
     }
 }
 
-/// Where each expansion goes on; None: at the beginning.
+/// The key after which each expansion continues; None: it starts at the beginning.
 fn after<'a>(changed: &[&'a Taken]) -> Vec<Option<&'a Value>> {
     changed
         .iter()

@@ -1,4 +1,4 @@
-//! Owns the clusters of a test run; see `offtake_tests::clusters`.
+//! The process that owns the clusters of a test run; see `offtake_tests::clusters`.
 
 use offtake_tests::clusters::MeetingPoint;
 

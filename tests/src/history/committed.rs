@@ -1,4 +1,4 @@
-//! Which states were ever committed at the source: the workload's version log.
+//! The states that were committed at the source, from the workload's version log.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::Database;
 /// One row's state.
 struct State {
     table: String,
-    /// None: another row names the tenant.
+    /// None if the tenant is named by another row.
     tenant: Option<String>,
     key: String,
     link: Option<String>,
@@ -19,11 +19,11 @@ struct State {
 /// Every state that was ever committed, by version.
 pub(super) struct Committed(HashMap<i64, State>);
 
-/// Workload table → the table that its mapping joins by `link`.
+/// A table of the workload, and the table that its mapping joins by `link`.
 const JOINED: [(&str, &str); 2] = [("child", "parent"), ("item", "owner")];
 
 impl Committed {
-    /// Empty for a source without the workload's tables.
+    /// Reads the version log. Empty for a source without the workload's tables.
     pub(super) async fn read(source: &Database) -> Self {
         let session = source.session().await;
         let there = source.query_text("select to_regclass('work.version_log') is not null").await;
@@ -47,7 +47,7 @@ impl Committed {
         Self(rows.iter().map(state).collect())
     }
 
-    /// Whether a row in that tenant's destination is one that the source once had for this tenant.
+    /// Whether the source once had this row, for this tenant.
     pub(super) fn check(
         &self,
         table: &offtake_mapping::Identifier,

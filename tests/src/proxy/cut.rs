@@ -1,4 +1,4 @@
-//! Cuts at a message of the protocol.
+//! Cuts of a connection at a message of the protocol.
 
 use std::sync::Arc;
 
@@ -10,8 +10,7 @@ use crate::{PATIENCE, until};
 #[derive(Debug, Clone)]
 pub struct Cut {
     to_server: bool,
-    /// Message types of the protocol; the text is looked for, whatever its case, in the whole
-    /// message.
+    /// Message types of the protocol. The text is searched for in the whole message, ignoring case.
     tags: &'static [u8],
     text: String,
     after: bool,
@@ -23,33 +22,34 @@ const STATEMENTS: &[u8] = b"QP";
 const COMMAND_COMPLETE: &[u8] = b"C";
 
 impl Cut {
-    /// A statement that contains the text never gets to the server.
+    /// A statement that contains the text does not reach the server.
     pub fn before_statement(text: &str) -> Self {
         Self::new(true, STATEMENTS, text, false)
     }
 
-    /// The statement gets to the server, its result to nobody.
+    /// A statement that contains the text reaches the server, but its result does not reach the
+    /// client.
     pub fn after_statement(text: &str) -> Self {
         Self::new(true, STATEMENTS, text, true)
     }
 
-    /// The server has done it (`COMMIT`, `INSERT 0 5`: the command tag contains the text), and
-    /// nobody hears of it.
+    /// The server has run a command whose command tag contains the text (`COMMIT`, `INSERT 0 5`),
+    /// but the reply does not reach the client.
     pub fn before_reply(text: &str) -> Self {
         Self::new(false, COMMAND_COMPLETE, text, false)
     }
 
-    /// The client has heard of it, and then the connection breaks.
+    /// The reply reaches the client, and then the connection breaks.
     pub fn after_reply(text: &str) -> Self {
         Self::new(false, COMMAND_COMPLETE, text, true)
     }
 
-    /// Not a reset: from there on, silence.
+    /// The connection is not reset, but silent from there on.
     pub fn silently(self) -> Self {
         Self { silent: true, ..self }
     }
 
-    /// Happens so many times.
+    /// The cut happens this many times.
     pub fn times(self, times: u64) -> Self {
         Self { times, ..self }
     }
@@ -70,7 +70,7 @@ impl Cut {
     }
 }
 
-/// A cut that waits for its message.
+/// A cut that is armed and waits for its message.
 #[derive(Debug, Clone)]
 pub struct Armed {
     cut: Cut,
@@ -90,12 +90,12 @@ impl Armed {
         Self { cut, count: Arc::new(watch::Sender::new(0)) }
     }
 
-    /// How often it happened.
+    /// How many times the cut has happened.
     pub fn count(&self) -> u64 {
         *self.count.borrow()
     }
 
-    /// Until it has happened as often as it should.
+    /// Waits until the cut has happened as many times as it should.
     pub async fn wait(&self) {
         let wanted = self.cut.times;
         let what = format!("the connection is cut at {:?}", self.cut.text);

@@ -1,13 +1,14 @@
 //! The messages in a stream of bytes.
 
-/// Cuts one direction of a connection into messages. What is not understood (TLS) passes as it
-/// comes.
+/// Splits one direction of a connection into messages. Bytes that it does not understand (TLS) pass
+/// unchanged.
 #[derive(Debug)]
 pub(super) struct Frames {
     buffer: Vec<u8>,
     /// The client's first messages have no type: a length and a code.
     untyped: bool,
-    /// The server's answer to a wish for encryption is a single byte.
+    /// How many single-byte answers are still to come: the server answers a request for encryption
+    /// with one byte.
     pub(super) bare_answers: u32,
     raw: bool,
 }
@@ -30,13 +31,13 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// From here on the bytes mean nothing to us.
+    /// From here on, bytes pass without being split into messages.
     pub(super) fn set_raw(&mut self) {
         self.raw = true;
     }
 
-    /// The next whole message; for the client's untyped ones, a wish for encryption is told by
-    /// `wish`.
+    /// The next whole message. Sets `wish` if it is an untyped message of the client that asks for
+    /// encryption.
     pub(super) fn next(&mut self, wish: &mut bool) -> Option<Vec<u8>> {
         self.raw |= self.untyped && self.buffer.first() == Some(&TLS_HANDSHAKE);
         if self.raw {

@@ -15,18 +15,18 @@ use super::cut::Verdict;
 use super::frames::Frames;
 use super::{Mode, Shared};
 
-/// A piece this small makes a drip of a few kilobytes a second even.
+/// Small pieces make a drip of a few kilobytes per second smooth.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Why a direction ended.
 enum End {
-    /// One side closed; so does the other.
+    /// One side closed, so the other is closed too.
     Closed,
-    /// Both sides are reset.
+    /// Both sides are to be reset.
     Cut,
-    /// Nothing is heard of it again until the mode changes.
+    /// The connection is silent until the mode changes.
     Silence,
-    /// The same, until the mode is another one.
+    /// The same, because the mode is a blackhole.
     Blackhole,
 }
 
@@ -47,8 +47,8 @@ async fn relay(
     modes: &mut watch::Receiver<Mode>,
     shared: &Shared,
 ) -> io::Result<()> {
-    // A SYN into a blackhole is never answered; here the kernel has answered it, and then nobody
-    // speaks.
+    // A real blackhole never answers a SYN. Here the kernel has already answered it, and then
+    // nothing follows.
     if *modes.borrow_and_update() == Mode::Blackhole {
         outlive_blackhole(modes).await;
         return client.set_zero_linger();
@@ -63,7 +63,7 @@ async fn relay(
     let (from_server, to_server) = server.into_split();
     let up = Way { shared, carried: &carried, modes: modes.clone(), to_server: true };
     let down = Way { shared, carried: &carried, modes: modes.clone(), to_server: false };
-    // The halves stay with us: a blackhole tells neither side that the other has left.
+    // We keep the halves open: in a blackhole, neither side learns that the other has closed.
     let (mut from_client, mut to_client, mut from_server, mut to_server) =
         (from_client, to_client, from_server, to_server);
     let end = tokio::select! {
@@ -89,7 +89,7 @@ async fn outlive_blackhole(modes: &mut watch::Receiver<Mode>) {
     let _ = modes.wait_for(|mode| *mode != Mode::Blackhole).await;
 }
 
-/// The client's wishes for encryption, which the server answers by a bare byte.
+/// The client's requests for encryption, which the server answers with a single byte.
 enum Wishes {
     Told(mpsc::UnboundedSender<()>),
     Heard(mpsc::UnboundedReceiver<()>),
@@ -114,7 +114,7 @@ impl Way<'_> {
         loop {
             let read = tokio::select! {
                 biased;
-                // A connection that is idle while the mode changes follows it too.
+                // A change of the mode also applies to a connection that is idle.
                 changed = self.modes.changed() => match (changed, *self.modes.borrow()) {
                     (Err(_), _) | (_, Mode::Refuse) => return Ok(End::Cut),
                     (_, Mode::Blackhole) => return Ok(End::Blackhole),
@@ -158,7 +158,7 @@ impl Way<'_> {
             Verdict::Drop { silent } => return Ok(end(silent)),
             Verdict::PassAndEnd { silent } => {
                 self.write(message, to).await?;
-                // A reset overtakes what the other side has not read yet.
+                // A reset would discard what the other side has not read yet.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 return Ok(end(silent));
             }

@@ -1,8 +1,8 @@
 //! The workload's mappings: every kind of tenant and key, joins, filters.
 
-/// Name and text, as [`crate::Plan::mappings`] takes them. `version` is the row's own; while it
-/// stands, `joined_version` only rises: that is how [`crate::history`] tells an older state from a
-/// newer one.
+/// Name and text, as [`crate::Plan::mappings`] takes them. `version` belongs to the row itself. As
+/// long as it stays the same, `joined_version` only rises. So [`crate::history`] can tell an older
+/// state from a newer one.
 pub(super) const MAPPINGS: [(&str, &str); 4] = [
     (
         "parents",

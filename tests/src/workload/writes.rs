@@ -1,5 +1,5 @@
-//! What a writer writes. Every choice comes from its random numbers and none from what it reads, so
-//! that a seed replays.
+//! What a writer writes. Every choice comes from its random numbers and none from data that it
+//! reads, so that a seed can be replayed.
 
 use offtake_mapping::literal;
 use rand::rngs::StdRng;
@@ -10,12 +10,12 @@ use rand::{Rng as _, SeedableRng as _};
 #[derive(Debug, Clone)]
 pub(super) struct Transaction {
     pub(super) statements: Vec<String>,
-    /// How long it stays open before its end.
+    /// How long the transaction stays open before its end.
     pub(super) open_ms: u64,
     pub(super) commit: bool,
 }
 
-/// Small ranges: most writes meet a row, and each other.
+/// Small ranges, so that most writes hit an existing row, and rows of other writers.
 const PARENTS: u32 = 12;
 const CHILDREN: u32 = 6;
 const ITEMS: u32 = 160;
@@ -24,7 +24,7 @@ const NOTES: u32 = 30;
 /// A writer's random choices.
 pub(super) struct Writer {
     random: StdRng,
-    /// The last one has no destination.
+    /// The last tenant has no destination.
     tenants: Vec<String>,
 }
 
@@ -167,7 +167,8 @@ impl Writer {
                 free(&other, "c.no")
             ),
             8 => format!("delete from work.child where {of_parent} and no = {no}"),
-            // Two writes of one statement see one snapshot: the row comes back under another key.
+            // Both writes of one statement see the same snapshot, so the row comes back under
+            // another key.
             _ => format!(
                 "with gone as (delete from work.child where {of_parent} and no = {no} returning *) \
                  insert into work.child (tenant, parent, no, hidden, body) select tenant, parent, 100 + {to}, hidden, {body} from gone \
@@ -219,7 +220,7 @@ impl Writer {
         }
     }
 
-    /// What truncates and deletions have emptied.
+    /// Inserts rows again that truncates and deletes have removed.
     fn refill(&mut self) -> String {
         let (tenant, scope, code, body) = (self.tenant(), self.scope(), self.code(), self.body());
         match self.random.random_range(0..4) {
@@ -274,7 +275,7 @@ impl Writer {
         literal(&format!("c{}", self.random.random_range(0..2 * self.tenants.len())))
     }
 
-    /// Keys that sort differently in every collation, and need every kind of escape.
+    /// A key. Keys sort differently in different collations, and need every kind of escape.
     fn name(&mut self) -> String {
         let n = self.random.random_range(0..NOTES);
         let prefixes = ["n", "N", "ä", "_", "\\", "'", " ", "\t", "\u{1F600}", "z\n", "-", "n "];

@@ -1,4 +1,4 @@
-//! Every way of writing rows is captured, by key, old and new.
+//! Every way of writing rows is captured, with the old and the new key.
 
 use crate::{Captured, mapping};
 
@@ -81,12 +81,12 @@ async fn updates_tell_where_a_row_was() {
         item.after("update item set tenant = 'c' where id = 3").await,
         [changed("c", 3), deleted("b", 3)]
     );
-    // Two rows swap their keys in one statement: both keys exist before and after.
+    // Two rows swap their keys in one statement, so both keys exist before and after.
     assert_eq!(
         item.after("update item set id = 9 - id where tenant = 'a'").await,
         [changed("a", 2), changed("a", 7)]
     );
-    // And in two statements, under a deferred constraint.
+    // The same in two statements, under a deferred constraint.
     let swap = "begin; set constraints all deferred; update item set id = 7 where name is null and tenant = 'a';
                 update item set id = 2 where name = 'x'; commit";
     let mut expected = vec![changed("a", 2), changed("a", 2), changed("a", 7), changed("a", 7)];
@@ -133,8 +133,8 @@ async fn replication_roles_do_not_slip_past() {
 async fn a_bulk_update_after_a_small_one_is_not_quadratic() {
     let item = item().await;
     item.database.execute("insert into item select 'a', n from generate_series(1, 100000) n; delete from offtake.captured_change").await;
-    // The same session, so that the small statement's plan is kept. A nested loop would take ten
-    // thousand million steps.
+    // In the same session, so that the plan of the small statement is kept. With a nested loop, the
+    // bulk update would take 10 000 000 000 steps.
     item.database
         .execute("update item set name = 'x' where id = 1; set statement_timeout = '60s'")
         .await;
@@ -182,7 +182,7 @@ async fn a_table_with_mapping_and_dependants_tells_old_and_new_matches() {
     assert_eq!(captured.after("update item set id = id").await, [item('c', 10)]);
     assert_eq!(captured.after("update item set list = 11").await, [item('c', 10), item('c', 11)]);
     assert_eq!(captured.after("delete from item").await, [item('d', 11)]);
-    // Nobody's row, on which others may depend all the same.
+    // A row without a tenant, on which rows of other tables may still depend.
     assert_eq!(
         captured.after("insert into item values (null, 1, 12)").await,
         ["public.item c - - {\"list\": \"12\"}"]

@@ -1,4 +1,4 @@
-//! Installing: again, beside the application, after somebody's hands, by hand.
+//! Installing: again, while the application writes, after manual changes, and by hand.
 
 use std::time::Duration;
 
@@ -85,9 +85,9 @@ async fn an_edited_function_and_lost_rights_are_drift() {
     assert_eq!(captured.after("insert into item values ('a', 1)").await.len(), 1);
 }
 
-/// Whether a gap must be noted is decided by a look; what nobody looked at is not mended without
-/// one. Shown to fail with an installation that looks for itself: the table was noted as it was
-/// then, and that nothing was captured meanwhile was forgotten.
+/// An installation repairs only what its look has seen, because the look decides whether a gap must
+/// be recorded. The test fails with an installation that looks again by itself: it wrote a new note
+/// for the table, and the gap was never recorded.
 #[tokio::test]
 async fn what_comes_up_after_a_look_is_left_for_the_next() {
     let mut captured = Captured::new(TABLES, &[&items()]).await;
@@ -212,13 +212,13 @@ async fn the_printed_sql_installs_the_same() {
     let relations =
         Relations::read(&captured.session, &captured.set).await.expect("the catalogs can be read");
     let sql = install_sql(&captured.set, &relations);
-    // A migration by hand is recognised, too.
+    // Migrations that were applied by hand are recognised too.
     captured.database.execute("drop schema offtake cascade").await;
     for (_, part) in offtake_postgres::migration_sql() {
         captured.database.execute(part).await;
     }
     captured.database.execute(&sql).await;
-    // Who wrote the triggers is not known when the SQL is printed.
+    // When the SQL is printed, the transaction that will write the triggers is not known yet.
     let outdated = ["public.item", "public.list"]
         .map(|table| format!("what Offtake remembers of {table} is out of date"));
     assert_eq!(captured.drift().await, outdated);

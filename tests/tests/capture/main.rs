@@ -1,4 +1,4 @@
-//! What the capture triggers write, and how they come and go, on real servers.
+//! What the capture triggers write, and how they are installed and removed, on real servers.
 
 mod captured;
 mod installation;
@@ -14,7 +14,7 @@ use offtake_tests::Database;
 use offtake_tests::clusters::Clusters;
 use tokio_postgres::Client;
 
-/// A database with tables of the test's own and capture installed on them.
+/// A database with the test's own tables, and capture installed on them.
 struct Captured {
     database: Database,
     session: Client,
@@ -22,14 +22,14 @@ struct Captured {
 }
 
 impl Captured {
-    /// Creates the tables and captures what the mappings, YAML texts, name.
+    /// Creates the tables, and installs capture for the given mappings (YAML texts).
     async fn new(tables: &str, mappings: &[&str]) -> Self {
         let mut captured = Self::without_triggers(tables, mappings).await;
         captured.install(&Options::default()).await;
         captured
     }
 
-    /// The same up to the triggers.
+    /// The same without the triggers.
     async fn without_triggers(tables: &str, mappings: &[&str]) -> Self {
         let database = Database::create(&Clusters::shared().await.source, "capture", None).await;
         let mut session = database.connect().await;
@@ -59,7 +59,7 @@ impl Captured {
         self.take().await
     }
 
-    /// What was captured since the last time.
+    /// What was captured since the last call.
     async fn take(&self) -> Vec<String> {
         const TAKE: &str = "with taken as (delete from offtake.captured_change returning *)
             select concat_ws(' ', source_table, operation, coalesce(tenant_id, '-'), coalesce(row_key::text, '-'), coalesce(matched::text, '-'))

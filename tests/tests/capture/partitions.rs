@@ -67,14 +67,14 @@ async fn a_new_partition_is_noticed_and_covered() {
     assert_eq!(item.take().await, ["public.item t - - -"]);
     assert_eq!(item.after("insert into item_c values ('c', 1)").await, [captured('c', "c", 1)]);
     assert!(item.drift().await.is_empty());
-    // Detached, it is nobody's table.
+    // A detached partition belongs to no captured table.
     item.database.execute("alter table item detach partition item_c").await;
     let left = "partitions of public.item were attached, detached or dropped";
     assert_eq!(
         item.drift().await,
         [left, "public.item_c has capture triggers, but no mapping names it"]
     );
-    // Back before anybody looked, with its triggers and whatever was done to it meanwhile.
+    // Attached again before the next look, with its triggers and with all changes made in between.
     item.database.execute("alter table item attach partition item_c for values in ('c')").await;
     assert_eq!(item.drift().await, [left]);
     assert_eq!(
@@ -90,12 +90,11 @@ async fn a_new_partition_is_noticed_and_covered() {
     let report = item.install(&Options { note_gap: true, ..Options::default() }).await;
     assert_eq!((report.installed.len(), report.gaps), (0, vec!["public.item".to_owned()]));
     assert!(item.drift().await.is_empty());
-    // The names of partitions are nobody's business, and neither is VACUUM's.
+    // Neither a partition's new name nor VACUUM counts as a difference.
     item.database.execute("alter table item_a1 rename to item_a0").await;
     item.database.execute("vacuum (full, freeze) pg_inherits").await;
     assert!(item.drift().await.is_empty());
-    // A note of an older version tells of partitions only: it is completed, and nothing is copied
-    // for it.
+    // A note of an older version has only partitions. It is completed, and nothing is re-copied.
     let note =
         item.database.query_text("select obj_description(oid, 'pg_proc') from pg_proc where proname like 'capture_public_item%'").await;
     let function = item

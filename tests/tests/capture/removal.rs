@@ -1,5 +1,5 @@
-//! Uninstalling, and installing with no more rights than needed. On servers of their own, since
-//! roles belong to a cluster.
+//! Uninstalling, and installing with no more rights than needed. On private servers, because roles
+//! belong to a whole cluster.
 
 use offtake::private_server::PrivateServer;
 use offtake_capture::{Options, install, uninstall};
@@ -12,7 +12,7 @@ const TABLES: &str = "
     create table public.item (tenant text not null, id int, primary key (tenant, id)) partition by list (tenant);
     create table public.item_a partition of item for values in ('a')";
 
-/// Everything that an installation could leave behind.
+/// Lists everything that an installation could leave behind.
 const TRACES: &str = "
     select 'class ' || relname from pg_class union all select 'function ' || oid::regprocedure::text from pg_proc
     union all select 'trigger ' || tgname from pg_trigger union all select 'role ' || rolname from pg_roles
@@ -56,7 +56,7 @@ async fn uninstall_leaves_no_trace() {
     install_on(&mut two).await;
     assert_ne!(traces(&one).await, before);
 
-    // The role is the other database's too.
+    // The role stays while the other database uses it.
     let removal =
         uninstall(&mut two, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
     assert!(removal.schema && removal.role_kept, "{removal:?}");
@@ -88,7 +88,7 @@ async fn an_owner_who_is_no_superuser_can_install_and_uninstall() {
     let before = traces(&app).await;
     install_on(&mut app).await;
 
-    // A role without any right on Offtake's schema writes, and it is captured.
+    // A role without any right on Offtake's schema writes, and its write is captured.
     let writer = connect(&server.url_as("writer", None, "app")).await;
     writer
         .batch_execute("insert into public.item values ('a', 1)")

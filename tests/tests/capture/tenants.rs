@@ -1,4 +1,4 @@
-//! Whose row it is: a column, an expression over the row, or known only after a look-up.
+//! The tenant of a row: a column, an expression over the row, or known only after a look-up.
 
 use crate::{Captured, mapping};
 
@@ -17,7 +17,7 @@ async fn an_expression_names_the_tenant_with_bare_or_qualified_columns() {
         [item('c', "a")]
     );
     assert_eq!(captured.after("update item set new = 'x'").await, [item('c', "b"), item('d', "a")]);
-    // A row of nobody's is not captured, but where it leaves from is.
+    // A row without a tenant is not captured, but its departure from its old tenant is.
     assert_eq!(captured.after("update item set source = null").await, [item('d', "b")]);
     assert_eq!(captured.after("delete from item").await, [] as [String; 0]);
 }

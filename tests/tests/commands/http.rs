@@ -1,4 +1,5 @@
-//! The same over HTTP: who may, what is answered, and that it acts.
+//! The operators' commands over HTTP: who may send them, what is answered, and that they take
+//! effect.
 
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::{Value, json};
@@ -15,6 +16,66 @@ async fn ask(daemon: &Daemon, method: &str, path: &str, body: &Value) -> (u16, V
         .request(method, &format!("/api/v1/{path}"), &[("Authorization", &authorization)], &body)
         .await;
     (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// Stops acme's destination by its fuse and starts it again, and reads the lists.
+async fn stop_by_fuse(world: &World, daemon: &Daemon) {
+    let fuse = format!("fuses/destination:{}/main", world.id("acme"));
+    let (code, told) =
+        ask(daemon, "PATCH", &fuse, &json!({ "enabled": false, "reason": "a test", "for": "1h" }))
+            .await;
+    assert_eq!(
+        (code, &told["enabled"], &told["reason"]),
+        (200, &json!(false), &json!("a test")),
+        "{told}"
+    );
+    assert!(told["until"].is_string(), "{told}");
+    let acme = format!("destinations/{}/main", world.id("acme"));
+    assert_eq!(ask(daemon, "GET", &acme, &Value::Null).await.1["state"], "paused");
+    let listed = ask(daemon, "GET", "fuses", &Value::Null).await.1;
+    assert!(
+        listed["items"].as_array().unwrap().iter().any(|f| f["name"] == told["name"])
+            && listed["next"].is_null(),
+        "{listed}"
+    );
+    assert_eq!(ask(daemon, "PATCH", &fuse, &json!({ "enabled": true })).await.1["enabled"], true);
+    assert_eq!(
+        ask(daemon, "GET", "quarantine?limit=1", &Value::Null).await.1,
+        json!({ "items": [], "next": null })
+    );
+}
+
+/// Makes the daemon read its files again, and waits until it has.
+async fn reload(daemon: &Daemon) {
+    let before = ask(daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
+    assert_eq!(ask(daemon, "POST", "reload", &Value::Null).await.0, 202);
+    until("the daemon has loaded its files again", PATIENCE, async || {
+        let now = ask(daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
+        if now == before { Err(now.to_string()) } else { Ok(()) }
+    })
+    .await;
+}
+
+/// Requests with a wrong body, path or method get the right status code and a detail.
+async fn assert_wrong_requests_are_refused(daemon: &Daemon, acme: &str) {
+    for (method, path, body, expect) in [
+        ("POST", format!("{acme}/pause"), json!({}), 400),
+        ("POST", format!("{acme}/pause"), json!({ "reason": "r", "for": "30" }), 400),
+        ("POST", format!("{acme}/pause"), json!({ "colour": "red" }), 400),
+        ("POST", format!("{acme}/resync"), json!({ "mapping": "nothing" }), 404),
+        ("POST", "destinations/nobody/main/sync".to_owned(), Value::Null, 404),
+        ("PATCH", "fuses/nothing".to_owned(), json!({ "enabled": true }), 404),
+        ("PATCH", "fuses/sync".to_owned(), json!({ "enabled": false }), 400),
+        ("PATCH", "fuses/sync".to_owned(), json!({}), 400),
+        ("GET", format!("{acme}/pause"), Value::Null, 405),
+        ("GET", "quarantine?after=x".to_owned(), Value::Null, 400),
+    ] {
+        let (code, told) = ask(daemon, method, &path, &body).await;
+        assert!(
+            code == expect && told["status"] == expect && told["detail"].is_string(),
+            "{method} {path}: {code} {told}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -51,56 +112,9 @@ async fn operators_do_over_http_what_the_commands_do() {
     oracle::assert_equal(&world).await;
     assert_eq!(post("verify", Value::Null).await.1["equal"], true);
 
-    let fuse = format!("fuses/destination:{}/main", world.id("acme"));
-    let (code, told) =
-        ask(&daemon, "PATCH", &fuse, &json!({ "enabled": false, "reason": "a test", "for": "1h" }))
-            .await;
-    assert_eq!(
-        (code, &told["enabled"], &told["reason"]),
-        (200, &json!(false), &json!("a test")),
-        "{told}"
-    );
-    assert!(told["until"].is_string(), "{told}");
-    assert_eq!(state().await, "paused");
-    let listed = ask(&daemon, "GET", "fuses", &Value::Null).await.1;
-    assert!(
-        listed["items"].as_array().unwrap().iter().any(|f| f["name"] == told["name"])
-            && listed["next"].is_null(),
-        "{listed}"
-    );
-    assert_eq!(ask(&daemon, "PATCH", &fuse, &json!({ "enabled": true })).await.1["enabled"], true);
-    assert_eq!(
-        ask(&daemon, "GET", "quarantine?limit=1", &Value::Null).await.1,
-        json!({ "items": [], "next": null })
-    );
-
-    let before = ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
-    assert_eq!(ask(&daemon, "POST", "reload", &Value::Null).await.0, 202);
-    until("it was loaded again", PATIENCE, async || {
-        let now =
-            ask(&daemon, "GET", "status", &Value::Null).await.1["config"]["loaded_at"].clone();
-        if now == before { Err(now.to_string()) } else { Ok(()) }
-    })
-    .await;
-
-    for (method, path, body, expect) in [
-        ("POST", format!("{acme}/pause"), json!({}), 400),
-        ("POST", format!("{acme}/pause"), json!({ "reason": "r", "for": "30" }), 400),
-        ("POST", format!("{acme}/pause"), json!({ "colour": "red" }), 400),
-        ("POST", format!("{acme}/resync"), json!({ "mapping": "nothing" }), 404),
-        ("POST", "destinations/nobody/main/sync".to_owned(), Value::Null, 404),
-        ("PATCH", "fuses/nothing".to_owned(), json!({ "enabled": true }), 404),
-        ("PATCH", "fuses/sync".to_owned(), json!({ "enabled": false }), 400),
-        ("PATCH", "fuses/sync".to_owned(), json!({}), 400),
-        ("GET", format!("{acme}/pause"), Value::Null, 405),
-        ("GET", "quarantine?after=x".to_owned(), Value::Null, 400),
-    ] {
-        let (code, told) = ask(&daemon, method, &path, &body).await;
-        assert!(
-            code == expect && told["status"] == expect && told["detail"].is_string(),
-            "{method} {path}: {code} {told}"
-        );
-    }
+    stop_by_fuse(&world, &daemon).await;
+    reload(&daemon).await;
+    assert_wrong_requests_are_refused(&daemon, &acme).await;
     daemon.stop().await;
 }
 
@@ -138,7 +152,7 @@ async fn listen(daemon: &Daemon) -> TcpStream {
     stream
 }
 
-/// Reads until this is found; returns everything so far.
+/// Reads until `found` is true; returns everything read so far.
 async fn read_until(stream: &mut TcpStream, found: impl Fn(&str) -> bool) -> String {
     let mut text = Vec::new();
     let reading = async {
@@ -179,7 +193,7 @@ async fn listeners_are_told_every_second_and_are_bounded() {
         if text.contains("200 OK") { Ok(()) } else { Err(text) }
     })
     .await;
-    // Listeners do not hold up the end: nothing had to be cut off for it.
+    // Listeners do not delay the daemon's end: no connection had to be cut off.
     daemon.terminate();
     assert!(daemon.wait_exit(PATIENCE).await.success());
     let log = daemon.log_text();

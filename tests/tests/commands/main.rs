@@ -1,4 +1,4 @@
-//! What operators type, against a running daemon: the real binary on both sides.
+//! Commands that operators type, against a running daemon. Both are the real binary.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ async fn offtake(world: &World, arguments: &[&str]) -> (i32, String, String) {
     (code, told, complained)
 }
 
-/// The same; it must succeed. Returns standard output.
+/// The same, but the command must succeed. Returns standard output.
 async fn done(world: &World, arguments: &[&str]) -> String {
     let (code, told, complained) = offtake(world, arguments).await;
     assert_eq!(code, 0, "{arguments:?}: {told}{complained}");

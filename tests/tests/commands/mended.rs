@@ -1,4 +1,4 @@
-//! What failed is tried again when someone mended it, not when its backoff ends.
+//! A failed request is retried when its cause is repaired, not only when its backoff ends.
 
 use offtake_tests::samples::TEAMS;
 use offtake_tests::{World, oracle};

@@ -1,4 +1,4 @@
-//! Names that mean nothing: exit code 2, and the nearest one that does.
+//! Unknown names: exit code 2, and the nearest known name as a suggestion.
 
 use offtake_tests::World;
 

@@ -1,4 +1,4 @@
-//! What becomes of a result that nobody takes.
+//! What a command does when its output cannot be written.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -21,7 +21,7 @@ fn a_result_that_cannot_be_written_is_a_failure() {
     assert!(complaint.contains("cannot write the result"), "{complaint}");
 }
 
-/// As with `| head`. A watch that nobody sees would ask the source for ever.
+/// As with `| head`. Otherwise a watch without a reader would query the source for ever.
 #[tokio::test]
 async fn a_watch_ends_when_its_reader_goes_away() {
     let world = World::with_tenants(["acme"]).await;
@@ -42,7 +42,7 @@ async fn a_watch_ends_when_its_reader_goes_away() {
     let mut line = String::new();
     BufReader::new(watch.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.starts_with("destinations"), "{line}");
-    let status = until("it ends", PATIENCE, async || {
+    let status = until("the watch ends", PATIENCE, async || {
         watch.try_wait().unwrap().ok_or_else(|| "it runs".to_owned())
     })
     .await;

@@ -1,4 +1,4 @@
-//! Refused rows: listed by key, tried again by command, forgotten only when asked for.
+//! Refused rows: listed by key, retried by command, and discarded only by command.
 
 use offtake_tests::{PATIENCE, World, oracle, until};
 use serde_json::Value;
@@ -32,7 +32,7 @@ async fn refused_rows_are_listed_tried_again_and_discarded() {
     destination
         .execute("alter table users add constraint no_bad check (display_name <> 'bad')")
         .await;
-    // An anonymous one is in no copy.
+    // Anonymous users are in no copy.
     let one = "project_user_id = (select min(project_user_id::text)::uuid from project_user where not is_anonymous)";
     world
         .source
@@ -46,9 +46,9 @@ async fn refused_rows_are_listed_tried_again_and_discarded() {
     assert!(row["key"].is_object() && !row.to_string().contains("'bad'"), "{row}");
     assert!(done(&world, &["status"]).await.contains("offtake quarantine list"));
 
-    // Still refused: it comes back, with another attempt.
+    // The row is still refused, so it comes back with one attempt more.
     done(&world, &["quarantine", "retry", "--tenant", world.id("acme")]).await;
-    until("it was tried again", PATIENCE, async || {
+    until("the row was retried", PATIENCE, async || {
         let rows = listed(&world).await;
         if rows.iter().any(|row| row["attempts"].as_i64() > Some(1)) {
             Ok(())

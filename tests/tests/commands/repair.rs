@@ -1,4 +1,4 @@
-//! Verify finds what differs; `--repair` mends exactly that, through the worker.
+//! `verify` finds what differs; `verify --repair` repairs exactly that, through the worker.
 
 use offtake_tests::{World, oracle};
 use serde_json::Value;
@@ -44,7 +44,7 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
     assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), 1, "{told}");
     oracle::assert_equal(&world).await;
 
-    // More than are listed, with a key of two columns.
+    // More differences than are listed, in a table whose key has two columns.
     let rows: i64 =
         destination.query_text("select count(*) from team_members").await.parse().unwrap();
     destination.execute("update team_members set team_name = 'wrong'").await;

@@ -1,4 +1,4 @@
-//! Resync: what is wrong in a destination is mended in place, and no reader misses a row meanwhile.
+//! `resync` repairs wrong rows of a destination in place, and meanwhile no reader misses a row.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn a_resync_mends_a_copy_without_an_empty_window() {
         }
         fewest
     };
-    // Between the first chunk and the second it is waited for the reader.
+    // Between the first chunk and the second, the copy waits for the reader.
     daemon.set_failpoint("backfill.after_chunk", "1*pause").await;
     let in_the_middle = async {
         daemon.wait_at_failpoint("backfill.after_chunk", 1).await;
@@ -55,7 +55,7 @@ async fn a_resync_mends_a_copy_without_an_empty_window() {
     };
     let (fewest, told) = tokio::join!(read, resync);
     assert!(told.contains("1 copies"), "{told}");
-    // Before the first chunk was there, one was missing.
+    // One row was missing before the first chunk was written.
     assert!((rows - 1..=rows).contains(&fewest), "a reader saw {fewest} rows of {rows}");
     let id = world.id("acme").to_owned();
     for (name, equal) in [("users", true), ("teams", false)] {
@@ -79,7 +79,7 @@ async fn a_request_waits_for_a_daemon_and_is_done_once() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     daemon.stop().await;
-    // The command counts sessions, too.
+    // The command also counts sessions.
     world.source.wait_left().await;
     world.tenant("acme").destination.execute("delete from users").await;
     done(&world, &["resync", "--tenant", world.id("acme")]).await;
@@ -113,8 +113,8 @@ async fn a_request_outlives_daemons_that_are_killed_at_it() {
     world.wait_in_step().await;
     drop(daemon);
     for round in 0..6 {
-        // While nobody writes there: a daemon may be at the copy of the round before, in another
-        // order.
+        // While no daemon writes there: one could still be at the copy of the previous round, in
+        // another order.
         let there = &world.tenant("acme").destination;
         there.wait_left().await;
         there.execute("delete from users where id::text < '8'; delete from teams").await;
@@ -147,7 +147,7 @@ async fn the_table_of_a_mapping_that_is_gone_stays_until_it_is_dropped() {
     let before = destination.query_text("select count(*) from _offtake_state").await;
     let gone = world.mappings().into_iter().find(|m| m.name == "teams").unwrap();
     std::fs::remove_file(&gone.file).unwrap();
-    until("the daemon lets it go", PATIENCE, async || {
+    until("the daemon no longer uses the table", PATIENCE, async || {
         let (code, told, complained) = offtake(&world, &drop[..4]).await;
         if code == 2 && complained.contains("--yes") {
             Ok(())
@@ -172,7 +172,7 @@ query: select u.tenancy_id as tenant_id, u.project_user_id as id, u.display_name
 target: { table: users, keep_tenant: true }
 ";
 
-/// Invariant 2, and a neighbour's table is never an orphan.
+/// Invariant 2; and the table of a neighbour in the schema never counts as an orphan.
 #[tokio::test]
 async fn a_resync_and_a_drop_leave_the_neighbours_of_a_shared_schema_alone() {
     let mut world =
@@ -186,7 +186,7 @@ async fn a_resync_and_a_drop_leave_the_neighbours_of_a_shared_schema_alone() {
     });
     world.fill(20).await;
     let daemon = world.daemon().await;
-    until("both are registered", PATIENCE, async || {
+    until("both destinations are registered", PATIENCE, async || {
         let known = world.source.query_text("select count(*) from offtake.destination").await;
         if known == "2" { Ok(()) } else { Err(known) }
     })

@@ -1,4 +1,4 @@
-//! What `offtake status` says of what only a daemon would know otherwise.
+//! What `offtake status` reports about facts that otherwise only a daemon would know.
 
 use offtake_tests::World;
 use offtake_tests::samples::TEAMS;
@@ -19,7 +19,8 @@ async fn files_that_cannot_be_used_are_told_although_a_daemon_keeps_what_it_had(
         shown["config"]["error"].clone()
     };
     assert_eq!(error().await, Value::Null);
-    // An edit, a file that cannot even be read, and a column that was renamed under it.
+    // A mapping with an error, a file that cannot be parsed, and a column that was renamed at the
+    // source.
     for (text, expect) in [
         (
             TEAMS.replace("t.display_name", "t.display_nam"),
@@ -101,7 +102,7 @@ async fn an_uninstall_says_that_a_daemon_is_left_with_nothing() {
     let told = done(&world, &["uninstall", "--yes"]).await;
     assert!(told.contains("a daemon is still connected: stop it"), "{told}");
     daemon.stop().await;
-    // The command counts sessions.
+    // The command counts sessions of daemons.
     world.source.wait_left().await;
     assert!(!done(&world, &["uninstall", "--yes"]).await.contains("a daemon"));
 }

@@ -1,4 +1,5 @@
-//! Pause and fuses: they act, survive restarts, are told, and end by command or by themselves.
+//! Pauses and fuses: they take effect, survive restarts, are shown, and end by command or by
+//! themselves.
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ async fn a_paused_tenant_stands_still_over_a_restart_until_it_is_resumed() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     done(&world, &["pause", "--tenant", world.id("acme"), "--reason", "their migration"]).await;
-    // What is asked for from here on is not even claimed.
+    // Requests for changes made from here on are not even claimed.
     name_everyone(&world, "paused").await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
     assert!(named(&world, "globex", "paused").await && !named(&world, "acme", "paused").await);
@@ -90,7 +91,7 @@ async fn a_pause_with_an_end_ends_by_itself() {
     name_everyone(&world, "later").await;
     let told = done(&world, &["status"]).await;
     assert!(told.contains("a while, until"), "{told}");
-    // As if the hour had passed.
+    // Makes it look as if the hour had passed.
     world.source.execute("update offtake.destination set paused_until = now()").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -122,7 +123,7 @@ async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
         if fuse.contains(acme) {
             world.wait_tenants_in_step(&["globex"], PATIENCE).await;
         } else {
-            // Many times what a change takes where nothing is in its way.
+            // Many times as long as a change takes when nothing stops it.
             tokio::time::sleep(Duration::from_millis(300)).await;
             assert!(!named(&world, "globex", fuse).await, "{fuse} stops everyone");
         }
@@ -149,7 +150,7 @@ async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
     name_everyone(&world, "healed").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(!named(&world, "acme", "healed").await);
-    // As if the hour had passed.
+    // Makes it look as if the hour had passed.
     world.source.execute("update offtake.fuse set until = now() where name = 'sync'").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;

@@ -4,7 +4,7 @@
 use offtake::demo::Load;
 use offtake_tests::{World, oracle};
 
-/// One row of every table, with keys that the tests name again.
+/// One row in every table, with keys that the tests use again.
 const ONE_OF_EACH: &str = "
     insert into project_user (tenancy_id, project_user_id, display_name) select id, md5('ada')::uuid, 'Ada' from tenancy;
     insert into contact_channel (tenancy_id, project_user_id, id, type, value, is_primary)
@@ -17,7 +17,7 @@ const ONE_OF_EACH: &str = "
       select md5('invitation' || id)::uuid, project_id, branch_id, jsonb_build_object('team_id', md5('core')::uuid, 'recipient', 'g@example.com'), 'infinity'
         from tenancy;";
 
-/// (table of a destination, what a row of it says)
+/// (table of a destination, the columns that are compared)
 const COPIES: [(&str, &str); 7] = [
     ("tenancies", "display_name"),
     ("users", "concat_ws(' ', display_name, primary_email)"),
@@ -28,7 +28,7 @@ const COPIES: [(&str, &str); 7] = [
     ("invitations", "concat_ws(' ', recipient, team_name, expires_at)"),
 ];
 
-/// What every copy of a tenant holds, one line per table.
+/// The content of every copy of a tenant, one line per table.
 async fn copies(world: &World, tenant: &str) -> Vec<String> {
     let mut said = Vec::new();
     for (table, row) in COPIES {
@@ -102,8 +102,8 @@ async fn cascades_reach_every_copy() {
     let daemon = world.daemon().await;
     world.source.execute(ONE_OF_EACH).await;
     world.wait_in_step().await;
-    // One level: the user's channels, memberships and permissions go with it, and the team counts
-    // one member less.
+    // A cascade of one level: the user's channels, memberships and permissions are deleted with the
+    // user, and the team counts one member less.
     world
         .source
         .execute(&format!("delete from project_user where tenancy_id = '{}'", world.id("acme")))
@@ -120,7 +120,8 @@ async fn cascades_reach_every_copy() {
         ]
     );
     oracle::assert_equal(&world).await;
-    // Two levels: the tenancy takes its users and teams, and they take theirs.
+    // A cascade of two levels: the tenancy's users and teams are deleted with it, and their rows
+    // with them.
     world.source.execute("delete from tenancy where display_name = 'globex'").await;
     world.wait_in_step().await;
     let left: Vec<_> =
@@ -191,8 +192,8 @@ async fn keys_and_tenants_change_in_place() {
              update project_user set tenancy_id = '{globex}' where tenancy_id = '{acme}'"
         ))
         .await;
-    // A row whose tenant is looked up moves by its own columns, and by those of the row that names
-    // the tenant.
+    // A row whose tenant is looked up moves when its own columns change, and when those of the row
+    // that names the tenant change.
     world
         .source
         .execute("update invitation set project_id = 'globex' where project_id = 'acme'")

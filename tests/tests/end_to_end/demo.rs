@@ -1,4 +1,4 @@
-//! `offtake demo` as a newcomer runs it.
+//! `offtake demo` as a new user runs it.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use offtake_tests::{PATIENCE, binary, until};
 
 fn demo(folder: &std::path::Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(binary("offtake"));
-    // A temporary folder of its own, so that what is left behind is this demo's.
+    // The demo gets its own temporary folder, so that everything left behind there is this demo's.
     command.env("TMPDIR", folder).arg("demo").args(["--listen", "127.0.0.1:0"]).args(arguments);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -17,7 +17,7 @@ fn left_in(folder: &std::path::Path) -> Vec<std::ffi::OsString> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
 }
 
-/// A temporary folder that the servers' own user may pass through.
+/// A temporary folder that the servers' user may enter.
 fn open_folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
@@ -51,8 +51,8 @@ async fn an_interrupted_demo_exits_130_and_a_killed_one_is_swept() {
     let left = left_in(folder.path());
     assert_eq!(left.len(), 2);
     let mut interrupted = demo(folder.path(), &["--for", "1m"]).spawn().unwrap();
-    // It listens for signals before it makes servers of its own, and it has swept the others
-    // before.
+    // The demo listens for signals before it starts its servers, and before that it has swept old
+    // ones.
     until("its own servers are there", PATIENCE, async || match left_in(folder.path()) {
         now if now.len() == 2 && now.iter().all(|name| !left.contains(name)) => Ok(()),
         now => Err(format!("{now:?}")),

@@ -1,5 +1,5 @@
-//! Invariants 5, 6 and 8: what is owed survives every fault, and a fault is its destination's own
-//! and is told.
+//! Invariants 5, 6 and 8: what is owed survives every fault; a fault concerns only its destination
+//! and is reported.
 
 use std::time::Duration;
 

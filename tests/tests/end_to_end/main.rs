@@ -1,6 +1,6 @@
 //! The real binary between real servers: what `offtake run` promises, seen from both ends.
 //!
-//! Numbers in the modules' words are those of the invariants in ARCHITECTURE.md.
+//! The invariants' numbers in these modules are those of ARCHITECTURE.md.
 
 #![allow(clippy::unwrap_used)]
 

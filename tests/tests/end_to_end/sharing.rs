@@ -78,7 +78,7 @@ async fn tenants_that_share_a_database_keep_their_rows_apart() {
     for tenant in ["acme", "globex", "initech"] {
         wait_equal(&world, tenant, "users", &shared, "public").await;
     }
-    // The same key in all three, then gone from one.
+    // The same key is inserted for all three, and then deleted for one.
     world
         .source
         .execute(
@@ -100,9 +100,9 @@ async fn tenants_that_share_a_database_keep_their_rows_apart() {
     daemon.stop().await;
 }
 
-/// Nothing in the two URLs says that they are one database. Naive: each copy deletes the other
-/// tenant's rows as none of its own, both are told to be in sync, and the rows of both are visible
-/// to both.
+/// Nothing in the two URLs shows that they name one database. A naive engine fails: each copy
+/// deletes the other tenant's rows because they are not its own, the status says in sync for both,
+/// and both tenants see the rows of both.
 #[tokio::test]
 async fn one_database_by_two_names_is_one_tenant_s() {
     let mut world = World::with_tenants(["acme", "globex"]).await;
@@ -116,7 +116,7 @@ async fn one_database_by_two_names_is_one_tenant_s() {
     world.reach_by("globex", |_| by_another_name.clone());
     world.fill(20).await;
     world.allow("mapping_blocked");
-    // Both begin at once, and whoever is there first stays.
+    // Both begin at once; the destination that is first keeps the database.
     let daemon = world.daemon().await;
     let blocked = until("one of them is blocked", PATIENCE, async || {
         let told = [world.told(&daemon, "acme").await, world.told(&daemon, "globex").await];
@@ -135,7 +135,7 @@ async fn one_database_by_two_names_is_one_tenant_s() {
     }
     daemon.stop().await;
 
-    // What is left of globex in acme's database is no hindrance once it is served elsewhere.
+    // What globex left in acme's database does no harm once globex has another database.
     world.reach_by("globex", |_| apart.clone());
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -143,9 +143,9 @@ async fn one_database_by_two_names_is_one_tenant_s() {
     daemon.stop().await;
 }
 
-/// A tenant's database that began as a copy of another's has that one's cursors, and tables with
-/// its oids: on another server also under the same name. Shown to fail while the oid alone told:
-/// the tenant was blocked for good.
+/// A tenant's database that was created as a copy of another tenant's has the other's cursors, and
+/// tables with the same oids; on another server even under the same name. The test fails if only
+/// oids are compared: the tenant was blocked for ever.
 #[tokio::test]
 async fn a_database_that_began_as_a_copy_of_another_tenant_s_is_its_own() {
     let mut world = World::with_tenants(["acme", "globex"]).await;
@@ -172,8 +172,8 @@ async fn a_database_that_began_as_a_copy_of_another_tenant_s_is_its_own() {
     daemon.stop().await;
 }
 
-/// A mapping that both begin to receive at once is not the second's, although nobody has a cursor
-/// for it yet. Shown to fail while each mapping was judged by itself.
+/// If both destinations begin to receive a new mapping at once, it is not given to the second one,
+/// although neither has a cursor for it yet. The test fails if each mapping is judged by itself.
 #[tokio::test]
 async fn who_is_second_in_a_database_is_not_first_with_a_new_mapping() {
     let mut world = World::with_tenants(["acme", "globex"]).mappings(&[("teams", TEAMS)]).await;
@@ -189,12 +189,12 @@ async fn who_is_second_in_a_database_is_not_first_with_a_new_mapping() {
         let told = [world.told(&daemon, "acme").await, world.told(&daemon, "globex").await];
         told.into_iter()
             .find(|told| told["state"] == "blocked")
-            .ok_or("nobody is blocked".to_owned())
+            .ok_or("no destination is blocked".to_owned())
     };
     let second = until("one of them is blocked", PATIENCE, blocked).await;
     let (first, second) =
         if second["tenant"] == *world.id("acme") { ("globex", "acme") } else { ("acme", "globex") };
-    // The first does not come to it.
+    // The first destination cannot start with the new mapping.
     world
         .succeed(&[
             "pause",
@@ -257,7 +257,7 @@ async fn destinations_of_the_query_come_and_go() {
     world.source.execute(&add_globex).await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
-    // Whoever is no longer named gets nothing any more and keeps what it has.
+    // A destination that the query no longer returns gets nothing any more and keeps what it has.
     world
         .source
         .execute(&format!(
@@ -285,7 +285,8 @@ async fn destinations_of_the_query_come_and_go() {
     daemon.stop().await;
 }
 
-/// Nobody who is there notices; but new tenants stay away, so whoever looks must be told.
+/// Existing destinations go on unharmed. But new tenants get no destination, so the status must
+/// report the failure.
 #[tokio::test]
 async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
     let mut world = World::with_tenants(["acme"]).await;
@@ -307,7 +308,7 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
     let told = async || daemon.status().await["config"]["error"].clone();
     assert_eq!(told().await, Value::Null);
     world.source.execute("alter table tenant_database rename url to place").await;
-    let error = until("the status tells it", PATIENCE, async || {
+    let error = until("the status reports the failed query", PATIENCE, async || {
         told().await.as_str().map(str::to_owned).ok_or_else(String::new)
     })
     .await;
@@ -321,7 +322,7 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
         "{shown}"
     );
     world.source.execute("alter table tenant_database rename place to url").await;
-    until("the status tells no more", PATIENCE, async || {
+    until("the status reports no failed query any more", PATIENCE, async || {
         let told = told().await;
         if told.is_null() { Ok(()) } else { Err(told.to_string()) }
     })
@@ -331,7 +332,7 @@ async fn a_query_of_destinations_that_fails_is_told_until_it_runs() {
         assert_eq!(
             daemon.log().iter().filter(|line| line.event == event).count(),
             1,
-            "{event}: once, and not at each refresh"
+            "{event} is logged once, and not at each refresh"
         );
     }
     daemon.stop().await;

@@ -28,7 +28,8 @@ async fn ten_tenants_with_equal_keys_see_their_own_rows_only() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     assert_only_own_rows(&world).await;
-    // One tenant's row changes, another's goes, under the same key as eight others'.
+    // One tenant's row changes and another's is deleted; eight other tenants have rows with the
+    // same key.
     world
         .source
         .execute(&format!(
@@ -59,7 +60,8 @@ async fn ten_tenants_with_equal_keys_see_their_own_rows_only() {
     daemon.stop().await;
 }
 
-/// Every text that could come from another tenant begins with its tenant's name.
+/// Checks that a tenant sees only its own rows: every text begins with the name of the tenant it
+/// belongs to.
 async fn assert_only_own_rows(world: &World) {
     oracle::assert_equal(world).await;
     for tenant in world.tenants() {

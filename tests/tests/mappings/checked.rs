@@ -1,4 +1,4 @@
-//! `offtake check --connect`: what a mapping would do, before it does it.
+//! `offtake check --connect`: shows what a mapping would do, before it runs.
 
 use offtake_tests::World;
 use serde_json::Value;
@@ -31,7 +31,7 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
         woken,
         [("public.project_user".into(), 1.into()), ("public.contact_channel".into(), 1.into())]
     );
-    // A renamed team refreshes as many memberships as it has.
+    // A renamed team refreshes all of its memberships.
     let members = mappings.iter().find(|m| m["name"] == "team_members").expect("team_members");
     let most = world.source.query_text("select max(n) from (select count(*) n from team_member group by tenancy_id, team_id) c").await;
     let team = members["woken_by"]
@@ -53,6 +53,60 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
     ] {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
+}
+
+/// Adds tables that the query reads and the mapping does not name: the check must name them.
+async fn assert_unnamed_tables_are_told(world: &World, notes: &str) {
+    // A table that the query reads and the mapping does not name. Also if it is read through a
+    // view; a partition is reported by its root.
+    world
+        .source
+        .execute(
+            "create table public.mood (author int, at date, word text) partition by range (at);
+             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood;
+             create table public.note_kept () inherits (public.note)",
+        )
+        .await;
+    let blind = notes
+        .replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "")
+        .replace(
+            "left join public.author a on a.id = n.author",
+            "left join public.author a on a.id = n.author where n.id in (select author from moods)",
+        );
+    write(world, "notes.yaml", &blind);
+    let (_, stdout, _) = told(world, &world.offtake(&["check", "--connect"]).await);
+    for expect in [
+        "warning: mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there refreshes nothing; name it under",
+        ": the query of notes reads public.mood, and a change",
+    ] {
+        assert!(stdout.contains(expect), "{expect}: {stdout}");
+    }
+    assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
+    // A table that inherits from a captured table is captured with it.
+    assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
+    world.source.execute("drop table public.note_kept").await;
+}
+
+/// The check must name the index that is missing to find dependants.
+async fn assert_missing_index_is_told(world: &World, notes: &str) {
+    // The index that the warning names is enough to find dependants; an index on the tenant alone
+    // is not.
+    let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
+    let told_of = async || {
+        let (_, stdout, _) = told(world, &world.offtake(&["check", "--connect"]).await);
+        stdout.lines().find_map(|line| line.strip_prefix(warning)).map(str::to_owned)
+    };
+    let complaint = told_of().await.expect("a warning");
+    assert!(
+        complaint.starts_with("the whole of note is read for each; create index concurrently on "),
+        "{complaint}"
+    );
+    write(world, "notes.yaml", &notes.replace("{ author: id }", "{ tenant: name, author: id }"));
+    let narrow = told_of().await.expect("a warning");
+    assert!(narrow.starts_with("all rows of its tenant in note are read for each; "), "{narrow}");
+    write(world, "notes.yaml", notes);
+    world.source.execute(complaint.split_once("; ").expect("a remedy").1).await;
+    assert_eq!(told_of().await, None);
 }
 
 #[tokio::test]
@@ -82,51 +136,9 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
     ] {
         assert!(stdout.contains(expect), "{expect}: {stdout}");
     }
-    // A table that the query reads and nothing names: by a view, too, and a partition by its root.
-    world
-        .source
-        .execute(
-            "create table public.mood (author int, at date, word text) partition by range (at);
-             create table public.mood_now partition of mood default; create view public.moods as select author, word from mood;
-             create table public.note_kept () inherits (public.note)",
-        )
-        .await;
-    let blind = notes
-        .replace("depends_on: [{ table: public.author, match: { author: id } }]\n", "")
-        .replace(
-            "left join public.author a on a.id = n.author",
-            "left join public.author a on a.id = n.author where n.id in (select author from moods)",
-        );
-    write(&world, "notes.yaml", &blind);
-    let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
-    for expect in [
-        "warning: mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there refreshes nothing; name it under",
-        ": the query of notes reads public.mood, and a change",
-    ] {
-        assert!(stdout.contains(expect), "{expect}: {stdout}");
-    }
-    assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
-    // Captured with the table that it inherits from.
-    assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
-    world.source.execute("drop table public.note_kept").await;
+    assert_unnamed_tables_are_told(&world, notes).await;
     write(&world, "notes.yaml", notes);
-    // What it says about finding dependants is enough; an index on the tenant alone is not.
-    let warning = "warning: mappings/notes.yaml:2: no index finds the rows of notes that a change of public.author refreshes, so ";
-    let told_of = async || {
-        let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
-        stdout.lines().find_map(|line| line.strip_prefix(warning)).map(str::to_owned)
-    };
-    let complaint = told_of().await.expect("a warning");
-    assert!(
-        complaint.starts_with("the whole of note is read for each; create index concurrently on "),
-        "{complaint}"
-    );
-    write(&world, "notes.yaml", &notes.replace("{ author: id }", "{ tenant: name, author: id }"));
-    let narrow = told_of().await.expect("a warning");
-    assert!(narrow.starts_with("all rows of its tenant in note are read for each; "), "{narrow}");
-    write(&world, "notes.yaml", notes);
-    world.source.execute(complaint.split_once("; ").expect("a remedy").1).await;
-    assert_eq!(told_of().await, None);
+    assert_missing_index_is_told(&world, notes).await;
 }
 
 #[tokio::test]
@@ -148,8 +160,8 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
             .map(str::to_owned)
             .ok_or(stderr)
     };
-    // The primary key does not serve: keys are ordered alike in every database, which a text's own
-    // order is not.
+    // The primary key cannot serve the pages: pages need an order that is the same in every
+    // database, and the order of text depends on the collation.
     let told = page().await.expect("a plan");
     let index = told.split_once("this spares that: ").expect("an index").1;
     assert_eq!(
@@ -158,8 +170,8 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
     );
     world.source.execute(index).await;
     assert_eq!(page().await.as_deref(), Ok("on indexes"));
-    // One tenant has them all, so that the primary key is as good for a plan, and not for many
-    // tenants.
+    // One tenant has all rows, so that a plan by the primary key looks as good; with many tenants
+    // it is not.
     world.source.execute("create table public.visit (id int primary key, tenant uuid)").await;
     world.source.execute("insert into visit select n, md5('acme')::uuid from generate_series(1, 2000) n; analyze visit").await;
     write(
@@ -173,7 +185,7 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
     assert_eq!(page().await.as_deref(), Ok("on indexes"));
 }
 
-/// The README's first mapping, and the mistake that it shows, word for word.
+/// The README's first mapping, and the error that the README shows, word for word.
 #[tokio::test]
 async fn the_first_mapping_of_the_readme_runs() {
     let readme = include_str!("../../../README.md");

@@ -1,4 +1,4 @@
-//! Mappings as people write them: refused with a message that is enough to mend them, checked,
+//! Mappings as users write them: refused with a message that is enough to correct them, checked,
 //! previewed.
 
 mod checked;
@@ -22,7 +22,7 @@ target:
   table: teams
 ";
 
-/// As a whole: a daemon that looks at half of it would refuse it.
+/// Replaces the file as a whole: a daemon that reads half of it would refuse it.
 fn write(world: &World, name: &str, text: &str) {
     let file = world.mappings_folder().join(name);
     let beside = file.with_extension("new");

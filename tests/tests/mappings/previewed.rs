@@ -1,4 +1,6 @@
-//! `offtake preview`: rows, and what an edit would do, without doing it.
+//! `offtake preview`: shows rows, and what an edit would change, without changing anything.
+
+use std::path::{Path, PathBuf};
 
 use offtake_tests::World;
 use offtake_tests::samples::USERS;
@@ -56,6 +58,50 @@ async fn the_rows_that_a_destination_would_hold_are_shown() {
     assert!(code == 2 && stderr.contains("acme cannot be a tenant"), "{stderr}");
 }
 
+/// Writes edited mappings into another folder, so that the daemon does not see them. One team
+/// leaves the filter, the others change, a column is added, one mapping is removed and another one
+/// added.
+fn edited_mappings(world: &World, first_id: &str) -> PathBuf {
+    let edited = world.folder().join("edited");
+    std::fs::create_dir(&edited).expect("the folder can be written");
+    let query = TEAMS
+        .replace("t.display_name", "upper(t.display_name) || '!' as display_name, t.tags")
+        .replace(
+            "from public.team t",
+            &format!("from public.team t where t.team_id <> '{first_id}'"),
+        );
+    std::fs::write(edited.join("teams.yaml"), query).expect("the folder can be written");
+    let more = USERS.replace("users", "people");
+    std::fs::write(edited.join("people.yaml"), more).expect("the folder can be written");
+    edited
+}
+
+/// Puts the edit into the daemon's folder, and waits until it has exactly the effect that the
+/// preview showed.
+async fn go_live(world: &World, edited: &Path, changed: u32) {
+    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
+    write(
+        world,
+        "teams.yaml",
+        &std::fs::read_to_string(edited.join("teams.yaml")).expect("it was written"),
+    );
+    offtake_tests::until("the edit is in effect", offtake_tests::PATIENCE, async || {
+        let there = &world.tenant("acme").destination;
+        let found = there
+            .try_query_text(
+                "select count(*) from teams where display_name like '%!' and tags is not null",
+            )
+            .await?;
+        let all = there.try_query_text("select count(*) from teams").await?;
+        if found == changed.to_string() && all == found {
+            Ok(())
+        } else {
+            Err(format!("{found} of {all}, not {changed}"))
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let world = World::with_tenants(["acme", "globex"])
@@ -72,19 +118,7 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let teams = count("select count(*) from team where tenancy_id = '{acme}'").await;
     let first = "(select team_id from team where tenancy_id = '{acme}' order by team_id limit 1)";
     let first_id = count(&format!("select {first}")).await;
-    // Somewhere else, so that the daemon does not see it: one row leaves, the others change, a
-    // column comes, a mapping goes.
-    let edited = world.folder().join("edited");
-    std::fs::create_dir(&edited).expect("the folder can be written");
-    let query = TEAMS
-        .replace("t.display_name", "upper(t.display_name) || '!' as display_name, t.tags")
-        .replace(
-            "from public.team t",
-            &format!("from public.team t where t.team_id <> '{first_id}'"),
-        );
-    std::fs::write(edited.join("teams.yaml"), query).expect("the folder can be written");
-    let more = USERS.replace("users", "people");
-    std::fs::write(edited.join("people.yaml"), more).expect("the folder can be written");
+    let edited = edited_mappings(&world, &first_id);
     let folder = edited.to_string_lossy().into_owned();
     let arguments = ["preview", "--changed", "--mappings", &folder, "--tenant", world.id("acme")];
     let (code, stdout, stderr) = told(&world, &world.offtake(&arguments).await);
@@ -114,31 +148,10 @@ async fn what_an_edit_would_change_is_told_before_it_goes_live() {
     let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--diff"]).await);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("0 of 4 copies would change"), "{stdout}");
-    // And so it comes.
-    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
-    write(
-        &world,
-        "teams.yaml",
-        &std::fs::read_to_string(edited.join("teams.yaml")).expect("it was written"),
-    );
-    offtake_tests::until("the edit is in effect", offtake_tests::PATIENCE, async || {
-        let there = &world.tenant("acme").destination;
-        let found = there
-            .try_query_text(
-                "select count(*) from teams where display_name like '%!' and tags is not null",
-            )
-            .await?;
-        let all = there.try_query_text("select count(*) from teams").await?;
-        if found == changed.to_string() && all == found {
-            Ok(())
-        } else {
-            Err(format!("{found} of {all}, not {changed}"))
-        }
-    })
-    .await;
+    go_live(&world, &edited, changed).await;
     daemon.stop().await;
-    // What no daemon has taken over yet; the table of users, whose mapping is gone, is no
-    // difference.
+    // An edit that no daemon has taken over yet is a difference. The table of users, whose mapping
+    // was removed, is not.
     assert_eq!(told(&world, &world.offtake(&["check", "--diff"]).await).0, 0);
     write(&world, "teams.yaml", TEAMS);
     let (code, stdout, _) = told(&world, &world.offtake(&["check", "--diff", "--json"]).await);

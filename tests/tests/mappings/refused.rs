@@ -1,4 +1,5 @@
-//! What cannot run is refused before anything starts, with exit code 78.
+//! A configuration or mapping set that cannot run is refused before anything starts, with exit code
+//! 78.
 
 use offtake_tests::{Source, World};
 use serde_json::json;
@@ -17,7 +18,7 @@ async fn a_mistake_is_told_like_a_compiler_does() {
   remedy: Perhaps you meant to reference the column \"t.display_name\".
 ";
     assert_eq!((code, stderr.as_str()), (78, expect));
-    // Nothing was done about a set that cannot run.
+    // Nothing was installed for a set that cannot run.
     assert_eq!(world.source.query_text("select to_regnamespace('offtake') is null").await, "t");
 }
 
@@ -47,7 +48,7 @@ async fn several_mistakes_of_several_files_are_told_in_one_run() {
     let places: Vec<_> =
         ["a.yaml:1:1:", "a.yaml:9:3:"].iter().map(|place| stderr.find(place)).collect();
     assert!(places.is_sorted(), "in the order of the file: {stderr}");
-    // The second kind needs the source: again everything at once.
+    // Errors of the second kind need the source to be found. Again all are reported at once.
     write(
         &world,
         "a.yaml",

@@ -1,5 +1,5 @@
-//! Whatever plain SQL does to the source arrives, with no help from the application (hazards H8 to
-//! H13, invariant 1).
+//! Every change that plain SQL makes at the source arrives, without any help of the application
+//! (hazards H8 to H13, invariant 1).
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Ways past a trigger (H12): found within a minute, and reconciled.
+//! Changes that fire no trigger (H12): found within a minute, and reconciled.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ use crate::start;
 /// The promise of design §5. The daemon looks every 30 seconds.
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
-/// (table, what is done to it); `{t}` is the tenant. Every table has three partitions with two rows
-/// in each.
+/// (table, SQL that changes it without a trigger); `{t}` is the tenant. Every table has three
+/// partitions with two rows in each.
 const WAYS: [(&str, &str); 16] = [
     ("disabled", "alter table disabled_1 disable trigger all; update disabled_1 set name = 'unseen'; delete from disabled_1 where id = 1"),
-    // What psql users do around a bulk load; enabling puts back the ordinary state, which replicas'
-    // sessions slip past.
+    // As psql users do around a bulk load. Enabling the triggers again makes them ordinary ones,
+    // which do not fire in sessions with session_replication_role = replica.
     (
         "enabled_again",
         "alter table enabled_again disable trigger user; insert into enabled_again values ('{t}', 1, 9, 'unseen'); alter table enabled_again enable trigger user",
@@ -29,7 +29,7 @@ const WAYS: [(&str, &str); 16] = [
         "create table renamed_new (like renamed including all); insert into renamed_new (tenant, part, id, name) select tenant, part, id, 'from the new table' from renamed where id = 1;
          alter table renamed rename to renamed_old; alter table renamed_new rename to renamed",
     ),
-    // Each has the other's triggers then.
+    // After the swap each table has the other's triggers.
     ("swapped_a", "alter table swapped_a rename to swapped_c; alter table swapped_b rename to swapped_a; alter table swapped_c rename to swapped_b"),
     ("swapped_b", "update swapped_b set name = 'after the swap' where id = 1"),
     ("attached", "create table attached_4 (like attached); insert into attached_4 values ('{t}', 4, 1, 'came along'); alter table attached attach partition attached_4 for values in (4)"),
@@ -39,7 +39,7 @@ const WAYS: [(&str, &str); 16] = [
         "create table exchanged_new (like exchanged including all); insert into exchanged_new values ('{t}', 2, 5, 'exchanged');
          alter table exchanged detach partition exchanged_2; alter table exchanged attach partition exchanged_new for values in (2)",
     ),
-    // As it was by the time that anybody looks.
+    // Everything is as before when the daemon looks.
     (
         "put_back",
         "alter table put_back_1 disable trigger all; update put_back_1 set name = 'unseen';
@@ -55,10 +55,10 @@ const WAYS: [(&str, &str); 16] = [
            execute definition; alter table recreated_2 enable always trigger offtake_capture_delete;
          end $$",
     ),
-    // No row is updated, and the mapping's columns are the same afterwards.
+    // No row is updated, and afterwards the mapping's columns are the same.
     ("retyped", "alter table retyped alter column name type text using upper(name)"),
     ("readded", "alter table readded drop column name; alter table readded add column name text default 'of ' || clock_timestamp()"),
-    // Not even a file is written.
+    // Not even the table's file changes.
     ("readded_alike", "alter table readded_alike drop column name; alter table readded_alike add column name text default 'alike'"),
     (
         "columns_swapped",
@@ -67,7 +67,7 @@ const WAYS: [(&str, &str); 16] = [
     ),
 ];
 
-/// What a table goes through without any row being another, each between two looks.
+/// Operations that change no row's values, each between two looks.
 const HARMLESS: [&str; 10] = [
     "select",
     "vacuum full kept_1",
@@ -81,8 +81,8 @@ const HARMLESS: [&str; 10] = [
     "alter table kept_3 rename to kept_0; alter table kept_0 set (fillfactor = 90)",
 ];
 
-/// A partition leaves, or is away for a while: (table, what is done, what is done once the copy has
-/// seen that).
+/// A partition is detached or dropped, or is detached for a while: (table, first SQL, SQL after the
+/// copy has seen that).
 const PARTITIONS_LEAVING: [(&str, &str, &str); 3] = [
     ("detached", "alter table detached detach partition detached_2", "select"),
     ("dropped_partition", "drop table dropped_partition_2", "select"),
@@ -134,12 +134,13 @@ async fn wait_reconciled(world: &World) {
         if differences.is_empty() { Ok(()) } else { Err(oracle::show(&differences)) }
     })
     .await;
-    // And nobody is at it any more, whom the next change of the schema would catch in the middle.
+    // Waits until no worker is at these copies any more: the next change of the schema would
+    // interrupt it.
     world.wait_in_step().await;
     println!("reconciled after {:?}", began.elapsed());
 }
 
-/// Capture is whole, for every way of writing.
+/// Checks that every way of writing to the tables is captured.
 async fn assert_captured(world: &World, tables: &[&str]) {
     for table in tables {
         let write = format!(
@@ -153,9 +154,9 @@ async fn assert_captured(world: &World, tables: &[&str]) {
     oracle::assert_equal(world).await;
 }
 
-/// All ways at one moment in one world, because each waits for the daemon's next look, up to half a
-/// minute. `drift` finds what is missing, and `note_gap` has the copy made anew; without either it
-/// stays wrong for ever, as the ancestor's did.
+/// All ways at the same time in one world, because each has to wait for the daemon's next look, up
+/// to 30 seconds. `drift` finds the gap, and `note_gap` causes the re-copy. Without either, the
+/// copy stays wrong for ever, as it did in the previous system.
 #[tokio::test]
 async fn what_goes_past_the_triggers_is_found_within_a_minute_and_reconciled() {
     let tables = WAYS.map(|(table, _)| table);
@@ -168,12 +169,12 @@ async fn what_goes_past_the_triggers_is_found_within_a_minute_and_reconciled() {
     daemon.stop().await;
 }
 
-/// A false alarm would have every copy of a table made anew. `offtake init` looks as the daemon
-/// does.
+/// A false alarm would re-copy every copy of a table. `offtake init` looks in the same way as the
+/// daemon.
 #[tokio::test]
 async fn what_leaves_the_rows_as_they_are_is_no_gap() {
     let (world, daemon) = world_of(&["kept"]).await;
-    // Triggers that Offtake itself puts back are nobody else's doing afterwards.
+    // After Offtake itself has created triggers again, it does not take that for a foreign change.
     world.source.execute("alter table kept_1 disable trigger offtake_capture_insert; drop trigger offtake_capture_update on kept_2").await;
     assert!(world.offtake(&["init"]).await.status.success());
     world.wait_in_step().await;
@@ -196,7 +197,7 @@ async fn what_leaves_the_rows_as_they_are_is_no_gap() {
         .await;
     world.wait_in_step().await;
     assert_eq!(world.source.query_text(noted).await, before);
-    // Captured like any other change, and no more than that.
+    // TRUNCATE is captured like any other change, and counts as no gap.
     world.source.execute("truncate kept_1").await;
     world.wait_in_step().await;
     let init = world.offtake(&["init"]).await;
@@ -205,8 +206,8 @@ async fn what_leaves_the_rows_as_they_are_is_no_gap() {
     daemon.stop().await;
 }
 
-/// What columns go through without a row being written: what is done to the joined table, and
-/// whether the mapping can be read then. A look lies between any two.
+/// Changes of columns that write no row: SQL for the joined table, and whether the mapping can be
+/// read afterwards. The daemon looks between any two of them.
 const COLUMNS_CHANGING: [(&str, bool); 6] = [
     (
         "alter table town drop column name; alter table town add column name text default 'renewed'",
@@ -222,9 +223,9 @@ const COLUMNS_CHANGING: [(&str, bool); 6] = [
     ("alter table town rename region to name; alter table town rename old_name to region", true),
 ];
 
-/// A name that is another column's now gives other values, also where the table is only joined, and
-/// also when a look found it gone. Without the numbers in the note, the copy keeps the old values
-/// for ever.
+/// If a column name now belongs to another column, the query gives other values. This is noticed
+/// also where the table is only joined, and also if a look happened while the name did not exist.
+/// Without the columns' numbers in the note, the copy keeps the old values for ever.
 #[tokio::test]
 async fn a_column_that_has_anothers_name_is_copied_anew_also_where_it_is_joined() {
     let mapping = "
@@ -262,8 +263,7 @@ target: { table: persons }
             wait_reconciled(&world).await;
         }
     }
-    // The note of an older version says nothing of numbers; it is completed, and nothing is copied
-    // anew.
+    // A note of an older version has no numbers. It is completed, and nothing is re-copied.
     let gaps = "select count(*) from offtake.change_log where row_key is null";
     let before = world.source.query_text(gaps).await;
     let notes = "select count(*) from pg_description where objoid in (select oid from pg_proc where proname like 'capture\\_%') and description ~ 'numbers'";
@@ -280,7 +280,7 @@ target: { table: persons }
         .await;
     assert_eq!(world.source.query_text(notes).await, "0");
     daemon.reload();
-    until("the notes to be complete again", FOUND_WITHIN, async || {
+    until("the notes are complete again", FOUND_WITHIN, async || {
         let complete = world.source.query_text(notes).await;
         if complete == "2" { Ok(()) } else { Err(complete) }
     })
@@ -292,8 +292,8 @@ target: { table: persons }
     daemon.stop().await;
 }
 
-/// A partition that goes takes rows along and fires nothing; one that comes back still has its
-/// triggers.
+/// A partition that is detached or dropped takes its rows along and fires no trigger. A partition
+/// that is attached again still has its triggers.
 #[tokio::test]
 async fn a_partition_that_leaves_takes_its_rows_out_of_the_copy() {
     let tables = PARTITIONS_LEAVING.map(|(table, ..)| table);

@@ -56,7 +56,7 @@ target: { table: purchases }",
     ),
 ];
 
-/// Rows that every case may use up; `{t}` is the tenant.
+/// Rows that every case may change or delete; `{t}` is the tenant.
 const ROWS: &str = "
     delete from account where tenant = '{t}'; delete from purchase where tenant = '{t}'; delete from event where tenant = '{t}';
     insert into account select '{t}', n, 'account ' || n from generate_series(1, 9) n;
@@ -64,8 +64,8 @@ const ROWS: &str = "
     insert into line select '{t}', p, n, 'line' from generate_series(1, 90) p, generate_series(1, 2) n;
     insert into event select '{t}', n, k, 'event' from generate_series(1, 120) n, unnest(array['a', 'b']) k;";
 
-/// What psql reads. Each begins with [`ROWS`] in place and must change the source, unless it begins
-/// with `-- nothing`.
+/// Input for psql. Before each case [`ROWS`] are inserted. A case must change the source, unless it
+/// begins with `-- nothing`.
 const CASES: [&str; 37] = [
     // Sets of rows, upserts, MERGE, CTEs that write.
     "insert into account values ('{t}', 10, 'ten'), ('{t}', 11, null); insert into account select tenant, id + 100, name from account where tenant = '{t}'",
@@ -88,7 +88,7 @@ const CASES: [&str; 37] = [
     "delete from account where tenant = '{t}' and id in (1, 2)",
     "update account set boss = id - 1 where tenant = '{t}' and id > 1; delete from account where tenant = '{t}' and id = 4",
     "update purchase set id = id + 1000 where tenant = '{t}' and id <= 20",
-    // TRUNCATE: alone, through foreign keys, of a partition, undone, and followed by rows.
+    // TRUNCATE: alone, through foreign keys, of a partition, rolled back, and followed by inserts.
     "truncate line",
     "truncate account cascade",
     "truncate event_b1; truncate event_a",
@@ -99,8 +99,8 @@ const CASES: [&str; 37] = [
     // Sessions that skip ordinary triggers.
     "set session_replication_role = replica; insert into account values ('{t}', 30, 'replica'); update event set note = 'replica' where tenant = '{t}' and id < 9; delete from line where tenant = '{t}' and no = 1",
     "set session_replication_role = replica; truncate event",
-    // Out of the filter and in again: by the row itself, by the row it joins, by both, within one
-    // transaction and not.
+    // Rows leave the filter and come back: by a change of the row itself, of the joined row, or of
+    // both, within one transaction or in several.
     "update purchase set hidden = true where tenant = '{t}' and id % 3 = 0",
     "update purchase set hidden = true where tenant = '{t}' and id % 3 = 0; update purchase set hidden = false, note = 'back' where tenant = '{t}' and id % 6 = 0",
     "update account set active = false where tenant = '{t}' and id < 4",
@@ -110,7 +110,7 @@ const CASES: [&str; 37] = [
     // Between partitions, through the root and through a parent of leaves.
     "update event set kind = 'a', id = id + 1000 where tenant = '{t}' and kind = 'b' and id < 10; update event_b set id = id + 500 where tenant = '{t}' and id > 90",
     "update event set tenant = 'elsewhere' where tenant = '{t}' and id < 50; update event set tenant = '{t}' where tenant = 'elsewhere' and id < 20",
-    // What is undone leaves nothing, what is caught keeps what was before it.
+    // A rollback leaves nothing; a caught error keeps the changes made before it.
     "-- nothing\nbegin; delete from account; update event set note = 'x'; rollback",
     "begin; update line set note = 'kept' where tenant = '{t}' and no = 1; savepoint s; delete from line; rollback to s; savepoint s2; insert into event values ('{t}', 950, 'a', 'kept'); release s2; commit",
     "do $$ begin update event set note = 'before' where id = 2; begin delete from event; raise 'undone'; exception when others then null; end; insert into event values ('{t}', 960, 'b', 'after'); end $$",
@@ -133,9 +133,9 @@ async fn psql(world: &World, script: &str) {
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Each case alone, so that a failure names it. Beside them the ancestor's way at its best, in the
-/// same database: every row that changed is found, deletions are recorded by application code, and
-/// here there is none.
+/// Each case runs alone, so that a failure names it. For comparison, the previous system's method
+/// runs in the same database under its best conditions: it finds every changed row, but application
+/// code has to record deletions, and here there is none.
 #[tokio::test]
 async fn statements_of_every_kind_arrive() {
     let world = World::with_tenants(["acme", "globex"]).mappings(&MAPPINGS).without_init().await;

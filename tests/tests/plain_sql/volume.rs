@@ -8,7 +8,7 @@ use crate::start;
 
 const CHILDREN: usize = 100_000;
 
-/// In every tick that has something to number.
+/// A failpoint in every tick that has something to number.
 const TICK: &str = "sequencer.after_stamp";
 
 const TABLES: &str = "
@@ -32,10 +32,10 @@ target: { table: children }",
     ),
 ];
 
-/// A parent's change reaches 100 000 children, in bounded pages: while they are on their way,
-/// another tenant's change is numbered between two pages and arrives before they all have. The
-/// sequencer stands still meanwhile: in the tick of the parent's change until the other one is
-/// written, and a few ticks later until that one has arrived.
+/// A parent's change reaches 100 000 children, in bounded pages. Meanwhile another tenant's change
+/// is numbered between two pages and arrives before all children have. For this the test pauses the
+/// sequencer twice: in the tick of the parent's change until the other change is written, and a few
+/// ticks later until that change has arrived.
 #[tokio::test]
 async fn a_parent_with_100_000_children_leaves_and_reenters_and_delays_nobody() {
     let world = World::with_tenants(["acme", "globex"]).mappings(&MAPPINGS).without_init().await;
@@ -49,7 +49,7 @@ async fn a_parent_with_100_000_children_leaves_and_reenters_and_delays_nobody() 
         ))
         .await;
     world.wait_in_step().await;
-    // A tick that stands still for long is ended by the source.
+    // The source ends a tick that pauses for long.
     world.allow("source_failed");
     let children = async || {
         world

@@ -1,6 +1,6 @@
 //! Types and their values.
 
-/// Types of the application's own.
+/// The application's own types.
 pub(crate) const TYPES: &str = r#"
     create type mood as enum ('fine', 'so so', 'a,b', '"q"', '');
     create type place as (street text, no int, tags text[]);
@@ -10,8 +10,8 @@ pub(crate) const TYPES: &str = r#"
     create type span as range (subtype = float8);
 "#;
 
-/// (type, type that a table made by Offtake gets, values as literals). The longest list decides how
-/// many rows there are.
+/// (type, type in a table that Offtake creates, values as literals). The longest list of values
+/// gives the number of rows.
 pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     (
         "jsonb",
@@ -241,8 +241,8 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     ("regclass", "text", &["'wide'::regclass"]),
 ];
 
-/// (type, keys). Each is the key of a table of its own. Keys that a type calls equal but prints
-/// differently are no two keys.
+/// (type, keys). Each type is the key of its own table. Values that are equal for the type but
+/// print differently count as one key.
 pub(crate) const KEYS: &[(&str, &[&str])] = &[
     (
         "text",

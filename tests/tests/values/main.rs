@@ -1,7 +1,7 @@
-//! Every value arrives exactly, whatever the two databases and the daemon's surroundings are set to
-//! (invariant 1).
+//! Every value arrives exactly, under any settings of the two databases and any environment of the
+//! daemon (invariant 1).
 //!
-//! What holds it: values stay text from `COPY` to `COPY`, both under `TEXT_FORMAT`; captured keys
+//! How it is kept: values stay text from `COPY` to `COPY`, both under `TEXT_FORMAT`. Captured keys
 //! are written under the same settings (`TEXT_SETTINGS` of the capture function).
 
 #![allow(clippy::unwrap_used)]
@@ -13,7 +13,8 @@ mod roundtrip;
 
 use offtake_tests::{Daemon, Database, World};
 
-/// How the source's database, and so every session of the application and of Offtake, is set.
+/// Settings of the source's database, and so of every session of the application and of Offtake
+/// there.
 const SOURCE_SETTINGS: [&str; 9] = [
     "timezone = 'Asia/Kathmandu'",
     "datestyle = 'German'",
@@ -26,7 +27,7 @@ const SOURCE_SETTINGS: [&str; 9] = [
     "default_transaction_isolation = 'serializable'",
 ];
 
-/// The destination's, different in everything.
+/// Settings of the destination's database; all are different from the source's.
 const DESTINATION_SETTINGS: [&str; 9] = [
     "timezone = 'America/St_Johns'",
     "datestyle = 'SQL, DMY'",
@@ -39,18 +40,18 @@ const DESTINATION_SETTINGS: [&str; 9] = [
     "search_path = 'nowhere'",
 ];
 
-/// The settings under which the test looks, on both sides: neither the product's nor the
+/// The settings under which the test reads on both sides. They are neither Offtake's nor the
 /// databases'.
 const LOOKING: &str = "set timezone = 'Pacific/Chatham'; set datestyle = 'SQL, MDY'; set intervalstyle = 'postgres_verbose';
     set extra_float_digits = 3; set bytea_output = 'hex'; set xmloption = content; set array_nulls = on; set search_path = public;
     set standard_conforming_strings = on";
 
-/// What the test's own literals are written for; the trigger's settings must not lean on it, hence
-/// the time zone.
+/// The settings that the test's literals need. The time zone is set so that the trigger cannot
+/// depend on them.
 const WRITING: &str = "set standard_conforming_strings = on; set datestyle = 'ISO, MDY'; set array_nulls = on; set xmloption = content";
 
-/// Statements of the application, in a session set as its database says; `usual` for literals that
-/// need [`WRITING`].
+/// Runs the application's statements in a session with its database's settings; with `usual`, under
+/// [`WRITING`], for literals that need it.
 async fn write(world: &World, usual: bool, sql: &str) {
     let session = world.source.connect().await;
     if usual {
@@ -65,7 +66,7 @@ async fn set(database: &Database, settings: &[&str]) {
     }
 }
 
-/// Both sides oddly set, the tables made and prepared.
+/// Gives both databases unusual settings, creates the tables, and prepares the source.
 async fn prepare(world: &World, tables: &str) {
     world.source.execute(tables).await;
     set(&world.source, &SOURCE_SETTINGS).await;
@@ -75,7 +76,7 @@ async fn prepare(world: &World, tables: &str) {
     world.succeed(&["init"]).await;
 }
 
-/// Rows as text under [`LOOKING`], in a session of their own.
+/// Reads rows as text under [`LOOKING`], in a session of its own.
 async fn look(database: &Database, query: &str) -> Vec<Vec<Option<String>>> {
     let session = database.connect().await;
     session.batch_execute(LOOKING).await.unwrap();

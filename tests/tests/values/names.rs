@@ -1,4 +1,4 @@
-//! Names that need quoting, everywhere a mapping has one.
+//! Names that need quoting, in every place where a mapping has a name.
 
 use offtake_tests::{World, oracle};
 
@@ -26,8 +26,8 @@ query: |
 target: { table: '"T able ""1"" ''x'' \ {schema}"' }
 "#;
 
-/// Every name goes through `Identifier::sql`; a name in the wrong place is at best a syntax error.
-/// The destination's schema needs quotes too.
+/// Every name goes through `Identifier::sql`; a name that does not is at best a syntax error. The
+/// destination's schema needs quotes too.
 #[tokio::test]
 async fn tables_columns_and_schemas_that_need_quotes() {
     let mut world = World::with_tenants(["acme", "globex"])

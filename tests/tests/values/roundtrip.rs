@@ -1,4 +1,4 @@
-//! Values of every type, by way of the initial copy, of an insert and of an update.
+//! Values of every type arrive by the initial copy, by an insert and by an update.
 
 use offtake_tests::World;
 use serde_json::Value;
@@ -12,7 +12,7 @@ query: select w.*, w.tenant as tenant_id from wide w
 target: { table: wide }
 ";
 
-/// One column per type, and two that the source computes.
+/// A table with one column per type, and two columns that the source computes.
 fn table() -> String {
     let columns: Vec<_> =
         CASES.iter().enumerate().map(|(at, (sql_type, ..))| format!("c{at} {sql_type}")).collect();
@@ -23,7 +23,8 @@ fn table() -> String {
     )
 }
 
-/// The rows of the cases, with ids from `first`; where a type has fewer values, null.
+/// The rows of the cases, with ids from `first`. A type with fewer values has null in the other
+/// rows.
 fn inserts(tenant: &str, first: usize) -> Vec<String> {
     let rows = CASES.iter().map(|(.., values)| values.len()).max().unwrap();
     let columns: Vec<_> = (0..CASES.len()).map(|at| format!("c{at}")).collect();
@@ -71,8 +72,8 @@ async fn assert_same(world: &World, what: &str) {
     assert!(wrong.is_empty(), "{what}\n{}", wrong.join("\n"));
 }
 
-/// What the ancestor's driver made of a value on its way through JSON numbers, and what this one
-/// must not.
+/// What the previous system's driver made of a number, by sending it as a JSON number. Offtake must
+/// not do the same.
 fn through_a_double(number: &str) -> String {
     let value: Value = serde_json::from_str(number).unwrap();
     format!("{}", value.as_f64().unwrap())
@@ -97,7 +98,7 @@ async fn values_of_every_type_arrive_exactly() {
     write(&world, true, &inserts(tenant, 1001).concat()).await;
     world.wait_in_step().await;
     assert_same(&world, "inserted").await;
-    // Every row gets the values of the next one.
+    // Every row gets the values of another row.
     let set: Vec<_> = (0..CASES.len()).map(|at| format!("c{at} = n.c{at}")).collect();
     let shift = format!(
         "update wide w set {} from wide n where n.id = case w.id when 1001 then 1017 else w.id - 1 end and w.id > 1000",
@@ -106,14 +107,14 @@ async fn values_of_every_type_arrive_exactly() {
     write(&world, true, &shift).await;
     world.wait_in_step().await;
     assert_same(&world, "updated").await;
-    // A small batch is stated in the statement that writes it, a large one (there are values of a
-    // megabyte) copied.
+    // A small batch is part of the statement that writes it. A large one (some values have a
+    // megabyte) is sent by COPY.
     for one in inserts(tenant, 2001) {
         write(&world, true, &one).await;
         world.wait_in_step().await;
     }
     assert_same(&world, "inserted one by one").await;
-    // Equal, but not the same.
+    // Values that are equal for the type but print differently.
     let at = |sql_type: &str| CASES.iter().position(|(name, ..)| *name == sql_type).unwrap();
     let respell = format!(
         "update wide set c{} = 1.00, c{} = '30 days', c{} = '-0', c{} = '[1.000,2)' where id = 1",

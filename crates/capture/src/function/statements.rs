@@ -1,25 +1,25 @@
-//! What a capture function runs.
+//! The statements that a capture function runs.
 //!
-//! Columns are named without their table wherever a name can be: each statement joins a row called
-//! `gone`, which has a null under the name of every captured column, *outside* the subqueries that
-//! read the changed rows. SQL looks for a name in the inner query first. So when the application
-//! drops or renames a captured column, its writes do not fail on an unknown name, but find the
-//! null, and [`Table::lost`] notes that anything in the table may have changed. The planner removes
-//! the row; a write pays nothing for it.
+//! The statements name columns without their table. Each statement also joins a row called `gone`,
+//! which has a null under the name of every captured column, *outside* the subqueries that read the
+//! changed rows. SQL looks for a name in the inner query first. When the application drops or
+//! renames a captured column, its writes therefore do not fail on an unknown name: the name finds
+//! the null of `gone`, and [`Table::lost`] records that anything in the table may have changed. The
+//! planner removes the row, so a write pays nothing for it.
 
 use offtake_mapping::{Capture, CapturedColumn, CapturedTenant, Identifier, MappingSet, literal};
 
 use super::Records;
 
-/// Types whose `=` is in pg_catalog, hashes, and says the same as comparing their texts.
+/// Types whose `=` is in pg_catalog, can be hashed, and gives the same result as comparing texts.
 const TYPES_EQUAL_AS_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "boolean", "date"];
 
-/// The type by which a lost column is told from one that is there; the second for tables that
-/// capture the first.
+/// The type of `gone`'s nulls, by which a lost column is recognised. The second is for tables that
+/// capture a column of the first type.
 const TYPES_OF_LOST_COLUMNS: [&str; 2] = ["pg_lsn", "macaddr8"];
 
-/// The function's body. Without handlers it fails where the operator's expressions do: for trying
-/// them.
+/// The function's body. Without `handlers` it fails when an operator's expression fails; the trial
+/// uses this.
 pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> String {
     let table = Table { handlers, ..Table::of(capture, set) };
     let rules = table.rules();
@@ -65,11 +65,11 @@ struct Table<'a> {
     /// The table's name as a literal.
     source_table: String,
     capture: &'a Capture,
-    /// Whether the queries' tenants have a type that is equal as text, and so the column they come
-    /// from.
+    /// Whether two tenants are equal exactly when their texts are. Judged by the type of the
+    /// queries' `tenant_id`, which stands for the type of the column it comes from.
     tenant_equal_as_text: bool,
     type_of_lost_columns: &'static str,
-    /// Whether failing expressions are caught.
+    /// Whether an expression that fails is caught.
     handlers: bool,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Table<'a> {
         )
     }
 
-    /// Every column that the statements name, once.
+    /// Every column that the statements name, without repetition.
     fn columns(&self) -> Vec<&Identifier> {
         let tenants = self.capture.tenants.iter().filter_map(|tenant| match tenant {
             CapturedTenant::Column(column) => Some(column),
@@ -115,7 +115,7 @@ impl<'a> Table<'a> {
         columns
     }
 
-    /// The row that stands in for lost columns, to be joined before the rows themselves.
+    /// The row that stands in for lost columns. It is joined in front of the changed rows.
     fn gone(&self) -> String {
         let nulls: Vec<String> = self
             .columns()
@@ -125,7 +125,7 @@ impl<'a> Table<'a> {
         format!("(select {}) gone cross join lateral", nulls.join(", "))
     }
 
-    /// A row for the whole table if a column was lost. Looks at one changed row only.
+    /// A change of the whole table, if a column was lost. Reads one changed row only.
     fn lost(&self, rows: &str) -> String {
         let columns = self.columns();
         let named: Vec<String> = columns
@@ -159,8 +159,8 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The tenants' rules, with the one that is looked up in front: the first rule's rows carry the
-    /// matched columns for the dependants, and the look-up needs them itself.
+    /// The tenants' rules. A tenant that is looked up comes first: only the first rule's rows carry
+    /// the matched columns for the dependants, and the look-up needs these columns too.
     fn rules(&self) -> Vec<Rule<'_>> {
         let mut tenants: Vec<&CapturedTenant> = self.capture.tenants.iter().collect();
         tenants.sort_by_key(|tenant| **tenant != CapturedTenant::LookedUp);
@@ -191,7 +191,7 @@ impl<'a> Table<'a> {
         )
     }
 
-    /// Old values that no new row has are gone, as after a DELETE.
+    /// Old values that no new row has count as deleted.
     fn update_of_dependants(&self) -> String {
         let changed = format!(
             "select {}, (case when bool_or(changed.present) then 'c' else 'd' end)::\"char\", null::text, null::jsonb, changed.matched\n    \
@@ -224,7 +224,7 @@ impl Rule<'_> {
     fn tenant_id(&self) -> String {
         match self.tenant {
             CapturedTenant::Column(column) => format!("{}::text", column.sql()),
-            // On lines of its own, or a comment at its end would swallow what follows.
+            // On a line of its own; otherwise a comment at its end would swallow what follows.
             CapturedTenant::Expression(sql) => format!("(\n{sql}\n)::text"),
             CapturedTenant::LookedUp => "null::text".to_owned(),
         }
@@ -234,9 +234,9 @@ impl Rule<'_> {
         if self.with_matched { self.table.matched() } else { "null::jsonb".to_owned() }
     }
 
-    /// What tells rows apart, as values that can be hashed: key and tenant; raw where raw values
-    /// differ exactly when their texts do, else as bytes of text, since the destination has the
-    /// text (`A` and `a` of a citext are two keys there).
+    /// Key and tenant of a row, as values that can be hashed. A value is compared raw if raw values
+    /// differ exactly when their texts do. Otherwise its text is compared byte by byte, because the
+    /// destination stores the text (`A` and `a` of a citext are two keys there).
     fn identity(&self) -> Vec<String> {
         let comparable = |value: String, equal: bool| {
             if equal { value } else { format!("{value}::text collate \"C\"") }
@@ -270,8 +270,8 @@ impl Rule<'_> {
         )
     }
 
-    /// A row that belongs to nobody is not captured, unless others depend on it: then only for
-    /// those.
+    /// The row key to record, and the conditions for recording the row at all. A row without a
+    /// tenant is recorded only if other tables depend on it, and then without its key.
     fn row_key_and_filter(&self, alias: &str) -> (String, Vec<String>) {
         match (self.looked_up(), self.with_matched) {
             (true, _) => (format!("{alias}.row_key"), Vec::new()),
@@ -316,10 +316,10 @@ impl Rule<'_> {
         self.append(vec![self.every("new_rows", 'c'), left], "new_rows")
     }
 
-    /// Every old row that has no new one with its key and tenant.
+    /// Every old row for which no new row has the same key and tenant.
     ///
-    /// Compared by `=` and not by `is not distinct from`, which nothing but a nested loop can join:
-    /// a key that is null has no partner then, and is looked at once more than needed.
+    /// Compared by `=`, because Postgres can join by `is not distinct from` only with a nested
+    /// loop. So a null key never has a partner and is looked at once more than needed.
     fn left(&self) -> String {
         let (row_key, mut filter) = self.row_key_and_filter("before");
         let identity = self.identity();
@@ -344,8 +344,8 @@ impl Rule<'_> {
         )
     }
 
-    /// The same, and every old row whose new one matches otherwise: what depends on the old values
-    /// looks again too.
+    /// The same, and every old row whose matched columns changed: rows that depend on the old
+    /// values must be looked at again too.
     fn left_or_unmatched(&self) -> String {
         let (row_key, mut filter) = self.row_key_and_filter("before");
         let identity = self.identity();
@@ -369,9 +369,9 @@ impl Rule<'_> {
         )
     }
 
-    /// An operator's expression may fail on a value nobody thought of, and the application's write
-    /// must not. Only for expressions: the handler is a subtransaction in every statement of the
-    /// application.
+    /// An operator's expression may fail on an unexpected value; the application's write must not
+    /// fail with it. Only expressions get a handler, because a handler is a subtransaction in every
+    /// statement of the application.
     fn guarded(&self, statement: String, otherwise: String) -> String {
         match self.tenant {
             CapturedTenant::Expression(_) if self.table.handlers => {
@@ -383,7 +383,7 @@ impl Rule<'_> {
         }
     }
 
-    /// The rows without asking for their tenant: every tenant looks again at them.
+    /// The rows without evaluating their tenant: every tenant looks again at them.
     fn blind(&self, rows: &str, operation: char) -> String {
         let every = format!(
             "select {}, '{operation}'::\"char\", null::text, changed.row_key, changed.matched\n    \

@@ -1,6 +1,6 @@
-//! Catching up: every row of one tenant changed while nobody was replicating; how many rows a
-//! second from the start until the last of them is visible? Offtake's time includes its own start
-//! and the sequencing; built-in replication's its decoding.
+//! Catching up. Every row of one tenant changed while no replication ran. How many rows per second
+//! are copied, from the start until the last row is visible? Offtake's time includes its own start
+//! and the sequencing. The time of built-in replication includes its decoding.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +12,11 @@ use crate::rig::{Rig, Side, TENANTS};
 
 const VISIBLE_WITHIN: Duration = Duration::from_secs(300);
 
-/// Between two looks at the copy; small against a sample of seconds, and cheap for the server that
-/// is busy applying.
+/// The pause between two looks at the copy. It is small compared with a sample of seconds, and
+/// cheap for the server that is busy applying.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Rows per second, and the most memory the daemon held.
+/// Rows per second, and the daemon's peak memory.
 pub(crate) async fn offtake(rig: &Rig) -> anyhow::Result<(f64, f64)> {
     let mark = change_every_row(&rig.offtake).await?;
     let begun = Instant::now();
@@ -38,9 +38,9 @@ pub(crate) async fn built_in(rig: &Rig) -> anyhow::Result<f64> {
     Ok(f64::from(rig.rows) / seconds)
 }
 
-/// One statement over all rows of the tenant but one, then one over that: whoever sees the second
-/// has applied the first. The last row must not be among the others, because Offtake writes what a
-/// row is now, not what it was at each change.
+/// One statement changes all rows of the tenant except one; the next changes that one. A copy that
+/// shows the second change has applied the first. The last row must not be part of the first
+/// statement, because Offtake writes a row's current values and not those of each change.
 async fn change_every_row(side: &Side) -> anyhow::Result<String> {
     let mark: String =
         side.source.client.query_one("select gen_random_uuid()::text", &[]).await?.get(0);

@@ -1,4 +1,4 @@
-//! The other side: the release binary, started as its users start it.
+//! Offtake's side: the release binary, started as its users start it.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ target:
   table: account
 ";
 
-/// More than the time a drain is given by default.
+/// Longer than the default time limit of a drain.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
 /// `offtake run` with default intervals and batch sizes.
@@ -66,12 +66,12 @@ impl Daemon {
         self.process.id()
     }
 
-    /// The memory it holds now.
+    /// The memory that the daemon holds now.
     pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
         self.status_mib("VmRSS:")
     }
 
-    /// The most memory it held since it was started.
+    /// The daemon's peak memory since its start.
     pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
         self.status_mib("VmHWM:")
     }
@@ -103,7 +103,7 @@ impl Daemon {
         bail!("the daemon did not stop within {STOP_WITHIN:?}")
     }
 
-    /// Until every tenant's copy has its rows and the measured one equals its source.
+    /// Waits until every tenant's copy has all rows, and the measured copy equals its source.
     pub(crate) async fn wait_until_equal(&self, rig: &Rig) -> anyhow::Result<()> {
         const CONTENT: &str = "select count(*), coalesce(sum(hashtextextended(id::text || display_name || updated_at::text, 0)), 0)::text";
         let source = &rig.offtake.source.client;
@@ -131,8 +131,8 @@ impl Daemon {
     }
 }
 
-/// The release binary beside this one, with the rig's configuration and nothing else of this
-/// environment.
+/// The release binary in this program's folder, with the rig's configuration and no other variable
+/// of this environment.
 fn offtake(rig: &Rig) -> anyhow::Result<Command> {
     let binary = std::env::current_exe()?.with_file_name("offtake");
     ensure!(binary.exists(), "{} is not built; `make bench` builds it", binary.display());

@@ -1,4 +1,4 @@
-//! What the daemon costs while nothing happens: three tenants, everything applied.
+//! What an idle daemon costs: three tenants, everything applied, no changes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::daemon::Daemon;
 use crate::rig::Rig;
 
-/// After its start the daemon looks at everything once; that is not idling.
+/// After its start the daemon looks at everything once. That time is not measured.
 const SETTLE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -35,9 +35,8 @@ pub(crate) async fn measure(rig: &Rig, seconds: u64) -> anyhow::Result<Idle> {
     Ok(idle)
 }
 
-/// User and system time of all threads, exact to the nanosecond. The times of /proc/…/stat are
-/// sampled a hundred times a second, and a process that wakes for a tenth of a millisecond at a
-/// time is hit or missed by chance.
+/// User and system time of all threads, exact to the nanosecond. The times in /proc/…/stat are
+/// sampled 100 times a second; they count a process that wakes for 0.1 ms at a time only by chance.
 fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0.0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
@@ -53,7 +52,7 @@ fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     Ok(nanoseconds / 1e9)
 }
 
-/// Sessions report what they did at most once a second, so this is exact to about that.
+/// Sessions report their transactions at most once a second, so the number lags by about a second.
 async fn transactions(rig: &Rig) -> anyhow::Result<f64> {
     let client = &rig.offtake.source.client;
     let query = "select (xact_commit + xact_rollback)::float8 from pg_stat_database where datname = current_database()";

@@ -1,4 +1,5 @@
-//! Commit → visible: one row changes and nothing else does; how long until its copy shows it?
+//! Latency from commit to visible: one row changes and nothing else does. How long until its copy
+//! shows the change?
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -9,22 +10,23 @@ use rand::{Rng, SeedableRng};
 
 use crate::rig::{Side, TENANTS};
 
-/// Changes come at random moments, or they could fall into step with a polling interval.
+/// Milliseconds between two changes. They are random; otherwise the changes could fall into step
+/// with a polling interval.
 pub(crate) const BUSY: Range<u64> = 20..140;
 
-/// Longer than the second after which Offtake's loops probe less often.
+/// Longer than one second, after which Offtake's loops probe less often.
 pub(crate) const IDLE: Range<u64> = 1100..1400;
 
 const VISIBLE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Between two looks. A reader without a pause keeps itself and its server process busy: on two
-/// cores whoever is measured then waits for a core at every hand-over, and what is measured is the
-/// scheduler.
+/// The pause between two looks. A reader without a pause keeps itself and its server process busy.
+/// On two cores, the side being measured would then wait for a free core at every hand-over, and
+/// the benchmark would measure the scheduler.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
-/// Milliseconds from the reply to the writer's COMMIT until a reader that looks about every
-/// millisecond sees the row; its pause and round trip (up to some 2 ms) are part of it on both
-/// sides.
+/// Milliseconds from the reply to the writer's COMMIT until a reader that looks about once a
+/// millisecond sees the row. The reader's pause and round trip (up to about 2 ms) are included on
+/// both sides.
 pub(crate) async fn sample(
     side: &Side,
     samples: usize,

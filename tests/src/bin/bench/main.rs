@@ -1,12 +1,12 @@
-//! `make bench`: what Offtake costs and how fast it is, beside built-in logical replication in the
-//! same run.
+//! `make bench`: how fast Offtake is and what it costs, compared with built-in logical replication
+//! in the same run.
 //!
-//! Method. Private servers with fsync on and autovacuum off; each side has a source server of its
-//! own (so that neither decodes or logs for the other) and a database of its own on one destination
-//! server; only the side being measured runs. Rounds are interleaved (A B A B …), medians are given
-//! with minimum and maximum, CHECKPOINT and VACUUM come before every sample.
-//! `wal_retrieve_retry_interval` is 10 ms, or idle seconds between restarts of a subscription's
-//! worker would be counted against it.
+//! Method. Private servers with fsync on and autovacuum off. Each side has its own source server,
+//! so that neither decodes or logs for the other, and its own database on one destination server.
+//! Only the side being measured runs. Rounds are interleaved (A B A B …). Medians are given with
+//! minimum and maximum. CHECKPOINT and VACUUM run before every sample.
+//! `wal_retrieve_retry_interval` is 10 ms; otherwise built-in replication would be charged with
+//! seconds of waiting between restarts of a subscription's worker.
 
 mod catch_up;
 mod daemon;
@@ -20,31 +20,31 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-/// How much is measured.
+/// How many rows, rounds and samples are measured.
 #[derive(Debug, Clone, Copy)]
 struct Extent {
-    /// Rows of the tenant that is measured; all of them change in one catch-up sample.
+    /// Rows of the measured tenant; all of them change in one catch-up sample.
     rows: u32,
     /// Rounds of A and B.
     rounds: usize,
-    /// Latency samples of each side in one round.
+    /// Latency samples per side and round.
     samples: usize,
-    /// The same after more than a second without a change, of Offtake only: built-in replication
-    /// does not probe.
+    /// Latency samples after more than a second without a change. For Offtake only, because
+    /// built-in replication does not probe.
     idle_samples: usize,
     idle_seconds: u64,
 }
 
-/// The figures that are quoted: 3 rounds because a median of fewer is none, 360 samples because p99
-/// of 300 or more rests on at least three samples beyond it.
+/// For the published figures. 3 rounds, because fewer give no meaningful median. 360 samples,
+/// because the p99 of 300 or more samples has at least three samples above it.
 const FULL: Extent =
     Extent { rows: 200_000, rounds: 3, samples: 120, idle_samples: 40, idle_seconds: 20 };
 
-/// Whether the benchmark still works; its figures mean nothing.
+/// Only to see that the benchmark still works; its figures mean nothing.
 const QUICK: Extent =
     Extent { rows: 5_000, rounds: 1, samples: 20, idle_samples: 5, idle_seconds: 3 };
 
-/// What can be looked at by itself, while one works on it.
+/// A part that can be run by itself during development.
 enum Part {
     Idle,
     Latency,

@@ -1,4 +1,4 @@
-//! The yardstick: a publication and a subscription.
+//! The side to compare with: built-in logical replication, a publication and a subscription.
 
 use anyhow::Context;
 
@@ -30,7 +30,7 @@ pub(crate) async fn disable(rig: &Rig) -> anyhow::Result<()> {
     .await
 }
 
-/// Until the tables are copied and everything written so far is applied.
+/// Waits until the tables are copied and everything written so far is applied.
 async fn wait_until_current(rig: &Rig) -> anyhow::Result<()> {
     let side = &rig.built_in;
     let now: String =

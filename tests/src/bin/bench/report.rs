@@ -1,4 +1,4 @@
-//! The figures as a Markdown page that says where they were measured.
+//! The figures as a Markdown page, which also describes the machine.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -17,7 +17,7 @@ pub(crate) struct Pair<T> {
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) machine: Machine,
-    /// When this was measured, by the source's clock.
+    /// When the figures were measured, by the source's clock.
     pub(crate) date: String,
     pub(crate) postgres: String,
     /// Milliseconds.
@@ -25,7 +25,7 @@ pub(crate) struct Figures {
     pub(crate) idle_latency: Vec<f64>,
     /// Rows per second.
     pub(crate) catch_up: Pair<Vec<f64>>,
-    /// Of the daemon, while it caught up.
+    /// The daemon's peak memory while it caught up.
     pub(crate) peak_mib: f64,
     pub(crate) idle: Idle,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Machine {
     processor: String,
     memory_gib: f64,
     kernel: String,
-    /// What a commit pays at least for being durable.
+    /// The least that a durable commit costs.
     fdatasync_microseconds: f64,
 }
 
@@ -64,7 +64,7 @@ impl Machine {
     }
 }
 
-/// Median of 200 writes of one page in the temporary folder, where the servers' data is too.
+/// Median of 200 writes of one page in the temporary folder, where the servers' data also is.
 fn fdatasync_microseconds() -> anyhow::Result<f64> {
     let mut file = tempfile::tempfile()?;
     let mut microseconds = Vec::new();
@@ -77,7 +77,7 @@ fn fdatasync_microseconds() -> anyhow::Result<f64> {
     Ok(percentile(&microseconds, 50.0))
 }
 
-/// By nearest rank.
+/// The percentile by nearest rank.
 fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -7,14 +7,14 @@ use anyhow::{Context, ensure};
 use offtake::private_server::{Options, PrivateServer, sweep};
 use tokio_postgres::{Client, NoTls};
 
-/// The tenant that is measured; the two others only have to be there.
+/// The first tenant is measured; the two others only have to exist.
 pub(crate) const TENANTS: [&str; 3] = [
     "00000000-0000-4000-8000-000000000001",
     "00000000-0000-4000-8000-000000000002",
     "00000000-0000-4000-8000-000000000003",
 ];
 
-/// Rows of each tenant that is not measured.
+/// Rows of each of the other tenants.
 pub(crate) const OTHER_ROWS: u32 = 1_000;
 
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
@@ -25,23 +25,23 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "512MB"),
     ("max_wal_size", "8GB"),
     ("checkpoint_timeout", "1h"),
-    // Without it a subscription's worker that has just stopped is started again after 5 s only.
+    // Without it, the server starts a stopped subscription worker again only after 5 s.
     ("wal_retrieve_retry_interval", "10ms"),
 ];
 
-/// At both sources, and at the built-in side's copy.
+/// The table at both sources, and at the copy of the built-in side.
 pub(crate) const TABLE: &str = "
     create table public.account (
       tenant_id uuid not null, id uuid not null, display_name text not null, email text not null, metadata jsonb not null,
       created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
       primary key (tenant_id, id)) with (fillfactor = 90)";
 
-/// One way from a source's `account` to a copy of it.
+/// One side: a source's `account` and a copy of it.
 pub(crate) struct Side {
     pub(crate) source: Database,
     pub(crate) copy: Database,
-    /// A row of the measured tenant by its id ($1), through the copy's primary key: a look must not
-    /// cost the server a scan.
+    /// The condition for a row of the measured tenant by its id ($1). It uses the copy's primary
+    /// key, so that a look costs the server no scan.
     pub(crate) row_of_copy: String,
 }
 
@@ -57,9 +57,9 @@ pub(crate) struct Rig {
     pub(crate) built_in: Side,
     /// Databases of the tenants that are not measured.
     pub(crate) others: Vec<Database>,
-    /// For the daemon's files.
+    /// Holds the daemon's files.
     folder: tempfile::TempDir,
-    // Stopped and removed when the rig is dropped.
+    // The servers are stopped and removed when the rig is dropped.
     _servers: [PrivateServer; 3],
 }
 
@@ -112,8 +112,9 @@ impl Rig {
 }
 
 impl Side {
-    /// Every sample begins with pages that were written since and no dead rows: first-touch page
-    /// images and bloat would otherwise differ from sample to sample.
+    /// Makes all samples begin alike: VACUUM leaves no dead rows, and a CHECKPOINT has just ended.
+    /// Otherwise bloat, and the page images that the first write of a page after a checkpoint
+    /// costs, would differ from sample to sample.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         for database in [&self.source, &self.copy] {
             database.client.batch_execute("vacuum public.account").await?;
@@ -146,13 +147,13 @@ async fn connect(url: String) -> anyhow::Result<Database> {
     let (client, connection) = tokio_postgres::connect(&url, NoTls)
         .await
         .with_context(|| format!("cannot connect to {url}"))?;
-    // It ends when the client is dropped; an error reaches whoever waits for an answer of the
-    // client.
+    // It ends when the client is dropped. An error is returned by the client's current call.
     tokio::spawn(connection);
     Ok(Database { client, url })
 }
 
-/// About 300 bytes a row, ids in random order, two more indexes, as in the method.
+/// About 300 bytes a row, ids in random order, two more indexes, as in the method described in
+/// `main.rs`.
 async fn load(source: &Database, rows: u32) -> anyhow::Result<()> {
     source.client.batch_execute(TABLE).await?;
     let insert = "
@@ -167,7 +168,7 @@ async fn load(source: &Database, rows: u32) -> anyhow::Result<()> {
     Ok(source.client.batch_execute(indexes).await?)
 }
 
-/// Looks every few milliseconds until it is true.
+/// Runs the query every few milliseconds until it returns true.
 pub(crate) async fn until(
     what: &str,
     mut condition: impl AsyncFnMut() -> anyhow::Result<bool>,

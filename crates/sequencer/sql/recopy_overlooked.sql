@@ -1,5 +1,5 @@
--- Has those of the mappings $1 text[] copied anew that were overlooked, the last time $2 bigint
--- milliseconds ago or earlier. Returns them.
+-- Requests a re-copy, in every destination, of those mappings of $1 text[] that were overlooked and
+-- whose last overlooking is at least $2 bigint milliseconds ago. Returns these mappings.
 with due as (
   delete from offtake.overlooked_mapping
    where mapping = any ($1) and overlooked_at < now() - $2::bigint * interval '1 millisecond'
