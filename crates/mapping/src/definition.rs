@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Identifier, TableName};
+use crate::{Identifier, TableName, scan};
 
 /// One mapping file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,49 +76,29 @@ pub enum Condition {
 impl Condition {
     /// The columns of the changed row that the triggers must record, in order of first mention.
     pub fn changed_columns(&self) -> Vec<Identifier> {
-        let mut columns: Vec<Identifier> = Vec::new();
-        match self {
+        self.changed_mentions().into_iter().map(|(column, _)| column).collect()
+    }
+
+    /// The same columns, each with the number of characters before it in the SQL of a `where`; 0 in
+    /// a `match`, whose pairs are not SQL.
+    pub fn changed_mentions(&self) -> Vec<(Identifier, usize)> {
+        let mentions: Vec<_> = match self {
             Condition::Match(pairs) => {
-                columns.extend(pairs.iter().map(|(_, changed)| changed.clone()))
+                pairs.iter().map(|(_, changed)| (changed.clone(), 0)).collect()
             }
-            Condition::Where(sql) => columns.extend(mentions_of_changed(sql)),
-        }
-        let mut distinct = Vec::new();
-        for column in columns {
-            if !distinct.contains(&column) {
-                distinct.push(column);
+            Condition::Where(sql) => scan::columns_of(sql, "changed")
+                .into_iter()
+                .filter_map(|token| Some((Identifier::new(token.text).ok()?, token.at)))
+                .collect(),
+        };
+        let mut distinct: Vec<(Identifier, usize)> = Vec::new();
+        for (column, at) in mentions {
+            if !distinct.iter().any(|(known, _)| *known == column) {
+                distinct.push((column, at));
             }
         }
         distinct
     }
-}
-
-/// Every `changed.<column>` in a SQL text, folded as Postgres folds names.
-fn mentions_of_changed(sql: &str) -> Vec<Identifier> {
-    const MARK: &str = "changed.";
-    let lower = sql.to_ascii_lowercase();
-    let mut found = Vec::new();
-    for (at, _) in lower.match_indices(MARK) {
-        let part_of_a_longer_name = sql[..at]
-            .chars()
-            .next_back()
-            .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.' || c == '"');
-        if part_of_a_longer_name {
-            continue;
-        }
-        let rest = &sql[at + MARK.len()..];
-        let name = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.find('"').map(|end| Identifier::new(&quoted[..end])),
-            None => {
-                let end = rest
-                    .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-                    .unwrap_or(rest.len());
-                Some(Identifier::from_sql(&rest[..end]))
-            }
-        };
-        found.extend(name.and_then(Result::ok));
-    }
-    found
 }
 
 /// Where the rows go in a destination's schema.
@@ -154,5 +134,23 @@ mod tests {
         check("source.data->>'team_id' = changed.team_id::text", &["team_id"]);
         check("changed.A = source.a and CHANGED.\"B c\" = 1 and changed.a > 2", &["a", "B c"]);
         check("unchanged.x = 1 and s.changed.y = 2", &[]);
+        check("\"changed\".a = source.a and changed . b = 1", &["a", "b"]);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_column_of_the_changed_row_is_not_one() {
+        let check = |sql: &str| {
+            let columns = Condition::Where(format!("changed.a = 1 and {sql}")).changed_columns();
+            let names: Vec<_> = columns.iter().map(Identifier::as_str).collect();
+            assert_eq!(names, ["a"], "{sql}");
+        };
+        check("source.note <> 'changed.x'");
+        check(r"source.note <> e'\' changed.x'");
+        check("true -- changed.x");
+        check("true /* changed.x /* changed.y */ changed.z */");
+        check("source.\"changed.x\" = 1");
+        check("source.\"a changed.x\" = 1");
+        check("source.note <> $$ changed.x $$");
+        check("source.note <> $q$ changed.x $$ changed.y $q$");
     }
 }

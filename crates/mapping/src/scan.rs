@@ -81,6 +81,27 @@ pub fn calls(sql: &str) -> Vec<Call> {
     calls
 }
 
+/// The columns that a SQL text names as `table.column`, one token for each mention, in the text's
+/// order. `table` is in lower case and stands without a schema.
+pub fn columns_of(sql: &str, table: &str) -> Vec<Token> {
+    let tokens = tokens(sql);
+    let name = |token: &Token| matches!(token.kind, Kind::Word | Kind::Quoted);
+    let mut columns = Vec::new();
+    for (at, mention) in tokens.windows(3).enumerate() {
+        let [qualifier, dot, column] = mention else { continue };
+        let with_a_schema = at.checked_sub(1).is_some_and(|before| tokens[before].symbol('.'));
+        if name(qualifier)
+            && qualifier.text == table
+            && !with_a_schema
+            && dot.symbol('.')
+            && name(column)
+        {
+            columns.push(column.clone());
+        }
+    }
+    columns
+}
+
 struct Scanner {
     chars: Vec<char>,
     at: usize,
@@ -127,7 +148,7 @@ impl Scanner {
             (c, _) if c.is_alphabetic() || c == '_' => {
                 self.skip_while(|c| c.is_alphanumeric() || c == '_' || c == '$');
                 let word: String = self.chars[from..self.at].iter().collect();
-                self.push(Kind::Word, word.to_lowercase(), from);
+                self.push(Kind::Word, word.to_ascii_lowercase(), from);
             }
             (c, _) if c.is_ascii_digit() => {
                 self.skip_while(|c| c.is_alphanumeric() || c == '_');

@@ -320,11 +320,7 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
                 }
             }
             Condition::Where(sql) => {
-                for column in dependency.condition.changed_columns() {
-                    let at = sql
-                        .to_ascii_lowercase()
-                        .find(&format!("changed.{}", column.as_str().to_ascii_lowercase()));
-                    let at = at.map_or(0, |bytes| sql[..bytes].chars().count() + "changed.".len());
+                for (column, at) in dependency.condition.changed_mentions() {
                     add(
                         dependency_path(index, &["where"]),
                         Some((sql.clone(), at)),
