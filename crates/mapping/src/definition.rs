@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Identifier, TableName, scan};
+use crate::{Identifier, Step, TableName, scan};
 
 /// One mapping file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,27 @@ pub struct Mapping {
     pub query_line: usize,
     pub target: Target,
     pub on_row_error: OnRowError,
+}
+
+impl Mapping {
+    /// Every table whose changes concern this mapping, each with the path of the setting that names
+    /// it: the source table, the table of a tenant look-up, those of `depends_on`. A table that is
+    /// named twice is here twice.
+    pub fn named_tables(&self) -> Vec<(Vec<Step>, &TableName)> {
+        let mut tables = vec![(Step::keys(&["source", "table"]), &self.source.table)];
+        if let Tenant::Lookup(lookup) = &self.source.tenant {
+            tables.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
+        }
+        for (index, dependency) in self.depends_on.iter().enumerate() {
+            tables.push((Step::of_dependency(index, &["table"]), &dependency.table));
+        }
+        tables
+    }
+
+    /// The tables of [`Mapping::named_tables`].
+    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
+        self.named_tables().into_iter().map(|(_, table)| table)
+    }
 }
 
 /// The table whose rows drive a mapping.

@@ -23,6 +23,12 @@ impl Step {
     pub fn keys(keys: &[&str]) -> Vec<Self> {
         keys.iter().map(|key| Self::Key((*key).to_owned())).collect()
     }
+
+    /// The path of a key in one entry of a mapping's `depends_on`.
+    pub fn of_dependency(index: usize, keys: &[&str]) -> Vec<Self> {
+        let entry = [Self::Key("depends_on".to_owned()), Self::Index(index)];
+        entry.into_iter().chain(Self::keys(keys)).collect()
+    }
 }
 
 /// Line and column, both 1-based; the column counts characters.
