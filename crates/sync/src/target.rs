@@ -1,6 +1,6 @@
 //! A destination's tables: made, taken up again, widened, or left alone with a reason.
 
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{Identifier, ResolvedMapping};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;

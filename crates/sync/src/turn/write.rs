@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use offtake_mapping::ResolvedMapping;
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_postgres::failpoint;
 
 use super::{Faults, Outcomes, Turn, row_key};

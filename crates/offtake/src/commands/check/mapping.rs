@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{
     Condition, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking,
 };

@@ -1,6 +1,7 @@
 //! Writing a mapping's rows into a destination.
 
 use super::{columns_of, ordered_key, ordered_literals, row_of};
+use crate::compose::KeyRange;
 use crate::{Identifier, ResolvedMapping, literal};
 
 /// The statements of one mapping in one destination's schema.
@@ -11,15 +12,6 @@ pub struct Apply<'a> {
     staging: String,
     /// Restricts every statement to the tenant where the table holds several.
     tenant: Option<String>,
-}
-
-/// A range of keys, in the mapping's key order.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyRange<'a> {
-    /// Exclusive; None: from the beginning.
-    pub after: Option<&'a [String]>,
-    /// Inclusive; None: to the end.
-    pub up_to: Option<&'a [String]>,
 }
 
 impl<'a> Apply<'a> {

@@ -1,19 +1,8 @@
 //! Reading a mapping's rows out of the source.
 
 use super::{ordered_key, ordered_literals, printed, row_of};
+use crate::compose::Changed;
 use crate::{KeyColumn, KeyOrder, ResolvedMapping, literal};
-
-/// Which keys to look at again.
-#[derive(Debug, Clone, Copy)]
-pub struct Changed<'a> {
-    pub tenant_id: &'a str,
-    /// Exclusive.
-    pub after: i64,
-    /// Inclusive.
-    pub up_to: i64,
-    /// Also the quarantined keys of this destination whose time has come.
-    pub retry_quarantined_of: Option<i64>,
-}
 
 /// The current state of every changed key, one line each: `present`, then the mapping's columns. A
 /// key that the query does not return comes as `f` with only its key columns set: it must not exist
