@@ -1,4 +1,4 @@
-//! What one mapping file says, before any database was asked.
+//! What one mapping file says, before it is checked against a database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::{Identifier, Step, TableName, scan};
 /// One mapping file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// Unique in the set; the file's stem unless the file says otherwise.
+    /// Unique in the set; the file's stem unless the file has a `name`.
     pub name: String,
     /// Where it was read from, for messages.
     pub file: PathBuf,
@@ -36,7 +36,7 @@ impl Mapping {
             tables.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
         }
         for (index, dependency) in self.depends_on.iter().enumerate() {
-            tables.push((Step::of_dependency(index, &["table"]), &dependency.table));
+            tables.push((Dependency::path(index, &["table"]), &dependency.table));
         }
         tables
     }
@@ -52,8 +52,8 @@ impl Mapping {
 pub struct Source {
     pub table: TableName,
     pub tenant: Tenant,
-    /// Query column ← source column. None: the primary key's columns less the tenant's, under their
-    /// own names.
+    /// (column of the query, column of the source table). None: the primary key's columns without
+    /// the tenant's, under their own names.
     pub key: Option<Vec<(Identifier, Identifier)>>,
 }
 
@@ -65,7 +65,8 @@ pub enum Tenant {
     /// A SQL expression over the row's own columns, which may be written bare or as
     /// `source.<column>`.
     Expression(String),
-    /// A column of another table's row, found by columns of this row, after commit.
+    /// A column of a row of another table. The sequencer looks that row up by columns of this row,
+    /// after the commit.
     Lookup(TenantLookup),
 }
 
@@ -83,6 +84,14 @@ pub struct TenantLookup {
 pub struct Dependency {
     pub table: TableName,
     pub condition: Condition,
+}
+
+impl Dependency {
+    /// The path of keys in the entry of `depends_on` at `index`.
+    pub fn path(index: usize, keys: &[&str]) -> Vec<Step> {
+        let entry = [Step::Key("depends_on".to_owned()), Step::Index(index)];
+        entry.into_iter().chain(Step::keys(keys)).collect()
+    }
 }
 
 /// Which source rows a changed row concerns.
@@ -126,7 +135,8 @@ impl Condition {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub table: Identifier,
-    /// DDL that creates the table; None: it is created from the query's column types and the key.
+    /// DDL that creates the table. None: Offtake creates it from the query's column types and the
+    /// key.
     pub schema_sql: Option<String>,
     /// Also write `tenant_id`, as the first key column: needed where tenants share a schema.
     pub keep_tenant: bool,
@@ -135,7 +145,7 @@ pub struct Target {
 /// What to do with a row that a destination refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRowError {
-    /// Set it aside with its key and error; the others go on.
+    /// Set it aside with its key and error, and write the other rows.
     #[default]
     Quarantine,
     /// Stop this mapping in that destination.

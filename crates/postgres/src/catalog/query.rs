@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use offtake_mapping::{
-    Column, Condition, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
+    Column, Condition, Dependency, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
 };
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
@@ -319,7 +319,7 @@ pub(super) async fn check_conditions(
         let (source, changed) = (mapping.source.table.sql(), dependency.table.sql());
         let part = Part {
             subject: format!("the condition on {}", dependency.table),
-            path: Step::of_dependency(index, &["where"]),
+            path: Dependency::path(index, &["where"]),
             before: format!("select from {source} as source, {changed} as changed where (\n"),
             text: condition,
             after: "\n)".to_owned(),

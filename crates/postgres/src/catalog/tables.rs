@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use offtake_mapping::{
-    Condition, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion,
+    Condition, Dependency, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion,
 };
 use tokio_postgres::{Client, Error};
 
@@ -215,7 +215,7 @@ impl Tables {
             if same && key.iter().all(|(_, column)| pairs.iter().any(|(ours, _)| ours == column)) {
                 problems.push(Problem::at(
                     mapping,
-                    &Step::of_dependency(index, &["table"]),
+                    &Dependency::path(index, &["table"]),
                     format!("the dependency on {} leads back to the row that changed, which is looked at anyway", dependency.table),
                     "remove it, or match the rows of this table that depend on the changed one",
                 ));
@@ -292,7 +292,7 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
         match &dependency.condition {
             Condition::Match(pairs) => {
                 for (ours, theirs) in pairs {
-                    let path = Step::of_dependency(index, &["match", ours.as_str()]);
+                    let path = Dependency::path(index, &["match", ours.as_str()]);
                     add(path.clone(), None, &source.table, ours);
                     add(path, None, &dependency.table, theirs);
                 }
@@ -300,7 +300,7 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
             Condition::Where(sql) => {
                 for (column, at) in dependency.condition.changed_mentions() {
                     add(
-                        Step::of_dependency(index, &["where"]),
+                        Dependency::path(index, &["where"]),
                         Some((sql.clone(), at)),
                         &dependency.table,
                         &column,
