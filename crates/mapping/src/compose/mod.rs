@@ -3,9 +3,9 @@
 //! There is one module per SQL dialect, and every statement is built in one of them. What this
 //! module holds itself is the same in every dialect: which keys a statement is about.
 //!
-//! A mapping's query is treated as a view. It becomes a sub-select `q`, and the predicates on tenant
-//! and key stand outside it. Where a database allows no parameters (Postgres: `COPY (query) TO`),
-//! values go through [`crate::literal`].
+//! A mapping's query is treated as a view. It becomes a sub-select `q`, and the predicates on
+//! tenant and key stand outside it. Where a database allows no parameters (Postgres: `COPY (query)
+//! TO`), values go through [`crate::literal`].
 
 pub mod postgres;
 
