@@ -225,20 +225,20 @@ const PROBLEMS: [(&str, &str, Expected); 12] = [
 #[tokio::test]
 async fn every_problem_is_told_with_its_place() {
     let database = database().await;
-    let check =
-        async |source: &str, query: &str, expect: &[((usize, usize), &str)]| {
-            let problems = try_resolve(&database, &[&mapping("m", source, query)])
-                .await
-                .expect_err("it has problems");
-            let place =
-                |p: &Problem| p.diagnostic.place.map_or((0, 0), |place| (place.line, place.column));
-            let found: Vec<_> =
-                problems.iter().map(|p| (place(p), p.diagnostic.message.as_str())).collect();
-            assert_eq!(found, expect);
-            assert!(problems.iter().all(|p| p.mapping == "m"
+    let check = async |source: &str, query: &str, expect: &[((usize, usize), &str)]| {
+        let problems = try_resolve(&database, &[&mapping("m", source, query)])
+            .await
+            .expect_err("it has problems");
+        let place = |p: &Problem| p.diagnostic.position.map_or((0, 0), |at| (at.line, at.column));
+        let found: Vec<_> =
+            problems.iter().map(|p| (place(p), p.diagnostic.message.as_str())).collect();
+        assert_eq!(found, expect);
+        assert!(
+            problems.iter().all(|p| p.mapping == "m"
                 && !p.diagnostic.remedy.is_empty()
-                && !p.source_unavailable));
-        };
+                && !p.source_unavailable)
+        );
+    };
     for (source, query, expect) in PROBLEMS {
         check(source, query, expect).await;
     }
@@ -262,7 +262,7 @@ async fn other_types_and_volatile_functions_are_refused() {
         assert_eq!(problems.len(), expect.len(), "{problems:?}");
         for (found, (column, message, remedy)) in problems.iter().zip(expect) {
             assert_eq!(
-                (found.diagnostic.place.map(|p| p.column), found.diagnostic.message.as_str()),
+                (found.diagnostic.position.map(|p| p.column), found.diagnostic.message.as_str()),
                 (Some(*column), *message)
             );
             assert!(found.diagnostic.remedy.contains(remedy), "{found}");
@@ -382,7 +382,7 @@ async fn conditions_and_conflicts_are_checked() {
         "{}",
         problems[0]
     );
-    assert_eq!(problems[2].diagnostic.place.map(|p| (p.line, p.column)), Some((3, 47)));
+    assert_eq!(problems[2].diagnostic.position.map(|p| (p.line, p.column)), Some((3, 47)));
     let check = async |dependency: &str, expect: Option<&str>| {
         let text = good.replace("query:", &format!("depends_on: [{dependency}]\nquery:"));
         let problems = try_resolve(&database, &[&text]).await.err().unwrap_or_default();

@@ -1,14 +1,14 @@
-//! What one mapping file says, before any database was asked.
+//! What one mapping file says, before it is checked against a database.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{Identifier, TableName};
+use crate::{Identifier, Step, TableName, scan};
 
 /// One mapping file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// Unique in the set; the file's stem unless the file says otherwise.
+    /// Unique in the set; the file's stem unless the file has a `name`.
     pub name: String,
     /// Where it was read from, for messages.
     pub file: PathBuf,
@@ -26,13 +26,34 @@ pub struct Mapping {
     pub on_row_error: OnRowError,
 }
 
+impl Mapping {
+    /// Every table whose changes concern this mapping, each with the path of the setting that names
+    /// it: the source table, the table of a tenant look-up, those of `depends_on`. A table that is
+    /// named twice is here twice.
+    pub fn named_tables(&self) -> Vec<(Vec<Step>, &TableName)> {
+        let mut tables = vec![(Step::keys(&["source", "table"]), &self.source.table)];
+        if let Tenant::Lookup(lookup) = &self.source.tenant {
+            tables.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
+        }
+        for (index, dependency) in self.depends_on.iter().enumerate() {
+            tables.push((Dependency::path(index, &["table"]), &dependency.table));
+        }
+        tables
+    }
+
+    /// The tables of [`Mapping::named_tables`].
+    pub fn tables(&self) -> impl Iterator<Item = &TableName> {
+        self.named_tables().into_iter().map(|(_, table)| table)
+    }
+}
+
 /// The table whose rows drive a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     pub table: TableName,
     pub tenant: Tenant,
-    /// Query column ← source column. None: the primary key's columns less the tenant's, under their
-    /// own names.
+    /// (column of the query, column of the source table). None: the primary key's columns without
+    /// the tenant's, under their own names.
     pub key: Option<Vec<(Identifier, Identifier)>>,
 }
 
@@ -44,7 +65,8 @@ pub enum Tenant {
     /// A SQL expression over the row's own columns, which may be written bare or as
     /// `source.<column>`.
     Expression(String),
-    /// A column of another table's row, found by columns of this row, after commit.
+    /// A column of a row of another table. The sequencer looks that row up by columns of this row,
+    /// after the commit.
     Lookup(TenantLookup),
 }
 
@@ -64,6 +86,14 @@ pub struct Dependency {
     pub condition: Condition,
 }
 
+impl Dependency {
+    /// The path of keys in the entry of `depends_on` at `index`.
+    pub fn path(index: usize, keys: &[&str]) -> Vec<Step> {
+        let entry = [Step::Key("depends_on".to_owned()), Step::Index(index)];
+        entry.into_iter().chain(Step::keys(keys)).collect()
+    }
+}
+
 /// Which source rows a changed row concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
@@ -76,56 +106,37 @@ pub enum Condition {
 impl Condition {
     /// The columns of the changed row that the triggers must record, in order of first mention.
     pub fn changed_columns(&self) -> Vec<Identifier> {
-        let mut columns: Vec<Identifier> = Vec::new();
-        match self {
+        self.changed_mentions().into_iter().map(|(column, _)| column).collect()
+    }
+
+    /// The same columns, each with the number of characters before it in the SQL of a `where`; 0 in
+    /// a `match`, whose pairs are not SQL.
+    pub fn changed_mentions(&self) -> Vec<(Identifier, usize)> {
+        let mentions: Vec<_> = match self {
             Condition::Match(pairs) => {
-                columns.extend(pairs.iter().map(|(_, changed)| changed.clone()))
+                pairs.iter().map(|(_, changed)| (changed.clone(), 0)).collect()
             }
-            Condition::Where(sql) => columns.extend(mentions_of_changed(sql)),
-        }
-        let mut distinct = Vec::new();
-        for column in columns {
-            if !distinct.contains(&column) {
-                distinct.push(column);
+            Condition::Where(sql) => scan::columns_of(sql, "changed")
+                .into_iter()
+                .filter_map(|token| Some((Identifier::new(token.text).ok()?, token.at)))
+                .collect(),
+        };
+        let mut distinct: Vec<(Identifier, usize)> = Vec::new();
+        for (column, at) in mentions {
+            if !distinct.iter().any(|(known, _)| *known == column) {
+                distinct.push((column, at));
             }
         }
         distinct
     }
 }
 
-/// Every `changed.<column>` in a SQL text, folded as Postgres folds names.
-fn mentions_of_changed(sql: &str) -> Vec<Identifier> {
-    const MARK: &str = "changed.";
-    let lower = sql.to_ascii_lowercase();
-    let mut found = Vec::new();
-    for (at, _) in lower.match_indices(MARK) {
-        let part_of_a_longer_name = sql[..at]
-            .chars()
-            .next_back()
-            .is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.' || c == '"');
-        if part_of_a_longer_name {
-            continue;
-        }
-        let rest = &sql[at + MARK.len()..];
-        let name = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.find('"').map(|end| Identifier::new(&quoted[..end])),
-            None => {
-                let end = rest
-                    .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$'))
-                    .unwrap_or(rest.len());
-                Some(Identifier::from_sql(&rest[..end]))
-            }
-        };
-        found.extend(name.and_then(Result::ok));
-    }
-    found
-}
-
 /// Where the rows go in a destination's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub table: Identifier,
-    /// DDL that creates the table; None: it is created from the query's column types and the key.
+    /// DDL that creates the table. None: Offtake creates it from the query's column types and the
+    /// key.
     pub schema_sql: Option<String>,
     /// Also write `tenant_id`, as the first key column: needed where tenants share a schema.
     pub keep_tenant: bool,
@@ -134,7 +145,7 @@ pub struct Target {
 /// What to do with a row that a destination refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRowError {
-    /// Set it aside with its key and error; the others go on.
+    /// Set it aside with its key and error, and write the other rows.
     #[default]
     Quarantine,
     /// Stop this mapping in that destination.
@@ -154,5 +165,23 @@ mod tests {
         check("source.data->>'team_id' = changed.team_id::text", &["team_id"]);
         check("changed.A = source.a and CHANGED.\"B c\" = 1 and changed.a > 2", &["a", "B c"]);
         check("unchanged.x = 1 and s.changed.y = 2", &[]);
+        check("\"changed\".a = source.a and changed . b = 1", &["a", "b"]);
+    }
+
+    #[test]
+    fn what_only_looks_like_a_column_of_the_changed_row_is_not_one() {
+        let check = |sql: &str| {
+            let columns = Condition::Where(format!("changed.a = 1 and {sql}")).changed_columns();
+            let names: Vec<_> = columns.iter().map(Identifier::as_str).collect();
+            assert_eq!(names, ["a"], "{sql}");
+        };
+        check("source.note <> 'changed.x'");
+        check(r"source.note <> e'\' changed.x'");
+        check("true -- changed.x");
+        check("true /* changed.x /* changed.y */ changed.z */");
+        check("source.\"changed.x\" = 1");
+        check("source.\"a changed.x\" = 1");
+        check("source.note <> $$ changed.x $$");
+        check("source.note <> $q$ changed.x $$ changed.y $q$");
     }
 }

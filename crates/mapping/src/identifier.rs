@@ -114,7 +114,7 @@ fn split_outside_quotes(text: &str) -> Vec<String> {
 }
 
 /// A value as a SQL string literal, for the statements that take no parameters (`COPY (query) TO`,
-/// DDL). Right whatever `standard_conforming_strings` says.
+/// DDL). Correct with either setting of `standard_conforming_strings`.
 pub fn literal(value: &str) -> String {
     let quoted = value.replace('\'', "''");
     if quoted.contains('\\') {

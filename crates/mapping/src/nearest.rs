@@ -1,13 +1,17 @@
-//! What someone who misspelt a name most likely meant.
+//! Which known name a misspelt one most likely stands for.
 
-/// The known name nearest to `name`, when it is near enough to be a misspelling.
+/// No known name with more differing letters is suggested, however long the misspelt one is.
+const DISTANCE_MAX: usize = 4;
+
+/// The known name nearest to `name`. None when even that one differs in more than half of the
+/// letters of `name`, or in more than [`DISTANCE_MAX`]: then it is another name, not a misspelling.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, near) = known.into_iter().map(|k| (distance(name, k), k)).min()?;
-    (distance <= name.chars().count().div_ceil(2).min(4)).then_some(near)
+    let (distance, near) = known.into_iter().map(|k| (strsim::levenshtein(name, k), k)).min()?;
+    (distance <= name.chars().count().div_ceil(2).min(DISTANCE_MAX)).then_some(near)
 }
 
-/// "did you mean", or the whole list when nothing is near. `what` names the list: `keys here`,
-/// `columns`.
+/// A remedy for an unknown name: "did you mean `x`?", or the list of all known names when none is
+/// near. `what` says what they are: `keys here`, `columns`.
 pub fn suggestion<'a>(
     name: &str,
     what: &str,
@@ -22,22 +26,6 @@ pub fn suggestion<'a>(
     }
 }
 
-/// Levenshtein: how many letters to insert, remove or replace.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -48,9 +36,7 @@ mod tests {
         assert_eq!(nearest("depend_on", known), Some("depends_on"));
         assert_eq!(nearest("targets", known), Some("target"));
         assert_eq!(nearest("colour_of_it", known), None);
-        assert_eq!(
-            suggestion("zz", "keys here", ["a", "b"]),
-            "did you mean `a`?".replace("did you mean `a`?", "the keys here are `a`, `b`")
-        );
+        assert_eq!(suggestion("targets", "keys here", known), "did you mean `target`?");
+        assert_eq!(suggestion("zz", "keys here", ["a", "b"]), "the keys here are `a`, `b`");
     }
 }

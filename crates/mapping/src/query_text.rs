@@ -1,10 +1,10 @@
-//! What a query may not contain, as far as its text alone tells.
+//! What a query may not contain, judged by its text alone.
 
 use crate::scan::{Kind, Token, tokens};
 
 /// One thing that a query contains and that Offtake cannot use.
 pub(crate) struct Refusal {
-    /// Characters before it.
+    /// How many characters of the query stand before it.
     pub(crate) at: usize,
     pub(crate) message: String,
     pub(crate) remedy: &'static str,

@@ -1,4 +1,4 @@
-//! A mapping after the source's catalog has been asked: types, key and columns are known.
+//! A mapping with what the source's catalog says about it: types, key and columns.
 
 use std::fmt;
 
@@ -39,8 +39,8 @@ pub struct KeyColumn {
 pub enum KeyOrder {
     /// The type's own order, which is the same everywhere (numbers, uuid, times, bytea, boolean).
     Native,
-    /// As text, `COLLATE "C"` (text, and every type whose order is not known to travel: enums,
-    /// domains, composites).
+    /// As text, `COLLATE "C"`: text, and every type whose order may differ between two databases
+    /// (enums, domains, composites).
     Text,
 }
 
@@ -55,8 +55,8 @@ pub struct Column {
     pub target_type: String,
 }
 
-/// Hash of everything that decides a mapping's rows; another version means that its rows are copied
-/// anew, in place.
+/// Hash of everything that decides a mapping's rows. When it changes, the mapping's rows are
+/// re-copied in place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version(String);
 
@@ -72,8 +72,8 @@ impl Version {
         add(definition.query.trim());
         add(&definition.target.table.to_string());
         add(if definition.target.keep_tenant { "keep tenant" } else { "" });
-        // What decides which change wakes which row: before it was said, changes may have been
-        // missed.
+        // Which change wakes which row. Under the old rules changes may have been missed, so the
+        // rows must be re-copied.
         for text in wakes(definition) {
             add(&text);
         }
@@ -96,7 +96,7 @@ impl Version {
     }
 }
 
-/// What the triggers and the sequencer go by, besides the key.
+/// What decides, besides the key, which change wakes which row of a mapping and whose it is.
 fn wakes(definition: &Mapping) -> Vec<String> {
     let pairs = |of: &TableName, pairs: &[(Identifier, Identifier)]| {
         let columns =
@@ -135,8 +135,8 @@ impl ResolvedMapping {
         &self.definition.name
     }
 
-    /// Its name, and a hash of what a sequencer and the triggers must know to wake it: what it is
-    /// driven by, by which key, whose its rows are, what it depends on.
+    /// The mapping's name, and a hash of what the triggers and the sequencer must know to wake it:
+    /// the source table and its key, the tenant's rule, the dependencies.
     pub fn need(&self) -> String {
         let keys = self.key.iter().map(|key| key.source_column.as_str().to_owned());
         let mut hash = Sha256::new();
@@ -149,13 +149,13 @@ impl ResolvedMapping {
         format!("{} {digest}", self.name())
     }
 
-    /// `schema.table` of the table that drives it, as `source_table` columns hold it.
+    /// `schema.table` of the table whose rows drive it, as `source_table` columns hold it.
     pub fn source_table(&self) -> String {
         self.definition.source.table.to_string()
     }
 
-    /// The columns of the destination table's primary key, in order: `tenant_id` first where it is
-    /// kept.
+    /// The columns of the destination table's primary key, in order: `tenant_id` first if the
+    /// mapping keeps it.
     pub fn target_key(&self) -> Vec<Identifier> {
         let tenant = self.definition.target.keep_tenant.then(|| self.columns[0].name.clone());
         tenant.into_iter().chain(self.key.iter().map(|k| k.query_column.clone())).collect()

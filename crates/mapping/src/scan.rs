@@ -1,19 +1,18 @@
-//! As much of SQL's lexical structure as it takes to find words outside strings, comments and
-//! quotes.
+//! A SQL text as a list of tokens, so that words are found outside strings, comments and quotes.
 //!
-//! Postgres parses the mappings' SQL; this only points at what Postgres would accept and Offtake
-//! cannot use.
+//! It is no parser: Postgres parses the mappings' SQL. It finds what Postgres would accept and
+//! Offtake cannot use, and the names that Offtake must know.
 
 /// One word, parameter or symbol of a SQL text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub kind: Kind,
-    /// As written; a quoted name without its quotes, a plain word in lower case, a symbol as one
-    /// character.
+    /// A plain word in lower case, a quoted name without its quotes, a parameter as written, a
+    /// symbol as one character; empty for a literal.
     pub text: String,
-    /// Characters before it in the text.
+    /// How many characters of the text stand before it.
     pub at: usize,
-    /// How many parentheses are open round it.
+    /// How many parentheses are open around it.
     pub depth: usize,
 }
 
@@ -24,7 +23,7 @@ pub enum Kind {
     Quoted,
     /// `$1`.
     Parameter,
-    /// A string or number; its text is not kept.
+    /// A string or number.
     Literal,
     Symbol,
 }
@@ -41,16 +40,17 @@ impl Token {
     }
 }
 
-/// A function's name where it is called.
+/// The name of a function that is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     pub schema: Option<String>,
     pub name: String,
-    /// Characters before it in the text.
+    /// How many characters of the text stand before it.
     pub at: usize,
 }
 
-/// The tokens of a SQL text. Never fails: what is not closed ends with the text.
+/// The tokens of a SQL text. It never fails: a string or comment that is not closed ends with the
+/// text.
 pub fn tokens(sql: &str) -> Vec<Token> {
     let mut scanner = Scanner { chars: sql.chars().collect(), at: 0, depth: 0, tokens: Vec::new() };
     while scanner.at < scanner.chars.len() {
@@ -59,7 +59,7 @@ pub fn tokens(sql: &str) -> Vec<Token> {
     scanner.tokens
 }
 
-/// What looks like a call of a function, in the text's order.
+/// Every name before a parenthesis, in the order of the text. Some are no functions, such as `in`.
 pub fn calls(sql: &str) -> Vec<Call> {
     let tokens = tokens(sql);
     let name = |token: &Token| matches!(token.kind, Kind::Word | Kind::Quoted);
@@ -79,6 +79,27 @@ pub fn calls(sql: &str) -> Vec<Call> {
         });
     }
     calls
+}
+
+/// The columns that a SQL text names as `table.column`, one token for each mention, in the text's
+/// order. `table` is in lower case and stands without a schema.
+pub fn columns_of(sql: &str, table: &str) -> Vec<Token> {
+    let tokens = tokens(sql);
+    let name = |token: &Token| matches!(token.kind, Kind::Word | Kind::Quoted);
+    let mut columns = Vec::new();
+    for (at, mention) in tokens.windows(3).enumerate() {
+        let [qualifier, dot, column] = mention else { continue };
+        let with_a_schema = at.checked_sub(1).is_some_and(|before| tokens[before].symbol('.'));
+        if name(qualifier)
+            && qualifier.text == table
+            && !with_a_schema
+            && dot.symbol('.')
+            && name(column)
+        {
+            columns.push(column.clone());
+        }
+    }
+    columns
 }
 
 struct Scanner {
@@ -127,7 +148,7 @@ impl Scanner {
             (c, _) if c.is_alphabetic() || c == '_' => {
                 self.skip_while(|c| c.is_alphanumeric() || c == '_' || c == '$');
                 let word: String = self.chars[from..self.at].iter().collect();
-                self.push(Kind::Word, word.to_lowercase(), from);
+                self.push(Kind::Word, word.to_ascii_lowercase(), from);
             }
             (c, _) if c.is_ascii_digit() => {
                 self.skip_while(|c| c.is_alphanumeric() || c == '_');
@@ -171,7 +192,7 @@ impl Scanner {
         }
     }
 
-    /// A quote inside is written twice, or behind a backslash where `escapes`.
+    /// Inside, a quote is written twice; if `escapes`, also behind a backslash.
     fn skip_string(&mut self, quote: char, escapes: bool) {
         self.at += 1;
         while let Some(c) = self.peek(0) {
@@ -187,7 +208,7 @@ impl Scanner {
         }
     }
 
-    /// `$tag$ … $tag$`; false when it is not the beginning of one.
+    /// Skips `$tag$ … $tag$`; false when no such string begins here.
     fn skip_dollar_quoted(&mut self) -> bool {
         let rest = &self.chars[self.at..];
         let Some(tag) = rest.iter().skip(1).position(|c| !(c.is_alphanumeric() || *c == '_'))

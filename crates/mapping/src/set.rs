@@ -10,7 +10,7 @@ use crate::{Dependency, Identifier, ResolvedMapping, TableName, Tenant};
 pub struct MappingSet {
     mappings: Vec<Arc<ResolvedMapping>>,
     captures: BTreeMap<String, Capture>,
-    /// `schema.table` of a changed table → what it wakes.
+    /// From `schema.table` of a changed table to what its changes wake.
     wakings: BTreeMap<String, Vec<Waking>>,
     needs: Vec<String>,
 }
@@ -19,10 +19,10 @@ pub struct MappingSet {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
     pub table: TableName,
-    /// The source columns of the keys of all mappings driven by this table; empty when it only has
-    /// dependants.
+    /// The source columns of the keys of all mappings that this table drives; empty when mappings
+    /// only depend on it.
     pub key: Vec<CapturedColumn>,
-    /// One per distinct tenant rule of those mappings; empty when it only has dependants.
+    /// One for each distinct tenant rule of those mappings; empty when mappings only depend on it.
     pub tenants: Vec<CapturedTenant>,
     /// Columns that dependants, or the tenant's look-up, match on.
     pub matched: Vec<CapturedColumn>,
@@ -52,14 +52,15 @@ pub struct Waking {
     pub dependency: Dependency,
     /// The changed row's columns, with their types, that the condition reads.
     pub changed: Vec<CapturedColumn>,
-    /// For the table of a tenant look-up: the changed row's column that named the tenant, so that
-    /// the old tenant's destination looks again too.
+    /// Only if the table is that of a tenant look-up: the changed row's column that names the
+    /// tenant. Its old value is needed, so that the destinations of the old tenant look again and
+    /// delete the row.
     pub tenant_column: Option<Identifier>,
 }
 
 impl MappingSet {
-    /// `column_type` tells the type of a table's column, as `format_type` prints it; the caller has
-    /// checked that every column a mapping names exists.
+    /// `column_type` gives the type of a table's column, as `format_type` prints it. The caller has
+    /// checked that every column that a mapping names exists.
     pub fn new(
         mappings: Vec<ResolvedMapping>,
         column_type: impl Fn(&TableName, &Identifier) -> String,
@@ -154,7 +155,7 @@ impl MappingSet {
         &self.mappings
     }
 
-    /// What a sequencer must know of each of them: [`ResolvedMapping::need`], in the same order.
+    /// [`ResolvedMapping::need`] of each mapping, in the same order.
     pub fn needs(&self) -> &[String] {
         &self.needs
     }
@@ -164,12 +165,13 @@ impl MappingSet {
         self.mappings.iter().find(|m| m.name() == name)
     }
 
-    /// What every captured table's triggers record, in the order of the tables' names.
+    /// What the triggers of every captured table record, in the order of the tables' names.
     pub fn captures(&self) -> impl Iterator<Item = &Capture> {
         self.captures.values()
     }
 
-    /// What a change of this table (`schema.table`) wakes besides the mappings it drives.
+    /// What a change of this table (`schema.table`) wakes, besides the mappings that the table
+    /// drives.
     pub fn wakings(&self, table: &str) -> &[Waking] {
         self.wakings.get(table).map_or(&[], Vec::as_slice)
     }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use offtake_mapping::{Mapping, Tenant};
+use offtake_mapping::Mapping;
 
 use crate::configuration::{Configuration, StaticDestination};
 use crate::outcome::Failure;
@@ -55,19 +55,11 @@ pub(crate) fn check(configuration: &Configuration, mappings: &[Mapping]) -> Vec<
 }
 
 fn copies_of<'a>(destination: &'a StaticDestination, mappings: &'a [Mapping]) -> Vec<Copy<'a>> {
-    let copy = |mapping: &'a Mapping| {
-        let lookup = match &mapping.source.tenant {
-            Tenant::Lookup(lookup) => Some(lookup.table.to_string()),
-            Tenant::Column(_) | Tenant::Expression(_) => None,
-        };
-        let tables = std::iter::once(&mapping.source.table)
-            .chain(mapping.depends_on.iter().map(|d| &d.table));
-        Copy {
-            destination,
-            mapping,
-            wakes_by: tables.map(ToString::to_string).chain(lookup).collect(),
-            writes: format!("{}.{}", destination.schema, mapping.target.table),
-        }
+    let copy = |mapping: &'a Mapping| Copy {
+        destination,
+        mapping,
+        wakes_by: mapping.tables().map(ToString::to_string).collect(),
+        writes: format!("{}.{}", destination.schema, mapping.target.table),
     };
     mappings.iter().filter(|m| destination.receives(&m.name)).map(copy).collect()
 }

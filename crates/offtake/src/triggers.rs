@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use offtake_capture::{Drift, DriftKind, Look, Options};
-use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Tenant};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::{PooledConnection, SourcePool, catalog};
 use tokio_postgres::Client;
 
@@ -226,15 +226,9 @@ async fn copied(source: &Client, set: &MappingSet, tables: &[&str]) -> Result<bo
 }
 
 fn concerns(drift: &Drift, mapping: &Mapping) -> bool {
-    let lookup = match &mapping.source.tenant {
-        Tenant::Lookup(lookup) => Some(&lookup.table),
-        Tenant::Column(_) | Tenant::Expression(_) => None,
-    };
-    let mut tables = std::iter::once(&mapping.source.table)
-        .chain(mapping.depends_on.iter().map(|d| &d.table))
-        .chain(lookup);
-    // A drift of no table is one of all of them: the functions' role.
-    drift.source_table.is_empty() || tables.any(|table| table.to_string() == drift.source_table)
+    // A drift without a table concerns them all: it is of the role that owns the functions.
+    drift.source_table.is_empty()
+        || mapping.tables().any(|table| table.to_string() == drift.source_table)
 }
 
 fn complaint(drifts: &[Drift], withheld: &[String]) -> String {

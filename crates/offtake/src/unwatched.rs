@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use offtake_mapping::{Identifier, Mapping, TableName, Tenant, scan};
+use offtake_mapping::{Identifier, Mapping, TableName, scan};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -22,16 +22,8 @@ pub(crate) async fn unwatched(
     let mut read = BTreeSet::new();
     collect(&plan, &mut read);
     let (schemas, names): (Vec<String>, Vec<String>) = read.into_iter().unzip();
-    let lookup = match &mapping.source.tenant {
-        Tenant::Lookup(lookup) => Some(&lookup.table),
-        Tenant::Column(_) | Tenant::Expression(_) => None,
-    };
-    let named = [&mapping.source.table]
-        .into_iter()
-        .chain(mapping.depends_on.iter().map(|d| &d.table))
-        .chain(lookup);
     let (named_schemas, named_names): (Vec<&str>, Vec<&str>) =
-        named.map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
+        mapping.tables().map(|table| (table.schema.as_str(), table.name.as_str())).unzip();
     let rows =
         source.query(sql::LIST_ROOTS, &[&schemas, &names, &named_schemas, &named_names]).await?;
     let tables = rows.iter().filter_map(|row| {

@@ -31,12 +31,12 @@ fn check(from: &str, to: &str, expect: &[(Option<(usize, usize)>, &str)], remedy
     let found: Vec<_> = error
         .diagnostics
         .iter()
-        .map(|d| (d.place.map(|p| (p.line, p.column)), d.message.as_str()))
+        .map(|d| (d.position.map(|p| (p.line, p.column)), d.message.as_str()))
         .collect();
     assert_eq!(found, expect, "{to}");
     assert!(error.diagnostics[0].remedy.contains(remedy), "{:?}", error.diagnostics[0]);
     assert!(
-        error.diagnostics.iter().all(|d| d.place.is_none() || d.excerpt.contains('^')),
+        error.diagnostics.iter().all(|d| d.position.is_none() || d.excerpt.contains('^')),
         "{error}"
     );
 }
@@ -149,6 +149,20 @@ fn mistakes_have_their_place() {
         &[(Some((9, 12)), "`match` and `where` stand together")],
         "",
     );
+    check("table: invitations", "table: ''", &[(Some((12, 10)), "`table` is empty")], "");
+    check(
+        "source:\n",
+        "source: x\nb:\n",
+        &[
+            (Some((2, 9)), "`source` has keys of its own"),
+            (Some((3, 1)), "there is no key `b` here"),
+        ],
+        "",
+    );
+}
+
+#[test]
+fn mistakes_of_the_query_have_their_place() {
     check(
         "as id;",
         "as id limit 5;",
@@ -169,16 +183,6 @@ fn mistakes_have_their_place() {
         "update x set",
         &[(Some((10, 3)), "the query is not a SELECT")],
         "as a view",
-    );
-    check("table: invitations", "table: ''", &[(Some((12, 10)), "`table` is empty")], "");
-    check(
-        "source:\n",
-        "source: x\nb:\n",
-        &[
-            (Some((2, 9)), "`source` has keys of its own"),
-            (Some((3, 1)), "there is no key `b` here"),
-        ],
-        "",
     );
 }
 

@@ -1,4 +1,4 @@
-//! The value of every setting that a file does not give, and why it is that one.
+//! The value of every setting that the file does not give, and why it is that value.
 
 use std::time::Duration;
 
@@ -7,53 +7,53 @@ use super::ByteSize;
 /// Beside the file, as in this repository.
 pub const MAPPINGS: &str = "mappings";
 
-/// A new customer sees first rows within the time a sign-up page takes, for one small query each
-/// half minute.
+/// A new tenant's first rows arrive while the sign-up page is still open. It costs the source one
+/// small query every half minute.
 pub const REFRESH: Duration = Duration::from_secs(30);
 
-/// An empty look costs some 50 µs of the source's time: 1 % of a core at 5 ms, and a third of the
-/// 15 ms that a change may take at the median.
+/// A tick without changes costs the source some 50 µs, which is 1 % of a core at 5 ms. And 5 ms is
+/// a third of the 15 ms that a change may take at the median.
 pub const SEQUENCER_INTERVAL: Duration = Duration::from_millis(5);
 
-/// 40–50 ms of work at the 220 000 rows/s measured (benchmarks): short enough for the lock and the
-/// snapshot it holds, long enough that the commit does not matter.
+/// 40–50 ms of work at the 220 000 rows/s that the benchmark measured. The tick holds a lock and a
+/// snapshot for that time, which is short enough; the time of the commit does not matter beside it.
 pub const SEQUENCER_BATCH_ROWS: u32 = 10_000;
 
-/// Only counts when the sequencer runs in another process; then four times its interval keeps p99
-/// below 60 ms.
+/// It only matters when the sequencer runs in another process. Four times the sequencer's interval
+/// then keeps the latency's p99 below 60 ms.
 pub const POLLER_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Longer than any pause of a healthy process, short enough that a killed one's destinations wait a
-/// minute at most.
+/// Longer than any pause of a healthy process. The destinations of a killed process wait at most a
+/// minute.
 pub const LEASE: Duration = Duration::from_secs(60);
 
-/// What 16 workers do in a second or two when every destination owes one small batch.
+/// What 16 workers do in a second or two when every destination is owed one small batch.
 pub const CLAIM_LIMIT: u32 = 1000;
 
-/// With a source that allows the usual 100 connections, the application keeps most of them.
+/// A source usually allows 100 connections; the application keeps most of them.
 pub const WORKERS: u32 = 16;
 
-/// Beyond a few thousand rows COPY gains nothing more, and a batch holds up its worker for some 50
-/// ms.
+/// With more rows than a few thousand, COPY is not faster per row. A batch of this size occupies
+/// its worker for some 50 ms.
 pub const SYNC_BATCH_ROWS: u32 = 5000;
 
-/// 16 workers times 8 MiB is the most memory rows can take.
+/// Each destination at work takes at most twice this in memory: 256 MiB for 16 of them.
 pub const BATCH_BYTES: ByteSize = ByteSize(8 << 20);
 
-/// Two lost SYN packets (1 s + 2 s) and a slow handshake still fit.
+/// Long enough for a connection that loses two SYN packets (1 s + 2 s) and has a slow handshake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A batch takes milliseconds; a minute means that something holds a lock or the plan is wrong.
+/// A batch takes milliseconds. After a minute something holds a lock, or the plan is wrong.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Longer than a deadlock or a restarting connection pool takes to resolve.
 pub const RETRY_INITIAL: Duration = Duration::from_millis(500);
 
-/// A mended destination is noticed within half a minute, and a thousand dead ones cost 33 dials a
-/// second at most.
+/// A destination that works again is noticed within half a minute. A thousand dead ones cost at
+/// most 33 dials a second.
 pub const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// A destination may be away over a long weekend.
+/// A destination may be unreachable over a long weekend, and need not be re-copied.
 pub const RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
 /// Only this machine, because no token is set by default.
@@ -62,5 +62,5 @@ pub const LISTEN: &str = "127.0.0.1:8080";
 /// The name of a tenant's only destination.
 pub const DESTINATION_NAME: &str = "main";
 
-/// Where every database lets its owner write.
+/// Every database has it, and lets its owner write there.
 pub const SCHEMA_NAME: &str = "public";

@@ -21,7 +21,7 @@ pub struct StaticDestination {
 }
 
 impl StaticDestination {
-    /// None only where a mistake was noted.
+    /// None only when a mistake was noted.
     pub(super) fn read(section: &Section, base: &Path) -> Option<Self> {
         let ca_file = section.text("ca_file").map(|path| base.join(path));
         if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
@@ -55,8 +55,8 @@ impl StaticDestination {
         self.mappings.as_ref().is_none_or(|names| names.iter().any(|name| name == mapping))
     }
 
-    /// Why the two cannot both be served: they would write to the same tables, and not both say
-    /// that they share.
+    /// A message if the two would write to the same tables and may not: two tenants may when both
+    /// entries have `shared: true`.
     pub(super) fn collides(&self, other: &Self) -> Option<String> {
         let same_schema = self.url.place() == other.url.place() && self.schema == other.schema;
         let different_tenants_share = self.tenant != other.tenant && self.shared && other.shared;

@@ -1,53 +1,55 @@
 //! The line of `offtake.yaml` that a mistake is in, without what may be a secret.
 //!
-//! A mistake may be anywhere, also in a line that the YAML parser does not understand, so what is
-//! left out is found in the line's text: the login and the rest behind `://`, and the value of
-//! every key that sounds like a secret.
+//! A mistake can be anywhere, also in a line that is not YAML. So the secrets are found in the text
+//! of the line: all that follows `://` in a URL, and the value of every key whose name sounds like
+//! a secret.
 
-use std::path::Path;
+use std::ops::Range;
 
-use offtake_mapping::{Diagnostic, Place, nearest};
+use offtake_mapping::yaml::excerpt_of_line;
+use offtake_mapping::{Position, nearest};
 
 /// Stands in place of what is left out.
 const MASK: &str = "***";
 
-/// The keys that hold secrets; one that is nearly written like them was meant to be one of them.
+/// The keys that hold secrets. A key that is almost spelled like one of them is taken for it.
 const SECRET_KEYS: [&str; 3] = ["admin_token", "read_token", "password"];
 
-/// Parts of a key that make it sound like a secret.
+/// A key that contains one of these sounds like a secret.
 const SECRET_PARTS: [&str; 5] = ["token", "pass", "pwd", "secret", "key"];
 
-/// The line at a place of the text, with marks below it; empty where nothing of it can be shown.
-pub(super) fn of(file: &Path, text: &str, place: Place) -> String {
-    let Some(line) = text.lines().nth(place.line.saturating_sub(1)) else { return String::new() };
+/// The line at a position of the text, with marks below it; empty when nothing of it may be shown.
+pub(super) fn masked_excerpt(text: &str, position: Position) -> String {
+    let Some(line) = text.lines().nth(position.line.saturating_sub(1)) else {
+        return String::new();
+    };
     let characters: Vec<char> = line.chars().collect();
     let hidden = hidden(&characters);
-    // A line of a longer value: whose, it does not say.
-    if hidden.is_empty() && !line.contains(':') && place.column <= characters.len() {
+    // Without a colon this is a line inside a longer value, which may be the value of a secret.
+    if hidden.is_empty() && !line.contains(':') && position.column <= characters.len() {
         return String::new();
     }
-    let (mut shown, mut column) = (String::new(), place.column);
+    let (mut shown, mut column) = (String::new(), position.column);
     for (at, character) in characters.iter().enumerate() {
         match hidden.iter().find(|range| range.contains(&at)) {
             None => shown.push(*character),
             Some(range) if range.start == at => {
                 shown.push_str(MASK);
-                if place.column > range.end {
+                if position.column > range.end {
                     column = column + MASK.len() - range.len();
-                } else if place.column > range.start {
-                    column -= place.column - 1 - range.start;
+                } else if position.column > range.start {
+                    column -= position.column - 1 - range.start;
                 }
             }
             Some(_) => {}
         }
     }
-    let masked = format!("{}{shown}", "\n".repeat(place.line.saturating_sub(1)));
-    Diagnostic::at(file, &masked, Some(Place { line: place.line, column }), "", "").excerpt
+    excerpt_of_line(&shown, Position { column, ..position })
 }
 
 /// The characters that are left out, in order.
-fn hidden(line: &[char]) -> Vec<std::ops::Range<usize>> {
-    let mut hidden: Vec<std::ops::Range<usize>> = Vec::new();
+fn hidden(line: &[char]) -> Vec<Range<usize>> {
+    let mut hidden: Vec<Range<usize>> = Vec::new();
     let mut at = 0;
     while at < line.len() {
         let range = if line[at..].starts_with(&[':', '/', '/']) {
@@ -68,8 +70,8 @@ fn hidden(line: &[char]) -> Vec<std::ops::Range<usize>> {
     hidden
 }
 
-/// Behind the last `@` of the line at least: whatever stands before one may be a password with
-/// blanks or quotes in it.
+/// A URL ends behind the last `@` of the line, or later: what stands before an `@` may be a
+/// password with blanks or quotes in it.
 fn end_of_url(line: &[char], begin: usize) -> usize {
     let from = line[begin..].iter().rposition(|c| *c == '@').map_or(begin, |at| begin + at);
     let ends = |c: &char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '}');
@@ -85,8 +87,8 @@ fn secret_key(line: &[char], colon: usize) -> bool {
     SECRET_PARTS.iter().any(|part| key.contains(part)) || nearest(&key, SECRET_KEYS).is_some()
 }
 
-/// The value behind a colon, unless it is a variable's name.
-fn value(line: &[char], from: usize) -> Option<std::ops::Range<usize>> {
+/// The value behind a colon; None when it is a variable, whose name is no secret.
+fn value(line: &[char], from: usize) -> Option<Range<usize>> {
     let begin = from + line[from..].iter().position(|c| !c.is_whitespace())?;
     let quote = Some(line[begin]).filter(|c| matches!(c, '"' | '\''));
     let inside = begin + usize::from(quote.is_some());
@@ -111,11 +113,7 @@ mod tests {
     fn a_line_is_shown_without_its_secrets() {
         let check = |line: &str, word: &str, expect: &str| {
             let column = line.find(word).map_or(1, |at| line[..at].chars().count() + 1);
-            let found = of(
-                Path::new("offtake.yaml"),
-                &format!("x: 1\n{line}\n"),
-                Place { line: 2, column },
-            );
+            let found = masked_excerpt(&format!("x: 1\n{line}\n"), Position { line: 2, column });
             let shown: Vec<&str> = found
                 .lines()
                 .skip(1)
@@ -136,7 +134,7 @@ mod tests {
         check("  admin_tokn: 'it is'", "admin", "  admin_tokn: '***'\n  ^^^^^^^^^^");
         check("  db-password: a, b }", "db", "  db-password: ***\n  ^^^^^^^^^^^");
         check("  read_token: \"${T}\"", "read", "  read_token: \"${T}\"\n  ^^^^^^^^^^");
-        // A value's second line may be anything.
+        // The second line of a value may belong to a secret.
         check("    hunter2", "h", "");
     }
 }

@@ -1,14 +1,14 @@
 //! `offtake.yaml`: from a text and a map of variables to a [`Configuration`] in which every value
 //! is usable.
 //!
-//! Nothing in here reads the process environment: the binary hands in what it has, tests hand in
-//! what they like. The keys and their meaning are in [`SCHEMA`]; the defaults are the constants in
-//! [`defaults`].
+//! Nothing here reads the process environment; the caller gives the variables. The keys and their
+//! meaning are in [`SCHEMA`], the defaults in [`defaults`]. The YAML is read by
+//! [`offtake_mapping::yaml`], as mapping files are.
 
 pub mod defaults;
 mod destination;
-mod document;
 mod excerpt;
+mod reference;
 mod section;
 mod show;
 mod substitute;
@@ -25,9 +25,9 @@ use offtake_postgres::ConnectionString;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use destination::StaticDestination;
-pub use document::{example, reference};
-use section::{Document, Section};
+pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
+use section::{Section, read_document};
 use substitute::Variables;
 pub use units::{ByteSize, parse_duration, show_duration};
 
@@ -107,24 +107,24 @@ pub struct Security {
     pub allow_destinations: Vec<IpNet>,
 }
 
-/// A guessable token on a network is no token. Loopback only needs one to keep other users of the
-/// machine out.
+/// A shorter token can be guessed over the network. On a loopback address any token will do: there
+/// it only keeps out other users of the machine.
 const TOKEN_CHARS_MIN: usize = 16;
 
 impl Configuration {
-    /// Parses the text of `file`, whose folder is where relative paths in it begin. `variables` is
-    /// what `${VAR}` may name.
+    /// Parses the text of `file`. Relative paths in it begin at the folder of `file`; `${VAR}` may
+    /// name what is in `variables`.
     pub fn parse(
         file: &Path,
         text: &str,
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, Error> {
         let base = file.parent().unwrap_or(Path::new(""));
-        let document = Document::new(file, text, Variables { values: variables, base });
-        let value = document.parse();
-        let configuration = value
-            .is_some()
-            .then(|| Self::read(file, base, &Section::root(&document, value.as_ref())))
+        let document = read_document(file, text);
+        let variables = Variables { values: variables, base };
+        let readable = document.value().is_some();
+        let configuration = readable
+            .then(|| Self::read(file, base, &Section::root(&document, variables)))
             .flatten();
         let unread = || Error {
             diagnostics: vec![Diagnostic::of_file(
@@ -133,15 +133,15 @@ impl Configuration {
                 "report this as a mistake of Offtake's",
             )],
         };
-        match document.error() {
-            Some(error) => Err(error),
-            None => configuration.ok_or_else(unread),
+        match document.into_mistakes() {
+            diagnostics if !diagnostics.is_empty() => Err(Error { diagnostics }),
+            _ => configuration.ok_or_else(unread),
         }
     }
 
     /// None only where a mistake was noted.
     fn read(file: &Path, base: &Path, root: &Section) -> Option<Self> {
-        // All of them are read before any is missed.
+        // Everything is read before `source?` returns, so that all mistakes are told at once.
         let (source, destinations) = (
             Source::read(&root.section("source")),
             Destinations::read(&root.section("destinations"), base),
@@ -164,7 +164,8 @@ impl Configuration {
         Some(configuration)
     }
 
-    /// What a running daemon cannot take over from `new`, by the section's name.
+    /// The names of the sections that differ in `new` and that only a restart of the daemon
+    /// changes.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let token = |t: &Option<SecretString>| t.as_ref().map(|t| t.expose_secret().to_owned());
         let http = |h: &Http| (h.listen, token(&h.admin_token), token(&h.read_token));
@@ -314,7 +315,7 @@ impl Http {
             section.note(
                 "read_token",
                 "this is the admin token too",
-                "make another one, or whoever reads may also change",
+                "make another one, or everyone who may read may also change",
             );
         }
         Self {

@@ -1,19 +1,16 @@
-//! Reading one configuration text: which keys there may be, and what a mistake says.
+//! Reading the settings of one configuration text, with the schema as the list of its keys.
 
-use std::cell::RefCell;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use offtake_mapping::{
-    Diagnostic, Place, Step, duplicate_key, nearest, place_of, place_of_key, place_of_value,
-    suggestion,
-};
-use serde_yaml::{Mapping, Value};
+use offtake_mapping::yaml::{self, Document};
+use offtake_mapping::{Diagnostic, Step};
+use serde_yaml::Value;
 
-use super::excerpt;
-use super::substitute::Variables;
+use super::excerpt::masked_excerpt;
+use super::substitute::{Unresolved, Variables};
 use super::units::{ByteSize, parse_duration, show_duration};
 
 /// The JSON Schema of `offtake.yaml`: the one list of its keys, with what each of them does.
@@ -29,99 +26,41 @@ pub struct Error {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// The text being read. Reading goes on after a mistake, with the default in its place, so that one
-/// look at the output is enough to mend them all.
-pub(super) struct Document<'a> {
-    file: &'a Path,
-    text: &'a str,
-    variables: Variables<'a>,
-    mistakes: RefCell<Vec<Diagnostic>>,
+/// Reads the text of `file`, and notes the keys that the schema does not have.
+pub(super) fn read_document<'a>(file: &'a Path, text: &'a str) -> Document<'a> {
+    let document = Document::read(file, text, masked_excerpt);
+    if let Some(value) = document.value() {
+        note_unknown_keys(&document, value, &mut Vec::new());
+    }
+    document
 }
 
-impl<'a> Document<'a> {
-    pub(super) fn new(file: &'a Path, text: &'a str, variables: Variables<'a>) -> Self {
-        Self { file, text, variables, mistakes: RefCell::default() }
-    }
-
-    /// Parses the text and notes keys that the schema does not have. Without a value, the text as a
-    /// whole is wrong.
-    pub(super) fn parse(&self) -> Option<Value> {
-        if let Some((key, place)) = duplicate_key(self.text) {
-            self.note_at(Some(place), format!("the key `{key}` is here twice"), "keep one of them");
-            return None;
-        }
-        match serde_yaml::from_str(self.text) {
-            Ok(value) => {
-                self.note_unknown(&value, &SCHEMA_TREE, &mut Vec::new());
-                Some(value)
+fn note_unknown_keys(document: &Document, value: &Value, path: &mut Vec<Step>) {
+    let known = schema_at(path)["properties"].as_object();
+    match value {
+        Value::Mapping(entries) => {
+            let Some(known) = known else { return };
+            let known: Vec<&str> = known.keys().map(String::as_str).collect();
+            let section = yaml::Section::new(document, path.clone(), Some(entries));
+            for unknown in section.unknown_keys(&known) {
+                let message = format!("{}: there is no such key", show_path(&unknown.path));
+                document.note_key(&unknown.path, message, unknown.remedy);
             }
-            Err(error) => {
-                let said = error.to_string();
-                let said = said.split(" at line ").next().unwrap_or(&said);
-                self.note_at(
-                    place_of(&error),
-                    format!("this is not YAML: {said}"),
-                    "check indentation and quotes around this place",
-                );
-                None
-            }
-        }
-    }
-
-    /// Everything that was noted, in the order of the file; None when the text can be used.
-    pub(super) fn error(&self) -> Option<Error> {
-        let mut diagnostics = self.mistakes.take();
-        diagnostics.sort_by_key(|found| {
-            found.place.map_or((usize::MAX, 0), |place| (place.line, place.column))
-        });
-        (!diagnostics.is_empty()).then_some(Error { diagnostics })
-    }
-
-    fn note_unknown(&self, value: &Value, schema: &serde_json::Value, path: &mut Vec<Step>) {
-        if let (Some(entries), Some(known)) = (value.as_mapping(), schema["properties"].as_object())
-        {
             for (key, value) in entries {
-                let key = key.as_str().map_or_else(|| format!("{key:?}"), str::to_owned);
-                path.push(Step::Key(key.clone()));
-                match known.get(&key) {
-                    Some(schema) => self.note_unknown(value, schema, path),
-                    None => {
-                        let remedy =
-                            suggestion(&key, "keys here", known.keys().map(String::as_str));
-                        let message = format!("{}: there is no such key", show_path(path));
-                        self.note_at(place_of_key(self.text, path), message, &remedy);
-                    }
-                }
+                let Some(key) = key.as_str().filter(|key| known.contains(key)) else { continue };
+                path.push(Step::Key(key.to_owned()));
+                note_unknown_keys(document, value, path);
                 path.pop();
             }
-        } else if let (Some(items), Some(schema)) = (value.as_sequence(), schema.get("items")) {
+        }
+        Value::Sequence(items) => {
             for (index, value) in items.iter().enumerate() {
                 path.push(Step::Index(index));
-                self.note_unknown(value, schema, path);
+                note_unknown_keys(document, value, path);
                 path.pop();
             }
         }
-    }
-
-    /// A mistake of the value at `path`; when the text does not contain it (a missing key), of the
-    /// nearest key above.
-    pub(super) fn note(&self, path: &[Step], message: &str, remedy: &str) {
-        let value =
-            place_of_value(self.text, path).filter(|_| place_of_key(self.text, path).is_some());
-        let place = value.or_else(|| {
-            (1..path.len()).rev().find_map(|length| place_of_key(self.text, &path[..length]))
-        });
-        self.note_at(place, format!("{}: {message}", show_path(path)), remedy);
-    }
-
-    fn note_at(&self, place: Option<Place>, message: String, remedy: &str) {
-        let excerpt =
-            place.map(|place| excerpt::of(self.file, self.text, place)).unwrap_or_default();
-        self.mistakes.borrow_mut().push(Diagnostic {
-            place,
-            excerpt,
-            ..Diagnostic::of_file(self.file, message, remedy)
-        });
+        _ => {}
     }
 }
 
@@ -137,43 +76,54 @@ fn show_path(path: &[Step]) -> String {
     shown
 }
 
-/// One mapping of the document, and where it is.
+/// One section of the configuration.
+///
+/// A setting that the file does not give, or gives without a value, has its default. So has one
+/// that cannot be used: the mistake is noted and the rest is read, so that all mistakes are told at
+/// once.
 pub(super) struct Section<'a> {
-    document: &'a Document<'a>,
-    path: Vec<Step>,
-    /// None: the section is absent, and every setting in it has its default.
-    entries: Option<&'a Mapping>,
+    section: yaml::Section<'a>,
+    variables: Variables<'a>,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn root(document: &'a Document<'a>, value: Option<&'a Value>) -> Self {
-        Self::at(document, Vec::new(), value)
+    /// The whole document.
+    pub(super) fn root(document: &'a Document<'a>, variables: Variables<'a>) -> Self {
+        Self::at(document, variables, Vec::new(), document.value())
     }
 
-    fn at(document: &'a Document<'a>, path: Vec<Step>, value: Option<&'a Value>) -> Self {
+    fn at(
+        document: &'a Document<'a>,
+        variables: Variables<'a>,
+        path: Vec<Step>,
+        value: Option<&'a Value>,
+    ) -> Self {
         let entries = match value {
             None | Some(Value::Null) => None,
             Some(Value::Mapping(entries)) => Some(entries),
             Some(_) => {
-                document.note(&path, "this is a section", "write `key: value` lines below it");
+                let remedy = "write `key: value` lines below it";
+                note_setting(document, &path, "this is a section", remedy);
                 None
             }
         };
-        Self { document, path, entries }
+        Self { section: yaml::Section::new(document, path, entries), variables }
     }
 
     fn get(&self, key: &str) -> Option<&'a Value> {
-        self.entries.and_then(|entries| entries.get(key)).filter(|value| !value.is_null())
+        self.section.get(key).filter(|value| !value.is_null())
     }
 
     fn path_to(&self, key: &str) -> Vec<Step> {
-        let mut path = self.path.clone();
-        path.push(Step::Key(key.to_owned()));
-        path
+        self.section.path_to(&[key])
+    }
+
+    fn document(&self) -> &'a Document<'a> {
+        self.section.document()
     }
 
     pub(super) fn section(&self, key: &str) -> Self {
-        Self::at(self.document, self.path_to(key), self.get(key))
+        Self::at(self.document(), self.variables, self.path_to(key), self.get(key))
     }
 
     /// The sections of a list.
@@ -187,20 +137,20 @@ impl<'a> Section<'a> {
             }
         };
         let of_item = |(index, item)| {
-            let mut path = self.path_to(key);
-            path.push(Step::Index(index));
-            Self::at(self.document, path, Some(item))
+            let path = self.section.path_to_item(key, index);
+            Self::at(self.document(), self.variables, path, Some(item))
         };
         items.iter().enumerate().map(of_item).collect()
     }
 
-    /// A scalar as text, substituted; None when it is absent, null, or empty after substitution.
+    /// A single value as text, with its variables replaced; None when the file does not give it or
+    /// when nothing is left of it.
     pub(super) fn text(&self, key: &str) -> Option<String> {
         let text = self.scalar(&self.path_to(key), self.get(key)?)?;
         (!text.is_empty()).then_some(text)
     }
 
-    /// The same; of an absent one the schema's default, in which a variable may stand.
+    /// The same; when the file does not give it, the schema's default, which may be a variable.
     pub(super) fn text_or_default(&self, key: &str) -> Option<String> {
         if self.get(key).is_some() {
             return self.text(key);
@@ -210,11 +160,11 @@ impl<'a> Section<'a> {
         self.scalar(&path, &Value::String(default)).filter(|text| !text.is_empty())
     }
 
+    /// The same; a mistake when there is none.
     pub(super) fn required(&self, key: &str) -> Option<String> {
         let noted = self.mistakes();
         let text = self.text(key);
-        // A key that is there under a misspelt name, and a variable that is not set, are mistakes
-        // that were told.
+        // A misspelt key, or a variable that is not set, was noted already.
         let told = self.mistakes() > noted || self.misspelt(key);
         if text.is_none() && !told {
             let what = if self.get(key).is_some() {
@@ -222,50 +172,38 @@ impl<'a> Section<'a> {
             } else {
                 "this is required"
             };
-            self.note(
-                key,
-                what,
-                schema_at(&self.path_to(key))["description"].as_str().unwrap_or_default(),
-            );
+            let description = &schema_at(&self.path_to(key))["description"];
+            self.note(key, what, description.as_str().unwrap_or_default());
         }
         text
     }
 
     fn misspelt(&self, key: &str) -> bool {
-        let known = schema_at(&self.path);
-        let mut unknown =
-            self.entries.into_iter().flat_map(Mapping::keys).filter_map(Value::as_str);
-        unknown.any(|written| {
-            known["properties"].get(written).is_none() && nearest(written, [key]).is_some()
-        })
+        let known = schema_at(self.section.path())["properties"].as_object();
+        let known: Vec<&str> = known.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+        self.section.misspelt(&known, &[key])
     }
 
     fn scalar(&self, path: &[Step], value: &Value) -> Option<String> {
-        let raw = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(flag) => flag.to_string(),
-            _ => {
-                self.document.note(path, "this is a single value", "write it as `key: value`");
-                return None;
-            }
+        let Some(written) = written(value) else {
+            note_setting(
+                self.document(),
+                path,
+                "this is a single value",
+                "write it as `key: value`",
+            );
+            return None;
         };
-        self.document
-            .variables
-            .substitute(&raw)
-            .map_err(|e| self.document.note(path, &e.message, &e.remedy))
-            .ok()
+        let unresolved = |e: Unresolved| note_setting(self.document(), path, &e.message, &e.remedy);
+        self.variables.substitute(&written).map_err(unresolved).ok()
     }
 
     /// A list of texts, or one text with commas, so that a variable can hold a list.
     pub(super) fn list(&self, key: &str) -> Option<Vec<String>> {
         match self.get(key)? {
             Value::Sequence(items) => {
-                let text = |(index, item)| {
-                    let mut path = self.path_to(key);
-                    path.push(Step::Index(index));
-                    self.scalar(&path, item)
-                };
+                let text =
+                    |(index, item)| self.scalar(&self.section.path_to_item(key, index), item);
                 Some(items.iter().enumerate().filter_map(text).collect())
             }
             _ => {
@@ -342,8 +280,8 @@ impl<'a> Section<'a> {
             .unwrap_or(default)
     }
 
-    /// Quotes a value that cannot be used as the file has it, before substitution: a variable in
-    /// the wrong place may be a secret.
+    /// A value that `read` understands. The message about one that it does not quotes the file, not
+    /// what the variables stand for: a variable in the wrong place may be a secret.
     fn value<T>(
         &self,
         key: &str,
@@ -352,37 +290,45 @@ impl<'a> Section<'a> {
     ) -> Option<T> {
         let value = read(&self.text(key)?);
         if value.is_none() {
-            let written = match self.get(key) {
-                Some(Value::String(text)) => text.clone(),
-                Some(Value::Number(number)) => number.to_string(),
-                Some(Value::Bool(flag)) => flag.to_string(),
-                _ => String::new(),
-            };
+            let written = self.get(key).and_then(written).unwrap_or_default();
             self.note(key, &format!("`{written}` cannot be used here"), &remedy());
         }
         value
     }
 
-    /// How many were noted so far, in the whole document: what follows from a mistake is none of
-    /// its own.
+    /// How many mistakes were noted so far in the whole document. A reader compares two counts, to
+    /// leave out what only follows from a mistake that was noted already.
     pub(super) fn mistakes(&self) -> usize {
-        self.document.mistakes.borrow().len()
+        self.document().mistakes()
     }
 
     pub(super) fn note(&self, key: &str, message: &str, remedy: &str) {
-        self.document.note(&self.path_to(key), message, remedy);
+        note_setting(self.document(), &self.path_to(key), message, remedy);
     }
 
-    /// A mistake of one item of a list.
+    /// Notes a mistake of one item of a list.
     pub(super) fn note_item(&self, key: &str, index: usize, message: &str, remedy: &str) {
-        let mut path = self.path_to(key);
-        path.push(Step::Index(index));
-        self.document.note(&path, message, remedy);
+        note_setting(self.document(), &self.section.path_to_item(key, index), message, remedy);
+    }
+}
+
+/// Notes a mistake; every message begins with the path of the setting.
+fn note_setting(document: &Document, path: &[Step], message: &str, remedy: &str) {
+    document.note(path, format!("{}: {message}", show_path(path)), remedy);
+}
+
+/// A single value as the file has it.
+fn written(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
     }
 }
 
 /// The schema's node for a setting.
-pub(super) fn schema_at(path: &[Step]) -> &'static serde_json::Value {
+fn schema_at(path: &[Step]) -> &'static serde_json::Value {
     path.iter().fold(&SCHEMA_TREE, |node, step| match step {
         Step::Key(key) => &node["properties"][key],
         Step::Index(_) => &node["items"],

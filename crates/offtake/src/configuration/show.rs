@@ -1,8 +1,9 @@
 //! The effective configuration as YAML, without its secrets.
 
+use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
-use super::{Configuration, StaticDestination, show_duration};
+use super::{Configuration, Destinations, StaticDestination, Sync, show_duration};
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
@@ -10,79 +11,66 @@ const MASK: &str = "***";
 impl Configuration {
     /// Every setting with its effective value; passwords and tokens are masked.
     pub fn masked(&self) -> Value {
-        let text = |t: &dyn ToString| Value::from(t.to_string());
-        let token =
-            |t: &Option<secrecy::SecretString>| Value::from(if t.is_some() { MASK } else { "" });
-        let (sync, http) = (&self.sync, &self.http);
-        let destinations = &self.destinations;
+        let (sequencer, poller, http) = (&self.sequencer, &self.poller, &self.http);
+        let networks = self.security.allow_destinations.iter().map(text);
         section([
             ("source", section([("url", text(&self.source.url))])),
-            ("mappings", text(&self.mappings.display())),
-            (
-                "destinations",
-                section([
-                    (
-                        "static",
-                        destinations.static_.iter().map(StaticDestination::masked).collect(),
-                    ),
-                    (
-                        "query",
-                        destinations
-                            .query
-                            .as_deref()
-                            .map_or(Value::Null, |query| masked_query(query).into()),
-                    ),
-                    ("refresh", show_duration(destinations.refresh).into()),
-                ]),
-            ),
+            ("mappings", text(self.mappings.display())),
+            ("destinations", self.destinations.masked()),
             (
                 "sequencer",
                 section([
-                    ("interval", show_duration(self.sequencer.interval).into()),
-                    ("batch_rows", self.sequencer.batch_rows.into()),
+                    ("interval", show_duration(sequencer.interval).into()),
+                    ("batch_rows", sequencer.batch_rows.into()),
                 ]),
             ),
             (
                 "poller",
                 section([
-                    ("interval", show_duration(self.poller.interval).into()),
-                    ("lease", show_duration(self.poller.lease).into()),
-                    ("claim_limit", self.poller.claim_limit.into()),
+                    ("interval", show_duration(poller.interval).into()),
+                    ("lease", show_duration(poller.lease).into()),
+                    ("claim_limit", poller.claim_limit.into()),
                 ]),
             ),
-            (
-                "sync",
-                section([
-                    ("workers", sync.workers.into()),
-                    ("batch_rows", sync.batch_rows.into()),
-                    ("batch_bytes", text(&sync.batch_bytes)),
-                    ("connect_timeout", show_duration(sync.connect_timeout).into()),
-                    ("statement_timeout", show_duration(sync.statement_timeout).into()),
-                    (
-                        "retry",
-                        section([
-                            ("initial", show_duration(sync.retry.initial).into()),
-                            ("max", show_duration(sync.retry.max).into()),
-                        ]),
-                    ),
-                ]),
-            ),
+            ("sync", self.sync.masked()),
             ("retention", section([("changes", show_duration(self.retention.changes).into())])),
             (
                 "http",
                 section([
-                    ("listen", text(&http.listen)),
-                    ("admin_token", token(&http.admin_token)),
-                    ("read_token", token(&http.read_token)),
+                    ("listen", text(http.listen)),
+                    ("admin_token", masked_token(http.admin_token.as_ref())),
+                    ("read_token", masked_token(http.read_token.as_ref())),
                 ]),
             ),
-            (
-                "security",
-                section([(
-                    "allow_destinations",
-                    self.security.allow_destinations.iter().map(|n| text(n)).collect(),
-                )]),
-            ),
+            ("security", section([("allow_destinations", networks.collect())])),
+        ])
+    }
+}
+
+impl Destinations {
+    fn masked(&self) -> Value {
+        let query = self.query.as_deref().map(masked_query);
+        section([
+            ("static", self.static_.iter().map(StaticDestination::masked).collect()),
+            ("query", query.map_or(Value::Null, Value::from)),
+            ("refresh", show_duration(self.refresh).into()),
+        ])
+    }
+}
+
+impl Sync {
+    fn masked(&self) -> Value {
+        let retry = section([
+            ("initial", show_duration(self.retry.initial).into()),
+            ("max", show_duration(self.retry.max).into()),
+        ]);
+        section([
+            ("workers", self.workers.into()),
+            ("batch_rows", self.batch_rows.into()),
+            ("batch_bytes", text(self.batch_bytes)),
+            ("connect_timeout", show_duration(self.connect_timeout).into()),
+            ("statement_timeout", show_duration(self.statement_timeout).into()),
+            ("retry", retry),
         ])
     }
 }
@@ -103,14 +91,22 @@ impl StaticDestination {
     }
 }
 
+fn text(value: impl ToString) -> Value {
+    Value::from(value.to_string())
+}
+
+fn masked_token(token: Option<&SecretString>) -> Value {
+    Value::from(if token.is_some() { MASK } else { "" })
+}
+
 fn section(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     Value::Mapping(
         entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<Mapping>(),
     )
 }
 
-/// A query may spell a password out in a URL. And what is shown reads back: a dollar sign is
-/// written twice.
+/// The query with the passwords of its URLs masked. Dollar signs are written twice, so that Offtake
+/// can read the shown configuration again.
 fn masked_query(query: &str) -> String {
     let mut shown = String::new();
     let mut rest = query;

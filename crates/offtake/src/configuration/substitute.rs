@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// What `${…}` may stand for: the variables handed in, and files below (or outside, when absolute)
-/// the base folder.
+/// What `${…}` may stand for: variables, and the content of files.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Variables<'a> {
     pub(super) values: &'a BTreeMap<String, String>,
@@ -13,7 +12,7 @@ pub(super) struct Variables<'a> {
     pub(super) base: &'a Path,
 }
 
-/// A `${…}` that has no value. The remedy is the second half.
+/// A `${…}` that has no value: what is wrong, and what to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unresolved {
     pub(super) message: String,
@@ -22,8 +21,8 @@ pub(super) struct Unresolved {
 
 impl Variables<'_> {
     /// The text with every `${…}` replaced and every `$$` written as `$`. A `$` before anything
-    /// else stays as it is. What is put in is not looked at again, so a password may contain any
-    /// character.
+    /// else stays as it is. A value is put in as it is, even if it contains `${…}`: a password may
+    /// contain any character.
     pub(super) fn substitute(&self, text: &str) -> Result<String, Unresolved> {
         let mut result = String::with_capacity(text.len());
         let mut rest = text;
@@ -84,7 +83,8 @@ impl Variables<'_> {
         }
     }
 
-    /// A file's text without the line end that editors add, which no secret has.
+    /// A file's text without the line end at its end: editors add one, and it is not part of the
+    /// secret.
     fn file(&self, path: &str) -> Result<String, Unresolved> {
         let full = self.base.join(path);
         let text = fs::read_to_string(&full).map_err(|e| Unresolved {

@@ -8,14 +8,17 @@ fn parse(text: &str) -> Result<Configuration, Error> {
     Configuration::parse(Path::new("conf/offtake.yaml"), text, &variables)
 }
 
+/// The text behind [`SOURCE`] has this one mistake: its position and message, and a part of its
+/// remedy.
+fn check(text: &str, expect: &str, remedy: &str) {
+    let error = parse(&format!("{SOURCE}{text}")).unwrap_err();
+    assert!(error.to_string().starts_with(&format!("conf/offtake.yaml:{expect}")), "{error}");
+    let [found] = error.diagnostics.as_slice() else { panic!("{error}") };
+    assert!(found.remedy.contains(remedy), "{error:?}");
+}
+
 #[test]
 fn mistakes_name_file_line_field_and_remedy() {
-    let check = |text: &str, expect: &str, remedy: &str| {
-        let error = parse(&format!("{SOURCE}{text}")).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("conf/offtake.yaml:{expect}")), "{error}");
-        let [found] = error.diagnostics.as_slice() else { panic!("{error}") };
-        assert!(found.remedy.contains(remedy), "{error:?}");
-    };
     check(
         "sync:\n  worker: 3\n",
         "3:3: sync.worker: there is no such key",
@@ -70,6 +73,12 @@ fn mistakes_name_file_line_field_and_remedy() {
         "10.20.0.0/16",
     );
     check("sync: 3\n", "2:7: sync: this is a section", "");
+    check("source: {}\n", "2:1: the key `source` is here twice", "keep one");
+    check("a: [\n", "", "indentation");
+}
+
+#[test]
+fn mistakes_of_a_destination_name_its_place_in_the_list() {
     check(
         "destinations:\n  static:\n    - tenant: a\n",
         "4:7: destinations.static[0].url: this is required",
@@ -80,14 +89,12 @@ fn mistakes_name_file_line_field_and_remedy() {
         "4:25: destinations.static[0].url: this is empty, and",
         "postgres://",
     );
-    // One mistake, although `url` is required and absent.
+    // One mistake, not two: `url` is missing because it is misspelt.
     check(
         "destinations:\n  static:\n    - { tenant: a, urll: x }\n",
         "4:20: destinations.static[0].urll: there is no",
         "`url`",
     );
-    check("source: {}\n", "2:1: the key `source` is here twice", "keep one");
-    check("a: [\n", "", "indentation");
 }
 
 #[test]
@@ -106,7 +113,7 @@ destinations:
     let places: Vec<_> = error
         .diagnostics
         .iter()
-        .map(|found| found.place.map(|p| (p.line, p.column)).unwrap())
+        .map(|found| found.position.map(|p| (p.line, p.column)).unwrap())
         .collect();
     assert_eq!(
         places,
@@ -216,12 +223,12 @@ fn the_documented_example_is_the_default() {
     let parsed = Configuration::parse(Path::new("offtake.yaml"), &example, &variables).unwrap();
     let default = Configuration::parse(Path::new("offtake.yaml"), SOURCE, &variables).unwrap();
     assert_eq!(parsed.masked(), default.masked());
-    // A token that is set and not honoured would leave open what somebody meant to close.
+    // If a token in the environment were ignored, anyone could use the API that it should protect.
     assert!(default.http.admin_token.is_some() && default.http.read_token.is_some());
     let without = format!("{SOURCE}http: {{ admin_token: '' }}\n");
     let without = Configuration::parse(Path::new("offtake.yaml"), &without, &variables).unwrap();
     assert!(without.http.admin_token.is_none(), "what the file says counts");
-    // Also what stands in comments can be used.
+    // The settings that stand in comments can be used too.
     let uncommented = example
         .replace("static: []", "static:")
         .replace("# - {", "  - {")

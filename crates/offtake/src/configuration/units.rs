@@ -18,7 +18,8 @@ const BYTE_UNITS: [(&str, u64); 7] = [
 ];
 
 impl ByteSize {
-    /// `8MiB`, `500kB`, `1000B`; a bare number is refused, because nobody knows its unit.
+    /// `8MiB`, `500kB`, `1000B`. A number without a unit is refused, because its unit could only be
+    /// guessed.
     pub fn parse(text: &str) -> Option<Self> {
         let (number, unit) = split_number(text.trim())?;
         let (_, factor) = BYTE_UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit))?;
@@ -45,7 +46,8 @@ const TIME_UNITS: [(&str, u64); 6] = [
     ("us", 1),
 ];
 
-/// `5ms`, `60s`, `1h30m`, `7d`; a bare number is refused, because nobody knows its unit.
+/// `5ms`, `60s`, `1h30m`, `7d`. A number without a unit is refused, because its unit could only be
+/// guessed.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut microseconds: u64 = 0;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use offtake_mapping::{
-    Column, Condition, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
+    Column, Condition, Dependency, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
 };
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Error, Statement};
 use super::problem::Problem;
 use super::read_only::ReadOnly;
 use super::sql;
-use super::tables::{Tables, dependency_path, meant};
+use super::tables::{Tables, meant};
 
 /// The column every query exposes besides its key.
 pub(super) const TENANT_COLUMN: &str = "tenant_id";
@@ -319,7 +319,7 @@ pub(super) async fn check_conditions(
         let (source, changed) = (mapping.source.table.sql(), dependency.table.sql());
         let part = Part {
             subject: format!("the condition on {}", dependency.table),
-            path: dependency_path(index, &["where"]),
+            path: Dependency::path(index, &["where"]),
             before: format!("select from {source} as source, {changed} as changed where (\n"),
             text: condition,
             after: "\n)".to_owned(),

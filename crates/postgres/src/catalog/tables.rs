@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use offtake_mapping::{
-    Condition, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion,
+    Condition, Dependency, Identifier, Mapping, Step, TableName, Tenant, nearest, suggestion,
 };
 use tokio_postgres::{Client, Error};
 
@@ -56,7 +56,7 @@ impl Tables {
     pub(super) async fn read(client: &Client, mappings: &[Mapping]) -> Result<Self, Error> {
         let mut tables = BTreeMap::new();
         for mapping in mappings {
-            for (_, name) in named_tables(mapping) {
+            for name in mapping.tables() {
                 tables.entry(name.clone()).or_insert_with(Table::default);
             }
         }
@@ -118,7 +118,7 @@ impl Tables {
 
     /// Everything that `mapping` says about tables and that is not so.
     pub(super) fn check(&self, mapping: &Mapping) -> Vec<Problem> {
-        let tables = named_tables(mapping);
+        let tables = mapping.named_tables();
         let mut problems: Vec<Problem> = tables
             .iter()
             .filter_map(|(path, name)| self.check_table(mapping, path, name))
@@ -215,7 +215,7 @@ impl Tables {
             if same && key.iter().all(|(_, column)| pairs.iter().any(|(ours, _)| ours == column)) {
                 problems.push(Problem::at(
                     mapping,
-                    &dependency_path(index, &["table"]),
+                    &Dependency::path(index, &["table"]),
                     format!("the dependency on {} leads back to the row that changed, which is looked at anyway", dependency.table),
                     "remove it, or match the rows of this table that depend on the changed one",
                 ));
@@ -251,28 +251,6 @@ impl Tables {
         }
         Ok(columns.into_iter().map(|c| (c.clone(), c)).collect())
     }
-}
-
-/// The path of a key of one entry of `depends_on`.
-pub(super) fn dependency_path(index: usize, keys: &[&str]) -> Vec<Step> {
-    let mut path = vec![Step::Key("depends_on".to_owned()), Step::Index(index)];
-    path.extend(Step::keys(keys));
-    path
-}
-
-fn named_tables(mapping: &Mapping) -> Vec<(Vec<Step>, &TableName)> {
-    let mut names = vec![(Step::keys(&["source", "table"]), &mapping.source.table)];
-    if let Tenant::Lookup(lookup) = &mapping.source.tenant {
-        names.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
-    }
-    names.extend(
-        mapping
-            .depends_on
-            .iter()
-            .enumerate()
-            .map(|(at, d)| (dependency_path(at, &["table"]), &d.table)),
-    );
-    names
 }
 
 /// A column that a mapping names.
@@ -314,19 +292,15 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
         match &dependency.condition {
             Condition::Match(pairs) => {
                 for (ours, theirs) in pairs {
-                    let path = dependency_path(index, &["match", ours.as_str()]);
+                    let path = Dependency::path(index, &["match", ours.as_str()]);
                     add(path.clone(), None, &source.table, ours);
                     add(path, None, &dependency.table, theirs);
                 }
             }
             Condition::Where(sql) => {
-                for column in dependency.condition.changed_columns() {
-                    let at = sql
-                        .to_ascii_lowercase()
-                        .find(&format!("changed.{}", column.as_str().to_ascii_lowercase()));
-                    let at = at.map_or(0, |bytes| sql[..bytes].chars().count() + "changed.".len());
+                for (column, at) in dependency.condition.changed_mentions() {
                     add(
-                        dependency_path(index, &["where"]),
+                        Dependency::path(index, &["where"]),
                         Some((sql.clone(), at)),
                         &dependency.table,
                         &column,

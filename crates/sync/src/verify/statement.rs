@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use offtake_mapping::compose::printed;
+use offtake_mapping::compose::postgres::printed;
 use offtake_mapping::{Identifier, KeyOrder, ResolvedMapping, literal};
 use offtake_postgres::TEXT_FORMAT;
 

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{
-    Condition, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking,
+    Condition, Dependency, Identifier, MappingSet, ResolvedMapping, Step, TableName, Waking,
 };
 use offtake_sync::destinations::{Copied, Place, Session, Standing, Trouble};
 use serde::Serialize;
@@ -194,7 +194,7 @@ fn place_of(mapping: &ResolvedMapping, waking: &Waking) -> String {
         .iter()
         .position(|dependency| *dependency == waking.dependency)
     {
-        Some(index) => vec![Step::Key("depends_on".to_owned()), Step::Index(index)],
+        Some(index) => Dependency::path(index, &[]),
         None => Step::keys(&["source", "tenant"]),
     };
     let line = definition.mistake(&path, "", "").line().unwrap_or(definition.query_line);

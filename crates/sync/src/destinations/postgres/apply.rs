@@ -9,7 +9,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
-use offtake_mapping::compose::{Apply, KeyRange};
+use offtake_mapping::compose::KeyRange;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{OnRowError, ResolvedMapping};
 use offtake_postgres::{Fault, SqlState, row_fault};
 use offtake_reading::{Chunk, FAILED_ROWS_MAX, FailedRow, MappingFault, Part, Rows, key_of};

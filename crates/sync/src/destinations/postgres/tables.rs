@@ -1,6 +1,6 @@
 //! A mapping's table in Postgres: examined, made, widened, or left alone with a reason.
 
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{Column, Identifier, ResolvedMapping};
 use offtake_postgres::Fault;
 use offtake_reading::MappingFault;

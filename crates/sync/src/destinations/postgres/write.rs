@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{ResolvedMapping, Version};
 use offtake_postgres::{Fault, failpoint};
 use offtake_reading::Part;

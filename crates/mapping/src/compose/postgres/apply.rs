@@ -1,6 +1,7 @@
 //! Writing a mapping's rows into a destination.
 
 use super::{columns_of, ordered_key, ordered_literals, row_of};
+use crate::compose::KeyRange;
 use crate::{Identifier, ResolvedMapping, literal};
 
 /// The statements of one mapping in one destination's schema.
@@ -11,15 +12,6 @@ pub struct Apply<'a> {
     staging: String,
     /// Restricts every statement to the tenant where the table holds several.
     tenant: Option<String>,
-}
-
-/// A range of keys, in the mapping's key order.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyRange<'a> {
-    /// Exclusive; None: from the beginning.
-    pub after: Option<&'a [String]>,
-    /// Inclusive; None: to the end.
-    pub up_to: Option<&'a [String]>,
 }
 
 impl<'a> Apply<'a> {
@@ -45,7 +37,7 @@ impl<'a> Apply<'a> {
         &self.table
     }
 
-    /// The table the query's columns and the key make, where no `schema_sql` says otherwise.
+    /// Creates the table of the query's columns and the key; for mappings without `schema_sql`.
     pub fn create_table(&self) -> String {
         let key = self.mapping.target_key();
         let columns =
@@ -59,7 +51,7 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// The mark by which a table is known as this mapping's own.
+    /// Marks a table as made for this mapping: a table without the mark is never taken over.
     pub fn mark_table(&self) -> String {
         format!(
             "comment on table {} is {}",
@@ -68,11 +60,14 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// A session-private table with the target's own column types, left empty by whoever used it.
-    /// No constraints: a deletion carries only a key. Not `on commit delete rows`: every commit
-    /// would then truncate every staging table of the session, and its TOAST table and index, in
-    /// the file system (8 to 17 ms for a change of one row). One that the session has already may
-    /// be of a shape that the target no longer has.
+    /// Creates the staging table: a temporary table with the target's own column types. Every user
+    /// of it leaves it empty. An existing one is dropped first: since it was made, the target's
+    /// columns may have changed.
+    ///
+    /// It has no constraints, because a row that stands for a deletion has only its key. It is not
+    /// `on commit delete rows`: every commit would then truncate every staging table of the
+    /// session, with its TOAST table and index, in the file system (8 to 17 ms for a change of one
+    /// row).
     pub fn create_staging(&self) -> String {
         format!(
             "drop table if exists {0}; \
@@ -83,14 +78,14 @@ impl<'a> Apply<'a> {
         )
     }
 
+    /// Fills the staging table by COPY: each row's mark (present or not) and its columns.
     pub fn copy_into_staging(&self) -> String {
         let columns: Vec<_> = self.names().map(Identifier::sql).collect();
         format!("copy {} (offtake_present, {}) from stdin", self.staging, columns.join(", "))
     }
 
-    /// Stages a few rows by a statement, which spares the round trips of a COPY: each row's mark
-    /// and its columns as the source printed them, which the target's own types read as they would
-    /// in a COPY.
+    /// Fills the staging table with a few rows by one INSERT, which saves the round trips of a
+    /// COPY. The values are as the source printed them; the target's types read them as in a COPY.
     pub fn stage<'r>(&self, rows: impl Iterator<Item = (bool, &'r [Option<String>])>) -> String {
         let columns: Vec<_> = self.names().map(Identifier::sql).collect();
         let value =
@@ -112,8 +107,8 @@ impl<'a> Apply<'a> {
         format!("delete from {}", self.staging)
     }
 
-    /// Also forgets the rows that were deleted before; costs catalog entries, so not for every
-    /// batch.
+    /// The same, and gives back the space of rows that were deleted earlier. It writes to the
+    /// catalog, so it is not done for every batch.
     pub fn truncate_staging(&self) -> String {
         format!("truncate {}", self.staging)
     }
@@ -128,13 +123,13 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Writes the staged rows, in key order; a row that is already there byte for byte is left
-    /// alone. The comparison is of images, not of equality: 1.0 and 1.00, or '1 mon' and '30 days',
-    /// are equal and not the same.
+    /// Writes the staged rows, in key order. A row that the table has already, byte for byte, is
+    /// not written. Rows are compared by their bytes (`*<>`), because equal values can differ: 1.0
+    /// and 1.00, or '1 mon' and '30 days'.
     pub fn upsert_present(&self) -> String {
         let key = self.mapping.target_key();
-        // A key is found by equality; where equal values can differ (1.0 and 1.00), the source's
-        // spelling is written.
+        // The row is found by equality of keys. Where equal keys can differ (1.0 and 1.00), the
+        // source's value is written.
         let exact = |name: &Identifier| {
             self.mapping.columns.iter().any(|c| c.name == *name && equal_means_same(&c.source_type))
         };
@@ -166,11 +161,11 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Deletes the rows of a key range that the staged rows, which are all of that range, do not
-    /// contain.
+    /// Deletes the rows of a key range that are not staged. The staged rows must be all rows that
+    /// the source has in that range.
     ///
-    /// `spare` is a key that stays whatever happens: one that the source has and the destination
-    /// refuses.
+    /// The row with the key `spare` is kept although it is not staged: the source has it, and the
+    /// destination refuses its new version.
     pub fn delete_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
         let key = row_of(&ordered_key("t", &self.mapping.key));
         let bound = |values: &[String], operator: &str| {
@@ -188,8 +183,9 @@ impl<'a> Apply<'a> {
         format!("delete from {} t where {}", self.table, conditions.join(" and "))
     }
 
-    /// How many staged rows the table does not hold as staged, present or absent: 0, or something
-    /// there interfered.
+    /// Counts the staged rows whose state in the table (present with these values, or absent) is
+    /// not the staged one. Anything but 0 means that something in the destination interfered, such
+    /// as a trigger.
     pub fn count_not_applied(&self) -> String {
         let names: Vec<_> = self.names().collect();
         format!(
@@ -213,7 +209,7 @@ impl<'a> Apply<'a> {
     }
 }
 
-/// Whether two values of a type that are equal also print the same.
+/// Whether two equal values of a type always print the same.
 fn equal_means_same(sql_type: &str) -> bool {
     const EXACT: [&str; 12] = [
         "uuid",

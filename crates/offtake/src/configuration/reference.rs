@@ -1,19 +1,20 @@
-//! What is written about the configuration: the example file and the reference page, both made from
-//! the schema, so that neither can say something else than the program does.
+//! The documents about the configuration: the example file and the reference page. Both are made
+//! from the schema, which also decides what the program accepts.
 
 use serde_yaml::Value;
 
 use super::SCHEMA;
 
 /// No line of the example is longer.
-const COLUMNS_MAX: usize = 120;
+const COLUMNS_MAX: usize = 100;
 
 /// `offtake.yaml` with every option, its default and what it does: `deploy/offtake.yaml`, `offtake
 /// config --example`.
 pub fn example() -> String {
     let mut text = String::from(
         "# Configuration of `offtake run`. Every value below is the default; only source.url has none.\n\
-         # ${VAR}, ${VAR:-default}, ${VAR:?message} and ${file:/run/secrets/x} may stand in any value; $$ is a dollar sign.\n",
+         # ${VAR}, ${VAR:-default}, ${VAR:?message} and ${file:/run/secrets/x} may stand in any value;\n\
+         # $$ is a dollar sign.\n",
     );
     for (key, node) in properties(&schema()) {
         text.push('\n');
@@ -61,9 +62,10 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Configuration\n\n\
          <!-- Made from crates/offtake/src/configuration/schema.json by a test; see CONTRIBUTING.md. -->\n\n\
-         Offtake reads one file: `offtake.yaml` in the current folder, or what `--config` or `OFFTAKE_CONFIG` names.\n\
-         [deploy/offtake.yaml](../deploy/offtake.yaml) has every option with its default (`offtake config --example` prints it);\n\
-         `offtake config` prints what is in effect, without secrets, and `offtake config --schema` a JSON Schema for editors.\n\n\
+         Offtake reads one file: `offtake.yaml` in the current folder, or the one that `--config` or\n\
+         `OFFTAKE_CONFIG` names. [deploy/offtake.yaml](../deploy/offtake.yaml) has every option with its\n\
+         default; `offtake config --example` prints it. `offtake config` prints what is in effect, without\n\
+         secrets, and `offtake config --schema` a JSON Schema for editors.\n\n\
          Any value may contain variables:\n\n\
          | written | means |\n|---|---|\n\
          | `${VAR}` | the environment variable; unset is an error |\n\
@@ -71,12 +73,14 @@ pub fn reference() -> String {
          | `${VAR:?message}` | the same, or the error `message` |\n\
          | `${file:/run/secrets/x}` | the content of a file, without the line end at its end |\n\
          | `$$` | a dollar sign |\n\n\
-         They are replaced after the YAML is read, so a value cannot change the file's structure. Durations have a unit (`500ms`, `30s`,\n\
-         `5m`, `2h`, `7d`), sizes too (`512KiB`, `8MiB`). An unknown key is an error that names the nearest known one. All\n\
-         mistakes of the file are told at once, each with file, line, column, the line itself without its secrets, and what to write; exit\n\
-         code 78.\n\n\
-         The daemon takes over changes of `destinations`, `sync` and `retention` within a second, or at once by SIGHUP or\n\
-         `POST /api/v1/reload`. Other sections need a restart, and the status says so. A file that cannot be used changes nothing.\n",
+         They are replaced after the YAML is read, so a value cannot change the file's structure.\n\
+         Durations have a unit (`500ms`, `30s`, `5m`, `2h`, `7d`), sizes too (`512KiB`, `8MiB`). An unknown\n\
+         key is an error that names the nearest known one. All mistakes of the file are told at once, each\n\
+         with file, line, column, the line itself without its secrets, and what to write. The exit code is\n\
+         then 78.\n\n\
+         The daemon applies changes of `destinations`, `sync` and `retention` within a second, or at once\n\
+         after SIGHUP or `POST /api/v1/reload`. Other sections need a restart, and the status says so. A\n\
+         file with mistakes changes nothing: the daemon goes on with the configuration that it has.\n",
     );
     for (key, node) in properties(&schema()) {
         text.push_str(&format!("\n## {key}\n\n{}\n", said(&node)));
@@ -121,7 +125,8 @@ fn row(path: &str, node: &Value, required: bool) -> String {
     format!("| `{path}` | {default} | {}{range} |\n", said(node).replace('|', "\\|"))
 }
 
-/// The schema with its keys in the order of the file, which JSON objects do not keep.
+/// The schema, read as YAML: its keys keep the order of the file, which the JSON reader does not
+/// keep.
 fn schema() -> Value {
     serde_yaml::from_str(SCHEMA).unwrap_or_default()
 }

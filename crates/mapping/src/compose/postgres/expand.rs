@@ -1,21 +1,26 @@
-//! The sequencer's statements: which rows a changed row concerns, and whose they are.
+//! The sequencer's statements: which rows depend on a changed row, and which tenant a row belongs
+//! to.
 //!
-//! Both take the batch's rows as arrays, append to `change_log` with numbers beyond
-//! `global_sequence`, and move that sequence; the caller holds the sequencer's lock.
+//! Each takes the rows of a batch as arrays, appends to `change_log` with numbers above
+//! `global_sequence`, and sets that sequence to the last one. The caller must hold the sequencer's
+//! lock; otherwise two sequencers could give the same number twice.
 
 use crate::{
     CapturedColumn, Condition, Identifier, KeyColumn, ResolvedMapping, Tenant, TenantLookup,
     Waking, literal,
 };
 
-/// The numbers of appended rows: a block beyond the sequence, which only the lock's holder moves.
+/// The numbers of the appended rows: those that follow the sequence's last value. Only the holder
+/// of the sequencer's lock moves the sequence.
 const NUMBERED: &str = "(select last_value from offtake.global_sequence) + row_number() over (order by capture_id, page_order)";
 
-/// `$1` capture ids, `$2` captured_at, `$3` matched (jsonb), `$4` last expanded key (jsonb) of
-/// changed rows; `$5` how many rows one change may expand to before it is continued in a later
-/// tick.
+/// Appends a change for every source row that depends on a changed row.
 ///
-/// Returns one row: how many changes were appended, how many expansions go on.
+/// The changed rows: `$1` capture ids, `$2` captured_at, `$3` matched (jsonb), `$4` the last key
+/// that an earlier tick expanded them to (jsonb), or null. `$5`: at most this many rows for one
+/// change; a change with more is continued in a later tick.
+///
+/// Returns one row: how many changes were appended, and how many changes must be continued.
 pub fn expand_dependants(waking: &Waking) -> String {
     let mapping = &waking.mapping;
     format!(
@@ -52,14 +57,14 @@ pub fn expand_dependants(waking: &Waking) -> String {
     )
 }
 
-/// What [`expand_dependants`] finds for one changed row of unknown values: for EXPLAIN, needs none
-/// of our own tables.
+/// How [`expand_dependants`] finds the rows, for one changed row without values. It is for EXPLAIN,
+/// and needs none of Offtake's own tables.
 pub fn find_dependants(waking: &Waking) -> String {
     let given = "(values (0::bigint, now(), '{}'::jsonb, null::jsonb))";
     format!("with changed_row as ({}) {}", changed_row(waking, given), found(waking, "10000"))
 }
 
-/// The rows given, with the columns that the condition names read back.
+/// The changed rows, with the columns that the condition names as columns of their types.
 fn changed_row(waking: &Waking, given: &str) -> String {
     let changed = waking
         .changed
@@ -75,7 +80,7 @@ fn changed_row(waking: &Waking, given: &str) -> String {
     )
 }
 
-/// The rows of the mapping that each changed row concerns, a page of them at most.
+/// The source rows that depend on each changed row: for each, at most one page of them.
 fn found(waking: &Waking, limit: &str) -> String {
     let mapping = &waking.mapping;
     let source_columns: Vec<_> =
@@ -112,14 +117,16 @@ fn found(waking: &Waking, limit: &str) -> String {
     )
 }
 
-/// Changes whose tenant is looked up: `$1` capture ids, `$2` captured_at, `$3` row keys, `$4`
-/// deleted, `$5` matched (jsonb each) of the rows; `$6` the matched columns of the looked-up
-/// table's changes in this batch. Returns how many were appended.
+/// Appends changes of rows whose tenant is looked up in another table.
 ///
-/// A row goes to the tenant that the looked-up row names now and to every tenant that it named
-/// before or after a change that is in this batch or not sequenced yet: when that change is
-/// expanded, this row may be gone, and the tenant that had it must lose it. Where no tenant is
-/// known, every one looks again.
+/// The changed rows: `$1` capture ids, `$2` captured_at, `$3` row keys, `$4` deleted, `$5` matched
+/// (jsonb). `$6`: the matched columns of the changes of the looked-up table in this batch. Returns
+/// how many changes were appended.
+///
+/// A change goes to the tenant that the looked-up row names now. It also goes to every tenant that
+/// the looked-up row names before or after a change that is in this batch or not sequenced yet.
+/// When that change is expanded, this row may be gone, and no one would tell the tenant that had it
+/// to delete it. Where no tenant is found, every tenant's destinations look again.
 pub fn resolve_tenants(
     lookup: &TenantLookup,
     source_table: &str,
@@ -170,9 +177,9 @@ pub fn resolve_tenants(
     )
 }
 
-/// Rows that are gone, or match no longer, by a change that is not sequenced yet: the tenant that
-/// the changed row of a look-up named had them. Their own change comes when the look-up has long
-/// been another.
+/// Rows that were deleted, or no longer match, by a change that is not sequenced yet. They belonged
+/// to the tenant that the changed row of the look-up named. When their own change is sequenced, the
+/// look-up names another tenant, so the old tenant must be told now.
 fn unsequenced(waking: &Waking) -> String {
     let (Some(column), Condition::Match(pairs)) =
         (&waking.tenant_column, &waking.dependency.condition)
@@ -210,7 +217,7 @@ fn condition(condition: &Condition) -> String {
     }
 }
 
-/// The tenant of a source row, as text, as it is now.
+/// The tenant that a source row belongs to now, as text.
 fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => format!("{alias}.{}::text", column.sql()),

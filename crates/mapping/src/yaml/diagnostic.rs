@@ -1,25 +1,26 @@
-//! A mistake in a text, told as a good compiler tells it: where, the line itself, what is wrong,
+//! A mistake in a file, told as a compiler tells it: where it is, what is wrong, the line itself,
 //! what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::locate::Place;
+use super::Position;
 
-/// Longer lines are cut round the place: a terminal has no more.
+/// A longer line is cut, so that a terminal shows it on one line; the part round the position
+/// stays.
 const EXCERPT_CHARS_MAX: usize = 120;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub file: PathBuf,
-    /// None: the mistake is no place's, such as a key that is missing altogether.
-    pub place: Option<Place>,
-    /// The line of `place` with marks under what is meant; empty without a place.
+    /// None: the mistake is not at one position, such as a key that is missing.
+    pub position: Option<Position>,
+    /// The line of `position` with marks under the word there; empty without a position.
     pub excerpt: String,
     /// What is wrong, lower case, without a full stop.
     pub message: String,
-    /// What to do now.
+    /// What to do about it.
     pub remedy: String,
 }
 
@@ -28,33 +29,33 @@ impl Diagnostic {
     pub fn of_file(file: &Path, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
-            place: None,
+            position: None,
             excerpt: String::new(),
             message: message.into(),
             remedy: remedy.into(),
         }
     }
 
-    /// A mistake at a place of `text`, which is the file's.
+    /// A mistake at a position of `text`, which is the file's.
     pub fn at(
         file: &Path,
         text: &str,
-        place: Option<Place>,
+        position: Option<Position>,
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let excerpt = place.map(|place| excerpt(text, place)).unwrap_or_default();
-        Self { place, excerpt, ..Self::of_file(file, message, remedy) }
+        let excerpt = position.map(|position| excerpt(text, position)).unwrap_or_default();
+        Self { position, excerpt, ..Self::of_file(file, message, remedy) }
     }
 
     pub fn line(&self) -> Option<usize> {
-        self.place.map(|place| place.line)
+        self.position.map(|position| position.line)
     }
 
     /// Everything but the remedy, over several lines.
     pub fn finding(&self) -> String {
         let mut shown = self.file.display().to_string();
-        if let Some(Place { line, column }) = self.place {
+        if let Some(Position { line, column }) = self.position {
             shown.push_str(&format!(":{line}:{column}"));
         }
         if !shown.is_empty() {
@@ -75,11 +76,17 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The line with its number, and marks under the word at the place.
-fn excerpt(text: &str, place: Place) -> String {
-    let Some(line) = text.lines().nth(place.line.saturating_sub(1)) else { return String::new() };
+/// The line at `position` with its number, and marks under the word there; empty when the text has
+/// no such line.
+pub fn excerpt(text: &str, position: Position) -> String {
+    let line = text.lines().nth(position.line.saturating_sub(1));
+    line.map(|line| excerpt_of_line(line, position)).unwrap_or_default()
+}
+
+/// The same of a line that is at hand.
+pub fn excerpt_of_line(line: &str, position: Position) -> String {
     let chars: Vec<char> = line.chars().map(|c| if c == '\t' { ' ' } else { c }).collect();
-    let column = place.column.saturating_sub(1).min(chars.len());
+    let column = position.column.saturating_sub(1).min(chars.len());
     let from = if chars.len() <= EXCERPT_CHARS_MAX {
         0
     } else {
@@ -87,7 +94,7 @@ fn excerpt(text: &str, place: Place) -> String {
     };
     let shown: String = chars.iter().skip(from).take(EXCERPT_CHARS_MAX).collect();
     let marks = word_length(&chars[column..]).min(EXCERPT_CHARS_MAX);
-    let number = place.line.to_string();
+    let number = position.line.to_string();
     let margin = " ".repeat(number.len());
     let ellipsis = if from > 0 { "…" } else { "" };
     let indent = " ".repeat(column - from + ellipsis.chars().count());
@@ -98,7 +105,7 @@ fn excerpt(text: &str, place: Place) -> String {
     )
 }
 
-/// A name, a quoted text or a number is marked as a whole, anything else by its first character.
+/// How many characters are marked: all of a name, a quoted text or a number, one of anything else.
 fn word_length(rest: &[char]) -> usize {
     let of_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-' | '.');
     match rest.first() {
@@ -116,7 +123,7 @@ mod tests {
     #[test]
     fn the_line_is_shown_with_marks_under_the_word() {
         let check = |text: &str, line: usize, column: usize, expect: &str| {
-            assert_eq!(excerpt(text, Place { line, column }), expect);
+            assert_eq!(excerpt(text, Position { line, column }), expect);
         };
         check(
             "a: 1\nsource: { tabel: x }\n",
@@ -128,7 +135,7 @@ mod tests {
         check("x:", 1, 9, "   |\n 1 | x:\n   |   ^");
         check("x", 7, 1, "");
         let long = format!("{} here", "x".repeat(200));
-        let found = excerpt(&long, Place { line: 1, column: 202 });
+        let found = excerpt(&long, Position { line: 1, column: 202 });
         assert!(found.contains("… ") || found.contains("…x"), "{found}");
         assert!(found.lines().nth(2).is_some_and(|marks| marks.ends_with("^^^^")), "{found}");
     }

@@ -1,28 +1,17 @@
 //! Reading a mapping's rows out of the source.
 
 use super::{ordered_key, ordered_literals, printed, row_of};
+use crate::compose::Changed;
 use crate::{KeyColumn, KeyOrder, ResolvedMapping, literal};
 
-/// Which keys to look at again.
-#[derive(Debug, Clone, Copy)]
-pub struct Changed<'a> {
-    pub tenant_id: &'a str,
-    /// Exclusive.
-    pub after: i64,
-    /// Inclusive.
-    pub up_to: i64,
-    /// Also the quarantined keys of this destination whose time has come.
-    pub retry_quarantined_of: Option<i64>,
-}
-
-/// The current state of every changed key, one line each: `present`, then the mapping's columns. A
-/// key that the query does not return comes as `f` with only its key columns set: it must not exist
-/// in the destination.
+/// Copies out the current state of every changed key, one line each: whether the query returns a
+/// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
+/// row must not exist in the destination.
 pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     copy_looked_at(mapping, changed.tenant_id, &touched(mapping, changed), "")
 }
 
-/// The same for given keys, each as `row_key` holds it, in key order.
+/// The same for the keys of a JSON array, each written as in `row_key`; in key order.
 pub fn copy_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> String {
     let order = mapping.key.iter().enumerate().map(|(at, k)| match k.order {
         KeyOrder::Native => format!("k.k{at}"),
@@ -33,7 +22,7 @@ pub fn copy_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> Stri
     copy_looked_at(mapping, tenant_id, &given, &format!(" order by {}", join(order, ", ")))
 }
 
-/// The keys that [`copy_changed`] looks at, one JSON text each; evaluates nothing of the query.
+/// The keys that [`copy_changed`] looks at, one JSON text each. The mapping's query is not run.
 pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     let pairs = mapping
         .key
@@ -51,8 +40,8 @@ pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     )
 }
 
-/// The keys of the rows of [`copy_chunk`], in key order, one JSON text each; of the query only the
-/// key columns are evaluated.
+/// The keys of the rows that [`copy_chunk`] copies, in key order, one JSON text each. Only the key
+/// columns of the mapping's query are evaluated.
 pub fn list_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
@@ -73,7 +62,7 @@ pub fn list_chunk(
     )
 }
 
-/// Selects the `row_key` of every key to look at.
+/// Selects the `row_key` of every key that changed or is due for another attempt.
 fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     let log = |tenant: String| {
         format!(
@@ -96,9 +85,11 @@ fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     touched.join(" union all ")
 }
 
-/// The lateral sub-select with `offset 0` makes the key a restriction on the query's own output,
-/// evaluated once per key: also a grouped or windowed query then reads one key's rows and not the
-/// tenant's.
+/// The statement of [`copy_changed`], for the keys that `touched` selects.
+///
+/// The query is a lateral sub-select with `offset 0`. So Postgres runs it once for each key, with
+/// the key as a condition on its output: a query with groups or windows, too, reads the rows of one
+/// key and not all rows of the tenant.
 fn copy_looked_at(
     mapping: &ResolvedMapping,
     tenant_id: &str,
@@ -116,8 +107,8 @@ fn copy_looked_at(
         .map(|k| format!("row_key ->> {} is not null", literal(k.source_column.as_str())));
     let typed =
         mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
-    // Equal keys that print differently (1.0 and 1.00) are one key where the destination has the
-    // type, and two where it has the text.
+    // Equal keys can print differently (1.0 and 1.00). They are one key if the destination's column
+    // has the same type, and two if it holds the key as text.
     let held_as_text = |k: &KeyColumn| {
         mapping.columns.iter().any(|c| c.name == k.query_column && c.target_type != c.source_type)
     };
@@ -162,8 +153,8 @@ fn copy_looked_at(
     )
 }
 
-/// At most `limit` rows of the tenant in key order, beyond `after`; the same line format as
-/// [`copy_changed`].
+/// Copies out at most `limit` rows of the tenant in key order, from behind the key `after`. The
+/// lines are those of [`copy_changed`].
 pub fn copy_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
@@ -199,7 +190,8 @@ fn page_of(
     )
 }
 
-/// `EXPLAIN` of all rows of a tenant: its first line carries the planner's estimate.
+/// `EXPLAIN` of the query for all rows of a tenant; its top node has the planner's estimate of how
+/// many there are.
 pub fn estimate_rows(mapping: &ResolvedMapping, tenant_id: &str) -> String {
     format!(
         "explain (format json) select from (\n{}\n) q where q.tenant_id = {}",

@@ -1,0 +1,56 @@
+//! The statements in Postgres's SQL: those of the source, which is always Postgres, and those of
+//! destinations that are Postgres databases.
+
+mod apply;
+mod expand;
+mod fetch;
+
+pub use apply::Apply;
+pub use expand::{expand_dependants, find_dependants, resolve_tenants};
+pub use fetch::{copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk};
+
+use crate::{Identifier, KeyColumn, KeyOrder, literal};
+
+/// `alias."a", alias."b"`.
+fn columns_of<'a>(alias: &str, columns: impl IntoIterator<Item = &'a Identifier>) -> String {
+    columns.into_iter().map(|c| format!("{alias}.{}", c.sql())).collect::<Vec<_>>().join(", ")
+}
+
+/// A key's columns as the parts of a row value whose order is the same in every database.
+fn ordered_key(alias: &str, key: &[KeyColumn]) -> Vec<String> {
+    key.iter()
+        .map(|k| {
+            let column = format!("{alias}.{}", k.query_column.sql());
+            match k.order {
+                KeyOrder::Native => column,
+                KeyOrder::Text => format!("({}) collate \"C\"", printed(&column, &k.sql_type)),
+            }
+        })
+        .collect()
+}
+
+/// A value as COPY prints it, because it is compared with values that COPY printed. A cast to text
+/// prints some types differently (an inet as `10.0.0.1/32`, a padded char without its blanks). Text
+/// columns are cast all the same: only then can an index on them be used.
+pub fn printed(column: &str, sql_type: &str) -> String {
+    if sql_type == "text" || sql_type.starts_with("character varying") {
+        format!("{column}::text")
+    } else {
+        format!("concat({column})")
+    }
+}
+
+/// The values of a key, as text, for comparison with [`ordered_key`].
+fn ordered_literals(key: &[KeyColumn], values: &[String]) -> Vec<String> {
+    key.iter()
+        .zip(values)
+        .map(|(k, value)| match k.order {
+            KeyOrder::Native => format!("{}::{}", literal(value), k.sql_type),
+            KeyOrder::Text => format!("{}::text collate \"C\"", literal(value)),
+        })
+        .collect()
+}
+
+fn row_of(parts: &[String]) -> String {
+    format!("({})", parts.join(", "))
+}

@@ -1,0 +1,252 @@
+//! From the text of one mapping file to a [`Mapping`], or to everything that is wrong with it.
+//!
+//! A function that reads a part returns None when it could not; the mistake was then noted. The
+//! parts beside it are read all the same, so that every mistake of the file is told at once.
+
+mod fields;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_yaml::Value;
+
+use self::fields::{identifier, misspelt, pairs, refuse_unknown_keys, section, table, text};
+use crate::yaml::{Diagnostic, Document, Section, Step, excerpt};
+use crate::{
+    Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup, query_text,
+    scan,
+};
+
+/// Everything that is wrong with one mapping file; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self.diagnostics.iter().map(Diagnostic::to_string).collect();
+        f.write_str(&shown.join("\n"))
+    }
+}
+
+impl std::error::Error for Error {}
+
+const FILE_KEYS: &[&str] = &["name", "source", "depends_on", "query", "target", "on_row_error"];
+const SOURCE_KEYS: &[&str] = &["table", "tenant", "key"];
+const LOOKUP_KEYS: &[&str] = &["table", "column", "match"];
+const DEPENDENCY_KEYS: &[&str] = &["table", "match", "where"];
+const TARGET_KEYS: &[&str] = &["table", "schema_sql", "keep_tenant"];
+
+/// All keys of a mapping file, by section.
+const KEYS: [&[&str]; 5] = [FILE_KEYS, SOURCE_KEYS, LOOKUP_KEYS, DEPENDENCY_KEYS, TARGET_KEYS];
+
+/// Parses one mapping file. `file` is only used for messages and for the default name, which is its
+/// stem.
+pub fn parse(file: &Path, text: &str) -> Result<Mapping, Error> {
+    let document = Document::read(file, text, excerpt);
+    let mapping = mapping(&document);
+    match (mapping, document.into_mistakes()) {
+        (Some(mapping), mistakes) if mistakes.is_empty() => Ok(mapping),
+        (_, diagnostics) => Err(Error { diagnostics }),
+    }
+}
+
+fn mapping(document: &Document) -> Option<Mapping> {
+    let Value::Mapping(entries) = document.value()? else {
+        let remedy = format!(
+            "a mapping file is a list of `key: value` lines; the keys are {}",
+            FILE_KEYS.join(", ")
+        );
+        document.note_file("the file has no keys", remedy);
+        return None;
+    };
+    let root = Section::new(document, Vec::new(), Some(entries));
+    refuse_unknown_keys(&root, FILE_KEYS);
+    let name = name(&root);
+    let source = section(&root, "source", source);
+    let depends_on = dependencies(&root);
+    let query = query(&root);
+    let target = section(&root, "target", target);
+    let on_row_error = on_row_error(&root);
+    let written = query.as_deref().unwrap_or_default();
+    let query_begin = document.positions().within(&root.path_to(&["query"]), written, 0);
+    Some(Mapping {
+        name: name?,
+        file: document.file().to_owned(),
+        text: Arc::from(document.text()),
+        source: source?,
+        depends_on: depends_on?,
+        query: query?,
+        query_line: query_begin.map_or(1, |position| position.line),
+        target: target?,
+        on_row_error: on_row_error?,
+    })
+}
+
+fn name(root: &Section) -> Option<String> {
+    let name = match root.get("name") {
+        None => root.document().file().file_stem().unwrap_or_default().to_string_lossy().into(),
+        Some(_) => text(root, "name")?,
+    };
+    let plain =
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if !plain {
+        let message = format!("`{name}` cannot be a mapping's name");
+        root.note(&["name"], message, "set `name`, of letters, digits, `_` and `-`");
+    }
+    plain.then_some(name)
+}
+
+fn source(source: &Section) -> Option<Source> {
+    refuse_unknown_keys(source, SOURCE_KEYS);
+    let table = table(source, "table");
+    let tenant = tenant(source);
+    let key = match source.get("key") {
+        None => Some(None),
+        Some(_) => pairs(source, "key", "query column: column of source.table").map(Some),
+    };
+    Some(Source { table: table?, tenant: tenant?, key: key? })
+}
+
+fn tenant(source: &Section) -> Option<Tenant> {
+    if matches!(source.get("tenant"), Some(Value::Mapping(_))) {
+        return section(source, "tenant", tenant_lookup).map(Tenant::Lookup);
+    }
+    if plain_name(&text(source, "tenant")?) {
+        return identifier(source, "tenant").map(Tenant::Column);
+    }
+    let remedy = "write it over the row's own columns";
+    let expression = fields::sql(source, "tenant", "expression", remedy)?;
+    Some(Tenant::Expression(expression.trim().to_owned()))
+}
+
+fn tenant_lookup(lookup: &Section) -> Option<TenantLookup> {
+    refuse_unknown_keys(lookup, LOOKUP_KEYS);
+    let table = table(lookup, "table");
+    let column = identifier(lookup, "column");
+    let matches = pairs(lookup, "match", "column of that table: column of source.table");
+    Some(TenantLookup { table: table?, column: column?, matches: matches? })
+}
+
+fn dependencies(root: &Section) -> Option<Vec<Dependency>> {
+    let items = match root.get("depends_on") {
+        None | Some(Value::Null) => return Some(Vec::new()),
+        Some(Value::Sequence(items)) => items,
+        Some(_) => {
+            root.note(&["depends_on"], "this is a list", "begin each entry with `- table:`");
+            return None;
+        }
+    };
+    let mut dependencies = Some(Vec::new());
+    for (index, item) in items.iter().enumerate() {
+        let path = Dependency::path(index, &[]);
+        match (dependency(root.document(), path, item), &mut dependencies) {
+            (Some(dependency), Some(all)) => all.push(dependency),
+            _ => dependencies = None,
+        }
+    }
+    dependencies
+}
+
+fn dependency(document: &Document, path: Vec<Step>, item: &Value) -> Option<Dependency> {
+    let Value::Mapping(entries) = item else {
+        let remedy = "write `- table: …` and, below it, `match` or `where`";
+        document.note(&path, "an entry of `depends_on` has keys", remedy);
+        return None;
+    };
+    let entry = Section::new(document, path, Some(entries));
+    refuse_unknown_keys(&entry, DEPENDENCY_KEYS);
+    let table = table(&entry, "table");
+    let condition = condition(&entry);
+    Some(Dependency { table: table?, condition: condition? })
+}
+
+fn condition(entry: &Section) -> Option<Condition> {
+    let (at, message) = match (entry.get("match"), entry.get("where")) {
+        (Some(_), None) => {
+            let meaning = "column of source.table: column of the changed row";
+            return pairs(entry, "match", meaning).map(Condition::Match);
+        }
+        (None, Some(_)) => return where_condition(entry),
+        (None, None) if misspelt(entry, &["match", "where"]) => return None,
+        (None, None) => ("table", "`match` or `where` is missing"),
+        (Some(_), Some(_)) => ("where", "`match` and `where` stand together"),
+    };
+    let remedy = "use `match: { column of source.table: column of the changed row }`, or `where:` with source.… and changed.…";
+    entry.note(&[at], message, remedy);
+    None
+}
+
+fn where_condition(entry: &Section) -> Option<Condition> {
+    let remedy = "write it over source.… and changed.…";
+    let text = fields::sql(entry, "where", "condition", remedy)?;
+    let condition = Condition::Where(text.trim().to_owned());
+    if condition.changed_columns().is_empty() {
+        let message = "the condition names no column of the changed row";
+        let remedy =
+            "write at least one changed.<column>, or every change would refresh the whole table";
+        entry.note(&["where"], message, remedy);
+        return None;
+    }
+    Some(condition)
+}
+
+fn query(root: &Section) -> Option<String> {
+    let text = text(root, "query")?;
+    let query = text.trim_end().trim_end_matches(';').trim_end().to_owned();
+    if scan::tokens(&query).is_empty() {
+        let remedy = "write the SELECT whose rows the destination gets";
+        root.note(&["query"], "the query is empty", remedy);
+        return None;
+    }
+    for refusal in query_text::refusals(&query) {
+        root.note_within("query", &query, refusal.at, refusal.message, refusal.remedy);
+    }
+    Some(query)
+}
+
+fn target(target: &Section) -> Option<Target> {
+    refuse_unknown_keys(target, TARGET_KEYS);
+    let table = identifier(target, "table");
+    let schema_sql = match target.get("schema_sql") {
+        None => Some(None),
+        Some(_) => text(target, "schema_sql").map(Some),
+    };
+    let keep_tenant = match target.get("keep_tenant") {
+        None => Some(false),
+        Some(Value::Bool(keep)) => Some(*keep),
+        Some(_) => {
+            target.note(&["keep_tenant"], "this is `true` or `false`", "write one of the two");
+            None
+        }
+    };
+    Some(Target { table: table?, schema_sql: schema_sql?, keep_tenant: keep_tenant? })
+}
+
+fn on_row_error(root: &Section) -> Option<OnRowError> {
+    match root.get("on_row_error").map(Value::as_str) {
+        None | Some(Some("quarantine")) => Some(OnRowError::Quarantine),
+        Some(Some("halt")) => Some(OnRowError::Halt),
+        Some(_) => {
+            let remedy = "write `quarantine` (the row is set aside, the others go on) or `halt` (the mapping stops in that destination)";
+            root.note(&["on_row_error"], "there is no such choice", remedy);
+            None
+        }
+    }
+}
+
+/// Whether a tenant's rule is a column's name rather than an expression.
+fn plain_name(text: &str) -> bool {
+    let text = text.trim();
+    if text.len() > 2 && text.starts_with('"') && text.ends_with('"') {
+        return !text[1..text.len() - 1].contains('"');
+    }
+    let mut chars = text.chars();
+    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
+        && chars.all(|c| c.is_alphanumeric() || c == '_')
+}
+
+#[cfg(test)]
+mod tests;
