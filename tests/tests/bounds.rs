@@ -32,7 +32,7 @@ const BATCH_MIB: u64 = 1;
 const DESTINATIONS: u64 = 30;
 /// What a daemon of a debug build has before it has anything to do, and some for what is on its way
 /// between sockets. `sync.workers` of the test, and the spare and the probing ones beside them
-/// (crates/offtake/src/run.rs).
+/// (crates/offtake/src/daemon/mod.rs).
 const SOURCE_MAX: usize = 4 + 10 + 3;
 const IDLE_MIB: u64 = 90;
 
@@ -261,7 +261,7 @@ async fn connections_stay_within_the_stated_numbers() {
         world.wait_in_step_within(Duration::from_secs(40)).await;
     })
     .await;
-    // `sync.workers` and what run.rs says beside them; 100 of links.rs.
+    // `sync.workers` and the constants of daemon/mod.rs; 100 by links.rs.
     eprintln!("{source} connections to the source, {destinations} to destinations");
     assert!((4..=SOURCE_MAX).contains(&source), "{source} connections to the source");
     // One that is given up is closed a moment later.

@@ -1,0 +1,65 @@
+//! What `POST …/verify` does inside the daemon: compare one destination's copies with their
+//! queries.
+
+use std::sync::Arc;
+
+use offtake_admin::Verifier;
+use offtake_postgres::Dialer;
+use offtake_sync::destinations::{Registered, Registry};
+use offtake_sync::verify::{Options, VerifyTarget, verify};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::configuration::Configuration;
+use crate::context::destination_dialer;
+use crate::outcome::chain;
+
+/// A comparison has connections of its own: one that is abandoned half-way leaves transactions
+/// open, which end with the connection.
+pub(super) fn verifier(
+    registry: Registry,
+    configuration: watch::Receiver<Arc<Configuration>>,
+) -> Verifier {
+    Box::new(move |tenant, name| {
+        let registered = registry
+            .all()
+            .values()
+            .find(|r| r.spec.tenant_id == tenant && r.spec.name == name)
+            .cloned();
+        let configuration = configuration.borrow().clone();
+        Box::pin(async move {
+            let registered = registered
+                .ok_or_else(|| format!("this daemon does not know {tenant}/{name} yet"))?;
+            compare(&registered, &configuration).await
+        })
+    })
+}
+
+async fn compare(
+    registered: &Registered,
+    configuration: &Configuration,
+) -> Result<Vec<Value>, String> {
+    let source = Dialer::trusted(configuration.sync.connect_timeout)
+        .dial(&configuration.source.url, "offtake verify")
+        .await
+        .map_err(|error| format!("the source: {}", error.message()))?;
+    let destination = destination_dialer(configuration)
+        .dial(&registered.spec.url, "offtake verify")
+        .await
+        .map_err(|error| error.message())?;
+    let mut found = Vec::new();
+    for mapping in &registered.mappings {
+        let name = mapping.name();
+        let target = VerifyTarget {
+            mapping,
+            tenant_id: &registered.spec.tenant_id,
+            schema: &registered.spec.schema,
+        };
+        let outcome = Box::pin(verify(&source, &destination, &target, &Options::default())).await;
+        found.push(match outcome {
+            Ok(report) => json!({ "mapping": name, "equal": report.equal(), "report": report }),
+            Err(error) => json!({ "mapping": name, "equal": false, "error": chain(&error) }),
+        });
+    }
+    Ok(found)
+}
