@@ -1,5 +1,6 @@
--- Who owns relations of the schema offtake that the current role may not change: the daemon adds
--- and drops partitions of its log. Every name is as SQL writes it.
+-- A relation of the schema offtake whose owner's rights the current role does not have, and the
+-- owner; no row where it has them for all relations. The daemon needs them to add and drop
+-- partitions. Role and owner are quoted for SQL.
 select pg_catalog.quote_ident(current_user) as role, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) as owner,
        pg_catalog.min(c.relname::text) as relation
   from pg_catalog.pg_class c

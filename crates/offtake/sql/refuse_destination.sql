@@ -1,6 +1,6 @@
--- Registers a destination that the destinations query names in a way that cannot be used, so that
--- status shows it as blocked. $1 tenant, $2 name, $3 why. What was known of its place stays;
--- nothing is owed to it. Takes the row's lock.
+-- Registers a destination that cannot be used as the destinations query names it, so that the
+-- status shows it as blocked. $1 tenant, $2 name, $3 why. Address and mappings that were known of it
+-- stay; what was owed to it is deleted. Locks the destination's row.
 with refused as (
   insert into offtake.destination as d
          (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, refused)
