@@ -1,8 +1,9 @@
--- How many rows of a table have the same values in some columns, at most. $1 text: the quoted,
--- qualified table; $2 text[]: the columns. Returns unique_key: whether a unique index has none but
--- these columns, so that it is one row; rows: the planner's count of the table's rows, -1 if it was
--- never counted; often: by the planner's statistics, rows with the commonest value of the rarest of
--- the columns; null if it has none.
+-- How many rows of a table have the same values in some columns, at most. $1 text: the table, quoted
+-- and qualified; $2 text[]: the columns. Reads the catalog and the planner's statistics. Returns
+-- unique_key: whether a unique index consists of these columns only, so that it is one row;
+-- rows: the planner's estimate of the table's rows, -1 where it was never analyzed;
+-- often: for each column, how many rows have its most frequent value; the smallest of these
+-- numbers. Null without statistics.
 select exists (select from pg_index i
                 where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null
                   and (select bool_and(a.attname = any($2::text[])) from unnest(i.indkey::smallint[]) k

@@ -1,10 +1,10 @@
 -- The sample application that `offtake demo`, the tests and the default mappings are about: a
--- product whose customers (tenancies) have users and teams. Nothing in it knows of Offtake. Run
--- once in an empty database; takes no parameters.
+-- product whose customers (tenancies) have users and teams. Nothing in it depends on Offtake. It is
+-- run once, in an empty database, and takes no parameters.
 --
--- The indexes are those that a mapping's query for one key, its key-ordered chunks, and the search
--- for the rows that depend on a changed row need; `offtake check --connect` names the ones that are
--- missing.
+-- Its indexes are those that Offtake needs: for a mapping's query for one key, for the pages of a
+-- copy in key order, and for finding the rows that depend on a changed row. `offtake check
+-- --connect` names missing ones.
 
 create type public.contact_channel_type as enum ('email', 'phone');
 

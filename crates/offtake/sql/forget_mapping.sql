@@ -1,8 +1,9 @@
--- What the registry keeps of a mapping ($2) that destinations ($1 bigint[]) no longer receive.
+-- Deletes what the source keeps about a mapping for destinations that no longer receive it. $1
+-- bigint[] the destinations, $2 the mapping.
 with mirror as (
   delete from offtake.destination_mapping where destination_id = any($1) and mapping = $2
 ), overlooked as (
-  -- Nobody has a copy of it any more that could lack something.
+  -- Deleted as soon as no destination has a copy any more that could lack changes.
   delete from offtake.overlooked_mapping o
    where o.mapping = $2
      and not exists (select from offtake.destination_mapping m where m.mapping = $2 and m.destination_id <> all($1))

@@ -1,7 +1,7 @@
--- An application's earlier life, for the initial copy to find: every tenancy without users gets $1
--- (integer) of them with their e-mail addresses, every tenth anonymous; a team for every eighth,
--- members, permissions, and two invitations per team. One statement; returns the number of
--- tenancies it filled.
+-- Rows for the initial copy to find. Every tenancy without users gets $1 (integer) users with their
+-- e-mail addresses, every tenth of them anonymous; a team for every eighth user; members,
+-- permissions, and two invitations per team. One statement; returns the number of tenancies that
+-- got rows.
 with filled as (
   select t.id as tenancy_id, t.project_id, t.branch_id
     from public.tenancy t

@@ -1,8 +1,7 @@
--- Takes the mappings that are no longer named out of the registry, before capture is changed to
--- what the others need: one that comes back is then known to have been away
--- (register_destination.sql), also when no daemon ran meanwhile. $1 text[] mappings that are named.
--- A daemon that still has one of them writes it back, and makes its copy anew. Touches only
--- destinations that have others.
+-- Removes from the registry all mappings but $1 text[], before capture is reduced to what these
+-- need. A mapping that comes back later is then known to have been away (register_destination.sql),
+-- also where no daemon ran meanwhile. A daemon that still has a removed mapping registers it again,
+-- and makes its copy again. Writes only rows of destinations that have such a mapping.
 update offtake.destination d
    set (mappings, source_tables) = (
          select coalesce(array_agg(u.mapping order by u.at), '{}'), coalesce(array_agg(u.source_table order by u.at), '{}')

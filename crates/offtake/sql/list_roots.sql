@@ -1,6 +1,7 @@
--- The tables, by schema and name, that relations $1 (schemas) and $2 (names), by position, belong
--- to: of a partition its root. Without those that are, are partitions of, or inherit from, one of
--- the tables $3 (schemas) and $4 (names): these are captured with it.
+-- The tables, by schema and name, to which the relations $1 (schemas) and $2 (names) belong: for a
+-- partition its root, otherwise the relation itself. Left out is what is captured with one of the
+-- tables $3 (schemas) and $4 (names): these tables themselves, their partitions, and tables that
+-- inherit from them.
 with recursive family (oid, ancestor) as (
   select r.oid, r.oid
     from unnest($1::text[], $2::text[]) as given (schema_name, table_name)

@@ -1,3 +1,3 @@
--- Says that anything may have changed in a table while it was not captured; its mappings are copied
--- anew, in place. $1 "schema.table".
+-- Notes that anything may have changed in a table while it was not captured, so that its mappings
+-- are copied again, in place. $1 "schema.table".
 insert into offtake.captured_change (source_table, operation) values ($1, 't')

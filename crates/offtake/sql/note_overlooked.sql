@@ -1,6 +1,6 @@
--- Notes that changes of the mappings $1 text[], with the needs $2 text[], may have been missed
--- until now, where they have copies made for these needs (offtake.overlooked_mapping). Returns
--- those that were not noted before.
+-- Notes in offtake.overlooked_mapping that changes of the mappings $1 text[], with the needs $2
+-- text[], may have been missed until now. Only mappings that have copies made for these needs are
+-- noted. Returns the noted mappings, each with whether it was noted now for the first time.
 insert into offtake.overlooked_mapping as o (mapping)
 select distinct own.name
   from unnest($1::text[], $2::text[]) own (name, need)

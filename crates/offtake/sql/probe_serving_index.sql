@@ -1,6 +1,6 @@
--- Whether table $1 (as SQL writes it) has an index that finds rows by columns $2 and, with them, by
--- one of columns $3: its leading columns are all in $2, and one of them in $3. On a small table the
--- planner may prefer another index, which says nothing.
+-- Whether table $1 (quoted for SQL) has an index that finds rows by the columns $2, and among them
+-- by one of the columns $3: its leading columns are all in $2, and one of them is in $3. The plan
+-- alone does not tell: on a small table the planner may prefer another index.
 select exists (
   select from pg_catalog.pg_index i
    cross join lateral (

@@ -1,3 +1,3 @@
--- The newest captured change that is visible now; null when all are sequenced. Reads the end of the
--- primary key.
+-- The newest captured change that is visible now; null where all changes are sequenced. Reads the
+-- end of the primary key.
 select max(capture_id) from offtake.captured_change

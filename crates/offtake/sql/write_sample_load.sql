@@ -1,15 +1,15 @@
--- The write load on the sample application: what its users do all day, each kind of write as often
--- as its weight says.
+-- The write load on the sample application: what its users do all day. Each kind of write comes as
+-- often as its weight says.
 --
--- Every kind begins with a line `-- kind: name, weight`. Several statements in one kind are one
--- transaction; one that ends with `rollback` leaves nothing behind. All take the same parameters,
--- as text but for $4:
+-- Every kind begins with a line `-- kind: name, weight`. Several statements of one kind are one
+-- transaction. A kind that ends with `rollback` leaves nothing behind. All kinds take the same
+-- parameters, as text except $4:
 --   $1  the tenancy that acts       $2  another tenancy (the same if there is only one)
 --   $3  a random uuid: a place in the key space        $4  bigint: a random number below 1 000 000
 --   $5  a new uuid
--- {user}, {team} and {invitation} stand for a sub-select: the first one of the tenancy at or after
--- the place $3, or null. They and every WHERE clause find their rows by index, so that the load
--- costs the source little besides the writes.
+-- {user}, {team} and {invitation} stand for a sub-select: the first user, team or invitation of the
+-- tenancy at or after the place $3, or null. All sub-selects and WHERE clauses find their rows by
+-- index, so that the load costs the source little besides the writes.
 
 -- kind: sign up, 140
 with new_user as (
@@ -114,7 +114,7 @@ update public.contact_channel set project_user_id = {user}
 -- kind: move user to another tenancy, 10
 delete from public.team_member where tenancy_id = $1::uuid and project_user_id = {user};
 delete from public.permission where tenancy_id = $1::uuid and project_user_id = {user} and team_id is not null;
--- One whose key is taken there stays.
+-- A user whose key is taken in the other tenancy stays.
 update public.project_user u set tenancy_id = $2::uuid
  where tenancy_id = $1::uuid and project_user_id = {user}
    and not exists (select from public.project_user o where o.tenancy_id = $2::uuid and o.project_user_id = u.project_user_id);

@@ -1,4 +1,4 @@
-//! What can be typed after `offtake`.
+//! The command line: what can be typed after `offtake`, and what `--help` says about it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,21 +26,22 @@ pub struct CommandLine {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 differences found, 4 some destinations failed, \
-69 source unreachable, 78 invalid configuration, 130 interrupted.";
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 differences found, \
+4 some destinations failed, 69 source unreachable, 78 invalid configuration, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Show the whole thing on private, throwaway Postgres servers.
+    /// Show Offtake at work on private, throwaway Postgres servers.
     #[command(after_help = "Example:\n  offtake demo --tenants 5 --for 1m")]
     Demo(Demo),
-    /// Prepare the source: the `offtake` schema, and triggers on the tables that the mappings name.
+    /// Prepare the source: create the `offtake` schema, and triggers on the tables that the
+    /// mappings name.
     #[command(after_help = "Examples:\n  offtake init\n  offtake init --print-sql > offtake.sql")]
     Init(Init),
-    /// Remove every trace of Offtake from the source. Destinations keep what they have.
+    /// Remove every trace of Offtake from the source. Destinations keep their rows.
     #[command(after_help = "Example:\n  offtake uninstall --yes")]
     Uninstall(Uninstall),
-    /// Say whether configuration and mappings can be used.
+    /// Check whether configuration and mappings can be used.
     #[command(
         after_help = "Examples:\n  offtake check\n  offtake check --connect\n  offtake check --diff    # before a deployment: would copies change?"
     )]
@@ -59,40 +60,40 @@ pub enum Command {
         after_help = "Examples:\n  offtake run\n  offtake run --once    # until nothing is owed, as a cron job"
     )]
     Run(Run),
-    /// Say how far every destination is.
+    /// Show how far behind every destination is.
     #[command(after_help = "Examples:\n  offtake status\n  offtake status --tenant acme --json")]
     Status(Status),
-    /// Owe a destination a sync now, and wait for it if asked to.
+    /// Ask for a sync of a tenant's destinations now, and wait for it with --wait.
     #[command(after_help = "Example:\n  offtake sync --tenant acme --wait 30s")]
     Sync(Sync),
-    /// Prove that every copy equals its query.
+    /// Compare every copy with its query, row by row.
     #[command(
         after_help = "Examples:\n  offtake verify\n  offtake verify --tenant acme --mapping users --json\n  \
                             offtake verify --tenant acme --repair"
     )]
     Verify(Verify),
-    /// Copy a tenant's tables anew, in place: readers never find a row missing.
+    /// Copy a tenant's tables again, in place: readers never find a row missing.
     #[command(
         after_help = "Examples:\n  offtake resync --tenant acme --wait 10m\n  offtake resync --tenant acme --mapping users\n  \
                             offtake resync --tenant acme --drop --yes    # tables of mappings that are gone"
     )]
     Resync(Resync),
-    /// Stop writing to a tenant's destinations. What is owed to them is kept.
+    /// Stop writing to a tenant's destinations. Their changes are kept and written after `resume`.
     #[command(
         after_help = "Example:\n  offtake pause --tenant acme --reason 'their migration' --for 1h"
     )]
     Pause(Pause),
-    /// Let a tenant's paused destinations go on.
+    /// Continue writing to a tenant's paused destinations.
     #[command(after_help = "Example:\n  offtake resume --tenant acme")]
     Resume(Resume),
-    /// Stop a loop, a tenant, a destination or a mapping everywhere, within a second.
+    /// Stop a loop, a tenant, a destination or a mapping in all daemons, within a second.
     #[command(
         after_help = "Examples:\n  offtake fuse list\n  offtake fuse off mapping:users --reason 'wrong join' --for 30m\n  \
                             offtake fuse on mapping:users",
         subcommand
     )]
     Fuse(Fuse),
-    /// Rows that a destination refuses.
+    /// List, retry or discard the rows that destinations refuse.
     #[command(
         after_help = "Examples:\n  offtake quarantine list --tenant acme\n  offtake quarantine retry --tenant acme --mapping users",
         subcommand
@@ -105,7 +106,7 @@ pub struct Demo {
     /// How many tenants, each with a database of its own.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub tenants: u32,
-    /// How long the application writes.
+    /// How long the sample application writes.
     #[arg(long = "for", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub for_: Duration,
     /// Writes per second.
@@ -118,25 +119,24 @@ pub struct Demo {
 
 #[derive(Debug, Args)]
 pub struct Init {
-    /// Print the SQL instead of running it, for someone else to review and run.
+    /// Print the SQL instead of running it, so that someone else can review and run it.
     #[arg(long)]
     pub print_sql: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Uninstall {
-    /// Do not ask.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Check {
-    /// Also ask the source whether every mapping can run, and whether every destination answers.
+    /// Also ask the source whether every mapping can run, and every destination whether it answers.
     #[arg(long)]
     pub connect: bool,
-    /// Say instead whether the destinations have what the files say: exit 3 when a mapping's copies
-    /// would change.
+    /// Compare the destinations with the mapping files instead; exit 3 when copies would change.
     #[arg(long)]
     pub diff: bool,
     #[arg(long, help = JSON)]
@@ -145,17 +145,17 @@ pub struct Check {
 
 #[derive(Debug, Args)]
 pub struct Preview {
-    /// Whose rows.
+    /// The tenant whose rows are shown.
     #[arg(long, required_unless_present = "changed")]
     pub tenant: Option<String>,
-    /// Of which mapping.
+    /// The mapping whose rows are shown.
     #[arg(long, required_unless_present = "changed")]
     pub mapping: Option<String>,
-    /// At most so many rows.
+    /// Show at most this many rows.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "changed")]
     pub limit: u32,
-    /// Compare the mappings' rows with what the destinations have: how many would be added, removed
-    /// and changed.
+    /// Compare the mappings' rows with what the destinations have, and show how many would be
+    /// added, removed and changed.
     #[arg(long)]
     pub changed: bool,
     /// Read the mappings of this folder instead of the one in use.
@@ -170,7 +170,8 @@ pub struct Config {
     /// Print the JSON Schema of the configuration file instead.
     #[arg(long, conflicts_with = "json")]
     pub schema: bool,
-    /// Print a configuration file with every option, its default and what it does instead.
+    /// Print an example instead: a configuration file with every option, its default and what it
+    /// does.
     #[arg(long, conflicts_with_all = ["json", "schema"])]
     pub example: bool,
     #[arg(long, help = JSON)]
@@ -179,7 +180,7 @@ pub struct Config {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Stop when nothing is owed any more; exit 4 when some destinations failed.
+    /// Stop as soon as every destination has everything; exit 4 when some destinations failed.
     #[arg(long)]
     pub once: bool,
 }
@@ -188,7 +189,7 @@ pub struct Run {
 pub struct Status {
     #[arg(long, help = JSON)]
     pub json: bool,
-    /// Again every two seconds, until Ctrl-C.
+    /// Show it again every two seconds, until Ctrl-C.
     #[arg(long)]
     pub watch: bool,
     /// Only this tenant's destinations.
@@ -198,13 +199,13 @@ pub struct Status {
 
 #[derive(Debug, Args)]
 pub struct Sync {
-    /// Whose destinations.
+    /// The tenant whose destinations are meant.
     #[arg(long)]
     pub tenant: String,
     /// One destination of the tenant; all when absent.
     #[arg(long)]
     pub destination: Option<String>,
-    /// Wait at most that long until everything written before now is there.
+    /// Wait, at most this long, until everything written before now has arrived.
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub wait: Option<Duration>,
 }
@@ -217,7 +218,7 @@ pub struct Verify {
     /// Only this mapping.
     #[arg(long)]
     pub mapping: Option<String>,
-    /// Have a running daemon copy what differs again, and compare once more.
+    /// Have a running daemon copy the rows that differ again, then compare once more.
     #[arg(long)]
     pub repair: bool,
     #[arg(long, help = JSON)]
@@ -231,13 +232,13 @@ pub struct Resync {
     /// Only this mapping; all of the destination when absent.
     #[arg(long)]
     pub mapping: Option<String>,
-    /// Wait at most that long until the copies are complete.
+    /// Wait, at most this long, until the copies are complete.
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub wait: Option<Duration>,
-    /// Copy nothing; drop the tables that Offtake made for mappings that are gone.
+    /// Copy nothing; instead drop the tables that Offtake made for mappings that are gone.
     #[arg(long, conflicts_with_all = ["mapping", "wait"])]
     pub drop: bool,
-    /// Do not ask before dropping.
+    /// Do not ask for confirmation before dropping.
     #[arg(long, requires = "drop")]
     pub yes: bool,
 }
@@ -246,10 +247,10 @@ pub struct Resync {
 pub struct Pause {
     #[command(flatten)]
     pub of: OfTenant,
-    /// Told by `offtake status` to whoever wonders.
+    /// Why; `offtake status` shows it.
     #[arg(long, value_parser = reason)]
     pub reason: String,
-    /// Go on by itself after this long.
+    /// Continue by itself after this long.
     #[arg(long = "for", value_parser = duration, value_name = "DURATION")]
     pub for_: Option<Duration>,
 }
@@ -258,7 +259,7 @@ pub struct Pause {
 pub struct Resume {
     #[command(flatten)]
     pub of: OfTenant,
-    /// Why they may go on; told in the answer.
+    /// Why they may continue; the answer repeats it.
     #[arg(long, value_parser = reason)]
     pub reason: Option<String>,
 }
@@ -266,7 +267,7 @@ pub struct Resume {
 /// Some of a tenant's destinations.
 #[derive(Debug, Args)]
 pub struct OfTenant {
-    /// Whose destinations.
+    /// The tenant whose destinations are meant.
     #[arg(long)]
     pub tenant: String,
     /// One destination of the tenant; all when absent.
@@ -276,7 +277,7 @@ pub struct OfTenant {
 
 #[derive(Debug, Subcommand)]
 pub enum Fuse {
-    /// Say which fuses there are, and which are off.
+    /// List the fuses, and show which are off.
     #[command(after_help = "Example:\n  offtake fuse list --json")]
     List {
         #[arg(long, help = JSON)]
@@ -287,19 +288,19 @@ pub enum Fuse {
     Off {
         /// sequencer, poller, sync, tenant:TENANT, destination:TENANT/NAME or mapping:NAME.
         name: String,
-        /// Told by `offtake status` to whoever wonders.
+        /// Why; `offtake status` shows it.
         #[arg(long, value_parser = reason)]
         reason: String,
-        /// Let it run again by itself after this long.
+        /// Switch the fuse on again by itself after this long.
         #[arg(long = "for", value_parser = duration, value_name = "DURATION")]
         for_: Option<Duration>,
     },
     /// Let what the fuse guards run again.
     #[command(after_help = "Example:\n  offtake fuse on poller")]
     On {
-        /// As `offtake fuse list` shows it.
+        /// The name, as `offtake fuse list` shows it.
         name: String,
-        /// Why it may run again; told in the answer.
+        /// Why it may run again; the answer repeats it.
         #[arg(long, value_parser = reason)]
         reason: Option<String>,
     },
@@ -310,7 +311,7 @@ const FUSE_OFF: &str = "Examples:\n  offtake fuse off sync --reason 'the network
 
 #[derive(Debug, Subcommand)]
 pub enum Quarantine {
-    /// List the rows, by key, with what the destination said.
+    /// List the rows by their keys, with the destinations' errors.
     #[command(after_help = "Example:\n  offtake quarantine list --mapping users --json")]
     List {
         #[command(flatten)]
@@ -324,14 +325,14 @@ pub enum Quarantine {
         #[command(flatten)]
         of: OfQuarantine,
     },
-    /// Forget the rows: they stay absent from the destination until they change.
+    /// Forget the rows: they stay missing in the destination until they change at the source.
     #[command(
         after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes"
     )]
     Discard {
         #[command(flatten)]
         of: OfQuarantine,
-        /// Do not ask.
+        /// Do not ask for confirmation.
         #[arg(long)]
         yes: bool,
     },
@@ -340,13 +341,13 @@ pub enum Quarantine {
 /// Some of the quarantined rows.
 #[derive(Debug, Args)]
 pub struct OfQuarantine {
-    /// Only this tenant's.
+    /// Only this tenant's rows.
     #[arg(long)]
     pub tenant: Option<String>,
-    /// Only this destination's.
+    /// Only this destination's rows.
     #[arg(long)]
     pub destination: Option<String>,
-    /// Only this mapping's.
+    /// Only this mapping's rows.
     #[arg(long)]
     pub mapping: Option<String>,
 }

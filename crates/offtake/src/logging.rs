@@ -1,22 +1,24 @@
-//! Where events go: text for a person at a terminal, JSON for everything else.
+//! The log on standard error: text at a terminal, JSON everywhere else.
 
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
-/// The variables that choose what is logged; the first one that is set counts. `info`,
-/// `offtake_sync=debug`, …
+/// The variables that choose what is logged, such as `info` or `offtake_sync=debug`. The first one
+/// that is set counts.
 const FILTER_VARIABLES: [&str; 2] = ["OFFTAKE_LOG", "RUST_LOG"];
 
-/// What a daemon logs when neither variable is set: our own events, and only warnings of the
-/// libraries.
-const DAEMON_FILTER: &str = "warn,offtake=info,offtake_capture=info,offtake_sequencer=info,offtake_poller=info,offtake_sync=info,offtake_admin=info,offtake_postgres=info";
+/// What a daemon logs where neither variable is set: events of Offtake from `info` on, and warnings
+/// of libraries.
+const DAEMON_FILTER: &str = "warn,offtake=info,offtake_capture=info,offtake_sequencer=info,\
+                             offtake_poller=info,offtake_sync=info,offtake_admin=info,\
+                             offtake_postgres=info";
 
-/// Other commands print their own result; their log is for trouble.
+/// Other commands print a result; their log only has warnings.
 const COMMAND_FILTER: &str = "warn";
 
-/// Starts logging to standard error. Call once; a second call changes nothing.
+/// Starts logging. To be called once; a second call changes nothing.
 pub fn start(daemon: bool) {
     let chosen = FILTER_VARIABLES
         .iter()
@@ -28,7 +30,7 @@ pub fn start(daemon: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_timer(SystemTime);
-    // An event's fields belong to the top level: `event` is what people filter on.
+    // In JSON, an event's fields are at the top level, because people filter by `event`.
     let started = if terminal {
         builder.with_target(false).try_init()
     } else {

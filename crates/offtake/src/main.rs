@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(commands::execute(command_line));
-            // A thread that still waits for a terminal or a name server is not waited for.
+            // Do not wait for threads that still wait for a terminal or a name server.
             runtime.shutdown_background();
             outcome
         }

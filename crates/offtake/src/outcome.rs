@@ -1,19 +1,21 @@
-//! How a command ends: its exit code, and what it tells the operator when it did not do what it was
-//! asked.
+//! How a command ends: with an exit code, and, where it could not do what it was asked, with a
+//! failure for the operator.
 
 use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
 
-use offtake_postgres::Fault;
+use offtake_postgres::{Fault, SqlState};
 
-/// The exit codes, the same for every command. A wrong command line is 2, by clap.
+/// The exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Done = 0,
     Failed = 1,
+    /// The command line is wrong. clap exits with it too.
     Usage = 2,
-    /// `verify` found a copy that does not equal its query, `check --diff` one that would change.
+    /// `verify` found a copy that does not equal its query, or `check --diff` one that would
+    /// change.
     Different = 3,
     /// The command is done, but not for every destination.
     SomeDestinationsFailed = 4,
@@ -21,7 +23,7 @@ pub enum Exit {
     Unreachable = 69,
     /// `offtake.yaml` or a mapping cannot be used (EX_CONFIG).
     InvalidConfiguration = 78,
-    /// Ctrl-C.
+    /// SIGINT (Ctrl-C) or SIGTERM.
     Interrupted = 130,
 }
 
@@ -31,8 +33,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command failed, in the words of the operator's task. [`fmt::Display`] shows all of it,
-/// over several lines.
+/// Why a command failed, in the words of the operator's task: one problem or several.
+/// [`fmt::Display`] shows all of them, on several lines.
 #[derive(Debug)]
 #[must_use]
 pub struct Failure {
@@ -40,7 +42,7 @@ pub struct Failure {
     problems: Vec<Problem>,
 }
 
-/// What, where and why are in the message; the remedy is what to do now.
+/// The message says what happened and where; the remedy says what to do.
 #[derive(Debug)]
 struct Problem {
     message: String,
@@ -61,8 +63,8 @@ impl Failure {
         Self::new(Exit::InvalidConfiguration, message)
     }
 
-    /// Several mistakes of the same kind, shown together, so that one look is enough to mend them
-    /// all.
+    /// Several failures of the same kind, shown together, so that the operator can mend all of them
+    /// at once. The exit code is that of the last one.
     pub fn all(failures: impl IntoIterator<Item = Failure>) -> Self {
         let mut exit = Exit::Failed;
         let mut problems = Vec::new();
@@ -73,7 +75,7 @@ impl Failure {
         Self { exit, problems }
     }
 
-    /// Mistakes of a file that cannot be used.
+    /// The mistakes in a file that cannot be used.
     fn of_diagnostics(diagnostics: Vec<offtake_mapping::Diagnostic>) -> Self {
         Self::all(
             diagnostics
@@ -82,14 +84,14 @@ impl Failure {
         )
     }
 
-    /// What standard error is told: every problem begins with the program's name.
+    /// The text for standard error. Every problem begins with the program's name.
     pub fn report(&self) -> String {
         let problems: Vec<_> =
             self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
         problems.join("\n")
     }
 
-    /// What stands behind it.
+    /// Adds why the last problem happened.
     pub fn because(mut self, why: impl Into<String>) -> Self {
         if let Some(problem) = self.problems.last_mut() {
             problem.why.push(why.into());
@@ -97,7 +99,7 @@ impl Failure {
         self
     }
 
-    /// What to do now.
+    /// Sets what to do about the last problem.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         if let Some(problem) = self.problems.last_mut() {
             problem.remedy = Some(remedy.into());
@@ -105,25 +107,28 @@ impl Failure {
         self
     }
 
-    /// A failure at the source: its message, and the exit code and remedy that follow from what
-    /// kind it is.
+    /// A failure at the source, with the exit code and the remedy for its kind.
     pub fn of_source(while_doing: &str, error: &offtake_postgres::Error) -> Self {
         let failure = |exit| Self::new(exit, while_doing).because(error.message());
         match error.fault() {
-            Fault::Unreachable => {
-                failure(Exit::Unreachable).remedy("check source.url, and that the server runs and is reachable from here")
-            }
-            Fault::Credentials => failure(Exit::Failed).remedy("check user and password in source.url, and the server's pg_hba.conf"),
-            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INVALID_CATALOG_NAME) => {
+            Fault::Unreachable => failure(Exit::Unreachable)
+                .remedy("check source.url, and that the server runs and is reachable from here"),
+            Fault::Credentials => failure(Exit::Failed)
+                .remedy("check user and password in source.url, and the server's pg_hba.conf"),
+            _ if error.sqlstate() == Some(&SqlState::INVALID_CATALOG_NAME) => {
                 failure(Exit::Failed).remedy("check the database's name at the end of source.url")
             }
-            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::INSUFFICIENT_PRIVILEGE) => failure(Exit::Failed).remedy(
-                "grant the role in source.url what it lacks, or run this as a role that has it; deploy/grants.sql has what each role needs",
-            ),
-            _ if error.sqlstate() == Some(&offtake_postgres::SqlState::UNDEFINED_TABLE)
-                || error.sqlstate() == Some(&offtake_postgres::SqlState::INVALID_SCHEMA_NAME) =>
+            _ if error.sqlstate() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                failure(Exit::Failed).remedy(
+                    "grant the role in source.url what it lacks, or run this as a role that has \
+                     it; deploy/grants.sql has what each role needs",
+                )
+            }
+            _ if error.sqlstate() == Some(&SqlState::UNDEFINED_TABLE)
+                || error.sqlstate() == Some(&SqlState::INVALID_SCHEMA_NAME) =>
             {
-                failure(Exit::Failed).remedy("run `offtake init` if this source was not prepared yet")
+                failure(Exit::Failed)
+                    .remedy("run `offtake init` if this source was not prepared yet")
             }
             _ if lost_statement(error) => failure(Exit::Failed).remedy(NO_SESSIONS),
             _ => failure(Exit::Failed),
@@ -131,19 +136,20 @@ impl Failure {
     }
 }
 
-/// What to do when [`lost_statement`].
-pub const NO_SESSIONS: &str = "source.url leads to a pooler in transaction mode; name the server itself, or a pool in session mode";
+/// The remedy where [`lost_statement`] is true.
+pub const NO_SESSIONS: &str = "source.url leads to a pooler in transaction mode; \
+                               name the server itself, or a pool in session mode";
 
-/// A session's statement is gone, or somebody else's is there.
+/// Whether a prepared statement is gone from our session, or another client's is there: a pooler
+/// gives each transaction another session.
 pub fn lost_statement(error: &offtake_postgres::Error) -> bool {
-    use offtake_postgres::SqlState;
     error.sqlstate().is_some_and(|code| {
         [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code)
     })
 }
 
-/// An error with its causes on one line. What a server said is reduced to message and code: DETAIL
-/// quotes rows.
+/// An error with its causes, on one line. Of what a server said, only message and code are kept:
+/// DETAIL would quote rows.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut shown: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -210,6 +216,44 @@ impl From<Vec<offtake_postgres::catalog::Problem>> for Failure {
 impl From<offtake_mapping::Error> for Failure {
     fn from(error: offtake_mapping::Error) -> Self {
         Self::of_diagnostics(error.diagnostics)
+    }
+}
+
+impl From<offtake_sequencer::Error> for Failure {
+    fn from(error: offtake_sequencer::Error) -> Self {
+        match error {
+            offtake_sequencer::Error::Connect(source) => {
+                Self::of_source("cannot use the source", &source)
+            }
+            offtake_sequencer::Error::Source(source) => {
+                let error = offtake_postgres::Error::from(source);
+                let mut failure = Self::of_source("cannot use the source", &error);
+                // The source became a standby a moment ago. The daemon waits for it as for a source
+                // that does not answer.
+                if error.sqlstate() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) {
+                    failure.exit = Exit::Unreachable;
+                }
+                failure
+            }
+            locked @ offtake_sequencer::Error::Locked => {
+                Self::new(Exit::Unreachable, locked.to_string())
+            }
+        }
+    }
+}
+
+impl From<offtake_capture::Error> for Failure {
+    fn from(error: offtake_capture::Error) -> Self {
+        match error {
+            offtake_capture::Error::Postgres(source) => {
+                Self::of_source("cannot use the source", &source)
+            }
+            offtake_capture::Error::Refused { ref source, .. } => {
+                Self::of_source(&error.to_string(), source)
+            }
+            // The text of the others ends with the remedy, on a line of its own.
+            other => Self::new(Exit::Failed, other.to_string()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The commands' statements; each file says what it does.
+//! The statements of this crate, besides the demo's. Each file says what it does.
 
 /// bigint, or null.
 pub(crate) const READ_CAPTURE_HEAD: &str = include_str!("../sql/read_capture_head.sql");

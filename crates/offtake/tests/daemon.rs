@@ -1,5 +1,5 @@
-//! The daemon against a private server: what it does about edits, drift and bad destinations while
-//! it runs.
+//! A daemon on a private server: what it does about edited files, missing triggers and bad
+//! destinations while it runs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake::configuration::Configuration;
+use offtake::context::{Context, mapping_files};
+use offtake::daemon::{Daemon, Options, ReadConfiguration};
 use offtake::private_server::{self, PrivateServer, sweep};
-use offtake::run::{Daemon, Options};
 use offtake_postgres::{ConnectionString, Dialer};
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -23,7 +24,7 @@ query: select tenant_id, id, v from item
 target: { table: items }
 ";
 
-/// One server that plays the source and two customers; files as an operator has them.
+/// One server that plays the source and two customers, and the files of an operator.
 struct World {
     server: PrivateServer,
     files: tempfile::TempDir,
@@ -60,7 +61,7 @@ impl World {
         fs::write(self.path(name), text).unwrap();
     }
 
-    /// `more` is appended to a query that names acme.
+    /// Writes the configuration; `more` is appended to a destinations query that names acme.
     fn configure(&self, more: &str) {
         let (app, acme) = (self.server.url("app"), self.server.url("acme"));
         let query = format!("select 'acme' as tenant_id, '{acme}' as url, null as schema {more}");
@@ -82,7 +83,7 @@ impl World {
     async fn init(&self) {
         let mut source = self.client("app").await;
         offtake_postgres::migrate(&mut source).await.unwrap();
-        let (mappings, _) = offtake::mapping_files::load(&self.path("mappings")).unwrap();
+        let (mappings, _) = mapping_files::load(&self.path("mappings")).unwrap();
         let set = offtake_postgres::catalog::resolve(&source, mappings).await.unwrap();
         offtake_capture::install(&mut source, &set, &offtake_capture::Options::default())
             .await
@@ -91,16 +92,16 @@ impl World {
 
     async fn daemon(&self) -> Daemon {
         let file = self.path("offtake.yaml");
-        let read: offtake::mapping_reload::ReadConfiguration = Box::new(move || Ok(parse(&file)));
+        let read: ReadConfiguration = Box::new(move || Ok(parse(&file)));
         let options = Options {
             read_configuration: Some(read),
             reload: self.reload.clone(),
             ..Options::default()
         };
-        Daemon::start(parse(&self.path("offtake.yaml")), options).await.unwrap()
+        Daemon::start(Context::new(parse(&self.path("offtake.yaml"))), options).await.unwrap()
     }
 
-    /// Waits until the query's only value is as expected; the last one is in the message.
+    /// Waits until the query returns the expected value. A timeout reports the last value.
     async fn wait_for(&self, database: &str, sql: &str, expect: &str) {
         let client = self.client(database).await;
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -134,7 +135,7 @@ fn parse(file: &Path) -> Configuration {
     Configuration::parse(file, &fs::read_to_string(file).unwrap(), &BTreeMap::new()).unwrap()
 }
 
-/// `GET /api/v1/status`, by hand: the body of an HTTP/1.0 answer ends with the connection.
+/// `GET /api/v1/status`. In HTTP/1.0, the body of the answer ends with the connection.
 async fn status(daemon: &Daemon) -> Value {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut stream = tokio::net::TcpStream::connect(daemon.address).await.unwrap();
@@ -162,7 +163,7 @@ async fn a_set_that_cannot_be_used_leaves_the_one_before_running() {
     world.run("app", "insert into item values ('acme', 3, 'three')").await;
     world.wait_for("acme", ACME_ITEMS, "one,three").await;
 
-    // A new table gets its triggers from the daemon, and its rows are copied.
+    // The daemon installs triggers on a new table, and copies its rows.
     world
         .run("app", "create table other (tenant_id text not null, id int primary key, v text); insert into other values ('acme', 1, 'x')")
         .await;

@@ -1,5 +1,5 @@
--- What a destination has under a mapping's name. $1 text: the quoted, qualified table. No row:
--- nothing yet.
+-- Runs at a destination: the comment, columns and types of a table. $1 text: the table, quoted and
+-- qualified. Returns no row where there is no such table.
 select obj_description(c.oid, 'pg_class') as mark,
        array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum) as columns,
        array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a

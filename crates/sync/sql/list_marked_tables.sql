@@ -1,6 +1,6 @@
--- At a destination: the tables of schema $1 that Offtake made, each with its mapping's name and the
--- planner's idea of its rows. The state table's own comment has a blank behind the colon, which no
--- mapping's name has.
+-- Runs at a destination: the tables of schema $1 that Offtake made, each with its mapping's name and
+-- the planner's estimate of its rows. The state table is left out: its comment has a blank after the
+-- colon, and no mapping's name begins with one.
 select c.relname::text as name, substring(d.description from 9) as mapping, greatest(c.reltuples, 0)::bigint as rows
   from pg_catalog.pg_class c
   join pg_catalog.pg_namespace n on n.oid = c.relnamespace

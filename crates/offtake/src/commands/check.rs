@@ -1,152 +1,150 @@
-//! `offtake check`: whether configuration and mappings can be used, without changing anything
-//! anywhere.
+//! `offtake check`: whether configuration and mappings can be used. Changes nothing anywhere.
 
-mod mapping;
-
-use std::path::Path;
 use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping};
-use offtake_postgres::{AddressPolicy, Dialer, catalog};
+use offtake_postgres::{Dialer, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session, Trouble};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio_postgres::Client;
 
-use self::mapping::{Report, There};
-use super::{connect_source, load_configuration, preview, say};
+use super::preview;
+use super::printing::say;
+use crate::checks::destination_table::{DestinationTable, compare};
+use crate::checks::mapping_report::MappingReport;
 use crate::command_line;
-use crate::configuration::Configuration;
-use crate::destinations::{Named, Refused, check_static, evaluate};
-use crate::mapping_files;
-use crate::outcome::{Exit, Failure};
+use crate::context::Context;
+use crate::context::destination_list::{DestinationList, RefusedDestination};
+use crate::outcome::{Exit, Failure, chain};
 
-pub(super) async fn execute(file: &Path, arguments: &command_line::Check) -> Result<Exit, Failure> {
+pub(super) async fn execute(
+    context: &Context,
+    arguments: &command_line::Check,
+) -> Result<Exit, Failure> {
     if arguments.diff {
-        return Box::pin(preview::difference(file, arguments.json)).await;
+        return Box::pin(preview::difference(context, arguments.json)).await;
     }
-    let configuration = load_configuration(file)?;
-    let (mappings, _) = mapping_files::load(&configuration.mappings)?;
-    check_static(&configuration, &mappings)?;
-    let count = mappings.len();
+    let mappings = context.mappings()?;
     if !arguments.connect {
+        let file = context.configuration.file.display();
+        let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
-            say(
-                json!({ "mappings": mappings.iter().map(|m| json!({ "name": m.name })).collect::<Vec<_>>(), "warnings": [], "destinations": [] }),
-            );
+            say(json!({ "mappings": names, "warnings": [], "destinations": [] }));
         } else {
+            let count = names.len();
             say(format!(
-                "{} and {count} mapping(s) can be read; --connect asks the databases too",
-                file.display()
+                "{file} and {count} mapping(s) can be read; --connect asks the databases too"
             ));
         }
         return Ok(Exit::Done);
     }
-    let source = connect_source(&configuration, "check").await?;
+    let source = context.connect_source("check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
-    let mut reports = Vec::new();
-    for mapping in set.mappings() {
-        let asked = Report::of(&source, &set, mapping).await;
-        let failed = |error: tokio_postgres::Error| {
-            Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into())
-        };
-        reports.push(asked.map_err(failed)?);
-    }
-    let named = named(&configuration).await?;
-    let nameless = named.nameless;
-    let answers = dial_all(&configuration, named, &set).await;
+    let mut reports = report_all(&source, &set).await?;
+    let list = destinations(context).await?;
+    let without_tenant = list.without_tenant;
+    let answers = ask_all(context, list, &set).await;
     for report in &mut reports {
-        let tables =
-            answers.iter().flat_map(|a| &a.tables).filter(|(name, _)| *name == report.name);
-        report.destinations = tables.map(|(_, there)| there.clone()).collect();
+        let tables = answers.iter().flat_map(|a| &a.tables).filter(|(n, _)| *n == report.name);
+        report.destinations = tables.map(|(_, table)| table.clone()).collect();
     }
-    let mut warnings: Vec<String> = reports.iter().flat_map(Report::warnings).collect();
-    if nameless > 0 {
+    let mut warnings: Vec<String> = reports.iter().flat_map(MappingReport::warnings).collect();
+    if without_tenant > 0 {
         warnings.push(format!(
-            "{nameless} row(s) of the destinations query have no tenant_id and are ignored"
+            "{without_tenant} row(s) of the destinations query have no tenant_id and are ignored"
         ));
     }
-    let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
-    if arguments.json {
-        let list = answers
-            .iter()
-            .map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }));
-        say(
-            json!({ "mappings": reports, "warnings": warnings, "destinations": list.collect::<Vec<_>>() }),
-        );
-    } else {
-        reports.iter().for_each(|report| say(format!("{report}\n")));
-        say(format!("{count} mapping(s) can run on {}", configuration.source.url.place()));
-        warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
-        say(format!("{reached} of {} destination(s) answer", answers.len()));
-    }
-    if reached == answers.len() {
-        return Ok(Exit::Done);
-    }
-    Err(Failure::all(answers.into_iter().filter_map(|answer| {
-        let failure = Failure::new(
-            Exit::SomeDestinationsFailed,
-            format!("destination {}/{}", answer.tenant_id, answer.name),
-        );
-        answer.obstacle.map(|why| failure.because(why))
-    })))
+    print(context, arguments.json, &reports, &warnings, &answers);
+    outcome(answers)
 }
 
-async fn named(configuration: &Configuration) -> Result<Named, Failure> {
-    let pool = offtake_postgres::SourcePool::new(
-        configuration.source.url.clone(),
-        configuration.sync.connect_timeout,
-        1,
-    );
-    let evaluated =
-        evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
-    evaluated.map_err(|error| {
-        Failure::invalid(format!(
-            "{}: destinations.query cannot be used",
-            configuration.file.display()
-        ))
-        .because(crate::outcome::chain(&error))
-        .remedy("it must be one SELECT that returns tenant_id, name and url")
+async fn report_all(source: &Client, set: &MappingSet) -> Result<Vec<MappingReport>, Failure> {
+    let mut reports = Vec::new();
+    for mapping in set.mappings() {
+        let report = MappingReport::of(source, set, mapping).await;
+        reports.push(report.map_err(|error| {
+            Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into())
+        })?);
+    }
+    Ok(reports)
+}
+
+async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
+    context.destinations().await.map_err(|error| {
+        let file = context.configuration.file.display();
+        Failure::invalid(format!("{file}: destinations.query cannot be used"))
+            .because(chain(&error))
+            .remedy("it must be one SELECT that returns tenant_id, name and url")
     })
 }
 
-/// What became of dialling one destination.
+fn print(
+    context: &Context,
+    as_json: bool,
+    reports: &[MappingReport],
+    warnings: &[String],
+    answers: &[Answer],
+) {
+    if as_json {
+        let list: Vec<_> = answers
+            .iter()
+            .map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }))
+            .collect();
+        say(json!({ "mappings": reports, "warnings": warnings, "destinations": list }));
+        return;
+    }
+    reports.iter().for_each(|report| say(format!("{report}\n")));
+    let place = context.configuration.source.url.place();
+    say(format!("{} mapping(s) can run on {place}", reports.len()));
+    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
+    let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
+    say(format!("{reached} of {} destination(s) answer", answers.len()));
+}
+
+/// A failure for every destination that could not be asked.
+fn outcome(answers: Vec<Answer>) -> Result<Exit, Failure> {
+    let failures: Vec<Failure> = answers
+        .into_iter()
+        .filter_map(|Answer { tenant_id, name, obstacle, .. }| {
+            let what = format!("destination {tenant_id}/{name}");
+            Some(Failure::new(Exit::SomeDestinationsFailed, what).because(obstacle?))
+        })
+        .collect();
+    if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
+}
+
+/// What one destination answered.
 struct Answer {
     tenant_id: String,
     name: String,
+    /// Why it could not be asked.
     obstacle: Option<String>,
-    /// By mapping.
-    tables: Vec<(String, There)>,
+    /// Its tables, by mapping.
+    tables: Vec<(String, DestinationTable)>,
 }
 
-/// All at once; the dialler bounds how many are under way.
-async fn dial_all(configuration: &Configuration, named: Named, set: &MappingSet) -> Vec<Answer> {
-    let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
-    let dialer = Dialer::new(policy, configuration.sync.connect_timeout);
-    let mut dials = JoinSet::new();
-    for spec in named.usable {
-        let dialer = dialer.clone();
+/// Asks all destinations at once; the dialer bounds how many connections are under way.
+async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> Vec<Answer> {
+    let mut asked = JoinSet::new();
+    for spec in list.usable {
+        let dialer = context.dialer.clone();
         let received = set.mappings().iter().filter(|m| spec.receives(m.name()));
         let mappings: Vec<_> = received.cloned().collect();
-        let patience = configuration.sync.statement_timeout;
-        dials.spawn(async move {
-            let mut answer = Answer {
-                tenant_id: spec.tenant_id.clone(),
-                name: spec.name.clone(),
-                obstacle: None,
-                tables: Vec::new(),
+        let timeout = context.configuration.sync.statement_timeout;
+        asked.spawn(async move {
+            let asked = tokio::time::timeout(timeout, ask(&dialer, &spec, &mappings)).await;
+            let (tables, obstacle) = match asked {
+                Ok(Ok(tables)) => (tables, None),
+                Ok(Err(trouble)) => (Vec::new(), Some(trouble.message)),
+                Err(_) => (Vec::new(), Some(format!("no answer within {} s", timeout.as_secs()))),
             };
-            match tokio::time::timeout(patience, look(&dialer, &spec, &mappings)).await {
-                Ok(Ok(tables)) => answer.tables = tables,
-                Ok(Err(trouble)) => answer.obstacle = Some(trouble.message),
-                Err(_) => {
-                    answer.obstacle = Some(format!("no answer within {} s", patience.as_secs()))
-                }
-            }
-            answer
+            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, tables }
         });
     }
-    let mut answers = dials.join_all().await;
-    answers.extend(named.refused.into_iter().map(|Refused { tenant_id, name, why }| Answer {
+    let mut answers = asked.join_all().await;
+    let refused = list.refused.into_iter();
+    answers.extend(refused.map(|RefusedDestination { tenant_id, name, why }| Answer {
         tenant_id,
         name,
         obstacle: Some(why),
@@ -156,19 +154,20 @@ async fn dial_all(configuration: &Configuration, named: Named, set: &MappingSet)
     answers
 }
 
-/// What a destination has of its mappings.
-async fn look(
+/// Asks one destination for the tables of its mappings. All that this command says to a destination
+/// is in here and in [`compare`].
+async fn ask(
     dialer: &Dialer,
     spec: &DestinationSpec,
     mappings: &[Arc<ResolvedMapping>],
-) -> Result<Vec<(String, There)>, Trouble> {
+) -> Result<Vec<(String, DestinationTable)>, Trouble> {
     let session = Session::open(&spec.place, dialer, "offtake check").await?;
     let mut tables = Vec::new();
     for mapping in mappings {
-        let (table, differences) = mapping::there(&session, mapping, &spec.place).await?;
-        let there =
-            There { tenant: spec.tenant_id.clone(), name: spec.name.clone(), table, differences };
-        tables.push((mapping.name().to_owned(), there));
+        let (table, differences) = compare(&session, mapping, &spec.place).await?;
+        let (tenant, name) = (spec.tenant_id.clone(), spec.name.clone());
+        let table = DestinationTable { tenant, name, table, differences };
+        tables.push((mapping.name().to_owned(), table));
     }
     Ok(tables)
 }

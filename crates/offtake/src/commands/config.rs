@@ -1,10 +1,11 @@
-//! `offtake config`.
+//! `offtake config`: the effective configuration, its schema, or an example of it.
 
 use std::path::Path;
 
-use super::{load_configuration, say};
+use super::printing::say;
 use crate::command_line::Config;
 use crate::configuration::{SCHEMA, example};
+use crate::context::load_configuration;
 use crate::outcome::{Exit, Failure};
 
 pub(super) fn execute(file: &Path, arguments: &Config) -> Result<Exit, Failure> {

@@ -1,10 +1,10 @@
-//! Asking before something is destroyed.
+//! Asking the operator before something is destroyed.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use crate::outcome::{Exit, Failure};
 
-/// Whether to go on. Without a terminal to ask on, the answer must be on the command line.
+/// Whether the operator agrees. Without a terminal to ask on, only `--yes` does.
 pub(super) async fn confirmed(
     yes: bool,
     consequence: &str,

@@ -1,7 +1,6 @@
-//! `offtake fuse`: switches that stop a loop, a tenant, a destination or a mapping, whichever
-//! daemon works.
+//! `offtake fuse`: switches that stop a loop, a tenant, a destination or a mapping, in all daemons
+//! of the source.
 
-use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,15 +8,15 @@ use offtake_admin::operations::{fuse_names, fuses};
 use offtake_postgres::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
-use super::named::{because, unknown, until};
-use super::status::unreadable;
-use super::{connect_source, load_configuration, say, table};
+use super::phrases::{because, until};
+use super::printing::{say, table};
+use super::registry_names::{unknown, unreadable};
 use crate::command_line::Fuse;
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
-pub(super) async fn execute(file: &Path, arguments: &Fuse) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let source = connect_source(&configuration, "fuse").await?;
+pub(super) async fn execute(context: &Context, arguments: &Fuse) -> Result<Exit, Failure> {
+    let source = context.connect_source("fuse").await?;
     match arguments {
         Fuse::List { json } => list(&source, *json).await,
         Fuse::Off { name, reason, for_ } => off(&source, name, reason, *for_).await,
@@ -68,7 +67,7 @@ async fn off(
     Ok(Exit::Done)
 }
 
-/// A fuse that guards nothing would be a false comfort.
+/// Refuses a name that is no fuse: the operator would believe that something has stopped.
 async fn check(source: &Client, name: &str) -> Result<(), Failure> {
     let known = fuse_names(source).await.map_err(|error| unreadable(&error))?;
     if names_a_fuse(name) && known.iter().any(|known| known == name) {
@@ -77,7 +76,8 @@ async fn check(source: &Client, name: &str) -> Result<(), Failure> {
     let failure =
         unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
     Err(failure.because(
-        "fuses are sequencer, poller, sync, and tenant:TENANT, destination:TENANT/NAME and mapping:NAME of those that a daemon has seen",
+        "fuses are sequencer, poller, sync, and tenant:TENANT, destination:TENANT/NAME and \
+         mapping:NAME of those that a daemon has seen",
     ))
 }
 

@@ -1,19 +1,17 @@
-//! `offtake pause` and `offtake resume`: acts within a second, whichever daemon works, and survives
-//! its restart.
-
-use std::path::Path;
+//! `offtake pause` and `offtake resume`: stop and continue the writes to a tenant's destinations.
+//! Every daemon obeys within a second, also after a restart.
 
 use offtake_admin::operations;
 
-use super::named::{because, destinations, until};
-use super::status::unreadable;
-use super::{connect_source, load_configuration, say};
+use super::phrases::{because, until};
+use super::printing::say;
+use super::registry_names::{destinations, unreadable};
 use crate::command_line::{Pause, Resume};
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
-pub(super) async fn pause(file: &Path, arguments: &Pause) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let source = connect_source(&configuration, "pause").await?;
+pub(super) async fn pause(context: &Context, arguments: &Pause) -> Result<Exit, Failure> {
+    let source = context.connect_source("pause").await?;
     let named =
         destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
@@ -27,9 +25,8 @@ pub(super) async fn pause(file: &Path, arguments: &Pause) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
-pub(super) async fn resume(file: &Path, arguments: &Resume) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let source = connect_source(&configuration, "resume").await?;
+pub(super) async fn resume(context: &Context, arguments: &Resume) -> Result<Exit, Failure> {
+    let source = context.connect_source("resume").await?;
     let named =
         destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();

@@ -1,9 +1,7 @@
-//! `offtake preview`: what a destination would hold, and what edited mappings would change in it,
+//! `offtake preview`: the rows that a destination would hold, and what edited mappings would change
 //! before they go live.
 
 mod changed;
-
-use std::path::Path;
 
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::copy_chunk;
@@ -12,38 +10,32 @@ use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::named::unknown;
-use super::{connect_source, load_configuration, say};
+use super::printing::say;
+use super::registry_names::unknown;
 use crate::command_line::Preview;
-use crate::configuration::Configuration;
-use crate::destinations::check_static;
-use crate::mapping_files;
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
-/// Longer values are cut: a row should stay a line on most terminals.
+/// Longer values are cut, so that a row stays one line on most terminals.
 const CELL_CHARS_MAX: usize = 40;
 
-/// `offtake check --diff`: what `offtake preview --changed` tells, with an exit code of its own for
-/// copies that would change.
-pub(super) async fn difference(file: &Path, json: bool) -> Result<Exit, Failure> {
+/// `offtake check --diff`: prints what `offtake preview --changed` does, and exits with
+/// [`Exit::Different`] where copies would change.
+pub(super) async fn difference(context: &Context, json: bool) -> Result<Exit, Failure> {
     let arguments =
         Preview { tenant: None, mapping: None, limit: 0, changed: true, mappings: None, json };
-    look(file, &arguments, Exit::Different).await
+    look(context, &arguments, Exit::Different).await
 }
 
-pub(super) async fn execute(file: &Path, arguments: &Preview) -> Result<Exit, Failure> {
-    look(file, arguments, Exit::Done).await
+pub(super) async fn execute(context: Context, arguments: &Preview) -> Result<Exit, Failure> {
+    let context = context.with_mapping_folder(arguments.mappings.clone());
+    look(&context, arguments, Exit::Done).await
 }
 
-async fn look(file: &Path, arguments: &Preview, if_changed: Exit) -> Result<Exit, Failure> {
-    let mut configuration = load_configuration(file)?;
-    if let Some(folder) = &arguments.mappings {
-        configuration.mappings.clone_from(folder);
-    }
-    let (definitions, _) = mapping_files::load(&configuration.mappings)?;
-    check_static(&configuration, &definitions)?;
-    let source = connect_source(&configuration, "preview").await?;
-    let set = catalog::resolve(&source, definitions).await?;
+async fn look(context: &Context, arguments: &Preview, if_changed: Exit) -> Result<Exit, Failure> {
+    let mappings = context.mappings()?;
+    let source = context.connect_source("preview").await?;
+    let set = catalog::resolve(&source, mappings).await?;
     if let Some(name) = &arguments.mapping
         && set.get(name).is_none()
     {
@@ -54,7 +46,7 @@ async fn look(file: &Path, arguments: &Preview, if_changed: Exit) -> Result<Exit
         ));
     }
     if arguments.changed {
-        return changed::execute(&configuration, arguments, source, &set, if_changed).await;
+        return changed::execute(context, arguments, &source, &set, if_changed).await;
     }
     let (Some(tenant), Some(mapping)) =
         (&arguments.tenant, arguments.mapping.as_ref().and_then(|name| set.get(name)))
@@ -64,18 +56,9 @@ async fn look(file: &Path, arguments: &Preview, if_changed: Exit) -> Result<Exit
             "--tenant and --mapping are needed without --changed",
         ));
     };
-    let rows = rows(&configuration, &source, mapping, tenant, arguments.limit).await?;
+    let rows = rows(context, &source, mapping, tenant, arguments.limit).await?;
     if arguments.json {
-        let names: Vec<&str> = mapping.columns.iter().map(|c| c.name.as_str()).collect();
-        let object = |row: &Vec<Option<String>>| -> Map<String, Value> {
-            names
-                .iter()
-                .zip(row)
-                .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
-                .collect()
-        };
-        say(serde_json::to_string_pretty(&rows.iter().map(object).collect::<Vec<_>>())
-            .unwrap_or_default());
+        print_json(mapping, &rows);
     } else {
         print_table(mapping, &rows);
         if rows.is_empty() {
@@ -90,7 +73,7 @@ async fn look(file: &Path, arguments: &Preview, if_changed: Exit) -> Result<Exit
 
 /// The first rows in key order, as text.
 async fn rows(
-    configuration: &Configuration,
+    context: &Context,
     source: &Client,
     mapping: &ResolvedMapping,
     tenant: &str,
@@ -101,9 +84,10 @@ async fn rows(
         .strip_prefix("copy (")
         .and_then(|rest| rest.trim_end().strip_suffix(") to stdout"))
         .unwrap_or_default();
-    let timeout = configuration.sync.statement_timeout.as_millis();
+    let timeout = context.configuration.sync.statement_timeout.as_millis();
     let begin = format!(
-        "begin transaction read only; set local row_security = off; set local statement_timeout = {timeout}; {TEXT_FORMAT}"
+        "begin transaction read only; set local row_security = off; \
+         set local statement_timeout = {timeout}; {TEXT_FORMAT}"
     );
     let failed = |error: tokio_postgres::Error| {
         Failure::of_source(
@@ -115,7 +99,7 @@ async fn rows(
     let answer = source.simple_query(query).await;
     source.batch_execute("rollback").await.map_err(failed)?;
     let mut rows = Vec::new();
-    // The tenant is the only value in it that is not the source's own.
+    // The tenant is the only value in the statement that the operator typed.
     let unlike = answer.as_ref().err().and_then(tokio_postgres::Error::code)
         == Some(&SqlState::INVALID_TEXT_REPRESENTATION);
     if unlike && mapping.tenant_type != "text" {
@@ -129,11 +113,24 @@ async fn rows(
     }
     for message in answer.map_err(failed)? {
         if let SimpleQueryMessage::Row(row) = message {
-            // The first column says that the row is present.
+            // The first column only says that the row exists.
             rows.push((1..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
         }
     }
     Ok(rows)
+}
+
+fn print_json(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
+    let names: Vec<&str> = mapping.columns.iter().map(|c| c.name.as_str()).collect();
+    let object = |row: &Vec<Option<String>>| -> Map<String, Value> {
+        names
+            .iter()
+            .zip(row)
+            .map(|(name, value)| ((*name).to_owned(), value.clone().into()))
+            .collect()
+    };
+    let objects: Vec<_> = rows.iter().map(object).collect();
+    say(serde_json::to_string_pretty(&objects).unwrap_or_default());
 }
 
 fn print_table(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
@@ -150,7 +147,7 @@ fn print_table(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
     }
 }
 
-/// One line, whatever the value is; a null is told from the text.
+/// A value on one bounded line. A null looks different from any text.
 fn cell(value: Option<&str>) -> String {
     let Some(value) = value else { return "(null)".to_owned() };
     let plain: String = value

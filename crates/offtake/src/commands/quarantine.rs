@@ -1,23 +1,21 @@
 //! `offtake quarantine`: the rows that destinations refuse.
 
-use std::path::Path;
-
 use offtake_admin::operations::{Selection, discard_quarantined, quarantined, retry_quarantined};
 use tokio_postgres::Client;
 
 use super::confirm::confirmed;
-use super::named::check;
-use super::status::unreadable;
-use super::{connect_source, load_configuration, say, table};
+use super::printing::{say, table};
+use super::registry_names::{check, unreadable};
 use crate::command_line::{OfQuarantine, Quarantine};
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
-/// More than a person reads; a program that wants more pages through `GET /api/v1/quarantine`.
+/// More rows than a person reads. A program that wants more reads `GET /api/v1/quarantine` page by
+/// page.
 const LISTED_MAX: i64 = 10_000;
 
-pub(super) async fn execute(file: &Path, arguments: &Quarantine) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let source = connect_source(&configuration, "quarantine").await?;
+pub(super) async fn execute(context: &Context, arguments: &Quarantine) -> Result<Exit, Failure> {
+    let source = context.connect_source("quarantine").await?;
     let (Quarantine::List { of, .. } | Quarantine::Retry { of } | Quarantine::Discard { of, .. }) =
         arguments;
     let OfQuarantine { tenant, destination, mapping } = of;
@@ -32,19 +30,17 @@ pub(super) async fn execute(file: &Path, arguments: &Quarantine) -> Result<Exit,
         Quarantine::Retry { .. } => {
             let rows = retry_quarantined(&source, of).await.map_err(|error| unreadable(&error))?;
             say(format!(
-                "{rows} row(s) are tried again now; `offtake quarantine list` shows which are refused again"
+                "{rows} row(s) are tried again now; `offtake quarantine list` shows which are \
+                 refused again"
             ));
             Ok(Exit::Done)
         }
         Quarantine::Discard { yes, .. } => {
-            let consequence = "this forgets quarantined rows, which stay absent from their destinations until they change";
-            if !confirmed(
-                *yes,
-                consequence,
-                "Forget these rows? They stay absent from their destinations until they change.",
-            )
-            .await?
-            {
+            let consequence = "this forgets quarantined rows, which stay absent from their \
+                               destinations until they change";
+            let question =
+                "Forget these rows? They stay absent from their destinations until they change.";
+            if !confirmed(*yes, consequence, question).await? {
                 say("nothing was changed");
                 return Ok(Exit::Failed);
             }
@@ -78,7 +74,7 @@ async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Fa
             row.key.to_string(),
             row.first_failed_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
             row.attempts.to_string(),
-            // What a server said ends with its code.
+            // A server's message ends with the code already.
             if row.error.contains(&row.sqlstate) {
                 row.error
             } else {

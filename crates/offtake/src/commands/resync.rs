@@ -1,7 +1,8 @@
-//! `offtake resync`: copies made anew, key range by key range, by the worker that also applies the
-//! live changes.
+//! `offtake resync`: has copies made again, key range by key range, by the worker that also applies
+//! the live changes.
 
-use std::path::Path;
+mod drop_tables;
+
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,22 +10,21 @@ use offtake_admin::operations::{self, ResyncProgress};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use super::named::{check_mapping, destinations};
-use super::status::unreadable;
+use super::printing::say;
+use super::registry_names::{check_mapping, destinations, unreadable};
 use super::sync::warn_without_daemon;
-use super::{connect_source, drop_tables, load_configuration, say};
 use crate::command_line::Resync;
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
-/// Between two looks; what is looked at is a few rows of the registry.
+/// Between two looks at the progress, which is a few rows of the registry.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
+pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exit, Failure> {
     if arguments.drop {
-        return drop_tables::execute(&configuration, arguments).await;
+        return drop_tables::execute(context, arguments).await;
     }
-    let source = connect_source(&configuration, "resync").await?;
+    let source = context.connect_source("resync").await?;
     let tenant = &arguments.of.tenant;
     let named = destinations(&source, tenant, arguments.of.destination.as_deref()).await?;
     let mapping = arguments.mapping.as_deref();
@@ -44,7 +44,8 @@ pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Fai
         .map_err(|error| unreadable(&error))?;
     let Some(wait) = arguments.wait else {
         say(format!(
-            "{copies} copies of {tenant} are made anew, in place; `offtake status --tenant {tenant}` shows how far they are"
+            "{copies} copies of {tenant} are made anew, in place; \
+             `offtake status --tenant {tenant}` shows how far they are"
         ));
         return Ok(Exit::Done);
     };
@@ -60,7 +61,7 @@ pub(super) async fn execute(file: &Path, arguments: &Resync) -> Result<Exit, Fai
     ))
 }
 
-/// Copies of one destination that the same thing holds up.
+/// The failure for copies of one destination that have the same obstacle.
 fn late(copies: &[ResyncProgress]) -> Failure {
     let mappings: Vec<_> = copies.iter().map(|copy| copy.mapping.as_str()).collect();
     let ResyncProgress { tenant, destination, obstacle, .. } = &copies[0];
@@ -77,7 +78,8 @@ fn late(copies: &[ResyncProgress]) -> Failure {
     }
 }
 
-/// The copies that are not complete at the deadline; none as soon as all are.
+/// Waits until all copies are complete, and shows how far they are. Returns those that were not at
+/// the deadline.
 async fn watch(
     source: &Client,
     ids: &[i64],
@@ -99,7 +101,7 @@ async fn watch(
     }
 }
 
-/// Only on a terminal: indicatif draws nothing elsewhere.
+/// Visible only on a terminal: indicatif draws nothing elsewhere.
 fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template(
@@ -113,7 +115,7 @@ fn bar() -> ProgressBar {
 fn show(bar: &ProgressBar, copies: &[ResyncProgress]) {
     let rows = |count: i64| u64::try_from(count).unwrap_or(0);
     let done = |copy: &ResyncProgress| if copy.waiting { 0 } else { rows(copy.rows_done) };
-    // The total is an estimate: what is there already counts where it was too low.
+    // The total is an estimate. Where it was too low, the rows copied so far count.
     let total = |copy: &ResyncProgress| {
         if copy.done() { done(copy) } else { copy.rows_total.map_or(0, rows).max(done(copy)) }
     };

@@ -1,25 +1,26 @@
-//! `offtake sync`: owes a tenant's destinations a sync, and waits for it if asked to.
+//! `offtake sync`: owes a tenant's destinations a sync, and waits for it where `--wait` says so.
 
-use std::path::Path;
 use std::time::Duration;
 
 use offtake_admin::operations::owe_sync;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
-use super::named::destinations;
-use super::status::unreadable;
-use super::{connect_source, load_configuration, say};
+use super::printing::say;
+use super::registry_names::{destinations, unreadable};
 use crate::command_line;
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use crate::sql;
 
-/// Between two looks while waiting: a sync takes some 15 ms.
+/// Between two looks while it waits. A sync takes some 15 ms.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let source = connect_source(&configuration, "sync").await?;
+pub(super) async fn execute(
+    context: &Context,
+    arguments: &command_line::Sync,
+) -> Result<Exit, Failure> {
+    let source = context.connect_source("sync").await?;
     let deadline = arguments.wait.map(|wait| Instant::now() + wait);
     let named = destinations(&source, &arguments.tenant, arguments.destination.as_deref()).await?;
     if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
@@ -30,8 +31,8 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
         .because(refused.refused.clone().unwrap_or_default()));
     }
     let destinations: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
-    // What the application committed before now must have its number before it can be waited for by
-    // number.
+    // The destinations are waited for by sequence id, so what the application has committed before
+    // now must have its sequence id first.
     if let Some(deadline) = deadline {
         warn_without_daemon(&source).await?;
         wait_until_sequenced(&source, deadline).await?;
@@ -71,7 +72,7 @@ pub(super) async fn execute(file: &Path, arguments: &command_line::Sync) -> Resu
     })))
 }
 
-/// Tells at once whom there is no use in waiting for, rather than at the end of the wait.
+/// Warns at once where no daemon runs, rather than at the end of the wait.
 pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> {
     let daemons: i64 =
         source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
@@ -81,6 +82,7 @@ pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> 
     Ok(())
 }
 
+/// Waits until every change that is captured now has its sequence id.
 pub(super) async fn wait_until_sequenced(
     source: &Client,
     deadline: Instant,
@@ -101,7 +103,7 @@ pub(super) async fn wait_until_sequenced(
     Ok(())
 }
 
-/// The destinations that have not reached `head` at the deadline; none as soon as all have.
+/// Waits until all destinations have reached `head`. Returns those that had not at the deadline.
 pub(super) async fn wait_until_reached(
     source: &Client,
     destinations: &[i64],

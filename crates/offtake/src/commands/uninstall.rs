@@ -1,29 +1,29 @@
-//! `offtake uninstall`: leaves no trace on the source.
-
-use std::path::Path;
+//! `offtake uninstall`: removes every trace of Offtake from the source.
 
 use offtake_capture::Options;
 use offtake_mapping::MappingSet;
 
 use super::confirm::confirmed;
-use super::{connect_source, load_configuration, say};
+use super::printing::say;
+use crate::checks::rights::require_rights;
 use crate::command_line::Uninstall;
+use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use crate::sql;
 
-pub(super) async fn execute(file: &Path, arguments: &Uninstall) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let place = configuration.source.url.place();
+pub(super) async fn execute(context: &Context, arguments: &Uninstall) -> Result<Exit, Failure> {
+    let place = context.configuration.source.url.place();
     let consequence = format!("this removes Offtake from {place}");
     let question = format!(
-        "Remove triggers and the schema offtake, with all cursors' mirrors and the change log, from {place}?"
+        "Remove triggers and the schema offtake, with all cursors' mirrors and the change log, \
+         from {place}?"
     );
     if !confirmed(arguments.yes, &consequence, &question).await? {
         say("nothing was changed");
         return Ok(Exit::Failed);
     }
-    let mut source = connect_source(&configuration, "uninstall").await?;
-    super::init::require_rights(&source, &MappingSet::default()).await?;
+    let mut source = context.connect_source("uninstall").await?;
+    require_rights(&source, &MappingSet::default()).await?;
     let removal = offtake_capture::uninstall(&mut source, &Options::default()).await?;
     if !removal.relations.is_empty() {
         say(format!("triggers taken off: {}", removal.relations.join(", ")));
@@ -43,8 +43,8 @@ pub(super) async fn execute(file: &Path, arguments: &Uninstall) -> Result<Exit, 
     }
     if removal.role_kept {
         say(
-            "the role offtake_capture stays: another database of this server uses it, or this user may not drop it; where no other does, run \
-             as a superuser: drop role offtake_capture;",
+            "the role offtake_capture stays: another database of this server uses it, or this user \
+             may not drop it; where no other does, run as a superuser: drop role offtake_capture;",
         );
     }
     Ok(Exit::Done)

@@ -1,29 +1,29 @@
 //! `offtake verify`: proves, or disproves, that every copy equals its query.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+mod progress_bar;
+mod repair;
 
-use indicatif::{ProgressBar, ProgressStyle};
-use offtake_mapping::ResolvedMapping;
-use offtake_postgres::{AddressPolicy, Dialer, SourcePool, catalog};
+use std::sync::Arc;
+
+use indicatif::ProgressBar;
+use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_postgres::{Connection, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session};
 use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::named::unknown;
-use super::repair::{self, KEYS_MAX, Keys};
-use super::{connect_source, load_configuration, say};
+use self::progress_bar::{show, spinner};
+use self::repair::{KEYS_MAX, Keys};
+use super::printing::say;
+use super::registry_names::unknown;
 use crate::command_line::Verify;
-use crate::configuration::Configuration;
-use crate::destinations::{Refused, check_static, evaluate};
-use crate::mapping_files;
+use crate::context::Context;
+use crate::context::destination_list::RefusedDestination;
 use crate::outcome::{Exit, Failure, chain};
 
-pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Failure> {
-    let configuration = load_configuration(file)?;
-    let work = Work::find(&configuration, arguments).await?;
+pub(super) async fn execute(context: &Context, arguments: &Verify) -> Result<Exit, Failure> {
+    let work = Work::find(context, arguments).await?;
     let mut compared = Vec::new();
     for (spec, mappings) in &work.destinations {
         let mut found = work.compare(spec, mappings, arguments).await;
@@ -57,75 +57,69 @@ pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Fai
 }
 
 /// Everything to compare.
-struct Work {
-    source: offtake_postgres::Connection,
-    dialer: Dialer,
+struct Work<'a> {
+    context: &'a Context,
+    source: Connection,
     destinations: Vec<(DestinationSpec, Vec<Arc<ResolvedMapping>>)>,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedDestination>,
 }
 
-/// One copy and what became of it; without a mapping: the destination as a whole could not be
-/// looked at.
+/// The destination's mappings that the command line asks for.
+fn received(
+    spec: &DestinationSpec,
+    set: &MappingSet,
+    arguments: &Verify,
+) -> Vec<Arc<ResolvedMapping>> {
+    let received = |mapping: &&Arc<ResolvedMapping>| {
+        spec.receives(mapping.name())
+            && arguments.mapping.as_ref().is_none_or(|name| name == mapping.name())
+    };
+    set.mappings().iter().filter(received).cloned().collect()
+}
+
+/// One copy and how it compares. Without a mapping: the destination as a whole could not be
+/// reached.
 struct Compared {
     destination: String,
     mapping: Option<String>,
     outcome: Result<Report, String>,
-    /// Keys that differed before, and were copied again.
+    /// How many keys differed at first, and were copied again.
     repaired: usize,
 }
 
-impl Work {
-    async fn find(configuration: &Configuration, arguments: &Verify) -> Result<Self, Failure> {
-        let (definitions, _) = mapping_files::load(&configuration.mappings)?;
-        check_static(configuration, &definitions)?;
-        let source = connect_source(configuration, "verify").await?;
-        let set = catalog::resolve(&source, definitions).await?;
+impl<'a> Work<'a> {
+    /// Finds the copies that the command line asks for.
+    async fn find(context: &'a Context, arguments: &Verify) -> Result<Self, Failure> {
+        let mappings = context.mappings()?;
+        let source = context.connect_source("verify").await?;
+        let set = catalog::resolve(&source, mappings).await?;
         if let Some(name) = &arguments.mapping
             && set.get(name).is_none()
         {
             let known = set.mappings().iter().map(|m| m.name());
             return Err(unknown(format!("there is no mapping named {name}"), name, known));
         }
-        let pool = SourcePool::new(
-            configuration.source.url.clone(),
-            configuration.sync.connect_timeout,
-            1,
-        );
-        let named =
-            evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout)
-                .await;
-        let named = named.map_err(|error| {
+        let list = context.destinations().await.map_err(|error| {
             Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
         })?;
         let wanted = |tenant: &str| arguments.tenant.as_ref().is_none_or(|t| t == tenant);
-        let received = |spec: &DestinationSpec, mapping: &ResolvedMapping| {
-            spec.receives(mapping.name())
-                && arguments.mapping.as_ref().is_none_or(|name| name == mapping.name())
-        };
-        let others: Vec<String> = named.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
-        let usable = named.usable.into_iter().filter(|spec| wanted(&spec.tenant_id));
+        let tenants: Vec<String> = list.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
+        let usable = list.usable.into_iter().filter(|spec| wanted(&spec.tenant_id));
         let destinations: Vec<_> = usable
             .map(|spec| {
-                let mappings =
-                    set.mappings().iter().filter(|m| received(&spec, m)).cloned().collect();
+                let mappings = received(&spec, &set, arguments);
                 (spec, mappings)
             })
             .collect();
-        let refused: Vec<_> = named.refused.into_iter().filter(|r| wanted(&r.tenant_id)).collect();
+        let refused: Vec<_> = list.refused.into_iter().filter(|r| wanted(&r.tenant_id)).collect();
         if let Some(tenant) = &arguments.tenant
             && destinations.is_empty()
             && refused.is_empty()
         {
-            let known = others.iter().map(String::as_str);
+            let known = tenants.iter().map(String::as_str);
             return Err(unknown(format!("the tenant {tenant} has no destination"), tenant, known));
         }
-        let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
-        Ok(Self {
-            source,
-            dialer: Dialer::new(policy, configuration.sync.connect_timeout),
-            destinations,
-            refused,
-        })
+        Ok(Self { context, source, destinations, refused })
     }
 
     async fn compare(
@@ -135,7 +129,8 @@ impl Work {
         arguments: &Verify,
     ) -> Vec<Compared> {
         let mut compared = Vec::new();
-        let session = match Session::open(&spec.place, &self.dialer, "offtake verify").await {
+        let opened = Session::open(&spec.place, &self.context.dialer, "offtake verify").await;
+        let session = match opened {
             Ok(session) => session,
             Err(trouble) => {
                 compared.push(Compared {
@@ -164,8 +159,8 @@ impl Work {
         compared
     }
 
-    /// Has the keys that differ copied again, and compares those mappings once more. Where that
-    /// cannot be done, what was found stands, and the other destinations have their turn.
+    /// Has the rows that differ copied again, and compares those mappings once more. Where that
+    /// fails, the differences stay as they were found, and the next destination is repaired.
     async fn repair(
         &self,
         spec: &DestinationSpec,
@@ -248,27 +243,6 @@ impl Work {
     }
 }
 
-/// Only on a terminal: indicatif draws nothing elsewhere.
-fn spinner(destination: &str, mapping: &str) -> ProgressBar {
-    let bar = ProgressBar::new_spinner();
-    if let Ok(style) =
-        ProgressStyle::with_template("{spinner} {msg}: {human_pos} rows, {per_sec}, {elapsed}")
-    {
-        bar.set_style(style);
-    }
-    bar.set_message(format!("{destination} {mapping}"));
-    bar
-}
-
-async fn show(bar: &ProgressBar, rows: watch::Receiver<u64>) {
-    let mut ticks = tokio::time::interval(Duration::from_millis(100));
-    loop {
-        ticks.tick().await;
-        bar.set_position(*rows.borrow());
-        bar.tick();
-    }
-}
-
 impl Compared {
     fn differs(&self) -> bool {
         self.outcome.as_ref().is_ok_and(|report| !report.equal())
@@ -285,7 +259,8 @@ impl Compared {
             Ok(report) => {
                 let Report { missing, extra, different, unsettled, .. } = report;
                 let mut lines = vec![format!(
-                    "DIFFERENT  {what}: {missing} missing, {extra} extra, {different} different, {unsettled} not settled in time"
+                    "DIFFERENT  {what}: {missing} missing, {extra} extra, {different} different, \
+                     {unsettled} not settled in time"
                 )];
                 lines.extend(report.differences.iter().take(DIFFERENCES_MAX).map(|d| {
                     let columns = if d.columns.is_empty() {
@@ -313,7 +288,10 @@ impl Compared {
                 let mut report = report.clone();
                 report.differences.truncate(DIFFERENCES_MAX);
                 json!({
-                    "destination": self.destination, "mapping": self.mapping, "equal": report.equal(), "repaired": self.repaired,
+                    "destination": self.destination,
+                    "mapping": self.mapping,
+                    "equal": report.equal(),
+                    "repaired": self.repaired,
                     "report": report,
                 })
             }

@@ -1,6 +1,7 @@
-//! The repository's `mappings/`, so that the binary alone can show them.
+//! The files of the repository's `mappings/`, built into the binary so that the demo needs no
+//! checkout.
 
-/// File name and text.
+/// Name and text of each file.
 pub(super) const DEFAULT_MAPPINGS: [(&str, &str); 7] = [
     ("contact_channels.yaml", include_str!("../../../../mappings/contact_channels.yaml")),
     ("invitations.yaml", include_str!("../../../../mappings/invitations.yaml")),

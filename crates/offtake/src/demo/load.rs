@@ -1,5 +1,5 @@
-//! The write load on the sample application: random in kind and place, and the same for the same
-//! seed.
+//! The write load on the sample application: random writes at random places, always the same for
+//! the same seed.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::sql::{LIST_TENANCIES, WRITE_SAMPLE_LOAD};
 
-/// A session that writes as the sample application's users do. Writes one at a time, so the same
-/// seed over the same rows writes the same again.
+/// A session that writes as the sample application's users do. It makes one write at a time, so
+/// that the same seed on the same rows gives the same writes.
 pub struct Load {
     client: Client,
     random: StdRng,
@@ -23,12 +23,12 @@ pub struct Load {
     totals: Totals,
 }
 
-/// What a load has written.
+/// How much a load has written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Transactions, those that were rolled back included.
+    /// Transactions, including those that were rolled back.
     pub writes: u64,
-    /// Rows that the statements named, without those that cascades changed.
+    /// Rows that the statements changed themselves, without those that cascades changed.
     pub rows: u64,
 }
 
@@ -37,11 +37,11 @@ struct Kind {
     name: String,
     weight: u32,
     statements: Vec<Statement>,
-    /// Ends with `rollback`.
+    /// The transaction ends with `rollback`.
     undone: bool,
 }
 
-/// More than this many writes are not made up for when the server cannot keep pace.
+/// How often the load makes the writes that have become due.
 const TICK: Duration = Duration::from_millis(10);
 
 const PLACEHOLDERS: [(&str, &str); 3] = [
@@ -59,7 +59,7 @@ const PLACEHOLDERS: [(&str, &str); 3] = [
 ];
 
 impl Load {
-    /// Prepares the load for the tenancies that exist now. Fails where there is none.
+    /// Prepares the load for the tenancies that exist now. Fails where there are none.
     pub async fn new(client: Client, seed: u64) -> anyhow::Result<Self> {
         let rows = client.query(LIST_TENANCIES, &[]).await?;
         let tenancies: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
@@ -82,17 +82,17 @@ impl Load {
         })
     }
 
-    /// What was written so far.
+    /// How much was written so far.
     pub fn totals(&self) -> Totals {
         self.totals
     }
 
-    /// The names of the kinds of writes there are.
+    /// The names of all kinds of writes.
     pub fn kinds(&self) -> impl Iterator<Item = &str> {
         self.kinds.iter().map(|kind| kind.name.as_str())
     }
 
-    /// Makes one write of a random kind; returns its kind's name.
+    /// Makes one write of a random kind. Returns the kind's name.
     pub async fn write(&mut self) -> Result<&str, Error> {
         let mut at = self.random.random_range(0..self.weights);
         let kind = self.kinds.iter().position(|kind| match at.checked_sub(kind.weight) {
@@ -123,8 +123,8 @@ impl Load {
         let rows = match kind.write(&self.client, &parameters).await {
             Ok(rows) => rows,
             Err(error) => {
-                // The session must be usable for the next write; when it is gone, this one's error
-                // says so.
+                // Leave the session usable for the next write. Where the connection is lost, the
+                // error that is returned says so.
                 let _ = self.client.batch_execute("rollback").await;
                 return Err(error);
             }
@@ -147,8 +147,8 @@ impl Load {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Makes `rate` writes per second, or as many as the server takes, until `stop`. `watch` is
-    /// told the totals after every few writes.
+    /// Makes `rate` writes per second, or as many as the server takes, until `stop`. After every
+    /// few writes, `watch` receives the totals.
     pub async fn run(
         &mut self,
         rate: u32,
@@ -190,7 +190,7 @@ impl Kind {
             let sql = PLACEHOLDERS
                 .iter()
                 .fold(statement.to_owned(), |sql, (name, meaning)| sql.replace(name, meaning));
-            // The types are given, because a statement may leave out some of the parameters.
+            // A statement may not use all parameters, so the server cannot infer their types.
             let types = [Type::TEXT, Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT];
             kind.statements.push(client.prepare_typed(&sql, &types).await.map_err(|error| {
                 let said = error.as_db_error().map(ToString::to_string);
@@ -203,7 +203,7 @@ impl Kind {
         Ok(kind)
     }
 
-    /// The number of rows its statements report.
+    /// Runs the statements; returns the number of rows that they report.
     async fn write(
         &self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! What the demo prints.
+//! The lines that the demo prints.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _};
@@ -10,24 +10,25 @@ use super::probe::Latencies;
 use super::proof::Verdict;
 use super::stage::{Stage, Tenant};
 
-/// A person reads a line per second; a log file wants fewer.
+/// A person can read a line per second; a log file should have fewer.
 const EVERY_ON_TERMINAL: Duration = Duration::from_secs(1);
 const EVERY_IN_FILE: Duration = Duration::from_secs(5);
 
-/// So many tenants fit a line by name; of more, the one that is furthest behind is named.
+/// This many tenants fit on a line by name. Of more tenants, only the one that is furthest behind
+/// is named.
 const TENANTS_PER_LINE: usize = 6;
 
-/// Prints a line; a reader that went away is not the demo's failure.
+/// Prints a line. A reader that closed the pipe is no failure of the demo.
 pub(super) fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// How often a line about the flow is printed.
+/// How often a line about writes and latencies is printed.
 pub(super) fn interval() -> Duration {
     if std::io::stdout().is_terminal() { EVERY_ON_TERMINAL } else { EVERY_IN_FILE }
 }
 
-/// One finished step, with the time it took.
+/// A step of the demo, printed with the time that it took.
 pub(super) struct Step(Instant);
 
 impl Step {
@@ -40,7 +41,7 @@ impl Step {
     }
 }
 
-/// `1 234 567`: groups of three, as people read numbers.
+/// A number in groups of three digits, such as `1 234 567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<_> = digits
@@ -52,7 +53,7 @@ pub(super) fn grouped(number: u64) -> String {
     groups.join(" ")
 }
 
-/// How to look into the copies while they change.
+/// Commands with which the user can look into the copies while they change.
 pub(super) fn places(stage: &Stage) -> String {
     const SHOWN: usize = 3;
     let file = stage.folder().join("offtake.yaml");
@@ -74,7 +75,7 @@ pub(super) fn places(stage: &Stage) -> String {
     lines.join("\n")
 }
 
-/// The lines about the flow.
+/// The lines about writes, latencies and lag while the load runs.
 pub(super) struct Flow<'a> {
     tenants: &'a [Tenant],
     begun: Instant,
@@ -91,7 +92,7 @@ impl<'a> Flow<'a> {
         Self { tenants, begun: now, last: now, writes: 0, sequence_id, probes: 0 }
     }
 
-    /// What happened since the last line.
+    /// Prints what happened since the previous line.
     pub(super) fn line(
         &mut self,
         writes: u64,
@@ -117,7 +118,7 @@ impl<'a> Flow<'a> {
             (Instant::now(), writes, sequence_id, latencies.count());
     }
 
-    /// Changes that are not in the copies yet.
+    /// How many changes are not in the copies yet.
     fn behind(&self, destinations: &[Destination]) -> String {
         let rows = |tenant: &Tenant| {
             destinations.iter().filter(|d| d.tenant == tenant.id).map(|d| d.lag_rows.0).sum::<i64>()
@@ -139,12 +140,12 @@ impl<'a> Flow<'a> {
     }
 }
 
-/// `6.4 ms`
+/// A duration in milliseconds, such as `6.4 ms`.
 pub(super) fn ms(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1000.0)
 }
 
-/// The result, a line per tenant, and what differs.
+/// The result: a line per tenant, and the keys that differ.
 pub(super) fn verdicts(verdicts: &[Verdict]) -> String {
     let mut rows = vec![
         ["tenant", "equal copies", "rows", "missing", "surplus", "different"].map(str::to_owned),

@@ -1,4 +1,4 @@
-//! The demo's course, step by step.
+//! The demo, step by step.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -20,25 +20,26 @@ use super::proof::{Verdict, prove};
 use super::sql::SELECT_LAST_SEQUENCE_ID;
 use super::stage::{Stage, connect};
 use crate::command_line::Demo;
-use crate::commands::load_configuration;
-use crate::mapping_files;
+use crate::context::Context;
+use crate::daemon::{Daemon, Options};
 use crate::outcome::{Exit, Failure, chain};
 use crate::private_server::sweep;
-use crate::run::{Daemon, Options};
 
-/// Enough that the initial copy has something to do, few enough that it takes no time.
+/// Enough rows for the initial copy to be seen, and few enough for it to take no time.
 const USERS_PER_TENANT: i32 = 500;
-/// Any number will do; always the same makes two demos comparable.
+/// Any number will do. It is always the same, so that two runs of the demo can be compared.
 const SEED: u64 = 7;
-/// The initial copy and the end of the load take tenths of a second; a machine that is busy
-/// otherwise may take longer.
+/// How long the demo waits until all copies are in sync. It takes tenths of a second, and longer on
+/// a busy machine.
 const IN_STEP_WITHIN: Duration = Duration::from_secs(120);
-/// What is in flight at the end takes milliseconds; nobody at a terminal waits for more.
+/// How long the daemon may take to end. What is in flight takes milliseconds, and a person at a
+/// terminal would not wait longer.
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
-/// A look is a query over the whole registry, and the daemon needs the machine now.
+/// Between two looks at the copies. Each is a query over the whole registry, and the daemon needs
+/// the machine for itself.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The whole demo, or until `interrupted`.
+/// Runs the whole demo, or the part of it until `interrupted`.
 pub(super) async fn run(
     arguments: &Demo,
     interrupted: impl Future<Output = ()>,
@@ -52,19 +53,23 @@ pub(super) async fn run(
     say(format!(
         "A SaaS with {customers} in one Postgres, and a database elsewhere for each of them.\n"
     ));
-    // Before the daemon runs, dropping what there is ends it all: the servers' destructors clean
+    // Before the daemon runs, it is enough to drop what there is: the servers' destructors clean
     // up.
     let (stage, file, mappings) = tokio::select! {
         prepared = prepare(arguments) => prepared?,
         () = &mut interrupted => return Ok(farewell()),
     };
-    let daemon = Daemon::start(load_configuration(&file)?, Options::default()).await?;
+    let daemon = Daemon::start(Context::load(&file)?, Options::default()).await?;
     let outcome = tokio::select! {
-        outcome = perform(arguments, &stage, &daemon, &mappings) => outcome.map_err(|error| failed("the demo failed", &error)),
-        () = daemon.ended() => Err(Failure::new(Exit::Failed, "the daemon ended before the demo did")),
+        outcome = perform(arguments, &stage, &daemon, &mappings) => {
+            outcome.map_err(|error| failed("the demo failed", &error))
+        }
+        () = daemon.ended() => {
+            Err(Failure::new(Exit::Failed, "the daemon ended before the demo did"))
+        }
         () = &mut interrupted => Ok(farewell()),
     };
-    // First the daemon, then its servers: it would report their loss.
+    // End the daemon first. It would report the loss of its servers.
     daemon.stop();
     let ended = tokio::time::timeout(DRAINED_WITHIN, daemon.wait()).await;
     let folders = stage.folders().map(Path::to_owned);
@@ -85,7 +90,7 @@ fn farewell() -> Exit {
     Exit::Interrupted
 }
 
-/// Servers, application, configuration and triggers: everything that the daemon finds.
+/// Prepares everything that the daemon needs: servers, application, configuration and triggers.
 async fn prepare(arguments: &Demo) -> Result<(Stage, PathBuf, Arc<MappingSet>), Failure> {
     let swept = tokio::task::spawn_blocking(sweep).await.unwrap_or_default();
     if swept > 0 {
@@ -104,39 +109,40 @@ async fn prepare(arguments: &Demo) -> Result<(Stage, PathBuf, Arc<MappingSet>), 
 async fn set_the_stage(arguments: &Demo) -> anyhow::Result<Stage> {
     let step = Step::begin();
     let mut stage = Stage::start().await?;
-    step.done("started two PostgreSQL servers: one for the application, one that plays the customers' machines");
+    step.done(
+        "started two PostgreSQL servers: one for the application, \
+         one that plays the customers' machines",
+    );
     let step = Step::begin();
     stage.furnish(arguments.tenants, USERS_PER_TENANT).await?;
     let names: Vec<_> = stage.tenants.iter().map(|tenant| tenant.name.as_str()).take(6).collect();
     let more = if stage.tenants.len() > names.len() { ", …" } else { "" };
     step.done(format!(
-        "created the application, {USERS_PER_TENANT} users for each of {}{more}, and their empty databases",
+        "created the application, {USERS_PER_TENANT} users for each of {}{more}, \
+         and their empty databases",
         names.join(", ")
     ));
     Ok(stage)
 }
 
-/// The dashboard's port is the kernel's choice when another program has the wanted one.
+/// The wanted address, or one with a port of the kernel's choice where another program has the
+/// wanted port.
 fn free_address(wanted: SocketAddr) -> SocketAddr {
     match TcpListener::bind(wanted) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             SocketAddr::new(wanted.ip(), 0)
         }
-        // Any other obstacle is the daemon's to explain.
+        // The daemon explains any other obstacle when it binds the address.
         _ => wanted,
     }
 }
 
-/// What `offtake init` does.
+/// Does what `offtake init` does.
 async fn initialise(file: &Path) -> Result<Arc<MappingSet>, Failure> {
     let step = Step::begin();
-    let configuration = load_configuration(file)?;
-    let (definitions, _) = mapping_files::load(&configuration.mappings)?;
-    let dialer = offtake_postgres::Dialer::trusted(configuration.sync.connect_timeout);
-    let connected = dialer.dial(&configuration.source.url, "offtake demo").await;
-    let mut source = connected.map_err(|error| {
-        Failure::of_source("cannot connect to the application's database", &error)
-    })?;
+    let context = Context::load(file)?;
+    let definitions = context.mappings()?;
+    let mut source = context.connect_source("demo").await?;
     migrate(&mut source).await.map_err(|error| Failure::of_source("cannot migrate", &error))?;
     let set = catalog::resolve(&source, definitions).await?;
     let report =
@@ -149,7 +155,7 @@ async fn initialise(file: &Path) -> Result<Arc<MappingSet>, Failure> {
     Ok(Arc::new(set))
 }
 
-/// From the daemon's start to the proof.
+/// Waits for the initial copy, runs the load, and compares all copies with their queries.
 async fn perform(
     arguments: &Demo,
     stage: &Stage,
@@ -166,7 +172,8 @@ async fn perform(
     say(format!("\nDashboard and status: http://{}/   metrics: /metrics", daemon.address));
     say(narration::places(stage));
     say(format!(
-        "\nFor {} the application writes {} times a second: inserts, updates, deletes that cascade, new keys, rows that move\n\
+        "\nFor {} the application writes {} times a second: inserts, updates, deletes that cascade, \
+         new keys, rows that move\n\
          to another tenant, bulk statements, transactions that are rolled back.\n",
         crate::configuration::show_duration(arguments.for_),
         arguments.rate
@@ -191,7 +198,8 @@ async fn perform(
     if let Some((p50, p99)) = latencies.percentiles(0) {
         let count = latencies.count();
         say(format!(
-            "\nA change was visible in its copy {} (p50) and {} (p99) after its commit, over {count} probes.",
+            "\nA change was visible in its copy {} (p50) and {} (p99) after its commit, \
+             over {count} probes.",
             ms(p50),
             ms(p99)
         ));
@@ -201,13 +209,14 @@ async fn perform(
         Ok(Exit::Done)
     } else {
         say(format!(
-            "{equal} of {copies} copies equal their queries: this is a bug, please report it with the lines above."
+            "{equal} of {copies} copies equal their queries: this is a bug, \
+             please report it with the lines above."
         ));
         Ok(Exit::Different)
     }
 }
 
-/// The load and the probes beside each other, a line about the flow now and then.
+/// Runs the load and the probe at the same time, and prints a line about them now and then.
 async fn write_and_watch(
     arguments: &Demo,
     stage: &Stage,
@@ -250,7 +259,7 @@ async fn last_sequence_id(observer: &Client) -> anyhow::Result<i64> {
     Ok(observer.query_one(SELECT_LAST_SEQUENCE_ID, &[]).await?.get(0))
 }
 
-/// Until every tenant's copy is in step; returns the rows that the initial copies had.
+/// Waits until every tenant's copies are in sync. Returns the number of rows of the initial copies.
 async fn wait_in_step(
     observer: &Client,
     stage: &Stage,
@@ -291,6 +300,6 @@ fn admin_error(error: offtake_admin::Error) -> anyhow::Error {
 }
 
 fn failed(what: &str, error: &anyhow::Error) -> Failure {
-    // What a server said is in the chain, without the rows that its DETAIL would quote.
+    // `chain` leaves out DETAIL of a server's message, which would quote rows.
     Failure::new(Exit::Failed, what).because(chain(error.as_ref()))
 }

@@ -1,5 +1,6 @@
-//! How long a change takes from its commit at the application until a customer sees it, measured
-//! from outside: one row is written, and its destination asked for it until it is there.
+//! How long a change takes from its commit at the application until a customer sees it. It is
+//! measured from outside: the probe writes one row, and asks the destination until the row is
+//! there.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::sql::{INSERT_PROBE, SELECT_PROBE, UPDATE_PROBE};
 use super::stage::{Stage, connect};
 
-/// Often enough for a p99 within seconds, seldom enough to cost nothing.
+/// The pause between two probes: short enough for a p99 within seconds, long enough to cost
+/// nothing.
 const PROBE_EVERY: Duration = Duration::from_millis(50);
-/// The resolution of what is measured; the runtime's clock has no finer one.
+/// The resolution of the measurement. The runtime's clock has no finer one.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
-/// A change that takes longer counts as that long.
+/// A change that takes longer counts as having taken this long.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// The durations measured so far.
@@ -26,12 +28,13 @@ impl Latencies {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(latency);
     }
 
-    /// How many there are.
+    /// How many were measured.
     pub(super) fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Median and 99th percentile of those after the first `skip`; None without any.
+    /// Median and 99th percentile, without the first `skip` durations. None where there are no
+    /// others.
     pub(super) fn percentiles(&self, skip: usize) -> Option<(Duration, Duration)> {
         let mut latencies =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).get(skip..)?.to_vec();
@@ -41,7 +44,7 @@ impl Latencies {
     }
 }
 
-/// Writes and looks, one tenant after the other.
+/// Probes one tenant after the other.
 pub(super) struct Probe {
     application: Client,
     update: Statement,
@@ -50,7 +53,7 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Makes the probe's row for every tenant and waits until all of them have it.
+    /// Inserts the probe's row for every tenant, and connects to all destinations.
     pub(super) async fn new(stage: &Stage, latencies: Latencies) -> anyhow::Result<Self> {
         let application = connect(&stage.application_url()).await?;
         application.execute(INSERT_PROBE, &[]).await?;

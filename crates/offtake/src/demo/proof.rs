@@ -1,5 +1,5 @@
-//! The end of the demo: every copy compared with its query, both ways, by the same code as `offtake
-//! verify`.
+//! The end of the demo: every copy is compared with its query, in both directions, by the same code
+//! as in `offtake verify`.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use offtake_sync::verify::{Options, Report, VerifyTarget, verify};
 
 use super::stage::{Stage, Tenant, connect};
 
-/// What one tenant's copies were found to be.
+/// How the copies of one tenant compare with their queries.
 pub(super) struct Verdict {
     pub(super) tenant: String,
     pub(super) reports: Vec<Report>,
@@ -24,7 +24,7 @@ impl Verdict {
         self.reports.iter().map(|report| report.rows).sum()
     }
 
-    /// tenant, equal copies, rows, missing, surplus, different: the cells of the demo's last table.
+    /// The cells of the demo's last table: tenant, equal copies, rows, missing, surplus, different.
     pub(super) fn cells(&self) -> [String; 6] {
         let equal = self.reports.iter().filter(|report| report.equal()).count();
         let sum =

@@ -1,5 +1,5 @@
-//! What the demo plays on: a server for the application, one that plays the customers' machines,
-//! and the files that an operator would have written.
+//! The stage of the demo: a server for the application, a server that plays the customers'
+//! machines, and the files that an operator would write.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::default_mappings::DEFAULT_MAPPINGS;
 use super::sql::{INSERT_SAMPLE_ROWS, INSERT_TENANCY, SAMPLE_APPLICATION};
 use crate::private_server::{Options, PrivateServer};
 
-/// Both servers and everything in them; gone when it is dropped.
+/// Both servers and everything in them. Dropping it stops the servers and removes their folders.
 pub(super) struct Stage {
     application: PrivateServer,
     customers: PrivateServer,
@@ -32,7 +32,7 @@ pub(super) struct Tenant {
     pub(super) url: String,
 }
 
-/// Customers that everybody knows; later ones are numbered.
+/// The names of the first customers; later ones are numbered.
 const NAMES: [&str; 6] = ["acme", "globex", "initech", "umbrella", "hooli", "stark"];
 
 const APPLICATION: &str = "application";
@@ -72,10 +72,9 @@ impl Stage {
             self.tenants.push(Tenant { name, id, url });
         }
         application.execute(INSERT_SAMPLE_ROWS, &[&users]).await?;
-        // The planner's statistics would come by themselves a minute later.
+        // Without this, the planner would have no statistics until autovacuum ran a minute later.
         application.batch_execute("analyze").await?;
-        // What is measured from here on is measured on servers that wait for their disks, as real
-        // ones do.
+        // From here on the demo measures, so the servers must wait for their disks as real ones do.
         for server in [&application, &customers] {
             for statement in [
                 "alter system set fsync = on",
@@ -93,7 +92,7 @@ impl Stage {
     pub(super) fn write_configuration(&self, listen: SocketAddr) -> anyhow::Result<PathBuf> {
         let folder = self.folder();
         fs::create_dir(&folder)?;
-        // There are passwords in it.
+        // The files have passwords in them.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         let mappings = folder.join("mappings");
         fs::create_dir(&mappings)?;
@@ -115,17 +114,17 @@ impl Stage {
         Ok(file)
     }
 
-    /// Where configuration and mappings are; removed with the server.
+    /// The folder of configuration and mappings. It is removed with the server.
     pub(super) fn folder(&self) -> PathBuf {
         self.application.folder().join("demo")
     }
 
-    /// How the application, and Offtake, connect.
+    /// The URL by which the application and Offtake connect.
     pub(super) fn application_url(&self) -> String {
         self.application.url(APPLICATION)
     }
 
-    /// The folders that are gone afterwards.
+    /// The folders of both servers, which must be gone afterwards.
     pub(super) fn folders(&self) -> [&Path; 2] {
         [self.application.folder(), self.customers.folder()]
     }
@@ -136,7 +135,7 @@ impl Stage {
     }
 }
 
-/// A session of the demo's own, which plays the application or a customer.
+/// Opens a session with which the demo plays the application or a customer.
 pub(super) async fn connect(url: &str) -> anyhow::Result<Client> {
     let (client, connection) =
         tokio_postgres::connect(url, NoTls).await.context("cannot connect to a private server")?;

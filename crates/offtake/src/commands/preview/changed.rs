@@ -1,78 +1,46 @@
-//! What edited mappings would change in the destinations: their queries' rows beside the
-//! destinations' tables.
+//! `offtake preview --changed`: what edited mappings would change in the destinations, found by
+//! comparing their queries' rows with the destinations' tables.
+
+mod effect;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, literal};
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool};
-use offtake_sync::destinations::{DestinationSpec, Session, Standing, Trouble};
-use offtake_sync::verify::{Kind, Options, Report, VerifyTarget, verify};
-use serde_json::{Value, json};
+use offtake_sync::destinations::{Copied, DestinationSpec, Session, Standing, Trouble};
+use offtake_sync::verify::{Options, VerifyTarget, verify};
 use tokio_postgres::Client;
 
+use self::effect::{Change, Effect};
 use crate::command_line::Preview;
-use crate::commands::say;
-use crate::configuration::Configuration;
-use crate::destinations::evaluate;
+use crate::commands::printing::say;
+use crate::context::Context;
 use crate::outcome::{Exit, Failure, chain};
 
-/// Changes that are on their way to a destination are waited for this long; what is still under way
-/// is told as such.
+/// How long the comparison waits for changes that are on their way to a destination. What has not
+/// arrived then is reported as on its way.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// What an edit would do to one mapping in one destination.
-struct Effect {
-    destination: String,
-    mapping: String,
-    outcome: Result<Change, String>,
-}
-
-enum Change {
-    /// The destination has this version.
-    None,
-    /// The table would be created, with so many rows.
-    New(i64),
-    /// The file is gone: the table stays as it is.
-    Stopped,
-    Changed {
-        /// Columns that the table lacks.
-        added: Vec<String>,
-        /// Columns of another type there, and columns that the query does not give any more.
-        notes: Vec<String>,
-        rows: Report,
-    },
-}
-
 pub(super) async fn execute(
-    configuration: &Configuration,
+    context: &Context,
     arguments: &Preview,
-    source: Connection,
+    source: &Client,
     set: &MappingSet,
     if_changed: Exit,
 ) -> Result<Exit, Failure> {
-    let pool =
-        SourcePool::new(configuration.source.url.clone(), configuration.sync.connect_timeout, 1);
-    let named =
-        evaluate(&configuration.destinations, &pool, configuration.sync.statement_timeout).await;
-    let named = named.map_err(|error| {
+    let list = context.destinations().await.map_err(|error| {
         Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
     })?;
-    let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
-    let dialer = Dialer::new(policy, configuration.sync.connect_timeout);
+    let wanted = |spec: &&DestinationSpec| {
+        arguments.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant_id)
+    };
     let mut effects = Vec::new();
-    for spec in named
-        .usable
-        .iter()
-        .filter(|spec| arguments.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant_id))
-    {
-        let found = of_destination(&source, &dialer, spec, set, arguments).await.unwrap_or_else(
-            |trouble| {
-                let mapping =
-                    arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
-                vec![Effect { destination: spec.label(), mapping, outcome: Err(trouble.message) }]
-            },
-        );
+    for spec in list.usable.iter().filter(wanted) {
+        let found = of_destination(context, source, spec, set, arguments).await;
+        let found = found.unwrap_or_else(|trouble| {
+            let mapping = arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
+            vec![Effect { destination: spec.label(), mapping, outcome: Err(trouble.message) }]
+        });
         if !arguments.json {
             found.iter().for_each(|effect| say(effect.line()));
         }
@@ -86,12 +54,13 @@ pub(super) async fn execute(
     }
     let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
     if arguments.json {
-        say(serde_json::to_string_pretty(&effects.iter().map(Effect::json).collect::<Vec<_>>())
-            .unwrap_or_default());
+        let list: Vec<_> = effects.iter().map(Effect::json).collect();
+        say(serde_json::to_string_pretty(&list).unwrap_or_default());
     } else {
         say(format!("{touched} of {} copies would change; nothing was changed", effects.len()));
     }
-    // The state rows of a mapping that is gone stay there, as its table does.
+    // A mapping whose file is gone keeps its table and its state row in the destination, so it does
+    // not count as a change.
     let differs = |effect: &Effect| !matches!(effect.outcome, Ok(Change::None | Change::Stopped));
     Ok(match effects.iter().any(differs) {
         _ if effects.iter().any(|e| e.outcome.is_err()) => Exit::SomeDestinationsFailed,
@@ -101,14 +70,14 @@ pub(super) async fn execute(
 }
 
 async fn of_destination(
+    context: &Context,
     source: &Client,
-    dialer: &Dialer,
     spec: &DestinationSpec,
     set: &MappingSet,
     arguments: &Preview,
 ) -> Result<Vec<Effect>, Trouble> {
-    let there = Session::open(&spec.place, dialer, "offtake preview").await?;
-    let cursors = there.cursors(&spec.tenant_id).await?;
+    let destination = Session::open(&spec.place, &context.dialer, "offtake preview").await?;
+    let cursors = destination.cursors(&spec.tenant_id).await?;
     let wanted =
         |name: &str| spec.receives(name) && arguments.mapping.as_ref().is_none_or(|m| m == name);
     let effect = |mapping: &str, outcome| Effect {
@@ -118,9 +87,9 @@ async fn of_destination(
     };
     let mut effects = Vec::new();
     for mapping in set.mappings().iter().filter(|m| wanted(m.name())) {
-        let outcome = match cursors.get(mapping.name()).map(|cursor| cursor.version.as_str()) {
-            Some(version) if version == mapping.version.as_str() => Ok(Change::None),
-            Some(_) => compare(source, &there, spec, mapping).await,
+        let outcome = match cursors.get(mapping.name()) {
+            Some(cursor) if cursor.version == mapping.version.as_str() => Ok(Change::None),
+            Some(_) => changed(source, &destination, spec, mapping).await,
             None => count(source, mapping, &spec.tenant_id).await.map(Change::New),
         };
         effects.push(effect(mapping.name(), outcome));
@@ -131,12 +100,11 @@ async fn of_destination(
     Ok(effects)
 }
 
+/// How many rows the mapping's query gives for the tenant.
 async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Result<i64, String> {
     let tenant = format!("{}::{}", literal(tenant), mapping.tenant_type);
-    let query = format!(
-        "select count(*) from (\n{}\n) q where q.tenant_id = {tenant}",
-        mapping.definition.query
-    );
+    let query = &mapping.definition.query;
+    let query = format!("select count(*) from (\n{query}\n) q where q.tenant_id = {tenant}");
     let row = source
         .query_one(&query, &[])
         .await
@@ -144,31 +112,41 @@ async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Resu
     Ok(row.get(0))
 }
 
-/// By the columns that both have: the others are told by name.
-async fn compare(
+/// Compares the query's rows with the table by the columns that both have. Columns that only one of
+/// them has are reported by name.
+async fn changed(
     source: &Client,
-    there: &Session,
+    destination: &Session,
     spec: &DestinationSpec,
     mapping: &Arc<ResolvedMapping>,
 ) -> Result<Change, String> {
     let table = spec.place.table_name(mapping);
-    let copied = there.table_of(mapping).await.map_err(|trouble| trouble.message)?;
-    if copied.standing == Standing::Absent {
+    let found = destination.table_of(mapping).await.map_err(|trouble| trouble.message)?;
+    if found.standing == Standing::Absent {
         return count(source, mapping, &spec.tenant_id).await.map(Change::New);
     }
-    let columns = copied.columns;
-    let has = |name: &Identifier| columns.iter().any(|(column, _)| column == name.as_str());
+    let has = |name: &Identifier| found.columns.iter().any(|(column, _)| column == name.as_str());
     if let Some(key) = mapping.target_key().into_iter().find(|key| !has(key)) {
         return Err(format!(
-            "{table} has no column {key}, which is in the new key: the mapping would be blocked there"
+            "{table} has no column {key}, which is in the new key: \
+             the mapping would be blocked there"
         ));
     }
     let mut shared = ResolvedMapping::clone(mapping);
     shared.columns.retain(|column| has(&column.name));
     let added =
         mapping.columns.iter().filter(|c| !has(&c.name)).map(|c| c.name.to_string()).collect();
+    let target = VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id };
+    let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
+    let rows = verify(source, destination.reader(), &target, &options).await;
+    let rows = rows.map_err(|error| chain(&error))?;
+    Ok(Change::Changed { added, notes: column_notes(mapping, &found), rows })
+}
+
+/// What the operator should know about columns that the table has.
+fn column_notes(mapping: &ResolvedMapping, table: &Copied) -> Vec<String> {
     let mut notes = Vec::new();
-    for (name, sql_type) in &columns {
+    for (name, sql_type) in &table.columns {
         match mapping.columns.iter().find(|c| c.name.as_str() == name) {
             None => {
                 notes.push(format!("column {name} is not in the query any more and stays as it is"))
@@ -177,79 +155,13 @@ async fn compare(
                 if c.target_type != *sql_type && mapping.definition.target.schema_sql.is_none() =>
             {
                 notes.push(format!(
-                    "column {name} is {sql_type} there and {} in the query: the mapping would be blocked there",
+                    "column {name} is {sql_type} there and {} in the query: \
+                     the mapping would be blocked there",
                     c.target_type
                 ));
             }
             Some(_) => {}
         }
     }
-    let target = VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id };
-    let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
-    let rows =
-        verify(source, there.reader(), &target, &options).await.map_err(|error| chain(&error))?;
-    Ok(Change::Changed { added, notes, rows })
-}
-
-impl Effect {
-    fn line(&self) -> String {
-        let (destination, mapping) = (&self.destination, &self.mapping);
-        let what = match &self.outcome {
-            Err(why) => format!("cannot be told: {why}"),
-            Ok(Change::None) => "as it is".to_owned(),
-            Ok(Change::New(rows)) => format!("new, {rows} rows"),
-            Ok(Change::Stopped) => "stops; its table stays as it is".to_owned(),
-            Ok(Change::Changed { added, notes, rows }) => {
-                let mut text = format!(
-                    "{} rows added, {} removed, {} changed",
-                    rows.missing, rows.extra, rows.different
-                );
-                if rows.unsettled > 0 {
-                    text.push_str(&format!(", {} on their way or unknown", rows.unsettled));
-                }
-                for column in added {
-                    text.push_str(&format!("\n  column {column} would be added"));
-                }
-                for note in notes {
-                    text.push_str(&format!("\n  {note}"));
-                }
-                for difference in &rows.differences {
-                    let sign = match difference.kind {
-                        Kind::Missing => "+",
-                        Kind::Extra => "-",
-                        Kind::Different => "~",
-                    };
-                    let columns = if difference.columns.is_empty() {
-                        String::new()
-                    } else {
-                        format!(": {}", difference.columns.join(", "))
-                    };
-                    text.push_str(&format!(
-                        "\n  {sign} {}{columns}",
-                        Value::Object(difference.key.clone())
-                    ));
-                }
-                text
-            }
-        };
-        format!("{destination} {mapping}: {what}")
-    }
-
-    fn json(&self) -> Value {
-        let change = match &self.outcome {
-            Err(why) => json!({ "change": null, "error": why }),
-            Ok(Change::None) => json!({ "change": "none" }),
-            Ok(Change::New(rows)) => json!({ "change": "new", "added": rows }),
-            Ok(Change::Stopped) => json!({ "change": "stopped" }),
-            Ok(Change::Changed { added, notes, rows }) => json!({
-                "change": "changed", "added": rows.missing, "removed": rows.extra, "changed": rows.different,
-                "unsettled": rows.unsettled, "columns_added": added, "notes": notes, "samples": rows.differences,
-            }),
-        };
-        let mut object = json!({ "destination": self.destination, "mapping": self.mapping });
-        if let (Some(object), Value::Object(change)) = (object.as_object_mut(), change) {
-            object.extend(change);
-        }
-        object
-    }
+    notes
 }

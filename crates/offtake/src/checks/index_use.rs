@@ -1,0 +1,193 @@
+//! Whether the plan of one statement uses indexes, read from what EXPLAIN says.
+
+use offtake_mapping::{ResolvedMapping, Tenant};
+use serde::Serialize;
+use serde_json::Value;
+
+/// How one statement finds its rows. The planner was asked to avoid scans of whole tables, which
+/// are right for small ones: where it still scans, no index can serve.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct IndexUse {
+    /// Tables that are read as a whole, in the order in which the plan names them.
+    pub(crate) reads_all_of: Vec<String>,
+    /// Tables where an index finds the tenant's rows, and all of these are read for one key.
+    pub(crate) reads_the_tenants_rows_of: Vec<String>,
+    /// A page of a copy is found by sorting all rows of the tenant.
+    pub(crate) sorts: bool,
+}
+
+impl IndexUse {
+    /// Whether indexes serve the statement, so that it stays cheap however large the tables are.
+    pub(crate) fn on_indexes(&self) -> bool {
+        self.reads_all_of.is_empty() && self.reads_the_tenants_rows_of.is_empty() && !self.sorts
+    }
+
+    /// Reads the plan of a statement that is run for `purpose`.
+    pub(super) fn of_plan(plan: &Value, mapping: &ResolvedMapping, purpose: &Purpose) -> Self {
+        let mut found = Self::default();
+        found.collect(plan, mapping, purpose);
+        found
+    }
+
+    fn collect(&mut self, node: &Value, mapping: &ResolvedMapping, purpose: &Purpose) {
+        match node {
+            Value::Array(items) => {
+                items.iter().for_each(|item| self.collect(item, mapping, purpose));
+            }
+            Value::Object(entries) => {
+                let text = |key: &str| entries.get(key).and_then(Value::as_str).unwrap_or_default();
+                let kind = text("Node Type");
+                let table = text("Relation Name");
+                let condition = match kind {
+                    "Bitmap Heap Scan" => text("Recheck Cond"),
+                    _ => text("Index Cond"),
+                };
+                // Only tables of the application's count: those of Offtake are read by ranges, and
+                // may be small.
+                if !table.is_empty() && !of_offtake(table) {
+                    self.note(Scan { kind, table, condition }, mapping, purpose);
+                }
+                self.sorts |= kind == "Sort" && matches!(purpose, Purpose::Page);
+                entries.values().for_each(|value| self.collect(value, mapping, purpose));
+            }
+            _ => {}
+        }
+    }
+
+    fn note(&mut self, scan: Scan, mapping: &ResolvedMapping, purpose: &Purpose) {
+        let by_index = matches!(scan.kind, "Index Scan" | "Index Only Scan" | "Bitmap Heap Scan");
+        let of_source_table = scan.table == mapping.definition.source.table.name.as_str();
+        let narrow = match purpose {
+            Purpose::OneKey => names_key(scan.condition, mapping),
+            // Otherwise the pages of one tenant are looked for among the rows of all tenants.
+            Purpose::Page => names_tenant(scan.condition, mapping),
+            Purpose::Dependants(columns) => {
+                columns.is_empty() || columns.iter().any(|c| scan.condition.contains(c))
+            }
+        };
+        let whole_index =
+            by_index && scan.condition.is_empty() && !matches!(purpose, Purpose::Page);
+        let tables = if scan.kind == "Seq Scan" || whole_index {
+            &mut self.reads_all_of
+        } else if by_index && of_source_table && !narrow {
+            match purpose {
+                Purpose::Page => &mut self.reads_all_of,
+                _ => &mut self.reads_the_tenants_rows_of,
+            }
+        } else {
+            return;
+        };
+        if !tables.iter().any(|known| known == scan.table) {
+            tables.push(scan.table.to_owned());
+        }
+    }
+}
+
+/// What a statement is run for. It decides which parts of its plan would grow with the tables.
+pub(super) enum Purpose<'a> {
+    /// To read the rows of one key.
+    OneKey,
+    /// To read one page of a copy.
+    Page,
+    /// To find the rows that a change of another table refreshes. Holds the columns that tell the
+    /// rows of a tenant apart; empty where a condition names none.
+    Dependants(&'a [&'a str]),
+}
+
+/// A node of a plan that reads a table.
+struct Scan<'a> {
+    kind: &'a str,
+    table: &'a str,
+    /// What the index is searched for; empty where it is read from end to end.
+    condition: &'a str,
+}
+
+/// Whether the table is the change log, one of its partitions or the quarantine.
+fn of_offtake(table: &str) -> bool {
+    table.starts_with("change_log") || table == "quarantined_row"
+}
+
+fn names_tenant(condition: &str, mapping: &ResolvedMapping) -> bool {
+    match &mapping.definition.source.tenant {
+        Tenant::Column(column) => condition.contains(column.as_str()),
+        Tenant::Expression(_) | Tenant::Lookup(_) => true,
+    }
+}
+
+/// True also where names do not tell: where the key is the tenant's own column, and where the
+/// tenant is not a column.
+fn names_key(condition: &str, mapping: &ResolvedMapping) -> bool {
+    let tenant = match &mapping.definition.source.tenant {
+        Tenant::Column(column) => column.as_str(),
+        Tenant::Expression(_) | Tenant::Lookup(_) => return true,
+    };
+    mapping
+        .key
+        .iter()
+        .any(|k| k.source_column.as_str() == tenant || condition.contains(k.source_column.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use offtake_mapping::{Identifier, KeyColumn, KeyOrder, Version};
+    use serde_json::json;
+
+    use super::*;
+
+    fn mapping() -> ResolvedMapping {
+        let text = "source: { table: a, tenant: t, key: { id: id } }\nquery: select 1\ntarget: { table: a }\n";
+        let definition = offtake_mapping::parse(Path::new("a.yaml"), text).unwrap();
+        let id = Identifier::new("id").unwrap();
+        let key = vec![KeyColumn {
+            query_column: id.clone(),
+            source_column: id,
+            sql_type: "integer".to_owned(),
+            source_type: "integer".to_owned(),
+            order: KeyOrder::Native,
+        }];
+        let version = Version::of(&definition, &key, &[]);
+        ResolvedMapping {
+            definition,
+            tenant_type: "text".to_owned(),
+            key,
+            columns: Vec::new(),
+            version,
+        }
+    }
+
+    #[test]
+    fn scans_of_the_applications_tables_are_found_at_any_depth() {
+        let plan = json!([{ "Plan": { "Node Type": "Nested Loop", "Plans": [
+            { "Node Type": "Index Scan", "Relation Name": "a", "Index Cond": "((t = 'x') AND (id = k.k0))" },
+            { "Node Type": "Append", "Plans": [{ "Node Type": "Seq Scan", "Relation Name": "change_log_0" }] },
+            { "Node Type": "Hash", "Plans": [{ "Node Type": "Seq Scan", "Relation Name": "b" }, { "Node Type": "Seq Scan", "Relation Name": "b" }] },
+            { "Node Type": "Index Only Scan", "Relation Name": "c" },
+        ] } }]);
+        let found = IndexUse::of_plan(&plan, &mapping(), &Purpose::OneKey);
+        assert_eq!(
+            (found.reads_all_of.clone(), found.on_indexes()),
+            (vec!["b".to_owned(), "c".to_owned()], false)
+        );
+        assert!(found.reads_the_tenants_rows_of.is_empty());
+    }
+
+    #[test]
+    fn an_index_on_the_tenant_alone_is_not_enough() {
+        let plan = json!([{ "Plan": { "Node Type": "Index Scan", "Relation Name": "a", "Index Cond": "(t = 'x')" } }]);
+        assert_eq!(
+            IndexUse::of_plan(&plan, &mapping(), &Purpose::OneKey).reads_the_tenants_rows_of,
+            ["a"]
+        );
+        let bitmap = json!([{ "Plan": { "Node Type": "Bitmap Heap Scan", "Relation Name": "a", "Recheck Cond": "(t = 'x')" } }]);
+        assert_eq!(
+            IndexUse::of_plan(&bitmap, &mapping(), &Purpose::Dependants(&["b"]))
+                .reads_the_tenants_rows_of,
+            ["a"]
+        );
+        assert!(IndexUse::of_plan(&bitmap, &mapping(), &Purpose::Dependants(&["t"])).on_indexes());
+        let sorted = json!([{ "Plan": { "Node Type": "Limit", "Plans": [{ "Node Type": "Sort", "Plans": [plan] }] } }]);
+        assert!(IndexUse::of_plan(&sorted, &mapping(), &Purpose::Page).sorts);
+    }
+}

@@ -1,0 +1,195 @@
+//! Everything that `check --connect` tells about one mapping.
+
+mod display;
+mod refreshed_rows;
+
+use offtake_mapping::compose::Apply;
+use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, Step, Waking};
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use self::refreshed_rows::RefreshedRows;
+use super::destination_table::DestinationTable;
+use super::index_use::IndexUse;
+use super::statement_plans::{
+    StatementPlans, index_for_dependants, index_for_pages, plan_dependants, plan_statements,
+};
+use super::undeclared_tables::{undeclared_tables, warning};
+use crate::configuration::defaults;
+
+/// One mapping as it would run. `check --connect --json` prints it.
+#[derive(Debug, Serialize)]
+pub(crate) struct MappingReport {
+    pub(crate) name: String,
+    file: String,
+    source_table: String,
+    target_table: String,
+    columns: Vec<Column>,
+    woken_by: Vec<WokenBy>,
+    /// Tables that the query reads and that its file does not declare.
+    #[serde(rename = "unwatched")]
+    undeclared: Vec<String>,
+    /// A warning for each of them.
+    #[serde(skip)]
+    undeclared_warnings: Vec<String>,
+    plan: StatementPlans,
+    /// The statement that creates an index in the order of the pages, where pages are sorted now.
+    page_index: Option<String>,
+    /// The statement that creates the table in a destination that has none.
+    ddl: String,
+    pub(crate) destinations: Vec<DestinationTable>,
+    /// File and line of the query.
+    #[serde(skip)]
+    place: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Column {
+    name: String,
+    key: bool,
+    source_type: String,
+    target_type: String,
+}
+
+/// A table whose changes refresh rows of the mapping.
+#[derive(Debug, Serialize)]
+struct WokenBy {
+    table: String,
+    #[serde(flatten)]
+    rows: RefreshedRows,
+    /// How the sequencer finds the rows; None for the mapping's own table.
+    plan: Option<IndexUse>,
+    /// The statement that creates the index for that search, where one is missing.
+    index: Option<String>,
+    /// File and line of the dependency.
+    #[serde(skip)]
+    place: String,
+}
+
+impl MappingReport {
+    /// Asks the source about one mapping of the set.
+    pub(crate) async fn of(
+        source: &Client,
+        set: &MappingSet,
+        mapping: &ResolvedMapping,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let definition = &mapping.definition;
+        let woken_by = woken_by(source, set, mapping).await?;
+        let plan = plan_statements(source, mapping).await?;
+        let undeclared = undeclared_tables(source, definition).await?;
+        Ok(Self {
+            name: mapping.name().to_owned(),
+            file: definition.file.display().to_string(),
+            source_table: mapping.source_table(),
+            target_table: definition.target.table.to_string(),
+            columns: columns(mapping),
+            woken_by,
+            undeclared_warnings: undeclared.iter().map(|t| warning(definition, t)).collect(),
+            undeclared: undeclared.iter().map(ToString::to_string).collect(),
+            page_index: index_for_pages(mapping).filter(|_| !plan.page.on_indexes()),
+            plan,
+            ddl: create_table(mapping),
+            destinations: Vec::new(),
+            place: format!("{}:{}", definition.file.display(), definition.query_line),
+        })
+    }
+
+    /// What the operator should mend. Every line begins with file and line.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let (place, name) = (&self.place, &self.name);
+        let one_key = &self.plan.one_key;
+        let whole = one_key.reads_all_of.iter().map(|table| {
+            format!(
+                "{place}: no index serves one key of {name}: \
+                 the whole of {table} is read for each; index what the query joins on"
+            )
+        });
+        let tenants = one_key.reads_the_tenants_rows_of.iter().map(|table| {
+            format!(
+                "{place}: one key of {name} is found among all rows of its tenant in {table}; \
+                 index the tenant's column with the key's"
+            )
+        });
+        let woken = self.woken_by.iter().filter_map(|woken| self.dependants_warning(woken));
+        self.undeclared_warnings.iter().cloned().chain(whole).chain(tenants).chain(woken).collect()
+    }
+
+    /// The warning that no index finds the rows that a change of the table refreshes.
+    fn dependants_warning(&self, woken: &WokenBy) -> Option<String> {
+        let plan = woken.plan.as_ref().filter(|plan| !plan.on_indexes())?;
+        let what = match (plan.reads_all_of.first(), plan.reads_the_tenants_rows_of.first()) {
+            (Some(table), _) => format!("the whole of {table} is read"),
+            (None, table) => format!(
+                "all rows of its tenant in {} are read",
+                table.unwrap_or(&self.source_table)
+            ),
+        };
+        let remedy = woken.index.as_deref().unwrap_or("make an index that serves the condition");
+        let (place, name, table) = (&woken.place, &self.name, &woken.table);
+        Some(format!(
+            "{place}: no index finds the rows of {name} that a change of {table} refreshes, \
+             so {what} for each; {remedy}"
+        ))
+    }
+}
+
+/// The tables whose changes refresh rows of the mapping, its own table first.
+async fn woken_by(
+    source: &Client,
+    set: &MappingSet,
+    mapping: &ResolvedMapping,
+) -> Result<Vec<WokenBy>, tokio_postgres::Error> {
+    let mut woken_by = vec![WokenBy {
+        table: mapping.source_table(),
+        rows: RefreshedRows::ONE,
+        plan: None,
+        index: None,
+        place: String::new(),
+    }];
+    for capture in set.captures() {
+        let wakings = set.wakings(&capture.table.to_string());
+        for waking in wakings.iter().filter(|w| w.mapping.name() == mapping.name()) {
+            let plan = plan_dependants(source, waking).await?;
+            woken_by.push(WokenBy {
+                table: capture.table.to_string(),
+                rows: RefreshedRows::ask(source, mapping, &capture.table, waking).await?,
+                index: index_for_dependants(waking).filter(|_| !plan.on_indexes()),
+                plan: Some(plan),
+                place: place_of(mapping, waking),
+            });
+        }
+    }
+    Ok(woken_by)
+}
+
+/// File and line where the mapping declares the dependency.
+fn place_of(mapping: &ResolvedMapping, waking: &Waking) -> String {
+    let definition = &mapping.definition;
+    let position = definition.depends_on.iter().position(|d| *d == waking.dependency);
+    let path = match position {
+        Some(index) => vec![Step::Key("depends_on".to_owned()), Step::Index(index)],
+        None => Step::keys(&["source", "tenant"]),
+    };
+    let line = definition.mistake(&path, "", "").line().unwrap_or(definition.query_line);
+    format!("{}:{line}", definition.file.display())
+}
+
+fn columns(mapping: &ResolvedMapping) -> Vec<Column> {
+    let key = mapping.target_key();
+    let column = |c: &offtake_mapping::Column| Column {
+        name: c.name.to_string(),
+        key: key.contains(&c.name),
+        source_type: c.source_type.clone(),
+        target_type: c.target_type.clone(),
+    };
+    mapping.columns.iter().map(column).collect()
+}
+
+fn create_table(mapping: &ResolvedMapping) -> String {
+    let composed = || {
+        let schema = Identifier::new(defaults::SCHEMA_NAME).ok()?;
+        Some(Apply::new(mapping, &schema, "").create_table())
+    };
+    let ddl = mapping.definition.target.schema_sql.clone().or_else(composed);
+    ddl.unwrap_or_default().trim_end().to_owned()
+}

@@ -1,0 +1,174 @@
+//! Whether a mapping's statements stay cheap as its tables grow, and the index that would help.
+
+use offtake_mapping::compose::{Changed, copy_changed, copy_chunk, find_dependants};
+use offtake_mapping::{Condition, KeyOrder, ResolvedMapping, Tenant, Waking};
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use super::index_use::{IndexUse, Purpose};
+use super::planner::explain;
+use crate::sql;
+
+/// Rows of one page of an initial copy. Any number below the rows of a large table shows the same
+/// plan.
+const PAGE_ROWS: usize = 1000;
+
+/// The planner rightly scans small tables. With scans disabled, it still scans only where there is
+/// no index. JIT is off because its compilation is of no use for a plan alone.
+const FOUND_BY_INDEX: &str = "set local enable_seqscan = off; set local jit = off;";
+
+/// The planner rightly sorts small tables. With sorts disabled, it still sorts only where there is
+/// no index in the order of the pages.
+const IN_ORDER: &str = "set local enable_sort = off; set local enable_bitmapscan = off;";
+
+/// Takes the place of the change log at a source that `offtake init` has not prepared yet.
+const LOG_TO_BE: &str = "from (select x::text as tenant_id, x::text as source_table, \
+                         x::bigint as sequence_id, jsonb_build_object('x', x) as row_key \
+                         from generate_series(1, 10) x) change_log where";
+
+/// The plans of the statements that the sync engine runs for one mapping.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct StatementPlans {
+    pub(crate) one_key: IndexUse,
+    pub(crate) page: IndexUse,
+}
+
+/// Plans the queries inside the very COPY statements that the engine runs, for one key and for one
+/// page.
+pub(super) async fn plan_statements(
+    source: &Client,
+    mapping: &ResolvedMapping,
+) -> Result<StatementPlans, tokio_postgres::Error> {
+    let prepared: bool =
+        source.query_one("select to_regclass('offtake.change_log') is not null", &[]).await?.get(0);
+    let changed = Changed { tenant_id: "", after: 0, up_to: 1, retry_quarantined_of: None };
+    let mut one_key = copy_changed(mapping, changed);
+    if !prepared {
+        one_key = one_key.replace("from offtake.change_log where", LOG_TO_BE);
+    }
+    let one_key = explain_copy(source, mapping, &one_key, "").await?;
+    Ok(StatementPlans {
+        one_key: IndexUse::of_plan(&one_key, mapping, &Purpose::OneKey),
+        page: plan_page(source, mapping).await?,
+    })
+}
+
+async fn plan_page(
+    source: &Client,
+    mapping: &ResolvedMapping,
+) -> Result<IndexUse, tokio_postgres::Error> {
+    let page = copy_chunk(mapping, "", None, PAGE_ROWS);
+    let in_order = explain_copy(source, mapping, &page, IN_ORDER).await?;
+    let mut in_order = IndexUse::of_plan(&in_order, mapping, &Purpose::Page);
+    let table = mapping.definition.source.table.sql();
+    let tenant = tenant_column(mapping);
+    let columns: Vec<&str> =
+        tenant.into_iter().chain(mapping.key.iter().map(|k| k.source_column.as_str())).collect();
+    if !in_order.sorts
+        && tenant.is_some()
+        && source.query_one(sql::PROBE_PAGE_INDEX, &[&table, &columns]).await?.get(0)
+    {
+        let name = mapping.definition.source.table.name.as_str();
+        in_order.reads_all_of.retain(|table| table != name);
+    }
+    if in_order.on_indexes() {
+        return Ok(in_order);
+    }
+    // A plan that sorts although sorts are disabled was bent by that setting, and says nothing
+    // about the scans. The planner's free choice does.
+    let free = explain_copy(source, mapping, &page, "").await?;
+    let free = IndexUse::of_plan(&free, mapping, &Purpose::Page);
+    Ok(IndexUse { sorts: free.sorts || in_order.sorts, ..free })
+}
+
+/// Plans the statement with which the sequencer finds the rows that a change of another table
+/// refreshes. Without an index, each such change reads the mapping's whole table.
+pub(super) async fn plan_dependants(
+    source: &Client,
+    waking: &Waking,
+) -> Result<IndexUse, tokio_postgres::Error> {
+    let plan = explain(source, "", &find_dependants(waking), FOUND_BY_INDEX).await?;
+    let telling = telling_columns(waking);
+    let mut found = IndexUse::of_plan(&plan, &waking.mapping, &Purpose::Dependants(&telling));
+    if let (Condition::Match(pairs), false) =
+        (&waking.dependency.condition, found.reads_the_tenants_rows_of.is_empty())
+    {
+        let table = waking.mapping.definition.source.table.sql();
+        let columns: Vec<&str> = pairs.iter().map(|(ours, _)| ours.as_str()).collect();
+        if source.query_one(sql::PROBE_SERVING_INDEX, &[&table, &columns, &telling]).await?.get(0) {
+            found.reads_the_tenants_rows_of.clear();
+        }
+    }
+    Ok(found)
+}
+
+/// The columns of the mapping's table by which a dependency tells the rows of a tenant apart; empty
+/// where its condition is an expression.
+fn telling_columns(waking: &Waking) -> Vec<&str> {
+    let tenant = tenant_column(&waking.mapping);
+    match &waking.dependency.condition {
+        Condition::Match(pairs) => {
+            pairs.iter().map(|(ours, _)| ours.as_str()).filter(|c| Some(*c) != tenant).collect()
+        }
+        Condition::Where(_) => Vec::new(),
+    }
+}
+
+fn tenant_column(mapping: &ResolvedMapping) -> Option<&str> {
+    match &mapping.definition.source.tenant {
+        Tenant::Column(column) => Some(column.as_str()),
+        Tenant::Expression(_) | Tenant::Lookup(_) => None,
+    }
+}
+
+/// The statement that creates the index for the search of [`plan_dependants`]; None where the
+/// condition is an expression.
+pub(super) fn index_for_dependants(waking: &Waking) -> Option<String> {
+    let Condition::Match(pairs) = &waking.dependency.condition else { return None };
+    let columns: Vec<String> = pairs.iter().map(|(ours, _)| ours.sql()).collect();
+    Some(create_index(&waking.mapping, &columns))
+}
+
+/// The statement that creates the index in whose order the pages of a copy are read; None where no
+/// index can have that order.
+pub(super) fn index_for_pages(mapping: &ResolvedMapping) -> Option<String> {
+    let Tenant::Column(tenant) = &mapping.definition.source.tenant else { return None };
+    let textual = |sql_type: &str| sql_type == "text" || sql_type.starts_with("character varying");
+    let mut columns = vec![tenant.sql()];
+    for key in &mapping.key {
+        columns.push(match key.order {
+            KeyOrder::Native => key.source_column.sql(),
+            KeyOrder::Text if textual(&key.source_type) => {
+                format!("{} collate \"C\"", key.source_column.sql())
+            }
+            KeyOrder::Text => return None,
+        });
+    }
+    Some(create_index(mapping, &columns))
+}
+
+fn create_index(mapping: &ResolvedMapping, columns: &[String]) -> String {
+    let table = mapping.definition.source.table.sql();
+    format!("create index concurrently on {table} ({});", columns.join(", "))
+}
+
+async fn explain_copy(
+    source: &Client,
+    mapping: &ResolvedMapping,
+    copy: &str,
+    settings: &str,
+) -> Result<Value, tokio_postgres::Error> {
+    let Some(query) =
+        copy.strip_prefix("copy (").and_then(|rest| rest.trim_end().strip_suffix(") to stdout"))
+    else {
+        return Ok(Value::Null);
+    };
+    // The tenant in the statement is the empty text, which the tenant's type may not accept. With a
+    // plain null, the planner would know that there are no rows and skip the whole query.
+    let query = query.replace(
+        &format!("''::{}", mapping.tenant_type),
+        &format!("(select null::{})", mapping.tenant_type),
+    );
+    explain(source, "", &query, &format!("{FOUND_BY_INDEX} {settings}")).await
+}

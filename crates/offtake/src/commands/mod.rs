@@ -1,0 +1,77 @@
+//! What each command does; one module per command.
+//!
+//! Every command takes the [`Context`] that [`execute`] makes once. `demo` writes its own
+//! configuration first, and `config` can do without a file, so these two make it themselves.
+
+mod check;
+mod config;
+mod confirm;
+mod fuse;
+mod init;
+mod pause;
+mod phrases;
+mod preview;
+mod printing;
+mod quarantine;
+mod registry_names;
+mod resync;
+mod run;
+mod status;
+mod sync;
+mod uninstall;
+mod verify;
+
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::printing::delivered;
+use crate::command_line::{Command, CommandLine};
+use crate::context::Context;
+use crate::outcome::{Exit, Failure};
+
+/// Runs one command to its end.
+pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
+    let file = command_line.config.as_path();
+    let context = || Context::load(file);
+    let outcome = match command_line.command {
+        // Demo and daemon hear signals themselves, because they have something to finish first.
+        Command::Demo(arguments) => crate::demo::run(arguments).await,
+        Command::Run(arguments) => run::execute(context()?, &arguments).await,
+        Command::Config(arguments) => config::execute(file, &arguments),
+        Command::Init(arguments) => interruptible(init::execute(&context()?, &arguments)).await,
+        Command::Uninstall(arguments) => {
+            interruptible(uninstall::execute(&context()?, &arguments)).await
+        }
+        Command::Check(arguments) => interruptible(check::execute(&context()?, &arguments)).await,
+        Command::Preview(arguments) => {
+            interruptible(preview::execute(context()?, &arguments)).await
+        }
+        Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
+        Command::Sync(arguments) => interruptible(sync::execute(&context()?, &arguments)).await,
+        Command::Resync(arguments) => interruptible(resync::execute(&context()?, &arguments)).await,
+        Command::Pause(arguments) => interruptible(pause::pause(&context()?, &arguments)).await,
+        Command::Resume(arguments) => interruptible(pause::resume(&context()?, &arguments)).await,
+        Command::Fuse(arguments) => interruptible(fuse::execute(&context()?, &arguments)).await,
+        Command::Quarantine(arguments) => {
+            interruptible(quarantine::execute(&context()?, &arguments)).await
+        }
+        Command::Verify(arguments) => interruptible(verify::execute(&context()?, &arguments)).await,
+    };
+    outcome.and_then(delivered)
+}
+
+/// Ends with [`Exit::Interrupted`] on SIGINT or SIGTERM. Open transactions are rolled back when
+/// their connections end.
+async fn interruptible(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return work.await;
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        _ = interrupt.recv() => Ok(Exit::Interrupted),
+        _ = terminate.recv() => Ok(Exit::Interrupted),
+    }
+}

@@ -1,0 +1,112 @@
+//! Looking up the names on the command line in the registry. The failure for a name that is not
+//! there suggests the nearest one that is.
+
+use offtake_admin::operations::{Named, named_destinations};
+use offtake_mapping::nearest;
+use tokio_postgres::Client;
+
+use crate::outcome::{Exit, Failure, chain};
+
+/// The tenant's destinations, or the one with that name. Returns at least one.
+pub(super) async fn destinations(
+    source: &Client,
+    tenant: &str,
+    name: Option<&str>,
+) -> Result<Vec<Named>, Failure> {
+    let of_tenant =
+        named_destinations(source, Some(tenant), None).await.map_err(|error| unreadable(&error))?;
+    if of_tenant.is_empty() {
+        let all =
+            named_destinations(source, None, None).await.map_err(|error| unreadable(&error))?;
+        return Err(unknown_tenant(tenant, &all));
+    }
+    let known: Vec<String> = of_tenant.iter().map(|d| d.name.clone()).collect();
+    let wanted: Vec<Named> =
+        of_tenant.into_iter().filter(|d| name.is_none_or(|name| name == d.name)).collect();
+    match name {
+        Some(name) if wanted.is_empty() => Err(unknown(
+            format!("the tenant {tenant} has no destination named {name}"),
+            name,
+            known.iter().map(String::as_str),
+        )),
+        _ => Ok(wanted),
+    }
+}
+
+/// Checks that the registry knows every name that is given.
+pub(super) async fn check(
+    source: &Client,
+    tenant: Option<&str>,
+    destination: Option<&str>,
+    mapping: Option<&str>,
+) -> Result<(), Failure> {
+    let known = match tenant {
+        Some(tenant) => destinations(source, tenant, destination).await?,
+        None => named_destinations(source, None, None).await.map_err(|error| unreadable(&error))?,
+    };
+    if let Some(name) = destination
+        && !known.iter().any(|d| d.name == name)
+    {
+        return Err(unknown(
+            format!("there is no destination named {name}"),
+            name,
+            known.iter().map(|d| d.name.as_str()),
+        ));
+    }
+    mapping.map_or(Ok(()), |mapping| check_mapping(mapping, &known))
+}
+
+/// Checks that one of the destinations receives the mapping.
+pub(super) fn check_mapping(mapping: &str, destinations: &[Named]) -> Result<(), Failure> {
+    let received = || destinations.iter().flat_map(|d| &d.mappings).map(String::as_str);
+    if received().any(|name| name == mapping) {
+        return Ok(());
+    }
+    Err(unknown(
+        format!("no destination asked for receives a mapping named {mapping}"),
+        mapping,
+        received(),
+    ))
+}
+
+/// The failure for a tenant that none of `all` destinations belongs to.
+pub(super) fn unknown_tenant(tenant: &str, all: &[Named]) -> Failure {
+    let failure = unknown(
+        format!("the tenant {tenant} has no destination"),
+        tenant,
+        all.iter().map(|d| d.tenant.as_str()),
+    );
+    if all.is_empty() {
+        failure.remedy(
+            "none is known yet: start `offtake run`, which reads them from the configuration",
+        )
+    } else {
+        failure
+    }
+}
+
+/// The failure for a name that is not among the known ones.
+pub(super) fn unknown<'a>(
+    message: String,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Failure {
+    let failure = Failure::new(Exit::Usage, message);
+    match nearest(name, known) {
+        Some(meant) => failure.remedy(format!("did you mean {meant}?")),
+        None => failure.remedy("`offtake status` lists what a running daemon has seen"),
+    }
+}
+
+/// The failure for an error of the admin crate, which reads and writes the schema `offtake`.
+pub(super) fn unreadable(error: &offtake_admin::Error) -> Failure {
+    const WHAT: &str = "cannot read from, or write to, the schema offtake of the source";
+    let failure = match error {
+        offtake_admin::Error::Source(error) => Failure::of_source(WHAT, error),
+        other => Failure::new(Exit::Failed, WHAT).because(chain(other)),
+    };
+    match error.hint() {
+        Some(hint) => failure.remedy(hint),
+        None => failure,
+    }
+}

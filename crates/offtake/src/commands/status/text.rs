@@ -1,0 +1,196 @@
+//! The status as lines and tables for a person.
+
+use jiff::Timestamp;
+use offtake_admin::{Destination, State, Status};
+
+use crate::commands::phrases::{span, until};
+use crate::commands::printing::table;
+
+/// A change gets its sequence id, and an owed sync is begun, within milliseconds. What waits longer
+/// than this waits for a daemon.
+const WAITING_SECONDS_MAX: f64 = 10.0;
+
+/// A reason is one line of a table, long enough for the command that mends it, which is at its end.
+/// `--json` prints all of it.
+const REASON_CHARACTERS_MAX: usize = 300;
+
+/// The whole status. With `mappings`, also a line for each mapping of each destination.
+pub(super) fn describe(status: &Status, mappings: bool, now: Timestamp) -> String {
+    let mut lines = totals(status);
+    lines.extend(status.fuses.iter().filter(|fuse| !fuse.enabled).map(|fuse| {
+        let reason = fuse.reason.as_deref().unwrap_or("no reason given");
+        let until = until(fuse.until, &format!("until `offtake fuse on {}`", fuse.name));
+        format!("fuse          {} is off {until}: {reason}", fuse.name)
+    }));
+    if let Some(error) = status.config.as_ref().and_then(|config| config.error.as_ref()) {
+        lines.push(
+            "files         cannot all be used as they are now; \
+             a daemon that runs keeps what was before:"
+                .to_owned(),
+        );
+        lines.extend(error.lines().map(|line| format!("  {line}")));
+    }
+    if waits_for_daemon(status) {
+        lines.push(
+            "warning       changes wait to be numbered: is `offtake run` running?".to_owned(),
+        );
+    }
+    if !status.destinations.is_empty() {
+        lines.push(String::new());
+        lines.push(destination_table(&status.destinations, now));
+    }
+    if status.destinations_not_listed > 0 {
+        lines.push(format!("and {} more, in better states", status.destinations_not_listed));
+    }
+    if mappings {
+        lines.extend(status.destinations.iter().flat_map(destination_details));
+    }
+    lines.join("\n")
+}
+
+fn totals(status: &Status) -> Vec<String> {
+    let states = status.sync.destinations.iter().filter(|(_, count)| **count > 0);
+    let states: Vec<_> =
+        states.map(|(state, count)| format!("{count} {}", state.replace('_', " "))).collect();
+    let states = if states.is_empty() {
+        "none known yet; `offtake run` reads them from the configuration".to_owned()
+    } else {
+        states.join(", ")
+    };
+    let sequencer = &status.sequencer;
+    let (numbered, pending) = (sequencer.last_sequence_id.0, sequencer.pending_changes.0);
+    let oldest = sequencer.oldest_pending_seconds;
+    let oldest =
+        oldest.map(|seconds| format!(", the oldest for {}", span(seconds))).unwrap_or_default();
+    let (owed, in_flight) = (status.poller.owed, status.poller.in_flight);
+    let mut lines = vec![
+        format!("destinations  {states}"),
+        format!("changes       {numbered} numbered, {pending} waiting{oldest}"),
+        format!("syncs         {owed} owed, {in_flight} being written"),
+    ];
+    if status.quarantined_rows.0 > 0 {
+        let rows = status.quarantined_rows.0;
+        lines.push(format!("quarantine    {rows} row(s); see `offtake quarantine list`"));
+    }
+    lines
+}
+
+/// Whether changes wait for a sequencer that was not stopped by its fuse.
+fn waits_for_daemon(status: &Status) -> bool {
+    let stopped = status.fuses.iter().any(|fuse| fuse.name == "sequencer" && !fuse.enabled);
+    let oldest = status.sequencer.oldest_pending_seconds;
+    oldest.is_some_and(|seconds| seconds > WAITING_SECONDS_MAX) && !stopped
+}
+
+/// One destination's mappings, and its errors in full: the command that mends an error may be at
+/// its end.
+fn destination_details(destination: &Destination) -> Vec<String> {
+    let Destination { tenant, name, host, port, database, schema, .. } = destination;
+    let mut lines = vec![
+        format!("\n{tenant}/{name} at {host}:{port}/{database}, schema {schema}"),
+        mapping_table(destination),
+    ];
+    let errors: Vec<String> = destination
+        .mappings
+        .iter()
+        .filter_map(|m| Some(format!("{}: {}", m.name, plain(m.error.as_deref()?))))
+        .collect();
+    if errors.is_empty() && reason(destination).ends_with('…') {
+        lines.extend(destination.reason.as_deref().map(plain));
+    }
+    lines.extend(errors);
+    lines
+}
+
+fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
+    let since = |at: Timestamp| span(now.duration_since(at).as_secs_f64().max(0.0));
+    let mut rows = vec![
+        ["TENANT", "NAME", "STATE", "BEHIND", "LAST SUCCESS", "NEXT TRY", "REASON"]
+            .map(str::to_owned),
+    ];
+    rows.extend(destinations.iter().map(|d| {
+        let behind = match d.lag_rows.0 {
+            0 if d.lag_seconds == 0.0 => "-".to_owned(),
+            // A copy that is not complete lacks rows that no change names.
+            0 if d.mappings.iter().any(|m| m.backfill.state != "done") => {
+                format!("not copied, {}", span(d.lag_seconds))
+            }
+            rows => format!("{rows} row(s), {}", span(d.lag_seconds)),
+        };
+        // Only a destination that failed has a next try: others are written to as soon as something
+        // is owed, and a paused one is not tried.
+        let next =
+            d.next_attempt_at.filter(|_| d.consecutive_failures > 0 && d.state != State::Paused);
+        let next =
+            next.map(|at| format!("in {}", span(at.duration_since(now).as_secs_f64().max(0.0))));
+        [
+            d.tenant.clone(),
+            d.name.clone(),
+            d.state.to_string().replace('_', " "),
+            behind,
+            d.last_success_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", since(at))),
+            next.unwrap_or_else(|| "-".to_owned()),
+            reason(d),
+        ]
+    }));
+    table(&rows)
+}
+
+fn mapping_table(destination: &Destination) -> String {
+    let mut rows = vec![["MAPPING", "TABLE", "BEHIND", "COPY", "QUARANTINED"].map(str::to_owned)];
+    rows.extend(destination.mappings.iter().map(|m| {
+        let percent = m
+            .backfill
+            .percent
+            .filter(|_| m.backfill.state == "running")
+            .map(|p| format!(" {p:.0} %"));
+        let left = m.backfill.eta_seconds.map(|seconds| format!(", {} left", span(seconds)));
+        let resync = m.resync_requested_at.map(|_| ", a resync waits");
+        [
+            m.name.clone(),
+            m.source_table.clone().unwrap_or_default(),
+            m.backlog.0.to_string(),
+            format!(
+                "{}{}{}{}",
+                m.backfill.state,
+                percent.unwrap_or_default(),
+                left.unwrap_or_default(),
+                resync.unwrap_or_default()
+            ),
+            m.quarantined.0.to_string(),
+        ]
+    }));
+    table(&rows)
+}
+
+fn reason(destination: &Destination) -> String {
+    let copying = destination.mappings.iter().find(|m| m.backfill.state == "running").map(|m| {
+        let percent = m.backfill.percent.map(|p| format!(" {p:.0} %")).unwrap_or_default();
+        let left = m
+            .backfill
+            .eta_seconds
+            .map(|seconds| format!(", {} left", span(seconds)))
+            .unwrap_or_default();
+        format!("copying {}: {} rows{percent}{left}", m.name, m.backfill.rows_done.0)
+    });
+    let copying = copying.filter(|_| destination.state == State::Backfilling);
+    let reason = shortened(&copying.or_else(|| destination.reason.clone()).unwrap_or_default());
+    match destination.paused_until {
+        Some(at) => format!("{reason}, {}", until(Some(at), "")),
+        None => reason,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let mut text = plain(text);
+    if let Some((at, _)) = text.char_indices().nth(REASON_CHARACTERS_MAX) {
+        text.truncate(at);
+        text.push('…');
+    }
+    text
+}
+
+/// The text on one line: a destination's server may send anything.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}

@@ -1,0 +1,230 @@
+//! Which destinations there are: those of the configuration file and those of the destinations
+//! query.
+//!
+//! A row of the query that cannot be used blocks only the destination that it names. A query that
+//! fails is an error; the daemon then keeps the destinations that it had.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use offtake_mapping::Identifier;
+use offtake_postgres::{ConnectionString, SourcePool};
+use offtake_sync::destinations::{DestinationSpec, Place};
+use serde::Deserialize;
+
+use crate::configuration::{Destinations, StaticDestination, defaults};
+
+/// The destinations that configuration file and destinations query name at one moment.
+#[derive(Debug, Default)]
+pub struct DestinationList {
+    pub usable: Vec<DestinationSpec>,
+    pub refused: Vec<RefusedDestination>,
+    /// How many rows of the query have no tenant. They are ignored.
+    pub without_tenant: usize,
+}
+
+/// A destination that the query names in a way that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedDestination {
+    pub tenant_id: String,
+    pub name: String,
+    pub why: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the destinations query failed at the source")]
+    Query(#[from] tokio_postgres::Error),
+    #[error("the source cannot be reached")]
+    Source(#[from] offtake_postgres::Error),
+}
+
+impl From<&StaticDestination> for DestinationSpec {
+    fn from(destination: &StaticDestination) -> Self {
+        Self {
+            tenant_id: destination.tenant.clone(),
+            name: destination.name.clone(),
+            place: Place::Postgres {
+                url: destination.url.clone(),
+                schema: destination.schema.clone(),
+            },
+            mappings: destination.mappings.clone(),
+            shared: destination.shared,
+        }
+    }
+}
+
+/// Lists the destinations of the file and of the query. The query runs in a READ ONLY transaction
+/// under `statement_timeout`.
+pub async fn list(
+    destinations: &Destinations,
+    pool: &SourcePool,
+    statement_timeout: Duration,
+) -> Result<DestinationList, Error> {
+    let mut list = DestinationList {
+        usable: destinations.static_.iter().map(DestinationSpec::from).collect(),
+        ..DestinationList::default()
+    };
+    let Some(query) = &destinations.query else { return Ok(list) };
+    let mut connection = pool.get().await?;
+    let transaction = connection.build_transaction().read_only(true).start().await?;
+    transaction
+        .batch_execute(&format!("set local statement_timeout = {}", statement_timeout.as_millis()))
+        .await?;
+    let rows = transaction.query(&statement(query), &[]).await?;
+    drop(transaction);
+    list.add_rows(rows.iter().map(|row| row.get(0)));
+    Ok(list)
+}
+
+/// The statement that returns the query's rows as JSON: so columns may have any type, and optional
+/// ones may be absent. The line break after the query ends a comment on its last line.
+pub(crate) fn statement(query: &str) -> String {
+    format!("select to_jsonb(q) from (\n{}\n) q", query.trim_end().trim_end_matches(';'))
+}
+
+/// The columns of a row besides `tenant_id` and `name`, which say which destination it is.
+#[derive(Deserialize)]
+struct QueryRow {
+    url: Option<String>,
+    schema: Option<String>,
+    mappings: Option<Vec<String>>,
+    shared: Option<bool>,
+}
+
+impl DestinationList {
+    /// Adds the rows of the query. A destination that the file names too is taken from the file;
+    /// one that the query names twice with different values is refused.
+    fn add_rows(&mut self, rows: impl Iterator<Item = serde_json::Value>) {
+        let mut seen: BTreeMap<(String, String), serde_json::Value> = BTreeMap::new();
+        for row in rows {
+            let Some(tenant_id) = text_of(&row, "tenant_id") else {
+                self.without_tenant += 1;
+                continue;
+            };
+            let name =
+                text_of(&row, "name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
+            let earlier = seen.insert((tenant_id.clone(), name.clone()), row.clone());
+            if let Some(earlier) = earlier {
+                if earlier != row {
+                    self.usable.retain(|spec| spec.tenant_id != tenant_id || spec.name != name);
+                    let why = "the destinations query names it twice, differently".to_owned();
+                    self.refused.push(RefusedDestination { tenant_id, name, why });
+                }
+            } else if self.usable.iter().any(|s| s.tenant_id == tenant_id && s.name == name) {
+                tracing::warn!(
+                    event = "destination_named_twice",
+                    tenant = tenant_id,
+                    destination = name,
+                    "the configuration file also names this destination, and the file counts"
+                );
+            } else {
+                match read(row, &tenant_id, &name) {
+                    Ok(spec) => self.usable.push(spec),
+                    Err(why) => self.refused.push(RefusedDestination { tenant_id, name, why }),
+                }
+            }
+        }
+        self.refused.dedup_by(|a, b| a.tenant_id == b.tenant_id && a.name == b.name);
+    }
+
+    /// Changes whenever the registry would be told something else.
+    pub(crate) fn fingerprint(&self) -> String {
+        let usable = self.usable.iter().map(|spec| {
+            let DestinationSpec { place, mappings, shared, .. } = spec;
+            format!("{} {} {mappings:?} {shared}", spec.label(), place.fingerprint())
+        });
+        let refused = self.refused.iter().map(|refused| format!("{refused:?}"));
+        let without_tenant = [self.without_tenant.to_string()];
+        usable.chain(refused).chain(without_tenant).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A column that is a text or a number; None where it is absent, empty or of another type.
+fn text_of(row: &serde_json::Value, column: &str) -> Option<String> {
+    match &row[column] {
+        serde_json::Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn read(row: serde_json::Value, tenant_id: &str, name: &str) -> Result<DestinationSpec, String> {
+    let row: QueryRow = serde_json::from_value(row).map_err(|_| {
+        "the destinations query returns a column of another type than url, schema: text, \
+             mappings: text[], shared: boolean"
+    })?;
+    let url = row
+        .url
+        .filter(|url| !url.is_empty())
+        .ok_or("the destinations query returns no url for it")?;
+    let schema = row.schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
+    Ok(DestinationSpec {
+        tenant_id: tenant_id.to_owned(),
+        name: name.to_owned(),
+        place: Place::Postgres {
+            url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,
+            schema: Identifier::new(schema).map_err(|error| error.to_string())?,
+        },
+        mappings: row.mappings,
+        shared: row.shared.unwrap_or(false),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(rows: &[serde_json::Value], usable: &[&str], refused: &[(&str, &str)]) {
+        let mut list = DestinationList::default();
+        list.add_rows(rows.iter().cloned());
+        assert_eq!(list.usable.iter().map(DestinationSpec::label).collect::<Vec<_>>(), usable);
+        assert_eq!(list.refused.len(), refused.len(), "{:?}", list.refused);
+        for (found, (label, why)) in list.refused.iter().zip(refused) {
+            assert_eq!(format!("{}/{}", found.tenant_id, found.name), *label);
+            assert!(found.why.contains(why), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_row_blocks_only_its_own_destination() {
+        let url = "postgres://u:p@db.example.com/x";
+        let good = json!({ "tenant_id": "a", "name": "main", "url": url });
+        check(
+            &[
+                good.clone(),
+                json!({ "tenant_id": 7, "url": url, "schema": "s", "mappings": ["users"], "shared": true }),
+            ],
+            &["a/main", "7/main"],
+            &[],
+        );
+        let mut without_tenant = DestinationList::default();
+        without_tenant
+            .add_rows([json!({ "url": url }), json!({ "tenant_id": "", "url": url })].into_iter());
+        assert_eq!(without_tenant.without_tenant, 2);
+        check(
+            &[json!({ "tenant_id": "b", "url": "nonsense" }), good.clone()],
+            &["a/main"],
+            &[("b/main", "URL")],
+        );
+        check(
+            &[good.clone(), json!({ "tenant_id": "b", "url": null })],
+            &["a/main"],
+            &[("b/main", "no url")],
+        );
+        check(
+            &[good.clone(), json!({ "tenant_id": "b", "url": url, "shared": "perhaps" })],
+            &["a/main"],
+            &[("b/main", "another type")],
+        );
+        check(&[good.clone(), json!({ "tenant_id": null, "url": url })], &["a/main"], &[]);
+        check(&[good.clone(), good.clone()], &["a/main"], &[]);
+        check(
+            &[good.clone(), json!({ "tenant_id": "a", "url": url, "schema": "s" })],
+            &[],
+            &[("a/main", "twice")],
+        );
+    }
+}

@@ -1,0 +1,219 @@
+//! The loops of the daemon: how each is made, at start and again after it failed.
+//!
+//! | loop | purpose |
+//! |---|---|
+//! | `mappings` | keeps mappings, triggers and configuration as the files have them |
+//! | `fuses` | reads what operators stopped |
+//! | `destinations` | keeps the registry as configuration and destinations query have it |
+//! | `sequencer`, `poller`, `sync` | carry a change from its capture to the destinations |
+//!
+//! Loops hand work over through the source. What they share in the process are channels with the
+//! latest state, and nudges.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offtake_mapping::MappingSet;
+use offtake_poller::Poller;
+use offtake_postgres::{BlownFuses, Fuses, SourcePool};
+use offtake_sequencer::{Numbering, Sequencer};
+use offtake_sync::destinations::Registry;
+use offtake_sync::{Engine, Parts};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::destinations_refresh::DestinationsRefresh;
+use super::reload::{MappingReload, Published};
+use super::renewed_loop::RenewedLoop;
+use super::supervision::{Started, Supervisor};
+use crate::configuration::{self, Configuration};
+use crate::context::destination_dialer;
+
+/// A loop without a tick for this long is stuck. It is ninety times the longest default interval,
+/// and longer than the timeout of any statement that a tick waits for.
+pub(super) const TICK_WITHIN: Duration = Duration::from_secs(90);
+
+/// What the loops share.
+pub(super) struct Loops {
+    pub(super) pool: SourcePool,
+    /// The runtime of sequencer, poller and their connections.
+    pub(super) probing: Handle,
+    pub(super) probing_pool: SourcePool,
+    pub(super) published: Published,
+    pub(super) registry: Registry,
+    pub(super) numbering: Arc<Numbering>,
+    /// The sender is kept here, so that a restart of the loop that reads the fuses does not end the
+    /// subscriptions of the others.
+    pub(super) fuses: watch::Sender<Arc<BlownFuses>>,
+    pub(super) poller_wakes: Arc<Notify>,
+    pub(super) engine_wakes: Arc<Notify>,
+}
+
+impl Loops {
+    /// `reload` has loaded the first set already. What it knows survives a restart of the loop.
+    pub(super) fn keep_mappings(&self, supervisor: &Supervisor, reload: MappingReload) {
+        let progress = reload.progress.subscribe();
+        let reload = Arc::new(Mutex::new(reload));
+        supervisor.keep_running("mappings", TICK_WITHIN, move |shutdown| {
+            let reload = reload.clone();
+            Started::new(
+                Some(progress.clone()),
+                async move { reload.lock().await.run(shutdown).await },
+            )
+        });
+    }
+
+    pub(super) fn keep_fuses(&self, supervisor: &Supervisor) {
+        let (pool, published) = (self.pool.clone(), self.fuses.clone());
+        supervisor.keep_running("fuses", TICK_WITHIN, move |shutdown| {
+            let fuses = Fuses::new(pool.clone(), published.clone());
+            Started::new(None, fuses.run(shutdown))
+        });
+    }
+
+    pub(super) fn keep_destinations(&self, supervisor: &Supervisor) {
+        let (pool, registry, published) =
+            (self.pool.clone(), self.registry.clone(), self.published.clone());
+        supervisor.keep_running("destinations", TICK_WITHIN, move |shutdown| {
+            let refresh = DestinationsRefresh {
+                pool: pool.clone(),
+                registry: registry.clone(),
+                configuration: published.configuration.subscribe(),
+                mappings: published.mappings.subscribe(),
+                withheld: published.withheld.subscribe(),
+                error: published.destinations_error.clone(),
+                progress: watch::Sender::new(Instant::now()),
+            };
+            Started::new(Some(refresh.progress.subscribe()), refresh.run(shutdown))
+        });
+    }
+
+    pub(super) fn keep_sequencer(&self, supervisor: &Supervisor) {
+        let (pool, mappings, wakes, fuses) = (
+            self.probing_pool.clone(),
+            self.mappings(),
+            self.poller_wakes.clone(),
+            self.fuses.clone(),
+        );
+        let numbering = self.numbering.clone();
+        let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
+            let Configuration { sequencer, retention, .. } = configuration;
+            let settings = offtake_sequencer::Settings {
+                interval: sequencer.interval,
+                batch_rows: sequencer.batch_rows,
+                retention: retention.changes,
+            };
+            let sequencer = Sequencer::new(
+                pool.clone(),
+                mappings.clone(),
+                numbering.clone(),
+                settings,
+                wakes.clone(),
+                fuses.subscribe(),
+            );
+            (sequencer.progress(), sequencer.run(shutdown))
+        };
+        self.keep_renewed(
+            supervisor,
+            "sequencer",
+            Some(self.probing.clone()),
+            |old, new| old.retention == new.retention,
+            begin,
+        );
+    }
+
+    pub(super) fn keep_poller(&self, supervisor: &Supervisor, configuration: &Configuration) {
+        let settings = offtake_poller::Settings { interval: configuration.poller.interval };
+        let (pool, woken, wakes) =
+            (self.probing_pool.clone(), self.poller_wakes.clone(), self.engine_wakes.clone());
+        let (fuses, probing) = (self.fuses.clone(), self.probing.clone());
+        supervisor.keep_running("poller", TICK_WITHIN, move |shutdown| {
+            let poller = Poller::new(
+                pool.clone(),
+                settings,
+                woken.clone(),
+                wakes.clone(),
+                fuses.subscribe(),
+            );
+            Started::new(Some(poller.progress()), poller.run(shutdown)).on(probing.clone())
+        });
+    }
+
+    pub(super) fn keep_engine(&self, supervisor: &Supervisor) {
+        let (pool, registry, woken, fuses) = (
+            self.pool.clone(),
+            self.registry.clone(),
+            self.engine_wakes.clone(),
+            self.fuses.clone(),
+        );
+        let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
+            let Configuration { sync, poller, .. } = configuration;
+            pool.expect_answers_within(sync.statement_timeout);
+            let engine = Engine::new(Parts {
+                pool: pool.clone(),
+                registry: registry.clone(),
+                dialer: destination_dialer(configuration),
+                settings: engine_settings(sync, poller),
+                woken: woken.clone(),
+                fuses: fuses.subscribe(),
+            });
+            (engine.progress(), engine.run(shutdown))
+        };
+        self.keep_renewed(supervisor, "sync", None, |old, new| old.sync == new.sync, begin);
+    }
+
+    /// Keeps a loop running that takes its settings when it is made. Where `same` says that the
+    /// configuration changed for it, it is drained and made with the new settings, which does not
+    /// count as its failure.
+    fn keep_renewed<E, Work>(
+        &self,
+        supervisor: &Supervisor,
+        name: &'static str,
+        runtime: Option<Handle>,
+        same: fn(&Configuration, &Configuration) -> bool,
+        begin: impl Fn(&Configuration, CancellationToken) -> (watch::Receiver<Instant>, Work)
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    ) where
+        E: std::error::Error + 'static,
+        Work: Future<Output = Result<(), E>> + Send + 'static,
+    {
+        let published = self.published.configuration.clone();
+        supervisor.keep_running(name, TICK_WITHIN, move |shutdown| {
+            let renewed = RenewedLoop {
+                name,
+                same,
+                begin: begin.clone(),
+                changes: published.subscribe(),
+                progress: watch::Sender::new(Instant::now()),
+            };
+            Started {
+                runtime: runtime.clone(),
+                ..Started::new(Some(renewed.progress.subscribe()), renewed.run(shutdown))
+            }
+        });
+    }
+
+    fn mappings(&self) -> watch::Receiver<Arc<MappingSet>> {
+        self.published.mappings.subscribe()
+    }
+}
+
+fn engine_settings(
+    sync: &configuration::Sync,
+    poller: &configuration::Poller,
+) -> offtake_sync::Settings {
+    offtake_sync::Settings {
+        workers: sync.workers as usize,
+        batch_rows: sync.batch_rows as usize,
+        batch_bytes: usize::try_from(sync.batch_bytes.0).unwrap_or(usize::MAX),
+        statement_timeout: sync.statement_timeout,
+        retry_initial: sync.retry.initial,
+        retry_max: sync.retry.max,
+        lease: poller.lease,
+        claim_limit: poller.claim_limit as usize,
+    }
+}

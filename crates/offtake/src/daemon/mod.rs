@@ -1,0 +1,338 @@
+//! The daemon, which `offtake run` starts. Its life, in order:
+//!
+//! 1. **Parse.** [`Context::load`] has read the configuration.
+//! 2. **Check.** The mapping files must be usable, and fit the destinations of the configuration.
+//! 3. **Bind.** HTTP listens before anything else happens, so that probes and status can say what
+//!    the daemon waits for.
+//! 4. **Wait for the source** until it answers and `offtake init` has prepared it.
+//! 5. **Load.** The mappings are resolved against the source, and missing triggers are installed. A
+//!    first set of mappings that cannot be used ends the daemon.
+//! 6. **Start the loops** under one [`Supervisor`].
+//! 7. **Wait** for [`Daemon::stop`].
+//! 8. **Drain.** Nothing more is claimed. What is in flight has [`GRACE`] to finish.
+//!
+//! [`Daemon::start`] is steps 2 and 3; `Running::run` is the rest, in a task of its own.
+//!
+//! A daemon keeps no state outside source and destinations. One that is killed at any point leaves
+//! nothing to repair.
+
+mod destinations_refresh;
+mod loops;
+mod probing_thread;
+mod reload;
+mod renewed_loop;
+mod source_wait;
+mod supervision;
+mod systemd;
+mod triggers;
+mod verification;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use offtake_admin::{AdminState, Readiness, Tokens, Verifier};
+use offtake_postgres::{Fuses, SourcePool};
+use offtake_sync::destinations::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use self::loops::{Loops, TICK_WITHIN};
+use self::probing_thread::ProbingThread;
+use self::reload::{MappingReload, Published};
+use self::source_wait::wait_for_source;
+use self::supervision::Supervisor;
+use crate::configuration::Configuration;
+use crate::context::Context;
+use crate::outcome::{Exit, Failure, chain};
+
+pub use self::reload::ReadConfiguration;
+
+/// How long batches in flight may take to end when the daemon stops; then their databases roll them
+/// back. Service managers and Kubernetes kill a process after 30 s, and its own end takes a few.
+pub const GRACE: Duration = Duration::from_secs(25);
+
+/// Connections to the source besides one per worker: two for each loop, and some for HTTP.
+const SPARE_CONNECTIONS: usize = 10;
+
+/// Connections of the sequencer and the poller: one each, and one for a round that was cancelled
+/// and has not returned its connection yet.
+const PROBING_CONNECTIONS: usize = 3;
+
+/// HTTP answers are short. One that takes longer than this is cut off at the daemon's end.
+const HTTP_GRACE: Duration = Duration::from_secs(1);
+
+/// Between two attempts to load the mappings from a source that went away meanwhile.
+const LOAD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What the caller decides about a daemon, besides its configuration.
+#[derive(Default)]
+pub struct Options {
+    /// Reads the configuration again when its file has changed or an operator asks for it. None:
+    /// the configuration never changes.
+    pub read_configuration: Option<ReadConfiguration>,
+    /// End with a failure at the first obstacle, instead of waiting for the source.
+    pub impatient: bool,
+    /// Notify it to have configuration and mappings read again now.
+    pub reload: Arc<Notify>,
+}
+
+/// A daemon that was started.
+pub struct Daemon {
+    /// Where HTTP listens. Where the configuration says port 0, the kernel has chosen one.
+    pub address: SocketAddr,
+    /// Connections to the source, for callers that read the status.
+    pub pool: SourcePool,
+    /// What `/readyz` says of the loops.
+    pub readiness: Readiness,
+    shutdown: CancellationToken,
+    loops_run: watch::Receiver<bool>,
+    ended: CancellationToken,
+    work: JoinHandle<Result<(), Failure>>,
+}
+
+impl Daemon {
+    /// Checks the files and binds the HTTP port. Everything after that happens in the background; a
+    /// failure there is returned by [`Daemon::wait`].
+    pub async fn start(context: Context, options: Options) -> Result<Self, Failure> {
+        context.mappings()?;
+        let (listener, address) = bind(context.configuration.http.listen).await?;
+        let readiness = Readiness::default();
+        let shutdown = CancellationToken::new();
+        let (announce, loops_run) = watch::channel(false);
+        let running = Running {
+            pool: source_pool(&context),
+            // The loops have a token of their own: HTTP answers while they drain.
+            supervisor: Supervisor::new(shutdown.child_token(), readiness.clone()),
+            readiness: readiness.clone(),
+            probing: probing_thread()?,
+            verifier: Arc::default(),
+            published: Published::new(context.configuration.clone()),
+            context,
+            options,
+            shutdown: shutdown.clone(),
+            loops_run: announce,
+        };
+        let (pool, metrics) = (running.pool.clone(), metrics_recorder()?);
+        let ended = CancellationToken::new();
+        // The guard cancels the token also when the task panics.
+        let end = ended.clone().drop_guard();
+        let work = tokio::spawn(async move {
+            let _end = end;
+            Box::pin(running.run(listener, metrics)).await
+        });
+        Ok(Self { address, pool, readiness, shutdown, loops_run, ended, work })
+    }
+
+    /// Returns true as soon as all loops run, and false where the daemon ended instead.
+    pub async fn ready(&self) -> bool {
+        self.loops_run.clone().wait_for(|run| *run).await.is_ok()
+    }
+
+    /// Asks the daemon to end: it claims nothing more, and what is in flight may finish within
+    /// [`GRACE`].
+    pub fn stop(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Waits for the daemon's end. A failure at start is returned here.
+    pub async fn wait(self) -> Result<(), Failure> {
+        match self.work.await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(Failure::new(Exit::Failed, "the daemon ended unexpectedly")
+                .because(error.to_string())),
+        }
+    }
+
+    /// Completes when the daemon has ended, for whatever reason. For a caller that waits for other
+    /// things too; [`Daemon::wait`] has the outcome.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+}
+
+/// A daemon whose port is bound.
+struct Running {
+    context: Context,
+    options: Options,
+    pool: SourcePool,
+    probing: ProbingThread,
+    supervisor: Supervisor,
+    readiness: Readiness,
+    published: Published,
+    /// Set as soon as there is a registry of destinations.
+    verifier: Arc<OnceLock<Verifier>>,
+    shutdown: CancellationToken,
+    /// Becomes true when all loops run.
+    loops_run: watch::Sender<bool>,
+}
+
+impl Running {
+    async fn run(mut self, http: TcpListener, metrics: PrometheusHandle) -> Result<(), Failure> {
+        let http_shutdown = CancellationToken::new();
+        let http = self.serve(http, metrics, http_shutdown.clone());
+        let outcome = self.work().await;
+        self.drain().await;
+        http_shutdown.cancel();
+        let _ = tokio::time::timeout(HTTP_GRACE, http).await;
+        tracing::info!(event = "stopped", "the daemon ended");
+        outcome
+    }
+
+    /// Steps 4 to 7. Ends early, and without an error, where shutdown comes before the loops run.
+    async fn work(&mut self) -> Result<(), Failure> {
+        let mut reload = self.mapping_reload();
+        self.wait_for_source().await?;
+        self.load_mappings(&mut reload).await?;
+        if !self.shutdown.is_cancelled() {
+            self.start_loops(reload);
+            self.announce_ready();
+            self.shutdown.cancelled().await;
+        }
+        Ok(())
+    }
+
+    fn serve(
+        &self,
+        listener: TcpListener,
+        metrics: PrometheusHandle,
+        shutdown: CancellationToken,
+    ) -> JoinHandle<()> {
+        let http = &self.context.configuration.http;
+        let state = AdminState {
+            source: self.pool.clone(),
+            tokens: Tokens::new(http.admin_token.clone(), http.read_token.clone()),
+            readiness: self.readiness.clone(),
+            config: self.published.status.subscribe(),
+            metrics,
+            reload: self.options.reload.clone(),
+            verifier: self.verifier.clone(),
+        };
+        tokio::spawn(async move {
+            if let Err(error) = offtake_admin::serve(listener, state, shutdown).await {
+                tracing::error!(event = "http_failed", error = chain(&error), "HTTP is not served");
+            }
+        })
+    }
+
+    /// The mapping loop, which also loads the first set. `/readyz` shows it from now on.
+    fn mapping_reload(&mut self) -> MappingReload {
+        let reload = MappingReload::new(
+            self.pool.clone(),
+            self.published.clone(),
+            Arc::new(self.options.read_configuration.take()),
+            self.options.reload.clone(),
+        );
+        self.readiness.watch("mappings", TICK_WITHIN, reload.progress.subscribe());
+        self.readiness.stop("mappings", "waiting for the source");
+        reload
+    }
+
+    async fn wait_for_source(&self) -> Result<(), Failure> {
+        let report = |why: &str| {
+            self.readiness.stop("mappings", format!("waiting for the source: {why}"));
+            systemd::status(&format!("waiting for the source: {why}"));
+        };
+        wait_for_source(&self.pool, !self.options.impatient, &self.shutdown, report).await
+    }
+
+    async fn load_mappings(&self, reload: &mut MappingReload) -> Result<(), Failure> {
+        while !self.shutdown.is_cancelled() {
+            match reload.load().await {
+                Ok(()) => break,
+                // The source answered a moment ago, and does not any more.
+                Err(failure) if failure.exit == Exit::Unreachable && !self.options.impatient => {
+                    tokio::time::sleep(LOAD_AGAIN_AFTER).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    fn start_loops(&self, reload: MappingReload) {
+        let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let mappings = self.published.mappings.subscribe();
+        let registry = Registry::new(self.pool.clone(), mappings, engine_wakes.clone());
+        let configuration = self.published.configuration.subscribe();
+        let _ = self.verifier.set(verification::verifier(registry.clone(), configuration));
+        let loops = Loops {
+            pool: self.pool.clone(),
+            probing: self.probing.handle(),
+            probing_pool: self.pool.sibling(PROBING_CONNECTIONS),
+            published: self.published.clone(),
+            registry,
+            numbering: reload.numbering.clone(),
+            fuses: Fuses::unread(),
+            poller_wakes,
+            engine_wakes,
+        };
+        loops.keep_mappings(&self.supervisor, reload);
+        loops.keep_fuses(&self.supervisor);
+        loops.keep_destinations(&self.supervisor);
+        loops.keep_sequencer(&self.supervisor);
+        loops.keep_poller(&self.supervisor, &self.context.configuration);
+        loops.keep_engine(&self.supervisor);
+        tokio::spawn(systemd::feed_watchdog(self.shutdown.clone()));
+    }
+
+    fn announce_ready(&self) {
+        tracing::info!(event = "ready", "all loops run");
+        self.loops_run.send_replace(true);
+        systemd::ready();
+    }
+
+    async fn drain(&self) {
+        systemd::stopping();
+        tracing::info!(event = "stopping", "finishing what is in flight");
+        if !self.supervisor.stop(GRACE).await {
+            tracing::warn!(
+                event = "grace_exceeded",
+                "some work did not end in time and is rolled back by its databases"
+            );
+        }
+    }
+}
+
+async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot listen on {listen}"))
+            .because(error.to_string())
+            .remedy("choose another http.listen, or stop what listens there")
+    })?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::new(Exit::Failed, "cannot listen").because(error.to_string()))?;
+    Ok((listener, address))
+}
+
+/// The pool of the loops: a connection for every worker, and some more.
+fn source_pool(context: &Context) -> SourcePool {
+    let Configuration { sync, .. } = &context.configuration;
+    let pool = context.pool.sibling(sync.workers as usize + SPARE_CONNECTIONS);
+    pool.expect_answers_within(sync.statement_timeout);
+    pool
+}
+
+fn probing_thread() -> Result<ProbingThread, Failure> {
+    ProbingThread::start().map_err(|error| {
+        Failure::new(Exit::Failed, "cannot start a thread").because(error.to_string())
+    })
+}
+
+/// A process has one recorder of metrics. A second daemon in the same process, as in tests, shares
+/// it.
+fn metrics_recorder() -> Result<PrometheusHandle, Failure> {
+    static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(recorder) = RECORDER.get() {
+        return Ok(recorder.clone());
+    }
+    let installed = offtake_admin::metrics::install();
+    let installed = installed.map_err(|error| {
+        Failure::new(Exit::Failed, "cannot collect metrics").because(chain(&error))
+    })?;
+    Ok(RECORDER.get_or_init(|| installed).clone())
+}

@@ -1,0 +1,378 @@
+//! The loop `mappings`: it keeps mappings and configuration in use equal to the files.
+//!
+//! A set of mappings is put to use as a whole or not at all: only when all files parse and the
+//! source's catalog agrees with all of them. Otherwise the previous set keeps running, and the
+//! status says why.
+//!
+//! The exception are triggers. A mapping whose triggers are missing, where the daemon's role may
+//! not install them, is withheld: otherwise its copies would go stale unnoticed. It joins the set
+//! when an operator has run `offtake init`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offtake_admin::status::Config;
+use offtake_mapping::{Mapping, MappingSet};
+use offtake_postgres::SourcePool;
+use offtake_sequencer::Numbering;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::triggers::{self, CoveredSet, UncapturedTables};
+use crate::checks::check_files;
+use crate::configuration::Configuration;
+use crate::context::mapping_files::{self, Fingerprint, MappingFiles};
+use crate::context::text_file;
+use crate::outcome::{Exit, Failure};
+
+/// An edit takes effect within a second; reading a few dozen small files costs less than a
+/// millisecond.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Half of the minute within which a disabled or dropped trigger, or a new partition, must be
+/// found.
+const DRIFT_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Reads the configuration file again.
+pub type ReadConfiguration = Box<dyn Fn() -> Result<Configuration, Failure> + Send + Sync>;
+
+/// What the loop publishes to the other loops and to the status.
+#[derive(Clone)]
+pub(super) struct Published {
+    pub mappings: watch::Sender<Arc<MappingSet>>,
+    /// Mappings of the folder that are not in the set, because they wait for their triggers.
+    pub withheld: watch::Sender<Arc<Vec<String>>>,
+    pub configuration: watch::Sender<Arc<Configuration>>,
+    /// Why the destinations query failed the last time. The loop `destinations` sends it.
+    pub destinations_error: watch::Sender<Option<String>>,
+    /// What the status says about the files.
+    pub status: watch::Sender<Config>,
+}
+
+impl Published {
+    /// Before anything was loaded: no mappings.
+    pub(super) fn new(configuration: Configuration) -> Self {
+        Self {
+            mappings: watch::Sender::new(Arc::new(MappingSet::default())),
+            withheld: watch::Sender::new(Arc::default()),
+            configuration: watch::Sender::new(Arc::new(configuration)),
+            destinations_error: watch::Sender::new(None),
+            status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
+        }
+    }
+}
+
+pub(super) struct MappingReload {
+    pub pool: SourcePool,
+    pub published: Published,
+    pub read_configuration: Arc<Option<ReadConfiguration>>,
+    /// Notified by SIGHUP and by `POST /api/v1/reload`.
+    pub asked: Arc<Notify>,
+    pub progress: watch::Sender<Instant>,
+    /// What the sequencer of this process tells other daemons about the mappings it knows.
+    pub numbering: Arc<Numbering>,
+    state: State,
+}
+
+/// What the last looks found.
+#[derive(Default)]
+struct State {
+    files: Option<Fingerprint>,
+    /// Complaints about the mapping files, the configuration, the triggers and the destinations
+    /// query. The status shows all of them as `config.error`.
+    mappings_error: Option<String>,
+    configuration_error: Option<String>,
+    trigger_error: Option<String>,
+    destinations_error: Option<String>,
+    configuration_text: Option<String>,
+    uncaptured: UncapturedTables,
+    /// When the triggers are looked at again.
+    drift_due: Option<Instant>,
+}
+
+impl MappingReload {
+    pub(super) fn new(
+        pool: SourcePool,
+        published: Published,
+        read_configuration: Arc<Option<ReadConfiguration>>,
+        asked: Arc<Notify>,
+    ) -> Self {
+        let progress = watch::Sender::new(Instant::now());
+        Self {
+            pool,
+            published,
+            read_configuration,
+            asked,
+            progress,
+            numbering: Arc::default(),
+            state: State::default(),
+        }
+    }
+
+    /// Loads the first set. Anything wrong with it is a failure, because there is no previous set
+    /// that could keep running.
+    pub(super) async fn load(&mut self) -> Result<(), Failure> {
+        let folder = self.folder();
+        let (definitions, fingerprint) = mapping_files::load(&folder)?;
+        self.use_mappings(definitions).await?;
+        self.state.files = Some(fingerprint);
+        self.state.configuration_text = self.configuration_text();
+        self.publish_status(true);
+        Ok(())
+    }
+
+    /// Looks at the files until shutdown. What is wrong with them goes into the status, and is no
+    /// failure of the loop.
+    pub(super) async fn run(
+        &mut self,
+        shutdown: CancellationToken,
+    ) -> Result<(), std::convert::Infallible> {
+        loop {
+            let asked = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = self.asked.notified() => true,
+                () = tokio::time::sleep(LOOK_INTERVAL) => false,
+            };
+            self.look_at_configuration(asked);
+            self.look_at_mappings(asked).await;
+            if asked {
+                self.state.drift_due = Some(Instant::now());
+            }
+            self.look_at_triggers().await;
+            self.look_at_destinations();
+            self.progress.send_replace(Instant::now());
+        }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.published.configuration.borrow().mappings.clone()
+    }
+
+    fn configuration_text(&self) -> Option<String> {
+        let file = self.published.configuration.borrow().file.clone();
+        text_file::read(&file).ok()
+    }
+
+    fn look_at_configuration(&mut self, asked: bool) {
+        let Some(read) = self.read_configuration.as_ref() else { return };
+        let text = self.configuration_text();
+        if !asked && text == self.state.configuration_text {
+            return;
+        }
+        self.state.configuration_text = text;
+        let outcome = read().and_then(|new| {
+            // Mappings that cannot be used have a complaint of their own.
+            if let Ok((definitions, _)) = mapping_files::load(&self.folder()) {
+                check_files(&new, &definitions)?;
+            }
+            Ok(new)
+        });
+        match outcome {
+            Ok(new) => {
+                let current = self.published.configuration.borrow().clone();
+                let restart = current.needs_restart(&new);
+                self.state.configuration_error = (!restart.is_empty())
+                    .then(|| format!("a change of {} needs a restart", restart.join(", ")));
+                // What needs a restart keeps its old value: what is published is what is in use.
+                let merged = Configuration {
+                    destinations: new.destinations,
+                    sync: new.sync,
+                    retention: new.retention,
+                    ..(*current).clone()
+                };
+                self.published.configuration.send_replace(Arc::new(merged));
+                tracing::info!(
+                    event = "configuration_loaded",
+                    needs_restart = restart.join(", "),
+                    "the configuration was read again"
+                );
+            }
+            Err(failure) => {
+                let error = failure.to_string();
+                tracing::error!(
+                    event = "configuration_refused",
+                    error,
+                    "the previous configuration stays in use"
+                );
+                self.state.configuration_error = Some(error);
+            }
+        }
+        self.publish_status(true);
+    }
+
+    async fn look_at_mappings(&mut self, asked: bool) {
+        let folder = self.folder();
+        let fingerprint = tokio::task::spawn_blocking(move || {
+            MappingFiles::read(&folder).map(|files| files.fingerprint())
+        });
+        let fingerprint = match fingerprint.await {
+            Ok(Ok(fingerprint)) => Some(fingerprint),
+            // The folder cannot be read; `load` below says why.
+            _ => None,
+        };
+        // The source may have been changed to fit mappings that were refused before.
+        let again = asked || (self.state.mappings_error.is_some() && self.drift_due());
+        if !again && fingerprint.is_some() && fingerprint == self.state.files {
+            return;
+        }
+        let outcome = match mapping_files::load(&self.folder()) {
+            Ok((definitions, _)) => self.use_mappings(definitions).await,
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Ok(()) => {
+                self.state.files = fingerprint;
+                tracing::info!(
+                    event = "mappings_loaded",
+                    mappings = self.published.mappings.borrow().mappings().len(),
+                    "the mappings are in use"
+                );
+                self.publish_status(true);
+            }
+            // The source did not answer, which says nothing about the files: look again in a
+            // second.
+            Err(failure) if failure.exit == Exit::Unreachable => {}
+            Err(failure) => {
+                self.state.files = fingerprint;
+                let error = failure.to_string();
+                if self.state.mappings_error.as_ref() != Some(&error) {
+                    tracing::error!(
+                        event = "mappings_refused",
+                        error,
+                        "the previous mappings stay in use"
+                    );
+                }
+                self.state.mappings_error = Some(error);
+                self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
+                self.publish_status(false);
+            }
+        }
+    }
+
+    /// Resolves the mappings, installs missing triggers, and publishes the set.
+    async fn use_mappings(&mut self, definitions: Vec<Mapping>) -> Result<(), Failure> {
+        check_files(&self.published.configuration.borrow().clone(), &definitions)?;
+        let usable = self.cover(definitions).await?;
+        self.state.mappings_error = None;
+        self.state.trigger_error = usable.complaint;
+        self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
+        self.put_to_use(usable.set).await
+    }
+
+    /// Publishes a set, after the sequencer has claimed it: before anything is copied for a set,
+    /// other daemons must be able to see that this one numbers changes for it.
+    async fn put_to_use(&self, set: MappingSet) -> Result<(), Failure> {
+        let mut source = self
+            .pool
+            .get()
+            .await
+            .map_err(|error| Failure::of_source("cannot use the source", &error))?;
+        self.numbering.claim(&mut source, &set).await?;
+        self.published.mappings.send_replace(Arc::new(set));
+        Ok(())
+    }
+
+    async fn cover(&mut self, definitions: Vec<Mapping>) -> Result<CoveredSet, Failure> {
+        let running = self.published.mappings.borrow().clone();
+        let covered =
+            triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
+        self.state.uncaptured.clone_from(&covered.uncaptured);
+        self.published.withheld.send_replace(Arc::new(covered.withheld.clone()));
+        Ok(covered)
+    }
+
+    fn drift_due(&self) -> bool {
+        self.state.drift_due.is_some_and(|due| due <= Instant::now())
+    }
+
+    async fn look_at_triggers(&mut self) {
+        if !self.drift_due() {
+            return;
+        }
+        self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
+        // All mappings of the folder are looked at, and not only the set in use: a withheld mapping
+        // joins as soon as its triggers are there.
+        if self.state.mappings_error.is_some() {
+            return;
+        }
+        let Ok((definitions, fingerprint)) = mapping_files::load(&self.folder()) else { return };
+        if self.state.files.as_ref() != Some(&fingerprint) {
+            return;
+        }
+        let before = self.published.mappings.borrow().clone();
+        let outcome = match self.cover(definitions).await {
+            Ok(usable) => {
+                if usable.complaint != self.state.trigger_error {
+                    if let Some(complaint) = &usable.complaint {
+                        tracing::error!(
+                            event = "capture_drifted",
+                            complaint,
+                            "changes may go by unseen"
+                        );
+                    }
+                    self.state.trigger_error = usable.complaint;
+                    self.publish_status(false);
+                }
+                // The set also differs where the type of a column changed: the mapping's version
+                // tells.
+                if same(&before, &usable.set) { Ok(()) } else { self.put_to_use(usable.set).await }
+            }
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Ok(()) => {}
+            Err(failure) if failure.exit == Exit::Unreachable => {}
+            Err(failure) => {
+                let error = failure.to_string();
+                if self.state.trigger_error.as_ref() != Some(&error) {
+                    tracing::error!(
+                        event = "mappings_drifted",
+                        error,
+                        "the source no longer fits the mappings"
+                    );
+                    self.state.trigger_error = Some(error);
+                    self.publish_status(false);
+                }
+            }
+        }
+    }
+
+    fn look_at_destinations(&mut self) {
+        let found = self.published.destinations_error.borrow().clone();
+        if found != self.state.destinations_error {
+            self.state.destinations_error = found;
+            self.publish_status(false);
+        }
+    }
+
+    fn publish_status(&self, loaded: bool) {
+        let state = &self.state;
+        let of_files = [&state.configuration_error, &state.mappings_error, &state.trigger_error];
+        let in_use = of_files.iter().all(|error| error.is_none());
+        metrics::gauge!(offtake_postgres::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use {
+            1.0
+        } else {
+            0.0
+        });
+        let errors: Vec<&str> = of_files
+            .into_iter()
+            .chain([&state.destinations_error])
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        self.published.status.send_modify(|config| {
+            config.error = (!errors.is_empty()).then(|| errors.join("\n"));
+            if loaded {
+                config.loaded_at = jiff::Timestamp::now();
+            }
+        });
+    }
+}
+
+fn same(a: &MappingSet, b: &MappingSet) -> bool {
+    let versions = |set: &MappingSet| {
+        set.mappings().iter().map(|m| (m.name().to_owned(), m.version.clone())).collect::<Vec<_>>()
+    };
+    versions(a) == versions(b)
+}

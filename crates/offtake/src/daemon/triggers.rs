@@ -1,0 +1,157 @@
+//! The triggers while the daemon runs: installing what is missing where the daemon's role may, and
+//! deciding which mappings must wait until their triggers are there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use offtake_capture::{Drift, Look, Options};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
+use offtake_postgres::{PooledConnection, SourcePool, catalog};
+use tokio_postgres::Client;
+
+use crate::checks::capture_gaps::{copied, copied_before, let_others_go, note_overlooked};
+use crate::checks::triggers::{complaint, needed, worth_telling};
+use crate::outcome::{Failure, chain};
+use crate::sql;
+
+/// A daemon does not stand in the application's way for long. A lock that it does not get within
+/// these attempts, it tries to get again at the next look.
+const RETRIES: u32 = 2;
+
+/// A mapping set that may be used now, and what it lacks.
+pub(super) struct CoveredSet {
+    pub(super) set: MappingSet,
+    /// What the status says is missing, with the command that helps.
+    pub(super) complaint: Option<String>,
+    /// Mappings that are not in the set, because they wait for their triggers.
+    pub(super) withheld: Vec<String>,
+    pub(super) uncaptured: UncapturedTables,
+}
+
+/// Tables of which changes are missed (false), or were missed until now (true).
+pub(super) type UncapturedTables = BTreeSet<(String, bool)>;
+
+/// Resolves the mappings against the source and installs the triggers that they lack.
+///
+/// A mapping whose triggers are still missing then is withheld, unless it is in `running` with the
+/// same needs: its rows are in the destinations already, and a complaint says that they may be
+/// stale. `uncaptured` is the result of the previous look. A table that was in it and is captured
+/// again, whoever installed its triggers, is noted as changed as a whole.
+pub(super) async fn cover(
+    pool: &SourcePool,
+    definitions: Vec<Mapping>,
+    running: &MappingSet,
+    uncaptured: &UncapturedTables,
+) -> Result<CoveredSet, Failure> {
+    let mut source = pool.get().await.map_err(|error| unusable(&error))?;
+    let set = catalog::resolve(&source, definitions.clone()).await?;
+    let look = Look::take(&source, &set).await?;
+    let found = needed(&look);
+    let missed = look.lets_go_by(&set);
+    note_overlooked(&source, &missed).await?;
+    let drifts =
+        if found.is_empty() { found } else { mend(&mut source, &set, look, found).await? };
+    let now_uncaptured: UncapturedTables = drifts
+        .iter()
+        .filter(|d| d.loses_changes())
+        .map(|d| (d.source_table.clone(), d.over()))
+        .collect();
+    note_gaps(&source, &set, uncaptured, &now_uncaptured).await?;
+    note_overlooked(&source, &missed).await?;
+    let withheld = withheld(&definitions, running, &drifts);
+    Ok(CoveredSet {
+        complaint: (!drifts.is_empty()).then(|| complaint(&drifts, &withheld)),
+        set: if withheld.is_empty() {
+            set
+        } else {
+            let rest = definitions.into_iter().filter(|m| !withheld.contains(&m.name)).collect();
+            catalog::resolve(&source, rest).await?
+        },
+        withheld,
+        uncaptured: now_uncaptured,
+    })
+}
+
+/// Notes the tables that were not captured at the previous look and are now, where a destination
+/// has rows from them: anything in them may have changed meanwhile.
+async fn note_gaps(
+    source: &Client,
+    set: &MappingSet,
+    before: &UncapturedTables,
+    now: &UncapturedTables,
+) -> Result<(), Failure> {
+    let captured_again: BTreeSet<&String> =
+        before.difference(now).map(|(table, _)| table).collect();
+    for table in captured_again {
+        if !copied(source, set, &[table]).await? {
+            continue;
+        }
+        let noted = source.execute(sql::NOTE_GAP, &[table]).await;
+        noted.map_err(|error| unusable(&error.into()))?;
+        tracing::warn!(
+            event = "capture_gap_noted",
+            table,
+            "{table} was not captured for a while; its mappings are copied again, in place"
+        );
+    }
+    Ok(())
+}
+
+/// The mappings that wait for their triggers. A running mapping that now needs other changes than
+/// before waits like a new one.
+fn withheld(definitions: &[Mapping], running: &MappingSet, drifts: &[Drift]) -> Vec<String> {
+    let new = |m: &Mapping| {
+        running.get(&m.name).is_none_or(|old: &Arc<ResolvedMapping>| {
+            old.definition.source != m.source || old.definition.depends_on != m.depends_on
+        })
+    };
+    let lacks_triggers =
+        |m: &Mapping| drifts.iter().any(|drift| !drift.over() && concerns(drift, m));
+    definitions.iter().filter(|m| new(m) && lacks_triggers(m)).map(|m| m.name.clone()).collect()
+}
+
+/// Installs what is missing; returns what is still missing then.
+async fn mend(
+    source: &mut PooledConnection,
+    set: &MappingSet,
+    look: Look,
+    found: Vec<Drift>,
+) -> Result<Vec<Drift>, Failure> {
+    let note_gap = copied_before(source, set, &found).await?;
+    let options = Options { retries: RETRIES, note_gap, keep_others: true, ..Options::default() };
+    let_others_go(source, set).await?;
+    match look.install(source, &options).await {
+        Ok(report) => {
+            if !worth_telling(found).is_empty() {
+                tracing::info!(
+                    event = "triggers_installed",
+                    relations = report.installed.join(", "),
+                    gaps = report.gaps.join(", "),
+                    "capture is in place"
+                );
+            }
+            Ok(Vec::new())
+        }
+        Err(error) => {
+            let still = worth_telling(needed(&Look::take(source, set).await?));
+            let error = chain(&error);
+            tracing::debug!(
+                event = "triggers_not_installed",
+                error,
+                "the daemon could not install what is missing"
+            );
+            Ok(still)
+        }
+    }
+}
+
+/// Whether a mapping needs what the drift says is missing.
+fn concerns(drift: &Drift, mapping: &Mapping) -> bool {
+    // A drift without a table is about the functions' role, which all tables need.
+    drift.source_table.is_empty()
+        || mapping.tables().any(|table| table.to_string() == drift.source_table)
+}
+
+fn unusable(error: &offtake_postgres::Error) -> Failure {
+    Failure::of_source("cannot use the source", error)
+}
