@@ -11,7 +11,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("offtake-mapping", &[]),
     ("offtake-postgres", &["offtake-mapping"]),
     ("offtake-capture", ON_TOP_OF_POSTGRES),
@@ -19,6 +19,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
     ("offtake-poller", ON_TOP_OF_POSTGRES),
     ("offtake-sync", ON_TOP_OF_POSTGRES),
     ("offtake-admin", ON_TOP_OF_POSTGRES),
+    ("offtake-private-server", &[]),
     ("offtake", EVERY_CRATE),
     ("offtake-tests", EVERY_CRATE),
 ];
@@ -33,6 +34,7 @@ const EVERY_CRATE: &[&str] = &[
     "offtake-poller",
     "offtake-sync",
     "offtake-admin",
+    "offtake-private-server",
     "offtake",
 ];
 

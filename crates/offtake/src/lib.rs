@@ -5,7 +5,7 @@
 //! [`run::Daemon`] is `offtake run`: it starts the loops under [`supervision`], keeps the mappings
 //! as the folder has them ([`mapping_reload`], [`triggers`]) and the registry as configuration and
 //! query have it ([`destinations`]). [`configuration`] turns `offtake.yaml` into values that can be
-//! used. [`demo`] shows it all on [`private_server`]s.
+//! used. [`demo`] shows it all on throwaway servers.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -22,7 +22,6 @@ pub mod mapping_files;
 pub mod mapping_reload;
 pub mod outcome;
 pub mod plan;
-pub mod private_server;
 mod probing;
 pub mod run;
 pub mod source;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use offtake_admin::Destination;
 use offtake_mapping::MappingSet;
 use offtake_postgres::{catalog, migrate};
+use offtake_private_server::sweep;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,6 @@ use crate::command_line::Demo;
 use crate::commands::load_configuration;
 use crate::mapping_files;
 use crate::outcome::{Exit, Failure, chain};
-use crate::private_server::sweep;
 use crate::run::{Daemon, Options};
 
 /// Enough that the initial copy has something to do, few enough that it takes no time.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 
-use super::folder::ServerFolder;
-use super::user::ServerUser;
-use super::{Binaries, Options, ReservedPort, SUPERUSER, process};
+use crate::folder::ServerFolder;
+use crate::user::ServerUser;
+use crate::{Binaries, Options, ReservedPort, SUPERUSER, process};
 
 /// A server answers within a second; on a loaded machine initialising and recovery may take much
 /// longer.
@@ -293,7 +293,7 @@ fn settings(options: &Options) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::private_server::{sweep, sweep::postmaster};
+    use crate::{sweep, sweep::postmaster};
 
     async fn answers(url: &str) -> bool {
         tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_ok()

@@ -9,6 +9,8 @@
 //! that user does not exist. The servers listen on 127.0.0.1 only, on a port the kernel chose, and
 //! have a process group of their own, so that a Ctrl-C in the terminal reaches their owner first.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod binaries;
 mod folder;
 mod port;
