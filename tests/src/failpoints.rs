@@ -1,5 +1,5 @@
 //! Failpoints of a running daemon; what they are and what they can do is in
-//! `offtake_postgres::failpoint`.
+//! `offtake_loops::failpoint`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -98,9 +98,9 @@ impl Daemon {
 
 fn known(name: &str) -> String {
     assert!(
-        offtake_postgres::FAILPOINTS.contains(&name),
+        offtake_loops::FAILPOINTS.contains(&name),
         "there is no failpoint {name}; there are {:?}",
-        offtake_postgres::FAILPOINTS
+        offtake_loops::FAILPOINTS
     );
     name.to_owned()
 }

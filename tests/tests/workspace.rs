@@ -1,5 +1,5 @@
-//! The shape of the workspace: `mapping ← postgres ← {capture, sequencer, poller, sync, admin} ←
-//! offtake`.
+//! The shape of the workspace: `mapping ← postgres ← loops ← {sequencer, poller, sync, admin} ←
+//! offtake`; capture stands beside the loops, on `postgres`.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -11,24 +11,26 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("offtake-mapping", &[]),
     ("offtake-postgres", &["offtake-mapping"]),
-    ("offtake-capture", ON_TOP_OF_POSTGRES),
-    ("offtake-sequencer", ON_TOP_OF_POSTGRES),
-    ("offtake-poller", ON_TOP_OF_POSTGRES),
-    ("offtake-sync", ON_TOP_OF_POSTGRES),
-    ("offtake-admin", ON_TOP_OF_POSTGRES),
+    ("offtake-loops", &["offtake-postgres"]),
+    ("offtake-capture", &["offtake-mapping", "offtake-postgres"]),
+    ("offtake-sequencer", BELOW_A_LOOP),
+    ("offtake-poller", BELOW_A_LOOP),
+    ("offtake-sync", BELOW_A_LOOP),
+    ("offtake-admin", BELOW_A_LOOP),
     ("offtake-private-server", &[]),
     ("offtake", EVERY_CRATE),
     ("offtake-tests", EVERY_CRATE),
 ];
 
-const ON_TOP_OF_POSTGRES: &[&str] = &["offtake-mapping", "offtake-postgres"];
+const BELOW_A_LOOP: &[&str] = &["offtake-mapping", "offtake-postgres", "offtake-loops"];
 
 const EVERY_CRATE: &[&str] = &[
     "offtake-mapping",
     "offtake-postgres",
+    "offtake-loops",
     "offtake-capture",
     "offtake-sequencer",
     "offtake-poller",

@@ -1,4 +1,4 @@
-//! Rendering `/metrics`. The names are in [`offtake_postgres::metrics`]; here are the values that
+//! Rendering `/metrics`. The names are in [`offtake_loops::metrics`]; here are the values that
 //! come from the database and from the system when someone asks.
 
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use offtake_loops::metrics as names;
 use offtake_postgres::SourcePool;
-use offtake_postgres::metrics as names;
 
 use crate::status::{Status, collect};
 use crate::{Error, process};

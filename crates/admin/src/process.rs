@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use offtake_postgres::metrics::{
+use offtake_loops::metrics::{
     PROCESS_CPU_SECONDS_TOTAL, PROCESS_OPEN_FDS, PROCESS_RESIDENT_MEMORY_BYTES,
     PROCESS_START_TIME_SECONDS,
 };

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use offtake_capture::{Drift, DriftKind, Look, Options};
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Tenant};
-use offtake_postgres::{PooledConnection, SourcePool, catalog};
+use offtake_postgres::{PooledConnection, SourcePool, catalog, chain};
 use tokio_postgres::Client;
 
-use crate::outcome::{Failure, chain};
+use crate::outcome::Failure;
 use crate::sql;
 
 /// The daemon does not stand in the application's way for long: what it does not get at once it

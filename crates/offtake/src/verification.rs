@@ -4,14 +4,13 @@
 use std::sync::Arc;
 
 use offtake_admin::Verifier;
-use offtake_postgres::{AddressPolicy, Dialer};
+use offtake_postgres::{AddressPolicy, Dialer, chain};
 use offtake_sync::destinations::{Registered, Registry};
 use offtake_sync::verify::{Options, VerifyTarget, verify};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::configuration::Configuration;
-use crate::outcome::chain;
 
 /// Connections of its own, for a comparison that is given up leaves its transactions to their end.
 pub(crate) fn verifier(

@@ -25,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::turns::Turns;
 use crate::connection_string::Endpoint;
-use crate::wire_guard::{Established, Guarded, SilenceMax, Trust, Violation};
+use crate::wire_guard::{AnswerTimeout, Established, Guarded, Trust, Violation};
 use crate::{AddressPolicy, ConnectionString, Error, SslMode, tls};
 
 /// How long a dial waits for its turn; dials ahead of it end by their own deadlines.
@@ -57,7 +57,7 @@ pub struct Dialer {
     /// None: the server is the operator's own.
     policy: Option<AddressPolicy>,
     connect_timeout: Duration,
-    silence_max: Option<SilenceMax>,
+    answer_timeout: Option<AnswerTimeout>,
     turns: Arc<Turns>,
 }
 
@@ -67,7 +67,7 @@ impl Dialer {
         Self {
             policy: Some(policy),
             connect_timeout,
-            silence_max: None,
+            answer_timeout: None,
             turns: Arc::new(Turns::limited_by_address()),
         }
     }
@@ -77,18 +77,18 @@ impl Dialer {
         Self {
             policy: None,
             connect_timeout,
-            silence_max: None,
+            answer_timeout: None,
             turns: Arc::new(Turns::limited_in_all()),
         }
     }
 
     /// Connections end when the server owes an answer and sends nothing for so long: a hung
-    /// middlebox acknowledges everything, so that TCP finds nothing wrong, for ever. Idle
-    /// connections are left alone. It must be longer than any statement may take, which the server
-    /// itself ends with a proper error.
+    /// middlebox acknowledges every packet, so that TCP never finds anything wrong. Idle connections
+    /// stay. The timeout must be longer than any statement may take, because the server itself ends
+    /// a long statement with a proper error.
     #[must_use]
-    pub(crate) fn silent_for(self, max: SilenceMax) -> Self {
-        Self { silence_max: Some(max), ..self }
+    pub(crate) fn answering_within(self, timeout: AnswerTimeout) -> Self {
+        Self { answer_timeout: Some(timeout), ..self }
     }
 
     /// A connection that is logged in, within the connect timeout.
@@ -132,7 +132,9 @@ impl Dialer {
     }
 
     fn guard<S>(&self, socket: S, trust: Trust, process: &Arc<AtomicI32>) -> Guarded<S> {
-        Guarded::new(socket, trust).silent_for(self.silence_max.clone()).noting(process.clone())
+        Guarded::new(socket, trust)
+            .answering_within(self.answer_timeout.clone())
+            .noting(process.clone())
     }
 
     /// Nobody listens on the way to the operator's own server on this machine.
@@ -284,8 +286,8 @@ where
                 None => return,
             }
         };
-        // Whoever waits on it only learns that it is closed.
-        if let Some(silence @ Violation::Silence(_)) = violation(&ended) {
+        // The statement that waits here only learns that the connection is closed.
+        if let Some(silence @ Violation::AnswerTimeout(_)) = violation(&ended) {
             tracing::warn!(
                 event = "server_silent",
                 host = name,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::chain::{chain, with_causes};
 use crate::{Fault, InvalidUrl, Refused, classify};
 
 /// An error of a connection, or of a statement on one.
@@ -38,7 +39,8 @@ pub enum Error {
     Exhausted { what: &'static str, waited: Duration },
     #[error("cannot apply the migrations")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[cfg(feature = "failpoints")]
+    /// A test told the failpoint of this name to fail as a server would; see the crate
+    /// `offtake-loops`.
     #[error("the failpoint {0} says so")]
     Failpoint(&'static str),
     #[error("postgres error")]
@@ -77,9 +79,7 @@ impl Error {
             | Self::Refused { .. }
             | Self::TimedOut { .. }
             | Self::Tls { .. } => Fault::Unreachable,
-            Self::Exhausted { .. } => Fault::Transient,
-            #[cfg(feature = "failpoints")]
-            Self::Failpoint(_) => Fault::Transient,
+            Self::Exhausted { .. } | Self::Failpoint(_) => Fault::Transient,
             Self::Migration(_) => Fault::Fatal,
             Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => {
                 Fault::Unreachable
@@ -96,21 +96,18 @@ impl Error {
     /// Of a server's error it has code, primary message and the names of what is concerned, never
     /// DETAIL, HINT or CONTEXT: they quote rows.
     pub fn message(&self) -> String {
-        let mut text = String::new();
-        match (self, self.db_error()) {
-            (Self::Login { .. }, Some(db)) => {
-                let _ = write!(text, "{self}: {}", describe(db));
-            }
-            (_, Some(db)) => text = describe(db),
-            (Self::Postgres(source), None) => write_chain(&mut text, source),
-            _ => write_chain(&mut text, self),
-        }
+        let text = match (self, self.db_error()) {
+            (Self::Login { .. }, Some(db)) => format!("{self}: {}", describe(db)),
+            (_, Some(db)) => describe(db),
+            (Self::Postgres(source), None) => chain(source),
+            _ => with_causes(self.to_string(), self.source()),
+        };
         one_line(&text)
     }
 }
 
 /// The server's error without anything that could be a value.
-fn describe(db: &DbError) -> String {
+pub(crate) fn describe(db: &DbError) -> String {
     let data_exception = db.code().code().starts_with("22");
     let mut text =
         if data_exception { without_quotations(db.message()) } else { db.message().to_owned() };
@@ -139,19 +136,6 @@ fn without_quotations(message: &str) -> String {
         }
         (Some(first), _) => format!("{}…", &message[..first]),
         _ => message.to_owned(),
-    }
-}
-
-fn write_chain(text: &mut String, error: &dyn std::error::Error) {
-    let _ = write!(text, "{error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.contains(&told) {
-            let _ = write!(text, ": {told}");
-        }
-        cause = error.source();
     }
 }
 

@@ -9,35 +9,27 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod address_policy;
-mod begun;
 pub mod catalog;
+mod chain;
 mod connection_string;
 mod dial;
 mod error;
-mod failpoints;
-mod fuses;
-pub mod metrics;
 mod migrate;
+mod pipelined;
 mod pool;
-mod progress;
 mod settings;
-mod sql;
 mod sqlstate;
 mod tls;
-mod trouble;
 mod wire_guard;
 
 pub use address_policy::{AddressPolicy, Refused};
-pub use begun::Begun;
+pub use chain::chain;
 pub use connection_string::{ConnectionString, InvalidUrl, SslMode};
 pub use dial::{Connection, Dialer};
 pub use error::Error;
-pub use failpoints::{FAILPOINTS, failpoint, listen_for_failpoints};
-pub use fuses::{BlownFuses, Fuses, names_a_fuse, set_fuse};
 pub use migrate::{migrate, migration_sql};
+pub use pipelined::PipelinedTransaction;
 pub use pool::{PooledConnection, SourcePool};
-pub use progress::{Progress, idle_pause};
 pub use settings::TEXT_FORMAT;
 pub use sqlstate::{Fault, classify};
 pub use tokio_postgres::error::SqlState;
-pub use trouble::Trouble;

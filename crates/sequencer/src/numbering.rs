@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use offtake_mapping::MappingSet;
-use offtake_postgres::{Begun, PooledConnection};
+use offtake_postgres::{PipelinedTransaction, PooledConnection};
 use tokio_postgres::Row;
 
 use crate::tick::locked;
@@ -87,7 +87,7 @@ impl Numbering {
 
     /// What the table says now; to be read under the sequencer's lock.
     pub(crate) async fn read(
-        transaction: &Begun<'_>,
+        transaction: &PipelinedTransaction<'_>,
         set: &MappingSet,
     ) -> Result<Option<Row>, tokio_postgres::Error> {
         let read = transaction.prepare_cached(sql::READ_NUMBERING).await?;
@@ -98,7 +98,7 @@ impl Numbering {
     /// in it.
     pub(crate) async fn note(
         &self,
-        transaction: &Begun<'_>,
+        transaction: &PipelinedTransaction<'_>,
         set: &MappingSet,
         found: Option<Row>,
     ) -> Result<(), Error> {
@@ -113,7 +113,11 @@ impl Numbering {
         self.take(transaction, set).await
     }
 
-    async fn take(&self, transaction: &Begun<'_>, set: &MappingSet) -> Result<(), Error> {
+    async fn take(
+        &self,
+        transaction: &PipelinedTransaction<'_>,
+        set: &MappingSet,
+    ) -> Result<(), Error> {
         let names: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();
         let overlooked =
             transaction.query(sql::TAKE_NUMBERING, &[&self.daemon, &set.needs(), &names]).await?;

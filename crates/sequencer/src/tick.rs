@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use offtake_loops::failpoint;
 use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
-use offtake_postgres::{Begun, PooledConnection, SqlState, failpoint};
+use offtake_postgres::{PipelinedTransaction, PooledConnection, SqlState};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -104,12 +105,14 @@ pub async fn tick(
 
 /// A transaction that holds the lock; None: another replica's does. The lock is asked for in a
 /// statement of its own, before the one whose snapshot must see what the last holder has committed.
-pub(crate) async fn locked(connection: &mut PooledConnection) -> Result<Option<Begun<'_>>, Error> {
+pub(crate) async fn locked(
+    connection: &mut PooledConnection,
+) -> Result<Option<PipelinedTransaction<'_>>, Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
     let begin =
         sql::BEGIN_TICK.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
-    let (transaction, locked) = Begun::open(connection, &begin, lock).await?;
+    let (transaction, locked) = PipelinedTransaction::open(connection, &begin, lock).await?;
     Ok(locked.get::<_, bool>(0).then_some(transaction))
 }
 
@@ -126,7 +129,7 @@ fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
 }
 
 async fn resolve(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     mappings: &MappingSet,
     table: &str,
     lookup: &TenantLookup,
@@ -180,7 +183,7 @@ async fn resolve(
 
 /// One statement on the operator's tables, behind a savepoint: one that fails spoils only itself.
 async fn apart(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     statement: &str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Row, tokio_postgres::Error> {
@@ -211,7 +214,7 @@ fn matched_columns<'a>(mappings: &'a MappingSet, table: &str) -> &'a [CapturedCo
 }
 
 async fn expand(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     mappings: &MappingSet,
     open: &[Taken],
     done: &mut Tick,
@@ -294,7 +297,7 @@ fn locked_out(error: &tokio_postgres::Error) -> bool {
 }
 
 async fn expand_one(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     waking: &Waking,
     changed: &[&Taken],
 ) -> Result<(i64, i64), tokio_postgres::Error> {

@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::{BlownFuses, Progress, SourceTrouble as Trouble, metrics as names};
 use offtake_mapping::Identifier;
-use offtake_postgres::{
-    BlownFuses, Dialer, Progress, SourcePool, SqlState, Trouble, metrics as names,
-};
+use offtake_postgres::{Dialer, SourcePool, SqlState};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{Id, JoinError, JoinSet};

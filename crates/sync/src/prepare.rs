@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use offtake_mapping::compose;
 use offtake_mapping::{ResolvedMapping, literal};
-use offtake_postgres::{Begun, Fault, PooledConnection, SourcePool, TEXT_FORMAT};
+use offtake_postgres::{
+    Fault, PipelinedTransaction as Begun, PooledConnection, SourcePool, TEXT_FORMAT,
+};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, pin_mut};
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::{self, Changed};
-use offtake_postgres::{Begun, PooledConnection, SourcePool, SqlState};
+use offtake_postgres::{PipelinedTransaction as Begun, PooledConnection, SourcePool, SqlState};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::apply::RefusedRow;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offtake_loops::failpoint;
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::{PooledConnection, SourcePool, failpoint};
+use offtake_postgres::{PooledConnection, SourcePool};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 

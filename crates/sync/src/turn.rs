@@ -7,9 +7,10 @@ mod write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::BlownFuses;
+use offtake_loops::{failpoint, metrics as names};
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::BlownFuses;
-use offtake_postgres::{Dialer, SourcePool, SqlState, failpoint, metrics as names};
+use offtake_postgres::{Dialer, SourcePool, SqlState};
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;

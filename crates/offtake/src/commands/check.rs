@@ -104,7 +104,7 @@ async fn named(configuration: &Configuration) -> Result<Named, Failure> {
             "{}: destinations.query cannot be used",
             configuration.file.display()
         ))
-        .because(crate::outcome::chain(&error))
+        .because(offtake_postgres::chain(&error))
         .remedy("it must be one SELECT that returns tenant_id, name and url")
     })
 }

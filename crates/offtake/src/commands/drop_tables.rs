@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use offtake_admin::operations::{Named, named_destinations};
 use offtake_mapping::{Identifier, Mapping};
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool};
+use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool, chain};
 use offtake_sync::STATE_TABLE;
 use offtake_sync::destinations::DestinationSpec;
 use tokio_postgres::Client;
@@ -21,7 +21,7 @@ use crate::command_line::Resync;
 use crate::configuration::Configuration;
 use crate::destinations::{check_static, evaluate};
 use crate::mapping_files;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
 use crate::sql;
 
 /// One table to drop.

@@ -93,7 +93,7 @@ pub(super) fn unreadable(error: &offtake_admin::Error) -> Failure {
     const WHAT: &str = "cannot read from, or write to, the schema offtake of the source";
     let failure = match error {
         offtake_admin::Error::Source(error) => Failure::of_source(WHAT, error),
-        other => Failure::new(Exit::Failed, WHAT).because(crate::outcome::chain(other)),
+        other => Failure::new(Exit::Failed, WHAT).because(offtake_postgres::chain(other)),
     };
     match error.hint() {
         Some(hint) => failure.remedy(hint),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::{AddressPolicy, Dialer, SourcePool, catalog};
+use offtake_postgres::{AddressPolicy, Dialer, SourcePool, catalog, chain};
 use offtake_sync::destinations::DestinationSpec;
 use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
 use serde_json::json;
@@ -20,7 +20,7 @@ use crate::command_line::Verify;
 use crate::configuration::Configuration;
 use crate::destinations::{Refused, check_static, evaluate};
 use crate::mapping_files;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
 
 pub(super) async fn execute(file: &Path, arguments: &Verify) -> Result<Exit, Failure> {
     let configuration = load_configuration(file)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use offtake_admin::Destination;
 use offtake_mapping::MappingSet;
-use offtake_postgres::{catalog, migrate};
+use offtake_postgres::{catalog, chain, migrate};
 use offtake_private_server::sweep;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::stage::{Stage, connect};
 use crate::command_line::Demo;
 use crate::commands::load_configuration;
 use crate::mapping_files;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
 use crate::run::{Daemon, Options};
 
 /// Enough that the initial copy has something to do, few enough that it takes no time.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use offtake_loops::metrics as names;
 use offtake_mapping::Version;
-use offtake_postgres::{Connection, metrics as names};
+use offtake_postgres::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::apply::Staging;

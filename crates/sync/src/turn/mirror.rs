@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use offtake_postgres::metrics as names;
+use offtake_loops::metrics as names;
 use serde_json::Value;
 
 use super::{Turn, row_key};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use offtake_loops::failpoint;
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::Apply;
-use offtake_postgres::failpoint;
 
 use super::{Faults, Outcomes, Turn, row_key};
 use crate::apply::{self, Applied, RefusedRow};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, literal};
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool};
+use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool, chain};
 use offtake_sync::destinations::DestinationSpec;
 use offtake_sync::verify::{Kind, Options, Report, VerifyTarget, verify};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::command_line::Preview;
 use crate::commands::say;
 use crate::configuration::Configuration;
 use crate::destinations::evaluate;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
 
 /// Changes that are on their way to a destination are waited for this long; what is still under way
 /// is told as such.

@@ -1,7 +1,7 @@
 //! Every metric Offtake exports, by name: the one place that knows one.
 //!
-//! It lives below the loops, because they count, and above nothing: it opens no port and keeps no
-//! registry. A metric has no tenant in its labels, so that the number of series does not grow with
+//! It lives below the loops, because they count. It opens no port and keeps no registry; the admin
+//! crate does. A metric has no tenant in its labels, so that the number of series does not grow with
 //! the number of customers; the allowed label values are the constants here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -50,7 +50,7 @@ pub const OPERATIONS: [&str; 2] = ["upsert", "delete"];
 /// Values of the label `result`: `dropped` is a late worker's batch, refused by the destination's
 /// state row.
 pub const RESULTS: [&str; 3] = ["applied", "failed", "dropped"];
-/// Values of the label `class`; see [`Fault`](crate::Fault).
+/// Values of the label `class`; see [`Fault`](offtake_postgres::Fault).
 pub const ERROR_CLASSES: [&str; 8] =
     ["transient", "unreachable", "credentials", "schema", "row", "read_only", "full", "fatal"];
 /// Values of the label `state` of connections.
