@@ -1,5 +1,5 @@
-//! The shape of the workspace: `mapping ← postgres ← loops ← {sequencer, poller, sync, admin} ←
-//! offtake`; capture stands beside the loops, on `postgres`.
+//! The shape of the workspace: `{mapping, egress} ← postgres ← loops ← {sequencer, poller, sync,
+//! admin} ← offtake`. `capture` is no loop and stands on `postgres`; `private_server` stands alone.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -11,9 +11,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("offtake-mapping", &[]),
-    ("offtake-postgres", &["offtake-mapping"]),
+    ("offtake-egress", &[]),
+    ("offtake-postgres", &["offtake-mapping", "offtake-egress"]),
     ("offtake-loops", &["offtake-postgres"]),
     ("offtake-capture", &["offtake-mapping", "offtake-postgres"]),
     ("offtake-sequencer", BELOW_A_LOOP),
@@ -29,6 +30,7 @@ const BELOW_A_LOOP: &[&str] = &["offtake-mapping", "offtake-postgres", "offtake-
 
 const EVERY_CRATE: &[&str] = &[
     "offtake-mapping",
+    "offtake-egress",
     "offtake-postgres",
     "offtake-loops",
     "offtake-capture",
@@ -42,6 +44,10 @@ const EVERY_CRATE: &[&str] = &[
 
 /// `offtake-mapping` is pure: with none of these it cannot wait for anything.
 const NO_IO: [&str; 4] = ["tokio", "tokio-postgres", "tokio-util", "axum"];
+
+/// `offtake-egress` dials for all of them.
+const PROTOCOLS: [&str; 5] =
+    ["tokio-postgres", "tokio-postgres-rustls", "hyper", "hyper-util", "reqwest"];
 
 #[test]
 fn crates_depend_on_each_other_only_as_designed() {
@@ -67,12 +73,19 @@ fn crates_depend_on_each_other_only_as_designed() {
 
 #[test]
 fn the_mapping_crate_has_no_runtime() {
-    let found: Vec<_> = packages()["offtake-mapping"]
-        .iter()
-        .filter(|d| NO_IO.contains(&d.as_str()))
-        .cloned()
-        .collect();
+    let found = dependencies_among("offtake-mapping", &NO_IO);
     assert!(found.is_empty(), "offtake-mapping is pure, yet it depends on {found:?}");
+}
+
+#[test]
+fn the_egress_crate_knows_no_protocol() {
+    let found = dependencies_among("offtake-egress", &PROTOCOLS);
+    assert!(found.is_empty(), "offtake-egress is for every protocol, yet it depends on {found:?}");
+}
+
+fn dependencies_among(package: &str, names: &[&str]) -> Vec<String> {
+    let found = |dependency: &&String| names.contains(&dependency.as_str());
+    packages()[package].iter().filter(found).cloned().collect()
 }
 
 /// The documents name tests as what holds a promise; a name that is no test holds nothing. Names of

@@ -13,10 +13,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_egress::AddressPolicy;
 use offtake_loops::{BlownFuses, Fuses};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
-use offtake_postgres::{AddressPolicy, Dialer, SourcePool};
+use offtake_postgres::{Dialer, SourcePool};
 use offtake_sequencer::{Numbering, Sequencer};
 use offtake_sync::destinations::Registry;
 use offtake_sync::{Engine, Parts};

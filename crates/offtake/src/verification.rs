@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use offtake_admin::Verifier;
-use offtake_postgres::{AddressPolicy, Dialer, chain};
+use offtake_egress::AddressPolicy;
+use offtake_postgres::{Dialer, chain};
 use offtake_sync::destinations::{Registered, Registry};
 use offtake_sync::verify::{Options, VerifyTarget, verify};
 use serde_json::{Value, json};

@@ -63,11 +63,11 @@ mod tests {
             "cannot copy: cannot read: the disk is gone",
         );
         check(step("cannot read: the disk\nis gone", last()), "cannot read: the disk is gone");
-        let refused = Error::Refused {
+        let refused = Error::Dial(offtake_egress::Error::Unreachable {
             host: "db".into(),
             port: 5432,
             source: io::ErrorKind::ConnectionRefused.into(),
-        };
+        });
         check(
             step("the source failed", refused),
             "the source failed: cannot connect to db:5432: connection refused",

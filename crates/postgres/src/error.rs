@@ -8,24 +8,19 @@ use std::time::Duration;
 use tokio_postgres::error::{DbError, SqlState};
 
 use crate::chain::{chain, with_causes};
-use crate::{Fault, InvalidUrl, Refused, classify};
+use crate::{Fault, InvalidUrl, classify};
 
 /// An error of a connection, or of a statement on one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Url(#[from] InvalidUrl),
-    #[error("cannot resolve the host name {host}")]
-    Unresolved { host: String, source: io::Error },
-    /// Our own refusal, before a packet is sent.
-    #[error("will not connect to {host}: {source}")]
-    Filtered { host: String, source: Refused },
-    #[error("cannot connect to {host}:{port}")]
-    Refused { host: String, port: u16, source: io::Error },
+    /// There is no connection to the server, or no TLS on it.
+    #[error(transparent)]
+    Dial(#[from] offtake_egress::Error),
+    /// A statement; [`Error::Dial`] has its own timeout.
     #[error("{what} took longer than {} ms", limit.as_millis())]
     TimedOut { what: String, limit: Duration },
-    #[error("no TLS with {host}: {why}")]
-    Tls { host: String, why: String },
     /// The server asked for the password in a form that it, or a listener, could use again.
     #[error(
         "{host} asks for the password {how}, which is only answered over verified TLS (use SCRAM on the server, or sslmode=verify-full)"
@@ -34,7 +29,7 @@ pub enum Error {
     /// The server and we could not agree on how to log in; no SQLSTATE.
     #[error("cannot log in to {host}")]
     Login { host: String, source: tokio_postgres::Error },
-    /// Every connection of a pool, or every permit to dial, was taken for the whole of the wait.
+    /// Every connection of a pool was taken for the whole of the wait.
     #[error("no free {what} within {} s", waited.as_secs())]
     Exhausted { what: &'static str, waited: Duration },
     #[error("cannot apply the migrations")]
@@ -74,12 +69,10 @@ impl Error {
         }
         match self {
             Self::Url(_) | Self::PasswordWithheld { .. } => Fault::Credentials,
-            Self::Unresolved { .. }
-            | Self::Filtered { .. }
-            | Self::Refused { .. }
-            | Self::TimedOut { .. }
-            | Self::Tls { .. } => Fault::Unreachable,
-            Self::Exhausted { .. } | Self::Failpoint(_) => Fault::Transient,
+            Self::Dial(offtake_egress::Error::NoTurn { .. })
+            | Self::Exhausted { .. }
+            | Self::Failpoint(_) => Fault::Transient,
+            Self::Dial(_) | Self::TimedOut { .. } => Fault::Unreachable,
             Self::Migration(_) => Fault::Fatal,
             Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => {
                 Fault::Unreachable
@@ -198,11 +191,11 @@ mod tests {
 
     #[test]
     fn errors_without_a_code_say_where_they_come_from() {
-        let refused = Error::Refused {
+        let refused = Error::Dial(offtake_egress::Error::Unreachable {
             host: "db".into(),
             port: 5432,
             source: io::ErrorKind::ConnectionRefused.into(),
-        };
+        });
         assert_eq!(refused.message(), "cannot connect to db:5432: connection refused");
         assert_eq!(refused.fault(), Fault::Unreachable);
         let withheld = Error::PasswordWithheld { host: "db".into(), how: "in clear text" };

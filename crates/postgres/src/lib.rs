@@ -1,14 +1,14 @@
-//! Everything shared that speaks Postgres: where a connection may go and how it is made, what a
-//! server's error means to Offtake, and the migrations of our own schema.
+//! Speaking Postgres: how a connection is made, what a server's error means to Offtake, the
+//! migrations of our own schema, and mappings resolved against a source's catalog. Nothing here
+//! loops, counts metrics or has failpoints; that is `offtake-loops`.
 //!
-//! Two kinds of servers are met here. The **source** is the operator's own: [`SourcePool`] and
+//! There are two kinds of servers. The **source** is the operator's own: [`SourcePool`] and
 //! [`Dialer::trusted`] go wherever its URL says. A **destination** is a stranger's: its URL passes
-//! an allow-list grammar ([`ConnectionString::destination`]), its address the [`AddressPolicy`],
-//! its certificate is verified, and its bytes pass a guard that never hands it a reusable password.
+//! an allow-list grammar ([`ConnectionString::destination`]), the crate `offtake-egress` checks its
+//! address and its certificate, and its bytes pass a guard that never hands it a reusable password.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod address_policy;
 pub mod catalog;
 mod chain;
 mod connection_string;
@@ -19,12 +19,11 @@ mod pipelined;
 mod pool;
 mod settings;
 mod sqlstate;
-mod tls;
+mod ssl_request;
 mod wire_guard;
 
-pub use address_policy::{AddressPolicy, Refused};
 pub use chain::chain;
-pub use connection_string::{ConnectionString, InvalidUrl, SslMode};
+pub use connection_string::{ConnectionString, InvalidUrl};
 pub use dial::{Connection, Dialer};
 pub use error::Error;
 pub use migrate::{migrate, migration_sql};

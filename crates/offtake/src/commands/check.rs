@@ -6,8 +6,9 @@ mod mapping;
 use std::path::Path;
 use std::sync::Arc;
 
+use offtake_egress::AddressPolicy;
 use offtake_mapping::{MappingSet, ResolvedMapping};
-use offtake_postgres::{AddressPolicy, Dialer, catalog};
+use offtake_postgres::{Dialer, catalog};
 use offtake_sync::destinations::DestinationSpec;
 use serde_json::json;
 use tokio::task::JoinSet;

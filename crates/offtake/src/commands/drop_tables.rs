@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use offtake_admin::operations::{Named, named_destinations};
+use offtake_egress::AddressPolicy;
 use offtake_mapping::{Identifier, Mapping};
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool, chain};
+use offtake_postgres::{Connection, Dialer, SourcePool, chain};
 use offtake_sync::STATE_TABLE;
 use offtake_sync::destinations::DestinationSpec;
 use tokio_postgres::Client;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use offtake_egress::AddressPolicy;
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::{AddressPolicy, Dialer, SourcePool, catalog, chain};
+use offtake_postgres::{Dialer, SourcePool, catalog, chain};
 use offtake_sync::destinations::DestinationSpec;
 use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
 use serde_json::json;

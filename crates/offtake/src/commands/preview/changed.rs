@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offtake_egress::AddressPolicy;
 use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, literal};
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool, chain};
+use offtake_postgres::{Connection, Dialer, SourcePool, chain};
 use offtake_sync::destinations::DestinationSpec;
 use offtake_sync::verify::{Kind, Options, Report, VerifyTarget, verify};
 use serde_json::{Value, json};
