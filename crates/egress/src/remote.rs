@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// How a connection is protected. The names are libpq's. Its `allow` and `prefer` do not exist here,
-/// because they fall back to plain text silently.
+/// How a connection is protected. The names are libpq's. Its `allow` and `prefer` do not exist
+/// here, because they fall back to plain text silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsMode {
     /// Plain text.
@@ -38,8 +38,9 @@ pub struct Remote {
     pub tls: TlsMode,
     /// The certificate authorities to believe instead of the system's, in PEM form.
     pub ca_file: Option<PathBuf>,
-    /// The login proves that both ends see the same TLS channel. It rests on the key of the server's
-    /// certificate, so the server must prove that it holds this key, also with [`TlsMode::Require`].
+    /// The login proves that both ends see the same TLS channel. That proof rests on the key of the
+    /// server's certificate, so the server must show that it holds this key, also with
+    /// [`TlsMode::Require`].
     pub binds_channel: bool,
     pub settings: SettingNames,
 }

@@ -11,8 +11,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 pub(crate) const CONCURRENT_DIALS_MAX: usize = 64;
 
 /// How many of them may go to one address. Tenants name the addresses: a silent one, however many
-/// destinations it is said to have, takes at most half of the turns, and nobody can make us flood a
-/// server of their choice.
+/// destinations it is said to have, takes at most half of the turns. And no tenant can make us
+/// flood a server of their choice.
 pub(crate) const CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX: usize = 32;
 
 /// The limits, shared by the clones of a dialer.

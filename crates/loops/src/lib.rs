@@ -7,8 +7,8 @@
 //! - [`failpoint`] marks a place at which a test stops, breaks or kills the daemon.
 //!
 //! Nothing below this crate counts a metric or has a failpoint. One thing reaches down: a failpoint
-//! that is told to fail returns [`offtake_postgres::Error::Failpoint`], because each loop must treat
-//! it exactly as it treats a server that failed at that statement.
+//! that a test told to fail returns [`offtake_postgres::Error::Failpoint`]. Each loop must treat it
+//! as it treats a server that failed at that statement, so it must be an error of the same type.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -1,8 +1,8 @@
 //! Every metric Offtake exports, by name: the one place that knows one.
 //!
 //! It lives below the loops, because they count. It opens no port and keeps no registry; the admin
-//! crate does. A metric has no tenant in its labels, so that the number of series does not grow with
-//! the number of customers; the allowed label values are the constants here.
+//! crate does. A metric has no tenant in its labels, so that the number of series does not grow
+//! with the number of customers; the allowed label values are the constants here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -61,7 +61,7 @@ pub const LOOPS: [&str; 3] = ["sequencer", "poller", "sync"];
 pub const FUSES: [&str; 6] = ["sequencer", "poller", "sync", "tenant", "destination", "mapping"];
 
 /// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where
-/// an outage begins; each about twice the one before, so that a quantile read from them is off by
+/// an outage begins; each about twice its predecessor, so that a quantile read from them is off by
 /// at most that.
 pub const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

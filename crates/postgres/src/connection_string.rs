@@ -190,7 +190,7 @@ impl ConnectionString {
         format!("{:x}", hash.finalize())
     }
 
-    /// `host:port/database`: the same text means the same database, whoever logs in.
+    /// `host:port/database`: the same text means the same database, with whichever user.
     pub fn place(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}/{}", self.host, self.port, self.database)

@@ -1,7 +1,7 @@
-//! Making a connection: a socket that passes the guard, TLS where the URL asks for it, and the login,
-//! all of it within the connect timeout.
+//! Making a connection: a guarded socket, TLS where the URL asks for it, and the login, all within
+//! the connect timeout.
 //!
-//! Which addresses may be dialled, and how many at a time, is decided in the crate `offtake-egress`.
+//! The crate `offtake-egress` decides which addresses may be dialled, and how many at a time.
 
 #[cfg(test)]
 mod tests;
@@ -49,9 +49,9 @@ impl Dialer {
     }
 
     /// Connections end when the server owes an answer and sends nothing for so long: a hung
-    /// middlebox acknowledges every packet, so that TCP never finds anything wrong. Idle connections
-    /// stay. The timeout must be longer than any statement may take, because the server itself ends
-    /// a long statement with a proper error.
+    /// middlebox acknowledges every packet, so that TCP never finds anything wrong. Idle
+    /// connections stay. The timeout must be longer than any statement may take, because the server
+    /// itself ends a long statement with a proper error.
     #[must_use]
     pub(crate) fn answering_within(self, timeout: AnswerTimeout) -> Self {
         Self { answer_timeout: Some(timeout), ..self }

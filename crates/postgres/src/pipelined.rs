@@ -18,7 +18,7 @@ pub struct PipelinedTransaction<'a> {
 
 impl<'a> PipelinedTransaction<'a> {
     /// Sends `opening` (BEGIN and settings) and, right behind it, the statement that `first` sends
-    /// when it is polled. Returns the transaction and the result of `first`. If the opening fails,
+    /// when polled. Returns the transaction and the result of `first`. If the opening fails,
     /// the transaction is aborted or the session is gone, so `first` cannot succeed outside it.
     pub async fn open<T>(
         session: &'a mut PooledConnection,

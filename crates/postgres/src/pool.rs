@@ -76,8 +76,8 @@ impl SourcePool {
     }
 
     /// Gives a session up, with an error, when the source owes an answer and sends nothing for five
-    /// seconds longer than any statement may take. Applies at once to all sessions; before the first
-    /// call they wait without end.
+    /// seconds longer than any statement may take. Applies at once to all sessions; before the
+    /// first call they wait without end.
     pub fn expect_answers_within(&self, statement_timeout: Duration) {
         self.answer_timeout.set(statement_timeout + ANSWER_MARGIN);
     }

@@ -1,8 +1,8 @@
 //! How Postgres comes to TLS: the client asks for it in plain text, and the handshake follows.
 //!
-//! tokio-postgres knows encrypted or not. Whom to believe, by libpq's modes, is decided in the crate
-//! `offtake-egress`. The handshake runs here and not inside tokio-postgres, so that a certificate
-//! that is not believed is told apart from a server that hangs up.
+//! tokio-postgres only knows whether to encrypt. The crate `offtake-egress` decides which
+//! certificates to believe. The handshake runs here and not inside tokio-postgres, so that a
+//! certificate that is not believed is told apart from a server that hangs up.
 
 use offtake_egress::{Error, Socket, TlsHandshake};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,8 +25,8 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
     let handshake = TlsHandshake::prepare(&remote).await?;
     let lost = |source| Error::Unreachable { host: to.host().to_owned(), port: to.port(), source };
     socket.write_all(&SSL_REQUEST).await.map_err(lost)?;
-    // One byte and no more: bytes after it were sent before the encryption, perhaps by somebody
-    // between us and the server, and must not be taken for the server's.
+    // One byte and no more. What follows it was sent before the encryption, perhaps by an attacker
+    // in between, and must not be taken for the server's.
     match socket.read_u8().await.map_err(lost)? {
         b'S' => {}
         _ => {

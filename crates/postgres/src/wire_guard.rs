@@ -49,9 +49,10 @@ const PREFIX_BYTES: usize = 64;
 /// How far a server is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
-    /// It is who it claims to be and nobody listens: it may have the password itself.
+    /// The server is the one that was meant, and nobody can listen: it may have the password
+    /// itself.
     pub(crate) passwords: bool,
-    /// It is the operator's own: it may send what it likes.
+    /// The server is the operator's own: no bound on what it sends.
     pub(crate) volume: bool,
 }
 

@@ -27,7 +27,8 @@ impl ServerFolder {
             folder.path().join(MARKER),
             format!("{}\n{}\n{}\n", owner.pid, owner.started, namespace()),
         )?;
-        // The server's own user passes through to its data folder; nobody can list this one.
+        // The server's own user may pass through to its data folder. No other user can list this
+        // folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
         Ok(Self(folder.keep()))
     }

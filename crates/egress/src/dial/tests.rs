@@ -113,8 +113,8 @@ async fn dials_wait_for_their_turn() {
     .await;
 }
 
-/// However many destinations tenants say are there. Shown to fail with turns that are limited in all
-/// only.
+/// However many destinations tenants say are there. Shown to fail with turns that are limited in
+/// all only.
 #[tokio::test]
 async fn a_silent_address_leaves_turns_to_the_others() {
     let dials = [
