@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use offtake_postgres::FAILPOINTS;
+use offtake_loops::FAILPOINTS;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use offtake::private_server::{Options, PrivateServer};
+use offtake_private_server::{Options, PrivateServer};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -137,7 +137,7 @@ impl MeetingPoint {
     /// The owner's work: starts both clusters, and stops them when no test has used them for a
     /// moment.
     pub async fn own(self) -> anyhow::Result<()> {
-        tokio::task::spawn_blocking(offtake::private_server::sweep).await?;
+        tokio::task::spawn_blocking(offtake_private_server::sweep).await?;
         let (source, destinations) = tokio::join!(
             PrivateServer::start(Clusters::options()),
             PrivateServer::start(Clusters::options())

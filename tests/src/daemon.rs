@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use offtake::private_server::ReservedPort;
+use offtake_private_server::ReservedPort;
 use serde_json::Value;
 
 use crate::failpoints::Failpoints;

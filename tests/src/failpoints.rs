@@ -1,4 +1,4 @@
-//! Failpoints of a running daemon. `offtake_postgres::failpoint` describes what they are and can
+//! Failpoints of a running daemon. `offtake_loops::failpoint` describes what they are and can
 //! do.
 
 use std::collections::BTreeMap;
@@ -98,9 +98,9 @@ impl Daemon {
 
 fn known(name: &str) -> String {
     assert!(
-        offtake_postgres::FAILPOINTS.contains(&name),
+        offtake_loops::FAILPOINTS.contains(&name),
         "there is no failpoint {name}; there are {:?}",
-        offtake_postgres::FAILPOINTS
+        offtake_loops::FAILPOINTS
     );
     name.to_owned()
 }

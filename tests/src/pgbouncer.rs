@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use offtake::private_server::ReservedPort;
+use offtake_private_server::ReservedPort;
 
 use crate::database::try_connect;
 use crate::world::reserve_port;

@@ -8,8 +8,8 @@ use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use offtake::private_server::{PrivateServer, ReservedPort};
 use offtake_mapping::{Mapping, literal};
+use offtake_private_server::{PrivateServer, ReservedPort};
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -466,7 +466,7 @@ impl IntoFuture for Plan {
 }
 
 async fn private_server() -> PrivateServer {
-    tokio::task::spawn_blocking(offtake::private_server::sweep)
+    tokio::task::spawn_blocking(offtake_private_server::sweep)
         .await
         .expect("sweeping does not panic");
     PrivateServer::start(Clusters::options()).await.unwrap_or_else(|error| panic!("{error:#}"))

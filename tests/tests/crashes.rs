@@ -86,7 +86,7 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     let world = prepared(plan(), &workload).await;
     let survivor = world.daemon().await;
     let kills = async {
-        for point in offtake_postgres::FAILPOINTS {
+        for point in offtake_loops::FAILPOINTS {
             let mut killed = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
             let mut recopied_at = Instant::now();
             until(&format!("a daemon dies at {point}"), PATIENCE, async || {

@@ -30,7 +30,7 @@ async fn a_paused_daemon_stands_still_and_goes_on() {
 async fn every_failpoint_can_kill_the_daemon() {
     let world = World::with_tenants(["acme"]).await;
     world.fill(5).await;
-    for point in offtake_postgres::FAILPOINTS {
+    for point in offtake_loops::FAILPOINTS {
         if point == "backfill.after_chunk" {
             // Before the daemon starts: a daemon that has done everything does not look again for a
             // while.
@@ -73,12 +73,12 @@ fn every_failpoint_is_in_the_code_once() {
             }
         }
     }
-    for point in offtake_postgres::FAILPOINTS {
+    for point in offtake_loops::FAILPOINTS {
         assert_eq!(code.matches(&format!("failpoint(\"{point}\")")).count(), 1, "{point}");
     }
     assert_eq!(
         code.matches("failpoint(\"").count(),
-        offtake_postgres::FAILPOINTS.len(),
+        offtake_loops::FAILPOINTS.len(),
         "a failpoint is not in the list"
     );
 }

@@ -1,5 +1,6 @@
-//! The shape of the workspace: `mapping ← postgres ← {requests, reading} ← {capture, sequencer,
-//! poller, sync, admin} ← offtake`.
+//! The shape of the workspace: `{mapping, egress} ← postgres ← loops ← {requests, reading} ←
+//! {sequencer, poller, sync, admin} ← offtake`. `capture` is no loop and stands on `postgres`;
+//! `private_server` stands alone.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -11,42 +12,56 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("offtake-mapping", &[]),
-    ("offtake-postgres", &["offtake-mapping"]),
-    ("offtake-reading", ON_TOP_OF_POSTGRES),
+    ("offtake-egress", &[]),
+    ("offtake-postgres", &["offtake-mapping", "offtake-egress"]),
+    ("offtake-loops", &["offtake-postgres"]),
     ("offtake-requests", &["offtake-postgres"]),
-    ("offtake-capture", ON_TOP_OF_POSTGRES),
-    ("offtake-sequencer", ON_TOP_OF_REQUESTS),
-    ("offtake-poller", ON_TOP_OF_REQUESTS),
-    (
-        "offtake-sync",
-        &["offtake-mapping", "offtake-postgres", "offtake-requests", "offtake-reading"],
-    ),
-    ("offtake-admin", ON_TOP_OF_REQUESTS),
+    ("offtake-reading", &["offtake-mapping", "offtake-postgres"]),
+    ("offtake-capture", &["offtake-mapping", "offtake-postgres"]),
+    ("offtake-sequencer", BELOW_A_LOOP),
+    ("offtake-poller", BELOW_A_LOOP),
+    ("offtake-sync", BELOW_A_LOOP_THAT_READS),
+    ("offtake-admin", BELOW_A_LOOP),
+    ("offtake-private-server", &[]),
     ("offtake", EVERY_CRATE),
     ("offtake-tests", EVERY_CRATE),
 ];
 
-const ON_TOP_OF_POSTGRES: &[&str] = &["offtake-mapping", "offtake-postgres"];
+const BELOW_A_LOOP: &[&str] =
+    &["offtake-mapping", "offtake-postgres", "offtake-loops", "offtake-requests"];
 
-const ON_TOP_OF_REQUESTS: &[&str] = &["offtake-mapping", "offtake-postgres", "offtake-requests"];
+const BELOW_A_LOOP_THAT_READS: &[&str] = &[
+    "offtake-mapping",
+    "offtake-postgres",
+    "offtake-loops",
+    "offtake-requests",
+    "offtake-reading",
+];
 
 const EVERY_CRATE: &[&str] = &[
     "offtake-mapping",
+    "offtake-egress",
     "offtake-postgres",
     "offtake-reading",
     "offtake-requests",
+    "offtake-loops",
     "offtake-capture",
     "offtake-sequencer",
     "offtake-poller",
     "offtake-sync",
     "offtake-admin",
+    "offtake-private-server",
     "offtake",
 ];
 
 /// `offtake-mapping` is pure: with none of these it cannot wait for anything.
 const NO_IO: [&str; 4] = ["tokio", "tokio-postgres", "tokio-util", "axum"];
+
+/// `offtake-egress` dials for all of them.
+const PROTOCOLS: [&str; 5] =
+    ["tokio-postgres", "tokio-postgres-rustls", "hyper", "hyper-util", "reqwest"];
 
 #[test]
 fn crates_depend_on_each_other_only_as_designed() {
@@ -72,12 +87,19 @@ fn crates_depend_on_each_other_only_as_designed() {
 
 #[test]
 fn the_mapping_crate_has_no_runtime() {
-    let found: Vec<_> = packages()["offtake-mapping"]
-        .iter()
-        .filter(|d| NO_IO.contains(&d.as_str()))
-        .cloned()
-        .collect();
+    let found = dependencies_among("offtake-mapping", &NO_IO);
     assert!(found.is_empty(), "offtake-mapping is pure, yet it depends on {found:?}");
+}
+
+#[test]
+fn the_egress_crate_knows_no_protocol() {
+    let found = dependencies_among("offtake-egress", &PROTOCOLS);
+    assert!(found.is_empty(), "offtake-egress is for every protocol, yet it depends on {found:?}");
+}
+
+fn dependencies_among(package: &str, names: &[&str]) -> Vec<String> {
+    let found = |dependency: &&String| names.contains(&dependency.as_str());
+    packages()[package].iter().filter(found).cloned().collect()
 }
 
 /// The documents name a test for each promise; a name without a test would prove nothing. Names of

@@ -1,4 +1,4 @@
-//! Renders `/metrics`. The names are in [`offtake_postgres::metrics`]. Most values come from the
+//! Renders `/metrics`. The names are in [`offtake_loops::metrics`]. Most values come from the
 //! recorder; those of the database and of the process are read here, with each scrape.
 
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use offtake_loops::metrics as names;
 use offtake_postgres::SourcePool;
-use offtake_postgres::metrics as names;
 
 use crate::status::{Status, collect};
 use crate::{Error, process};

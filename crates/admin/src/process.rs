@@ -6,7 +6,7 @@
 pub(crate) fn render() -> String {
     use std::fmt::Write as _;
 
-    use offtake_postgres::metrics as names;
+    use offtake_loops::metrics as names;
 
     let process = metrics_process::collector::collect();
     let mut text = String::new();

@@ -10,7 +10,7 @@ use offtake::{commands, logging};
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     logging::start(matches!(command_line.command, Command::Run(_)));
-    offtake_postgres::listen_for_failpoints();
+    offtake_loops::listen_for_failpoints();
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(commands::execute(command_line));

@@ -148,30 +148,6 @@ pub fn lost_statement(error: &offtake_postgres::Error) -> bool {
     })
 }
 
-/// An error with its causes, on one line. Of what a server said, only message and code are kept:
-/// DETAIL would quote rows.
-pub fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut shown: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<offtake_postgres::Error>() {
-            shown.push(error.message());
-            break;
-        }
-        if let Some(said) = error
-            .downcast_ref::<tokio_postgres::Error>()
-            .and_then(tokio_postgres::Error::as_db_error)
-        {
-            shown.push(format!("{} ({})", said.message(), said.code().code()));
-            break;
-        }
-        shown.push(error.to_string());
-        next = error.source();
-    }
-    shown.dedup();
-    shown.join(": ").replace('\n', " ")
-}
-
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;

@@ -12,8 +12,9 @@ use std::time::Duration;
 use offtake::configuration::Configuration;
 use offtake::context::{Context, mapping_files};
 use offtake::daemon::{Daemon, Options, ReadConfiguration};
-use offtake::private_server::{self, PrivateServer, sweep};
 use offtake_postgres::{ConnectionString, Dialer};
+use offtake_private_server::{self, PrivateServer, sweep};
+use offtake_private_server::{PrivateServer, sweep};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -34,7 +35,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         sweep();
-        let server = PrivateServer::start(private_server::Options::default()).await.unwrap();
+        let server =
+            PrivateServer::start(offtake_private_server::Options::default()).await.unwrap();
         let world = Self { server, files: tempfile::tempdir().unwrap(), reload: Arc::default() };
         world.run("postgres", "create database app").await;
         for tenant in ["acme", "blue"] {

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::{
-    Begun, BlownFuses, PooledConnection, Progress, SourcePool, Trouble, failpoint, idle_pause,
-    metrics as names,
-};
+use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, idle_pause, metrics as names};
+use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +76,7 @@ impl Poller {
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut nudged_at = Instant::now();
         let mut sweep_due = Instant::now();
-        let mut trouble = Trouble::new("poller");
+        let mut trouble = SourceTrouble::new("poller");
         loop {
             let nudged = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -163,11 +161,11 @@ pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
 /// A transaction that holds the lock, or None if another daemon holds it.
 async fn locked(
     connection: &mut PooledConnection,
-) -> Result<Option<Begun<'_>>, tokio_postgres::Error> {
+) -> Result<Option<PipelinedTransaction<'_>>, tokio_postgres::Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
     let begin =
         sql::BEGIN_POLL.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
-    let (transaction, locked) = Begun::open(connection, &begin, lock).await?;
+    let (transaction, locked) = PipelinedTransaction::open(connection, &begin, lock).await?;
     Ok(locked.get::<_, bool>(0).then_some(transaction))
 }

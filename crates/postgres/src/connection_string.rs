@@ -13,33 +13,9 @@ mod tests;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use offtake_egress::{Remote, SettingNames, TlsMode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-
-/// How a connection is protected. libpq's names; `allow` and `prefer` do not exist here, because
-/// they fall back to plain text silently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SslMode {
-    /// Plain text.
-    Disable,
-    /// Encrypted; whoever answers is believed.
-    Require,
-    /// Encrypted; the certificate's chain is verified, its name is not.
-    VerifyCa,
-    /// Encrypted; chain and name are verified.
-    VerifyFull,
-}
-
-impl SslMode {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Disable => "disable",
-            Self::Require => "require",
-            Self::VerifyCa => "verify-ca",
-            Self::VerifyFull => "verify-full",
-        }
-    }
-}
 
 /// Where a server is listening.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +36,7 @@ pub struct ConnectionString {
     user: String,
     password: Option<SecretString>,
     database: String,
-    ssl_mode: SslMode,
+    ssl_mode: TlsMode,
     channel_binding: tokio_postgres::config::ChannelBinding,
     ca_file: Option<PathBuf>,
     whose: grammar::Whose,
@@ -88,7 +64,7 @@ impl ConnectionString {
                     || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
             }
         };
-        let default = if nearby { SslMode::Disable } else { SslMode::VerifyFull };
+        let default = if nearby { TlsMode::Disable } else { TlsMode::VerifyFull };
         Ok(Self::of(parts, grammar::Whose::Operator, default, None))
     }
 
@@ -97,13 +73,13 @@ impl ConnectionString {
     /// system's.
     pub fn destination(url: &str, ca_file: Option<&Path>) -> Result<Self, InvalidUrl> {
         let parts = grammar::parse(url, grammar::Whose::Tenant)?;
-        Ok(Self::of(parts, grammar::Whose::Tenant, SslMode::VerifyFull, ca_file))
+        Ok(Self::of(parts, grammar::Whose::Tenant, TlsMode::VerifyFull, ca_file))
     }
 
     fn of(
         parts: grammar::Parts,
         whose: grammar::Whose,
-        default: SslMode,
+        default: TlsMode,
         ca_file: Option<&Path>,
     ) -> Self {
         let host = match &parts.endpoint {
@@ -141,20 +117,12 @@ impl ConnectionString {
         &self.user
     }
 
-    pub fn ssl_mode(&self) -> SslMode {
+    pub fn ssl_mode(&self) -> TlsMode {
         self.ssl_mode
     }
 
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
-    }
-
-    /// How a private authority is named for it, in a remedy.
-    pub(crate) fn ca_setting(&self) -> &'static str {
-        match self.whose {
-            grammar::Whose::Operator => "add ?sslrootcert=/path/of/the/ca.pem to source.url",
-            grammar::Whose::Tenant => "set ca_file beside the url",
-        }
     }
 
     /// What to do where the server has no TLS, besides switching it on.
@@ -169,13 +137,29 @@ impl ConnectionString {
         }
     }
 
-    /// Whether the login must prove that both ends see the same TLS channel.
-    pub(crate) fn binds_channel(&self) -> bool {
-        self.channel_binding == tokio_postgres::config::ChannelBinding::Require
-    }
-
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+    /// What of it concerns the connection: address and TLS.
+    pub(crate) fn remote(&self) -> Remote {
+        Remote {
+            host: self.host.clone(),
+            port: self.port,
+            socket: match &self.endpoint {
+                Endpoint::Socket(folder) => Some(folder.join(format!(".s.PGSQL.{}", self.port))),
+                Endpoint::Tcp(_) => None,
+            },
+            tls: self.ssl_mode,
+            ca_file: self.ca_file.clone(),
+            binds_channel: self.channel_binding == tokio_postgres::config::ChannelBinding::Require,
+            settings: SettingNames {
+                name_authority: match self.whose {
+                    grammar::Whose::Operator => {
+                        "add ?sslrootcert=/path/of/the/ca.pem to source.url"
+                    }
+                    grammar::Whose::Tenant => "set ca_file beside the url",
+                },
+                verify_ca: "sslmode=verify-ca",
+                disable: "sslmode=disable",
+            },
+        }
     }
 
     /// Changes with anything in the URL, the password included, and gives none of it away: tells
@@ -206,7 +190,7 @@ impl ConnectionString {
         format!("{:x}", hash.finalize())
     }
 
-    /// `host:port/database`: the same text means the same database, whoever logs in.
+    /// `host:port/database`: the same text means the same database, with whichever user.
     pub fn place(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}/{}", self.host, self.port, self.database)

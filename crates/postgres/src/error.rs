@@ -7,24 +7,20 @@ use std::time::Duration;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::{Fault, InvalidUrl, Refused, classify};
+use crate::chain::{chain, with_causes};
+use crate::{Fault, InvalidUrl, classify};
 
 /// An error of a connection, or of a statement on one.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
     Url(#[from] InvalidUrl),
-    #[error("cannot resolve the host name {host}")]
-    Unresolved { host: String, source: io::Error },
-    /// Our own refusal, before a packet is sent.
-    #[error("will not connect to {host}: {source}")]
-    Filtered { host: String, source: Refused },
-    #[error("cannot connect to {host}:{port}")]
-    Refused { host: String, port: u16, source: io::Error },
+    /// There is no connection to the server, or no TLS on it.
+    #[error(transparent)]
+    Dial(#[from] offtake_egress::Error),
+    /// A statement; [`Error::Dial`] has its own timeout.
     #[error("{what} took longer than {} ms", limit.as_millis())]
     TimedOut { what: String, limit: Duration },
-    #[error("no TLS with {host}: {why}")]
-    Tls { host: String, why: String },
     /// The server asked for the password in a form that it, or a listener, could use again.
     #[error(
         "{host} asks for the password {how}, which is only answered over verified TLS (use SCRAM on the server, or sslmode=verify-full)"
@@ -33,12 +29,13 @@ pub enum Error {
     /// The server and we could not agree on how to log in; no SQLSTATE.
     #[error("cannot log in to {host}")]
     Login { host: String, source: tokio_postgres::Error },
-    /// Every connection of a pool, or every permit to dial, was taken for the whole of the wait.
+    /// Every connection of a pool was taken for the whole of the wait.
     #[error("no free {what} within {} s", waited.as_secs())]
     Exhausted { what: &'static str, waited: Duration },
     #[error("cannot apply the migrations")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[cfg(feature = "failpoints")]
+    /// A test told the failpoint of this name to fail as a server would; see the crate
+    /// `offtake-loops`.
     #[error("the failpoint {0} says so")]
     Failpoint(&'static str),
     #[error("postgres error")]
@@ -72,14 +69,10 @@ impl Error {
         }
         match self {
             Self::Url(_) | Self::PasswordWithheld { .. } => Fault::Credentials,
-            Self::Unresolved { .. }
-            | Self::Filtered { .. }
-            | Self::Refused { .. }
-            | Self::TimedOut { .. }
-            | Self::Tls { .. } => Fault::Unreachable,
-            Self::Exhausted { .. } => Fault::Transient,
-            #[cfg(feature = "failpoints")]
-            Self::Failpoint(_) => Fault::Transient,
+            Self::Dial(offtake_egress::Error::NoTurn { .. })
+            | Self::Exhausted { .. }
+            | Self::Failpoint(_) => Fault::Transient,
+            Self::Dial(_) | Self::TimedOut { .. } => Fault::Unreachable,
             Self::Migration(_) => Fault::Fatal,
             Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => {
                 Fault::Unreachable
@@ -96,21 +89,18 @@ impl Error {
     /// Of a server's error it has code, primary message and the names of what is concerned, never
     /// DETAIL, HINT or CONTEXT: they quote rows.
     pub fn message(&self) -> String {
-        let mut text = String::new();
-        match (self, self.db_error()) {
-            (Self::Login { .. }, Some(db)) => {
-                let _ = write!(text, "{self}: {}", describe(db));
-            }
-            (_, Some(db)) => text = describe(db),
-            (Self::Postgres(source), None) => write_chain(&mut text, source),
-            _ => write_chain(&mut text, self),
-        }
+        let text = match (self, self.db_error()) {
+            (Self::Login { .. }, Some(db)) => format!("{self}: {}", describe(db)),
+            (_, Some(db)) => describe(db),
+            (Self::Postgres(source), None) => chain(source),
+            _ => with_causes(self.to_string(), self.source()),
+        };
         one_line(&text)
     }
 }
 
 /// The server's error without anything that could be a value.
-fn describe(db: &DbError) -> String {
+pub(crate) fn describe(db: &DbError) -> String {
     let data_exception = db.code().code().starts_with("22");
     let mut text =
         if data_exception { without_quotations(db.message()) } else { db.message().to_owned() };
@@ -139,19 +129,6 @@ fn without_quotations(message: &str) -> String {
         }
         (Some(first), _) => format!("{}…", &message[..first]),
         _ => message.to_owned(),
-    }
-}
-
-fn write_chain(text: &mut String, error: &dyn std::error::Error) {
-    let _ = write!(text, "{error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let told = error.to_string();
-        // Some errors repeat their cause in their own text.
-        if !text.contains(&told) {
-            let _ = write!(text, ": {told}");
-        }
-        cause = error.source();
     }
 }
 
@@ -214,11 +191,11 @@ mod tests {
 
     #[test]
     fn errors_without_a_code_say_where_they_come_from() {
-        let refused = Error::Refused {
+        let refused = Error::Dial(offtake_egress::Error::Unreachable {
             host: "db".into(),
             port: 5432,
             source: io::ErrorKind::ConnectionRefused.into(),
-        };
+        });
         assert_eq!(refused.message(), "cannot connect to db:5432: connection refused");
         assert_eq!(refused.fault(), Fault::Unreachable);
         let withheld = Error::PasswordWithheld { host: "db".into(), how: "in clear text" };

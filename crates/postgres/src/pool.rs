@@ -9,7 +9,7 @@ use deadpool::managed::{
 use deadpool_postgres::ClientWrapper;
 
 use crate::settings::{SOURCE_SESSION, TEXT_FORMAT_SESSION};
-use crate::wire_guard::SilenceMax;
+use crate::wire_guard::AnswerTimeout;
 use crate::{ConnectionString, Dialer, Error};
 
 /// How long a caller waits for a connection. Longer than any transaction of ours should take:
@@ -17,9 +17,9 @@ use crate::{ConnectionString, Dialer, Error};
 /// say so rather than wait on.
 const WAIT_FOR_CONNECTION_MAX: Duration = Duration::from_secs(30);
 
-/// The server ends a statement at its timeout and says so; what is silent for longer than that, a
-/// network's worst delay included, is gone.
-const SILENCE_MARGIN: Duration = Duration::from_secs(5);
+/// The server ends a statement at its timeout and reports that. If nothing arrives for this much
+/// longer, which allows for a slow network, the server or the way to it is gone.
+const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
 /// The default of `sync.statement_timeout`, for a pool that was told nothing.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -34,14 +34,14 @@ const APPLICATION_NAME: &str = "offtake";
 #[derive(Clone)]
 pub struct SourcePool {
     connections: Pool<Sessions>,
-    silence_max: SilenceMax,
+    answer_timeout: AnswerTimeout,
 }
 
 impl SourcePool {
     /// No connection is made before the first [`get`](Self::get). At least one connection is
     /// allowed.
     pub fn new(source: ConnectionString, connect_timeout: Duration, size: usize) -> Self {
-        Self::with_silence(source, connect_timeout, size, SilenceMax::default())
+        Self::with_answer_timeout(source, connect_timeout, size, AnswerTimeout::default())
     }
 
     /// Another pool of connections to the same source, which a runtime of its own can drive. What
@@ -49,32 +49,37 @@ impl SourcePool {
     #[must_use]
     pub fn sibling(&self, size: usize) -> Self {
         let Sessions { source, connect_timeout, .. } = self.connections.manager();
-        Self::with_silence(source.clone(), *connect_timeout, size, self.silence_max.clone())
+        Self::with_answer_timeout(
+            source.clone(),
+            *connect_timeout,
+            size,
+            self.answer_timeout.clone(),
+        )
     }
 
-    fn with_silence(
+    fn with_answer_timeout(
         source: ConnectionString,
         connect_timeout: Duration,
         size: usize,
-        silence_max: SilenceMax,
+        answer_timeout: AnswerTimeout,
     ) -> Self {
-        let dialer = Dialer::trusted(connect_timeout).silent_for(silence_max.clone());
+        let dialer = Dialer::trusted(connect_timeout).answering_within(answer_timeout.clone());
         let sessions =
-            Sessions { source, connect_timeout, dialer, silence_max: silence_max.clone() };
+            Sessions { source, connect_timeout, dialer, answer_timeout: answer_timeout.clone() };
         let connections = Pool::builder(sessions)
             .max_size(size.max(1))
             // The most recently used first, so that spare ones stay idle.
             .queue_mode(QueueMode::Lifo)
             .build()
             .unwrap_or_else(|_| unreachable!("a pool without timeouts needs no runtime"));
-        Self { connections, silence_max }
+        Self { connections, answer_timeout }
     }
 
     /// Gives a session up, with an error, when the source owes an answer and sends nothing for five
-    /// seconds longer than any statement may take. Counts at once for all sessions; before the
-    /// first call they wait for ever.
+    /// seconds longer than any statement may take. Applies at once to all sessions; before the
+    /// first call they wait without end.
     pub fn expect_answers_within(&self, statement_timeout: Duration) {
-        self.silence_max.set(statement_timeout + SILENCE_MARGIN);
+        self.answer_timeout.set(statement_timeout + ANSWER_MARGIN);
     }
 
     /// A connection, made now if none is free. Fails after 30 seconds of waiting.
@@ -100,12 +105,12 @@ pub struct PooledConnection {
 
 impl PooledConnection {
     /// How long a statement may take here, for `set local statement_timeout`: the server must end
-    /// it before its silence is taken for the network's.
+    /// it before the answer timeout gives the session up.
     pub fn statement_timeout_ms(&self) -> u128 {
-        let silence =
-            Object::pool(self.session()).and_then(|pool| pool.manager().silence_max.get());
-        silence
-            .map_or(STATEMENT_TIMEOUT, |silence| silence.saturating_sub(SILENCE_MARGIN))
+        let answer_timeout =
+            Object::pool(self.session()).and_then(|pool| pool.manager().answer_timeout.get());
+        answer_timeout
+            .map_or(STATEMENT_TIMEOUT, |timeout| timeout.saturating_sub(ANSWER_MARGIN))
             .as_millis()
     }
 
@@ -155,7 +160,7 @@ struct Sessions {
     source: ConnectionString,
     connect_timeout: Duration,
     dialer: Dialer,
-    silence_max: SilenceMax,
+    answer_timeout: AnswerTimeout,
 }
 
 impl Manager for Sessions {

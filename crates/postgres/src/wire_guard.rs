@@ -4,9 +4,10 @@
 //! Towards a stranger's server both are too much: a request for the password in clear text or as
 //! MD5 would hand out something that can be used again, and a message may claim two gigabytes. The
 //! guard follows the framing of the protocol (a kind byte, four bytes of length, the body) and ends
-//! the connection at the first message that goes too far, or at a [`silence`] that lasts too long.
+//! the connection at the first message that goes too far, or when the server owes an answer for too
+//! long ([`answer_timeout`]).
 
-mod silence;
+mod answer_timeout;
 
 use std::collections::HashSet;
 use std::future::{Ready, ready};
@@ -21,8 +22,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use self::silence::Silence;
-pub(crate) use self::silence::SilenceMax;
+pub(crate) use self::answer_timeout::AnswerTimeout;
+use self::answer_timeout::OwedAnswers;
 
 /// Rows: Postgres itself allows no larger value, but a copy of Offtake's rows has no reason to come
 /// near it.
@@ -48,9 +49,10 @@ const PREFIX_BYTES: usize = 64;
 /// How far a server is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
-    /// It is who it claims to be and nobody listens: it may have the password itself.
+    /// The server is the one that was meant, and nobody can listen: it may have the password
+    /// itself.
     pub(crate) passwords: bool,
-    /// It is the operator's own: it may send what it likes.
+    /// The server is the operator's own: no bound on what it sends.
     pub(crate) volume: bool,
 }
 
@@ -66,19 +68,19 @@ pub(crate) enum Violation {
     #[error("the server reported more settings than Postgres has to report")]
     Parameters,
     #[error("the server owes an answer and has been silent for {} ms", .0.as_millis())]
-    Silence(Duration),
+    AnswerTimeout(Duration),
 }
 
 /// A stream whose incoming bytes are watched.
 pub(crate) struct Guarded<S> {
     stream: S,
     frames: Frames,
-    silence: Option<Box<Silence>>,
+    owed: Option<Box<OwedAnswers>>,
 }
 
 impl<S> Guarded<S> {
     pub(crate) fn new(stream: S, trust: Trust) -> Self {
-        Self { stream, frames: Frames::new(trust), silence: None }
+        Self { stream, frames: Frames::new(trust), owed: None }
     }
 
     /// Writes down the number of the server process, as the login tells it.
@@ -87,9 +89,10 @@ impl<S> Guarded<S> {
         self
     }
 
-    /// The server may be silent for so long while it owes an answer. None: for ever.
-    pub(crate) fn silent_for(self, max: Option<SilenceMax>) -> Self {
-        Self { silence: max.map(|max| Box::new(Silence::of(max))), ..self }
+    /// The connection ends when the server owes an answer and sends nothing for so long. `None`: it
+    /// is waited for without end.
+    pub(crate) fn answering_within(self, timeout: Option<AnswerTimeout>) -> Self {
+        Self { owed: timeout.map(|timeout| Box::new(OwedAnswers::within(timeout))), ..self }
     }
 }
 
@@ -105,7 +108,7 @@ struct Frames {
     login_bytes: u64,
     parameters: HashSet<u64>,
     process: Option<Arc<AtomicI32>>,
-    /// Questions that were answered in full since somebody last asked.
+    /// Answers that are complete and were not yet reported to [`OwedAnswers`].
     answered: u32,
 }
 
@@ -226,21 +229,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        // Bytes come first: after a pause of ours the alarm may be over, though the answer has long
-        // been there.
+        // Read before looking at the timer: if this process was paused, the timer may have ended
+        // although the answer has long been there.
         match Pin::new(&mut self.stream).poll_read(context, buffer) {
             Poll::Ready(read) => read?,
             Poll::Pending => {
-                let Some(silence) = &mut self.silence else { return Poll::Pending };
-                return silence
-                    .poll_over(context)
-                    .map(|limit| Err(io::Error::other(Violation::Silence(limit))));
+                let Some(owed) = &mut self.owed else { return Poll::Pending };
+                return owed
+                    .poll_timed_out(context)
+                    .map(|timeout| Err(io::Error::other(Violation::AnswerTimeout(timeout))));
             }
         }
         let taken = self.frames.take(&buffer.filled()[before..]);
         let answered = std::mem::take(&mut self.frames.answered);
-        if let Some(silence) = &mut self.silence {
-            silence.heard(answered);
+        if let Some(owed) = &mut self.owed {
+            owed.received(answered);
         }
         Poll::Ready(taken.map_err(io::Error::other))
     }
@@ -253,8 +256,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if let (Some(silence), Poll::Ready(Ok(count))) = (&mut self.silence, &written) {
-            silence.sent(&bytes[..*count], context);
+        if let (Some(owed), Poll::Ready(Ok(count))) = (&mut self.owed, &written) {
+            owed.sent(&bytes[..*count], context);
         }
         written
     }

@@ -18,7 +18,8 @@ pub struct Head {
 
 /// Asks outside any batch, for a caller that begins to read now or checks an old position.
 pub async fn read_head(connection: &PooledConnection) -> Result<Head, Error> {
-    let row = connection.query_one(sql::READ_HEAD, &[&PARTITION_ROWS]).await.map_err(Error::source)?;
+    let row =
+        connection.query_one(sql::READ_HEAD, &[&PARTITION_ROWS]).await.map_err(Error::source)?;
     Ok(Head {
         sequence_id: row.get("head"),
         epoch: row.get("epoch"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use offtake_mapping::compose::{self, Changed};
 use offtake_postgres::change_log::PARTITION_ROWS;
-use offtake_postgres::{Begun, PooledConnection, SourcePool, SqlState, row_fault};
+use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool, SqlState, row_fault};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
@@ -93,7 +93,7 @@ async fn open<'c>(
     connection: &'c mut PooledConnection,
     wanted: &Wanted<'_>,
     changes_max: i64,
-) -> Result<(Begun<'c>, Vec<Row>), Error> {
+) -> Result<(PipelinedTransaction<'c>, Vec<Row>), Error> {
     let bounds = connection.prepare_cached(sql::READ_BOUNDS).await.map_err(Error::source)?;
     let tables: Vec<String> = wanted.positions.iter().map(|p| p.mapping.source_table()).collect();
     let after: Vec<i64> = wanted.positions.iter().map(|p| p.after).collect();
@@ -105,7 +105,7 @@ async fn open<'c>(
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&wanted.tenant_id, &tables, &after, &changes_max, &PARTITION_ROWS];
     let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
-    Begun::open(connection, &opening, find).await.map_err(Error::source)
+    PipelinedTransaction::open(connection, &opening, find).await.map_err(Error::source)
 }
 
 impl Part {
@@ -168,7 +168,7 @@ impl Part {
 /// `synchronous_commit = off` a commit is visible before it is on disk. If the source then crashed,
 /// the copies would keep rows that the source has lost, for ever.
 async fn make_durable(
-    transaction: Begun<'_>,
+    transaction: PipelinedTransaction<'_>,
     unflushed: &str,
 ) -> Result<(), tokio_postgres::Error> {
     // A commit waits for the disk only when its transaction has written something. This message is

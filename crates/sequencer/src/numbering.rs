@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use offtake_mapping::MappingSet;
-use offtake_postgres::{Begun, PooledConnection};
+use offtake_postgres::{PipelinedTransaction, PooledConnection};
 use tokio_postgres::Row;
 
 use crate::tick::locked;
@@ -91,7 +91,7 @@ impl Numbering {
 
     /// Reads which daemon numbered last. Must be called under the sequencer's lock.
     pub(crate) async fn read(
-        transaction: &Begun<'_>,
+        transaction: &PipelinedTransaction<'_>,
         set: &MappingSet,
     ) -> Result<Option<Row>, tokio_postgres::Error> {
         let read = transaction.prepare_cached(sql::READ_NUMBERING).await?;
@@ -102,7 +102,7 @@ impl Numbering {
     /// transaction that holds the sequencer's lock; `found` is what [`Self::read`] found in it.
     pub(crate) async fn note(
         &self,
-        transaction: &Begun<'_>,
+        transaction: &PipelinedTransaction<'_>,
         set: &MappingSet,
         found: Option<Row>,
     ) -> Result<(), Error> {
@@ -117,7 +117,11 @@ impl Numbering {
         self.take(transaction, set).await
     }
 
-    async fn take(&self, transaction: &Begun<'_>, set: &MappingSet) -> Result<(), Error> {
+    async fn take(
+        &self,
+        transaction: &PipelinedTransaction<'_>,
+        set: &MappingSet,
+    ) -> Result<(), Error> {
         let names: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();
         let overlooked =
             transaction.query(sql::TAKE_NUMBERING, &[&self.daemon, &set.needs(), &names]).await?;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::{BlownFuses, Progress, SourceTrouble, idle_pause, metrics as names};
 use offtake_mapping::MappingSet;
-use offtake_postgres::{
-    BlownFuses, PooledConnection, Progress, SourcePool, Trouble, idle_pause, metrics as names,
-};
+use offtake_postgres::{PooledConnection, SourcePool};
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
@@ -102,7 +101,7 @@ impl Sequencer {
     /// Runs until cancelled. While the source fails, it waits and tries again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut upkeep_due = Instant::now();
-        let mut trouble = Trouble::new("sequencer");
+        let mut trouble = SourceTrouble::new("sequencer");
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),

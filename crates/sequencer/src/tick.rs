@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use offtake_loops::failpoint;
 use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
-use offtake_postgres::{Begun, PooledConnection, SqlState, failpoint};
+use offtake_postgres::{PipelinedTransaction, PooledConnection, SqlState};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -103,12 +104,14 @@ pub async fn tick(
 /// A transaction that holds the lock, or None if another daemon holds it. The lock is taken in a
 /// statement of its own: the next statement has a newer snapshot, which sees everything that the
 /// last holder committed.
-pub(crate) async fn locked(connection: &mut PooledConnection) -> Result<Option<Begun<'_>>, Error> {
+pub(crate) async fn locked(
+    connection: &mut PooledConnection,
+) -> Result<Option<PipelinedTransaction<'_>>, Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
     let begin =
         sql::BEGIN_TICK.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
-    let (transaction, locked) = Begun::open(connection, &begin, lock).await?;
+    let (transaction, locked) = PipelinedTransaction::open(connection, &begin, lock).await?;
     Ok(locked.get::<_, bool>(0).then_some(transaction))
 }
 
@@ -125,7 +128,7 @@ fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
 }
 
 async fn resolve(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     mappings: &MappingSet,
     table: &str,
     lookup: &TenantLookup,
@@ -180,7 +183,7 @@ async fn resolve(
 /// Runs one statement on the application's tables behind a savepoint, so that a failure undoes only
 /// this statement and not the tick.
 async fn apart(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     statement: &str,
     parameters: &[&(dyn ToSql + Sync)],
 ) -> Result<Row, tokio_postgres::Error> {
@@ -211,7 +214,7 @@ fn matched_columns<'a>(mappings: &'a MappingSet, table: &str) -> &'a [CapturedCo
 }
 
 async fn expand(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     mappings: &MappingSet,
     open: &[Taken],
     done: &mut Tick,
@@ -295,7 +298,7 @@ fn locked_out(error: &tokio_postgres::Error) -> bool {
 }
 
 async fn expand_one(
-    transaction: &Begun<'_>,
+    transaction: &PipelinedTransaction<'_>,
     waking: &Waking,
     changed: &[&Taken],
 ) -> Result<(i64, i64), tokio_postgres::Error> {

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_postgres::{
-    BlownFuses, Dialer, Fault, Progress, SourcePool, Trouble as SourceTrouble, failpoint,
-    metrics as names,
-};
+use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, metrics as names};
+use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
 use tokio::sync::{Notify, Semaphore, watch};

@@ -1,8 +1,8 @@
 //! Uninstalling, and installing with no more rights than needed. On private servers, because roles
 //! belong to a whole cluster.
 
-use offtake::private_server::PrivateServer;
 use offtake_capture::{Options, install, uninstall};
+use offtake_private_server::PrivateServer;
 use offtake_tests::clusters::Clusters;
 use tokio_postgres::{Client, NoTls};
 

@@ -3,7 +3,7 @@
 mod display;
 mod refreshed_rows;
 
-use offtake_mapping::compose::Apply;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, Step, Waking};
 use serde::Serialize;
 use tokio_postgres::Client;

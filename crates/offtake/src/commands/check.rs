@@ -16,7 +16,8 @@ use crate::checks::mapping_report::MappingReport;
 use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
+use offtake_postgres::chain;
 
 pub(super) async fn execute(
     context: &Context,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use offtake_admin::operations::{fuse_names, fuses};
-use offtake_postgres::{names_a_fuse, set_fuse};
+use offtake_loops::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
 use super::phrases::{because, until};

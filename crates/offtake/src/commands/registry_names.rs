@@ -5,7 +5,8 @@ use offtake_admin::operations::{Named, named_destinations};
 use offtake_mapping::nearest;
 use tokio_postgres::Client;
 
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
+use offtake_postgres::chain;
 
 /// The tenant's destinations, or the one with that name. Returns at least one.
 pub(super) async fn destinations(

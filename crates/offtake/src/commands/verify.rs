@@ -20,7 +20,8 @@ use super::registry_names::unknown;
 use crate::command_line::Verify;
 use crate::context::Context;
 use crate::context::destination_list::RefusedDestination;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
+use offtake_postgres::chain;
 
 pub(super) async fn execute(context: &Context, arguments: &Verify) -> Result<Exit, Failure> {
     let work = Work::find(context, arguments).await?;

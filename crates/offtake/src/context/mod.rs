@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use offtake_egress::AddressPolicy;
 use offtake_mapping::Mapping;
-use offtake_postgres::{AddressPolicy, Connection, Dialer, SourcePool};
+use offtake_postgres::{Connection, Dialer, SourcePool};
 
 use self::destination_list::DestinationList;
 use crate::checks::check_files;

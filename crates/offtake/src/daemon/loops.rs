@@ -13,9 +13,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::{BlownFuses, Fuses};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
-use offtake_postgres::{BlownFuses, Fuses, SourcePool};
+use offtake_postgres::SourcePool;
 use offtake_sequencer::{Numbering, Sequencer};
 use offtake_sync::destinations::Registry;
 use offtake_sync::{Engine, Parts};

@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::{AdminState, Readiness, Tokens, Verifier};
-use offtake_postgres::{Fuses, SourcePool};
+use offtake_loops::Fuses;
+use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
@@ -47,7 +48,8 @@ use self::source_wait::wait_for_source;
 use self::supervision::Supervisor;
 use crate::configuration::Configuration;
 use crate::context::Context;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
+use offtake_postgres::chain;
 
 pub use self::reload::ReadConfiguration;
 

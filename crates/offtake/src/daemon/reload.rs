@@ -350,7 +350,7 @@ impl MappingReload {
         let state = &self.state;
         let of_files = [&state.configuration_error, &state.mappings_error, &state.trigger_error];
         let in_use = of_files.iter().all(|error| error.is_none());
-        metrics::gauge!(offtake_postgres::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use {
+        metrics::gauge!(offtake_loops::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use {
             1.0
         } else {
             0.0

@@ -14,13 +14,12 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use offtake_admin::Readiness;
+use offtake_postgres::chain;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use crate::outcome::chain;
 
 /// A cause that passes by itself, such as a failover of the source, is gone after one or two
 /// attempts.

@@ -11,8 +11,9 @@ use tokio_postgres::Client;
 
 use crate::checks::capture_gaps::{copied, copied_before, let_others_go, note_overlooked};
 use crate::checks::triggers::{complaint, needed, worth_telling};
-use crate::outcome::{Failure, chain};
+use crate::outcome::Failure;
 use crate::sql;
+use offtake_postgres::chain;
 
 /// A daemon does not stand in the application's way for long. A lock that it does not get within
 /// these attempts, it tries to get again at the next look.

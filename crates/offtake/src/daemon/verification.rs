@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::configuration::Configuration;
 use crate::context::destination_dialer;
-use crate::outcome::chain;
+use offtake_postgres::chain;
 
 /// A comparison has connections of its own: one that is abandoned half-way leaves transactions
 /// open, which end with the connection.
@@ -50,7 +50,8 @@ async fn compare(
     for mapping in &registered.mappings {
         let name = mapping.name();
         let target = VerifyTarget { mapping, tenant_id: &registered.spec.tenant_id };
-        let compared = verify(&source, destination.reader(), &target, &Options::default());
+        let options = Options::default();
+        let compared = verify(&source, destination.reader(), &target, &options);
         let outcome = Box::pin(compared).await;
         found.push(match outcome {
             Ok(report) => json!({ "mapping": name, "equal": report.equal(), "report": report }),

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use offtake_admin::Destination;
 use offtake_mapping::MappingSet;
-use offtake_postgres::{catalog, migrate};
+use offtake_postgres::{catalog, chain, migrate};
+use offtake_private_server::sweep;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -22,8 +23,7 @@ use super::stage::{Stage, connect};
 use crate::command_line::Demo;
 use crate::context::Context;
 use crate::daemon::{Daemon, Options};
-use crate::outcome::{Exit, Failure, chain};
-use crate::private_server::sweep;
+use crate::outcome::{Exit, Failure};
 
 /// Enough rows for the initial copy to be seen, and few enough for it to take no time.
 const USERS_PER_TENANT: i32 = 500;

@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use offtake_private_server::{Options, PrivateServer};
 use rand::Rng as _;
 use tokio_postgres::{Client, NoTls};
 
 use super::default_mappings::DEFAULT_MAPPINGS;
 use super::sql::{INSERT_SAMPLE_ROWS, INSERT_TENANCY, SAMPLE_APPLICATION};
-use crate::private_server::{Options, PrivateServer};
 
 /// Both servers and everything in them. Dropping it stops the servers and removes their folders.
 pub(super) struct Stage {

@@ -3,10 +3,11 @@
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
+use offtake_egress::TlsMode;
 use secrecy::SecretString;
 use tokio_postgres::config::ChannelBinding;
 
-use super::{Endpoint, InvalidUrl, SslMode};
+use super::{Endpoint, InvalidUrl};
 
 /// Whose URL it is, which decides how much it may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) struct Parts {
     pub(super) user: String,
     pub(super) password: Option<SecretString>,
     pub(super) database: Option<String>,
-    pub(super) ssl_mode: Option<SslMode>,
+    pub(super) ssl_mode: Option<TlsMode>,
     pub(super) channel_binding: ChannelBinding,
     pub(super) ca_file: Option<PathBuf>,
 }
@@ -105,7 +106,7 @@ struct Draft {
     user: Option<String>,
     password: Option<SecretString>,
     database: Option<String>,
-    ssl_mode: Option<SslMode>,
+    ssl_mode: Option<TlsMode>,
     channel_binding: Option<ChannelBinding>,
     ca_file: Option<PathBuf>,
 }
@@ -326,10 +327,10 @@ impl Draft {
 
     fn set_ssl_mode(&mut self, value: &str) -> Result<(), InvalidUrl> {
         let mode = match value {
-            "disable" => SslMode::Disable,
-            "require" => SslMode::Require,
-            "verify-ca" => SslMode::VerifyCa,
-            "verify-full" => SslMode::VerifyFull,
+            "disable" => TlsMode::Disable,
+            "require" => TlsMode::Require,
+            "verify-ca" => TlsMode::VerifyCa,
+            "verify-full" => TlsMode::VerifyFull,
             "allow" | "prefer" => {
                 return Err(invalid(
                     format!("has sslmode={value}"),
@@ -371,7 +372,7 @@ impl Draft {
         let user = self
             .user
             .ok_or_else(|| invalid("names no user", "Offtake does not guess who logs in", FORM))?;
-        let plain = matches!(self.ssl_mode, Some(SslMode::Disable))
+        let plain = matches!(self.ssl_mode, Some(TlsMode::Disable))
             || matches!(endpoint, Endpoint::Socket(_));
         if plain && self.channel_binding == Some(ChannelBinding::Require) {
             return Err(invalid(

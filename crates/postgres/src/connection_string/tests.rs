@@ -1,8 +1,9 @@
 use std::path::Path;
 
+use offtake_egress::TlsMode;
 use proptest::prelude::*;
 
-use super::{ConnectionString, SslMode};
+use super::ConnectionString;
 
 fn refusal(url: &str) -> String {
     match ConnectionString::destination(url, None) {
@@ -129,29 +130,37 @@ fn a_refusal_never_repeats_the_password() {
 
 #[test]
 fn the_source_may_be_a_socket_and_is_verified_unless_it_is_near() {
-    let check = |url: &str, host: &str, mode: SslMode| {
+    let check = |url: &str, host: &str, mode: TlsMode| {
         let read = ConnectionString::source(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!((read.host(), read.ssl_mode()), (host, mode), "{url}");
     };
-    check("postgresql://u@%2Fvar%2Frun%2Fpostgresql/d", "/var/run/postgresql", SslMode::Disable);
-    check("postgresql:///d?host=/tmp&user=u&port=5433", "/tmp", SslMode::Disable);
-    check("postgresql://u@127.0.0.1/d", "127.0.0.1", SslMode::Disable);
-    check("postgresql://u@localhost/d", "localhost", SslMode::Disable);
-    check("postgresql://u@[::1]/d", "::1", SslMode::Disable);
-    check("postgresql://u@localhost/d?sslmode=require", "localhost", SslMode::Require);
-    check("postgresql://u@db/d", "db", SslMode::VerifyFull);
+    check("postgresql://u@%2Fvar%2Frun%2Fpostgresql/d", "/var/run/postgresql", TlsMode::Disable);
+    check("postgresql:///d?host=/tmp&user=u&port=5433", "/tmp", TlsMode::Disable);
+    check("postgresql://u@127.0.0.1/d", "127.0.0.1", TlsMode::Disable);
+    check("postgresql://u@localhost/d", "localhost", TlsMode::Disable);
+    check("postgresql://u@[::1]/d", "::1", TlsMode::Disable);
+    check("postgresql://u@localhost/d?sslmode=require", "localhost", TlsMode::Require);
+    check("postgresql://u@db/d", "db", TlsMode::VerifyFull);
     check(
         "postgresql://u@db/d?sslmode=disable&application_name=x&connect_timeout=5",
         "db",
-        SslMode::Disable,
+        TlsMode::Disable,
     );
     let with_ca =
         ConnectionString::source("postgresql://u@db/d?sslrootcert=%2Fetc%2Fca.pem").unwrap();
     assert_eq!(with_ca.ca_file(), Some(Path::new("/etc/ca.pem")));
     // What an error advises must be what this URL takes.
-    assert!(with_ca.ca_setting().contains("sslrootcert="), "{}", with_ca.ca_setting());
+    assert!(
+        with_ca.remote().settings.name_authority.contains("sslrootcert="),
+        "{}",
+        with_ca.remote().settings.name_authority
+    );
     let tenants = ConnectionString::destination("postgresql://u@db/d", None).unwrap();
-    assert!(tenants.ca_setting().contains("ca_file"), "{}", tenants.ca_setting());
+    assert!(
+        tenants.remote().settings.name_authority.contains("ca_file"),
+        "{}",
+        tenants.remote().settings.name_authority
+    );
     assert!(ConnectionString::source("postgresql://u@db/d?options=x").is_err());
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use offtake_postgres::metrics as names;
+use offtake_loops::metrics as names;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Session;

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use offtake_postgres::metrics as names;
+use offtake_loops::metrics as names;
 use offtake_reading::{Batch, Part, Rows, key_of};
 use serde_json::Value;
 

@@ -7,9 +7,9 @@ mod take_up;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::{BlownFuses, failpoint, metrics as names};
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::BlownFuses;
-use offtake_postgres::{Dialer, Fault, SourcePool, failpoint, metrics as names};
+use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
 use offtake_requests::Claim;
 use tokio::sync::{Semaphore, watch};

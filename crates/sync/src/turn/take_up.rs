@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use offtake_mapping::{ResolvedMapping, compose, literal};
-use offtake_postgres::{Begun, PooledConnection, row_fault};
+use offtake_postgres::{PipelinedTransaction, PooledConnection, row_fault};
 use offtake_reading::{Head, MappingFault, read_head};
 use tokio_postgres::Row;
 
@@ -256,9 +256,12 @@ async fn estimate(
 ) -> Option<i64> {
     let statement = compose::estimate_rows(mapping, tenant_id);
     let explain = async |session: &PooledConnection| session.query_one(&statement, &[]).await;
-    let (_transaction, row) =
-        Begun::open(source, "begin read only; set local lock_timeout = '100ms'", explain)
-            .await
-            .ok()?;
+    let (_transaction, row) = PipelinedTransaction::open(
+        source,
+        "begin read only; set local lock_timeout = '100ms'",
+        explain,
+    )
+    .await
+    .ok()?;
     row.get::<_, serde_json::Value>(0)[0]["Plan"]["Plan Rows"].as_i64()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use offtake::private_server::{Options, PrivateServer, sweep};
+use offtake_private_server::{Options, PrivateServer, sweep};
 use tokio_postgres::{Client, NoTls};
 
 /// The first tenant is measured; the two others only have to exist.

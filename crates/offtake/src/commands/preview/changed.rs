@@ -15,7 +15,8 @@ use self::effect::{Change, Effect};
 use crate::command_line::Preview;
 use crate::commands::printing::say;
 use crate::context::Context;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
+use offtake_postgres::chain;
 
 /// How long the comparison waits for changes that are on their way to a destination. What has not
 /// arrived then is reported as on its way.

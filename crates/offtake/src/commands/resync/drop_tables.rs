@@ -14,8 +14,9 @@ use crate::commands::confirm::confirmed;
 use crate::commands::printing::say;
 use crate::commands::registry_names::{unknown, unknown_tenant, unreadable};
 use crate::context::Context;
-use crate::outcome::{Exit, Failure, chain};
+use crate::outcome::{Exit, Failure};
 use crate::sql;
+use offtake_postgres::chain;
 
 /// What every destination is looked at with.
 struct Work<'a> {
@@ -137,7 +138,11 @@ impl<'a> Work<'a> {
 }
 
 /// The orphans that no daemon writes any more. The others are told, and stay.
-fn without_written(orphans: Vec<OrphanTable>, registered: &[&Named], label: &str) -> Vec<OrphanTable> {
+fn without_written(
+    orphans: Vec<OrphanTable>,
+    registered: &[&Named],
+    label: &str,
+) -> Vec<OrphanTable> {
     let written = |orphan: &OrphanTable| {
         !orphan.mapping_lives && registered.iter().any(|d| d.mappings.contains(&orphan.mapping))
     };

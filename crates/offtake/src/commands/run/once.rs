@@ -95,7 +95,7 @@ fn position(status: &Status) -> String {
 fn settled(destination: &Destination) -> bool {
     match destination.state {
         State::InSync | State::Paused | State::Degraded => true,
-        State::Blocked | State::NeedsRebuild => {
+        State::Blocked => {
             destination.consecutive_failures >= ATTEMPTS_MAX
                 || destination.consecutive_failures == 0
         }

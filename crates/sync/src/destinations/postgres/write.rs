@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use offtake_loops::failpoint;
 use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{ResolvedMapping, Version};
-use offtake_postgres::{Fault, failpoint};
+use offtake_postgres::Fault;
 use offtake_reading::Part;
 
 use super::apply::{self, Staging};

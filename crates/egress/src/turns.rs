@@ -1,4 +1,4 @@
-//! Who may dial now: so many at once in all, and so many of them towards one address.
+//! Which dials may run now: a limit on all dials, and one on the dials to one address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -8,40 +8,41 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 /// How many dials may be under way at once. After an outage every destination is due at the same
 /// moment, and handshakes are the most expensive thing we do to a server and to ourselves.
-pub(super) const CONCURRENT_DIALS_MAX: usize = 64;
+pub(crate) const CONCURRENT_DIALS_MAX: usize = 64;
 
-/// How many of them towards one address: tenants name the addresses, and a silent one, however many
-/// destinations it is said to have, leaves as many turns to all others; nor are we what somebody is
-/// flooded with.
-pub(super) const CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX: usize = 32;
+/// How many of them may go to one address. Tenants name the addresses: a silent one, however many
+/// destinations it is said to have, takes at most half of the turns. And no tenant can make us
+/// flood a server of their choice.
+pub(crate) const CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX: usize = 32;
 
-/// The limits, shared by everybody who dials.
-pub(super) struct Turns {
+/// The limits, shared by the clones of a dialer.
+pub(crate) struct Turns {
     all: Arc<Semaphore>,
-    /// Those that somebody dials or waits for. None: the server is the operator's own.
+    /// The addresses that a dial has or waits for. None: the servers are the operator's own, and
+    /// only the number of all dials is limited.
     by_address: Option<Mutex<HashMap<IpAddr, Arc<Semaphore>>>>,
 }
 
-/// Ends when dropped.
-pub(super) struct Turn {
+/// The right to dial; given back when dropped.
+pub(crate) struct Turn {
     _permits: Vec<OwnedSemaphorePermit>,
 }
 
 impl Turns {
-    pub(super) fn limited_by_address() -> Self {
+    pub(crate) fn limited_by_address() -> Self {
         Self { by_address: Some(Mutex::default()), ..Self::limited_in_all() }
     }
 
-    pub(super) fn limited_in_all() -> Self {
+    pub(crate) fn limited_in_all() -> Self {
         Self { all: Arc::new(Semaphore::new(CONCURRENT_DIALS_MAX)), by_address: None }
     }
 
-    /// Waits for the addresses first, so that whoever waits for a busy one takes nobody else's
-    /// turn.
-    pub(super) async fn take(&self, addresses: &[SocketAddr]) -> Result<Turn, AcquireError> {
+    /// Waits for the addresses first: a dial that waits for a busy address must not hold one of the
+    /// turns of all dials meanwhile.
+    pub(crate) async fn take(&self, addresses: &[SocketAddr]) -> Result<Turn, AcquireError> {
         let mut hosts: Vec<IpAddr> =
             addresses.iter().map(|address| address.ip().to_canonical()).collect();
-        // In one order for everybody, or two could wait for each other.
+        // All dials take them in the same order; otherwise two could wait for each other.
         hosts.sort_unstable();
         hosts.dedup();
         let mut permits = Vec::with_capacity(hosts.len() + 1);
@@ -56,7 +57,8 @@ impl Turns {
 
     fn of(&self, host: IpAddr) -> Option<Arc<Semaphore>> {
         let mut known = self.by_address.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody has it or waits for it: as many are left as are dialled at the moment.
+        // Forgets the addresses that no dial has or waits for, so that the map stays as small as
+        // the number of dials.
         known.retain(|_, turns| Arc::strong_count(turns) > 1);
         let turns = known
             .entry(host)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
-use super::process::{self, ProcessIdentity};
+use crate::process::{self, ProcessIdentity};
 
 /// Only folders with this file are ever swept.
 const MARKER: &str = ".offtake-private-server";
@@ -14,11 +14,11 @@ const PREFIX: &str = "offtake-server-";
 
 /// A server's folder; removing it is up to its owner.
 #[derive(Debug, Clone)]
-pub(super) struct ServerFolder(PathBuf);
+pub(crate) struct ServerFolder(PathBuf);
 
 impl ServerFolder {
     /// A new folder, owned by this process.
-    pub(super) fn create() -> anyhow::Result<Self> {
+    pub(crate) fn create() -> anyhow::Result<Self> {
         let owner = ProcessIdentity::of(std::process::id())
             .ok_or_else(|| anyhow::anyhow!("this process has no start time"))?;
         let parent = fs::canonicalize(std::env::temp_dir())?;
@@ -27,13 +27,14 @@ impl ServerFolder {
             folder.path().join(MARKER),
             format!("{}\n{}\n{}\n", owner.pid, owner.started, namespace()),
         )?;
-        // The server's own user passes through to its data folder; nobody can list this one.
+        // The server's own user may pass through to its data folder. No other user can list this
+        // folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711))?;
         Ok(Self(folder.keep()))
     }
 
     /// The folders of ours whose owner is gone.
-    pub(super) fn abandoned() -> Vec<Self> {
+    pub(crate) fn abandoned() -> Vec<Self> {
         let entries = fs::canonicalize(std::env::temp_dir())
             .and_then(fs::read_dir)
             .into_iter()
@@ -62,20 +63,20 @@ impl ServerFolder {
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub(super) fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.0.join("data")
     }
 
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.0.join("server.log")
     }
 
     /// Removes everything; what another sweep has removed meanwhile is no error.
-    pub(super) fn remove(&self) {
+    pub(crate) fn remove(&self) {
         // A process that was killed a moment ago may make a last file while the folder is emptied.
         process::wait_until(Duration::from_secs(1), || {
             self.try_remove().is_ok() || !self.0.exists()

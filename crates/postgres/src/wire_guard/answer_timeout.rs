@@ -1,8 +1,9 @@
-//! How long a server has owed an answer without a word.
+//! A bound on how long a server may owe an answer and send nothing.
 //!
-//! What it owes is counted: every Query and every Sync is answered by one ReadyForQuery, and so is
-//! the login. A session that owes nothing may be idle for ever; one that stops in the middle of an
-//! answer, or after the first of two, does not.
+//! The guard counts what the server owes: one ReadyForQuery for the login, for every Query and for
+//! every Sync. While the server owes nothing, the session may be idle for ever. While it owes an
+//! answer, also in the middle of one or after the first of two, the timeout runs; every byte that
+//! arrives restarts it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,65 +13,74 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The longest silence, in milliseconds, as all sessions of a pool share it; 0: for ever.
+/// The timeout in milliseconds, shared by all sessions of a pool; 0: none.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SilenceMax(Arc<AtomicU64>);
+pub(crate) struct AnswerTimeout(Arc<AtomicU64>);
 
-impl SilenceMax {
-    /// Counts for sessions that exist already, too.
+impl AnswerTimeout {
+    /// Also changes the timeout of sessions that exist already.
     pub(crate) fn set(&self, limit: Duration) {
         self.0.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// None: for ever.
+    /// `None`: the server is waited for without end.
     pub(crate) fn get(&self) -> Option<Duration> {
         Some(self.0.load(Ordering::Relaxed)).filter(|limit| *limit > 0).map(Duration::from_millis)
     }
 }
 
-/// Counts questions and answers, and rings.
-pub(super) struct Silence {
-    max: SilenceMax,
-    owed: u32,
-    /// The last word, or the question after it; None while nothing is owed.
-    since: Option<Instant>,
-    /// Set anew only when it rings too early: most silences end long before.
-    alarm: Option<Pin<Box<Sleep>>>,
-    asked: Asked,
+/// The answers that one server owes, and the timer that runs meanwhile.
+pub(super) struct OwedAnswers {
+    timeout: AnswerTimeout,
+    count: u32,
+    /// When the last byte arrived, or the first question after it was sent. None while nothing is
+    /// owed.
+    waiting_since: Option<Instant>,
+    /// Moved only when it ends too early: most answers arrive long before.
+    timer: Option<Pin<Box<Sleep>>>,
+    questions: Questions,
 }
 
-impl Silence {
-    pub(super) fn of(max: SilenceMax) -> Self {
-        Self { max, owed: 0, since: None, alarm: None, asked: Asked::default() }
-    }
-
-    /// Takes what was sent. Sets the alarm itself: the reading half was polled before, when nothing
-    /// was owed.
-    pub(super) fn sent(&mut self, bytes: &[u8], context: &mut Context<'_>) {
-        self.owed += self.asked.take(bytes);
-        if self.owed > 0 && self.since.is_none() {
-            self.since = Some(Instant::now());
-            // It cannot be over yet.
-            let _ = self.poll_over(context);
+impl OwedAnswers {
+    pub(super) fn within(timeout: AnswerTimeout) -> Self {
+        Self {
+            timeout,
+            count: 0,
+            waiting_since: None,
+            timer: None,
+            questions: Questions::default(),
         }
     }
 
-    /// Takes that something came, and how many answers ended with it.
-    pub(super) fn heard(&mut self, answered: u32) {
-        self.owed = self.owed.saturating_sub(answered);
-        self.since = (self.owed > 0).then(Instant::now);
+    /// Counts the questions in what was sent. Starts the timer itself, because the reading half was
+    /// polled before, when nothing was owed.
+    pub(super) fn sent(&mut self, bytes: &[u8], context: &mut Context<'_>) {
+        self.count += self.questions.take(bytes);
+        if self.count > 0 && self.waiting_since.is_none() {
+            self.waiting_since = Some(Instant::now());
+            // Only to register the waker: the timeout cannot be over yet.
+            let _ = self.poll_timed_out(context);
+        }
     }
 
-    /// Ready, with the limit, when the silence has lasted too long.
-    pub(super) fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
-        let (Some(since), Some(limit)) = (self.since, self.max.get()) else { return Poll::Pending };
-        let deadline = since + limit;
-        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        while alarm.as_mut().poll(context).is_ready() {
+    /// Something arrived; `complete` is the number of answers that ended with it.
+    pub(super) fn received(&mut self, complete: u32) {
+        self.count = self.count.saturating_sub(complete);
+        self.waiting_since = (self.count > 0).then(Instant::now);
+    }
+
+    /// Ready, with the timeout, when the server has owed an answer and sent nothing for so long.
+    pub(super) fn poll_timed_out(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
+        let (Some(since), Some(timeout)) = (self.waiting_since, self.timeout.get()) else {
+            return Poll::Pending;
+        };
+        let deadline = since + timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while timer.as_mut().poll(context).is_ready() {
             if deadline <= Instant::now() {
-                return Poll::Ready(limit);
+                return Poll::Ready(timeout);
             }
-            alarm.as_mut().reset(deadline);
+            timer.as_mut().reset(deadline);
         }
         Poll::Pending
     }
@@ -79,14 +89,14 @@ impl Silence {
 /// Where in the framing the outgoing bytes are. The first message, of the login, has a length but
 /// no kind byte.
 #[derive(Default)]
-struct Asked {
+struct Questions {
     logged_in: bool,
     header: [u8; 5],
     header_filled: usize,
     body_left: usize,
 }
 
-impl Asked {
+impl Questions {
     /// How many questions begin in these bytes.
     fn take(&mut self, mut bytes: &[u8]) -> u32 {
         let mut asked = 0;
@@ -135,9 +145,9 @@ mod tests {
     async fn logged_in() -> (Guarded<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(1024);
         let trust = Trust { passwords: true, volume: true };
-        let max = SilenceMax::default();
-        max.set(LIMIT);
-        let mut session = (Guarded::new(ours, trust).silent_for(Some(max)), theirs);
+        let timeout = AnswerTimeout::default();
+        timeout.set(LIMIT);
+        let mut session = (Guarded::new(ours, trust).answering_within(Some(timeout)), theirs);
         exchange(&mut session, LOGIN, READY).await;
         session
     }

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
+use offtake_postgres::Error;
 use tokio::sync::watch;
-
-use crate::Error;
 
 /// Short beside anything a test waits for.
 const READ_INTERVAL: Duration = Duration::from_millis(20);

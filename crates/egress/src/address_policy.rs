@@ -5,17 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 /// Only global unicast addresses, unless the operator lists the network
-/// (`security.allow_destinations`). Without this, a tenant's URL is a way into the operator's own
+/// (`security.allow_destinations`). Otherwise a tenant's URL could lead into the operator's own
 /// network.
 #[derive(Clone, Debug, Default)]
 pub struct AddressPolicy {
     listed: Vec<IpNet>,
 }
 
-/// An address that the policy keeps us from dialling.
+/// An address that must not be dialled, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{address} is {what}, and no network of security.allow_destinations contains it")]
-pub struct Refused {
+pub struct AddressRefused {
     pub address: IpAddr,
     pub what: &'static str,
 }
@@ -26,9 +26,9 @@ impl AddressPolicy {
     }
 
     /// Whether a connection may go there.
-    pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
+    pub fn check(&self, address: IpAddr) -> Result<(), AddressRefused> {
         match special_purpose(address.to_canonical()) {
-            Some(what) if !self.lists(address) => Err(Refused { address, what }),
+            Some(what) if !self.lists(address) => Err(AddressRefused { address, what }),
             _ => Ok(()),
         }
     }

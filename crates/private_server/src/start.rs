@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 
-use super::folder::ServerFolder;
-use super::user::ServerUser;
-use super::{Binaries, Options, ReservedPort, SUPERUSER, process};
+use crate::folder::ServerFolder;
+use crate::user::ServerUser;
+use crate::{Binaries, Options, ReservedPort, SUPERUSER, process};
 
 /// A server answers within a second; on a loaded machine initialising and recovery may take much
 /// longer.
@@ -230,8 +230,8 @@ impl PrivateServer {
         bail!("another process listens on port {}", self.port())
     }
 
-    /// What dropping it does, without blocking the caller's thread: immediate shutdown, because
-    /// nobody reads the data again, then the folder is removed.
+    /// What dropping it does, without blocking the caller's thread: an immediate shutdown, because
+    /// the data is not needed again, then the removal of the folder.
     pub async fn stop(self) {
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
@@ -257,8 +257,8 @@ impl Drop for PrivateServer {
     }
 }
 
-/// A running initdb with the servers that it starts; nothing of them is left when it is dropped,
-/// which is how a start that nobody waits for any more ends.
+/// A running initdb with the servers that it starts. Dropping it ends them all: that is what
+/// happens when the future of a start is dropped.
 struct Initdb(Child);
 
 impl Drop for Initdb {
@@ -293,7 +293,7 @@ fn settings(options: &Options) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::private_server::{sweep, sweep::postmaster};
+    use crate::{sweep, sweep::postmaster};
 
     async fn answers(url: &str) -> bool {
         tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_ok()

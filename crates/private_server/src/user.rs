@@ -6,10 +6,10 @@ use std::process::Command;
 
 /// An unprivileged account, when we are root; nothing to do otherwise.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ServerUser(Option<(u32, u32)>);
+pub(crate) struct ServerUser(Option<(u32, u32)>);
 
 impl ServerUser {
-    pub(super) fn choose() -> anyhow::Result<Self> {
+    pub(crate) fn choose() -> anyhow::Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self(None));
         }
@@ -20,7 +20,7 @@ impl ServerUser {
     }
 
     /// Makes the program run as that user, away from the terminal's process group.
-    pub(super) fn apply(self, command: &mut Command) {
+    pub(crate) fn apply(self, command: &mut Command) {
         command.process_group(0);
         if let Self(Some((uid, gid))) = self {
             command.uid(uid).gid(gid);
@@ -28,7 +28,7 @@ impl ServerUser {
     }
 
     /// Gives a file or folder to that user.
-    pub(super) fn own(self, path: &Path) -> std::io::Result<()> {
+    pub(crate) fn own(self, path: &Path) -> std::io::Result<()> {
         match self {
             Self(Some((uid, gid))) => std::os::unix::fs::chown(path, Some(uid), Some(gid)),
             Self(None) => Ok(()),

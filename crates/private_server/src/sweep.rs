@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::folder::ServerFolder;
-use super::process::{self, ProcessIdentity};
+use crate::folder::ServerFolder;
+use crate::process::{self, ProcessIdentity};
 
 /// Stops the servers and removes the folders of private servers whose owner is gone. Returns how
 /// many there were. Called before a server is started; blocks while a server shuts down.
@@ -23,7 +23,7 @@ pub fn sweep() -> usize {
 
 /// The folder's running postmaster: the number in its own `postmaster.pid`, if that process was
 /// started on this very data folder.
-pub(super) fn postmaster(folder: &ServerFolder) -> Option<ProcessIdentity> {
+pub(crate) fn postmaster(folder: &ServerFolder) -> Option<ProcessIdentity> {
     let data = folder.data();
     let pid = fs::read_to_string(data.join("postmaster.pid"))
         .ok()?

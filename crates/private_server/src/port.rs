@@ -1,14 +1,14 @@
-//! A port that stays ours while nobody listens on it.
+//! A port that stays reserved while no server listens on it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-/// A port of 127.0.0.1, bound and never listened on: the kernel gives it to nobody who asks for any
-/// port, and a dial is refused. Whoever names it and sets SO_REUSEADDR, as servers do, may listen
-/// on it, end, and listen again. A port that was merely free a moment ago may be somebody else's by
-/// the time that a server has started.
+/// A port of 127.0.0.1, bound and never listened on. The kernel gives it to no process that asks
+/// for any free port, and a dial to it is refused. A server that names it and sets SO_REUSEADDR, as
+/// Postgres does, may listen on it, stop, and listen again. Without the reservation, another
+/// process could have taken the port before the server has started.
 #[derive(Debug)]
 pub struct ReservedPort {
     number: u16,

@@ -1,4 +1,4 @@
-//! What a loop says of itself: that it still completes rounds.
+//! A loop's report that it still completes rounds.
 
 use std::time::{Duration, Instant};
 
@@ -6,15 +6,15 @@ use tokio::sync::watch;
 
 use crate::metrics as names;
 
-/// A loop that is looked at once a minute need not wake who looks two hundred times a second.
+/// A loop completes two hundred rounds a second; its supervisor looks once a minute and need not be
+/// woken by each.
 const TELL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Nobody sees that a loop asks less often than this only because nothing happens; its supervisor
-/// would take more for a standstill.
+/// The longest idle pause: the supervisor would take a longer one for a loop that hangs.
 const IDLE_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The pause of a loop while nothing happens: so many times as long as usual, but for that reason
-/// no longer than a second.
+/// The pause of a loop while nothing happens: `times` as long as usual, at most a second unless the
+/// usual interval is longer than that.
 pub fn idle_pause(interval: Duration, times: u32) -> Duration {
     (interval * times).min(IDLE_PAUSE_MAX).max(interval)
 }
@@ -28,7 +28,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Begins as if a round had just been completed.
+    /// Starts as if a round had just been completed.
     pub fn of(name: &'static str) -> Self {
         let now = Instant::now();
         Self { name, told: watch::Sender::new(now), tell_at: now }

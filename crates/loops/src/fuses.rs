@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use offtake_postgres::{Error, SourcePool};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, SourcePool, sql};
+use crate::sql;
 
 /// A fuse acts within a second of the command: half of it for the reading, half for the loop's own
 /// tick.
@@ -29,8 +30,8 @@ pub struct BlownFuses {
 }
 
 impl BlownFuses {
-    /// Why the fuse of this name is blown; `None` while it conducts. Until the first reading
-    /// everything counts as blown, or a restart would run what an operator stopped.
+    /// Why the fuse of this name is blown; `None` if it is not. Until the fuses were read once, all
+    /// count as blown; otherwise a restart would run what an operator stopped.
     pub fn blown(&self, name: &str) -> Option<&str> {
         if self.unread {
             Some("the fuses have not been read yet")
@@ -59,8 +60,8 @@ pub struct Fuses {
 }
 
 impl Fuses {
-    /// Changes are published at once, repetitions are not. Who begins this task again passes the
-    /// same sender: what is known stays.
+    /// Only changes are published. The supervisor passes the same sender when it starts this task
+    /// again, so that the last known fuses stay.
     pub fn new(source: SourcePool, published: watch::Sender<Arc<BlownFuses>>) -> Self {
         Self { source, published }
     }
@@ -123,7 +124,7 @@ impl Fuses {
             changed
         });
         if changed {
-            // Not the reasons: they are an operator's own words, and in the status.
+            // Without the reasons: they are free text of the operator, and the status shows them.
             let names: Vec<_> = blown.reasons.keys().map(String::as_str).collect();
             let names = names.join(", ");
             let told = if names.is_empty() { "none" } else { &names };

@@ -1,8 +1,8 @@
 //! Every metric Offtake exports, by name: the one place that knows one.
 //!
-//! It lives below the loops, because they count, and above nothing: it opens no port and keeps no
-//! registry. A metric has no tenant in its labels, so that the number of series does not grow with
-//! the number of customers; the allowed label values are the constants here.
+//! It lives below the loops, because they count. It opens no port and keeps no registry; the admin
+//! crate does. A metric has no tenant in its labels, so that the number of series does not grow
+//! with the number of customers; the allowed label values are the constants here.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,7 +50,7 @@ pub const OPERATIONS: [&str; 2] = ["upsert", "delete"];
 /// Values of the label `result`: `dropped` is a late worker's batch, refused by the destination's
 /// state row.
 pub const RESULTS: [&str; 3] = ["applied", "failed", "dropped"];
-/// Values of the label `class`; see [`Fault`](crate::Fault).
+/// Values of the label `class`; see [`Fault`](offtake_postgres::Fault).
 pub const ERROR_CLASSES: [&str; 8] =
     ["transient", "unreachable", "credentials", "schema", "row", "read_only", "full", "fatal"];
 /// Values of the label `state` of connections.
@@ -61,7 +61,7 @@ pub const LOOPS: [&str; 3] = ["sequencer", "poller", "sync"];
 pub const FUSES: [&str; 6] = ["sequencer", "poller", "sync", "tenant", "destination", "mapping"];
 
 /// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where
-/// an outage begins; each about twice the one before, so that a quantile read from them is off by
+/// an outage begins; each about twice its predecessor, so that a quantile read from them is off by
 /// at most that.
 pub const LATENCY_BUCKETS_SECONDS: [f64; 16] = [
     0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

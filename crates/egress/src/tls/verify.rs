@@ -15,9 +15,9 @@ pub(super) enum Check {
     Chain(Authorities),
     /// That the server holds the key of its certificate, because channel binding rests on it.
     KeyOnly,
-    /// The same where it can be: webpki does not read certificates of X.509 version 1, which is
-    /// what the PostgreSQL manual's recipe makes. Where nobody is verified, nothing is lost by
-    /// believing them.
+    /// The same where the certificate can be read: webpki does not read X.509 version 1, which the
+    /// recipe of the PostgreSQL manual makes. In this mode nothing is verified, so accepting an
+    /// unreadable certificate loses nothing.
     KeyIfReadable,
 }
 

@@ -1,7 +1,7 @@
 //! Failpoints: named places in the loops at which a test stops, delays, breaks or kills the daemon.
 //!
-//! Without the feature `failpoints` a point is a constant `Ok`. With it, and with nothing set, it
-//! is one look into a map. Set them by `FAILPOINTS` at the start
+//! Without the feature `failpoints` a point is a constant `Ok`. With it, and with nothing set, a
+//! point costs one look into a map. Set them by `FAILPOINTS` at the start
 //! (`sync.after_read=pause;sequencer.after_lock=1*error`), or, also while the daemon runs, by the
 //! file that `OFFTAKE_FAILPOINTS_FILE` names: one `name=action` per line, read every 20 ms. What
 //! has been taken over stands in `<file>.loaded`, and every point that did something adds a line
@@ -18,7 +18,7 @@ mod listening;
 #[cfg(feature = "failpoints")]
 pub use listening::{failpoint, listen_for_failpoints};
 
-/// Every point. What lies just before it has happened, what its name says has not yet, or has.
+/// Every point. `after_x` stands right behind step x, `before_x` right before it.
 pub const FAILPOINTS: [&str; 13] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
@@ -37,7 +37,7 @@ pub const FAILPOINTS: [&str; 13] = [
 
 /// Does what a test has set for that point.
 #[cfg(not(feature = "failpoints"))]
-pub fn failpoint(_name: &'static str) -> std::future::Ready<Result<(), crate::Error>> {
+pub fn failpoint(_name: &'static str) -> std::future::Ready<Result<(), offtake_postgres::Error>> {
     std::future::ready(Ok(()))
 }
 

@@ -9,17 +9,17 @@ use rustix::process::{Pid, Signal};
 /// A process as a marker file names it: its number and when it started, in the words of this
 /// machine's kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ProcessIdentity {
-    pub(super) pid: u32,
-    pub(super) started: String,
+pub(crate) struct ProcessIdentity {
+    pub(crate) pid: u32,
+    pub(crate) started: String,
 }
 
 impl ProcessIdentity {
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         started(pid).map(|started| Self { pid, started })
     }
 
-    pub(super) fn alive(&self) -> bool {
+    pub(crate) fn alive(&self) -> bool {
         started(self.pid).as_ref() == Some(&self.started)
     }
 }
@@ -42,7 +42,7 @@ fn started(pid: u32) -> Option<String> {
 }
 
 /// Whether the process was started with this path among its arguments.
-pub(super) fn started_with(pid: u32, argument: &Path) -> bool {
+pub(crate) fn started_with(pid: u32, argument: &Path) -> bool {
     let arguments = match std::fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(bytes) => bytes,
         Err(_) => match Command::new("ps").args(["-o", "args=", "-p", &pid.to_string()]).output() {
@@ -55,14 +55,14 @@ pub(super) fn started_with(pid: u32, argument: &Path) -> bool {
 }
 
 /// Sends a signal; a process that is gone already is no error.
-pub(super) fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process(pid, signal);
     }
 }
 
 /// Ends a process that leads its own group, and every other process of the group.
-pub(super) fn kill_group(leader: u32) {
+pub(crate) fn kill_group(leader: u32) {
     if let Some(leader) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
         let _ = rustix::process::kill_process_group(leader, Signal::KILL);
     }
@@ -70,7 +70,7 @@ pub(super) fn kill_group(leader: u32) {
 
 /// Waits until `ended` is true, looking every few milliseconds; false when it is not within
 /// `timeout`.
-pub(super) fn wait_until(timeout: Duration, mut ended: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(timeout: Duration, mut ended: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + timeout;
     loop {
         if ended() {
