@@ -14,7 +14,6 @@ use offtake::context::{Context, mapping_files};
 use offtake::daemon::{Daemon, Options, ReadConfiguration};
 use offtake_postgres::{ConnectionString, Dialer};
 use offtake_private_server::{self, PrivateServer, sweep};
-use offtake_private_server::{PrivateServer, sweep};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;

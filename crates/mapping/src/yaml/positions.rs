@@ -1,8 +1,8 @@
 //! The line and column of every key and value of a YAML text.
 //!
 //! The deserialiser (`serde_yaml`) hands out values without positions, so `saphyr_parser` reads the
-//! text a second time for the positions alone. The two agree on every text that is YAML; where the
-//! second one understands less, a position is missing and a message names the file only.
+//! text a second time for the positions alone. Where it understands less than the deserialiser, a
+//! position is missing, and a message points to the nearest key above or names the file only.
 
 use std::collections::HashMap;
 
