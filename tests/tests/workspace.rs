@@ -168,6 +168,32 @@ fn every_path_and_link_of_the_documents_exists() {
 }
 
 /// More than two sentences in a table cell want a section of their own.
+/// What `docs/safety.md` names in a file (`name` in `path`) is in that file, so that a reader finds
+/// it there.
+#[test]
+fn every_name_that_the_safety_page_places_in_a_file_is_there() {
+    let text = read("docs/safety.md");
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let spans: Vec<&str> = words.split('`').collect();
+    let (mut placed, mut missing) = (0, Vec::new());
+    for at in (1..spans.len().saturating_sub(2)).step_by(2) {
+        let (name, between, path) = (spans[at], spans[at + 1], spans[at + 2]);
+        let identifier = name.rsplit("::").next().unwrap_or(name);
+        let names = identifier.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if between != " in " || !names || !path.starts_with("crates/") {
+            continue;
+        }
+        placed += 1;
+        let file = read(path);
+        let mut words = file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        if !words.any(|word| word == identifier) {
+            missing.push(format!("{name} is not in {path}"));
+        }
+    }
+    assert!(placed > 50, "only {placed} names were found");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
 #[test]
 fn the_documents_are_readable() {
     let mut refused = Vec::new();
