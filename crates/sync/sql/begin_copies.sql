@@ -1,7 +1,7 @@
--- Says before anything is copied which versions of its mappings a destination has copies of:
--- whoever finds changes overlooked must know whose. Only while the request's attempt is still ours;
--- returns a row then. $1 request, $2 attempt, $3 text[] mappings, $4 text[] needs, $5 bigint[]
--- sequence ids.
+-- Says before anything is copied which versions of its mappings a destination has copies of: a
+-- daemon that finds overlooked changes must know which copies lack them. Only while the request's
+-- attempt is still ours; returns a row then. $1 request, $2 attempt, $3 text[] mappings, $4 text[]
+-- needs, $5 bigint[] sequence ids.
 with mine as (
   select destination_id from offtake.outgoing_request where request_id = $1 and attempt = $2
 ), told as (

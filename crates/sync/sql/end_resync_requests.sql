@@ -1,5 +1,6 @@
--- The destination's cursors say that these copies have begun anew: $1 bigint[] requests. The mirror
--- says so in the same moment, or a reader would find neither a request nor an unfinished copy.
+-- The destination's cursors say that these copies have begun again: $1 bigint[] requests. The
+-- mirror says so in the same moment, or a reader would find neither a request nor an unfinished
+-- copy.
 with ended as (
   delete from offtake.resync_request where resync_id = any($1) returning destination_id, mapping
 )

@@ -3,7 +3,7 @@
 -- their mappings, $3 text[] the tables' oids or null, $4 boolean[] whether the cursor moved lately,
 -- $5 schema, $6 database, $7 whether the destination at hand is shared. The table's oid, not its
 -- file: that is another one after TRUNCATE. Until a destination's first batch nothing is known of
--- its tables, and the names, or that somebody is at work there, have to do. Uses the registry's
+-- its tables; then the database's name, or a cursor that moved lately, decides. Uses the registry's
 -- unique key and the primary key of offtake.destination_mapping.
 select d.tenant_id, d.name, t.mapping, coalesce(m.sequence_id, 0) as told
   from unnest($1::text[], $2::text[], $3::text[], $4::boolean[]) t (tenant_id, mapping, oid, lately)

@@ -2,7 +2,7 @@
 -- database, $7 user, $8 shared, $9 text[] mappings, $10 text[] source tables, $11 text refused or
 -- null. Nothing is written when nothing changed. A mapping that comes back was not captured
 -- meanwhile, or not as it needs it: what the destination has of it, and its cursor, say nothing of
--- that time, so its copy is made anew. Returns its id, and whether it moved to another place.
+-- that time, so it is re-copied. Returns its id, and whether it moved to another place.
 with before as (
   select destination_id, host, port, database_name, schema_name, mappings from offtake.destination where tenant_id = $1 and name = $2
 ), written as (

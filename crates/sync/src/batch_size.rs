@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Sizes are held in eighths of a row, so that also one of a few rows grows by an eighth.
+/// Sizes are held in eighths of a row, so that a size of a few rows can grow by an eighth too.
 const PARTS: usize = 8;
 
 /// Smaller batches for the destinations that need them: their rows are large, or their server is
@@ -28,15 +28,15 @@ impl BatchSizes {
         self.fit(destination_id, self.get(destination_id) / 2);
     }
 
-    /// No more than so many rows fit into a batch's bytes.
+    /// Learns that at most this many rows fit into a batch's bytes.
     pub(crate) fn fit(&self, destination_id: i64, rows: usize) {
         let mut reduced = self.reduced();
         let size = reduced.entry(destination_id).or_insert(self.configured * PARTS);
         *size = (rows.max(1) * PARTS).min(*size);
     }
 
-    /// After a batch that went well; by an eighth, so that a limit that was found is not run into
-    /// at every other batch.
+    /// Called after a batch that went well. It grows by an eighth only, so that the next batches do
+    /// not run into the limit just found.
     pub(crate) fn grow(&self, destination_id: i64) {
         let mut reduced = self.reduced();
         if let Some(size) = reduced.get_mut(&destination_id) {

@@ -18,16 +18,16 @@ use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
 
-/// How often due requests are looked for when nothing nudges: what a request owed by another
-/// replica's poller, or one whose backoff has ended, waits at most.
+/// How often the engine looks for due requests without a nudge. A request that another replica's
+/// poller enqueued, or whose backoff has ended, waits this long at most.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
 
-/// After this long without a request, they are looked for less often: whatever this process' poller
-/// owes is nudged, and a retry may come this much late.
+/// After this long without a request the engine looks less often. It misses nothing by that: this
+/// process's poller nudges it for new requests, and a retry may come a little late.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(250);
 
-/// How often unused connections are looked for.
+/// How often the engine closes unused connections.
 const LINKS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Pauses between attempts to tell the source how a turn ended.
@@ -93,14 +93,14 @@ struct InFlight {
     registered: Option<Arc<Registered>>,
     /// Its last attempt failed slowly.
     failing_slowly: bool,
-    /// Cancelled when its lease is lost, its destination is not there any more, or an operator
-    /// stops it.
+    /// Cancelled when the lease is lost, the destination was removed or moved, or an operator stops
+    /// it.
     lost: CancellationToken,
 }
 
 impl InFlight {
-    /// Whether its destination may not go on, or one of the mappings that its batch may be for no
-    /// longer.
+    /// Whether a fuse stops its destination, or newly stops a mapping that its batch may have rows
+    /// of.
     fn stopped_by(&self, blown: &BlownFuses, blown_before: &BlownFuses) -> bool {
         let Some(at) = &self.registered else { return false };
         let newly =
@@ -133,13 +133,13 @@ impl Engine {
         }
     }
 
-    /// When the loop last completed a round; a supervisor reports it when it stands still.
+    /// When the loop last completed a round. The supervisor reports a loop that completes none.
     pub fn progress(&self) -> watch::Receiver<Instant> {
         self.progress.subscribe()
     }
 
-    /// Runs until cancelled, then lets the batches in flight finish. While the source fails nothing
-    /// is claimed, and the turns in flight go on trying to settle their requests.
+    /// Runs until cancelled, then lets the batches in flight finish. While the source fails, the
+    /// engine claims nothing, and the turns in flight go on trying to settle their requests.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let lease = self.context.settings.lease;
         let mut turns: JoinSet<()> = JoinSet::new();
@@ -164,7 +164,7 @@ impl Engine {
                     }
                     continue;
                 }
-                // What an operator stops is stopped now, also while it waits for a lock there: its
+                // A fuse stops a turn at once, also while it waits for a lock at the destination: the
                 // batch is rolled back.
                 Ok(()) = fuses.changed() => {
                     let blown = fuses.borrow_and_update().clone();
@@ -276,8 +276,8 @@ impl Engine {
         (task.id(), InFlight { claim, registered, failing_slowly, lost })
     }
 
-    /// Extends every lease; a turn whose lease is gone is given up. What it may still write, the
-    /// destination's cursors refuse.
+    /// Extends every lease, and cancels each turn whose lease is gone. If such a turn still writes,
+    /// the destination's state rows refuse the write.
     async fn extend(&self, in_flight: &HashMap<Id, InFlight>) -> Result<(), Error> {
         if in_flight.is_empty() {
             return Ok(());
@@ -292,7 +292,7 @@ impl Engine {
         Ok(())
     }
 
-    /// A panic is that destination's failure, like any other.
+    /// A panic counts as a failure of that destination, like any other.
     async fn ended(
         &self,
         ended: Result<(Id, ()), JoinError>,
@@ -319,14 +319,14 @@ impl Engine {
                 "a defect in Offtake",
             )
             .await;
-            // Otherwise its lease ends it.
+            // If the source could not be told, the lease runs out.
             drop(failed);
         }
     }
 }
 
-/// One turn, and what its end means for the request. While the source cannot be told, it is tried
-/// again for as long as the lease could have lasted: a source that restarts must not cost its
+/// One turn, and what its end means for the request. While the source cannot be told, the worker
+/// tries again for as long as a lease lasts. Otherwise each restart of the source would cost its
 /// destinations a whole lease.
 async fn serve(context: &Context, slow_failures: &SlowFailures, claim: &Claim, woken: &Notify) {
     let began = Instant::now();

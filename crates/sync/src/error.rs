@@ -11,14 +11,14 @@ pub enum Error {
     Source(#[source] offtake_postgres::Error),
     #[error("the destination failed")]
     Destination(#[source] Trouble),
-    /// Only this mapping is concerned; the others of the destination go on.
+    /// Concerns this mapping only. The destination's other mappings go on.
     #[error("mapping {mapping}: {fault}")]
     Mapping { mapping: String, fault: MappingFault },
-    /// The destination's cursors are not what the batch was read for: another worker was there. The
-    /// work is dropped.
+    /// The destination's state is not the one that the batch was read for: another worker has
+    /// written there. The batch is dropped.
     #[error("another worker moved the destination's cursors")]
     Stale,
-    /// The log no longer has the changes after a cursor; its mapping is copied anew.
+    /// The log no longer has the changes after a cursor. The mapping is re-copied.
     #[error("the change log no longer goes back to the destination's cursor")]
     Lost,
     /// The changes of a batch are larger than allowed; read it again with no more than `fits` rows.

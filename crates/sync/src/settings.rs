@@ -7,14 +7,14 @@ pub struct Settings {
     pub workers: usize,
     /// Changes per mapping, or rows of a chunk, in one batch.
     pub batch_rows: usize,
-    /// Bytes of rows in one batch, about.
+    /// About this many bytes of rows in one batch.
     pub batch_bytes: usize,
     /// Limit of one statement at a destination or for a batch's read.
     pub statement_timeout: Duration,
     /// The first wait after a failure; doubles up to `retry_max`.
     pub retry_initial: Duration,
     pub retry_max: Duration,
-    /// How long a claim holds without a heartbeat; heartbeats come three times as often.
+    /// How long a claim holds without a heartbeat. The engine sends three heartbeats in that time.
     pub lease: Duration,
     /// Requests in flight at one time.
     pub claim_limit: usize,

@@ -1,5 +1,5 @@
-//! Which destinations there are: kept in the source's `destination` table for everyone, their
-//! secrets in memory.
+//! Which destinations there are. The source's table `destination` has them for all daemons; their
+//! secrets are in memory only.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
@@ -7,6 +7,8 @@ use std::sync::{Arc, RwLock};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use super::DestinationSpec;
 use crate::{Error, sql};
@@ -23,7 +25,7 @@ pub struct Registered {
     pub mappings: Vec<Arc<ResolvedMapping>>,
 }
 
-/// By id; replaced as a whole.
+/// Destinations by id. A refresh replaces the whole map.
 pub type Known = Arc<HashMap<i64, Arc<Registered>>>;
 
 /// All destinations of this process; cheap to clone.
@@ -63,16 +65,15 @@ impl Registry {
     /// changed.
     ///
     /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is
-    /// no longer named is owed nothing more, and its connection is closed by whoever next looks for
-    /// it.
+    /// no longer named is owed nothing more, and the engine closes its connection.
     pub async fn refresh(&self, specs: Vec<DestinationSpec>) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let before = self.all();
         let refusals = refusals(&specs, &set);
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
-        // One replica at a time: another's uncommitted registration would be invisible and in the
-        // way.
+        // One replica at a time: an uncommitted registration of another one would be invisible here
+        // and would block this one.
         transaction
             .batch_execute("set local lock_timeout = '10s'; set local synchronous_commit = on")
             .await
@@ -84,58 +85,21 @@ impl Registry {
         let mut known = HashMap::new();
         let mut owed = Vec::new();
         for spec in specs {
-            let mappings = mappings_of(&spec, &set);
-            let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
-            let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
             let refused = refusals.get(&spec.label());
-            let place = spec.place.registration();
-            let row = transaction
-                .query_one(
-                    sql::REGISTER_DESTINATION,
-                    &[
-                        &spec.tenant_id,
-                        &spec.name,
-                        &place.schema,
-                        &place.host,
-                        &place.port,
-                        &place.database,
-                        &place.user,
-                        &spec.shared,
-                        &names,
-                        &tables,
-                        &refused,
-                    ],
-                )
-                .await
-                .map_err(Error::source)?;
-            let destination_id: i64 = row.get("destination_id");
-            if row.get("moved") {
-                transaction
-                    .execute(sql::FORGET_MIRROR, &[&destination_id])
-                    .await
-                    .map_err(Error::source)?;
+            let registered = register(transaction.client(), spec, &set, refused).await?;
+            let destination_id = registered.destination_id;
+            let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
+            match refused {
+                Some(why) if !unchanged => tracing::warn!(
+                    event = "destination_refused",
+                    tenant = registered.spec.tenant_id,
+                    destination = registered.spec.name,
+                    "{why}"
+                ),
+                None if !unchanged => owed.push(destination_id),
+                _ => {}
             }
-            let unchanged = before.get(&destination_id).is_some_and(|old| {
-                old.spec.place.same_as(&spec.place)
-                    && old
-                        .mappings
-                        .iter()
-                        .map(|m| &m.version)
-                        .eq(mappings.iter().map(|m| &m.version))
-            });
-            if let Some(why) = refused {
-                if !unchanged {
-                    tracing::warn!(
-                        event = "destination_refused",
-                        tenant = spec.tenant_id,
-                        destination = spec.name,
-                        "{why}"
-                    );
-                }
-            } else if !unchanged {
-                owed.push(destination_id);
-            }
-            known.insert(destination_id, Arc::new(Registered { destination_id, spec, mappings }));
+            known.insert(destination_id, Arc::new(registered));
         }
         let ids: Vec<i64> = known.keys().copied().collect();
         offtake_requests::deactivate_destinations(transaction.client(), &ids)
@@ -154,6 +118,50 @@ impl Registry {
         self.wakes.notify_one();
         Ok(())
     }
+}
+
+impl Registered {
+    /// Whether it writes to the same place, and the same versions of the same mappings.
+    fn is_as(&self, old: &Self) -> bool {
+        let versions =
+            |of: &Self| of.mappings.iter().map(|m| m.version.clone()).collect::<Vec<_>>();
+        old.spec.place.same_as(&self.spec.place) && versions(old) == versions(self)
+    }
+}
+
+/// Writes one destination into the source's registry. The mirror of a destination that moved says
+/// nothing about its new place and is forgotten.
+async fn register(
+    transaction: &Client,
+    spec: DestinationSpec,
+    set: &MappingSet,
+    refused: Option<&String>,
+) -> Result<Registered, Error> {
+    let mappings = mappings_of(&spec, set);
+    let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
+    let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
+    let place = spec.place.registration();
+    let parameters: [&(dyn ToSql + Sync); 11] = [
+        &spec.tenant_id,
+        &spec.name,
+        &place.schema,
+        &place.host,
+        &place.port,
+        &place.database,
+        &place.user,
+        &spec.shared,
+        &names,
+        &tables,
+        &refused,
+    ];
+    let row = transaction.query_one(sql::REGISTER_DESTINATION, &parameters).await;
+    let row = row.map_err(Error::source)?;
+    let destination_id: i64 = row.get("destination_id");
+    if row.get("moved") {
+        let forgotten = transaction.execute(sql::FORGET_MIRROR, &[&destination_id]).await;
+        forgotten.map_err(Error::source)?;
+    }
+    Ok(Registered { destination_id, spec, mappings })
 }
 
 fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {

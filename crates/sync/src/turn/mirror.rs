@@ -1,4 +1,4 @@
-//! What the source is told of a batch once the destination has committed it.
+//! What the worker tells the source of a batch after the destination's commit.
 
 use std::time::Instant;
 
@@ -64,13 +64,13 @@ impl Turn<'_> {
                 ))
             })
             .collect();
-        let anew = batch
+        let beginning = batch
             .parts
             .iter()
             .filter(|part| part.whole_table)
             .map(|part| (part.mapping.name().to_owned(), None))
             .collect();
-        self.mirror_cursors(cursors, identities, &chunk_rows, anew).await
+        self.mirror_cursors(cursors, identities, &chunk_rows, beginning).await
     }
 
     pub(super) async fn mirror_cursors(
@@ -78,7 +78,7 @@ impl Turn<'_> {
         cursors: &Cursors,
         identities: &Identities,
         chunk_rows: &[(String, i64)],
-        anew: Vec<(String, Option<i64>)>,
+        beginning: Vec<(String, Option<i64>)>,
     ) -> Result<(), Error> {
         if self.mappings.is_empty() {
             return Ok(());
@@ -88,7 +88,7 @@ impl Turn<'_> {
             .iter()
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
-        let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(anew).collect();
+        let begun: Vec<_> = std::mem::take(&mut self.begun).into_iter().chain(beginning).collect();
         let (state, reason) = match &self.reason {
             Some(reason) => ("blocked", Some(reason.as_str())),
             None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
@@ -101,7 +101,7 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Takes the rows that arrived after all out of quarantine.
+    /// Takes rows out of quarantine that have arrived now.
     async fn release_quarantined(&self, part: &Part, applied: &Applied) -> Result<(), Error> {
         let arrived = |rows: &Rows| -> Vec<Value> {
             let keys = (0..rows.len()).map(|line| key_of(&part.mapping, rows, line));

@@ -1,5 +1,9 @@
-//! One turn of one destination: batches until nothing is owed, or until others should have their
-//! turn.
+//! One turn of one destination: the worker applies batches until nothing is owed, or until its time
+//! is over and other destinations should have theirs.
+//!
+//! The turn decides. It reads from the source, and asks the destination's
+//! [`Session`](crate::destinations::Session) to take up, begin and write; it composes no statement
+//! for a destination.
 
 mod mirror;
 mod take_up;
@@ -23,19 +27,19 @@ use crate::destinations::{
 use crate::record;
 use crate::{Error, Settings};
 
-/// A destination that owes much gives way after this long. Long enough for a backfill to keep its
-/// connection and caches warm, short enough that others barely notice.
+/// A turn ends after this long, although more is owed. Long enough for a backfill to keep its
+/// connection and caches warm, short enough that the other destinations barely notice.
 const TURN_MAX: Duration = Duration::from_millis(500);
 
-/// How often a turn starts over because another worker moved the cursors, before it lets that
-/// worker go on alone.
+/// How often a turn starts over because another worker moved the cursors. Then it ends, and the
+/// other worker goes on alone.
 const STALE_MAX: usize = 3;
 
-/// Added to the statement timeout for a whole destination transaction: the server's own limit
-/// should speak first.
+/// Added to the statement timeout for a whole destination transaction, so that the server's own
+/// limit ends a slow statement first.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 
-/// How long a request of a destination that this process does not know is left to others.
+/// For how long a worker leaves a request to other daemons, when it does not know the destination.
 pub(crate) const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
 
 /// What every turn works with.
@@ -46,17 +50,18 @@ pub(crate) struct Context {
     pub(crate) links: Links,
     pub(crate) settings: Settings,
     pub(crate) fuses: watch::Receiver<Arc<BlownFuses>>,
-    /// Bounds the batches read from the source at one time; a destination that hangs holds none.
+    /// Bounds the batches read from the source at one time. A turn holds a place only while it reads,
+    /// so a destination that hangs holds none.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) sizes: BatchSizes,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
 
-/// A batch that was read before its turn.
+/// A batch that was read while the one before it was written.
 struct Ahead {
     batch: Batch,
-    /// What it was read for.
+    /// The cursors that it was read for.
     cursors: Cursors,
     began: Instant,
 }
@@ -73,26 +78,26 @@ pub(crate) enum Ended {
 }
 
 pub(crate) struct Turn<'a> {
-    /// When its destination was reached.
+    /// When the turn had a session.
     began: Instant,
     context: &'a Context,
     claim: &'a Claim,
     registered: Arc<Registered>,
-    /// The mappings that are worked on; one that fails is taken out.
+    /// The mappings that this turn still works on. One that fails is taken out.
     mappings: Vec<Arc<ResolvedMapping>>,
-    /// The soonest retry of a mapping that is not worked on.
+    /// The soonest retry of a mapping that this turn does not work on.
     retry: Option<Duration>,
     /// What the failed mappings said.
     reason: Option<String>,
     begun: Vec<(String, Option<i64>)>,
-    /// Copies to begin anew by command; taken with the first preparation.
+    /// Re-copies that an operator asked for and that have not begun.
     resyncs: Vec<(i64, String)>,
     quarantined: bool,
     /// This turn has mirrored the cursors.
     mirrored: bool,
 }
 
-/// Works for one claimed request. Whatever it returns, the destination's rows and cursors agree.
+/// Works on one claimed request. Whatever it returns, the destination's rows and cursors agree.
 pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Error> {
     failpoint("sync.after_claim").await.map_err(Error::Source)?;
     let Some(registered) = context.registry.get(claim.destination_id) else {
@@ -110,7 +115,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     } else {
         claim.deferred_for
     };
-    // One of a mapping that went away again waits until it is back.
+    // A re-copy of a mapping that is gone waits until the mapping is back.
     let resyncs = claim
         .resyncs
         .iter()
@@ -136,13 +141,13 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     }
     let ended = turn.work(&mut link).await?;
     if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
-        // Nothing was written this time, but what was written before may not have been mirrored:
-        // the daemon may have died right after the destination's commit.
+        // Nothing was written this time. But a daemon may have died between the destination's last
+        // commit and its mirror, so the cursors are mirrored now.
         turn.mirror_cursors(cursors, &link.identities, &[], Vec::new()).await?;
     }
     if turn.reason.is_none() {
-        // After a fault of a mapping the session is not kept: its staging tables may be of a shape
-        // that is gone.
+        // After a fault of a mapping the session is closed: its staging tables may have the columns
+        // of a table that has changed.
         context.links.keep(claim.destination_id, link);
     }
     Ok(ended)
@@ -202,16 +207,16 @@ impl Turn<'_> {
                     return Ok(Ended::Again(self.context.settings.retry_initial));
                 }
                 Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
-                // The next has fewer rows.
+                // The next batch has fewer rows.
                 Err(Error::Overflow { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Everything that could be done is done, up to `head`.
+    /// Everything that the turn could apply is applied, up to `head`.
     fn end(&self, head: i64) -> Ended {
-        // A request from a history that a restored source no longer has wants more than there is.
+        // A request can want more than the log has: it may be older than a restore of the source.
         let reached = head.max(self.claim.wanted_sequence_id);
         self.retry.map_or(Ended::Reached(reached), Ended::Again)
     }
@@ -258,8 +263,8 @@ impl Turn<'_> {
             );
             *ahead = read;
             if written.is_err() {
-                // Whether the commit happened may not be known; the destination's own cursors tell
-                // the next time.
+                // The commit may or may not have happened. The destination's own cursors tell, when
+                // it is taken up again.
                 link.cursors = None;
             }
             let Written { outcomes, faults, cursors: stands } = written?;
@@ -278,7 +283,7 @@ impl Turn<'_> {
             }
         }
         for part in batch.parts.iter().filter(|part| part.locked_out) {
-            // The others go on without it; it is tried again when this turn is over.
+            // The other mappings go on without it. It is tried again after this turn.
             self.mappings.retain(|mapping| mapping.name() != part.mapping.name());
             let retry = self.context.settings.retry_initial;
             self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
@@ -315,16 +320,16 @@ impl Turn<'_> {
         written.pop().flatten().ok_or(Error::Stale)
     }
 
-    /// Reads the batch that follows, as if this one were applied. The source reads while the
-    /// destination writes; a batch that turns out to be for other cursors is thrown away. None when
-    /// there is nothing more, or the read fails: then the next step reads for itself.
+    /// Reads the batch that follows, as if this one were applied, so that the source reads while the
+    /// destination writes. A batch that turns out to be for other cursors is dropped. None when there
+    /// is nothing more, or when the read fails: then the next step reads for itself.
     async fn read_ahead(&self, batch: &Batch, cursors: &Cursors) -> Option<Ahead> {
         let more = batch
             .parts
             .iter()
             .any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
-        // Quarantined rows would be read twice before it is noted that they were tried; and what is
-        // read after the turn's end is thrown away.
+        // Quarantined rows would be read twice before their retry is recorded. And a batch that is
+        // read after the end of the turn would be dropped.
         if !more || self.quarantined || self.began.elapsed() > TURN_MAX {
             return None;
         }
@@ -340,20 +345,20 @@ impl Turn<'_> {
             tenant_id: &self.registered.spec.tenant_id,
             positions: &positions(&self.mappings, cursors),
             rows_max,
-            // One row must always fit, or it would never arrive.
+            // A single row must always fit. Otherwise it would never arrive.
             bytes_max: if rows_max == 1 { usize::MAX } else { context.settings.batch_bytes },
             retry_quarantined_of: self.quarantined.then_some(self.claim.destination_id),
             statement_timeout: context.settings.statement_timeout,
         };
         let read = read_batch(&context.pool, &wanted).await.map_err(Error::from);
-        // What did not fit was read as well, and thrown away: the next batch asks for what did.
+        // The rows that did not fit were read in vain. The next batch asks only for as many as fit.
         if let Ok(Batch { fits: Some(fits), .. }) | Err(Error::Overflow { fits }) = &read {
             context.sizes.fit(self.claim.destination_id, *fits);
         }
         read
     }
 
-    /// One mapping failed by itself: the others go on without it.
+    /// One mapping failed by itself: the turn goes on without it.
     async fn set_aside(&mut self, mapping: &str, fault: MappingFault) -> Result<(), Error> {
         let spec = &self.registered.spec;
         let settings = &self.context.settings;
@@ -361,7 +366,7 @@ impl Turn<'_> {
         let noted =
             record::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
         metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => fault.class()).increment(1);
-        // A person must look once; that it goes on is in the status.
+        // Logged once, because a person must look; the status says for how long it lasts.
         if noted.as_ref().is_none_or(|noted| noted.first) {
             tracing::error!(
                 event = "mapping_blocked",
@@ -381,8 +386,8 @@ impl Turn<'_> {
     }
 }
 
-/// The work of one destination transaction, given up when the server stays silent for longer than
-/// its own limits allow.
+/// Awaits one operation of a destination, and gives it up when the server answers later than its own
+/// limits allow.
 async fn within_deadline<T>(
     context: &Context,
     destination_id: i64,

@@ -174,8 +174,8 @@ impl<'a> Comparison<'a> {
         let room = self.options.differences_max.saturating_sub(self.report.differences.len());
         let listed = &confirmed[..room.min(confirmed.len())];
         let looked_into = |kind: &Kind| self.options.values || *kind == Kind::Different;
-        // Whoever asks for more wants to mend them, not to read them; and thousands of keys are too
-        // many for one condition.
+        // An operator who asks for more wants to mend them, not to read them; and thousands of keys
+        // are too many for one condition.
         let read = DIFFERENCES_MAX.saturating_sub(self.report.differences.len());
         let keys: Vec<Key> = listed
             .iter()
