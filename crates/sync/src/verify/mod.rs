@@ -1,7 +1,9 @@
 //! The proof that a copy equals its query.
 //!
-//! **Architecture Invariant:** nothing here is shared with the path that writes: not the
-//! statements, not the key lists, not the reading of rows. A mistake there cannot hide itself here.
+//! **Architecture Invariant:** the path that writes shares no statement, no key list and no reading
+//! of rows with this module, so that a mistake there cannot hide itself here. What both use is how
+//! one value becomes text: the quoting of names and values, the session's text settings, and
+//! `compose::postgres::printed`.
 //!
 //! Both sides are read in ranges of the key. Of each range only a count and a checksum travel;
 //! where they differ, the same of each of its shares by a hash of the key; of the shares that
