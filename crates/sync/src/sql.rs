@@ -7,6 +7,7 @@ pub(crate) const MIRROR_DESTINATION: &str = include_str!("../sql/mirror_destinat
 pub(crate) const QUARANTINE_ROWS: &str = include_str!("../sql/quarantine_rows.sql");
 pub(crate) const RELEASE_QUARANTINED: &str = include_str!("../sql/release_quarantined.sql");
 pub(crate) const LIST_OTHER_TENANTS: &str = include_str!("../sql/list_other_tenants.sql");
+pub(crate) const LIST_TENANTS: &str = include_str!("../sql/list_tenants.sql");
 pub(crate) const FIND_RIVAL: &str = include_str!("../sql/find_rival.sql");
 pub(crate) const READ_MIRRORED: &str = include_str!("../sql/read_mirrored.sql");
 pub(crate) const REGISTER_DESTINATION: &str = include_str!("../sql/register_destination.sql");

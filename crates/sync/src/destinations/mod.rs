@@ -17,7 +17,7 @@ pub(crate) use links::{Link, Links};
 pub use place::Place;
 pub use postgres::STATE_TABLE;
 pub use registry::{Known, Registered, Registry};
-pub(crate) use session::{Begun, OtherTenant, TakenUp};
+pub(crate) use session::{Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, TenantWrite, Written, row_key};

@@ -47,8 +47,8 @@ pub(crate) struct TakenUp {
     pub(crate) to_make: bool,
     /// Mappings that cannot be synced here, each with the reason.
     pub(crate) faults: Faults,
-    /// Cursors of other tenants in the same schema.
-    pub(crate) others: Vec<OtherTenant>,
+    /// Other tenants with cursors in the same schema. Empty where tenants may share the schema.
+    pub(crate) other_tenants: Vec<String>,
 }
 
 /// A cursor of another tenant in the same schema.
@@ -61,6 +61,9 @@ pub(crate) struct OtherTenant {
     /// It was moved within the last minutes.
     pub(crate) lately: bool,
 }
+
+/// So many cursors of other tenants are read at a time.
+pub(crate) const OTHERS_PAGE: usize = 1000;
 
 /// What beginning copies did.
 pub(crate) struct Begun {
@@ -152,14 +155,19 @@ impl Session {
         }
     }
 
-    /// The cursors of other tenants in the same schema, as they are now.
+    /// The cursors of other tenants in the same schema, as they are now: at most [`OTHERS_PAGE`],
+    /// those that come after this tenant and mapping.
     pub(crate) async fn others(
         &self,
         spec: &DestinationSpec,
         mappings: &[Arc<ResolvedMapping>],
+        after: Option<&(String, String)>,
+        settings: &Settings,
     ) -> Result<Vec<OtherTenant>, Error> {
         match self {
-            Self::Postgres(session) => session.others(&spec.tenant_id, mappings).await,
+            Self::Postgres(session) => {
+                session.others(&spec.tenant_id, mappings, after, settings).await
+            }
         }
     }
 
@@ -172,7 +180,8 @@ impl Session {
 
     /// Makes what `found` says is missing, and sets the cursors in `beginning`, whose copies start
     /// over what is there. Nothing of it happens, and the error is [`Error::Stale`], if the
-    /// destination is not as it was found.
+    /// destination is not as it was found. Where the schema is not shared, another tenant that began
+    /// meanwhile makes it stale too: of two tenants that begin at once, only one may.
     pub(crate) async fn begin(
         &mut self,
         spec: &DestinationSpec,

@@ -6,6 +6,7 @@
 //! for a destination.
 
 mod mirror;
+mod place_gate;
 mod take_up;
 
 use std::sync::Arc;
@@ -26,9 +27,14 @@ use crate::destinations::{
 };
 use crate::record;
 use crate::{Error, Settings};
+use place_gate::First;
+pub(crate) use place_gate::PlaceGates;
+pub(crate) use take_up::RivalLooks;
 
-/// A turn ends after this long, although more is owed. Long enough for a backfill to keep its
-/// connection and caches warm, short enough that the other destinations barely notice.
+/// A turn ends after this long and at least one batch, although more is owed. Long enough for a
+/// backfill to keep its connection and caches warm, short enough that the other destinations barely
+/// notice. A turn without a batch would be paid for in vain: where taking a destination up takes
+/// longer than this, the next turn would begin with it again, and nothing would ever arrive.
 const TURN_MAX: Duration = Duration::from_millis(500);
 
 /// How often a turn starts over because another worker moved the cursors. Then it ends, and the
@@ -54,6 +60,8 @@ pub(crate) struct Context {
     /// so a destination that hangs holds none.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) sizes: BatchSizes,
+    pub(crate) rival_looks: RivalLooks,
+    pub(crate) gates: PlaceGates,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
@@ -95,6 +103,8 @@ pub(crate) struct Turn<'a> {
     quarantined: bool,
     /// This turn has mirrored the cursors.
     mirrored: bool,
+    /// This worker is the first of this process in a place that tenants share.
+    first: Option<First>,
 }
 
 /// Works on one claimed request. Whatever it returns, the destination's rows and cursors agree.
@@ -134,6 +144,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         resyncs,
         quarantined: claim.quarantined,
         mirrored: false,
+        first: None,
     };
     let mut link = turn.link().await?;
     if !turn.resyncs.is_empty() {
@@ -154,20 +165,32 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
 }
 
 impl Turn<'_> {
-    async fn link(&self) -> Result<Link, Error> {
+    async fn link(&mut self) -> Result<Link, Error> {
         let spec = &self.registered.spec;
         let fingerprint = spec.place.fingerprint();
-        if let Some(link) = self.context.links.take(self.claim.destination_id, &fingerprint) {
+        let (links, id) = (&self.context.links, self.claim.destination_id);
+        // Also where there is no link: what was known stays known when the link was closed for
+        // another destination.
+        let known = links.take_known(id, &fingerprint);
+        if let Some(link) = links.take(id, &fingerprint) {
             return Ok(link);
         }
-        let slot = self.context.links.slot().await.ok_or(Error::Cancelled)?;
+        if spec.shared && known.is_none() {
+            let mut key = fingerprint.clone();
+            self.mappings.iter().for_each(|mapping| {
+                key.push(' ');
+                key.push_str(mapping.version.as_str());
+            });
+            self.first = self.context.gates.enter(key).await;
+        }
+        let slot = links.slot().await.ok_or(Error::Cancelled)?;
         let session = Session::open(&spec.place, &self.context.dialer, "offtake").await;
-        Ok(Link::new(session.map_err(Error::destination)?, fingerprint, slot))
+        Ok(Link::new(session.map_err(Error::destination)?, fingerprint, known, slot))
     }
 
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
         self.began = Instant::now();
-        let mut stale = 0;
+        let (mut stale, mut batches) = (0, 0);
         let mut ahead = None;
         loop {
             if self.mappings.is_empty() {
@@ -177,14 +200,17 @@ impl Turn<'_> {
             if self.context.fuses.borrow().blown_for(&spec.tenant_id, &spec.name).is_some() {
                 return Ok(Ended::Again(self.context.settings.retry_initial));
             }
-            if self.context.stopping.is_cancelled() || self.began.elapsed() > TURN_MAX {
+            if self.context.stopping.is_cancelled() || batches > 0 && self.time_is_over() {
                 return Ok(Ended::Again(Duration::ZERO));
             }
             let known = |cursors: &Cursors| {
                 self.mappings.iter().all(|m| cursors.get(m.name()).is_some_and(|c| c.is_of(m)))
             };
             let done = match link.cursors.clone().filter(known) {
-                Some(cursors) => Box::pin(self.step(link, cursors, &mut ahead)).await,
+                Some(cursors) => {
+                    batches += 1;
+                    Box::pin(self.step(link, cursors, &mut ahead)).await
+                }
                 None => match Box::pin(self.take_up(link)).await {
                     Ok(false) => return Ok(Ended::Again(self.context.settings.retry_initial)),
                     taken_up => taken_up.map(|_| None),
@@ -203,7 +229,7 @@ impl Turn<'_> {
                     stale += 1;
                     link.cursors = None;
                 }
-                Err(Error::Stale | Error::Lost) => {
+                Err(Error::Stale | Error::Lost | Error::Making) => {
                     return Ok(Ended::Again(self.context.settings.retry_initial));
                 }
                 Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
@@ -212,6 +238,10 @@ impl Turn<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn time_is_over(&self) -> bool {
+        self.began.elapsed() > TURN_MAX
     }
 
     /// Everything that the turn could apply is applied, up to `head`.
@@ -330,7 +360,7 @@ impl Turn<'_> {
             .any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
         // Quarantined rows would be read twice before their retry is recorded. And a batch that is
         // read after the end of the turn would be dropped.
-        if !more || self.quarantined || self.began.elapsed() > TURN_MAX {
+        if !more || self.quarantined || self.time_is_over() {
             return None;
         }
         let began = Instant::now();

@@ -3,19 +3,48 @@
 //! Runs once per session, and again after any doubt. The destination tells facts, the source tells
 //! what it knows of them; only then is anything made or set there, and only if the facts still hold.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use offtake_loops::metrics as names;
 use offtake_mapping::{ResolvedMapping, compose, literal};
 use offtake_postgres::{PipelinedTransaction, PooledConnection, row_fault};
 use offtake_reading::{Head, MappingFault, read_head};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::{Turn, within_deadline};
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::{Link, Session, TakenUp};
+use crate::destinations::{Link, OTHERS_PAGE, OtherTenant, TakenUp};
 use crate::record;
 use crate::{Error, sql};
+
+/// How often, at most, one of the tenants that share a place looks for a rival of all of them. A look
+/// reads the cursors of every tenant there; once a second is next to nothing, and once per tenant
+/// would be quadratic.
+const RIVAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// At most so many pages of other tenants' cursors are read in one look: a hundred thousand cursors.
+const RIVAL_PAGES_MAX: usize = 100;
+
+/// When the tenants that share a place last looked for a rival, by the place's fingerprint.
+#[derive(Default)]
+pub(crate) struct RivalLooks(Mutex<HashMap<String, Instant>>);
+
+impl RivalLooks {
+    fn due(&self, place: &str) -> bool {
+        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.get(place).is_none_or(|at| at.elapsed() > RIVAL_LOOK_INTERVAL)
+    }
+
+    /// Notes a look that found no rival.
+    fn looked(&self, place: String) {
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.retain(|_, at| at.elapsed() < RIVAL_LOOK_INTERVAL);
+        looks.insert(place, Instant::now());
+    }
+}
 
 /// What the source was told of a mapping after a commit at the destination. It may be behind the
 /// destination, never ahead.
@@ -35,11 +64,17 @@ impl Turn<'_> {
     /// Takes the destination up; afterwards `link` has its cursors. False: another worker has the
     /// request.
     pub(super) async fn take_up(&mut self, link: &mut Link) -> Result<bool, Error> {
+        metrics::counter!(names::TAKE_UPS_TOTAL).increment(1);
         let (context, registered) = (self.context, self.registered.clone());
         let (id, spec) = (self.claim.destination_id, &registered.spec);
         let work = link.session.take_up(spec, &self.mappings, &context.settings);
         let mut found = within_deadline(context, id, work).await?;
-        let mut judged = self.judge(&link.session, &mut found).await?;
+        if let Some(rival) = self.rival(link).await? {
+            let blocked = self.mappings.iter().map(|mapping| mapping.name().to_owned());
+            found.faults = blocked.map(|name| (name, MappingFault::said(rival.clone()))).collect();
+            found.to_make = false;
+        }
+        let mut judged = self.judge(&found).await?;
         for (mapping, fault) in std::mem::take(&mut found.faults) {
             self.set_aside(&mapping, fault).await?;
         }
@@ -55,6 +90,9 @@ impl Turn<'_> {
                 self.set_aside(&mapping, fault).await?;
             }
         }
+        if let Some(first) = self.first.take().filter(|_| self.reason.is_none()) {
+            context.gates.ready(first);
+        }
         self.tell_replaced(&identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
         let mut cursors = found.cursors;
@@ -66,19 +104,13 @@ impl Turn<'_> {
         Ok(ours)
     }
 
-    /// Decides which copies must begin. Changes nothing; a rival makes all mappings faulty.
-    async fn judge(&self, session: &Session, found: &mut TakenUp) -> Result<Judged, Error> {
+    /// Decides which copies must begin. Changes nothing.
+    async fn judge(&self, found: &TakenUp) -> Result<Judged, Error> {
         // Read after the cursors: a cursor that is beyond this head is not of this history.
         let source = self.context.pool.get().await.map_err(Error::Source)?;
         let head = read_head(&source).await?;
         let mirrored = mirrored(&source, self.claim.destination_id).await?;
         let mut beginning = Cursors::new();
-        if let Some(rival) = self.rival(session, &source, found).await? {
-            let blocked = self.mappings.iter().map(|mapping| mapping.name().to_owned());
-            found.faults = blocked.map(|name| (name, MappingFault::said(rival.clone()))).collect();
-            found.to_make = false;
-            return Ok(Judged { beginning, mirrored });
-        }
         let faulty = |name: &str| found.faults.iter().any(|(faulty, _)| faulty == name);
         for mapping in self.mappings.iter().filter(|mapping| !faulty(mapping.name())) {
             let name = mapping.name();
@@ -119,37 +151,73 @@ impl Turn<'_> {
     /// destinations that name one database alike are refused before anything is dialled. Here are
     /// those whose URLs name it differently, each of which would delete the other's rows.
     ///
+    /// Tenants that share a place by one name look once for all of them: the look reads the cursors
+    /// of every tenant there.
+    async fn rival(&self, link: &Link) -> Result<Option<String>, Error> {
+        let spec = &self.registered.spec;
+        let place = spec.shared.then(|| spec.place.fingerprint());
+        if place.as_ref().is_some_and(|place| !self.context.rival_looks.due(place)) {
+            return Ok(None);
+        }
+        let mut after = None;
+        for _ in 0..RIVAL_PAGES_MAX {
+            let page = self.others(link, after.as_ref()).await?;
+            if let Some(rival) = self.rival_among(link, &page, after.as_ref()).await? {
+                return Ok(Some(rival));
+            }
+            match page.last() {
+                Some(last) if page.len() == OTHERS_PAGE => {
+                    after = Some((last.tenant_id.clone(), last.mapping.clone()));
+                }
+                _ => break,
+            }
+        }
+        place.into_iter().for_each(|place| self.context.rival_looks.looked(place));
+        Ok(None)
+    }
+
+    /// A page of the cursors that other tenants have in the same schema.
+    async fn others(
+        &self,
+        link: &Link,
+        after: Option<&(String, String)>,
+    ) -> Result<Vec<OtherTenant>, Error> {
+        let (spec, settings) = (&self.registered.spec, &self.context.settings);
+        let work = link.session.others(spec, &self.registered.mappings, after, settings);
+        within_deadline(self.context, self.claim.destination_id, work).await
+    }
+
+    /// A rival among the tenants of one page.
+    ///
     /// What is left of a tenant that is served elsewhere, or no longer, is no rival. A table's oid
     /// does not tell: one server restored from another, or two made alike, have the same. But a
     /// cursor only rises, and the source is never told more than there is. So a cursor that is
     /// behind what the source was told before it was read is not the one that is served.
-    async fn rival(
+    async fn rival_among(
         &self,
-        session: &Session,
-        source: &PooledConnection,
-        found: &TakenUp,
+        link: &Link,
+        others: &[OtherTenant],
+        after: Option<&(String, String)>,
     ) -> Result<Option<String>, Error> {
-        let (spec, others) = (&self.registered.spec, &found.others);
         if others.is_empty() {
             return Ok(None);
         }
+        let spec = &self.registered.spec;
         let tenants: Vec<&str> = others.iter().map(|other| other.tenant_id.as_str()).collect();
         let mappings: Vec<&str> = others.iter().map(|other| other.mapping.as_str()).collect();
         let oids: Vec<Option<&str>> = others.iter().map(|other| other.oid.as_deref()).collect();
         let lately: Vec<bool> = others.iter().map(|other| other.lately).collect();
         let place = spec.place.registration();
         let (schema, database) = (place.schema, place.database);
-        let told = source
-            .query(
-                sql::FIND_RIVAL,
-                &[&tenants, &mappings, &oids, &lately, &schema, &database, &spec.shared],
-            )
-            .await
-            .map_err(Error::source)?;
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&tenants, &mappings, &oids, &lately, &schema, &database, &spec.shared];
+        let source = self.context.pool.get().await.map_err(Error::Source)?;
+        let told = source.query(sql::FIND_RIVAL, &parameters).await.map_err(Error::source)?;
+        drop(source);
         if told.is_empty() {
             return Ok(None);
         }
-        let now = session.others(spec, &self.registered.mappings).await?;
+        let now = self.others(link, after).await?;
         let served = |row: &&Row| {
             let (tenant, mapping, told): (&str, &str, i64) =
                 (row.get("tenant_id"), row.get("mapping"), row.get("told"));
@@ -164,7 +232,7 @@ impl Turn<'_> {
                  give each its own schema, or mark all of them shared. If this is only what is left \
                  of the other, run there: {}",
                 spec.label(),
-                session.forget_tenant_statement(tenant)
+                link.session.forget_tenant_statement(tenant)
             )
         }))
     }

@@ -34,8 +34,10 @@ impl Session {
     ) -> Result<Begun, Error> {
         let client = &self.connection;
         self.open_transaction(settings).await.map_err(Error::destination)?;
+        if found.to_make || !spec.shared {
+            state::lock_making(client, &self.schema).await?;
+        }
         if found.to_make {
-            state::lock_making(client, &self.schema).await.map_err(Error::destination)?;
             state::make(client, &self.schema).await.map_err(Error::destination)?;
         }
         let locked = state::lock(client, &self.schema, &spec.tenant_id, mappings).await;
@@ -43,7 +45,12 @@ impl Session {
         let other_table = |(name, identity): (&String, &String)| {
             found.identities.get(name).is_some_and(|taken_up| taken_up != identity)
         };
-        if locked.cursors != found.cursors || locked.identities.iter().any(other_table) {
+        let mut joined = false;
+        if !spec.shared {
+            let others = state::other_tenants(client, &self.schema, &spec.tenant_id).await;
+            joined = others.map_err(Error::destination)? != found.other_tenants;
+        }
+        if joined || locked.cursors != found.cursors || locked.identities.iter().any(other_table) {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use offtake_mapping::{Identifier, ResolvedMapping, literal};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::OtherTenant;
-use crate::sql;
+use crate::destinations::{OTHERS_PAGE, OtherTenant};
+use crate::{Error, sql};
 
 /// The name of the state table in a destination's schema; part of the contract with tenants.
 pub const STATE_TABLE: &str = "_offtake_state";
@@ -57,17 +58,29 @@ pub(super) async fn make(
     Ok(())
 }
 
+/// How long one worker waits for another one that makes tables in the same schema. Making them takes
+/// milliseconds; a schema_sql that fills tables takes longer, and then the turn is better tried again
+/// than waited for, because it holds a connection meanwhile.
+const MAKING_WAIT: &str = "5s";
+
 /// Until the transaction ends, no other destination of this schema makes a schema, a table or a
-/// column: two that make the same one at once would fail.
-pub(super) async fn lock_making(
-    client: &Client,
-    schema: &Identifier,
-) -> Result<(), tokio_postgres::Error> {
+/// column: two that make the same one at once would fail. The wait counts neither as a failure of
+/// the destination nor as a sign that its batches are too large.
+pub(super) async fn lock_making(client: &Client, schema: &Identifier) -> Result<(), Error> {
     let lock = format!("offtake:{schema}");
-    client
+    let set = |wait: &str| format!("set local lock_timeout = '{wait}'");
+    let shown = client.query_typed("select current_setting('lock_timeout')", &[]).await;
+    let shown = shown.map_err(Error::destination)?;
+    let before: String = shown.first().map_or_else(|| "0".to_owned(), |row| row.get(0));
+    client.batch_execute(&set(MAKING_WAIT)).await.map_err(Error::destination)?;
+    let locked = client
         .query_typed("select pg_advisory_xact_lock(hashtext($1))", &[(&lock, Type::TEXT)])
-        .await?;
-    Ok(())
+        .await;
+    if let Err(error) = locked {
+        let waited = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        return Err(if waited { Error::Making } else { Error::destination(error) });
+    }
+    client.batch_execute(&set(&before)).await.map_err(Error::destination)
 }
 
 /// The tenant's cursors without a lock; none where there is no state table.
@@ -130,11 +143,21 @@ pub(super) async fn others(
     schema: &Identifier,
     tenant_id: &str,
     mappings: &[Arc<ResolvedMapping>],
+    after: Option<&(String, String)>,
 ) -> Result<Vec<OtherTenant>, tokio_postgres::Error> {
     let statement = sql::LIST_OTHER_TENANTS.replace("{state}", &table_sql(schema));
     let (names, tables) = names_and_tables(schema, mappings);
-    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let after_tenant = after.map(|(tenant, _)| tenant);
+    let after_mapping = after.map(|(_, mapping)| mapping);
+    let page = OTHERS_PAGE as i64;
+    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+        (&tenant_id, Type::TEXT),
+        (&names, Type::TEXT_ARRAY),
+        (&tables, Type::TEXT_ARRAY),
+        (&after_tenant, Type::TEXT),
+        (&after_mapping, Type::TEXT),
+        (&page, Type::INT8),
+    ];
     let rows = client.query_typed(&statement, &parameters).await?;
     let other = |row: &Row| OtherTenant {
         tenant_id: row.get("tenant_id"),
@@ -144,6 +167,20 @@ pub(super) async fn others(
         lately: row.get("lately"),
     };
     Ok(rows.iter().map(other).collect())
+}
+
+/// The tenants, other than this one, that have cursors in the schema; at most a page of them.
+pub(super) async fn other_tenants(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let statement = sql::LIST_TENANTS.replace("{state}", &table_sql(schema));
+    let page = OTHERS_PAGE as i64;
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&tenant_id, Type::TEXT), (&page, Type::INT8)];
+    let rows = client.query_typed(&statement, &parameters).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The mappings' names and their tables, quoted and qualified, in the same order.
