@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) cursors: Option<Cursors>,
     /// What the mappings' tables were when the cursors were read.
     pub(crate) identities: Identities,
+    /// This session has seen that the cursors are so: by taking the destination up, or by a write.
+    pub(crate) confirmed: bool,
     used_at: Instant,
     /// No statement runs in it.
     idle: bool,
@@ -56,6 +58,7 @@ impl Link {
             fingerprint,
             cursors,
             identities,
+            confirmed: false,
             used_at: Instant::now(),
             idle: false,
             _slot: slot.slot,

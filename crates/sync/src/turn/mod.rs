@@ -285,6 +285,12 @@ impl Turn<'_> {
             .parts
             .iter()
             .any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
+        if !batch.has_rows() && !behind && !link.confirmed {
+            // Nothing to write, and so nothing that compares what was known of the destination
+            // before its last connection was closed. It may have been restored since.
+            link.cursors = None;
+            return Ok(None);
+        }
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
             let (written, read) = tokio::join!(
@@ -297,20 +303,7 @@ impl Turn<'_> {
                 // it is taken up again.
                 link.cursors = None;
             }
-            let Written { outcomes, faults, cursors: stands } = written?;
-            next = stands;
-            self.quarantined |=
-                outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
-            self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
-            for (mapping, fault) in faults {
-                self.set_aside(&mapping, fault).await?;
-            }
-            self.committed(&batch, &outcomes, fetch_began, apply_began);
-            link.cursors = Some(next.clone());
-            self.mirror(&batch, &next, &link.identities, &outcomes).await?;
-            if batch.parts.iter().any(|part| part.chunk.is_some()) {
-                failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
-            }
+            next = self.written(link, &batch, written?, (fetch_began, apply_began)).await?;
         }
         for part in batch.parts.iter().filter(|part| part.locked_out) {
             // The other mappings go on without it. It is tried again after this turn.
@@ -322,6 +315,30 @@ impl Turn<'_> {
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
         let failed = self.mappings.len() < batch.parts.len();
         Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
+    }
+
+    /// Notes what a batch's commit did, here and at the source. Returns the cursors that stand now.
+    async fn written(
+        &mut self,
+        link: &mut Link,
+        batch: &Batch,
+        written: Written,
+        (fetch_began, apply_began): (Instant, Instant),
+    ) -> Result<Cursors, Error> {
+        let Written { outcomes, faults, cursors } = written;
+        self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
+        self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
+        for (mapping, fault) in faults {
+            self.set_aside(&mapping, fault).await?;
+        }
+        self.committed(batch, &outcomes, fetch_began, apply_began);
+        link.cursors = Some(cursors.clone());
+        link.confirmed = true;
+        self.mirror(batch, &cursors, &link.identities, &outcomes).await?;
+        if batch.parts.iter().any(|part| part.chunk.is_some()) {
+            failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
+        }
+        Ok(cursors)
     }
 
     /// Writes a batch and moves the cursors to `next`, if the destination is as the batch was read

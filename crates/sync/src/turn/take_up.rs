@@ -101,6 +101,7 @@ impl Turn<'_> {
         let ours = told.await?;
         link.identities = identities;
         link.cursors = ours.then_some(cursors);
+        link.confirmed = true;
         Ok(ours)
     }
 
