@@ -66,6 +66,8 @@ pub(crate) struct OtherTenant {
 pub(crate) struct Begun {
     /// What the mappings' tables are now.
     pub(crate) identities: Identities,
+    /// The tenant's cursors as they stand there now.
+    pub(crate) cursors: Cursors,
     /// Mappings whose table could not be made; their copies did not begin.
     pub(crate) faults: Faults,
 }

@@ -256,13 +256,16 @@ impl Turn<'_> {
                 self.write(link, &batch, &cursors, &next),
                 self.read_ahead(&batch, &next)
             );
-            *ahead = read;
             if written.is_err() {
                 // Whether the commit happened may not be known; the destination's own cursors tell
                 // the next time.
                 link.cursors = None;
             }
             let Written { outcomes, faults, cursors: stands } = written?;
+            // It was read for the cursors of this write alone. Those that another worker left may
+            // stand at the same place, over newer rows.
+            let good = read.filter(|_| faults.is_empty());
+            *ahead = good.map(|read| Ahead { cursors: stands.clone(), ..read });
             next = stands;
             self.quarantined |=
                 outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
