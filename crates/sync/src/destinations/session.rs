@@ -69,6 +69,8 @@ pub(crate) const OTHERS_PAGE: usize = 1000;
 pub(crate) struct Begun {
     /// What the mappings' tables are now.
     pub(crate) identities: Identities,
+    /// The tenant's cursors as they stand there now.
+    pub(crate) cursors: Cursors,
     /// Mappings whose table could not be made; their copies did not begin.
     pub(crate) faults: Faults,
 }

@@ -297,13 +297,17 @@ impl Turn<'_> {
                 self.write(link, &batch, &cursors, &next),
                 self.read_ahead(&batch, &next)
             );
-            *ahead = read;
             if written.is_err() {
                 // The commit may or may not have happened. The destination's own cursors tell, when
                 // it is taken up again.
                 link.cursors = None;
             }
-            next = self.written(link, &batch, written?, (fetch_began, apply_began)).await?;
+            let written = written?;
+            // It was read for the cursors of this write alone. Those that another worker left may
+            // stand at the same place, over newer rows.
+            let good = read.filter(|_| written.faults.is_empty());
+            *ahead = good.map(|read| Ahead { cursors: written.cursors.clone(), ..read });
+            next = self.written(link, &batch, written, (fetch_began, apply_began)).await?;
         }
         for part in batch.parts.iter().filter(|part| part.locked_out) {
             // The other mappings go on without it. It is tried again after this turn.

@@ -78,13 +78,13 @@ impl Turn<'_> {
         for (mapping, fault) in std::mem::take(&mut found.faults) {
             self.set_aside(&mapping, fault).await?;
         }
-        let mut identities = found.identities.clone();
+        let (mut identities, mut cursors) = (found.identities.clone(), found.cursors.clone());
         if found.to_make || !judged.beginning.is_empty() {
             let beginning = &judged.beginning;
             let work =
                 link.session.begin(spec, &self.mappings, &found, beginning, &context.settings);
             let begun = within_deadline(context, id, work).await?;
-            identities = begun.identities;
+            (identities, cursors) = (begun.identities, begun.cursors);
             for (mapping, fault) in begun.faults {
                 judged.beginning.remove(&mapping);
                 self.set_aside(&mapping, fault).await?;
@@ -95,8 +95,6 @@ impl Turn<'_> {
         }
         self.tell_replaced(&identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
-        let mut cursors = found.cursors;
-        cursors.extend(judged.beginning);
         let told = record::begin_copies(&context.pool, self.claim, &self.mappings, &cursors);
         let ours = told.await?;
         link.identities = identities;

@@ -54,7 +54,11 @@ impl Session {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }
-        let mut begun = Begun { identities: found.identities.clone(), faults: Vec::new() };
+        let mut begun = Begun {
+            identities: found.identities.clone(),
+            cursors: found.cursors.clone(),
+            faults: Vec::new(),
+        };
         let mut set = beginning.clone();
         if found.to_make {
             for mapping in mappings {
@@ -62,8 +66,9 @@ impl Session {
             }
         }
         if !set.is_empty() {
-            let written = state::write(client, &self.schema, &spec.tenant_id, &set);
+            let written = state::write(client, &self.schema, &spec.tenant_id, &mut set);
             written.await.map_err(Error::destination)?;
+            begun.cursors.extend(set);
         }
         client.batch_execute("commit").await.map_err(Error::destination)?;
         Ok(begun)

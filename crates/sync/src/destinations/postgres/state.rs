@@ -205,22 +205,23 @@ fn cursor(row: &Row) -> Cursor {
         backfill_key,
         epoch: row.get("epoch"),
         version: row.get("version"),
+        written: row.get("written"),
     }
 }
 
-/// Writes cursors; the caller holds their lock.
+/// Writes cursors, and notes in them that they were written; the caller holds their lock.
 pub(super) async fn write(
     client: &Client,
     schema: &Identifier,
     tenant_id: &str,
-    cursors: &Cursors,
+    cursors: &mut Cursors,
 ) -> Result<(), tokio_postgres::Error> {
     let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
     let keys: Vec<Option<String>> = cursors
         .values()
         .map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string()))
         .collect();
-    client
+    let rows = client
         .query_typed(
             &statement,
             &[
@@ -237,5 +238,10 @@ pub(super) async fn write(
             ],
         )
         .await?;
+    for row in rows {
+        if let Some(cursor) = cursors.get_mut(row.get::<_, &str>("mapping")) {
+            cursor.written = row.get("written");
+        }
+    }
     Ok(())
 }

@@ -110,13 +110,14 @@ impl Session {
             failpoint("sync.mid_batch").await.map_err(Error::destination)?;
         }
         failpoint("sync.before_cursor").await.map_err(Error::destination)?;
-        let ours = write
+        let mut ours = write
             .mappings
             .iter()
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
-        let moved = state::write(&self.connection, &self.schema, write.tenant_id, &ours);
+        let moved = state::write(&self.connection, &self.schema, write.tenant_id, &mut ours);
         moved.await.map_err(Error::destination)?;
+        cursors.extend(ours);
         Ok(Written { outcomes, faults, cursors })
     }
 
