@@ -3,5 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod durations;
 mod newcomers;
 mod servers;
+
+use offtake_tests::World;
+
+/// Exit code, and everything that `offtake` printed, with these arguments.
+async fn offtake(world: &World, arguments: &[&str]) -> (i32, String) {
+    let output = world.offtake(arguments).await;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let told = text(&output.stdout) + &text(&output.stderr);
+    assert!(!told.contains("panicked"), "{arguments:?}: {told}");
+    (output.status.code().unwrap(), told)
+}
