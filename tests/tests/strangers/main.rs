@@ -5,6 +5,8 @@
 
 mod durations;
 mod newcomers;
+mod probes;
+mod requests;
 mod servers;
 
 use offtake_tests::World;
