@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod durations;
+mod files;
+mod foreign_text;
 mod newcomers;
 mod probes;
 mod requests;
+mod secrets;
 mod servers;
 
 use offtake_tests::World;
