@@ -112,7 +112,7 @@ fn every_test_that_the_documents_name_exists() {
         collect_tests(&root.join(folder), &mut tests);
     }
     let (mut named, mut missing) = (0, Vec::new());
-    for document in ["docs/safety.md", "ARCHITECTURE.md"] {
+    for document in ["docs/safety.md", "docs/security.md", "ARCHITECTURE.md"] {
         let text = read(document);
         for name in text.split('`').skip(1).step_by(2).filter(|name| could_be_a_test(name)) {
             named += 1;

@@ -355,8 +355,9 @@ pub struct OfQuarantine {
 const JSON: &str = "Print JSON, for programs";
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text)
-        .ok_or_else(|| "write a duration with its unit, such as 500ms, 30s or 5m".to_owned())
+    parse_duration(text).filter(|duration| *duration <= operations::DURATION_MAX).ok_or_else(|| {
+        "write a duration with its unit, such as 500ms, 30s or 5m, and 365d at most".to_owned()
+    })
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -418,6 +419,10 @@ mod tests {
             CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30s"])
                 .is_ok()
         );
+        for long in ["366d", "100000000d", "99999999999999999999d"] {
+            let line = ["offtake", "sync", "--tenant", "a", "--wait", long];
+            assert!(CommandLine::try_parse_from(line).is_err(), "{long}");
+        }
         assert!(
             CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30"])
                 .is_err()

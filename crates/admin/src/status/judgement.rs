@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::destination::MappingFacts;
-use crate::State;
+use crate::{State, moment};
 
 /// What the registry, the fuses and the outgoing requests know of one destination.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Facts {
             pending_rows: row.get("pending_rows"),
             pending_uncounted: row.get("pending_uncounted"),
             wanted_sequence_id: row.get("wanted_sequence_id"),
-            owed_since: row.get("owed_since"),
+            owed_since: moment::optional(row, "owed_since"),
         }
     }
 

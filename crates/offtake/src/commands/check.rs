@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Dialer, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session, Trouble};
 use serde_json::json;
@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use super::preview;
-use super::printing::say;
+use super::printing::{say, say_json};
 use crate::checks::destination_table::{DestinationTable, compare};
 use crate::checks::mapping_report::MappingReport;
 use crate::command_line;
@@ -31,7 +31,7 @@ pub(super) async fn execute(
         let file = context.configuration.file.display();
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
-            say(json!({ "mappings": names, "warnings": [], "destinations": [] }));
+            say_json(json!({ "mappings": names, "warnings": [], "destinations": [] }));
         } else {
             let count = names.len();
             say(format!(
@@ -92,7 +92,7 @@ fn print(
             .iter()
             .map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }))
             .collect();
-        say(json!({ "mappings": reports, "warnings": warnings, "destinations": list }));
+        say_json(json!({ "mappings": reports, "warnings": warnings, "destinations": list }));
         return;
     }
     reports.iter().for_each(|report| say(format!("{report}\n")));
@@ -108,7 +108,7 @@ fn outcome(answers: Vec<Answer>) -> Result<Exit, Failure> {
     let failures: Vec<Failure> = answers
         .into_iter()
         .filter_map(|Answer { tenant_id, name, obstacle, .. }| {
-            let what = format!("destination {tenant_id}/{name}");
+            let what = format!("destination {}/{}", foreign(&tenant_id), foreign(&name));
             Some(Failure::new(Exit::SomeDestinationsFailed, what).because(obstacle?))
         })
         .collect();

@@ -5,7 +5,7 @@ use offtake_mapping::MappingSet;
 use offtake_postgres::{Connection, catalog, migrate, migration_sql};
 use tokio_postgres::Client;
 
-use super::printing::say;
+use super::printing::{say, say_exact};
 use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked};
 use crate::checks::rights::require_rights;
 use crate::command_line::Init;
@@ -37,12 +37,12 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
 
 /// Prints what `init` would run on a source that has nothing yet.
 async fn print_sql(source: &Client, set: &MappingSet) -> Result<(), Failure> {
-    say("-- What `offtake init` would run on a source that has nothing yet.\n");
+    say_exact("-- What `offtake init` would run on a source that has nothing yet.\n");
     for (name, sql) in migration_sql() {
-        say(format!("-- {name}\nbegin;\n{}\ncommit;\n", sql.trim_end()));
+        say_exact(format!("-- {name}\nbegin;\n{}\ncommit;\n", sql.trim_end()));
     }
     let relations = offtake_capture::Relations::read(source, set).await?;
-    say(offtake_capture::install_sql(set, &relations).trim_end());
+    say_exact(offtake_capture::install_sql(set, &relations).trim_end());
     Ok(())
 }
 

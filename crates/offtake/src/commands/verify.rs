@@ -6,7 +6,7 @@ mod repair;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Connection, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session};
 use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use self::progress_bar::{show, spinner};
 use self::repair::{KEYS_MAX, Keys};
-use super::printing::say;
+use super::printing::{say, say_json};
 use super::registry_names::unknown;
 use crate::command_line::Verify;
 use crate::context::Context;
@@ -34,14 +34,16 @@ pub(super) async fn execute(context: &Context, arguments: &Verify) -> Result<Exi
         compared.extend(found);
     }
     compared.extend(work.refused.iter().map(|r| Compared {
-        destination: format!("{}/{}", r.tenant_id, r.name),
+        destination: format!("{}/{}", foreign(&r.tenant_id), foreign(&r.name)),
         mapping: None,
         outcome: Err(r.why.clone()),
         repaired: 0,
     }));
     if arguments.json {
-        say(serde_json::to_string_pretty(&compared.iter().map(Compared::json).collect::<Vec<_>>())
-            .unwrap_or_default());
+        say_json(
+            serde_json::to_string_pretty(&compared.iter().map(Compared::json).collect::<Vec<_>>())
+                .unwrap_or_default(),
+        );
     } else {
         let rows: u64 =
             compared.iter().filter_map(|c| c.outcome.as_ref().ok()).map(|report| report.rows).sum();
@@ -183,7 +185,7 @@ impl<'a> Work<'a> {
                     spec.label(),
                     mapping.name()
                 );
-                let (tenant, name) = (&spec.tenant_id, &spec.name);
+                let (tenant, name) = (foreign(&spec.tenant_id), foreign(&spec.name));
                 let remedy = format!(
                     "offtake resync --tenant {tenant} --destination {name} --mapping {}",
                     mapping.name()
@@ -240,7 +242,7 @@ impl<'a> Work<'a> {
             () = show(&bar, rows) => unreachable!("the bar is shown for ever"),
         };
         bar.finish_and_clear();
-        report.map_err(|error| chain(&error))
+        report.map_err(|error| session.cut().unwrap_or_else(|| chain(&error)))
     }
 }
 

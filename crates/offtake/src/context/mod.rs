@@ -16,6 +16,7 @@ use offtake_mapping::Mapping;
 use offtake_postgres::{Connection, Dialer, SourcePool};
 
 use self::destination_list::DestinationList;
+use crate::arguments;
 use crate::checks::check_files;
 use crate::configuration::Configuration;
 use crate::outcome::{Exit, Failure};
@@ -103,15 +104,20 @@ pub(crate) fn destination_dialer(configuration: &Configuration) -> Dialer {
 
 /// Reads and parses a configuration file, with the process environment as its variables.
 pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
-    let text = text_file::read(file).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => Failure::invalid(format!("{}: {error}", file.display()))
-            .remedy(text_file::SAVE_AS_UTF_8),
-        _ => Failure::invalid(format!("{}: cannot read the configuration", file.display()))
-            .because(error.to_string())
-            .remedy(
-                "name the file with --config or OFFTAKE_CONFIG, or begin one with \
+    let name = file.to_string_lossy();
+    let shown = arguments::shown(&name);
+    let text = text_file::read(file, text_file::CONFIGURATION_BYTES_MAX).map_err(|error| {
+        match error.kind() {
+            ErrorKind::InvalidData => {
+                Failure::invalid(format!("{shown}: {error}")).remedy(text_file::SAVE_AS_UTF_8)
+            }
+            _ => Failure::invalid(format!("{shown}: cannot read the configuration"))
+                .because(error.to_string())
+                .remedy(
+                    "name the file with --config or OFFTAKE_CONFIG, or begin one with \
                  `offtake config --example > offtake.yaml`",
-            ),
+                ),
+        }
     })?;
     Ok(Configuration::parse(file, &text, &environment())?)
 }

@@ -19,6 +19,7 @@ use offtake_sequencer::Numbering;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::file_reads::off_the_runtime;
 use super::triggers::{self, CoveredSet, UncapturedTables};
 use crate::checks::check_files;
 use crate::configuration::Configuration;
@@ -114,10 +115,11 @@ impl MappingReload {
     /// that could keep running.
     pub(super) async fn load(&mut self) -> Result<(), Failure> {
         let folder = self.folder();
-        let (definitions, fingerprint) = mapping_files::load(&folder)?;
+        let (definitions, fingerprint) =
+            off_the_runtime(move || mapping_files::load(&folder)).await??;
         self.use_mappings(definitions).await?;
         self.state.files = Some(fingerprint);
-        self.state.configuration_text = self.configuration_text();
+        self.state.configuration_text = self.configuration_text().await;
         self.publish_status(true);
         Ok(())
     }
@@ -134,7 +136,7 @@ impl MappingReload {
                 () = self.asked.notified() => true,
                 () = tokio::time::sleep(LOOK_INTERVAL) => false,
             };
-            self.look_at_configuration(asked);
+            self.look_at_configuration(asked).await;
             self.look_at_mappings(asked).await;
             if asked {
                 self.state.drift_due = Some(Instant::now());
@@ -149,27 +151,40 @@ impl MappingReload {
         self.published.configuration.borrow().mappings.clone()
     }
 
-    fn configuration_text(&self) -> Option<String> {
+    async fn configuration_text(&self) -> Option<String> {
         let file = self.published.configuration.borrow().file.clone();
-        text_file::read(&file).ok()
+        let read = move || text_file::read(&file, text_file::CONFIGURATION_BYTES_MAX);
+        off_the_runtime(read).await.ok()?.ok()
     }
 
-    fn look_at_configuration(&mut self, asked: bool) {
-        let Some(read) = self.read_configuration.as_ref() else { return };
-        let text = self.configuration_text();
+    async fn look_at_configuration(&mut self, asked: bool) {
+        if self.read_configuration.is_none() {
+            return;
+        }
+        let text = self.configuration_text().await;
         if !asked && text == self.state.configuration_text {
             return;
         }
         self.state.configuration_text = text;
-        let outcome = read().and_then(|new| {
+        let (read, folder) = (self.read_configuration.clone(), self.folder());
+        let outcome = off_the_runtime(move || {
+            let Some(read) = read.as_ref() else { return Ok(None) };
+            let new = read()?;
             // Mappings that cannot be used have a complaint of their own.
-            if let Ok((definitions, _)) = mapping_files::load(&self.folder()) {
+            if let Ok((definitions, _)) = mapping_files::load(&folder) {
                 check_files(&new, &definitions)?;
             }
-            Ok(new)
+            Ok(Some(new))
         });
+        let outcome = outcome.await.and_then(|outcome| outcome);
+        self.take_over(outcome);
+    }
+
+    /// Publishes a configuration, or says why it cannot be used.
+    fn take_over(&mut self, outcome: Result<Option<Configuration>, Failure>) {
         match outcome {
-            Ok(new) => {
+            Ok(None) => return,
+            Ok(Some(new)) => {
                 let current = self.published.configuration.borrow().clone();
                 let restart = current.needs_restart(&new);
                 self.state.configuration_error = (!restart.is_empty())
@@ -203,9 +218,8 @@ impl MappingReload {
 
     async fn look_at_mappings(&mut self, asked: bool) {
         let folder = self.folder();
-        let fingerprint = tokio::task::spawn_blocking(move || {
-            MappingFiles::read(&folder).map(|files| files.fingerprint())
-        });
+        let fingerprint =
+            off_the_runtime(move || MappingFiles::read(&folder).map(|files| files.fingerprint()));
         let fingerprint = match fingerprint.await {
             Ok(Ok(fingerprint)) => Some(fingerprint),
             // The folder cannot be read; `load` below says why.
@@ -216,7 +230,9 @@ impl MappingReload {
         if !again && fingerprint.is_some() && fingerprint == self.state.files {
             return;
         }
-        let outcome = match mapping_files::load(&self.folder()) {
+        let folder = self.folder();
+        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
+        let outcome = match loaded.and_then(|loaded| loaded) {
             Ok((definitions, _)) => self.use_mappings(definitions).await,
             Err(failure) => Err(failure),
         };
@@ -296,7 +312,9 @@ impl MappingReload {
         if self.state.mappings_error.is_some() {
             return;
         }
-        let Ok((definitions, fingerprint)) = mapping_files::load(&self.folder()) else { return };
+        let folder = self.folder();
+        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
+        let Ok(Ok((definitions, fingerprint))) = loaded else { return };
         if self.state.files.as_ref() != Some(&fingerprint) {
             return;
         }

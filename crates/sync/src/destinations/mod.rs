@@ -8,6 +8,7 @@
 mod links;
 mod place;
 mod postgres;
+mod refusal;
 mod registry;
 mod session;
 mod trouble;
@@ -21,6 +22,8 @@ pub(crate) use session::{Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, TenantWrite, Written, row_key};
+
+use offtake_mapping::foreign;
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
@@ -37,9 +40,9 @@ pub struct DestinationSpec {
 }
 
 impl DestinationSpec {
-    /// `tenant/name`, as commands, fuses and messages name it.
+    /// `tenant/name` for messages, fit for a terminal: no key, because long names are cut.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.tenant_id, self.name)
+        format!("{}/{}", foreign(&self.tenant_id), foreign(&self.name))
     }
 
     /// Whether the destination gets the rows of the mapping with this name.

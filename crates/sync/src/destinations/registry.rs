@@ -1,7 +1,7 @@
 //! Which destinations there are. The source's table `destination` has them for all daemons; their
 //! secrets are in memory only.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
 use offtake_mapping::{MappingSet, ResolvedMapping};
@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::DestinationSpec;
+use super::refusal::{Standing, Standings, refusals};
 use crate::{Error, sql};
 
 /// The transaction lock under which the registry is written.
@@ -69,7 +70,6 @@ impl Registry {
     pub async fn refresh(&self, specs: Vec<DestinationSpec>) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let before = self.all();
-        let refusals = refusals(&specs, &set);
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
         // One replica at a time: an uncommitted registration of another one would be invisible here
@@ -82,10 +82,12 @@ impl Registry {
             .execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY])
             .await
             .map_err(Error::source)?;
+        let standings = standings(&transaction).await.map_err(Error::source)?;
+        let refusals = refusals(&specs, &set, &standings);
         let mut known = HashMap::new();
         let mut owed = Vec::new();
-        for spec in specs {
-            let refused = refusals.get(&spec.label());
+        for (index, spec) in specs.into_iter().enumerate() {
+            let refused = refusals.get(&index);
             let registered = register(transaction.client(), spec, &set, refused).await?;
             let destination_id = registered.destination_id;
             let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
@@ -164,50 +166,26 @@ async fn register(
     Ok(Registered { destination_id, spec, mappings })
 }
 
-fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
+pub(super) fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
     set.mappings().iter().filter(|m| spec.receives(m.name())).cloned().collect()
 }
 
-/// Destinations that must not be written to, with the reason that status tells.
-fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, String> {
-    let mut refused = BTreeMap::new();
-    let mut by_place: BTreeMap<(String, &str), Vec<&DestinationSpec>> = BTreeMap::new();
-    for spec in specs {
-        by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(spec);
-        if let Some(unknown) = spec.mappings.iter().flatten().find(|name| set.get(name).is_none()) {
-            refused.insert(spec.label(), format!("there is no mapping named {unknown}"));
-        }
-        if spec.shared
-            && let Some(m) =
-                mappings_of(spec, set).iter().find(|m| !m.definition.target.keep_tenant)
-        {
-            let why = format!(
-                "mapping {} must have keep_tenant: true where tenants share a schema",
-                m.name()
-            );
-            refused.insert(spec.label(), why);
-        }
-    }
-    for ((database, schema), sharing) in by_place {
-        let alone = |spec: &DestinationSpec| {
-            !spec.shared || sharing.iter().filter(|s| s.tenant_id == spec.tenant_id).count() > 1
-        };
-        if sharing.len() > 1 && sharing.iter().any(|spec| alone(spec)) {
-            for spec in &sharing {
-                let others: Vec<String> = sharing
-                    .iter()
-                    .filter(|s| s.label() != spec.label())
-                    .map(|s| s.label())
-                    .collect();
-                let why = format!(
-                    "{} and {} write into schema {schema} of {database}; give each its own schema, or mark all of them shared \
-                     (one destination per tenant)",
-                    spec.label(),
-                    others.join(", ")
-                );
-                refused.insert(spec.label(), why);
-            }
-        }
-    }
-    refused
+/// What the registry knows of every destination now.
+async fn standings(
+    registry: &tokio_postgres::Transaction<'_>,
+) -> Result<Standings, tokio_postgres::Error> {
+    let rows = registry.query(sql::LIST_STANDINGS, &[]).await?;
+    let standing = |row: &tokio_postgres::Row| Standing {
+        destination_id: row.get("destination_id"),
+        host: row.get("host"),
+        port: row.get("port"),
+        database: row.get("database_name"),
+        schema: row.get("schema_name"),
+        shared: row.get("shared"),
+        active: row.get("active"),
+        accepted: row.get("accepted"),
+        failing: row.get("failing"),
+        mirrored: row.get("mirrored"),
+    };
+    Ok(rows.iter().map(|row| ((row.get("tenant_id"), row.get("name")), standing(row))).collect())
 }

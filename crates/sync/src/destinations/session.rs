@@ -138,6 +138,13 @@ impl Session {
         }
     }
 
+    /// Why we ended the connection, if we did.
+    pub fn cut(&self) -> Option<String> {
+        match self {
+            Self::Postgres(session) => session.connection.cut().map(|cut| cut.message()),
+        }
+    }
+
     /// Ends, at the server, the statement that is still running there.
     pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
         match self {

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 use self::effect::{Change, Effect};
 use crate::command_line::Preview;
-use crate::commands::printing::say;
+use crate::commands::printing::{say, say_json};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
@@ -56,7 +56,7 @@ pub(super) async fn execute(
     let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
     if arguments.json {
         let list: Vec<_> = effects.iter().map(Effect::json).collect();
-        say(serde_json::to_string_pretty(&list).unwrap_or_default());
+        say_json(serde_json::to_string_pretty(&list).unwrap_or_default());
     } else {
         say(format!("{touched} of {} copies would change; nothing was changed", effects.len()));
     }

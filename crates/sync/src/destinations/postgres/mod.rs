@@ -15,7 +15,9 @@ mod write;
 use std::collections::HashMap;
 
 use offtake_mapping::{Identifier, Version};
-use offtake_postgres::{Connection, ConnectionString, Dialer, Error as PostgresError, TEXT_FORMAT};
+use offtake_postgres::{
+    Connection, ConnectionString, Dialer, Error as PostgresError, Fault, TEXT_FORMAT,
+};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -84,6 +86,12 @@ impl Session {
     }
 
     fn explained(&self, mut trouble: Trouble) -> Trouble {
+        if let (Some(cut), None) = (self.connection.cut(), &trouble.code) {
+            let cut = Trouble::from(cut);
+            let fault =
+                if trouble.fault == Fault::OutcomeUnknown { trouble.fault } else { cut.fault };
+            return Trouble { fault, ..cut };
+        }
         if trouble.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
             let right = format!("usage, create on schema {}", self.schema.sql());
             missing_right(&mut trouble, &right, &self.user);
