@@ -92,6 +92,8 @@ pub(super) struct MappingFacts {
     pub(super) resync_requested_at: Option<Timestamp>,
     pub(super) error: Option<String>,
     retry_at: Option<Timestamp>,
+    /// Why no daemon keeps it as it should be kept.
+    pub(super) waits: Option<String>,
     pub(super) failures: i32,
     pub(super) fuse_blown: bool,
     pub(super) fuse_reason: Option<String>,
@@ -174,7 +176,7 @@ impl MappingFacts {
             backfill,
             resync_requested_at: self.resync_requested_at,
             quarantined: Long(self.quarantined),
-            error: self.error,
+            error: self.waits.or(self.error),
             retry_at: self.retry_at,
         }
     }

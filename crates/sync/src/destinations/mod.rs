@@ -16,7 +16,7 @@ mod write;
 pub(crate) use links::{Link, Links};
 pub use place::Place;
 pub use postgres::STATE_TABLE;
-pub use registry::{Known, Registered, Registry};
+pub use registry::{Known, Registered, Registry, Waiting};
 pub(crate) use session::{Begun, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;

@@ -7,6 +7,7 @@ use std::sync::{Arc, RwLock};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
+use tokio_postgres::Client;
 
 use super::DestinationSpec;
 use crate::{Error, sql};
@@ -22,6 +23,9 @@ pub struct Registered {
     /// Its mappings, in the order in which they are applied.
     pub mappings: Vec<Arc<ResolvedMapping>>,
 }
+
+/// Mappings that cannot be kept as they should be, each with the reason that the status tells.
+pub type Waiting = BTreeMap<String, String>;
 
 /// By id; replaced as a whole.
 pub type Known = Arc<HashMap<i64, Arc<Registered>>>;
@@ -64,11 +68,16 @@ impl Registry {
     ///
     /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is
     /// no longer named is owed nothing more, and its connection is closed by whoever next looks for
-    /// it.
-    pub async fn refresh(&self, specs: Vec<DestinationSpec>) -> Result<(), Error> {
+    /// it. The mappings in `waiting` are told in the status of every destination that should have
+    /// them, whether they are in the set or not.
+    pub async fn refresh(
+        &self,
+        specs: Vec<DestinationSpec>,
+        waiting: &Waiting,
+    ) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let before = self.all();
-        let refusals = refusals(&specs, &set);
+        let refusals = refusals(&specs, &set, waiting);
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
         // One replica at a time: another's uncommitted registration would be invisible and in the
@@ -137,6 +146,7 @@ impl Registry {
             }
             known.insert(destination_id, Arc::new(Registered { destination_id, spec, mappings }));
         }
+        write_waiting(transaction.client(), &known, waiting).await?;
         let ids: Vec<i64> = known.keys().copied().collect();
         offtake_requests::deactivate_destinations(transaction.client(), &ids)
             .await
@@ -156,17 +166,42 @@ impl Registry {
     }
 }
 
+/// Writes which destination waits for which mapping.
+async fn write_waiting(
+    client: &Client,
+    known: &HashMap<i64, Arc<Registered>>,
+    waiting: &Waiting,
+) -> Result<(), Error> {
+    let rows = known.values().flat_map(|registered| {
+        let received = waiting.iter().filter(|(mapping, _)| registered.spec.receives(mapping));
+        received.map(|(mapping, why)| (registered.destination_id, mapping.as_str(), why.as_str()))
+    });
+    let (mut ids, mut mappings, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, mapping, why) in rows {
+        ids.push(id);
+        mappings.push(mapping);
+        reasons.push(why);
+    }
+    let written = client.execute(sql::WRITE_WAITING_MAPPINGS, &[&ids, &mappings, &reasons]).await;
+    written.map_err(Error::source).map(|_| ())
+}
+
 fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
     set.mappings().iter().filter(|m| spec.receives(m.name())).cloned().collect()
 }
 
 /// Destinations that must not be written to, with the reason that status tells.
-fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, String> {
+fn refusals(
+    specs: &[DestinationSpec],
+    set: &MappingSet,
+    waiting: &Waiting,
+) -> BTreeMap<String, String> {
+    let unknown = |name: &&String| set.get(name).is_none() && !waiting.contains_key(*name);
     let mut refused = BTreeMap::new();
     let mut by_place: BTreeMap<(String, &str), Vec<&DestinationSpec>> = BTreeMap::new();
     for spec in specs {
         by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(spec);
-        if let Some(unknown) = spec.mappings.iter().flatten().find(|name| set.get(name).is_none()) {
+        if let Some(unknown) = spec.mappings.iter().flatten().find(unknown) {
             refused.insert(spec.label(), format!("there is no mapping named {unknown}"));
         }
         if spec.shared
