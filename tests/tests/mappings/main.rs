@@ -4,6 +4,7 @@
 mod checked;
 mod previewed;
 mod refused;
+mod targets;
 mod tenants;
 
 use std::process::Output;

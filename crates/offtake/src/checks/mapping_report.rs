@@ -40,6 +40,9 @@ pub(crate) struct MappingReport {
     pub(crate) destinations: Vec<DestinationTable>,
     /// On so many rows `source.tenant` and the query's `tenant_id` were compared; they agree.
     pub(crate) tenant_rows_compared: i64,
+    /// Columns that `schema_sql` lacks and Offtake would add.
+    #[serde(skip)]
+    pub(crate) columns_added: Vec<String>,
     /// File and line of the query.
     #[serde(skip)]
     place: String,
@@ -93,6 +96,7 @@ impl MappingReport {
             ddl: create_table(mapping),
             destinations: Vec::new(),
             tenant_rows_compared: 0,
+            columns_added: Vec::new(),
             place: format!("{}:{}", definition.file.display(), definition.query_line),
         })
     }
@@ -113,8 +117,21 @@ impl MappingReport {
                  index the tenant's column with the key's"
             )
         });
+        let added = self.columns_added.iter().map(|column| {
+            format!(
+                "{place}: the schema_sql of {name} has no column {column}, which the query gives; \
+                 Offtake adds it to the table, so write it there or take it out of the query"
+            )
+        });
         let woken = self.woken_by.iter().filter_map(|woken| self.dependants_warning(woken));
-        self.undeclared_warnings.iter().cloned().chain(whole).chain(tenants).chain(woken).collect()
+        self.undeclared_warnings
+            .iter()
+            .cloned()
+            .chain(whole)
+            .chain(tenants)
+            .chain(added)
+            .chain(woken)
+            .collect()
     }
 
     /// The warning that no index finds the rows that a change of the table refreshes.

@@ -14,9 +14,9 @@ use tokio_postgres::Client;
 use self::output::{print, together};
 use super::preview;
 use super::printing::say;
-use crate::checks::destination_table::{DestinationTable, compare};
+use crate::checks::destination_table::{DestinationTable, Fit, compare};
 use crate::checks::mapping_report::MappingReport;
-use crate::checks::tenant_agreement;
+use crate::checks::{schema_sql, tenant_agreement};
 use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
@@ -82,6 +82,10 @@ async fn report_all(
             Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into())
         })?;
         report.tenant_rows_compared = agreement.rows;
+        match schema_sql::try_out(source, mapping).await {
+            Ok(added) => report.columns_added = added,
+            Err(failure) => failures.push(failure),
+        }
         reports.push(report);
     }
     if failures.is_empty() { Ok(reports) } else { Err(Failure::all(failures)) }
@@ -96,12 +100,19 @@ async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
     })
 }
 
-/// A failure for every reason for which destinations could not be asked.
+/// A failure for every reason for which destinations could not be asked, or cannot be copied to.
 fn outcome(answers: Vec<Answer>) -> Result<Exit, Failure> {
     let obstacles = answers
         .iter()
         .filter_map(|a| Some((a.obstacle.clone()?, format!("{}/{}", a.tenant_id, a.name))));
-    let failures: Vec<Failure> = together(obstacles)
+    let faults = answers.iter().flat_map(|answer| {
+        let of_mapping = |(mapping, table): &(String, DestinationTable)| {
+            let what = format!("mapping {mapping} cannot be copied: {}", table.fault.as_ref()?);
+            Some((what, format!("{}/{}", answer.tenant_id, answer.name)))
+        };
+        answer.tables.iter().filter_map(of_mapping)
+    });
+    let failures: Vec<Failure> = together(obstacles.chain(faults))
         .into_iter()
         .map(|(why, which)| Failure::new(Exit::SomeDestinationsFailed, which).because(why))
         .collect();
@@ -149,7 +160,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
 }
 
 /// Asks one destination for the tables of its mappings. All that this command says to a destination
-/// is in here and in [`compare`].
+/// is in here, in [`compare`] and in [`Session::try_table`].
 async fn ask(
     dialer: &Dialer,
     spec: &DestinationSpec,
@@ -158,9 +169,13 @@ async fn ask(
     let session = Session::open(&spec.place, dialer, "offtake check").await?;
     let mut tables = Vec::new();
     for mapping in mappings {
-        let (table, differences) = compare(&session, mapping, &spec.place).await?;
+        let (table, mut differences) = compare(&session, mapping, &spec.place).await?;
+        let mut fault = session.try_table(spec, mapping).await?;
+        if table != Fit::Absent {
+            differences.extend(fault.take());
+        }
         let (tenant, name) = (spec.tenant_id.clone(), spec.name.clone());
-        let table = DestinationTable { tenant, name, table, differences };
+        let table = DestinationTable { tenant, name, table, differences, fault };
         tables.push((mapping.name().to_owned(), table));
     }
     Ok(tables)
