@@ -139,6 +139,9 @@ pub struct Check {
     /// Compare the destinations with the mapping files instead; exit 3 when copies would change.
     #[arg(long)]
     pub diff: bool,
+    /// Show of every mapping its columns, what wakes it, its plans, and the table that it makes.
+    #[arg(long)]
+    pub verbose: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
 }

@@ -85,6 +85,7 @@ async fn resolve_one(
     transaction.narrow().await?;
     if named_rightly {
         problems.extend(query::check_tenant(transaction, mapping, tables.role()).await?);
+        problems.extend(query::check_tenant_functions(client, mapping).await?);
     }
     let columns = match prepared {
         Ok(prepared) => Some(prepared.columns(client).await?),

@@ -8,6 +8,8 @@ select c.relkind::text as kind, c.oid::text || ':' || c.relfilenode as identity,
        array(select a.attname::text from pg_attribute a
               where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attnotnull
                 and not a.atthasdef and a.attidentity = '') as required,
+       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attgenerated <> '' and not a.attisdropped) as computed,
+       array(select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attidentity = 'a' and not a.attisdropped) as identities,
        array(select (select string_agg(a.attname::text, chr(31) order by a.attname::text)
                        from unnest(i.indkey::smallint[]) k join pg_attribute a on a.attrelid = c.oid and a.attnum = k)
                from pg_index i

@@ -95,6 +95,8 @@ pub(super) struct MappingFacts {
     pub(super) error: Option<String>,
     #[serde(deserialize_with = "moment::in_json")]
     retry_at: Option<Timestamp>,
+    /// Why no daemon keeps it as it should be kept.
+    pub(super) waits: Option<String>,
     pub(super) failures: i32,
     pub(super) fuse_blown: bool,
     pub(super) fuse_reason: Option<String>,
@@ -178,7 +180,7 @@ impl MappingFacts {
             backfill,
             resync_requested_at: self.resync_requested_at,
             quarantined: Long(self.quarantined),
-            error: self.error,
+            error: self.waits.or(self.error),
             retry_at: self.retry_at,
         }
     }

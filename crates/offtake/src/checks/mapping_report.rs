@@ -38,6 +38,11 @@ pub(crate) struct MappingReport {
     /// The statement that creates the table in a destination that has none.
     ddl: String,
     pub(crate) destinations: Vec<DestinationTable>,
+    /// On so many rows `source.tenant` and the query's `tenant_id` were compared; they agree.
+    pub(crate) tenant_rows_compared: i64,
+    /// Columns that `schema_sql` lacks and Offtake would add.
+    #[serde(skip)]
+    pub(crate) columns_added: Vec<String>,
     /// File and line of the query.
     #[serde(skip)]
     place: String,
@@ -90,6 +95,8 @@ impl MappingReport {
             plan,
             ddl: create_table(mapping),
             destinations: Vec::new(),
+            tenant_rows_compared: 0,
+            columns_added: Vec::new(),
             place: format!("{}:{}", definition.file.display(), definition.query_line),
         })
     }
@@ -110,8 +117,21 @@ impl MappingReport {
                  index the tenant's column with the key's"
             )
         });
+        let added = self.columns_added.iter().map(|column| {
+            format!(
+                "{place}: the schema_sql of {name} has no column {column}, which the query gives; \
+                 Offtake adds it to the table, so write it there or take it out of the query"
+            )
+        });
         let woken = self.woken_by.iter().filter_map(|woken| self.dependants_warning(woken));
-        self.undeclared_warnings.iter().cloned().chain(whole).chain(tenants).chain(woken).collect()
+        self.undeclared_warnings
+            .iter()
+            .cloned()
+            .chain(whole)
+            .chain(tenants)
+            .chain(added)
+            .chain(woken)
+            .collect()
     }
 
     /// The warning that no index finds the rows that a change of the table refreshes.

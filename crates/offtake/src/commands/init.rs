@@ -8,6 +8,8 @@ use tokio_postgres::Client;
 use super::printing::{say, say_exact};
 use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked};
 use crate::checks::rights::require_rights;
+use crate::checks::schema_sql::require_fit;
+use crate::checks::tenant_agreement::require_agreement;
 use crate::command_line::Init;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -20,6 +22,12 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
         print_sql(&source, &set).await?;
         return Ok(Exit::Done);
     }
+    // A destinations query that cannot run yet is no reason to stop: the sample has tenants of its
+    // own.
+    let list = context.destinations().await.unwrap_or_default();
+    let tenants: Vec<String> = list.usable.into_iter().map(|spec| spec.tenant_id).collect();
+    require_agreement(&source, set.mappings(), &tenants).await?;
+    require_fit(&source, set.mappings()).await?;
     require_rights(&source, &set).await?;
     let place = context.configuration.source.url.place();
     let applied = migrate(&mut source)

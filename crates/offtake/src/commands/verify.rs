@@ -248,7 +248,7 @@ impl<'a> Work<'a> {
 
 impl Compared {
     fn differs(&self) -> bool {
-        self.outcome.as_ref().is_ok_and(|report| !report.equal())
+        self.outcome.as_ref().is_ok_and(|report| !report.equal() || report.disagreements > 0)
     }
 
     fn line(&self) -> String {
@@ -256,7 +256,8 @@ impl Compared {
             Some(mapping) => format!("{} {mapping}", self.destination),
             None => self.destination.clone(),
         };
-        match &self.outcome {
+        let disagreement = self.outcome.as_ref().ok().and_then(disagreement);
+        let line = match &self.outcome {
             Err(why) => format!("failed     {what}: {why}"),
             Ok(report) if report.equal() => format!("equal      {what}: {} rows", report.rows),
             Ok(report) => {
@@ -279,7 +280,8 @@ impl Compared {
                 }));
                 lines.join("\n")
             }
-        }
+        };
+        [Some(line), disagreement].into_iter().flatten().collect::<Vec<_>>().join("\n")
     }
 
     fn json(&self) -> serde_json::Value {
@@ -300,4 +302,16 @@ impl Compared {
             }
         }
     }
+}
+
+/// That rows of the copy have another tenant by `source.tenant` than by the query.
+fn disagreement(report: &Report) -> Option<String> {
+    (report.disagreements > 0).then(|| {
+        format!(
+            "             {} row(s) have another tenant by source.tenant than by the query's tenant_id, \
+             so their next change is missed here: {}; `offtake check --connect` has the remedy",
+            report.disagreements,
+            json!(report.disagreement)
+        )
+    })
 }

@@ -63,6 +63,17 @@ impl MappingFiles {
         Fingerprint(hash.finalize().into())
     }
 
+    /// The name of each mapping and its file. A file that cannot be read has its stem as name.
+    pub fn names(&self) -> Vec<(String, PathBuf)> {
+        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into();
+        let named =
+            self.files.iter().map(|(path, text)| match offtake_mapping::parse(path, text) {
+                Ok(mapping) => (mapping.name, path.clone()),
+                Err(_) => (stem(path), path.clone()),
+            });
+        named.collect()
+    }
+
     /// Parses all files. If any cannot be used, the failure lists the mistakes of all of them.
     pub fn parse(&self) -> Result<Vec<Mapping>, Failure> {
         let (mut mappings, mut failures) = (Vec::new(), Vec::new());
@@ -90,7 +101,7 @@ pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
     })?;
     if files.files.is_empty() {
         return Err(Failure::invalid(format!(
-            "{}: there is no mapping file (*.yaml)",
+            "{}: there is no mapping file (*.yaml, *.yml)",
             folder.display()
         ))
         .remedy(remedy));

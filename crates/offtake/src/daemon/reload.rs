@@ -6,9 +6,10 @@
 //!
 //! The exception are triggers. A mapping whose triggers are missing, where the daemon's role may
 //! not install them, is withheld: otherwise its copies would go stale unnoticed. It joins the set
-//! when an operator has run `offtake init`.
+//! when an operator has run `offtake init`. Meanwhile, every destination that should have it says
+//! so in its status.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use offtake_admin::status::Config;
 use offtake_mapping::{Mapping, MappingSet};
 use offtake_postgres::SourcePool;
 use offtake_sequencer::Numbering;
+use offtake_sync::destinations::Waiting;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -42,8 +44,8 @@ pub type ReadConfiguration = Box<dyn Fn() -> Result<Configuration, Failure> + Se
 #[derive(Clone)]
 pub(super) struct Published {
     pub mappings: watch::Sender<Arc<MappingSet>>,
-    /// Mappings of the folder that are not in the set, because they wait for their triggers.
-    pub withheld: watch::Sender<Arc<Vec<String>>>,
+    /// Mappings of the folder that destinations lack, or have without capture, each with the reason.
+    pub waiting: watch::Sender<Arc<Waiting>>,
     pub configuration: watch::Sender<Arc<Configuration>>,
     /// Why the destinations query failed the last time. The loop `destinations` sends it.
     pub destinations_error: watch::Sender<Option<String>>,
@@ -56,7 +58,7 @@ impl Published {
     pub(super) fn new(configuration: Configuration) -> Self {
         Self {
             mappings: watch::Sender::new(Arc::new(MappingSet::default())),
-            withheld: watch::Sender::new(Arc::default()),
+            waiting: watch::Sender::new(Arc::default()),
             configuration: watch::Sender::new(Arc::new(configuration)),
             destinations_error: watch::Sender::new(None),
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
@@ -259,6 +261,7 @@ impl MappingReload {
                         "the previous mappings stay in use"
                     );
                 }
+                self.publish_refused(&error);
                 self.state.mappings_error = Some(error);
                 self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
                 self.publish_status(false);
@@ -294,8 +297,27 @@ impl MappingReload {
         let covered =
             triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
         self.state.uncaptured.clone_from(&covered.uncaptured);
-        self.published.withheld.send_replace(Arc::new(covered.withheld.clone()));
+        self.publish_waiting(covered.waiting.clone());
         Ok(covered)
+    }
+
+    /// The status of every destination that should have one of these mappings tells the reason.
+    fn publish_waiting(&self, waiting: Waiting) {
+        self.published.waiting.send_if_modified(|before| {
+            let changed = **before != waiting;
+            if changed {
+                *before = Arc::new(waiting);
+            }
+            changed
+        });
+    }
+
+    /// The folder's mappings cannot be used together. Those that are not in the set in use wait.
+    fn publish_refused(&self, error: &str) {
+        let Ok(files) = MappingFiles::read(&self.folder()) else { return };
+        let running = self.published.mappings.borrow().clone();
+        let named = files.names().into_iter().filter(|(name, _)| running.get(name).is_none());
+        self.publish_waiting(named.map(|(name, file)| (name, reason_for(&file, error))).collect());
     }
 
     fn drift_due(&self) -> bool {
@@ -385,6 +407,21 @@ impl MappingReload {
                 config.loaded_at = jiff::Timestamp::now();
             }
         });
+    }
+}
+
+/// What the failure of a whole folder says of one of its files: the line that begins with the
+/// file's name, and the remedy behind it; otherwise the first mistake of another file.
+fn reason_for(file: &Path, error: &str) -> String {
+    let begins = file.display().to_string();
+    let own = error.lines().position(|line| line.starts_with(&begins));
+    let lines: Vec<&str> = error.lines().skip(own.unwrap_or(0)).collect();
+    let remedy = lines.iter().find(|line| line.starts_with("  remedy: "));
+    let told = [lines.first(), remedy].into_iter().flatten().map(|line| line.trim());
+    let told = told.collect::<Vec<_>>().join("; ");
+    match own {
+        Some(_) => told,
+        None => format!("the mapping files are used together or not at all: {told}"),
     }
 }
 

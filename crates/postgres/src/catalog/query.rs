@@ -330,7 +330,8 @@ pub(super) async fn check_conditions(
 }
 
 /// Parses the tenant's expression as the triggers will: with nothing but the system catalog in the
-/// search path.
+/// search path. In a WHERE clause, where Postgres refuses what is not of one row (aggregates, window
+/// functions, functions that return sets).
 pub(super) async fn check_tenant(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
@@ -340,11 +341,45 @@ pub(super) async fn check_tenant(
     let part = Part {
         subject: "the tenant's expression".to_owned(),
         path: Step::keys(&["source", "tenant"]),
-        before: "select (\n".to_owned(),
+        before: format!(
+            "select from (select * from {}) as source where (\n",
+            mapping.source.table.sql()
+        ),
         text: expression,
-        after: format!("\n)::text from (select * from {}) as source", mapping.source.table.sql()),
+        after: "\n)::text is not null".to_owned(),
     };
     part.check(transaction, mapping, role).await
+}
+
+/// Functions of the application in the tenant's expression that may read tables: nothing would tell
+/// the old tenant when what they read changes.
+pub(super) async fn check_tenant_functions(
+    client: &Client,
+    mapping: &Mapping,
+) -> Result<Vec<Problem>, Error> {
+    let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(Vec::new()) };
+    let calls = scan::calls(expression);
+    let schemas: Vec<Option<&str>> = calls.iter().map(|c| c.schema.as_deref()).collect();
+    let names: Vec<&str> = calls.iter().map(|c| c.name.as_str()).collect();
+    let rows = client.query(sql::FIND_READING_FUNCTIONS, &[&schemas, &names]).await?;
+    let problems = rows.iter().filter_map(|row| {
+        let position: i32 = row.get("position");
+        let call = calls.get(usize::try_from(position - 1).ok()?)?;
+        let message = format!(
+            "`{}` in the tenant's expression may read other tables, and a trigger has the row's \
+             own columns only",
+            call.name
+        );
+        let remedy = format!(
+            "if it depends on its arguments alone, say so at the source: alter function {} \
+             immutable; otherwise write a look-up: `tenant: {{ table: …, column: …, match: {{ its \
+             column: column of source.table }} }}`",
+            row.get::<_, &str>("signature")
+        );
+        let path = Step::keys(&["source", "tenant"]);
+        Some(Problem::within(mapping, &path, expression, call.at, message, remedy))
+    });
+    Ok(problems.collect())
 }
 
 /// SQL of a mapping that is not its query, with what makes a statement of it.

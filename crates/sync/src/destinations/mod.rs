@@ -16,8 +16,8 @@ mod write;
 
 pub(crate) use links::{Link, Links};
 pub use place::Place;
-pub use postgres::STATE_TABLE;
-pub use registry::{Known, Registered, Registry};
+pub use postgres::{Misfit, STATE_TABLE, Tried, try_schema_sql};
+pub use registry::{Known, Registered, Registry, Waiting};
 pub(crate) use session::{Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;

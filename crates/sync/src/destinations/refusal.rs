@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use offtake_mapping::{MappingSet, foreign};
 
 use super::DestinationSpec;
-use super::registry::mappings_of;
+use super::registry::{Waiting, mappings_of};
 
 /// A message names at most this many destinations.
 const NAMED_MAX: usize = 3;
@@ -79,13 +79,14 @@ impl Claim {
 pub(super) fn refusals(
     specs: &[DestinationSpec],
     set: &MappingSet,
+    waiting: &Waiting,
     standings: &Standings,
 ) -> HashMap<usize, String> {
     let mut refused = HashMap::new();
     let mut by_place: BTreeMap<(String, &str), Vec<usize>> = BTreeMap::new();
     for (index, spec) in specs.iter().enumerate() {
         by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(index);
-        if let Some(why) = unfit(spec, set) {
+        if let Some(why) = unfit(spec, set, waiting) {
             refused.insert(index, why);
         }
     }
@@ -103,8 +104,9 @@ pub(super) fn refusals(
 }
 
 /// What speaks against the destination by itself.
-fn unfit(spec: &DestinationSpec, set: &MappingSet) -> Option<String> {
-    if let Some(unknown) = spec.mappings.iter().flatten().find(|name| set.get(name).is_none()) {
+fn unfit(spec: &DestinationSpec, set: &MappingSet, waiting: &Waiting) -> Option<String> {
+    let unknown = |name: &&String| set.get(name).is_none() && !waiting.contains_key(*name);
+    if let Some(unknown) = spec.mappings.iter().flatten().find(unknown) {
         return Some(format!("there is no mapping named {}", foreign(unknown)));
     }
     let mappings = if spec.shared { mappings_of(spec, set) } else { Vec::new() };

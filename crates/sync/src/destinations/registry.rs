@@ -1,7 +1,7 @@
 //! Which destinations there are. The source's table `destination` has them for all daemons; their
 //! secrets are in memory only.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 
 use offtake_mapping::{MappingSet, ResolvedMapping};
@@ -25,6 +25,9 @@ pub struct Registered {
     /// Its mappings, in the order in which they are applied.
     pub mappings: Vec<Arc<ResolvedMapping>>,
 }
+
+/// Mappings that cannot be kept as they should be, each with the reason that the status tells.
+pub type Waiting = BTreeMap<String, String>;
 
 /// Destinations by id. A refresh replaces the whole map.
 pub type Known = Arc<HashMap<i64, Arc<Registered>>>;
@@ -66,8 +69,14 @@ impl Registry {
     /// changed.
     ///
     /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is
-    /// no longer named is owed nothing more, and the engine closes its connection.
-    pub async fn refresh(&self, specs: Vec<DestinationSpec>) -> Result<(), Error> {
+    /// no longer named is owed nothing more, and the engine closes its connection. The mappings in
+    /// `waiting` are told in the status of every destination that should have them, whether they are
+    /// in the set or not.
+    pub async fn refresh(
+        &self,
+        specs: Vec<DestinationSpec>,
+        waiting: &Waiting,
+    ) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let before = self.all();
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
@@ -83,7 +92,7 @@ impl Registry {
             .await
             .map_err(Error::source)?;
         let standings = standings(&transaction).await.map_err(Error::source)?;
-        let refusals = refusals(&specs, &set, &standings);
+        let refusals = refusals(&specs, &set, waiting, &standings);
         let mut known = HashMap::new();
         let mut owed = Vec::new();
         for (index, spec) in specs.into_iter().enumerate() {
@@ -103,6 +112,7 @@ impl Registry {
             }
             known.insert(destination_id, Arc::new(registered));
         }
+        write_waiting(transaction.client(), &known, waiting).await?;
         let ids: Vec<i64> = known.keys().copied().collect();
         offtake_requests::deactivate_destinations(transaction.client(), &ids)
             .await
@@ -164,6 +174,26 @@ async fn register(
         forgotten.map_err(Error::source)?;
     }
     Ok(Registered { destination_id, spec, mappings })
+}
+
+/// Writes which destination waits for which mapping.
+async fn write_waiting(
+    client: &Client,
+    known: &HashMap<i64, Arc<Registered>>,
+    waiting: &Waiting,
+) -> Result<(), Error> {
+    let rows = known.values().flat_map(|registered| {
+        let received = waiting.iter().filter(|(mapping, _)| registered.spec.receives(mapping));
+        received.map(|(mapping, why)| (registered.destination_id, mapping.as_str(), why.as_str()))
+    });
+    let (mut ids, mut mappings, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, mapping, why) in rows {
+        ids.push(id);
+        mappings.push(mapping);
+        reasons.push(why);
+    }
+    let written = client.execute(sql::WRITE_WAITING_MAPPINGS, &[&ids, &mappings, &reasons]).await;
+    written.map_err(Error::source).map(|_| ())
 }
 
 pub(super) fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {

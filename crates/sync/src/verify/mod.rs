@@ -19,8 +19,12 @@
 //! of that key in between. What cannot be settled within the time given, because the destination is
 //! behind or the row never rests, is counted as `unsettled` and is not called equal.
 //!
+//! At the end, the tenant of each row by `source.tenant` is compared with the query's (`agreement`).
+//! Where they differ, the copy may be equal now and still miss the row's next change.
+//!
 //! What a crash leaves behind: nothing; only reads are made.
 
+mod agreement;
 mod confirm;
 mod error;
 mod ranges;
@@ -108,8 +112,10 @@ pub async fn verify(
         client.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
     let outcome = match begun.map_err(Error::destination) {
         Ok(()) => {
-            let compared =
-                async { Comparison::new(source, destination, target, options).await?.run().await };
+            let compared = async {
+                let comparison = Comparison::new(source, destination, target, options).await?;
+                agreement::add(source, target, comparison.run().await?).await
+            };
             let outcome = Box::pin(compared).await;
             end(client).await;
             outcome

@@ -123,7 +123,7 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Writes the staged rows, in key order. A row that the table has already, byte for byte, is
+    /// Writes the staged rows, in key order, also into a key that is an identity column. A row that the table has already, byte for byte, is
     /// not written. Rows are compared by their bytes (`*<>`), because equal values can differ: 1.0
     /// and 1.00, or '1 mon' and '30 days'.
     pub fn upsert_present(&self) -> String {
@@ -151,7 +151,7 @@ impl<'a> Apply<'a> {
             )
         };
         format!(
-            "insert into {} as t ({}) select {} from {} s where s.offtake_present order by {} on conflict ({}) {action}",
+            "insert into {} as t ({}) overriding system value select {} from {} s where s.offtake_present order by {} on conflict ({}) {action}",
             self.table,
             columns.join(", "),
             columns_of("s", self.names()),

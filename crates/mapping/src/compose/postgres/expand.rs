@@ -218,7 +218,7 @@ fn condition(condition: &Condition) -> String {
 }
 
 /// The tenant that a source row belongs to now, as text.
-fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
+pub(super) fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => format!("{alias}.{}::text", column.sql()),
         Tenant::Expression(sql) => format!("({sql}\n)::text"),

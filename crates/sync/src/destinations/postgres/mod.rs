@@ -10,6 +10,7 @@ mod orphans;
 mod state;
 mod tables;
 mod take_up;
+mod trial;
 mod write;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::cursors::Cursors;
 use crate::{Error, Settings, sql};
 use apply::Staging;
 pub use state::STATE_TABLE;
+pub use trial::{Misfit, Tried, try_schema_sql};
 
 /// A session with one destination, with what is known of this session alone.
 pub struct Session {

@@ -9,19 +9,24 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::quoted;
+use super::trial::unwritable;
 use crate::Error;
 use crate::destinations::DestinationSpec;
 use crate::sql;
 
 /// What is there under the target's name.
-struct Found {
+pub(super) struct Found {
     kind: String,
     identity: String,
     mark: Option<String>,
     columns: Vec<(String, String)>,
-    required: Vec<String>,
+    pub(super) required: Vec<String>,
+    /// Columns that are `generated always as (…)`.
+    pub(super) computed: Vec<String>,
+    /// Columns that are `generated always as identity`.
+    pub(super) identities: Vec<String>,
     /// Sorted column names of every unique index, joined by U+001F.
-    unique_keys: Vec<String>,
+    pub(super) unique_keys: Vec<String>,
 }
 
 /// What of a mapping's table is there.
@@ -69,16 +74,19 @@ pub(super) async fn ensure(
     let apply = Apply::new(mapping, site.schema, &site.spec.tenant_id);
     let table = apply.table().to_owned();
     let rights = Rights::of(site, &table);
-    let mut found = describe(client, &table).await?;
-    if found.is_none() {
-        create(client, site, &apply, mapping, &rights).await?;
-        found = describe(client, &table).await?;
-    }
-    let Some(found) = found else {
-        return Err(Problem::fault(format!(
-            "schema_sql ran and {table} is not there; it must create the table that target.table \
-             names"
-        )));
+    let found = match describe(client, &table).await? {
+        Some(found) => found,
+        None => {
+            let found = make(client, site, mapping).await?;
+            tracing::info!(
+                event = "table_created",
+                tenant = site.spec.tenant_id,
+                destination = site.spec.name,
+                mapping = mapping.name(),
+                "created {table}"
+            );
+            found
+        }
     };
     let marked = check_owner(client, site, &apply, mapping, &found).await?;
     // Also a column that the tenant dropped: it comes back empty, whatever the rows held before.
@@ -93,6 +101,25 @@ pub(super) async fn ensure(
             .map_err(|error| Problem::lacking(error, || rights.change()))?;
     }
     Ok(found.identity)
+}
+
+/// Makes the table that is not there, and tells what it is.
+pub(super) async fn make(
+    client: &Client,
+    site: &Site<'_>,
+    mapping: &ResolvedMapping,
+) -> Result<Found, Problem> {
+    let apply = Apply::new(mapping, site.schema, &site.spec.tenant_id);
+    let table = apply.table();
+    create(client, site, &apply, mapping, &Rights::of(site, table)).await?;
+    let Some(found) = describe(client, table).await? else {
+        return Err(Problem::fault(format!(
+            "schema_sql ran and {table} is not there; it must create the table that target.table \
+             names"
+        )));
+    };
+    check_fit(mapping, table, &found)?;
+    Ok(found)
 }
 
 /// The table, by `schema_sql` or from the query's columns.
@@ -118,14 +145,6 @@ async fn create(
             .await
             .map_err(|error| Problem::lacking(error, || rights.make()))?,
     }
-    tracing::info!(
-        event = "table_created",
-        tenant = site.spec.tenant_id,
-        destination = site.spec.name,
-        mapping = mapping.name(),
-        "created {}",
-        apply.table()
-    );
     Ok(())
 }
 
@@ -231,7 +250,10 @@ impl From<tokio_postgres::Error> for Problem {
     }
 }
 
-async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_postgres::Error> {
+pub(super) async fn describe(
+    client: &Client,
+    table: &str,
+) -> Result<Option<Found>, tokio_postgres::Error> {
     let rows = client.query_typed(sql::DESCRIBE_TARGET, &[(&table, Type::TEXT)]).await?;
     Ok(rows.first().map(|row| Found {
         kind: row.get("kind"),
@@ -243,12 +265,14 @@ async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_p
             .zip(row.get::<_, Vec<String>>("types"))
             .collect(),
         required: row.get("required"),
+        computed: row.get("computed"),
+        identities: row.get("identities"),
         unique_keys: row.get("unique_keys"),
     }))
 }
 
 /// Columns that the query gives and the table has not.
-fn missing_columns<'a>(
+pub(super) fn missing_columns<'a>(
     mapping: &'a ResolvedMapping,
     found: &'a Found,
 ) -> impl Iterator<Item = &'a Column> {
@@ -284,6 +308,9 @@ async fn add_columns(
 }
 
 fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {
+    if let Some(column) = unwritable(mapping, found) {
+        return Err(Problem::fault(column.told(table)));
+    }
     for column in &mapping.columns {
         // A table from schema_sql may hold a value in any type that reads its text; the rows
         // themselves decide.
