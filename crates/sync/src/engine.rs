@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
+use crate::ownership::Visits;
 use crate::turn::{self, Context, Ended};
 use crate::{Error, Settings};
 
@@ -120,6 +121,7 @@ impl Engine {
             fuses: parts.fuses,
             readers: Arc::new(Semaphore::new(parts.settings.workers)),
             sizes: BatchSizes::new(parts.settings.batch_rows),
+            visits: Visits::default(),
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };

@@ -20,6 +20,7 @@ use crate::cursors::{Cursors, positions};
 use crate::destinations::{
     Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
 };
+use crate::ownership::Visits;
 use crate::record;
 use crate::{Error, Settings};
 
@@ -49,6 +50,7 @@ pub(crate) struct Context {
     /// Bounds the batches read from the source at one time; a destination that hangs holds none.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) sizes: BatchSizes,
+    pub(crate) visits: Visits,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
@@ -131,7 +133,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         mirrored: false,
     };
     let mut link = turn.link().await?;
-    if !turn.resyncs.is_empty() {
+    if !turn.resyncs.is_empty() || context.visits.due(claim.destination_id) {
         link.cursors = None;
     }
     let ended = turn.work(&mut link).await?;

@@ -34,13 +34,16 @@ impl Session {
             cursors: Default::default(),
             identities: Identities::new(),
             incomplete: Vec::new(),
-            to_make: !found.table,
+            to_make: !found.table || !found.serving,
             faults: Vec::new(),
             others: Vec::new(),
+            served: None,
         };
         if found.table {
             let read = state::read_there(client, &self.schema, &spec.tenant_id);
             facts.cursors = read.await.map_err(Error::destination)?;
+            let served = state::served(client, &self.schema, &spec.tenant_id);
+            facts.served = served.await.map_err(Error::destination)?;
             facts.others = self.others(&spec.tenant_id, mappings).await?;
         }
         for mapping in mappings {
