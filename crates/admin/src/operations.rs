@@ -128,6 +128,14 @@ pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error>
     Ok(source.execute(sql::RESUME_DESTINATIONS, &[&destinations]).await?)
 }
 
+/// Has this source serve the destinations from now on, whoever served them before, and owes them a
+/// sync.
+pub async fn adopt(source: &Client, destinations: &[i64]) -> Result<(), Error> {
+    source.execute(sql::ADOPT_DESTINATIONS, &[&destinations]).await?;
+    owe_sync(source, destinations).await?;
+    Ok(())
+}
+
 /// Asks for a mapping (None: all) to be re-copied in place. Returns how many copies that concerns.
 pub async fn request_resync(
     source: &Client,

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
+use crate::ownership::Visits;
 use crate::turn::{self, Context, Ended, PlaceGates, RivalLooks};
 use crate::{Error, Settings};
 
@@ -122,6 +123,7 @@ impl Engine {
             sizes: BatchSizes::new(parts.settings.batch_rows),
             rival_looks: RivalLooks::default(),
             gates: PlaceGates::default(),
+            visits: Visits::default(),
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use self::progress_bar::{show, spinner};
 use self::repair::{KEYS_MAX, Keys};
+use super::confirm::{confirmed, require_answer};
 use super::printing::{say, say_json};
 use super::registry_names::unknown;
 use crate::command_line::Verify;
@@ -24,11 +25,17 @@ use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
 
 pub(super) async fn execute(context: &Context, arguments: &Verify) -> Result<Exit, Failure> {
+    if arguments.repair {
+        require_answer(arguments.yes, "a repair deletes and overwrites rows that differ")?;
+    }
     let work = Work::find(context, arguments).await?;
     let mut compared = Vec::new();
     for (spec, mappings) in &work.destinations {
         let mut found = work.compare(spec, mappings, arguments).await;
-        if arguments.repair && found.iter().any(Compared::differs) {
+        if arguments.repair
+            && found.iter().any(Compared::differs)
+            && agreed(spec, &found, arguments).await?
+        {
             work.repair(spec, mappings, &mut found, arguments).await;
         }
         compared.extend(found);
@@ -57,6 +64,18 @@ pub(super) async fn execute(context: &Context, arguments: &Verify) -> Result<Exi
     } else {
         Exit::Done
     })
+}
+
+/// Whether the operator agrees to the repair of one destination.
+async fn agreed(
+    spec: &DestinationSpec,
+    found: &[Compared],
+    arguments: &Verify,
+) -> Result<bool, Failure> {
+    let reports = found.iter().filter_map(|compared| compared.outcome.as_ref().ok());
+    let rows: u64 = reports.map(|report| report.missing + report.extra + report.different).sum();
+    let what = format!("{rows} rows that differ at {}", spec.label());
+    confirmed(arguments.yes, &format!("this repairs {what}"), &format!("Repair {what}?")).await
 }
 
 /// Everything to compare.

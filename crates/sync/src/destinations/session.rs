@@ -24,6 +24,7 @@ use tokio_postgres::Client;
 use super::postgres;
 use super::{Aside, DestinationSpec, Faults, Place, TenantWrite, Trouble, Written};
 use crate::cursors::{Cursors, Identities};
+use crate::ownership::{Served, Visit};
 use crate::{Error, Settings};
 
 /// How often `verify` asks a Postgres destination whether it has caught up: half of a healthy
@@ -50,6 +51,8 @@ pub(crate) struct TakenUp {
     pub(crate) faults: Faults,
     /// Other tenants with cursors in the same schema. Empty where tenants may share the schema.
     pub(crate) other_tenants: Vec<String>,
+    /// The source that serves the tenant there.
+    pub(crate) served: Option<Served>,
 }
 
 /// A cursor of another tenant in the same schema.
@@ -188,21 +191,23 @@ impl Session {
         }
     }
 
-    /// Makes what `found` says is missing, and sets the cursors in `beginning`, whose copies start
-    /// over what is there. Nothing of it happens, and the error is [`Error::Stale`], if the
-    /// destination is not as it was found. Where the schema is not shared, another tenant that began
-    /// meanwhile makes it stale too: of two tenants that begin at once, only one may.
+    /// Makes what `found` says is missing, sets the cursors in `beginning`, whose copies start over
+    /// what is there, and names the source that serves the tenant from now on. Nothing of it happens,
+    /// and the error is [`Error::Stale`], if the destination is not as it was found. Where the schema
+    /// is not shared, another tenant that began meanwhile makes it stale too: of two tenants that
+    /// begin at once, only one may.
     pub(crate) async fn begin(
         &mut self,
         spec: &DestinationSpec,
         mappings: &[Arc<ResolvedMapping>],
         found: &TakenUp,
         beginning: &Cursors,
+        visit: Option<&Visit>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
         match self {
             Self::Postgres(session) => {
-                session.begin(spec, mappings, found, beginning, settings).await
+                session.begin(spec, mappings, found, beginning, visit, settings).await
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::cursors::{Cursors, positions};
 use crate::destinations::{
     Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
 };
+use crate::ownership::Visits;
 use crate::record;
 use crate::{Error, Settings};
 use place_gate::First;
@@ -62,6 +63,7 @@ pub(crate) struct Context {
     pub(crate) sizes: BatchSizes,
     pub(crate) rival_looks: RivalLooks,
     pub(crate) gates: PlaceGates,
+    pub(crate) visits: Visits,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
@@ -147,7 +149,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         first: None,
     };
     let mut link = turn.link().await?;
-    if !turn.resyncs.is_empty() {
+    if !turn.resyncs.is_empty() || context.visits.due(claim.destination_id) {
         link.cursors = None;
     }
     let ended = turn.work(&mut link).await?;

@@ -17,6 +17,7 @@ use tokio_postgres::types::ToSql;
 use super::{Turn, within_deadline};
 use crate::cursors::{Cursor, Cursors, Identities};
 use crate::destinations::{Link, OTHERS_PAGE, OtherTenant, TakenUp};
+use crate::ownership::{Here, Right, Visit};
 use crate::record;
 use crate::{Error, sql};
 
@@ -58,6 +59,9 @@ struct Judged {
     /// Where the cursors of copies that must begin will stand.
     beginning: Cursors,
     mirrored: BTreeMap<String, Mirrored>,
+    /// The destination is to be told that this source serves it.
+    visit: Option<Visit>,
+    adopted: bool,
 }
 
 impl Turn<'_> {
@@ -69,20 +73,15 @@ impl Turn<'_> {
         let (id, spec) = (self.claim.destination_id, &registered.spec);
         let work = link.session.take_up(spec, &self.mappings, &context.settings);
         let mut found = within_deadline(context, id, work).await?;
-        if let Some(rival) = self.rival(link).await? {
-            let blocked = self.mappings.iter().map(|mapping| mapping.name().to_owned());
-            found.faults = blocked.map(|name| (name, MappingFault::said(rival.clone()))).collect();
-            found.to_make = false;
-        }
-        let mut judged = self.judge(&found).await?;
+        let mut judged = self.judge(link, &mut found).await?;
         for (mapping, fault) in std::mem::take(&mut found.faults) {
             self.set_aside(&mapping, fault).await?;
         }
         let (mut identities, mut cursors) = (found.identities.clone(), found.cursors.clone());
-        if found.to_make || !judged.beginning.is_empty() {
-            let beginning = &judged.beginning;
-            let work =
-                link.session.begin(spec, &self.mappings, &found, beginning, &context.settings);
+        if found.to_make || !judged.beginning.is_empty() || judged.visit.is_some() {
+            let (beginning, visit) = (&judged.beginning, judged.visit.as_ref());
+            let settings = &context.settings;
+            let work = link.session.begin(spec, &self.mappings, &found, beginning, visit, settings);
             let begun = within_deadline(context, id, work).await?;
             (identities, cursors) = (begun.identities, begun.cursors);
             for (mapping, fault) in begun.faults {
@@ -92,6 +91,12 @@ impl Turn<'_> {
         }
         if let Some(first) = self.first.take().filter(|_| self.reason.is_none()) {
             context.gates.ready(first);
+        }
+        if judged.visit.is_some() {
+            context.visits.done(id);
+        }
+        if judged.adopted {
+            record::end_adoption(&context.pool, id).await?;
         }
         self.tell_replaced(&identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
@@ -103,24 +108,54 @@ impl Turn<'_> {
         Ok(ours)
     }
 
-    /// Decides which copies must begin. Changes nothing.
-    async fn judge(&self, found: &TakenUp) -> Result<Judged, Error> {
+    /// Decides which copies must begin. Changes nothing at the destination. A rival, or another
+    /// source that serves it, makes all mappings faulty.
+    async fn judge(&self, link: &Link, found: &mut TakenUp) -> Result<Judged, Error> {
         // Read after the cursors: a cursor that is beyond this head is not of this history.
-        let source = self.context.pool.get().await.map_err(Error::Source)?;
+        let mut source = self.context.pool.get().await.map_err(Error::Source)?;
         let head = read_head(&source).await?;
         let mirrored = mirrored(&source, self.claim.destination_id).await?;
         let mut beginning = Cursors::new();
+        let (id, spec) = (self.claim.destination_id, &self.registered.spec);
+        let here = Here::read(&source, id, found.served.as_ref()).await?;
+        let daemon = &self.context.visits.daemon;
+        let right = here.right(found.served.as_ref(), daemon);
+        let obstacle = match (&right, &found.served) {
+            (Right::Strangers | Right::NotYet, Some(served)) => {
+                Some(here.refusal(&right, served, spec))
+            }
+            _ => {
+                // Not held while the destination is asked.
+                drop(source);
+                let rival = self.rival(link).await?;
+                source = self.context.pool.get().await.map_err(Error::Source)?;
+                rival
+            }
+        };
+        if let Some(obstacle) = obstacle {
+            let blocked = self.mappings.iter().map(|mapping| mapping.name().to_owned());
+            let fault = || MappingFault::said(obstacle.clone());
+            found.faults = blocked.map(|name| (name, fault())).collect();
+            found.to_make = false;
+            return Ok(Judged { beginning, mirrored, visit: None, adopted: false });
+        }
         let faulty = |name: &str| found.faults.iter().any(|(faulty, _)| faulty == name);
         for mapping in self.mappings.iter().filter(|mapping| !faulty(mapping.name())) {
             let name = mapping.name();
-            let asked = self.resyncs.iter().any(|(_, of)| of == name);
+            let asked = right == Right::Anew || self.resyncs.iter().any(|(_, of)| of == name);
             if asked || !stands(&source, mapping, found, &head, mirrored.get(name)).await? {
                 let version = mapping.version.as_str();
                 let cursor = Cursor::beginning(head.sequence_id, &head.epoch, version);
                 beginning.insert(name.to_owned(), cursor);
             }
         }
-        Ok(Judged { beginning, mirrored })
+        let served = found.served.as_ref();
+        let visit = if self.context.visits.due(id) || right == Right::Anew {
+            Some(here.begin_visit(&source, id, served, daemon).await?)
+        } else {
+            None
+        };
+        Ok(Judged { beginning, mirrored, visit, adopted: here.adopt })
     }
 
     /// Copies have begun at the destination: the resync requests for them have been met.

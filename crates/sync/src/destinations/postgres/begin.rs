@@ -9,6 +9,7 @@ use super::state;
 use super::tables::{self, Site};
 use crate::cursors::Cursors;
 use crate::destinations::{Begun, DestinationSpec, TakenUp};
+use crate::ownership::Visit;
 use crate::{Error, Settings};
 
 impl Session {
@@ -18,9 +19,10 @@ impl Session {
         mappings: &[Arc<ResolvedMapping>],
         found: &TakenUp,
         beginning: &Cursors,
+        visit: Option<&Visit>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
-        let begun = self.make_and_set(spec, mappings, found, beginning, settings).await;
+        let begun = self.make_and_set(spec, mappings, found, beginning, visit, settings).await;
         begun.map_err(|error| self.explain(error))
     }
 
@@ -30,6 +32,7 @@ impl Session {
         mappings: &[Arc<ResolvedMapping>],
         found: &TakenUp,
         beginning: &Cursors,
+        visit: Option<&Visit>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
         let client = &self.connection;
@@ -69,6 +72,11 @@ impl Session {
             let written = state::write(client, &self.schema, &spec.tenant_id, &mut set);
             written.await.map_err(Error::destination)?;
             begun.cursors.extend(set);
+        }
+        if let Some(visit) = visit {
+            let tenant_id = &spec.tenant_id;
+            let served = state::serve(client, &self.schema, tenant_id, visit, &mut begun.cursors);
+            served.await.map_err(Error::destination)?;
         }
         client.batch_execute("commit").await.map_err(Error::destination)?;
         Ok(begun)

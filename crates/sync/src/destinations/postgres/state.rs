@@ -1,6 +1,7 @@
 //! The tenant's cursors in Postgres: what `_offtake_state` says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offtake_mapping::{Identifier, ResolvedMapping, literal};
 use tokio_postgres::error::SqlState;
@@ -9,10 +10,14 @@ use tokio_postgres::{Client, Row};
 
 use crate::cursors::{Cursor, Cursors, Identities};
 use crate::destinations::{OTHERS_PAGE, OtherTenant};
+use crate::ownership::{Served, SourceIdentity, Visit};
 use crate::{Error, sql};
 
 /// The name of the state table in a destination's schema; part of the contract with tenants.
 pub const STATE_TABLE: &str = "_offtake_state";
+
+/// Of the name that a state table tells; ours is shorter.
+const SOURCE_CHARACTERS_MAX: usize = 200;
 
 pub(super) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())
@@ -27,6 +32,8 @@ pub(super) fn forget_tenant(schema: &Identifier, tenant_id: &str) -> String {
 pub(super) struct Found {
     pub(super) schema: bool,
     pub(super) table: bool,
+    /// The table has the columns that name the source.
+    pub(super) serving: bool,
 }
 
 pub(super) async fn find(
@@ -34,12 +41,14 @@ pub(super) async fn find(
     schema: &Identifier,
 ) -> Result<Found, tokio_postgres::Error> {
     let asked =
-        "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state";
+        "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state,
+        (select count(*) = 4 from pg_attribute where attrelid = to_regclass($2) and not attisdropped
+            and attname in ('source', 'source_identity', 'served_since', 'served_at')) as serving";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
     let rows = client.query_typed(asked, &parameters).await?;
     let told = |column: &str| rows.first().is_some_and(|row| row.get(column));
-    Ok(Found { schema: told("schema"), table: told("state") })
+    Ok(Found { schema: told("schema"), table: told("state"), serving: told("serving") })
 }
 
 /// Makes what is missing of the schema and the state table. The caller holds [`lock_making`].
@@ -54,6 +63,9 @@ pub(super) async fn make(
     if !found.table {
         let create = sql::CREATE_STATE_TABLE.replace("{state}", &table_sql(schema));
         client.batch_execute(&create).await?;
+    } else if !found.serving {
+        let add = sql::ADD_SERVING_COLUMNS.replace("{state}", &table_sql(schema));
+        client.batch_execute(&add).await?;
     }
     Ok(())
 }
@@ -105,6 +117,57 @@ pub(super) async fn read_there(
     let statement = sql::READ_STATES.replace("{state}", &table_sql(schema));
     let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
     Ok(rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect())
+}
+
+/// Which source serves the tenant; None: none does, or what is there is nothing that we wrote.
+pub(super) async fn served(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+) -> Result<Option<Served>, tokio_postgres::Error> {
+    let statement = sql::READ_SERVING.replace("{state}", &table_sql(schema));
+    let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
+    let text = |row: &Row, column: &str| row.get::<_, Option<String>>(column).unwrap_or_default();
+    let served = |row: &Row| {
+        let silent = row.get::<_, Option<f64>>("silent_seconds").unwrap_or(0.0);
+        Some(Served {
+            identity: SourceIdentity::parse(&text(row, "identity"))?,
+            source: one_line(&text(row, "source")),
+            since: one_line(&text(row, "since")),
+            last: one_line(&text(row, "last")),
+            silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
+        })
+    };
+    Ok(rows.first().and_then(served))
+}
+
+/// A text of the tenant's, as it may stand in a message.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SOURCE_CHARACTERS_MAX).collect()
+}
+
+/// Names the source that serves the tenant; the caller holds the lock of its rows.
+pub(super) async fn serve(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    visit: &Visit,
+    cursors: &mut Cursors,
+) -> Result<(), tokio_postgres::Error> {
+    let statement = sql::WRITE_SERVING.replace("{state}", &table_sql(schema));
+    let identity = serde_json::json!(visit.identity).to_string();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tenant_id, Type::TEXT), (&visit.source, Type::TEXT), (&identity, Type::TEXT)];
+    note_written(&client.query_typed(&statement, &parameters).await?, cursors);
+    Ok(())
+}
+
+fn note_written(rows: &[Row], cursors: &mut Cursors) {
+    for row in rows {
+        if let Some(cursor) = cursors.get_mut(row.get::<_, &str>("mapping")) {
+            cursor.written = row.get("written");
+        }
+    }
 }
 
 /// The tenant's cursors, locked.
@@ -238,10 +301,6 @@ pub(super) async fn write(
             ],
         )
         .await?;
-    for row in rows {
-        if let Some(cursor) = cursors.get_mut(row.get::<_, &str>("mapping")) {
-            cursor.written = row.get("written");
-        }
-    }
+    note_written(&rows, cursors);
     Ok(())
 }

@@ -34,9 +34,10 @@ impl Session {
             cursors: Default::default(),
             identities: Identities::new(),
             incomplete: Vec::new(),
-            to_make: !found.table,
+            to_make: !found.table || !found.serving,
             faults: Vec::new(),
             other_tenants: Vec::new(),
+            served: None,
         };
         if found.table {
             let read = state::read_there(client, &self.schema, &spec.tenant_id);
@@ -45,6 +46,8 @@ impl Session {
                 let others = state::other_tenants(client, &self.schema, &spec.tenant_id);
                 facts.other_tenants = others.await.map_err(Error::destination)?;
             }
+            let served = state::served(client, &self.schema, &spec.tenant_id);
+            facts.served = served.await.map_err(Error::destination)?;
         }
         for mapping in mappings {
             self.examine(spec, mapping, &mut facts).await?;
