@@ -18,6 +18,8 @@ fn resolved(yaml: &str) -> ResolvedMapping {
         sql_type: "uuid".to_owned(),
         source_type: "uuid".to_owned(),
         order: KeyOrder::Native,
+        equals: "=".to_owned(),
+        by_text: false,
     }];
     let columns = vec![Column {
         name: name("id"),

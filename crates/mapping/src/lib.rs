@@ -14,6 +14,7 @@
 
 pub mod compose;
 mod definition;
+pub mod equality;
 mod identifier;
 mod mistake;
 mod nearest;
@@ -27,6 +28,7 @@ pub mod yaml;
 pub use definition::{
     Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup,
 };
+pub use equality::{Equality, TypeFacts};
 pub use identifier::{Identifier, InvalidName, TableName, literal};
 pub use nearest::{nearest, suggestion};
 pub use parse::{Error, parse};

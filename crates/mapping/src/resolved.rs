@@ -32,6 +32,27 @@ pub struct KeyColumn {
     /// Type of the source table's column.
     pub source_type: String,
     pub order: KeyOrder,
+    /// The type's `=` as SQL writes it: `=`, or `operator(schema.=)` for a type outside
+    /// pg_catalog, whose schema is on no search path of ours.
+    pub equals: String,
+    /// The destination tells more values apart than `=` does at the source, so that keys are
+    /// compared by their text as well: a citext is text there, and so is a text under a
+    /// nondeterministic collation, which is a text under the database's own.
+    pub by_text: bool,
+}
+
+impl KeyColumn {
+    /// The condition that two expressions hold the same key.
+    pub fn same(&self, one: &str, other: &str) -> String {
+        let by_value = format!("{one} {} {other}", self.equals);
+        match self.by_text {
+            true => {
+                let text = |value: &str| crate::compose::postgres::printed(value, &self.sql_type);
+                format!("{by_value} and {} collate \"C\" = {}", text(one), text(other))
+            }
+            false => by_value,
+        }
+    }
 }
 
 /// How a key column is ordered, so that a range means the same in the source and in a destination.

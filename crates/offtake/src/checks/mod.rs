@@ -4,7 +4,7 @@
 //! | about | module |
 //! |---|---|
 //! | the files alone | [`static_destinations`], [`copy_cycles`]; [`check_files`] asks both |
-//! | the files and the source together | [`files`], [`undeclared_tables`] |
+//! | the files and the source together | [`files`], [`undeclared_tables`], [`tenant_ids`] |
 //! | whether statements stay cheap as tables grow | [`statement_plans`], [`index_use`], [`planner`] |
 //! | one mapping, everything that `check --connect` tells | [`mapping_report`] |
 //! | the source, and what the role in `source.url` may do | [`source_readiness`], [`rights`] |
@@ -25,6 +25,7 @@ pub(crate) mod rights;
 pub(crate) mod source_readiness;
 mod statement_plans;
 mod static_destinations;
+pub(crate) mod tenant_ids;
 pub(crate) mod triggers;
 mod undeclared_tables;
 

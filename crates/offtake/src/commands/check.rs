@@ -43,7 +43,7 @@ pub(super) async fn execute(
     let source = context.connect_source("check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
     let mut reports = report_all(&source, &set).await?;
-    let list = destinations(context).await?;
+    let list = destinations(context, &source, &set).await?;
     let without_tenant = list.without_tenant;
     let answers = ask_all(context, list, &set).await;
     for report in &mut reports {
@@ -57,7 +57,7 @@ pub(super) async fn execute(
         ));
     }
     print(context, arguments.json, &reports, &warnings, &answers);
-    outcome(answers)
+    outcome(context, answers)
 }
 
 async fn report_all(source: &Client, set: &MappingSet) -> Result<Vec<MappingReport>, Failure> {
@@ -71,8 +71,12 @@ async fn report_all(source: &Client, set: &MappingSet) -> Result<Vec<MappingRepo
     Ok(reports)
 }
 
-async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
-    context.destinations().await.map_err(|error| {
+async fn destinations(
+    context: &Context,
+    source: &Client,
+    set: &MappingSet,
+) -> Result<DestinationList, Failure> {
+    context.spelt_destinations(source, set).await.map_err(|error| {
         let file = context.configuration.file.display();
         Failure::invalid(format!("{file}: destinations.query cannot be used"))
             .because(chain(&error))
@@ -104,14 +108,23 @@ fn print(
 }
 
 /// A failure for every destination that could not be asked.
-fn outcome(answers: Vec<Answer>) -> Result<Exit, Failure> {
-    let failures: Vec<Failure> = answers
+fn outcome(context: &Context, answers: Vec<Answer>) -> Result<Exit, Failure> {
+    let static_ = &context.configuration.destinations.static_;
+    let mut failures: Vec<Failure> = answers
         .into_iter()
-        .filter_map(|Answer { tenant_id, name, obstacle, .. }| {
+        .filter_map(|Answer { tenant_id, name, obstacle, refused, .. }| {
             let what = format!("destination {tenant_id}/{name}");
-            Some(Failure::new(Exit::SomeDestinationsFailed, what).because(obstacle?))
+            // What the file says, the operator can mend there.
+            let of_file = static_.iter().any(|d| d.tenant == tenant_id && d.name == name);
+            let exit = match refused && of_file {
+                true => Exit::InvalidConfiguration,
+                false => Exit::SomeDestinationsFailed,
+            };
+            Some(Failure::new(exit, what).because(obstacle?))
         })
         .collect();
+    // The exit code is that of the last one.
+    failures.sort_by_key(|failure| failure.exit == Exit::InvalidConfiguration);
     if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
 }
 
@@ -121,6 +134,8 @@ struct Answer {
     name: String,
     /// Why it could not be asked.
     obstacle: Option<String>,
+    /// It is not asked at all.
+    refused: bool,
     /// Its tables, by mapping.
     tables: Vec<(String, DestinationTable)>,
 }
@@ -140,7 +155,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
                 Ok(Err(trouble)) => (Vec::new(), Some(trouble.message)),
                 Err(_) => (Vec::new(), Some(format!("no answer within {} s", timeout.as_secs()))),
             };
-            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, tables }
+            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, refused: false, tables }
         });
     }
     let mut answers = asked.join_all().await;
@@ -149,6 +164,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
         tenant_id,
         name,
         obstacle: Some(why),
+        refused: true,
         tables: Vec::new(),
     }));
     answers.sort_by(|a, b| (&a.tenant_id, &a.name).cmp(&(&b.tenant_id, &b.name)));

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use super::printing::say;
 use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked};
 use crate::checks::rights::require_rights;
+use crate::checks::tenant_ids::check_tenants;
 use crate::command_line::Init;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -16,6 +17,7 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     let mappings = context.mappings()?;
     let mut source = context.connect_source("init").await?;
     let set = catalog::resolve(&source, mappings).await?;
+    check_tenants(context, &source, &set).await?;
     if arguments.print_sql {
         print_sql(&source, &set).await?;
         return Ok(Exit::Done);

@@ -89,6 +89,8 @@ impl Registry {
             let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
             let refused = refusals.get(&spec.label());
             let place = spec.place.registration();
+            let at_source =
+                (spec.tenant_at_source != spec.tenant_id).then_some(&spec.tenant_at_source);
             let row = transaction
                 .query_one(
                     sql::REGISTER_DESTINATION,
@@ -104,6 +106,7 @@ impl Registry {
                         &names,
                         &tables,
                         &refused,
+                        &at_source,
                     ],
                 )
                 .await
@@ -117,6 +120,7 @@ impl Registry {
             }
             let unchanged = before.get(&destination_id).is_some_and(|old| {
                 old.spec.place.same_as(&spec.place)
+                    && old.spec.tenant_at_source == spec.tenant_at_source
                     && old
                         .mappings
                         .iter()
@@ -182,7 +186,7 @@ fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, Str
     }
     for ((database, schema), sharing) in by_place {
         let alone = |spec: &DestinationSpec| {
-            !spec.shared || sharing.iter().filter(|s| s.tenant_id == spec.tenant_id).count() > 1
+            !spec.shared || sharing.iter().filter(|s| s.tenant_at_source == spec.tenant_at_source).count() > 1
         };
         if sharing.len() > 1 && sharing.iter().any(|spec| alone(spec)) {
             for spec in &sharing {

@@ -2,7 +2,7 @@
 
 use super::{ordered_key, ordered_literals, printed, row_of};
 use crate::compose::Changed;
-use crate::{KeyColumn, KeyOrder, ResolvedMapping, literal};
+use crate::{KeyOrder, ResolvedMapping, literal};
 
 /// Copies out the current state of every changed key, one line each: whether the query returns a
 /// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
@@ -109,21 +109,15 @@ fn copy_looked_at(
         mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
     // Equal keys can print differently (1.0 and 1.00). They are one key if the destination's column
     // has the same type, and two if it holds the key as text.
-    let held_as_text = |k: &KeyColumn| {
-        mapping.columns.iter().any(|c| c.name == k.query_column && c.target_type != c.source_type)
-    };
-    let apart = mapping.key.iter().enumerate().map(|(at, k)| match held_as_text(k) {
-        true => format!("keys.k{at}"),
+    let apart = mapping.key.iter().enumerate().map(|(at, k)| match k.by_text {
+        true => format!("keys.k{at} collate \"C\""),
         false => format!("keys.k{at}::{}", k.sql_type),
     });
-    let same = mapping.key.iter().enumerate().map(|(at, k)| {
-        match (k.query_column.sql(), held_as_text(k)) {
-            (column, true) => {
-                format!("q.{column} = k.k{at} and concat(q.{column}) = concat(k.k{at})")
-            }
-            (column, false) => format!("q.{column} = k.k{at}"),
-        }
-    });
+    let same = mapping
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, k)| k.same(&format!("q.{}", k.query_column.sql()), &format!("k.k{at}")));
     let output = mapping.columns.iter().map(|column| {
         if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
             format!("coalesce(r.{}, k.k{at})", column.name.sql())
