@@ -20,6 +20,7 @@ fn resolved(yaml: &str) -> ResolvedMapping {
         order: KeyOrder::Native,
         equals: "=".to_owned(),
         by_text: false,
+        coarse: false,
     }];
     let columns = vec![Column {
         name: name("id"),

@@ -155,10 +155,7 @@ pub fn spelling(id: &str, tenant_type: &str) -> (String, String) {
             (spelt.clone(), format!("{spelt} = rtrim({id}, ' ')"))
         }
         _ if name == tenant_type => (format!("{id}::{tenant_type}::text"), "true".to_owned()),
-        _ => (
-            format!("{id}::{tenant_type}::text"),
-            format!("{id}::{tenant_type} = {id}::{name}"),
-        ),
+        _ => (format!("{id}::{tenant_type}::text"), format!("{id}::{tenant_type} = {id}::{name}")),
     }
 }
 

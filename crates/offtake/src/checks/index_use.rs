@@ -148,6 +148,7 @@ mod tests {
             order: KeyOrder::Native,
             equals: "=".to_owned(),
             by_text: false,
+            coarse: false,
         }];
         let version = Version::of(&definition, &key, &[]);
         ResolvedMapping {

@@ -81,7 +81,9 @@ impl Context {
         set: &MappingSet,
     ) -> Result<DestinationList, destination_list::Error> {
         let mut list = self.destinations().await?;
-        tenant_spelling::spell(source, &mut list, set).await.map_err(destination_list::Error::Spelling)?;
+        tenant_spelling::spell(source, &mut list, set)
+            .await
+            .map_err(destination_list::Error::Spelling)?;
         Ok(list)
     }
 

@@ -1,7 +1,7 @@
 //! Which of the query's columns can be a tenant's id or part of a key, by how their type compares:
 //! see [`offtake_mapping::equality`].
 
-use offtake_mapping::{Equality, Mapping, Step, Tenant, TypeFacts};
+use offtake_mapping::{Equality, Identifier, Mapping, Step, Tenant, TypeFacts};
 use tokio_postgres::Error;
 
 use super::problem::Problem;
@@ -64,7 +64,9 @@ pub(super) fn check_tenant(mapping: &Mapping, tenant: &QueryColumn) -> Option<Pr
             mapping,
             &path,
             format!("the tenant is {sql_type}, a type whose values cannot be compared"),
-            format!("name the tenant by a column or an expression of another type, in `tenant` and as `{TENANT_COLUMN}` in the query alike"),
+            format!(
+                "name the tenant by a column or an expression of another type, in `tenant` and as `{TENANT_COLUMN}` in the query alike"
+            ),
         )),
         class @ Equality::Coarse(_) => Some(Problem::at(
             mapping,
@@ -82,7 +84,7 @@ fn remedy_of_tenant(mapping: &Mapping, class: Equality) -> String {
     let normal = |column: &str| class.normal_form(column).unwrap_or_default();
     match &mapping.source.tenant {
         Tenant::Column(column) => {
-            let expression = normal(&column.sql());
+            let expression = normal(&written(column));
             format!(
                 "write `tenant: {expression}`, select {expression} as {TENANT_COLUMN} in the \
                  query, create an index on ({expression}), and name the destinations' tenants as \
@@ -94,7 +96,7 @@ fn remedy_of_tenant(mapping: &Mapping, class: Equality) -> String {
             normal("(…)")
         ),
         Tenant::Lookup(lookup) => {
-            let expression = normal(&lookup.column.sql());
+            let expression = normal(&written(&lookup.column));
             format!(
                 "run at the source: alter table {} add column tenant_text text generated always \
                  as ({expression}) stored; then look up `column: tenant_text` and select it as \
@@ -103,6 +105,37 @@ fn remedy_of_tenant(mapping: &Mapping, class: Equality) -> String {
             )
         }
     }
+}
+
+/// A column as people write it: in double quotes only where SQL needs them.
+fn written(column: &Identifier) -> String {
+    /// The reserved words of Postgres that columns are called by.
+    const RESERVED: [&str; 20] = [
+        "user",
+        "order",
+        "group",
+        "table",
+        "column",
+        "references",
+        "default",
+        "end",
+        "from",
+        "to",
+        "check",
+        "primary",
+        "all",
+        "any",
+        "case",
+        "only",
+        "offset",
+        "limit",
+        "desc",
+        "asc",
+    ];
+    let name = column.as_str();
+    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain && !RESERVED.contains(&name) { name.to_owned() } else { column.sql() }
 }
 
 /// A key column that no unique index and no condition could be about.

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use offtake_mapping::{
-    Column, Condition, Dependency, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
+    Column, Condition, Dependency, Equality, Identifier, KeyColumn, KeyOrder, Mapping, Step,
+    Tenant, scan,
 };
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
@@ -263,6 +264,7 @@ pub(super) fn expose(
             order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
             equals: c.equals.clone().unwrap_or_else(|| "=".to_owned()),
             by_text: equality::by_text(c),
+            coarse: matches!(equality::of(c), Equality::Coarse(_)),
         });
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {

@@ -43,10 +43,7 @@ impl<'a> ReadOnly<'a> {
     }
 
     /// Runs a statement that gives one row. None: it is faulty.
-    pub(super) async fn query_one(
-        &self,
-        sql: &str,
-    ) -> Result<Option<tokio_postgres::Row>, Error> {
+    pub(super) async fn query_one(&self, sql: &str) -> Result<Option<tokio_postgres::Row>, Error> {
         self.0.batch_execute("savepoint query").await?;
         match self.0.query_one(sql, &[]).await {
             Ok(row) => Ok(Some(row)),

@@ -186,7 +186,9 @@ fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, Str
     }
     for ((database, schema), sharing) in by_place {
         let alone = |spec: &DestinationSpec| {
-            !spec.shared || sharing.iter().filter(|s| s.tenant_at_source == spec.tenant_at_source).count() > 1
+            !spec.shared
+                || sharing.iter().filter(|s| s.tenant_at_source == spec.tenant_at_source).count()
+                    > 1
         };
         if sharing.len() > 1 && sharing.iter().any(|spec| alone(spec)) {
             for spec in &sharing {

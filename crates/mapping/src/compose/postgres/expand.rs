@@ -247,14 +247,15 @@ fn row_key(alias: &str, key: &[KeyColumn]) -> String {
 }
 
 /// What the pages of dependants are ordered by. Row values are compared by operators of the search
-/// path, and those of a type outside pg_catalog are not on it; its text is compared instead.
+/// path. Those of a type outside pg_catalog need not be on it, and an enum has them but no domain
+/// over it: the text is compared instead.
 fn page_column(key: &KeyColumn) -> String {
     let column = format!("source.{}", key.source_column.sql());
     if in_catalog(key) { column } else { format!("({column}::text collate \"C\")") }
 }
 
 fn in_catalog(key: &KeyColumn) -> bool {
-    key.equals == "="
+    !key.source_type.contains('.')
 }
 
 fn key_from(json: &str, key: &KeyColumn) -> String {

@@ -133,7 +133,7 @@ fn copy_looked_at(
          select r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
-         select q.*, true as offtake_present from (\n{query}\n) q where q.tenant_id = {tenant} and {same} offset 0\n\
+         select q.*, true as offtake_present from (\n{query}\n) q where {tenant} and {same} offset 0\n\
            ) r on true{order}\n\
          ) to stdout",
         typed = join(typed, ", "),
@@ -142,7 +142,7 @@ fn copy_looked_at(
         known = join(known, " and "),
         output = join(output, ", "),
         query = mapping.definition.query,
-        tenant = tenant_literal(mapping, tenant_id),
+        tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         same = join(same, " and "),
     )
 }
@@ -177,9 +177,9 @@ fn page_of(
         None => String::new(),
     };
     format!(
-        "from (\n{query}\n) q where q.tenant_id = {tenant}{beyond} order by {order} limit {limit}",
+        "from (\n{query}\n) q where {tenant}{beyond} order by {order} limit {limit}",
         query = mapping.definition.query,
-        tenant = tenant_literal(mapping, tenant_id),
+        tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         order = key.join(", "),
     )
 }
@@ -188,9 +188,9 @@ fn page_of(
 /// many there are.
 pub fn estimate_rows(mapping: &ResolvedMapping, tenant_id: &str) -> String {
     format!(
-        "explain (format json) select from (\n{}\n) q where q.tenant_id = {}",
+        "explain (format json) select from (\n{}\n) q where {}",
         mapping.definition.query,
-        tenant_literal(mapping, tenant_id)
+        mapping.of_tenant(&tenant_literal(mapping, tenant_id))
     )
 }
 

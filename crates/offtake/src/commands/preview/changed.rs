@@ -105,7 +105,8 @@ async fn of_destination(
 async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Result<i64, String> {
     let tenant = format!("{}::{}", literal(tenant), mapping.tenant_type);
     let query = &mapping.definition.query;
-    let query = format!("select count(*) from (\n{query}\n) q where q.tenant_id = {tenant}");
+    let tenant = mapping.of_tenant(&tenant);
+    let query = format!("select count(*) from (\n{query}\n) q where {tenant}");
     let row = source
         .query_one(&query, &[])
         .await

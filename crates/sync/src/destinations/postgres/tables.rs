@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::quoted;
+use super::{key_equality, quoted};
 use crate::Error;
 use crate::destinations::DestinationSpec;
 use crate::sql;
@@ -22,6 +22,8 @@ struct Found {
     required: Vec<String>,
     /// Sorted column names of every unique index, joined by U+001F.
     unique_keys: Vec<String>,
+    /// Columns of which different texts may be equal.
+    coarse: Vec<String>,
 }
 
 /// What of a mapping's table is there.
@@ -244,6 +246,7 @@ async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_p
             .collect(),
         required: row.get("required"),
         unique_keys: row.get("unique_keys"),
+        coarse: row.get("coarse"),
     }))
 }
 
@@ -307,6 +310,9 @@ fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<()
                 column.name, column.target_type,
             )));
         }
+    }
+    if let Some(why) = key_equality::misfit(mapping, table, &found.columns, &found.coarse) {
+        return Err(Problem::fault(why));
     }
     if let Some(extra) = found
         .required
