@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 9] = [
+const PLACEHOLDERS: [(&str, &str); 11] = [
     ("{state}", "offtake._offtake_state"),
     ("{schema}", "public"),
     ("{statement_ms}", "1000"),
@@ -19,6 +19,8 @@ const PLACEHOLDERS: [(&str, &str); 9] = [
     ("{next}", "10000000"),
     ("{from}", "0"),
     ("{to}", "10000000"),
+    ("{columns}", "true"),
+    ("{query}", "select 1 as id"),
 ];
 
 fn statement_files() -> Vec<PathBuf> {

@@ -30,7 +30,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
        coalesce(m.mappings, '[]') as mappings
   from offtake.destination d
  cross join anyones a
-  left join pending p on p.tenant_id = d.tenant_id
+  left join pending p on p.tenant_id = coalesce(d.source_tenant_id, d.tenant_id)
   left join blown own on own.name = 'destination:' || d.tenant_id || '/' || d.name
   left join blown whole on whole.name = 'tenant:' || d.tenant_id
   left join offtake.outgoing_request r on r.destination_id = d.destination_id and r.kind = 'sync'
@@ -65,7 +65,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                cross join lateral (
                      select greatest(
                               (select l.sequence_id from offtake.change_log l
-                                where l.tenant_id = d.tenant_id and l.source_table = t.name order by l.sequence_id desc limit 1),
+                                where l.tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and l.source_table = t.name order by l.sequence_id desc limit 1),
                               (select l.sequence_id from offtake.change_log l
                                 where l.tenant_id is null and l.source_table = t.name order by l.sequence_id desc limit 1)) as latest
                      offset 0) head
@@ -75,7 +75,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                      select count(*) as rows, min(l.captured_at) as oldest_at
                        from ((select captured_at from offtake.change_log
                                where head.latest > coalesce(s.sequence_id, 0)
-                                 and tenant_id = d.tenant_id and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
+                                 and tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
                                order by sequence_id limit 100001)
                              union all
                              (select captured_at from offtake.change_log

@@ -146,6 +146,9 @@ mod tests {
             sql_type: "integer".to_owned(),
             source_type: "integer".to_owned(),
             order: KeyOrder::Native,
+            equals: "=".to_owned(),
+            by_text: false,
+            coarse: false,
         }];
         let version = Version::of(&definition, &key, &[]);
         ResolvedMapping {

@@ -4,7 +4,7 @@
 //! | about | module |
 //! |---|---|
 //! | the files alone | [`static_destinations`], [`copy_cycles`]; [`check_files`] asks both |
-//! | the files and the source together | [`files`], [`undeclared_tables`] |
+//! | the files and the source together | [`files`], [`undeclared_tables`], [`tenant_ids`] |
 //! | whether statements stay cheap as tables grow | [`statement_plans`], [`index_use`], [`planner`] |
 //! | whether rows of a mapping reach the tenant that the query names | [`tenant_agreement`] |
 //! | one mapping, everything that `check --connect` tells | [`mapping_report`] |
@@ -29,6 +29,7 @@ pub(crate) mod source_readiness;
 mod statement_plans;
 mod static_destinations;
 pub(crate) mod tenant_agreement;
+pub(crate) mod tenant_ids;
 pub(crate) mod triggers;
 mod undeclared_tables;
 

@@ -46,8 +46,9 @@ pub(super) async fn execute(
     }
     let source = context.connect_source("check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
-    let list = destinations(context).await?;
-    let tenants: Vec<String> = list.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
+    let list = destinations(context, &source, &set).await?;
+    let tenants: Vec<String> =
+        list.usable.iter().map(|spec| spec.tenant_at_source.clone()).collect();
     let mut reports = report_all(&source, &set, &tenants).await?;
     let without_tenant = list.without_tenant;
     let answers = ask_all(context, list, &set).await;
@@ -62,7 +63,7 @@ pub(super) async fn execute(
         ));
     }
     print(context, arguments, &reports, &warnings, &answers);
-    outcome(answers)
+    outcome(context, answers)
 }
 
 /// A report for each mapping; a failure that tells all mappings that the rows contradict.
@@ -91,8 +92,12 @@ async fn report_all(
     if failures.is_empty() { Ok(reports) } else { Err(Failure::all(failures)) }
 }
 
-async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
-    context.destinations().await.map_err(|error| {
+async fn destinations(
+    context: &Context,
+    source: &Client,
+    set: &MappingSet,
+) -> Result<DestinationList, Failure> {
+    context.spelt_destinations(source, set).await.map_err(|error| {
         let file = context.configuration.file.display();
         Failure::invalid(format!("{file}: destinations.query cannot be used"))
             .because(chain(&error))
@@ -101,21 +106,35 @@ async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
 }
 
 /// A failure for every reason for which destinations could not be asked, or cannot be copied to.
-fn outcome(answers: Vec<Answer>) -> Result<Exit, Failure> {
-    let obstacles = answers.iter().filter_map(|a| {
-        Some((a.obstacle.clone()?, format!("{}/{}", foreign(&a.tenant_id), foreign(&a.name))))
-    });
+fn outcome(context: &Context, answers: Vec<Answer>) -> Result<Exit, Failure> {
+    let static_ = &context.configuration.destinations.static_;
+    let label = |a: &Answer| format!("{}/{}", foreign(&a.tenant_id), foreign(&a.name));
+    // What the file says, the operator can mend there.
+    let of_file = |a: &&Answer| static_.iter().any(|d| d.tenant == a.tenant_id && d.name == a.name);
+    let (refused, others): (Vec<&Answer>, Vec<&Answer>) =
+        answers.iter().partition(|answer| answer.refused && of_file(answer));
+    let obstacles = |of: &[&Answer]| -> Vec<(String, String)> {
+        of.iter().filter_map(|a| Some((a.obstacle.clone()?, label(a)))).collect()
+    };
     let faults = answers.iter().flat_map(|answer| {
         let of_mapping = |(mapping, table): &(String, DestinationTable)| {
             let what = format!("mapping {mapping} cannot be copied: {}", table.fault.as_ref()?);
-            Some((what, format!("{}/{}", foreign(&answer.tenant_id), foreign(&answer.name))))
+            Some((what, label(answer)))
         };
-        answer.tables.iter().filter_map(of_mapping)
+        answer.tables.iter().filter_map(of_mapping).collect::<Vec<_>>()
     });
-    let failures: Vec<Failure> = together(obstacles.chain(faults))
+    let failure = |exit| move |(why, which)| Failure::new(exit, which).because(why);
+    let mut failures: Vec<Failure> = together(obstacles(&others).into_iter().chain(faults))
         .into_iter()
-        .map(|(why, which)| Failure::new(Exit::SomeDestinationsFailed, which).because(why))
+        .map(failure(Exit::SomeDestinationsFailed))
+        .chain(
+            together(obstacles(&refused).into_iter())
+                .into_iter()
+                .map(failure(Exit::InvalidConfiguration)),
+        )
         .collect();
+    // The exit code is that of the last one.
+    failures.sort_by_key(|failure| failure.exit == Exit::InvalidConfiguration);
     if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
 }
 
@@ -125,6 +144,8 @@ struct Answer {
     name: String,
     /// Why it could not be asked.
     obstacle: Option<String>,
+    /// It is not asked at all.
+    refused: bool,
     /// Its tables, by mapping.
     tables: Vec<(String, DestinationTable)>,
 }
@@ -144,7 +165,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
                 Ok(Err(trouble)) => (Vec::new(), Some(trouble.message)),
                 Err(_) => (Vec::new(), Some(format!("no answer within {} s", timeout.as_secs()))),
             };
-            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, tables }
+            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, refused: false, tables }
         });
     }
     let mut answers = asked.join_all().await;
@@ -153,6 +174,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
         tenant_id,
         name,
         obstacle: Some(why),
+        refused: true,
         tables: Vec::new(),
     }));
     answers.sort_by(|a, b| (&a.tenant_id, &a.name).cmp(&(&b.tenant_id, &b.name)));

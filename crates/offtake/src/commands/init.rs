@@ -10,6 +10,7 @@ use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked}
 use crate::checks::rights::require_rights;
 use crate::checks::schema_sql::require_fit;
 use crate::checks::tenant_agreement::require_agreement;
+use crate::checks::tenant_ids::check_tenants;
 use crate::command_line::Init;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -18,6 +19,7 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     let mappings = context.mappings()?;
     let mut source = context.connect_source("init").await?;
     let set = catalog::resolve(&source, mappings).await?;
+    check_tenants(context, &source, &set).await?;
     if arguments.print_sql {
         print_sql(&source, &set).await?;
         return Ok(Exit::Done);

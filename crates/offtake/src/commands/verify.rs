@@ -121,7 +121,7 @@ impl<'a> Work<'a> {
             let known = set.mappings().iter().map(|m| m.name());
             return Err(unknown(format!("there is no mapping named {name}"), name, known));
         }
-        let list = context.destinations().await.map_err(|error| {
+        let list = context.spelt_destinations(&source, &set).await.map_err(|error| {
             Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
         })?;
         let wanted = |tenant: &str| arguments.tenant.as_ref().is_none_or(|t| t == tenant);
@@ -247,7 +247,11 @@ impl<'a> Work<'a> {
         arguments: &Verify,
     ) -> Result<Report, String> {
         let (progress, rows) = watch::channel(0);
-        let target = VerifyTarget { mapping, tenant_id: &spec.tenant_id };
+        let target = VerifyTarget {
+            mapping,
+            tenant_id: &spec.tenant_id,
+            tenant_at_source: &spec.tenant_at_source,
+        };
         let differences_max = if arguments.repair { KEYS_MAX } else { DIFFERENCES_MAX };
         let options = Options { progress: Some(progress), differences_max, ..Options::default() };
         let comparison = verify(&self.source, session.reader(), &target, &options);

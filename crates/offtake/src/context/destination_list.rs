@@ -42,12 +42,15 @@ pub enum Error {
     Query(#[from] tokio_postgres::Error),
     #[error("the source cannot be reached")]
     Source(#[from] offtake_postgres::Error),
+    #[error("the tenants' ids cannot be brought into the source's spelling")]
+    Spelling(#[source] tokio_postgres::Error),
 }
 
 impl From<&StaticDestination> for DestinationSpec {
     fn from(destination: &StaticDestination) -> Self {
         Self {
             tenant_id: destination.tenant.clone(),
+            tenant_at_source: destination.tenant.clone(),
             name: destination.name.clone(),
             place: Place::Postgres {
                 url: destination.url.clone(),
@@ -145,7 +148,7 @@ impl DestinationList {
     /// Changes whenever the registry would be told something else.
     pub(crate) fn fingerprint(&self) -> String {
         let usable = self.usable.iter().map(|spec| {
-            let DestinationSpec { tenant_id, name, place, mappings, shared } = spec;
+            let DestinationSpec { tenant_id, name, place, mappings, shared, .. } = spec;
             format!("{tenant_id:?} {name:?} {} {mappings:?} {shared}", place.fingerprint())
         });
         let refused = self.refused.iter().map(|refused| format!("{refused:?}"));
@@ -175,6 +178,7 @@ fn read(row: serde_json::Value, tenant_id: &str, name: &str) -> Result<Destinati
     let schema = row.schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
     Ok(DestinationSpec {
         tenant_id: tenant_id.to_owned(),
+        tenant_at_source: tenant_id.to_owned(),
         name: name.to_owned(),
         place: Place::Postgres {
             url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,

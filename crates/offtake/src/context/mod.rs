@@ -5,6 +5,7 @@
 
 pub mod destination_list;
 pub mod mapping_files;
+pub(crate) mod tenant_spelling;
 pub(crate) mod text_file;
 
 use std::collections::BTreeMap;
@@ -12,8 +13,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use offtake_egress::AddressPolicy;
-use offtake_mapping::Mapping;
+use offtake_mapping::{Mapping, MappingSet};
 use offtake_postgres::{Connection, Dialer, SourcePool};
+use tokio_postgres::Client;
 
 use self::destination_list::DestinationList;
 use crate::arguments;
@@ -70,6 +72,20 @@ impl Context {
     pub async fn destinations(&self) -> Result<DestinationList, destination_list::Error> {
         let Configuration { destinations, sync, .. } = &self.configuration;
         destination_list::list(destinations, &self.pool, sync.statement_timeout).await
+    }
+
+    /// The same, with the tenants' ids in the spelling of the mappings' types. `source` must not be
+    /// in a transaction.
+    pub(crate) async fn spelt_destinations(
+        &self,
+        source: &Client,
+        set: &MappingSet,
+    ) -> Result<DestinationList, destination_list::Error> {
+        let mut list = self.destinations().await?;
+        tenant_spelling::spell(source, &mut list, set)
+            .await
+            .map_err(destination_list::Error::Spelling)?;
+        Ok(list)
     }
 
     /// One session on the source. `pg_stat_activity` shows it as `offtake <command>`.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::configuration::Configuration;
 use crate::context::destination_list::{self, DestinationList, RefusedDestination, list};
+use crate::context::tenant_spelling;
 
 /// The loop that keeps the registry as configuration, destinations query and mappings say.
 pub(super) struct DestinationsRefresh {
@@ -41,6 +42,8 @@ pub(super) enum Error {
     Source(#[from] offtake_postgres::Error),
     #[error("the registry of destinations cannot be written")]
     Registry(#[from] offtake_sync::Error),
+    #[error("the tenants' ids cannot be brought into the source's spelling")]
+    Spelling(#[source] tokio_postgres::Error),
     #[error("a refused destination cannot be written into the registry")]
     Refused(#[from] tokio_postgres::Error),
 }
@@ -118,7 +121,11 @@ impl DestinationsRefresh {
     }
 
     /// Writes the list into the registry.
-    async fn apply(&self, list: DestinationList) -> Result<(), Error> {
+    async fn apply(&self, mut list: DestinationList) -> Result<(), Error> {
+        let set = self.mappings.borrow().clone();
+        let source = self.pool.get().await?;
+        tenant_spelling::spell(&source, &mut list, &set).await.map_err(Error::Spelling)?;
+        drop(source);
         let DestinationList { usable, refused, without_tenant } = list;
         if without_tenant > 0 {
             tracing::error!(

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use offtake_mapping::{
-    Column, Condition, Dependency, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
+    Column, Condition, Dependency, Equality, Identifier, KeyColumn, KeyOrder, Mapping, Step,
+    Tenant, scan,
 };
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
 
+use super::equality;
 use super::problem::Problem;
 use super::read_only::ReadOnly;
 use super::sql;
@@ -23,10 +25,26 @@ const BEFORE_QUERY: &str = "select q.* from (";
 /// One column of a query.
 #[derive(Debug)]
 pub(super) struct QueryColumn {
-    column: Column,
+    pub(super) column: Column,
     /// Its type without modifier.
     base_type: String,
     ordered_alike: bool,
+    /// What decides how its values compare: see `describe_types.sql`.
+    pub(super) kind: char,
+    pub(super) array: bool,
+    pub(super) built_in: bool,
+    pub(super) collatable: bool,
+    pub(super) comparable: bool,
+    equals: Option<String>,
+    /// Its collation takes different texts as different.
+    pub(super) deterministic: bool,
+}
+
+impl QueryColumn {
+    /// Whether tenant or key are read from the column of that name.
+    pub(super) fn names(key: &[(Identifier, Identifier)], name: &str) -> bool {
+        name == TENANT_COLUMN || key.iter().any(|(column, _)| column.as_str() == name)
+    }
 }
 
 /// What a query exposes, by oid; [`Prepared::columns`] gives the types their names.
@@ -169,6 +187,13 @@ impl Prepared {
                 },
                 base_type: row.get("base_type"),
                 ordered_alike: row.get("ordered_alike"),
+                kind: row.get::<_, &str>("kind").chars().next().unwrap_or('b'),
+                array: row.get("is_array"),
+                built_in: row.get("built_in"),
+                collatable: row.get("collatable"),
+                comparable: row.get::<_, Option<bool>>("comparable").unwrap_or(false),
+                equals: row.get("equals"),
+                deterministic: true,
             })
         });
         Ok(described.collect())
@@ -230,12 +255,16 @@ pub(super) fn expose(
                 &there,
             ));
         }
+        problems.extend(equality::check_key(mapping, c));
         found.push(KeyColumn {
             query_column: query_column.clone(),
             source_column: source_column.clone(),
             sql_type: c.column.source_type.clone(),
             source_type: tables.column_type(table, source_column),
             order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
+            equals: c.equals.clone().unwrap_or_else(|| "=".to_owned()),
+            by_text: equality::by_text(c),
+            coarse: matches!(equality::of(c), Equality::Coarse(_)),
         });
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
@@ -248,6 +277,7 @@ pub(super) fn expose(
     };
     let tenant = columns.remove(at);
     problems.extend(differing_tenant(mapping, tables, &tenant));
+    problems.extend(equality::check_tenant(mapping, &tenant));
     let tenant_type = tenant.column.source_type.clone();
     if mapping.target.keep_tenant {
         columns.insert(0, tenant);
@@ -315,13 +345,21 @@ pub(super) async fn check_conditions(
 ) -> Result<Vec<Problem>, Error> {
     let mut problems = Vec::new();
     for (index, dependency) in mapping.depends_on.iter().enumerate() {
-        let Condition::Where(condition) = &dependency.condition else { continue };
         let (source, changed) = (mapping.source.table.sql(), dependency.table.sql());
+        let (key, condition) = match &dependency.condition {
+            Condition::Where(condition) => ("where", condition.clone()),
+            Condition::Match(pairs) => {
+                let same = pairs.iter().map(|(ours, theirs)| {
+                    format!("source.{} = changed.{}", ours.sql(), theirs.sql())
+                });
+                ("match", same.collect::<Vec<_>>().join(" and "))
+            }
+        };
         let part = Part {
             subject: format!("the condition on {}", dependency.table),
-            path: Dependency::path(index, &["where"]),
+            path: Dependency::path(index, &[key]),
             before: format!("select from {source} as source, {changed} as changed where (\n"),
-            text: condition,
+            text: &condition,
             after: "\n)".to_owned(),
         };
         problems.extend(part.check(transaction, mapping, role).await?);
@@ -410,6 +448,10 @@ impl Part<'_> {
             None => (0, error.to_string(), otherwise.to_owned()),
         };
         let message = format!("the source refuses {}: {message}", self.subject);
-        Ok(Some(Problem::within(mapping, &self.path, self.text, at, message, remedy)))
+        // The condition of a `match` is composed: the file does not have its text.
+        Ok(Some(match self.path.last() == Some(&Step::Key("match".to_owned())) {
+            true => Problem::at(mapping, &self.path, message, remedy),
+            false => Problem::within(mapping, &self.path, self.text, at, message, remedy),
+        }))
     }
 }

@@ -16,3 +16,6 @@ pub(super) const FIND_READING_FUNCTIONS: &str =
 
 /// What a misspelt table may have been meant to be.
 pub(super) const LIST_TABLES: &str = include_str!("../../sql/list_tables.sql");
+
+/// Whether the collations of a query's columns are deterministic.
+pub(super) const READ_COLLATIONS: &str = include_str!("../../sql/read_collations.sql");

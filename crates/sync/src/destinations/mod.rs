@@ -28,7 +28,11 @@ use offtake_mapping::foreign;
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
 pub struct DestinationSpec {
+    /// As it is configured: what people, the registry and `_offtake_state` call the tenant.
     pub tenant_id: String,
+    /// As the source prints it: how the change log names the tenant. Another spelling of the same
+    /// value, or the same text.
+    pub tenant_at_source: String,
     /// Unique per tenant.
     pub name: String,
     pub place: Place,

@@ -146,12 +146,12 @@ fn refuse_newcomers(
         }
         return;
     }
-    let mut tenants = HashSet::from([specs[first].tenant_id.as_str()]);
+    let mut tenants = HashSet::from([specs[first].tenant_at_source.as_str()]);
     let holder = label(first);
     for index in &group[1..] {
         let spec = &specs[*index];
         let shares = specs[first].shared && spec.shared;
-        if !(shares && tenants.insert(&spec.tenant_id)) {
+        if !(shares && tenants.insert(&spec.tenant_at_source)) {
             let why = format!(
                 "{} and {holder} write into {place}, and {holder} was there first and stays; {remedy}",
                 label(*index)
@@ -164,5 +164,7 @@ fn refuse_newcomers(
 /// Whether all of them say that they share, one destination per tenant.
 fn may_share(specs: &[DestinationSpec], group: &[usize]) -> bool {
     let mut tenants = HashSet::new();
-    group.iter().all(|index| specs[*index].shared && tenants.insert(&specs[*index].tenant_id))
+    group
+        .iter()
+        .all(|index| specs[*index].shared && tenants.insert(&specs[*index].tenant_at_source))
 }

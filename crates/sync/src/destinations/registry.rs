@@ -137,7 +137,9 @@ impl Registered {
     fn is_as(&self, old: &Self) -> bool {
         let versions =
             |of: &Self| of.mappings.iter().map(|m| m.version.clone()).collect::<Vec<_>>();
-        old.spec.place.same_as(&self.spec.place) && versions(old) == versions(self)
+        old.spec.place.same_as(&self.spec.place)
+            && old.spec.tenant_at_source == self.spec.tenant_at_source
+            && versions(old) == versions(self)
     }
 }
 
@@ -153,7 +155,8 @@ async fn register(
     let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
     let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
     let place = spec.place.registration();
-    let parameters: [&(dyn ToSql + Sync); 11] = [
+    let at_source = (spec.tenant_at_source != spec.tenant_id).then_some(&spec.tenant_at_source);
+    let parameters: [&(dyn ToSql + Sync); 12] = [
         &spec.tenant_id,
         &spec.name,
         &place.schema,
@@ -165,6 +168,7 @@ async fn register(
         &names,
         &tables,
         &refused,
+        &at_source,
     ];
     let row = transaction.query_one(sql::REGISTER_DESTINATION, &parameters).await;
     let row = row.map_err(Error::source)?;

@@ -18,6 +18,7 @@ pub(crate) type Faults = Vec<(String, MappingFault)>;
 /// One tenant's share of a write.
 pub(crate) struct TenantWrite<'a> {
     pub(crate) tenant_id: &'a str,
+    pub(crate) tenant_at_source: &'a str,
     pub(crate) mappings: &'a [Arc<ResolvedMapping>],
     pub(crate) parts: &'a [Part],
     /// The cursors that the parts were read for, and the tables that they were read for: the fence.

@@ -360,6 +360,7 @@ impl Turn<'_> {
         let destination_id = self.claim.destination_id;
         let write = TenantWrite {
             tenant_id: &spec.tenant_id,
+            tenant_at_source: &spec.tenant_at_source,
             mappings: &self.mappings,
             parts: &batch.parts,
             expected,
@@ -395,7 +396,7 @@ impl Turn<'_> {
         let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
         let rows_max = context.sizes.get(self.claim.destination_id);
         let wanted = Wanted {
-            tenant_id: &self.registered.spec.tenant_id,
+            tenant_id: &self.registered.spec.tenant_at_source,
             positions: &positions(&self.mappings, cursors),
             rows_max,
             // A single row must always fit. Otherwise it would never arrive.

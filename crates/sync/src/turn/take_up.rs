@@ -163,7 +163,7 @@ impl Turn<'_> {
         if beginning.is_empty() {
             return Ok(());
         }
-        let tenant_id = &self.registered.spec.tenant_id;
+        let tenant_id = &self.registered.spec.tenant_at_source;
         let mut source = self.context.pool.get().await.map_err(Error::Source)?;
         for mapping in self.mappings.iter().filter(|m| beginning.contains_key(m.name())) {
             let rows = estimate(&mut source, mapping, tenant_id).await;

@@ -49,7 +49,10 @@ use ranges::Comparison;
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyTarget<'a> {
     pub mapping: &'a ResolvedMapping,
+    /// As `_offtake_state` has it.
     pub tenant_id: &'a str,
+    /// As the source prints it: as the change log and the rows have it.
+    pub tenant_at_source: &'a str,
 }
 
 #[derive(Debug, Clone)]

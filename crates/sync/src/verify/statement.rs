@@ -101,7 +101,7 @@ impl Relation {
         Self {
             // The query may end in a comment.
             from: format!("(\n{}\n) q", mapping.definition.query),
-            tenant: Some(format!("q.tenant_id = {}", literal(target.tenant_id))),
+            tenant: Some(mapping.of_tenant(&literal(target.tenant_at_source))),
             key_order: mapping
                 .key
                 .iter()
@@ -135,7 +135,11 @@ impl Relation {
         Self {
             from: format!("{}.{} q", schema.sql(), mapping.definition.target.table.sql()),
             tenant: keeps_tenant.then(|| {
-                format!("q.{} = {}", mapping.columns[0].name.sql(), literal(target.tenant_id))
+                format!(
+                    "q.{} = {}",
+                    mapping.columns[0].name.sql(),
+                    literal(target.tenant_at_source)
+                )
             }),
             key_order: mapping.key.iter().map(order).collect(),
             key_text: mapping

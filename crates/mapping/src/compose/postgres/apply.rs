@@ -18,10 +18,10 @@ impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
         let tenant = mapping.definition.target.keep_tenant.then(|| {
             format!(
-                "t.{} = {}::{}",
+                // The column's own type reads the id; the source's (an enum) need not exist here.
+                "t.{} = {}",
                 mapping.columns[0].name.sql(),
-                literal(tenant_id),
-                mapping.tenant_type
+                literal(tenant_id)
             )
         });
         Self {
@@ -131,7 +131,9 @@ impl<'a> Apply<'a> {
         // The row is found by equality of keys. Where equal keys can differ (1.0 and 1.00), the
         // source's value is written.
         let exact = |name: &Identifier| {
-            self.mapping.columns.iter().any(|c| c.name == *name && equal_means_same(&c.source_type))
+            !self.mapping.key.iter().any(|k| k.by_text && k.query_column == *name)
+                && (self.mapping.columns.iter())
+                    .any(|c| c.name == *name && equal_means_same(&c.source_type))
         };
         let set: Vec<_> =
             self.names().filter(|name| !(key.contains(name) && exact(name))).collect();
@@ -204,7 +206,17 @@ impl<'a> Apply<'a> {
     }
 
     fn same_key(&self) -> String {
-        let same = self.mapping.key.iter().map(|k| format!("t.{0} = s.{0}", k.query_column.sql()));
+        let same = self.mapping.key.iter().map(|k| {
+            let column = k.query_column.sql();
+            match k.by_text {
+                // The table may be of `schema_sql`, with a key column that is as coarse as the
+                // source's.
+                true => format!(
+                    "t.{column} = s.{column} and t.{column}::text collate \"C\" = s.{column}::text"
+                ),
+                false => format!("t.{column} = s.{column}"),
+            }
+        });
         self.tenant.iter().cloned().chain(same).collect::<Vec<_>>().join(" and ")
     }
 }

@@ -6,6 +6,7 @@
 
 mod apply;
 mod begin;
+mod key_equality;
 mod orphans;
 mod state;
 mod tables;

@@ -8,8 +8,8 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::quoted;
 use super::trial::unwritable;
+use super::{key_equality, quoted};
 use crate::Error;
 use crate::destinations::DestinationSpec;
 use crate::sql;
@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) identities: Vec<String>,
     /// Sorted column names of every unique index, joined by U+001F.
     pub(super) unique_keys: Vec<String>,
+    /// Columns of which different texts may be equal.
+    coarse: Vec<String>,
 }
 
 /// What of a mapping's table is there.
@@ -268,6 +270,7 @@ pub(super) async fn describe(
         computed: row.get("computed"),
         identities: row.get("identities"),
         unique_keys: row.get("unique_keys"),
+        coarse: row.get("coarse"),
     }))
 }
 
@@ -334,6 +337,9 @@ fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<()
                 column.name, column.target_type,
             )));
         }
+    }
+    if let Some(why) = key_equality::misfit(mapping, table, &found.columns, &found.coarse) {
+        return Err(Problem::fault(why));
     }
     if let Some(extra) = found
         .required

@@ -93,7 +93,7 @@ impl Session {
                 outcomes.push(Some(Applied::default()));
                 continue;
             }
-            match self.part(write.tenant_id, part).await {
+            match self.part(write.tenant_at_source, part).await {
                 Ok((applied, staging)) => {
                     aside.set(&part.mapping, &applied.refused).await?;
                     made.push((part.mapping.version.clone(), staging));
