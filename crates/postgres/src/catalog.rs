@@ -77,15 +77,15 @@ async fn resolve_one(
     let mut problems = tables.check(mapping);
     let named_rightly = problems.is_empty();
     if named_rightly {
-        problems.extend(query::check_conditions(transaction, mapping, tables.role()).await?);
+        problems.extend(query::check_conditions(transaction, mapping, tables).await?);
     }
-    let prepared = query::prepare(transaction, mapping, tables.role()).await?;
+    let prepared = query::prepare(transaction, mapping, tables).await?;
     if prepared.is_ok() {
         problems.extend(query::check_functions(client, mapping).await?);
     }
     transaction.narrow().await?;
     if named_rightly {
-        problems.extend(query::check_tenant(transaction, mapping, tables.role()).await?);
+        problems.extend(query::check_tenant(transaction, mapping, tables).await?);
         problems.extend(query::check_tenant_functions(client, mapping).await?);
     }
     let columns = match prepared {
@@ -119,8 +119,9 @@ async fn resolve_one(
     })
 }
 
-/// Mappings that cannot stand beside each other.
-fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
+/// Mappings that cannot stand beside each other: two of one name, or with one target table. The
+/// files alone tell.
+pub fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names: BTreeMap<&str, &Mapping> = BTreeMap::new();
     let mut targets: BTreeMap<&str, &Mapping> = BTreeMap::new();

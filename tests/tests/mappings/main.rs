@@ -1,7 +1,9 @@
 //! Mappings as users write them: refused with a message that is enough to correct them, checked,
 //! previewed.
 
+mod capitals;
 mod checked;
+mod indexes;
 mod previewed;
 mod refused;
 mod targets;

@@ -8,6 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
+use crate::Identifier;
+
 /// One step from the document's root to a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -195,7 +197,10 @@ impl Positions {
 
     fn entry(&self, node: usize, key: &str) -> Option<&Entry> {
         let Content::Mapping(entries) = &self.nodes[node].content else { return None };
-        entries.iter().find(|entry| entry.key.as_deref() == Some(key))
+        let exact = entries.iter().find(|entry| entry.key.as_deref() == Some(key));
+        // A key may be a name in SQL, which was folded, or lost its quotes, when it was read.
+        let folds = |text: &str| Identifier::from_sql(text).is_ok_and(|name| name.as_str() == key);
+        exact.or_else(|| entries.iter().find(|entry| entry.key.as_deref().is_some_and(folds)))
     }
 
     /// Where a message about a node points, as an offset. The parser reports some nodes a little

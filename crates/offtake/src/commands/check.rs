@@ -32,6 +32,10 @@ pub(super) async fn execute(
     }
     let mappings = context.mappings()?;
     if !arguments.connect {
+        let conflicts = catalog::conflicts(&mappings);
+        if !conflicts.is_empty() {
+            return Err(Failure::from(conflicts));
+        }
         let file = context.configuration.file.display();
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {

@@ -14,7 +14,7 @@ use super::equality;
 use super::problem::Problem;
 use super::read_only::ReadOnly;
 use super::sql;
-use super::tables::{Tables, meant};
+use super::tables::{Tables, folded, meant};
 
 /// The column every query exposes besides its key.
 pub(super) const TENANT_COLUMN: &str = "tenant_id";
@@ -55,13 +55,20 @@ pub(super) struct Prepared(Statement);
 pub(super) async fn prepare(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
-    role: &str,
+    tables: &Tables,
 ) -> Result<Result<Prepared, Vec<Problem>>, Error> {
+    let role = tables.role();
     // The line break ends a comment on the query's last line.
     let text = format!("{BEFORE_QUERY}{}\n) q", mapping.query);
     let statement = match transaction.prepare(&text).await? {
         Ok(statement) => statement,
-        Err(error) => return Ok(Err(vec![refused_query(mapping, role, &error)])),
+        Err(error) => {
+            let mut problem = refused_query(mapping, role, &error);
+            if let Some(remedy) = unfolded(tables, mapping, &mapping.query, BEFORE_QUERY, &error) {
+                problem.diagnostic.remedy = remedy;
+            }
+            return Ok(Err(vec![problem]));
+        }
     };
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
@@ -87,6 +94,26 @@ pub(super) async fn prepare(
         problems.push(refused_query(mapping, role, &error));
     }
     Ok(if problems.is_empty() { Ok(Prepared(statement)) } else { Err(problems) })
+}
+
+/// The remedy for a column that needs double quotes, because its name has capitals.
+fn unfolded(
+    tables: &Tables,
+    mapping: &Mapping,
+    sql: &str,
+    before: &str,
+    error: &Error,
+) -> Option<String> {
+    let db = error.as_db_error().filter(|db| *db.code() == SqlState::UNDEFINED_COLUMN)?;
+    let at = position(db, before);
+    let tokens = scan::tokens(sql);
+    let mut token = tokens.iter().position(|token| token.at == at)?;
+    // `alias.column`: the column is last.
+    while tokens.get(token + 1).is_some_and(|dot| dot.symbol('.')) && token + 2 < tokens.len() {
+        token += 2;
+    }
+    let column = tables.folded_column(mapping, &tokens[token].text)?;
+    Some(format!("write it in double quotes: {}", column.in_sql()))
 }
 
 fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
@@ -241,7 +268,16 @@ pub(super) fn expose(
             problems.push(missing(
                 query_column.as_str(),
                 "which is in the key",
-                format!("select {source_column} as {query_column}, or name another column in `source.key`"),
+                folded(query_column.as_str(), names.iter().map(String::as_str)).map_or_else(
+                    || {
+                        format!(
+                            "select {} as {}, or name another column in `source.key`",
+                            source_column.in_sql(),
+                            query_column.in_sql()
+                        )
+                    },
+                    |folded| format!("write it in double quotes: {}", folded.in_yaml()),
+                ),
             ));
             continue;
         };
@@ -341,7 +377,7 @@ fn differing(
 pub(super) async fn check_conditions(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
-    role: &str,
+    tables: &Tables,
 ) -> Result<Vec<Problem>, Error> {
     let mut problems = Vec::new();
     for (index, dependency) in mapping.depends_on.iter().enumerate() {
@@ -362,7 +398,7 @@ pub(super) async fn check_conditions(
             text: &condition,
             after: "\n)".to_owned(),
         };
-        problems.extend(part.check(transaction, mapping, role).await?);
+        problems.extend(part.check(transaction, mapping, tables).await?);
     }
     Ok(problems)
 }
@@ -373,7 +409,7 @@ pub(super) async fn check_conditions(
 pub(super) async fn check_tenant(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
-    role: &str,
+    tables: &Tables,
 ) -> Result<Option<Problem>, Error> {
     let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(None) };
     let part = Part {
@@ -386,7 +422,7 @@ pub(super) async fn check_tenant(
         text: expression,
         after: "\n)::text is not null".to_owned(),
     };
-    part.check(transaction, mapping, role).await
+    part.check(transaction, mapping, tables).await
 }
 
 /// Functions of the application in the tenant's expression that may read tables: nothing would tell
@@ -434,7 +470,7 @@ impl Part<'_> {
         &self,
         transaction: &ReadOnly<'_>,
         mapping: &Mapping,
-        role: &str,
+        tables: &Tables,
     ) -> Result<Option<Problem>, Error> {
         let statement = format!("{}{}{}", self.before, self.text, self.after);
         let Err(error) = transaction.prepare(&statement).await? else { return Ok(None) };
@@ -442,7 +478,9 @@ impl Part<'_> {
             "correct it; functions and operators outside pg_catalog are written with their schema";
         let (at, message, remedy) = match error.as_db_error() {
             Some(db) => {
-                let remedy = remedy_of(db, role).unwrap_or_else(|| otherwise.to_owned());
+                let quoted = unfolded(tables, mapping, self.text, &self.before, &error);
+                let remedy = quoted.or_else(|| remedy_of(db, tables.role()));
+                let remedy = remedy.unwrap_or_else(|| otherwise.to_owned());
                 (position(db, &self.before), db.message().to_owned(), remedy)
             }
             None => (0, error.to_string(), otherwise.to_owned()),
