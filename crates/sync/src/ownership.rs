@@ -162,6 +162,14 @@ impl Here {
         if other.daemon == daemon { Right::Anew } else { strangers }
     }
 
+    /// The destination has the name that this source has now.
+    pub(crate) fn named_by(&self, served: Option<&Served>) -> bool {
+        served.is_some_and(|Served { identity: other, .. }| {
+            (&self.installation, &self.server, &self.timeline, &self.database)
+                == (&other.installation, &other.server, &other.timeline, &other.database)
+        })
+    }
+
     fn knows(&self, other: &SourceIdentity) -> bool {
         match (&self.visit_id, self.oldest, self.newest) {
             (Some(visit_id), _, _) => *visit_id == other.visit_id,

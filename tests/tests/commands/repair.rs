@@ -27,6 +27,8 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
     let before = destination.query_text(untouched).await;
     let (code, told, _) = offtake(&world, &["verify", "--tenant", world.id("acme")]).await;
     assert!(code == 3 && told.contains("1 missing, 1 extra, 1 different"), "{code}: {told}");
+    let (code, _, complained) = offtake(&world, &["verify", "--repair"]).await;
+    assert!(code == 2 && complained.contains("--yes"), "{code}: {complained}");
     let told = done(&world, &["verify", "--tenant", world.id("acme"), "--repair", "--yes"]).await;
     assert!(told.contains("5 row(s)"), "{told}");
     oracle::assert_equal(&world).await;

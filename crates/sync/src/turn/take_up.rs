@@ -150,7 +150,8 @@ impl Turn<'_> {
             }
         }
         let served = found.served.as_ref();
-        let visit = if self.context.visits.due(id) || right == Right::Anew {
+        let visit = if self.context.visits.due(id) || right == Right::Anew || !here.named_by(served)
+        {
             Some(here.begin_visit(&source, id, served, daemon).await?)
         } else {
             None
