@@ -5,6 +5,7 @@
 //! server, in a read-only transaction, and every mapping's problems are collected, so that one look
 //! at the output is enough to mend them all.
 
+mod fitness;
 mod problem;
 mod query;
 mod read_only;

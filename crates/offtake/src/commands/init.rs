@@ -6,7 +6,9 @@ use offtake_postgres::{Connection, catalog, migrate, migration_sql};
 use tokio_postgres::Client;
 
 use super::printing::say;
-use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked};
+use crate::checks::capture_gaps::{
+    copied_before, let_others_go, note_overlooked, release_unlogged,
+};
 use crate::checks::rights::require_rights;
 use crate::command_line::Init;
 use crate::context::Context;
@@ -47,6 +49,7 @@ async fn print_sql(source: &Client, set: &MappingSet) -> Result<(), Failure> {
 }
 
 async fn install_triggers(source: &mut Connection, set: &MappingSet) -> Result<Report, Failure> {
+    release_unlogged(source, set).await?;
     let look = Look::take(source, set).await?;
     let options = Options {
         note_gap: copied_before(source, set, &look.drifts()).await?,

@@ -9,7 +9,9 @@ use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::{PooledConnection, SourcePool, catalog};
 use tokio_postgres::Client;
 
-use crate::checks::capture_gaps::{copied, copied_before, let_others_go, note_overlooked};
+use crate::checks::capture_gaps::{
+    copied, copied_before, let_others_go, note_overlooked, note_unlogged, release_unlogged,
+};
 use crate::checks::triggers::{complaint, needed, worth_telling};
 use crate::outcome::Failure;
 use crate::sql;
@@ -45,7 +47,9 @@ pub(super) async fn cover(
     uncaptured: &UncapturedTables,
 ) -> Result<CoveredSet, Failure> {
     let mut source = pool.get().await.map_err(|error| unusable(&error))?;
+    note_unlogged(&source, &definitions).await?;
     let set = catalog::resolve(&source, definitions.clone()).await?;
+    release_unlogged(&source, &set).await?;
     let look = Look::take(&source, &set).await?;
     let found = needed(&look);
     let missed = look.lets_go_by(&set);
