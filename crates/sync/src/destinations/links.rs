@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use offtake_loops::metrics as names;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Session;
+use super::{Reference, Session};
 use crate::cursors::{Cursors, Identities};
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) cursors: Option<Cursors>,
     /// What the mappings' tables were when the cursors were read.
     pub(crate) identities: Identities,
+    /// Foreign keys between them.
+    pub(crate) references: Vec<Reference>,
     used_at: Instant,
     /// No statement runs in it.
     idle: bool,
@@ -49,6 +51,7 @@ impl Link {
             fingerprint,
             cursors: None,
             identities: Identities::new(),
+            references: Vec::new(),
             used_at: Instant::now(),
             idle: false,
             _slot: slot.slot,

@@ -20,7 +20,7 @@ pub use registry::{Known, Registered, Registry};
 pub(crate) use session::{Begun, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
-pub(crate) use write::{Applied, Aside, Faults, TenantWrite, Written, row_key};
+pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]

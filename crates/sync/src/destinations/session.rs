@@ -21,7 +21,7 @@ use offtake_postgres::Dialer;
 use tokio_postgres::Client;
 
 use super::postgres;
-use super::{Aside, DestinationSpec, Faults, Place, TenantWrite, Trouble, Written};
+use super::{Aside, DestinationSpec, Faults, Place, Reference, TenantWrite, Trouble, Written};
 use crate::cursors::{Cursors, Identities};
 use crate::{Error, Settings};
 
@@ -47,6 +47,8 @@ pub(crate) struct TakenUp {
     pub(crate) to_make: bool,
     /// Mappings that cannot be synced here, each with the reason.
     pub(crate) faults: Faults,
+    /// Foreign keys between the mappings' tables.
+    pub(crate) references: Vec<Reference>,
     /// Cursors of other tenants in the same schema.
     pub(crate) others: Vec<OtherTenant>,
 }
@@ -66,6 +68,8 @@ pub(crate) struct OtherTenant {
 pub(crate) struct Begun {
     /// What the mappings' tables are now.
     pub(crate) identities: Identities,
+    /// Foreign keys between them, now that they are made.
+    pub(crate) references: Vec<Reference>,
     /// Mappings whose table could not be made; their copies did not begin.
     pub(crate) faults: Faults,
 }

@@ -6,6 +6,7 @@
 //! for a destination.
 
 mod mirror;
+mod order;
 mod take_up;
 
 use std::sync::Arc;
@@ -180,6 +181,7 @@ impl Turn<'_> {
             if self.context.stopping.is_cancelled() || self.began.elapsed() > TURN_MAX {
                 return Ok(Ended::Again(Duration::ZERO));
             }
+            order::parents_first(&mut self.mappings, &link.references);
             let known = |cursors: &Cursors| {
                 self.mappings.iter().all(|m| cursors.get(m.name()).is_some_and(|c| c.is_of(m)))
             };
@@ -309,6 +311,7 @@ impl Turn<'_> {
             tenant_id: &spec.tenant_id,
             mappings: &self.mappings,
             parts: &batch.parts,
+            references: &link.references,
             expected,
             identities: &link.identities,
             next,

@@ -44,18 +44,20 @@ impl Turn<'_> {
             self.set_aside(&mapping, fault).await?;
         }
         let mut identities = found.identities.clone();
+        link.references = found.references.clone();
         if found.to_make || !judged.beginning.is_empty() {
             let beginning = &judged.beginning;
             let work =
                 link.session.begin(spec, &self.mappings, &found, beginning, &context.settings);
             let begun = within_deadline(context, id, work).await?;
             identities = begun.identities;
+            link.references = begun.references;
             for (mapping, fault) in begun.faults {
                 judged.beginning.remove(&mapping);
                 self.set_aside(&mapping, fault).await?;
             }
         }
-        self.tell_replaced(&identities, &judged.mirrored);
+        self.tell_replaced(&found.identities, &identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
         let mut cursors = found.cursors;
         cursors.extend(judged.beginning);
@@ -169,10 +171,18 @@ impl Turn<'_> {
         }))
     }
 
-    fn tell_replaced(&self, identities: &Identities, mirrored: &BTreeMap<String, Mirrored>) {
+    /// `found`: the tables as they were found. `made`: those that had to be made, too. A table that
+    /// was widened since it was found was not replaced.
+    fn tell_replaced(
+        &self,
+        found: &Identities,
+        made: &Identities,
+        mirrored: &BTreeMap<String, Mirrored>,
+    ) {
         let spec = &self.registered.spec;
         for mapping in &self.mappings {
-            let (now, before) = (identities.get(mapping.name()), mirrored.get(mapping.name()));
+            let now = found.get(mapping.name()).or_else(|| made.get(mapping.name()));
+            let before = mirrored.get(mapping.name());
             if now.zip(before).is_some_and(|(now, before)| *now != before.identity) {
                 tracing::warn!(
                     event = "table_replaced",

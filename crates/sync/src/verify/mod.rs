@@ -21,6 +21,7 @@
 
 mod confirm;
 mod error;
+mod printed;
 mod ranges;
 mod report;
 mod side;

@@ -47,19 +47,47 @@ impl Session {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }
-        let mut begun = Begun { identities: found.identities.clone(), faults: Vec::new() };
+        let mut begun = Begun {
+            identities: found.identities.clone(),
+            references: found.references.clone(),
+            faults: Vec::new(),
+        };
         let mut set = beginning.clone();
         if found.to_make {
             for mapping in mappings {
                 self.make_table(spec, mapping, &mut begun, &mut set).await?;
             }
+            self.make_rest(spec, mappings, &mut begun, (beginning, &mut set)).await?;
+            begun.references = tables::references(client, &self.schema, mappings)
+                .await
+                .map_err(Error::destination)?;
         }
         if !set.is_empty() {
-            let written = state::write(client, &self.schema, &spec.tenant_id, &set);
+            let written =
+                state::write(client, &self.schema, &spec.tenant_id, &set, self.converts());
             written.await.map_err(Error::destination)?;
         }
         client.batch_execute("commit").await.map_err(Error::destination)?;
         Ok(begun)
+    }
+
+    /// Tries once more what could not be made: a table may refer to one that was made after it.
+    async fn make_rest(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        begun: &mut Begun,
+        (beginning, set): (&Cursors, &mut Cursors),
+    ) -> Result<(), Error> {
+        for (name, _) in std::mem::take(&mut begun.faults) {
+            if let Some(cursor) = beginning.get(&name) {
+                set.insert(name.clone(), cursor.clone());
+            }
+            for mapping in mappings.iter().filter(|mapping| mapping.name() == name) {
+                self.make_table(spec, mapping, begun, set).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn make_table(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use offtake_mapping::{Identifier, ResolvedMapping, literal};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
@@ -26,19 +27,21 @@ pub(super) fn forget_tenant(schema: &Identifier, tenant_id: &str) -> String {
 pub(super) struct Found {
     pub(super) schema: bool,
     pub(super) table: bool,
+    /// The server stores text in another encoding than UTF-8.
+    pub(super) converts: bool,
 }
 
 pub(super) async fn find(
     client: &Client,
     schema: &Identifier,
 ) -> Result<Found, tokio_postgres::Error> {
-    let asked =
-        "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state";
+    let asked = "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state, \
+                current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') as converts";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
     let rows = client.query_typed(asked, &parameters).await?;
     let told = |column: &str| rows.first().is_some_and(|row| row.get(column));
-    Ok(Found { schema: told("schema"), table: told("state") })
+    Ok(Found { schema: told("schema"), table: told("state"), converts: told("converts") })
 }
 
 /// Makes what is missing of the schema and the state table. The caller holds [`lock_making`].
@@ -147,7 +150,7 @@ pub(super) async fn others(
 }
 
 /// The mappings' names and their tables, quoted and qualified, in the same order.
-fn names_and_tables<'m>(
+pub(super) fn names_and_tables<'m>(
     schema: &Identifier,
     mappings: &'m [Arc<ResolvedMapping>],
 ) -> (Vec<&'m str>, Vec<String>) {
@@ -161,7 +164,8 @@ fn cursor(row: &Row) -> Cursor {
     // which is always right.
     let backfill_key = row
         .get::<_, Option<String>>("backfill_key")
-        .and_then(|json| serde_json::from_str(&json).ok());
+        .and_then(|json| serde_json::from_str::<Vec<KeyPart>>(&json).ok())
+        .and_then(|key| key.into_iter().map(KeyPart::text).collect());
     Cursor {
         sequence_id: row.get("sequence_id"),
         backfilled: row.get("backfilled"),
@@ -171,17 +175,51 @@ fn cursor(row: &Row) -> Cursor {
     }
 }
 
-/// Writes cursors; the caller holds their lock.
+/// One column of a cursor's key, as the state table has it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum KeyPart {
+    Text(String),
+    /// Its UTF-8 bytes in hexadecimal digits, where the server's encoding may lack a character.
+    Bytes {
+        utf8: String,
+    },
+}
+
+impl KeyPart {
+    fn of(text: &str, converts: bool) -> Self {
+        match converts && !text.is_ascii() {
+            true => Self::Bytes { utf8: text.bytes().map(|byte| format!("{byte:02x}")).collect() },
+            false => Self::Text(text.to_owned()),
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        let utf8 = match self {
+            Self::Text(text) => return Some(text),
+            Self::Bytes { utf8 } => utf8,
+        };
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = utf8.as_bytes().chunks(2).map(byte).collect();
+        String::from_utf8(bytes?).ok()
+    }
+}
+
+/// Writes cursors; the caller holds their lock. `converts`: see [`Found`].
 pub(super) async fn write(
     client: &Client,
     schema: &Identifier,
     tenant_id: &str,
     cursors: &Cursors,
+    converts: bool,
 ) -> Result<(), tokio_postgres::Error> {
     let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
     let keys: Vec<Option<String>> = cursors
         .values()
-        .map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string()))
+        .map(|c| {
+            let key = c.backfill_key.as_ref()?.iter().map(|text| KeyPart::of(text, converts));
+            serde_json::to_string(&key.collect::<Vec<_>>()).ok()
+        })
         .collect();
     client
         .query_typed(
