@@ -6,6 +6,7 @@
 //! everything else of the batch is there.
 
 use offtake_loops::failpoint;
+use offtake_mapping::Version;
 use offtake_postgres::{SqlState, row_fault};
 use offtake_reading::{Part, Rows, key_of};
 
@@ -13,7 +14,6 @@ use super::Session;
 use super::apply::{Checks, Staging};
 use crate::Error;
 use crate::destinations::{Applied, Faults, Reference, TenantWrite};
-use offtake_mapping::Version;
 
 /// What became of each part; None: its mapping failed.
 type Outcomes = Vec<Option<Applied>>;
@@ -36,7 +36,7 @@ pub(super) fn is_linked(write: &TenantWrite<'_>) -> bool {
     concerned(write).next().is_some()
 }
 
-/// Whether an error is about another row that is not there, or still is.
+/// How many rows were refused because another row is not there, or still is.
 fn by_foreign_key(applied: &Applied) -> usize {
     let code = SqlState::FOREIGN_KEY_VIOLATION.code();
     applied.refused.iter().filter(|row| row.sqlstate == code).count()
