@@ -150,3 +150,28 @@ async fn a_resync_that_waits_is_told() {
     .await;
     daemon.stop().await;
 }
+
+/// A new partition of the log skips millions of sequence ids.
+#[tokio::test]
+async fn a_rate_counts_rows_and_no_skipped_sequence_ids() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.status().await;
+    let skip = "select setval('offtake.global_sequence', last_value + 5000000) from offtake.global_sequence";
+    world.source.execute(skip).await;
+    world.source.execute("update project_user set display_name = 'counted'").await;
+    until("the rate is told", PATIENCE, async || {
+        let rate = daemon.status().await["sequencer"]["rows_per_second"].as_f64();
+        match rate {
+            Some(rate) if rate > 0.0 => {
+                assert!(rate < 1000.0, "{rate} rows per second");
+                Ok(())
+            }
+            rate => Err(format!("{rate:?}")),
+        }
+    })
+    .await;
+    daemon.stop().await;
+}

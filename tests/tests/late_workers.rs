@@ -245,6 +245,94 @@ async fn a_late_worker_takes_nothing_out_of_quarantine() {
     late.stop().await;
 }
 
+/// acme's note n1 was refused with 5000 and could arrive now. Changes are not numbered any more, so
+/// a retry writes the row and leaves the cursors where they are.
+async fn with_a_row_to_retry(world: &World, daemon: &Daemon) {
+    world.allow("rows_quarantined");
+    let destination = &world.tenant("acme").destination;
+    destination.execute("alter table notes add constraint small check (body <> '5000')").await;
+    write(world, "acme", &n1_becomes("5000")).await;
+    world.wait_in_step().await;
+    let quarantined = "select count(*) from offtake.quarantined_row";
+    assert_eq!(world.source.query_text(quarantined).await, "1");
+    world.succeed(&["fuse", "off", "sequencer", "--reason", "test"]).await;
+    daemon.wait_fuse("sequencer", true).await;
+    daemon.wait_round("sequencer").await;
+    destination.execute("alter table notes drop constraint small").await;
+}
+
+fn n1_becomes(body: &str) -> String {
+    format!("update work.note set body = '{body}' where scope = {{scope}} and name = 'n1'")
+}
+
+async fn wait_for_n1(world: &World, body: &str) {
+    until(&format!("n1 is {body}"), PATIENCE, async || {
+        let query = "select body from notes where name = 'n1'";
+        let found = world.tenant("acme").destination.try_query_text(query).await?;
+        if found == body { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+/// The worker that waits at `sync.after_read` goes on with 5000, after another one wrote 6000.
+async fn assert_the_late_retry_is_dropped(world: &World, late: &Daemon) {
+    late.clear_failpoint("sync.after_read").await;
+    until("the late worker has written, or has dropped its work", PATIENCE, async || {
+        let (_, metrics) = late.get("/metrics").await;
+        let dropped = metrics.contains("offtake_batches_total{result=\"dropped\"} ");
+        let query = "select body from notes where name = 'n1'";
+        let found = world.tenant("acme").destination.try_query_text(query).await?;
+        if dropped || found == "5000" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    wait_for_n1(world, "6000").await;
+    world.succeed(&["fuse", "on", "sequencer", "--reason", "test"]).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(world).await;
+    history::assert_sound(world).await;
+}
+
+/// A batch that only retries quarantined rows leaves the cursors where they are. All the same, a
+/// worker that read the row before another one wrote it drops its work. The test fails without
+/// `written` in `Cursor` (crates/sync/src/cursors.rs): 6000 became 5000 again.
+#[tokio::test]
+async fn a_late_retry_of_a_quarantined_row_writes_nothing_older() {
+    let (world, late) = with_late_daemon().await;
+    with_a_row_to_retry(&world, &late).await;
+    late.set_failpoint("sync.after_read", "pause").await;
+    world.succeed(&["quarantine", "retry", "--tenant", world.id("acme")]).await;
+    late.wait_at_failpoint("sync.after_read", 1).await;
+
+    write(&world, "acme", &n1_becomes("6000")).await;
+    end_leases(&world).await;
+    let other = world.daemon().await;
+    wait_for_n1(&world, "6000").await;
+    other.stop().await;
+    assert_the_late_retry_is_dropped(&world, &late).await;
+    late.stop().await;
+}
+
+/// `quarantine retry` gives the destination to another worker while the first one is still at work.
+#[tokio::test]
+async fn a_retry_by_command_lets_no_worker_write_something_older() {
+    let world = plan().setting("/poller/lease", "10m").await;
+    Workload::new(1).prepare(&world).await;
+    history::install(&world).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    with_a_row_to_retry(&world, &daemon).await;
+    daemon.set_failpoint("sync.after_read", "1*pause->off").await;
+    let retry = ["quarantine", "retry", "--tenant", world.id("acme")];
+    world.succeed(&retry).await;
+    daemon.wait_at_failpoint("sync.after_read", 1).await;
+
+    write(&world, "acme", &n1_becomes("6000")).await;
+    world.succeed(&retry).await;
+    wait_for_n1(&world, "6000").await;
+    assert_the_late_retry_is_dropped(&world, &daemon).await;
+    daemon.stop().await;
+}
+
 /// A process that stops in the middle of its write holds the destination's locks until the
 /// destination ends the idle transaction, and its lease until it expires. Both end without the
 /// process.

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 9] = [
+const PLACEHOLDERS: [(&str, &str); 11] = [
     ("{state}", "offtake._offtake_state"),
     ("{schema}", "public"),
     ("{statement_ms}", "1000"),
@@ -19,6 +19,8 @@ const PLACEHOLDERS: [(&str, &str); 9] = [
     ("{next}", "10000000"),
     ("{from}", "0"),
     ("{to}", "10000000"),
+    ("{columns}", "true"),
+    ("{query}", "select 1 as id"),
 ];
 
 fn statement_files() -> Vec<PathBuf> {
@@ -46,7 +48,8 @@ async fn every_statement_file_is_accepted_by_the_migrated_schema() {
     source
         .execute(
             "create table offtake._offtake_state (tenant_id text, mapping text, sequence_id bigint, backfilled boolean,
-               backfill_key jsonb, epoch uuid, version text, updated_at timestamptz, primary key (tenant_id, mapping))",
+               backfill_key jsonb, epoch uuid, version text, updated_at timestamptz,
+               source text, source_identity jsonb, served_since timestamptz, served_at timestamptz, primary key (tenant_id, mapping))",
         )
         .await;
     let client = source.connect().await;

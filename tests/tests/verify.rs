@@ -76,7 +76,8 @@ impl Pair {
 
     async fn verify_with(&self, options: &Options) -> Result<Report, Error> {
         let schema = Identifier::new("public").expect("a name");
-        let target = VerifyTarget { mapping: &self.mapping, tenant_id: "acme" };
+        let target =
+            VerifyTarget { mapping: &self.mapping, tenant_id: "acme", tenant_at_source: "acme" };
         let destination = self.destination.connect().await;
         let reader = Reader::Postgres { client: &destination, schema: &schema };
         verify(&self.source.connect().await, reader, &target, options).await

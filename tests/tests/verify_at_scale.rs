@@ -157,7 +157,7 @@ async fn four_wrong_rows_among_many_are_found_and_mended_while_changes_flow() {
 
     let (stop, began) = (CancellationToken::new(), Instant::now());
     let repair = async {
-        let found = verify(&world, &["--repair"]).await;
+        let found = verify(&world, &["--repair", "--yes"]).await;
         stop.cancel();
         found
     };

@@ -112,7 +112,7 @@ fn every_test_that_the_documents_name_exists() {
         collect_tests(&root.join(folder), &mut tests);
     }
     let (mut named, mut missing) = (0, Vec::new());
-    for document in ["docs/safety.md", "ARCHITECTURE.md"] {
+    for document in ["docs/safety.md", "docs/security.md", "ARCHITECTURE.md"] {
         let text = read(document);
         for name in text.split('`').skip(1).step_by(2).filter(|name| could_be_a_test(name)) {
             named += 1;
@@ -168,6 +168,31 @@ fn every_path_and_link_of_the_documents_exists() {
 }
 
 /// More than two sentences in a table cell want a section of their own.
+/// The engine and the binary ask a destination's kind. They do not compose SQL for a destination, and
+/// the engine does not look at its error codes.
+#[test]
+fn only_a_kind_s_own_folder_speaks_to_a_destination() {
+    let mut files = Vec::new();
+    collect_files(&root().join("crates/sync/src"), &mut files);
+    collect_files(&root().join("crates/offtake/src/commands"), &mut files);
+    collect_files(&root().join("crates/offtake/src/checks"), &mut files);
+    let (mut looked_at, mut found) = (0, Vec::new());
+    for file in files.iter().filter(|file| file.ends_with(".rs")) {
+        if file.contains("sync/src/destinations/postgres/") || file.contains("sync/src/verify/") {
+            continue;
+        }
+        looked_at += 1;
+        let text = read(file);
+        // The commands may ask the source what it means by an error.
+        let of_engine: &[&str] = if file.contains("/sync/") { &["SqlState::"] } else { &[] };
+        let words = ["savepoint ", "dial(&spec", "_offtake_state\""];
+        let words = words.iter().chain(of_engine);
+        found.extend(words.filter(|w| text.contains(**w)).map(|w| format!("{file}: {w}")));
+    }
+    assert!(looked_at > 40, "only {looked_at} files were found");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
 /// What `docs/safety.md` names in a file (`name` in `path`) is in that file, so that a reader finds
 /// it there.
 #[test]

@@ -4,6 +4,7 @@
 -- $1 text: only this tenant's destinations. $2 text: only those with this name. Null matches all.
 -- Per mapping one probe of change_log_tenant (tenant_id, source_table, sequence_id) finds the
 -- newest change. Only where that is beyond the cursor, the backlog is counted, up to 100 001.
+-- A mapping that the destination should have and has not is one of its mappings, with the reason.
 -- source_tables[i] is the source table of mappings[i] where the two arrays are equally long;
 -- otherwise every table counts for every mapping.
 with pending as materialized (
@@ -29,7 +30,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
        coalesce(m.mappings, '[]') as mappings
   from offtake.destination d
  cross join anyones a
-  left join pending p on p.tenant_id = d.tenant_id
+  left join pending p on p.tenant_id = coalesce(d.source_tenant_id, d.tenant_id)
   left join blown own on own.name = 'destination:' || d.tenant_id || '/' || d.name
   left join blown whole on whole.name = 'tenant:' || d.tenant_id
   left join offtake.outgoing_request r on r.destination_id = d.destination_id and r.kind = 'sync'
@@ -43,15 +44,20 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                 'resync_requested_at', least((select min(q.requested_at) from offtake.resync_request q
                                                where q.destination_id = d.destination_id and q.mapping = w.name),
                                              (select o.overlooked_at from offtake.overlooked_mapping o where o.mapping = w.name)),
-                'fuse_blown', f.name is not null, 'fuse_reason', f.reason,
+                'waits', waiting.reason, 'fuse_blown', f.name is not null, 'fuse_reason', f.reason,
                 'quarantined', (select count(*) from offtake.quarantined_row q
                                  where q.destination_id = d.destination_id and q.mapping = w.name),
                 'latest', log.latest, 'backlog', log.backlog, 'oldest_at', log.oldest_at) order by w.position) as mappings
-         from unnest(d.mappings) with ordinality as w (name, position)
+         from (select * from unnest(d.mappings) with ordinality as own (name, position)
+               union all
+               select mapping, null from offtake.waiting_mapping
+                where destination_id = d.destination_id and mapping <> all(d.mappings)) w
+         left join offtake.waiting_mapping waiting on waiting.destination_id = d.destination_id and waiting.mapping = w.name
          left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = w.name
          left join blown f on f.name = 'mapping:' || w.name
         cross join lateral (
-              select case when cardinality(d.mappings) = cardinality(d.source_tables)
+              select case when w.position is null then '{}'
+                          when cardinality(d.mappings) = cardinality(d.source_tables)
                           then array[d.source_tables[w.position]] else d.source_tables end as names) tables
         cross join lateral (
               select max(head.latest) as latest, coalesce(sum(behind.rows), 0) as backlog, min(behind.oldest_at) as oldest_at
@@ -59,7 +65,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                cross join lateral (
                      select greatest(
                               (select l.sequence_id from offtake.change_log l
-                                where l.tenant_id = d.tenant_id and l.source_table = t.name order by l.sequence_id desc limit 1),
+                                where l.tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and l.source_table = t.name order by l.sequence_id desc limit 1),
                               (select l.sequence_id from offtake.change_log l
                                 where l.tenant_id is null and l.source_table = t.name order by l.sequence_id desc limit 1)) as latest
                      offset 0) head
@@ -69,7 +75,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                      select count(*) as rows, min(l.captured_at) as oldest_at
                        from ((select captured_at from offtake.change_log
                                where head.latest > coalesce(s.sequence_id, 0)
-                                 and tenant_id = d.tenant_id and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
+                                 and tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and source_table = t.name and sequence_id > coalesce(s.sequence_id, 0)
                                order by sequence_id limit 100001)
                              union all
                              (select captured_at from offtake.change_log

@@ -1,9 +1,10 @@
 -- The parts of the status that are single values. Counts of captured changes and quarantined rows
 -- stop at 100 001, so that a large backlog does not make the status slow. The oldest pending change
--- is found through captured_change's primary key. No parameters.
+-- is found through captured_change's primary key. Ages are differences of numbers, because an
+-- infinite time has none of its own. No parameters.
 select (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        (select count(*) from (select from offtake.captured_change limit 100001) c) as pending_changes,
-       (select extract(epoch from clock_timestamp() - captured_at)::float8
+       (select (extract(epoch from clock_timestamp()) - extract(epoch from captured_at))::float8
           from offtake.captured_change order by capture_id limit 1) as oldest_pending_seconds,
        (select case when is_called then last_value else 0 end from offtake.global_sequence) as last_sequence_id,
        r.owed, r.in_flight, r.expired_leases, r.oldest_owed_seconds,
@@ -11,5 +12,5 @@ select (select epoch_id::text from offtake.epoch order by started_at desc limit 
   from (select count(*) as owed,
                count(*) filter (where leased_until > now()) as in_flight,
                count(*) filter (where leased_until <= now()) as expired_leases,
-               extract(epoch from now() - min(owed_since))::float8 as oldest_owed_seconds
+               (extract(epoch from now()) - extract(epoch from min(owed_since)))::float8 as oldest_owed_seconds
           from offtake.outgoing_request) r

@@ -87,7 +87,9 @@ struct Shared {
     turn: tokio::sync::Mutex<()>,
     /// The last event, shared by all listeners.
     last_event: tokio::sync::Mutex<Option<events::Sent>>,
-    listeners: Arc<Semaphore>,
+    listeners: events::Listeners,
+    /// What the source last answered to a probe.
+    source_answers: tokio::sync::Mutex<Option<probes::SourceAnswer>>,
     limits: limits::Limits,
     /// At most one comparison at a time: each reads all rows of a tenant.
     verifications: Semaphore,
@@ -117,7 +119,8 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         state,
         turn: tokio::sync::Mutex::default(),
         last_event: tokio::sync::Mutex::default(),
-        listeners: Arc::new(Semaphore::new(events::LISTENERS_MAX)),
+        listeners: events::Listeners::default(),
+        source_answers: tokio::sync::Mutex::default(),
         limits: limits::Limits::new(),
         verifications: Semaphore::new(1),
         shutdown,
@@ -152,6 +155,7 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(guard::tell_problems))
         .layer(middleware::from_fn(guard::set_headers))
         .with_state(shared)
 }

@@ -13,6 +13,7 @@
 mod error;
 pub mod http;
 pub mod metrics;
+mod moment;
 pub mod operations;
 mod process;
 mod readiness;

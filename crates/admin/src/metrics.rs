@@ -8,9 +8,10 @@ use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use offtake_loops::metrics as names;
 use offtake_postgres::SourcePool;
+use tokio_postgres::Client;
 
 use crate::status::{Status, collect};
-use crate::{Error, process};
+use crate::{Error, process, sql};
 
 /// Scrapes within this time share one reading, so that they cost the source one status per second.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -61,9 +62,26 @@ pub(crate) struct Scrapes {
 #[derive(Clone, Copy)]
 struct Sample {
     at: Instant,
-    sequenced: i64,
+    sequenced_up_to: i64,
     applied: i64,
     rates: Rates,
+}
+
+/// Changes that were numbered since the last sample, by all daemons.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequenced {
+    rows: i64,
+    up_to: i64,
+    /// Over how long, where only the newest of them were counted.
+    seconds: Option<f64>,
+}
+
+impl Sequenced {
+    /// Counts those with a sequence id greater than `after`; None counts nothing.
+    pub(crate) async fn after(source: &Client, after: Option<i64>) -> Result<Self, Error> {
+        let row = source.query_one(sql::COUNT_SEQUENCED, &[&after]).await?;
+        Ok(Self { rows: row.get("rows"), up_to: row.get("up_to"), seconds: row.get("seconds") })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -102,10 +120,16 @@ impl Scrapes {
         text
     }
 
+    /// Up to which sequence id the last sample counted.
+    pub(crate) fn sampled_up_to(&self) -> Option<i64> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.map(|sample| sample.sequenced_up_to)
+    }
+
     /// Rows per second since the last sample, which is at least [`RATE_OVER_MIN`] old. The
-    /// sequencer's rate comes from the sequence and counts the work of all daemons; the engine's
-    /// rate comes from the counter of this process.
-    pub(crate) fn rates(&self, last_sequence_id: i64) -> Rates {
+    /// sequencer's rate counts the work of all daemons; the engine's rate comes from the counter of
+    /// this process.
+    pub(crate) fn rates(&self, sequenced: Sequenced) -> Rates {
         let applied = total(&self.recorder.render(), names::ROWS_APPLIED_TOTAL);
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,10 +140,10 @@ impl Scrapes {
                 return Rates { applied_total: applied, ..before.rates };
             }
             rates.sequenced_per_second =
-                Some((last_sequence_id - before.sequenced).max(0) as f64 / seconds);
+                Some(sequenced.rows as f64 / sequenced.seconds.unwrap_or(seconds));
             rates.applied_per_second = Some((applied - before.applied).max(0) as f64 / seconds);
         }
-        *last = Some(Sample { at: now, sequenced: last_sequence_id, applied, rates });
+        *last = Some(Sample { at: now, sequenced_up_to: sequenced.up_to, applied, rates });
         rates
     }
 }

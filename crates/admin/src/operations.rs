@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::status::Fuse;
-use crate::{Error, sql};
+use crate::{Error, moment, sql};
 
 /// A destination as the registry names it.
 #[derive(Debug, Clone)]
@@ -76,6 +76,10 @@ impl ResyncProgress {
 /// The longest reason, which fills two lines of a wide terminal.
 pub const REASON_CHARACTERS_MAX: usize = 200;
 
+/// The longest that a fuse stays blown, a pause lasts or a command waits. A longer time is a slip of
+/// the hand, and one beyond the calendar could not be told.
+pub const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
+
 /// Trims a reason. None: it is empty, too long, or more than one line; tables would not show it.
 pub fn reason(text: &str) -> Option<&str> {
     let text = text.trim();
@@ -116,12 +120,20 @@ pub async fn pause(
 ) -> Result<Option<Timestamp>, Error> {
     let seconds = lasts.map(|lasts| lasts.as_secs_f64());
     let rows = source.query(sql::PAUSE_DESTINATIONS, &[&destinations, &reason, &seconds]).await?;
-    Ok(rows.first().and_then(|row| row.get("paused_until")))
+    Ok(rows.first().and_then(|row| moment::optional(row, "paused_until")))
 }
 
 /// Resumes destinations. Returns how many of them were paused.
 pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error> {
     Ok(source.execute(sql::RESUME_DESTINATIONS, &[&destinations]).await?)
+}
+
+/// Has this source serve the destinations from now on, whoever served them before, and owes them a
+/// sync.
+pub async fn adopt(source: &Client, destinations: &[i64]) -> Result<(), Error> {
+    source.execute(sql::ADOPT_DESTINATIONS, &[&destinations]).await?;
+    owe_sync(source, destinations).await?;
+    Ok(())
 }
 
 /// Asks for a mapping (None: all) to be re-copied in place. Returns how many copies that concerns.
@@ -177,9 +189,9 @@ pub async fn quarantined(
         sqlstate: row.get("sqlstate"),
         error: row.get("error"),
         attempts: row.get("attempts"),
-        first_failed_at: row.get("first_failed_at"),
-        last_failed_at: row.get("last_failed_at"),
-        retry_at: row.get("retry_at"),
+        first_failed_at: moment::required(row, "first_failed_at"),
+        last_failed_at: moment::required(row, "last_failed_at"),
+        retry_at: moment::required(row, "retry_at"),
         place: row.get("place"),
     });
     Ok(quarantined.collect())
@@ -206,7 +218,7 @@ pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
         name: row.get("name"),
         enabled: row.get("enabled"),
         reason: row.get("reason"),
-        until: row.get("until"),
+        until: moment::optional(row, "until"),
     });
     Ok(fuses.collect())
 }

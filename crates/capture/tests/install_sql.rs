@@ -18,6 +18,9 @@ fn resolved(yaml: &str) -> ResolvedMapping {
         sql_type: "uuid".to_owned(),
         source_type: "uuid".to_owned(),
         order: KeyOrder::Native,
+        equals: "=".to_owned(),
+        by_text: false,
+        coarse: false,
     }];
     let columns = vec![Column {
         name: name("id"),

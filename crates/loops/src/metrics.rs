@@ -20,6 +20,8 @@ pub const OLDEST_OWED_AGE_SECONDS: &str = "offtake_oldest_owed_age_seconds";
 pub const ROWS_APPLIED_TOTAL: &str = "offtake_rows_applied_total";
 /// Label `result`, one of [`RESULTS`].
 pub const BATCHES_TOTAL: &str = "offtake_batches_total";
+/// How often a destination was looked at as a whole: its cursors, tables and rivals.
+pub const TAKE_UPS_TOTAL: &str = "offtake_take_ups_total";
 /// Label `state`: the states of a destination.
 pub const DESTINATIONS: &str = "offtake_destinations";
 /// Label `class`, one of [`ERROR_CLASSES`].
@@ -90,6 +92,10 @@ pub fn describe() {
         "Rows written to, or deleted from, destinations by this process."
     );
     describe_counter!(BATCHES_TOTAL, "Batches by how they ended.");
+    describe_counter!(
+        TAKE_UPS_TOTAL,
+        "Times that a destination was looked at as a whole: cursors, tables, other tenants."
+    );
     describe_gauge!(DESTINATIONS, "Destinations by state, as a reader is told it.");
     describe_counter!(DESTINATION_ERRORS_TOTAL, "Errors of destinations by class.");
     describe_gauge!(DESTINATION_CONNECTIONS, "Open connections to destinations.");
@@ -111,6 +117,7 @@ pub fn describe() {
 
     counter!(CHANGES_SEQUENCED_TOTAL).increment(0);
     counter!(BACKFILL_ROWS_TOTAL).increment(0);
+    counter!(TAKE_UPS_TOTAL).increment(0);
     OPERATIONS
         .iter()
         .for_each(|operation| counter!(ROWS_APPLIED_TOTAL, "operation" => *operation).increment(0));

@@ -48,6 +48,24 @@ impl Identifier {
         &self.0
     }
 
+    /// The name as people write it in SQL: in double quotes only where it needs them.
+    pub fn in_sql(&self) -> String {
+        if self.folds_to_itself() { self.0.clone() } else { self.sql() }
+    }
+
+    /// The same as the value of a YAML key, where double quotes alone would be YAML's own.
+    pub fn in_yaml(&self) -> String {
+        yaml_value(self.in_sql())
+    }
+
+    /// Whether the name means itself when it stands in SQL without quotes. Keywords do not count:
+    /// in a mapping file, and behind a dot, they need none.
+    fn folds_to_itself(&self) -> bool {
+        let mut chars = self.0.chars();
+        chars.next().is_some_and(|c| c.is_ascii_lowercase() || c == '_')
+            && chars.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    }
+
     /// The name in double quotes, safe in any statement.
     pub fn sql(&self) -> String {
         format!("\"{}\"", self.0.replace('"', "\"\""))
@@ -85,6 +103,16 @@ impl TableName {
         }
     }
 
+    /// The name as people write it in SQL: in double quotes only where it needs them.
+    pub fn in_sql(&self) -> String {
+        format!("{}.{}", self.schema.in_sql(), self.name.in_sql())
+    }
+
+    /// The same as the value of a YAML key, where double quotes alone would be YAML's own.
+    pub fn in_yaml(&self) -> String {
+        yaml_value(self.in_sql())
+    }
+
     /// `"schema"."table"`.
     pub fn sql(&self) -> String {
         format!("{}.{}", self.schema.sql(), self.name.sql())
@@ -95,6 +123,11 @@ impl fmt::Display for TableName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.schema, self.name)
     }
+}
+
+/// A text with double quotes in it stands in single quotes in a YAML file.
+fn yaml_value(text: String) -> String {
+    if text.contains('"') { format!("'{}'", text.replace('\'', "''")) } else { text }
 }
 
 fn split_outside_quotes(text: &str) -> Vec<String> {
@@ -139,6 +172,18 @@ mod tests {
         assert!(TableName::from_sql("a.b.c").is_err());
         assert!(Identifier::new("x".repeat(64)).is_err());
         assert!(Identifier::new("a\0b").is_err());
+    }
+
+    #[test]
+    fn names_are_quoted_for_people_only_where_they_need_it() {
+        let check = |input: &str, sql: &str, yaml: &str| {
+            let name = TableName::from_sql(input).unwrap();
+            assert_eq!((name.in_sql().as_str(), name.in_yaml().as_str()), (sql, yaml));
+        };
+        check("Users", "public.users", "public.users");
+        check(r#""User""#, r#"public."User""#, r#"'public."User"'"#);
+        check(r#"app."it's""#, r#"app."it's""#, r#"'app."it''s"'"#);
+        check(r#""1st""#, r#"public."1st""#, r#"'public."1st"'"#);
     }
 
     #[test]

@@ -14,6 +14,8 @@
 
 pub mod compose;
 mod definition;
+pub mod equality;
+mod foreign_text;
 mod identifier;
 mod mistake;
 mod nearest;
@@ -27,6 +29,8 @@ pub mod yaml;
 pub use definition::{
     Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup,
 };
+pub use equality::{Equality, TypeFacts};
+pub use foreign_text::{foreign, foreign_within, is_unprintable, printable_json};
 pub use identifier::{Identifier, InvalidName, TableName, literal};
 pub use nearest::{nearest, suggestion};
 pub use parse::{Error, parse};

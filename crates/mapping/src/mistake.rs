@@ -16,6 +16,18 @@ impl Mapping {
         Diagnostic::at(&self.file, &self.text, position, message, remedy)
     }
 
+    /// A mistake of the key at `path`, where the key itself is a name of the operator's.
+    pub fn mistake_of_key(
+        &self,
+        path: &[Step],
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Diagnostic {
+        let positions = Positions::of(&self.text);
+        let position = positions.of_key(path).or_else(|| positions.nearest(path));
+        Diagnostic::at(&self.file, &self.text, position, message, remedy)
+    }
+
     /// A mistake of a part of the setting at `path`: the part that begins after `at` characters of
     /// `value`, the setting as it was read.
     pub fn mistake_within(

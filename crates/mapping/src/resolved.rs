@@ -32,6 +32,37 @@ pub struct KeyColumn {
     /// Type of the source table's column.
     pub source_type: String,
     pub order: KeyOrder,
+    /// The type's `=` as SQL writes it: `=`, or `operator(schema.=)` for a type outside
+    /// pg_catalog, whose schema is on no search path of ours.
+    pub equals: String,
+    /// The destination tells more values apart than `=` does at the source, so that keys are
+    /// compared by their text as well: a citext is text there, and so is a text under a
+    /// nondeterministic collation, which is a text under the database's own.
+    pub by_text: bool,
+    /// Keys that are equal at the source may print differently.
+    pub coarse: bool,
+}
+
+impl KeyColumn {
+    /// The condition that two expressions hold the same key.
+    pub fn same(&self, one: &str, other: &str) -> String {
+        // Postgres finds the `=` of an enum for the enum itself, and not for a domain over it. The
+        // protocol names a domain's base type. A type with a modifier is left alone: its cast is a
+        // function, which no index serves.
+        let cast = self.source_type != self.sql_type
+            && crate::equality::without_modifier(&self.sql_type) == self.sql_type;
+        let by_value = match cast {
+            true => format!("{one}::{} {} {other}", self.sql_type, self.equals),
+            false => format!("{one} {} {other}", self.equals),
+        };
+        match self.by_text {
+            true => {
+                let text = |value: &str| crate::compose::postgres::printed(value, &self.sql_type);
+                format!("{by_value} and {} collate \"C\" = {}", text(one), text(other))
+            }
+            false => by_value,
+        }
+    }
 }
 
 /// How a key column is ordered, so that a range means the same in the source and in a destination.
@@ -147,6 +178,16 @@ impl ResolvedMapping {
         }
         let digest: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
         format!("{} {digest}", self.name())
+    }
+
+    /// The condition that a row `q` of the query is the tenant's; `tenant` is an SQL expression.
+    pub fn of_tenant(&self, tenant: &str) -> String {
+        // For the same reason as in [`KeyColumn::same`]; only enums are outside pg_catalog here.
+        let cast = match self.tenant_type.contains('.') {
+            true => format!("::{}", self.tenant_type),
+            false => String::new(),
+        };
+        format!("q.tenant_id{cast} = {tenant}")
     }
 
     /// `schema.table` of the table whose rows drive it, as `source_table` columns hold it.

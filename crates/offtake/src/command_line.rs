@@ -69,7 +69,7 @@ pub enum Command {
     /// Compare every copy with its query, row by row.
     #[command(
         after_help = "Examples:\n  offtake verify\n  offtake verify --tenant acme --mapping users --json\n  \
-                            offtake verify --tenant acme --repair"
+                            offtake verify --tenant acme --repair --yes"
     )]
     Verify(Verify),
     /// Copy a tenant's tables again, in place: readers never find a row missing.
@@ -78,6 +78,9 @@ pub enum Command {
                             offtake resync --tenant acme --drop --yes    # tables of mappings that are gone"
     )]
     Resync(Resync),
+    /// Have this source serve a tenant's destinations from now on, whichever source served them before.
+    #[command(after_help = "Example:\n  offtake adopt --tenant acme --destination main")]
+    Adopt(Adopt),
     /// Stop writing to a tenant's destinations. Their changes are kept and written after `resume`.
     #[command(
         after_help = "Example:\n  offtake pause --tenant acme --reason 'their migration' --for 1h"
@@ -139,6 +142,9 @@ pub struct Check {
     /// Compare the destinations with the mapping files instead; exit 3 when copies would change.
     #[arg(long)]
     pub diff: bool,
+    /// Show of every mapping its columns, what wakes it, its plans, and the table that it makes.
+    #[arg(long)]
+    pub verbose: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
 }
@@ -221,6 +227,9 @@ pub struct Verify {
     /// Have a running daemon copy the rows that differ again, then compare once more.
     #[arg(long)]
     pub repair: bool,
+    /// Do not ask for confirmation before a repair, which deletes and overwrites rows.
+    #[arg(long, requires = "repair")]
+    pub yes: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
 }
@@ -240,6 +249,15 @@ pub struct Resync {
     pub drop: bool,
     /// Do not ask for confirmation before dropping.
     #[arg(long, requires = "drop")]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Adopt {
+    #[command(flatten)]
+    pub of: OfTenant,
+    /// Do not ask for confirmation.
+    #[arg(long)]
     pub yes: bool,
 }
 
@@ -355,8 +373,9 @@ pub struct OfQuarantine {
 const JSON: &str = "Print JSON, for programs";
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text)
-        .ok_or_else(|| "write a duration with its unit, such as 500ms, 30s or 5m".to_owned())
+    parse_duration(text).filter(|duration| *duration <= operations::DURATION_MAX).ok_or_else(|| {
+        "write a duration with its unit, such as 500ms, 30s or 5m, and 365d at most".to_owned()
+    })
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -418,6 +437,10 @@ mod tests {
             CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30s"])
                 .is_ok()
         );
+        for long in ["366d", "100000000d", "99999999999999999999d"] {
+            let line = ["offtake", "sync", "--tenant", "a", "--wait", long];
+            assert!(CommandLine::try_parse_from(line).is_err(), "{long}");
+        }
         assert!(
             CommandLine::try_parse_from(["offtake", "sync", "--tenant", "a", "--wait", "30"])
                 .is_err()

@@ -1,6 +1,9 @@
 //! The log on standard error: text at a terminal, JSON everywhere else.
 
-use std::io::IsTerminal as _;
+use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write};
+
+use offtake_mapping::{is_unprintable, printable_json};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
@@ -28,7 +31,7 @@ pub fn start(daemon: bool) {
     let terminal = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(move || PrintableErrors { json: !terminal })
         .with_timer(SystemTime);
     // In JSON, an event's fields are at the top level, because people filter by `event`.
     let started = if terminal {
@@ -48,4 +51,34 @@ pub fn start(daemon: bool) {
             "another subscriber was installed before"
         );
     }
+}
+
+/// Standard error, without what a terminal would obey: an event may have a tenant's id.
+struct PrintableErrors {
+    json: bool,
+}
+
+impl Write for PrintableErrors {
+    /// One event at a time.
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let shown = if self.json { printable_json(&text) } else { printable(&text) };
+        std::io::stderr().write_all(shown.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// The text of an event at a terminal. Its colours are our own and stay; the library escapes those
+/// of others.
+fn printable(event: &str) -> Cow<'_, str> {
+    let hidden = |c: char| !c.is_ascii() && is_unprintable(c);
+    if !event.contains(hidden) {
+        return Cow::Borrowed(event);
+    }
+    let show = |c: char| if hidden(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(event.chars().map(show).collect())
 }

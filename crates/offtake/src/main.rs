@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use offtake::command_line::{Command, CommandLine};
+use offtake::command_line::Command;
 use offtake::outcome::{Exit, Failure};
-use offtake::{commands, logging};
+use offtake::{arguments, commands, logging};
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = arguments::parse();
     logging::start(matches!(command_line.command, Command::Run(_)));
     offtake_loops::listen_for_failpoints();
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

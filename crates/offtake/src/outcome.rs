@@ -88,7 +88,7 @@ impl Failure {
     pub fn report(&self) -> String {
         let problems: Vec<_> =
             self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
-        problems.join("\n")
+        printable_lines(&problems.join("\n"))
     }
 
     /// Adds why the last problem happened.
@@ -146,6 +146,19 @@ pub fn lost_statement(error: &offtake_postgres::Error) -> bool {
     error.sqlstate().is_some_and(|code| {
         [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PSTATEMENT].contains(code)
     })
+}
+
+/// The text without what a terminal would obey; its lines stay lines.
+pub(crate) fn printable_lines(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character != '\n' && offtake_mapping::is_unprintable(character) {
+            printable.extend(character.escape_unicode());
+        } else {
+            printable.push(character);
+        }
+    }
+    printable
 }
 
 impl fmt::Display for Problem {

@@ -5,6 +5,7 @@
 //! server, in a read-only transaction, and every mapping's problems are collected, so that one look
 //! at the output is enough to mend them all.
 
+mod equality;
 mod problem;
 mod query;
 mod read_only;
@@ -17,7 +18,7 @@ use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step, Version};
 use tokio_postgres::{Client, Error};
 
 pub use problem::Problem;
-use query::Exposed;
+use query::{Exposed, QueryColumn};
 use read_only::ReadOnly;
 use tables::Tables;
 
@@ -76,15 +77,16 @@ async fn resolve_one(
     let mut problems = tables.check(mapping);
     let named_rightly = problems.is_empty();
     if named_rightly {
-        problems.extend(query::check_conditions(transaction, mapping, tables.role()).await?);
+        problems.extend(query::check_conditions(transaction, mapping, tables).await?);
     }
-    let prepared = query::prepare(transaction, mapping, tables.role()).await?;
+    let prepared = query::prepare(transaction, mapping, tables).await?;
     if prepared.is_ok() {
         problems.extend(query::check_functions(client, mapping).await?);
     }
     transaction.narrow().await?;
     if named_rightly {
-        problems.extend(query::check_tenant(transaction, mapping, tables.role()).await?);
+        problems.extend(query::check_tenant(transaction, mapping, tables).await?);
+        problems.extend(query::check_tenant_functions(client, mapping).await?);
     }
     let columns = match prepared {
         Ok(prepared) => Some(prepared.columns(client).await?),
@@ -95,11 +97,15 @@ async fn resolve_one(
     };
     transaction.widen().await?;
     // Without the table every further complaint would be a consequence of that one.
-    let (Some(columns), true) = (columns, named_rightly) else { return Ok(Err(problems)) };
-    let exposed = tables
-        .key(mapping)
-        .map_err(|problem| vec![*problem])
-        .and_then(|key| query::expose(mapping, tables, &key, columns));
+    let (Some(mut columns), true) = (columns, named_rightly) else { return Ok(Err(problems)) };
+    let exposed = match tables.key(mapping) {
+        Ok(key) => {
+            let wanted = |name: &str| QueryColumn::names(&key, name);
+            equality::read_collations(transaction, mapping, &mut columns, wanted).await?;
+            query::expose(mapping, tables, &key, columns)
+        }
+        Err(problem) => Err(vec![*problem]),
+    };
     Ok(match exposed {
         Ok(Exposed { tenant_type, key, columns }) if problems.is_empty() => {
             let version = Version::of(mapping, &key, &columns);
@@ -113,8 +119,9 @@ async fn resolve_one(
     })
 }
 
-/// Mappings that cannot stand beside each other.
-fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
+/// Mappings that cannot stand beside each other: two of one name, or with one target table. The
+/// files alone tell.
+pub fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names: BTreeMap<&str, &Mapping> = BTreeMap::new();
     let mut targets: BTreeMap<&str, &Mapping> = BTreeMap::new();

@@ -7,9 +7,10 @@
 mod tests;
 
 use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use offtake_egress::{AddressPolicy, Peer, Socket, SocketDialer, TlsMode};
@@ -73,6 +74,7 @@ impl Dialer {
                 volume: self.sockets.is_trusted(),
             };
             let process = Arc::new(AtomicI32::new(0));
+            let cut = Arc::new(OnceLock::new());
             let mut config = to.login(application_name);
             let (client, driver) = if uses_tls(to, &peer) {
                 let socket = secure(to, socket).await?;
@@ -80,18 +82,26 @@ impl Dialer {
                 config
                     .ssl_mode(config::SslMode::Require)
                     .ssl_negotiation(config::SslNegotiation::Direct);
-                log_in(to, self.guard(socket, trust, &process), Established, &config).await?
+                log_in(to, self.guard(socket, trust, &process, &cut), Established, &config, &cut)
+                    .await?
             } else {
                 config.ssl_mode(config::SslMode::Disable);
-                log_in(to, self.guard(socket, trust, &process), NoTls, &config).await?
+                log_in(to, self.guard(socket, trust, &process, &cut), NoTls, &config, &cut).await?
             };
-            Ok(Connection { client, driver, to: to.clone(), peer, process })
+            Ok(Connection { client, driver, to: to.clone(), peer, process, cut })
         };
         self.sockets.dial(&remote, log_in).await
     }
 
-    fn guard<S>(&self, socket: S, trust: Trust, process: &Arc<AtomicI32>) -> Guarded<S> {
+    fn guard<S>(
+        &self,
+        socket: S,
+        trust: Trust,
+        process: &Arc<AtomicI32>,
+        cut: &Arc<OnceLock<Violation>>,
+    ) -> Guarded<S> {
         Guarded::new(socket, trust)
+            .telling(cut.clone())
             .answering_within(self.answer_timeout.clone())
             .noting(process.clone())
     }
@@ -107,6 +117,7 @@ async fn log_in<S, T>(
     stream: S,
     tls: T,
     config: &tokio_postgres::Config,
+    cut: &Arc<OnceLock<Violation>>,
 ) -> Result<(Client, AbortOnDropHandle<()>), Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -119,7 +130,7 @@ where
         Some(Violation::Password(how)) => Error::PasswordWithheld { host: host(), how },
         _ => Error::Login { host: host(), source },
     })?;
-    let name = host();
+    let (name, cut) = (host(), cut.clone());
     let driver = tokio::spawn(async move {
         // Notices are dropped unread: what a stranger's server has to say does not belong into our
         // logs. An error ends the connection, and every statement on it reports it.
@@ -130,6 +141,10 @@ where
                 None => return,
             }
         };
+        // Before the statements that wait here are told that the connection is closed.
+        if breaks_protocol(&ended) {
+            let _ = cut.set(Violation::Unasked);
+        }
         // The statement that waits here only learns that the connection is closed.
         if let Some(silence @ Violation::AnswerTimeout(_)) = violation(&ended) {
             tracing::warn!(
@@ -140,6 +155,16 @@ where
         }
     });
     Ok((client, AbortOnDropHandle::new(driver)))
+}
+
+/// Whether tokio-postgres gave the connection up because of what the server sent.
+fn breaks_protocol(error: &tokio_postgres::Error) -> bool {
+    let unreadable = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        matches!(kind, Some(ErrorKind::InvalidData | ErrorKind::InvalidInput))
+    };
+    let cause = std::error::Error::source(error);
+    !error.is_closed() && error.as_db_error().is_none() && cause.is_none_or(unreadable)
 }
 
 fn violation(error: &tokio_postgres::Error) -> Option<&Violation> {
@@ -155,9 +180,16 @@ pub struct Connection {
     /// The server that was dialled, so that a request to cancel goes to the very same one.
     peer: Peer,
     process: Arc<AtomicI32>,
+    cut: Arc<OnceLock<Violation>>,
 }
 
 impl Connection {
+    /// Why we ended the connection, if we did: the statements on it only say that it is closed.
+    pub fn cut(&self) -> Option<Error> {
+        let why = self.cut.get()?.to_string();
+        Some(Error::Cut { host: self.to.host().to_owned(), why })
+    }
+
     /// The number of the server process that a request to cancel would name. A pooler invents a
     /// number, which then differs from `pg_backend_pid()`. In that case, what a session creates in
     /// the server's process stays there, and the pooler may give the process to another client.
@@ -168,7 +200,7 @@ impl Connection {
     /// Asks the server to stop the running statement, within five seconds. Whether it did, the
     /// statement's own result tells.
     pub async fn cancel(&self) {
-        self.canceller().await;
+        Box::pin(self.canceller()).await;
     }
 
     /// The same, for after the connection was dropped: a server that waits for a lock does not

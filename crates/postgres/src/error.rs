@@ -29,6 +29,9 @@ pub enum Error {
     /// The server and we could not agree on how to log in; no SQLSTATE.
     #[error("cannot log in to {host}")]
     Login { host: String, source: tokio_postgres::Error },
+    /// We ended the connection, because the server went too far.
+    #[error("the connection to {host} was cut: {why}")]
+    Cut { host: String, why: String },
     /// Every connection of a pool was taken for the whole of the wait.
     #[error("no free {what} within {} s", waited.as_secs())]
     Exhausted { what: &'static str, waited: Duration },
@@ -73,7 +76,7 @@ impl Error {
             | Self::Exhausted { .. }
             | Self::Failpoint(_) => Fault::Transient,
             Self::Dial(_) | Self::TimedOut { .. } => Fault::Unreachable,
-            Self::Migration(_) => Fault::Fatal,
+            Self::Migration(_) | Self::Cut { .. } => Fault::Fatal,
             Self::Login { source, .. } | Self::Postgres(source) if is_lost(source) => {
                 Fault::Unreachable
             }

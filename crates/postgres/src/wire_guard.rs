@@ -4,18 +4,20 @@
 //! Towards a stranger's server both are too much: a request for the password in clear text or as
 //! MD5 would hand out something that can be used again, and a message may claim two gigabytes. The
 //! guard follows the framing of the protocol (a kind byte, four bytes of length, the body) and ends
-//! the connection at the first message that goes too far, or when the server owes an answer for too
-//! long ([`answer_timeout`]).
+//! the connection at the first message that goes too far, when an answer has no end ([`budget`]), or
+//! when the server owes an answer for too long ([`answer_timeout`]).
 
 mod answer_timeout;
+mod budget;
+mod scram;
 
 use std::collections::HashSet;
 use std::future::{Ready, ready};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 pub(crate) use self::answer_timeout::AnswerTimeout;
 use self::answer_timeout::OwedAnswers;
+use self::budget::Budget;
 
 /// Rows: Postgres itself allows no larger value, but a copy of Offtake's rows has no reason to come
 /// near it.
@@ -43,8 +46,12 @@ const LOGIN_BYTES_MAX: u64 = 1 << 20;
 /// fifteen.
 const PARAMETERS_MAX: usize = 200;
 
-/// How much of a body is looked at: the authentication code, or the name of a setting.
-const PREFIX_BYTES: usize = 64;
+/// How much of a body is looked at: the authentication code, the challenge of SCRAM, or the name of
+/// a setting.
+const PREFIX_BYTES: usize = 1024;
+
+/// No setting of Postgres has so long a name.
+const SETTING_BYTES_MAX: usize = 64;
 
 /// How far a server is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +74,12 @@ pub(crate) enum Violation {
     Login,
     #[error("the server reported more settings than Postgres has to report")]
     Parameters,
+    #[error("the server sent more than {0} to one question")]
+    Answer(&'static str),
+    #[error("the server sent what it was not asked for")]
+    Unasked,
+    #[error("the server asks for more rounds of SCRAM than any password needs")]
+    Rounds,
     #[error("the server owes an answer and has been silent for {} ms", .0.as_millis())]
     AnswerTimeout(Duration),
 }
@@ -76,16 +89,24 @@ pub(crate) struct Guarded<S> {
     stream: S,
     frames: Frames,
     owed: Option<Box<OwedAnswers>>,
+    /// Why the connection was cut, for whoever gets "connection closed" as its error.
+    cut: Arc<OnceLock<Violation>>,
 }
 
 impl<S> Guarded<S> {
     pub(crate) fn new(stream: S, trust: Trust) -> Self {
-        Self { stream, frames: Frames::new(trust), owed: None }
+        Self { stream, frames: Frames::new(trust), owed: None, cut: Arc::default() }
     }
 
     /// Writes down the number of the server process, as the login tells it.
     pub(crate) fn noting(mut self, process: Arc<AtomicI32>) -> Self {
         self.frames.process = Some(process);
+        self
+    }
+
+    /// Writes down why the guard ended the connection.
+    pub(crate) fn telling(mut self, cut: Arc<OnceLock<Violation>>) -> Self {
+        self.cut = cut;
         self
     }
 
@@ -110,6 +131,8 @@ struct Frames {
     process: Option<Arc<AtomicI32>>,
     /// Answers that are complete and were not yet reported to [`OwedAnswers`].
     answered: u32,
+    /// What a stranger's server has sent and was asked.
+    budget: Budget,
 }
 
 impl Frames {
@@ -125,6 +148,7 @@ impl Frames {
             parameters: HashSet::new(),
             process: None,
             answered: 0,
+            budget: Budget::default(),
         }
     }
 
@@ -169,8 +193,11 @@ impl Frames {
             b'E' => ERROR_BYTES_MAX,
             _ => OTHER_BYTES_MAX,
         };
-        if body > most && !self.trust.volume {
-            return Err(Violation::Message);
+        if !self.trust.volume {
+            if body > most {
+                return Err(Violation::Message);
+            }
+            self.budget.spend(kind, body)?;
         }
         self.prefix.clear();
         self.body_left = body;
@@ -183,8 +210,12 @@ impl Frames {
             b'R' if !self.trust.passwords => match self.prefix.get(..4) {
                 Some([0, 0, 0, 3]) => Err(Violation::Password("in clear text")),
                 Some([0, 0, 0, 5]) => Err(Violation::Password("as MD5")),
+                Some([0, 0, 0, 11]) => scram::examine(&self.prefix[4..], true),
                 _ => Ok(()),
             },
+            b'R' if !self.trust.volume && self.prefix.starts_with(&[0, 0, 0, 11]) => {
+                scram::examine(&self.prefix[4..], false)
+            }
             b'S' if !self.trust.volume => {
                 let name = self.prefix.split(|byte| *byte == 0).next().unwrap_or_default();
                 let mut hasher = DefaultHasher::new();
@@ -193,7 +224,7 @@ impl Frames {
                 // of Postgres is so long.
                 let counted = self.parameters.insert(hasher.finish())
                     && self.parameters.len() > PARAMETERS_MAX;
-                if counted || name.len() == PREFIX_BYTES {
+                if counted || name.len() >= SETTING_BYTES_MAX {
                     Err(Violation::Parameters)
                 } else {
                     Ok(())
@@ -209,12 +240,14 @@ impl Frames {
             b'Z' => {
                 self.ready_once = true;
                 self.answered += 1;
+                self.budget.answered();
                 Ok(())
             }
             // A server that takes COPY data ignores the Sync that tokio-postgres sent right behind
             // the statement.
             b'G' => {
                 self.answered += 1;
+                self.budget.answered();
                 Ok(())
             }
             _ => Ok(()),
@@ -235,9 +268,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
             Poll::Ready(read) => read?,
             Poll::Pending => {
                 let Some(owed) = &mut self.owed else { return Poll::Pending };
-                return owed
-                    .poll_timed_out(context)
-                    .map(|timeout| Err(io::Error::other(Violation::AnswerTimeout(timeout))));
+                return owed.poll_timed_out(context).map(|timeout| {
+                    let silence = Violation::AnswerTimeout(timeout);
+                    let _ = self.cut.set(silence);
+                    Err(io::Error::other(silence))
+                });
             }
         }
         let taken = self.frames.take(&buffer.filled()[before..]);
@@ -245,7 +280,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
         if let Some(owed) = &mut self.owed {
             owed.received(answered);
         }
-        Poll::Ready(taken.map_err(io::Error::other))
+        Poll::Ready(taken.map_err(|violation| {
+            let _ = self.cut.set(violation);
+            io::Error::other(violation)
+        }))
     }
 }
 
@@ -256,8 +294,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        if let (Some(owed), Poll::Ready(Ok(count))) = (&mut self.owed, &written) {
-            owed.sent(&bytes[..*count], context);
+        if let Poll::Ready(Ok(count)) = &written {
+            if let Some(owed) = &mut self.owed {
+                owed.sent(&bytes[..*count], context);
+            }
+            if !self.frames.trust.volume {
+                self.frames.budget.sent(&bytes[..*count]);
+            }
         }
         written
     }
@@ -343,6 +386,8 @@ mod tests {
             Ok(()),
             "after the login, notices are dropped as they come"
         );
+        let flood = notices.repeat(100);
+        assert_eq!(frames.take(&flood), Err(Violation::Answer("64 MiB")), "but not without end");
     }
 
     #[test]

@@ -15,7 +15,7 @@ select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
        to_regclass('offtake.change_log_' || wanted.after / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
-       extract(epoch from clock_timestamp() - page.oldest)::float8 as oldest_seconds
+       (extract(epoch from clock_timestamp()) - extract(epoch from page.oldest))::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, after, at)
  cross join lateral (
    select max(sequence_id) as up_to, count(*) as changes, min(captured_at) as oldest,

@@ -21,6 +21,9 @@ use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_o
 /// application's transaction could be the one that is ended.
 const LOCK_TIMEOUT_MS: u32 = 500;
 
+/// A change is at most so old, some thirty years, whatever time its row holds.
+const AGE_SECONDS_MAX: f64 = 1e9;
+
 /// Reads one batch in one REPEATABLE READ, READ ONLY transaction, which ends before this returns.
 ///
 /// When the query of one mapping fails, the error is [`Error::Mapping`]; the caller reads again
@@ -128,7 +131,8 @@ impl Part {
             chunk: None,
             failed: Vec::new(),
             locked_out: false,
-            oldest: oldest.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))),
+            oldest: oldest
+                .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, AGE_SECONDS_MAX))),
         }
     }
 

@@ -1,6 +1,7 @@
 -- Begins a new epoch if this server, or the timeline of its log, is not the one of the latest
 -- epoch: the source was restored or failed over, and commits that destinations have seen may be
--- gone. Every destination is then owed a sync, which copies everything again, in place. Returns the
+-- gone. Every destination is then owed a sync, which copies everything again, in place. While the
+-- poller's fuse is blown, the mappings' retry is due instead: see owe_registered.sql. Returns the
 -- new epoch's reason, or no row.
 -- The sequencer calls it in its transaction, under its lock: of two daemons, one begins the epoch.
 with latest as (
@@ -14,11 +15,15 @@ with latest as (
    where (l.system_identifier, l.timeline)
          is distinct from ((pg_control_system()).system_identifier::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))
   returning reason
+), stopped as (
+  select exists (select from offtake.fuse where name = 'poller' and not enabled and (until is null or until > now())) as stopped
+), later as (
+  update offtake.destination_mapping set retry_at = now() from begun, stopped where stopped
 ), owed as (
   insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
   select 'sync', d.destination_id, (select sequence_id from offtake.poller_position)
-    from offtake.destination d, begun
-   where d.active and d.refused is null
+    from offtake.destination d, begun, stopped
+   where d.active and d.refused is null and not stopped
   on conflict (destination_id) where kind = 'sync' do nothing
 )
 select reason from begun

@@ -44,10 +44,10 @@ with due as (
    where d.destination_id = c.destination_id and c.died and c.failures > 1
 )
 select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
-          greatest(extract(epoch from now() - r.not_before), 0)::float8 as waited_seconds,
+          least(greatest(extract(epoch from now()) - extract(epoch from r.not_before), 0), 1e9)::float8 as waited_seconds,
           array(select m.mapping from offtake.destination_mapping m
                  where m.destination_id = r.destination_id and m.retry_at > now()) as deferred,
-          (select (extract(epoch from min(m.retry_at) - now()) * 1000)::bigint from offtake.destination_mapping m
+          (select (min(least(extract(epoch from m.retry_at) - extract(epoch from now()), 1e9)) * 1000)::bigint from offtake.destination_mapping m
             where m.destination_id = r.destination_id and m.retry_at > now()) as deferred_ms,
           array(select q.resync_id from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_ids,
           array(select q.mapping from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_mappings,

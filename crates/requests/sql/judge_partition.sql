@@ -1,7 +1,8 @@
 -- May partition {partition}, which ends before sequence id $1, be dropped? $2 bigint milliseconds
 -- of retention. expired: its last change is older than retention. overdue: older than twice that,
 -- so that a destination that is down cannot hold the log for ever. behind: active destinations
--- whose cursor is still inside the partition; each is owed a sync that moves it on.
+-- whose cursor is still inside the partition; each is owed a sync that moves it on, unless the
+-- poller's fuse is blown.
 -- The sequencer calls it for one partition after the other, outside its lock; a transaction of its
 -- own.
 with last as (
@@ -15,6 +16,7 @@ with last as (
 ), owed as (
   insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
   select 'sync', destination_id, $1 from behind
+   where not exists (select from offtake.fuse where name = 'poller' and not enabled and (until is null or until > now()))
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(outgoing_request.wanted_sequence_id, excluded.wanted_sequence_id)
 )

@@ -16,7 +16,7 @@ with page as materialized (
 ), concerned as (
   select d.destination_id, max(n.sequence_id) as sequence_id
     from (select d.destination_id, n.sequence_id
-            from news n join offtake.destination d on d.tenant_id = n.tenant_id and n.source_table = any(d.source_tables)
+            from news n join offtake.destination d on coalesce(d.source_tenant_id, d.tenant_id) = n.tenant_id and n.source_table = any(d.source_tables)
            where d.active and d.refused is null
           union all
           select d.destination_id, n.sequence_id

@@ -19,7 +19,7 @@ with behind as (
        or exists (select from offtake.resync_request q where q.destination_id = d.destination_id and q.mapping = any(d.mappings))
        or exists (select from unnest(d.source_tables) t (name)
                    where exists (select from offtake.change_log l
-                                  where l.tenant_id = d.tenant_id and l.source_table = t.name and l.sequence_id > d.sequence_id
+                                  where l.tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and l.source_table = t.name and l.sequence_id > d.sequence_id
                                     and l.sequence_id <= (select sequence_id from offtake.poller_position))
                       or exists (select from offtake.change_log l
                                   where l.tenant_id is null and l.source_table = t.name and l.sequence_id > d.sequence_id

@@ -1,4 +1,4 @@
--- The tenant can read here how fresh the copy is. {state} is the table in the destination's schema.
+-- The tenant can read here how fresh the copy is, and which source serves it since when. {state} is the table in the destination's schema.
 create table if not exists {state} (
   tenant_id    text        not null,
   mapping      text        not null,
@@ -8,6 +8,10 @@ create table if not exists {state} (
   epoch        uuid        not null,
   version      text        not null,
   updated_at   timestamptz not null,
+  source          text,
+  source_identity jsonb,
+  served_since    timestamptz,
+  served_at       timestamptz,
   primary key (tenant_id, mapping)
 ) with (fillfactor = 50);
 comment on table {state} is 'offtake: up to which change of the source each mapping of each tenant is applied here';

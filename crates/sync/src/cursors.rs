@@ -20,6 +20,9 @@ pub struct Cursor {
     pub epoch: String,
     /// The version of the mapping that made these rows.
     pub version: String,
+    /// Another value after every write of the state row, also where nothing above changed: a batch
+    /// that only retries quarantined rows moves no cursor. Empty: not read back from there yet.
+    pub written: String,
 }
 
 impl Cursor {
@@ -31,6 +34,7 @@ impl Cursor {
             backfill_key: None,
             epoch: epoch.to_owned(),
             version: version.to_owned(),
+            written: String::new(),
         }
     }
 

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
-use crate::turn::{self, Context, Ended};
+use crate::ownership::Visits;
+use crate::turn::{self, Context, Ended, PlaceGates, RivalLooks};
 use crate::{Error, Settings};
 
 /// How often the engine looks for due requests without a nudge. A request that another replica's
@@ -120,6 +121,9 @@ impl Engine {
             fuses: parts.fuses,
             readers: Arc::new(Semaphore::new(parts.settings.workers)),
             sizes: BatchSizes::new(parts.settings.batch_rows),
+            rival_looks: RivalLooks::default(),
+            gates: PlaceGates::default(),
+            visits: Visits::default(),
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };

@@ -18,6 +18,10 @@ pub enum Error {
     /// written there. The batch is dropped.
     #[error("another worker moved the destination's cursors")]
     Stale,
+    /// Another worker makes tables in the same schema, and has done so for longer than this one
+    /// waits. The turn is tried again soon; the destination did not fail.
+    #[error("another worker makes tables in the same schema")]
+    Making,
     /// The log no longer has the changes after a cursor. The mapping is re-copied.
     #[error("the change log no longer goes back to the destination's cursor")]
     Lost,

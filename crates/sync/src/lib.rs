@@ -29,6 +29,7 @@ mod cursors;
 pub mod destinations;
 mod engine;
 mod error;
+mod ownership;
 mod record;
 mod settings;
 mod sql;

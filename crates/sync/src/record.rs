@@ -23,6 +23,13 @@ pub(crate) async fn end_resyncs(pool: &SourcePool, resync_ids: &[i64]) -> Result
     Ok(())
 }
 
+/// The destination names this source now, as an operator asked.
+pub(crate) async fn end_adoption(pool: &SourcePool, destination_id: i64) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    connection.execute(sql::END_ADOPTION, &[&destination_id]).await.map_err(Error::source)?;
+    Ok(())
+}
+
 /// Records which version of each mapping the destination has a copy of. Called before anything is
 /// read for these copies. False: another worker has the request.
 pub(crate) async fn begin_copies(

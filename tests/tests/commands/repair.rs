@@ -27,7 +27,9 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
     let before = destination.query_text(untouched).await;
     let (code, told, _) = offtake(&world, &["verify", "--tenant", world.id("acme")]).await;
     assert!(code == 3 && told.contains("1 missing, 1 extra, 1 different"), "{code}: {told}");
-    let told = done(&world, &["verify", "--tenant", world.id("acme"), "--repair"]).await;
+    let (code, _, complained) = offtake(&world, &["verify", "--repair"]).await;
+    assert!(code == 2 && complained.contains("--yes"), "{code}: {complained}");
+    let told = done(&world, &["verify", "--tenant", world.id("acme"), "--repair", "--yes"]).await;
     assert!(told.contains("5 row(s)"), "{told}");
     oracle::assert_equal(&world).await;
     let after = destination.query_text(untouched).await;
@@ -39,7 +41,7 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
     destination
         .execute("delete from teams where id = (select min(id::text)::uuid from teams)")
         .await;
-    let told = done(&world, &["verify", "--repair", "--json"]).await;
+    let told = done(&world, &["verify", "--repair", "--yes", "--json"]).await;
     let reports: Vec<Value> = serde_json::from_str(&told).unwrap();
     assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), 1, "{told}");
     oracle::assert_equal(&world).await;
@@ -49,7 +51,8 @@ async fn a_repair_mends_what_differs_and_touches_nothing_else() {
         destination.query_text("select count(*) from team_members").await.parse().unwrap();
     destination.execute("update team_members set team_name = 'wrong'").await;
     let reports: Vec<Value> =
-        serde_json::from_str(&done(&world, &["verify", "--repair", "--json"]).await).unwrap();
+        serde_json::from_str(&done(&world, &["verify", "--repair", "--yes", "--json"]).await)
+            .unwrap();
     assert_eq!(reports.iter().map(|r| r["repaired"].as_i64().unwrap()).sum::<i64>(), rows);
     assert!(rows > 100, "{rows}");
     oracle::assert_equal(&world).await;

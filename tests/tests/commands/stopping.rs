@@ -99,6 +99,83 @@ async fn a_pause_with_an_end_ends_by_itself() {
     daemon.stop().await;
 }
 
+/// Two daemons start while the fuse is blown. Every daemon takes up all destinations at its start,
+/// and must not do there what an operator stopped.
+#[tokio::test]
+async fn every_kind_of_fuse_outlasts_a_restart_and_a_second_daemon() {
+    let world = World::with_tenants(["acme", "globex"]).await;
+    world.fill(10).await;
+    let mut daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let acme = world.id("acme");
+    for fuse in [
+        "sequencer",
+        "poller",
+        "sync",
+        &format!("tenant:{acme}"),
+        &format!("destination:{acme}/main"),
+        "mapping:users",
+    ] {
+        done(&world, &["fuse", "off", fuse, "--reason", "a test"]).await;
+        daemon.wait_fuse(fuse, true).await;
+        if let "sequencer" | "poller" | "sync" = fuse {
+            daemon.wait_round(fuse).await;
+        }
+        name_everyone(&world, fuse).await;
+        world.source.execute(&format!("update team set display_name = '{fuse}'")).await;
+        daemon.stop().await;
+        daemon = world.daemon().await;
+        wait_until_started(&world, &daemon, fuse).await;
+        let second = world.daemon().await;
+        wait_until_started(&world, &second, fuse).await;
+        assert!(!named(&world, "acme", fuse).await, "{fuse}");
+        second.stop().await;
+        done(&world, &["fuse", "on", fuse, "--reason", "it is over"]).await;
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+    }
+    daemon.stop().await;
+}
+
+/// Waits until the daemon has done everything that it does at its start under this fuse.
+async fn wait_until_started(world: &World, daemon: &Daemon, fuse: &str) {
+    daemon.wait_fuse(fuse, true).await;
+    let taught = async |tenant: &str| {
+        let arrived = format!("select bool_and(display_name = '{fuse}') from teams");
+        until(&format!("teams arrive in spite of {fuse}"), PATIENCE, async || {
+            match world.tenant(tenant).destination.try_query_text(&arrived).await?.as_str() {
+                "t" => Ok(()),
+                found => Err(found.to_owned()),
+            }
+        })
+        .await;
+    };
+    match fuse {
+        // Each daemon leaves this mark for the sweep when it has taken up the destinations.
+        "poller" => {
+            let marked =
+                "select count(*) > 0 from offtake.destination_mapping where retry_at is not null";
+            until("the daemon has taken up its destinations", PATIENCE, async || {
+                let owed = "select count(*) from offtake.outgoing_request";
+                assert_eq!(world.source.query_text(owed).await, "0", "nothing is enqueued");
+                match world.source.query_text(marked).await.as_str() {
+                    "t" => Ok(()),
+                    found => Err(found.to_owned()),
+                }
+            })
+            .await;
+            world.source.execute("update offtake.destination_mapping set retry_at = null").await;
+        }
+        "mapping:users" => taught("acme").await,
+        "sequencer" | "sync" => {}
+        _ => taught("globex").await,
+    }
+    let [sequencer, poller, sync] =
+        ["sequencer", "poller", "sync"].map(|name| daemon.wait_round(name));
+    tokio::join!(sequencer, poller, sync);
+    daemon.wait_round("sync").await;
+}
+
 #[tokio::test]
 async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
     let world = World::with_tenants(["acme", "globex"]).await;

@@ -41,7 +41,7 @@ async fn the_default_mappings_run_on_indexes_and_say_what_they_would_make() {
         .find(|w| w["table"] == "public.team")
         .expect("woken by teams");
     assert_eq!(team["rows_at_most"].to_string(), most);
-    let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    let (_, stdout, _) = told(&world, &world.offtake(&["check", "--connect", "--verbose"]).await);
     for expect in [
         "mapping users (mappings/users.yaml): public.project_user -> users",
         "public.contact_channel: one change refreshes 1 row",
@@ -125,7 +125,8 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
     let there = &world.tenant("acme").destination;
     there.execute("create table teams (id uuid primary key, display_name int, old text); comment on table teams is 'offtake:teams'").await;
     there.execute("create table notes (id int)").await;
-    let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+    let (code, stdout, stderr) =
+        told(&world, &world.offtake(&["check", "--connect", "--verbose"]).await);
     assert_eq!(code, 0, "{stderr}");
     for expect in [
         "warning: mappings/notes.yaml:3: no index serves one key of notes: the whole of author is read for each",
@@ -153,7 +154,8 @@ async fn the_index_that_spares_a_sort_is_the_one_that_it_names() {
     let pets = "source: { table: public.pet, tenant: tenant }\nquery: select tenant as tenant_id, chip, n from public.pet\ntarget: { table: pets }\n";
     write(&world, "pets.yaml", pets);
     let page = async || {
-        let (_, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
+        let (_, stdout, stderr) =
+            told(&world, &world.offtake(&["check", "--connect", "--verbose"]).await);
         stdout
             .lines()
             .find_map(|line| line.strip_prefix("    one page: "))

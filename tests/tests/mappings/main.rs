@@ -1,9 +1,13 @@
 //! Mappings as users write them: refused with a message that is enough to correct them, checked,
 //! previewed.
 
+mod capitals;
 mod checked;
+mod indexes;
 mod previewed;
 mod refused;
+mod targets;
+mod tenants;
 
 use std::process::Output;
 
@@ -37,4 +41,10 @@ fn told(world: &World, output: &Output) -> (i32, String, String) {
         String::from_utf8_lossy(bytes).replace(&format!("{}/", world.folder().display()), "")
     };
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
+}
+
+/// What the first remedy of standard error says.
+fn remedy(stderr: &str) -> &str {
+    let line = stderr.lines().find_map(|line| line.split_once("remedy: "));
+    line.unwrap_or_else(|| panic!("no remedy: {stderr}")).1
 }

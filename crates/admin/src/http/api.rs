@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Shared;
 use super::problem::Problem;
+use crate::metrics::Sequenced;
 use crate::operations::{Quarantined, Selection, fuses, quarantined};
 use crate::status::{Destination, Fuse, Status, collect, destinations, rounded};
 use crate::{Error, State};
@@ -148,7 +149,9 @@ impl Shared {
         let mut status = self.answer(async |source| collect(source, tenant).await).await?;
         status.config = Some(self.state.config.borrow().clone());
         status.loops = self.state.readiness.loops();
-        let rates = self.scrapes.rates(status.sequencer.last_sequence_id.0);
+        let after = self.scrapes.sampled_up_to();
+        let sequenced = self.answer(async |source| Sequenced::after(source, after).await).await?;
+        let rates = self.scrapes.rates(sequenced);
         status.sequencer.rows_per_second = rates.sequenced_per_second.map(rounded);
         status.sync.rows_per_second = rates.applied_per_second.map(rounded);
         status.sync.rows_applied_total = Some(crate::status::Long(rates.applied_total));

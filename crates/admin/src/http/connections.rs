@@ -1,30 +1,46 @@
 //! Accepts connections, with a bound on everything that a client can hold open.
+//!
+//! A new connection is always served: a probe must be answered whatever other clients do. So a
+//! connection on which nothing is being answered makes room for a new one, the longest idle first.
+//! One on which a request is in progress stays; it ends by the time limits of the handlers.
 
+mod slots;
+
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Request, Response, header};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::slots::{Busy, Slot, Slots};
 use super::guard::Peer;
 
-/// At most this many connections: far more than the people, probes and scrapers of one daemon need,
-/// and few enough that their buffers stay below 4 MB.
-const CONNECTIONS_MAX: usize = 128;
 /// A browser's headers are below 4 KB; hyper accepts no bound below 8 KB.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// A client that has not sent its headers within this time is disconnected.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Afterwards the client is told to connect again. Twenty minutes of a dashboard's requests.
+const REQUESTS_MAX: usize = 10_000;
+/// A connection ends after this time, unless something is being answered on it.
+const LIFE: Duration = Duration::from_secs(600);
+/// And after this one in any case. An event stream that nobody reads would stay for ever; a
+/// dashboard connects again.
+const LIFE_MAX: Duration = Duration::from_secs(3600);
+/// Between two looks at a connection whose life is over.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How long a stopping daemon waits for answers in progress. Every handler finishes sooner: reads
 /// have a timeout below this, and comparisons and event streams end with the shutdown.
 const DRAIN_MAX: Duration = Duration::from_secs(12);
@@ -33,26 +49,19 @@ const DRAIN_MAX: Duration = Duration::from_secs(12);
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: CancellationToken) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Slots::default();
     let graceful = GracefulShutdown::new();
     loop {
-        let accepted = async {
-            let permit = permits.clone().acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, stream) = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
-        match stream {
+        match accepted {
             Ok((stream, from)) => {
-                let connection = graceful.watch(connection(stream, Peer(from.ip()), app.clone()));
-                tokio::spawn(async move {
-                    let _permit = permit;
-                    // An error here means that the client closed the connection or broke the
-                    // protocol. There is nothing to do about either.
-                    let _ = connection.await;
-                });
+                // Without a slot the stream is dropped: every connection is busy.
+                let Some(slot) = slots.take(from.ip()) else { continue };
+                let served = connection(stream, Peer(from.ip()), app.clone(), slot.busy());
+                tokio::spawn(serve(graceful.watch(served), slot));
             }
             Err(error) => {
                 tracing::warn!(event = "http.accept_failed", %error, "cannot accept a connection");
@@ -69,20 +78,78 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
     }
 }
 
-/// The router for one connection: it adds the client's address to every request.
+/// Serves a connection until the client closes it, its life is over, or it makes room. An error
+/// means that the client closed it or broke the protocol; there is nothing to do about either.
+async fn serve(connection: impl Future, slot: Slot) {
+    let mut connection = pin!(connection);
+    let began = Instant::now();
+    let mut look_at = began + LIFE;
+    loop {
+        tokio::select! {
+            _ = &mut connection => return,
+            () = slot.evicted() => return,
+            () = sleep_until(look_at) => {
+                if slot.idle() || began.elapsed() >= LIFE_MAX {
+                    return;
+                }
+                look_at = Instant::now() + LOOK_AGAIN_AFTER;
+            }
+        }
+    }
+}
+
+/// The router for one connection: it adds the client's address to every request, and keeps count of
+/// what is being answered.
 struct WithPeer {
     app: TowerToHyperService<Router>,
     peer: Peer,
+    busy: Arc<Busy>,
 }
 
 impl Service<Request<Incoming>> for WithPeer {
-    type Response = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Response;
+    type Response = Response<Body>;
     type Error = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Error;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
-        self.app.call(request)
+        let answering = self.busy.answering();
+        let last = self.busy.requests() >= REQUESTS_MAX;
+        let answer = self.app.call(request);
+        Box::pin(async move {
+            let mut answer =
+                answer.await?.map(|body| Body::new(Answering { body, _held: answering }));
+            if last {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
+        })
+    }
+}
+
+/// The body of an answer. The connection is busy until all of it was taken.
+struct Answering<B> {
+    body: B,
+    _held: slots::Held,
+}
+
+impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Answering<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -90,6 +157,7 @@ fn connection(
     stream: TcpStream,
     peer: Peer,
     app: Router,
+    busy: Arc<Busy>,
 ) -> http1::Connection<TokioIo<TcpStream>, WithPeer> {
     // An answer is a single write; waiting for more bytes would only delay it. Without the option
     // the connection still works.
@@ -101,6 +169,6 @@ fn connection(
         .max_headers(HEADERS_MAX)
         .serve_connection(
             TokioIo::new(stream),
-            WithPeer { app: TowerToHyperService::new(app), peer },
+            WithPeer { app: TowerToHyperService::new(app), peer, busy },
         )
 }

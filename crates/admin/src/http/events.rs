@@ -4,19 +4,45 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use tokio::sync::Semaphore;
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
+use super::guard::Admission;
 use super::problem::Problem;
 
-/// At most this many listeners at a time, enough for the dashboards of one team. Each holds a
-/// connection and the last status that it was sent.
-pub(super) const LISTENERS_MAX: usize = 16;
+/// At most this many listeners at a time with one token, enough for the dashboards of one team. Each
+/// holds a connection and the last status that it was sent.
+const LISTENERS_MAX: usize = 16;
+
+/// A stream ends after this time, and a dashboard opens the next one: a client that is gone without
+/// a message is forgotten.
+const STREAM_LIFE: Duration = Duration::from_secs(1800);
+
+/// The listeners of the two tokens, so that those with the read token take no place of an operator's.
+pub(super) struct Listeners {
+    operators: Arc<Semaphore>,
+    readers: Arc<Semaphore>,
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        let places = || Arc::new(Semaphore::new(LISTENERS_MAX));
+        Self { operators: places(), readers: places() }
+    }
+}
+
+impl Listeners {
+    fn of(&self, admission: Admission) -> &Arc<Semaphore> {
+        if admission == Admission::Everything { &self.operators } else { &self.readers }
+    }
+}
 
 /// Between two events of one listener.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -34,18 +60,25 @@ pub(super) struct Sent {
 
 /// Sends events `status`, or `problem` while the source does not answer. The stream ends when the
 /// daemon stops.
-pub(super) async fn listen(State(shared): State<Arc<Shared>>) -> Response {
-    let Ok(listening) = shared.listeners.clone().try_acquire_owned() else {
+pub(super) async fn listen(
+    State(shared): State<Arc<Shared>>,
+    Extension(admission): Extension<Admission>,
+) -> Response {
+    let Ok(listening) = shared.listeners.of(admission).clone().try_acquire_owned() else {
         let detail = format!(
-            "{LISTENERS_MAX} listeners are served at one time; ask GET /api/v1/status instead"
+            "{LISTENERS_MAX} listeners with one token are served at one time; ask GET /api/v1/status instead"
         );
         return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response();
     };
     let mut interval = tokio::time::interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ends = Instant::now() + STREAM_LIFE;
     let events = stream::unfold(
         (shared, interval, listening),
-        |(shared, mut interval, listening)| async move {
+        move |(shared, mut interval, listening)| async move {
+            if Instant::now() >= ends {
+                return None;
+            }
             tokio::select! {
                 () = shared.shutdown.cancelled() => return None,
                 _ = interval.tick() => {}

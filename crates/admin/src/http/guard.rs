@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -13,7 +15,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::problem::Problem;
-use super::{Shared, Tokens};
+use super::{BODY_BYTES_MAX, Shared, Tokens};
+
+/// A body is a few names and a reason.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The browser loads only the dashboard's own files, shows it in no frame, and caches nothing.
 const HEADERS: [(&str, &str); 6] = [
@@ -39,7 +44,7 @@ pub(super) async fn set_headers(request: Request, next: Next) -> Response {
 
 /// What the token of a request allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Admission {
+pub(super) enum Admission {
     NoToken,
     WrongToken,
     Reading,
@@ -99,7 +104,53 @@ pub(super) async fn admit(
         )
         .into_response();
     }
+    let mut request = match with_body(request).await {
+        Ok(request) => request,
+        Err(problem) => return problem.into_response(),
+    };
+    request.extensions_mut().insert(admission);
     next.run(request).await
+}
+
+/// The request with all of its body, which is small. A client that sends its body without end, or
+/// not at all, would keep its connection busy.
+async fn with_body(request: Request) -> Result<Request, Problem> {
+    if request.method().is_safe() {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await {
+        Ok(Ok(bytes)) => Ok(Request::from_parts(head, bytes.into())),
+        Ok(Err(_)) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a body has at most {BODY_BYTES_MAX} bytes"),
+        )),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body did not come within {} s", BODY_WITHIN.as_secs()),
+        )),
+    }
+}
+
+/// Answers 400 to a NUL in a path or a query, which no text of Postgres has, and gives every error
+/// that has no problem object one.
+pub(super) async fn tell_problems(request: Request, next: Next) -> Response {
+    let asked = request.uri().path_and_query().map_or("", |asked| asked.as_str());
+    if asked.contains("%00") {
+        return Problem::new(StatusCode::BAD_REQUEST, "the address contains a NUL character")
+            .into_response();
+    }
+    let response = next.run(request).await;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    let plain = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let said = to_bytes(response.into_body(), BODY_BYTES_MAX).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let detail = if said.is_empty() { "the request cannot be answered".into() } else { said };
+    Problem::new(status, detail).into_response()
 }
 
 /// The dashboard's files need no token, but their requests are limited per client.
@@ -152,12 +203,19 @@ fn host(request: &Request) -> Option<&str> {
 }
 
 fn is_loopback_name(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or_default(),
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
     };
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    let port = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()));
+    let address = name.parse::<IpAddr>();
+    // Brackets are for IPv6.
+    let bracketed = host.starts_with('[');
+    if !port || bracketed != address.as_ref().is_ok_and(IpAddr::is_ipv6) {
+        return false;
+    }
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.is_loopback())
 }
 
 impl Tokens {
@@ -252,6 +310,12 @@ mod tests {
             "127.0.0.1.example.org:80",
             "10.0.0.1",
             "[::2]",
+            "[::1].evil.example",
+            "[::1]evil",
+            "[localhost]",
+            "[127.0.0.1]",
+            "localhost:80.evil.example",
+            "127.0.0.1:evil",
         ] {
             assert!(!is_loopback_name(host), "{host}");
         }

@@ -264,7 +264,7 @@ fn required_reason(reason: Option<&str>) -> Result<&str, Problem> {
     })
 }
 
-/// `90s`, `30m`, `1h30m`, `7d`.
+/// `90s`, `30m`, `1h30m`, `7d`; a year at most.
 fn duration(text: &str) -> Result<Duration, Problem> {
     let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
     let read = match days {
@@ -274,10 +274,10 @@ fn duration(text: &str) -> Result<Duration, Problem> {
             .ok()
             .and_then(|duration| Duration::try_from(duration).ok()),
     };
-    read.ok_or_else(|| {
+    read.filter(|duration| *duration <= operations::DURATION_MAX).ok_or_else(|| {
         Problem::new(
             StatusCode::BAD_REQUEST,
-            "`for` is a duration with its unit, such as 30s, 5m, 1h or 7d",
+            "`for` is a duration with its unit, such as 30s, 5m, 1h or 7d, and 365d at most",
         )
     })
 }
@@ -291,7 +291,8 @@ mod tests {
         for (text, seconds) in [("30s", 30), ("5m", 300), ("1h30m", 5400), ("7d", 604_800)] {
             assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
         }
-        for text in ["", "30", "-5m", "soon"] {
+        assert!(duration("365d").is_ok());
+        for text in ["", "30", "-5m", "soon", "366d", "8761h", "4294967295d", "99999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }
     }

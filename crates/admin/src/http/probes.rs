@@ -1,7 +1,7 @@
 //! The probes and the metrics. They need no token, because they name no tenant.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +15,9 @@ use crate::readiness::LoopStatus;
 /// How long `/readyz` waits for the source: longer than a healthy source takes, shorter than the
 /// usual probe timeouts of kubelets and load balancers.
 const SOURCE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// An answer of the source that is younger serves for the next probe too.
+const ANSWER_FRESH: Duration = Duration::from_millis(250);
 
 /// The Prometheus text format 0.0.4, which every Prometheus reads.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -34,17 +37,36 @@ pub(super) async fn live() -> &'static str {
 
 /// Answers 200 if the source answers and every loop makes progress, else 503 with the loops.
 pub(super) async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let answer = async {
-        let connection = shared.state.source.get().await.ok()?;
-        connection.simple_query("select 1").await.ok()
-    };
-    let source = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, answer)
-        .await
-        .is_ok_and(|answer| answer.is_some());
+    let source = shared.source_answers().await;
     let loops = shared.state.readiness.loops();
     let ready = source && loops.iter().all(|l| l.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Ready { ready, source, loops })).into_response()
+}
+
+/// Whether the source answered, and when.
+pub(super) struct SourceAnswer {
+    at: Instant,
+    answered: bool,
+}
+
+impl Shared {
+    /// Whether the source answers. Any number of probes at one time ask it once: they need no token,
+    /// and must not take the connections of the loops.
+    async fn source_answers(&self) -> bool {
+        let mut last = self.source_answers.lock().await;
+        if let Some(fresh) = last.as_ref().filter(|answer| answer.at.elapsed() < ANSWER_FRESH) {
+            return fresh.answered;
+        }
+        let answer = async {
+            let connection = self.state.source.get().await.ok()?;
+            connection.simple_query("select 1").await.ok()
+        };
+        let answer = tokio::time::timeout(SOURCE_ANSWERS_WITHIN, answer).await;
+        let answered = answer.is_ok_and(|answer| answer.is_some());
+        *last = Some(SourceAnswer { at: Instant::now(), answered });
+        answered
+    }
 }
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

@@ -6,7 +6,7 @@ use tokio_postgres::{Client, Row};
 
 use super::judgement::{Facts, judge};
 use super::{Long, rounded};
-use crate::{Error, State, sql};
+use crate::{Error, State, moment, sql};
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Destination {
@@ -88,16 +88,22 @@ pub(super) struct MappingFacts {
     pub(super) backfilled: bool,
     rows_done: Option<i64>,
     rows_total: Option<i64>,
+    #[serde(deserialize_with = "moment::in_json")]
     backfill_started_at: Option<Timestamp>,
+    #[serde(deserialize_with = "moment::in_json")]
     pub(super) resync_requested_at: Option<Timestamp>,
     pub(super) error: Option<String>,
+    #[serde(deserialize_with = "moment::in_json")]
     retry_at: Option<Timestamp>,
+    /// Why no daemon keeps it as it should be kept.
+    pub(super) waits: Option<String>,
     pub(super) failures: i32,
     pub(super) fuse_blown: bool,
     pub(super) fuse_reason: Option<String>,
     pub(super) quarantined: i64,
     pub(super) latest: Option<i64>,
     pub(super) backlog: i64,
+    #[serde(deserialize_with = "moment::in_json")]
     oldest_at: Option<Timestamp>,
 }
 
@@ -113,7 +119,7 @@ pub async fn destinations(
 
 fn read(row: &Row) -> Result<Destination, Error> {
     let mappings: Vec<MappingFacts> = serde_json::from_value(row.get("mappings"))?;
-    let now: Timestamp = row.get("read_at");
+    let now = moment::required(row, "read_at");
     let facts = Facts::read(row);
     let (state, reason) = judge(&facts, &mappings);
     let pending: i64 = row.get("pending_rows");
@@ -121,14 +127,14 @@ fn read(row: &Row) -> Result<Destination, Error> {
     let lagging_since = mappings
         .iter()
         .filter_map(|m| m.oldest_at)
-        .chain(row.get::<_, Option<Timestamp>>("oldest_pending_at"))
+        .chain(moment::optional(row, "oldest_pending_at"))
         .min();
     // Rows that an unfinished copy has not reached have no change in the log, so the lag counts
     // from the beginning of the copy.
     let lacking_since = mappings
         .iter()
         .filter(|m| !m.backfilled)
-        .map(|m| m.backfill_started_at.unwrap_or_else(|| row.get("created_at")))
+        .map(|m| m.backfill_started_at.unwrap_or_else(|| moment::required(row, "created_at")))
         .min();
     let since = lagging_since
         .into_iter()
@@ -143,13 +149,13 @@ fn read(row: &Row) -> Result<Destination, Error> {
         reason,
         lag_rows: Long(lag_rows),
         lag_seconds: since.map_or(0.0, |since| seconds_between(since, now)),
-        last_success_at: row.get("last_success_at"),
+        last_success_at: moment::optional(row, "last_success_at"),
         last_error: row.get("last_error"),
-        last_error_at: row.get("last_error_at"),
+        last_error_at: moment::optional(row, "last_error_at"),
         consecutive_failures: row.get("consecutive_failures"),
-        next_attempt_at: row.get("not_before"),
+        next_attempt_at: moment::optional(row, "not_before"),
         paused: facts.paused,
-        paused_until: row.get::<_, Option<Timestamp>>("paused_until").filter(|_| facts.paused),
+        paused_until: moment::optional(row, "paused_until").filter(|_| facts.paused),
         host: row.get("host"),
         port: row.get("port"),
         database: row.get("database_name"),
@@ -174,7 +180,7 @@ impl MappingFacts {
             backfill,
             resync_requested_at: self.resync_requested_at,
             quarantined: Long(self.quarantined),
-            error: self.error,
+            error: self.waits.or(self.error),
             retry_at: self.retry_at,
         }
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tokio_postgres::Row;
 
 use super::destination::MappingFacts;
-use crate::State;
+use crate::{State, moment};
 
 /// What the registry, the fuses and the outgoing requests know of one destination.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Facts {
             pending_rows: row.get("pending_rows"),
             pending_uncounted: row.get("pending_uncounted"),
             wanted_sequence_id: row.get("wanted_sequence_id"),
-            owed_since: row.get("owed_since"),
+            owed_since: moment::optional(row, "owed_since"),
         }
     }
 
@@ -113,6 +113,10 @@ fn blocked(facts: &Facts, mappings: &[MappingFacts]) -> Option<Option<String>> {
     if facts.mirrored_state == State::Blocked.as_str() || facts.failures > 0 {
         return Some(facts.mirrored_reason.clone().or_else(|| facts.last_error.clone()));
     }
+    if let Some(mapping) = mappings.iter().find(|m| !m.fuse_blown && m.waits.is_some()) {
+        let what = format!("mapping {} waits", mapping.name);
+        return Some(Some(with_reason(&what, mapping.waits.as_deref())));
+    }
     let failed =
         mappings.iter().find(|m| !m.fuse_blown && (m.failures > 0 || m.error.is_some()))?;
     Some(Some(with_reason(&format!("mapping {}", failed.name), failed.error.as_deref())))
@@ -131,7 +135,7 @@ mod tests {
     fn mapping(changes: serde_json::Value) -> MappingFacts {
         let mut facts = json!({
             "name": "users", "source_tables": ["public.users"], "mirrored": true, "sequence_id": 7, "backfilled": true,
-            "rows_done": 1, "rows_total": null, "backfill_started_at": null, "error": null, "retry_at": null, "failures": 0,
+            "rows_done": 1, "rows_total": null, "backfill_started_at": null, "error": null, "retry_at": null, "waits": null, "failures": 0,
             "fuse_blown": false, "fuse_reason": null, "quarantined": 0, "latest": 7, "resync_requested_at": null, "backlog": 0, "oldest_at": null,
         });
         facts.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -174,6 +178,7 @@ mod tests {
             State::Blocked,
         );
         check(in_sync(), json!({"error": "column gone", "failures": 1}), State::Blocked);
+        check(in_sync(), json!({"waits": "no trigger"}), State::Blocked);
         check(Facts { paused: true, failures: 1, ..in_sync() }, json!({}), State::Paused);
         check(in_sync(), json!({"fuse_blown": true}), State::Paused);
         check(

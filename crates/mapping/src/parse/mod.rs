@@ -4,6 +4,7 @@
 //! parts beside it are read all the same, so that every mistake of the file is told at once.
 
 mod fields;
+mod tenant_expression;
 
 use std::fmt;
 use std::path::Path;
@@ -119,6 +120,12 @@ fn tenant(source: &Section) -> Option<Tenant> {
     }
     let remedy = "write it over the row's own columns";
     let expression = fields::sql(source, "tenant", "expression", remedy)?;
+    if let Some(found) = tenant_expression::sub_select(&expression) {
+        let message = "the tenant's expression reads another table, and a trigger has the row's \
+                       own columns only";
+        source.note_within("tenant", &expression, found.at, message, found.remedy);
+        return None;
+    }
     Some(Tenant::Expression(expression.trim().to_owned()))
 }
 

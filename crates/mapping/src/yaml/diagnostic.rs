@@ -105,14 +105,31 @@ pub fn excerpt_of_line(line: &str, position: Position) -> String {
     )
 }
 
-/// How many characters are marked: all of a name, a quoted text or a number, one of anything else.
+/// How many characters are marked: all of a name, also of one with quoted parts such as
+/// `app."User"`, a quoted text or a number, one of anything else.
 fn word_length(rest: &[char]) -> usize {
     let of_word = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '$' | '-' | '.');
-    match rest.first() {
-        Some(quote @ ('"' | '\'')) => {
-            rest.iter().skip(1).position(|c| c == quote).map_or(1, |end| end + 2)
+    let quoted = |rest: &[char]| {
+        let quote = rest.first().filter(|c| matches!(c, '"' | '\''))?;
+        rest.iter().skip(1).position(|c| c == quote).map(|end| end + 2)
+    };
+    let mut length = 0;
+    loop {
+        let part = match quoted(&rest[length..]) {
+            Some(part) => part,
+            None => rest[length..].iter().take_while(|c| of_word(c)).count(),
+        };
+        length += part;
+        let next = rest.get(length);
+        // A quoted part goes on behind a dot, and with a quote that is written twice.
+        let goes_on = match rest.get(length.wrapping_sub(1)) {
+            Some('.') => next == Some(&'"'),
+            Some(quote @ ('"' | '\'')) => next == Some(&'.') || next == Some(quote),
+            _ => false,
+        };
+        if part == 0 || !goes_on {
+            return length.max(1);
         }
-        _ => rest.iter().take_while(|c| of_word(c)).count().max(1),
     }
 }
 
@@ -132,6 +149,14 @@ mod tests {
             "   |\n 2 | source: { tabel: x }\n   |           ^^^^^",
         );
         check("x: 'ü b' # c", 1, 4, "   |\n 1 | x: 'ü b' # c\n   |    ^^^^^");
+        check(
+            "t: app.\"User Name\".x, y",
+            1,
+            4,
+            "   |\n 1 | t: app.\"User Name\".x, y\n   |    ^^^^^^^^^^^^^^^^^",
+        );
+        check("t: 'a.\"B\"' }", 1, 4, "   |\n 1 | t: 'a.\"B\"' }\n   |    ^^^^^^^");
+        check("x.\"a\"\"b\" c", 1, 3, "   |\n 1 | x.\"a\"\"b\" c\n   |   ^^^^^^");
         check("x:", 1, 9, "   |\n 1 | x:\n   |   ^");
         check("x", 7, 1, "");
         let long = format!("{} here", "x".repeat(200));

@@ -6,6 +6,8 @@
 //! - Every mistake of a file is told at once, in the order of the file, each with line and column,
 //!   the line itself and a remedy ([`Diagnostic`]).
 //! - A text that is not YAML, or that has a key twice, is one mistake, and there is no value.
+//! - A text that is nested without end is refused before it is parsed: that would take time that
+//!   grows with the square of its length.
 //! - An unknown key is told with the known key that was probably meant.
 //! - [`Positions`] is the only place that finds lines and columns.
 //!
@@ -28,6 +30,9 @@ pub use section::{Section, UnknownKey};
 /// Makes the excerpt of a text at a position: [`excerpt`], or one that leaves secrets out.
 pub type MakeExcerpt = fn(&str, Position) -> String;
 
+/// At most so many mistakes of one file are told.
+const MISTAKES_MAX: usize = 100;
+
 /// One file, its value, and the mistakes that were found in it so far.
 pub struct Document<'a> {
     file: &'a Path,
@@ -49,8 +54,14 @@ impl<'a> Document<'a> {
 
     fn parse(&self) -> Option<Value> {
         if let Some((key, position)) = self.positions.duplicate_key() {
-            let message = format!("the key `{key}` is here twice");
-            self.note_at(Some(position), message, "keep one of them");
+            // What is not a plain word may be a secret that stands where a key belongs.
+            let plain = key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.'));
+            let key = if plain { format!("the key `{key}`") } else { "a key".to_owned() };
+            self.note_at(Some(position), format!("{key} is here twice"), "keep one of them");
+            return None;
+        }
+        if self.positions.too_deep() {
+            self.note_file("the values are nested too deep", "write at most 100 levels");
             return None;
         }
         match serde_yaml::from_str(self.text) {
@@ -122,6 +133,10 @@ impl<'a> Document<'a> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
+        // Each takes time that grows with the file, and nobody reads more.
+        if self.mistakes() >= MISTAKES_MAX {
+            return;
+        }
         let make_excerpt = |position| (self.make_excerpt)(self.text, position);
         let excerpt = position.map(make_excerpt).unwrap_or_default();
         let whole = Diagnostic::of_file(self.file, message, remedy);

@@ -4,9 +4,11 @@
 //! text a second time for the positions alone. Where it understands less than the deserialiser, a
 //! position is missing, and a message points to the nearest key above or names the file only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
+
+use crate::Identifier;
 
 /// One step from the document's root to a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +37,38 @@ impl From<Marker> for Position {
     }
 }
 
-/// Deeper nesting is not followed. The deserialiser refuses such a text anyway.
-const DEPTH_MAX: usize = 128;
+/// Deeper nesting is refused. Nothing that is read here has more than ten levels.
+const DEPTH_MAX: usize = 100;
+
+/// Brackets and braces that are open at one time, wherever they stand: also in texts, where they
+/// mostly close again.
+const OPEN_MAX: usize = 1000;
+
+/// Whether more brackets are opened than any text has. The deserialiser looks through all open ones
+/// at every word, so this is found out before.
+fn opens_without_end(text: &str) -> bool {
+    let mut open: usize = 0;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > OPEN_MAX
+    })
+}
 
 /// The positions in the first document of a text, up to its first mistake of syntax.
 #[derive(Debug)]
 pub struct Positions {
     text: Vec<char>,
+    /// Where each line begins, in characters.
+    line_begins: Vec<usize>,
     /// All nodes in the order in which they begin; the first is the root. An alias is no node of
     /// its own: what contains it refers to the node that has the anchor.
     nodes: Vec<Node>,
     duplicate_key: Option<(String, Position)>,
+    too_deep: bool,
 }
 
 #[derive(Debug)]
@@ -82,15 +105,32 @@ impl Positions {
         // wide as a tab here, so no position changes.
         let without_tabs = text.replace('\t', " ");
         let mut builder = Builder::new(text);
+        if opens_without_end(text) {
+            builder.positions.too_deep = true;
+            return builder.positions;
+        }
         for event in Parser::new_from_str(&without_tabs) {
-            let Ok((event, span)) = event else { break };
+            let (event, span) = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    // The scanner is ahead of the events, and counts to 255.
+                    builder.positions.too_deep = error.info() == "recursion limit exceeded";
+                    break;
+                }
+            };
             let last = matches!(event, Event::DocumentEnd);
             builder.add(event, span);
-            if last || builder.open.len() > DEPTH_MAX {
+            builder.positions.too_deep = builder.open.len() > DEPTH_MAX;
+            if last || builder.positions.too_deep {
                 break;
             }
         }
         builder.positions
+    }
+
+    /// Whether the text is nested deeper than anything that is read here.
+    pub fn too_deep(&self) -> bool {
+        self.too_deep
     }
 
     /// The first key that its mapping had before, and where it stands the second time.
@@ -142,11 +182,8 @@ impl Positions {
     }
 
     fn position(&self, offset: usize) -> Position {
-        let before = &self.text[..offset];
-        Position {
-            line: 1 + before.iter().filter(|c| **c == '\n').count(),
-            column: 1 + before.iter().rev().take_while(|c| **c != '\n').count(),
-        }
+        let line = self.line_begins.partition_point(|begin| *begin <= offset);
+        Position { line, column: 1 + offset - self.line_begins[line - 1] }
     }
 
     fn find(&self, path: &[Step]) -> Option<usize> {
@@ -160,7 +197,10 @@ impl Positions {
 
     fn entry(&self, node: usize, key: &str) -> Option<&Entry> {
         let Content::Mapping(entries) = &self.nodes[node].content else { return None };
-        entries.iter().find(|entry| entry.key.as_deref() == Some(key))
+        let exact = entries.iter().find(|entry| entry.key.as_deref() == Some(key));
+        // A key may be a name in SQL, which was folded, or lost its quotes, when it was read.
+        let folds = |text: &str| Identifier::from_sql(text).is_ok_and(|name| name.as_str() == key);
+        exact.or_else(|| entries.iter().find(|entry| entry.key.as_deref().is_some_and(folds)))
     }
 
     /// Where a message about a node points, as an offset. The parser reports some nodes a little
@@ -216,12 +256,22 @@ struct Open {
     node: usize,
     /// Of a mapping: the key whose value comes next, and where it begins.
     key: Option<(Option<String>, Position)>,
+    /// Of a mapping: the keys that it had so far.
+    keys: HashSet<String>,
 }
 
 impl Builder {
     fn new(text: &str) -> Self {
-        let text = text.chars().collect();
-        let positions = Positions { text, nodes: Vec::new(), duplicate_key: None };
+        let text: Vec<char> = text.chars().collect();
+        let line_ends = text.iter().enumerate().filter(|(_, c)| **c == '\n').map(|(at, _)| at + 1);
+        let line_begins = std::iter::once(0).chain(line_ends).collect();
+        let positions = Positions {
+            text,
+            line_begins,
+            nodes: Vec::new(),
+            duplicate_key: None,
+            too_deep: false,
+        };
         Self { positions, open: Vec::new(), anchors: HashMap::new() }
     }
 
@@ -253,7 +303,7 @@ impl Builder {
         }
         self.attach(node, begin);
         if collection {
-            self.open.push(Open { node, key: None });
+            self.open.push(Open { node, key: None, keys: HashSet::new() });
         }
     }
 
@@ -269,10 +319,11 @@ impl Builder {
             (Content::Mapping(entries), Some((key, key_begin))) => {
                 entries.push(Entry { key, key_begin, value: node });
             }
-            (Content::Mapping(entries), None) => {
-                let duplicate =
-                    text.as_ref().filter(|_| entries.iter().any(|entry| entry.key == text));
-                if let (Some(key), None) = (duplicate, &self.positions.duplicate_key) {
+            (Content::Mapping(_), None) => {
+                if let Some(key) = &text
+                    && !open.keys.insert(key.clone())
+                    && self.positions.duplicate_key.is_none()
+                {
                     self.positions.duplicate_key = Some((key.clone(), begin));
                 }
                 open.key = Some((text, begin));
@@ -396,6 +447,7 @@ mod tests {
         for opening in ["- ", "[", "{ a: ", "? "] {
             let positions = Positions::of(&opening.repeat(100_000));
             assert!(positions.nodes.len() <= 2 * DEPTH_MAX, "{opening}");
+            assert!(positions.too_deep(), "{opening}");
         }
     }
 

@@ -11,6 +11,8 @@ pub(crate) struct DestinationTable {
     pub(crate) name: String,
     pub(crate) table: Fit,
     pub(crate) differences: Vec<String>,
+    /// Why a table that is not there cannot be made, or cannot be copied to.
+    pub(crate) fault: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -1,8 +1,63 @@
 //! Whether the plan of one statement uses indexes, read from what EXPLAIN says.
 
-use offtake_mapping::{ResolvedMapping, Tenant};
+use std::collections::HashMap;
+
+use offtake_mapping::{ResolvedMapping, Tenant, scan};
 use serde::Serialize;
 use serde_json::Value;
+use tokio_postgres::Client;
+
+use crate::sql;
+
+/// The source table of a mapping, as plans name its parts.
+#[derive(Debug, Default)]
+pub(super) struct SourceTable {
+    /// It is partitioned: an index is made on the parent, and not concurrently.
+    pub(super) partitioned: bool,
+    /// The table and its partitions.
+    relations: Vec<String>,
+    /// The columns of each of their indexes, in order; None for an expression.
+    indexes: HashMap<String, Vec<Option<String>>>,
+}
+
+impl SourceTable {
+    pub(super) async fn read(
+        source: &Client,
+        mapping: &ResolvedMapping,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let mut found = Self::default();
+        let table = mapping.definition.source.table.sql();
+        for row in source.query(sql::LIST_INDEXES, &[&table]).await? {
+            found.partitioned = row.get("partitioned");
+            found.relations.push(row.get("relation"));
+            if let Some(index) = row.get::<_, Option<String>>("index") {
+                found.indexes.insert(index, row.get("columns"));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the index finds rows by one of the columns that `goal` knows: each column before it
+    /// is in the condition too. Behind a gap a column only filters what the columns before the gap
+    /// have found. None where the index is not known.
+    fn leads(&self, scan: &Scan, goal: impl Fn(&str) -> bool) -> Option<bool> {
+        let columns = self.indexes.get(scan.index?)?;
+        for column in columns {
+            match column {
+                Some(name) if !mentions(scan.condition, name) => return Some(false),
+                Some(name) if goal(name) => return Some(true),
+                Some(_) => {}
+                None => return None,
+            }
+        }
+        Some(false)
+    }
+}
+
+/// Whether a condition names the column.
+fn mentions(condition: &str, column: &str) -> bool {
+    scan::tokens(condition).iter().any(|token| token.text == column)
+}
 
 /// How one statement finds its rows. The planner was asked to avoid scans of whole tables, which
 /// are right for small ones: where it still scans, no index can serve.
@@ -23,16 +78,21 @@ impl IndexUse {
     }
 
     /// Reads the plan of a statement that is run for `purpose`.
-    pub(super) fn of_plan(plan: &Value, mapping: &ResolvedMapping, purpose: &Purpose) -> Self {
+    pub(super) fn of_plan(
+        plan: &Value,
+        mapping: &ResolvedMapping,
+        table: &SourceTable,
+        purpose: &Purpose,
+    ) -> Self {
         let mut found = Self::default();
-        found.collect(plan, mapping, purpose);
+        found.collect(plan, (mapping, table), purpose);
         found
     }
 
-    fn collect(&mut self, node: &Value, mapping: &ResolvedMapping, purpose: &Purpose) {
+    fn collect(&mut self, node: &Value, of: (&ResolvedMapping, &SourceTable), purpose: &Purpose) {
         match node {
             Value::Array(items) => {
-                items.iter().for_each(|item| self.collect(item, mapping, purpose));
+                items.iter().for_each(|item| self.collect(item, of, purpose));
             }
             Value::Object(entries) => {
                 let text = |key: &str| entries.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -45,24 +105,38 @@ impl IndexUse {
                 // Only tables of the application's count: those of Offtake are read by ranges, and
                 // may be small.
                 if !table.is_empty() && !of_offtake(table) {
-                    self.note(Scan { kind, table, condition }, mapping, purpose);
+                    let below = entries.get("Plans").and_then(|plans| plans.get(0));
+                    let own = entries.get("Index Name");
+                    let index = own.or_else(|| below?.get("Index Name")).and_then(Value::as_str);
+                    self.note(&Scan { kind, table, index, condition }, of, purpose);
                 }
                 self.sorts |= kind == "Sort" && matches!(purpose, Purpose::Page);
-                entries.values().for_each(|value| self.collect(value, mapping, purpose));
+                entries.values().for_each(|value| self.collect(value, of, purpose));
             }
             _ => {}
         }
     }
 
-    fn note(&mut self, scan: Scan, mapping: &ResolvedMapping, purpose: &Purpose) {
+    fn note(
+        &mut self,
+        scan: &Scan,
+        (mapping, source): (&ResolvedMapping, &SourceTable),
+        purpose: &Purpose,
+    ) {
         let by_index = matches!(scan.kind, "Index Scan" | "Index Only Scan" | "Bitmap Heap Scan");
-        let of_source_table = scan.table == mapping.definition.source.table.name.as_str();
+        let own = mapping.definition.source.table.name.as_str();
+        let of_source_table =
+            scan.table == own || source.relations.iter().any(|relation| relation == scan.table);
         let narrow = match purpose {
-            Purpose::OneKey => names_key(scan.condition, mapping),
+            Purpose::OneKey => names_key(scan, mapping, source),
             // Otherwise the pages of one tenant are looked for among the rows of all tenants.
             Purpose::Page => names_tenant(scan.condition, mapping),
             Purpose::Dependants(columns) => {
-                columns.is_empty() || columns.iter().any(|c| scan.condition.contains(c))
+                let goal = |name: &str| columns.contains(&name);
+                columns.is_empty()
+                    || source.leads(scan, goal).unwrap_or_else(|| {
+                        columns.iter().any(|column| mentions(scan.condition, column))
+                    })
             }
         };
         let whole_index =
@@ -77,8 +151,10 @@ impl IndexUse {
         } else {
             return;
         };
-        if !tables.iter().any(|known| known == scan.table) {
-            tables.push(scan.table.to_owned());
+        // Partitions are told as their table.
+        let told = if of_source_table { own } else { scan.table };
+        if !tables.iter().any(|known| known == told) {
+            tables.push(told.to_owned());
         }
     }
 }
@@ -98,6 +174,7 @@ pub(super) enum Purpose<'a> {
 struct Scan<'a> {
     kind: &'a str,
     table: &'a str,
+    index: Option<&'a str>,
     /// What the index is searched for; empty where it is read from end to end.
     condition: &'a str,
 }
@@ -109,22 +186,25 @@ fn of_offtake(table: &str) -> bool {
 
 fn names_tenant(condition: &str, mapping: &ResolvedMapping) -> bool {
     match &mapping.definition.source.tenant {
-        Tenant::Column(column) => condition.contains(column.as_str()),
+        Tenant::Column(column) => mentions(condition, column.as_str()),
         Tenant::Expression(_) | Tenant::Lookup(_) => true,
     }
 }
 
 /// True also where names do not tell: where the key is the tenant's own column, and where the
 /// tenant is not a column.
-fn names_key(condition: &str, mapping: &ResolvedMapping) -> bool {
+fn names_key(scan: &Scan, mapping: &ResolvedMapping, source: &SourceTable) -> bool {
     let tenant = match &mapping.definition.source.tenant {
         Tenant::Column(column) => column.as_str(),
         Tenant::Expression(_) | Tenant::Lookup(_) => return true,
     };
-    mapping
-        .key
-        .iter()
-        .any(|k| k.source_column.as_str() == tenant || condition.contains(k.source_column.as_str()))
+    let of_key = |name: &str| mapping.key.iter().any(|k| k.source_column.as_str() == name);
+    if of_key(tenant) {
+        return true;
+    }
+    source.leads(scan, of_key).unwrap_or_else(|| {
+        mapping.key.iter().any(|k| mentions(scan.condition, k.source_column.as_str()))
+    })
 }
 
 #[cfg(test)]
@@ -146,6 +226,9 @@ mod tests {
             sql_type: "integer".to_owned(),
             source_type: "integer".to_owned(),
             order: KeyOrder::Native,
+            equals: "=".to_owned(),
+            by_text: false,
+            coarse: false,
         }];
         let version = Version::of(&definition, &key, &[]);
         ResolvedMapping {
@@ -165,7 +248,7 @@ mod tests {
             { "Node Type": "Hash", "Plans": [{ "Node Type": "Seq Scan", "Relation Name": "b" }, { "Node Type": "Seq Scan", "Relation Name": "b" }] },
             { "Node Type": "Index Only Scan", "Relation Name": "c" },
         ] } }]);
-        let found = IndexUse::of_plan(&plan, &mapping(), &Purpose::OneKey);
+        let found = IndexUse::of_plan(&plan, &mapping(), &SourceTable::default(), &Purpose::OneKey);
         assert_eq!(
             (found.reads_all_of.clone(), found.on_indexes()),
             (vec!["b".to_owned(), "c".to_owned()], false)
@@ -177,17 +260,33 @@ mod tests {
     fn an_index_on_the_tenant_alone_is_not_enough() {
         let plan = json!([{ "Plan": { "Node Type": "Index Scan", "Relation Name": "a", "Index Cond": "(t = 'x')" } }]);
         assert_eq!(
-            IndexUse::of_plan(&plan, &mapping(), &Purpose::OneKey).reads_the_tenants_rows_of,
+            IndexUse::of_plan(&plan, &mapping(), &SourceTable::default(), &Purpose::OneKey)
+                .reads_the_tenants_rows_of,
             ["a"]
         );
         let bitmap = json!([{ "Plan": { "Node Type": "Bitmap Heap Scan", "Relation Name": "a", "Recheck Cond": "(t = 'x')" } }]);
         assert_eq!(
-            IndexUse::of_plan(&bitmap, &mapping(), &Purpose::Dependants(&["b"]))
-                .reads_the_tenants_rows_of,
+            IndexUse::of_plan(
+                &bitmap,
+                &mapping(),
+                &SourceTable::default(),
+                &Purpose::Dependants(&["b"])
+            )
+            .reads_the_tenants_rows_of,
             ["a"]
         );
-        assert!(IndexUse::of_plan(&bitmap, &mapping(), &Purpose::Dependants(&["t"])).on_indexes());
+        assert!(
+            IndexUse::of_plan(
+                &bitmap,
+                &mapping(),
+                &SourceTable::default(),
+                &Purpose::Dependants(&["t"])
+            )
+            .on_indexes()
+        );
         let sorted = json!([{ "Plan": { "Node Type": "Limit", "Plans": [{ "Node Type": "Sort", "Plans": [plan] }] } }]);
-        assert!(IndexUse::of_plan(&sorted, &mapping(), &Purpose::Page).sorts);
+        assert!(
+            IndexUse::of_plan(&sorted, &mapping(), &SourceTable::default(), &Purpose::Page).sorts
+        );
     }
 }

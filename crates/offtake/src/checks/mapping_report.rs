@@ -10,9 +10,10 @@ use tokio_postgres::Client;
 
 use self::refreshed_rows::RefreshedRows;
 use super::destination_table::DestinationTable;
-use super::index_use::IndexUse;
+use super::index_use::{IndexUse, SourceTable};
 use super::statement_plans::{
-    StatementPlans, index_for_dependants, index_for_pages, plan_dependants, plan_statements,
+    StatementPlans, index_for_dependants, index_for_keys, index_for_pages, plan_dependants,
+    plan_statements,
 };
 use super::undeclared_tables::{undeclared_tables, warning};
 use crate::configuration::defaults;
@@ -35,9 +36,17 @@ pub(crate) struct MappingReport {
     plan: StatementPlans,
     /// The statement that creates an index in the order of the pages, where pages are sorted now.
     page_index: Option<String>,
+    /// The statement that creates an index by which one key is found.
+    #[serde(skip)]
+    key_index: Option<String>,
     /// The statement that creates the table in a destination that has none.
     ddl: String,
     pub(crate) destinations: Vec<DestinationTable>,
+    /// On so many rows `source.tenant` and the query's `tenant_id` were compared; they agree.
+    pub(crate) tenant_rows_compared: i64,
+    /// Columns that `schema_sql` lacks and Offtake would add.
+    #[serde(skip)]
+    pub(crate) columns_added: Vec<String>,
     /// File and line of the query.
     #[serde(skip)]
     place: String,
@@ -74,8 +83,9 @@ impl MappingReport {
         mapping: &ResolvedMapping,
     ) -> Result<Self, tokio_postgres::Error> {
         let definition = &mapping.definition;
-        let woken_by = woken_by(source, set, mapping).await?;
-        let plan = plan_statements(source, mapping).await?;
+        let table = SourceTable::read(source, mapping).await?;
+        let woken_by = woken_by(source, set, mapping, &table).await?;
+        let plan = plan_statements(source, mapping, &table).await?;
         let undeclared = undeclared_tables(source, definition).await?;
         Ok(Self {
             name: mapping.name().to_owned(),
@@ -86,10 +96,13 @@ impl MappingReport {
             woken_by,
             undeclared_warnings: undeclared.iter().map(|t| warning(definition, t)).collect(),
             undeclared: undeclared.iter().map(ToString::to_string).collect(),
-            page_index: index_for_pages(mapping).filter(|_| !plan.page.on_indexes()),
+            page_index: index_for_pages(mapping, &table).filter(|_| !plan.page.on_indexes()),
+            key_index: index_for_keys(mapping, &table),
             plan,
             ddl: create_table(mapping),
             destinations: Vec::new(),
+            tenant_rows_compared: 0,
+            columns_added: Vec::new(),
             place: format!("{}:{}", definition.file.display(), definition.query_line),
         })
     }
@@ -104,14 +117,28 @@ impl MappingReport {
                  the whole of {table} is read for each; index what the query joins on"
             )
         });
+        let index = self.key_index.as_deref().unwrap_or_default();
         let tenants = one_key.reads_the_tenants_rows_of.iter().map(|table| {
             format!(
                 "{place}: one key of {name} is found among all rows of its tenant in {table}; \
-                 index the tenant's column with the key's"
+                 index the tenant's column with the key's: {index}"
+            )
+        });
+        let added = self.columns_added.iter().map(|column| {
+            format!(
+                "{place}: the schema_sql of {name} has no column {column}, which the query gives; \
+                 Offtake adds it to the table, so write it there or take it out of the query"
             )
         });
         let woken = self.woken_by.iter().filter_map(|woken| self.dependants_warning(woken));
-        self.undeclared_warnings.iter().cloned().chain(whole).chain(tenants).chain(woken).collect()
+        self.undeclared_warnings
+            .iter()
+            .cloned()
+            .chain(whole)
+            .chain(tenants)
+            .chain(added)
+            .chain(woken)
+            .collect()
     }
 
     /// The warning that no index finds the rows that a change of the table refreshes.
@@ -138,6 +165,7 @@ async fn woken_by(
     source: &Client,
     set: &MappingSet,
     mapping: &ResolvedMapping,
+    table: &SourceTable,
 ) -> Result<Vec<WokenBy>, tokio_postgres::Error> {
     let mut woken_by = vec![WokenBy {
         table: mapping.source_table(),
@@ -149,11 +177,11 @@ async fn woken_by(
     for capture in set.captures() {
         let wakings = set.wakings(&capture.table.to_string());
         for waking in wakings.iter().filter(|w| w.mapping.name() == mapping.name()) {
-            let plan = plan_dependants(source, waking).await?;
+            let plan = plan_dependants(source, waking, table).await?;
             woken_by.push(WokenBy {
                 table: capture.table.to_string(),
                 rows: RefreshedRows::ask(source, mapping, &capture.table, waking).await?,
-                index: index_for_dependants(waking).filter(|_| !plan.on_indexes()),
+                index: index_for_dependants(waking, table).filter(|_| !plan.on_indexes()),
                 plan: Some(plan),
                 place: place_of(mapping, waking),
             });

@@ -4,11 +4,13 @@
 //! | about | module |
 //! |---|---|
 //! | the files alone | [`static_destinations`], [`copy_cycles`]; [`check_files`] asks both |
-//! | the files and the source together | [`files`], [`undeclared_tables`] |
+//! | the files and the source together | [`files`], [`undeclared_tables`], [`tenant_ids`] |
 //! | whether statements stay cheap as tables grow | [`statement_plans`], [`index_use`], [`planner`] |
+//! | whether rows of a mapping reach the tenant that the query names | [`tenant_agreement`] |
 //! | one mapping, everything that `check --connect` tells | [`mapping_report`] |
 //! | the source, and what the role in `source.url` may do | [`source_readiness`], [`rights`] |
 //! | the triggers, and changes that they missed | [`triggers`], [`capture_gaps`] |
+//! | the table that a mapping's `schema_sql` would make | [`schema_sql`] |
 //! | the table of a mapping in a destination | [`destination_table`] |
 //!
 //! A check changes nothing. The exception is [`capture_gaps`]: the changes that it finds missing
@@ -22,9 +24,12 @@ mod index_use;
 pub(crate) mod mapping_report;
 mod planner;
 pub(crate) mod rights;
+pub(crate) mod schema_sql;
 pub(crate) mod source_readiness;
 mod statement_plans;
 mod static_destinations;
+pub(crate) mod tenant_agreement;
+pub(crate) mod tenant_ids;
 pub(crate) mod triggers;
 mod undeclared_tables;
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
 
-use super::index_use::{IndexUse, Purpose};
+use super::index_use::{IndexUse, Purpose, SourceTable};
 use super::planner::explain;
 use crate::sql;
 
@@ -39,6 +39,7 @@ pub(crate) struct StatementPlans {
 pub(super) async fn plan_statements(
     source: &Client,
     mapping: &ResolvedMapping,
+    table: &SourceTable,
 ) -> Result<StatementPlans, tokio_postgres::Error> {
     let prepared: bool =
         source.query_one("select to_regclass('offtake.change_log') is not null", &[]).await?.get(0);
@@ -48,19 +49,27 @@ pub(super) async fn plan_statements(
         one_key = one_key.replace("from offtake.change_log where", LOG_TO_BE);
     }
     let one_key = explain_copy(source, mapping, &one_key, "").await?;
-    Ok(StatementPlans {
-        one_key: IndexUse::of_plan(&one_key, mapping, &Purpose::OneKey),
-        page: plan_page(source, mapping).await?,
-    })
+    let mut one_key = IndexUse::of_plan(&one_key, mapping, table, &Purpose::OneKey);
+    if !one_key.reads_the_tenants_rows_of.is_empty() {
+        let keys: Vec<&str> = mapping.key.iter().map(|k| k.source_column.as_str()).collect();
+        let columns: Vec<&str> = tenant_column(mapping).into_iter().chain(keys.clone()).collect();
+        let name = mapping.definition.source.table.sql();
+        // On a small table the planner may prefer another index than the one that serves.
+        if source.query_one(sql::PROBE_SERVING_INDEX, &[&name, &columns, &keys]).await?.get(0) {
+            one_key.reads_the_tenants_rows_of.clear();
+        }
+    }
+    Ok(StatementPlans { one_key, page: plan_page(source, mapping, table).await? })
 }
 
 async fn plan_page(
     source: &Client,
     mapping: &ResolvedMapping,
+    source_table: &SourceTable,
 ) -> Result<IndexUse, tokio_postgres::Error> {
     let page = copy_chunk(mapping, "", None, PAGE_ROWS);
     let in_order = explain_copy(source, mapping, &page, IN_ORDER).await?;
-    let mut in_order = IndexUse::of_plan(&in_order, mapping, &Purpose::Page);
+    let mut in_order = IndexUse::of_plan(&in_order, mapping, source_table, &Purpose::Page);
     let table = mapping.definition.source.table.sql();
     let tenant = tenant_column(mapping);
     let columns: Vec<&str> =
@@ -78,7 +87,7 @@ async fn plan_page(
     // A plan that sorts although sorts are disabled was bent by that setting, and says nothing
     // about the scans. The planner's free choice does.
     let free = explain_copy(source, mapping, &page, "").await?;
-    let free = IndexUse::of_plan(&free, mapping, &Purpose::Page);
+    let free = IndexUse::of_plan(&free, mapping, source_table, &Purpose::Page);
     Ok(IndexUse { sorts: free.sorts || in_order.sorts, ..free })
 }
 
@@ -87,10 +96,12 @@ async fn plan_page(
 pub(super) async fn plan_dependants(
     source: &Client,
     waking: &Waking,
+    table: &SourceTable,
 ) -> Result<IndexUse, tokio_postgres::Error> {
     let plan = explain(source, "", &find_dependants(waking), FOUND_BY_INDEX).await?;
     let telling = telling_columns(waking);
-    let mut found = IndexUse::of_plan(&plan, &waking.mapping, &Purpose::Dependants(&telling));
+    let mut found =
+        IndexUse::of_plan(&plan, &waking.mapping, table, &Purpose::Dependants(&telling));
     if let (Condition::Match(pairs), false) =
         (&waking.dependency.condition, found.reads_the_tenants_rows_of.is_empty())
     {
@@ -124,15 +135,15 @@ fn tenant_column(mapping: &ResolvedMapping) -> Option<&str> {
 
 /// The statement that creates the index for the search of [`plan_dependants`]; None where the
 /// condition is an expression.
-pub(super) fn index_for_dependants(waking: &Waking) -> Option<String> {
+pub(super) fn index_for_dependants(waking: &Waking, table: &SourceTable) -> Option<String> {
     let Condition::Match(pairs) = &waking.dependency.condition else { return None };
     let columns: Vec<String> = pairs.iter().map(|(ours, _)| ours.sql()).collect();
-    Some(create_index(&waking.mapping, &columns))
+    Some(create_index(&waking.mapping, table, &columns))
 }
 
 /// The statement that creates the index in whose order the pages of a copy are read; None where no
 /// index can have that order.
-pub(super) fn index_for_pages(mapping: &ResolvedMapping) -> Option<String> {
+pub(super) fn index_for_pages(mapping: &ResolvedMapping, table: &SourceTable) -> Option<String> {
     let Tenant::Column(tenant) = &mapping.definition.source.tenant else { return None };
     let textual = |sql_type: &str| sql_type == "text" || sql_type.starts_with("character varying");
     let mut columns = vec![tenant.sql()];
@@ -145,12 +156,23 @@ pub(super) fn index_for_pages(mapping: &ResolvedMapping) -> Option<String> {
             KeyOrder::Text => return None,
         });
     }
-    Some(create_index(mapping, &columns))
+    Some(create_index(mapping, table, &columns))
 }
 
-fn create_index(mapping: &ResolvedMapping, columns: &[String]) -> String {
+/// The statement that creates the index by which one key is found; None where the tenant is no
+/// column.
+pub(super) fn index_for_keys(mapping: &ResolvedMapping, table: &SourceTable) -> Option<String> {
+    let Tenant::Column(tenant) = &mapping.definition.source.tenant else { return None };
+    let keys = mapping.key.iter().map(|key| key.source_column.sql());
+    let columns: Vec<String> = std::iter::once(tenant.sql()).chain(keys).collect();
+    Some(create_index(mapping, table, &columns))
+}
+
+/// Postgres makes no index of a partitioned table concurrently.
+fn create_index(mapping: &ResolvedMapping, table: &SourceTable, columns: &[String]) -> String {
+    let how = if table.partitioned { "" } else { "concurrently " };
     let table = mapping.definition.source.table.sql();
-    format!("create index concurrently on {table} ({});", columns.join(", "))
+    format!("create index {how}on {table} ({});", columns.join(", "))
 }
 
 async fn explain_copy(

@@ -1,18 +1,22 @@
 //! `offtake check`: whether configuration and mappings can be used. Changes nothing anywhere.
 
+mod output;
+
 use std::sync::Arc;
 
-use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Dialer, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session, Trouble};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
+use self::output::{print, together};
 use super::preview;
-use super::printing::say;
-use crate::checks::destination_table::{DestinationTable, compare};
+use super::printing::{say, say_json};
+use crate::checks::destination_table::{DestinationTable, Fit, compare};
 use crate::checks::mapping_report::MappingReport;
+use crate::checks::{schema_sql, tenant_agreement};
 use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
@@ -28,10 +32,14 @@ pub(super) async fn execute(
     }
     let mappings = context.mappings()?;
     if !arguments.connect {
+        let conflicts = catalog::conflicts(&mappings);
+        if !conflicts.is_empty() {
+            return Err(Failure::from(conflicts));
+        }
         let file = context.configuration.file.display();
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
-            say(json!({ "mappings": names, "warnings": [], "destinations": [] }));
+            say_json(json!({ "mappings": names, "warnings": [], "destinations": [] }));
         } else {
             let count = names.len();
             say(format!(
@@ -42,8 +50,10 @@ pub(super) async fn execute(
     }
     let source = context.connect_source("check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
-    let mut reports = report_all(&source, &set).await?;
-    let list = destinations(context).await?;
+    let list = destinations(context, &source, &set).await?;
+    let tenants: Vec<String> =
+        list.usable.iter().map(|spec| spec.tenant_at_source.clone()).collect();
+    let mut reports = report_all(&source, &set, &tenants).await?;
     let without_tenant = list.without_tenant;
     let answers = ask_all(context, list, &set).await;
     for report in &mut reports {
@@ -56,23 +66,42 @@ pub(super) async fn execute(
             "{without_tenant} row(s) of the destinations query have no tenant_id and are ignored"
         ));
     }
-    print(context, arguments.json, &reports, &warnings, &answers);
-    outcome(answers)
+    print(context, arguments, &reports, &warnings, &answers);
+    outcome(context, answers)
 }
 
-async fn report_all(source: &Client, set: &MappingSet) -> Result<Vec<MappingReport>, Failure> {
+/// A report for each mapping; a failure that tells all mappings that the rows contradict.
+async fn report_all(
+    source: &Client,
+    set: &MappingSet,
+    tenants: &[String],
+) -> Result<Vec<MappingReport>, Failure> {
     let mut reports = Vec::new();
+    let mut failures = Vec::new();
     for mapping in set.mappings() {
-        let report = MappingReport::of(source, set, mapping).await;
-        reports.push(report.map_err(|error| {
+        let agreement = tenant_agreement::compare(source, mapping, tenants).await;
+        let agreement = agreement.map_err(|error| tenant_agreement::unusable(mapping, error))?;
+        let disagreement = tenant_agreement::disagreement(source, mapping, &agreement).await;
+        failures.extend(disagreement.err());
+        let mut report = MappingReport::of(source, set, mapping).await.map_err(|error| {
             Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into())
-        })?);
+        })?;
+        report.tenant_rows_compared = agreement.rows;
+        match schema_sql::try_out(source, mapping).await {
+            Ok(added) => report.columns_added = added,
+            Err(failure) => failures.push(failure),
+        }
+        reports.push(report);
     }
-    Ok(reports)
+    if failures.is_empty() { Ok(reports) } else { Err(Failure::all(failures)) }
 }
 
-async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
-    context.destinations().await.map_err(|error| {
+async fn destinations(
+    context: &Context,
+    source: &Client,
+    set: &MappingSet,
+) -> Result<DestinationList, Failure> {
+    context.spelt_destinations(source, set).await.map_err(|error| {
         let file = context.configuration.file.display();
         Failure::invalid(format!("{file}: destinations.query cannot be used"))
             .because(chain(&error))
@@ -80,38 +109,36 @@ async fn destinations(context: &Context) -> Result<DestinationList, Failure> {
     })
 }
 
-fn print(
-    context: &Context,
-    as_json: bool,
-    reports: &[MappingReport],
-    warnings: &[String],
-    answers: &[Answer],
-) {
-    if as_json {
-        let list: Vec<_> = answers
-            .iter()
-            .map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }))
-            .collect();
-        say(json!({ "mappings": reports, "warnings": warnings, "destinations": list }));
-        return;
-    }
-    reports.iter().for_each(|report| say(format!("{report}\n")));
-    let place = context.configuration.source.url.place();
-    say(format!("{} mapping(s) can run on {place}", reports.len()));
-    warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
-    let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
-    say(format!("{reached} of {} destination(s) answer", answers.len()));
-}
-
-/// A failure for every destination that could not be asked.
-fn outcome(answers: Vec<Answer>) -> Result<Exit, Failure> {
-    let failures: Vec<Failure> = answers
+/// A failure for every reason for which destinations could not be asked, or cannot be copied to.
+fn outcome(context: &Context, answers: Vec<Answer>) -> Result<Exit, Failure> {
+    let static_ = &context.configuration.destinations.static_;
+    let label = |a: &Answer| format!("{}/{}", foreign(&a.tenant_id), foreign(&a.name));
+    // What the file says, the operator can mend there.
+    let of_file = |a: &&Answer| static_.iter().any(|d| d.tenant == a.tenant_id && d.name == a.name);
+    let (refused, others): (Vec<&Answer>, Vec<&Answer>) =
+        answers.iter().partition(|answer| answer.refused && of_file(answer));
+    let obstacles = |of: &[&Answer]| -> Vec<(String, String)> {
+        of.iter().filter_map(|a| Some((a.obstacle.clone()?, label(a)))).collect()
+    };
+    let faults = answers.iter().flat_map(|answer| {
+        let of_mapping = |(mapping, table): &(String, DestinationTable)| {
+            let what = format!("mapping {mapping} cannot be copied: {}", table.fault.as_ref()?);
+            Some((what, label(answer)))
+        };
+        answer.tables.iter().filter_map(of_mapping).collect::<Vec<_>>()
+    });
+    let failure = |exit| move |(why, which)| Failure::new(exit, which).because(why);
+    let mut failures: Vec<Failure> = together(obstacles(&others).into_iter().chain(faults))
         .into_iter()
-        .filter_map(|Answer { tenant_id, name, obstacle, .. }| {
-            let what = format!("destination {tenant_id}/{name}");
-            Some(Failure::new(Exit::SomeDestinationsFailed, what).because(obstacle?))
-        })
+        .map(failure(Exit::SomeDestinationsFailed))
+        .chain(
+            together(obstacles(&refused).into_iter())
+                .into_iter()
+                .map(failure(Exit::InvalidConfiguration)),
+        )
         .collect();
+    // The exit code is that of the last one.
+    failures.sort_by_key(|failure| failure.exit == Exit::InvalidConfiguration);
     if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
 }
 
@@ -121,6 +148,8 @@ struct Answer {
     name: String,
     /// Why it could not be asked.
     obstacle: Option<String>,
+    /// It is not asked at all.
+    refused: bool,
     /// Its tables, by mapping.
     tables: Vec<(String, DestinationTable)>,
 }
@@ -140,7 +169,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
                 Ok(Err(trouble)) => (Vec::new(), Some(trouble.message)),
                 Err(_) => (Vec::new(), Some(format!("no answer within {} s", timeout.as_secs()))),
             };
-            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, tables }
+            Answer { tenant_id: spec.tenant_id, name: spec.name, obstacle, refused: false, tables }
         });
     }
     let mut answers = asked.join_all().await;
@@ -149,6 +178,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
         tenant_id,
         name,
         obstacle: Some(why),
+        refused: true,
         tables: Vec::new(),
     }));
     answers.sort_by(|a, b| (&a.tenant_id, &a.name).cmp(&(&b.tenant_id, &b.name)));
@@ -156,7 +186,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
 }
 
 /// Asks one destination for the tables of its mappings. All that this command says to a destination
-/// is in here and in [`compare`].
+/// is in here, in [`compare`] and in [`Session::try_table`].
 async fn ask(
     dialer: &Dialer,
     spec: &DestinationSpec,
@@ -165,9 +195,13 @@ async fn ask(
     let session = Session::open(&spec.place, dialer, "offtake check").await?;
     let mut tables = Vec::new();
     for mapping in mappings {
-        let (table, differences) = compare(&session, mapping, &spec.place).await?;
+        let (table, mut differences) = compare(&session, mapping, &spec.place).await?;
+        let mut fault = session.try_table(spec, mapping).await?;
+        if table != Fit::Absent {
+            differences.extend(fault.take());
+        }
         let (tenant, name) = (spec.tenant_id.clone(), spec.name.clone());
-        let table = DestinationTable { tenant, name, table, differences };
+        let table = DestinationTable { tenant, name, table, differences, fault };
         tables.push((mapping.name().to_owned(), table));
     }
     Ok(tables)

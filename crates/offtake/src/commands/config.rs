@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::printing::say;
+use super::printing::{say_exact, say_json};
 use crate::command_line::Config;
 use crate::configuration::{SCHEMA, example};
 use crate::context::load_configuration;
@@ -10,11 +10,11 @@ use crate::outcome::{Exit, Failure};
 
 pub(super) fn execute(file: &Path, arguments: &Config) -> Result<Exit, Failure> {
     if arguments.schema {
-        say(SCHEMA.trim_end());
+        say_exact(SCHEMA.trim_end());
         return Ok(Exit::Done);
     }
     if arguments.example {
-        say(example().trim_end());
+        say_exact(example().trim_end());
         return Ok(Exit::Done);
     }
     let masked = load_configuration(file)?.masked();
@@ -22,9 +22,9 @@ pub(super) fn execute(file: &Path, arguments: &Config) -> Result<Exit, Failure> 
         Failure::new(Exit::Failed, "cannot print the configuration").because(error.to_string())
     };
     if arguments.json {
-        say(serde_json::to_string_pretty(&masked).map_err(|e| unprintable(&e))?);
+        say_json(serde_json::to_string_pretty(&masked).map_err(|e| unprintable(&e))?);
     } else {
-        say(serde_yaml::to_string(&masked).map_err(|e| unprintable(&e))?.trim_end());
+        say_exact(serde_yaml::to_string(&masked).map_err(|e| unprintable(&e))?.trim_end());
     }
     Ok(Exit::Done)
 }

@@ -4,21 +4,24 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use crate::outcome::{Exit, Failure};
 
+/// Fails where nobody can be asked and nobody has agreed. For a command that asks late.
+pub(super) fn require_answer(yes: bool, consequence: &str) -> Result<(), Failure> {
+    if yes || std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    let what = format!("{consequence}, and there is no terminal to ask on");
+    Err(Failure::new(Exit::Usage, what).remedy("add --yes"))
+}
+
 /// Whether the operator agrees. Without a terminal to ask on, only `--yes` does.
 pub(super) async fn confirmed(
     yes: bool,
     consequence: &str,
     question: &str,
 ) -> Result<bool, Failure> {
+    require_answer(yes, consequence)?;
     if yes {
         return Ok(true);
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::new(
-            Exit::Usage,
-            format!("{consequence}, and there is no terminal to ask on"),
-        )
-        .remedy("add --yes"));
     }
     let question = format!("{question} [y/N] ");
     let answer = tokio::task::spawn_blocking(move || {

@@ -8,8 +8,10 @@ use offtake_admin::operations::{fuse_names, fuses};
 use offtake_loops::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
+use offtake_mapping::foreign;
+
 use super::phrases::{because, until};
-use super::printing::{say, table};
+use super::printing::{say, say_json, table};
 use super::registry_names::{unknown, unreadable};
 use crate::command_line::Fuse;
 use crate::context::Context;
@@ -24,7 +26,8 @@ pub(super) async fn execute(context: &Context, arguments: &Fuse) -> Result<Exit,
             check(&source, name).await?;
             set_fuse(&source, name, true, None, None).await.map_err(|error| failed(&error))?;
             say(format!(
-                "{name} is on{}: what it guards runs within a second",
+                "{} is on{}: what it guards runs within a second",
+                foreign(name),
                 because(reason.as_deref())
             ));
             Ok(Exit::Done)
@@ -35,7 +38,7 @@ pub(super) async fn execute(context: &Context, arguments: &Fuse) -> Result<Exit,
 async fn list(source: &Client, json: bool) -> Result<Exit, Failure> {
     let fuses = fuses(source).await.map_err(|error| unreadable(&error))?;
     if json {
-        say(serde_json::to_string_pretty(&fuses).unwrap_or_default());
+        say_json(serde_json::to_string_pretty(&fuses).unwrap_or_default());
         return Ok(Exit::Done);
     }
     let mut rows = vec![["FUSE", "STATE", "REASON"].map(str::to_owned)];
@@ -60,6 +63,7 @@ async fn off(
     check(source, name).await?;
     set_fuse(source, name, false, Some(reason), lasts).await.map_err(|error| failed(&error))?;
     let heals = lasts.and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
+    let name = foreign(name);
     say(format!(
         "{name} is off {}: {reason}",
         until(heals, &format!("until `offtake fuse on {name}`"))

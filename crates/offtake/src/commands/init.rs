@@ -5,9 +5,12 @@ use offtake_mapping::MappingSet;
 use offtake_postgres::{Connection, catalog, migrate, migration_sql};
 use tokio_postgres::Client;
 
-use super::printing::say;
+use super::printing::{say, say_exact};
 use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked};
 use crate::checks::rights::require_rights;
+use crate::checks::schema_sql::require_fit;
+use crate::checks::tenant_agreement::require_agreement;
+use crate::checks::tenant_ids::check_tenants;
 use crate::command_line::Init;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -16,10 +19,17 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     let mappings = context.mappings()?;
     let mut source = context.connect_source("init").await?;
     let set = catalog::resolve(&source, mappings).await?;
+    check_tenants(context, &source, &set).await?;
     if arguments.print_sql {
         print_sql(&source, &set).await?;
         return Ok(Exit::Done);
     }
+    // A destinations query that cannot run yet is no reason to stop: the sample has tenants of its
+    // own.
+    let list = context.destinations().await.unwrap_or_default();
+    let tenants: Vec<String> = list.usable.into_iter().map(|spec| spec.tenant_id).collect();
+    require_agreement(&source, set.mappings(), &tenants).await?;
+    require_fit(&source, set.mappings()).await?;
     require_rights(&source, &set).await?;
     let place = context.configuration.source.url.place();
     let applied = migrate(&mut source)
@@ -37,12 +47,12 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
 
 /// Prints what `init` would run on a source that has nothing yet.
 async fn print_sql(source: &Client, set: &MappingSet) -> Result<(), Failure> {
-    say("-- What `offtake init` would run on a source that has nothing yet.\n");
+    say_exact("-- What `offtake init` would run on a source that has nothing yet.\n");
     for (name, sql) in migration_sql() {
-        say(format!("-- {name}\nbegin;\n{}\ncommit;\n", sql.trim_end()));
+        say_exact(format!("-- {name}\nbegin;\n{}\ncommit;\n", sql.trim_end()));
     }
     let relations = offtake_capture::Relations::read(source, set).await?;
-    say(offtake_capture::install_sql(set, &relations).trim_end());
+    say_exact(offtake_capture::install_sql(set, &relations).trim_end());
     Ok(())
 }
 

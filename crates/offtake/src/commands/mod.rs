@@ -3,6 +3,7 @@
 //! Every command takes the [`Context`] that [`execute`] makes once. `demo` writes its own
 //! configuration first, and `config` can do without a file, so these two make it themselves.
 
+mod adopt;
 mod check;
 mod config;
 mod confirm;
@@ -52,6 +53,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Resync(arguments) => interruptible(resync::execute(&context()?, &arguments)).await,
         Command::Pause(arguments) => interruptible(pause::pause(&context()?, &arguments)).await,
         Command::Resume(arguments) => interruptible(pause::resume(&context()?, &arguments)).await,
+        Command::Adopt(arguments) => interruptible(adopt::execute(&context()?, &arguments)).await,
         Command::Fuse(arguments) => interruptible(fuse::execute(&context()?, &arguments)).await,
         Command::Quarantine(arguments) => {
             interruptible(quarantine::execute(&context()?, &arguments)).await

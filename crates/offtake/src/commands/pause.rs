@@ -3,6 +3,8 @@
 
 use offtake_admin::operations;
 
+use offtake_mapping::foreign;
+
 use super::phrases::{because, until};
 use super::printing::say;
 use super::registry_names::{destinations, unreadable};
@@ -18,10 +20,14 @@ pub(super) async fn pause(context: &Context, arguments: &Pause) -> Result<Exit, 
     let paused = operations::pause(&source, &ids, &arguments.reason, arguments.for_)
         .await
         .map_err(|error| unreadable(&error))?;
-    let until = until(paused, &format!("until `offtake resume --tenant {}`", arguments.of.tenant));
-    named
-        .iter()
-        .for_each(|d| say(format!("paused {}/{} {until}: {}", d.tenant, d.name, arguments.reason)));
+    let until = until(
+        paused,
+        &format!("until `offtake resume --tenant {}`", foreign(&arguments.of.tenant)),
+    );
+    named.iter().for_each(|d| {
+        let (tenant, name) = (foreign(&d.tenant), foreign(&d.name));
+        say(format!("paused {tenant}/{name} {until}: {}", arguments.reason));
+    });
     Ok(Exit::Done)
 }
 
@@ -35,7 +41,7 @@ pub(super) async fn resume(context: &Context, arguments: &Resume) -> Result<Exit
     say(format!(
         "{resumed} of {} destination(s) of {} were paused and go on{why}",
         named.len(),
-        arguments.of.tenant
+        foreign(&arguments.of.tenant)
     ));
     Ok(Exit::Done)
 }

@@ -3,14 +3,14 @@
 
 mod changed;
 
-use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::copy_chunk;
+use offtake_mapping::{ResolvedMapping, foreign, is_unprintable};
 use offtake_postgres::{TEXT_FORMAT, catalog};
 use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::printing::say;
+use super::printing::{say, say_json};
 use super::registry_names::unknown;
 use crate::command_line::Preview;
 use crate::context::Context;
@@ -62,6 +62,7 @@ async fn look(context: &Context, arguments: &Preview, if_changed: Exit) -> Resul
     } else {
         print_table(mapping, &rows);
         if rows.is_empty() {
+            let tenant = foreign(tenant);
             say(format!(
                 "the query gives no rows of tenant {tenant}; is this how {} spells it?",
                 mapping.source_table()
@@ -130,7 +131,7 @@ fn print_json(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
             .collect()
     };
     let objects: Vec<_> = rows.iter().map(object).collect();
-    say(serde_json::to_string_pretty(&objects).unwrap_or_default());
+    say_json(serde_json::to_string_pretty(&objects).unwrap_or_default());
 }
 
 fn print_table(mapping: &ResolvedMapping, rows: &[Vec<Option<String>>]) {
@@ -152,7 +153,7 @@ fn cell(value: Option<&str>) -> String {
     let Some(value) = value else { return "(null)".to_owned() };
     let plain: String = value
         .chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .flat_map(|c| if is_unprintable(c) { c.escape_default().collect() } else { vec![c] })
         .collect();
     match plain.char_indices().nth(CELL_CHARS_MAX) {
         Some((at, _)) => format!("{}…", &plain[..at]),

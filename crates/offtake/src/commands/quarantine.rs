@@ -4,7 +4,7 @@ use offtake_admin::operations::{Selection, discard_quarantined, quarantined, ret
 use tokio_postgres::Client;
 
 use super::confirm::confirmed;
-use super::printing::{say, table};
+use super::printing::{say, say_json, table};
 use super::registry_names::{check, unreadable};
 use crate::command_line::{OfQuarantine, Quarantine};
 use crate::context::Context;
@@ -58,7 +58,7 @@ async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Fa
     let rows =
         quarantined(source, of, None, LISTED_MAX).await.map_err(|error| unreadable(&error))?;
     if json {
-        say(serde_json::to_string_pretty(&rows).unwrap_or_default());
+        say_json(serde_json::to_string_pretty(&rows).unwrap_or_default());
         return Ok(Exit::Done);
     }
     if rows.is_empty() {

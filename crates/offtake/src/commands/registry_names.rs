@@ -2,9 +2,10 @@
 //! there suggests the nearest one that is.
 
 use offtake_admin::operations::{Named, named_destinations};
-use offtake_mapping::nearest;
+use offtake_mapping::{foreign, nearest};
 use tokio_postgres::Client;
 
+use crate::arguments::shown;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
 
@@ -92,9 +93,10 @@ pub(super) fn unknown<'a>(
     name: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Failure {
+    let message = if name.is_empty() { message } else { message.replace(name, &shown(name)) };
     let failure = Failure::new(Exit::Usage, message);
     match nearest(name, known) {
-        Some(meant) => failure.remedy(format!("did you mean {meant}?")),
+        Some(meant) => failure.remedy(format!("did you mean {}?", foreign(meant))),
         None => failure.remedy("`offtake status` lists what a running daemon has seen"),
     }
 }

@@ -10,6 +10,8 @@ use offtake_admin::operations::{self, ResyncProgress};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
+use offtake_mapping::foreign;
+
 use super::printing::say;
 use super::registry_names::{check_mapping, destinations, unreadable};
 use super::sync::warn_without_daemon;
@@ -25,8 +27,9 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
         return drop_tables::execute(context, arguments).await;
     }
     let source = context.connect_source("resync").await?;
-    let tenant = &arguments.of.tenant;
-    let named = destinations(&source, tenant, arguments.of.destination.as_deref()).await?;
+    let named =
+        destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
+    let tenant = foreign(&arguments.of.tenant);
     let mapping = arguments.mapping.as_deref();
     if let Some(mapping) = mapping {
         check_mapping(mapping, &named)?;
@@ -34,7 +37,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
     if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
         return Err(Failure::new(
             Exit::SomeDestinationsFailed,
-            format!("{tenant}/{} is not served", refused.name),
+            format!("{tenant}/{} is not served", foreign(&refused.name)),
         )
         .because(refused.refused.clone().unwrap_or_default()));
     }
@@ -65,6 +68,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
 fn late(copies: &[ResyncProgress]) -> Failure {
     let mappings: Vec<_> = copies.iter().map(|copy| copy.mapping.as_str()).collect();
     let ResyncProgress { tenant, destination, obstacle, .. } = &copies[0];
+    let (tenant, destination) = (foreign(tenant), foreign(destination));
     let what =
         format!("{tenant}/{destination} does not have all of {} in time", mappings.join(", "));
     let failure = Failure::new(Exit::SomeDestinationsFailed, what);
@@ -123,9 +127,9 @@ fn show(bar: &ProgressBar, copies: &[ResyncProgress]) {
     bar.set_position(copies.iter().map(done).sum());
     let at = copies.iter().find(|copy| !copy.done());
     let message = at.map(|copy| {
-        copy.obstacle
-            .clone()
-            .unwrap_or_else(|| format!("{}/{} {}", copy.tenant, copy.destination, copy.mapping))
+        copy.obstacle.clone().unwrap_or_else(|| {
+            format!("{}/{} {}", foreign(&copy.tenant), foreign(&copy.destination), copy.mapping)
+        })
     });
     bar.set_message(message.unwrap_or_default());
 }

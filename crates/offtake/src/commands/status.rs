@@ -11,7 +11,7 @@ use offtake_admin::status::Config;
 use offtake_postgres::Connection;
 
 use self::text::describe;
-use super::printing::{heard, say};
+use super::printing::{heard, say, say_json};
 use super::registry_names::{destinations, unreadable};
 use crate::checks::files;
 use crate::command_line;
@@ -73,5 +73,5 @@ fn show(text: &str, arguments: &command_line::Status) {
         // was printed before stays in the terminal's history.
         let _ = write!(std::io::stdout(), "\x1b[H\x1b[J");
     }
-    say(text);
+    if arguments.json { say_json(text) } else { say(text) }
 }

@@ -6,6 +6,8 @@ use offtake_admin::operations::owe_sync;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
+use offtake_mapping::foreign;
+
 use super::printing::say;
 use super::registry_names::{destinations, unreadable};
 use crate::command_line;
@@ -26,7 +28,7 @@ pub(super) async fn execute(
     if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
         return Err(Failure::new(
             Exit::SomeDestinationsFailed,
-            format!("{}/{} is not served", arguments.tenant, refused.name),
+            format!("{}/{} is not served", foreign(&arguments.tenant), foreign(&refused.name)),
         )
         .because(refused.refused.clone().unwrap_or_default()));
     }
@@ -42,7 +44,7 @@ pub(super) async fn execute(
         say(format!(
             "owed to {} destination(s) of {}; `offtake status` shows how far they are",
             destinations.len(),
-            arguments.tenant
+            foreign(&arguments.tenant)
         ));
         return Ok(Exit::Done);
     };
@@ -51,12 +53,12 @@ pub(super) async fn execute(
         say(format!(
             "{} destination(s) of {} have everything up to sequence id {head}",
             destinations.len(),
-            arguments.tenant
+            foreign(&arguments.tenant)
         ));
         return Ok(Exit::Done);
     }
     Err(Failure::all(behind.iter().map(|row| {
-        let (tenant, name): (&str, &str) = (row.get("tenant_id"), row.get("name"));
+        let (tenant, name) = (foreign(row.get("tenant_id")), foreign(row.get("name")));
         let failure = Failure::new(
             Exit::SomeDestinationsFailed,
             format!("{tenant}/{name} has not reached sequence id {head} in time"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use offtake_mapping::Identifier;
+use offtake_mapping::{Identifier, is_unprintable};
 use offtake_postgres::ConnectionString;
 
 use super::defaults;
@@ -20,6 +20,29 @@ pub struct StaticDestination {
     pub shared: bool,
 }
 
+/// The longest tenant id. Together with the longest name it fits into an entry of the registry's
+/// index, which holds 2704 bytes; a longer one would stop the registry for everyone.
+const TENANT_CHARS_MAX: usize = 400;
+
+/// The longest name of a destination.
+const NAME_CHARS_MAX: usize = 200;
+
+/// Why a tenant id cannot be used. It may contain any character, because it is the source's.
+pub(crate) fn unusable_tenant(tenant: &str) -> Option<String> {
+    let long = tenant.chars().nth(TENANT_CHARS_MAX).is_some();
+    long.then(|| format!("a tenant id has at most {TENANT_CHARS_MAX} characters"))
+}
+
+/// Why a destination's name cannot be used.
+pub(crate) fn unusable_name(name: &str) -> Option<String> {
+    if name.chars().nth(NAME_CHARS_MAX).is_some() {
+        return Some(format!("a destination's name has at most {NAME_CHARS_MAX} characters"));
+    }
+    let hidden = name.contains(is_unprintable);
+    hidden
+        .then(|| "a destination's name has no character that a terminal hides or obeys".to_owned())
+}
+
 impl StaticDestination {
     /// None only when a mistake was noted.
     pub(super) fn read(section: &Section, base: &Path) -> Option<Self> {
@@ -32,6 +55,13 @@ impl StaticDestination {
             );
         }
         let (tenant, url) = (section.required("tenant"), section.required("url"));
+        let tenant = tenant.filter(|tenant| match unusable_tenant(tenant) {
+            Some(why) => {
+                section.note("tenant", &why, "give the tenant a shorter id");
+                false
+            }
+            None => true,
+        });
         let url = url.and_then(|url| {
             let url = ConnectionString::destination(
                 &url,
@@ -46,6 +76,9 @@ impl StaticDestination {
             section.note("schema", &e.to_string(), "give the name as the catalog stores it")
         });
         let name = section.text("name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
+        if let Some(why) = unusable_name(&name) {
+            section.note("name", &why, "choose a short name; people type it");
+        }
         let (mappings, shared) = (section.list("mappings"), section.flag("shared"));
         Some(Self { tenant: tenant?, name, url: url?, schema: schema.ok()?, mappings, shared })
     }

@@ -25,6 +25,7 @@ use offtake_postgres::ConnectionString;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use destination::StaticDestination;
+pub(crate) use destination::{unusable_name, unusable_tenant};
 pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
 use section::{Section, read_document};

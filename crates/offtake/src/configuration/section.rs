@@ -16,7 +16,7 @@ use super::units::{ByteSize, parse_duration, show_duration};
 /// The JSON Schema of `offtake.yaml`: the one list of its keys, with what each of them does.
 pub const SCHEMA: &str = include_str!("schema.json");
 
-static SCHEMA_TREE: LazyLock<serde_json::Value> =
+pub(super) static SCHEMA_TREE: LazyLock<serde_json::Value> =
     LazyLock::new(|| serde_json::from_str(SCHEMA).unwrap_or_default());
 
 /// A configuration that cannot be used: everything that is wrong with it, in the order of the file.
@@ -64,9 +64,16 @@ fn note_unknown_keys(document: &Document, value: &Value, path: &mut Vec<Step>) {
     }
 }
 
+/// The path as it is written in messages. A key that is no plain word may be a secret that stands
+/// where a key belongs, so it is not repeated.
 fn show_path(path: &[Step]) -> String {
+    let of_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
     let mut shown = String::new();
     for step in path {
+        let step = match step {
+            Step::Key(key) if !key.chars().all(of_word) => &Step::Key("***".to_owned()),
+            step => step,
+        };
         match step {
             Step::Key(key) if shown.is_empty() => shown.push_str(key),
             Step::Key(key) => shown.push_str(&format!(".{key}")),

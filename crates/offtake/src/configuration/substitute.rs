@@ -1,8 +1,9 @@
 //! `${…}` in a setting's value.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+
+use crate::context::text_file;
 
 /// What `${…}` may stand for: variables, and the content of files.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +58,7 @@ impl Variables<'_> {
         };
         if !variable_name(name) {
             return Err(Unresolved {
-                message: format!("`${{{expression}}}` does not name a variable"),
+                message: "a `${…}` does not name a variable".to_owned(),
                 remedy: "write ${VAR}, ${VAR:-default}, ${VAR:?message} or ${file:/path}"
                     .to_owned(),
             });
@@ -77,7 +78,7 @@ impl Variables<'_> {
                 remedy: format!("set {name}"),
             }),
             _ => Err(Unresolved {
-                message: format!("`${{{expression}}}` is not understood"),
+                message: format!("what follows {name} in `${{{name}:…}}` is not understood"),
                 remedy: format!("write ${{{name}:-default}} or ${{{name}:?message}}"),
             }),
         }
@@ -87,7 +88,7 @@ impl Variables<'_> {
     /// secret.
     fn file(&self, path: &str) -> Result<String, Unresolved> {
         let full = self.base.join(path);
-        let text = fs::read_to_string(&full).map_err(|e| Unresolved {
+        let text = text_file::read(&full, text_file::SECRET_BYTES_MAX).map_err(|e| Unresolved {
             message: format!("cannot read {}: {e}", full.display()),
             remedy: "check that the file exists and that this user may read it".to_owned(),
         })?;
@@ -106,6 +107,8 @@ fn variable_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn check(input: &str, expect: Result<&str, &str>) {

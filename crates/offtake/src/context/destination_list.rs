@@ -4,15 +4,20 @@
 //! A row of the query that cannot be used blocks only the destination that it names. A query that
 //! fails is an error; the daemon then keeps the destinations that it had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use offtake_mapping::Identifier;
+use offtake_mapping::{Identifier, foreign_within};
 use offtake_postgres::{ConnectionString, SourcePool};
 use offtake_sync::destinations::{DestinationSpec, Place};
 use serde::Deserialize;
 
-use crate::configuration::{Destinations, StaticDestination, defaults};
+use crate::configuration::{
+    Destinations, StaticDestination, defaults, unusable_name, unusable_tenant,
+};
+
+/// Of an id that is too long, so much is kept to recognise it by.
+const SHOWN_CHARS_MAX: usize = 64;
 
 /// The destinations that configuration file and destinations query name at one moment.
 #[derive(Debug, Default)]
@@ -37,12 +42,15 @@ pub enum Error {
     Query(#[from] tokio_postgres::Error),
     #[error("the source cannot be reached")]
     Source(#[from] offtake_postgres::Error),
+    #[error("the tenants' ids cannot be brought into the source's spelling")]
+    Spelling(#[source] tokio_postgres::Error),
 }
 
 impl From<&StaticDestination> for DestinationSpec {
     fn from(destination: &StaticDestination) -> Self {
         Self {
             tenant_id: destination.tenant.clone(),
+            tenant_at_source: destination.tenant.clone(),
             name: destination.name.clone(),
             place: Place::Postgres {
                 url: destination.url.clone(),
@@ -96,6 +104,8 @@ impl DestinationList {
     /// Adds the rows of the query. A destination that the file names too is taken from the file;
     /// one that the query names twice with different values is refused.
     fn add_rows(&mut self, rows: impl Iterator<Item = serde_json::Value>) {
+        let of_file: HashSet<(String, String)> =
+            self.usable.iter().map(|s| (s.tenant_id.clone(), s.name.clone())).collect();
         let mut seen: BTreeMap<(String, String), serde_json::Value> = BTreeMap::new();
         for row in rows {
             let Some(tenant_id) = text_of(&row, "tenant_id") else {
@@ -104,6 +114,13 @@ impl DestinationList {
             };
             let name =
                 text_of(&row, "name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
+            if let Some(why) = unusable_tenant(&tenant_id).or_else(|| unusable_name(&name)) {
+                // Under names that the registry can keep and a terminal can show.
+                let shown = |text: &str| foreign_within(text, SHOWN_CHARS_MAX).into_owned();
+                let (tenant_id, name) = (shown(&tenant_id), shown(&name));
+                self.refused.push(RefusedDestination { tenant_id, name, why });
+                continue;
+            }
             let earlier = seen.insert((tenant_id.clone(), name.clone()), row.clone());
             if let Some(earlier) = earlier {
                 if earlier != row {
@@ -111,7 +128,7 @@ impl DestinationList {
                     let why = "the destinations query names it twice, differently".to_owned();
                     self.refused.push(RefusedDestination { tenant_id, name, why });
                 }
-            } else if self.usable.iter().any(|s| s.tenant_id == tenant_id && s.name == name) {
+            } else if of_file.contains(&(tenant_id.clone(), name.clone())) {
                 tracing::warn!(
                     event = "destination_named_twice",
                     tenant = tenant_id,
@@ -131,8 +148,8 @@ impl DestinationList {
     /// Changes whenever the registry would be told something else.
     pub(crate) fn fingerprint(&self) -> String {
         let usable = self.usable.iter().map(|spec| {
-            let DestinationSpec { place, mappings, shared, .. } = spec;
-            format!("{} {} {mappings:?} {shared}", spec.label(), place.fingerprint())
+            let DestinationSpec { tenant_id, name, place, mappings, shared, .. } = spec;
+            format!("{tenant_id:?} {name:?} {} {mappings:?} {shared}", place.fingerprint())
         });
         let refused = self.refused.iter().map(|refused| format!("{refused:?}"));
         let without_tenant = [self.without_tenant.to_string()];
@@ -161,6 +178,7 @@ fn read(row: serde_json::Value, tenant_id: &str, name: &str) -> Result<Destinati
     let schema = row.schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
     Ok(DestinationSpec {
         tenant_id: tenant_id.to_owned(),
+        tenant_at_source: tenant_id.to_owned(),
         name: name.to_owned(),
         place: Place::Postgres {
             url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,
@@ -186,6 +204,20 @@ mod tests {
             assert_eq!(format!("{}/{}", found.tenant_id, found.name), *label);
             assert!(found.why.contains(why), "{found:?}");
         }
+    }
+
+    #[test]
+    fn ids_that_are_too_long_block_their_own_entry() {
+        let url = "postgres://u:p@db.example.com/x";
+        let good = json!({ "tenant_id": "a", "url": url });
+        let long = json!({ "tenant_id": "x".repeat(100_000), "url": url });
+        let shown = format!("{}…/main", "x".repeat(SHOWN_CHARS_MAX));
+        check(&[good.clone(), long], &["a/main"], &[(&shown, "at most 400 characters")]);
+        let named = json!({ "tenant_id": "b", "name": "m\u{1b}[2J", "url": url });
+        check(&[good.clone(), named], &["a/main"], &[("b/m\\u{1b}[2J", "a terminal hides")]);
+        let name = json!({ "tenant_id": "b", "name": "y".repeat(201), "url": url });
+        let shown = format!("b/{}…", "y".repeat(SHOWN_CHARS_MAX));
+        check(&[good, name], &["a/main"], &[(&shown, "at most 200 characters")]);
     }
 
     #[test]

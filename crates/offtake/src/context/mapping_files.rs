@@ -10,6 +10,9 @@ use sha2::{Digest, Sha256};
 use super::text_file;
 use crate::outcome::Failure;
 
+/// All files of the folder together.
+const FOLDER_BYTES_MAX: u64 = 32 << 20;
+
 /// The texts of the folder's mapping files at one moment.
 pub struct MappingFiles {
     files: Vec<(PathBuf, String)>,
@@ -24,16 +27,24 @@ impl MappingFiles {
     /// Reads every `*.yaml` and `*.yml` of the folder, in the order of their names. Hidden files
     /// and subfolders are skipped.
     pub fn read(folder: &Path) -> io::Result<Self> {
-        let mut files = Vec::new();
+        let (mut files, mut bytes) = (Vec::new(), 0);
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             let hidden =
                 path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
             let yaml =
                 path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-            if yaml && !hidden && path.is_file() {
-                let text = text_file::read(&path)
+            // What is neither a file nor a folder is refused: a mapping whose file was replaced by a
+            // pipe is not one that was removed.
+            if yaml && !hidden && !path.is_dir() {
+                let text = text_file::read(&path, text_file::MAPPING_BYTES_MAX)
                     .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+                bytes += text.len() as u64;
+                if bytes > FOLDER_BYTES_MAX {
+                    let message =
+                        format!("the files have more than {} MiB", FOLDER_BYTES_MAX >> 20);
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
                 files.push((path, text));
             }
         }
@@ -50,6 +61,17 @@ impl MappingFiles {
             }
         }
         Fingerprint(hash.finalize().into())
+    }
+
+    /// The name of each mapping and its file. A file that cannot be read has its stem as name.
+    pub fn names(&self) -> Vec<(String, PathBuf)> {
+        let stem = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into();
+        let named =
+            self.files.iter().map(|(path, text)| match offtake_mapping::parse(path, text) {
+                Ok(mapping) => (mapping.name, path.clone()),
+                Err(_) => (stem(path), path.clone()),
+            });
+        named.collect()
     }
 
     /// Parses all files. If any cannot be used, the failure lists the mistakes of all of them.
@@ -79,7 +101,7 @@ pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
     })?;
     if files.files.is_empty() {
         return Err(Failure::invalid(format!(
-            "{}: there is no mapping file (*.yaml)",
+            "{}: there is no mapping file (*.yaml, *.yml)",
             folder.display()
         ))
         .remedy(remedy));

@@ -5,6 +5,7 @@
 
 pub mod destination_list;
 pub mod mapping_files;
+pub(crate) mod tenant_spelling;
 pub(crate) mod text_file;
 
 use std::collections::BTreeMap;
@@ -12,10 +13,12 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use offtake_egress::AddressPolicy;
-use offtake_mapping::Mapping;
+use offtake_mapping::{Mapping, MappingSet};
 use offtake_postgres::{Connection, Dialer, SourcePool};
+use tokio_postgres::Client;
 
 use self::destination_list::DestinationList;
+use crate::arguments;
 use crate::checks::check_files;
 use crate::configuration::Configuration;
 use crate::outcome::{Exit, Failure};
@@ -71,6 +74,20 @@ impl Context {
         destination_list::list(destinations, &self.pool, sync.statement_timeout).await
     }
 
+    /// The same, with the tenants' ids in the spelling of the mappings' types. `source` must not be
+    /// in a transaction.
+    pub(crate) async fn spelt_destinations(
+        &self,
+        source: &Client,
+        set: &MappingSet,
+    ) -> Result<DestinationList, destination_list::Error> {
+        let mut list = self.destinations().await?;
+        tenant_spelling::spell(source, &mut list, set)
+            .await
+            .map_err(destination_list::Error::Spelling)?;
+        Ok(list)
+    }
+
     /// One session on the source. `pg_stat_activity` shows it as `offtake <command>`.
     pub async fn connect_source(&self, command: &str) -> Result<Connection, Failure> {
         let Configuration { source, sync, .. } = &self.configuration;
@@ -103,15 +120,20 @@ pub(crate) fn destination_dialer(configuration: &Configuration) -> Dialer {
 
 /// Reads and parses a configuration file, with the process environment as its variables.
 pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
-    let text = text_file::read(file).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => Failure::invalid(format!("{}: {error}", file.display()))
-            .remedy(text_file::SAVE_AS_UTF_8),
-        _ => Failure::invalid(format!("{}: cannot read the configuration", file.display()))
-            .because(error.to_string())
-            .remedy(
-                "name the file with --config or OFFTAKE_CONFIG, or begin one with \
+    let name = file.to_string_lossy();
+    let shown = arguments::shown(&name);
+    let text = text_file::read(file, text_file::CONFIGURATION_BYTES_MAX).map_err(|error| {
+        match error.kind() {
+            ErrorKind::InvalidData => {
+                Failure::invalid(format!("{shown}: {error}")).remedy(text_file::SAVE_AS_UTF_8)
+            }
+            _ => Failure::invalid(format!("{shown}: cannot read the configuration"))
+                .because(error.to_string())
+                .remedy(
+                    "name the file with --config or OFFTAKE_CONFIG, or begin one with \
                  `offtake config --example > offtake.yaml`",
-            ),
+                ),
+        }
     })?;
     Ok(Configuration::parse(file, &text, &environment())?)
 }

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 
 use offtake_mapping::MappingSet;
 use offtake_postgres::SourcePool;
-use offtake_sync::destinations::Registry;
+use offtake_sync::destinations::{Registry, Waiting};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::configuration::Configuration;
 use crate::context::destination_list::{self, DestinationList, RefusedDestination, list};
+use crate::context::tenant_spelling;
 
 /// The loop that keeps the registry as configuration, destinations query and mappings say.
 pub(super) struct DestinationsRefresh {
@@ -21,8 +22,8 @@ pub(super) struct DestinationsRefresh {
     pub(super) registry: Registry,
     pub(super) configuration: watch::Receiver<Arc<Configuration>>,
     pub(super) mappings: watch::Receiver<Arc<MappingSet>>,
-    /// Mappings that wait for their triggers. A destination that names one goes on with its others.
-    pub(super) withheld: watch::Receiver<Arc<Vec<String>>>,
+    /// Mappings that cannot be kept as they should be. A destination goes on with its others.
+    pub(super) waiting: watch::Receiver<Arc<Waiting>>,
     /// Why the query failed the last time. The status tells it, because new destinations are not
     /// found meanwhile.
     pub(super) error: watch::Sender<Option<String>>,
@@ -41,6 +42,8 @@ pub(super) enum Error {
     Source(#[from] offtake_postgres::Error),
     #[error("the registry of destinations cannot be written")]
     Registry(#[from] offtake_sync::Error),
+    #[error("the tenants' ids cannot be brought into the source's spelling")]
+    Spelling(#[source] tokio_postgres::Error),
     #[error("a refused destination cannot be written into the registry")]
     Refused(#[from] tokio_postgres::Error),
 }
@@ -52,9 +55,11 @@ impl DestinationsRefresh {
             let configuration = self.configuration.borrow_and_update().clone();
             // Marked as seen before it is used, so that the next round sees a set that arrives
             // meanwhile.
-            let mapping_set_is_new =
-                self.mappings.has_changed().unwrap_or(false) || applied.is_empty();
+            let mapping_set_is_new = self.mappings.has_changed().unwrap_or(false)
+                || self.waiting.has_changed().unwrap_or(false)
+                || applied.is_empty();
             self.mappings.mark_unchanged();
+            self.waiting.mark_unchanged();
             let Configuration { destinations, sync, .. } = &*configuration;
             match list(destinations, &self.pool, sync.statement_timeout).await {
                 Ok(list) => {
@@ -92,6 +97,10 @@ impl DestinationsRefresh {
                     self.mappings.mark_changed();
                     return;
                 }
+                Ok(()) = self.waiting.changed() => {
+                    self.waiting.mark_changed();
+                    return;
+                }
                 () = tokio::time::sleep(tick) => {}
             }
         }
@@ -112,8 +121,12 @@ impl DestinationsRefresh {
     }
 
     /// Writes the list into the registry.
-    async fn apply(&self, list: DestinationList) -> Result<(), Error> {
-        let DestinationList { mut usable, refused, without_tenant } = list;
+    async fn apply(&self, mut list: DestinationList) -> Result<(), Error> {
+        let set = self.mappings.borrow().clone();
+        let source = self.pool.get().await?;
+        tenant_spelling::spell(&source, &mut list, &set).await.map_err(Error::Spelling)?;
+        drop(source);
+        let DestinationList { usable, refused, without_tenant } = list;
         if without_tenant > 0 {
             tracing::error!(
                 event = "destination_without_tenant",
@@ -121,11 +134,8 @@ impl DestinationsRefresh {
                 "rows of the destinations query have no tenant_id and are ignored"
             );
         }
-        let withheld = self.withheld.borrow().clone();
-        for names in usable.iter_mut().filter_map(|spec| spec.mappings.as_mut()) {
-            names.retain(|name| !withheld.contains(name));
-        }
-        self.registry.refresh(usable).await?;
+        let waiting = self.waiting.borrow().clone();
+        self.registry.refresh(usable, &waiting).await?;
         let client = self.pool.get().await?;
         for RefusedDestination { tenant_id, name, why } in &refused {
             offtake_requests::refuse_destination(&client, tenant_id, name, why).await?;

@@ -82,7 +82,7 @@ impl Loops {
                 registry: registry.clone(),
                 configuration: published.configuration.subscribe(),
                 mappings: published.mappings.subscribe(),
-                withheld: published.withheld.subscribe(),
+                waiting: published.waiting.subscribe(),
                 error: published.destinations_error.clone(),
                 progress: watch::Sender::new(Instant::now()),
             };

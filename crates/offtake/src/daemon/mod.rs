@@ -17,6 +17,7 @@
 //! nothing to repair.
 
 mod destinations_refresh;
+mod file_reads;
 mod loops;
 mod probing_thread;
 mod reload;

@@ -6,9 +6,10 @@
 //!
 //! The exception are triggers. A mapping whose triggers are missing, where the daemon's role may
 //! not install them, is withheld: otherwise its copies would go stale unnoticed. It joins the set
-//! when an operator has run `offtake init`.
+//! when an operator has run `offtake init`. Meanwhile, every destination that should have it says
+//! so in its status.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +17,11 @@ use offtake_admin::status::Config;
 use offtake_mapping::{Mapping, MappingSet};
 use offtake_postgres::SourcePool;
 use offtake_sequencer::Numbering;
+use offtake_sync::destinations::Waiting;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::file_reads::off_the_runtime;
 use super::triggers::{self, CoveredSet, UncapturedTables};
 use crate::checks::check_files;
 use crate::configuration::Configuration;
@@ -41,8 +44,8 @@ pub type ReadConfiguration = Box<dyn Fn() -> Result<Configuration, Failure> + Se
 #[derive(Clone)]
 pub(super) struct Published {
     pub mappings: watch::Sender<Arc<MappingSet>>,
-    /// Mappings of the folder that are not in the set, because they wait for their triggers.
-    pub withheld: watch::Sender<Arc<Vec<String>>>,
+    /// Mappings of the folder that destinations lack, or have without capture, each with the reason.
+    pub waiting: watch::Sender<Arc<Waiting>>,
     pub configuration: watch::Sender<Arc<Configuration>>,
     /// Why the destinations query failed the last time. The loop `destinations` sends it.
     pub destinations_error: watch::Sender<Option<String>>,
@@ -55,7 +58,7 @@ impl Published {
     pub(super) fn new(configuration: Configuration) -> Self {
         Self {
             mappings: watch::Sender::new(Arc::new(MappingSet::default())),
-            withheld: watch::Sender::new(Arc::default()),
+            waiting: watch::Sender::new(Arc::default()),
             configuration: watch::Sender::new(Arc::new(configuration)),
             destinations_error: watch::Sender::new(None),
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
@@ -114,10 +117,11 @@ impl MappingReload {
     /// that could keep running.
     pub(super) async fn load(&mut self) -> Result<(), Failure> {
         let folder = self.folder();
-        let (definitions, fingerprint) = mapping_files::load(&folder)?;
+        let (definitions, fingerprint) =
+            off_the_runtime(move || mapping_files::load(&folder)).await??;
         self.use_mappings(definitions).await?;
         self.state.files = Some(fingerprint);
-        self.state.configuration_text = self.configuration_text();
+        self.state.configuration_text = self.configuration_text().await;
         self.publish_status(true);
         Ok(())
     }
@@ -134,7 +138,7 @@ impl MappingReload {
                 () = self.asked.notified() => true,
                 () = tokio::time::sleep(LOOK_INTERVAL) => false,
             };
-            self.look_at_configuration(asked);
+            self.look_at_configuration(asked).await;
             self.look_at_mappings(asked).await;
             if asked {
                 self.state.drift_due = Some(Instant::now());
@@ -149,27 +153,40 @@ impl MappingReload {
         self.published.configuration.borrow().mappings.clone()
     }
 
-    fn configuration_text(&self) -> Option<String> {
+    async fn configuration_text(&self) -> Option<String> {
         let file = self.published.configuration.borrow().file.clone();
-        text_file::read(&file).ok()
+        let read = move || text_file::read(&file, text_file::CONFIGURATION_BYTES_MAX);
+        off_the_runtime(read).await.ok()?.ok()
     }
 
-    fn look_at_configuration(&mut self, asked: bool) {
-        let Some(read) = self.read_configuration.as_ref() else { return };
-        let text = self.configuration_text();
+    async fn look_at_configuration(&mut self, asked: bool) {
+        if self.read_configuration.is_none() {
+            return;
+        }
+        let text = self.configuration_text().await;
         if !asked && text == self.state.configuration_text {
             return;
         }
         self.state.configuration_text = text;
-        let outcome = read().and_then(|new| {
+        let (read, folder) = (self.read_configuration.clone(), self.folder());
+        let outcome = off_the_runtime(move || {
+            let Some(read) = read.as_ref() else { return Ok(None) };
+            let new = read()?;
             // Mappings that cannot be used have a complaint of their own.
-            if let Ok((definitions, _)) = mapping_files::load(&self.folder()) {
+            if let Ok((definitions, _)) = mapping_files::load(&folder) {
                 check_files(&new, &definitions)?;
             }
-            Ok(new)
+            Ok(Some(new))
         });
+        let outcome = outcome.await.and_then(|outcome| outcome);
+        self.take_over(outcome);
+    }
+
+    /// Publishes a configuration, or says why it cannot be used.
+    fn take_over(&mut self, outcome: Result<Option<Configuration>, Failure>) {
         match outcome {
-            Ok(new) => {
+            Ok(None) => return,
+            Ok(Some(new)) => {
                 let current = self.published.configuration.borrow().clone();
                 let restart = current.needs_restart(&new);
                 self.state.configuration_error = (!restart.is_empty())
@@ -203,9 +220,8 @@ impl MappingReload {
 
     async fn look_at_mappings(&mut self, asked: bool) {
         let folder = self.folder();
-        let fingerprint = tokio::task::spawn_blocking(move || {
-            MappingFiles::read(&folder).map(|files| files.fingerprint())
-        });
+        let fingerprint =
+            off_the_runtime(move || MappingFiles::read(&folder).map(|files| files.fingerprint()));
         let fingerprint = match fingerprint.await {
             Ok(Ok(fingerprint)) => Some(fingerprint),
             // The folder cannot be read; `load` below says why.
@@ -216,7 +232,9 @@ impl MappingReload {
         if !again && fingerprint.is_some() && fingerprint == self.state.files {
             return;
         }
-        let outcome = match mapping_files::load(&self.folder()) {
+        let folder = self.folder();
+        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
+        let outcome = match loaded.and_then(|loaded| loaded) {
             Ok((definitions, _)) => self.use_mappings(definitions).await,
             Err(failure) => Err(failure),
         };
@@ -243,6 +261,7 @@ impl MappingReload {
                         "the previous mappings stay in use"
                     );
                 }
+                self.publish_refused(&error);
                 self.state.mappings_error = Some(error);
                 self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
                 self.publish_status(false);
@@ -278,8 +297,27 @@ impl MappingReload {
         let covered =
             triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
         self.state.uncaptured.clone_from(&covered.uncaptured);
-        self.published.withheld.send_replace(Arc::new(covered.withheld.clone()));
+        self.publish_waiting(covered.waiting.clone());
         Ok(covered)
+    }
+
+    /// The status of every destination that should have one of these mappings tells the reason.
+    fn publish_waiting(&self, waiting: Waiting) {
+        self.published.waiting.send_if_modified(|before| {
+            let changed = **before != waiting;
+            if changed {
+                *before = Arc::new(waiting);
+            }
+            changed
+        });
+    }
+
+    /// The folder's mappings cannot be used together. Those that are not in the set in use wait.
+    fn publish_refused(&self, error: &str) {
+        let Ok(files) = MappingFiles::read(&self.folder()) else { return };
+        let running = self.published.mappings.borrow().clone();
+        let named = files.names().into_iter().filter(|(name, _)| running.get(name).is_none());
+        self.publish_waiting(named.map(|(name, file)| (name, reason_for(&file, error))).collect());
     }
 
     fn drift_due(&self) -> bool {
@@ -296,7 +334,9 @@ impl MappingReload {
         if self.state.mappings_error.is_some() {
             return;
         }
-        let Ok((definitions, fingerprint)) = mapping_files::load(&self.folder()) else { return };
+        let folder = self.folder();
+        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
+        let Ok(Ok((definitions, fingerprint))) = loaded else { return };
         if self.state.files.as_ref() != Some(&fingerprint) {
             return;
         }
@@ -367,6 +407,21 @@ impl MappingReload {
                 config.loaded_at = jiff::Timestamp::now();
             }
         });
+    }
+}
+
+/// What the failure of a whole folder says of one of its files: the line that begins with the
+/// file's name, and the remedy behind it; otherwise the first mistake of another file.
+fn reason_for(file: &Path, error: &str) -> String {
+    let begins = file.display().to_string();
+    let own = error.lines().position(|line| line.starts_with(&begins));
+    let lines: Vec<&str> = error.lines().skip(own.unwrap_or(0)).collect();
+    let remedy = lines.iter().find(|line| line.starts_with("  remedy: "));
+    let told = [lines.first(), remedy].into_iter().flatten().map(|line| line.trim());
+    let told = told.collect::<Vec<_>>().join("; ");
+    match own {
+        Some(_) => told,
+        None => format!("the mapping files are used together or not at all: {told}"),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use offtake_capture::{Drift, Look, Options};
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::{PooledConnection, SourcePool, catalog};
+use offtake_sync::destinations::Waiting;
 use tokio_postgres::Client;
 
 use crate::checks::capture_gaps::{copied, copied_before, let_others_go, note_overlooked};
@@ -24,8 +25,9 @@ pub(super) struct CoveredSet {
     pub(super) set: MappingSet,
     /// What the status says is missing, with the command that helps.
     pub(super) complaint: Option<String>,
-    /// Mappings that are not in the set, because they wait for their triggers.
-    pub(super) withheld: Vec<String>,
+    /// Mappings that are not in the set, because they wait for their triggers, and mappings in the
+    /// set whose changes go by unseen; each with the reason.
+    pub(super) waiting: Waiting,
     pub(super) uncaptured: UncapturedTables,
 }
 
@@ -50,8 +52,10 @@ pub(super) async fn cover(
     let found = needed(&look);
     let missed = look.lets_go_by(&set);
     note_overlooked(&source, &missed).await?;
-    let drifts =
-        if found.is_empty() { found } else { mend(&mut source, &set, look, found).await? };
+    let (drifts, obstacle) = match found.is_empty() {
+        true => (found, None),
+        false => mend(&mut source, &set, look, found).await?,
+    };
     let now_uncaptured: UncapturedTables = drifts
         .iter()
         .filter(|d| d.loses_changes())
@@ -61,6 +65,7 @@ pub(super) async fn cover(
     note_overlooked(&source, &missed).await?;
     let withheld = withheld(&definitions, running, &drifts);
     Ok(CoveredSet {
+        waiting: waiting(&source, &set, &definitions, &withheld, &drifts, obstacle).await?,
         complaint: (!drifts.is_empty()).then(|| complaint(&drifts, &withheld)),
         set: if withheld.is_empty() {
             set
@@ -68,7 +73,6 @@ pub(super) async fn cover(
             let rest = definitions.into_iter().filter(|m| !withheld.contains(&m.name)).collect();
             catalog::resolve(&source, rest).await?
         },
-        withheld,
         uncaptured: now_uncaptured,
     })
 }
@@ -111,13 +115,50 @@ fn withheld(definitions: &[Mapping], running: &MappingSet, drifts: &[Drift]) -> 
     definitions.iter().filter(|m| new(m) && lacks_triggers(m)).map(|m| m.name.clone()).collect()
 }
 
-/// Installs what is missing; returns what is still missing then.
+/// Why each mapping waits: what is missing, and the statement or command that mends it.
+async fn waiting(
+    source: &Client,
+    set: &MappingSet,
+    definitions: &[Mapping],
+    withheld: &[String],
+    drifts: &[Drift],
+    obstacle: Option<String>,
+) -> Result<Waiting, Failure> {
+    let unseen = |m: &Mapping, drift: &Drift| {
+        !drift.over() && concerns(drift, m) && (drift.loses_changes() || withheld.contains(&m.name))
+    };
+    let waits = |m: &&Mapping| drifts.iter().any(|drift| unseen(m, drift));
+    let concerned: Vec<&Mapping> = definitions.iter().filter(waits).collect();
+    if concerned.is_empty() {
+        return Ok(Waiting::new());
+    }
+    let rights = offtake_capture::missing_rights(source, set).await?;
+    let init = "run `offtake init`";
+    let mut remedy: Vec<String> = rights
+        .into_iter()
+        .map(|right| format!("{}; run as {}: {}", right.what, right.run_as, right.statements))
+        .collect();
+    match remedy.is_empty() {
+        false => remedy.push(format!("or {init} with a role that has these rights")),
+        true => remedy.push(obstacle.map_or(init.to_owned(), |why| format!("{why}; {init}"))),
+    }
+    let remedy = remedy.join("; ");
+    let reason = |m: &Mapping| {
+        let mut what: Vec<String> =
+            drifts.iter().filter(|drift| unseen(m, drift)).map(ToString::to_string).collect();
+        what.dedup();
+        format!("{}; {remedy}", what.join(", "))
+    };
+    Ok(concerned.into_iter().map(|m| (m.name.clone(), reason(m))).collect())
+}
+
+/// Installs what is missing; returns what is still missing then, and why it could not be installed.
 async fn mend(
     source: &mut PooledConnection,
     set: &MappingSet,
     look: Look,
     found: Vec<Drift>,
-) -> Result<Vec<Drift>, Failure> {
+) -> Result<(Vec<Drift>, Option<String>), Failure> {
     let note_gap = copied_before(source, set, &found).await?;
     let options = Options { retries: RETRIES, note_gap, keep_others: true, ..Options::default() };
     let_others_go(source, set).await?;
@@ -131,17 +172,17 @@ async fn mend(
                     "capture is in place"
                 );
             }
-            Ok(Vec::new())
+            Ok((Vec::new(), None))
         }
         Err(error) => {
             let still = worth_telling(needed(&Look::take(source, set).await?));
             let error = chain(&error);
             tracing::debug!(
                 event = "triggers_not_installed",
-                error,
+                error = error.as_str(),
                 "the daemon could not install what is missing"
             );
-            Ok(still)
+            Ok((still, Some(error)))
         }
     }
 }

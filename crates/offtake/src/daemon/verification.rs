@@ -49,7 +49,11 @@ async fn compare(
     let mut found = Vec::new();
     for mapping in &registered.mappings {
         let name = mapping.name();
-        let target = VerifyTarget { mapping, tenant_id: &registered.spec.tenant_id };
+        let target = VerifyTarget {
+            mapping,
+            tenant_id: &registered.spec.tenant_id,
+            tenant_at_source: &registered.spec.tenant_at_source,
+        };
         let options = Options::default();
         let compared = verify(&source, destination.reader(), &target, &options);
         let outcome = Box::pin(compared).await;

@@ -64,7 +64,7 @@ async fn prove_tenant(
     let reader = Reader::Postgres { client: &destination, schema: &schema };
     let mut reports = Vec::new();
     for mapping in mappings.mappings() {
-        let target = VerifyTarget { mapping, tenant_id: &tenant.id };
+        let target = VerifyTarget { mapping, tenant_id: &tenant.id, tenant_at_source: &tenant.id };
         reports.push(verify(&source, reader, &target, &Options::default()).await?);
     }
     Ok(Verdict { tenant: tenant.name.clone(), reports })

@@ -39,6 +39,16 @@ impl Problem {
         Self::new(mapping, mapping.mistake(path, message, remedy))
     }
 
+    /// The same of the key at `path`.
+    pub(super) fn of_key(
+        mapping: &Mapping,
+        path: &[Step],
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self::new(mapping, mapping.mistake_of_key(path, message, remedy))
+    }
+
     /// The same of the SQL text `value` at `path`, behind `at` characters.
     pub(super) fn within(
         mapping: &Mapping,

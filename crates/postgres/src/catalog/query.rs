@@ -4,15 +4,17 @@
 use std::collections::BTreeSet;
 
 use offtake_mapping::{
-    Column, Condition, Dependency, Identifier, KeyColumn, KeyOrder, Mapping, Step, Tenant, scan,
+    Column, Condition, Dependency, Equality, Identifier, KeyColumn, KeyOrder, Mapping, Step,
+    Tenant, scan,
 };
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 use tokio_postgres::{Client, Error, Statement};
 
+use super::equality;
 use super::problem::Problem;
 use super::read_only::ReadOnly;
 use super::sql;
-use super::tables::{Tables, meant};
+use super::tables::{Tables, folded, meant};
 
 /// The column every query exposes besides its key.
 pub(super) const TENANT_COLUMN: &str = "tenant_id";
@@ -23,10 +25,26 @@ const BEFORE_QUERY: &str = "select q.* from (";
 /// One column of a query.
 #[derive(Debug)]
 pub(super) struct QueryColumn {
-    column: Column,
+    pub(super) column: Column,
     /// Its type without modifier.
     base_type: String,
     ordered_alike: bool,
+    /// What decides how its values compare: see `describe_types.sql`.
+    pub(super) kind: char,
+    pub(super) array: bool,
+    pub(super) built_in: bool,
+    pub(super) collatable: bool,
+    pub(super) comparable: bool,
+    equals: Option<String>,
+    /// Its collation takes different texts as different.
+    pub(super) deterministic: bool,
+}
+
+impl QueryColumn {
+    /// Whether tenant or key are read from the column of that name.
+    pub(super) fn names(key: &[(Identifier, Identifier)], name: &str) -> bool {
+        name == TENANT_COLUMN || key.iter().any(|(column, _)| column.as_str() == name)
+    }
 }
 
 /// What a query exposes, by oid; [`Prepared::columns`] gives the types their names.
@@ -37,13 +55,20 @@ pub(super) struct Prepared(Statement);
 pub(super) async fn prepare(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
-    role: &str,
+    tables: &Tables,
 ) -> Result<Result<Prepared, Vec<Problem>>, Error> {
+    let role = tables.role();
     // The line break ends a comment on the query's last line.
     let text = format!("{BEFORE_QUERY}{}\n) q", mapping.query);
     let statement = match transaction.prepare(&text).await? {
         Ok(statement) => statement,
-        Err(error) => return Ok(Err(vec![refused_query(mapping, role, &error)])),
+        Err(error) => {
+            let mut problem = refused_query(mapping, role, &error);
+            if let Some(remedy) = unfolded(tables, mapping, &mapping.query, BEFORE_QUERY, &error) {
+                problem.diagnostic.remedy = remedy;
+            }
+            return Ok(Err(vec![problem]));
+        }
     };
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
@@ -69,6 +94,26 @@ pub(super) async fn prepare(
         problems.push(refused_query(mapping, role, &error));
     }
     Ok(if problems.is_empty() { Ok(Prepared(statement)) } else { Err(problems) })
+}
+
+/// The remedy for a column that needs double quotes, because its name has capitals.
+fn unfolded(
+    tables: &Tables,
+    mapping: &Mapping,
+    sql: &str,
+    before: &str,
+    error: &Error,
+) -> Option<String> {
+    let db = error.as_db_error().filter(|db| *db.code() == SqlState::UNDEFINED_COLUMN)?;
+    let at = position(db, before);
+    let tokens = scan::tokens(sql);
+    let mut token = tokens.iter().position(|token| token.at == at)?;
+    // `alias.column`: the column is last.
+    while tokens.get(token + 1).is_some_and(|dot| dot.symbol('.')) && token + 2 < tokens.len() {
+        token += 2;
+    }
+    let column = tables.folded_column(mapping, &tokens[token].text)?;
+    Some(format!("write it in double quotes: {}", column.in_sql()))
 }
 
 fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
@@ -169,6 +214,13 @@ impl Prepared {
                 },
                 base_type: row.get("base_type"),
                 ordered_alike: row.get("ordered_alike"),
+                kind: row.get::<_, &str>("kind").chars().next().unwrap_or('b'),
+                array: row.get("is_array"),
+                built_in: row.get("built_in"),
+                collatable: row.get("collatable"),
+                comparable: row.get::<_, Option<bool>>("comparable").unwrap_or(false),
+                equals: row.get("equals"),
+                deterministic: true,
             })
         });
         Ok(described.collect())
@@ -216,7 +268,16 @@ pub(super) fn expose(
             problems.push(missing(
                 query_column.as_str(),
                 "which is in the key",
-                format!("select {source_column} as {query_column}, or name another column in `source.key`"),
+                folded(query_column.as_str(), names.iter().map(String::as_str)).map_or_else(
+                    || {
+                        format!(
+                            "select {} as {}, or name another column in `source.key`",
+                            source_column.in_sql(),
+                            query_column.in_sql()
+                        )
+                    },
+                    |folded| format!("write it in double quotes: {}", folded.in_yaml()),
+                ),
             ));
             continue;
         };
@@ -230,12 +291,16 @@ pub(super) fn expose(
                 &there,
             ));
         }
+        problems.extend(equality::check_key(mapping, c));
         found.push(KeyColumn {
             query_column: query_column.clone(),
             source_column: source_column.clone(),
             sql_type: c.column.source_type.clone(),
             source_type: tables.column_type(table, source_column),
             order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
+            equals: c.equals.clone().unwrap_or_else(|| "=".to_owned()),
+            by_text: equality::by_text(c),
+            coarse: matches!(equality::of(c), Equality::Coarse(_)),
         });
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
@@ -248,6 +313,7 @@ pub(super) fn expose(
     };
     let tenant = columns.remove(at);
     problems.extend(differing_tenant(mapping, tables, &tenant));
+    problems.extend(equality::check_tenant(mapping, &tenant));
     let tenant_type = tenant.column.source_type.clone();
     if mapping.target.keep_tenant {
         columns.insert(0, tenant);
@@ -311,40 +377,83 @@ fn differing(
 pub(super) async fn check_conditions(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
-    role: &str,
+    tables: &Tables,
 ) -> Result<Vec<Problem>, Error> {
     let mut problems = Vec::new();
     for (index, dependency) in mapping.depends_on.iter().enumerate() {
-        let Condition::Where(condition) = &dependency.condition else { continue };
         let (source, changed) = (mapping.source.table.sql(), dependency.table.sql());
+        let (key, condition) = match &dependency.condition {
+            Condition::Where(condition) => ("where", condition.clone()),
+            Condition::Match(pairs) => {
+                let same = pairs.iter().map(|(ours, theirs)| {
+                    format!("source.{} = changed.{}", ours.sql(), theirs.sql())
+                });
+                ("match", same.collect::<Vec<_>>().join(" and "))
+            }
+        };
         let part = Part {
             subject: format!("the condition on {}", dependency.table),
-            path: Dependency::path(index, &["where"]),
+            path: Dependency::path(index, &[key]),
             before: format!("select from {source} as source, {changed} as changed where (\n"),
-            text: condition,
+            text: &condition,
             after: "\n)".to_owned(),
         };
-        problems.extend(part.check(transaction, mapping, role).await?);
+        problems.extend(part.check(transaction, mapping, tables).await?);
     }
     Ok(problems)
 }
 
 /// Parses the tenant's expression as the triggers will: with nothing but the system catalog in the
-/// search path.
+/// search path. In a WHERE clause, where Postgres refuses what is not of one row (aggregates, window
+/// functions, functions that return sets).
 pub(super) async fn check_tenant(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
-    role: &str,
+    tables: &Tables,
 ) -> Result<Option<Problem>, Error> {
     let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(None) };
     let part = Part {
         subject: "the tenant's expression".to_owned(),
         path: Step::keys(&["source", "tenant"]),
-        before: "select (\n".to_owned(),
+        before: format!(
+            "select from (select * from {}) as source where (\n",
+            mapping.source.table.sql()
+        ),
         text: expression,
-        after: format!("\n)::text from (select * from {}) as source", mapping.source.table.sql()),
+        after: "\n)::text is not null".to_owned(),
     };
-    part.check(transaction, mapping, role).await
+    part.check(transaction, mapping, tables).await
+}
+
+/// Functions of the application in the tenant's expression that may read tables: nothing would tell
+/// the old tenant when what they read changes.
+pub(super) async fn check_tenant_functions(
+    client: &Client,
+    mapping: &Mapping,
+) -> Result<Vec<Problem>, Error> {
+    let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(Vec::new()) };
+    let calls = scan::calls(expression);
+    let schemas: Vec<Option<&str>> = calls.iter().map(|c| c.schema.as_deref()).collect();
+    let names: Vec<&str> = calls.iter().map(|c| c.name.as_str()).collect();
+    let rows = client.query(sql::FIND_READING_FUNCTIONS, &[&schemas, &names]).await?;
+    let problems = rows.iter().filter_map(|row| {
+        let position: i32 = row.get("position");
+        let call = calls.get(usize::try_from(position - 1).ok()?)?;
+        let message = format!(
+            "`{}` in the tenant's expression may read other tables, and a trigger has the row's \
+             own columns only",
+            call.name
+        );
+        let remedy = format!(
+            "if it depends on its arguments alone, say so at the source: alter function {} \
+             immutable; otherwise write a look-up: `tenant: {{ table: …, column: …, match: {{ its \
+             column: column of source.table }} }}`",
+            row.get::<_, &str>("signature")
+        );
+        let path = Step::keys(&["source", "tenant"]);
+        Some(Problem::within(mapping, &path, expression, call.at, message, remedy))
+    });
+    Ok(problems.collect())
 }
 
 /// SQL of a mapping that is not its query, with what makes a statement of it.
@@ -361,7 +470,7 @@ impl Part<'_> {
         &self,
         transaction: &ReadOnly<'_>,
         mapping: &Mapping,
-        role: &str,
+        tables: &Tables,
     ) -> Result<Option<Problem>, Error> {
         let statement = format!("{}{}{}", self.before, self.text, self.after);
         let Err(error) = transaction.prepare(&statement).await? else { return Ok(None) };
@@ -369,12 +478,18 @@ impl Part<'_> {
             "correct it; functions and operators outside pg_catalog are written with their schema";
         let (at, message, remedy) = match error.as_db_error() {
             Some(db) => {
-                let remedy = remedy_of(db, role).unwrap_or_else(|| otherwise.to_owned());
+                let quoted = unfolded(tables, mapping, self.text, &self.before, &error);
+                let remedy = quoted.or_else(|| remedy_of(db, tables.role()));
+                let remedy = remedy.unwrap_or_else(|| otherwise.to_owned());
                 (position(db, &self.before), db.message().to_owned(), remedy)
             }
             None => (0, error.to_string(), otherwise.to_owned()),
         };
         let message = format!("the source refuses {}: {message}", self.subject);
-        Ok(Some(Problem::within(mapping, &self.path, self.text, at, message, remedy)))
+        // The condition of a `match` is composed: the file does not have its text.
+        Ok(Some(match self.path.last() == Some(&Step::Key("match".to_owned())) {
+            true => Problem::at(mapping, &self.path, message, remedy),
+            false => Problem::within(mapping, &self.path, self.text, at, message, remedy),
+        }))
     }
 }

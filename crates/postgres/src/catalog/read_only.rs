@@ -42,6 +42,19 @@ impl<'a> ReadOnly<'a> {
         }
     }
 
+    /// Runs a statement that gives one row. None: it is faulty.
+    pub(super) async fn query_one(&self, sql: &str) -> Result<Option<tokio_postgres::Row>, Error> {
+        self.0.batch_execute("savepoint query").await?;
+        match self.0.query_one(sql, &[]).await {
+            Ok(row) => Ok(Some(row)),
+            Err(error) if faulty_statement(&error) => {
+                self.0.batch_execute("rollback to savepoint query").await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks for a statement's columns without running it. The inner error is the statement's own
     /// fault, and leaves the transaction usable.
     pub(super) async fn prepare(

@@ -10,5 +10,12 @@ pub(super) const DESCRIBE_TYPES: &str = include_str!("../../sql/describe_types.s
 pub(super) const FIND_VOLATILE_FUNCTIONS: &str =
     include_str!("../../sql/find_volatile_functions.sql");
 
+/// Calls of the application's functions that may read tables.
+pub(super) const FIND_READING_FUNCTIONS: &str =
+    include_str!("../../sql/find_reading_functions.sql");
+
 /// What a misspelt table may have been meant to be.
 pub(super) const LIST_TABLES: &str = include_str!("../../sql/list_tables.sql");
+
+/// Whether the collations of a query's columns are deterministic.
+pub(super) const READ_COLLATIONS: &str = include_str!("../../sql/read_collations.sql");

@@ -123,15 +123,16 @@ impl Tables {
             .iter()
             .filter_map(|(path, name)| self.check_table(mapping, path, name))
             .collect();
-        for Named { path, within, table, column } in named_columns(mapping) {
+        for Named { path, of_key, within, table, column } in named_columns(mapping) {
             let Some(found) = self.tables.get(&table).filter(|t| t.kind.is_some()) else {
                 continue;
             };
             if found.column(&column).is_none() {
                 let message = format!("table {table} has no column `{column}`");
-                let remedy = suggestion(column.as_str(), "columns", found.column_names());
+                let remedy = column_remedy(&column, found.column_names(), within.is_some());
                 problems.push(match within {
                     Some((text, at)) => Problem::within(mapping, &path, &text, at, message, remedy),
+                    None if of_key => Problem::of_key(mapping, &path, message, remedy),
                     None => Problem::at(mapping, &path, message, remedy),
                 });
             }
@@ -158,12 +159,7 @@ impl Tables {
         }
         let what = match table.kind.as_deref() {
             None => {
-                let near = nearest(&name.to_string(), self.others.iter().map(String::as_str))
-                    .map(|near| format!("did you mean {near}?"));
-                let remedy = near.unwrap_or_else(|| {
-                    "write it as schema.table, in double quotes where the name has capitals"
-                        .to_owned()
-                });
+                let remedy = self.table_remedy(name);
                 return Some(Problem::at(
                     mapping,
                     path,
@@ -180,6 +176,31 @@ impl Tables {
         };
         let remedy = "changes are captured by triggers on ordinary and partitioned tables: name the tables behind it, and use it in the query only";
         Some(Problem::at(mapping, path, format!("{name} is {what}"), remedy))
+    }
+
+    /// What a table that is not there may have been meant to be.
+    fn table_remedy(&self, name: &TableName) -> String {
+        let others = self.others.iter().map(String::as_str);
+        let table = |other: &str| {
+            let (schema, name) = other.split_once('.')?;
+            let schema = Identifier::new(schema).ok()?;
+            Some(TableName { schema, name: Identifier::new(name).ok()? })
+        };
+        let folded = others.clone().find(|other| other.to_lowercase() == name.to_string());
+        match (folded.and_then(table), nearest(&name.to_string(), others).and_then(table)) {
+            (Some(folded), _) => format!("write it in double quotes: {}", folded.in_yaml()),
+            (None, Some(near)) => format!("did you mean {}?", near.in_yaml()),
+            (None, None) => {
+                "write it as schema.table, in double quotes where the name has capitals".to_owned()
+            }
+        }
+    }
+
+    /// The column of the mapping's tables that has this name once capitals are folded.
+    pub(super) fn folded_column(&self, mapping: &Mapping, name: &str) -> Option<Identifier> {
+        let tables = mapping.tables().filter_map(|table| self.tables.get(table));
+        let names = tables.flat_map(Table::column_names).collect::<Vec<_>>();
+        folded(name, names)
     }
 
     fn check_rights(
@@ -256,6 +277,8 @@ impl Tables {
 /// A column that a mapping names.
 struct Named {
     path: Vec<Step>,
+    /// The key at `path` names it, and not the value.
+    of_key: bool,
     /// The SQL text at `path` that names it, and where in there.
     within: Option<(String, usize)>,
     table: TableName,
@@ -265,41 +288,56 @@ struct Named {
 fn named_columns(mapping: &Mapping) -> Vec<Named> {
     let source = &mapping.source;
     let mut columns: Vec<Named> = Vec::new();
-    let mut add = |path: Vec<Step>,
+    let mut add = |of_key: bool,
+                   path: Vec<Step>,
                    within: Option<(String, usize)>,
                    table: &TableName,
                    column: &Identifier| {
-        columns.push(Named { path, within, table: table.clone(), column: column.clone() });
+        let (table, column) = (table.clone(), column.clone());
+        columns.push(Named { path, of_key, within, table, column });
     };
     match &source.tenant {
         Tenant::Column(column) => {
-            add(Step::keys(&["source", "tenant"]), None, &source.table, column)
+            add(false, Step::keys(&["source", "tenant"]), None, &source.table, column)
         }
         Tenant::Expression(_) => {}
         Tenant::Lookup(lookup) => {
-            add(Step::keys(&["source", "tenant", "column"]), None, &lookup.table, &lookup.column);
+            add(
+                false,
+                Step::keys(&["source", "tenant", "column"]),
+                None,
+                &lookup.table,
+                &lookup.column,
+            );
             for (looked_up, row) in &lookup.matches {
                 let path = Step::keys(&["source", "tenant", "match", looked_up.as_str()]);
-                add(path.clone(), None, &lookup.table, looked_up);
-                add(path, None, &source.table, row);
+                add(true, path.clone(), None, &lookup.table, looked_up);
+                add(false, path, None, &source.table, row);
             }
         }
     }
     for (query_column, column) in source.key.iter().flatten() {
-        add(Step::keys(&["source", "key", query_column.as_str()]), None, &source.table, column);
+        add(
+            false,
+            Step::keys(&["source", "key", query_column.as_str()]),
+            None,
+            &source.table,
+            column,
+        );
     }
     for (index, dependency) in mapping.depends_on.iter().enumerate() {
         match &dependency.condition {
             Condition::Match(pairs) => {
                 for (ours, theirs) in pairs {
                     let path = Dependency::path(index, &["match", ours.as_str()]);
-                    add(path.clone(), None, &source.table, ours);
-                    add(path, None, &dependency.table, theirs);
+                    add(true, path.clone(), None, &source.table, ours);
+                    add(false, path, None, &dependency.table, theirs);
                 }
             }
             Condition::Where(sql) => {
                 for (column, at) in dependency.condition.changed_mentions() {
                     add(
+                        false,
                         Dependency::path(index, &["where"]),
                         Some((sql.clone(), at)),
                         &dependency.table,
@@ -315,4 +353,30 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
 /// A column of `columns` that someone who wrote `name` may have meant.
 pub(super) fn meant<'a>(name: &str, columns: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, columns).map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default()
+}
+
+/// What a column that is not there may have been meant to be.
+fn column_remedy<'a>(
+    name: &Identifier,
+    columns: impl IntoIterator<Item = &'a str> + Clone,
+    in_sql: bool,
+) -> String {
+    let written = |name: &Identifier| if in_sql { name.in_sql() } else { name.in_yaml() };
+    if let Some(folded) = folded(name.as_str(), columns.clone()) {
+        return format!("write it in double quotes: {}", written(&folded));
+    }
+    let near = nearest(name.as_str(), columns.clone()).and_then(|near| Identifier::new(near).ok());
+    match near {
+        Some(near) => format!("did you mean `{}`?", written(&near)),
+        None => suggestion(name.as_str(), "columns", columns),
+    }
+}
+
+/// The name that `name` stands for without quotes only if capitals counted.
+pub(super) fn folded<'a>(
+    name: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<Identifier> {
+    let same = |other: &&str| *other != name && other.to_lowercase() == name.to_lowercase();
+    names.into_iter().find(same).and_then(|name| Identifier::new(name).ok())
 }

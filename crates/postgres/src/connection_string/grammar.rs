@@ -42,6 +42,7 @@ pub(super) fn parse(url: &str, whose: Whose) -> Result<Parts, InvalidUrl> {
     if url.len() > URL_BYTES_MAX {
         return Err(invalid("is too long", "no connection URL needs more than 4096 bytes", FORM));
     }
+    let rest = strip_scheme(url)?;
     if url.chars().any(|c| c.is_control() || c.is_whitespace() || c == '\\') {
         return Err(invalid(
             "contains a space, a backslash or a control character",
@@ -49,7 +50,6 @@ pub(super) fn parse(url: &str, whose: Whose) -> Result<Parts, InvalidUrl> {
             ENCODE,
         ));
     }
-    let rest = strip_scheme(url)?;
     if rest.contains('#') {
         return Err(invalid("contains `#`", "a connection URL has no fragment", ENCODE));
     }
@@ -88,13 +88,26 @@ fn strip_scheme(url: &str) -> Result<&str, InvalidUrl> {
             let head = url.get(..scheme.len())?;
             head.eq_ignore_ascii_case(scheme).then(|| &url[scheme.len()..])
         })
-        .ok_or_else(|| {
-            invalid(
-                "does not begin with postgresql://",
-                "only URLs are read, not `key=value` strings or other schemes",
-                FORM,
-            )
-        })
+        .ok_or_else(|| invalid("does not begin with postgresql://", other_form(url), FORM))
+}
+
+/// Which other form of connection string this probably is.
+fn other_form(text: &str) -> &'static str {
+    let text = text.trim_start().to_ascii_lowercase();
+    let begins = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
+    if begins(&["jdbc:"]) {
+        "URLs of JDBC are not read"
+    } else if begins(&["pgpassword", "psql ", "pg_"]) {
+        "this is a command, and only a URL is read"
+    } else if begins(&["postgres:", "postgresql:"]) {
+        "two slashes follow the colon of the scheme"
+    } else if text.contains("://") {
+        "other schemes are not read"
+    } else if text.contains('=') && !text.contains('?') {
+        "`key=value` strings are not read"
+    } else {
+        "only URLs are read, not `key=value` strings, lines of .pgpass or URLs without their scheme"
+    }
 }
 
 /// The parts as far as they are known. Nothing may be said twice: parsers disagree about which of
@@ -256,8 +269,9 @@ impl Draft {
             ("sslrootcert", Whose::Operator) => {
                 once(&mut self.ca_file, PathBuf::from(decode(value, "sslrootcert")?), "sslrootcert")
             }
-            // Of no consequence here: Offtake has its own name and its own deadlines.
-            ("application_name" | "connect_timeout", Whose::Operator) => Ok(()),
+            // Of no consequence here, and part of the URLs that hosters print: Offtake has its own
+            // name and its own deadlines, never uses Kerberos, and always asks for TLS first.
+            ("application_name" | "connect_timeout" | "gssencmode" | "sslnegotiation", _) => Ok(()),
             (
                 "sslrootcert" | "sslcert" | "sslkey" | "passfile" | "service" | "servicefile"
                 | "sslcrl",
@@ -280,7 +294,7 @@ impl Draft {
             _ => Err(unknown(
                 name,
                 "is not known here",
-                "use only sslmode and channel_binding, with host, port, user, password and dbname",
+                "remove it; what may be set is sslmode, channel_binding, host, port, user, password and dbname",
             )),
         }
     }

@@ -38,6 +38,11 @@ fn a_destination_is_one_host_one_port_and_a_login() {
         "postgres:///?user=u&password=p&host=h&port=1&dbname=d&sslmode=disable",
         "postgresql://u:***@h:1/d?sslmode=disable",
     );
+    // What hosters add and what changes nothing here.
+    check(
+        "postgres://u:p@h/d?application_name=x&connect_timeout=10&gssencmode=disable&sslnegotiation=direct",
+        "postgresql://u:***@h:5432/d?sslmode=verify-full",
+    );
     check(
         "postgres://u:p@h/d?sslmode=verify-ca&channel_binding=require",
         "postgresql://u:***@h:5432/d?sslmode=verify-ca",
@@ -48,8 +53,19 @@ fn a_destination_is_one_host_one_port_and_a_login() {
 fn what_a_destination_may_not_say_is_refused_with_its_reason() {
     for (url, expect) in [
         ("", "does not begin with postgresql://"),
-        ("host=h user=u", "a space"),
-        ("mysql://u:p@h/d", "does not begin with postgresql://"),
+        ("host=h user=u password=p", "`key=value` strings are not read"),
+        ("Server=h;User Id=u;Pwd=p", "`key=value` strings are not read"),
+        ("jdbc:postgresql://h/d?user=u&password=p", "JDBC"),
+        ("postgres:/u:p@h/d", "two slashes"),
+        ("postgresql:u:p@h/d", "two slashes"),
+        ("h:5432:d:u:p", "lines of .pgpass"),
+        ("u:p@h/d", "without their scheme"),
+        ("PGPASSWORD=p psql -h h", "this is a command"),
+        ("psql postgres://u:p@h/d", "this is a command"),
+        ("mysql://u:p@h/d", "other schemes"),
+        ("postgres://u:p@h/d?pgbouncer=true", "has the setting `pgbouncer`"),
+        ("postgres://u:p@h/d?options=x", "has the setting `options`"),
+        ("postgres://u:p@h/d?target_session_attrs=any", "has the setting `target_session_attrs`"),
         ("postgres://u:p@h1,h2/d", "several hosts"),
         ("postgres://u:p@h1:1,h2:2/d", "several hosts"),
         ("postgres://u:p@h/d?host=h2", "gives the host twice"),
@@ -64,7 +80,6 @@ fn what_a_destination_may_not_say_is_refused_with_its_reason() {
         ("postgres://u:p@h/d?sslkey=/etc/passwd", "would read a file"),
         ("postgres://u:p@h/d?passfile=/etc/passwd", "would read a file"),
         ("postgres://u:p@h/d?service=x", "would read a file"),
-        ("postgres://u:p@h/d?application_name=x", "`application_name`"),
         ("postgres://u:p@h/d?krbsrvname=x", "`krbsrvname`"),
         ("postgres://u:p@%2Ftmp/d", "unusable host"),
         ("postgres://u:p@/d?host=%2Ftmp", "names a socket"),
@@ -122,6 +137,11 @@ fn a_refusal_never_repeats_the_password() {
         "postgres://u@h:s3cret/d",
         "postgres://u@h/d?port=s3cret",
         "postgres://u@h/d?sslmode=s3cret",
+        "host=h password=s3cret",
+        "jdbc:postgresql://h/d?password=s3cret",
+        "postgres:/u:s3cret@h/d",
+        "h:5432:d:u:s3cret",
+        "PGPASSWORD=s3cret psql",
     ] {
         let refusal = refusal(url);
         assert!(!refusal.contains("s3cret"), "{refusal}");

@@ -89,7 +89,7 @@ impl OwedAnswers {
 /// Where in the framing the outgoing bytes are. The first message, of the login, has a length but
 /// no kind byte.
 #[derive(Default)]
-struct Questions {
+pub(super) struct Questions {
     logged_in: bool,
     header: [u8; 5],
     header_filled: usize,
@@ -98,7 +98,7 @@ struct Questions {
 
 impl Questions {
     /// How many questions begin in these bytes.
-    fn take(&mut self, mut bytes: &[u8]) -> u32 {
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> u32 {
         let mut asked = 0;
         while !bytes.is_empty() {
             if self.body_left > 0 {

@@ -37,6 +37,8 @@ pub(crate) struct Link {
     pub(crate) identities: Identities,
     /// Foreign keys between them.
     pub(crate) references: Vec<Reference>,
+    /// This session has seen that the cursors are so: by taking the destination up, or by a write.
+    pub(crate) confirmed: bool,
     used_at: Instant,
     /// No statement runs in it.
     idle: bool,
@@ -45,18 +47,38 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(session: Session, fingerprint: String, slot: Slot) -> Self {
+    pub(crate) fn new(
+        session: Session,
+        fingerprint: String,
+        known: Option<KnownState>,
+        slot: Slot,
+    ) -> Self {
+        let (cursors, identities, references) = known.map_or_else(
+            || (None, Identities::new(), Vec::new()),
+            |known| (Some(known.cursors), known.identities, known.references),
+        );
         Self {
             session,
             fingerprint,
-            cursors: None,
-            identities: Identities::new(),
-            references: Vec::new(),
+            cursors,
+            identities,
+            confirmed: false,
+            references,
             used_at: Instant::now(),
             idle: false,
             _slot: slot.slot,
         }
     }
+}
+
+/// What was known of a destination when its link was last given back. It is a hint, as in the link:
+/// every write compares it with what is there.
+pub(crate) struct KnownState {
+    fingerprint: String,
+    cursors: Cursors,
+    identities: Identities,
+    references: Vec<Reference>,
+    at: Instant,
 }
 
 impl Drop for Link {
@@ -81,6 +103,9 @@ pub(crate) struct Slot {
 #[derive(Clone)]
 pub(crate) struct Links {
     idle: Arc<Mutex<HashMap<i64, Link>>>,
+    /// Outlives the links, which are closed as soon as other destinations need their slots. Without
+    /// it a database that many tenants share would be taken up for every turn of every tenant.
+    known: Arc<Mutex<HashMap<i64, KnownState>>>,
     slots: Arc<Semaphore>,
     connecting: Arc<Semaphore>,
     /// How many tasks wait for a slot.
@@ -100,7 +125,13 @@ impl Links {
     pub(crate) fn new() -> Self {
         let [slots, connecting] =
             [CONNECTIONS_MAX, CONNECTING_MAX].map(|max| Arc::new(Semaphore::new(max)));
-        Self { idle: Arc::default(), slots, connecting, waiting: Arc::default() }
+        Self {
+            idle: Arc::default(),
+            known: Arc::default(),
+            slots,
+            connecting,
+            waiting: Arc::default(),
+        }
     }
 
     /// The destination's idle link, if it has one that is open and was made for this place.
@@ -111,12 +142,26 @@ impl Links {
         (link.fingerprint == fingerprint && !link.session.closed()).then_some(link)
     }
 
+    /// What was known of a destination in this place, if that is not long ago. The caller has it
+    /// alone: only a link that is kept makes it known again.
+    pub(crate) fn take_known(&self, destination_id: i64, fingerprint: &str) -> Option<KnownState> {
+        let known = self.known().remove(&destination_id)?;
+        (known.fingerprint == fingerprint && known.at.elapsed() < IDLE_MAX).then_some(known)
+    }
+
     /// Keeps a link whose transaction ended well. When a task waits for a slot, the link that has
     /// been idle longest is closed for it. Otherwise a hundred kept links would shut every other
     /// destination out for their whole idle time.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
         link.used_at = Instant::now();
         link.idle = true;
+        if let Some(cursors) = link.cursors.clone() {
+            let (fingerprint, identities) = (link.fingerprint.clone(), link.identities.clone());
+            let references = link.references.clone();
+            let at = link.used_at;
+            let known = KnownState { fingerprint, cursors, identities, references, at };
+            self.known().insert(destination_id, known);
+        }
         self.idle().insert(destination_id, link);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.close_longest_idle();
@@ -153,7 +198,13 @@ impl Links {
         self.idle().retain(|id, link| {
             wanted(*id) && link.used_at.elapsed() < IDLE_MAX && !link.session.closed()
         });
+        // As long as a link may be idle: after that a destination is looked at again as a whole.
+        self.known().retain(|id, known| wanted(*id) && known.at.elapsed() < IDLE_MAX);
         self.count();
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<i64, KnownState>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, HashMap<i64, Link>> {

@@ -8,6 +8,7 @@
 mod links;
 mod place;
 mod postgres;
+mod refusal;
 mod registry;
 mod session;
 mod trouble;
@@ -15,17 +16,23 @@ mod write;
 
 pub(crate) use links::{Link, Links};
 pub use place::Place;
-pub use postgres::STATE_TABLE;
-pub use registry::{Known, Registered, Registry};
-pub(crate) use session::{Begun, OtherTenant, TakenUp};
+pub use postgres::{Misfit, STATE_TABLE, Tried, try_schema_sql};
+pub use registry::{Known, Registered, Registry, Waiting};
+pub(crate) use session::{Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 
+use offtake_mapping::foreign;
+
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
 pub struct DestinationSpec {
+    /// As it is configured: what people, the registry and `_offtake_state` call the tenant.
     pub tenant_id: String,
+    /// As the source prints it: how the change log names the tenant. Another spelling of the same
+    /// value, or the same text.
+    pub tenant_at_source: String,
     /// Unique per tenant.
     pub name: String,
     pub place: Place,
@@ -37,9 +44,9 @@ pub struct DestinationSpec {
 }
 
 impl DestinationSpec {
-    /// `tenant/name`, as commands, fuses and messages name it.
+    /// `tenant/name` for messages, fit for a terminal: no key, because long names are cut.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.tenant_id, self.name)
+        format!("{}/{}", foreign(&self.tenant_id), foreign(&self.name))
     }
 
     /// Whether the destination gets the rows of the mapping with this name.

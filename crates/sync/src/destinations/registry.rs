@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::DestinationSpec;
+use super::refusal::{Standing, Standings, refusals};
 use crate::{Error, sql};
 
 /// The transaction lock under which the registry is written.
@@ -24,6 +25,9 @@ pub struct Registered {
     /// Its mappings, in the order in which they are applied.
     pub mappings: Vec<Arc<ResolvedMapping>>,
 }
+
+/// Mappings that cannot be kept as they should be, each with the reason that the status tells.
+pub type Waiting = BTreeMap<String, String>;
 
 /// Destinations by id. A refresh replaces the whole map.
 pub type Known = Arc<HashMap<i64, Arc<Registered>>>;
@@ -67,11 +71,16 @@ impl Registry {
     /// changed.
     ///
     /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is
-    /// no longer named is owed nothing more, and the engine closes its connection.
-    pub async fn refresh(&self, specs: Vec<DestinationSpec>) -> Result<(), Error> {
+    /// no longer named is owed nothing more, and the engine closes its connection. The mappings in
+    /// `waiting` are told in the status of every destination that should have them, whether they are
+    /// in the set or not.
+    pub async fn refresh(
+        &self,
+        specs: Vec<DestinationSpec>,
+        waiting: &Waiting,
+    ) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let before = self.all();
-        let refusals = refusals(&specs, &set);
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
         let transaction = connection.transaction().await.map_err(Error::source)?;
         // One replica at a time: an uncommitted registration of another one would be invisible here
@@ -84,10 +93,12 @@ impl Registry {
             .execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY])
             .await
             .map_err(Error::source)?;
+        let standings = standings(&transaction).await.map_err(Error::source)?;
+        let refusals = refusals(&specs, &set, waiting, &standings);
         let mut known = HashMap::new();
         let mut owed = Vec::new();
-        for spec in specs {
-            let refused = refusals.get(&spec.label());
+        for (index, spec) in specs.into_iter().enumerate() {
+            let refused = refusals.get(&index);
             let registered = register(transaction.client(), spec, &set, refused).await?;
             let destination_id = registered.destination_id;
             let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
@@ -103,6 +114,7 @@ impl Registry {
             }
             known.insert(destination_id, Arc::new(registered));
         }
+        write_waiting(transaction.client(), &known, waiting).await?;
         let ids: Vec<i64> = known.keys().copied().collect();
         offtake_requests::deactivate_destinations(transaction.client(), &ids)
             .await
@@ -145,7 +157,9 @@ impl Registered {
     fn is_as(&self, old: &Self) -> bool {
         let versions =
             |of: &Self| of.mappings.iter().map(|m| m.version.clone()).collect::<Vec<_>>();
-        old.spec.place.same_as(&self.spec.place) && versions(old) == versions(self)
+        old.spec.place.same_as(&self.spec.place)
+            && old.spec.tenant_at_source == self.spec.tenant_at_source
+            && versions(old) == versions(self)
     }
 }
 
@@ -161,7 +175,8 @@ async fn register(
     let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
     let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
     let place = spec.place.registration();
-    let parameters: [&(dyn ToSql + Sync); 11] = [
+    let at_source = (spec.tenant_at_source != spec.tenant_id).then_some(&spec.tenant_at_source);
+    let parameters: [&(dyn ToSql + Sync); 12] = [
         &spec.tenant_id,
         &spec.name,
         &place.schema,
@@ -173,6 +188,7 @@ async fn register(
         &names,
         &tables,
         &refused,
+        &at_source,
     ];
     let row = transaction.query_one(sql::REGISTER_DESTINATION, &parameters).await;
     let row = row.map_err(Error::source)?;
@@ -184,50 +200,46 @@ async fn register(
     Ok(Registered { destination_id, spec, mappings })
 }
 
-fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
+/// Writes which destination waits for which mapping.
+async fn write_waiting(
+    client: &Client,
+    known: &HashMap<i64, Arc<Registered>>,
+    waiting: &Waiting,
+) -> Result<(), Error> {
+    let rows = known.values().flat_map(|registered| {
+        let received = waiting.iter().filter(|(mapping, _)| registered.spec.receives(mapping));
+        received.map(|(mapping, why)| (registered.destination_id, mapping.as_str(), why.as_str()))
+    });
+    let (mut ids, mut mappings, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, mapping, why) in rows {
+        ids.push(id);
+        mappings.push(mapping);
+        reasons.push(why);
+    }
+    let written = client.execute(sql::WRITE_WAITING_MAPPINGS, &[&ids, &mappings, &reasons]).await;
+    written.map_err(Error::source).map(|_| ())
+}
+
+pub(super) fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
     set.mappings().iter().filter(|m| spec.receives(m.name())).cloned().collect()
 }
 
-/// Destinations that must not be written to, with the reason that status tells.
-fn refusals(specs: &[DestinationSpec], set: &MappingSet) -> BTreeMap<String, String> {
-    let mut refused = BTreeMap::new();
-    let mut by_place: BTreeMap<(String, &str), Vec<&DestinationSpec>> = BTreeMap::new();
-    for spec in specs {
-        by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(spec);
-        if let Some(unknown) = spec.mappings.iter().flatten().find(|name| set.get(name).is_none()) {
-            refused.insert(spec.label(), format!("there is no mapping named {unknown}"));
-        }
-        if spec.shared
-            && let Some(m) =
-                mappings_of(spec, set).iter().find(|m| !m.definition.target.keep_tenant)
-        {
-            let why = format!(
-                "mapping {} must have keep_tenant: true where tenants share a schema",
-                m.name()
-            );
-            refused.insert(spec.label(), why);
-        }
-    }
-    for ((database, schema), sharing) in by_place {
-        let alone = |spec: &DestinationSpec| {
-            !spec.shared || sharing.iter().filter(|s| s.tenant_id == spec.tenant_id).count() > 1
-        };
-        if sharing.len() > 1 && sharing.iter().any(|spec| alone(spec)) {
-            for spec in &sharing {
-                let others: Vec<String> = sharing
-                    .iter()
-                    .filter(|s| s.label() != spec.label())
-                    .map(|s| s.label())
-                    .collect();
-                let why = format!(
-                    "{} and {} write into schema {schema} of {database}; give each its own schema, or mark all of them shared \
-                     (one destination per tenant)",
-                    spec.label(),
-                    others.join(", ")
-                );
-                refused.insert(spec.label(), why);
-            }
-        }
-    }
-    refused
+/// What the registry knows of every destination now.
+async fn standings(
+    registry: &tokio_postgres::Transaction<'_>,
+) -> Result<Standings, tokio_postgres::Error> {
+    let rows = registry.query(sql::LIST_STANDINGS, &[]).await?;
+    let standing = |row: &tokio_postgres::Row| Standing {
+        destination_id: row.get("destination_id"),
+        host: row.get("host"),
+        port: row.get("port"),
+        database: row.get("database_name"),
+        schema: row.get("schema_name"),
+        shared: row.get("shared"),
+        active: row.get("active"),
+        accepted: row.get("accepted"),
+        failing: row.get("failing"),
+        mirrored: row.get("mirrored"),
+    };
+    Ok(rows.iter().map(|row| ((row.get("tenant_id"), row.get("name")), standing(row))).collect())
 }

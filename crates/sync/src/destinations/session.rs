@@ -8,6 +8,7 @@
 //! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
 //! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
 //! | [`table_of`](Session::table_of) | tells how a mapping's table looks | no |
+//! | [`try_table`](Session::try_table) | tells what a copy would run into, by a transaction that is rolled back | no |
 //! | [`orphans`](Session::orphans), [`drop_orphans`](Session::drop_orphans) | lists and drops tables of mappings that are gone | the second |
 //!
 //! There is no begin and commit between them: some databases have no interactive transaction. A
@@ -23,6 +24,7 @@ use tokio_postgres::Client;
 use super::postgres;
 use super::{Aside, DestinationSpec, Faults, Place, Reference, TenantWrite, Trouble, Written};
 use crate::cursors::{Cursors, Identities};
+use crate::ownership::{Served, Visit};
 use crate::{Error, Settings};
 
 /// How often `verify` asks a Postgres destination whether it has caught up: half of a healthy
@@ -49,8 +51,10 @@ pub(crate) struct TakenUp {
     pub(crate) faults: Faults,
     /// Foreign keys between the mappings' tables.
     pub(crate) references: Vec<Reference>,
-    /// Cursors of other tenants in the same schema.
-    pub(crate) others: Vec<OtherTenant>,
+    /// Other tenants with cursors in the same schema. Empty where tenants may share the schema.
+    pub(crate) other_tenants: Vec<String>,
+    /// The source that serves the tenant there.
+    pub(crate) served: Option<Served>,
 }
 
 /// A cursor of another tenant in the same schema.
@@ -64,12 +68,17 @@ pub(crate) struct OtherTenant {
     pub(crate) lately: bool,
 }
 
+/// So many cursors of other tenants are read at a time.
+pub(crate) const OTHERS_PAGE: usize = 1000;
+
 /// What beginning copies did.
 pub(crate) struct Begun {
     /// What the mappings' tables are now.
     pub(crate) identities: Identities,
     /// Foreign keys between them, now that they are made.
     pub(crate) references: Vec<Reference>,
+    /// The tenant's cursors as they stand there now.
+    pub(crate) cursors: Cursors,
     /// Mappings whose table could not be made; their copies did not begin.
     pub(crate) faults: Faults,
 }
@@ -137,6 +146,13 @@ impl Session {
         }
     }
 
+    /// Why we ended the connection, if we did.
+    pub fn cut(&self) -> Option<String> {
+        match self {
+            Self::Postgres(session) => session.connection.cut().map(|cut| cut.message()),
+        }
+    }
+
     /// Ends, at the server, the statement that is still running there.
     pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
         match self {
@@ -156,14 +172,19 @@ impl Session {
         }
     }
 
-    /// The cursors of other tenants in the same schema, as they are now.
+    /// The cursors of other tenants in the same schema, as they are now: at most [`OTHERS_PAGE`],
+    /// those that come after this tenant and mapping.
     pub(crate) async fn others(
         &self,
         spec: &DestinationSpec,
         mappings: &[Arc<ResolvedMapping>],
+        after: Option<&(String, String)>,
+        settings: &Settings,
     ) -> Result<Vec<OtherTenant>, Error> {
         match self {
-            Self::Postgres(session) => session.others(&spec.tenant_id, mappings).await,
+            Self::Postgres(session) => {
+                session.others(&spec.tenant_id, mappings, after, settings).await
+            }
         }
     }
 
@@ -174,20 +195,23 @@ impl Session {
         }
     }
 
-    /// Makes what `found` says is missing, and sets the cursors in `beginning`, whose copies start
-    /// over what is there. Nothing of it happens, and the error is [`Error::Stale`], if the
-    /// destination is not as it was found.
+    /// Makes what `found` says is missing, sets the cursors in `beginning`, whose copies start over
+    /// what is there, and names the source that serves the tenant from now on. Nothing of it happens,
+    /// and the error is [`Error::Stale`], if the destination is not as it was found. Where the schema
+    /// is not shared, another tenant that began meanwhile makes it stale too: of two tenants that
+    /// begin at once, only one may.
     pub(crate) async fn begin(
         &mut self,
         spec: &DestinationSpec,
         mappings: &[Arc<ResolvedMapping>],
         found: &TakenUp,
         beginning: &Cursors,
+        visit: Option<&Visit>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
         match self {
             Self::Postgres(session) => {
-                session.begin(spec, mappings, found, beginning, settings).await
+                session.begin(spec, mappings, found, beginning, visit, settings).await
             }
         }
     }
@@ -227,6 +251,18 @@ impl Session {
     pub async fn table_of(&self, mapping: &ResolvedMapping) -> Result<Copied, Trouble> {
         match self {
             Self::Postgres(session) => session.table_of(mapping).await,
+        }
+    }
+
+    /// What a copy of the mapping would run into there; None if nothing. The table is made and
+    /// written to in a transaction that is rolled back; one that is there is only looked at.
+    pub async fn try_table(
+        &self,
+        spec: &DestinationSpec,
+        mapping: &ResolvedMapping,
+    ) -> Result<Option<String>, Trouble> {
+        match self {
+            Self::Postgres(session) => session.try_table(spec, mapping).await,
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) struct Reference {
 /// One tenant's share of a write.
 pub(crate) struct TenantWrite<'a> {
     pub(crate) tenant_id: &'a str,
+    pub(crate) tenant_at_source: &'a str,
     pub(crate) mappings: &'a [Arc<ResolvedMapping>],
     /// Parents first.
     pub(crate) parts: &'a [Part],

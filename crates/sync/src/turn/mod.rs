@@ -7,6 +7,7 @@
 
 mod mirror;
 mod order;
+mod place_gate;
 mod take_up;
 
 use std::sync::Arc;
@@ -25,11 +26,17 @@ use crate::cursors::{Cursors, positions};
 use crate::destinations::{
     Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
 };
+use crate::ownership::Visits;
 use crate::record;
 use crate::{Error, Settings};
+use place_gate::First;
+pub(crate) use place_gate::PlaceGates;
+pub(crate) use take_up::RivalLooks;
 
-/// A turn ends after this long, although more is owed. Long enough for a backfill to keep its
-/// connection and caches warm, short enough that the other destinations barely notice.
+/// A turn ends after this long and at least one batch, although more is owed. Long enough for a
+/// backfill to keep its connection and caches warm, short enough that the other destinations barely
+/// notice. A turn without a batch would be paid for in vain: where taking a destination up takes
+/// longer than this, the next turn would begin with it again, and nothing would ever arrive.
 const TURN_MAX: Duration = Duration::from_millis(500);
 
 /// How often a turn starts over because another worker moved the cursors. Then it ends, and the
@@ -55,6 +62,9 @@ pub(crate) struct Context {
     /// so a destination that hangs holds none.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) sizes: BatchSizes,
+    pub(crate) rival_looks: RivalLooks,
+    pub(crate) gates: PlaceGates,
+    pub(crate) visits: Visits,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
@@ -96,6 +106,8 @@ pub(crate) struct Turn<'a> {
     quarantined: bool,
     /// This turn has mirrored the cursors.
     mirrored: bool,
+    /// This worker is the first of this process in a place that tenants share.
+    first: Option<First>,
 }
 
 /// Works on one claimed request. Whatever it returns, the destination's rows and cursors agree.
@@ -135,9 +147,10 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         resyncs,
         quarantined: claim.quarantined,
         mirrored: false,
+        first: None,
     };
     let mut link = turn.link().await?;
-    if !turn.resyncs.is_empty() {
+    if !turn.resyncs.is_empty() || context.visits.due(claim.destination_id) {
         link.cursors = None;
     }
     let ended = turn.work(&mut link).await?;
@@ -155,20 +168,32 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
 }
 
 impl Turn<'_> {
-    async fn link(&self) -> Result<Link, Error> {
+    async fn link(&mut self) -> Result<Link, Error> {
         let spec = &self.registered.spec;
         let fingerprint = spec.place.fingerprint();
-        if let Some(link) = self.context.links.take(self.claim.destination_id, &fingerprint) {
+        let (links, id) = (&self.context.links, self.claim.destination_id);
+        // Also where there is no link: what was known stays known when the link was closed for
+        // another destination.
+        let known = links.take_known(id, &fingerprint);
+        if let Some(link) = links.take(id, &fingerprint) {
             return Ok(link);
         }
-        let slot = self.context.links.slot().await.ok_or(Error::Cancelled)?;
+        if spec.shared && known.is_none() {
+            let mut key = fingerprint.clone();
+            self.mappings.iter().for_each(|mapping| {
+                key.push(' ');
+                key.push_str(mapping.version.as_str());
+            });
+            self.first = self.context.gates.enter(key).await;
+        }
+        let slot = links.slot().await.ok_or(Error::Cancelled)?;
         let session = Session::open(&spec.place, &self.context.dialer, "offtake").await;
-        Ok(Link::new(session.map_err(Error::destination)?, fingerprint, slot))
+        Ok(Link::new(session.map_err(Error::destination)?, fingerprint, known, slot))
     }
 
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
         self.began = Instant::now();
-        let mut stale = 0;
+        let (mut stale, mut batches) = (0, 0);
         let mut ahead = None;
         loop {
             if self.mappings.is_empty() {
@@ -178,7 +203,7 @@ impl Turn<'_> {
             if self.context.fuses.borrow().blown_for(&spec.tenant_id, &spec.name).is_some() {
                 return Ok(Ended::Again(self.context.settings.retry_initial));
             }
-            if self.context.stopping.is_cancelled() || self.began.elapsed() > TURN_MAX {
+            if self.context.stopping.is_cancelled() || batches > 0 && self.time_is_over() {
                 return Ok(Ended::Again(Duration::ZERO));
             }
             order::parents_first(&mut self.mappings, &link.references);
@@ -186,7 +211,10 @@ impl Turn<'_> {
                 self.mappings.iter().all(|m| cursors.get(m.name()).is_some_and(|c| c.is_of(m)))
             };
             let done = match link.cursors.clone().filter(known) {
-                Some(cursors) => Box::pin(self.step(link, cursors, &mut ahead)).await,
+                Some(cursors) => {
+                    batches += 1;
+                    Box::pin(self.step(link, cursors, &mut ahead)).await
+                }
                 None => match Box::pin(self.take_up(link)).await {
                     Ok(false) => return Ok(Ended::Again(self.context.settings.retry_initial)),
                     taken_up => taken_up.map(|_| None),
@@ -205,7 +233,7 @@ impl Turn<'_> {
                     stale += 1;
                     link.cursors = None;
                 }
-                Err(Error::Stale | Error::Lost) => {
+                Err(Error::Stale | Error::Lost | Error::Making) => {
                     return Ok(Ended::Again(self.context.settings.retry_initial));
                 }
                 Err(Error::Mapping { mapping, fault }) => self.set_aside(&mapping, fault).await?,
@@ -214,6 +242,10 @@ impl Turn<'_> {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn time_is_over(&self) -> bool {
+        self.began.elapsed() > TURN_MAX
     }
 
     /// Everything that the turn could apply is applied, up to `head`.
@@ -257,32 +289,29 @@ impl Turn<'_> {
             .parts
             .iter()
             .any(|part| cursors[part.mapping.name()].sequence_id < self.claim.wanted_sequence_id);
+        if !batch.has_rows() && !behind && !link.confirmed {
+            // Nothing to write, and so nothing that compares what was known of the destination
+            // before its last connection was closed. It may have been restored since.
+            link.cursors = None;
+            return Ok(None);
+        }
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
             let (written, read) = tokio::join!(
                 self.write(link, &batch, &cursors, &next),
                 self.read_ahead(&batch, &next)
             );
-            *ahead = read;
             if written.is_err() {
                 // The commit may or may not have happened. The destination's own cursors tell, when
                 // it is taken up again.
                 link.cursors = None;
             }
-            let Written { outcomes, faults, cursors: stands } = written?;
-            next = stands;
-            self.quarantined |=
-                outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
-            self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
-            for (mapping, fault) in faults {
-                self.set_aside(&mapping, fault).await?;
-            }
-            self.committed(&batch, &outcomes, fetch_began, apply_began);
-            link.cursors = Some(next.clone());
-            self.mirror(&batch, &next, &link.identities, &outcomes).await?;
-            if batch.parts.iter().any(|part| part.chunk.is_some()) {
-                failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
-            }
+            let written = written?;
+            // It was read for the cursors of this write alone. Those that another worker left may
+            // stand at the same place, over newer rows.
+            let good = read.filter(|_| written.faults.is_empty());
+            *ahead = good.map(|read| Ahead { cursors: written.cursors.clone(), ..read });
+            next = self.written(link, &batch, written, (fetch_began, apply_began)).await?;
         }
         for part in batch.parts.iter().filter(|part| part.locked_out) {
             // The other mappings go on without it. It is tried again after this turn.
@@ -294,6 +323,30 @@ impl Turn<'_> {
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
         let failed = self.mappings.len() < batch.parts.len();
         Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
+    }
+
+    /// Notes what a batch's commit did, here and at the source. Returns the cursors that stand now.
+    async fn written(
+        &mut self,
+        link: &mut Link,
+        batch: &Batch,
+        written: Written,
+        (fetch_began, apply_began): (Instant, Instant),
+    ) -> Result<Cursors, Error> {
+        let Written { outcomes, faults, cursors } = written;
+        self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
+        self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
+        for (mapping, fault) in faults {
+            self.set_aside(&mapping, fault).await?;
+        }
+        self.committed(batch, &outcomes, fetch_began, apply_began);
+        link.cursors = Some(cursors.clone());
+        link.confirmed = true;
+        self.mirror(batch, &cursors, &link.identities, &outcomes).await?;
+        if batch.parts.iter().any(|part| part.chunk.is_some()) {
+            failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
+        }
+        Ok(cursors)
     }
 
     /// Writes a batch and moves the cursors to `next`, if the destination is as the batch was read
@@ -309,6 +362,7 @@ impl Turn<'_> {
         let destination_id = self.claim.destination_id;
         let write = TenantWrite {
             tenant_id: &spec.tenant_id,
+            tenant_at_source: &spec.tenant_at_source,
             mappings: &self.mappings,
             parts: &batch.parts,
             references: &link.references,
@@ -333,7 +387,7 @@ impl Turn<'_> {
             .any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
         // Quarantined rows would be read twice before their retry is recorded. And a batch that is
         // read after the end of the turn would be dropped.
-        if !more || self.quarantined || self.began.elapsed() > TURN_MAX {
+        if !more || self.quarantined || self.time_is_over() {
             return None;
         }
         let began = Instant::now();
@@ -345,7 +399,7 @@ impl Turn<'_> {
         let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
         let rows_max = context.sizes.get(self.claim.destination_id);
         let wanted = Wanted {
-            tenant_id: &self.registered.spec.tenant_id,
+            tenant_id: &self.registered.spec.tenant_at_source,
             positions: &positions(&self.mappings, cursors),
             rows_max,
             // A single row must always fit. Otherwise it would never arrive.

@@ -3,19 +3,49 @@
 //! Runs once per session, and again after any doubt. The destination tells facts, the source tells
 //! what it knows of them; only then is anything made or set there, and only if the facts still hold.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use offtake_loops::metrics as names;
 use offtake_mapping::{ResolvedMapping, compose, literal};
 use offtake_postgres::{PipelinedTransaction, PooledConnection, row_fault};
 use offtake_reading::{Head, MappingFault, read_head};
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use super::{Turn, within_deadline};
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::{Link, Session, TakenUp};
+use crate::destinations::{Link, OTHERS_PAGE, OtherTenant, TakenUp};
+use crate::ownership::{Here, Right, Visit};
 use crate::record;
 use crate::{Error, sql};
+
+/// How often, at most, one of the tenants that share a place looks for a rival of all of them. A look
+/// reads the cursors of every tenant there; once a second is next to nothing, and once per tenant
+/// would be quadratic.
+const RIVAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// At most so many pages of other tenants' cursors are read in one look: a hundred thousand cursors.
+const RIVAL_PAGES_MAX: usize = 100;
+
+/// When the tenants that share a place last looked for a rival, by the place's fingerprint.
+#[derive(Default)]
+pub(crate) struct RivalLooks(Mutex<HashMap<String, Instant>>);
+
+impl RivalLooks {
+    fn due(&self, place: &str) -> bool {
+        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.get(place).is_none_or(|at| at.elapsed() > RIVAL_LOOK_INTERVAL)
+    }
+
+    /// Notes a look that found no rival.
+    fn looked(&self, place: String) {
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.retain(|_, at| at.elapsed() < RIVAL_LOOK_INTERVAL);
+        looks.insert(place, Instant::now());
+    }
+}
 
 /// What the source was told of a mapping after a commit at the destination. It may be behind the
 /// destination, never ahead.
@@ -29,69 +59,106 @@ struct Judged {
     /// Where the cursors of copies that must begin will stand.
     beginning: Cursors,
     mirrored: BTreeMap<String, Mirrored>,
+    /// The destination is to be told that this source serves it.
+    visit: Option<Visit>,
+    adopted: bool,
 }
 
 impl Turn<'_> {
     /// Takes the destination up; afterwards `link` has its cursors. False: another worker has the
     /// request.
     pub(super) async fn take_up(&mut self, link: &mut Link) -> Result<bool, Error> {
+        metrics::counter!(names::TAKE_UPS_TOTAL).increment(1);
         let (context, registered) = (self.context, self.registered.clone());
         let (id, spec) = (self.claim.destination_id, &registered.spec);
         let work = link.session.take_up(spec, &self.mappings, &context.settings);
         let mut found = within_deadline(context, id, work).await?;
-        let mut judged = self.judge(&link.session, &mut found).await?;
+        let mut judged = self.judge(link, &mut found).await?;
         for (mapping, fault) in std::mem::take(&mut found.faults) {
             self.set_aside(&mapping, fault).await?;
         }
-        let mut identities = found.identities.clone();
         link.references = found.references.clone();
-        if found.to_make || !judged.beginning.is_empty() {
-            let beginning = &judged.beginning;
-            let work =
-                link.session.begin(spec, &self.mappings, &found, beginning, &context.settings);
+        let (mut identities, mut cursors) = (found.identities.clone(), found.cursors.clone());
+        if found.to_make || !judged.beginning.is_empty() || judged.visit.is_some() {
+            let (beginning, visit) = (&judged.beginning, judged.visit.as_ref());
+            let settings = &context.settings;
+            let work = link.session.begin(spec, &self.mappings, &found, beginning, visit, settings);
             let begun = within_deadline(context, id, work).await?;
-            identities = begun.identities;
+            (identities, cursors) = (begun.identities, begun.cursors);
             link.references = begun.references;
             for (mapping, fault) in begun.faults {
                 judged.beginning.remove(&mapping);
                 self.set_aside(&mapping, fault).await?;
             }
         }
+        if let Some(first) = self.first.take().filter(|_| self.reason.is_none()) {
+            context.gates.ready(first);
+        }
+        if judged.visit.is_some() {
+            context.visits.done(id);
+        }
+        if judged.adopted {
+            record::end_adoption(&context.pool, id).await?;
+        }
         self.tell_replaced(&found.identities, &identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
-        let mut cursors = found.cursors;
-        cursors.extend(judged.beginning);
         let told = record::begin_copies(&context.pool, self.claim, &self.mappings, &cursors);
         let ours = told.await?;
         link.identities = identities;
         link.cursors = ours.then_some(cursors);
+        link.confirmed = true;
         Ok(ours)
     }
 
-    /// Decides which copies must begin. Changes nothing; a rival makes all mappings faulty.
-    async fn judge(&self, session: &Session, found: &mut TakenUp) -> Result<Judged, Error> {
+    /// Decides which copies must begin. Changes nothing at the destination. A rival, or another
+    /// source that serves it, makes all mappings faulty.
+    async fn judge(&self, link: &Link, found: &mut TakenUp) -> Result<Judged, Error> {
         // Read after the cursors: a cursor that is beyond this head is not of this history.
-        let source = self.context.pool.get().await.map_err(Error::Source)?;
+        let mut source = self.context.pool.get().await.map_err(Error::Source)?;
         let head = read_head(&source).await?;
         let mirrored = mirrored(&source, self.claim.destination_id).await?;
         let mut beginning = Cursors::new();
-        if let Some(rival) = self.rival(session, &source, found).await? {
+        let (id, spec) = (self.claim.destination_id, &self.registered.spec);
+        let here = Here::read(&source, id, found.served.as_ref()).await?;
+        let daemon = &self.context.visits.daemon;
+        let right = here.right(found.served.as_ref(), daemon);
+        let obstacle = match (&right, &found.served) {
+            (Right::Strangers | Right::NotYet, Some(served)) => {
+                Some(here.refusal(&right, served, spec))
+            }
+            _ => {
+                // Not held while the destination is asked.
+                drop(source);
+                let rival = self.rival(link).await?;
+                source = self.context.pool.get().await.map_err(Error::Source)?;
+                rival
+            }
+        };
+        if let Some(obstacle) = obstacle {
             let blocked = self.mappings.iter().map(|mapping| mapping.name().to_owned());
-            found.faults = blocked.map(|name| (name, MappingFault::said(rival.clone()))).collect();
+            let fault = || MappingFault::said(obstacle.clone());
+            found.faults = blocked.map(|name| (name, fault())).collect();
             found.to_make = false;
-            return Ok(Judged { beginning, mirrored });
+            return Ok(Judged { beginning, mirrored, visit: None, adopted: false });
         }
         let faulty = |name: &str| found.faults.iter().any(|(faulty, _)| faulty == name);
         for mapping in self.mappings.iter().filter(|mapping| !faulty(mapping.name())) {
             let name = mapping.name();
-            let asked = self.resyncs.iter().any(|(_, of)| of == name);
+            let asked = right == Right::Anew || self.resyncs.iter().any(|(_, of)| of == name);
             if asked || !stands(&source, mapping, found, &head, mirrored.get(name)).await? {
                 let version = mapping.version.as_str();
                 let cursor = Cursor::beginning(head.sequence_id, &head.epoch, version);
                 beginning.insert(name.to_owned(), cursor);
             }
         }
-        Ok(Judged { beginning, mirrored })
+        let served = found.served.as_ref();
+        let visit = if self.context.visits.due(id) || right == Right::Anew || !here.named_by(served)
+        {
+            Some(here.begin_visit(&source, id, served, daemon).await?)
+        } else {
+            None
+        };
+        Ok(Judged { beginning, mirrored, visit, adopted: here.adopt })
     }
 
     /// Copies have begun at the destination: the resync requests for them have been met.
@@ -99,7 +166,7 @@ impl Turn<'_> {
         if beginning.is_empty() {
             return Ok(());
         }
-        let tenant_id = &self.registered.spec.tenant_id;
+        let tenant_id = &self.registered.spec.tenant_at_source;
         let mut source = self.context.pool.get().await.map_err(Error::Source)?;
         for mapping in self.mappings.iter().filter(|m| beginning.contains_key(m.name())) {
             let rows = estimate(&mut source, mapping, tenant_id).await;
@@ -121,37 +188,73 @@ impl Turn<'_> {
     /// destinations that name one database alike are refused before anything is dialled. Here are
     /// those whose URLs name it differently, each of which would delete the other's rows.
     ///
+    /// Tenants that share a place by one name look once for all of them: the look reads the cursors
+    /// of every tenant there.
+    async fn rival(&self, link: &Link) -> Result<Option<String>, Error> {
+        let spec = &self.registered.spec;
+        let place = spec.shared.then(|| spec.place.fingerprint());
+        if place.as_ref().is_some_and(|place| !self.context.rival_looks.due(place)) {
+            return Ok(None);
+        }
+        let mut after = None;
+        for _ in 0..RIVAL_PAGES_MAX {
+            let page = self.others(link, after.as_ref()).await?;
+            if let Some(rival) = self.rival_among(link, &page, after.as_ref()).await? {
+                return Ok(Some(rival));
+            }
+            match page.last() {
+                Some(last) if page.len() == OTHERS_PAGE => {
+                    after = Some((last.tenant_id.clone(), last.mapping.clone()));
+                }
+                _ => break,
+            }
+        }
+        place.into_iter().for_each(|place| self.context.rival_looks.looked(place));
+        Ok(None)
+    }
+
+    /// A page of the cursors that other tenants have in the same schema.
+    async fn others(
+        &self,
+        link: &Link,
+        after: Option<&(String, String)>,
+    ) -> Result<Vec<OtherTenant>, Error> {
+        let (spec, settings) = (&self.registered.spec, &self.context.settings);
+        let work = link.session.others(spec, &self.registered.mappings, after, settings);
+        within_deadline(self.context, self.claim.destination_id, work).await
+    }
+
+    /// A rival among the tenants of one page.
+    ///
     /// What is left of a tenant that is served elsewhere, or no longer, is no rival. A table's oid
     /// does not tell: one server restored from another, or two made alike, have the same. But a
     /// cursor only rises, and the source is never told more than there is. So a cursor that is
     /// behind what the source was told before it was read is not the one that is served.
-    async fn rival(
+    async fn rival_among(
         &self,
-        session: &Session,
-        source: &PooledConnection,
-        found: &TakenUp,
+        link: &Link,
+        others: &[OtherTenant],
+        after: Option<&(String, String)>,
     ) -> Result<Option<String>, Error> {
-        let (spec, others) = (&self.registered.spec, &found.others);
         if others.is_empty() {
             return Ok(None);
         }
+        let spec = &self.registered.spec;
         let tenants: Vec<&str> = others.iter().map(|other| other.tenant_id.as_str()).collect();
         let mappings: Vec<&str> = others.iter().map(|other| other.mapping.as_str()).collect();
         let oids: Vec<Option<&str>> = others.iter().map(|other| other.oid.as_deref()).collect();
         let lately: Vec<bool> = others.iter().map(|other| other.lately).collect();
         let place = spec.place.registration();
         let (schema, database) = (place.schema, place.database);
-        let told = source
-            .query(
-                sql::FIND_RIVAL,
-                &[&tenants, &mappings, &oids, &lately, &schema, &database, &spec.shared],
-            )
-            .await
-            .map_err(Error::source)?;
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&tenants, &mappings, &oids, &lately, &schema, &database, &spec.shared];
+        let source = self.context.pool.get().await.map_err(Error::Source)?;
+        let told = source.query(sql::FIND_RIVAL, &parameters).await.map_err(Error::source)?;
+        drop(source);
         if told.is_empty() {
             return Ok(None);
         }
-        let now = session.others(spec, &self.registered.mappings).await?;
+        let now = self.others(link, after).await?;
         let served = |row: &&Row| {
             let (tenant, mapping, told): (&str, &str, i64) =
                 (row.get("tenant_id"), row.get("mapping"), row.get("told"));
@@ -166,7 +269,7 @@ impl Turn<'_> {
                  give each its own schema, or mark all of them shared. If this is only what is left \
                  of the other, run there: {}",
                 spec.label(),
-                session.forget_tenant_statement(tenant)
+                link.session.forget_tenant_statement(tenant)
             )
         }))
     }

@@ -184,7 +184,10 @@ impl Comparison<'_> {
     }
 
     fn log_tenants(&self) -> [String; 2] {
-        [format!("tenant_id = {}", literal(self.target.tenant_id)), "tenant_id is null".to_owned()]
+        [
+            format!("tenant_id = {}", literal(self.target.tenant_at_source)),
+            "tenant_id is null".to_owned(),
+        ]
     }
 
     fn state_table(&self) -> String {

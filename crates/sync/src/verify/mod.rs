@@ -1,7 +1,9 @@
 //! The proof that a copy equals its query.
 //!
-//! **Architecture Invariant:** nothing here is shared with the path that writes: not the
-//! statements, not the key lists, not the reading of rows. A mistake there cannot hide itself here.
+//! **Architecture Invariant:** the path that writes shares no statement, no key list and no reading
+//! of rows with this module, so that a mistake there cannot hide itself here. What both use is how
+//! one value becomes text: the quoting of names and values, the session's text settings, and
+//! `compose::postgres::printed`.
 //!
 //! Both sides are read in ranges of the key. Of each range only a count and a checksum travel;
 //! where they differ, the same of each of its shares by a hash of the key; of the shares that
@@ -17,8 +19,12 @@
 //! of that key in between. What cannot be settled within the time given, because the destination is
 //! behind or the row never rests, is counted as `unsettled` and is not called equal.
 //!
+//! At the end, the tenant of each row by `source.tenant` is compared with the query's (`agreement`).
+//! Where they differ, the copy may be equal now and still miss the row's next change.
+//!
 //! What a crash leaves behind: nothing; only reads are made.
 
+mod agreement;
 mod confirm;
 mod error;
 mod printed;
@@ -44,7 +50,10 @@ use ranges::Comparison;
 #[derive(Debug, Clone, Copy)]
 pub struct VerifyTarget<'a> {
     pub mapping: &'a ResolvedMapping,
+    /// As `_offtake_state` has it.
     pub tenant_id: &'a str,
+    /// As the source prints it: as the change log and the rows have it.
+    pub tenant_at_source: &'a str,
 }
 
 #[derive(Debug, Clone)]
@@ -107,8 +116,10 @@ pub async fn verify(
         client.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
     let outcome = match begun.map_err(Error::destination) {
         Ok(()) => {
-            let compared =
-                async { Comparison::new(source, destination, target, options).await?.run().await };
+            let compared = async {
+                let comparison = Comparison::new(source, destination, target, options).await?;
+                agreement::add(source, target, comparison.run().await?).await
+            };
             let outcome = Box::pin(compared).await;
             end(client).await;
             outcome

@@ -129,7 +129,7 @@ impl Relation {
         Self {
             // The query may end in a comment.
             from: format!("(\n{}\n) q", mapping.definition.query),
-            tenant: Some(format!("q.tenant_id = {}", literal(target.tenant_id))),
+            tenant: Some(mapping.of_tenant(&literal(target.tenant_at_source))),
             key_order: mapping.key.iter().map(|k| ordered(k, columns, server, false)).collect(),
             key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),
             columns: mapping.columns.iter().map(|c| value(&c.name)).collect(),
@@ -152,7 +152,11 @@ impl Relation {
         Self {
             from: format!("{}.{} q", schema.sql(), mapping.definition.target.table.sql()),
             tenant: keeps_tenant.then(|| {
-                format!("q.{} = {}", mapping.columns[0].name.sql(), literal(target.tenant_id))
+                format!(
+                    "q.{} = {}",
+                    mapping.columns[0].name.sql(),
+                    literal(target.tenant_at_source)
+                )
             }),
             key_order: mapping.key.iter().map(|k| ordered(k, columns, server, true)).collect(),
             key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),

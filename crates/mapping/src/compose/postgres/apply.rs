@@ -22,10 +22,10 @@ impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
         let tenant = mapping.definition.target.keep_tenant.then(|| {
             format!(
-                "t.{} = {}::{}",
+                // The column's own type reads the id; the source's (an enum) need not exist here.
+                "t.{} = {}",
                 mapping.columns[0].name.sql(),
-                literal(tenant_id),
-                mapping.tenant_type
+                literal(tenant_id)
             )
         });
         Self {
@@ -138,7 +138,7 @@ impl<'a> Apply<'a> {
         format!("delete from {} t using {} s where {}", self.table, self.staging, self.same_key())
     }
 
-    /// Writes the staged rows, in key order. A row that the table has already, byte for byte, is
+    /// Writes the staged rows, in key order, also into a key that is an identity column. A row that the table has already, byte for byte, is
     /// not written. Rows are compared by their bytes (`*<>`), because equal values can differ: 1.0
     /// and 1.00, or '1 mon' and '30 days'.
     pub fn upsert_present(&self) -> String {
@@ -146,7 +146,9 @@ impl<'a> Apply<'a> {
         // The row is found by equality of keys. Where equal keys can differ (1.0 and 1.00), the
         // source's value is written.
         let exact = |name: &Identifier| {
-            self.mapping.columns.iter().any(|c| c.name == *name && equal_means_same(&c.source_type))
+            !self.mapping.key.iter().any(|k| k.by_text && k.query_column == *name)
+                && (self.mapping.columns.iter())
+                    .any(|c| c.name == *name && equal_means_same(&c.source_type))
         };
         let set: Vec<_> =
             self.names().filter(|name| !(key.contains(name) && exact(name))).collect();
@@ -166,7 +168,7 @@ impl<'a> Apply<'a> {
             )
         };
         format!(
-            "insert into {} as t ({}) select {} from {} s where s.offtake_present order by {} on conflict ({}) {action}",
+            "insert into {} as t ({}) overriding system value select {} from {} s where s.offtake_present order by {} on conflict ({}) {action}",
             self.table,
             columns.join(", "),
             columns_of("s", self.names()),
@@ -223,7 +225,17 @@ impl<'a> Apply<'a> {
     }
 
     fn same_key(&self) -> String {
-        let same = self.mapping.key.iter().map(|k| format!("t.{0} = s.{0}", k.query_column.sql()));
+        let same = self.mapping.key.iter().map(|k| {
+            let column = k.query_column.sql();
+            match k.by_text {
+                // The table may be of `schema_sql`, with a key column that is as coarse as the
+                // source's.
+                true => format!(
+                    "t.{column} = s.{column} and t.{column}::text collate \"C\" = s.{column}::text"
+                ),
+                false => format!("t.{column} = s.{column}"),
+            }
+        });
         self.tenant.iter().cloned().chain(same).collect::<Vec<_>>().join(" and ")
     }
 }

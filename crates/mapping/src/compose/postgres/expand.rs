@@ -83,8 +83,7 @@ fn changed_row(waking: &Waking, given: &str) -> String {
 /// The source rows that depend on each changed row: for each, at most one page of them.
 fn found(waking: &Waking, limit: &str) -> String {
     let mapping = &waking.mapping;
-    let source_columns: Vec<_> =
-        mapping.key.iter().map(|k| format!("source.{}", k.source_column.sql())).collect();
+    let source_columns: Vec<_> = mapping.key.iter().map(page_column).collect();
     let after: Vec<_> = mapping.key.iter().map(|k| key_from("changed.offtake_after", k)).collect();
     let old_tenant = waking
         .tenant_column
@@ -134,13 +133,13 @@ pub fn resolve_tenants(
     lookup_columns: &[CapturedColumn],
 ) -> String {
     let live = lookup.matches.iter().map(|(theirs, ours)| {
-        format!("l.{} = {}", theirs.sql(), typed("given.matched", ours, row_columns))
+        format!("l.{} = {}", theirs.sql(), typed("given.matched", ours, ours, row_columns))
     });
     let changed = lookup.matches.iter().map(|(theirs, ours)| {
         format!(
             "{} = {}",
-            typed("changed.matched", theirs, lookup_columns),
-            typed("given.matched", ours, row_columns)
+            typed("changed.matched", theirs, theirs, lookup_columns),
+            typed("given.matched", ours, ours, row_columns)
         )
     });
     format!(
@@ -186,11 +185,14 @@ fn unsequenced(waking: &Waking) -> String {
     else {
         return String::new();
     };
+    // By value, as the condition itself: equal values may print differently. The CASE keeps the cast
+    // from rows of other tables, whose column of this name may have another type.
+    let source_table = literal(&waking.mapping.source_table());
     let same = pairs.iter().map(|(source, changed)| {
         format!(
-            "own.matched ->> {} = changed.offtake_matched ->> {}",
-            literal(source.as_str()),
-            literal(changed.as_str())
+            "case when own.source_table = {source_table} then {} end = changed.{}",
+            typed("own.matched", source, changed, &waking.changed),
+            changed.sql()
         )
     });
     format!(
@@ -200,7 +202,7 @@ fn unsequenced(waking: &Waking) -> String {
              from changed_row changed\n\
              join offtake.captured_change own on own.source_table = {} and own.row_key is not null and {}",
         column.sql(),
-        literal(&waking.mapping.source_table()),
+        source_table,
         same.collect::<Vec<_>>().join(" and ")
     )
 }
@@ -218,7 +220,7 @@ fn condition(condition: &Condition) -> String {
 }
 
 /// The tenant that a source row belongs to now, as text.
-fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
+pub(super) fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => format!("{alias}.{}::text", column.sql()),
         Tenant::Expression(sql) => format!("({sql}\n)::text"),
@@ -244,15 +246,29 @@ fn row_key(alias: &str, key: &[KeyColumn]) -> String {
     format!("jsonb_build_object({})", pairs.collect::<Vec<_>>().join(", "))
 }
 
+/// What the pages of dependants are ordered by. Row values are compared by operators of the search
+/// path. Those of a type outside pg_catalog need not be on it, and an enum has them but no domain
+/// over it: the text is compared instead.
+fn page_column(key: &KeyColumn) -> String {
+    let column = format!("source.{}", key.source_column.sql());
+    if in_catalog(key) { column } else { format!("({column}::text collate \"C\")") }
+}
+
+fn in_catalog(key: &KeyColumn) -> bool {
+    !key.source_type.contains('.')
+}
+
 fn key_from(json: &str, key: &KeyColumn) -> String {
-    format!("({json} ->> {})::{}", literal(key.source_column.as_str()), key.source_type)
+    let sql_type = if in_catalog(key) { key.source_type.as_str() } else { "text" };
+    format!("({json} ->> {})::{sql_type}", literal(key.source_column.as_str()))
 }
 
 fn read_back(json: &str, column: &CapturedColumn) -> String {
     format!("({json} ->> {})::{}", literal(column.name.as_str()), column.sql_type)
 }
 
-fn typed(json: &str, name: &Identifier, columns: &[CapturedColumn]) -> String {
-    let sql_type = columns.iter().find(|c| c.name == *name).map_or("text", |c| c.sql_type.as_str());
+/// The value under `name`, with the type of the column `like`.
+fn typed(json: &str, name: &Identifier, like: &Identifier, columns: &[CapturedColumn]) -> String {
+    let sql_type = columns.iter().find(|c| c.name == *like).map_or("text", |c| c.sql_type.as_str());
     format!("({json} ->> {})::{sql_type}", literal(name.as_str()))
 }

@@ -2,7 +2,7 @@
 
 use super::{ordered_key, ordered_literals, printed, row_of};
 use crate::compose::Changed;
-use crate::{KeyColumn, KeyOrder, ResolvedMapping, literal};
+use crate::{KeyOrder, ResolvedMapping, literal};
 
 /// Copies out the current state of every changed key, one line each: whether the query returns a
 /// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
@@ -109,21 +109,15 @@ fn copy_looked_at(
         mapping.key.iter().enumerate().map(|(at, k)| format!("k{at}::{} as k{at}", k.sql_type));
     // Equal keys can print differently (1.0 and 1.00). They are one key if the destination's column
     // has the same type, and two if it holds the key as text.
-    let held_as_text = |k: &KeyColumn| {
-        mapping.columns.iter().any(|c| c.name == k.query_column && c.target_type != c.source_type)
-    };
-    let apart = mapping.key.iter().enumerate().map(|(at, k)| match held_as_text(k) {
-        true => format!("keys.k{at}"),
+    let apart = mapping.key.iter().enumerate().map(|(at, k)| match k.by_text {
+        true => format!("keys.k{at} collate \"C\""),
         false => format!("keys.k{at}::{}", k.sql_type),
     });
-    let same = mapping.key.iter().enumerate().map(|(at, k)| {
-        match (k.query_column.sql(), held_as_text(k)) {
-            (column, true) => {
-                format!("q.{column} = k.k{at} and concat(q.{column}) = concat(k.k{at})")
-            }
-            (column, false) => format!("q.{column} = k.k{at}"),
-        }
-    });
+    let same = mapping
+        .key
+        .iter()
+        .enumerate()
+        .map(|(at, k)| k.same(&format!("q.{}", k.query_column.sql()), &format!("k.k{at}")));
     let output = mapping.columns.iter().map(|column| {
         if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
             format!("coalesce(r.{}, k.k{at})", column.name.sql())
@@ -139,7 +133,7 @@ fn copy_looked_at(
          select r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
-         select q.*, true as offtake_present from (\n{query}\n) q where q.tenant_id = {tenant} and {same} offset 0\n\
+         select q.*, true as offtake_present from (\n{query}\n) q where {tenant} and {same} offset 0\n\
            ) r on true{order}\n\
          ) to stdout",
         typed = join(typed, ", "),
@@ -148,7 +142,7 @@ fn copy_looked_at(
         known = join(known, " and "),
         output = join(output, ", "),
         query = mapping.definition.query,
-        tenant = tenant_literal(mapping, tenant_id),
+        tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         same = join(same, " and "),
     )
 }
@@ -183,9 +177,9 @@ fn page_of(
         None => String::new(),
     };
     format!(
-        "from (\n{query}\n) q where q.tenant_id = {tenant}{beyond} order by {order} limit {limit}",
+        "from (\n{query}\n) q where {tenant}{beyond} order by {order} limit {limit}",
         query = mapping.definition.query,
-        tenant = tenant_literal(mapping, tenant_id),
+        tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         order = key.join(", "),
     )
 }
@@ -194,9 +188,9 @@ fn page_of(
 /// many there are.
 pub fn estimate_rows(mapping: &ResolvedMapping, tenant_id: &str) -> String {
     format!(
-        "explain (format json) select from (\n{}\n) q where q.tenant_id = {}",
+        "explain (format json) select from (\n{}\n) q where {}",
         mapping.definition.query,
-        tenant_literal(mapping, tenant_id)
+        mapping.of_tenant(&tenant_literal(mapping, tenant_id))
     )
 }
 

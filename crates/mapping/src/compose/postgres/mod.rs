@@ -1,10 +1,12 @@
 //! The statements in Postgres's SQL: those of the source, which is always Postgres, and those of
 //! destinations that are Postgres databases.
 
+mod agreement;
 mod apply;
 mod expand;
 mod fetch;
 
+pub use agreement::{Compared, compare_tenants, rule_for_key, sample_tenants};
 pub use apply::Apply;
 pub use expand::{expand_dependants, find_dependants, resolve_tenants};
 pub use fetch::{copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk};

@@ -20,13 +20,32 @@ impl Display for MappingReport {
         for there in self.destinations.iter().filter(|t| !t.differences.is_empty()) {
             writeln!(f, "  in {}/{}: {}", there.tenant, there.name, there.differences.join("; "))?;
         }
-        let count = |fit: Fit| self.destinations.iter().filter(|t| t.table == fit).count();
-        let (have, get) = (count(Fit::Fits) + count(Fit::Differs), count(Fit::Absent));
-        write!(f, "  {have} destination(s) have it, {get} would get it")
+        write!(f, "  {}", self.compared_and_received())
     }
 }
 
 impl MappingReport {
+    /// Whether there is nothing to look at.
+    pub(crate) fn fine(&self) -> bool {
+        self.warnings().is_empty() && self.destinations.iter().all(|t| t.differences.is_empty())
+    }
+
+    /// The mapping on one line.
+    pub(crate) fn line(&self) -> String {
+        let Self { name, file, source_table, target_table, .. } = self;
+        let rest = self.compared_and_received();
+        format!("{name} ({file}): {source_table} -> {target_table}; {rest}")
+    }
+
+    fn compared_and_received(&self) -> String {
+        let count = |fit: Fit| self.destinations.iter().filter(|t| t.table == fit).count();
+        let (have, get) = (count(Fit::Fits) + count(Fit::Differs), count(Fit::Absent));
+        format!(
+            "tenants agree on {} row(s) compared; {have} destination(s) have it, {get} would get it",
+            self.tenant_rows_compared
+        )
+    }
+
     fn columns(&self, f: &mut Formatter<'_>) -> Result {
         let widest = |text: fn(&Column) -> &str| {
             self.columns.iter().map(|c| text(c).chars().count()).max().unwrap_or(0)

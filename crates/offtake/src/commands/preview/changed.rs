@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 use self::effect::{Change, Effect};
 use crate::command_line::Preview;
-use crate::commands::printing::say;
+use crate::commands::printing::{say, say_json};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
@@ -29,7 +29,7 @@ pub(super) async fn execute(
     set: &MappingSet,
     if_changed: Exit,
 ) -> Result<Exit, Failure> {
-    let list = context.destinations().await.map_err(|error| {
+    let list = context.spelt_destinations(source, set).await.map_err(|error| {
         Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
     })?;
     let wanted = |spec: &&DestinationSpec| {
@@ -56,7 +56,7 @@ pub(super) async fn execute(
     let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
     if arguments.json {
         let list: Vec<_> = effects.iter().map(Effect::json).collect();
-        say(serde_json::to_string_pretty(&list).unwrap_or_default());
+        say_json(serde_json::to_string_pretty(&list).unwrap_or_default());
     } else {
         say(format!("{touched} of {} copies would change; nothing was changed", effects.len()));
     }
@@ -91,7 +91,7 @@ async fn of_destination(
         let outcome = match cursors.get(mapping.name()) {
             Some(cursor) if cursor.version == mapping.version.as_str() => Ok(Change::None),
             Some(_) => changed(source, &destination, spec, mapping).await,
-            None => count(source, mapping, &spec.tenant_id).await.map(Change::New),
+            None => count(source, mapping, &spec.tenant_at_source).await.map(Change::New),
         };
         effects.push(effect(mapping.name(), outcome));
     }
@@ -105,7 +105,8 @@ async fn of_destination(
 async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Result<i64, String> {
     let tenant = format!("{}::{}", literal(tenant), mapping.tenant_type);
     let query = &mapping.definition.query;
-    let query = format!("select count(*) from (\n{query}\n) q where q.tenant_id = {tenant}");
+    let tenant = mapping.of_tenant(&tenant);
+    let query = format!("select count(*) from (\n{query}\n) q where {tenant}");
     let row = source
         .query_one(&query, &[])
         .await
@@ -124,7 +125,7 @@ async fn changed(
     let table = spec.place.table_name(mapping);
     let found = destination.table_of(mapping).await.map_err(|trouble| trouble.message)?;
     if found.standing == Standing::Absent {
-        return count(source, mapping, &spec.tenant_id).await.map(Change::New);
+        return count(source, mapping, &spec.tenant_at_source).await.map(Change::New);
     }
     let has = |name: &Identifier| found.columns.iter().any(|(column, _)| column == name.as_str());
     if let Some(key) = mapping.target_key().into_iter().find(|key| !has(key)) {
@@ -137,7 +138,11 @@ async fn changed(
     shared.columns.retain(|column| has(&column.name));
     let added =
         mapping.columns.iter().filter(|c| !has(&c.name)).map(|c| c.name.to_string()).collect();
-    let target = VerifyTarget { mapping: &shared, tenant_id: &spec.tenant_id };
+    let target = VerifyTarget {
+        mapping: &shared,
+        tenant_id: &spec.tenant_id,
+        tenant_at_source: &spec.tenant_at_source,
+    };
     let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
     let rows = verify(source, destination.reader(), &target, &options).await;
     let rows = rows.map_err(|error| chain(&error))?;

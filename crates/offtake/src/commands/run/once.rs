@@ -5,6 +5,8 @@ use std::time::Duration;
 use offtake_admin::{Destination, State, Status};
 use tokio::time::Instant;
 
+use offtake_mapping::{foreign, foreign_within};
+
 use crate::commands::printing::say;
 use crate::commands::registry_names::unreadable;
 use crate::daemon::Daemon;
@@ -27,6 +29,9 @@ const ATTEMPTS_MAX: i32 = 3;
 /// A new destination is registered a moment after the daemon is ready, so one look at which nothing
 /// is owed proves nothing.
 const SETTLED_LOOKS_MIN: u32 = 2;
+
+/// The longest reason that is printed for a destination.
+const REASON_CHARACTERS_MAX: usize = 4000;
 
 /// Waits until every destination has everything, or has failed often enough.
 pub(super) async fn until_nothing_is_owed(daemon: &Daemon) -> Result<Exit, Failure> {
@@ -77,6 +82,8 @@ fn conclude(status: &Status) -> Exit {
     let failed: Vec<_> = status.destinations.iter().filter(|d| failed(d)).collect();
     for Destination { tenant, name, state, reason, .. } in &failed {
         let reason = reason.as_deref().unwrap_or("no reason known");
+        let (tenant, name, reason) =
+            (foreign(tenant), foreign(name), foreign_within(reason, REASON_CHARACTERS_MAX));
         eprintln!("{tenant}/{name}: {state}: {reason}");
     }
     let all = status.destinations.len();

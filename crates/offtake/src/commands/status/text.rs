@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use offtake_admin::{Destination, State, Status};
 
+use offtake_mapping::{foreign, foreign_within};
+
 use crate::commands::phrases::{span, until};
 use crate::commands::printing::table;
 
@@ -14,13 +16,16 @@ const WAITING_SECONDS_MAX: f64 = 10.0;
 /// `--json` prints all of it.
 const REASON_CHARACTERS_MAX: usize = 300;
 
+/// The longest error that is shown in full.
+const DETAIL_CHARACTERS_MAX: usize = 4000;
+
 /// The whole status. With `mappings`, also a line for each mapping of each destination.
 pub(super) fn describe(status: &Status, mappings: bool, now: Timestamp) -> String {
     let mut lines = totals(status);
     lines.extend(status.fuses.iter().filter(|fuse| !fuse.enabled).map(|fuse| {
-        let reason = fuse.reason.as_deref().unwrap_or("no reason given");
-        let until = until(fuse.until, &format!("until `offtake fuse on {}`", fuse.name));
-        format!("fuse          {} is off {until}: {reason}", fuse.name)
+        let reason = foreign(fuse.reason.as_deref().unwrap_or("no reason given"));
+        let until = until(fuse.until, &format!("until `offtake fuse on {}`", foreign(&fuse.name)));
+        format!("fuse          {} is off {until}: {reason}", foreign(&fuse.name))
     }));
     if let Some(error) = status.config.as_ref().and_then(|config| config.error.as_ref()) {
         lines.push(
@@ -86,6 +91,7 @@ fn waits_for_daemon(status: &Status) -> bool {
 /// its end.
 fn destination_details(destination: &Destination) -> Vec<String> {
     let Destination { tenant, name, host, port, database, schema, .. } = destination;
+    let (tenant, name, database) = (foreign(tenant), foreign(name), foreign(database));
     let mut lines = vec![
         format!("\n{tenant}/{name} at {host}:{port}/{database}, schema {schema}"),
         mapping_table(destination),
@@ -124,8 +130,8 @@ fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
         let next =
             next.map(|at| format!("in {}", span(at.duration_since(now).as_secs_f64().max(0.0))));
         [
-            d.tenant.clone(),
-            d.name.clone(),
+            foreign(&d.tenant).into_owned(),
+            foreign(&d.name).into_owned(),
             d.state.to_string().replace('_', " "),
             behind,
             d.last_success_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", since(at))),
@@ -182,15 +188,10 @@ fn reason(destination: &Destination) -> String {
 }
 
 fn shortened(text: &str) -> String {
-    let mut text = plain(text);
-    if let Some((at, _)) = text.char_indices().nth(REASON_CHARACTERS_MAX) {
-        text.truncate(at);
-        text.push('…');
-    }
-    text
+    foreign_within(&text.replace('\n', " "), REASON_CHARACTERS_MAX).into_owned()
 }
 
 /// The text on one line: a destination's server may send anything.
 fn plain(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    foreign_within(&text.replace('\n', " "), DETAIL_CHARACTERS_MAX).into_owned()
 }

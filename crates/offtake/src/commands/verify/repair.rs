@@ -82,7 +82,7 @@ pub(super) async fn repair(
     for (table, keys) in &keys.by_table {
         for keys in keys.chunks(KEYS_AT_ONCE) {
             source
-                .execute(sql::CAPTURE_AGAIN, &[&table, &spec.tenant_id, &keys])
+                .execute(sql::CAPTURE_AGAIN, &[&table, &spec.tenant_at_source, &keys])
                 .await
                 .map_err(failed)?;
         }

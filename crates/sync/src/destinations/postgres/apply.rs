@@ -367,8 +367,10 @@ impl Applier<'_> {
             }
             false => self.run(&statements).await?,
         };
-        let upserted = if present > 0 { counts[changing - 2] } else { 0 };
-        let deleted_absent = if absent > 0 { counts[staged] } else { 0 };
+        // A server may answer with fewer counts than there were statements, or with any number.
+        let count = |at: usize| counts.get(at).copied().unwrap_or(0);
+        let upserted = if present > 0 { count(changing - 2) } else { 0 };
+        let deleted_absent = if absent > 0 { count(staged) } else { 0 };
         let mut not_applied = not_applied.unwrap_or(0);
         if !compared {
             if upserted < present || deleted_absent < absent {
@@ -382,8 +384,9 @@ impl Applier<'_> {
         if not_applied > 0 {
             return Err(Failure::Interference(not_applied));
         }
-        applied.upserted += upserted;
-        applied.deleted += counts[staged..changing].iter().sum::<u64>() - upserted;
+        let changed = (staged..changing).map(count).fold(0, u64::saturating_add);
+        applied.upserted = applied.upserted.saturating_add(upserted);
+        applied.deleted = applied.deleted.saturating_add(changed.saturating_sub(upserted));
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use super::state;
 use super::tables::{self, Site};
 use crate::cursors::Cursors;
 use crate::destinations::{Begun, DestinationSpec, TakenUp};
+use crate::ownership::Visit;
 use crate::{Error, Settings};
 
 impl Session {
@@ -18,9 +19,10 @@ impl Session {
         mappings: &[Arc<ResolvedMapping>],
         found: &TakenUp,
         beginning: &Cursors,
+        visit: Option<&Visit>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
-        let begun = self.make_and_set(spec, mappings, found, beginning, settings).await;
+        let begun = self.make_and_set(spec, mappings, found, beginning, visit, settings).await;
         begun.map_err(|error| self.explain(error))
     }
 
@@ -30,12 +32,15 @@ impl Session {
         mappings: &[Arc<ResolvedMapping>],
         found: &TakenUp,
         beginning: &Cursors,
+        visit: Option<&Visit>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
         let client = &self.connection;
         self.open_transaction(settings).await.map_err(Error::destination)?;
+        if found.to_make || !spec.shared {
+            state::lock_making(client, &self.schema).await?;
+        }
         if found.to_make {
-            state::lock_making(client, &self.schema).await.map_err(Error::destination)?;
             state::make(client, &self.schema).await.map_err(Error::destination)?;
         }
         let locked = state::lock(client, &self.schema, &spec.tenant_id, mappings).await;
@@ -43,13 +48,19 @@ impl Session {
         let other_table = |(name, identity): (&String, &String)| {
             found.identities.get(name).is_some_and(|taken_up| taken_up != identity)
         };
-        if locked.cursors != found.cursors || locked.identities.iter().any(other_table) {
+        let mut joined = false;
+        if !spec.shared {
+            let others = state::other_tenants(client, &self.schema, &spec.tenant_id).await;
+            joined = others.map_err(Error::destination)? != found.other_tenants;
+        }
+        if joined || locked.cursors != found.cursors || locked.identities.iter().any(other_table) {
             client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }
         let mut begun = Begun {
             identities: found.identities.clone(),
             references: found.references.clone(),
+            cursors: found.cursors.clone(),
             faults: Vec::new(),
         };
         let mut set = beginning.clone();
@@ -63,9 +74,15 @@ impl Session {
                 .map_err(Error::destination)?;
         }
         if !set.is_empty() {
-            let written =
-                state::write(client, &self.schema, &spec.tenant_id, &set, self.converts());
+            let converts = self.converts();
+            let written = state::write(client, &self.schema, &spec.tenant_id, &mut set, converts);
             written.await.map_err(Error::destination)?;
+            begun.cursors.extend(set);
+        }
+        if let Some(visit) = visit {
+            let tenant_id = &spec.tenant_id;
+            let served = state::serve(client, &self.schema, tenant_id, visit, &mut begun.cursors);
+            served.await.map_err(Error::destination)?;
         }
         client.batch_execute("commit").await.map_err(Error::destination)?;
         Ok(begun)

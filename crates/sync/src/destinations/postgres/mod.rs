@@ -7,12 +7,14 @@
 mod apply;
 mod begin;
 mod columns;
+mod key_equality;
 mod linked;
 mod orphans;
 mod sets;
 mod state;
 mod tables;
 mod take_up;
+mod trial;
 mod widening;
 mod write;
 
@@ -20,7 +22,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use offtake_mapping::{Identifier, Version};
-use offtake_postgres::{Connection, ConnectionString, Dialer, Error as PostgresError, TEXT_FORMAT};
+use offtake_postgres::{
+    Connection, ConnectionString, Dialer, Error as PostgresError, Fault, TEXT_FORMAT,
+};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
@@ -29,6 +33,7 @@ use crate::cursors::Cursors;
 use crate::{Error, Settings, sql};
 use apply::Staging;
 pub use state::STATE_TABLE;
+pub use trial::{Misfit, Tried, try_schema_sql};
 
 /// A session with one destination, with what is known of this session alone.
 pub struct Session {
@@ -96,6 +101,12 @@ impl Session {
     }
 
     fn explained(&self, mut trouble: Trouble) -> Trouble {
+        if let (Some(cut), None) = (self.connection.cut(), &trouble.code) {
+            let cut = Trouble::from(cut);
+            let fault =
+                if trouble.fault == Fault::OutcomeUnknown { trouble.fault } else { cut.fault };
+            return Trouble { fault, ..cut };
+        }
         if trouble.is(&SqlState::INSUFFICIENT_PRIVILEGE) {
             let right = format!("usage, create on schema {}", self.schema.sql());
             missing_right(&mut trouble, &right, &self.user);

@@ -1,18 +1,24 @@
 //! The tenant's cursors in Postgres: what `_offtake_state` says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offtake_mapping::{Identifier, ResolvedMapping, literal};
 use serde::{Deserialize, Serialize};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::OtherTenant;
-use crate::sql;
+use crate::destinations::{OTHERS_PAGE, OtherTenant};
+use crate::ownership::{Served, SourceIdentity, Visit};
+use crate::{Error, sql};
 
 /// The name of the state table in a destination's schema; part of the contract with tenants.
 pub const STATE_TABLE: &str = "_offtake_state";
+
+/// Of the name that a state table tells; ours is shorter.
+const SOURCE_CHARACTERS_MAX: usize = 200;
 
 pub(super) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())
@@ -29,19 +35,29 @@ pub(super) struct Found {
     pub(super) table: bool,
     /// The server stores text in another encoding than UTF-8.
     pub(super) converts: bool,
+    /// The table has the columns that name the source.
+    pub(super) serving: bool,
 }
 
 pub(super) async fn find(
     client: &Client,
     schema: &Identifier,
 ) -> Result<Found, tokio_postgres::Error> {
-    let asked = "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state, \
-                current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') as converts";
+    let asked =
+        "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state,
+        (select count(*) = 4 from pg_attribute where attrelid = to_regclass($2) and not attisdropped
+            and attname in ('source', 'source_identity', 'served_since', 'served_at')) as serving,
+         current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') as converts";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
     let rows = client.query_typed(asked, &parameters).await?;
     let told = |column: &str| rows.first().is_some_and(|row| row.get(column));
-    Ok(Found { schema: told("schema"), table: told("state"), converts: told("converts") })
+    Ok(Found {
+        schema: told("schema"),
+        table: told("state"),
+        serving: told("serving"),
+        converts: told("converts"),
+    })
 }
 
 /// Makes what is missing of the schema and the state table. The caller holds [`lock_making`].
@@ -56,21 +72,36 @@ pub(super) async fn make(
     if !found.table {
         let create = sql::CREATE_STATE_TABLE.replace("{state}", &table_sql(schema));
         client.batch_execute(&create).await?;
+    } else if !found.serving {
+        let add = sql::ADD_SERVING_COLUMNS.replace("{state}", &table_sql(schema));
+        client.batch_execute(&add).await?;
     }
     Ok(())
 }
 
+/// How long one worker waits for another one that makes tables in the same schema. Making them takes
+/// milliseconds; a schema_sql that fills tables takes longer, and then the turn is better tried again
+/// than waited for, because it holds a connection meanwhile.
+const MAKING_WAIT: &str = "5s";
+
 /// Until the transaction ends, no other destination of this schema makes a schema, a table or a
-/// column: two that make the same one at once would fail.
-pub(super) async fn lock_making(
-    client: &Client,
-    schema: &Identifier,
-) -> Result<(), tokio_postgres::Error> {
+/// column: two that make the same one at once would fail. The wait counts neither as a failure of
+/// the destination nor as a sign that its batches are too large.
+pub(super) async fn lock_making(client: &Client, schema: &Identifier) -> Result<(), Error> {
     let lock = format!("offtake:{schema}");
-    client
+    let set = |wait: &str| format!("set local lock_timeout = '{wait}'");
+    let shown = client.query_typed("select current_setting('lock_timeout')", &[]).await;
+    let shown = shown.map_err(Error::destination)?;
+    let before: String = shown.first().map_or_else(|| "0".to_owned(), |row| row.get(0));
+    client.batch_execute(&set(MAKING_WAIT)).await.map_err(Error::destination)?;
+    let locked = client
         .query_typed("select pg_advisory_xact_lock(hashtext($1))", &[(&lock, Type::TEXT)])
-        .await?;
-    Ok(())
+        .await;
+    if let Err(error) = locked {
+        let waited = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        return Err(if waited { Error::Making } else { Error::destination(error) });
+    }
+    client.batch_execute(&set(&before)).await.map_err(Error::destination)
 }
 
 /// The tenant's cursors without a lock; none where there is no state table.
@@ -97,12 +128,65 @@ pub(super) async fn read_there(
     Ok(rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect())
 }
 
+/// Which source serves the tenant; None: none does, or what is there is nothing that we wrote.
+pub(super) async fn served(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+) -> Result<Option<Served>, tokio_postgres::Error> {
+    let statement = sql::READ_SERVING.replace("{state}", &table_sql(schema));
+    let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
+    let text = |row: &Row, column: &str| row.get::<_, Option<String>>(column).unwrap_or_default();
+    let served = |row: &Row| {
+        let silent = row.get::<_, Option<f64>>("silent_seconds").unwrap_or(0.0);
+        Some(Served {
+            identity: SourceIdentity::parse(&text(row, "identity"))?,
+            source: one_line(&text(row, "source")),
+            since: one_line(&text(row, "since")),
+            last: one_line(&text(row, "last")),
+            silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
+        })
+    };
+    Ok(rows.first().and_then(served))
+}
+
+/// A text of the tenant's, as it may stand in a message.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SOURCE_CHARACTERS_MAX).collect()
+}
+
+/// Names the source that serves the tenant; the caller holds the lock of its rows.
+pub(super) async fn serve(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    visit: &Visit,
+    cursors: &mut Cursors,
+) -> Result<(), tokio_postgres::Error> {
+    let statement = sql::WRITE_SERVING.replace("{state}", &table_sql(schema));
+    let identity = serde_json::json!(visit.identity).to_string();
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tenant_id, Type::TEXT), (&visit.source, Type::TEXT), (&identity, Type::TEXT)];
+    note_written(&client.query_typed(&statement, &parameters).await?, cursors);
+    Ok(())
+}
+
+fn note_written(rows: &[Row], cursors: &mut Cursors) {
+    for row in rows {
+        if let Some(cursor) = cursors.get_mut(row.get::<_, &str>("mapping")) {
+            cursor.written = row.get("written");
+        }
+    }
+}
+
 /// The tenant's cursors, locked.
 pub(super) struct Locked {
     pub(super) cursors: Cursors,
     pub(super) identities: Identities,
     /// The server process that runs the transaction; None when there is no cursor yet.
     pub(super) backend: Option<i32>,
+    /// See [`Found`].
+    pub(super) converts: bool,
 }
 
 /// Reads the tenant's cursors and locks them until the transaction ends.
@@ -124,6 +208,7 @@ pub(super) async fn lock(
         cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
         identities: rows.iter().filter_map(identity).collect(),
         backend: rows.first().map(|row| row.get("backend")),
+        converts: rows.first().is_some_and(|row| row.get("converts")),
     })
 }
 
@@ -133,11 +218,21 @@ pub(super) async fn others(
     schema: &Identifier,
     tenant_id: &str,
     mappings: &[Arc<ResolvedMapping>],
+    after: Option<&(String, String)>,
 ) -> Result<Vec<OtherTenant>, tokio_postgres::Error> {
     let statement = sql::LIST_OTHER_TENANTS.replace("{state}", &table_sql(schema));
     let (names, tables) = names_and_tables(schema, mappings);
-    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let after_tenant = after.map(|(tenant, _)| tenant);
+    let after_mapping = after.map(|(_, mapping)| mapping);
+    let page = OTHERS_PAGE as i64;
+    let parameters: [(&(dyn ToSql + Sync), Type); 6] = [
+        (&tenant_id, Type::TEXT),
+        (&names, Type::TEXT_ARRAY),
+        (&tables, Type::TEXT_ARRAY),
+        (&after_tenant, Type::TEXT),
+        (&after_mapping, Type::TEXT),
+        (&page, Type::INT8),
+    ];
     let rows = client.query_typed(&statement, &parameters).await?;
     let other = |row: &Row| OtherTenant {
         tenant_id: row.get("tenant_id"),
@@ -147,6 +242,20 @@ pub(super) async fn others(
         lately: row.get("lately"),
     };
     Ok(rows.iter().map(other).collect())
+}
+
+/// The tenants, other than this one, that have cursors in the schema; at most a page of them.
+pub(super) async fn other_tenants(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let statement = sql::LIST_TENANTS.replace("{state}", &table_sql(schema));
+    let page = OTHERS_PAGE as i64;
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&tenant_id, Type::TEXT), (&page, Type::INT8)];
+    let rows = client.query_typed(&statement, &parameters).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// The mappings' names and their tables, quoted and qualified, in the same order.
@@ -172,6 +281,7 @@ fn cursor(row: &Row) -> Cursor {
         backfill_key,
         epoch: row.get("epoch"),
         version: row.get("version"),
+        written: row.get("written"),
     }
 }
 
@@ -206,11 +316,12 @@ impl KeyPart {
 }
 
 /// Writes cursors; the caller holds their lock. `converts`: see [`Found`].
+/// Writes cursors, and notes in them that they were written; the caller holds their lock.
 pub(super) async fn write(
     client: &Client,
     schema: &Identifier,
     tenant_id: &str,
-    cursors: &Cursors,
+    cursors: &mut Cursors,
     converts: bool,
 ) -> Result<(), tokio_postgres::Error> {
     let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
@@ -221,7 +332,7 @@ pub(super) async fn write(
             serde_json::to_string(&key.collect::<Vec<_>>()).ok()
         })
         .collect();
-    client
+    let rows = client
         .query_typed(
             &statement,
             &[
@@ -238,5 +349,6 @@ pub(super) async fn write(
             ],
         )
         .await?;
+    note_written(&rows, cursors);
     Ok(())
 }

@@ -10,7 +10,8 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::{columns, quoted};
+use super::trial::unwritable;
+use super::{columns, key_equality, quoted};
 use crate::Error;
 use crate::destinations::{DestinationSpec, Reference};
 use crate::sql;
@@ -22,9 +23,15 @@ pub(super) struct Found {
     mark: Option<String>,
     /// Names and types.
     pub(super) columns: Vec<(String, String)>,
-    required: Vec<String>,
+    pub(super) required: Vec<String>,
+    /// Columns that are `generated always as (…)`.
+    pub(super) computed: Vec<String>,
+    /// Columns that are `generated always as identity`.
+    pub(super) identities: Vec<String>,
     /// Sorted column names of every unique index, joined by U+001F.
-    unique_keys: Vec<String>,
+    pub(super) unique_keys: Vec<String>,
+    /// Columns of which different texts may be equal.
+    coarse: Vec<String>,
 }
 
 /// What of a mapping's table is there.
@@ -74,16 +81,19 @@ pub(super) async fn ensure(
     let apply = Apply::new(mapping, site.schema, &site.spec.tenant_id);
     let table = apply.table().to_owned();
     let rights = Rights::of(site, &table);
-    let mut found = describe(client, &table).await?;
-    if found.is_none() {
-        create(client, site, &apply, mapping, &rights).await?;
-        found = describe(client, &table).await?;
-    }
-    let Some(found) = found else {
-        return Err(Problem::fault(format!(
-            "schema_sql ran and {table} is not there; it must create the table that target.table \
-             names"
-        )));
+    let found = match describe(client, &table).await? {
+        Some(found) => found,
+        None => {
+            let found = make(client, site, mapping).await?;
+            tracing::info!(
+                event = "table_created",
+                tenant = site.spec.tenant_id,
+                destination = site.spec.name,
+                mapping = mapping.name(),
+                "created {table}"
+            );
+            found
+        }
     };
     let marked = check_owner(client, site, &apply, mapping, &found).await?;
     // Also a column that the tenant dropped: it comes back empty, whatever the rows held before.
@@ -103,6 +113,25 @@ pub(super) async fn ensure(
         true => Ok(describe(client, &table).await?.map_or(found.identity, |now| now.identity)),
         false => Ok(found.identity),
     }
+}
+
+/// Makes the table that is not there, and tells what it is.
+pub(super) async fn make(
+    client: &Client,
+    site: &Site<'_>,
+    mapping: &ResolvedMapping,
+) -> Result<Found, Problem> {
+    let apply = Apply::new(mapping, site.schema, &site.spec.tenant_id);
+    let table = apply.table();
+    create(client, site, &apply, mapping, &Rights::of(site, table)).await?;
+    let Some(found) = describe(client, table).await? else {
+        return Err(Problem::fault(format!(
+            "schema_sql ran and {table} is not there; it must create the table that target.table \
+             names"
+        )));
+    };
+    check_fit(client, mapping, table, &found).await?;
+    Ok(found)
 }
 
 /// The table, by `schema_sql` or from the query's columns.
@@ -128,14 +157,6 @@ async fn create(
             .await
             .map_err(|error| Problem::lacking(error, || rights.make()))?,
     }
-    tracing::info!(
-        event = "table_created",
-        tenant = site.spec.tenant_id,
-        destination = site.spec.name,
-        mapping = mapping.name(),
-        "created {}",
-        apply.table()
-    );
     Ok(())
 }
 
@@ -262,7 +283,10 @@ pub(super) async fn references(
     Ok(rows.iter().map(reference).collect())
 }
 
-async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_postgres::Error> {
+pub(super) async fn describe(
+    client: &Client,
+    table: &str,
+) -> Result<Option<Found>, tokio_postgres::Error> {
     let rows = client.query_typed(sql::DESCRIBE_TARGET, &[(&table, Type::TEXT)]).await?;
     Ok(rows.first().map(|row| Found {
         kind: row.get("kind"),
@@ -274,12 +298,15 @@ async fn describe(client: &Client, table: &str) -> Result<Option<Found>, tokio_p
             .zip(row.get::<_, Vec<String>>("types"))
             .collect(),
         required: row.get("required"),
+        computed: row.get("computed"),
+        identities: row.get("identities"),
         unique_keys: row.get("unique_keys"),
+        coarse: row.get("coarse"),
     }))
 }
 
 /// Columns that the query gives and the table has not.
-fn missing_columns<'a>(
+pub(super) fn missing_columns<'a>(
     mapping: &'a ResolvedMapping,
     found: &'a Found,
 ) -> impl Iterator<Item = &'a Column> {
@@ -320,7 +347,13 @@ async fn check_fit(
     table: &str,
     found: &Found,
 ) -> Result<(), Problem> {
+    if let Some(column) = unwritable(mapping, found) {
+        return Err(Problem::fault(column.told(table)));
+    }
     columns::check(client, table, mapping, found).await?;
+    if let Some(why) = key_equality::misfit(mapping, table, &found.columns, &found.coarse) {
+        return Err(Problem::fault(why));
+    }
     if let Some(extra) = found
         .required
         .iter()

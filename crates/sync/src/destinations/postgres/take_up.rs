@@ -36,15 +36,21 @@ impl Session {
             cursors: Default::default(),
             identities: Identities::new(),
             incomplete: Vec::new(),
-            to_make: !found.table,
+            to_make: !found.table || !found.serving,
             faults: Vec::new(),
             references: Vec::new(),
-            others: Vec::new(),
+            other_tenants: Vec::new(),
+            served: None,
         };
         if found.table {
             let read = state::read_there(client, &self.schema, &spec.tenant_id);
             facts.cursors = read.await.map_err(Error::destination)?;
-            facts.others = self.others(&spec.tenant_id, mappings).await?;
+            if !spec.shared {
+                let others = state::other_tenants(client, &self.schema, &spec.tenant_id);
+                facts.other_tenants = others.await.map_err(Error::destination)?;
+            }
+            let served = state::served(client, &self.schema, &spec.tenant_id);
+            facts.served = served.await.map_err(Error::destination)?;
         }
         for mapping in mappings {
             self.examine(spec, mapping, &mut facts).await?;
@@ -93,9 +99,22 @@ impl Session {
         &self,
         tenant_id: &str,
         mappings: &[Arc<ResolvedMapping>],
+        after: Option<&(String, String)>,
+        settings: &Settings,
     ) -> Result<Vec<OtherTenant>, Error> {
-        let others = state::others(&self.connection, &self.schema, tenant_id, mappings);
-        others.await.map_err(Error::destination)
+        let client = &self.connection;
+        let read = async {
+            self.open_transaction(settings).await?;
+            let found = state::find(client, &self.schema).await?;
+            let others = if found.table {
+                state::others(client, &self.schema, tenant_id, mappings, after).await?
+            } else {
+                Vec::new()
+            };
+            client.batch_execute("commit").await?;
+            Ok(others)
+        };
+        read.await.map_err(|error: tokio_postgres::Error| self.explain(Error::destination(error)))
     }
 
     pub(in crate::destinations) async fn table_of(

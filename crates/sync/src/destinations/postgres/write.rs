@@ -1,6 +1,7 @@
 //! A batch's write in Postgres: one transaction that compares, applies and moves the cursors.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use offtake_loops::failpoint;
 use offtake_mapping::compose::postgres::Apply;
@@ -47,6 +48,7 @@ impl Session {
                 lock.await
             };
             let found = found.map_err(Error::destination)?;
+            self.converts.store(found.converts, Ordering::Relaxed);
             pooled |= found.backend != Some(self.connection.server_process());
             let replaced = |m: &Arc<ResolvedMapping>| {
                 found.identities.get(m.name()) != write.identities.get(m.name())
@@ -107,7 +109,7 @@ impl Session {
                 outcomes.push(Some(Applied::default()));
                 continue;
             }
-            match self.part(write.tenant_id, part, Checks::AtOnce, None).await {
+            match self.part(write.tenant_at_source, part, Checks::AtOnce, None).await {
                 Ok((applied, staging)) => {
                     aside.set(&part.mapping, &applied.refused).await?;
                     made.push((part.mapping.version.clone(), staging));
@@ -124,14 +126,16 @@ impl Session {
             failpoint("sync.mid_batch").await.map_err(Error::destination)?;
         }
         failpoint("sync.before_cursor").await.map_err(Error::destination)?;
-        let ours = write
+        let mut ours = write
             .mappings
             .iter()
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
+        let converts = self.converts();
         let moved =
-            state::write(&self.connection, &self.schema, write.tenant_id, &ours, self.converts());
+            state::write(&self.connection, &self.schema, write.tenant_id, &mut ours, converts);
         moved.await.map_err(Error::destination)?;
+        cursors.extend(ours);
         Ok(Written { outcomes, faults, cursors })
     }
 

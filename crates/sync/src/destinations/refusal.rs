@@ -1,0 +1,170 @@
+//! Which destinations must not be written to, and why.
+//!
+//! Two destinations at one place (a schema of a database) would write to the same tables. Only a
+//! newcomer is refused: the destination that the registry has served at that place stays. Otherwise
+//! whoever can add an entry of the destinations query could stop another tenant by naming its
+//! database. Where no destination of several was served yet, nobody knows whose the place is, and
+//! all of them are refused.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use offtake_mapping::{MappingSet, foreign};
+
+use super::DestinationSpec;
+use super::registry::{Waiting, mappings_of};
+
+/// A message names at most this many destinations.
+const NAMED_MAX: usize = 3;
+
+/// What the registry knew of a destination before this refresh.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) destination_id: i64,
+    pub(super) host: String,
+    pub(super) port: i32,
+    pub(super) database: String,
+    pub(super) schema: String,
+    pub(super) shared: bool,
+    pub(super) active: bool,
+    /// It was not refused.
+    pub(super) accepted: bool,
+    /// Its last attempts failed.
+    pub(super) failing: bool,
+    /// Rows were written at this place.
+    pub(super) mirrored: bool,
+}
+
+/// From tenant and name.
+pub(super) type Standings = HashMap<(String, String), Standing>;
+
+/// How good a claim to its place a destination has; the smallest is the best.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    /// It is served there.
+    Served,
+    /// It is served there, and its entry now says something else about sharing.
+    ServedOtherwise,
+    /// It was served there, and was not named for a while.
+    ServedBefore,
+    /// It was accepted there, and nothing has failed so far.
+    Accepted,
+    New,
+    /// It was never served there, and its attempts fail: perhaps it has no access to the place.
+    Failing,
+}
+
+impl Claim {
+    fn of(spec: &DestinationSpec, standings: &Standings) -> (Self, i64) {
+        let Some(known) = standings.get(&(spec.tenant_id.clone(), spec.name.clone())) else {
+            return (Self::New, i64::MAX);
+        };
+        let place = spec.place.registration();
+        let there = (place.host, place.port, place.database, place.schema)
+            == (&*known.host, known.port, &*known.database, &*known.schema);
+        let same = spec.shared == known.shared;
+        let claim = match known {
+            _ if !there => Self::New,
+            Standing { mirrored: true, active: true, .. } if same => Self::Served,
+            Standing { mirrored: true, active: true, .. } => Self::ServedOtherwise,
+            Standing { mirrored: true, .. } => Self::ServedBefore,
+            Standing { failing: true, .. } => Self::Failing,
+            Standing { accepted: true, active: true, .. } if same => Self::Accepted,
+            _ => Self::New,
+        };
+        (claim, known.destination_id)
+    }
+}
+
+/// The refused destinations, by their position in `specs`, with the reason that status tells.
+pub(super) fn refusals(
+    specs: &[DestinationSpec],
+    set: &MappingSet,
+    waiting: &Waiting,
+    standings: &Standings,
+) -> HashMap<usize, String> {
+    let mut refused = HashMap::new();
+    let mut by_place: BTreeMap<(String, &str), Vec<usize>> = BTreeMap::new();
+    for (index, spec) in specs.iter().enumerate() {
+        by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(index);
+        if let Some(why) = unfit(spec, set, waiting) {
+            refused.insert(index, why);
+        }
+    }
+    for ((database, schema), mut group) in by_place {
+        if group.len() < 2 {
+            continue;
+        }
+        let claims: HashMap<usize, (Claim, i64)> =
+            group.iter().map(|index| (*index, Claim::of(&specs[*index], standings))).collect();
+        group.sort_by_key(|index| (claims[index], *index));
+        let place = format!("schema {} of {}", foreign(schema), foreign(&database));
+        refuse_newcomers(specs, &group, &claims, &place, &mut refused);
+    }
+    refused
+}
+
+/// What speaks against the destination by itself.
+fn unfit(spec: &DestinationSpec, set: &MappingSet, waiting: &Waiting) -> Option<String> {
+    let unknown = |name: &&String| set.get(name).is_none() && !waiting.contains_key(*name);
+    if let Some(unknown) = spec.mappings.iter().flatten().find(unknown) {
+        return Some(format!("there is no mapping named {}", foreign(unknown)));
+    }
+    let mappings = if spec.shared { mappings_of(spec, set) } else { Vec::new() };
+    let without = mappings.iter().find(|m| !m.definition.target.keep_tenant)?;
+    Some(format!(
+        "mapping {} must have keep_tenant: true where tenants share a schema",
+        without.name()
+    ))
+}
+
+/// Refuses those of a place, the best claim first, that may not be there together with the others.
+fn refuse_newcomers(
+    specs: &[DestinationSpec],
+    group: &[usize],
+    claims: &HashMap<usize, (Claim, i64)>,
+    place: &str,
+    refused: &mut HashMap<usize, String>,
+) {
+    let first = group[0];
+    let equals = group.iter().filter(|index| claims[*index].0 == Claim::New).count();
+    let label = |index: usize| specs[index].label();
+    let remedy =
+        "give each its own schema, or mark all of them shared (one destination per tenant)";
+    let undecided = claims[&first].0 == Claim::New && equals > 1;
+    if undecided && !may_share(specs, group) {
+        let named: Vec<String> = group.iter().take(NAMED_MAX + 1).map(|i| label(*i)).collect();
+        for index in group {
+            let own = label(*index);
+            let others: Vec<&str> =
+                named.iter().map(String::as_str).filter(|n| *n != own).take(NAMED_MAX).collect();
+            let more = match group.len() - 1 - others.len().min(group.len() - 1) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let why = format!("{own} and {}{more} write into {place}; {remedy}", others.join(", "));
+            refused.insert(*index, why);
+        }
+        return;
+    }
+    let mut tenants = HashSet::from([specs[first].tenant_at_source.as_str()]);
+    let holder = label(first);
+    for index in &group[1..] {
+        let spec = &specs[*index];
+        let shares = specs[first].shared && spec.shared;
+        if !(shares && tenants.insert(&spec.tenant_at_source)) {
+            let why = format!(
+                "{} and {holder} write into {place}, and {holder} was there first and stays; {remedy}",
+                label(*index)
+            );
+            refused.insert(*index, why);
+        }
+    }
+}
+
+/// Whether all of them say that they share, one destination per tenant.
+fn may_share(specs: &[DestinationSpec], group: &[usize]) -> bool {
+    let mut tenants = HashSet::new();
+    group
+        .iter()
+        .all(|index| specs[*index].shared && tenants.insert(&specs[*index].tenant_at_source))
+}
