@@ -54,6 +54,7 @@ pub struct Plan {
     proxied: BTreeSet<String>,
     proxied_source: bool,
     bare: bool,
+    encoding: Option<String>,
     mappings: Option<Vec<(String, String)>>,
     changes: Vec<(String, Value)>,
 }
@@ -337,6 +338,12 @@ impl Plan {
         self
     }
 
+    /// The destinations store text in this encoding.
+    pub fn encoding(mut self, name: &str) -> Self {
+        self.encoding = Some(name.to_owned());
+        self
+    }
+
     /// These mappings (name, text) instead of the default ones. Their tables must be the sample
     /// application's unless the plan is [`Self::without_init`].
     pub fn mappings(mut self, mappings: &[(&str, &str)]) -> Self {
@@ -417,7 +424,11 @@ impl Plan {
             Some(server) => server.url("postgres"),
             None => Clusters::shared().await.destinations.clone(),
         };
-        let destination = Database::create(&url, "destination", None).await;
+        let template = self
+            .encoding
+            .as_ref()
+            .map(|encoding| format!("template0 encoding '{encoding}' lc_collate 'C' lc_ctype 'C'"));
+        let destination = Database::create(&url, "destination", template.as_deref()).await;
         let proxy = self.proxied.contains(name).then(|| Proxy::before(&destination.url()));
         Tenant {
             name: name.to_owned(),

@@ -260,6 +260,27 @@ impl InStep for World {
     }
 }
 
+/// The sync that a new mapping is owed and the end of an older one meet. Without
+/// `Registry::owe_if_replaced` (crates/sync/src/destinations/registry.rs) the older one ended both,
+/// and the new mapping waited for the next sweep.
+#[tokio::test]
+async fn a_mapping_that_appears_while_a_sync_ends_is_not_overlooked() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.set_failpoint("sync.before_complete", "pause").await;
+    world.source.execute("update public.team set display_name = 'x'").await;
+    daemon.wait_at_failpoint("sync.before_complete", 1).await;
+    world.write_mapping("users", USERS);
+    let registered = "select count(*) from offtake.destination where 'users' = any(mappings)";
+    wait_for(&world.source, registered, "1").await;
+    daemon.clear_failpoint("sync.before_complete").await;
+    let there = &world.tenant("acme").destination;
+    wait_for(there, "select count(*) > 0 from users", "t").await;
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_narrowing_change_is_told_with_the_command_that_does_it() {
     let plan = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]);

@@ -31,5 +31,5 @@ pub use migrate::{migrate, migration_sql};
 pub use pipelined::PipelinedTransaction;
 pub use pool::{PooledConnection, SourcePool};
 pub use settings::TEXT_FORMAT;
-pub use sqlstate::{Fault, classify, row_fault};
+pub use sqlstate::{Fault, classify, row_fault, unreadable_row};
 pub use tokio_postgres::error::SqlState;

@@ -97,6 +97,14 @@ pub fn row_fault(error: &tokio_postgres::Error) -> bool {
     })
 }
 
+/// The same for an error while rows are read. A value that prints to more than a gigabyte is an
+/// internal error to the server (XX000: invalid memory alloc request size), and so is a row whose
+/// pages are damaged (XX001). Only reading the others apart tells whether it is one row.
+pub fn unreadable_row(error: &tokio_postgres::Error) -> bool {
+    let internal = [SqlState::INTERNAL_ERROR, SqlState::DATA_CORRUPTED];
+    row_fault(error) || error.code().is_some_and(|code| internal.contains(code))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -64,7 +64,7 @@ pub struct Batch {
 }
 
 /// One mapping's share of a batch.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     pub mapping: Arc<ResolvedMapping>,
     /// The end of what was read: every change up to this sequence id is in this part, or was
@@ -89,7 +89,7 @@ pub struct Part {
 }
 
 /// A stretch of the initial copy: all rows of the tenant with `after < key <= up_to`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Chunk {
     pub rows: Rows,
     pub after: Option<Vec<String>>,

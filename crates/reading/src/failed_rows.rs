@@ -1,13 +1,13 @@
 //! Rows that the mapping's query cannot compute: found among many by reading them apart.
 //!
-//! A cast that fails, a division by zero, a NUL in a JSON text: one such row makes the whole
-//! statement fail, and the error does not say which row it was. So the keys are listed without
+//! A cast that fails, a division by zero, a NUL in a JSON text, a value that prints to more than a
+//! gigabyte: one such row makes the whole statement fail, and the error does not say which row it was. So the keys are listed without
 //! evaluating the query, and read in ever smaller halves behind savepoints, until each row that
 //! fails stands alone.
 
 use bytes::BytesMut;
 use offtake_mapping::{OnRowError, ResolvedMapping, compose};
-use offtake_postgres::row_fault;
+use offtake_postgres::unreadable_row;
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -72,7 +72,7 @@ pub(crate) async fn read_apart(
         );
         match copy_out(transaction, &statement, usize::MAX).await {
             Ok((lines, _)) => data.extend_from_slice(&lines),
-            Err(error) if row_fault(&error) => {
+            Err(error) if unreadable_row(&error) => {
                 back(transaction).await.map_err(Error::source)?;
                 if range.len() > 1 {
                     let middle = range.start + range.len() / 2;

@@ -59,6 +59,15 @@ impl Rows {
             .collect()
     }
 
+    /// Some of the lines, in their order.
+    pub fn only(&self, mut wanted: impl FnMut(usize) -> bool) -> Self {
+        let mut data = bytes::BytesMut::new();
+        for line in (0..self.len()).filter(|&line| wanted(line)) {
+            data.extend_from_slice(&self.slice(line..line + 1));
+        }
+        Self::new(data.freeze())
+    }
+
     fn start(&self, line: usize) -> usize {
         if line == 0 { 0 } else { self.ends[line - 1] }
     }

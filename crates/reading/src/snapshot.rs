@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use offtake_mapping::compose::{self, Changed};
 use offtake_postgres::change_log::PARTITION_ROWS;
-use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool, SqlState, row_fault};
+use offtake_postgres::{
+    PipelinedTransaction, PooledConnection, SourcePool, SqlState, unreadable_row,
+};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
@@ -205,7 +207,7 @@ async fn read_changes(
     match saved_copy(transaction, &compose::copy_changed(mapping, changed), bytes_max).await {
         Ok((data, true)) => return Ok(Some(Rows::new(data))),
         Ok((data, false)) => part.changed = Rows::new(data),
-        Err(error) if row_fault(&error) => {
+        Err(error) if unreadable_row(&error) => {
             let list = compose::list_changed(mapping, changed);
             let apart = read_apart(transaction, mapping, wanted.tenant_id, &list, error).await?;
             part.changed = apart.rows;
@@ -242,7 +244,7 @@ async fn read_chunk(
             fits = cut.then(|| budget.filled_by(&rows));
             (rows, up_to)
         }
-        Err(error) if row_fault(&error) => {
+        Err(error) if unreadable_row(&error) => {
             let list = compose::list_chunk(mapping, wanted.tenant_id, after, rows_max);
             let apart = read_apart(transaction, mapping, wanted.tenant_id, &list, error).await?;
             part.failed.extend(apart.failed);

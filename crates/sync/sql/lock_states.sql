@@ -5,7 +5,7 @@
 -- stands nowhere, and the copy begins again. written: see move_cursors.sql.
 select mapping::text, coalesce(sequence_id::bigint, -1) as sequence_id, coalesce(backfilled::boolean, false) as backfilled,
        backfill_key::text as backfill_key, coalesce(epoch::text, '') as epoch, coalesce(version::text, '') as version, s.xmin::text as written,
-       pg_backend_pid() as backend,
+       pg_backend_pid() as backend, current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') as converts,
        (select c.oid::text || ':' || c.relfilenode
           from unnest($2::text[], $3::text[]) target (mapping, name)
           join pg_class c on c.oid = to_regclass(target.name)

@@ -334,11 +334,12 @@ impl Engine {
 /// destinations a whole lease.
 async fn serve(context: &Context, slow_failures: &SlowFailures, claim: &Claim, woken: &Notify) {
     let began = Instant::now();
+    let served = context.registry.get(claim.destination_id);
     let outcome = turn::take(context, claim).await;
     slow_failures.note(claim.destination_id, outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;
     let mut pause = SETTLE_PAUSE_MIN;
-    while let Err(error) = settle(context, claim, woken, &outcome).await {
+    while let Err(error) = settle(context, claim, woken, (served.as_deref(), &outcome)).await {
         if Instant::now() + pause > until || context.stopping.is_cancelled() {
             tracing::warn!(event = "request_unsettled", error = %error, "a request could not be settled; it is due again when its lease ends");
             return;
@@ -352,7 +353,7 @@ async fn settle(
     context: &Context,
     claim: &Claim,
     woken: &Notify,
-    outcome: &Result<Ended, Error>,
+    (served, outcome): (Option<&Registered>, &Result<Ended, Error>),
 ) -> Result<(), Error> {
     match outcome {
         Ok(Ended::Reached(head)) => {
@@ -362,7 +363,10 @@ async fn settle(
             if !done.map_err(Error::Source)? {
                 woken.notify_one();
             }
-            Ok(())
+            match served {
+                Some(served) => context.registry.owe_if_replaced(served).await,
+                None => Ok(()),
+            }
         }
         Ok(Ended::Again(delay)) => {
             requests::release(&context.pool, claim.lease, *delay).await.map_err(Error::Source)?;

@@ -28,4 +28,6 @@ pub(crate) const MOVE_CURSORS: &str = include_str!("../sql/move_cursors.sql");
 pub(crate) const CREATE_STATE_TABLE: &str = include_str!("../sql/create_state_table.sql");
 pub(crate) const DESCRIBE_TARGET: &str = include_str!("../sql/describe_target.sql");
 pub(crate) const DESCRIBE_COPY: &str = include_str!("../sql/describe_copy.sql");
+pub(crate) const LIST_REFERENCES: &str = include_str!("../sql/list_references.sql");
+pub(crate) const LIST_COLUMN_READERS: &str = include_str!("../sql/list_column_readers.sql");
 pub(crate) const LIST_MARKED_TABLES: &str = include_str!("../sql/list_marked_tables.sql");

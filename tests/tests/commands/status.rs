@@ -56,11 +56,11 @@ async fn a_resync_that_waits_and_an_error_are_told_in_full() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = &world.tenant("acme").destination;
-    acme.execute("alter table teams alter column display_name type varchar(300)").await;
+    acme.execute("alter table teams alter column display_name type name").await;
     world.source.execute("update team set display_name = 'x'").await;
     world.wait_told(&daemon, "acme", "blocked", &["display_name"]).await;
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
-    let command = "run `alter table \"public\".\"teams\" alter column \"display_name\" type text using null::text` there and Offtake copies";
+    let command = "run `alter table \"public\".\"teams\" alter column \"display_name\" type text using \"display_name\"::text` there, which keeps the values, and Offtake copies";
     assert!(
         told.lines()
             .any(|line| line.starts_with("teams: column display_name") && line.contains(command)),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use offtake_loops::metrics as names;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::Session;
+use super::{Reference, Session};
 use crate::cursors::{Cursors, Identities};
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket
@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) cursors: Option<Cursors>,
     /// What the mappings' tables were when the cursors were read.
     pub(crate) identities: Identities,
+    /// Foreign keys between them.
+    pub(crate) references: Vec<Reference>,
     /// This session has seen that the cursors are so: by taking the destination up, or by a write.
     pub(crate) confirmed: bool,
     used_at: Instant,
@@ -51,14 +53,17 @@ impl Link {
         known: Option<KnownState>,
         slot: Slot,
     ) -> Self {
-        let (cursors, identities) = known
-            .map_or((None, Identities::new()), |known| (Some(known.cursors), known.identities));
+        let (cursors, identities, references) = known.map_or_else(
+            || (None, Identities::new(), Vec::new()),
+            |known| (Some(known.cursors), known.identities, known.references),
+        );
         Self {
             session,
             fingerprint,
             cursors,
             identities,
             confirmed: false,
+            references,
             used_at: Instant::now(),
             idle: false,
             _slot: slot.slot,
@@ -72,6 +77,7 @@ pub(crate) struct KnownState {
     fingerprint: String,
     cursors: Cursors,
     identities: Identities,
+    references: Vec<Reference>,
     at: Instant,
 }
 
@@ -151,7 +157,9 @@ impl Links {
         link.idle = true;
         if let Some(cursors) = link.cursors.clone() {
             let (fingerprint, identities) = (link.fingerprint.clone(), link.identities.clone());
-            let known = KnownState { fingerprint, cursors, identities, at: link.used_at };
+            let references = link.references.clone();
+            let at = link.used_at;
+            let known = KnownState { fingerprint, cursors, identities, references, at };
             self.known().insert(destination_id, known);
         }
         self.idle().insert(destination_id, link);

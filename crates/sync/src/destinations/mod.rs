@@ -21,7 +21,7 @@ pub use registry::{Known, Registered, Registry, Waiting};
 pub(crate) use session::{Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
-pub(crate) use write::{Applied, Aside, Faults, TenantWrite, Written, row_key};
+pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 
 use offtake_mapping::foreign;
 

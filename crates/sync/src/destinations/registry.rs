@@ -40,6 +40,8 @@ pub struct Registry {
     /// Wakes the engine when something is owed to a new destination.
     wakes: Arc<Notify>,
     known: Arc<RwLock<Known>>,
+    /// Written from before a refresh is committed until it is known.
+    refreshing: Arc<tokio::sync::RwLock<()>>,
 }
 
 impl Registry {
@@ -48,7 +50,7 @@ impl Registry {
         mappings: watch::Receiver<Arc<MappingSet>>,
         wakes: Arc<Notify>,
     ) -> Self {
-        Self { pool, mappings, wakes, known: Arc::default() }
+        Self { pool, mappings, wakes, known: Arc::default(), refreshing: Arc::default() }
     }
 
     /// The destination with that id, if this process knows it.
@@ -122,11 +124,29 @@ impl Registry {
                 .await
                 .map_err(Error::source)?;
         }
+        let refreshing = self.refreshing.write().await;
         transaction.commit().await.map_err(Error::source)?;
         match self.known.write() {
             Ok(mut current) => *current = Arc::new(known),
             Err(poisoned) => *poisoned.into_inner() = Arc::new(known),
         }
+        drop(refreshing);
+        self.wakes.notify_one();
+        Ok(())
+    }
+
+    /// A request was completed for a destination as it was when the work began. If it is another
+    /// one now, or has other mappings, the sync that a refresh owed it was completed unserved: it is
+    /// owed again.
+    pub(crate) async fn owe_if_replaced(&self, served: &Registered) -> Result<(), Error> {
+        // A refresh that owed it before the request was completed is known from here on.
+        drop(self.refreshing.read().await);
+        let id = served.destination_id;
+        if self.get(id).is_none_or(|now| now.is_as(served)) {
+            return Ok(());
+        }
+        let connection = self.pool.get().await.map_err(Error::Source)?;
+        offtake_requests::owe_registered(&connection, &[id]).await.map_err(Error::source)?;
         self.wakes.notify_one();
         Ok(())
     }

@@ -22,7 +22,7 @@ use offtake_postgres::Dialer;
 use tokio_postgres::Client;
 
 use super::postgres;
-use super::{Aside, DestinationSpec, Faults, Place, TenantWrite, Trouble, Written};
+use super::{Aside, DestinationSpec, Faults, Place, Reference, TenantWrite, Trouble, Written};
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
 use crate::{Error, Settings};
@@ -49,6 +49,8 @@ pub(crate) struct TakenUp {
     pub(crate) to_make: bool,
     /// Mappings that cannot be synced here, each with the reason.
     pub(crate) faults: Faults,
+    /// Foreign keys between the mappings' tables.
+    pub(crate) references: Vec<Reference>,
     /// Other tenants with cursors in the same schema. Empty where tenants may share the schema.
     pub(crate) other_tenants: Vec<String>,
     /// The source that serves the tenant there.
@@ -73,6 +75,8 @@ pub(crate) const OTHERS_PAGE: usize = 1000;
 pub(crate) struct Begun {
     /// What the mappings' tables are now.
     pub(crate) identities: Identities,
+    /// Foreign keys between them, now that they are made.
+    pub(crate) references: Vec<Reference>,
     /// The tenant's cursors as they stand there now.
     pub(crate) cursors: Cursors,
     /// Mappings whose table could not be made; their copies did not begin.

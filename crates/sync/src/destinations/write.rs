@@ -15,12 +15,24 @@ use crate::record::{self, Refusal};
 /// Mappings that failed by themselves.
 pub(crate) type Faults = Vec<(String, MappingFault)>;
 
+/// The rows of one mapping refer to those of another, or of itself, by a foreign key of the
+/// destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    pub(crate) child: String,
+    pub(crate) parent: String,
+    /// All such constraints between the two can be checked at the end of a transaction.
+    pub(crate) deferrable: bool,
+}
+
 /// One tenant's share of a write.
 pub(crate) struct TenantWrite<'a> {
     pub(crate) tenant_id: &'a str,
     pub(crate) tenant_at_source: &'a str,
     pub(crate) mappings: &'a [Arc<ResolvedMapping>],
+    /// Parents first.
     pub(crate) parts: &'a [Part],
+    pub(crate) references: &'a [Reference],
     /// The cursors that the parts were read for, and the tables that they were read for: the fence.
     pub(crate) expected: &'a Cursors,
     pub(crate) identities: &'a Identities,

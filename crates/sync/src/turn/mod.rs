@@ -6,6 +6,7 @@
 //! for a destination.
 
 mod mirror;
+mod order;
 mod place_gate;
 mod take_up;
 
@@ -205,6 +206,7 @@ impl Turn<'_> {
             if self.context.stopping.is_cancelled() || batches > 0 && self.time_is_over() {
                 return Ok(Ended::Again(Duration::ZERO));
             }
+            order::parents_first(&mut self.mappings, &link.references);
             let known = |cursors: &Cursors| {
                 self.mappings.iter().all(|m| cursors.get(m.name()).is_some_and(|c| c.is_of(m)))
             };
@@ -363,6 +365,7 @@ impl Turn<'_> {
             tenant_at_source: &spec.tenant_at_source,
             mappings: &self.mappings,
             parts: &batch.parts,
+            references: &link.references,
             expected,
             identities: &link.identities,
             next,

@@ -77,6 +77,7 @@ impl Turn<'_> {
         for (mapping, fault) in std::mem::take(&mut found.faults) {
             self.set_aside(&mapping, fault).await?;
         }
+        link.references = found.references.clone();
         let (mut identities, mut cursors) = (found.identities.clone(), found.cursors.clone());
         if found.to_make || !judged.beginning.is_empty() || judged.visit.is_some() {
             let (beginning, visit) = (&judged.beginning, judged.visit.as_ref());
@@ -84,6 +85,7 @@ impl Turn<'_> {
             let work = link.session.begin(spec, &self.mappings, &found, beginning, visit, settings);
             let begun = within_deadline(context, id, work).await?;
             (identities, cursors) = (begun.identities, begun.cursors);
+            link.references = begun.references;
             for (mapping, fault) in begun.faults {
                 judged.beginning.remove(&mapping);
                 self.set_aside(&mapping, fault).await?;
@@ -98,7 +100,7 @@ impl Turn<'_> {
         if judged.adopted {
             record::end_adoption(&context.pool, id).await?;
         }
-        self.tell_replaced(&identities, &judged.mirrored);
+        self.tell_replaced(&found.identities, &identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
         let told = record::begin_copies(&context.pool, self.claim, &self.mappings, &cursors);
         let ours = told.await?;
@@ -272,10 +274,18 @@ impl Turn<'_> {
         }))
     }
 
-    fn tell_replaced(&self, identities: &Identities, mirrored: &BTreeMap<String, Mirrored>) {
+    /// `found`: the tables as they were found. `made`: those that had to be made, too. A table that
+    /// was widened since it was found was not replaced.
+    fn tell_replaced(
+        &self,
+        found: &Identities,
+        made: &Identities,
+        mirrored: &BTreeMap<String, Mirrored>,
+    ) {
         let spec = &self.registered.spec;
         for mapping in &self.mappings {
-            let (now, before) = (identities.get(mapping.name()), mirrored.get(mapping.name()));
+            let now = found.get(mapping.name()).or_else(|| made.get(mapping.name()));
+            let before = mirrored.get(mapping.name());
             if now.zip(before).is_some_and(|(now, before)| *now != before.identity) {
                 tracing::warn!(
                     event = "table_replaced",

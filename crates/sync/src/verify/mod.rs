@@ -27,6 +27,7 @@
 mod agreement;
 mod confirm;
 mod error;
+mod printed;
 mod ranges;
 mod report;
 mod side;

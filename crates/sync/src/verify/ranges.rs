@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use super::side::{Digest, Side};
-use super::statement::{self, Key, Of, Range, Relation, SHARES, TargetColumn};
+use super::statement::{self, Key, Of, Range, Relation, SHARES, Server, TargetColumn};
 use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget};
 use crate::destinations::Reader;
 
@@ -48,12 +48,14 @@ impl<'a> Comparison<'a> {
     ) -> Result<Self, Error> {
         let Reader::Postgres { client: destination, schema } = reader;
         let columns = target_columns(destination, schema, target).await?;
+        let here = server(destination).await.map_err(Error::destination)?;
+        let there = server(source).await.map_err(Error::source)?;
         let limit = options.statement_timeout;
         Ok(Self {
-            source: Side::source(source, Relation::source(target, &columns), limit),
+            source: Side::source(source, Relation::source(target, &columns, there), limit),
             destination: Side::destination(
                 destination,
-                Relation::destination(schema, target, &columns),
+                Relation::destination(schema, target, &columns, here),
                 limit,
             ),
             reader,
@@ -248,6 +250,15 @@ pub(super) fn differing<'r>(
         .chain(here.keys().filter(|key| !there.contains_key(*key)).map(|key| (key, Kind::Extra)))
 }
 
+/// What a side's server is; a stranger's answer is not trusted to be of the types that were asked
+/// for.
+async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
+    let rows = client.query_typed(statement::DESCRIBE_SERVER, &[]).await?;
+    let Some(row) = rows.first() else { return Ok(Server::default()) };
+    let told = |column: usize| Ok(row.try_get::<_, String>(column)? == "true");
+    Ok(Server { converts: told(0)?, checks: told(1)? })
+}
+
 async fn target_columns(
     destination: &Client,
     schema: &Identifier,
@@ -261,7 +272,8 @@ async fn target_columns(
         Ok(TargetColumn {
             name: row.try_get(0)?,
             sql_type: row.try_get(1)?,
-            takes_text: row.try_get(2)?,
+            base_type: row.try_get(2)?,
+            takes_text: row.try_get(3)?,
         })
     };
     let columns: Vec<TargetColumn> =

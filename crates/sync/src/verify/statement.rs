@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use offtake_mapping::compose::postgres::printed;
-use offtake_mapping::{Identifier, KeyOrder, ResolvedMapping, literal};
+use offtake_mapping::{Identifier, KeyColumn, KeyOrder, ResolvedMapping, literal};
 use offtake_postgres::TEXT_FORMAT;
 
 use super::VerifyTarget;
+use super::printed::{Common, Printed, without_modifiers};
 
 /// A key as the text of its columns.
 pub(super) type Key = Vec<String>;
@@ -40,9 +41,33 @@ pub(super) struct TargetColumn {
     pub(super) name: String,
     /// As `format_type` prints it.
     pub(super) sql_type: String,
+    /// The same without modifiers; of a domain, what it is made of.
+    pub(super) base_type: String,
     /// It holds any text as it is, or its type is unknown to the source: there is nothing to cast
     /// to.
     pub(super) takes_text: bool,
+}
+
+/// What a side's server is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Server {
+    /// It stores text in another encoding than UTF-8: what is the same text there has other bytes.
+    pub(super) converts: bool,
+    /// It can tell whether a text is a value of a type (Postgres 16).
+    pub(super) checks: bool,
+}
+
+/// What [`Server`] is made of: two booleans as text.
+pub(super) const DESCRIBE_SERVER: &str = "select (pg_catalog.current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII'))::text, \
+                                          (pg_catalog.to_regproc('pg_catalog.pg_input_is_valid') is not null)::text";
+
+/// A key's column in its order.
+#[derive(Debug, Clone)]
+struct Ordered {
+    expression: String,
+    /// The expression is of the text's UTF-8 bytes: a character that the server's encoding lacks
+    /// can be said in no other way.
+    bytes: bool,
 }
 
 /// One side as SQL: a relation called `q`, which of its rows count, and its expressions in the
@@ -51,9 +76,10 @@ pub(super) struct TargetColumn {
 pub(super) struct Relation {
     from: String,
     tenant: Option<String>,
-    key_order: Vec<String>,
+    key_order: Vec<Ordered>,
     key_text: Vec<String>,
     columns: Vec<String>,
+    server: Server,
 }
 
 /// Begins a transaction that only reads, and prints values as the other side does. Read committed:
@@ -78,8 +104,10 @@ pub(super) fn begin_destination(statement_timeout: Duration) -> String {
 pub(super) fn list_columns(schema: &Identifier, target: &VerifyTarget<'_>) -> String {
     format!(
         "select a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+                pg_catalog.format_type(t.oid, null), \
                 t.typcategory = 'S' or t.typnamespace <> 'pg_catalog'::pg_catalog.regnamespace \
-           from pg_catalog.pg_attribute a join pg_catalog.pg_type t on t.oid = a.atttypid \
+           from pg_catalog.pg_attribute a join pg_catalog.pg_type d on d.oid = a.atttypid \
+           join pg_catalog.pg_type t on t.oid = coalesce(nullif(d.typbasetype, 0), d.oid) \
            join pg_catalog.pg_class c on c.oid = a.attrelid join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
           where n.nspname = {} and c.relname = {} and a.attnum > 0 and not a.attisdropped",
         literal(schema.as_str()),
@@ -88,27 +116,24 @@ pub(super) fn list_columns(schema: &Identifier, target: &VerifyTarget<'_>) -> St
 }
 
 impl Relation {
-    /// The mapping's query for the tenant, each column as the destination's type would hold it.
-    pub(super) fn source(target: &VerifyTarget<'_>, columns: &[TargetColumn]) -> Self {
+    /// The mapping's query for the tenant.
+    pub(super) fn source(
+        target: &VerifyTarget<'_>,
+        columns: &[TargetColumn],
+        server: Server,
+    ) -> Self {
         let mapping = target.mapping;
         let value = |name: &Identifier| {
-            let column = format!("q.{}", name.sql());
-            match cast_for(mapping, name, columns) {
-                Some(sql_type) => format!("{column}::text::{sql_type}"),
-                None => column,
-            }
+            printed_for(mapping, name, columns).source(&format!("q.{}", name.sql()), server.checks)
         };
         Self {
             // The query may end in a comment.
             from: format!("(\n{}\n) q", mapping.definition.query),
             tenant: Some(mapping.of_tenant(&literal(target.tenant_at_source))),
-            key_order: mapping
-                .key
-                .iter()
-                .map(|k| ordered(&format!("q.{}", k.query_column.sql()), &k.sql_type, k.order))
-                .collect(),
+            key_order: mapping.key.iter().map(|k| ordered(k, columns, server, false)).collect(),
             key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),
             columns: mapping.columns.iter().map(|c| value(&c.name)).collect(),
+            server,
         }
     }
 
@@ -117,20 +142,12 @@ impl Relation {
         schema: &Identifier,
         target: &VerifyTarget<'_>,
         columns: &[TargetColumn],
+        server: Server,
     ) -> Self {
         let mapping = target.mapping;
         let keeps_tenant = mapping.definition.target.keep_tenant;
-        let order = |k: &offtake_mapping::KeyColumn| {
-            let column = format!("q.{}", k.query_column.sql());
-            let held = columns.iter().find(|c| c.name == k.query_column.as_str());
-            // A key kept under another type would be ordered by that type.
-            let as_there =
-                k.order == KeyOrder::Native && held.is_some_and(|held| held.sql_type != k.sql_type);
-            ordered(
-                &if as_there { format!("{column}::{}", k.sql_type) } else { column },
-                &k.sql_type,
-                k.order,
-            )
+        let value = |name: &Identifier| {
+            printed_for(mapping, name, columns).destination(&format!("q.{}", name.sql()))
         };
         Self {
             from: format!("{}.{} q", schema.sql(), mapping.definition.target.table.sql()),
@@ -141,13 +158,10 @@ impl Relation {
                     literal(target.tenant_at_source)
                 )
             }),
-            key_order: mapping.key.iter().map(order).collect(),
-            key_text: mapping
-                .key
-                .iter()
-                .map(|k| text(&format!("q.{}", k.query_column.sql())))
-                .collect(),
-            columns: mapping.columns.iter().map(|c| format!("q.{}", c.name.sql())).collect(),
+            key_order: mapping.key.iter().map(|k| ordered(k, columns, server, true)).collect(),
+            key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),
+            columns: mapping.columns.iter().map(|c| value(&c.name)).collect(),
+            server,
         }
     }
 
@@ -158,7 +172,7 @@ impl Relation {
             self.key_text.join(", "),
             self.from,
             self.within(range),
-            self.key_order.join(", "),
+            self.order(),
             rows.saturating_sub(1)
         )
     }
@@ -207,7 +221,8 @@ impl Relation {
 
     /// Rows without a key are in no range: is there any?
     pub(super) fn null_keys(&self) -> String {
-        let null: Vec<String> = self.key_order.iter().map(|k| format!("{k} is null")).collect();
+        let null: Vec<String> =
+            self.key_order.iter().map(|k| format!("{} is null", k.expression)).collect();
         format!(
             "select exists (select from {} where {} and ({}))::text",
             self.from,
@@ -219,7 +234,7 @@ impl Relation {
     /// Keys and columns of single rows: the values' text, or only their checksums.
     pub(super) fn columns(&self, keys: &[Key], values: bool) -> String {
         let column = |c: &String| {
-            let value = if values { text(c) } else { format!("md5(row({c})::text)") };
+            let value = if values { text(c) } else { self.md5(&format!("row({c})::text")) };
             format!("case when row({c})::text <> '()' then {value} end")
         };
         let columns: Vec<String> = self.columns.iter().map(column).collect();
@@ -234,50 +249,81 @@ impl Relation {
     }
 
     fn among(&self, keys: &[Key]) -> String {
-        let keys: Vec<String> = keys.iter().map(|key| key_literal(key)).collect();
-        format!("({}) in ({})", self.key_order.join(", "), keys.join(", "))
+        let keys: Vec<String> = keys.iter().map(|key| self.key_literal(key)).collect();
+        format!("({}) in ({})", self.order(), keys.join(", "))
     }
 
     /// One of [`SHARES`], as two hexadecimal digits.
     fn share(&self) -> String {
-        format!("left(md5(row({})::text), 2)", self.key_text.join(", "))
+        format!("left({}, 2)", self.md5(&format!("row({})::text", self.key_text.join(", "))))
     }
 
     /// A row's text quotes its columns, so that no two different rows have the same; NULL is empty,
     /// '' is quoted.
     fn digest(&self) -> String {
-        format!("md5(row({})::text)", self.columns.join(", "))
+        self.md5(&format!("row({})::text", self.columns.join(", ")))
+    }
+
+    /// The checksum of a text: of its characters, whatever bytes the server has for them.
+    fn md5(&self, text: &str) -> String {
+        match self.server.converts {
+            true => format!("md5(convert_to({text}, 'UTF8'))"),
+            false => format!("md5({text})"),
+        }
+    }
+
+    fn order(&self) -> String {
+        let order: Vec<&str> = self.key_order.iter().map(|k| k.expression.as_str()).collect();
+        order.join(", ")
+    }
+
+    fn key_literal(&self, key: &[String]) -> String {
+        let value = |(value, ordered): (&String, &Ordered)| match ordered.bytes {
+            true => format!("decode('{}', 'hex')", hexadecimal(value)),
+            false => literal(value),
+        };
+        let values: Vec<String> = key.iter().zip(&self.key_order).map(value).collect();
+        format!("({})", values.join(", "))
     }
 
     fn within(&self, range: &Range) -> String {
-        let key = self.key_order.join(", ");
-        let after = range.after.as_ref().map(|after| format!("({key}) > {}", key_literal(after)));
-        let upto = range.upto.as_ref().map(|upto| format!("({key}) <= {}", key_literal(upto)));
+        let key = self.order();
+        let after =
+            range.after.as_ref().map(|after| format!("({key}) > {}", self.key_literal(after)));
+        let upto = range.upto.as_ref().map(|upto| format!("({key}) <= {}", self.key_literal(upto)));
         let conditions: Vec<String> =
             self.tenant.clone().into_iter().chain(after).chain(upto).collect();
         if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") }
     }
 }
 
-/// The type that a destination's column has and the query's has not, if the source knows it.
-fn cast_for(
-    mapping: &ResolvedMapping,
-    name: &Identifier,
-    columns: &[TargetColumn],
-) -> Option<String> {
-    let column = mapping.columns.iter().find(|c| c.name == *name)?;
-    let held = columns.iter().find(|c| c.name == name.as_str())?;
-    let same_text = held.takes_text
-        || held.sql_type == column.source_type
-        || held.sql_type == column.target_type;
-    (!same_text).then(|| held.sql_type.clone())
+fn printed_for(mapping: &ResolvedMapping, name: &Identifier, columns: &[TargetColumn]) -> Printed {
+    let column = mapping.columns.iter().find(|c| c.name == *name);
+    let held = columns.iter().find(|c| c.name == name.as_str());
+    column.zip(held).map_or(Printed::AsIs, |(column, held)| Printed::of(column, held))
 }
 
-fn ordered(column: &str, sql_type: &str, order: KeyOrder) -> String {
-    match order {
-        KeyOrder::Native => column.to_owned(),
-        KeyOrder::Text => format!("({} collate \"C\")", printed(column, sql_type)),
+/// A key's column in an order that is the same on both sides. `there`: at the destination.
+fn ordered(k: &KeyColumn, columns: &[TargetColumn], server: Server, there: bool) -> Ordered {
+    let mut column = format!("q.{}", k.query_column.sql());
+    if k.order == KeyOrder::Text {
+        let text = printed(&column, &k.sql_type);
+        let expression = match server.converts {
+            true => format!("convert_to({text}, 'UTF8')"),
+            false => format!("({text} collate \"C\")"),
+        };
+        return Ordered { expression, bytes: server.converts };
     }
+    // A key kept under another type would be ordered by that type.
+    let held = columns.iter().find(|c| c.name == k.query_column.as_str());
+    if let Some(held) = held.filter(|held| held.sql_type != k.sql_type) {
+        match Common::of(&without_modifiers(&k.sql_type), &held.base_type) {
+            Some(common) => column = format!("{column}::{}", common.sql_type()),
+            None if there => column = format!("{column}::{}", k.sql_type),
+            None => {}
+        }
+    }
+    Ordered { expression: column, bytes: false }
 }
 
 /// The text that `COPY` would write: `::text` says `true` where COPY says `t`, and cuts the blanks
@@ -286,9 +332,8 @@ fn text(value: &str) -> String {
     format!("format('%s', {value})")
 }
 
-fn key_literal(key: &[String]) -> String {
-    let values: Vec<String> = key.iter().map(|v| literal(v)).collect();
-    format!("({})", values.join(", "))
+fn hexadecimal(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -300,9 +345,13 @@ mod tests {
         let relation = Relation {
             from: "t q".to_owned(),
             tenant: None,
-            key_order: vec!["q.a".to_owned(), ordered("q.b", "text", KeyOrder::Text)],
+            key_order: vec![
+                Ordered { expression: "q.a".to_owned(), bytes: false },
+                Ordered { expression: "(q.b::text collate \"C\")".to_owned(), bytes: false },
+            ],
             key_text: vec![text("q.a"), text("q.b")],
             columns: vec!["q.a".to_owned(), "q.b".to_owned()],
+            server: Server::default(),
         };
         let range = Range { after: Some(vec!["1".to_owned(), "it's".to_owned()]), upto: None };
         assert_eq!(

@@ -1,8 +1,10 @@
 //! Writing a mapping's rows into a destination.
 
-use super::{columns_of, ordered_key, ordered_literals, row_of};
+use super::{
+    columns_of, ordered_key, ordered_key_bytes, ordered_literal_bytes, ordered_literals, row_of,
+};
 use crate::compose::KeyRange;
-use crate::{Identifier, ResolvedMapping, literal};
+use crate::{Identifier, KeyColumn, ResolvedMapping, literal};
 
 /// The statements of one mapping in one destination's schema.
 #[derive(Debug, Clone)]
@@ -12,7 +14,12 @@ pub struct Apply<'a> {
     staging: String,
     /// Restricts every statement to the tenant where the table holds several.
     tenant: Option<String>,
+    /// The destination stores text in another encoding than UTF-8.
+    converts: bool,
 }
+
+/// How the values of a key become SQL.
+type Literals = fn(&[KeyColumn], &[String]) -> Vec<String>;
 
 impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
@@ -29,7 +36,13 @@ impl<'a> Apply<'a> {
             table: format!("{}.{}", schema.sql(), mapping.definition.target.table.sql()),
             staging: format!("pg_temp.\"offtake_{}\"", mapping.version),
             tenant,
+            converts: false,
         }
+    }
+
+    /// The same for a destination that stores text in another encoding than UTF-8.
+    pub fn converting(self, converts: bool) -> Self {
+        Self { converts, ..self }
     }
 
     /// The target, quoted and qualified.
@@ -123,6 +136,11 @@ impl<'a> Apply<'a> {
         )
     }
 
+    /// Deletes the rows that have the staged keys, whatever is to become of them.
+    pub fn delete_staged(&self) -> String {
+        format!("delete from {} t using {} s where {}", self.table, self.staging, self.same_key())
+    }
+
     /// Writes the staged rows, in key order, also into a key that is an identity column. A row that the table has already, byte for byte, is
     /// not written. Rows are compared by their bytes (`*<>`), because equal values can differ: 1.0
     /// and 1.00, or '1 mon' and '30 days'.
@@ -169,9 +187,13 @@ impl<'a> Apply<'a> {
     /// The row with the key `spare` is kept although it is not staged: the source has it, and the
     /// destination refuses its new version.
     pub fn delete_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
-        let key = row_of(&ordered_key("t", &self.mapping.key));
+        let (key, literals): (_, Literals) = match self.converts {
+            true => (ordered_key_bytes("t", &self.mapping.key), ordered_literal_bytes),
+            false => (ordered_key("t", &self.mapping.key), ordered_literals),
+        };
+        let key = row_of(&key);
         let bound = |values: &[String], operator: &str| {
-            format!("{key} {operator} {}", row_of(&ordered_literals(&self.mapping.key, values)))
+            format!("{key} {operator} {}", row_of(&literals(&self.mapping.key, values)))
         };
         let mut conditions: Vec<String> = self.tenant.iter().cloned().collect();
         conditions.extend(range.after.map(|values| bound(values, ">")));

@@ -53,6 +53,33 @@ fn ordered_literals(key: &[KeyColumn], values: &[String]) -> Vec<String> {
         .collect()
 }
 
+/// The same for a server that stores text in another encoding: as the text's UTF-8 bytes, whose
+/// order is that of the source, and which can also be said of characters that the server lacks.
+fn ordered_key_bytes(alias: &str, key: &[KeyColumn]) -> Vec<String> {
+    let ordered = ordered_key(alias, key);
+    let bytes = |(k, native): (&KeyColumn, String)| match k.order {
+        KeyOrder::Native => native,
+        KeyOrder::Text => {
+            let column = format!("{alias}.{}", k.query_column.sql());
+            format!("convert_to({}, 'UTF8')", printed(&column, &k.sql_type))
+        }
+    };
+    key.iter().zip(ordered).map(bytes).collect()
+}
+
+/// The values of a key, for comparison with [`ordered_key_bytes`].
+fn ordered_literal_bytes(key: &[KeyColumn], values: &[String]) -> Vec<String> {
+    let literals = ordered_literals(key, values);
+    let bytes = |((k, value), native): ((&KeyColumn, &String), String)| match k.order {
+        KeyOrder::Native => native,
+        KeyOrder::Text => {
+            let hexadecimal: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+            format!("decode('{hexadecimal}', 'hex')")
+        }
+    };
+    key.iter().zip(values).zip(literals).map(bytes).collect()
+}
+
 fn row_of(parts: &[String]) -> String {
     format!("({})", parts.join(", "))
 }

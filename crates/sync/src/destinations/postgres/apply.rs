@@ -20,7 +20,7 @@ use crate::Error;
 use crate::destinations::Applied;
 
 /// What a stretch of lines goes back to when a row of it is refused.
-const SAVE: &str = "savepoint stretch";
+pub(super) const SAVE: &str = "savepoint stretch";
 
 /// Stretches up to this many lines are compared with the table in the statement that writes them;
 /// the comparison reads each row once more, which costs a small one less than another round trip
@@ -30,6 +30,10 @@ const COMPARED_LINES_MAX: usize = 50;
 /// And up to this many bytes of COPY text they are stated in it too: parsing a longer statement
 /// costs more than the COPY's round trips.
 const STATED_BYTES_MAX: usize = 64 * 1024;
+
+/// So many rows that collide with others are told apart before the mapping is called faulty: a
+/// rotation makes all its rows collide, and finding each takes about 25 small statements.
+const COLLIDED_ROWS_MAX: usize = 1000;
 
 /// How much may lie deleted in a staging table before it is truncated: reading over it takes some
 /// 50 µs.
@@ -41,22 +45,40 @@ const COPY_PIECE_BYTES: usize = 256 * 1024;
 
 /// Lines to apply, and the key range they are all of, if they are a chunk's.
 #[derive(Clone)]
-struct Stretch {
-    lines: Range<usize>,
-    range: Option<Bounds>,
+pub(super) struct Stretch {
+    pub(super) lines: Range<usize>,
+    pub(super) range: Option<Bounds>,
 }
 
 /// The bounds of a chunk's key range: after (exclusive) and up to (inclusive); None is the table's
 /// end.
 #[derive(Clone)]
-struct Bounds {
+pub(super) struct Bounds {
     after: Option<Vec<String>>,
     up_to: Option<Vec<String>>,
 }
 
 impl Bounds {
-    fn as_range(&self) -> KeyRange<'_> {
+    pub(super) fn as_range(&self) -> KeyRange<'_> {
         KeyRange { after: self.after.as_deref(), up_to: self.up_to.as_deref() }
+    }
+}
+
+/// When deferrable constraints are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checks {
+    /// With each stretch of lines, while the rows can still be told apart.
+    AtOnce,
+    /// At the end of the batch, by the caller.
+    AtTheEnd,
+}
+
+impl Checks {
+    pub(super) fn statement(self) -> &'static str {
+        match self {
+            Self::AtOnce => "set constraints all immediate",
+            Self::AtTheEnd => "set constraints all deferred",
+        }
     }
 }
 
@@ -90,6 +112,7 @@ pub(super) async fn part(
     apply: &Apply<'_>,
     part: &Part,
     staging: Option<&Staging>,
+    checks: Checks,
 ) -> Result<(Applied, Staging), Error> {
     let mut applied = Applied::default();
     let mut staging = match staging {
@@ -103,7 +126,7 @@ pub(super) async fn part(
             .map_err(|e| classify(&part.mapping, e))?;
         staging.deleted_bytes = 0;
     }
-    let applier = Applier { client, apply, mapping: &part.mapping, copy: &staging.copy };
+    let applier = Applier { client, apply, mapping: &part.mapping, copy: &staging.copy, checks };
     if !part.changed.is_empty() {
         applier.all(&part.changed, None, &mut applied).await?;
     }
@@ -125,12 +148,13 @@ async fn make_staging(
     Ok(Staging { copy: client.prepare(&apply.copy_into_staging()).await?, deleted_bytes: 0 })
 }
 
-struct Applier<'a> {
-    client: &'a Client,
-    apply: &'a Apply<'a>,
-    mapping: &'a ResolvedMapping,
+pub(super) struct Applier<'a> {
+    pub(super) client: &'a Client,
+    pub(super) apply: &'a Apply<'a>,
+    pub(super) mapping: &'a ResolvedMapping,
     /// Fills the staging table.
     copy: &'a Statement,
+    pub(super) checks: Checks,
 }
 
 impl Applier<'_> {
@@ -142,40 +166,28 @@ impl Applier<'_> {
     ) -> Result<(), Error> {
         let mut open = vec![Stretch { lines: 0..rows.len(), range }];
         // Rows whose place among the unique values is taken, maybe by a row that gives it up later
-        // in the batch: tried again for as long as that helps some of them.
-        let (mut collided, mut collided_before) = (Vec::new(), usize::MAX);
+        // in the batch: tried again for as long as that helps some of them, then as a set.
+        let (mut collided, mut collided_before) = (Vec::<Stretch>::new(), usize::MAX);
         loop {
             let Some(stretch) = open.pop() else {
                 if collided.is_empty() {
                     return Ok(());
                 }
-                let helps = collided.len() < collided_before;
-                collided_before = if helps { collided.len() } else { 0 };
-                open.extend(collided.drain(..).rev());
+                let mut left = std::mem::take(&mut collided);
+                if left.len() < collided_before.min(FAILED_ROWS_MAX + 1) {
+                    collided_before = left.len();
+                } else {
+                    collided_before = 0;
+                    left = self.as_set(rows, left, applied).await?;
+                }
+                open.extend(left.into_iter().rev());
                 continue;
             };
             let failure = match self.stretch(rows, &stretch, applied).await {
                 Ok(()) => continue,
                 Err(failure) => failure,
             };
-            let error = match failure {
-                Failure::Interference(count) => {
-                    return Err(self
-                        .repeated(rows, &stretch)
-                        .unwrap_or_else(|| self.interference(count)));
-                }
-                Failure::Statement(error)
-                    if error.code() == Some(&SqlState::CARDINALITY_VIOLATION) =>
-                {
-                    return Err(self
-                        .repeated(rows, &stretch)
-                        .unwrap_or_else(|| classify(self.mapping, error)));
-                }
-                Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => {
-                    error
-                }
-                Failure::Statement(error) => return Err(classify(self.mapping, error)),
-            };
+            let error = self.of_a_row(rows, &stretch, failure)?;
             self.client
                 .batch_execute("rollback to savepoint stretch; release savepoint stretch")
                 .await
@@ -186,14 +198,67 @@ impl Applier<'_> {
                 open.push(left);
                 continue;
             }
+            if self.is_void(rows, &stretch, &error).await? {
+                continue;
+            }
+            let by_others = [
+                SqlState::UNIQUE_VIOLATION,
+                SqlState::EXCLUSION_VIOLATION,
+                SqlState::FOREIGN_KEY_VIOLATION,
+            ];
             let may_be_freed =
-                error.code() == Some(&SqlState::UNIQUE_VIOLATION) && collided_before > 0;
-            if may_be_freed && collided.len() < FAILED_ROWS_MAX {
+                error.code().is_some_and(|code| by_others.contains(code)) && collided_before > 0;
+            if may_be_freed && collided.len() < COLLIDED_ROWS_MAX {
                 collided.push(stretch);
             } else {
                 self.refuse(rows, &stretch, error, applied).await?;
             }
         }
+    }
+
+    /// The error, if it may be a single row's; otherwise it is the mapping's or the destination's.
+    fn of_a_row(
+        &self,
+        rows: &Rows,
+        stretch: &Stretch,
+        failure: Failure,
+    ) -> Result<tokio_postgres::Error, Error> {
+        let twice = || self.repeated(rows, stretch);
+        match failure {
+            Failure::Interference(count) => {
+                Err(twice().unwrap_or_else(|| self.interference(count)))
+            }
+            Failure::Statement(error) if error.code() == Some(&SqlState::CARDINALITY_VIOLATION) => {
+                Err(twice().unwrap_or_else(|| classify(self.mapping, error)))
+            }
+            Failure::Statement(error) if row_fault(&error) && !stretch.lines.is_empty() => {
+                Ok(error)
+            }
+            Failure::Statement(error) => Err(classify(self.mapping, error)),
+        }
+    }
+
+    /// Whether a line says that a row must not exist whose key the table cannot even hold. The error
+    /// may also be that of a trigger, so the key alone is tried.
+    async fn is_void(
+        &self,
+        rows: &Rows,
+        stretch: &Stretch,
+        error: &tokio_postgres::Error,
+    ) -> Result<bool, Error> {
+        let of_a_value = |error: &tokio_postgres::Error| {
+            error.code().is_some_and(|state| state.code().starts_with("22"))
+        };
+        if rows.present(stretch.lines.clone()) > 0 || !of_a_value(error) {
+            return Ok(false);
+        }
+        self.client.batch_execute(SAVE).await.map_err(Error::destination)?;
+        let staged = self.client.batch_execute(&self.stage(rows, stretch.lines.clone())).await;
+        self.client
+            .batch_execute("rollback to savepoint stretch; release savepoint stretch")
+            .await
+            .map_err(Error::destination)?;
+        Ok(staged.is_err_and(|error| of_a_value(&error)))
     }
 
     /// Two halves, each with its part of the key range.
@@ -260,10 +325,12 @@ impl Applier<'_> {
         let compared = stretch.lines.len() <= COMPARED_LINES_MAX;
         let data = rows.slice(stretch.lines.clone());
         let mut statements = Vec::new();
+        let mut saved_apart = false;
         if stretch.lines.is_empty() {
             statements.push(SAVE.to_owned());
         } else if compared && data.len() <= STATED_BYTES_MAX {
-            statements.extend([SAVE.to_owned(), self.stage(rows, stretch.lines.clone())]);
+            statements.push(self.stage(rows, stretch.lines.clone()));
+            saved_apart = true;
         } else {
             // Sent together: the savepoint is there before the first row is.
             let (saved, copied) =
@@ -281,15 +348,25 @@ impl Applier<'_> {
         if present > 0 {
             statements.push(self.apply.upsert_present());
         }
-        // Deferred constraints too must speak now, while the rows can still be told apart.
-        statements.push("set constraints all immediate".to_owned());
+        statements.push(self.checks.statement().to_owned());
         let changing = statements.len();
         let end = [self.apply.empty_staging(), "release savepoint stretch".to_owned()];
         if compared {
             statements.push(self.apply.count_not_applied());
             statements.extend(end.clone());
         }
-        let (counts, not_applied) = self.run(&statements.join("; ")).await?;
+        let statements = statements.join("; ");
+        let (counts, not_applied) = match saved_apart {
+            // Sent together, in two messages: one with a character that the destination's encoding
+            // lacks is refused as a whole, and the savepoint must not be in it.
+            true => {
+                let (saved, done) =
+                    tokio::join!(biased; self.client.batch_execute(SAVE), self.run(&statements));
+                saved?;
+                done?
+            }
+            false => self.run(&statements).await?,
+        };
         // A server may answer with fewer counts than there were statements, or with any number.
         let count = |at: usize| counts.get(at).copied().unwrap_or(0);
         let upserted = if present > 0 { count(changing - 2) } else { 0 };
@@ -313,7 +390,7 @@ impl Applier<'_> {
         Ok(())
     }
 
-    fn stage(&self, rows: &Rows, lines: Range<usize>) -> String {
+    pub(super) fn stage(&self, rows: &Rows, lines: impl Iterator<Item = usize>) -> String {
         let columns: Vec<usize> = (0..self.mapping.columns.len()).collect();
         let rows: Vec<(bool, Vec<Option<String>>)> = lines
             .map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns)))
@@ -333,7 +410,7 @@ impl Applier<'_> {
     }
 
     /// Affected rows of each statement, in order, and the number that one of them may select.
-    async fn run(
+    pub(super) async fn run(
         &self,
         statements: &str,
     ) -> Result<(Vec<u64>, Option<i64>), tokio_postgres::Error> {
@@ -376,7 +453,7 @@ impl Applier<'_> {
 }
 
 /// A statement's error: the mapping's, unless the destination itself is in trouble.
-fn classify(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Error {
+pub(super) fn classify(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Error {
     let error = offtake_postgres::Error::from(error);
     match error.fault() {
         Fault::Schema | Fault::Row if error.sqlstate().is_some() => Error::Mapping {

@@ -59,6 +59,7 @@ impl Session {
         }
         let mut begun = Begun {
             identities: found.identities.clone(),
+            references: found.references.clone(),
             cursors: found.cursors.clone(),
             faults: Vec::new(),
         };
@@ -67,9 +68,14 @@ impl Session {
             for mapping in mappings {
                 self.make_table(spec, mapping, &mut begun, &mut set).await?;
             }
+            self.make_rest(spec, mappings, &mut begun, (beginning, &mut set)).await?;
+            begun.references = tables::references(client, &self.schema, mappings)
+                .await
+                .map_err(Error::destination)?;
         }
         if !set.is_empty() {
-            let written = state::write(client, &self.schema, &spec.tenant_id, &mut set);
+            let converts = self.converts();
+            let written = state::write(client, &self.schema, &spec.tenant_id, &mut set, converts);
             written.await.map_err(Error::destination)?;
             begun.cursors.extend(set);
         }
@@ -80,6 +86,25 @@ impl Session {
         }
         client.batch_execute("commit").await.map_err(Error::destination)?;
         Ok(begun)
+    }
+
+    /// Tries once more what could not be made: a table may refer to one that was made after it.
+    async fn make_rest(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+        begun: &mut Begun,
+        (beginning, set): (&Cursors, &mut Cursors),
+    ) -> Result<(), Error> {
+        for (name, _) in std::mem::take(&mut begun.faults) {
+            if let Some(cursor) = beginning.get(&name) {
+                set.insert(name.clone(), cursor.clone());
+            }
+            for mapping in mappings.iter().filter(|mapping| mapping.name() == name) {
+                self.make_table(spec, mapping, begun, set).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn make_table(

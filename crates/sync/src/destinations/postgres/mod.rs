@@ -6,15 +6,20 @@
 
 mod apply;
 mod begin;
+mod columns;
 mod key_equality;
+mod linked;
 mod orphans;
+mod sets;
 mod state;
 mod tables;
 mod take_up;
 mod trial;
+mod widening;
 mod write;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use offtake_mapping::{Identifier, Version};
 use offtake_postgres::{
@@ -37,6 +42,8 @@ pub struct Session {
     user: String,
     /// Mapping versions that have their staging table in this session, as it is.
     staged: HashMap<Version, Staging>,
+    /// The server stores text in another encoding than UTF-8; found when it is taken up.
+    converts: AtomicBool,
 }
 
 impl Session {
@@ -63,12 +70,17 @@ impl Session {
             schema: schema.clone(),
             user: url.user().to_owned(),
             staged: HashMap::new(),
+            converts: AtomicBool::new(false),
         })
     }
 
     pub(super) async fn cursors(&self, tenant_id: &str) -> Result<Cursors, Trouble> {
         let told = state::read(&self.connection, &self.schema, tenant_id);
         told.await.map_err(|error| self.explained(error.into()))
+    }
+
+    fn converts(&self) -> bool {
+        self.converts.load(Ordering::Relaxed)
     }
 
     pub(super) fn forget_tenant_statement(&self, tenant_id: &str) -> String {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::{Identifier, ResolvedMapping, literal};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -32,6 +33,8 @@ pub(super) fn forget_tenant(schema: &Identifier, tenant_id: &str) -> String {
 pub(super) struct Found {
     pub(super) schema: bool,
     pub(super) table: bool,
+    /// The server stores text in another encoding than UTF-8.
+    pub(super) converts: bool,
     /// The table has the columns that name the source.
     pub(super) serving: bool,
 }
@@ -43,12 +46,18 @@ pub(super) async fn find(
     let asked =
         "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state,
         (select count(*) = 4 from pg_attribute where attrelid = to_regclass($2) and not attisdropped
-            and attname in ('source', 'source_identity', 'served_since', 'served_at')) as serving";
+            and attname in ('source', 'source_identity', 'served_since', 'served_at')) as serving,
+         current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') as converts";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
     let rows = client.query_typed(asked, &parameters).await?;
     let told = |column: &str| rows.first().is_some_and(|row| row.get(column));
-    Ok(Found { schema: told("schema"), table: told("state"), serving: told("serving") })
+    Ok(Found {
+        schema: told("schema"),
+        table: told("state"),
+        serving: told("serving"),
+        converts: told("converts"),
+    })
 }
 
 /// Makes what is missing of the schema and the state table. The caller holds [`lock_making`].
@@ -176,6 +185,8 @@ pub(super) struct Locked {
     pub(super) identities: Identities,
     /// The server process that runs the transaction; None when there is no cursor yet.
     pub(super) backend: Option<i32>,
+    /// See [`Found`].
+    pub(super) converts: bool,
 }
 
 /// Reads the tenant's cursors and locks them until the transaction ends.
@@ -197,6 +208,7 @@ pub(super) async fn lock(
         cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
         identities: rows.iter().filter_map(identity).collect(),
         backend: rows.first().map(|row| row.get("backend")),
+        converts: rows.first().is_some_and(|row| row.get("converts")),
     })
 }
 
@@ -247,7 +259,7 @@ pub(super) async fn other_tenants(
 }
 
 /// The mappings' names and their tables, quoted and qualified, in the same order.
-fn names_and_tables<'m>(
+pub(super) fn names_and_tables<'m>(
     schema: &Identifier,
     mappings: &'m [Arc<ResolvedMapping>],
 ) -> (Vec<&'m str>, Vec<String>) {
@@ -261,7 +273,8 @@ fn cursor(row: &Row) -> Cursor {
     // which is always right.
     let backfill_key = row
         .get::<_, Option<String>>("backfill_key")
-        .and_then(|json| serde_json::from_str(&json).ok());
+        .and_then(|json| serde_json::from_str::<Vec<KeyPart>>(&json).ok())
+        .and_then(|key| key.into_iter().map(KeyPart::text).collect());
     Cursor {
         sequence_id: row.get("sequence_id"),
         backfilled: row.get("backfilled"),
@@ -272,17 +285,52 @@ fn cursor(row: &Row) -> Cursor {
     }
 }
 
+/// One column of a cursor's key, as the state table has it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum KeyPart {
+    Text(String),
+    /// Its UTF-8 bytes in hexadecimal digits, where the server's encoding may lack a character.
+    Bytes {
+        utf8: String,
+    },
+}
+
+impl KeyPart {
+    fn of(text: &str, converts: bool) -> Self {
+        match converts && !text.is_ascii() {
+            true => Self::Bytes { utf8: text.bytes().map(|byte| format!("{byte:02x}")).collect() },
+            false => Self::Text(text.to_owned()),
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        let utf8 = match self {
+            Self::Text(text) => return Some(text),
+            Self::Bytes { utf8 } => utf8,
+        };
+        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let bytes: Option<Vec<u8>> = utf8.as_bytes().chunks(2).map(byte).collect();
+        String::from_utf8(bytes?).ok()
+    }
+}
+
+/// Writes cursors; the caller holds their lock. `converts`: see [`Found`].
 /// Writes cursors, and notes in them that they were written; the caller holds their lock.
 pub(super) async fn write(
     client: &Client,
     schema: &Identifier,
     tenant_id: &str,
     cursors: &mut Cursors,
+    converts: bool,
 ) -> Result<(), tokio_postgres::Error> {
     let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
     let keys: Vec<Option<String>> = cursors
         .values()
-        .map(|c| c.backfill_key.as_ref().map(|key| serde_json::json!(key).to_string()))
+        .map(|c| {
+            let key = c.backfill_key.as_ref()?.iter().map(|text| KeyPart::of(text, converts));
+            serde_json::to_string(&key.collect::<Vec<_>>()).ok()
+        })
         .collect();
     let rows = client
         .query_typed(

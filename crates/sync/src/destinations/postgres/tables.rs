@@ -1,17 +1,19 @@
 //! A mapping's table in Postgres: examined, made, widened, or left alone with a reason.
 
+use std::sync::Arc;
+
 use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{Column, Identifier, ResolvedMapping};
 use offtake_postgres::Fault;
 use offtake_reading::MappingFault;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
 
 use super::trial::unwritable;
-use super::{key_equality, quoted};
+use super::{columns, key_equality, quoted};
 use crate::Error;
-use crate::destinations::DestinationSpec;
+use crate::destinations::{DestinationSpec, Reference};
 use crate::sql;
 
 /// What is there under the target's name.
@@ -21,7 +23,8 @@ pub(super) struct Found {
     mark: Option<String>,
     /// As SQL writes its name: the table, or a partition of it, that is unlogged.
     unlogged: Option<String>,
-    columns: Vec<(String, String)>,
+    /// Names and types.
+    pub(super) columns: Vec<(String, String)>,
     pub(super) required: Vec<String>,
     /// Columns that are `generated always as (…)`.
     pub(super) computed: Vec<String>,
@@ -37,7 +40,8 @@ pub(super) struct Found {
 pub(super) struct Examined {
     /// See `lock_states.sql`. None: there is no table.
     pub(super) identity: Option<String>,
-    /// The table is not there or lacks columns: no cursor says anything about its rows.
+    /// The table is not there, or lacks columns or the width of one: no cursor says anything about
+    /// its rows.
     pub(super) incomplete: bool,
     /// It has everything, the mark too.
     pub(super) ready: bool,
@@ -62,14 +66,15 @@ pub(super) async fn examine(
         return Ok(Examined { identity: None, incomplete: true, ready: false });
     };
     let marked = check_owner(client, site, &apply, mapping, &found).await?;
-    check_fit(mapping, apply.table(), &found)?;
-    let incomplete = missing_columns(mapping, &found).next().is_some();
+    check_fit(client, mapping, apply.table(), &found).await?;
+    let incomplete =
+        missing_columns(mapping, &found).next().is_some() || columns::are_narrow(mapping, &found);
     Ok(Examined { identity: Some(found.identity), incomplete, ready: marked && !incomplete })
 }
 
 /// Makes the mapping's table what it must be and tells what it is then. Runs inside the caller's
 /// transaction, behind its savepoint and under [`lock_making`](super::state::lock_making). Nothing
-/// is ever dropped, retyped or taken over.
+/// is ever dropped or taken over, and no column is given a type that could not hold its values.
 pub(super) async fn ensure(
     client: &Client,
     site: &Site<'_>,
@@ -97,14 +102,19 @@ pub(super) async fn ensure(
     add_columns(client, &apply, mapping, &found)
         .await
         .map_err(|error| Problem::lacking(error, || rights.change()))?;
-    check_fit(mapping, &table, &found)?;
+    check_fit(client, mapping, &table, &found).await?;
+    let widened = columns::widen(client, &table, mapping, &found, || rights.change()).await?;
     if !marked {
         client
             .batch_execute(&apply.mark_table())
             .await
             .map_err(|error| Problem::lacking(error, || rights.change()))?;
     }
-    Ok(found.identity)
+    // A widening may have written the table anew, into another file.
+    match widened {
+        true => Ok(describe(client, &table).await?.map_or(found.identity, |now| now.identity)),
+        false => Ok(found.identity),
+    }
 }
 
 /// Makes the table that is not there, and tells what it is.
@@ -122,7 +132,7 @@ pub(super) async fn make(
              names"
         )));
     };
-    check_fit(mapping, table, &found)?;
+    check_fit(client, mapping, table, &found).await?;
     Ok(found)
 }
 
@@ -216,7 +226,10 @@ impl<'a> Rights<'a> {
 impl Problem {
     /// A right is missing: the mapping's fault, with the statement that mends it. Anything else
     /// stays what it is.
-    fn lacking(error: tokio_postgres::Error, mended_by: impl FnOnce() -> String) -> Self {
+    pub(super) fn lacking(
+        error: tokio_postgres::Error,
+        mended_by: impl FnOnce() -> String,
+    ) -> Self {
         if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
             return Self::Statement(error);
         }
@@ -225,7 +238,7 @@ impl Problem {
         Self::Fault(fault)
     }
 
-    fn fault(message: String) -> Self {
+    pub(super) fn fault(message: String) -> Self {
         Self::Fault(MappingFault { sqlstate: None, message })
     }
 }
@@ -252,6 +265,24 @@ impl From<tokio_postgres::Error> for Problem {
     fn from(error: tokio_postgres::Error) -> Self {
         Self::Statement(error)
     }
+}
+
+/// The foreign keys between the mappings' tables.
+pub(super) async fn references(
+    client: &Client,
+    schema: &Identifier,
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<Vec<Reference>, tokio_postgres::Error> {
+    let (names, tables) = super::state::names_and_tables(schema, mappings);
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = client.query_typed(sql::LIST_REFERENCES, &parameters).await?;
+    let reference = |row: &Row| Reference {
+        child: row.get("child"),
+        parent: row.get("parent"),
+        deferrable: row.get("deferrable"),
+    };
+    Ok(rows.iter().map(reference).collect())
 }
 
 pub(super) async fn describe(
@@ -328,35 +359,17 @@ fn check_persistence(found: &Found) -> Result<(), Problem> {
     )))
 }
 
-fn check_fit(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {
+async fn check_fit(
+    client: &Client,
+    mapping: &ResolvedMapping,
+    table: &str,
+    found: &Found,
+) -> Result<(), Problem> {
     check_persistence(found)?;
     if let Some(column) = unwritable(mapping, found) {
         return Err(Problem::fault(column.told(table)));
     }
-    for column in &mapping.columns {
-        // A table from schema_sql may hold a value in any type that reads its text; the rows
-        // themselves decide.
-        let there = found.columns.iter().find(|(name, _)| name == column.name.as_str());
-        if let Some((_, sql_type)) = there
-            && mapping.definition.target.schema_sql.is_none()
-            && *sql_type != column.target_type
-        {
-            // The mapping is re-copied afterwards in any case, so the old rows need no conversion.
-            let remedy = match mapping.target_key().contains(&column.name) {
-                true => format!("drop table {table}"),
-                false => format!(
-                    "alter table {table} alter column {0} type {1} using null::{1}",
-                    column.name.sql(),
-                    column.target_type
-                ),
-            };
-            return Err(Problem::fault(format!(
-                "column {} of {table} is {sql_type} and the query gives {}; run `{remedy}` there and Offtake copies the rows anew, or \
-                 cast it in the query",
-                column.name, column.target_type,
-            )));
-        }
-    }
+    columns::check(client, table, mapping, found).await?;
     if let Some(why) = key_equality::misfit(mapping, table, &found.columns, &found.coarse) {
         return Err(Problem::fault(why));
     }

@@ -1,6 +1,7 @@
 //! Taking up a Postgres destination: facts only, in one transaction that writes nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use offtake_mapping::ResolvedMapping;
 
@@ -30,12 +31,14 @@ impl Session {
         let client = &self.connection;
         self.open_transaction(settings).await.map_err(Error::destination)?;
         let found = state::find(client, &self.schema).await.map_err(Error::destination)?;
+        self.converts.store(found.converts, Ordering::Relaxed);
         let mut facts = TakenUp {
             cursors: Default::default(),
             identities: Identities::new(),
             incomplete: Vec::new(),
             to_make: !found.table || !found.serving,
             faults: Vec::new(),
+            references: Vec::new(),
             other_tenants: Vec::new(),
             served: None,
         };
@@ -52,6 +55,8 @@ impl Session {
         for mapping in mappings {
             self.examine(spec, mapping, &mut facts).await?;
         }
+        facts.references =
+            tables::references(client, &self.schema, mappings).await.map_err(Error::destination)?;
         client.batch_execute("commit").await.map_err(Error::destination)?;
         Ok(facts)
     }

@@ -1,6 +1,7 @@
 //! A batch's write in Postgres: one transaction that compares, applies and moves the cursors.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use offtake_loops::failpoint;
 use offtake_mapping::compose::postgres::Apply;
@@ -8,8 +9,8 @@ use offtake_mapping::{ResolvedMapping, Version};
 use offtake_postgres::Fault;
 use offtake_reading::Part;
 
-use super::apply::{self, Staging};
-use super::{Session, Trouble, state};
+use super::apply::{self, Checks, Staging};
+use super::{Session, Trouble, linked, state};
 use crate::destinations::{Applied, Aside, Faults, TenantWrite, Written};
 use crate::{Error, Settings};
 
@@ -47,6 +48,7 @@ impl Session {
                 lock.await
             };
             let found = found.map_err(Error::destination)?;
+            self.converts.store(found.converts, Ordering::Relaxed);
             pooled |= found.backend != Some(self.connection.server_process());
             let replaced = |m: &Arc<ResolvedMapping>| {
                 found.identities.get(m.name()) != write.identities.get(m.name())
@@ -87,13 +89,27 @@ impl Session {
         let mut cursors = write.next.clone();
         let mut outcomes = Vec::with_capacity(write.parts.len());
         let mut faults = Faults::new();
-        for part in write.parts {
+        let linked = linked::is_linked(write);
+        if linked {
+            for part in write.parts {
+                aside.set(&part.mapping, &part.failed).await?;
+            }
+            (outcomes, faults) = self.linked(write, made).await?;
+            for (part, applied) in write.parts.iter().zip(&outcomes) {
+                let refused = applied.iter().flat_map(|applied| &applied.refused);
+                aside.set(&part.mapping, &refused.cloned().collect::<Vec<_>>()).await?;
+            }
+            for (mapping, _) in &faults {
+                cursors.insert(mapping.clone(), write.expected[mapping].clone());
+            }
+        }
+        for part in write.parts.iter().filter(|_| !linked) {
             aside.set(&part.mapping, &part.failed).await?;
             if part.changed.is_empty() && part.chunk.is_none() {
                 outcomes.push(Some(Applied::default()));
                 continue;
             }
-            match self.part(write.tenant_at_source, part).await {
+            match self.part(write.tenant_at_source, part, Checks::AtOnce, None).await {
                 Ok((applied, staging)) => {
                     aside.set(&part.mapping, &applied.refused).await?;
                     made.push((part.mapping.version.clone(), staging));
@@ -115,27 +131,38 @@ impl Session {
             .iter()
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
-        let moved = state::write(&self.connection, &self.schema, write.tenant_id, &mut ours);
+        let converts = self.converts();
+        let moved =
+            state::write(&self.connection, &self.schema, write.tenant_id, &mut ours, converts);
         moved.await.map_err(Error::destination)?;
         cursors.extend(ours);
         Ok(Written { outcomes, faults, cursors })
     }
 
-    /// Applies one part behind a savepoint of its own.
-    async fn part(&mut self, tenant_id: &str, part: &Part) -> Result<(Applied, Staging), Error> {
+    /// Applies one part behind a savepoint of its own. `made`: its staging table, if this
+    /// transaction has made it.
+    pub(super) async fn part(
+        &mut self,
+        tenant_id: &str,
+        part: &Part,
+        checks: Checks,
+        made: Option<Staging>,
+    ) -> Result<(Applied, Staging), Error> {
         let version = &part.mapping.version;
-        let statements = Apply::new(&part.mapping, &self.schema, tenant_id);
-        let work = apply::part(&self.connection, &statements, part, self.staged.get(version));
+        let statements =
+            Apply::new(&part.mapping, &self.schema, tenant_id).converting(self.converts());
+        let known = made.as_ref().or_else(|| self.staged.get(version));
+        let work = apply::part(&self.connection, &statements, part, known, checks);
         // Sent together, the savepoint first.
         let save = self.connection.batch_execute("savepoint mapping");
         let (saved, applied) = tokio::join!(biased; save, work);
         saved.map_err(Error::destination)?;
         let (applied, staging) = applied?;
-        if !applied.refused.is_empty() && self.staged.remove(version).is_some() {
+        if !applied.refused.is_empty() && made.is_none() && self.staged.remove(version).is_some() {
             // The staging table refuses what the target refused when the table was made. A new
             // staging table tells whether the target still does.
             self.back().await?;
-            return apply::part(&self.connection, &statements, part, None).await;
+            return apply::part(&self.connection, &statements, part, None, checks).await;
         }
         Ok((applied, staging))
     }

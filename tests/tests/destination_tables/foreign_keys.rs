@@ -1,0 +1,141 @@
+//! Foreign keys between the copies (H18, H30).
+
+use offtake_tests::{PATIENCE, oracle, until};
+
+use super::{wait_quarantined, wait_there, world, write};
+
+/// The names sort the child before its parent.
+const BILLS: &str = "
+source: { table: public.bill, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, client from bill
+target: { table: bills, schema_sql: \"create table if not exists bills (id int primary key, client int references clients, written text default pg_current_xact_id()::text)\" }
+";
+const CLIENTS: &str = "
+source: { table: public.client, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, name from client
+target: { table: clients, schema_sql: \"create table if not exists clients (id int primary key, name text, written text default pg_current_xact_id()::text)\" }
+";
+const SETUP: &str = "
+create table client (org text, id int, name text, primary key (org, id));
+create table bill (org text, id int, client int, primary key (org, id));
+insert into client select '{acme}', k, 'c' from generate_series(1, 400) k;
+insert into bill select '{acme}', k, k from generate_series(1, 400) k";
+
+/// Neither name nor number matters: parents are written first, children deleted first, all in one
+/// transaction. No row is ever refused; the daemon would log that.
+#[tokio::test]
+async fn a_parent_and_its_child_arrive_and_leave_together() {
+    let world = world(&[("bills", BILLS), ("clients", CLIENTS)], SETUP).await;
+    let daemon = world.daemon().await;
+    // Making the child's table may have had to wait for the parent's.
+    daemon.allow("mapping_blocked");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    let there = &world.tenant("acme").destination;
+    for n in 1000..1010 {
+        write(
+            &world,
+            &format!(
+                "begin; insert into client values ('{{acme}}', {n}, 'c'); insert into bill values ('{{acme}}', {n}, {n}); commit"
+            ),
+        )
+        .await;
+        wait_there(&world, &format!("select count(*) from bills where id = {n}"), "1").await;
+    }
+    let together = "select count(*) from bills b join clients c on c.id = b.client where b.id >= 1000 and b.written = c.written";
+    assert_eq!(there.query_text(together).await, "10");
+    write(&world, "insert into client select '{acme}', k, 'many' from generate_series(2000, 2400) k; insert into bill select '{acme}', k, k from generate_series(2000, 2400) k").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    // They leave, in whatever order; others change meanwhile, and some change their parent.
+    write(
+        &world,
+        "delete from client where id <= 200 or id > 2100; delete from bill where id <= 200 or id > 2100;
+         insert into client values ('{acme}', 5000, 'new'); update bill set client = 5000 where id between 201 and 300; delete from client where id between 201 and 300",
+    )
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    wait_quarantined(&world, "").await;
+    // Copied again in place, over rows that are there.
+    world.succeed(&["resync", "--tenant", world.id("acme")]).await;
+    until("both copies are complete", PATIENCE, async || {
+        let waits = world.source.query_text("select count(*) from offtake.resync_request").await;
+        if waits == "0" { Ok(()) } else { Err(waits) }
+    })
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+const TREE: &str = "
+source: { table: public.node, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, parent, owner from node
+target: { table: nodes, schema_sql: \"create table if not exists nodes (id int primary key, parent int references nodes, owner int)\" }
+";
+const OWNERS: &str = "
+source: { table: public.owner, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, home from owner
+target:
+  table: owners
+  schema_sql: |
+    create table if not exists owners (id int primary key, home int references nodes deferrable);
+    alter table nodes add foreign key (owner) references owners deferrable
+";
+
+/// A tree in one table, and two tables that refer to each other.
+#[tokio::test]
+async fn cycles_and_trees_arrive_whole() {
+    let setup = "
+        create table node (org text, id int, parent int, owner int, primary key (org, id));
+        create table owner (org text, id int, home int, primary key (org, id));
+        insert into node select '{acme}', k, nullif(k + 1, 301), k from generate_series(1, 300) k;
+        insert into owner select '{acme}', k, null from generate_series(1, 300) k";
+    let world = world(&[("nodes", TREE), ("owners", OWNERS)], setup).await;
+    world.allow("mapping_blocked");
+    world.allow("rows_quarantined");
+    let daemon = world.daemon().await;
+    wait_there(&world, "select to_regclass('owners') is not null", "t").await;
+    world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    oracle::assert_equal(&world).await;
+    write(&world, "update owner set home = id").await;
+    for n in 1000..1005 {
+        write(
+            &world,
+            &format!(
+                "insert into node values ('{{acme}}', {n}, {n} + 1000, {n}), ('{{acme}}', {n} + 1000, null, {n}); insert into owner values ('{{acme}}', {n}, {n})"
+            ),
+        )
+        .await;
+        wait_there(&world, &format!("select count(*) from nodes n join owners o on o.id = n.owner and o.home = n.id where n.id = {n}"), "1").await;
+    }
+    write(&world, "delete from node where id > 500; delete from owner where id > 500").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    wait_quarantined(&world, "").await;
+    daemon.stop().await;
+}
+
+/// A child whose parent the destination really lacks is set aside alone.
+#[tokio::test]
+async fn only_the_child_without_a_parent_is_set_aside() {
+    let world = world(&[("bills", BILLS), ("clients", CLIENTS)], SETUP).await;
+    world.allow("mapping_blocked");
+    world.allow("rows_quarantined");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    write(
+        &world,
+        "insert into client values ('{acme}', 1001, 'c'); insert into bill values ('{acme}', 1000, 9999), ('{acme}', 1001, 1001)",
+    )
+    .await;
+    wait_quarantined(&world, "1000 23503").await;
+    wait_there(&world, "select count(*) from bills where id = 1001", "1").await;
+    write(&world, "update bill set client = 1 where id = 1000").await;
+    wait_quarantined(&world, "").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}

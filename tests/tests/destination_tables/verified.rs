@@ -1,0 +1,65 @@
+//! `verify` where the destination's columns have other types than the query's.
+
+use serde_json::Value;
+
+use super::{verify, world, write};
+
+const HELD: &str = "
+source: { table: public.item, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, price, at, day, document, code, word, ratio, flag from public.item
+target:
+  table: held
+  schema_sql: |
+    create domain cents as numeric(6,2);
+    create table held (id bigint primary key, price cents, at timestamp(0), day date, document jsonb, code char(6),
+      word text, ratio real, flag numeric(4,1))
+";
+
+const SETUP: &str = r#"
+create table item (org text, id int, price numeric, at timestamp, day timestamp, document json, code text, word char(4),
+  ratio double precision, flag int, primary key (org, id));
+insert into item select '{acme}', k, k, '2026-01-01', '2026-01-01', '{"a": 1}', 'c' || k, 'w', 0.5, 1
+  from generate_series(1, 30) k"#;
+
+/// A copy whose type rounds, pads or normalises is equal as long as nothing is lost, and different
+/// as soon as it is. Before, the source's value was cast to the destination's type first, so that
+/// it was rounded too.
+#[tokio::test]
+async fn a_rounded_value_is_a_difference_and_another_print_of_the_same_is_none() {
+    let world = world(&[("held", HELD)], SETUP).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let (code, reports) = verify(&world).await;
+    assert_eq!((code, &reports[0]["report"]["rows"]), (Some(0), &30.into()), "{reports:?}");
+    let lossy = [
+        (1, "price = 1.234", "price"),
+        (2, "at = '2026-01-01 00:00:00.6'", "at"),
+        (3, "day = '2026-01-01 10:00'", "day"),
+        (4, "code = 'c  '", "code"),
+        (5, "ratio = 0.12345678901234", "ratio"),
+    ];
+    for (id, set, _) in lossy {
+        write(&world, &format!("update item set {set} where id = {id}")).await;
+    }
+    // These lose nothing.
+    write(
+        &world,
+        "update item set price = 1.50, at = '2026-01-01 10:00:01.000', document = '{\"b\":2}', flag = 2 where id between 6 and 9",
+    )
+    .await;
+    world.wait_in_step().await;
+    let (code, reports) = verify(&world).await;
+    let found: Vec<(i64, Vec<&str>)> = reports[0]["report"]["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|difference| {
+            let id = difference["key"]["id"].as_str().unwrap().parse().unwrap();
+            let columns = difference["columns"].as_array().unwrap();
+            (id, columns.iter().filter_map(Value::as_str).collect())
+        })
+        .collect();
+    let wanted: Vec<_> = lossy.map(|(id, _, column)| (id, vec![column])).into();
+    assert_eq!((code, found), (Some(3), wanted), "{reports:?}");
+    daemon.stop().await;
+}
