@@ -7,21 +7,28 @@
 --   offtake            the role in source.url of the daemon, and of check, status, sync, verify,
 --                      preview and resync
 --
--- A fourth role, offtake_capture, owns the trigger functions. It cannot log in, and may only append
--- captured changes. A smaller installation may use one role for both offtake and
+-- A fourth role owns the trigger functions. It cannot log in, and may only append captured changes.
+-- Roles belong to the whole cluster, so each database has one of its own, offtake_capture_ with
+-- twelve digits that stand for the cluster and the database. A smaller installation may use one role for both offtake and
 -- offtake_installer: then give `offtake` what offtake_installer gets here.
 
 -- Part 1: once, as a superuser (or as a role with CREATEROLE that may also grant app_owner), in the
 -- application's database.
-create role offtake_capture nologin;
 create role offtake_installer login;                       -- \password offtake_installer
 create role offtake login;                                 -- \password offtake
-grant offtake_capture to offtake_installer;                -- so that it can own the functions
 -- Only the owner of a table may enable, disable and drop its triggers.
 grant app_owner to offtake_installer;
 grant offtake to offtake_installer;                        -- to hand the schema over, part 3
 do $$
+declare
+  capture text := (select 'offtake_capture_' || left(encode(sha256(convert_to(s.system_identifier || '/' || d.oid, 'UTF8')), 'hex'), 12)
+                     from pg_control_system() s, pg_database d
+                    where d.datname = current_database());
 begin
+  if to_regrole(capture) is null then
+    execute format('create role %I nologin', capture);
+  end if;
+  execute format('grant %I to offtake_installer', capture);  -- so that it can own the functions
   -- create: offtake_installer creates the schema offtake, and offtake must be able to own it.
   execute format('grant connect, create on database %I to offtake_installer', current_database());
   execute format('grant connect, create on database %I to offtake', current_database());
@@ -56,7 +63,6 @@ begin
   end loop;
 end
 $$;
-grant usage on schema offtake to offtake_capture;
 
 -- At a destination: a role that may create tables in its schema and nothing else.
 --   create role offtake_writer login;

@@ -82,8 +82,7 @@ async fn adopt(world: &World) {
     world.succeed(&["adopt", "--tenant", world.id("acme"), "--yes"]).await;
 }
 
-/// A dump that is restored on another server, as for staging, or in order to replace the source. The
-/// test fails without `Here::right` (crates/sync/src/ownership.rs): every user was called STAGING.
+/// A dump that is restored on another server, as for staging, or in order to replace the source.
 #[tokio::test]
 async fn a_restored_dump_serves_a_destination_only_by_command() {
     let mut world = world().await;
@@ -151,8 +150,7 @@ async fn a_copy_of_the_database_in_its_own_cluster_is_another_source() {
     rightful.stop().await;
 }
 
-/// A copy of the disk is the same in everything, except that it has not seen the latest visits. The
-/// test fails without the comparison of visits in `Here::right` (crates/sync/src/ownership.rs).
+/// A copy of the disk is the same in everything, except that it has not seen the latest visits.
 #[tokio::test]
 async fn a_copy_of_the_disk_is_another_source() {
     let mut world = world().await;

@@ -171,10 +171,12 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
     .expect("the folder can be written");
     world.source.execute("grant select on own to \"Plain\"").await;
     let (code, stderr) = complaint(&world, &["init"]).await;
+    let role_at = stderr.find("offtake_capture_").expect("the functions' role is named");
+    let capture = &stderr[role_at..role_at + "offtake_capture_".len() + 12];
     for expect in [
         format!("grant create on database {database} to \"Plain\";"),
         format!("grant temporary on database {database} to \"Plain\";"),
-        "run as a superuser: create role offtake_capture nologin; grant offtake_capture to \"Plain\";".to_owned(),
+        format!("run as a superuser: create role {capture} nologin; grant {capture} to \"Plain\";"),
         "run as a superuser: grant app_owner to \"Plain\";".to_owned(),
         "run as a superuser (or have postgres run this command): alter table public.own owner to \"Plain\";".to_owned(),
     ] {

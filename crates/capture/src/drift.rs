@@ -14,7 +14,7 @@ use crate::trigger::Event;
 pub struct Drift {
     /// `schema.table` as the mappings name it; empty if the difference does not concern one table.
     pub source_table: String,
-    /// Where the difference is: the table itself, or one of its partitions.
+    /// Where the difference is: the table itself, or one of its partitions; or the functions' role.
     pub relation: String,
     pub kind: DriftKind,
 }
@@ -29,6 +29,9 @@ pub enum DriftKind {
     /// Enabled, but not for sessions with `session_replication_role = replica`.
     TriggerNotAlways(Event),
     TriggerDiffers(Event),
+    /// Another trigger captures it in every session, which has another name, or fires for more than
+    /// is needed. No change was missed, so only `offtake init` replaces it.
+    TriggerSuperseded(Event),
     /// Missing, edited, or written for other mappings (see [`crate::Look::lets_go_by`]).
     FunctionDiffers,
     /// Since the last look, partitions were attached, detached, or detached for a while. No trigger
@@ -58,7 +61,8 @@ impl DriftKind {
             DriftKind::TriggerMissing(event)
             | DriftKind::TriggerDisabled(event)
             | DriftKind::TriggerNotAlways(event)
-            | DriftKind::TriggerDiffers(event) => Some(event),
+            | DriftKind::TriggerDiffers(event)
+            | DriftKind::TriggerSuperseded(event) => Some(event),
             DriftKind::NoTable
             | DriftKind::ForeignPartition
             | DriftKind::FunctionDiffers
@@ -78,7 +82,12 @@ impl Drift {
     /// counted: a function written for other mappings has captured what those needed, and a new
     /// mapping starts with a backfill.
     pub fn loses_changes(&self) -> bool {
-        self.kind.event().is_some() || self.over()
+        (self.kind.event().is_some() && !self.superseded()) || self.over()
+    }
+
+    /// Whether everything is captured, by a trigger of another form or name.
+    pub fn superseded(&self) -> bool {
+        matches!(self.kind, DriftKind::TriggerSuperseded(_))
     }
 
     /// Whether the cause is over: capture is in place again, and only changes made before this look
@@ -116,6 +125,9 @@ impl fmt::Display for Drift {
             DriftKind::TriggerDiffers(event) => {
                 write!(f, "the trigger that captures {event} on {relation} was changed")
             }
+            DriftKind::TriggerSuperseded(event) => {
+                write!(f, "the trigger that captures {event} on {relation} is of another form")
+            }
             DriftKind::FunctionDiffers => {
                 write!(f, "the capture function of {relation} is not what the mappings need")
             }
@@ -136,7 +148,7 @@ impl fmt::Display for Drift {
                 write!(f, "what Offtake remembers of {relation} is out of date")
             }
             DriftKind::RoleLacksRights => {
-                write!(f, "the role offtake_capture is missing or may not append captured changes")
+                write!(f, "the role {relation} is missing or may not append captured changes")
             }
             DriftKind::NotNeeded => {
                 write!(f, "{relation} has capture triggers, but no mapping names it")

@@ -1,10 +1,12 @@
 //! The trigger function of one table, as text.
 //!
-//! One function serves the four triggers of a table and of its partitions; it branches on `tg_op`,
-//! because a branch costs nothing and four functions would be four things to drift. It runs inside
-//! the application's statements, so it only appends: no look-up, no NOTIFY, no error of its own.
-//! The statements are in [`statements`].
+//! One function serves the four statement-level triggers of a table and of its partitions; it
+//! branches on `tg_op`, because a branch costs nothing and four functions would be four things to
+//! drift. It runs inside the application's statements, so it only appends: no look-up, no NOTIFY,
+//! no error of its own. Its statements are in [`statements`]. A table whose rows are also written
+//! through other relations has a second function, for single rows ([`rows`]).
 
+mod rows;
 mod statements;
 
 use std::collections::BTreeSet;
@@ -22,6 +24,8 @@ pub(crate) struct Function {
     /// The body that is tried first. It has no exception handlers, because they would hide an
     /// expression that the role cannot run. None if there are no expressions.
     trial_body: Option<String>,
+    /// The body of the function for single rows.
+    pub(crate) rows_body: String,
     /// Names and values as `pg_proc.proconfig` shows them.
     pub(crate) settings: Vec<(&'static str, &'static str)>,
     /// A column that the function reads. A table is captured for its key or for the columns that
@@ -103,7 +107,11 @@ impl Records {
     }
 }
 
-/// Leaves room in Postgres's 63 bytes for `capture_` in front and the hash at the end.
+/// Ends the name of the function for single rows.
+const ROWS: &str = "_rows";
+
+/// Leaves room in Postgres's 63 bytes for `capture_` in front, and the hash and [`ROWS`] at the
+/// end.
 const SLUG_CHARS_MAX: usize = 40;
 
 impl Function {
@@ -117,6 +125,7 @@ impl Function {
         let expressions =
             capture.tenants.iter().any(|tenant| matches!(tenant, CapturedTenant::Expression(_)));
         Self {
+            rows_body: rows::body(capture, set, &Self::hash_for(&capture.table)),
             name: Self::name_for(&capture.table),
             body: statements::body(capture, set, true),
             trial_body: expressions.then(|| statements::body(capture, set, false)),
@@ -141,9 +150,18 @@ impl Function {
             .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
             .take(SLUG_CHARS_MAX)
             .collect();
+        format!("capture_{slug}_{}", Self::hash_for(table))
+    }
+
+    /// The [`Self::hash`] of that table's function.
+    pub(crate) fn hash_for(table: &TableName) -> String {
         let digest = Sha256::digest(table.sql());
-        let hash: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
-        format!("capture_{slug}_{hash}")
+        digest.iter().take(4).map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// What tells apart this table's names from those of all others.
+    pub(crate) fn hash(&self) -> &str {
+        self.name.rsplit('_').next().unwrap_or_default()
     }
 
     /// `offtake.name`.
@@ -151,22 +169,37 @@ impl Function {
         format!("offtake.{}", self.name)
     }
 
+    /// The name of the function for single rows.
+    pub(crate) fn rows_name(&self) -> String {
+        format!("{}{ROWS}", self.name)
+    }
+
+    /// `offtake.name`, of the function for single rows.
+    pub(crate) fn rows_sql(&self) -> String {
+        format!("offtake.{}", self.rows_name())
+    }
+
     /// `create or replace function …`.
     pub(crate) fn create(&self) -> String {
-        self.create_with(&self.body)
+        self.create_with(&self.sql(), &self.body, self.settings.as_slice())
+    }
+
+    /// The same, of the function for single rows.
+    pub(crate) fn create_for_rows(&self) -> String {
+        self.create_with(&self.rows_sql(), &self.rows_body, &self.rows_settings())
     }
 
     /// [`Self::create`] with the body for the trial.
     pub(crate) fn create_for_trial(&self) -> String {
-        self.create_with(self.trial_body.as_ref().unwrap_or(&self.body))
+        let body = self.trial_body.as_ref().unwrap_or(&self.body);
+        self.create_with(&self.sql(), body, &self.settings)
     }
 
-    fn create_with(&self, body: &str) -> String {
+    fn create_with(&self, name: &str, body: &str, settings: &[(&str, &str)]) -> String {
         let mut sql = format!(
-            "create or replace function {}() returns trigger\nlanguage plpgsql security definer\n",
-            self.sql()
+            "create or replace function {name}() returns trigger\nlanguage plpgsql security definer\n"
         );
-        for (setting, value) in &self.settings {
+        for (setting, value) in settings {
             // The search path is a list: in quotes it would be one single name.
             let value =
                 if *setting == "search_path" { (*value).to_owned() } else { literal(value) };
@@ -184,8 +217,22 @@ impl Function {
 
     /// The settings as the catalog shows them.
     pub(crate) fn configuration(&self) -> Vec<String> {
-        self.settings.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        shown(&self.settings)
     }
+
+    /// The same, of the function for single rows.
+    pub(crate) fn rows_configuration(&self) -> Vec<String> {
+        shown(&self.rows_settings())
+    }
+
+    /// A function for single rows joins nothing, and each setting costs time for every row.
+    fn rows_settings(&self) -> Vec<(&'static str, &'static str)> {
+        self.settings.iter().filter(|(name, _)| *name != "enable_nestloop").copied().collect()
+    }
+}
+
+fn shown(settings: &[(&str, &str)]) -> Vec<String> {
+    settings.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// A dollar quote that the text does not contain: an operator's tenant expression may contain any

@@ -1,5 +1,6 @@
 //! Installing capture.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use crate::attempt::{Step, attempt, settings};
 use crate::drift::{Drift, DriftKind};
 use crate::function::{Function, Records};
 use crate::note::Note;
-use crate::survey::{Relations, StaleTrigger, Survey, SurveyedTable};
+use crate::survey::{Relations, StaleTrigger, Survey, SurveyedTable, by_rows};
 use crate::trigger::Event;
 use crate::{Error, script};
 
@@ -128,25 +129,49 @@ async fn install_by(
     }
     refuse_what_cannot_be_captured(&survey)?;
     if !survey.granted && !survey.tables.is_empty() {
-        let action = "create the role offtake_capture and give it its rights".to_owned();
+        let action = format!("create the role {} and give it its rights", survey.role);
         attempt(
             client,
             options,
-            Step { action, relation: 0, script: &script::role(), notes: None },
+            Step { action, relation: 0, script: &script::role(&survey.role), notes: None },
         )
         .await?;
     }
     let mut report = Report::default();
     for table in &survey.tables {
-        install_table(client, table, options, &mut report).await?;
+        write_function(client, table, &survey.role, options, &mut report).await?;
+    }
+    // A relation itself takes over the plain names there last: whatever its triggers replace is in
+    // place under another name by then.
+    for own in [false, true] {
+        for table in &survey.tables {
+            create_triggers(client, table, own, options, &mut report).await?;
+        }
+    }
+    for table in &survey.tables {
+        update_note(client, table, options, &mut report).await?;
     }
     if options.keep_others {
         return Ok(report);
     }
+    let freed: BTreeSet<u32> = survey.stale_triggers.iter().map(|stale| stale.relation).collect();
     remove_stale(client, survey.stale_triggers, options, &mut report.removed).await?;
+    // A note may have been written while both forms of a trigger were there.
+    let outdated = |t: &&SurveyedTable| t.relations.iter().any(|r| freed.contains(&r.oid));
+    for table in survey.tables.iter().filter(outdated) {
+        let action = format!("record the state of {}", table.table);
+        attempt(client, options, Step { action, relation: 0, script: "", notes: Some(table) })
+            .await?;
+    }
     if !survey.stale_functions.is_empty() {
         let action = "drop capture functions that are no longer needed".to_owned();
         let script = script::drop_functions(&survey.stale_functions);
+        attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
+            .await?;
+    }
+    if survey.shared_role {
+        let action = format!("take the rights here from the role {}", script::SHARED_ROLE);
+        let script = script::retire_shared_role();
         attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
             .await?;
     }
@@ -167,39 +192,60 @@ fn refuse_what_cannot_be_captured(survey: &Survey) -> Result<(), Error> {
     Ok(())
 }
 
-async fn install_table(
+async fn write_function(
     client: &mut Client,
     table: &SurveyedTable,
+    role: &str,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Error> {
+    if !table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
+        return Ok(());
+    }
+    let name = table.table.to_string();
+    let action = format!("write the capture function of {name}");
+    let mut script = script::function(&table.table, &table.function, table.by_rows, role);
+    if table.relations.iter().any(|relation| !relation.triggers.is_empty()) {
+        script.push_str(&script::wait_for_writers(&table.table));
+    }
+    let relation = table.relations.first().map_or(0, |root| root.oid);
+    // An existing note is not overwritten here: it first has to be compared, and a gap that it
+    // shows has to be recorded.
+    let notes = table.unnoted.then_some(table);
+    attempt(client, options, Step { action, relation, script: &script, notes }).await?;
+    report.functions.push(name);
+    Ok(())
+}
+
+/// Creates what is missing on the table itself (`own`), or on its partitions and children. The
+/// transaction that repairs the last relation leaves a note that is complete.
+async fn create_triggers(
+    client: &mut Client,
+    table: &SurveyedTable,
+    own: bool,
     options: &Options,
     report: &mut Report,
 ) -> Result<(), Error> {
     let name = table.table.to_string();
-    if table.drifts.iter().any(|d| d.kind == DriftKind::FunctionDiffers) {
-        let action = format!("write the capture function of {name}");
-        let mut script = script::function(&table.table, &table.function);
-        if table.relations.iter().any(|relation| !relation.triggers.is_empty()) {
-            script.push_str(&script::wait_for_writers(&table.table));
-        }
-        let relation = table.relations.first().map_or(0, |root| root.oid);
-        // An existing note is not overwritten here: it first has to be compared, and a gap that it
-        // shows has to be recorded.
-        let notes = table.unnoted.then_some(table);
-        attempt(client, options, Step { action, relation, script: &script, notes }).await?;
-        report.functions.push(name.clone());
-    }
-    for relation in &table.relations {
+    let lost = table.drifts.iter().any(Drift::loses_changes);
+    for relation in table.relations.iter().filter(|r| (r.name == table.table) == own) {
         let relation_name = relation.name.to_string();
         let events: Vec<Event> = table
             .drifts
             .iter()
-            .filter(|d| d.relation == relation_name)
+            .filter(|d| d.relation == relation_name && !(options.keep_others && d.superseded()))
             .filter_map(|d| d.kind.event())
             .collect();
         if events.is_empty() {
             continue;
         }
-        let mut script = script::triggers(&relation.name, &table.function, &events);
-        if options.note_gap {
+        let mut script = script::triggers(
+            &relation.name,
+            table.plain.contains(&relation.oid),
+            &table.function,
+            &events,
+        );
+        if options.note_gap && lost {
             script.push_str(&script::gap(&table.table));
             if !report.gaps.contains(&name) {
                 report.gaps.push(name.clone());
@@ -212,24 +258,36 @@ async fn install_table(
             Step { action, relation: relation.oid, script: &script, notes: Some(table) },
         )
         .await?;
-        report.installed.push(relation_name);
+        if !report.installed.contains(&relation_name) {
+            report.installed.push(relation_name);
+        }
     }
-    // If triggers were created, that transaction has already written the table's new note.
-    let mended = table.drifts.iter().any(|d| d.kind.event().is_some());
+    Ok(())
+}
+
+/// Records the state of a table whose triggers were in place, and with it a gap that the last note
+/// shows. Where triggers were created, that transaction has already written the new note.
+async fn update_note(
+    client: &mut Client,
+    table: &SurveyedTable,
+    options: &Options,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let created = |d: &Drift| d.kind.event().is_some() && !(options.keep_others && d.superseded());
+    let mended = table.drifts.iter().any(created);
     let outdated =
         table.drifts.iter().find(|d| d.loses_changes() || d.kind == DriftKind::NoteOutdated);
-    if let Some(drift) = outdated.filter(|_| !mended) {
-        let mut script = script::note(&table.function, &table.note.text());
-        if options.note_gap && drift.loses_changes() {
-            script.push_str(&script::gap(&table.table));
-            report.gaps.push(name.clone());
-        }
-        let action = format!("record the state of {name}");
-        attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
-            .await?;
-        if !report.functions.contains(&name) {
-            report.functions.push(name);
-        }
+    let Some(drift) = outdated.filter(|_| !mended) else { return Ok(()) };
+    let name = table.table.to_string();
+    let mut script = script::note(&table.function, &table.note.text());
+    if options.note_gap && drift.loses_changes() {
+        script.push_str(&script::gap(&table.table));
+        report.gaps.push(name.clone());
+    }
+    let action = format!("record the state of {name}");
+    attempt(client, options, Step { action, relation: 0, script: &script, notes: None }).await?;
+    if !report.functions.contains(&name) {
+        report.functions.push(name);
     }
     Ok(())
 }
@@ -265,19 +323,22 @@ pub fn install_sql(set: &MappingSet, relations: &Relations) -> String {
     let transaction = |comment: String, script: String| {
         format!("-- {comment}\nbegin;\n{settings}{script}commit;\n\n")
     };
-    let mut sql =
-        transaction("The role that the capture functions run as.".to_owned(), script::role());
+    let mut sql = transaction(
+        "The role that the capture functions run as.".to_owned(),
+        script::role(relations.role()),
+    );
     for capture in set.captures() {
         let function = Function::of(capture, set);
         let name = one_line(&capture.table);
+        let by_rows = by_rows(relations.of(&capture.table));
         let note =
             script::note(&function, &Note::of(relations.of(&capture.table)).text_of_partitions());
         sql.push_str(&transaction(
             format!("The capture function of {name}."),
-            script::function(&capture.table, &function) + &note,
+            script::function(&capture.table, &function, by_rows, relations.role()) + &note,
         ));
-        for relation in relations.names(&capture.table) {
-            let script = script::triggers(&relation, &function, &Event::ALL);
+        for (relation, plain, events) in relations.events(&capture.table) {
+            let script = script::triggers(&relation, plain, &function, events);
             sql.push_str(&transaction(format!("The triggers of {}.", one_line(&relation)), script));
         }
     }

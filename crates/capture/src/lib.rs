@@ -4,6 +4,11 @@
 //! and each of its partitions get four statement-level triggers that run it: after insert, update,
 //! delete and truncate. They append keys to `offtake.captured_change` and do nothing else.
 //!
+//! Where rows are also written by statements that name no relation of the table (through a parent,
+//! or by the apply worker of a subscription), one row-level trigger takes the place of the first
+//! three, and runs a second function. A relation has triggers for each captured table that it
+//! belongs to.
+//!
 //! # Invariants
 //!
 //! - **The application's writes never fail because of Offtake.** A function is tried on an empty

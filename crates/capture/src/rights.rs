@@ -7,7 +7,7 @@ use offtake_mapping::MappingSet;
 use tokio_postgres::{Client, Row};
 
 use crate::drift::DriftKind;
-use crate::survey::{ROLE, Survey};
+use crate::survey::Survey;
 use crate::{Error, sql};
 
 /// A right that is missing.
@@ -25,7 +25,7 @@ pub struct MissingRight {
 /// an empty set of mappings: the rights for removing capture.
 pub async fn missing_rights(client: &Client, set: &MappingSet) -> Result<Vec<MissingRight>, Error> {
     let survey = Survey::take(client, set).await?;
-    let standing = client.query_one(sql::READ_STANDING, &[]).await?;
+    let standing = client.query_one(sql::READ_STANDING, &[&survey.role]).await?;
     let role: &str = standing.get("role");
     let mut missing = of_schema(&standing, !survey.tables.is_empty());
     missing.extend(of_functions(&standing, &survey));
@@ -100,6 +100,7 @@ fn of_schema(standing: &Row, installing: bool) -> Vec<MissingRight> {
 
 fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
     let role: &str = standing.get("role");
+    let owner = &survey.role;
     let to_write = survey
         .tables
         .iter()
@@ -107,15 +108,15 @@ fn of_functions(standing: &Row, survey: &Survey) -> Option<MissingRight> {
         .any(|drift| drift.kind == DriftKind::FunctionDiffers);
     let role_to_make = !survey.granted && !survey.tables.is_empty();
     let statements = match standing.get::<_, Option<bool>>("owns_functions") {
-        Some(false) if to_write || role_to_make => format!("grant {ROLE} to {role};"),
+        Some(false) if to_write || role_to_make => format!("grant {owner} to {role};"),
         None if role_to_make && !standing.get::<_, bool>("may_create_role") => {
-            format!("create role {ROLE} nologin; grant {ROLE} to {role};")
+            format!("create role {owner} nologin; grant {owner} to {role};")
         }
         _ => return None,
     };
     Some(MissingRight {
         what: format!(
-            "the role {role} may not give the trigger functions to a role {ROLE}, which cannot log in"
+            "the role {role} may not give the trigger functions to a role {owner}, which cannot log in"
         ),
         run_as: "a superuser".to_owned(),
         statements,

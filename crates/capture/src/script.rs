@@ -12,30 +12,60 @@ use crate::trigger::Event;
 /// updated". The key is the bytes of "capture".
 pub(crate) const INSTALL_LOCK: &str = "select pg_advisory_xact_lock(27973158312440421);\n";
 
-/// The role and its rights.
-pub(crate) fn role() -> String {
-    format!("{INSTALL_LOCK}{}", sql::CREATE_ROLE)
+/// The role that older versions gave all capture functions of a cluster to.
+pub(crate) const SHARED_ROLE: &str = "offtake_capture";
+
+/// The role and its rights. A role's name consists of letters, digits and `_`.
+pub(crate) fn role(role: &str) -> String {
+    format!("{INSTALL_LOCK}{}", sql::CREATE_ROLE.replace("{role}", role))
+}
+
+/// Drops the role where nothing depends on it.
+pub(crate) fn drop_role(role: &str) -> String {
+    sql::DROP_ROLE.replace("{role}", role)
+}
+
+/// Ends the use of the role that older versions shared between all databases of a cluster.
+pub(crate) fn retire_shared_role() -> String {
+    format!("{INSTALL_LOCK}{}{}", sql::RETIRE_SHARED_ROLE, drop_role(SHARED_ROLE))
 }
 
 /// Creates one table's function and tries it on an empty copy of the table, before the table itself
-/// can fire it.
+/// can fire it. `by_rows`: also the function for single rows.
 ///
 /// A role can become the owner of a function only if it may create objects in the function's
 /// schema. So the role has that right during this transaction.
-pub(crate) fn function(table: &TableName, function: &Function) -> String {
+pub(crate) fn function(
+    table: &TableName,
+    function: &Function,
+    by_rows: bool,
+    role: &str,
+) -> String {
     let name = function.sql();
+    let rows = if by_rows { function_for_rows(function, role) } else { String::new() };
     let replace = if function.differs_in_trial() { function.create() } else { String::new() };
     format!(
         "{INSTALL_LOCK}\
-         grant create on schema offtake to offtake_capture;\n\
+         grant create on schema offtake to {role};\n\
          {}\
-         alter function {name}() owner to offtake_capture;\n\
+         alter function {name}() owner to {role};\n\
          revoke all on function {name}() from public;\n\
          {}\
          {replace}\
-         revoke create on schema offtake from offtake_capture;\n",
+         {rows}\
+         revoke create on schema offtake from {role};\n",
         function.create_for_trial(),
         trial(table, function)
+    )
+}
+
+/// The function for single rows. It is not tried: whatever it evaluates may fail without an error.
+fn function_for_rows(function: &Function, role: &str) -> String {
+    let name = function.rows_sql();
+    format!(
+        "{}alter function {name}() owner to {role};\n\
+         revoke all on function {name}() from public;\n",
+        function.create_for_rows()
     )
 }
 
@@ -56,7 +86,8 @@ fn trial(table: &TableName, function: &Function) -> String {
         .as_ref()
         .map(|c| format!("update {COPY} set {0} = {0} where false;\n", c.sql()))
         .unwrap_or_default();
-    let triggers: String = Event::ALL.iter().map(|event| event.create(COPY, function)).collect();
+    let triggers: String =
+        Event::OF_STATEMENTS.iter().map(|event| event.create(COPY, function, true)).collect();
     format!(
         "create temporary table offtake_trial (like {}) on commit drop;\n\
          {triggers}\
@@ -68,11 +99,20 @@ fn trial(table: &TableName, function: &Function) -> String {
     )
 }
 
-/// The given triggers of one relation.
-pub(crate) fn triggers(relation: &TableName, function: &Function, events: &[Event]) -> String {
+/// The given triggers of one relation, which serve the captured table of `function` there, under
+/// the plain names or its own.
+pub(crate) fn triggers(
+    relation: &TableName,
+    plain: bool,
+    function: &Function,
+    events: &[Event],
+) -> String {
     events
         .iter()
-        .map(|event| event.create(&relation.sql(), function) + &event.enable_always(relation))
+        .map(|event| {
+            event.create(&relation.sql(), function, plain)
+                + &event.enable_always(relation, function, plain)
+        })
         .collect()
 }
 

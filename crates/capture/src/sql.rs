@@ -21,8 +21,11 @@ pub(crate) const LIST_FOREIGN_OWNERS: &str = include_str!("../sql/list_foreign_o
 /// The sessions whose locks keep a trigger from being created or dropped.
 pub(crate) const READ_BLOCKERS: &str = include_str!("../sql/read_blockers.sql");
 
-/// Creates the role that owns the capture functions.
+/// Creates the role that owns the capture functions; its name stands for `{role}`.
 pub(crate) const CREATE_ROLE: &str = include_str!("../sql/create_role.sql");
 
-/// Drops that role, unless another database needs it.
+/// Takes the rights here from the role that older versions shared between databases.
+pub(crate) const RETIRE_SHARED_ROLE: &str = include_str!("../sql/retire_shared_role.sql");
+
+/// Drops a role, unless another database needs it; its name stands for `{role}`.
 pub(crate) const DROP_ROLE: &str = include_str!("../sql/drop_role.sql");

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 use crate::attempt::{Step, attempt};
 use crate::install::remove_stale;
 use crate::survey::Survey;
-use crate::{Error, Options, sql};
+use crate::{Error, Options, script};
 
 /// What was removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,9 +15,9 @@ pub struct Removal {
     pub relations: Vec<String>,
     /// Whether there was a schema `offtake`; it was dropped with everything in it.
     pub schema: bool,
-    /// The role `offtake_capture` was kept: another database of the cluster still uses it, or this
+    /// The functions' role, if it was kept: another database of the cluster still uses it, or this
     /// user may not drop it.
-    pub role_kept: bool,
+    pub role_kept: Option<String>,
 }
 
 /// Removes triggers, functions, the schema `offtake` and the role. Safe to run again, and on a
@@ -36,10 +36,13 @@ pub async fn uninstall(client: &mut Client, options: &Options) -> Result<Removal
         Step { action, relation: 0, script: "drop schema if exists offtake cascade", notes: None },
     )
     .await?;
-    let action = "drop the role offtake_capture".to_owned();
-    attempt(client, options, Step { action, relation: 0, script: sql::DROP_ROLE, notes: None })
-        .await?;
-    removal.role_kept =
-        client.query_one("select to_regrole('offtake_capture') is not null", &[]).await?.get(0);
+    for role in [&survey.role, script::SHARED_ROLE] {
+        let action = format!("drop the role {role}");
+        let script = script::drop_role(role);
+        attempt(client, options, Step { action, relation: 0, script: &script, notes: None })
+            .await?;
+    }
+    let kept = client.query_one("select to_regrole($1) is not null", &[&survey.role]).await?;
+    removal.role_kept = kept.get::<_, bool>(0).then_some(survey.role);
     Ok(removal)
 }

@@ -120,6 +120,10 @@ async fn authorities(to: &Remote) -> Result<Authorities, String> {
 fn read_authorities(path: PathBuf) -> Result<Authorities, String> {
     let unusable =
         |why: &dyn std::fmt::Display| format!("the CA file {} is unusable: {why}", path.display());
+    // Opening a pipe would wait for whoever writes into it, and keep the thread.
+    if !std::fs::metadata(&path).map_err(|error| unusable(&error))?.is_file() {
+        return Err(unusable(&"it is not a regular file"));
+    }
     let mut roots = RootCertStore::empty();
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_file_iter(&path).map_err(|error| unusable(&error))? {

@@ -6,6 +6,7 @@
 //! at the output is enough to mend them all.
 
 mod equality;
+mod fitness;
 mod problem;
 mod query;
 mod read_only;

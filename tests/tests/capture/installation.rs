@@ -68,15 +68,19 @@ async fn an_edited_function_and_lost_rights_are_drift() {
         .database
         .query_text("select proname from pg_proc where proname like 'capture_public_item%'")
         .await;
+    let role = captured
+        .database
+        .query_text(&format!("select proowner::regrole from pg_proc where proname = '{name}'"))
+        .await;
     let edit = format!(
         "create or replace function offtake.{name}() returns trigger language plpgsql as 'begin return null; end';
-         revoke insert on offtake.captured_change from offtake_capture"
+         revoke insert on offtake.captured_change from {role}"
     );
     captured.database.execute(&edit).await;
     assert_eq!(
         captured.drift().await,
         [
-            "the role offtake_capture is missing or may not append captured changes",
+            format!("the role {role} is missing or may not append captured changes").as_str(),
             "the capture function of public.item is not what the mappings need"
         ]
     );

@@ -1,9 +1,11 @@
 //! What the capture triggers write, and how they are installed and removed, on real servers.
 
+mod by_rows;
 mod captured;
 mod installation;
 mod partitions;
 mod removal;
+mod roles;
 mod tenants;
 
 use std::path::Path;

@@ -56,14 +56,14 @@ async fn uninstall_leaves_no_trace() {
     install_on(&mut two).await;
     assert_ne!(traces(&one).await, before);
 
-    // The role stays while the other database uses it.
+    // Each database has a role of its own.
     let removal =
         uninstall(&mut two, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
-    assert!(removal.schema && removal.role_kept, "{removal:?}");
+    assert!(removal.schema && removal.role_kept.is_none(), "{removal:?}");
     assert_eq!(removal.relations, ["public.item", "public.item_a"]);
     let removal =
         uninstall(&mut one, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
-    assert!(!removal.role_kept, "{removal:?}");
+    assert!(removal.role_kept.is_none(), "{removal:?}");
     assert_eq!(traces(&one).await, before);
 
     let again =
@@ -104,7 +104,7 @@ async fn an_owner_who_is_no_superuser_can_install_and_uninstall() {
 
     let removal =
         uninstall(&mut app, &Options::default()).await.unwrap_or_else(|error| panic!("{error}"));
-    assert!(!removal.role_kept, "{removal:?}");
+    assert!(removal.role_kept.is_none(), "{removal:?}");
     assert_eq!(traces(&app).await, before);
     drop((app, writer, admin));
     server.stop().await;

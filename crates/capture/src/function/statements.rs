@@ -61,9 +61,9 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
 }
 
 /// One captured table, and the statements that do not depend on its tenants.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     /// The table's name as a literal.
-    source_table: String,
+    pub(super) source_table: String,
     capture: &'a Capture,
     /// Whether two tenants are equal exactly when their texts are. Judged by the type of the
     /// queries' `tenant_id`, which stands for the type of the column it comes from.
@@ -74,7 +74,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn of(capture: &'a Capture, set: &MappingSet) -> Self {
+    pub(super) fn of(capture: &'a Capture, set: &MappingSet) -> Self {
         let name = capture.table.to_string();
         let captures = |sql_type: &str| {
             capture.key.iter().chain(&capture.matched).any(|c| c.sql_type == sql_type)
@@ -148,20 +148,20 @@ impl<'a> Table<'a> {
     }
 
     fn row_key(&self) -> String {
-        object(&self.capture.key)
+        object(&self.capture.key, "")
     }
 
     fn matched(&self) -> String {
         if self.capture.matched.is_empty() {
             "null::jsonb".to_owned()
         } else {
-            object(&self.capture.matched)
+            object(&self.capture.matched, "")
         }
     }
 
     /// The tenants' rules. A tenant that is looked up comes first: only the first rule's rows carry
     /// the matched columns for the dependants, and the look-up needs these columns too.
-    fn rules(&self) -> Vec<Rule<'_>> {
+    pub(super) fn rules(&self) -> Vec<Rule<'_>> {
         let mut tenants: Vec<&CapturedTenant> = self.capture.tenants.iter().collect();
         tenants.sort_by_key(|tenant| **tenant != CapturedTenant::LookedUp);
         let rule = |(at, tenant)| Rule {
@@ -209,19 +209,19 @@ impl<'a> Table<'a> {
 }
 
 /// The statements of one tenant rule.
-struct Rule<'a> {
+pub(super) struct Rule<'a> {
     table: &'a Table<'a>,
-    tenant: &'a CapturedTenant,
+    pub(super) tenant: &'a CapturedTenant,
     first: bool,
-    with_matched: bool,
+    pub(super) with_matched: bool,
 }
 
 impl Rule<'_> {
-    fn looked_up(&self) -> bool {
+    pub(super) fn looked_up(&self) -> bool {
         *self.tenant == CapturedTenant::LookedUp
     }
 
-    fn tenant_id(&self) -> String {
+    pub(super) fn tenant_id(&self) -> String {
         match self.tenant {
             CapturedTenant::Column(column) => format!("{}::text", column.sql()),
             // On a line of its own; otherwise a comment at its end would swallow what follows.
@@ -431,11 +431,12 @@ fn where_all(conditions: &[String]) -> String {
     }
 }
 
-/// `{"column": "text", …}` of the row in scope.
-fn object(columns: &[CapturedColumn]) -> String {
+/// `{"column": "text", …}` of the row in scope, or of the row variable that `prefix` names with a
+/// full stop behind it.
+pub(super) fn object(columns: &[CapturedColumn], prefix: &str) -> String {
     let pairs: Vec<String> = columns
         .iter()
-        .map(|c| format!("{}, {}::text", literal(c.name.as_str()).trim(), c.name.sql()))
+        .map(|c| format!("{}, {prefix}{}::text", literal(c.name.as_str()).trim(), c.name.sql()))
         .collect();
     format!("jsonb_build_object({})", pairs.join(", "))
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use offtake_capture::Drift;
-use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, TableName};
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use crate::outcome::Failure;
 use crate::sql;
@@ -84,6 +85,33 @@ pub(crate) async fn note_overlooked(
             table,
             "a capture function was rewritten for other mappings than {mapping}; {mapping} is \
              copied again, in place, once no daemon rewrites it any more"
+        );
+    }
+    Ok(())
+}
+
+/// Remembers which of the tables that mappings name are unlogged. Asked before the mappings are
+/// resolved, because then such a table is refused.
+pub(crate) async fn note_unlogged(source: &Client, mappings: &[Mapping]) -> Result<(), Failure> {
+    let tables: BTreeSet<&TableName> = mappings.iter().flat_map(Mapping::tables).collect();
+    let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+    let schemas: Vec<&str> = tables.iter().map(|table| table.schema.as_str()).collect();
+    let relations: Vec<&str> = tables.iter().map(|table| table.name.as_str()).collect();
+    let values: [&(dyn ToSql + Sync); 3] = [&names, &schemas, &relations];
+    source.execute(sql::NOTE_UNLOGGED_TABLES, &values).await.map_err(unusable)?;
+    Ok(())
+}
+
+/// Notes a change of the whole table for each table that was unlogged, and of which resolving the
+/// mappings has just said that it is logged.
+pub(crate) async fn release_unlogged(source: &Client, set: &MappingSet) -> Result<(), Failure> {
+    let tables: Vec<String> = set.captures().map(|capture| capture.table.to_string()).collect();
+    let logged = source.query(sql::RELEASE_UNLOGGED_TABLES, &[&tables]).await.map_err(unusable)?;
+    for table in logged.iter().map(|row| row.get::<_, &str>(0)) {
+        tracing::warn!(
+            event = "capture_gap_noted",
+            table,
+            "{table} was unlogged for a while; its mappings are copied again, in place"
         );
     }
     Ok(())

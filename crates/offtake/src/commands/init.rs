@@ -6,7 +6,9 @@ use offtake_postgres::{Connection, catalog, migrate, migration_sql};
 use tokio_postgres::Client;
 
 use super::printing::{say, say_exact};
-use crate::checks::capture_gaps::{copied_before, let_others_go, note_overlooked};
+use crate::checks::capture_gaps::{
+    copied_before, let_others_go, note_overlooked, release_unlogged,
+};
 use crate::checks::rights::require_rights;
 use crate::checks::schema_sql::require_fit;
 use crate::checks::tenant_agreement::require_agreement;
@@ -57,6 +59,7 @@ async fn print_sql(source: &Client, set: &MappingSet) -> Result<(), Failure> {
 }
 
 async fn install_triggers(source: &mut Connection, set: &MappingSet) -> Result<Report, Failure> {
+    release_unlogged(source, set).await?;
     let look = Look::take(source, set).await?;
     let options = Options {
         note_gap: copied_before(source, set, &look.drifts()).await?,

@@ -41,11 +41,11 @@ pub(super) async fn execute(context: &Context, arguments: &Uninstall) -> Result<
     if daemons > 0 {
         say("a daemon is still connected: stop it, there is nothing left for it to work on");
     }
-    if removal.role_kept {
-        say(
-            "the role offtake_capture stays: another database of this server uses it, or this user \
-             may not drop it; where no other does, run as a superuser: drop role offtake_capture;",
-        );
+    if let Some(role) = removal.role_kept {
+        say(format!(
+            "the role {role} stays: another database of this server uses it, or this user may not \
+             drop it; where no other does, run as a superuser: drop role {role};"
+        ));
     }
     Ok(Exit::Done)
 }

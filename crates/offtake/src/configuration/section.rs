@@ -9,6 +9,8 @@ use offtake_mapping::yaml::{self, Document};
 use offtake_mapping::{Diagnostic, Step};
 use serde_yaml::Value;
 
+use crate::arguments::shown;
+
 use super::excerpt::masked_excerpt;
 use super::substitute::{Unresolved, Variables};
 use super::units::{ByteSize, parse_duration, show_duration};
@@ -298,7 +300,7 @@ impl<'a> Section<'a> {
         let value = read(&self.text(key)?);
         if value.is_none() {
             let written = self.get(key).and_then(written).unwrap_or_default();
-            self.note(key, &format!("`{written}` cannot be used here"), &remedy());
+            self.note(key, &format!("`{}` cannot be used here", shown(&written)), &remedy());
         }
         value
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::arguments::shown;
 use crate::context::text_file;
 
 /// What `${…}` may stand for: variables, and the content of files.
@@ -89,7 +90,7 @@ impl Variables<'_> {
     fn file(&self, path: &str) -> Result<String, Unresolved> {
         let full = self.base.join(path);
         let text = text_file::read(&full, text_file::SECRET_BYTES_MAX).map_err(|e| Unresolved {
-            message: format!("cannot read {}: {e}", full.display()),
+            message: format!("cannot read {}: {e}", shown(&full.to_string_lossy())),
             remedy: "check that the file exists and that this user may read it".to_owned(),
         })?;
         Ok(text

@@ -10,7 +10,9 @@ use offtake_postgres::{PooledConnection, SourcePool, catalog};
 use offtake_sync::destinations::Waiting;
 use tokio_postgres::Client;
 
-use crate::checks::capture_gaps::{copied, copied_before, let_others_go, note_overlooked};
+use crate::checks::capture_gaps::{
+    copied, copied_before, let_others_go, note_overlooked, note_unlogged, release_unlogged,
+};
 use crate::checks::triggers::{complaint, needed, worth_telling};
 use crate::outcome::Failure;
 use crate::sql;
@@ -47,7 +49,9 @@ pub(super) async fn cover(
     uncaptured: &UncapturedTables,
 ) -> Result<CoveredSet, Failure> {
     let mut source = pool.get().await.map_err(|error| unusable(&error))?;
+    note_unlogged(&source, &definitions).await?;
     let set = catalog::resolve(&source, definitions.clone()).await?;
+    release_unlogged(&source, &set).await?;
     let look = Look::take(&source, &set).await?;
     let found = needed(&look);
     let missed = look.lets_go_by(&set);

@@ -3,6 +3,12 @@
 /// The tables that mappings name, with their columns.
 pub(super) const READ_TABLES: &str = include_str!("../../sql/read_tables.sql");
 
+/// Tables that a crash empties, or that are elsewhere.
+pub(super) const LIST_UNFIT_PARTS: &str = include_str!("../../sql/list_unfit_parts.sql");
+
+/// The extensions that keep rows elsewhere.
+pub(super) const LIST_TABLE_MANAGERS: &str = include_str!("../../sql/list_table_managers.sql");
+
 /// What types are called, here and in a destination.
 pub(super) const DESCRIBE_TYPES: &str = include_str!("../../sql/describe_types.sql");
 

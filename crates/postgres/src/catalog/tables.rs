@@ -7,6 +7,7 @@ use offtake_mapping::{
 };
 use tokio_postgres::{Client, Error};
 
+use super::fitness::{self, Unfit};
 use super::problem::Problem;
 use super::sql;
 
@@ -21,6 +22,8 @@ pub(super) struct Table {
     /// In the table's order.
     columns: Vec<TableColumn>,
     primary_key: Vec<String>,
+    /// Why triggers cannot keep a copy of it exact.
+    unfit: Vec<Unfit>,
 }
 
 #[derive(Debug)]
@@ -90,6 +93,9 @@ impl Tables {
             tables.entry(name).or_default().primary_key =
                 columns.into_iter().map(|(_, column)| column).collect();
         }
+        for (name, unfit) in fitness::read(client, &names).await? {
+            tables.entry(name).or_default().unfit = unfit;
+        }
         let role = client.query_one("select quote_ident(current_user)", &[]).await?.get(0);
         let mut others = Vec::new();
         if tables.values().any(|table| table.kind.is_none()) {
@@ -119,10 +125,8 @@ impl Tables {
     /// Everything that `mapping` says about tables and that is not so.
     pub(super) fn check(&self, mapping: &Mapping) -> Vec<Problem> {
         let tables = mapping.named_tables();
-        let mut problems: Vec<Problem> = tables
-            .iter()
-            .filter_map(|(path, name)| self.check_table(mapping, path, name))
-            .collect();
+        let mut problems: Vec<Problem> =
+            tables.iter().flat_map(|(path, name)| self.check_table(mapping, path, name)).collect();
         for Named { path, of_key, within, table, column } in named_columns(mapping) {
             let Some(found) = self.tables.get(&table).filter(|t| t.kind.is_some()) else {
                 continue;
@@ -144,11 +148,30 @@ impl Tables {
         problems
     }
 
-    fn check_table(&self, mapping: &Mapping, path: &[Step], name: &TableName) -> Option<Problem> {
-        let table = self.tables.get(name)?;
+    fn check_table(&self, mapping: &Mapping, path: &[Step], name: &TableName) -> Vec<Problem> {
+        let Some(table) = self.tables.get(name) else { return Vec::new() };
+        match self.check_kind(mapping, path, name, table) {
+            Some(problem) => vec![problem],
+            None => table
+                .unfit
+                .iter()
+                .map(|unfit| Problem::at(mapping, path, &unfit.message, &unfit.remedy))
+                .collect(),
+        }
+    }
+
+    fn check_kind(
+        &self,
+        mapping: &Mapping,
+        path: &[Step],
+        name: &TableName,
+        table: &Table,
+    ) -> Option<Problem> {
         // Capturing our own tables would be a change for every change, for ever; the catalogs take
         // no triggers.
-        if ["offtake", "pg_catalog", "information_schema"].contains(&name.schema.as_str()) {
+        // Postgres keeps names that begin with pg_ for itself.
+        let schema = name.schema.as_str();
+        if ["offtake", "information_schema"].contains(&schema) || schema.starts_with("pg_") {
             let message = format!("{name} is not a table of the application");
             return Some(Problem::at(
                 mapping,

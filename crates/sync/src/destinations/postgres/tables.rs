@@ -21,6 +21,8 @@ pub(super) struct Found {
     kind: String,
     identity: String,
     mark: Option<String>,
+    /// As SQL writes its name: the table, or a partition of it, that is unlogged.
+    unlogged: Option<String>,
     /// Names and types.
     pub(super) columns: Vec<(String, String)>,
     pub(super) required: Vec<String>,
@@ -292,6 +294,7 @@ pub(super) async fn describe(
         kind: row.get("kind"),
         identity: row.get("identity"),
         mark: row.get("mark"),
+        unlogged: row.get("unlogged"),
         columns: row
             .get::<_, Vec<String>>("columns")
             .into_iter()
@@ -341,12 +344,28 @@ async fn add_columns(
     Ok(())
 }
 
+/// An unlogged table is empty after a crash of its server, and its cursor would still say that it
+/// holds all rows. Making it logged gives it another identity, so it is copied again; a partitioned
+/// table keeps its own.
+fn check_persistence(found: &Found) -> Result<(), Problem> {
+    let Some(unlogged) = &found.unlogged else { return Ok(()) };
+    let remedy = format!("run `alter table {unlogged} set logged` there");
+    let remedy = match found.kind.as_str() {
+        "p" => format!("{remedy}, then `offtake resync` for this tenant and mapping"),
+        _ => format!("{remedy} and Offtake copies the rows anew"),
+    };
+    Err(Problem::fault(format!(
+        "{unlogged} is unlogged, so a crash of this server empties it; {remedy}"
+    )))
+}
+
 async fn check_fit(
     client: &Client,
     mapping: &ResolvedMapping,
     table: &str,
     found: &Found,
 ) -> Result<(), Problem> {
+    check_persistence(found)?;
     if let Some(column) = unwritable(mapping, found) {
         return Err(Problem::fault(column.told(table)));
     }
