@@ -204,7 +204,7 @@ async fn keys_read_back_whatever_the_session_has_set() {
 
 #[tokio::test]
 async fn odd_names_are_quoted() {
-    let tables = r#"create schema "Odd "" S"; create table "Odd "" S"."Ta'b le\" ("te'n" text, "K ey""\" int primary key, "new" int, "V" text)"#;
+    let tables = r#"create schema "Odd "" S"; create table "Odd "" S"."Ta'b le\" ("te'n" text, "K ey""\" int primary key, "new" int, "V" int)"#;
     let odd = r#"
 name: odd
 source: { table: '"Odd "" S"."Ta''b le\"', tenant: '"te''n"' }
@@ -215,7 +215,7 @@ query: select "te'n" as tenant_id, "K ey""\" from "Odd "" S"."Ta'b le\"
 target: { table: odd }
 "#;
     let captured = Captured::new(tables, &[odd]).await;
-    let insert = r#"insert into "Odd "" S"."Ta'b le\" values ('a', 1, 2)"#;
+    let insert = r#"insert into "Odd "" S"."Ta'b le\" values ('a', 1, 2, 0)"#;
     assert_eq!(
         captured.after(insert).await,
         [r#"Odd " S.Ta'b le\ c a {"K ey\"\\": "1"} {"new": "2"}"#]

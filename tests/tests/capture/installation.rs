@@ -180,7 +180,7 @@ async fn who_stands_in_the_way_is_named() {
 
 #[tokio::test]
 async fn an_expression_that_the_role_cannot_run_is_refused_before_it_meets_a_write() {
-    let tables = "create schema app; create function app.whose(int) returns text language sql as 'select $1::text';
+    let tables = "create schema app; create function app.whose(int) returns text immutable language sql as 'select $1::text';
         create table public.item (id int primary key)";
     let mut captured = Captured::without_triggers(
         tables,

@@ -242,73 +242,21 @@ pub(super) fn expose(
     mut columns: Vec<QueryColumn>,
 ) -> Result<Exposed, Vec<Problem>> {
     let names: Vec<String> = columns.iter().map(|c| c.column.name.to_string()).collect();
-    let missing = |name: &str, what: &str, remedy: String| {
-        let meant = meant(name, names.iter().map(String::as_str));
-        let message = format!(
-            "the query has no column `{name}`, {what}{meant}; it has: {}",
-            names.join(", ")
-        );
-        Problem::in_query(mapping, 0, message, remedy)
-    };
-    let table = &mapping.source.table;
     let mut problems = Vec::new();
     let mut found = Vec::new();
     for (query_column, source_column) in key {
-        let path = Step::keys(&["source", "key", query_column.as_str()]);
-        if query_column.as_str() == TENANT_COLUMN {
-            problems.push(Problem::at(
-                mapping,
-                &path,
-                format!("`{TENANT_COLUMN}` cannot be a key column: a destination holds one tenant, or has it in front of the key anyway"),
-                format!("expose the column a second time under another name, and write `key: {{ that_name: {source_column} }}`"),
-            ));
-            continue;
+        match key_column(mapping, tables, (query_column, source_column), &columns) {
+            Ok((column, told)) => {
+                found.push(column);
+                problems.extend(told);
+            }
+            Err(told) => problems.extend(told),
         }
-        let Some(c) = columns.iter().find(|c| c.column.name == *query_column) else {
-            problems.push(missing(
-                query_column.as_str(),
-                "which is in the key",
-                folded(query_column.as_str(), names.iter().map(String::as_str)).map_or_else(
-                    || {
-                        format!(
-                            "select {} as {}, or name another column in `source.key`",
-                            source_column.in_sql(),
-                            query_column.in_sql()
-                        )
-                    },
-                    |folded| format!("write it in double quotes: {}", folded.in_yaml()),
-                ),
-            ));
-            continue;
-        };
-        let there = tables.base_type(table, source_column);
-        if !same_kind(&there, &c.base_type) {
-            problems.push(differing(
-                mapping,
-                query_column.as_str(),
-                &c.base_type,
-                &format!("{table}.{source_column}"),
-                &there,
-            ));
-        }
-        problems.extend(equality::check_key(mapping, c));
-        found.push(KeyColumn {
-            query_column: query_column.clone(),
-            source_column: source_column.clone(),
-            sql_type: c.column.source_type.clone(),
-            source_type: tables.column_type(table, source_column),
-            order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
-            equals: c.equals.clone().unwrap_or_else(|| "=".to_owned()),
-            by_text: equality::by_text(c),
-            coarse: matches!(equality::of(c), Equality::Coarse(_)),
-        });
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
-        problems.push(missing(
-            TENANT_COLUMN,
-            "which says whose row it is",
-            format!("select the tenant's id as {TENANT_COLUMN}"),
-        ));
+        let remedy = format!("select the tenant's id as {TENANT_COLUMN}");
+        let what = "which says whose row it is";
+        problems.push(missing_column(mapping, &names, TENANT_COLUMN, what, remedy));
         return Err(problems);
     };
     let tenant = columns.remove(at);
@@ -326,6 +274,72 @@ pub(super) fn expose(
         key: found,
         columns: columns.into_iter().map(|c| c.column).collect(),
     })
+}
+
+/// One column of the key as the query exposes it, with the problems that it has; or why it is none.
+fn key_column(
+    mapping: &Mapping,
+    tables: &Tables,
+    (query_column, source_column): (&Identifier, &Identifier),
+    columns: &[QueryColumn],
+) -> Result<(KeyColumn, Vec<Problem>), Vec<Problem>> {
+    if query_column.as_str() == TENANT_COLUMN {
+        let message = format!(
+            "`{TENANT_COLUMN}` cannot be a key column: a destination holds one tenant, or has it in front of the key anyway"
+        );
+        let remedy = format!(
+            "expose the column a second time under another name, and write `key: {{ that_name: {source_column} }}`"
+        );
+        let path = Step::keys(&["source", "key", query_column.as_str()]);
+        return Err(vec![Problem::at(mapping, &path, message, remedy)]);
+    }
+    let Some(c) = columns.iter().find(|c| c.column.name == *query_column) else {
+        let names: Vec<String> = columns.iter().map(|c| c.column.name.to_string()).collect();
+        let name = query_column.as_str();
+        let remedy = match folded(name, names.iter().map(String::as_str)) {
+            Some(folded) => format!("write it in double quotes: {}", folded.in_yaml()),
+            None => format!(
+                "select {} as {}, or name another column in `source.key`",
+                source_column.in_sql(),
+                query_column.in_sql()
+            ),
+        };
+        let problem = missing_column(mapping, &names, name, "which is in the key", remedy);
+        return Err(vec![problem]);
+    };
+    let table = &mapping.source.table;
+    let there = tables.base_type(table, source_column);
+    let mut problems = Vec::new();
+    if !same_kind(&there, &c.base_type) {
+        let of_source = format!("{table}.{source_column}");
+        let (name, base_type) = (query_column.as_str(), &c.base_type);
+        problems.push(differing(mapping, name, base_type, &of_source, &there));
+    }
+    problems.extend(equality::check_key(mapping, c));
+    let column = KeyColumn {
+        query_column: query_column.clone(),
+        source_column: source_column.clone(),
+        sql_type: c.column.source_type.clone(),
+        source_type: tables.column_type(table, source_column),
+        order: if c.ordered_alike { KeyOrder::Native } else { KeyOrder::Text },
+        equals: c.equals.clone().unwrap_or_else(|| "=".to_owned()),
+        by_text: equality::by_text(c),
+        coarse: matches!(equality::of(c), Equality::Coarse(_)),
+    };
+    Ok((column, problems))
+}
+
+fn missing_column(
+    mapping: &Mapping,
+    names: &[String],
+    name: &str,
+    what: &str,
+    remedy: String,
+) -> Problem {
+    let meant = meant(name, names.iter().map(String::as_str));
+    let there = names.join(", ");
+    let message = format!("the query has no column `{name}`, {what}{meant}; it has: {there}");
+    Problem::in_query(mapping, 0, message, remedy)
 }
 
 fn differing_tenant(mapping: &Mapping, tables: &Tables, tenant: &QueryColumn) -> Option<Problem> {

@@ -339,16 +339,7 @@ impl Applier<'_> {
             copied?;
         }
         let staged = statements.len();
-        if absent > 0 {
-            statements.push(self.apply.delete_absent());
-        }
-        if let Some(bounds) = &stretch.range {
-            statements.push(self.apply.delete_range(bounds.as_range(), None));
-        }
-        if present > 0 {
-            statements.push(self.apply.upsert_present());
-        }
-        statements.push(self.checks.statement().to_owned());
+        self.push_changes(stretch, (present, absent), &mut statements);
         let changing = statements.len();
         let end = [self.apply.empty_staging(), "release savepoint stretch".to_owned()];
         if compared {
@@ -388,6 +379,25 @@ impl Applier<'_> {
         applied.upserted = applied.upserted.saturating_add(upserted);
         applied.deleted = applied.deleted.saturating_add(changed.saturating_sub(upserted));
         Ok(())
+    }
+
+    /// The statements that change the table, in the order in which their counts are read.
+    fn push_changes(
+        &self,
+        stretch: &Stretch,
+        (present, absent): (u64, u64),
+        statements: &mut Vec<String>,
+    ) {
+        if absent > 0 {
+            statements.push(self.apply.delete_absent());
+        }
+        if let Some(bounds) = &stretch.range {
+            statements.push(self.apply.delete_range(bounds.as_range(), None));
+        }
+        if present > 0 {
+            statements.push(self.apply.upsert_present());
+        }
+        statements.push(self.checks.statement().to_owned());
     }
 
     pub(super) fn stage(&self, rows: &Rows, lines: impl Iterator<Item = usize>) -> String {
