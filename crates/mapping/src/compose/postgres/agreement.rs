@@ -4,7 +4,7 @@
 //! the row is. Where the two differ, the copy misses the row's changes.
 
 use super::expand::tenant_of;
-use crate::{ResolvedMapping, Tenant, literal};
+use crate::{KeyColumn, ResolvedMapping, Tenant, literal};
 
 /// Which of a tenant's rows are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Compared {
 /// are compared as text, because the change log holds them as text. Where a look-up finds no
 /// tenant, every tenant looks at the row again, so nothing is missed.
 pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Compared) -> String {
-    let parts = |part: &dyn Fn(usize, &crate::KeyColumn) -> String, separator: &str| {
+    let parts = |part: &dyn Fn(usize, &KeyColumn) -> String, separator: &str| {
         let parts: Vec<String> =
             mapping.key.iter().enumerate().map(|(at, key)| part(at, key)).collect();
         parts.join(separator)
@@ -40,7 +40,11 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
     let rule = tenant_of(mapping, "source");
     let (by_index, unknown) = match &mapping.definition.source.tenant {
         Tenant::Column(column) => {
-            (format!("source.{} = given.offtake_tenant and ", column.sql()), String::new())
+            let column = format!("source.{}", column.sql());
+            (
+                format!("{} and ", same_tenant(mapping, &column, "given.offtake_tenant")),
+                String::new(),
+            )
         }
         Tenant::Expression(_) => (String::new(), String::new()),
         Tenant::Lookup(_) => (String::new(), format!(" or {rule} is null")),
@@ -53,18 +57,50 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
                       select from {table} source\n\
                        where {same} and ({by_index}{rule} = given.offtake_tenant::text{unknown})) as agrees\n\
                from (select q.tenant_id as offtake_tenant, {keys} from (\n{query}\n) q\n\
-                      where q.tenant_id = {tenant}::{tenant_type} {order_and_limit}) given\n\
+                      where {of_tenant} {order_and_limit}) given\n\
               offset 0) compared",
         shown =
             parts(&|at, key| format!("{}, k{at}::text", literal(key.query_column.as_str())), ", "),
-        same =
-            parts(&|at, key| format!("source.{} = given.k{at}", key.source_column.sql()), " and "),
-        keys = parts(&|at, key| format!("q.{} as k{at}", key.query_column.sql()), ", "),
+        same = parts(
+            &|at, key| {
+                let column = format!("source.{}", key.source_column.sql());
+                same_key(key, &column, &format!("given.k{at}"))
+            },
+            " and "
+        ),
+        keys = parts(
+            &|at, key| {
+                let cast = match key.sql_type.contains('.') {
+                    true => format!("::{}", key.sql_type),
+                    false => String::new(),
+                };
+                format!("q.{}{cast} as k{at}", key.query_column.sql())
+            },
+            ", "
+        ),
         table = mapping.definition.source.table.sql(),
         query = mapping.definition.query,
-        tenant = literal(tenant_id),
-        tenant_type = mapping.tenant_type,
+        of_tenant = mapping.of_tenant(&format!("{}::{}", literal(tenant_id), mapping.tenant_type)),
     )
+}
+
+/// The condition that two expressions are the same tenant. Postgres finds the `=` of an enum for
+/// the enum itself, and not for a domain over it.
+fn same_tenant(mapping: &ResolvedMapping, one: &str, other: &str) -> String {
+    match mapping.tenant_type.contains('.') {
+        true => format!("{one}::{kind} = {other}::{kind}", kind = mapping.tenant_type),
+        false => format!("{one} = {other}"),
+    }
+}
+
+/// The condition that a column of the source table and a value are the same key. The operator of a
+/// type outside pg_catalog must be named with its schema. The others are left as they are, because
+/// Postgres compares two built-in types without a cast, and then uses an index.
+fn same_key(key: &KeyColumn, column: &str, value: &str) -> String {
+    match key.sql_type.contains('.') {
+        true => key.same(column, value),
+        false => format!("{column} = {value}"),
+    }
 }
 
 /// The tenants that the rule names for rows with the key `key` (JSON, by query column), one text
@@ -78,9 +114,9 @@ pub fn rule_for_key(mapping: &ResolvedMapping, key: &str) -> String {
                 "({}::jsonb ->> {})::{}",
                 literal(key),
                 literal(k.query_column.as_str()),
-                k.source_type
+                if k.sql_type.contains('.') { &k.sql_type } else { &k.source_type }
             );
-            format!("source.{} = {value}", k.source_column.sql())
+            same_key(k, &format!("source.{}", k.source_column.sql()), &value)
         })
         .collect();
     format!(

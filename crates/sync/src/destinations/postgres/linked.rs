@@ -5,13 +5,13 @@
 //! only at the end is tried so first. Rows that a foreign key refuses even then are tried again once
 //! everything else of the batch is there.
 
-use offtake_loops::failpoint;
 use offtake_mapping::Version;
 use offtake_postgres::{SqlState, row_fault};
 use offtake_reading::{Part, Rows, key_of};
 
 use super::Session;
 use super::apply::{Checks, Staging};
+use super::write::after_a_mapping;
 use crate::Error;
 use crate::destinations::{Applied, Faults, Reference, TenantWrite};
 
@@ -97,7 +97,7 @@ impl Session {
         for (part, outcome) in write.parts.iter().zip(&mut outcomes) {
             let rows = part.changed.only(|line| !absent(part, line));
             self.share(write.tenant_id, part, (rows, true), checks, outcome, made).await?;
-            failpoint("sync.mid_batch").await.map_err(Error::destination)?;
+            after_a_mapping().await?;
         }
         if checks == Checks::AtTheEnd {
             let client = &self.connection;

@@ -123,7 +123,7 @@ impl Session {
                 }
                 Err(error) => return Err(error),
             }
-            failpoint("sync.mid_batch").await.map_err(Error::destination)?;
+            after_a_mapping().await?;
         }
         failpoint("sync.before_cursor").await.map_err(Error::destination)?;
         let mut ours = write
@@ -181,4 +181,9 @@ fn unknown(error: tokio_postgres::Error) -> Trouble {
         trouble.fault = Fault::OutcomeUnknown;
     }
     trouble
+}
+
+/// Between two mappings of a batch. Tests stop the daemon here.
+pub(super) async fn after_a_mapping() -> Result<(), Error> {
+    failpoint("sync.mid_batch").await.map_err(Error::destination)
 }
