@@ -91,8 +91,15 @@ async fn four_hundred_tenants_of_one_database_are_copied_and_stay_in_step() {
     copy_restart_and_change(400, PATIENCE * 2).await;
 }
 
+/// Each step takes longer than a minute where other tests have the cores, so `make soak` runs it.
 #[tokio::test]
 async fn a_thousand_tenants_of_one_database_are_copied_and_stay_in_step() {
+    if std::env::var_os("OFFTAKE_SOAK").is_none() {
+        eprintln!(
+            "skipped: a thousand tenants need the machine for themselves; `make soak` runs it"
+        );
+        return;
+    }
     copy_restart_and_change(1000, PATIENCE * 2).await;
 }
 

@@ -126,7 +126,7 @@ async fn a_thousand_newcomers_cost_little_and_say_little() {
     world
         .source
         .execute(&format!(
-            "insert into customer select 'evil' || n, 'main', '{url}', false from generate_series(1, 2000) n"
+            "insert into customer select 'evil' || n, 'main', '{url}', false from generate_series(1, 1000) n"
         ))
         .await;
     wait(&daemon, "evil7", "blocked", "acme/main").await;
