@@ -9,8 +9,10 @@
 --
 -- A fourth role owns the trigger functions. It cannot log in, and may only append captured changes.
 -- Roles belong to the whole cluster, so each database has one of its own, offtake_capture_ with
--- twelve digits that stand for the cluster and the database. A smaller installation may use one role for both offtake and
--- offtake_installer: then give `offtake` what offtake_installer gets here.
+-- twelve digits that stand for the cluster and the database.
+--
+-- A smaller installation may use one role for both offtake and offtake_installer: then give
+-- `offtake` what offtake_installer gets here.
 
 -- Part 1: once, as a superuser (or as a role with CREATEROLE that may also grant app_owner), in the
 -- application's database.
@@ -21,7 +23,8 @@ grant app_owner to offtake_installer;
 grant offtake to offtake_installer;                        -- to hand the schema over, part 3
 do $$
 declare
-  capture text := (select 'offtake_capture_' || left(encode(sha256(convert_to(s.system_identifier || '/' || d.oid, 'UTF8')), 'hex'), 12)
+  capture text := (select 'offtake_capture_' || left(encode(sha256(convert_to(
+                            s.system_identifier || '/' || d.oid, 'UTF8')), 'hex'), 12)
                      from pg_control_system() s, pg_database d
                     where d.datname = current_database());
 begin
@@ -52,12 +55,15 @@ declare
   relation record;
 begin
   for relation in
-    select c.oid::regclass as name, case c.relkind when 'S' then 'sequence' when 'v' then 'view' else 'table' end as kind
+    select c.oid::regclass as name,
+           case c.relkind when 'S' then 'sequence' when 'v' then 'view' else 'table' end as kind
       from pg_class c
-     where c.relnamespace = 'offtake'::regnamespace and c.relkind in ('r', 'p', 'v', 'S') and c.relowner <> 'offtake'::regrole
+     where c.relnamespace = 'offtake'::regnamespace and c.relkind in ('r', 'p', 'v', 'S')
+       and c.relowner <> 'offtake'::regrole
        -- The sequence of a column gets its owner with its table.
-       and not exists (select from pg_depend d where d.objid = c.oid and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i')
-                                                 and c.relkind = 'S')
+       and not exists (select from pg_depend d
+                        where c.relkind = 'S' and d.objid = c.oid
+                          and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i'))
   loop
     execute format('alter %s %s owner to offtake', relation.kind, relation.name);
   end loop;
