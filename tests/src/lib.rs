@@ -4,7 +4,8 @@
 //! # async fn example() {
 //! use offtake_tests::{World, oracle};
 //!
-//! let world = World::with_tenants(["acme", "globex"]).await; // a source that `offtake init` prepared, a database each
+//! // A source that `offtake init` prepared, and a database for each tenant.
+//! let world = World::with_tenants(["acme", "globex"]).await;
 //! let daemon = world.daemon().await; // `offtake run`
 //! world.source.execute("update public.project_user set display_name = 'Ada'").await;
 //! world.wait_in_step().await;

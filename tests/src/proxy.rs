@@ -5,9 +5,11 @@
 //! # async fn example(world: offtake_tests::World) {
 //! use offtake_tests::proxy::{Cut, Mode};
 //!
-//! let proxy = world.tenant("acme").proxy(); // planned with World::with_tenants(..).proxied("acme")
+//! // Planned with `World::with_tenants(..).proxied("acme")`.
+//! let proxy = world.tenant("acme").proxy();
 //! proxy.set(Mode::Blackhole); // and Mode::Pass to mend it
-//! let cut = proxy.arm(Cut::before_reply("COMMIT")); // the server commits, the daemon never hears of it
+//! // The server commits, and the daemon never hears of it.
+//! let cut = proxy.arm(Cut::before_reply("COMMIT"));
 //! cut.wait().await;
 //! # }
 //! ```

@@ -10,7 +10,7 @@ use offtake_private_server::PrivateServer;
 use offtake_tests::clusters::Clusters;
 use offtake_tests::{Daemon, Database, PATIENCE, World, oracle, until};
 
-/// A world in step that nobody serves at the moment.
+/// A world in step, without a daemon at the moment.
 async fn world() -> World {
     let world = World::with_tenants(["acme"]).private_source().await;
     // A refused destination is an error, and a server that is down causes many warnings.
@@ -199,8 +199,8 @@ async fn promote(world: &World) {
     assert_eq!(world.source.query_text("select pg_promote()").await, "t");
 }
 
-/// The daemon was restarted too, so it cannot know that nobody else serves the source before. (While
-/// a daemon outlives the promotion, it goes on at once:
+/// The daemon was restarted too. So it cannot know that no other daemon serves the destination from
+/// the old primary. (A daemon that outlives the promotion goes on at once:
 /// `a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled`.)
 #[tokio::test]
 async fn a_promoted_standby_takes_over_when_the_primary_has_been_silent() {

@@ -78,8 +78,8 @@ async fn assert_kept(world: &World, name: &str) {
 }
 
 /// The test fails without `set local synchronous_commit = on` in
-/// crates/sequencer/sql/begin_tick.sql and `make_durable` (crates/reading/src/snapshot.rs): the source had
-/// lost rows that the copy showed.
+/// crates/sequencer/sql/begin_tick.sql and `make_durable` (crates/reading/src/snapshot.rs): the
+/// source had lost rows that the copy showed.
 #[tokio::test]
 async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
     let (world, daemon) = world().await;

@@ -1,9 +1,9 @@
 //! Many tenants in one shared database: their first copies end, a restart leaves nothing owed, and
 //! each destination is taken up about once.
 //!
-//! A naive engine fails from about 100 tenants on. Every take-up waits for one lock of the database,
-//! a turn ends by its time before it has applied anything, its connection is closed for the next
-//! tenant, and what it had found is forgotten: nothing ever arrives, and no error says so.
+//! A naive engine fails from about 100 tenants on. Every take-up waits for one lock of the
+//! database. A turn ends by its time before it has applied anything, its connection is closed for
+//! the next tenant, and what it had found is forgotten: nothing ever arrives, and no error says so.
 
 use std::time::Duration;
 

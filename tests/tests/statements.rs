@@ -86,8 +86,8 @@ const WRITES: [&str; 7] =
     ["insert into", "update", "delete from", "merge into", "truncate", "truncate table", "copy"];
 
 /// A request is owed, claimed and completed by statements of one crate only, so that what fences
-/// them (the attempt number, one row per destination) is kept in one place. Migrations and tests may
-/// do what they like.
+/// them (the attempt number, one row per destination) is kept in one place. Migrations and tests
+/// may do what they like.
 #[test]
 fn only_the_crate_requests_writes_outgoing_requests() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,6 +1,6 @@
-//! The shape of the workspace: `{mapping, egress} ← postgres ← loops ← {requests, reading} ←
-//! {sequencer, poller, sync, admin} ← offtake`. `capture` is no loop and stands on `postgres`;
-//! `private_server` stands alone.
+//! The shape of the workspace:
+//! `{mapping, egress} ← postgres ← loops ← {requests, reading} ← {sequencer, poller, sync, admin} ←
+//! offtake`. `capture` is no loop and stands on `postgres`; `private_server` stands alone.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -135,8 +135,8 @@ fn could_be_a_test(name: &str) -> bool {
 }
 
 /// A file that moves must move in the documents too, or they send the reader nowhere. Checked are
-/// full paths in backticks, shorter ones of source files (`turn/write.rs`: some file's path must end
-/// like that), and the targets of links, with their headings.
+/// full paths in backticks, shorter ones of source files (`turn/write.rs`: some file's path must
+/// end like that), and the targets of links, with their headings.
 #[test]
 fn every_path_and_link_of_the_documents_exists() {
     let root = root();
@@ -167,9 +167,8 @@ fn every_path_and_link_of_the_documents_exists() {
     assert!(missing.is_empty(), "no such file or heading:\n{}", missing.join("\n"));
 }
 
-/// More than two sentences in a table cell want a section of their own.
-/// The engine and the binary ask a destination's kind. They do not compose SQL for a destination, and
-/// the engine does not look at its error codes.
+/// The engine and the binary ask a destination's kind. They do not compose SQL for a destination,
+/// and the engine does not look at its error codes.
 #[test]
 fn only_a_kind_s_own_folder_speaks_to_a_destination() {
     let mut files = Vec::new();
@@ -219,6 +218,8 @@ fn every_name_that_the_safety_page_places_in_a_file_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// More than two sentences in a table cell want a section of their own, and a line that is too wide
+/// is hard to follow.
 #[test]
 fn the_documents_are_readable() {
     let mut refused = Vec::new();

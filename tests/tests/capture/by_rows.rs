@@ -10,8 +10,8 @@ const TREE: &str = "
     create table public.item (list int, primary key (id)) inherits (above);
     create table public.list (id int primary key, name text)";
 
-/// What [`crate::captured`] shows of statement-level triggers. The second column that is lost stands
-/// for a whole transaction.
+/// What [`crate::captured`] shows of statement-level triggers. The second column that is lost
+/// stands for a whole transaction.
 #[tokio::test]
 async fn a_write_goes_on_when_a_column_that_is_captured_by_rows_is_lost() {
     let depends = "depends_on:\n  - table: public.list\n    match: { list: id }\n";
@@ -64,8 +64,8 @@ async fn an_expression_that_fails_for_a_row_concerns_every_tenant() {
     );
 }
 
-/// The triggers of a partition have plain names until it gets a mapping of its own, which takes them
-/// over; nothing is missed for the table that it belongs to, and nothing is copied again.
+/// The triggers of a partition have plain names until it gets a mapping of its own, which takes
+/// them over. Nothing is missed for the table that it belongs to, and nothing is copied again.
 #[tokio::test]
 async fn triggers_get_other_names_without_a_gap() {
     let tables = "create table public.item (tenant text not null, id int, primary key (tenant, id)) partition by list (tenant);

@@ -20,9 +20,9 @@ const TYPES: &str =
     "select string_agg(format_type(atttypid, atttypmod), ', ' order by attnum) from pg_attribute
   where attrelid = 'items'::regclass and attnum > 0 and not attisdropped";
 
-/// The migration that every application makes sooner or later. Without
-/// `columns::widen` (crates/sync/src/destinations/postgres/columns.rs) each of these changes blocked
-/// the mapping, with a command that nulled the column.
+/// The migration that every application makes sooner or later. Without `columns::widen`
+/// (crates/sync/src/destinations/postgres/columns.rs) each of these changes blocked the mapping,
+/// with a command that nulled the column.
 #[tokio::test]
 async fn a_column_that_is_widened_at_the_source_is_widened_in_the_copy() {
     let world = world(&[("items", ITEMS)], SETUP).await;

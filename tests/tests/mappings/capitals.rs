@@ -1,4 +1,5 @@
-//! Names with capitals, written without quotes: the remedy is the text that works, as YAML wants it.
+//! Names with capitals, written without quotes: the remedy is the text that works, as YAML wants
+//! it.
 
 use offtake_tests::World;
 

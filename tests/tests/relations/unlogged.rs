@@ -115,7 +115,8 @@ async fn a_table_that_was_unlogged_for_a_while_is_copied_again() {
     daemon.stop().await;
 }
 
-/// The destination's table: the mapping waits with the statement that mends it, and is copied again.
+/// The destination's table: the mapping waits, with the statement that mends it, and is copied
+/// again.
 #[tokio::test]
 async fn a_destination_table_that_is_unlogged_is_not_written_to() {
     let (hot, cold) = (mapping("hot", "id, v"), mapping("cold", "id, v"));
