@@ -90,6 +90,18 @@ impl Database {
         Ok(rows.collect::<Vec<_>>().join("\n"))
     }
 
+    /// Waits until the query returns this text, as [`Self::query_text`] does. A server that is down
+    /// is waited for too.
+    pub async fn wait_text(&self, sql: &str, wanted: &str) {
+        until(&format!("{sql} says {wanted}"), PATIENCE, async || {
+            match self.try_query_text(sql).await? {
+                found if found == wanted => Ok(()),
+                found => Err(found),
+            }
+        })
+        .await;
+    }
+
     /// Waits until no session of a daemon is left in this database: a server process may outlive
     /// its daemon, or its last use, for a moment.
     pub async fn wait_left(&self) {

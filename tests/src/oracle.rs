@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use offtake_mapping::{Mapping, literal};
 
-use crate::{Database, Tenant, World};
+use crate::{Database, Tenant, World, until};
 
 /// The rows in which a destination's table differs from its query, in COPY's text format.
 #[derive(Debug)]
@@ -23,12 +24,22 @@ pub struct Difference {
 /// Panics with the differing rows unless every destination equals its queries. First wait until no
 /// request is left.
 pub async fn assert_equal(world: &World) {
+    assert_equal_after(world, "destinations differ from their queries:").await;
+}
+
+/// [`assert_equal`] with what happened before, which the message says.
+pub async fn assert_equal_after(world: &World, what: &str) {
     let differences = differences(world, world.tenants()).await;
-    assert!(
-        differences.is_empty(),
-        "destinations differ from their queries:\n{}",
-        show(&differences)
-    );
+    assert!(differences.is_empty(), "{what}\n{}", show(&differences));
+}
+
+/// Waits until every destination equals its queries, whatever is still owed.
+pub async fn wait_equal(world: &World, timeout: Duration) {
+    until("every copy equals its query", timeout, async || {
+        let differences = differences(world, world.tenants()).await;
+        if differences.is_empty() { Ok(()) } else { Err(show(&differences)) }
+    })
+    .await;
 }
 
 /// [`assert_equal`] for some tenants only.

@@ -346,10 +346,17 @@ impl Plan {
 
     /// These mappings (name, text) instead of the default ones. Their tables must be the sample
     /// application's unless the plan is [`Self::without_init`].
-    pub fn mappings(mut self, mappings: &[(&str, &str)]) -> Self {
-        self.mappings = Some(
-            mappings.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
-        );
+    pub fn mappings(self, mappings: &[(&str, &str)]) -> Self {
+        let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        self.computed_mappings(mappings.iter().map(owned))
+    }
+
+    /// [`Self::mappings`] with names and texts that the test computes.
+    pub fn computed_mappings(
+        mut self,
+        mappings: impl IntoIterator<Item = (String, String)>,
+    ) -> Self {
+        self.mappings = Some(mappings.into_iter().collect());
         self
     }
 

@@ -82,10 +82,8 @@ async fn init(world: &World, tables: &str) {
 
 /// A world with a table for each of [`KEYS`], which holds every third key of the range.
 async fn world_of_all_keys() -> World {
-    let mappings = KEYS.map(|(table, columns, _)| (table, mapping(table, columns)));
-    let mappings: Vec<(&str, &str)> =
-        mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let plan = World::with_tenants(["acme"]).mappings(&mappings).without_init();
+    let mappings = KEYS.map(|(table, columns, _)| (table.to_owned(), mapping(table, columns)));
+    let plan = World::with_tenants(["acme"]).computed_mappings(mappings).without_init();
     let world = plan.setting("/sync/batch_rows", 7).setting("/poller/lease", "1s").await;
     world.allow("*");
     let tenant = world.id("acme");
@@ -240,12 +238,9 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
                 "source: {{ table: public.{table}, tenant: tenant }}\nquery: select tenant as tenant_id, id, body from {table}\ntarget: {{ table: {table} }}"
             )
         };
-        let mappings: Vec<_> =
-            tables.iter().map(|(table, _)| (table.clone(), mapping(table))).collect();
-        let mappings: Vec<(&str, &str)> =
-            mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let mappings = tables.iter().map(|(table, _)| (table.clone(), mapping(table)));
         let world = World::with_tenants(["acme"])
-            .mappings(&mappings)
+            .computed_mappings(mappings)
             .without_init()
             .setting("/sync/batch_rows", page)
             .await;

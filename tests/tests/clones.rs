@@ -52,24 +52,21 @@ async fn daemon_on(world: &mut World, url: &str) -> Daemon {
 
 /// Waits until the daemon tells that another source serves acme. Returns the reason.
 async fn wait_refused(world: &World, daemon: &Daemon) -> String {
-    until("the other source is told", PATIENCE, async || {
-        let told = world.told(daemon, "acme").await;
-        let reason = told["reason"].as_str().unwrap_or_default().to_owned();
-        let refused = told["state"] == "blocked" && reason.contains("is served by another source");
-        if refused { Ok(reason) } else { Err(told.to_string()) }
-    })
-    .await
+    let told = world.wait_told(daemon, "acme", "blocked", &["is served by another source"]).await;
+    told["reason"].as_str().unwrap().to_owned()
 }
 
 async fn wait_name(world: &World, name: &str) {
-    until(&format!("every user is called {name}"), PATIENCE, async || {
-        let query = format!("select count(*) > 0 and bool_and(display_name = '{name}') from users");
-        match world.tenant("acme").destination.try_query_text(&query).await?.as_str() {
-            "t" => Ok(()),
-            found => Err(found.to_owned()),
-        }
-    })
-    .await;
+    let all = format!("select count(*) > 0 and bool_and(display_name = '{name}') from users");
+    world.tenant("acme").destination.wait_text(&all, "t").await;
+}
+
+/// A write at the world's own source arrives, and the copy equals the source.
+async fn assert_served(world: &World, name: &str) {
+    world.source.execute(&name_everyone(name)).await;
+    wait_name(world, name).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(world).await;
 }
 
 fn name_everyone(name: &str) -> String {
@@ -98,10 +95,7 @@ async fn a_restored_dump_serves_a_destination_only_by_command() {
     for name in [world.source.name(), clone.name(), "since 20", "offtake adopt --tenant"] {
         assert!(reason.contains(name), "{name}: {reason}");
     }
-    world.source.execute(&name_everyone("ours")).await;
-    wait_name(&world, "ours").await;
-    world.wait_in_step().await;
-    oracle::assert_equal(&world).await;
+    assert_served(&world, "ours").await;
 
     // The clone is to replace the source.
     adopt(&world).await;
@@ -142,10 +136,7 @@ async fn a_copy_of_the_database_in_its_own_cluster_is_another_source() {
     let staging = daemon_on(&mut world, &clone.url()).await;
     wait_refused(&world, &staging).await;
     let rightful = daemon_on(&mut world, &ours).await;
-    world.source.execute(&name_everyone("ours")).await;
-    wait_name(&world, "ours").await;
-    world.wait_in_step().await;
-    oracle::assert_equal(&world).await;
+    assert_served(&world, "ours").await;
     staging.stop().await;
     rightful.stop().await;
 }
@@ -180,10 +171,7 @@ async fn a_copy_of_the_disk_is_another_source() {
     let staging = daemon_on(&mut world, &url).await;
     let reason = wait_refused(&world, &staging).await;
     assert!(reason.contains("a copy of the same disk"), "{reason}");
-    world.source.execute(&name_everyone("ours")).await;
-    wait_name(&world, "ours").await;
-    world.wait_in_step().await;
-    oracle::assert_equal(&world).await;
+    assert_served(&world, "ours").await;
     staging.stop().await;
     rightful.stop().await;
     clone.stop().await;

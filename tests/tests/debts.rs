@@ -236,7 +236,7 @@ async fn a_blackholed_destination_delays_nobody_else() {
     world.fill(2).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    wait_visible(&second, "select count(*) from users", "2").await;
+    second.wait_text("select count(*) from users", "2").await;
     let mut healthy: Vec<_> = names[..HEALTHY]
         .iter()
         .map(|name| (name.as_str(), &world.tenant(name).destination))
@@ -322,12 +322,4 @@ async fn attempts(world: &World, tenants: &[String]) -> String {
     let leased = "select d.tenant_id, r.attempt from offtake.outgoing_request r join offtake.destination d using (destination_id)
                    where r.leased_until is not null and d.name = 'main' and d.tenant_id = any(array[{}]::text[]) order by 1";
     world.source.query_text(&leased.replace("{}", &ids.join(", "))).await
-}
-
-async fn wait_visible(destination: &Database, query: &str, wanted: &str) {
-    until(query, PATIENCE, async || match destination.try_query_text(query).await? {
-        found if found == wanted => Ok(()),
-        found => Err(found),
-    })
-    .await;
 }

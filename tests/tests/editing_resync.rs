@@ -90,14 +90,8 @@ target: { table: members }
 ";
 
 async fn wait_registered(world: &World, mappings: &str) {
-    until(&format!("{mappings} are registered"), PATIENCE, async || {
-        let found = world
-            .source
-            .query_text("select array_to_string(mappings, ' ') from offtake.destination")
-            .await;
-        if found == mappings { Ok(()) } else { Err(found) }
-    })
-    .await;
+    const REGISTERED: &str = "select array_to_string(mappings, ' ') from offtake.destination";
+    world.source.wait_text(REGISTERED, mappings).await;
 }
 
 /// The mapping's cursor still exists, but it knows nothing of the time in which the mapping's

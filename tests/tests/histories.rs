@@ -25,16 +25,6 @@ query: |
 target: { table: moments }
 ";
 
-async fn wait_text(database: &Database, sql: &str, wanted: &str) {
-    until(&format!("{sql} says {wanted}"), PATIENCE, async || {
-        match database.try_query_text(sql).await? {
-            found if found == wanted => Ok(()),
-            found => Err(found),
-        }
-    })
-    .await;
-}
-
 fn copy_folder(from: &Path, to: &Path) {
     assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
 }
@@ -147,12 +137,13 @@ impl Succession<'_> {
 
     /// Waits until one of them has dropped the partition and logged this event.
     async fn wait_dropped(&self, partition: u32, event: &str) {
-        wait_text(
-            &self.world.source,
-            &format!("select to_regclass('offtake.change_log_{partition}') is null"),
-            "t",
-        )
-        .await;
+        self.world
+            .source
+            .wait_text(
+                &format!("select to_regclass('offtake.change_log_{partition}') is null"),
+                "t",
+            )
+            .await;
         // The log line is written after the commit, so wait for the commit's effect too.
         until(&format!("partition {partition} is dropped"), PATIENCE, async || {
             match self.told(partition) {
@@ -186,14 +177,14 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     // The log is older than the retention, but not older than twice the retention.
     age(&world, "90 minutes").await;
     let rolled = "select last_value >= 10000000 from offtake.global_sequence";
-    wait_text(&world.source, rolled, "t").await;
+    world.source.wait_text(rolled, "t").await;
     // Nothing changed; but the upkeep that judges the old partition enqueues a sync for every
     // destination whose cursor is still in it.
     let acme = format!(
         "select sequence_id >= 10000000 from offtake.destination where tenant_id = '{}'",
         world.id("acme")
     );
-    wait_text(&world.source, &acme, "t").await;
+    world.source.wait_text(&acme, "t").await;
     assert_eq!(world.source.query_text(FIRST_PARTITION).await, "t", "it is kept for globex");
     world
         .source
@@ -214,10 +205,11 @@ async fn the_log_is_kept_for_those_behind_and_not_for_ever() {
     // for every destination still in the old one. The third drops it.
     age(&world, "90 minutes").await;
     let daemons = daemons.replace().await;
-    wait_text(&world.source, "select last_value >= 20000000 from offtake.global_sequence", "t")
-        .await;
+    world.source.wait_text("select last_value >= 20000000 from offtake.global_sequence", "t").await;
     let daemons = daemons.replace().await;
-    wait_text(&world.source, "select min(sequence_id) >= 20000000 from offtake.destination", "t")
+    world
+        .source
+        .wait_text("select min(sequence_id) >= 20000000 from offtake.destination", "t")
         .await;
     let daemons = daemons.replace().await;
     daemons.wait_dropped(1, "partition_dropped").await;
@@ -253,8 +245,7 @@ async fn pages_per_look(world: &World, what: &str) -> i64 {
                 world.id("acme")
             ))
             .await;
-        wait_text(
-            acme,
+        acme.wait_text(
             &format!("select count(*) > 0 from teams where display_name = '{what} {number}'"),
             "t",
         )
@@ -338,16 +329,14 @@ async fn the_sweep_alone_brings_a_lost_request_back() {
     daemon.wait_fuse("sync", true).await;
     daemon.wait_round("sync").await;
     world.source.execute("update team set display_name = 'owed'").await;
-    wait_text(&world.source, "select count(*) from offtake.outgoing_request", "2").await;
+    world.source.wait_text("select count(*) from offtake.outgoing_request", "2").await;
     world.source.execute("delete from offtake.outgoing_request").await;
     world.source.execute("delete from offtake.fuse").await;
     for tenant in world.tenants() {
-        wait_text(
-            &tenant.destination,
-            "select count(*) > 0 and bool_and(display_name = 'owed') from teams",
-            "t",
-        )
-        .await;
+        tenant
+            .destination
+            .wait_text("select count(*) > 0 and bool_and(display_name = 'owed') from teams", "t")
+            .await;
     }
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
@@ -432,7 +421,7 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
         }
     })
     .await;
-    wait_text(acme, "select bool_and(display_name = 'seen') from users", "t").await;
+    acme.wait_text("select bool_and(display_name = 'seen') from users", "t").await;
     assert_eq!(acme.query_text("select count(*) from teams").await, held, "nothing is missing");
     let verified = world.offtake(&["verify"]).await;
     assert!(!verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
@@ -441,7 +430,7 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(acme.query_text("select count(*) from teams").await, held, "nothing is missing");
     world.source.execute("alter role offtake bypassrls").await;
-    wait_text(acme, "select bool_and(display_name = 'hidden') from teams", "t").await;
+    acme.wait_text("select bool_and(display_name = 'hidden') from teams", "t").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;

@@ -24,26 +24,33 @@ const STATES_MIN: usize = 1000;
 
 #[tokio::test]
 async fn tenants_stay_apart_seed_1() {
-    if number("OFFTAKE_SOAK_SEEDS").is_none() {
-        run(1, Duration::from_secs(12)).await;
-    }
+    run_unless_soaking(1).await;
 }
 
 #[tokio::test]
 async fn tenants_stay_apart_seed_2() {
-    if number("OFFTAKE_SOAK_SEEDS").is_none() {
-        run(2, Duration::from_secs(12)).await;
-    }
+    run_unless_soaking(2).await;
 }
 
 /// Runs only in `make soak`.
 #[tokio::test]
 async fn tenants_stay_apart_for_long() {
-    let Some(seeds) = number("OFFTAKE_SOAK_SEEDS") else { return };
+    let Some(seeds) = number("OFFTAKE_SOAK_SEEDS") else {
+        eprintln!("skipped: it runs for minutes; `make soak` runs it");
+        return;
+    };
     let duration = Duration::from_secs(number("OFFTAKE_SOAK_SECONDS").unwrap_or(20));
     for seed in 100..100 + seeds {
         run(seed, duration).await;
     }
+}
+
+async fn run_unless_soaking(seed: u64) {
+    if number("OFFTAKE_SOAK_SEEDS").is_some() {
+        eprintln!("skipped: OFFTAKE_SOAK_SEEDS is set, and the long run has seeds of its own");
+        return;
+    }
+    run(seed, Duration::from_secs(12)).await;
 }
 
 async fn run(seed: u64, duration: Duration) {

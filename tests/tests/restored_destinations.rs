@@ -66,11 +66,9 @@ async fn assert_noticed(world: &World, what: &str) {
             world.id("acme")
         ))
         .await;
-    wait_text(&world.tenant("acme").destination, "select body from others where id = 1", &body)
-        .await;
+    world.tenant("acme").destination.wait_text("select body from others where id = 1", &body).await;
     world.wait_in_step().await;
-    let differences = oracle::differences(world, world.tenants()).await;
-    assert!(differences.is_empty(), "{what}\n{}", oracle::show(&differences));
+    oracle::assert_equal_after(world, what).await;
 }
 
 /// First rows and cursors are restored, then only cursors.
@@ -131,14 +129,14 @@ async fn what_no_log_tells_is_in_a_restored_destination_too() {
     acme.execute("alter table items add constraint positive check (amount > 0)").await;
     world.source.execute("update item set amount = -1 where id = 7").await;
     let quarantined = "select count(*) from offtake.quarantined_row";
-    wait_text(&world.source, quarantined, "1").await;
+    world.source.wait_text(quarantined, "1").await;
     world.source.execute("update item set amount = 2 where id = 8").await;
     world.wait_tenants_in_step(&["globex"], PATIENCE).await;
-    wait_text(acme, "select amount from items where id = 8", "2").await;
+    acme.wait_text("select amount from items where id = 8", "2").await;
     acme.execute("alter table items drop constraint positive").await;
     let before = backup(&world).await;
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
-    wait_text(&world.source, quarantined, "0").await;
+    world.source.wait_text(quarantined, "0").await;
     // The cursor moves on; this shows later that the restored cursor is older.
     world.source.execute("update item set amount = 3 where id = 9").await;
     world.wait_in_step().await;
@@ -152,22 +150,20 @@ async fn what_no_log_tells_is_in_a_restored_destination_too() {
         .execute("alter table item alter column name type text using 'renamed ' || name")
         .await;
     world.succeed(&["resync", "--tenant", world.id("acme"), "--mapping", "items", "--yes"]).await;
-    wait_text(
-        &world.tenant("acme").destination,
-        "select count(*) > 0 and bool_and(name like 'renamed%') from items",
-        "t",
-    )
-    .await;
+    world
+        .tenant("acme")
+        .destination
+        .wait_text("select count(*) > 0 and bool_and(name like 'renamed%') from items", "t")
+        .await;
     world.source.execute("update item set amount = 4 where id = 9").await;
     world.wait_in_step().await;
     restore(&world, &before).await;
     world.source.execute("update other set body = body || '.' where id = 1").await;
-    wait_text(
-        &world.tenant("acme").destination,
-        "select count(*) > 0 and bool_and(name like 'renamed%') from items",
-        "t",
-    )
-    .await;
+    world
+        .tenant("acme")
+        .destination
+        .wait_text("select count(*) > 0 and bool_and(name like 'renamed%') from items", "t")
+        .await;
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     oracle::assert_tenants_equal(&world, &["acme"]).await;
     daemon.stop().await;
@@ -189,13 +185,12 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
         .await;
     daemon.stop().await;
     let daemon = world.daemon().await;
-    wait_text(&world.source, "select last_value >= 10000000 from offtake.global_sequence", "t")
-        .await;
+    world.source.wait_text("select last_value >= 10000000 from offtake.global_sequence", "t").await;
     write(&world, "in the next partition").await;
     world.wait_in_step().await;
     daemon.stop().await;
     let daemon = world.daemon().await;
-    wait_text(&world.source, "select to_regclass('offtake.change_log_0') is null", "t").await;
+    world.source.wait_text("select to_regclass('offtake.change_log_0') is null", "t").await;
     // The syncs that a daemon enqueues for all destinations at its start would be visits too, so
     // wait for them.
     world.wait_in_step().await;
@@ -203,25 +198,15 @@ async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
     restore(&world, &before).await;
     let acme = &world.tenant("acme").destination;
     let younger = "select count(*) > 0 from items where name = 'in the next partition'";
-    wait_text(acme, younger, "f").await;
+    acme.wait_text(younger, "f").await;
     daemon.thaw();
     // Makes it look as if the last visit was ten minutes ago.
     world
         .source
         .execute("update offtake.destination set last_success_at = now() - interval '11 minutes'")
         .await;
-    wait_text(acme, younger, "t").await;
+    acme.wait_text(younger, "t").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
-}
-
-async fn wait_text(database: &Database, sql: &str, wanted: &str) {
-    until(&format!("{sql} says {wanted}"), PATIENCE, async || {
-        match database.try_query_text(sql).await? {
-            found if found == wanted => Ok(()),
-            found => Err(found),
-        }
-    })
-    .await;
 }

@@ -1,7 +1,7 @@
 //! A destination that lacks one of its mappings is never `in_sync`, and its status says what is
 //! missing, in the words of the command that mends it.
 
-use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
+use offtake_tests::{World, oracle};
 use serde_json::Value;
 
 const ITEMS: &str = "source: { table: public.item, tenant: org }\n\
@@ -11,23 +11,6 @@ const ITEMS: &str = "source: { table: public.item, tenant: org }\n\
 const LINES: &str = "source: { table: public.line, tenant: { table: public.bill, column: org, match: { id: bill_id } } }\n\
                      query: select b.org as tenant_id, l.id, l.v from line l join bill b on b.id = l.bill_id\n\
                      target: { table: lines }\n";
-
-/// What the daemon's status says of the only destination.
-async fn destination(daemon: &Daemon) -> Value {
-    daemon.status().await["destinations"][0].clone()
-}
-
-/// Waits until the destination has the state, with a reason that contains `reason`.
-async fn until_told(daemon: &Daemon, state: &str, reason: &str) -> Value {
-    let mut told = Value::Null;
-    until(&format!("{state}: {reason}"), PATIENCE, async || {
-        told = destination(daemon).await;
-        let says = told["reason"].as_str().unwrap_or_default().contains(reason);
-        if told["state"] == state && says { Ok(()) } else { Err(format!("{told:#}")) }
-    })
-    .await;
-    told
-}
 
 async fn create_tables(world: &World) {
     let acme = world.id("acme");
@@ -77,11 +60,11 @@ async fn a_mapping_without_rights_blocks_its_destinations_with_the_grant() {
     world.allow("*");
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    until_told(&daemon, "in_sync", "").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     world.write_mapping("lines", LINES);
     let right = "the role plain may not put triggers on public.bill, public.line, which app_owner owns; \
                  run as a superuser: grant app_owner to plain;";
-    let told = until_told(&daemon, "blocked", "mapping lines waits: ").await;
+    let told = world.wait_told(&daemon, "acme", "blocked", &["mapping lines waits: "]).await;
     let reason = told["reason"].as_str().expect("a reason");
     assert!(reason.contains(right), "{reason}");
     // It is one of the destination's mappings, and nothing of it is there.
@@ -105,7 +88,7 @@ async fn a_mapping_without_rights_blocks_its_destinations_with_the_grant() {
     // Asks the daemon to look now, and not within half a minute.
     daemon.reload();
     world.wait_in_step().await;
-    until_told(&daemon, "in_sync", "").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
@@ -117,7 +100,7 @@ async fn a_mapping_whose_triggers_are_gone_is_not_in_sync() {
     world.allow("*");
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    until_told(&daemon, "in_sync", "").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     world
         .source
         .execute(
@@ -127,17 +110,16 @@ async fn a_mapping_whose_triggers_are_gone_is_not_in_sync() {
         )
         .await;
     daemon.reload();
-    let told = until_told(&daemon, "blocked", "mapping items waits: the trigger that").await;
+    let told = world
+        .wait_told(&daemon, "acme", "blocked", &["mapping items waits: the trigger that"])
+        .await;
     let reason = told["reason"].as_str().expect("a reason");
     let (_, statement) = reason.split_once("run as a superuser: ").expect("a remedy");
     world.source.execute(statement.split_once(';').expect("a statement").0).await;
     daemon.reload();
-    until("the change that went by arrives", PATIENCE, async || {
-        let there = world.tenant("acme").destination.query_text("select v from items").await;
-        if there == "2" { Ok(()) } else { Err(there) }
-    })
-    .await;
-    until_told(&daemon, "in_sync", "").await;
+    // The change that went by arrives.
+    world.tenant("acme").destination.wait_text("select v from items", "2").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
@@ -152,15 +134,24 @@ async fn a_mapping_whose_file_cannot_be_used_blocks_the_destinations_that_should
     world.wait_in_step().await;
     // A mistake that only the source can tell; a file that is no mapping; a tenant by a sub-select.
     world.write_mapping("lines", &LINES.replace("l.v", "l.w"));
-    until_told(&daemon, "blocked", "the source refuses the query: column l.w does not exist").await;
+    world
+        .wait_told(
+            &daemon,
+            "acme",
+            "blocked",
+            &["the source refuses the query: column l.w does not exist"],
+        )
+        .await;
     world.write_mapping("lines", "source: [");
-    until_told(&daemon, "blocked", "mapping lines waits: ").await;
+    world.wait_told(&daemon, "acme", "blocked", &["mapping lines waits: "]).await;
     let sub_select = LINES.replace(
         "{ table: public.bill, column: org, match: { id: bill_id } }",
         "\"(select b.org from public.bill b where b.id = source.bill_id)\"",
     );
     world.write_mapping("lines", &sub_select);
-    let told = until_told(&daemon, "blocked", "the tenant's expression reads another table").await;
+    let told = world
+        .wait_told(&daemon, "acme", "blocked", &["the tenant's expression reads another table"])
+        .await;
     let check = world.offtake(&["check"]).await;
     let stderr = String::from_utf8_lossy(&check.stderr).into_owned();
     let remedy = "write it as a look-up: `tenant: { table: public.bill, column: org, match: { id: bill_id } }`";
@@ -175,13 +166,13 @@ async fn a_mapping_whose_file_cannot_be_used_blocks_the_destinations_that_should
         ),
     );
     world.wait_in_step().await;
-    until_told(&daemon, "in_sync", "").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     oracle::assert_equal(&world).await;
     // A mapping whose file was taken away is waited for no longer.
     world.write_mapping("more", "source: [");
-    until_told(&daemon, "blocked", "mapping more waits").await;
+    world.wait_told(&daemon, "acme", "blocked", &["mapping more waits"]).await;
     std::fs::remove_file(world.mappings_folder().join("more.yaml")).expect("it is there");
-    until_told(&daemon, "in_sync", "").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     daemon.stop().await;
 }
 

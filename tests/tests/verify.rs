@@ -164,16 +164,6 @@ async fn an_empty_side_and_a_surplus_are_counted() {
     assert_eq!(counts(&pair.verify().await), [1000, 1000, 0, 0, 0]);
 }
 
-async fn wait_text(database: &Database, sql: &str, wanted: &str) {
-    until(&format!("{sql} says {wanted}"), PATIENCE, async || {
-        match database.try_query_text(sql).await? {
-            found if found == wanted => Ok(()),
-            found => Err(found),
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn changes_on_their_way_are_no_differences() {
     let pair = Pair::items().await;
@@ -203,7 +193,7 @@ async fn changes_on_their_way_are_no_differences() {
         )
     };
     let apply = async {
-        wait_text(&pair.source, &asks("offtake.captured_change where captured_at <="), "1").await;
+        pair.source.wait_text(&asks("offtake.captured_change where captured_at <="), "1").await;
         source
             .batch_execute(&format!(
                 "with gone as (delete from offtake.captured_change returning captured_at)
@@ -212,7 +202,7 @@ async fn changes_on_their_way_are_no_differences() {
             ))
             .await
             .expect("the change is sequenced");
-        wait_text(&pair.destination, &asks("sequence_id >= 7"), "1").await;
+        pair.destination.wait_text(&asks("sequence_id >= 7"), "1").await;
         destination
             .batch_execute("begin; update items set name = 'new' where id = 'a-4'; update _offtake_state set sequence_id = 7; commit")
             .await

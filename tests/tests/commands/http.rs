@@ -103,11 +103,7 @@ async fn operators_do_over_http_what_the_commands_do() {
     let (code, found) = post("verify", Value::Null).await;
     assert_eq!((code, &found["equal"]), (200, &json!(false)), "{found:#}");
     assert_eq!(post("resync", json!({ "mapping": "users" })).await, (202, json!({ "copies": 1 })));
-    until("the copy is complete", PATIENCE, async || {
-        let left = world.source.query_text("select count(*) from offtake.resync_request").await;
-        if left == "0" { Ok(()) } else { Err(left) }
-    })
-    .await;
+    world.source.wait_text("select count(*) from offtake.resync_request", "0").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     assert_eq!(post("verify", Value::Null).await.1["equal"], true);

@@ -99,6 +99,26 @@ async fn a_pause_with_an_end_ends_by_itself() {
     daemon.stop().await;
 }
 
+fn every_kind_of_fuse(tenant: &str) -> [String; 6] {
+    [
+        "sequencer".to_owned(),
+        "poller".to_owned(),
+        "sync".to_owned(),
+        format!("tenant:{tenant}"),
+        format!("destination:{tenant}/main"),
+        "mapping:users".to_owned(),
+    ]
+}
+
+/// Switches the fuse off, and waits until the daemon has stopped what it names.
+async fn blow(world: &World, daemon: &Daemon, fuse: &str) {
+    done(world, &["fuse", "off", fuse, "--reason", "a test"]).await;
+    daemon.wait_fuse(fuse, true).await;
+    if let "sequencer" | "poller" | "sync" = fuse {
+        daemon.wait_round(fuse).await;
+    }
+}
+
 /// Two daemons start while the fuse is blown. Every daemon takes up all destinations at its start,
 /// and must not do there what an operator stopped.
 #[tokio::test]
@@ -108,19 +128,8 @@ async fn every_kind_of_fuse_outlasts_a_restart_and_a_second_daemon() {
     let mut daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = world.id("acme");
-    for fuse in [
-        "sequencer",
-        "poller",
-        "sync",
-        &format!("tenant:{acme}"),
-        &format!("destination:{acme}/main"),
-        "mapping:users",
-    ] {
-        done(&world, &["fuse", "off", fuse, "--reason", "a test"]).await;
-        daemon.wait_fuse(fuse, true).await;
-        if let "sequencer" | "poller" | "sync" = fuse {
-            daemon.wait_round(fuse).await;
-        }
+    for fuse in &every_kind_of_fuse(acme) {
+        blow(&world, &daemon, fuse).await;
         name_everyone(&world, fuse).await;
         world.source.execute(&format!("update team set display_name = '{fuse}'")).await;
         daemon.stop().await;
@@ -170,6 +179,11 @@ async fn wait_until_started(world: &World, daemon: &Daemon, fuse: &str) {
         "sequencer" | "sync" => {}
         _ => taught("globex").await,
     }
+    wait_rounds(daemon).await;
+}
+
+/// Waits until each loop has begun and ended rounds of its own since the call.
+async fn wait_rounds(daemon: &Daemon) {
     let [sequencer, poller, sync] =
         ["sequencer", "poller", "sync"].map(|name| daemon.wait_round(name));
     tokio::join!(sequencer, poller, sync);
@@ -183,19 +197,8 @@ async fn every_kind_of_fuse_stops_what_it_names_and_heals() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let acme = world.id("acme");
-    for fuse in [
-        "sequencer",
-        "poller",
-        "sync",
-        &format!("tenant:{acme}"),
-        &format!("destination:{acme}/main"),
-        "mapping:users",
-    ] {
-        done(&world, &["fuse", "off", fuse, "--reason", "a test"]).await;
-        daemon.wait_fuse(fuse, true).await;
-        if let "sequencer" | "poller" | "sync" = fuse {
-            daemon.wait_round(fuse).await;
-        }
+    for fuse in &every_kind_of_fuse(acme) {
+        blow(&world, &daemon, fuse).await;
         name_everyone(&world, fuse).await;
         if fuse.contains(acme) {
             world.wait_tenants_in_step(&["globex"], PATIENCE).await;

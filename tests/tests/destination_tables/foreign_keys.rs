@@ -59,11 +59,7 @@ async fn a_parent_and_its_child_arrive_and_leave_together() {
     wait_quarantined(&world, "").await;
     // Copied again in place, over rows that are there.
     world.succeed(&["resync", "--tenant", world.id("acme")]).await;
-    until("both copies are complete", PATIENCE, async || {
-        let waits = world.source.query_text("select count(*) from offtake.resync_request").await;
-        if waits == "0" { Ok(()) } else { Err(waits) }
-    })
-    .await;
+    world.source.wait_text("select count(*) from offtake.resync_request", "0").await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;

@@ -44,22 +44,12 @@ async fn reload(world: &World, daemon: &Daemon) {
 }
 
 async fn wait_there(world: &World, sql: &str, expect: &str) {
-    until(sql, PATIENCE, async || {
-        let found = world.tenant("acme").destination.try_query_text(sql).await?;
-        if found == expect { Ok(()) } else { Err(format!("{found}, not {expect}")) }
-    })
-    .await;
+    world.tenant("acme").destination.wait_text(sql, expect).await;
 }
 
 async fn wait_quarantined(world: &World, expect: &str) {
-    until(&format!("({expect}) is quarantined"), PATIENCE, async || {
-        let found = world
-            .source
-            .query_text("select coalesce(string_agg(concat(row_key ->> 'id', ' ', sqlstate), ', ' order by row_key ->> 'id'), '') from offtake.quarantined_row")
-            .await;
-        if found == expect { Ok(()) } else { Err(found) }
-    })
-    .await;
+    const QUARANTINED: &str = "select string_agg(concat(row_key ->> 'id', ' ', sqlstate), ', ' order by row_key ->> 'id') from offtake.quarantined_row";
+    world.source.wait_text(QUARANTINED, expect).await;
 }
 
 /// What `offtake verify --json` says of each mapping, and its exit code.

@@ -16,10 +16,9 @@ fn mapping(table: &str) -> String {
 
 /// A world with one destination per (mapping, tenant), in this order.
 async fn world(mappings: &[(String, String)], destinations: &[(String, String)]) -> World {
-    let texts: Vec<(&str, &str)> =
-        mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let names = (0..destinations.len()).map(|at| format!("d{at}"));
-    let mut world = World::with_tenants(names).mappings(&texts).without_init().await;
+    let mut world =
+        World::with_tenants(names).computed_mappings(mappings.iter().cloned()).without_init().await;
     world.configure(|configuration| {
         for (at, (mapping, tenant)) in destinations.iter().enumerate() {
             let destination = &mut configuration["destinations"]["static"][at];

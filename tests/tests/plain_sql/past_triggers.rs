@@ -111,10 +111,8 @@ fn create(table: &str, tenant: &str) -> String {
 }
 
 async fn world_of(tables: &[&str]) -> (World, Daemon) {
-    let mappings: Vec<_> = tables.iter().map(|table| (*table, mapping(table))).collect();
-    let mappings: Vec<(&str, &str)> =
-        mappings.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let world = World::with_tenants(["acme"]).mappings(&mappings).without_init().await;
+    let mappings = tables.iter().map(|table| ((*table).to_owned(), mapping(table)));
+    let world = World::with_tenants(["acme"]).computed_mappings(mappings).without_init().await;
     world.allow("capture_drifted");
     world.allow("capture_gap_noted");
     let daemon = start(
@@ -129,11 +127,7 @@ async fn world_of(tables: &[&str]) -> (World, Daemon) {
 
 async fn wait_reconciled(world: &World) {
     let began = Instant::now();
-    until("every copy equals its query again", FOUND_WITHIN, async || {
-        let differences = oracle::differences(world, world.tenants()).await;
-        if differences.is_empty() { Ok(()) } else { Err(oracle::show(&differences)) }
-    })
-    .await;
+    oracle::wait_equal(world, FOUND_WITHIN).await;
     // Waits until no worker is at these copies any more: the next change of the schema would
     // interrupt it.
     world.wait_in_step().await;

@@ -110,8 +110,7 @@ async fn assert_applied_writes_arrive(world: &World, upstream: &Upstream) {
     ] {
         upstream.write(world, sql).await;
         world.wait_in_step().await;
-        let differences = oracle::differences(world, world.tenants()).await;
-        assert!(differences.is_empty(), "{sql}\n{}", oracle::show(&differences));
+        oracle::assert_equal_after(world, sql).await;
     }
 }
 
@@ -151,11 +150,7 @@ async fn a_subscription_that_is_made_later_is_noticed_within_a_minute() {
     world.wait_in_step().await;
     upstream.subscribe(&world).await;
     upstream.write(&world, "update gauge set v = 77; update unit set name = 'unseen'").await;
-    until("every copy equals its query again", FOUND_WITHIN, async || {
-        let differences = oracle::differences(&world, world.tenants()).await;
-        if differences.is_empty() { Ok(()) } else { Err(oracle::show(&differences)) }
-    })
-    .await;
+    oracle::wait_equal(&world, FOUND_WITHIN).await;
     until("row triggers are there", FOUND_WITHIN, async || {
         let triggers = world
             .source

@@ -11,10 +11,9 @@ use crate::{mapping, start};
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
 async fn world_of(tables: &[(&str, &str)]) -> World {
-    let texts: Vec<_> = tables.iter().map(|(name, columns)| mapping(name, columns)).collect();
-    let mappings: Vec<_> =
-        tables.iter().zip(&texts).map(|((name, _), text)| (*name, text.as_str())).collect();
-    World::with_tenants(["acme"]).mappings(&mappings).without_init().await
+    let mappings =
+        tables.iter().map(|(name, columns)| ((*name).to_owned(), mapping(name, columns)));
+    World::with_tenants(["acme"]).computed_mappings(mappings).without_init().await
 }
 
 /// Runs each statement by itself; afterwards every copy equals its query.
@@ -23,8 +22,7 @@ async fn assert_arrive(world: &World, statements: &[&str]) {
         let statement = statement.replace("{t}", world.id("acme"));
         world.source.execute(&statement).await;
         world.wait_in_step().await;
-        let differences = oracle::differences(world, world.tenants()).await;
-        assert!(differences.is_empty(), "{statement}\n{}", oracle::show(&differences));
+        oracle::assert_equal_after(world, &statement).await;
     }
 }
 
@@ -198,11 +196,7 @@ async fn a_table_that_is_attached_later_is_captured_within_a_minute() {
                 .replace("{t}", world.id("acme")),
         )
         .await;
-    until("every copy equals its query again", FOUND_WITHIN, async || {
-        let differences = oracle::differences(&world, world.tenants()).await;
-        if differences.is_empty() { Ok(()) } else { Err(oracle::show(&differences)) }
-    })
-    .await;
+    oracle::wait_equal(&world, FOUND_WITHIN).await;
     world.wait_in_step().await;
     assert_arrive(
         &world,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use offtake_private_server::PrivateServer;
-use offtake_tests::{PATIENCE, World, oracle, until};
+use offtake_tests::{Daemon, PATIENCE, Plan, World, oracle, until};
 
 use crate::{mapping, start};
 
@@ -14,6 +14,16 @@ const TABLES: &str = "create table hot (org text, id int, v int, primary key (or
     create table cold (org text, id int, v int, primary key (org, id));
     insert into hot select '{t}', n, n from generate_series(1, 100) n;
     insert into cold select '{t}', n, n from generate_series(1, 100) n";
+
+/// A world with both tables and their mappings, and a daemon; in step.
+async fn hot_and_cold(plan: Plan) -> (World, Daemon) {
+    let (hot, cold) = (mapping("hot", "id, v"), mapping("cold", "id, v"));
+    let world = plan.mappings(&[("hot", &hot), ("cold", &cold)]).without_init().await;
+    world.allow("*");
+    let daemon = start(&world, &TABLES.replace("{t}", world.id("acme"))).await;
+    world.wait_in_step().await;
+    (world, daemon)
+}
 
 async fn refusals(world: &World) -> String {
     let mut told = String::new();
@@ -82,15 +92,7 @@ async fn an_unlogged_table_is_refused_with_the_statement_that_mends_it() {
 /// logged again.
 #[tokio::test]
 async fn a_table_that_was_unlogged_for_a_while_is_copied_again() {
-    let (hot, cold) = (mapping("hot", "id, v"), mapping("cold", "id, v"));
-    let world = World::with_tenants(["acme"])
-        .private_source()
-        .mappings(&[("hot", &hot), ("cold", &cold)])
-        .without_init()
-        .await;
-    world.allow("*");
-    let daemon = start(&world, &TABLES.replace("{t}", world.id("acme"))).await;
-    world.wait_in_step().await;
+    let (world, daemon) = hot_and_cold(World::with_tenants(["acme"]).private_source()).await;
     world.source.execute("alter table hot set unlogged").await;
     until("the status tells it", FOUND_WITHIN, async || {
         let told = daemon.status().await["config"]["error"].to_string();
@@ -99,13 +101,7 @@ async fn a_table_that_was_unlogged_for_a_while_is_copied_again() {
     .await;
     daemon.stop().await;
     crash(&mut *world.source_server().await).await;
-    until("the source answers", PATIENCE, async || {
-        match world.source.try_query_text("select count(*) from hot").await?.as_str() {
-            "0" => Ok(()),
-            rows => Err(format!("{rows} rows survived")),
-        }
-    })
-    .await;
+    world.source.wait_text("select count(*) from hot", "0").await;
     let output = world.offtake(&["run", "--once"]).await;
     assert_eq!(output.status.code(), Some(78), "{}", String::from_utf8_lossy(&output.stderr));
     world.source.execute("alter table hot set logged; insert into hot values ('x', 1, 1)").await;
@@ -119,15 +115,8 @@ async fn a_table_that_was_unlogged_for_a_while_is_copied_again() {
 /// again.
 #[tokio::test]
 async fn a_destination_table_that_is_unlogged_is_not_written_to() {
-    let (hot, cold) = (mapping("hot", "id, v"), mapping("cold", "id, v"));
-    let world = World::with_tenants(["acme"])
-        .private_destination("acme")
-        .mappings(&[("hot", &hot), ("cold", &cold)])
-        .without_init()
-        .await;
-    world.allow("*");
-    let daemon = start(&world, &TABLES.replace("{t}", world.id("acme"))).await;
-    world.wait_in_step().await;
+    let plan = World::with_tenants(["acme"]).private_destination("acme");
+    let (world, daemon) = hot_and_cold(plan).await;
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table cold set unlogged").await;
     world.source.execute("update cold set v = v + 1 where id < 10").await;
@@ -145,11 +134,7 @@ async fn a_destination_table_that_is_unlogged_is_not_written_to() {
     .await;
     acme.execute(remedy).await;
     world.source.execute("update cold set v = v + 1 where id < 20; update hot set v = 0").await;
-    until("every copy equals its query again", FOUND_WITHIN, async || {
-        let differences = oracle::differences(&world, world.tenants()).await;
-        if differences.is_empty() { Ok(()) } else { Err(oracle::show(&differences)) }
-    })
-    .await;
+    oracle::wait_equal(&world, FOUND_WITHIN).await;
     daemon.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use offtake_tests::{Daemon, PATIENCE, World, until};
 
-use super::offtake;
+use super::{assert_probes_answer, offtake, probe};
 
 fn make_pipe(path: &Path) {
     let _ = std::fs::remove_file(path);
@@ -14,12 +14,10 @@ fn make_pipe(path: &Path) {
 }
 
 /// The daemon answers, and its loops make progress.
-async fn assert_alive(daemon: &Daemon) {
-    for path in ["/livez", "/readyz", "/api/v1/status"] {
-        let answer = tokio::time::timeout(Duration::from_secs(5), daemon.get(path)).await;
-        let (code, body) = answer.unwrap_or_else(|_| panic!("{path} is silent"));
-        assert_eq!(code, 200, "{path}: {body}");
-    }
+async fn assert_alive(daemon: &Daemon, meanwhile: &str) {
+    assert_probes_answer(daemon, meanwhile).await;
+    let (code, body) = probe(daemon, "/api/v1/status", meanwhile).await;
+    assert_eq!(code, 200, "{meanwhile}: {body}");
 }
 
 async fn wait_error(daemon: &Daemon, says: Option<&str>) {
@@ -50,7 +48,7 @@ async fn a_pipe_in_place_of_a_file_stops_nothing() {
     let good = std::fs::read_to_string(&file).unwrap();
     make_pipe(&file);
     wait_error(&daemon, Some("not a regular file")).await;
-    assert_alive(&daemon).await;
+    assert_alive(&daemon, "a pipe for a configuration").await;
     // Edits of other files go on meanwhile.
     let users = world.mappings_folder().join("users.yaml");
     let text = std::fs::read_to_string(&users).unwrap();
@@ -70,7 +68,7 @@ async fn a_pipe_in_place_of_a_file_stops_nothing() {
     // A mapping whose file was replaced is not one that was removed.
     make_pipe(&users);
     wait_error(&daemon, Some("users.yaml: this is not a regular file")).await;
-    assert_alive(&daemon).await;
+    assert_alive(&daemon, "a pipe for a mapping").await;
     let mappings = daemon.status().await["mappings"].as_array().unwrap().len();
     assert_eq!(mappings, 7);
     world.source.execute("update project_user set display_name = 'still'").await;

@@ -14,8 +14,9 @@ target: { table: items }
 /// Ends a line, clears the screen, writes from right to left, shows nothing.
 const HOSTILE: &str = "a\u{1b}[2Jb\nFORGED line\u{202e}c\u{200b}d\u{9b}31m";
 
-#[tokio::test]
-async fn no_id_and_no_name_writes_to_a_terminal_what_it_obeys() {
+/// Tenants, names and a URL that are [`HOSTILE`], and some that are `long`, from the query of
+/// destinations.
+async fn hostile_world(long: &str) -> World {
     let mut world =
         World::with_tenants(["acme"]).mappings(&[("items", ITEMS)]).without_init().await;
     world.allow("*");
@@ -23,13 +24,12 @@ async fn no_id_and_no_name_writes_to_a_terminal_what_it_obeys() {
     let table = "create table item (tenant text, id int, primary key (tenant, id));
          create table customer (tenant_id text, name text, url text);";
     world.source.execute(table).await;
-    let long = "x".repeat(100_000);
     let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
     for (tenant, name, url) in [
         (HOSTILE, "main", url.as_str()),
         (HOSTILE, HOSTILE, "postgres://u@127.0.0.1:1/d?sslmode=disable"),
-        (&long, "main", "postgres://u@127.0.0.1:1/d?sslmode=disable"),
-        ("short", &long, "postgres://u@127.0.0.1:1/d?sslmode=disable"),
+        (long, "main", "postgres://u@127.0.0.1:1/d?sslmode=disable"),
+        ("short", long, "postgres://u@127.0.0.1:1/d?sslmode=disable"),
         ("nothing", "main", HOSTILE),
     ] {
         let row = [tenant, name, url].map(literal).join(", ");
@@ -40,6 +40,13 @@ async fn no_id_and_no_name_writes_to_a_terminal_what_it_obeys() {
         c["destinations"] = json!({ "query": "select tenant_id, name, url from customer" });
     });
     world.succeed(&["init"]).await;
+    world
+}
+
+#[tokio::test]
+async fn no_id_and_no_name_writes_to_a_terminal_what_it_obeys() {
+    let long = "x".repeat(100_000);
+    let world = hostile_world(&long).await;
     let daemon = world.daemon().await;
     until("the copy is complete", PATIENCE, async || {
         let status = daemon.status().await;

@@ -12,7 +12,12 @@ mod requests;
 mod secrets;
 mod servers;
 
-use offtake_tests::World;
+use std::time::{Duration, Instant};
+
+use offtake_tests::{Daemon, PATIENCE, World};
+
+/// A probe of a kubelet waits a second by default; the rest is for a loaded machine.
+const PROBED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Exit code, and everything that `offtake` printed, with these arguments.
 async fn offtake(world: &World, arguments: &[&str]) -> (i32, String) {
@@ -21,4 +26,24 @@ async fn offtake(world: &World, arguments: &[&str]) -> (i32, String) {
     let told = text(&output.stdout) + &text(&output.stderr);
     assert!(!told.contains("panicked"), "{arguments:?}: {told}");
     (output.status.code().unwrap(), told)
+}
+
+/// Each probe is answered in time. Readiness asks the source, which has the cores to share here, so
+/// it may say once or twice that the source is slow.
+async fn assert_probes_answer(daemon: &Daemon, meanwhile: &str) {
+    let began = Instant::now();
+    loop {
+        let (code, body) = probe(daemon, "/livez", meanwhile).await;
+        assert_eq!(code, 200, "{meanwhile}: /livez: {body}");
+        let (code, body) = probe(daemon, "/readyz", meanwhile).await;
+        if code == 200 {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{meanwhile}: /readyz: {code} {body}");
+    }
+}
+
+async fn probe(daemon: &Daemon, path: &str, meanwhile: &str) -> (u16, String) {
+    let answer = tokio::time::timeout(PROBED_WITHIN, daemon.get(path)).await;
+    answer.unwrap_or_else(|_| panic!("{meanwhile}: {path} is silent"))
 }

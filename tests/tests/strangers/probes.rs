@@ -1,39 +1,18 @@
 //! Whatever clients without a token hold open, the probes are answered.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use offtake_tests::{Daemon, PATIENCE, World};
+use offtake_tests::{Daemon, World};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use super::{PROBED_WITHIN, assert_probes_answer};
 
 const ADMIN: &str = "an-admin-token-of-some-length-0000000000000";
 const READER: &str = "a-read-token-of-some-length-000000000000000";
 
-/// A probe of a kubelet waits a second by default; the rest is for a loaded machine.
-const PROBED_WITHIN: Duration = Duration::from_secs(5);
-
 async fn connect(daemon: &Daemon) -> TcpStream {
     TcpStream::connect(("127.0.0.1", daemon.port())).await.unwrap()
-}
-
-/// Each probe is answered in time. Readiness asks the source, which has the cores to share here, so
-/// it may say once or twice that the source is slow.
-async fn assert_probes_answer(daemon: &Daemon, meanwhile: &str) {
-    let began = Instant::now();
-    loop {
-        let (code, body) = probe(daemon, "/livez", meanwhile).await;
-        assert_eq!(code, 200, "{meanwhile}: /livez: {body}");
-        let (code, body) = probe(daemon, "/readyz", meanwhile).await;
-        if code == 200 {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "{meanwhile}: /readyz: {code} {body}");
-    }
-}
-
-async fn probe(daemon: &Daemon, path: &str, meanwhile: &str) -> (u16, String) {
-    let answer = tokio::time::timeout(PROBED_WITHIN, daemon.get(path)).await;
-    answer.unwrap_or_else(|_| panic!("{meanwhile}: {path} is silent"))
 }
 
 /// Opens so many connections and sends these bytes on each; of an answer, the first bytes are read.
@@ -97,7 +76,7 @@ async fn probes_are_answered_whatever_others_hold_open() {
     assert_eq!(&head, b"HTTP/1.1 200 OK");
     drop((held, operator));
 
-    assert_probes_answer(&daemon, "nobody").await;
+    assert_probes_answer(&daemon, "no client").await;
     daemon.stop().await;
 }
 
