@@ -131,11 +131,30 @@ impl Equality {
 
 /// `numeric(10,2)` is `numeric`; `timestamp(3) with time zone` is `timestamp with time zone`.
 pub fn without_modifier(sql_type: &str) -> String {
-    match (sql_type.starts_with('"'), sql_type.find('('), sql_type.find(')')) {
-        (false, Some(from), Some(to)) if from < to => {
-            format!("{}{}", &sql_type[..from], &sql_type[to + 1..])
-        }
-        _ => sql_type.to_owned(),
+    // A quoted name may contain parentheses. The modifier comes after it.
+    let (quoted, rest) = sql_type.split_at(sql_type.rfind('"').map_or(0, |at| at + 1));
+    match rest.split_once('(').and_then(|(name, rest)| Some((name, rest.split_once(')')?.1))) {
+        Some((name, behind)) => format!("{quoted}{name}{behind}"),
+        None => sql_type.to_owned(),
+    }
+}
+
+/// Whether a type is outside pg_catalog: `format_type` printed it with its schema, because the
+/// search path was `pg_catalog`. No built-in type has a dot in its name.
+pub(crate) fn outside_catalog(sql_type: &str) -> bool {
+    sql_type.contains('.')
+}
+
+/// `expression` as an operand of its type's `=`; it is of `sql_type`, or of a domain over it.
+///
+/// Postgres finds the `=` of an enum for the enum itself, and not for a domain over it, so the
+/// domain is taken off. A built-in type is left as it is: Postgres compares a `varchar` or a `name`
+/// with a `text` without a cast, and no index serves a `name` that was cast. A type with a modifier
+/// is left as it is too, because its cast is a function, which no index serves.
+pub(crate) fn operand(expression: &str, sql_type: &str) -> String {
+    match outside_catalog(sql_type) && without_modifier(sql_type) == sql_type {
+        true => format!("{expression}::{sql_type}"),
+        false => expression.to_owned(),
     }
 }
 
@@ -194,6 +213,29 @@ mod tests {
         assert_eq!(Equality::of(json), Equality::None);
         // A type of one's own that has the name of a built-in one.
         assert_eq!(form(TypeFacts { built_in: false, ..built_in("\"uuid\"") }), "org::text");
+    }
+
+    #[test]
+    fn a_modifier_is_told_from_a_parenthesis_in_a_name() {
+        let check = |sql_type: &str, expect: &str| assert_eq!(without_modifier(sql_type), expect);
+        check("numeric(10,2)", "numeric");
+        check("timestamp(3) with time zone", "timestamp with time zone");
+        check("\"char\"", "\"char\"");
+        check("public.\"plan(s)\"", "public.\"plan(s)\"");
+        check("\"my(gis)\".geometry(Point,4326)", "\"my(gis)\".geometry");
+    }
+
+    #[test]
+    fn only_types_outside_the_catalog_are_cast_before_they_are_compared() {
+        let check = |sql_type: &str, expect: &str| assert_eq!(operand("k", sql_type), expect);
+        for built_in in ["integer", "\"char\"", "character varying(4)", "numeric(10,2)[]", "name"] {
+            check(built_in, "k");
+        }
+        check("public.mood", "k::public.mood");
+        check("public.\"my.type\"", "k::public.\"my.type\"");
+        check("public.\"plan(s)\"", "k::public.\"plan(s)\"");
+        check("public.\"char\"", "k::public.\"char\"");
+        check("ext.geometry(Point,4326)", "k");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::equality::operand;
 use crate::{Condition, Identifier, Mapping, TableName, Tenant};
 
 /// A mapping with everything the statements need. Made by `offtake_postgres::catalog::resolve`.
@@ -44,17 +45,11 @@ pub struct KeyColumn {
 }
 
 impl KeyColumn {
-    /// The condition that two expressions hold the same key.
+    /// The condition that two expressions hold the same key. Each is of `sql_type`, or of a domain
+    /// over it: the query's column, the source table's, a literal.
     pub fn same(&self, one: &str, other: &str) -> String {
-        // Postgres finds the `=` of an enum for the enum itself, and not for a domain over it. The
-        // protocol names a domain's base type. A type with a modifier is left alone: its cast is a
-        // function, which no index serves.
-        let cast = self.source_type != self.sql_type
-            && crate::equality::without_modifier(&self.sql_type) == self.sql_type;
-        let by_value = match cast {
-            true => format!("{one}::{} {} {other}", self.sql_type, self.equals),
-            false => format!("{one} {} {other}", self.equals),
-        };
+        let operand = |expression| operand(expression, &self.sql_type);
+        let by_value = format!("{} {} {}", operand(one), self.equals, operand(other));
         match self.by_text {
             true => {
                 let text = |value: &str| crate::compose::postgres::printed(value, &self.sql_type);
@@ -182,12 +177,14 @@ impl ResolvedMapping {
 
     /// The condition that a row `q` of the query is the tenant's; `tenant` is an SQL expression.
     pub fn of_tenant(&self, tenant: &str) -> String {
-        // For the same reason as in [`KeyColumn::same`]; only enums are outside pg_catalog here.
-        let cast = match self.tenant_type.contains('.') {
-            true => format!("::{}", self.tenant_type),
-            false => String::new(),
-        };
-        format!("q.tenant_id{cast} = {tenant}")
+        self.same_tenant("q.tenant_id", tenant)
+    }
+
+    /// The condition that two expressions are the same tenant. The only types outside pg_catalog
+    /// that a tenant may have are enums, and their `=` is in pg_catalog.
+    pub fn same_tenant(&self, one: &str, other: &str) -> String {
+        let operand = |expression| operand(expression, &self.tenant_type);
+        format!("{} = {}", operand(one), operand(other))
     }
 
     /// `schema.table` of the table whose rows drive it, as `source_table` columns hold it.

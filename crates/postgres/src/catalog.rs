@@ -6,10 +6,14 @@
 //! at the output is enough to mend them all.
 
 mod equality;
+mod exposed;
+mod expressions;
 mod fitness;
+mod functions;
 mod problem;
 mod query;
 mod read_only;
+mod refusal;
 mod sql;
 mod tables;
 
@@ -18,8 +22,9 @@ use std::collections::BTreeMap;
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step, Version};
 use tokio_postgres::{Client, Error};
 
+use exposed::Exposed;
 pub use problem::Problem;
-use query::{Exposed, QueryColumn};
+use query::QueryColumn;
 use read_only::ReadOnly;
 use tables::Tables;
 
@@ -78,16 +83,16 @@ async fn resolve_one(
     let mut problems = tables.check(mapping);
     let named_rightly = problems.is_empty();
     if named_rightly {
-        problems.extend(query::check_conditions(transaction, mapping, tables).await?);
+        problems.extend(expressions::check_conditions(transaction, mapping, tables).await?);
     }
     let prepared = query::prepare(transaction, mapping, tables).await?;
     if prepared.is_ok() {
-        problems.extend(query::check_functions(client, mapping).await?);
+        problems.extend(functions::check_query(client, mapping).await?);
     }
     transaction.narrow().await?;
     if named_rightly {
-        problems.extend(query::check_tenant(transaction, mapping, tables).await?);
-        problems.extend(query::check_tenant_functions(client, mapping).await?);
+        problems.extend(expressions::check_tenant(transaction, mapping, tables).await?);
+        problems.extend(functions::check_tenant(client, mapping).await?);
     }
     let columns = match prepared {
         Ok(prepared) => Some(prepared.columns(client).await?),
@@ -103,7 +108,7 @@ async fn resolve_one(
         Ok(key) => {
             let wanted = |name: &str| QueryColumn::names(&key, name);
             equality::read_collations(transaction, mapping, &mut columns, wanted).await?;
-            query::expose(mapping, tables, &key, columns)
+            exposed::expose(mapping, tables, &key, columns)
         }
         Err(problem) => Err(vec![*problem]),
     };

@@ -42,7 +42,7 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
         Tenant::Column(column) => {
             let column = format!("source.{}", column.sql());
             (
-                format!("{} and ", same_tenant(mapping, &column, "given.offtake_tenant")),
+                format!("{} and ", mapping.same_tenant(&column, "given.offtake_tenant")),
                 String::new(),
             )
         }
@@ -64,43 +64,15 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
         same = parts(
             &|at, key| {
                 let column = format!("source.{}", key.source_column.sql());
-                same_key(key, &column, &format!("given.k{at}"))
+                key.same(&column, &format!("given.k{at}"))
             },
             " and "
         ),
-        keys = parts(
-            &|at, key| {
-                let cast = match key.sql_type.contains('.') {
-                    true => format!("::{}", key.sql_type),
-                    false => String::new(),
-                };
-                format!("q.{}{cast} as k{at}", key.query_column.sql())
-            },
-            ", "
-        ),
+        keys = parts(&|at, key| format!("q.{} as k{at}", key.query_column.sql()), ", "),
         table = mapping.definition.source.table.sql(),
         query = mapping.definition.query,
         of_tenant = mapping.of_tenant(&format!("{}::{}", literal(tenant_id), mapping.tenant_type)),
     )
-}
-
-/// The condition that two expressions are the same tenant. Postgres finds the `=` of an enum for
-/// the enum itself, and not for a domain over it.
-fn same_tenant(mapping: &ResolvedMapping, one: &str, other: &str) -> String {
-    match mapping.tenant_type.contains('.') {
-        true => format!("{one}::{kind} = {other}::{kind}", kind = mapping.tenant_type),
-        false => format!("{one} = {other}"),
-    }
-}
-
-/// The condition that a column of the source table and a value are the same key. The operator of a
-/// type outside pg_catalog must be named with its schema. The others are left as they are, because
-/// Postgres compares two built-in types without a cast, and then uses an index.
-fn same_key(key: &KeyColumn, column: &str, value: &str) -> String {
-    match key.sql_type.contains('.') {
-        true => key.same(column, value),
-        false => format!("{column} = {value}"),
-    }
 }
 
 /// The tenants that the rule names for rows with the key `key` (JSON, by query column), one text
@@ -114,9 +86,9 @@ pub fn rule_for_key(mapping: &ResolvedMapping, key: &str) -> String {
                 "({}::jsonb ->> {})::{}",
                 literal(key),
                 literal(k.query_column.as_str()),
-                if k.sql_type.contains('.') { &k.sql_type } else { &k.source_type }
+                k.sql_type
             );
-            same_key(k, &format!("source.{}", k.source_column.sql()), &value)
+            k.same(&format!("source.{}", k.source_column.sql()), &value)
         })
         .collect();
     format!(

@@ -5,6 +5,7 @@
 //! `global_sequence`, and sets that sequence to the last one. The caller must hold the sequencer's
 //! lock; otherwise two sequencers could give the same number twice.
 
+use crate::equality::outside_catalog;
 use crate::{
     CapturedColumn, Condition, Identifier, KeyColumn, ResolvedMapping, Tenant, TenantLookup,
     Waking, literal,
@@ -251,15 +252,14 @@ fn row_key(alias: &str, key: &[KeyColumn]) -> String {
 /// over it: the text is compared instead.
 fn page_column(key: &KeyColumn) -> String {
     let column = format!("source.{}", key.source_column.sql());
-    if in_catalog(key) { column } else { format!("({column}::text collate \"C\")") }
-}
-
-fn in_catalog(key: &KeyColumn) -> bool {
-    !key.source_type.contains('.')
+    match outside_catalog(&key.source_type) {
+        true => format!("({column}::text collate \"C\")"),
+        false => column,
+    }
 }
 
 fn key_from(json: &str, key: &KeyColumn) -> String {
-    let sql_type = if in_catalog(key) { key.source_type.as_str() } else { "text" };
+    let sql_type = if outside_catalog(&key.source_type) { "text" } else { &key.source_type };
     format!("({json} ->> {})::{sql_type}", literal(key.source_column.as_str()))
 }
 

@@ -1,0 +1,66 @@
+//! What the source's refusal of an operator's SQL says: where the fault is, and what to do.
+
+use offtake_mapping::{Mapping, scan};
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
+
+use super::tables::Tables;
+
+/// The remedy for a column that needs double quotes, because its name has capitals.
+pub(super) fn unfolded(
+    tables: &Tables,
+    mapping: &Mapping,
+    sql: &str,
+    before: &str,
+    error: &Error,
+) -> Option<String> {
+    let db = error.as_db_error().filter(|db| *db.code() == SqlState::UNDEFINED_COLUMN)?;
+    let at = position(db, before);
+    let tokens = scan::tokens(sql);
+    let mut token = tokens.iter().position(|token| token.at == at)?;
+    // `alias.column`: the column is last.
+    while tokens.get(token + 1).is_some_and(|dot| dot.symbol('.')) && token + 2 < tokens.len() {
+        token += 2;
+    }
+    let column = tables.folded_column(mapping, &tokens[token].text)?;
+    Some(format!("write it in double quotes: {}", column.in_sql()))
+}
+
+/// Characters before the fault, behind `prefix`.
+pub(super) fn position(db: &DbError, prefix: &str) -> usize {
+    match db.position() {
+        // Postgres counts characters from 1.
+        Some(ErrorPosition::Original(at)) => {
+            (*at as usize).saturating_sub(1 + prefix.chars().count())
+        }
+        _ => 0,
+    }
+}
+
+pub(super) fn hint(db: &DbError, otherwise: &str) -> String {
+    db.hint().map_or_else(|| otherwise.to_owned(), one_line)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The statement that lets `role` do what it may not.
+pub(super) fn remedy_of(db: &DbError, role: &str) -> Option<String> {
+    if *db.code() != SqlState::INSUFFICIENT_PRIVILEGE {
+        return None;
+    }
+    // The error names what it is about in its message only: `permission denied for table team`.
+    let (kind, name) = db
+        .message()
+        .strip_prefix("permission denied for ")
+        .and_then(|rest| rest.split_once(' '))?;
+    let right = match kind {
+        "schema" => "usage on schema ",
+        "function" => "execute on function ",
+        "sequence" => "select on sequence ",
+        _ => "select on ",
+    };
+    let name = name.rsplit(' ').next().unwrap_or(name);
+    Some(format!("run as its owner: grant {right}{name} to {role};"))
+}
