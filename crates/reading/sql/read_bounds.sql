@@ -1,9 +1,9 @@
--- What there is to read for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source tables,
--- $3 bigint[] the sequence ids after which to read (one of each per mapping), $4 bigint at most so
--- many changes of each mapping, $5 bigint sequence ids per partition of the log.
--- Per mapping, in the order given: the last sequence id of its page (null: nothing), how many
--- changes the page has, the last change in it that stands for the whole table, and how old its
--- oldest change is. lost: the partition of the log that the position is in was dropped, and with it
+-- What there is to read for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source
+-- tables, $3 bigint[] the sequence ids after which to read (one of each per mapping), $4 bigint at
+-- most so many changes of each mapping, $5 bigint sequence ids per partition of the log. Per
+-- mapping, in the order given: the last sequence id of its page (null: nothing), how many changes
+-- the page has, the last change in it that stands for the whole table, and how old its oldest
+-- change is. lost: the partition of the log that the position is in was dropped, and with it
 -- changes that were not read. to_regclass asks the catalog of now, not of the snapshot; the lock
 -- that this statement takes on the log keeps the answer true until the batch ends. unflushed: where
 -- the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is

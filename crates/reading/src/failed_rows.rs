@@ -1,9 +1,9 @@
 //! Rows that the mapping's query cannot compute: found among many by reading them apart.
 //!
 //! A cast that fails, a division by zero, a NUL in a JSON text, a value that prints to more than a
-//! gigabyte: one such row makes the whole statement fail, and the error does not say which row it was. So the keys are listed without
-//! evaluating the query, and read in ever smaller halves behind savepoints, until each row that
-//! fails stands alone.
+//! gigabyte: one such row makes the whole statement fail, and the error does not say which row it
+//! was. So the keys are listed without evaluating the query, and read in ever smaller halves behind
+//! savepoints, until each row that fails stands alone.
 
 use bytes::BytesMut;
 use offtake_mapping::{OnRowError, ResolvedMapping, compose};

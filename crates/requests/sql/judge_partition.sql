@@ -17,6 +17,7 @@ with last as (
   insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
   select 'sync', destination_id, $1 from behind
    where not exists (select from offtake.fuse where name = 'poller' and not enabled and (until is null or until > now()))
+   order by destination_id
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(outgoing_request.wanted_sequence_id, excluded.wanted_sequence_id)
 )

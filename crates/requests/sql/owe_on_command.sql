@@ -7,7 +7,7 @@ with head as (
   update offtake.destination_mapping set retry_at = null where destination_id = any($1) and retry_at > now()
 ), owed as (
   insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
-  select 'sync', destination_id, head from head, unnest($1::bigint[]) destination_id
+  select 'sync', destination_id, head from head, unnest($1::bigint[]) destination_id order by destination_id
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id), not_before = now()
 )

@@ -17,6 +17,7 @@ insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence
 select 'sync', d.destination_id,
        (select sequence_id from offtake.log_head)
   from offtake.destination d, stopped where d.destination_id = any($1) and d.active and d.refused is null and not stopped
+ order by d.destination_id
 on conflict (destination_id) where kind = 'sync' do update
    set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
        not_before = case when r.leased_until is null then now() else r.not_before end

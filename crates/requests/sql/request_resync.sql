@@ -18,6 +18,7 @@ with asked as (
   select distinct 'sync', destination_id,
          (select sequence_id from offtake.log_head)
     from asked
+   order by destination_id
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id), not_before = now(),
          attempt = r.attempt + 1, leased_until = null, leased_by = null

@@ -15,6 +15,7 @@ with due as (
   select distinct 'sync', destination_id,
          (select sequence_id from offtake.log_head)
     from due
+   order by destination_id
   on conflict (destination_id) where kind = 'sync' do update
      set not_before = now(), attempt = r.attempt + 1, leased_until = null, leased_by = null
 )

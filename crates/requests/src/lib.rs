@@ -17,6 +17,11 @@
 //! carries its [`Lease`], which is the request and the attempt; after another claim it changes
 //! nothing. That only saves effort: what protects a destination is its own state row.
 //!
+//! **In which order requests are locked.** A statement that touches several requests locks them in
+//! the order of their destinations. The poller does so for every page, while daemons extend their
+//! leases; in different orders two such statements would deadlock, and the server would end one of
+//! them after a second.
+//!
 //! **Common to all kinds of requests:** the lease ([`Lease`], [`extend`], [`complete`],
 //! [`release`], [`leave`]), [`backoff`], and [`SlowFailures`]. **The sync's own:** [`Claim`] and
 //! [`claim`], because they read the destination's pauses, fuses, resyncs and quarantine; [`fail`],

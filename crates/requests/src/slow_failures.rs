@@ -11,9 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// At most this many requests whose last attempt failed slowly are worked on at once: half of the
-/// turns to dial one address, a quarter of all turns, and a sixth of the connections
-/// (`dial/turns.rs`, the sync's `destinations/links.rs`). With the default connect timeout, three
-/// silent destinations are tried each second.
+/// turns to dial one address, a quarter of all turns, and a sixth of the connections (the crate
+/// egress's `turns.rs`, the sync's `destinations/links.rs`). With the default connect timeout,
+/// three silent destinations are tried each second.
 pub const SLOW_AT_WORK_MAX: usize = 16;
 
 /// A failure within this time is a prompt one: the server answered, or the attempt held its turn

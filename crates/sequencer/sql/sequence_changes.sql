@@ -1,13 +1,13 @@
 -- Moves the oldest captured changes into the log, numbered in capture order beyond global_sequence.
--- $1 bigint: how many at most. $2 text[]: tables whose rows' tenant is looked up after commit; their
--- changes are taken and returned, and not numbered here. $3 bigint: only beyond this capture id. That
--- spares the index the entries of rows that an earlier tick took and vacuum has not removed yet.
--- Returns one row for each taken change that is not done yet: it wakes another mapping, waits for its
--- tenant, stands for a whole table, or continues an expansion. Every row repeats the tick's counts:
--- taken, appended (numbered here), and up_to, the highest capture id taken (null: nothing was taken).
--- With no such change, one row has the counts, and its capture_id is null.
--- Needs the sequencer's lock: otherwise another tick could give the same numbers. Reads through the
--- primary key of captured_change.
+-- $1 bigint: how many at most. $2 text[]: tables whose rows' tenant is looked up after commit;
+-- their changes are taken and returned, and not numbered here. $3 bigint: only beyond this capture
+-- id. That spares the index the entries of rows that an earlier tick took and vacuum has not
+-- removed yet. Returns one row for each taken change that is not done yet: it wakes another
+-- mapping, waits for its tenant, stands for a whole table, or continues an expansion. Every row
+-- repeats the tick's counts: taken, appended (numbered here), and up_to, the highest capture id
+-- taken (null: nothing was taken). With no such change, one row has the counts, and its capture_id
+-- is null. Needs the sequencer's lock: otherwise another tick could give the same numbers. Reads
+-- through the primary key of captured_change.
 with taken as (
   delete from offtake.captured_change
    where ctid = any(array(select ctid from offtake.captured_change where capture_id > $3 order by capture_id limit $1))

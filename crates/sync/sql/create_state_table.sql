@@ -1,4 +1,5 @@
--- The tenant can read here how fresh the copy is, and which source serves it since when. {state} is the table in the destination's schema.
+-- The tenant can read here how fresh the copy is, and which source serves it since when. {state} is
+-- the table in the destination's schema.
 create table if not exists {state} (
   tenant_id    text        not null,
   mapping      text        not null,

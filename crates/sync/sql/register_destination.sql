@@ -1,9 +1,10 @@
 -- Writes what is known about one destination. $1 tenant, $2 name, $3 schema, $4 host, $5 port, $6
 -- database, $7 user, $8 shared, $9 text[] mappings, $10 text[] source tables, $11 text refused or
--- null, $12 text how the source prints the tenant, null: as $1. Nothing is written when nothing changed. A mapping that comes back was not captured
--- meanwhile, or not as it needs it: what the destination has of it, and its cursor, say nothing of
--- that time, so it is re-copied. So are all copies when the source's spelling becomes another one:
--- changes were looked for under the old one. Returns its id, and whether it moved to another place.
+-- null, $12 text how the source prints the tenant, null: as $1. Nothing is written when nothing
+-- changed. A mapping that comes back was not captured meanwhile, or not as it needs it: what the
+-- destination has of it, and its cursor, say nothing of that time, so it is re-copied. So are all
+-- copies when the source's spelling becomes another one: changes were looked for under the old one.
+-- Returns its id, and whether it moved to another place.
 with before as (
   select destination_id, host, port, database_name, schema_name, mappings, source_tenant_id from offtake.destination where tenant_id = $1 and name = $2
 ), written as (

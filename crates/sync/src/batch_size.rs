@@ -47,6 +47,11 @@ impl BatchSizes {
         }
     }
 
+    /// Forgets destinations that no longer exist.
+    pub(crate) fn retain(&self, known: impl Fn(i64) -> bool) {
+        self.reduced().retain(|id, _| known(*id));
+    }
+
     fn reduced(&self) -> MutexGuard<'_, HashMap<i64, usize>> {
         self.reduced.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -168,8 +168,8 @@ impl Engine {
                     }
                     continue;
                 }
-                // A fuse stops a turn at once, also while it waits for a lock at the destination: the
-                // batch is rolled back.
+                // A fuse stops a turn at once, also while it waits for a lock at the destination:
+                // the batch is rolled back.
                 Ok(()) = fuses.changed() => {
                     let blown = fuses.borrow_and_update().clone();
                     for turn in in_flight.values().filter(|f| f.stopped_by(&blown, &blown_before)) {
@@ -210,12 +210,14 @@ impl Engine {
             && !self.context.registry.all().is_empty()
     }
 
-    /// Closes connections that are no longer used, and cancels the turns of destinations that were
-    /// removed or moved.
+    /// Closes connections that are no longer used, forgets destinations that were removed, and
+    /// cancels the turns of those that were removed or moved.
     fn forget_gone(&self, in_flight: &HashMap<Id, InFlight>) {
         let known = self.context.registry.all();
         self.context.links.close_unused(|id| known.contains_key(&id));
         self.slow_failures.retain(|id| known.contains_key(&id));
+        self.context.visits.retain(|id| known.contains_key(&id));
+        self.context.sizes.retain(|id| known.contains_key(&id));
         let same_place = |old: &Arc<Registered>| {
             known
                 .get(&old.destination_id)

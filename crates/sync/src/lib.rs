@@ -22,7 +22,8 @@
 //! requests are the crate `offtake-requests`.
 //!
 //! **What a crash leaves behind**: a lease that runs out. Rows and cursors move in one transaction,
-//! so a batch happened or did not. When the reply to COMMIT is lost, the next turn reads the cursors.
+//! so a batch happened or did not. When the reply to COMMIT is lost, the next turn reads the
+//! cursors.
 
 mod batch_size;
 mod cursors;

@@ -6,8 +6,8 @@
 //! source serves only what names it, or nobody.
 //!
 //! A source is known by its server, database and timeline. A copy of the disk has the same; it is
-//! told apart by *visits*. Each time a worker writes its source's name it first draws a number and a
-//! random id, which stay at the source. What a destination tells must be known there, or be older
+//! told apart by *visits*. Each time a worker writes its source's name it first draws a number and
+//! a random id, which stay at the source. What a destination tells must be known there, or be older
 //! than what is remembered.
 
 use std::collections::HashMap;
@@ -254,6 +254,12 @@ impl Visits {
     pub(crate) fn done(&self, destination_id: i64) {
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         at.insert(destination_id, Instant::now());
+    }
+
+    /// Forgets destinations that no longer exist.
+    pub(crate) fn retain(&self, known: impl Fn(i64) -> bool) {
+        let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+        at.retain(|id, _| known(*id));
     }
 }
 

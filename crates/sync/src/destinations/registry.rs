@@ -7,8 +7,8 @@ use std::sync::{Arc, RwLock};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Statement};
 
 use super::DestinationSpec;
 use super::refusal::{Standing, Standings, refusals};
@@ -72,8 +72,8 @@ impl Registry {
     ///
     /// A destination that is new, moved, or has other mappings is owed a sync at once. One that is
     /// no longer named is owed nothing more, and the engine closes its connection. The mappings in
-    /// `waiting` are told in the status of every destination that should have them, whether they are
-    /// in the set or not.
+    /// `waiting` are told in the status of every destination that should have them, whether they
+    /// are in the set or not.
     pub async fn refresh(
         &self,
         specs: Vec<DestinationSpec>,
@@ -97,9 +97,13 @@ impl Registry {
         let refusals = refusals(&specs, &set, waiting, &standings);
         let mut known = HashMap::new();
         let mut owed = Vec::new();
+        // Prepared once: there may be thousands of destinations, and others wait for the lock.
+        let statement = transaction.prepare(sql::REGISTER_DESTINATION).await;
+        let statement = statement.map_err(Error::source)?;
         for (index, spec) in specs.into_iter().enumerate() {
             let refused = refusals.get(&index);
-            let registered = register(transaction.client(), spec, &set, refused).await?;
+            let registered =
+                register(transaction.client(), &statement, spec, &set, refused).await?;
             let destination_id = registered.destination_id;
             let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
             match refused {
@@ -136,8 +140,8 @@ impl Registry {
     }
 
     /// A request was completed for a destination as it was when the work began. If it is another
-    /// one now, or has other mappings, the sync that a refresh owed it was completed unserved: it is
-    /// owed again.
+    /// one now, or has other mappings, the sync that a refresh owed it was completed unserved: it
+    /// is owed again.
     pub(crate) async fn owe_if_replaced(&self, served: &Registered) -> Result<(), Error> {
         // A refresh that owed it before the request was completed is known from here on.
         drop(self.refreshing.read().await);
@@ -163,10 +167,11 @@ impl Registered {
     }
 }
 
-/// Writes one destination into the source's registry. The mirror of a destination that moved says
-/// nothing about its new place and is forgotten.
+/// Writes one destination into the source's registry by [`sql::REGISTER_DESTINATION`]. The mirror
+/// of a destination that moved says nothing about its new place and is forgotten.
 async fn register(
     transaction: &Client,
+    statement: &Statement,
     spec: DestinationSpec,
     set: &MappingSet,
     refused: Option<&String>,
@@ -190,7 +195,7 @@ async fn register(
         &refused,
         &at_source,
     ];
-    let row = transaction.query_one(sql::REGISTER_DESTINATION, &parameters).await;
+    let row = transaction.query_one(statement, &parameters).await;
     let row = row.map_err(Error::source)?;
     let destination_id: i64 = row.get("destination_id");
     if row.get("moved") {

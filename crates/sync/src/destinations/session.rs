@@ -71,6 +71,18 @@ pub(crate) struct OtherTenant {
 /// So many cursors of other tenants are read at a time.
 pub(crate) const OTHERS_PAGE: usize = 1000;
 
+/// What is to be made and begun at a destination that was taken up.
+pub(crate) struct Beginning<'a> {
+    pub(crate) spec: &'a DestinationSpec,
+    pub(crate) mappings: &'a [Arc<ResolvedMapping>],
+    /// The destination must still be so.
+    pub(crate) found: &'a TakenUp,
+    /// Where the cursors of the copies stand that begin.
+    pub(crate) cursors: &'a Cursors,
+    /// The source that serves the tenant from now on; None: the destination names it already.
+    pub(crate) visit: Option<&'a Visit>,
+}
+
 /// What beginning copies did.
 pub(crate) struct Begun {
     /// What the mappings' tables are now.
@@ -195,31 +207,27 @@ impl Session {
         }
     }
 
-    /// Makes what `found` says is missing, sets the cursors in `beginning`, whose copies start over
-    /// what is there, and names the source that serves the tenant from now on. Nothing of it happens,
-    /// and the error is [`Error::Stale`], if the destination is not as it was found. Where the schema
-    /// is not shared, another tenant that began meanwhile makes it stale too: of two tenants that
-    /// begin at once, only one may.
+    /// Makes what is missing, sets the cursors of the copies that begin over what is there, and
+    /// names the source that serves the tenant from now on.
+    ///
+    /// Nothing of it happens, and the error is [`Error::Stale`], if the destination is not as it
+    /// was found. Where the schema is not shared, another tenant that began meanwhile makes it
+    /// stale too: of two tenants that begin at once, only one may. Nothing of it happens either
+    /// where the error is [`Error::Making`]. After both the session is fit for the next operation.
     pub(crate) async fn begin(
         &mut self,
-        spec: &DestinationSpec,
-        mappings: &[Arc<ResolvedMapping>],
-        found: &TakenUp,
-        beginning: &Cursors,
-        visit: Option<&Visit>,
+        beginning: &Beginning<'_>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
         match self {
-            Self::Postgres(session) => {
-                session.begin(spec, mappings, found, beginning, visit, settings).await
-            }
+            Self::Postgres(session) => session.begin(beginning, settings).await,
         }
     }
 
-    /// Applies the batches of one or several tenants and moves their cursors: all of it, or nothing.
-    /// A tenant whose cursors or tables are not those that its batch was read for is left out; its
-    /// place in the answer is None. Rows that the destination refuses go to `aside` before anything
-    /// is visible without them.
+    /// Applies the batches of one or several tenants and moves their cursors: all of it, or
+    /// nothing. A tenant whose cursors or tables are not those that its batch was read for is left
+    /// out; its place in the answer is None. Rows that the destination refuses go to `aside` before
+    /// anything is visible without them.
     pub(crate) async fn write(
         &mut self,
         writes: &[TenantWrite<'_>],

@@ -58,8 +58,8 @@ pub(crate) struct Context {
     pub(crate) links: Links,
     pub(crate) settings: Settings,
     pub(crate) fuses: watch::Receiver<Arc<BlownFuses>>,
-    /// Bounds the batches read from the source at one time. A turn holds a place only while it reads,
-    /// so a destination that hangs holds none.
+    /// Bounds the batches read from the source at one time. A turn holds a place only while it
+    /// reads, so a destination that hangs holds none.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) sizes: BatchSizes,
     pub(crate) rival_looks: RivalLooks,
@@ -377,9 +377,9 @@ impl Turn<'_> {
         written.pop().flatten().ok_or(Error::Stale)
     }
 
-    /// Reads the batch that follows, as if this one were applied, so that the source reads while the
-    /// destination writes. A batch that turns out to be for other cursors is dropped. None when there
-    /// is nothing more, or when the read fails: then the next step reads for itself.
+    /// Reads the batch that follows, as if this one were applied, so that the source reads while
+    /// the destination writes. A batch that turns out to be for other cursors is dropped. None when
+    /// there is nothing more, or when the read fails: then the next step reads for itself.
     async fn read_ahead(&self, batch: &Batch, cursors: &Cursors) -> Option<Ahead> {
         let more = batch
             .parts
@@ -443,8 +443,8 @@ impl Turn<'_> {
     }
 }
 
-/// Awaits one operation of a destination, and gives it up when the server answers later than its own
-/// limits allow.
+/// Awaits one operation of a destination, and gives it up when the server answers later than its
+/// own limits allow.
 async fn within_deadline<T>(
     context: &Context,
     destination_id: i64,

@@ -43,6 +43,8 @@ impl PlaceGates {
             if state.ready.contains(&key) {
                 return None;
             }
+            // A gate that no worker holds, and at which none waits, is as good as a new one.
+            state.gates.retain(|_, gate| Arc::strong_count(gate) > 1);
             state.gates.entry(key.clone()).or_default().clone()
         };
         let guard = tokio::time::timeout(WAIT_MAX, gate.lock_owned()).await.ok()?;

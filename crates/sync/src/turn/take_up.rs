@@ -1,7 +1,8 @@
 //! Taking up a destination: which copies stand, and which must begin.
 //!
 //! Runs once per session, and again after any doubt. The destination tells facts, the source tells
-//! what it knows of them; only then is anything made or set there, and only if the facts still hold.
+//! what it knows of them; only then is anything made or set there, and only if the facts still
+//! hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,17 +17,18 @@ use tokio_postgres::types::ToSql;
 
 use super::{Turn, within_deadline};
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::{Link, OTHERS_PAGE, OtherTenant, TakenUp};
+use crate::destinations::{Beginning, Link, OTHERS_PAGE, OtherTenant, TakenUp};
 use crate::ownership::{Here, Right, Visit};
 use crate::record;
 use crate::{Error, sql};
 
-/// How often, at most, one of the tenants that share a place looks for a rival of all of them. A look
-/// reads the cursors of every tenant there; once a second is next to nothing, and once per tenant
-/// would be quadratic.
+/// How often, at most, one of the tenants that share a place looks for a rival of all of them. A
+/// look reads the cursors of every tenant there; once a second is next to nothing, and once per
+/// tenant would be quadratic.
 const RIVAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// At most so many pages of other tenants' cursors are read in one look: a hundred thousand cursors.
+/// At most so many pages of other tenants' cursors are read in one look: a hundred thousand
+/// cursors.
 const RIVAL_PAGES_MAX: usize = 100;
 
 /// When the tenants that share a place last looked for a rival, by the place's fingerprint.
@@ -80,9 +82,14 @@ impl Turn<'_> {
         link.references = found.references.clone();
         let (mut identities, mut cursors) = (found.identities.clone(), found.cursors.clone());
         if found.to_make || !judged.beginning.is_empty() || judged.visit.is_some() {
-            let (beginning, visit) = (&judged.beginning, judged.visit.as_ref());
-            let settings = &context.settings;
-            let work = link.session.begin(spec, &self.mappings, &found, beginning, visit, settings);
+            let beginning = Beginning {
+                spec,
+                mappings: &self.mappings,
+                found: &found,
+                cursors: &judged.beginning,
+                visit: judged.visit.as_ref(),
+            };
+            let work = link.session.begin(&beginning, &context.settings);
             let begun = within_deadline(context, id, work).await?;
             (identities, cursors) = (begun.identities, begun.cursors);
             link.references = begun.references;
@@ -360,8 +367,8 @@ async fn mirrored(
     Ok(rows.iter().map(|row| (row.get("mapping"), mirrored(row))).collect())
 }
 
-/// The planner's estimate of a tenant's rows. It only shows progress, so an error is no estimate. It
-/// does not wait for an application that has locked a table for itself.
+/// The planner's estimate of a tenant's rows. It only shows progress, so an error is no estimate.
+/// It does not wait for an application that has locked a table for itself.
 async fn estimate(
     source: &mut PooledConnection,
     mapping: &Arc<ResolvedMapping>,

@@ -19,8 +19,9 @@
 //! of that key in between. What cannot be settled within the time given, because the destination is
 //! behind or the row never rests, is counted as `unsettled` and is not called equal.
 //!
-//! At the end, the tenant of each row by `source.tenant` is compared with the query's (`agreement`).
-//! Where they differ, the copy may be equal now and still miss the row's next change.
+//! At the end, the tenant of each row by `source.tenant` is compared with the query's
+//! (`agreement`). Where they differ, the copy may be equal now and still miss the row's next
+//! change.
 //!
 //! What a crash leaves behind: nothing; only reads are made.
 

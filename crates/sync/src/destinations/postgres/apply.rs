@@ -238,8 +238,8 @@ impl Applier<'_> {
         }
     }
 
-    /// Whether a line says that a row must not exist whose key the table cannot even hold. The error
-    /// may also be that of a trigger, so the key alone is tried.
+    /// Whether a line says that a row must not exist whose key the table cannot even hold. The
+    /// error may also be that of a trigger, so the key alone is tried.
     async fn is_void(
         &self,
         rows: &Rows,

@@ -1,40 +1,34 @@
 //! Beginning copies in a Postgres destination: what is missing is made, and cursors are set.
 
-use std::sync::Arc;
-
 use offtake_mapping::ResolvedMapping;
 
 use super::Session;
 use super::state;
 use super::tables::{self, Site};
 use crate::cursors::Cursors;
-use crate::destinations::{Begun, DestinationSpec, TakenUp};
-use crate::ownership::Visit;
+use crate::destinations::{Beginning, Begun, DestinationSpec};
 use crate::{Error, Settings};
 
 impl Session {
     pub(in crate::destinations) async fn begin(
         &mut self,
-        spec: &DestinationSpec,
-        mappings: &[Arc<ResolvedMapping>],
-        found: &TakenUp,
-        beginning: &Cursors,
-        visit: Option<&Visit>,
+        beginning: &Beginning<'_>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
-        let begun = self.make_and_set(spec, mappings, found, beginning, visit, settings).await;
+        let begun = self.make_and_set(beginning, settings).await;
+        if let Err(Error::Stale | Error::Making) = &begun {
+            // The destination did not fail, so the session is used again.
+            self.connection.batch_execute("rollback").await.map_err(Error::destination)?;
+        }
         begun.map_err(|error| self.explain(error))
     }
 
     async fn make_and_set(
         &self,
-        spec: &DestinationSpec,
-        mappings: &[Arc<ResolvedMapping>],
-        found: &TakenUp,
-        beginning: &Cursors,
-        visit: Option<&Visit>,
+        beginning: &Beginning<'_>,
         settings: &Settings,
     ) -> Result<Begun, Error> {
+        let Beginning { spec, mappings, found, .. } = beginning;
         let client = &self.connection;
         self.open_transaction(settings).await.map_err(Error::destination)?;
         if found.to_make || !spec.shared {
@@ -54,7 +48,6 @@ impl Session {
             joined = others.map_err(Error::destination)? != found.other_tenants;
         }
         if joined || locked.cursors != found.cursors || locked.identities.iter().any(other_table) {
-            client.batch_execute("rollback").await.map_err(Error::destination)?;
             return Err(Error::Stale);
         }
         let mut begun = Begun {
@@ -63,12 +56,12 @@ impl Session {
             cursors: found.cursors.clone(),
             faults: Vec::new(),
         };
-        let mut set = beginning.clone();
+        let mut set = beginning.cursors.clone();
         if found.to_make {
-            for mapping in mappings {
+            for mapping in *mappings {
                 self.make_table(spec, mapping, &mut begun, &mut set).await?;
             }
-            self.make_rest(spec, mappings, &mut begun, (beginning, &mut set)).await?;
+            self.make_rest(beginning, &mut begun, &mut set).await?;
             begun.references = tables::references(client, &self.schema, mappings)
                 .await
                 .map_err(Error::destination)?;
@@ -79,7 +72,7 @@ impl Session {
             written.await.map_err(Error::destination)?;
             begun.cursors.extend(set);
         }
-        if let Some(visit) = visit {
+        if let Some(visit) = beginning.visit {
             let tenant_id = &spec.tenant_id;
             let served = state::serve(client, &self.schema, tenant_id, visit, &mut begun.cursors);
             served.await.map_err(Error::destination)?;
@@ -91,17 +84,16 @@ impl Session {
     /// Tries once more what could not be made: a table may refer to one that was made after it.
     async fn make_rest(
         &self,
-        spec: &DestinationSpec,
-        mappings: &[Arc<ResolvedMapping>],
+        beginning: &Beginning<'_>,
         begun: &mut Begun,
-        (beginning, set): (&Cursors, &mut Cursors),
+        set: &mut Cursors,
     ) -> Result<(), Error> {
         for (name, _) in std::mem::take(&mut begun.faults) {
-            if let Some(cursor) = beginning.get(&name) {
+            if let Some(cursor) = beginning.cursors.get(&name) {
                 set.insert(name.clone(), cursor.clone());
             }
-            for mapping in mappings.iter().filter(|mapping| mapping.name() == name) {
-                self.make_table(spec, mapping, begun, set).await?;
+            for mapping in beginning.mappings.iter().filter(|mapping| mapping.name() == name) {
+                self.make_table(beginning.spec, mapping, begun, set).await?;
             }
         }
         Ok(())

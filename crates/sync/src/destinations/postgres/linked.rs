@@ -2,8 +2,8 @@
 //!
 //! Deletions are made children first, then everything else parents first, so that a new parent and
 //! its child arrive together whatever their mappings are called. What deferrable constraints allow
-//! only at the end is tried so first. Rows that a foreign key refuses even then are tried again once
-//! everything else of the batch is there.
+//! only at the end is tried so first. Rows that a foreign key refuses even then are tried again
+//! once everything else of the batch is there.
 
 use offtake_mapping::Version;
 use offtake_postgres::{SqlState, row_fault};
@@ -92,11 +92,12 @@ impl Session {
         let absent = |part: &Part, line: usize| part.changed.present(line..line + 1) == 0;
         for (part, outcome) in write.parts.iter().zip(&mut outcomes).rev() {
             let deletions = part.changed.only(|line| absent(part, line));
-            self.share(write.tenant_id, part, (deletions, false), checks, outcome, made).await?;
+            self.share(write.tenant_at_source, part, (deletions, false), checks, outcome, made)
+                .await?;
         }
         for (part, outcome) in write.parts.iter().zip(&mut outcomes) {
             let rows = part.changed.only(|line| !absent(part, line));
-            self.share(write.tenant_id, part, (rows, true), checks, outcome, made).await?;
+            self.share(write.tenant_at_source, part, (rows, true), checks, outcome, made).await?;
             after_a_mapping().await?;
         }
         if checks == Checks::AtTheEnd {
@@ -140,7 +141,8 @@ impl Session {
                 });
                 for rows in rows.collect::<Vec<Rows>>() {
                     let share = (rows, false);
-                    self.share(write.tenant_id, part, share, Checks::AtOnce, outcome, made).await?;
+                    self.share(write.tenant_at_source, part, share, Checks::AtOnce, outcome, made)
+                        .await?;
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Rows that only fit together: two that swap a value under a unique constraint, a rotation of many,
-//! ranges under an exclusion constraint that move at once.
+//! Rows that only fit together: two that swap a value under a unique constraint, a rotation of
+//! many, ranges under an exclusion constraint that move at once.
 //!
 //! Written one after the other, each of them collides with a row that the batch also changes. So
 //! those that collided are tried as a set: their old rows are deleted, then the new ones inserted,

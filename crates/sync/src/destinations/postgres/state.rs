@@ -79,9 +79,9 @@ pub(super) async fn make(
     Ok(())
 }
 
-/// How long one worker waits for another one that makes tables in the same schema. Making them takes
-/// milliseconds; a schema_sql that fills tables takes longer, and then the turn is better tried again
-/// than waited for, because it holds a connection meanwhile.
+/// How long one worker waits for another one that makes tables in the same schema. Making them
+/// takes milliseconds; a schema_sql that fills tables takes longer, and then the turn is better
+/// tried again than waited for, because it holds a connection meanwhile.
 const MAKING_WAIT: &str = "5s";
 
 /// Until the transaction ends, no other destination of this schema makes a schema, a table or a
@@ -269,8 +269,8 @@ pub(super) fn names_and_tables<'m>(
 }
 
 fn cursor(row: &Row) -> Cursor {
-    // A key that is not what we wrote is input from a stranger. Without a key the copy begins again,
-    // which is always right.
+    // A key that is not what we wrote is input from a stranger. Without a key the copy begins
+    // again, which is always right.
     let backfill_key = row
         .get::<_, Option<String>>("backfill_key")
         .and_then(|json| serde_json::from_str::<Vec<KeyPart>>(&json).ok())
@@ -315,8 +315,8 @@ impl KeyPart {
     }
 }
 
-/// Writes cursors; the caller holds their lock. `converts`: see [`Found`].
 /// Writes cursors, and notes in them that they were written; the caller holds their lock.
+/// `converts`: see [`Found`].
 pub(super) async fn write(
     client: &Client,
     schema: &Identifier,
