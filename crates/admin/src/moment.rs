@@ -1,7 +1,8 @@
 //! Times of our own tables, of which Postgres can hold more than the calendar here has.
 //!
-//! Somebody may have written `infinity` or the year 275817 into a table. A time beyond the calendar
-//! is read as its first or last moment, because the commands that would mend it read it too.
+//! An operator may have written `infinity` or the year 275817 into a table. A time beyond the
+//! calendar is read as its first or last moment, because the commands that would mend it read it
+//! too.
 
 use std::error::Error;
 

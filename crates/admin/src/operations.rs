@@ -76,8 +76,8 @@ impl ResyncProgress {
 /// The longest reason, which fills two lines of a wide terminal.
 pub const REASON_CHARACTERS_MAX: usize = 200;
 
-/// The longest that a fuse stays blown, a pause lasts or a command waits. A longer time is a slip of
-/// the hand, and one beyond the calendar could not be told.
+/// The longest that a fuse stays blown, a pause lasts or a command waits. A longer time is a slip
+/// of the hand, and one beyond the calendar could not be told.
 pub const DURATION_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 /// Trims a reason. None: it is empty, too long, or more than one line; tables would not show it.
@@ -128,8 +128,8 @@ pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error>
     Ok(source.execute(sql::RESUME_DESTINATIONS, &[&destinations]).await?)
 }
 
-/// Has this source serve the destinations from now on, whoever served them before, and owes them a
-/// sync.
+/// Has this source serve the destinations from now on, whichever source served them before, and
+/// owes them a sync.
 pub async fn adopt(source: &Client, destinations: &[i64]) -> Result<(), Error> {
     source.execute(sql::ADOPT_DESTINATIONS, &[&destinations]).await?;
     owe_sync(source, destinations).await?;

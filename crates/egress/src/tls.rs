@@ -120,7 +120,7 @@ async fn authorities(to: &Remote) -> Result<Authorities, String> {
 fn read_authorities(path: PathBuf) -> Result<Authorities, String> {
     let unusable =
         |why: &dyn std::fmt::Display| format!("the CA file {} is unusable: {why}", path.display());
-    // Opening a pipe would wait for whoever writes into it, and keep the thread.
+    // Opening a pipe blocks until another process opens it for writing, and blocks this thread.
     if !std::fs::metadata(&path).map_err(|error| unusable(&error))?.is_file() {
         return Err(unusable(&"it is not a regular file"));
     }

@@ -1,5 +1,6 @@
--- How many rows of a table have the same values in some columns, at most. $1 text: the table, quoted
--- and qualified; $2 text[]: the columns. Reads the catalog and the planner's statistics. Returns
+-- How many rows of a table have the same values in some columns, at most. $1 text: the table,
+-- quoted and qualified; $2 text[]: the columns. Reads the catalog and the planner's statistics.
+-- Returns
 -- unique_key: whether a unique index consists of these columns only, so that it is one row;
 -- rows: the planner's estimate of the table's rows, -1 where it was never analyzed;
 -- often: for each column, how many rows have its most frequent value; the smallest of these

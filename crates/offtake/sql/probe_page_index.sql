@@ -1,6 +1,6 @@
--- Whether table $1 (quoted for SQL) has an index whose first columns are $2, in that order. The plan
--- alone does not tell: where few tenants have most of the rows, the planner may use another index,
--- which would be wrong for many tenants.
+-- Whether table $1 (quoted for SQL) has an index whose first columns are $2, in that order. The
+-- plan alone does not tell: where few tenants have most of the rows, the planner may use another
+-- index, which would be wrong for many tenants.
 select exists (
   select from pg_catalog.pg_index i
    where i.indrelid = $1::text::regclass and i.indisvalid and i.indpred is null

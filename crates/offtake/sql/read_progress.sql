@@ -1,6 +1,6 @@
 -- How far destinations are. $1 bigint[] destinations, $2 the sequence id to reach. One row per
--- destination: whether every one of its mappings is copied and has applied all changes up to $2, and
--- the obstacle where one is known. Reads by primary keys.
+-- destination: whether every one of its mappings is copied and has applied all changes up to $2,
+-- and the obstacle where one is known. Reads by primary keys.
 select d.tenant_id, d.name,
        (select count(*) from offtake.destination_mapping m
          where m.destination_id = d.destination_id and m.mapping = any(d.mappings) and m.backfilled and m.sequence_id >= $2

@@ -1,7 +1,7 @@
 //! The command line as messages repeat it: without what may be a secret.
 //!
-//! A connection string that is typed at the wrong place is repeated by whoever does not understand
-//! it, and then it is in the terminal's history and in the log of the job.
+//! An operator may type a connection string at the wrong place. A message that repeats it puts the
+//! password into the terminal's history and into the log of the job.
 
 use std::borrow::Cow;
 use std::ffi::OsString;

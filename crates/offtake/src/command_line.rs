@@ -78,7 +78,7 @@ pub enum Command {
                             offtake resync --tenant acme --drop --yes    # tables of mappings that are gone"
     )]
     Resync(Resync),
-    /// Have this source serve a tenant's destinations from now on, whichever source served them before.
+    /// Have this source serve a tenant's destinations from now on, instead of another source.
     #[command(after_help = "Example:\n  offtake adopt --tenant acme --destination main")]
     Adopt(Adopt),
     /// Stop writing to a tenant's destinations. Their changes are kept and written after `resume`.

@@ -1,6 +1,5 @@
 //! Offtake as a library: everything of the binary that tests and the demo start in their own
 //! process.
-//!
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

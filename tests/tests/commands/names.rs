@@ -1,6 +1,9 @@
-//! Unknown names: exit code 2, and the nearest known name as a suggestion.
+//! Unknown names: exit code 2, and the nearest known name as a suggestion. Destinations that cannot
+//! be listed: exit code 78, by every command that lists them.
 
 use offtake_tests::World;
+use offtake_tests::samples::{TEAMS, USERS};
+use serde_json::json;
 
 use super::{done, offtake};
 
@@ -27,6 +30,7 @@ async fn unknown_names_are_answered_with_the_nearest() {
         &["sync"],
         &["status"],
         &["verify"],
+        &["preview", "--changed"],
     ] {
         check(&[command, &["--tenant", &nearly]].concat(), &meant).await;
     }
@@ -46,4 +50,47 @@ async fn unknown_names_are_answered_with_the_nearest() {
     check(&["fuse", "off", "sync", "--reason", "r", "--for", "30"], "unit").await;
     assert!(done(&world, &["status", "--tenant", id]).await.contains("in sync"));
     daemon.stop().await;
+}
+
+/// Nothing was compared, so it is no success.
+#[tokio::test]
+async fn a_mapping_that_no_destination_receives_is_told() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    world.configure(|c| c["destinations"]["static"][0]["mappings"] = json!(["teams"]));
+    for command in [&["verify"][..], &["preview", "--changed"]] {
+        let arguments = [command, &["--mapping", "users"]].concat();
+        let (code, told, complained) = offtake(&world, &arguments).await;
+        let expect = "no destination asked for receives a mapping named users";
+        assert!(
+            code == 2 && complained.contains(expect),
+            "{arguments:?}: {code} {told}{complained}"
+        );
+    }
+}
+
+/// And the message has none of the server's detail, which quotes rows.
+#[tokio::test]
+async fn destinations_that_cannot_be_listed_are_told_alike_by_every_command() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    world.succeed(&["init"]).await;
+    let id = world.id("acme");
+    world.configure(|c| {
+        c["destinations"] = json!({ "query": "select tenant_id, link as url from nowhere" });
+    });
+    for arguments in [
+        &["check", "--connect"][..],
+        &["check", "--diff"],
+        &["preview", "--changed"],
+        &["verify"],
+        &["resync", "--tenant", id, "--drop", "--yes"],
+    ] {
+        let (code, told, complained) = offtake(&world, arguments).await;
+        assert!(
+            code == 78
+                && complained.contains("destinations.query cannot be used")
+                && complained.contains("relation \"nowhere\" does not exist")
+                && !complained.contains("db error"),
+            "{arguments:?}: {code} {told}{complained}"
+        );
+    }
 }

@@ -36,8 +36,9 @@ const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 const REQUESTS_MAX: usize = 10_000;
 /// A connection ends after this time, unless something is being answered on it.
 const LIFE: Duration = Duration::from_secs(600);
-/// And after this one in any case. An event stream that nobody reads would stay for ever; a
-/// dashboard connects again.
+/// A connection ends after this time even while something is being answered on it. Otherwise the
+/// event stream of a client that does not read would stay open for ever. A dashboard connects
+/// again.
 const LIFE_MAX: Duration = Duration::from_secs(3600);
 /// Between two looks at a connection whose life is over.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);

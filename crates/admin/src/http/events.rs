@@ -17,15 +17,16 @@ use super::Shared;
 use super::guard::Admission;
 use super::problem::Problem;
 
-/// At most this many listeners at a time with one token, enough for the dashboards of one team. Each
-/// holds a connection and the last status that it was sent.
+/// At most this many listeners at a time with one token, enough for the dashboards of one team.
+/// Each holds a connection and the last status that it was sent.
 const LISTENERS_MAX: usize = 16;
 
 /// A stream ends after this time, and a dashboard opens the next one: a client that is gone without
 /// a message is forgotten.
 const STREAM_LIFE: Duration = Duration::from_secs(1800);
 
-/// The listeners of the two tokens, so that those with the read token take no place of an operator's.
+/// The listeners of the two tokens, so that those with the read token take no place of an
+/// operator's.
 pub(super) struct Listeners {
     operators: Arc<Semaphore>,
     readers: Arc<Semaphore>,

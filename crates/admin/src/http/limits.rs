@@ -64,7 +64,7 @@ struct Client {
     anonymous: Bucket,
     wrong_tokens: Bucket,
     /// It has shown a right token. From then on right tokens are always accepted from this address,
-    /// even while somebody else behind it, or a script with an old token, sends wrong ones.
+    /// even while another client behind it, or a script with an old token, sends wrong ones.
     known: bool,
     asked_at: Instant,
 }

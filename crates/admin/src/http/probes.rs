@@ -51,8 +51,8 @@ pub(super) struct SourceAnswer {
 }
 
 impl Shared {
-    /// Whether the source answers. Any number of probes at one time ask it once: they need no token,
-    /// and must not take the connections of the loops.
+    /// Whether the source answers. Any number of probes at one time ask it once: they need no
+    /// token, and must not take the connections of the loops.
     async fn source_answers(&self) -> bool {
         let mut last = self.source_answers.lock().await;
         if let Some(fresh) = last.as_ref().filter(|answer| answer.at.elapsed() < ANSWER_FRESH) {

@@ -21,6 +21,14 @@ pub(super) enum Check {
     KeyIfReadable,
 }
 
+/// How rustls verifies a signature, in one version of TLS.
+type VerifySignature = fn(
+    &[u8],
+    &CertificateDer<'_>,
+    &DigitallySignedStruct,
+    &WebPkiSupportedAlgorithms,
+) -> Result<HandshakeSignatureValid, Error>;
+
 pub(super) struct Verifier {
     check: Check,
     algorithms: WebPkiSupportedAlgorithms,
@@ -31,9 +39,20 @@ impl Verifier {
         Self { check, algorithms }
     }
 
-    fn unreadable(&self, certificate: &CertificateDer<'_>) -> bool {
-        matches!(self.check, Check::KeyIfReadable)
+    /// Verifies that the server holds the key of its certificate.
+    fn verify_key(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        verify: VerifySignature,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        if matches!(self.check, Check::KeyIfReadable)
             && ParsedCertificate::try_from(certificate).is_err()
+        {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verify(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_chain(
@@ -102,10 +121,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if self.unreadable(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+        self.verify_key(message, certificate, signed, verify_tls12_signature)
     }
 
     fn verify_tls13_signature(
@@ -114,10 +130,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        if self.unreadable(certificate) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
-        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+        self.verify_key(message, certificate, signed, verify_tls13_signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -15,8 +15,9 @@ pub(crate) async fn missing_triggers(
     Ok((!drifts.is_empty()).then(|| complaint(&drifts, &[])))
 }
 
-/// The drifts that a daemon mends. Triggers of another form or name capture the same. Triggers that the set no longer needs stay until `offtake init`:
-/// another daemon, with newer mapping files, may need them.
+/// The drifts that a daemon mends. Triggers of another form or name capture the same. Triggers that
+/// the set no longer needs stay until `offtake init`: another daemon, with newer mapping files, may
+/// need them.
 pub(crate) fn needed(look: &Look) -> Vec<Drift> {
     let mut drifts = look.drifts();
     drifts.retain(|drift| drift.kind != DriftKind::NotNeeded && !drift.superseded());

@@ -23,7 +23,7 @@ pub(super) async fn execute(context: &Context, arguments: &Adopt) -> Result<Exit
     let question = format!("Have this source overwrite what another one has written to {names}?");
     if !confirmed(arguments.yes, &consequence, &question).await? {
         say("nothing was changed");
-        return Ok(Exit::Done);
+        return Ok(Exit::Failed);
     }
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     operations::adopt(&source, &ids).await.map_err(|error| unreadable(&error))?;

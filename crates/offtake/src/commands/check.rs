@@ -8,6 +8,7 @@ use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Dialer, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session, Trouble};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -21,7 +22,6 @@ use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
 use crate::outcome::{Exit, Failure};
-use offtake_postgres::chain;
 
 pub(super) async fn execute(
     context: &Context,
@@ -50,7 +50,7 @@ pub(super) async fn execute(
     }
     let source = context.connect_source("check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
-    let list = destinations(context, &source, &set).await?;
+    let list = context.spelt_destinations(&source, &set).await?;
     let tenants: Vec<String> =
         list.usable.iter().map(|spec| spec.tenant_at_source.clone()).collect();
     let mut reports = report_all(&source, &set, &tenants).await?;
@@ -94,19 +94,6 @@ async fn report_all(
         reports.push(report);
     }
     if failures.is_empty() { Ok(reports) } else { Err(Failure::all(failures)) }
-}
-
-async fn destinations(
-    context: &Context,
-    source: &Client,
-    set: &MappingSet,
-) -> Result<DestinationList, Failure> {
-    context.spelt_destinations(source, set).await.map_err(|error| {
-        let file = context.configuration.file.display();
-        Failure::invalid(format!("{file}: destinations.query cannot be used"))
-            .because(chain(&error))
-            .remedy("it must be one SELECT that returns tenant_id, name and url")
-    })
 }
 
 /// A failure for every reason for which destinations could not be asked, or cannot be copied to.
@@ -154,15 +141,23 @@ struct Answer {
     tables: Vec<(String, DestinationTable)>,
 }
 
-/// Asks all destinations at once; the dialer bounds how many connections are under way.
+/// Destinations that are asked at a time. A thousand tenants may share one server, which accepts
+/// some hundred connections, and this process may have a thousand files open.
+const ASKED_AT_ONCE: usize = 32;
+
+/// Asks all destinations. The time that each has for its answers begins with its turn.
 async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> Vec<Answer> {
     let mut asked = JoinSet::new();
+    let turns = Arc::new(Semaphore::new(ASKED_AT_ONCE));
     for spec in list.usable {
         let dialer = context.dialer.clone();
         let received = set.mappings().iter().filter(|m| spec.receives(m.name()));
         let mappings: Vec<_> = received.cloned().collect();
         let timeout = context.configuration.sync.statement_timeout;
+        let turns = turns.clone();
         asked.spawn(async move {
+            // The semaphore is never closed.
+            let _turn = turns.acquire().await;
             let asked = tokio::time::timeout(timeout, ask(&dialer, &spec, &mappings)).await;
             let (tables, obstacle) = match asked {
                 Ok(Ok(tables)) => (tables, None),

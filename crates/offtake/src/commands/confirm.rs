@@ -4,7 +4,8 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use crate::outcome::{Exit, Failure};
 
-/// Fails where nobody can be asked and nobody has agreed. For a command that asks late.
+/// Fails where there is neither `--yes` nor a terminal to ask on. A command that works for a while
+/// before it asks calls this first.
 pub(super) fn require_answer(yes: bool, consequence: &str) -> Result<(), Failure> {
     if yes || std::io::stdin().is_terminal() {
         return Ok(());

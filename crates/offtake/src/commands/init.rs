@@ -28,8 +28,8 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     }
     // A destinations query that cannot run yet is no reason to stop: the sample has tenants of its
     // own.
-    let list = context.destinations().await.unwrap_or_default();
-    let tenants: Vec<String> = list.usable.into_iter().map(|spec| spec.tenant_id).collect();
+    let list = context.spelt_destinations(&source, &set).await.unwrap_or_default();
+    let tenants: Vec<String> = list.usable.into_iter().map(|spec| spec.tenant_at_source).collect();
     require_agreement(&source, set.mappings(), &tenants).await?;
     require_fit(&source, set.mappings()).await?;
     require_rights(&source, &set).await?;

@@ -11,8 +11,8 @@ use crate::outcome::{Exit, Failure, printable_lines};
 /// Why the first line that could not be written was not.
 static WRITE_ERROR: OnceLock<Error> = OnceLock::new();
 
-/// Prints lines of the result, without what a terminal would obey. A line that cannot be written does not cut short the work that was
-/// begun; [`delivered`] decides at the end what it means.
+/// Prints lines of the result, without what a terminal would obey. A line that cannot be written
+/// does not cut short the work that was begun; [`delivered`] decides at the end what it means.
 pub(super) fn say(line: impl Display) {
     say_exact(printable_lines(&line.to_string()));
 }

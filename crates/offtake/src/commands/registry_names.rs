@@ -1,11 +1,13 @@
-//! Looking up the names on the command line in the registry. The failure for a name that is not
-//! there suggests the nearest one that is.
+//! Looking up the names on the command line, in the registry or in the list of destinations. The
+//! failure for a name that is not there suggests the nearest one that is.
 
 use offtake_admin::operations::{Named, named_destinations};
-use offtake_mapping::{foreign, nearest};
+use offtake_mapping::{MappingSet, foreign, nearest};
+use offtake_sync::destinations::DestinationSpec;
 use tokio_postgres::Client;
 
 use crate::arguments::shown;
+use crate::context::destination_list::DestinationList;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
 
@@ -64,11 +66,50 @@ pub(super) fn check_mapping(mapping: &str, destinations: &[Named]) -> Result<(),
     if received().any(|name| name == mapping) {
         return Ok(());
     }
-    Err(unknown(
-        format!("no destination asked for receives a mapping named {mapping}"),
-        mapping,
-        received(),
-    ))
+    Err(not_received(mapping, received()))
+}
+
+/// The failure for a mapping that none of the destinations receives which the command is about.
+pub(super) fn not_received<'a>(
+    mapping: &str,
+    received: impl IntoIterator<Item = &'a str>,
+) -> Failure {
+    let message = format!("no destination asked for receives a mapping named {mapping}");
+    unknown(message, mapping, received)
+}
+
+/// The names of the set's mappings that one of the destinations receives.
+pub(super) fn received_names<'a>(
+    set: &'a MappingSet,
+    destinations: &[DestinationSpec],
+) -> impl Iterator<Item = &'a str> {
+    let names = set.mappings().iter().map(|mapping| mapping.name());
+    names.filter(|name| destinations.iter().any(|spec| spec.receives(name)))
+}
+
+/// Checks that the destinations of a tenant are served: one that is refused would never do what
+/// the command asks of it.
+pub(super) fn check_served(destinations: &[Named]) -> Result<(), Failure> {
+    let refused = destinations.iter().find_map(|d| Some((d, d.refused.clone()?)));
+    let Some((Named { tenant, name, .. }, why)) = refused else { return Ok(()) };
+    let what = format!("{}/{} is not served", foreign(tenant), foreign(name));
+    Err(Failure::new(Exit::SomeDestinationsFailed, what).because(why))
+}
+
+/// The destinations of the list that belong to the tenant; all of them where none is named.
+pub(super) fn of_tenant(
+    mut list: DestinationList,
+    tenant: Option<&str>,
+) -> Result<DestinationList, Failure> {
+    let Some(tenant) = tenant else { return Ok(list) };
+    let known: Vec<String> = list.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
+    list.usable.retain(|spec| spec.tenant_id == tenant);
+    list.refused.retain(|refused| refused.tenant_id == tenant);
+    if list.usable.is_empty() && list.refused.is_empty() {
+        let message = format!("the tenant {tenant} has no destination");
+        return Err(unknown(message, tenant, known.iter().map(String::as_str)));
+    }
+    Ok(list)
 }
 
 /// The failure for a tenant that none of `all` destinations belongs to.

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use offtake_mapping::foreign;
 
 use super::printing::say;
-use super::registry_names::{check_mapping, destinations, unreadable};
+use super::registry_names::{check_mapping, check_served, destinations, unreadable};
 use super::sync::warn_without_daemon;
 use crate::command_line::Resync;
 use crate::context::Context;
@@ -34,20 +34,14 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
     if let Some(mapping) = mapping {
         check_mapping(mapping, &named)?;
     }
-    if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
-        return Err(Failure::new(
-            Exit::SomeDestinationsFailed,
-            format!("{tenant}/{} is not served", foreign(&refused.name)),
-        )
-        .because(refused.refused.clone().unwrap_or_default()));
-    }
+    check_served(&named)?;
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     let copies = operations::request_resync(&source, &ids, mapping)
         .await
         .map_err(|error| unreadable(&error))?;
     let Some(wait) = arguments.wait else {
         say(format!(
-            "{copies} copies of {tenant} are made anew, in place; \
+            "{copies} copies of {tenant} are made again, in place; \
              `offtake status --tenant {tenant}` shows how far they are"
         ));
         return Ok(Exit::Done);

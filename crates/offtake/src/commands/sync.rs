@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row};
 use offtake_mapping::foreign;
 
 use super::printing::say;
-use super::registry_names::{destinations, unreadable};
+use super::registry_names::{check_served, destinations, unreadable};
 use crate::command_line;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -25,13 +25,7 @@ pub(super) async fn execute(
     let source = context.connect_source("sync").await?;
     let deadline = arguments.wait.map(|wait| Instant::now() + wait);
     let named = destinations(&source, &arguments.tenant, arguments.destination.as_deref()).await?;
-    if let Some(refused) = named.iter().find(|d| d.refused.is_some()) {
-        return Err(Failure::new(
-            Exit::SomeDestinationsFailed,
-            format!("{}/{} is not served", foreign(&arguments.tenant), foreign(&refused.name)),
-        )
-        .because(refused.refused.clone().unwrap_or_default()));
-    }
+    check_served(&named)?;
     let destinations: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     // The destinations are waited for by sequence id, so what the application has committed before
     // now must have its sequence id first.
@@ -74,12 +68,13 @@ pub(super) async fn execute(
     })))
 }
 
-/// Warns at once where no daemon runs, rather than at the end of the wait.
+/// Warns where no daemon runs that would do what was asked. A command that waits warns before the
+/// wait.
 pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> {
     let daemons: i64 =
         source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
     if daemons == 0 {
-        eprintln!("offtake: no daemon is connected to this source; waiting for an `offtake run`");
+        eprintln!("offtake: no daemon is connected to this source; start one with `offtake run`");
     }
     Ok(())
 }

@@ -17,10 +17,10 @@ use self::progress_bar::{show, spinner};
 use self::repair::{KEYS_MAX, Keys};
 use super::confirm::{confirmed, require_answer};
 use super::printing::{say, say_json};
-use super::registry_names::unknown;
+use super::registry_names::{not_received, of_tenant, received_names, unknown};
 use crate::command_line::Verify;
 use crate::context::Context;
-use crate::context::destination_list::RefusedDestination;
+use crate::context::destination_list::{DestinationList, RefusedDestination};
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
 
@@ -121,26 +121,22 @@ impl<'a> Work<'a> {
             let known = set.mappings().iter().map(|m| m.name());
             return Err(unknown(format!("there is no mapping named {name}"), name, known));
         }
-        let list = context.spelt_destinations(&source, &set).await.map_err(|error| {
-            Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
-        })?;
-        let wanted = |tenant: &str| arguments.tenant.as_ref().is_none_or(|t| t == tenant);
-        let tenants: Vec<String> = list.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
-        let usable = list.usable.into_iter().filter(|spec| wanted(&spec.tenant_id));
-        let destinations: Vec<_> = usable
+        let list = context.spelt_destinations(&source, &set).await?;
+        let DestinationList { mut usable, refused, .. } =
+            of_tenant(list, arguments.tenant.as_deref())?;
+        if let Some(mapping) = &arguments.mapping {
+            if refused.is_empty() && !usable.iter().any(|spec| spec.receives(mapping)) {
+                return Err(not_received(mapping, received_names(&set, &usable)));
+            }
+            usable.retain(|spec| spec.receives(mapping));
+        }
+        let destinations = usable
+            .into_iter()
             .map(|spec| {
                 let mappings = received(&spec, &set, arguments);
                 (spec, mappings)
             })
             .collect();
-        let refused: Vec<_> = list.refused.into_iter().filter(|r| wanted(&r.tenant_id)).collect();
-        if let Some(tenant) = &arguments.tenant
-            && destinations.is_empty()
-            && refused.is_empty()
-        {
-            let known = tenants.iter().map(String::as_str);
-            return Err(unknown(format!("the tenant {tenant} has no destination"), tenant, known));
-        }
         Ok(Self { context, source, destinations, refused })
     }
 

@@ -88,12 +88,11 @@ impl StaticDestination {
         self.mappings.as_ref().is_none_or(|names| names.iter().any(|name| name == mapping))
     }
 
-    /// A message if the two would write to the same tables and may not: two tenants may when both
-    /// entries have `shared: true`.
+    /// A message if the two, which are in the same schema of one database, may not write to the
+    /// same tables: two tenants may when both entries have `shared: true`.
     pub(super) fn collides(&self, other: &Self) -> Option<String> {
-        let same_schema = self.url.place() == other.url.place() && self.schema == other.schema;
         let different_tenants_share = self.tenant != other.tenant && self.shared && other.shared;
-        (same_schema && !different_tenants_share).then(|| {
+        (!different_tenants_share).then(|| {
             let (place, schema) = (self.url.place(), &self.schema);
             format!(
                 "{}/{} and {}/{} are both the schema {schema} of {place}",

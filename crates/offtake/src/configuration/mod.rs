@@ -14,7 +14,7 @@ mod show;
 mod substitute;
 mod units;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -193,20 +193,24 @@ impl Source {
 impl Destinations {
     fn read(section: &Section, base: &Path) -> Self {
         let mut static_: Vec<StaticDestination> = Vec::new();
+        let mut names = HashSet::new();
+        // By database and schema: comparing every entry with every other took seconds for some
+        // thousand entries.
+        let mut by_schema: HashMap<_, Vec<usize>> = HashMap::new();
         for entry in section.sections("static") {
             let Some(destination) = StaticDestination::read(&entry, base) else { continue };
-            if let Some(other) = static_
-                .iter()
-                .find(|other| other.tenant == destination.tenant && other.name == destination.name)
-            {
-                let message = format!("{} has two destinations named {}", other.tenant, other.name);
+            let StaticDestination { tenant, name, url, schema, .. } = &destination;
+            let neighbours = by_schema.entry((url.place(), schema.clone())).or_default();
+            if !names.insert((tenant.clone(), name.clone())) {
+                let message = format!("{tenant} has two destinations named {name}");
                 entry.note("tenant", &message, "give one of them another `name`");
             } else if let Some(message) =
-                static_.iter().find_map(|other| other.collides(&destination))
+                neighbours.iter().find_map(|other| static_[*other].collides(&destination))
             {
                 let remedy = "give each its own schema, or mark all of them `shared: true` and set `keep_tenant` in their mappings";
                 entry.note("url", &message, remedy);
             }
+            neighbours.push(static_.len());
             static_.push(destination);
         }
         let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY);

@@ -24,6 +24,9 @@ const SHOWN_CHARS_MAX: usize = 64;
 pub struct DestinationList {
     pub usable: Vec<DestinationSpec>,
     pub refused: Vec<RefusedDestination>,
+    /// Tenant and name of the destinations that the query names and the file too. They are taken
+    /// from the file.
+    pub of_both: Vec<(String, String)>,
     /// How many rows of the query have no tenant. They are ignored.
     pub without_tenant: usize,
 }
@@ -122,19 +125,16 @@ impl DestinationList {
                 continue;
             }
             let earlier = seen.insert((tenant_id.clone(), name.clone()), row.clone());
-            if let Some(earlier) = earlier {
+            if of_file.contains(&(tenant_id.clone(), name.clone())) {
+                if earlier.is_none() {
+                    self.of_both.push((tenant_id, name));
+                }
+            } else if let Some(earlier) = earlier {
                 if earlier != row {
                     self.usable.retain(|spec| spec.tenant_id != tenant_id || spec.name != name);
                     let why = "the destinations query names it twice, differently".to_owned();
                     self.refused.push(RefusedDestination { tenant_id, name, why });
                 }
-            } else if of_file.contains(&(tenant_id.clone(), name.clone())) {
-                tracing::warn!(
-                    event = "destination_named_twice",
-                    tenant = tenant_id,
-                    destination = name,
-                    "the configuration file also names this destination, and the file counts"
-                );
             } else {
                 match read(row, &tenant_id, &name) {
                     Ok(spec) => self.usable.push(spec),
@@ -145,15 +145,19 @@ impl DestinationList {
         self.refused.dedup_by(|a, b| a.tenant_id == b.tenant_id && a.name == b.name);
     }
 
-    /// Changes whenever the registry would be told something else.
+    /// Changes whenever the registry would be told something else. The order of the query's rows
+    /// does not count: a query without ORDER BY may give another order each time.
     pub(crate) fn fingerprint(&self) -> String {
         let usable = self.usable.iter().map(|spec| {
             let DestinationSpec { tenant_id, name, place, mappings, shared, .. } = spec;
             format!("{tenant_id:?} {name:?} {} {mappings:?} {shared}", place.fingerprint())
         });
         let refused = self.refused.iter().map(|refused| format!("{refused:?}"));
-        let without_tenant = [self.without_tenant.to_string()];
-        usable.chain(refused).chain(without_tenant).collect::<Vec<_>>().join("\n")
+        let of_both = self.of_both.iter().map(|both| format!("{both:?}"));
+        let mut lines: Vec<String> = usable.chain(refused).chain(of_both).collect();
+        lines.sort_unstable();
+        lines.push(self.without_tenant.to_string());
+        lines.join("\n")
     }
 }
 
@@ -218,6 +222,30 @@ mod tests {
         let name = json!({ "tenant_id": "b", "name": "y".repeat(201), "url": url });
         let shown = format!("b/{}…", "y".repeat(SHOWN_CHARS_MAX));
         check(&[good, name], &["a/main"], &[(&shown, "at most 200 characters")]);
+    }
+
+    #[test]
+    fn what_the_file_names_is_taken_from_the_file_whatever_the_query_says_of_it() {
+        let url = |database: &str| format!("postgres://u:p@db.example.com/{database}");
+        let row =
+            |tenant: &str, database: &str| json!({ "tenant_id": tenant, "url": url(database) });
+        let of_file = read(row("a", "file"), "a", "main").unwrap();
+        let listed = |rows: &[serde_json::Value]| {
+            let usable = vec![of_file.clone()];
+            let mut list = DestinationList { usable, ..DestinationList::default() };
+            list.add_rows(rows.iter().cloned());
+            assert_eq!(list.usable[0].place.fingerprint(), of_file.place.fingerprint());
+            assert_eq!(list.of_both, [("a".to_owned(), "main".to_owned())]);
+            assert!(list.refused.is_empty(), "{:?}", list.refused);
+            list
+        };
+        // Also where the query contradicts itself.
+        listed(&[row("a", "one"), row("a", "two"), row("a", "two")]);
+        let (b, c) = (row("b", "x"), row("c", "x"));
+        let there = listed(&[row("a", "one"), b.clone(), c.clone()]);
+        let back = listed(&[c, b.clone(), row("a", "one")]);
+        assert_eq!(there.fingerprint(), back.fingerprint(), "the order of the rows does not count");
+        assert_ne!(there.fingerprint(), listed(&[b, row("a", "one")]).fingerprint());
     }
 
     #[test]

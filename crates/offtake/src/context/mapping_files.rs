@@ -34,8 +34,8 @@ impl MappingFiles {
                 path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
             let yaml =
                 path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-            // What is neither a file nor a folder is refused: a mapping whose file was replaced by a
-            // pipe is not one that was removed.
+            // What is neither a file nor a folder is refused: a mapping whose file was replaced by
+            // a pipe is not one that was removed.
             if yaml && !hidden && !path.is_dir() {
                 let text = text_file::read(&path, text_file::MAPPING_BYTES_MAX)
                     .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use offtake_egress::AddressPolicy;
 use offtake_mapping::{Mapping, MappingSet};
-use offtake_postgres::{Connection, Dialer, SourcePool};
+use offtake_postgres::{Connection, Dialer, Fault, SourcePool};
 use tokio_postgres::Client;
 
 use self::destination_list::DestinationList;
@@ -69,9 +69,11 @@ impl Context {
     }
 
     /// The destinations of the file and of the destinations query, which runs at the source now.
-    pub async fn destinations(&self) -> Result<DestinationList, destination_list::Error> {
+    pub async fn destinations(&self) -> Result<DestinationList, Failure> {
         let Configuration { destinations, sync, .. } = &self.configuration;
-        destination_list::list(destinations, &self.pool, sync.statement_timeout).await
+        destination_list::list(destinations, &self.pool, sync.statement_timeout)
+            .await
+            .map_err(|error| self.unlisted(error))
     }
 
     /// The same, with the tenants' ids in the spelling of the mappings' types. `source` must not be
@@ -80,12 +82,28 @@ impl Context {
         &self,
         source: &Client,
         set: &MappingSet,
-    ) -> Result<DestinationList, destination_list::Error> {
+    ) -> Result<DestinationList, Failure> {
         let mut list = self.destinations().await?;
         tenant_spelling::spell(source, &mut list, set)
             .await
-            .map_err(destination_list::Error::Spelling)?;
+            .map_err(|error| self.unlisted(destination_list::Error::Spelling(error)))?;
         Ok(list)
+    }
+
+    /// The failure of every command that cannot list the destinations.
+    fn unlisted(&self, error: destination_list::Error) -> Failure {
+        let (of_query, error) = match error {
+            destination_list::Error::Query(error) => (true, error.into()),
+            destination_list::Error::Spelling(error) => (false, error.into()),
+            destination_list::Error::Source(error) => (false, error),
+        };
+        if of_query && error.sqlstate().is_some() && error.fault() != Fault::Unreachable {
+            let file = self.configuration.file.display();
+            return Failure::invalid(format!("{file}: destinations.query cannot be used"))
+                .because(error.message())
+                .remedy("it must be one SELECT that returns tenant_id, name and url");
+        }
+        Failure::of_source("cannot list the destinations", &error)
     }
 
     /// One session on the source. `pg_stat_activity` shows it as `offtake <command>`.

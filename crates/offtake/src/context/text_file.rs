@@ -17,8 +17,8 @@ pub(crate) const MAPPING_BYTES_MAX: u64 = 1 << 20;
 /// A password or a token.
 pub(crate) const SECRET_BYTES_MAX: u64 = 64 << 10;
 
-/// The file's text, of at most so many bytes. A byte order mark at its beginning, which some editors
-/// write and YAML allows, is left out.
+/// The file's text, of at most so many bytes. A byte order mark at its beginning, which some
+/// editors write and YAML allows, is left out.
 pub(crate) fn read(file: &Path, bytes_max: u64) -> Result<String> {
     let text = String::from_utf8(read_bytes(file, bytes_max)?).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];

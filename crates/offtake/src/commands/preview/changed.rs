@@ -6,7 +6,7 @@ mod effect;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, literal};
+use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, foreign, literal};
 use offtake_sync::destinations::{Copied, DestinationSpec, Session, Standing, Trouble};
 use offtake_sync::verify::{Options, VerifyTarget, verify};
 use tokio_postgres::Client;
@@ -14,6 +14,7 @@ use tokio_postgres::Client;
 use self::effect::{Change, Effect};
 use crate::command_line::Preview;
 use crate::commands::printing::{say, say_json};
+use crate::commands::registry_names::{not_received, of_tenant, received_names};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
@@ -29,29 +30,33 @@ pub(super) async fn execute(
     set: &MappingSet,
     if_changed: Exit,
 ) -> Result<Exit, Failure> {
-    let list = context.spelt_destinations(source, set).await.map_err(|error| {
-        Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
-    })?;
-    let wanted = |spec: &&DestinationSpec| {
-        arguments.tenant.as_ref().is_none_or(|tenant| *tenant == spec.tenant_id)
+    let list = context.spelt_destinations(source, set).await?;
+    let list = of_tenant(list, arguments.tenant.as_deref())?;
+    let failed = |destination: String, why: String| {
+        let mapping = arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
+        Effect { destination, mapping, outcome: Err(why) }
     };
     let mut effects = Vec::new();
-    for spec in list.usable.iter().filter(wanted) {
-        let found = of_destination(context, source, spec, set, arguments).await;
-        let found = found.unwrap_or_else(|trouble| {
-            let mapping = arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
-            vec![Effect { destination: spec.label(), mapping, outcome: Err(trouble.message) }]
-        });
+    let mut tell = |found: Vec<Effect>| {
         if !arguments.json {
             found.iter().for_each(|effect| say(effect.line()));
         }
         effects.extend(found);
+    };
+    for spec in &list.usable {
+        let found = of_destination(context, source, spec, set, arguments).await;
+        tell(found.unwrap_or_else(|trouble| vec![failed(spec.label(), trouble.message)]));
+    }
+    for refused in list.refused {
+        let label = format!("{}/{}", foreign(&refused.tenant_id), foreign(&refused.name));
+        tell(vec![failed(label, refused.why)]);
     }
     if effects.is_empty() {
-        return Err(Failure::new(
-            Exit::Failed,
-            "no destination of that tenant receives that mapping",
-        ));
+        return Err(match &arguments.mapping {
+            Some(mapping) => not_received(mapping, received_names(set, &list.usable)),
+            None => Failure::new(Exit::Failed, "there is no destination that receives a mapping")
+                .remedy("name destinations in the configuration, below `destinations`"),
+        });
     }
     let touched = effects.iter().filter(|e| !matches!(e.outcome, Ok(Change::None))).count();
     if arguments.json {

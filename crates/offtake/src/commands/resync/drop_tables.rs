@@ -16,7 +16,6 @@ use crate::commands::registry_names::{unknown, unknown_tenant, unreadable};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use crate::sql;
-use offtake_postgres::chain;
 
 /// What every destination is looked at with.
 struct Work<'a> {
@@ -36,9 +35,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
     let source = context.connect_source("resync").await?;
     let registered =
         named_destinations(&source, None, None).await.map_err(|error| unreadable(&error))?;
-    let list = context.destinations().await.map_err(|error| {
-        Failure::new(Exit::Failed, "the destinations cannot be listed").because(chain(&error))
-    })?;
+    let list = context.destinations().await?;
     let work = Work {
         context,
         source: &source,
