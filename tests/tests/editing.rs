@@ -133,6 +133,34 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     daemon.stop().await;
 }
 
+/// Configuration and mappings are edited one after the other. Whichever comes first does not fit the
+/// other as it still is, and is taken over as soon as it does.
+#[tokio::test]
+async fn files_that_need_each_other_are_edited_in_any_order() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    daemon.allow("configuration_refused");
+    daemon.allow("mappings_refused");
+    world.wait_in_step().await;
+    let received = |names: Value| {
+        move |c: &mut Value| c["destinations"]["static"][0]["mappings"] = names.clone()
+    };
+    let loaded_at = daemon.status().await["config"]["loaded_at"].clone();
+    configure(&world, received(json!(["teams", "users"])));
+    wait_for_error(&daemon, "there is no mapping named users").await;
+    let status = daemon.status().await;
+    assert_eq!(status["config"]["loaded_at"], loaded_at, "what is refused is not loaded");
+    world.write_mapping("users", USERS);
+    wait_for_error(&daemon, "").await;
+    wait_for(&world.tenant("acme").destination, "select count(*) from users", "5").await;
+    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
+    wait_for_error(&daemon, "there is no mapping named users").await;
+    configure(&world, received(json!(["teams"])));
+    wait_for_error(&daemon, "").await;
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_swapped_configmap_a_hangup_and_a_post_are_taken_over() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;

@@ -196,6 +196,30 @@ async fn what_a_disabled_trigger_missed_is_copied_anew() {
     daemon.wait().await.unwrap();
 }
 
+/// The folder is refused for as long as its operator sleeps. The set in use goes on, and so must
+/// the look at its triggers.
+#[tokio::test(flavor = "multi_thread")]
+async fn triggers_are_looked_at_while_the_mapping_files_are_refused() {
+    let world = World::new().await;
+    world.init().await;
+    let daemon = world.daemon().await;
+    world.wait_for("acme", ACME_ITEMS, "one").await;
+    world.write("mappings/bad.yaml", "x: 1");
+    let refused = |status: &Value| status["config"]["error"].to_string().contains("bad.yaml:1");
+    world.wait_for_status(&daemon, "refused", refused).await;
+    world
+        .run(
+            "app",
+            "alter table item disable trigger all; insert into item values ('acme', 3, 'unseen')",
+        )
+        .await;
+    world.reload.notify_one();
+    world.wait_for("acme", ACME_ITEMS, "one,unseen").await;
+    assert!(refused(&status(&daemon).await));
+    daemon.stop();
+    daemon.wait().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_row_of_the_query_blocks_only_its_destination_until_it_is_mended() {
     let world = World::new().await;

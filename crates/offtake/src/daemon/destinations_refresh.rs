@@ -42,8 +42,6 @@ pub(super) enum Error {
     Source(#[from] offtake_postgres::Error),
     #[error("the registry of destinations cannot be written")]
     Registry(#[from] offtake_sync::Error),
-    #[error("the tenants' ids cannot be brought into the source's spelling")]
-    Spelling(#[source] tokio_postgres::Error),
     #[error("a refused destination cannot be written into the registry")]
     Refused(#[from] tokio_postgres::Error),
 }
@@ -124,14 +122,23 @@ impl DestinationsRefresh {
     async fn apply(&self, mut list: DestinationList) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
         let source = self.pool.get().await?;
-        tenant_spelling::spell(&source, &mut list, &set).await.map_err(Error::Spelling)?;
+        let spelt = tenant_spelling::spell(&source, &mut list, &set).await;
+        spelt.map_err(destination_list::Error::Spelling)?;
         drop(source);
-        let DestinationList { usable, refused, without_tenant } = list;
+        let DestinationList { usable, refused, of_both, without_tenant } = list;
         if without_tenant > 0 {
             tracing::error!(
                 event = "destination_without_tenant",
                 rows = without_tenant,
                 "rows of the destinations query have no tenant_id and are ignored"
+            );
+        }
+        for (tenant, name) in &of_both {
+            tracing::warn!(
+                event = "destination_named_twice",
+                tenant,
+                destination = name,
+                "the configuration file also names this destination, and the file counts"
             );
         }
         let waiting = self.waiting.borrow().clone();

@@ -226,7 +226,7 @@ impl Running {
         let reload = MappingReload::new(
             self.pool.clone(),
             self.published.clone(),
-            Arc::new(self.options.read_configuration.take()),
+            self.options.read_configuration.take(),
             self.options.reload.clone(),
         );
         self.readiness.watch("mappings", TICK_WITHIN, reload.progress.subscribe());

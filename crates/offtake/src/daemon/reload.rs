@@ -44,7 +44,8 @@ pub type ReadConfiguration = Box<dyn Fn() -> Result<Configuration, Failure> + Se
 #[derive(Clone)]
 pub(super) struct Published {
     pub mappings: watch::Sender<Arc<MappingSet>>,
-    /// Mappings of the folder that destinations lack, or have without capture, each with the reason.
+    /// Mappings of the folder that destinations lack, or have without capture, each with the
+    /// reason.
     pub waiting: watch::Sender<Arc<Waiting>>,
     pub configuration: watch::Sender<Arc<Configuration>>,
     /// Why the destinations query failed the last time. The loop `destinations` sends it.
@@ -69,7 +70,7 @@ impl Published {
 pub(super) struct MappingReload {
     pub pool: SourcePool,
     pub published: Published,
-    pub read_configuration: Arc<Option<ReadConfiguration>>,
+    pub read_configuration: Option<Arc<ReadConfiguration>>,
     /// Notified by SIGHUP and by `POST /api/v1/reload`.
     pub asked: Arc<Notify>,
     pub progress: watch::Sender<Instant>,
@@ -86,10 +87,16 @@ struct State {
     /// query. The status shows all of them as `config.error`.
     mappings_error: Option<String>,
     configuration_error: Option<String>,
+    /// The settings that have another value in the file than in use.
+    needs_restart: Option<String>,
     trigger_error: Option<String>,
     destinations_error: Option<String>,
     configuration_text: Option<String>,
     uncaptured: UncapturedTables,
+    /// The mappings that wait for their triggers or go without, each with the reason.
+    uncovered: Waiting,
+    /// The mappings of a refused folder that are not in the set in use, each with the reason.
+    refused: Waiting,
     /// When the triggers are looked at again.
     drift_due: Option<Instant>,
 }
@@ -98,14 +105,14 @@ impl MappingReload {
     pub(super) fn new(
         pool: SourcePool,
         published: Published,
-        read_configuration: Arc<Option<ReadConfiguration>>,
+        read_configuration: Option<ReadConfiguration>,
         asked: Arc<Notify>,
     ) -> Self {
         let progress = watch::Sender::new(Instant::now());
         Self {
             pool,
             published,
-            read_configuration,
+            read_configuration: read_configuration.map(Arc::new),
             asked,
             progress,
             numbering: Arc::default(),
@@ -160,37 +167,40 @@ impl MappingReload {
     }
 
     async fn look_at_configuration(&mut self, asked: bool) {
-        if self.read_configuration.is_none() {
-            return;
-        }
+        let Some(read) = self.read_configuration.clone() else { return };
         let text = self.configuration_text().await;
-        if !asked && text == self.state.configuration_text {
+        // The cause may be outside the file: a secret's file, or a slow drive.
+        let again = asked || (self.state.configuration_error.is_some() && self.drift_due());
+        if !again && text == self.state.configuration_text {
             return;
         }
         self.state.configuration_text = text;
-        let (read, folder) = (self.read_configuration.clone(), self.folder());
+        let folder = self.folder();
         let outcome = off_the_runtime(move || {
-            let Some(read) = read.as_ref() else { return Ok(None) };
             let new = read()?;
             // Mappings that cannot be used have a complaint of their own.
             if let Ok((definitions, _)) = mapping_files::load(&folder) {
                 check_files(&new, &definitions)?;
             }
-            Ok(Some(new))
+            Ok(new)
         });
         let outcome = outcome.await.and_then(|outcome| outcome);
         self.take_over(outcome);
     }
 
     /// Publishes a configuration, or says why it cannot be used.
-    fn take_over(&mut self, outcome: Result<Option<Configuration>, Failure>) {
+    fn take_over(&mut self, outcome: Result<Configuration, Failure>) {
         match outcome {
-            Ok(None) => return,
-            Ok(Some(new)) => {
+            Ok(new) => {
                 let current = self.published.configuration.borrow().clone();
                 let restart = current.needs_restart(&new);
-                self.state.configuration_error = (!restart.is_empty())
+                self.state.configuration_error = None;
+                self.state.needs_restart = (!restart.is_empty())
                     .then(|| format!("a change of {} needs a restart", restart.join(", ")));
+                if self.state.mappings_error.is_some() {
+                    // They may fit the new configuration.
+                    self.state.files = None;
+                }
                 // What needs a restart keeps its old value: what is published is what is in use.
                 let merged = Configuration {
                     destinations: new.destinations,
@@ -204,18 +214,21 @@ impl MappingReload {
                     needs_restart = restart.join(", "),
                     "the configuration was read again"
                 );
+                self.publish_status(true);
             }
             Err(failure) => {
                 let error = failure.to_string();
-                tracing::error!(
-                    event = "configuration_refused",
-                    error,
-                    "the previous configuration stays in use"
-                );
+                if self.state.configuration_error.as_ref() != Some(&error) {
+                    tracing::error!(
+                        event = "configuration_refused",
+                        error,
+                        "the previous configuration stays in use"
+                    );
+                }
                 self.state.configuration_error = Some(error);
+                self.publish_status(false);
             }
         }
-        self.publish_status(true);
     }
 
     async fn look_at_mappings(&mut self, asked: bool) {
@@ -241,6 +254,10 @@ impl MappingReload {
         match outcome {
             Ok(()) => {
                 self.state.files = fingerprint;
+                if self.state.configuration_error.is_some() {
+                    // It may fit the new mappings.
+                    self.state.configuration_text = None;
+                }
                 tracing::info!(
                     event = "mappings_loaded",
                     mappings = self.published.mappings.borrow().mappings().len(),
@@ -261,9 +278,8 @@ impl MappingReload {
                         "the previous mappings stay in use"
                     );
                 }
-                self.publish_refused(&error);
+                self.note_refused(&error).await;
                 self.state.mappings_error = Some(error);
-                self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
                 self.publish_status(false);
             }
         }
@@ -274,6 +290,8 @@ impl MappingReload {
         check_files(&self.published.configuration.borrow().clone(), &definitions)?;
         let usable = self.cover(definitions).await?;
         self.state.mappings_error = None;
+        self.state.refused.clear();
+        self.publish_waiting();
         self.state.trigger_error = usable.complaint;
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
         self.put_to_use(usable.set).await
@@ -297,12 +315,14 @@ impl MappingReload {
         let covered =
             triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
         self.state.uncaptured.clone_from(&covered.uncaptured);
-        self.publish_waiting(covered.waiting.clone());
+        self.state.uncovered.clone_from(&covered.waiting);
         Ok(covered)
     }
 
     /// The status of every destination that should have one of these mappings tells the reason.
-    fn publish_waiting(&self, waiting: Waiting) {
+    fn publish_waiting(&self) {
+        let mut waiting = self.state.uncovered.clone();
+        waiting.extend(self.state.refused.clone());
         self.published.waiting.send_if_modified(|before| {
             let changed = **before != waiting;
             if changed {
@@ -313,11 +333,16 @@ impl MappingReload {
     }
 
     /// The folder's mappings cannot be used together. Those that are not in the set in use wait.
-    fn publish_refused(&self, error: &str) {
-        let Ok(files) = MappingFiles::read(&self.folder()) else { return };
+    /// Those that are in use may go without their triggers all the same.
+    async fn note_refused(&mut self, error: &str) {
+        let folder = self.folder();
+        let named = off_the_runtime(move || MappingFiles::read(&folder).map(|files| files.names()));
+        let Ok(Ok(named)) = named.await else { return };
         let running = self.published.mappings.borrow().clone();
-        let named = files.names().into_iter().filter(|(name, _)| running.get(name).is_none());
-        self.publish_waiting(named.map(|(name, file)| (name, reason_for(&file, error))).collect());
+        let named = named.into_iter().filter(|(name, _)| running.get(name).is_none());
+        self.state.refused = named.map(|(name, file)| (name, reason_for(&file, error))).collect();
+        self.state.uncovered.retain(|name, _| running.get(name).is_some());
+        self.publish_waiting();
     }
 
     fn drift_due(&self) -> bool {
@@ -329,20 +354,11 @@ impl MappingReload {
             return;
         }
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
-        // All mappings of the folder are looked at, and not only the set in use: a withheld mapping
-        // joins as soon as its triggers are there.
-        if self.state.mappings_error.is_some() {
-            return;
-        }
-        let folder = self.folder();
-        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
-        let Ok(Ok((definitions, fingerprint))) = loaded else { return };
-        if self.state.files.as_ref() != Some(&fingerprint) {
-            return;
-        }
+        let Some(definitions) = self.mappings_to_cover().await else { return };
         let before = self.published.mappings.borrow().clone();
         let outcome = match self.cover(definitions).await {
             Ok(usable) => {
+                self.publish_waiting();
                 if usable.complaint != self.state.trigger_error {
                     if let Some(complaint) = &usable.complaint {
                         tracing::error!(
@@ -365,7 +381,8 @@ impl MappingReload {
             Err(failure) if failure.exit == Exit::Unreachable => {}
             Err(failure) => {
                 let error = failure.to_string();
-                if self.state.trigger_error.as_ref() != Some(&error) {
+                let told = [&self.state.trigger_error, &self.state.mappings_error];
+                if !told.into_iter().flatten().any(|told| *told == error) {
                     tracing::error!(
                         event = "mappings_drifted",
                         error,
@@ -378,6 +395,23 @@ impl MappingReload {
         }
     }
 
+    /// The mappings whose triggers are looked at. None where the folder has changed since it was
+    /// loaded: the next look at the files takes it over.
+    ///
+    /// All mappings of the folder, and not only the set in use: a withheld mapping joins as soon as
+    /// its triggers are there. While the folder is refused, the set in use: its triggers can be
+    /// lost then too, and its copies would go stale unnoticed.
+    async fn mappings_to_cover(&self) -> Option<Vec<Mapping>> {
+        if self.state.mappings_error.is_some() {
+            let running = self.published.mappings.borrow().clone();
+            return Some(running.mappings().iter().map(|m| m.definition.clone()).collect());
+        }
+        let folder = self.folder();
+        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
+        let (definitions, fingerprint) = loaded.ok()?.ok()?;
+        (self.state.files.as_ref() == Some(&fingerprint)).then_some(definitions)
+    }
+
     fn look_at_destinations(&mut self) {
         let found = self.published.destinations_error.borrow().clone();
         if found != self.state.destinations_error {
@@ -388,7 +422,12 @@ impl MappingReload {
 
     fn publish_status(&self, loaded: bool) {
         let state = &self.state;
-        let of_files = [&state.configuration_error, &state.mappings_error, &state.trigger_error];
+        let of_files = [
+            &state.configuration_error,
+            &state.needs_restart,
+            &state.mappings_error,
+            &state.trigger_error,
+        ];
         let in_use = of_files.iter().all(|error| error.is_none());
         metrics::gauge!(offtake_loops::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use {
             1.0

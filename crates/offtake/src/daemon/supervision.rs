@@ -25,8 +25,8 @@ use tokio_util::task::TaskTracker;
 /// attempts.
 const BACKOFF_INITIAL: Duration = Duration::from_secs(1);
 
-/// Two attempts a minute cost nothing, and an operator who has mended the cause soon sees the loop
-/// run.
+/// Two attempts a minute cost next to nothing. When an operator has mended the cause, the loop runs
+/// again within half a minute.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 /// A loop that has run for this long has recovered: after its next failure, the backoff begins at

@@ -41,7 +41,7 @@ pub(super) type UncapturedTables = BTreeSet<(String, bool)>;
 /// A mapping whose triggers are still missing then is withheld, unless it is in `running` with the
 /// same needs: its rows are in the destinations already, and a complaint says that they may be
 /// stale. `uncaptured` is the result of the previous look. A table that was in it and is captured
-/// again, whoever installed its triggers, is noted as changed as a whole.
+/// again is noted as changed as a whole, whether the daemon or an operator installed its triggers.
 pub(super) async fn cover(
     pool: &SourcePool,
     definitions: Vec<Mapping>,
