@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use offtake_tests::samples::OTHERS;
-use offtake_tests::{Daemon, Database, PATIENCE, World, oracle, until};
+use offtake_tests::{Daemon, Database, PATIENCE, World, oracle};
 use serde_json::json;
 
 const ITEMS: &str = "

@@ -1,6 +1,6 @@
 //! Foreign keys between the copies (H18, H30).
 
-use offtake_tests::{PATIENCE, oracle, until};
+use offtake_tests::oracle;
 
 use super::{wait_quarantined, wait_there, world, write};
 
