@@ -7,7 +7,7 @@ use std::time::Duration;
 use offtake_mapping::{Identifier, ResolvedMapping};
 use offtake_sync::destinations::Reader;
 use offtake_sync::verify::{Error, Options, Report, VerifyTarget, verify};
-use offtake_tests::{Database, PATIENCE, Source, until};
+use offtake_tests::{Database, Source};
 
 /// A source and a destination. The test has made a correct copy itself, by COPY.
 struct Pair {

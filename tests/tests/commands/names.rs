@@ -55,7 +55,8 @@ async fn unknown_names_are_answered_with_the_nearest() {
 /// Nothing was compared, so it is no success.
 #[tokio::test]
 async fn a_mapping_that_no_destination_receives_is_told() {
-    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
+    let mut world =
+        World::with_tenants(["acme"]).mappings(&[("teams", TEAMS), ("users", USERS)]).await;
     world.configure(|c| c["destinations"]["static"][0]["mappings"] = json!(["teams"]));
     for command in [&["verify"][..], &["preview", "--changed"]] {
         let arguments = [command, &["--mapping", "users"]].concat();
@@ -71,9 +72,9 @@ async fn a_mapping_that_no_destination_receives_is_told() {
 /// And the message has none of the server's detail, which quotes rows.
 #[tokio::test]
 async fn destinations_that_cannot_be_listed_are_told_alike_by_every_command() {
-    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    let mut world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
     world.succeed(&["init"]).await;
-    let id = world.id("acme");
+    let id = world.id("acme").to_owned();
     world.configure(|c| {
         c["destinations"] = json!({ "query": "select tenant_id, link as url from nowhere" });
     });
@@ -82,7 +83,7 @@ async fn destinations_that_cannot_be_listed_are_told_alike_by_every_command() {
         &["check", "--diff"],
         &["preview", "--changed"],
         &["verify"],
-        &["resync", "--tenant", id, "--drop", "--yes"],
+        &["resync", "--tenant", &id, "--drop", "--yes"],
     ] {
         let (code, told, complained) = offtake(&world, arguments).await;
         assert!(

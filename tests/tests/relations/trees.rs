@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use offtake_tests::{World, oracle, until};
+use offtake_tests::{World, oracle};
 
 use crate::{mapping, start};
 
