@@ -93,7 +93,7 @@ impl Proxy {
                 // listens.
                 let reserved = bind((host, 0).into());
                 let address = reserved.local_addr().expect("it is bound");
-                tell.send(address).expect("somebody waits");
+                tell.send(address).expect("the test waits for it");
                 serve(address, server, modes, seen).await;
                 drop(reserved);
             });

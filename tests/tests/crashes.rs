@@ -215,7 +215,7 @@ async fn servers_that_restart_in_the_middle_lose_and_repeat_nothing() {
 
 /// In `make soak`, every second for a minute.
 #[tokio::test]
-async fn sessions_that_the_servers_end_are_made_anew() {
+async fn sessions_that_the_servers_end_are_made_again() {
     let workload = Workload::new(25);
     let world = prepared(plan(), &workload).await;
     let daemon = world.daemon().await;

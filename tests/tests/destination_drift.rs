@@ -1,4 +1,4 @@
-//! H14, H16, H18, H19 and S12: somebody else changes a destination, or the source's tables that a
+//! H14, H16, H18, H19 and S12: a stranger changes a destination, or the source's tables that a
 //! mapping reads. Offtake notices it, reports it, stops only that mapping, and recovers.
 
 #![allow(clippy::unwrap_used)]
@@ -99,7 +99,7 @@ async fn assert_noticed(world: &World, daemon: &Daemon, what: &str) {
 }
 
 #[tokio::test]
-async fn a_destination_that_was_wiped_or_edited_is_copied_anew_in_place() {
+async fn a_destination_that_was_wiped_or_edited_is_copied_again_in_place() {
     let world = world(&[]).await;
     world.allow("table_replaced");
     let daemon = world.daemon().await;
@@ -135,7 +135,7 @@ async fn a_destination_that_was_wiped_or_edited_is_copied_anew_in_place() {
 /// the source's error. Without the coalesces in crates/sync/sql/lock_states.sql, every turn
 /// panicked.
 #[tokio::test]
-async fn a_hostile_cursor_is_no_more_than_a_copy_anew() {
+async fn a_hostile_cursor_is_no_more_than_a_copy_again() {
     let world = world(&[]).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;

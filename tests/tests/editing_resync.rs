@@ -45,7 +45,7 @@ async fn read_all_the_time(destination: &Database, stop: &CancellationToken) -> 
 
 /// A reader that polls never misses a row that must exist, and never sees one that must not.
 #[tokio::test]
-async fn a_reader_never_misses_a_row_while_a_copy_is_made_anew_under_load() {
+async fn a_reader_never_misses_a_row_while_a_copy_is_made_again_under_load() {
     let world = World::with_tenants(["acme"])
         .mappings(&[("users", USERS)])
         .setting("/sync/batch_rows", 50)
@@ -98,7 +98,7 @@ async fn wait_registered(world: &World, mappings: &str) {
 /// tables were not captured, or not as the mapping needs. The test fails if the mapping goes on
 /// from its cursor: rows that changed meanwhile were missing, and the status said in sync.
 #[tokio::test]
-async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
+async fn a_mapping_that_was_away_is_copied_again_when_it_comes_back() {
     let world = World::with_tenants(["acme"])
         .mappings(&[("members", MEMBERS), ("teams", TEAMS), ("users", USERS)])
         .await;
@@ -157,7 +157,7 @@ async fn a_mapping_that_was_away_is_copied_anew_when_it_comes_back() {
 /// has the same table. The test fails if `init` does not record which mappings are gone: the change
 /// of a team's name woke no member, and the status said in sync.
 #[tokio::test]
-async fn a_mapping_that_was_away_while_no_daemon_ran_is_copied_anew() {
+async fn a_mapping_that_was_away_while_no_daemon_ran_is_copied_again() {
     const PLAIN: &str = "\
 source: { table: public.team_member, tenant: tenancy_id, key: { team: team_id, id: project_user_id } }
 query: select tenancy_id as tenant_id, team_id as team, project_user_id as id from public.team_member
@@ -240,7 +240,7 @@ async fn a_mapping_waits_for_writers_that_are_captured_for_others() {
 
 /// Earlier changes of the dependency were not captured for the mapping.
 #[tokio::test]
-async fn a_dependency_that_is_named_later_makes_the_copy_anew() {
+async fn a_dependency_that_is_named_later_makes_the_copy_again() {
     let dependency = MEMBERS.lines().find(|line| line.starts_with("depends_on")).unwrap();
     let without = MEMBERS.replace(&format!("{dependency}\n"), "");
     let world =

@@ -128,7 +128,7 @@ async fn a_resync_that_waits_is_told() {
     let told = &status["destinations"][0];
     assert_eq!(
         (&told["state"], &told["reason"]),
-        (&"backfilling".into(), &"mapping users waits to be copied anew".into())
+        (&"backfilling".into(), &"mapping users waits to be copied again".into())
     );
     let waiting: Vec<_> = told["mappings"]
         .as_array()
@@ -139,7 +139,7 @@ async fn a_resync_that_waits_is_told() {
     assert!(waiting.len() == 1 && waiting[0]["name"] == "users", "{told:#}");
     let printed = world.offtake(&["status"]).await;
     assert!(
-        String::from_utf8_lossy(&printed.stdout).contains("waits to be copied anew"),
+        String::from_utf8_lossy(&printed.stdout).contains("waits to be copied again"),
         "{printed:?}"
     );
     let daemon = world.daemon().await;

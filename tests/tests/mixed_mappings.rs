@@ -104,7 +104,7 @@ async fn over_for_long(world: &World, mapping: &str) {
 /// The test fails without `Numbering::claim`: the rename reached one of two mappings, and no daemon
 /// noticed.
 #[tokio::test]
-async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
+async fn what_a_daemon_with_other_mappings_numbered_is_copied_again() {
     let more = more_members();
     let both: [(&str, &str); 2] = [("members", MEMBERS), ("more_members", &more)];
     let (mut world, older) = world(&both, &both[..1]).await;
@@ -138,10 +138,10 @@ async fn what_a_daemon_with_other_mappings_numbered_is_copied_anew() {
 
 /// The older daemon's capture function does not record the columns of a team by which the newer
 /// daemon's mapping is woken. The older daemon also numbers.
-/// `what_was_rewritten_while_no_daemon_ran_is_copied_anew` shows that the function alone is
+/// `what_was_rewritten_while_no_daemon_ran_is_copied_again` shows that the function alone is
 /// noticed, too.
 #[tokio::test]
-async fn what_a_rewritten_function_let_go_by_is_copied_anew() {
+async fn what_a_rewritten_function_let_go_by_is_copied_again() {
     let (mut world, older) =
         world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
     let newer = world.mappings_folder();
@@ -188,7 +188,7 @@ async fn a_daemon_that_reads_edited_files_has_overlooked_nothing() {
 /// The test fails if a copy is recorded at the source only after its first batch: no daemon knew
 /// that a copy existed that had to be re-copied.
 #[tokio::test]
-async fn a_copy_whose_first_batch_nobody_told_of_is_copied_anew_too() {
+async fn a_copy_whose_first_batch_nobody_told_of_is_copied_again_too() {
     let (mut world, older) =
         world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS)]).await;
     let newer = world.mappings_folder();
@@ -305,7 +305,7 @@ async fn a_function_that_captures_more_has_overlooked_nothing() {
 /// `offtake init` with older files, while no daemon runs. The test fails if only a running daemon
 /// records what was rewritten.
 #[tokio::test]
-async fn what_was_rewritten_while_no_daemon_ran_is_copied_anew() {
+async fn what_was_rewritten_while_no_daemon_ran_is_copied_again() {
     let before = without_dependency();
     let (mut world, older) =
         world(&[("teams", TEAMS), ("members", MEMBERS)], &[("teams", TEAMS), ("members", &before)])

@@ -172,7 +172,7 @@ async fn what_no_log_tells_is_in_a_restored_destination_too() {
 /// The restored cursor is in a part of the log that was dropped. Nothing changes, so only a visit
 /// can find it.
 #[tokio::test]
-async fn a_destination_restored_from_before_the_log_begins_is_copied_anew() {
+async fn a_destination_restored_from_before_the_log_begins_is_copied_again() {
     let (world, daemon) = world().await;
     let before = backup(&world).await;
     write(&world, "since").await;

@@ -179,7 +179,7 @@ async fn a_set_that_cannot_be_used_leaves_the_one_before_running() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_disabled_trigger_missed_is_copied_anew() {
+async fn what_a_disabled_trigger_missed_is_copied_again() {
     let world = World::new().await;
     world.init().await;
     let daemon = world.daemon().await;

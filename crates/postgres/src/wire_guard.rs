@@ -56,8 +56,8 @@ const SETTING_BYTES_MAX: usize = 64;
 /// How far a server is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trust {
-    /// The server is the one that was meant, and nobody can listen: it may have the password
-    /// itself.
+    /// The server is the one that was meant, and no third party can listen: it may have the
+    /// password itself.
     pub(crate) passwords: bool,
     /// The server is the operator's own: no bound on what it sends.
     pub(crate) volume: bool,
@@ -89,7 +89,7 @@ pub(crate) struct Guarded<S> {
     stream: S,
     frames: Frames,
     owed: Option<Box<OwedAnswers>>,
-    /// Why the connection was cut, for whoever gets "connection closed" as its error.
+    /// Why the connection was cut. The error of its user only says "connection closed".
     cut: Arc<OnceLock<Violation>>,
 }
 

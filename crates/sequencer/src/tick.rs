@@ -256,7 +256,7 @@ async fn expand(
                         mapping,
                         table,
                         sqlstate = error.code().map(tokio_postgres::error::SqlState::code),
-                        "rows of mapping {mapping} that depend on {table} could not be found, so the mapping is copied anew"
+                        "rows of mapping {mapping} that depend on {table} could not be found, so the mapping is copied again"
                     );
                     whole.insert(waking.mapping.source_table(), changed[0].captured_at);
                 }

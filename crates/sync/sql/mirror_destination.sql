@@ -1,7 +1,7 @@
 -- Mirrors what a destination's own state rows say after a commit there; only while the request's
 -- attempt is still ours. $1 request, $2 attempt, $3 text[] mappings, $4 bigint[] sequence ids, $5
 -- boolean[] backfilled, $6 bigint[] rows copied by this step's chunk, $7 bigint[] estimated total
--- or null, $8 text state, $9 text reason, $10 text[] mappings whose copy begins anew, $11 text[]
+-- or null, $8 text state, $9 text reason, $10 text[] mappings whose copy begins again, $11 text[]
 -- what their tables are, or null where that is not known.
 with mine as (
   select destination_id from offtake.outgoing_request where request_id = $1 and attempt = $2

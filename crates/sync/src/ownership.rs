@@ -3,7 +3,7 @@
 //! A copy of the source (a dump that is restored elsewhere, a base backup, a snapshot of the disk)
 //! brings the customers' addresses along. A daemon that is started on it would overwrite their
 //! copies. So every destination names the source that serves it, in its own state table, and a
-//! source serves only what names it, or nobody.
+//! source serves only what names this source, or none.
 //!
 //! A source is known by its server, database and timeline. A copy of the disk has the same; it is
 //! told apart by *visits*. Each time a worker writes its source's name it first draws a number and
@@ -81,8 +81,8 @@ pub(crate) struct Visit {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Right {
     Ours,
-    /// It is, but what the cursors say is of another history: every copy begins again.
-    Anew,
+    /// It may, but what the cursors say is of another history: every copy begins again.
+    BeginningAgain,
     Strangers,
     /// A successor of the source that served it; it takes over once that one has been silent for
     /// long enough.
@@ -141,7 +141,7 @@ impl Here {
 
     pub(crate) fn right(&self, served: Option<&Served>, daemon: &str) -> Right {
         let Some(Served { identity: other, silent, .. }) = served else { return Right::Ours };
-        let strangers = if self.adopt { Right::Anew } else { Right::Strangers };
+        let strangers = if self.adopt { Right::BeginningAgain } else { Right::Strangers };
         let same_database = (&self.server, &self.database) == (&other.server, &other.database);
         if !same_database || self.timeline < other.timeline {
             return strangers;
@@ -150,7 +150,7 @@ impl Here {
             if self.installation != other.installation {
                 return strangers;
             }
-            // The process that wrote the name asks again: nobody else took its place.
+            // The process that wrote the name asks again: no other took its place.
             let alone = other.daemon == daemon || *silent >= SILENT_AFTER;
             return if alone || self.adopt { Right::Ours } else { Right::NotYet };
         }
@@ -159,7 +159,7 @@ impl Here {
             return Right::Ours;
         }
         // The source was set back under the daemon that served it.
-        if other.daemon == daemon { Right::Anew } else { strangers }
+        if other.daemon == daemon { Right::BeginningAgain } else { strangers }
     }
 
     /// The destination has the name that this source has now.
@@ -316,25 +316,30 @@ mod tests {
 
     #[test]
     fn a_source_serves_what_names_it_or_nobody() {
-        use Right::{Anew, Ours, Strangers};
+        use Right::{BeginningAgain, Ours, Strangers};
         assert_eq!(here(None).right(None, "now"), Ours);
         let unchanged = |_: &mut Served| {};
         check(Some("twenty"), unchanged, Ours, Ours);
-        check(Some("another"), unchanged, Strangers, Anew);
-        check(None, unchanged, Strangers, Anew);
-        check(None, |s| s.identity.visit = 21, Strangers, Anew);
+        check(Some("another"), unchanged, Strangers, BeginningAgain);
+        check(None, unchanged, Strangers, BeginningAgain);
+        check(None, |s| s.identity.visit = 21, Strangers, BeginningAgain);
         // A destination that was restored from an old backup of itself.
         check(None, |s| s.identity.visit = 4, Ours, Ours);
         // Set back under the daemon that served it.
-        check(None, |s| s.identity.daemon = "now".to_owned(), Anew, Anew);
-        check(None, |s| s.identity.server = "other".to_owned(), Strangers, Anew);
-        check(Some("twenty"), |s| s.identity.database = "other".to_owned(), Strangers, Anew);
+        check(None, |s| s.identity.daemon = "now".to_owned(), BeginningAgain, BeginningAgain);
+        check(None, |s| s.identity.server = "other".to_owned(), Strangers, BeginningAgain);
+        check(
+            Some("twenty"),
+            |s| s.identity.database = "other".to_owned(),
+            Strangers,
+            BeginningAgain,
+        );
         check(None, |s| s.identity.installation = "other".to_owned(), Ours, Ours);
     }
 
     #[test]
     fn a_successor_takes_over_from_a_source_that_is_silent() {
-        use Right::{Anew, NotYet, Ours, Strangers};
+        use Right::{BeginningAgain, NotYet, Ours, Strangers};
         let older = |s: &mut Served| s.identity.timeline = "00000001".to_owned();
         check(None, older, NotYet, Ours);
         check(
@@ -360,7 +365,7 @@ mod tests {
             s.identity.timeline = "00000003".to_owned();
             s.silent = SILENT_AFTER;
         };
-        check(None, newer, Strangers, Anew);
+        check(None, newer, Strangers, BeginningAgain);
     }
 
     #[test]

@@ -72,7 +72,7 @@ async fn a_resync_that_waits_and_an_error_are_told_in_full() {
     done(&world, &["resync", "--tenant", world.id("acme")]).await;
     let told = done(&world, &["status", "--tenant", world.id("acme")]).await;
     assert!(
-        told.contains("mapping teams waits to be copied anew")
+        told.contains("mapping teams waits to be copied again")
             && told.contains("done, a resync waits"),
         "{told}"
     );

@@ -221,7 +221,7 @@ const COLUMNS_CHANGING: [(&str, bool); 6] = [
 /// also where the table is only joined, and also if a look happened while the name did not exist.
 /// Without the columns' numbers in the note, the copy keeps the old values for ever.
 #[tokio::test]
-async fn a_column_that_has_anothers_name_is_copied_anew_also_where_it_is_joined() {
+async fn a_column_that_has_anothers_name_is_copied_again_also_where_it_is_joined() {
     let mapping = "
 source: { table: public.person, tenant: tenant }
 depends_on: [ { table: public.town, match: { town: id } } ]

@@ -1,4 +1,4 @@
-//! Whoever may write the configuration or the mappings does not stop the daemon with it.
+//! A writer of the configuration or the mappings does not stop the daemon with it.
 
 use std::path::Path;
 use std::process::Command;

@@ -88,7 +88,7 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     if let Some(mapping) = mappings.iter().find(|m| m.resync_requested_at.is_some()) {
         return (
             State::Backfilling,
-            Some(format!("mapping {} waits to be copied anew", mapping.name)),
+            Some(format!("mapping {} waits to be copied again", mapping.name)),
         );
     }
     let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();

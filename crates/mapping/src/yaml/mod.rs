@@ -133,7 +133,7 @@ impl<'a> Document<'a> {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        // Each takes time that grows with the file, and nobody reads more.
+        // Each takes time that grows with the file, and an operator reads no more.
         if self.mistakes() >= MISTAKES_MAX {
             return;
         }

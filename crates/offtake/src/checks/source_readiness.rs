@@ -6,7 +6,7 @@ use offtake_postgres::{SourcePool, catalog};
 use crate::outcome::{Exit, Failure, NO_SESSIONS, lost_statement};
 use crate::sql;
 
-const READ_ONLY: &str = "the source is read-only: a standby, or somebody made it so";
+const READ_ONLY: &str = "the source is read-only: a standby, or a server that was set to read only";
 const NAME_THE_PRIMARY: &str = "source.url must name the primary";
 
 /// Why a daemon cannot work with the source.

@@ -7,9 +7,8 @@ use tokio_postgres::{Client, Error};
 /// caller was cancelled: a pooled connection must not go back with an open transaction.
 pub(super) struct ReadOnly<'a>(&'a Client);
 
-/// Asking for a query's columns waits for whoever holds its tables exclusively (a long `ALTER
-/// TABLE`). That is the application's business and may take hours; the daemon asks again later
-/// instead.
+/// Asking for a query's columns waits for a session that holds its tables exclusively, as a long
+/// `ALTER TABLE` does. That may take hours; the daemon asks again later instead.
 const BEGIN: &str = "begin transaction isolation level repeatable read, read only; set local row_security = off; set local lock_timeout = '5s'";
 
 impl<'a> ReadOnly<'a> {
@@ -75,8 +74,8 @@ impl<'a> ReadOnly<'a> {
 
 impl Drop for ReadOnly<'_> {
     fn drop(&mut self) {
-        // The first poll hands the message to the connection's task, which sends it; nobody needs
-        // to wait for the reply.
+        // The first poll hands the message to the connection's task, which sends it; the
+        // reply is not waited for.
         let _ = self.0.batch_execute("rollback").now_or_never();
     }
 }

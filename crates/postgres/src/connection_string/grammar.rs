@@ -217,7 +217,7 @@ impl Draft {
         }
     }
 
-    /// Only a socket's folder needs percent-encoding; an encoded host name is somebody hiding
+    /// Only a socket's folder needs percent-encoding; an encoded host name hides
     /// something.
     fn decode_host(&self, host: &str) -> Result<String, InvalidUrl> {
         match self.whose {

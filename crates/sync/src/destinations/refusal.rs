@@ -2,9 +2,9 @@
 //!
 //! Two destinations at one place (a schema of a database) would write to the same tables. Only a
 //! newcomer is refused: the destination that the registry has served at that place stays. Otherwise
-//! whoever can add an entry of the destinations query could stop another tenant by naming its
-//! database. Where no destination of several was served yet, nobody knows whose the place is, and
-//! all of them are refused.
+//! a tenant that can add an entry of the destinations query could stop another one by naming its
+//! database. Where no destination of several was served yet, it is not known whose the place is,
+//! and all of them are refused.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

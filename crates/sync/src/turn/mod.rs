@@ -69,7 +69,7 @@ pub(crate) struct Context {
     pub(crate) stopping: CancellationToken,
 }
 
-/// A batch that was read while the one before it was written.
+/// A batch that was read while its predecessor was written.
 struct Ahead {
     batch: Batch,
     /// The cursors that it was read for.

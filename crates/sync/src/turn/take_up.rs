@@ -151,7 +151,8 @@ impl Turn<'_> {
         let faulty = |name: &str| found.faults.iter().any(|(faulty, _)| faulty == name);
         for mapping in self.mappings.iter().filter(|mapping| !faulty(mapping.name())) {
             let name = mapping.name();
-            let asked = right == Right::Anew || self.resyncs.iter().any(|(_, of)| of == name);
+            let asked =
+                right == Right::BeginningAgain || self.resyncs.iter().any(|(_, of)| of == name);
             if asked || !stands(&source, mapping, found, &head, mirrored.get(name)).await? {
                 let version = mapping.version.as_str();
                 let cursor = Cursor::beginning(head.sequence_id, &head.epoch, version);
@@ -159,7 +160,9 @@ impl Turn<'_> {
             }
         }
         let served = found.served.as_ref();
-        let visit = if self.context.visits.due(id) || right == Right::Anew || !here.named_by(served)
+        let visit = if self.context.visits.due(id)
+            || right == Right::BeginningAgain
+            || !here.named_by(served)
         {
             Some(here.begin_visit(&source, id, served, daemon).await?)
         } else {

@@ -71,7 +71,7 @@ pub(super) async fn widen(
             first.held
         )));
     }
-    // All of them in one statement: where it must write the table anew, it does so once.
+    // All of them in one statement: where it must rewrite the table, it does so once.
     let changes: Vec<_> = narrow
         .iter()
         .map(|m| format!("alter column {} type {}", m.column.name.sql(), m.column.target_type))
@@ -131,7 +131,7 @@ pub(super) async fn check(
     let remedy = match cast(client, table, column, held).await? {
         Some(cast) => format!(
             "run `alter table {table} alter column {name} type {sql_type} using {cast}` there, \
-             which keeps the values, and Offtake copies the rows anew"
+             which keeps the values, and Offtake copies the rows again"
         ),
         None if mapping.target_key().contains(&column.name) => {
             let mut aside = mapping.definition.target.table.as_str().to_owned();

@@ -18,7 +18,7 @@ pub(super) fn misfit(
         let usual = mapping.columns.iter().find(|c| c.name == key.query_column)?;
         let remedy = format!(
             "give it the type {} in schema_sql and run `drop table {table}` there, and Offtake \
-             makes it anew with all its rows",
+             makes it again with all its rows",
             usual.target_type
         );
         if coarse.iter().any(|column| column == name) && !key.coarse {

@@ -110,7 +110,7 @@ pub(super) async fn ensure(
             .await
             .map_err(|error| Problem::lacking(error, || rights.change()))?;
     }
-    // A widening may have written the table anew, into another file.
+    // A widening may have rewritten the table, into another file.
     match widened {
         true => Ok(describe(client, &table).await?.map_or(found.identity, |now| now.identity)),
         false => Ok(found.identity),
@@ -352,7 +352,7 @@ fn check_persistence(found: &Found) -> Result<(), Problem> {
     let remedy = format!("run `alter table {unlogged} set logged` there");
     let remedy = match found.kind.as_str() {
         "p" => format!("{remedy}, then `offtake resync` for this tenant and mapping"),
-        _ => format!("{remedy} and Offtake copies the rows anew"),
+        _ => format!("{remedy} and Offtake copies the rows again"),
     };
     Err(Problem::fault(format!(
         "{unlogged} is unlogged, so a crash of this server empties it; {remedy}"
@@ -387,16 +387,16 @@ async fn check_fit(
     key.sort();
     if !found.unique_keys.contains(&key.join("\u{1f}")) {
         let columns = mapping.target_key().iter().map(|c| c.sql()).collect::<Vec<_>>().join(", ");
-        let anew = match &mapping.definition.target.schema_sql {
+        let again = match &mapping.definition.target.schema_sql {
             Some(_) => format!(
-                "mend schema_sql and run `drop table {table}` there, and Offtake makes it anew with all its rows"
+                "mend schema_sql and run `drop table {table}` there, and Offtake makes it again with all its rows"
             ),
             None => format!(
-                "run `drop table {table}` there and Offtake makes it anew with all its rows"
+                "run `drop table {table}` there and Offtake makes it again with all its rows"
             ),
         };
         return Err(Problem::fault(format!(
-            "{table} has no primary key or unique index on exactly ({}), the mapping's key; {anew}, or `create unique index on {table} \
+            "{table} has no primary key or unique index on exactly ({}), the mapping's key; {again}, or `create unique index on {table} \
              ({columns})` to keep it",
             key.join(", ")
         )));
