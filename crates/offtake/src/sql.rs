@@ -3,7 +3,6 @@
 /// bigint, or null.
 pub(crate) const READ_CAPTURE_HEAD: &str = include_str!("../sql/read_capture_head.sql");
 pub(crate) const PROBE_CAPTURED_UP_TO: &str = include_str!("../sql/probe_captured_up_to.sql");
-pub(crate) const CAPTURE_AGAIN: &str = include_str!("../sql/capture_again.sql");
 pub(crate) const LIST_INDEXES: &str = include_str!("../sql/list_indexes.sql");
 pub(crate) const PROBE_CLOSED_SCHEMA: &str = include_str!("../sql/probe_closed_schema.sql");
 pub(crate) const LIST_FOREIGN_RELATIONS: &str = include_str!("../sql/list_foreign_relations.sql");

@@ -16,6 +16,7 @@ pub(crate) const LIST_OTHER_TENANTS: &str = include_str!("../sql/list_other_tena
 pub(crate) const LIST_TENANTS: &str = include_str!("../sql/list_tenants.sql");
 pub(crate) const FIND_RIVAL: &str = include_str!("../sql/find_rival.sql");
 pub(crate) const READ_MIRRORED: &str = include_str!("../sql/read_mirrored.sql");
+pub(crate) const CAPTURE_AGAIN: &str = include_str!("../sql/capture_again.sql");
 pub(crate) const WRITE_WAITING_MAPPINGS: &str = include_str!("../sql/write_waiting_mappings.sql");
 
 pub(crate) const REGISTER_DESTINATION: &str = include_str!("../sql/register_destination.sql");

@@ -9,12 +9,13 @@ use indicatif::ProgressBar;
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Connection, catalog};
 use offtake_sync::destinations::{DestinationSpec, Session};
-use offtake_sync::verify::{DIFFERENCES_MAX, Options, Report, VerifyTarget, verify};
+use offtake_sync::verify::{
+    DIFFERENCES_MAX, KEYS_MAX, Keys, Options, Report, VerifyTarget, verify,
+};
 use serde_json::json;
 use tokio::sync::watch;
 
 use self::progress_bar::{show, spinner};
-use self::repair::{KEYS_MAX, Keys};
 use super::confirm::{confirmed, require_answer};
 use super::printing::{say, say_json};
 use super::registry_names::{not_received, of_tenant, received_names, unknown};
@@ -211,7 +212,7 @@ impl<'a> Work<'a> {
             keys.add(mapping, &report.differences);
             mended.push((mapping.clone(), report.differences.len()));
         }
-        if keys.len() == 0 {
+        if keys.is_empty() {
             return;
         }
         if !arguments.json {

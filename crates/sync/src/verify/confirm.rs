@@ -117,7 +117,7 @@ impl Comparison<'_> {
             {
                 return Ok(true);
             }
-            if !self.may_wait(deadline).await {
+            if !self.may_wait(deadline).await? {
                 return Ok(false);
             }
         }
@@ -136,7 +136,7 @@ impl Comparison<'_> {
             if !self.source.query(&older).await?.first().is_some_and(|row| row.get(0)) {
                 return Ok(true);
             }
-            if !self.may_wait(deadline).await {
+            if !self.may_wait(deadline).await? {
                 return Ok(false);
             }
         }
@@ -196,12 +196,12 @@ impl Comparison<'_> {
     }
 
     /// False once the time is over.
-    async fn may_wait(&self, deadline: Instant) -> bool {
+    async fn may_wait(&self, deadline: Instant) -> Result<bool, Error> {
         if Instant::now() >= deadline {
-            return false;
+            return Ok(false);
         }
-        tokio::time::sleep(self.reader.look_again_after()).await;
-        true
+        // Without a transaction: its locks would keep an application from altering its tables.
+        self.renew(self.reader.look_again_after()).await.map(|()| true)
     }
 }
 

@@ -12,8 +12,9 @@
 //! NULL is not `''` and 1.0 is not 1.00.
 //!
 //! **Changes may flow meanwhile.** No snapshot is held over the whole run: it would hold back the
-//! source's vacuum for as long as the largest table takes. Instead, every range is read as of its
-//! own moment, and whatever differs is looked at again: at the source, then, once the destination
+//! source's vacuum for as long as the largest table takes. And no transaction is longer than a range
+//! or waits for anything: its locks would hold back an application that alters its tables. Instead,
+//! every range is read as of its own moment, and whatever differs is looked at again: at the source, then, once the destination
 //! has passed every change that was committed by then, at the destination, and at the source once
 //! more. A difference counts only if both looks at the source agree and the log knows of no change
 //! of that key in between. What cannot be settled within the time given, because the destination is
@@ -30,11 +31,12 @@ mod confirm;
 mod error;
 mod printed;
 mod ranges;
+mod repair;
 mod report;
 mod side;
 mod statement;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offtake_mapping::ResolvedMapping;
 use tokio::sync::watch;
@@ -43,6 +45,8 @@ use tokio_postgres::Client;
 use crate::destinations::Reader;
 
 pub use error::Error;
+pub use ranges::Point;
+pub use repair::{KEYS_MAX, Keys};
 pub use report::{Difference, Kind, Report};
 
 use ranges::Comparison;
@@ -69,6 +73,8 @@ pub struct Options {
     pub wait: Duration,
     /// For a single statement on either side.
     pub statement_timeout: Duration,
+    /// How long a statement may wait for a lock; None: as long as it may take.
+    pub lock_timeout: Option<Duration>,
     /// Told the source rows compared so far.
     pub progress: Option<watch::Sender<u64>>,
 }
@@ -91,13 +97,26 @@ impl Default for Options {
             values: false,
             wait: WAIT,
             statement_timeout: STATEMENT_TIMEOUT,
+            lock_timeout: None,
             progress: None,
         }
     }
 }
 
+/// What one slice of a comparison found.
+pub struct Slice {
+    /// All of its ranges; those before the last one were equal.
+    pub report: Report,
+    /// Where the last range began.
+    pub last: Point,
+    /// Where the next one begins; None: there is none.
+    pub next: Option<Point>,
+    /// What the source's statements took.
+    pub source_took: Duration,
+}
+
 /// Compares both ways. The source's client and the destination's session are the call's alone while
-/// it runs: it opens a transaction on each and rolls it back at the end. If its future is dropped,
+/// it runs: it opens transactions on each and rolls them back at the end. If its future is dropped,
 /// drop both.
 ///
 /// Fails if a side cannot be read, or if the query gives a key twice or without a value: such a
@@ -108,30 +127,44 @@ pub async fn verify(
     target: &VerifyTarget<'_>,
     options: &Options,
 ) -> Result<Report, Error> {
-    let Reader::Postgres { client, .. } = destination;
-    source
-        .batch_execute(&statement::begin(options.statement_timeout))
-        .await
-        .map_err(Error::source)?;
-    let begun =
-        client.batch_execute(&statement::begin_destination(options.statement_timeout)).await;
-    let outcome = match begun.map_err(Error::destination) {
-        Ok(()) => {
-            let compared = async {
-                let comparison = Comparison::new(source, destination, target, options).await?;
-                agreement::add(source, target, comparison.run().await?).await
-            };
-            let outcome = Box::pin(compared).await;
-            end(client).await;
-            outcome
-        }
-        Err(error) => Err(error),
+    let compared = async {
+        let mut comparison = Comparison::begin(source, destination, target, options).await?;
+        comparison.run(Point::first(options.range_rows), |_| false).await?;
+        agreement::add(source, target, comparison.report).await
     };
-    end(source).await;
+    let outcome = Box::pin(compared).await;
+    let Reader::Postgres { client, .. } = destination;
+    tokio::join!(end(source), end(client));
     outcome
 }
 
+/// Compares the ranges from `from` on, for about `takes`: to the end of the key, or of a range that
+/// differs. The tenants' agreement is not compared: that reads all rows in one statement.
+/// Otherwise as [`verify`].
+pub async fn verify_slice(
+    source: &Client,
+    destination: Reader<'_>,
+    target: &VerifyTarget<'_>,
+    options: &Options,
+    from: Point,
+    takes: Duration,
+) -> Result<Slice, Error> {
+    let began = Instant::now();
+    let enough = |report: &Report| !report.equal() || began.elapsed() >= takes;
+    let compared = async {
+        let mut comparison = Comparison::begin(source, destination, target, options).await?;
+        let (last, next) = comparison.run(from, enough).await?;
+        let source_took = comparison.source.spent();
+        Ok(Slice { report: comparison.report, last, next, source_took })
+    };
+    let outcome = Box::pin(compared).await;
+    let Reader::Postgres { client, .. } = destination;
+    tokio::join!(end(source), end(client));
+    outcome
+}
+
+/// Ends a transaction, and with it its locks. Only reads were made; if the connection is gone, so
+/// is its transaction.
 async fn end(client: &Client) {
-    // Only reads were made; if the connection is gone, so is its transaction.
     let _ = client.batch_execute("rollback").await;
 }

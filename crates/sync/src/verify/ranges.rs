@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::Identifier;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use super::side::{Digest, Side};
 use super::statement::{self, Key, Of, Range, Relation, SHARES, Server, TargetColumn};
-use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget};
+use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget, end};
 use crate::destinations::Reader;
 
 /// A range that takes longer was not found through an index: each of them costs a scan, so the next
@@ -25,6 +26,22 @@ const NARROWED_ABOVE: u64 = 4 * SHARES;
 /// too.
 const SURPLUS_MAX: u64 = 4;
 
+/// Where a range begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    /// Behind this key; None: at the first row.
+    after: Option<Key>,
+    /// How many rows it has.
+    range_rows: u64,
+}
+
+impl Point {
+    /// At the first row, with ranges of so many rows to begin with.
+    pub fn first(range_rows: u64) -> Self {
+        Self { after: None, range_rows: range_rows.max(1) }
+    }
+}
+
 /// A comparison under way.
 pub(super) struct Comparison<'a> {
     pub(super) source: Side<'a>,
@@ -39,24 +56,31 @@ pub(super) struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    /// Reads the destination's columns. Both clients are inside their transactions.
-    pub(super) async fn new(
+    /// Begins a transaction on each side, and reads the destination's columns.
+    pub(super) async fn begin(
         source: &'a Client,
         reader: Reader<'a>,
         target: &'a VerifyTarget<'a>,
         options: &'a Options,
     ) -> Result<Self, Error> {
         let Reader::Postgres { client: destination, schema } = reader;
+        let (statements, locks) = (options.statement_timeout, options.lock_timeout);
+        let began = Instant::now();
+        let begin = source.batch_execute(&statement::begin(statements, locks)).await;
+        begin.map_err(Error::source)?;
+        let there = server(source).await.map_err(Error::source)?;
+        let took = began.elapsed();
+        let begin = statement::begin_destination(statements, locks);
+        destination.batch_execute(&begin).await.map_err(Error::destination)?;
         let columns = target_columns(destination, schema, target).await?;
         let here = server(destination).await.map_err(Error::destination)?;
-        let there = server(source).await.map_err(Error::source)?;
-        let limit = options.statement_timeout;
+        let relation = Relation::source(target, &columns, there);
         Ok(Self {
-            source: Side::source(source, Relation::source(target, &columns, there), limit),
+            source: Side::source(source, relation, options).having_spent(took),
             destination: Side::destination(
                 destination,
                 Relation::destination(schema, target, &columns, here),
-                limit,
+                options,
             ),
             reader,
             target,
@@ -70,8 +94,22 @@ impl<'a> Comparison<'a> {
         })
     }
 
-    pub(super) async fn run(mut self) -> Result<Report, Error> {
-        if self.source.has_null_keys().await? {
+    /// Ends both transactions, and begins the next ones after a pause.
+    pub(super) async fn renew(&self, pause: Duration) -> Result<(), Error> {
+        tokio::join!(end(self.source.client), end(self.destination.client));
+        tokio::time::sleep(pause).await;
+        tokio::try_join!(self.source.begin(), self.destination.begin()).map(|_| ())
+    }
+
+    /// Compares range after range, until `enough` of the report so far, or to the end of the key.
+    /// Each range has transactions of its own, so that no lock on an application's table is held
+    /// for longer. Returns where the last range began, and where the next one begins.
+    pub(super) async fn run(
+        &mut self,
+        from: Point,
+        enough: impl Fn(&Report) -> bool,
+    ) -> Result<(Point, Option<Point>), Error> {
+        if from.after.is_none() && self.source.has_null_keys().await? {
             let columns: Vec<&str> =
                 self.target.mapping.key.iter().map(|k| k.query_column.as_str()).collect();
             return Err(Error::NullKey {
@@ -79,21 +117,24 @@ impl<'a> Comparison<'a> {
                 columns: columns.join(" or "),
             });
         }
-        let mut after = None;
-        let mut range_rows = self.options.range_rows.max(1);
+        let mut at = from;
         loop {
-            let mut range = Range { after, upto: None };
-            let took = self.range(&mut range, range_rows).await?;
+            let mut range = Range { after: at.after.clone(), upto: None };
+            let took = self.range(&mut range, at.range_rows).await?;
             if let Some(progress) = &self.options.progress {
                 progress.send_replace(self.report.rows);
             }
+            let Some(upto) = range.upto else { return Ok((at, None)) };
+            let mut next = Point { after: Some(upto), range_rows: at.range_rows };
             if took > RANGE_TAKES_MAX {
-                range_rows = (range_rows * RANGE_GROWTH).min(RANGE_ROWS_MAX.max(range_rows));
+                let more = at.range_rows * RANGE_GROWTH;
+                next.range_rows = more.min(RANGE_ROWS_MAX.max(at.range_rows));
             }
-            match range.upto {
-                Some(upto) => after = Some(upto),
-                None => return Ok(self.report),
+            if enough(&self.report) {
+                return Ok((at, Some(next)));
             }
+            self.renew(Duration::ZERO).await?;
+            at = next;
         }
     }
 

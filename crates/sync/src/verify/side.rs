@@ -1,14 +1,15 @@
 //! Reading one side.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
 use offtake_postgres::Error as PostgresError;
 use tokio_postgres::{Client, Row};
 
-use super::Error;
-use super::statement::{Key, Of, Range, Relation};
+use super::statement::{self, Key, Of, Range, Relation};
+use super::{Error, Options};
 
 /// Beyond the server's own limit on a statement, for the way there and back; a server that ignores
 /// its limit, or a line that is dead, ends the comparison then.
@@ -33,26 +34,60 @@ pub(super) struct Digest {
 pub(super) struct Side<'a> {
     pub(super) client: &'a Client,
     pub(super) relation: Relation,
+    /// The statements that open a transaction.
+    begin: String,
     statement_timeout: Duration,
     /// Which side a failure is of.
     fault: fn(PostgresError) -> Error,
+    /// What its statements have taken so far.
+    microseconds: AtomicU64,
 }
 
 impl<'a> Side<'a> {
-    pub(super) fn source(
-        client: &'a Client,
-        relation: Relation,
-        statement_timeout: Duration,
-    ) -> Self {
-        Self { client, relation, statement_timeout, fault: Error::Source }
+    pub(super) fn source(client: &'a Client, relation: Relation, options: &Options) -> Self {
+        let begin = statement::begin(options.statement_timeout, options.lock_timeout);
+        Self::new(client, relation, begin, options, Error::Source)
     }
 
-    pub(super) fn destination(
+    pub(super) fn destination(client: &'a Client, relation: Relation, options: &Options) -> Self {
+        let begin = statement::begin_destination(options.statement_timeout, options.lock_timeout);
+        Self::new(client, relation, begin, options, Error::Destination)
+    }
+
+    fn new(
         client: &'a Client,
         relation: Relation,
-        statement_timeout: Duration,
+        begin: String,
+        options: &Options,
+        fault: fn(PostgresError) -> Error,
     ) -> Self {
-        Self { client, relation, statement_timeout, fault: Error::Destination }
+        let statement_timeout = options.statement_timeout;
+        let microseconds = AtomicU64::new(0);
+        Self { client, relation, begin, statement_timeout, fault, microseconds }
+    }
+
+    /// Counts what statements before it have taken.
+    pub(super) fn having_spent(self, took: Duration) -> Self {
+        self.spend(took);
+        self
+    }
+
+    fn spend(&self, took: Duration) {
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.microseconds.fetch_add(took, Ordering::Relaxed);
+    }
+
+    /// What its statements have taken so far, until their last row was read.
+    pub(super) fn spent(&self) -> Duration {
+        Duration::from_micros(self.microseconds.load(Ordering::Relaxed))
+    }
+
+    /// Begins a transaction that only reads.
+    pub(super) async fn begin(&self) -> Result<(), Error> {
+        let begin = async {
+            self.client.batch_execute(&self.begin).await.map_err(|e| (self.fault)(e.into()))
+        };
+        self.in_time(begin).await
     }
 
     pub(super) async fn boundary(&self, range: &Range, rows: u64) -> Result<Option<Key>, Error> {
@@ -140,7 +175,10 @@ impl<'a> Side<'a> {
 
     async fn in_time<T>(&self, read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let limit = self.statement_timeout + ANSWER_MARGIN;
-        match tokio::time::timeout(limit, read).await {
+        let began = Instant::now();
+        let read = tokio::time::timeout(limit, read).await;
+        self.spend(began.elapsed());
+        match read {
             Ok(done) => done,
             Err(_) => Err((self.fault)(PostgresError::TimedOut {
                 what: "a statement of verify".to_owned(),

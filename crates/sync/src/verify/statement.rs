@@ -85,19 +85,25 @@ pub(super) struct Relation {
 /// Begins a transaction that only reads, and prints values as the other side does. Read committed:
 /// every statement sees its own moment and holds back no vacuum in between. `row_security = off`
 /// makes hidden rows an error.
-pub(super) fn begin(statement_timeout: Duration) -> String {
+pub(super) fn begin(statement_timeout: Duration, lock_timeout: Option<Duration>) -> String {
     format!(
         "begin isolation level read committed read only; {TEXT_FORMAT} set local row_security = off; set local jit = off; \
-         set local statement_timeout = {limit}; set local idle_in_transaction_session_timeout = {idle}",
+         set local statement_timeout = {limit}; set local lock_timeout = {lock}; \
+         set local idle_in_transaction_session_timeout = {idle}",
         limit = statement_timeout.as_millis(),
+        lock = lock_timeout.unwrap_or_default().as_millis(),
         // One side is idle while the other reads.
         idle = statement_timeout.as_millis() * 2,
     )
 }
 
 /// The same at the destination, where a stranger's schemas are on no path of ours.
-pub(super) fn begin_destination(statement_timeout: Duration) -> String {
-    format!("{}; set local search_path = pg_catalog, pg_temp", begin(statement_timeout))
+pub(super) fn begin_destination(
+    statement_timeout: Duration,
+    lock_timeout: Option<Duration>,
+) -> String {
+    let begin = begin(statement_timeout, lock_timeout);
+    format!("{begin}; set local search_path = pg_catalog, pg_temp")
 }
 
 /// The columns of the destination's table with their types.
