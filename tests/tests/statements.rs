@@ -50,7 +50,8 @@ async fn every_statement_file_is_accepted_by_the_migrated_schema() {
         .execute(
             "create table offtake._offtake_state (tenant_id text, mapping text, sequence_id bigint, backfilled boolean,
                backfill_key jsonb, epoch uuid, version text, updated_at timestamptz,
-               source text, source_identity jsonb, served_since timestamptz, served_at timestamptz, primary key (tenant_id, mapping))",
+               source text, source_identity jsonb, served_since timestamptz, served_at timestamptz,
+               verified_at timestamptz, differences bigint, primary key (tenant_id, mapping))",
         )
         .await;
     let client = source.connect().await;

@@ -138,15 +138,23 @@ function backfill(of) {
   return line;
 }
 
+// When a destination, or a mapping in it, was last proved equal, and how many rows differ now.
+function verification(of) {
+  const differs = BigInt(of.differences ?? 0) > 0n;
+  return element("span", {}, moment(of.verified_at),
+    differs ? element("small", { className: "bad", textContent: `${count(of.differences)} rows differ` }) : null);
+}
+
 function mappingsOf(destination) {
   const rows = destination.mappings.map((m) => element("tr", {},
     element("td", {}, m.name, m.error ? element("small", { className: "bad", textContent: m.error }) : null),
     element("td", { className: "number", textContent: count(m.sequence_id) }),
     element("td", { className: "number", textContent: bounded(m.backlog) }),
     element("td", { className: "number", textContent: count(m.quarantined) }),
+    element("td", {}, verification(m), m.audit_error ? element("small", { className: "bad", textContent: m.audit_error }) : null),
     element("td", {}, backfill(m.backfill),
       m.resync_requested_at ? element("small", {}, "a re-copy was requested ", moment(m.resync_requested_at)) : null)));
-  const heads = [["Mapping", ""], ["Sequence id", "number"], ["Backlog", "number"], ["Quarantined", "number"], ["Initial copy", ""]];
+  const heads = [["Mapping", ""], ["Sequence id", "number"], ["Backlog", "number"], ["Quarantined", "number"], ["Verified", ""], ["Initial copy", ""]];
   return element("table", {},
     element("thead", {}, element("tr", {}, ...heads.map(([textContent, className]) => element("th", { textContent, className })))),
     element("tbody", {}, ...rows));
@@ -230,12 +238,13 @@ function showDestination(destination) {
     element("td", { className: "number", textContent: bounded(destination.lag_rows) }),
     element("td", { className: "number", textContent: destination.lag_seconds ? duration(destination.lag_seconds) : "–" }),
     element("td", {}, moment(destination.last_success_at)),
+    element("td", {}, verification(destination)),
     element("td", {}, `${destination.host}:${destination.port}/${destination.database}`,
       element("small", { textContent: `schema ${destination.schema}, as ${destination.user}` })));
   row.dataset.key = id;
   if (!open) return [row];
   const detail = element("tr", { className: "detail" },
-    element("td", { colSpan: 7 }, actions(destination, id), mappingsOf(destination), refusedRows(destination, id)));
+    element("td", { colSpan: 8 }, actions(destination, id), mappingsOf(destination), refusedRows(destination, id)));
   detail.dataset.key = `detail ${id}`;
   return [row, detail];
 }
@@ -246,7 +255,7 @@ function showDestinations(status) {
   const shown = status.destinations.filter((d) => text(d).includes(wanted));
   const more = status.destinations_not_listed;
   byId("shown").textContent = wanted || more ? `${shown.length} of ${status.destinations.length + more}` : "";
-  const none = element("tr", {}, element("td", { className: "empty", colSpan: 7, textContent: "no destinations" }));
+  const none = element("tr", {}, element("td", { className: "empty", colSpan: 8, textContent: "no destinations" }));
   const focused = document.activeElement;
   fill(byId("destinations"), shown.length ? shown.flatMap(showDestination) : [none]);
   if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });

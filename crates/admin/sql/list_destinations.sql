@@ -40,6 +40,7 @@ select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_na
                 'mirrored', s.mapping is not null, 'sequence_id', s.sequence_id, 'backfilled', coalesce(s.backfilled, false),
                 'rows_done', s.rows_done, 'rows_total', s.rows_total,
                 'backfill_started_at', s.backfill_started_at, 'backfill_finished_at', s.backfill_finished_at,
+                'verified_at', s.verified_at, 'differences', s.differences, 'audit_error', s.audit_error,
                 'error', s.error, 'retry_at', s.retry_at, 'failures', coalesce(s.failures, 0),
                 'resync_requested_at', least((select min(q.requested_at) from offtake.resync_request q
                                                where q.destination_id = d.destination_id and q.mapping = w.name),

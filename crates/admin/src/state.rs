@@ -14,7 +14,7 @@ pub enum State {
     Blocked,
     /// At least one mapping's initial copy is not done.
     Backfilling,
-    /// Rows are quarantined; all other rows are in sync.
+    /// Rows are quarantined, or the audit found rows that differ; all other rows are in sync.
     Degraded,
     /// A committed change that concerns it is not applied yet.
     Lagging,

@@ -29,6 +29,8 @@ pub const DESTINATION_ERRORS_TOTAL: &str = "offtake_destination_errors_total";
 /// Label `state`, one of [`CONNECTION_STATES`].
 pub const DESTINATION_CONNECTIONS: &str = "offtake_destination_connections";
 pub const BACKFILL_ROWS_TOTAL: &str = "offtake_backfill_rows_total";
+/// Rows that the audit found to differ from their query, quarantined ones left out.
+pub const AUDIT_DIFFERENCES_TOTAL: &str = "offtake_audit_differences_total";
 pub const QUARANTINED_ROWS: &str = "offtake_quarantined_rows";
 /// Label `fuse`: `sequencer`, `poller`, `sync`, or the kind alone (`tenant`, `destination`,
 /// `mapping`), because names are tenants'.
@@ -58,7 +60,7 @@ pub const ERROR_CLASSES: [&str; 8] =
 /// Values of the label `state` of connections.
 pub const CONNECTION_STATES: [&str; 2] = ["busy", "idle"];
 /// Values of the label `loop`.
-pub const LOOPS: [&str; 3] = ["sequencer", "poller", "sync"];
+pub const LOOPS: [&str; 4] = ["sequencer", "poller", "sync", "audit"];
 /// Values of the label `fuse`.
 pub const FUSES: [&str; 6] = ["sequencer", "poller", "sync", "tenant", "destination", "mapping"];
 
@@ -100,6 +102,10 @@ pub fn describe() {
     describe_counter!(DESTINATION_ERRORS_TOTAL, "Errors of destinations by class.");
     describe_gauge!(DESTINATION_CONNECTIONS, "Open connections to destinations.");
     describe_counter!(BACKFILL_ROWS_TOTAL, "Rows copied by backfills and resyncs of this process.");
+    describe_counter!(
+        AUDIT_DIFFERENCES_TOTAL,
+        "Rows of copies that the audit of this process found to differ from their query."
+    );
     describe_gauge!(QUARANTINED_ROWS, "Rows that their destination refuses.");
     describe_gauge!(FUSE_BLOWN, "Blown fuses by kind; a loop runs while its fuse is 0.");
     describe_gauge!(
@@ -118,6 +124,7 @@ pub fn describe() {
     counter!(CHANGES_SEQUENCED_TOTAL).increment(0);
     counter!(BACKFILL_ROWS_TOTAL).increment(0);
     counter!(TAKE_UPS_TOTAL).increment(0);
+    counter!(AUDIT_DIFFERENCES_TOTAL).increment(0);
     OPERATIONS
         .iter()
         .for_each(|operation| counter!(ROWS_APPLIED_TOTAL, "operation" => *operation).increment(0));

@@ -2,7 +2,8 @@
 -- mirrored, a cursor below a change of its tenant, quarantined rows or a failed mapping whose retry
 -- is due, a resync that was asked for. So a lost request cannot stay lost. Also owes one to
 -- destinations whose last success is more than $1 bigint milliseconds ago, at most 100 of them: a
--- quiet destination may be gone, or its table emptied, and only a visit tells.
+-- quiet destination may be gone, or its table emptied, and only a visit tells. And to those that do
+-- not tell their tenant yet what an audit found; such a sync moves no cursor.
 -- The poller calls it every few seconds, in a transaction of its own, under its lock. Probes
 -- change_log_tenant once per destination and source table.
 with behind as (
@@ -33,4 +34,9 @@ union
   where d.active and d.refused is null and d.last_success_at < now() - $1::bigint * interval '1 millisecond'
     and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
   order by d.last_success_at limit 100)
+union
+select 'sync', d.destination_id, coalesce(d.sequence_id, 0) from offtake.destination d
+ where d.active and d.refused is null
+   and d.destination_id in (select m.destination_id from offtake.destination_mapping m where m.audit_untold)
+   and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
 on conflict (destination_id) where kind = 'sync' do nothing

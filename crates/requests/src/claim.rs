@@ -26,6 +26,8 @@ pub struct Claim {
     pub resyncs: Vec<(i64, String)>,
     /// The destination has quarantined rows.
     pub quarantined: bool,
+    /// The destination does not tell its tenant yet what the latest audits found.
+    pub audits_untold: bool,
     /// How long the request had been due.
     pub waited: Duration,
 }
@@ -72,6 +74,7 @@ impl Claim {
             deferred_for: deferred_ms.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
             resyncs: resync_ids.into_iter().zip(resync_mappings).collect(),
             quarantined: row.get("quarantined"),
+            audits_untold: row.get("audits_untold"),
             waited: Duration::from_secs_f64(row.get("waited_seconds")),
         }
     }

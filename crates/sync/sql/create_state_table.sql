@@ -1,5 +1,5 @@
--- The tenant can read here how fresh the copy is, and which source serves it since when. {state} is
--- the table in the destination's schema.
+-- The tenant can read here how fresh the copy is, which source serves it since when, and when it was
+-- last proved equal to its query. {state} is the table in the destination's schema.
 create table if not exists {state} (
   tenant_id    text        not null,
   mapping      text        not null,
@@ -13,6 +13,8 @@ create table if not exists {state} (
   source_identity jsonb,
   served_since    timestamptz,
   served_at       timestamptz,
+  verified_at     timestamptz,
+  differences     bigint,
   primary key (tenant_id, mapping)
 ) with (fillfactor = 50);
 comment on table {state} is 'offtake: up to which change of the source each mapping of each tenant is applied here';

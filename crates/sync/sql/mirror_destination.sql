@@ -19,7 +19,13 @@ with mine as (
          rows_total = case when excluded.mapping = any($10::text[]) then excluded.rows_total else m.rows_total end,
          backfill_started_at = case when excluded.mapping = any($10::text[]) then now() else m.backfill_started_at end,
          backfill_finished_at = case when not excluded.backfilled then null else coalesce(m.backfill_finished_at, now()) end,
-         error = null, sqlstate = null, failures = 0, retry_at = null, updated_at = now()
+         error = null, sqlstate = null, failures = 0, retry_at = null, updated_at = now(),
+         -- What an audit found of the rows before them says nothing about rows that are copied again.
+         differences = case when excluded.backfilled and excluded.mapping <> all($10::text[]) then m.differences end,
+         audit_progress = case when excluded.backfilled and excluded.mapping <> all($10::text[]) then m.audit_progress end,
+         audited_at = case when excluded.backfilled and excluded.mapping <> all($10::text[]) then m.audited_at else '-infinity' end,
+         audit_error = case when excluded.backfilled and excluded.mapping <> all($10::text[]) then m.audit_error end,
+         audit_untold = m.audit_untold or m.differences is not null and not (excluded.backfilled and excluded.mapping <> all($10::text[]))
 )
 update offtake.destination d
    set sequence_id = least(

@@ -1,4 +1,5 @@
-//! The sync engine: brings every destination up to what it is owed.
+//! The sync engine: brings every destination up to what it is owed. And the audit ([`audit`]):
+//! proves that it has what it should have. What follows is about the engine.
 //!
 //! **Purpose.** For one destination at a time: read the changed keys beyond its cursors and the
 //! mappings' rows for them in one source snapshot; apply rows and cursors in one destination
@@ -25,6 +26,7 @@
 //! so a batch happened or did not. When the reply to COMMIT is lost, the next turn reads the
 //! cursors.
 
+pub mod audit;
 mod batch_size;
 mod cursors;
 pub mod destinations;

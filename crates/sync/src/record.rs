@@ -12,8 +12,11 @@ use offtake_mapping::ResolvedMapping;
 use offtake_postgres::SourcePool;
 use offtake_requests::Claim;
 use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::cursors::{Cursors, Identities};
+use crate::destinations::AuditResult;
 use crate::{Error, sql};
 
 /// Deletes resync requests: the destination's cursors say that these copies have begun.
@@ -139,6 +142,37 @@ pub(crate) async fn mirror(
         )
         .await
         .map_err(Error::source)?;
+    Ok(())
+}
+
+/// What a destination does not tell its tenant yet.
+pub(crate) async fn untold_audits(
+    pool: &SourcePool,
+    destination_id: i64,
+) -> Result<Vec<AuditResult>, Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let rows = connection.query(sql::LIST_UNTOLD_AUDITS, &[&destination_id]).await;
+    let audit = |row: &Row| AuditResult {
+        mapping: row.get("mapping"),
+        verified_at: row.get("verified_at"),
+        differences: row.get("differences"),
+    };
+    Ok(rows.map_err(Error::source)?.iter().map(audit).collect())
+}
+
+/// The destination tells these now, or cannot.
+pub(crate) async fn audits_told(
+    pool: &SourcePool,
+    destination_id: i64,
+    audits: &[AuditResult],
+) -> Result<(), Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let mappings: Vec<&str> = audits.iter().map(|a| a.mapping.as_str()).collect();
+    let verified_at: Vec<Option<&str>> = audits.iter().map(|a| a.verified_at.as_deref()).collect();
+    let differences: Vec<Option<i64>> = audits.iter().map(|a| a.differences).collect();
+    let parameters: [&(dyn ToSql + Sync); 4] =
+        [&destination_id, &mappings, &verified_at, &differences];
+    connection.execute(sql::END_UNTOLD_AUDITS, &parameters).await.map_err(Error::source)?;
     Ok(())
 }
 

@@ -21,6 +21,11 @@ pub struct Destination {
     pub lag_rows: Long,
     /// Age of the oldest of them; 0 when there is none.
     pub lag_seconds: f64,
+    /// Since when every copy is proved equal to its query: the oldest of its mappings' times. Null if
+    /// one was never proved.
+    pub verified_at: Option<Timestamp>,
+    /// Rows that the latest comparisons found to differ; null before the first has ended.
+    pub differences: Option<Long>,
     pub last_success_at: Option<Timestamp>,
     pub last_error: Option<String>,
     pub last_error_at: Option<Timestamp>,
@@ -54,6 +59,12 @@ pub struct DestinationMapping {
     /// mapping files overlooked changes.
     pub resync_requested_at: Option<Timestamp>,
     pub quarantined: Long,
+    /// When the latest comparison began that found the copy equal to its query; null: none did.
+    pub verified_at: Option<Timestamp>,
+    /// Rows that the latest comparison found to differ; null: none has ended since the copy began.
+    pub differences: Option<Long>,
+    /// Why the latest audit could not compare the copy.
+    pub audit_error: Option<String>,
     pub error: Option<String>,
     /// When this mapping is retried after an error of its own.
     pub retry_at: Option<Timestamp>,
@@ -92,6 +103,10 @@ pub(super) struct MappingFacts {
     backfill_started_at: Option<Timestamp>,
     #[serde(deserialize_with = "moment::in_json")]
     pub(super) resync_requested_at: Option<Timestamp>,
+    #[serde(deserialize_with = "moment::in_json")]
+    verified_at: Option<Timestamp>,
+    pub(super) differences: Option<i64>,
+    audit_error: Option<String>,
     pub(super) error: Option<String>,
     #[serde(deserialize_with = "moment::in_json")]
     retry_at: Option<Timestamp>,
@@ -149,6 +164,8 @@ fn read(row: &Row) -> Result<Destination, Error> {
         reason,
         lag_rows: Long(lag_rows),
         lag_seconds: since.map_or(0.0, |since| seconds_between(since, now)),
+        verified_at: verified_at(&mappings),
+        differences: differences(&mappings),
         last_success_at: moment::optional(row, "last_success_at"),
         last_error: row.get("last_error"),
         last_error_at: moment::optional(row, "last_error_at"),
@@ -180,6 +197,9 @@ impl MappingFacts {
             backfill,
             resync_requested_at: self.resync_requested_at,
             quarantined: Long(self.quarantined),
+            verified_at: self.verified_at,
+            differences: self.differences.map(Long),
+            audit_error: self.audit_error,
             error: self.waits.or(self.error),
             retry_at: self.retry_at,
         }
@@ -211,6 +231,18 @@ impl MappingFacts {
             eta_seconds,
         }
     }
+}
+
+/// The time of the copy whose proof is the oldest; None if one has none, or if there is no copy.
+fn verified_at(mappings: &[MappingFacts]) -> Option<Timestamp> {
+    let times: Option<Vec<Timestamp>> = mappings.iter().map(|m| m.verified_at).collect();
+    times?.into_iter().min()
+}
+
+/// None if no copy was compared.
+fn differences(mappings: &[MappingFacts]) -> Option<Long> {
+    let compared = mappings.iter().any(|m| m.differences.is_some());
+    compared.then(|| Long(mappings.iter().filter_map(|m| m.differences).sum()))
 }
 
 fn seconds_between(from: Timestamp, to: Timestamp) -> f64 {

@@ -2,6 +2,7 @@
 //! a destination is in sync, it is called something else.
 
 use jiff::Timestamp;
+use offtake_mapping::foreign;
 use tokio_postgres::Row;
 
 use super::destination::MappingFacts;
@@ -10,6 +11,7 @@ use crate::{State, moment};
 /// What the registry, the fuses and the outgoing requests know of one destination.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
+    pub(super) tenant: String,
     pub(super) paused: bool,
     pub(super) pause_reason: Option<String>,
     pub(super) fuse_blown: bool,
@@ -32,6 +34,7 @@ impl Facts {
     pub(super) fn read(row: &Row) -> Self {
         let failures: i32 = row.get("consecutive_failures");
         Self {
+            tenant: row.get("tenant_id"),
             paused: row.get("paused"),
             pause_reason: row.get("pause_reason"),
             fuse_blown: row.get("fuse_blown"),
@@ -91,9 +94,8 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
             Some(format!("mapping {} waits to be copied again", mapping.name)),
         );
     }
-    let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
-    if quarantined > 0 {
-        return (State::Degraded, Some(format!("{quarantined} quarantined rows")));
+    if let Some(reason) = degraded(facts, mappings) {
+        return (State::Degraded, Some(reason));
     }
     // The cursors of a destination move together, so each must have reached the newest change of
     // all its tables.
@@ -103,6 +105,28 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
         return (State::Lagging, None);
     }
     (State::InSync, None)
+}
+
+/// Some if rows are known to be missing or wrong although every change was applied.
+fn degraded(facts: &Facts, mappings: &[MappingFacts]) -> Option<String> {
+    let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
+    let quarantined = (quarantined > 0).then(|| format!("{quarantined} quarantined rows"));
+    let differs = |m: &&MappingFacts| m.differences.is_some_and(|rows| rows > 0);
+    let tenant = foreign(&facts.tenant);
+    let differing = mappings.iter().find(differs).map(|m| {
+        let rows = m.differences.unwrap_or_default();
+        let others = match mappings.iter().filter(differs).count() {
+            1 => String::new(),
+            count => format!(", and rows of {} other mappings", count - 1),
+        };
+        format!(
+            "{rows} row(s) of mapping {} differ from its query{others}; \
+             run: offtake verify --tenant {tenant} --mapping {} --repair",
+            m.name, m.name
+        )
+    });
+    let told: Vec<String> = [quarantined, differing].into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Some if nothing can be written there, or one mapping fails; inside it the reason, if known.
@@ -135,7 +159,8 @@ mod tests {
     fn mapping(changes: serde_json::Value) -> MappingFacts {
         let mut facts = json!({
             "name": "users", "source_tables": ["public.users"], "mirrored": true, "sequence_id": 7, "backfilled": true,
-            "rows_done": 1, "rows_total": null, "backfill_started_at": null, "error": null, "retry_at": null, "waits": null, "failures": 0,
+            "rows_done": 1, "rows_total": null, "backfill_started_at": null, "error": null, "retry_at": null, "waits": null,
+            "verified_at": null, "differences": null, "audit_error": null, "failures": 0,
             "fuse_blown": false, "fuse_reason": null, "quarantined": 0, "latest": 7, "resync_requested_at": null, "backlog": 0, "oldest_at": null,
         });
         facts.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
@@ -159,6 +184,10 @@ mod tests {
         check(Facts { pending_uncounted: true, ..in_sync() }, json!({}), State::Lagging);
         check(Facts { wanted_sequence_id: Some(8), ..in_sync() }, json!({}), State::Lagging);
         check(in_sync(), json!({"quarantined": 1, "backlog": 5}), State::Degraded);
+        check(in_sync(), json!({"differences": 0}), State::InSync);
+        check(in_sync(), json!({"differences": 2, "backlog": 5}), State::Degraded);
+        check(in_sync(), json!({"differences": 2, "backfilled": false}), State::Backfilling);
+        check(in_sync(), json!({"differences": 2, "failures": 1}), State::Blocked);
         check(in_sync(), json!({"backfilled": false, "quarantined": 1}), State::Backfilling);
         check(
             in_sync(),
@@ -187,6 +216,29 @@ mod tests {
             State::Paused,
         );
         check(Facts { failures: 1, ..in_sync() }, json!({"fuse_blown": true}), State::Blocked);
+    }
+
+    #[test]
+    fn rows_that_differ_are_told_with_the_mapping_and_the_command() {
+        let facts = Facts { tenant: "acme".to_owned(), ..Facts::default() };
+        let check = |changes: &[serde_json::Value], expect: &str| {
+            let mappings: Vec<MappingFacts> = changes.iter().cloned().map(mapping).collect();
+            assert_eq!(judge(&facts, &mappings).1.as_deref(), Some(expect));
+        };
+        let command = "run: offtake verify --tenant acme --mapping users --repair";
+        let two = json!({"differences": 2});
+        check(
+            std::slice::from_ref(&two),
+            &format!("2 row(s) of mapping users differ from its query; {command}"),
+        );
+        let quarantined = json!({"quarantined": 3, "differences": 1});
+        check(
+            &[json!({}), two, quarantined],
+            &format!(
+                "3 quarantined rows; 2 row(s) of mapping users differ from its query, \
+                 and rows of 1 other mappings; {command}"
+            ),
+        );
     }
 
     #[test]

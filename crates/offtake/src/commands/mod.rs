@@ -46,7 +46,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         }
         Command::Check(arguments) => interruptible(check::execute(&context()?, &arguments)).await,
         Command::Preview(arguments) => {
-            interruptible(preview::execute(context()?, &arguments)).await
+            Box::pin(interruptible(preview::execute(context()?, &arguments))).await
         }
         Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
         Command::Sync(arguments) => interruptible(sync::execute(&context()?, &arguments)).await,

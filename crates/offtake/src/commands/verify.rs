@@ -8,6 +8,7 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Connection, catalog};
+use offtake_sync::audit;
 use offtake_sync::destinations::{DestinationSpec, Session};
 use offtake_sync::verify::{
     DIFFERENCES_MAX, KEYS_MAX, Keys, Options, Report, VerifyTarget, verify,
@@ -251,6 +252,7 @@ impl<'a> Work<'a> {
         };
         let differences_max = if arguments.repair { KEYS_MAX } else { DIFFERENCES_MAX };
         let options = Options { progress: Some(progress), differences_max, ..Options::default() };
+        let began = audit::begun(&self.source).await;
         let comparison = verify(&self.source, session.reader(), &target, &options);
         let bar = if arguments.json {
             ProgressBar::hidden()
@@ -262,6 +264,10 @@ impl<'a> Work<'a> {
             () = show(&bar, rows) => unreachable!("the bar is shown for ever"),
         };
         bar.finish_and_clear();
+        if let Ok(report) = &report {
+            let found = (report, began.as_deref());
+            audit::note_equal(&self.source, session, spec, mapping, found).await;
+        }
         report.map_err(|error| session.cut().unwrap_or_else(|| chain(&error)))
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use offtake_sync::audit::Share;
+
 use super::ByteSize;
 
 /// Beside the file, as in this repository.
@@ -52,6 +54,16 @@ pub const RETRY_INITIAL: Duration = Duration::from_millis(500);
 /// A destination that works again is noticed within half a minute. A thousand dead ones cost at
 /// most 33 dials a second.
 pub const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// A row that was changed in the morning is known the next morning. At one percent of a core that is
+/// some hundred million rows.
+pub const AUDIT_PERIOD: Duration = Duration::from_secs(86_400);
+
+/// What a daemon without work costs too. Nobody notices it, and it is enough for most sources.
+pub const AUDIT_BUDGET: Share = match Share::of_hundredths(100) {
+    Some(share) => share,
+    None => Share::WHOLE,
+};
 
 /// A destination may be unreachable over a long weekend, and need not be re-copied.
 pub const RETENTION: Duration = Duration::from_secs(7 * 86_400);

@@ -22,6 +22,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use offtake_mapping::Diagnostic;
 use offtake_postgres::ConnectionString;
+use offtake_sync::audit::Share;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use destination::StaticDestination;
@@ -30,7 +31,7 @@ pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
 use section::{Section, read_document};
 use substitute::Variables;
-pub use units::{ByteSize, parse_duration, show_duration};
+pub use units::{ByteSize, parse_duration, parse_share, show_duration, show_share};
 
 /// The effective configuration.
 #[derive(Debug, Clone)]
@@ -44,6 +45,7 @@ pub struct Configuration {
     pub sequencer: Sequencer,
     pub poller: Poller,
     pub sync: Sync,
+    pub audit: Audit,
     pub retention: Retention,
     pub http: Http,
     pub security: Security,
@@ -88,6 +90,14 @@ pub struct Sync {
 pub struct Retry {
     pub initial: Duration,
     pub max: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// None: there is no audit.
+    pub period: Option<Duration>,
+    pub budget: Share,
+    pub repair: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +167,7 @@ impl Configuration {
             sequencer: Sequencer::read(&root.section("sequencer")),
             poller: Poller::read(&root.section("poller")),
             sync: Sync::read(&root.section("sync")),
+            audit: Audit::read(&root.section("audit")),
             retention: Retention::read(&root.section("retention")),
             http,
             security,
@@ -273,6 +284,17 @@ impl Sync {
                 MILLISECOND..=DAY,
             ),
             retry: Retry { initial, max },
+        }
+    }
+}
+
+impl Audit {
+    fn read(section: &Section) -> Self {
+        let years = MILLISECOND..=DAY * 3650;
+        Self {
+            period: section.duration_or_off("period", defaults::AUDIT_PERIOD, years),
+            budget: section.share("budget", defaults::AUDIT_BUDGET),
+            repair: section.flag("repair"),
         }
     }
 }

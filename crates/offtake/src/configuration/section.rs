@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use offtake_mapping::yaml::{self, Document};
 use offtake_mapping::{Diagnostic, Step};
+use offtake_sync::audit::Share;
 use serde_yaml::Value;
 
 use crate::arguments::shown;
 
 use super::excerpt::masked_excerpt;
 use super::substitute::{Unresolved, Variables};
-use super::units::{ByteSize, parse_duration, show_duration};
+use super::units::{ByteSize, parse_duration, parse_share, show_duration, show_share};
 
 /// The JSON Schema of `offtake.yaml`: the one list of its keys, with what each of them does.
 pub const SCHEMA: &str = include_str!("schema.json");
@@ -261,15 +262,49 @@ impl<'a> Section<'a> {
         default: Duration,
         range: RangeInclusive<Duration>,
     ) -> Duration {
+        self.duration_with(key, default, range, "")
+    }
+
+    /// `others`: what else may be written there.
+    fn duration_with(
+        &self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+        others: &str,
+    ) -> Duration {
         let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
         let remedy = || {
             format!(
-                "write a duration from {least} to {most}, such as 5ms, 60s or 7d; the default is {}",
+                "write a duration from {least} to {most}, such as 5ms, 60s or 7d{others}; the default is {}",
                 show_duration(default)
             )
         };
         self.value(key, |text| parse_duration(text).filter(|d| range.contains(d)), remedy)
             .unwrap_or(default)
+    }
+
+    /// The same, or `off`.
+    pub(super) fn duration_or_off(
+        &self,
+        key: &str,
+        default: Duration,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        match self.get(key) {
+            // Older YAML, and other readers of it, take `off` for a boolean.
+            Some(Value::Bool(false)) => None,
+            Some(_) if self.text(key).as_deref() == Some("off") => None,
+            _ => Some(self.duration_with(key, default, range, ", or off")),
+        }
+    }
+
+    pub(super) fn share(&self, key: &str, default: Share) -> Share {
+        let remedy = || {
+            let default = show_share(default);
+            format!("write a share from 0.01% to 100%, such as 5%; the default is {default}")
+        };
+        self.value(key, parse_share, remedy).unwrap_or(default)
     }
 
     pub(super) fn size(

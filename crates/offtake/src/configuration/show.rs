@@ -3,7 +3,9 @@
 use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
-use super::{Configuration, Destinations, StaticDestination, Sync, show_duration};
+use super::{
+    Audit, Configuration, Destinations, StaticDestination, Sync, show_duration, show_share,
+};
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
@@ -33,6 +35,7 @@ impl Configuration {
                 ]),
             ),
             ("sync", self.sync.masked()),
+            ("audit", self.audit.masked()),
             ("retention", section([("changes", show_duration(self.retention.changes).into())])),
             (
                 "http",
@@ -71,6 +74,17 @@ impl Sync {
             ("connect_timeout", show_duration(self.connect_timeout).into()),
             ("statement_timeout", show_duration(self.statement_timeout).into()),
             ("retry", retry),
+        ])
+    }
+}
+
+impl Audit {
+    fn masked(&self) -> Value {
+        let period = self.period.map_or_else(|| "off".to_owned(), show_duration);
+        section([
+            ("period", period.into()),
+            ("budget", show_share(self.budget).into()),
+            ("repair", self.repair.into()),
         ])
     }
 }

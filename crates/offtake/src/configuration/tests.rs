@@ -46,6 +46,8 @@ fn mistakes_name_file_line_field_and_remedy() {
         "from 1ms to 1m",
     );
     check("poller: { lease: 60 }\n", "2:18: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
+    check("audit: { budget: 2 }\n", "2:18: audit.budget: `2` cannot", "from 0.01% to 100%");
+    check("audit: { period: never }\n", "2:18: audit.period: `never` cannot", "or off");
     check("sync: { batch_bytes: 8 }\n", "2:22: sync.batch_bytes: `8` cannot", "8MiB");
     check(
         "sync: { workers: \"${TOKEN}\" }\n",
@@ -243,6 +245,16 @@ fn the_documented_example_is_the_default() {
     let text = rest.join("\n").replace("  static:", &format!("  static:\n{}", entry.join("\n")));
     let parsed = Configuration::parse(Path::new("offtake.yaml"), &text, &variables).unwrap();
     assert!(parsed.destinations.static_.len() == 1 && parsed.destinations.query.is_some());
+}
+
+#[test]
+fn an_audit_that_is_off_reads_back() {
+    let text = format!("{SOURCE}audit: {{ period: off, budget: 2.5%, repair: true }}\n");
+    let shown = serde_yaml::to_string(&parse(&text).unwrap().masked()).unwrap();
+    let audit = parse(&shown).unwrap().audit;
+    assert_eq!((audit.period, audit.budget.hundredths(), audit.repair), (None, 250, true));
+    let audit = parse(SOURCE).unwrap().audit;
+    assert_eq!((audit.period, audit.repair), (Some(std::time::Duration::from_secs(86_400)), false));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use offtake_sync::audit::Share;
+
 /// A number of bytes; shown in the largest unit that divides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
@@ -73,6 +75,27 @@ pub fn show_duration(duration: Duration) -> String {
     format!("{}{name}", microseconds / u128::from(*factor))
 }
 
+/// `1%`, `0.25%`, `100%`: at most two digits behind the point, more than nothing and at most all.
+pub fn parse_share(text: &str) -> Option<Share> {
+    let number = text.trim().strip_suffix('%')?.trim_end();
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || part.len() > 2 || !digits(whole) || !digits(part) {
+        return None;
+    }
+    let part: u32 = format!("{part:0<2}").parse().ok()?;
+    Share::of_hundredths(whole.parse::<u32>().ok()?.checked_mul(100)?.checked_add(part)?)
+}
+
+/// The share as [`parse_share`] reads it.
+pub fn show_share(share: Share) -> String {
+    let (whole, part) = (share.hundredths() / 100, share.hundredths() % 100);
+    match part {
+        0 => format!("{whole}%"),
+        part => format!("{}%", format!("{whole}.{part:02}").trim_end_matches('0')),
+    }
+}
+
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..end].parse().ok()?, text[end..].trim_start()))
@@ -100,6 +123,22 @@ mod tests {
         check("5 parsecs", None);
         check("99999999999999999999d", None);
         check("9999999999999999d", None);
+    }
+
+    #[test]
+    fn shares_read_and_show() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(parse_share(text).map(show_share).as_deref(), expect, "{text}")
+        };
+        check("1%", Some("1%"));
+        check("0.50 %", Some("0.5%"));
+        check("12.25%", Some("12.25%"));
+        check("100%", Some("100%"));
+        for refused in
+            ["0%", "100.01%", "101%", "1", "1.234%", "-1%", "%", ".5%", "1.%x", "9999999999%"]
+        {
+            check(refused, None);
+        }
     }
 
     #[test]

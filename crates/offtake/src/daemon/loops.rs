@@ -6,6 +6,7 @@
 //! | `fuses` | reads what operators stopped |
 //! | `destinations` | keeps the registry as configuration and destinations query have it |
 //! | `sequencer`, `poller`, `sync` | carry a change from its capture to the destinations |
+//! | `audit` | proves that every copy equals its query |
 //!
 //! Loops hand work over through the source. What they share in the process are channels with the
 //! latest state, and nudges.
@@ -18,6 +19,7 @@ use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
 use offtake_postgres::SourcePool;
 use offtake_sequencer::{Numbering, Sequencer};
+use offtake_sync::audit::{self, Audit};
 use offtake_sync::destinations::Registry;
 use offtake_sync::{Engine, Parts};
 use tokio::runtime::Handle;
@@ -162,6 +164,28 @@ impl Loops {
             (engine.progress(), engine.run(shutdown))
         };
         self.keep_renewed(supervisor, "sync", None, |old, new| old.sync == new.sync, begin);
+    }
+
+    pub(super) fn keep_audit(&self, supervisor: &Supervisor) {
+        let (pool, registry) = (self.pool.clone(), self.registry.clone());
+        let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
+            let Configuration { sync, poller, audit, .. } = configuration;
+            let settings = audit::Settings {
+                period: audit.period,
+                budget: audit.budget,
+                repair: audit.repair,
+                lease: poller.lease,
+                statement_timeout: sync.statement_timeout,
+            };
+            let dialer = destination_dialer(configuration);
+            let (pool, registry) = (pool.clone(), registry.clone());
+            let audit = Audit::new(audit::Parts { pool, registry, dialer, settings });
+            (audit.progress(), audit.run(shutdown))
+        };
+        let same = |old: &Configuration, new: &Configuration| {
+            old.audit == new.audit && old.sync == new.sync
+        };
+        self.keep_renewed(supervisor, "audit", None, same, begin);
     }
 
     /// Keeps a loop running that takes its settings when it is made. Where `same` says that the

@@ -279,6 +279,10 @@ impl Running {
         loops.keep_sequencer(&self.supervisor);
         loops.keep_poller(&self.supervisor, &self.context.configuration);
         loops.keep_engine(&self.supervisor);
+        // A daemon that ends when nothing is owed proves nothing: it would have to wait for it.
+        if !self.options.impatient {
+            loops.keep_audit(&self.supervisor);
+        }
         tokio::spawn(systemd::feed_watchdog(self.shutdown.clone()));
     }
 

@@ -205,6 +205,7 @@ impl MappingReload {
                 let merged = Configuration {
                     destinations: new.destinations,
                     sync: new.sync,
+                    audit: new.audit,
                     retention: new.retention,
                     ..(*current).clone()
                 };

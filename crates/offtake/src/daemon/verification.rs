@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use offtake_admin::Verifier;
 use offtake_postgres::Dialer;
+use offtake_sync::audit;
 use offtake_sync::destinations::{Registered, Registry, Session};
 use offtake_sync::verify::{Options, VerifyTarget, verify};
 use serde_json::{Value, json};
@@ -55,8 +56,13 @@ async fn compare(
             tenant_at_source: &registered.spec.tenant_at_source,
         };
         let options = Options::default();
+        let began = audit::begun(&source).await;
         let compared = verify(&source, destination.reader(), &target, &options);
         let outcome = Box::pin(compared).await;
+        if let Ok(report) = &outcome {
+            let found = (report, began.as_deref());
+            audit::note_equal(&source, &destination, &registered.spec, mapping, found).await;
+        }
         found.push(match outcome {
             Ok(report) => json!({ "mapping": name, "equal": report.equal(), "report": report }),
             Err(error) => json!({ "mapping": name, "equal": false, "error": chain(&error) }),

@@ -5,6 +5,7 @@
 //! | [`take_up`](Session::take_up) | tells facts: cursors, tables, which other tenants write there | no |
 //! | [`begin`](Session::begin) | makes what is missing and starts copies, if the cursors are still those that were taken up | yes |
 //! | [`write`](Session::write) | applies a batch and moves the cursors, if they are still those that it was read for | yes |
+//! | [`tell_audits`](Session::tell_audits) | tells the tenant what audits found, if the cursors are still those | yes |
 //! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
 //! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
 //! | [`table_of`](Session::table_of) | tells how a mapping's table looks | no |
@@ -93,6 +94,15 @@ pub(crate) struct Begun {
     pub(crate) cursors: Cursors,
     /// Mappings whose table could not be made; their copies did not begin.
     pub(crate) faults: Faults,
+}
+
+/// What the latest comparisons of one copy found.
+pub(crate) struct AuditResult {
+    pub(crate) mapping: String,
+    /// When the latest one began that found it equal, by the source's clock.
+    pub(crate) verified_at: Option<String>,
+    /// Rows that differed in the latest one.
+    pub(crate) differences: Option<i64>,
 }
 
 /// What there is in a destination under a mapping's name.
@@ -236,6 +246,20 @@ impl Session {
     ) -> Result<Vec<Option<Written>>, Error> {
         match self {
             Self::Postgres(session) => session.write(writes, aside, settings).await,
+        }
+    }
+
+    /// Tells the tenant what the audits of its copies found. Nothing of it happens, and the answer
+    /// is None, if another worker moved the cursors. Otherwise it is the cursors as they stand then.
+    pub(crate) async fn tell_audits(
+        &self,
+        spec: &DestinationSpec,
+        expected: &Cursors,
+        audits: &[AuditResult],
+        settings: &Settings,
+    ) -> Result<Option<Cursors>, Error> {
+        match self {
+            Self::Postgres(session) => session.tell_audits(spec, expected, audits, settings).await,
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`Session`](crate::destinations::Session) to take up, begin and write; it composes no statement
 //! for a destination.
 
+mod audits;
 mod mirror;
 mod order;
 mod place_gate;
@@ -158,6 +159,9 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         // Nothing was written this time. But a daemon may have died between the destination's last
         // commit and its mirror, so the cursors are mirrored now.
         turn.mirror_cursors(cursors, &link.identities, &[], Vec::new()).await?;
+    }
+    if claim.audits_untold {
+        turn.tell_audits(&mut link).await?;
     }
     if turn.reason.is_none() {
         // After a fault of a mapping the session is closed: its staging tables may have the columns

@@ -1,4 +1,6 @@
-use offtake_postgres::Error as PostgresError;
+use offtake_postgres::{Error as PostgresError, Fault};
+
+use crate::destinations::Trouble;
 
 /// Why a comparison has no result.
 #[derive(Debug, thiserror::Error)]
@@ -7,6 +9,9 @@ pub enum Error {
     Source(#[source] PostgresError),
     #[error("cannot read the destination")]
     Destination(#[source] PostgresError),
+    /// The destination's own state cannot be read.
+    #[error("cannot read the destination's state")]
+    Unreadable(#[source] Trouble),
     #[error("the query of mapping {mapping} gives the key {key} more than once")]
     DuplicateKey { mapping: String, key: String },
     #[error("the query of mapping {mapping} gives rows without a key ({columns} is null)")]
@@ -37,9 +42,21 @@ impl Error {
         }
     }
 
+    /// What follows from it.
+    pub(crate) fn fault(&self) -> Fault {
+        match self {
+            Self::Unreadable(trouble) => trouble.fault,
+            other => other.postgres().map_or(Fault::Fatal, PostgresError::fault),
+        }
+    }
+
     /// One line: what failed and why, without a row's values.
     pub fn message(&self) -> String {
-        self.postgres()
-            .map_or_else(|| self.to_string(), |error| format!("{self}: {}", error.message()))
+        match self {
+            Self::Unreadable(trouble) => format!("{self}: {}", trouble.message),
+            other => other
+                .postgres()
+                .map_or_else(|| self.to_string(), |error| format!("{self}: {}", error.message())),
+        }
     }
 }

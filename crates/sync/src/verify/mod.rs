@@ -46,6 +46,7 @@ use crate::destinations::Reader;
 
 pub use error::Error;
 pub use ranges::Point;
+pub(crate) use repair::row_key;
 pub use repair::{KEYS_MAX, Keys};
 pub use report::{Difference, Kind, Report};
 

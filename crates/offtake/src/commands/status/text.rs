@@ -48,7 +48,7 @@ pub(super) fn describe(status: &Status, mappings: bool, now: Timestamp) -> Strin
         lines.push(format!("and {} more, in better states", status.destinations_not_listed));
     }
     if mappings {
-        lines.extend(status.destinations.iter().flat_map(destination_details));
+        lines.extend(status.destinations.iter().flat_map(|d| destination_details(d, now)));
     }
     lines.join("\n")
 }
@@ -89,29 +89,35 @@ fn waits_for_daemon(status: &Status) -> bool {
 
 /// One destination's mappings, and its errors in full: the command that mends an error may be at
 /// its end.
-fn destination_details(destination: &Destination) -> Vec<String> {
+fn destination_details(destination: &Destination, now: Timestamp) -> Vec<String> {
     let Destination { tenant, name, host, port, database, schema, .. } = destination;
     let (tenant, name, database) = (foreign(tenant), foreign(name), foreign(database));
     let mut lines = vec![
         format!("\n{tenant}/{name} at {host}:{port}/{database}, schema {schema}"),
-        mapping_table(destination),
+        mapping_table(destination, now),
     ];
     let errors: Vec<String> = destination
         .mappings
         .iter()
         .filter_map(|m| Some(format!("{}: {}", m.name, plain(m.error.as_deref()?))))
         .collect();
+    let unproved = destination.mappings.iter().filter_map(|m| {
+        let why = plain(m.audit_error.as_deref()?);
+        Some(format!("{}: the audit cannot compare it: {why}", m.name))
+    });
+    let unproved: Vec<String> = unproved.collect();
     if errors.is_empty() && reason(destination).ends_with('…') {
         lines.extend(destination.reason.as_deref().map(plain));
     }
     lines.extend(errors);
+    lines.extend(unproved);
     lines
 }
 
 fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
     let since = |at: Timestamp| span(now.duration_since(at).as_secs_f64().max(0.0));
     let mut rows = vec![
-        ["TENANT", "NAME", "STATE", "BEHIND", "LAST SUCCESS", "NEXT TRY", "REASON"]
+        ["TENANT", "NAME", "STATE", "BEHIND", "LAST SUCCESS", "VERIFIED", "NEXT TRY", "REASON"]
             .map(str::to_owned),
     ];
     rows.extend(destinations.iter().map(|d| {
@@ -135,6 +141,7 @@ fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
             d.state.to_string().replace('_', " "),
             behind,
             d.last_success_at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", since(at))),
+            verified(d.verified_at, now),
             next.unwrap_or_else(|| "-".to_owned()),
             reason(d),
         ]
@@ -142,8 +149,9 @@ fn destination_table(destinations: &[Destination], now: Timestamp) -> String {
     table(&rows)
 }
 
-fn mapping_table(destination: &Destination) -> String {
-    let mut rows = vec![["MAPPING", "TABLE", "BEHIND", "COPY", "QUARANTINED"].map(str::to_owned)];
+fn mapping_table(destination: &Destination, now: Timestamp) -> String {
+    let heads = ["MAPPING", "TABLE", "BEHIND", "COPY", "QUARANTINED", "VERIFIED", "DIFFERENCES"];
+    let mut rows = vec![heads.map(str::to_owned)];
     rows.extend(destination.mappings.iter().map(|m| {
         let percent = m
             .backfill
@@ -164,9 +172,17 @@ fn mapping_table(destination: &Destination) -> String {
                 resync.unwrap_or_default()
             ),
             m.quarantined.0.to_string(),
+            verified(m.verified_at, now),
+            m.differences.map_or_else(|| "-".to_owned(), |rows| rows.0.to_string()),
         ]
     }));
     table(&rows)
+}
+
+/// When a copy was last proved equal to its query.
+fn verified(at: Option<Timestamp>, now: Timestamp) -> String {
+    let ago = |at: Timestamp| span(now.duration_since(at).as_secs_f64().max(0.0));
+    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at)))
 }
 
 fn reason(destination: &Destination) -> String {

@@ -5,6 +5,7 @@
 //! settings, so that a pooler or a tenant's trigger cannot change what a statement means.
 
 mod apply;
+mod audits;
 mod begin;
 mod columns;
 mod key_equality;

@@ -10,7 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::{OTHERS_PAGE, OtherTenant};
+use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant};
 use crate::ownership::{Served, SourceIdentity, Visit};
 use crate::{Error, sql};
 
@@ -37,6 +37,10 @@ pub(super) struct Found {
     pub(super) converts: bool,
     /// The table has the columns that name the source.
     pub(super) serving: bool,
+    /// It has the columns that tell what the audit found.
+    pub(super) audited: bool,
+    /// It lacks those, and the role may add them: the tenant may have made itself the table's owner.
+    pub(super) auditable: bool,
 }
 
 pub(super) async fn find(
@@ -47,6 +51,9 @@ pub(super) async fn find(
         "select to_regnamespace($1) is not null as schema, to_regclass($2) is not null as state,
         (select count(*) = 4 from pg_attribute where attrelid = to_regclass($2) and not attisdropped
             and attname in ('source', 'source_identity', 'served_since', 'served_at')) as serving,
+        (select count(*) = 2 from pg_attribute where attrelid = to_regclass($2) and not attisdropped
+            and attname in ('verified_at', 'differences')) as audited,
+        exists (select from pg_class where oid = to_regclass($2) and pg_has_role(relowner, 'usage')) as owned,
          current_setting('server_encoding') not in ('UTF8', 'SQL_ASCII') as converts";
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
@@ -56,6 +63,8 @@ pub(super) async fn find(
         schema: told("schema"),
         table: told("state"),
         serving: told("serving"),
+        audited: told("audited"),
+        auditable: told("owned") && !told("audited"),
         converts: told("converts"),
     })
 }
@@ -72,8 +81,13 @@ pub(super) async fn make(
     if !found.table {
         let create = sql::CREATE_STATE_TABLE.replace("{state}", &table_sql(schema));
         client.batch_execute(&create).await?;
-    } else if !found.serving {
+    }
+    if found.table && !found.serving {
         let add = sql::ADD_SERVING_COLUMNS.replace("{state}", &table_sql(schema));
+        client.batch_execute(&add).await?;
+    }
+    if found.auditable {
+        let add = sql::ADD_AUDIT_COLUMNS.replace("{state}", &table_sql(schema));
         client.batch_execute(&add).await?;
     }
     Ok(())
@@ -167,6 +181,28 @@ pub(super) async fn serve(
     let identity = serde_json::json!(visit.identity).to_string();
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&tenant_id, Type::TEXT), (&visit.source, Type::TEXT), (&identity, Type::TEXT)];
+    note_written(&client.query_typed(&statement, &parameters).await?, cursors);
+    Ok(())
+}
+
+/// Tells the tenant what audits found; the caller holds the lock of its rows.
+pub(super) async fn tell_audits(
+    client: &Client,
+    schema: &Identifier,
+    tenant_id: &str,
+    audits: &[AuditResult],
+    cursors: &mut Cursors,
+) -> Result<(), tokio_postgres::Error> {
+    let statement = sql::WRITE_AUDITS.replace("{state}", &table_sql(schema));
+    let mappings: Vec<&str> = audits.iter().map(|a| a.mapping.as_str()).collect();
+    let verified_at: Vec<Option<&str>> = audits.iter().map(|a| a.verified_at.as_deref()).collect();
+    let differences: Vec<Option<i64>> = audits.iter().map(|a| a.differences).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&tenant_id, Type::TEXT),
+        (&mappings, Type::TEXT_ARRAY),
+        (&verified_at, Type::TEXT_ARRAY),
+        (&differences, Type::INT8_ARRAY),
+    ];
     note_written(&client.query_typed(&statement, &parameters).await?, cursors);
     Ok(())
 }

@@ -36,7 +36,7 @@ impl Session {
             cursors: Default::default(),
             identities: Identities::new(),
             incomplete: Vec::new(),
-            to_make: !found.table || !found.serving,
+            to_make: !found.table || !found.serving || found.auditable,
             faults: Vec::new(),
             references: Vec::new(),
             other_tenants: Vec::new(),

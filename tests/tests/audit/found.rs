@@ -1,0 +1,175 @@
+//! What differs is found and told, and ends.
+
+use offtake_tests::{PATIENCE, oracle, until};
+use serde_json::{Value, json};
+
+use super::{destination, metric, plan, until_audited, until_told, world};
+
+const TAMPER: &str =
+    "update items set body = 'by hand' where id = 1; delete from items where id = 2;
+                      insert into items values (4711, 'by hand')";
+
+#[tokio::test]
+async fn a_row_changed_by_hand_is_found_told_everywhere_and_over_after_a_repair() {
+    let world = world(plan(&["acme", "globex"]), 50).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let told = until_audited(&daemon, &world, "acme").await;
+    assert_eq!(
+        (&told["state"], &told["differences"]),
+        (&json!("in_sync"), &json!("0")),
+        "{told:#}"
+    );
+    let acme = &world.tenant("acme").destination;
+    let proof =
+        "select count(*) from _offtake_state where verified_at is not null and differences = 0";
+    acme.wait_text(proof, "2").await;
+
+    world.allow("audit_differs");
+    acme.execute(TAMPER).await;
+    let degraded = |told: &Value| told["differences"] == "3";
+    let told = until_told(&daemon, &world, "acme", ("it is told", degraded)).await;
+    let id = world.id("acme");
+    let command = format!("offtake verify --tenant {id} --mapping items --repair");
+    let reason = told["reason"].as_str().unwrap();
+    assert!(told["state"] == "degraded", "{told:#}");
+    assert!(reason.contains("3 row(s) of mapping items") && reason.ends_with(&command), "{reason}");
+    let of = |told: &Value, name: &str| {
+        let mappings = told["mappings"].as_array().unwrap();
+        mappings.iter().find(|m| m["name"] == name).unwrap()["differences"].clone()
+    };
+    assert_eq!((of(&told, "items"), of(&told, "others")), (json!("3"), json!("0")), "{told:#}");
+
+    // Everywhere: the API's other route, the command, the metric, the log, the tenant's own table.
+    let (_, body) = daemon.get(&format!("/api/v1/destinations/{id}/main")).await;
+    let one: Value = serde_json::from_str(&body).unwrap();
+    assert!(one["differences"] == "3" && one["verified_at"].is_string(), "{one:#}");
+    let text = world.succeed(&["status", "--tenant", id]).await;
+    assert!(text.contains("VERIFIED") && text.contains(&command), "{text}");
+    let json = world.succeed(&["status", "--tenant", id, "--json"]).await;
+    let status: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(status["destinations"][0]["differences"], "3", "{json}");
+    assert!(metric(&daemon, "offtake_audit_differences_total").await >= 3.0);
+    let log = daemon.log();
+    let line = log.iter().find(|line| line.event == "audit_differs").unwrap();
+    let event: Value = serde_json::from_str(&line.text).unwrap();
+    assert_eq!(
+        (&event["missing"], &event["extra"], &event["different"], &event["mapping"]),
+        (&json!(1), &json!(1), &json!(1), &json!("items")),
+        "{event:#}"
+    );
+    assert!(!line.text.contains("by hand") && !line.text.contains("4711"), "{}", line.text);
+    acme.wait_text("select differences from _offtake_state where mapping = 'items'", "3").await;
+    assert_eq!(destination(&daemon, &world, "globex").await["differences"], "0");
+
+    // The command that is told.
+    let words: Vec<&str> = command.split(' ').skip(1).chain(["--yes"]).collect();
+    world.succeed(&words).await;
+    let told = destination(&daemon, &world, "acme").await;
+    assert_eq!(
+        (&told["state"], &told["differences"]),
+        (&json!("in_sync"), &json!("0")),
+        "{told:#}"
+    );
+    oracle::assert_equal(&world).await;
+    until_audited(&daemon, &world, "acme").await;
+    acme.wait_text(proof, "2").await;
+    // What the audit tells a destination is no other worker's write.
+    let (_, metrics) = daemon.get("/metrics").await;
+    assert!(metrics.contains("offtake_batches_total{result=\"dropped\"} 0"), "{metrics}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn with_repair_it_heals_by_itself() {
+    let plan = plan(&["acme"]).setting("/audit/repair", true);
+    let world = world(plan, 50).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    world.allow("audit_differs");
+    let acme = &world.tenant("acme").destination;
+    acme.execute(TAMPER).await;
+    until("the copy equals its query again", PATIENCE, async || {
+        let rows = "select count(*), count(*) filter (where body = 'body ' || id) from items";
+        match acme.query_text(rows).await.as_str() {
+            "50|50" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    })
+    .await;
+    let told = until_audited(&daemon, &world, "acme").await;
+    assert_eq!(
+        (&told["state"], &told["differences"]),
+        (&json!("in_sync"), &json!("0")),
+        "{told:#}"
+    );
+    oracle::assert_equal(&world).await;
+    assert!(metric(&daemon, "offtake_audit_differences_total").await >= 3.0);
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_resync_ends_what_the_audit_found() {
+    let world = world(plan(&["acme"]).setting("/audit/period", "1h"), 50).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    until_told(&daemon, &world, "acme", ("it is proved", |d| d["verified_at"].is_string())).await;
+    world.allow("audit_differs");
+    world.tenant("acme").destination.execute(TAMPER).await;
+    // The next audit is in an hour, so the operator has one made.
+    world.source.execute("update offtake.destination_mapping set audited_at = '-infinity'").await;
+    until_told(&daemon, &world, "acme", ("it is told", |d| d["differences"] == "3")).await;
+    world.succeed(&["resync", "--tenant", world.id("acme"), "--wait", "1m"]).await;
+    let equal = |told: &Value| told["state"] == "in_sync" && told["differences"] == "0";
+    until_told(&daemon, &world, "acme", ("it is equal", equal)).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// Changes on their way are no differences, and rows that are quarantined are told already.
+#[tokio::test]
+async fn changes_that_flow_and_quarantined_rows_are_not_told_as_differences() {
+    let world = world(plan(&["acme"]), 200).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    for round in 0..40 {
+        let write = format!(
+            "update item set body = 'round {round}, ' || id where id % 3 = {round} % 3;
+             delete from item where id = 1 + {round}; insert into item select tenant, 1000 + {round}, 'new' from item limit 1"
+        );
+        world.source.execute(&write).await;
+    }
+    world.wait_in_step().await;
+    until_audited(&daemon, &world, "acme").await;
+
+    world.allow("rows_quarantined");
+    let acme = &world.tenant("acme").destination;
+    acme.execute("alter table items add constraint short check (length(body) < 100)").await;
+    world.source.execute("update item set body = repeat('x', 200) where id = 100").await;
+    let quarantined = |told: &Value| told["reason"] == "1 quarantined rows";
+    let told = until_told(&daemon, &world, "acme", ("a row is quarantined", quarantined)).await;
+    let before = told["verified_at"].clone();
+    let audited =
+        "select audited_at > now() from offtake.destination_mapping where mapping = 'items'";
+    // A comparison that ends after this moment.
+    let now = world.source.query_text("select clock_timestamp()").await;
+    let audited = audited.replace("now()", &format!("'{now}'::timestamptz + interval '1 second'"));
+    world.source.wait_text(&audited, "t").await;
+    let told = destination(&daemon, &world, "acme").await;
+    assert_eq!(
+        (&told["differences"], &told["state"]),
+        (&json!("0"), &json!("degraded")),
+        "{told:#}"
+    );
+    let items = |told: &Value| {
+        told["mappings"].as_array().unwrap().iter().find(|m| m["name"] == "items").unwrap().clone()
+    };
+    // Nor is the copy called proved equal.
+    assert_eq!(told["verified_at"], items(&told)["verified_at"], "{told:#}");
+    assert!(
+        items(&told)["verified_at"].as_str()
+            <= before.as_str().max(items(&told)["verified_at"].as_str())
+    );
+    assert!(metric(&daemon, "offtake_audit_differences_total").await == 0.0);
+    daemon.stop().await;
+}
