@@ -3,10 +3,15 @@
 //! A new connection is always served: a probe must be answered whatever other clients do. So a
 //! connection on which nothing is being answered makes room for a new one, the longest idle first.
 //! One on which a request is in progress stays; it ends by the time limits of the handlers.
+//!
+//! A request that cannot be read is answered with a problem object too, and ends its connection. A
+//! connection on which nothing was asked ends without an answer.
 
+mod refusal;
 mod slots;
+mod wire;
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -18,13 +23,14 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use self::slots::{Busy, Slot, Slots};
+use self::wire::Wire;
 use super::guard::Peer;
 
 /// A browser's headers are below 4 KB; hyper accepts no bound below 8 KB.
@@ -51,7 +57,7 @@ const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: CancellationToken) {
     let slots = Slots::default();
-    let graceful = GracefulShutdown::new();
+    let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -62,7 +68,7 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
                 // Without a slot the stream is dropped: every connection is busy.
                 let Some(slot) = slots.take(from.ip()) else { continue };
                 let served = connection(stream, Peer(from.ip()), app.clone(), slot.busy());
-                tokio::spawn(serve(graceful.watch(served), slot));
+                open.spawn(serve(served, slot, shutdown.clone()));
             }
             Err(error) => {
                 tracing::warn!(event = "http.accept_failed", %error, "cannot accept a connection");
@@ -71,7 +77,8 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
         }
     }
     drop(listener);
-    if tokio::time::timeout(DRAIN_MAX, graceful.shutdown()).await.is_err() {
+    open.close();
+    if tokio::time::timeout(DRAIN_MAX, open.wait()).await.is_err() {
         tracing::info!(
             event = "http.drain_ended",
             "closing connections whose answers did not finish"
@@ -79,22 +86,40 @@ pub(super) async fn accept(listener: TcpListener, app: Router, shutdown: Cancell
     }
 }
 
-/// Serves a connection until the client closes it, its life is over, or it makes room. An error
-/// means that the client closed it or broke the protocol; there is nothing to do about either.
-async fn serve(connection: impl Future, slot: Slot) {
-    let mut connection = pin!(connection);
+type Connection = http1::Connection<TokioIo<Wire>, WithPeer>;
+
+/// Serves a connection until the client closes it, its life is over, it makes room, or the daemon
+/// stops and nothing is being answered on it.
+async fn serve(mut connection: Connection, slot: Slot, shutdown: CancellationToken) {
     let began = Instant::now();
     let mut look_at = began + LIFE;
-    loop {
+    let mut stopping = false;
+    let error = loop {
         tokio::select! {
-            _ = &mut connection => return,
+            ended = &mut connection => match ended {
+                Ok(()) => return,
+                Err(error) => break error,
+            },
             () = slot.evicted() => return,
+            () = shutdown.cancelled(), if !stopping => {
+                stopping = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
             () = sleep_until(look_at) => {
                 if slot.idle() || began.elapsed() >= LIFE_MAX {
                     return;
                 }
                 look_at = Instant::now() + LOOK_AGAIN_AFTER;
             }
+        }
+    };
+    let parts = connection.into_parts();
+    let (withheld, stream) = parts.io.into_inner().into_parts();
+    // Without a problem the client closed the connection; there is nothing to do about that.
+    if let Some(problem) = refusal::problem(&error, withheld, &parts.read_buf) {
+        tokio::select! {
+            () = refusal::tell(stream, problem) => {}
+            () = slot.evicted() => {}
         }
     }
 }
@@ -154,12 +179,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> HttpBody for Answering<B> {
     }
 }
 
-fn connection(
-    stream: TcpStream,
-    peer: Peer,
-    app: Router,
-    busy: Arc<Busy>,
-) -> http1::Connection<TokioIo<TcpStream>, WithPeer> {
+fn connection(stream: TcpStream, peer: Peer, app: Router, busy: Arc<Busy>) -> Connection {
     // An answer is a single write; waiting for more bytes would only delay it. Without the option
     // the connection still works.
     let _ = stream.set_nodelay(true);
@@ -169,7 +189,7 @@ fn connection(
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(Wire::new(stream)),
             WithPeer { app: TowerToHyperService::new(app), peer, busy },
         )
 }

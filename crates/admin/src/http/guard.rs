@@ -1,6 +1,7 @@
 //! Checks every request: its token, its origin, the name it is for, and how often the client asks.
 //! Sets the security headers of every answer.
 
+use std::error::Error as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,10 +37,14 @@ const HEADERS: [(&str, &str); 6] = [
 
 pub(super) async fn set_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
+    add_headers(&mut response);
+    response
+}
+
+pub(super) fn add_headers(response: &mut Response) {
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    response
 }
 
 /// What the token of a request allows.
@@ -121,6 +126,10 @@ async fn with_body(request: Request) -> Result<Request, Problem> {
     let (head, body) = request.into_parts();
     match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY_BYTES_MAX)).await {
         Ok(Ok(bytes)) => Ok(Request::from_parts(head, bytes.into())),
+        Ok(Err(error)) if is_broken(&error) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "the body ended early, or its chunks are malformed",
+        )),
         Ok(Err(_)) => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("a body has at most {BODY_BYTES_MAX} bytes"),
@@ -130,6 +139,12 @@ async fn with_body(request: Request) -> Result<Request, Problem> {
             format!("the body did not come within {} s", BODY_WITHIN.as_secs()),
         )),
     }
+}
+
+/// Whether the body could not be read; otherwise it is too large.
+fn is_broken(error: &axum::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.into_iter().any(|cause| cause.is::<hyper::Error>())
 }
 
 /// Answers 400 to a NUL in a path or a query, which no text of Postgres has, and gives every error
