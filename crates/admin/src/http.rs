@@ -4,6 +4,8 @@
 //! bytes of the body, the time of an answer, and requests per second. Without a configured token
 //! the server listens on loopback only and answers requests for a loopback name only. Otherwise a
 //! foreign web page could reach the API through a name of its own that resolves to 127.0.0.1.
+//!
+//! Probes and metrics may have a second listener (`http.probes`), with connections of its own.
 
 mod api;
 mod connections;
@@ -96,25 +98,41 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
-/// Answers requests on `listener` until `shutdown`, then waits for the answers in progress.
+/// Where HTTP listens.
+pub struct Sockets {
+    /// Everything: probes, metrics, API and dashboard.
+    pub main: TcpListener,
+    /// Probes and metrics only. Connections to `main` take none of its places.
+    pub probes: Option<TcpListener>,
+}
+
+/// Answers requests until `shutdown`, then waits for the answers in progress.
 ///
-/// Without a configured token it refuses a listener that other machines can reach.
+/// Without a configured token it refuses a main listener that other machines can reach.
 pub async fn serve(
-    listener: TcpListener,
+    sockets: Sockets,
     state: AdminState,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let address = listener.local_addr().map_err(Error::Listen)?;
+    let address = sockets.main.local_addr().map_err(Error::Listen)?;
     if !state.tokens.required() && !address.ip().is_loopback() {
         return Err(Error::TokenRequired { address });
     }
     tracing::info!(event = "http.listening", %address, token_required = state.tokens.required(), "listening");
-    connections::accept(listener, router(state, shutdown.clone()), shutdown).await;
+    let shared = shared(state, shutdown.clone());
+    let main = connections::accept(sockets.main, router(shared.clone()), shutdown.clone());
+    let Some(probes) = sockets.probes else {
+        main.await;
+        return Ok(());
+    };
+    let address = probes.local_addr().map_err(Error::Listen)?;
+    tracing::info!(event = "http.listening", %address, serves = "probes", "listening for probes");
+    tokio::join!(main, connections::accept(probes, probes_router(shared), shutdown));
     Ok(())
 }
 
-fn router(state: AdminState, shutdown: CancellationToken) -> Router {
-    let shared = Arc::new(Shared {
+fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
+    Arc::new(Shared {
         scrapes: Scrapes::new(state.metrics.clone()),
         state,
         turn: tokio::sync::Mutex::default(),
@@ -124,7 +142,32 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         limits: limits::Limits::new(),
         verifications: Semaphore::new(1),
         shutdown,
-    });
+    })
+}
+
+/// The probes and the metrics, which both listeners have.
+fn probes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/livez", get(probes::live))
+        .route("/readyz", get(probes::ready))
+        .route("/metrics", get(probes::metrics))
+}
+
+fn probes_router(shared: Arc<Shared>) -> Router {
+    finished(probes().fallback(problem::no_probe), shared)
+}
+
+/// What every router ends with.
+fn finished(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
+    router
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(guard::tell_problems))
+        .layer(middleware::from_fn(guard::set_headers))
+        .with_state(shared)
+}
+
+fn router(shared: Arc<Shared>) -> Router {
     let api = Router::new()
         .route("/status", get(api::status))
         .route("/destinations", get(api::list_destinations))
@@ -147,15 +190,5 @@ fn router(state: AdminState, shutdown: CancellationToken) -> Router {
         .layer(middleware::from_fn_with_state(shared.clone(), guard::limit))
         .nest("/api/v1", api)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
-    Router::new()
-        .route("/livez", get(probes::live))
-        .route("/readyz", get(probes::ready))
-        .route("/metrics", get(probes::metrics))
-        .merge(pages)
-        .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(guard::tell_problems))
-        .layer(middleware::from_fn(guard::set_headers))
-        .with_state(shared)
+    finished(probes().merge(pages).fallback(problem::not_found), shared)
 }

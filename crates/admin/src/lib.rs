@@ -22,7 +22,7 @@ mod state;
 pub mod status;
 
 pub use error::Error;
-pub use http::{AdminState, Tokens, Verifier, serve};
+pub use http::{AdminState, Sockets, Tokens, Verifier, serve};
 pub use readiness::Readiness;
 pub use state::State;
 pub use status::{Destination, Status, collect, destinations};

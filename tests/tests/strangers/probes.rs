@@ -1,10 +1,12 @@
 //! Whatever clients without a token hold open, the probes are answered.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use offtake_tests::{Daemon, World};
+use offtake_private_server::ReservedPort;
+use offtake_tests::{Daemon, PATIENCE, World, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::{PROBED_WITHIN, assert_probes_answer};
 
@@ -99,4 +101,74 @@ async fn a_connection_has_a_number_of_requests() {
     assert!(last.contains("connection: close"), "{last}");
     drop(sending.await);
     daemon.stop().await;
+}
+
+/// Clients at two addresses on whose connections something is being answered, on more than the
+/// listener has places: each is in the middle of a body, for which the daemon waits ten seconds.
+async fn keep_busy(daemon: &Daemon) -> Vec<TcpStream> {
+    let request =
+        "POST /api/v1/reload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{";
+    let mut open = Vec::new();
+    for n in 0..150 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::new(127, 0, 0, 11 + n % 2), 0).into()).unwrap();
+        let mut stream = socket.connect((Ipv4Addr::LOCALHOST, daemon.port()).into()).await.unwrap();
+        // It is refused where all places are busy already.
+        let _ = stream.write_all(request.as_bytes()).await;
+        open.push(stream);
+    }
+    open
+}
+
+/// The answer to one request, in lower case; empty where the daemon closes the connection.
+async fn answer(port: u16, path: &str) -> String {
+    let asking = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: strange\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(String::from_utf8_lossy(&answer).to_lowercase())
+    };
+    let answer = tokio::time::timeout(PROBED_WITHIN, asking).await;
+    answer.unwrap_or_else(|_| panic!("{path} is silent")).unwrap_or_default()
+}
+
+/// Clients of the main listener can silence the probes there: no connection on which something is
+/// being answered makes room. The listener of the probes has places of its own.
+#[tokio::test]
+async fn probes_may_have_a_listener_of_their_own() {
+    let port = ReservedPort::any().unwrap();
+    let listen = format!("127.0.0.1:{}", port.number());
+    let world = World::with_tenants(["acme"]).setting("/http/probes", listen).await;
+    let daemon = world.daemon().await;
+    let held = until("all places of the main listener are busy", PATIENCE, async || {
+        let held = keep_busy(&daemon).await;
+        let told = answer(daemon.port(), "/livez").await;
+        if told.is_empty() { Ok(held) } else { Err(told) }
+    })
+    .await;
+    assert!(answer(port.number(), "/livez").await.ends_with("\r\n\r\nok\n"));
+    assert!(answer(port.number(), "/readyz").await.contains(r#""loops":["#));
+    assert!(answer(port.number(), "/metrics").await.contains("offtake_requests_owed "));
+    drop(held);
+    // It has nothing else, and so needs no token and no loopback name.
+    for path in ["/", "/api/v1/status", "/api/v1/events", "/assets/dashboard.js", "/livez/"] {
+        let told = answer(port.number(), path).await;
+        assert!(told.starts_with("http/1.1 404") && told.contains("problem+json"), "{told}");
+        assert!(told.contains("cache-control: no-store"), "{told}");
+    }
+    let told = answer(daemon.port(), "/livez").await;
+    assert!(told.ends_with("\r\n\r\nok\n"), "the main listener has the probes too: {told}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_taken_port_of_the_probes_is_told_with_its_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let world = World::with_tenants(["acme"]).setting("/http/probes", listen.clone()).await;
+    let (code, told) = super::offtake(&world, &["run"]).await;
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains(&listen) && told.contains("another http.probes"), "{told}");
 }

@@ -86,6 +86,14 @@ pub(super) async fn not_found() -> Problem {
     )
 }
 
+/// For the listener that has only the probes.
+pub(super) async fn no_probe() -> Problem {
+    Problem::new(
+        StatusCode::NOT_FOUND,
+        "only /livez, /readyz and /metrics are here; the rest is at http.listen",
+    )
+}
+
 pub(super) async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address answers to another method")
 }

@@ -108,6 +108,8 @@ pub struct Retention {
 #[derive(Debug, Clone)]
 pub struct Http {
     pub listen: SocketAddr,
+    /// A second address, for probes and metrics only.
+    pub probes: Option<SocketAddr>,
     pub admin_token: Option<SecretString>,
     pub read_token: Option<SecretString>,
 }
@@ -180,7 +182,7 @@ impl Configuration {
     /// changes.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let token = |t: &Option<SecretString>| t.as_ref().map(|t| t.expose_secret().to_owned());
-        let http = |h: &Http| (h.listen, token(&h.admin_token), token(&h.read_token));
+        let http = |h: &Http| (h.listen, h.probes, token(&h.admin_token), token(&h.read_token));
         let changed = [
             ("source", self.source.url.fingerprint() != new.source.url.fingerprint()),
             ("mappings", self.mappings != new.mappings),
@@ -309,14 +311,7 @@ impl Http {
     fn read(section: &Section) -> Self {
         let noted = section.mistakes();
         let written = section.text("listen").unwrap_or_else(|| defaults::LISTEN.to_owned());
-        let listen = written.replace("localhost:", "127.0.0.1:").parse::<SocketAddr>();
-        if listen.is_err() {
-            section.note(
-                "listen",
-                "this is not an address with a port",
-                "write it like 127.0.0.1:8080 or [::1]:8080",
-            );
-        }
+        let listen = address(section, "listen", &written);
         let (admin_token, read_token) =
             (section.text_or_default("admin_token"), section.text_or_default("read_token"));
         let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
@@ -345,12 +340,27 @@ impl Http {
                 "make another one, or everyone who may read may also change",
             );
         }
+        let probes = section.text("probes").and_then(|text| address(section, "probes", &text));
+        // Port 0 stands for any free port, and so for two different ones.
+        if probes.is_some_and(|probes| probes == listen && probes.port() != 0) {
+            let remedy = "give it another port, or leave it out: http.listen has the probes too";
+            section.note("probes", "this is the address of http.listen", remedy);
+        }
         Self {
             listen,
+            probes,
             admin_token: admin_token.map(Into::into),
             read_token: read_token.map(Into::into),
         }
     }
+}
+
+/// An address with a port; a mistake where the text is none.
+fn address(section: &Section, key: &str, text: &str) -> Option<SocketAddr> {
+    let address = text.replace("localhost:", "127.0.0.1:").parse();
+    let remedy = "write it like 127.0.0.1:8080 or [::1]:8080";
+    let noted = |_| section.note(key, "this is not an address with a port", remedy);
+    address.map_err(noted).ok()
 }
 
 impl Security {

@@ -41,6 +41,7 @@ impl Configuration {
                 "http",
                 section([
                     ("listen", text(http.listen)),
+                    ("probes", http.probes.map_or(Value::Null, text)),
                     ("admin_token", masked_token(http.admin_token.as_ref())),
                     ("read_token", masked_token(http.read_token.as_ref())),
                 ]),

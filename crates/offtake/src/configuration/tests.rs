@@ -28,7 +28,7 @@ fn mistakes_name_file_line_field_and_remedy() {
     check(
         "http:\n  colour: red\n",
         "3:3: http.colour",
-        "the keys here are `admin_token`, `listen`, `read_token`",
+        "the keys here are `admin_token`, `listen`, `probes`, `read_token`",
     );
     check(
         "sync: { workers: 0 }\n",
@@ -68,6 +68,16 @@ fn mistakes_name_file_line_field_and_remedy() {
         "http:\n  listen: 0.0.0.0:1\n  admin_token: abc\n",
         "4:16: http.admin_token: a token of fewer",
         "openssl",
+    );
+    check(
+        "http: { probes: 8081 }\n",
+        "2:17: http.probes: this is not an address with a port",
+        "127.0.0.1:8080",
+    );
+    check(
+        "http: { listen: 127.0.0.1:8081, probes: localhost:8081 }\n",
+        "2:41: http.probes: this is the address of http.listen",
+        "another port",
     );
     check(
         "security: { allow_destinations: [10.0.0.0/33] }\n",
@@ -260,7 +270,7 @@ fn an_audit_that_is_off_reads_back() {
 #[test]
 fn what_is_shown_has_no_secret_and_reads_back() {
     let text = format!(
-        "{SOURCE}http: {{ admin_token: \"${{TOKEN}}\" }}\nsync: {{ workers: \"${{N}}\" }}\n{}",
+        "{SOURCE}http: {{ admin_token: \"${{TOKEN}}\", probes: 0.0.0.0:8081 }}\nsync: {{ workers: \"${{N}}\" }}\n{}",
         TWO.replace("public", "b")
     );
     let configuration = parse(&text).unwrap();
@@ -273,5 +283,6 @@ fn what_is_shown_has_no_secret_and_reads_back() {
             "{shown}"
         );
     }
-    parse(&shown).unwrap();
+    let read_back = parse(&shown).unwrap();
+    assert_eq!(read_back.http.probes, Some(([0, 0, 0, 0], 8081).into()), "it needs no token");
 }

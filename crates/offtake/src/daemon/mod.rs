@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use offtake_admin::{AdminState, Readiness, Tokens, Verifier};
+use offtake_admin::{AdminState, Readiness, Sockets, Tokens, Verifier};
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -47,7 +47,7 @@ use self::probing_thread::ProbingThread;
 use self::reload::{MappingReload, Published};
 use self::source_wait::wait_for_source;
 use self::supervision::Supervisor;
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Http};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
@@ -102,7 +102,7 @@ impl Daemon {
     /// failure there is returned by [`Daemon::wait`].
     pub async fn start(context: Context, options: Options) -> Result<Self, Failure> {
         context.mappings()?;
-        let (listener, address) = bind(context.configuration.http.listen).await?;
+        let (sockets, address) = bind(&context.configuration.http).await?;
         let readiness = Readiness::default();
         let shutdown = CancellationToken::new();
         let (announce, loops_run) = watch::channel(false);
@@ -125,7 +125,7 @@ impl Daemon {
         let end = ended.clone().drop_guard();
         let work = tokio::spawn(async move {
             let _end = end;
-            Box::pin(running.run(listener, metrics)).await
+            Box::pin(running.run(sockets, metrics)).await
         });
         Ok(Self { address, pool, readiness, shutdown, loops_run, ended, work })
     }
@@ -174,7 +174,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(mut self, http: TcpListener, metrics: PrometheusHandle) -> Result<(), Failure> {
+    async fn run(mut self, http: Sockets, metrics: PrometheusHandle) -> Result<(), Failure> {
         let http_shutdown = CancellationToken::new();
         let http = self.serve(http, metrics, http_shutdown.clone());
         let outcome = self.work().await;
@@ -200,7 +200,7 @@ impl Running {
 
     fn serve(
         &self,
-        listener: TcpListener,
+        sockets: Sockets,
         metrics: PrometheusHandle,
         shutdown: CancellationToken,
     ) -> JoinHandle<()> {
@@ -215,7 +215,7 @@ impl Running {
             verifier: self.verifier.clone(),
         };
         tokio::spawn(async move {
-            if let Err(error) = offtake_admin::serve(listener, state, shutdown).await {
+            if let Err(error) = offtake_admin::serve(sockets, state, shutdown).await {
                 tracing::error!(event = "http_failed", error = chain(&error), "HTTP is not served");
             }
         })
@@ -304,16 +304,24 @@ impl Running {
     }
 }
 
-async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    let listener = TcpListener::bind(listen).await.map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot listen on {listen}"))
-            .because(error.to_string())
-            .remedy("choose another http.listen, or stop what listens there")
-    })?;
-    let address = listener
+async fn bind(http: &Http) -> Result<(Sockets, SocketAddr), Failure> {
+    let main = listen(http.listen, "http.listen").await?;
+    let address = main
         .local_addr()
         .map_err(|error| Failure::new(Exit::Failed, "cannot listen").because(error.to_string()))?;
-    Ok((listener, address))
+    let probes = match http.probes {
+        Some(address) => Some(listen(address, "http.probes").await?),
+        None => None,
+    };
+    Ok((Sockets { main, probes }, address))
+}
+
+async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(Exit::Failed, format!("cannot listen on {address}"))
+            .because(error.to_string())
+            .remedy(format!("choose another {setting}, or stop what listens there"))
+    })
 }
 
 /// The pool of the loops: a connection for every worker, and some more.
