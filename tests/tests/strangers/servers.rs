@@ -1,4 +1,4 @@
-//! A destination's server that sends without end.
+//! A destination's server that sends without end, or answers what was not asked.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,5 +131,86 @@ async fn a_weak_challenge_is_not_answered() {
         let answer = answered.recv().await.unwrap();
         assert!(!answer.contains("p="), "{challenge}: {answer}");
         daemon.stop().await;
+    }
+}
+
+/// One column, as a server describes it: its name, and the number of its type.
+fn described(name: &str, of_type: u32) -> Vec<u8> {
+    let rest = [&[0; 6][..], &of_type.to_be_bytes(), &[0xff; 6], &[0; 2]].concat();
+    message(b'T', &[&[0, 1][..], name.as_bytes(), &[0], &rest].concat())
+}
+
+/// Logs every client in, and answers each of its questions by this description and this row.
+async fn answer(mut stream: TcpStream, column: Vec<u8>, row: Vec<u8>) {
+    let mut asked = vec![0; 64 * 1024];
+    let _ = stream.read(&mut asked).await;
+    let ready = message(b'Z', b"I");
+    let login = [message(b'R', &[0; 4]), message(b'K', &[0, 0, 0, 9, 0, 0, 0, 9]), ready.clone()];
+    let _ = stream.write_all(&login.concat()).await;
+    let done = [row.clone(), message(b'C', b"SELECT 1\0")].concat();
+    let mut unread = Vec::new();
+    while let Ok(read @ 1..) = stream.read(&mut asked).await {
+        unread.extend_from_slice(&asked[..read]);
+        let mut answers = Vec::new();
+        while let [kind, a, b, c, d, ..] = unread[..] {
+            let length = u32::from_be_bytes([a, b, c, d]) as usize + 1;
+            if unread.len() < length {
+                break;
+            }
+            answers.push(match (kind, unread.get(5)) {
+                (b'P', _) => message(b'1', b""),
+                (b'B', _) => message(b'2', b""),
+                (b'C', _) => message(b'3', b""),
+                (b'D', Some(b'S')) => [message(b't', &[0, 0]), column.clone()].concat(),
+                (b'D', _) => column.clone(),
+                (b'E', _) => done.clone(),
+                (b'Q', _) => [column.clone(), done.clone(), ready.clone()].concat(),
+                (b'S', _) => ready.clone(),
+                _ => Vec::new(),
+            });
+            unread.drain(..length);
+        }
+        if stream.write_all(&answers.concat()).await.is_err() {
+            return;
+        }
+    }
+}
+
+const TEXT: u32 = 25;
+const BOOLEAN: u32 = 16;
+
+/// An answer may have other columns than were asked for, other types, or nulls. Where a value is
+/// taken from a row without a look at what is there, the worker panics, and so does a command.
+#[tokio::test]
+async fn rows_of_another_shape_are_an_error_of_the_destination() {
+    let null = message(b'D', &[0, 1, 0xff, 0xff, 0xff, 0xff]);
+    let yes = message(b'D', &[0, 1, 0, 0, 0, 1, 1]);
+    let empty = message(b'D', &[0, 0]);
+    for (column, row) in [
+        (described("schema", BOOLEAN), null.clone()),
+        (described("schema", TEXT), yes),
+        (described("mapping", TEXT), null),
+        (described("schema", BOOLEAN), empty),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("postgres://u:p@{}/d?sslmode=disable", listener.local_addr().unwrap());
+        let (of_server, of_row) = (column.clone(), row.clone());
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(answer(stream, of_server.clone(), of_row.clone()));
+            }
+        });
+        let mut world = World::with_tenants(["acme"]).await;
+        world.reach_by("acme", |_| url.clone());
+        world.allow("destination_failed");
+        let daemon = world.daemon().await;
+        world.wait_told(&daemon, "acme", "blocked", &[]).await;
+        let drop = ["resync", "--tenant", world.id("acme"), "--drop", "--yes"];
+        for command in [&["verify"][..], &drop] {
+            let (code, told) = super::offtake(&world, command).await;
+            assert_ne!(code, 0, "{column:?} {row:?} {command:?}: {told}");
+        }
+        let log = daemon.stop().await;
+        assert!(log.iter().all(|line| !line.text.contains("panic")), "{column:?} {row:?}");
     }
 }

@@ -211,5 +211,5 @@ async fn readers(
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&table, Type::TEXT), (&columns, Type::TEXT_ARRAY)];
     let rows = client.query_typed(sql::LIST_COLUMN_READERS, &parameters).await?;
-    Ok(rows.iter().map(|row| row.get("reader")).collect())
+    rows.iter().map(|row| row.try_get("reader")).collect()
 }

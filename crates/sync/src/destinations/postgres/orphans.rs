@@ -15,16 +15,19 @@ impl Session {
     ) -> Result<Vec<OrphanTable>, Trouble> {
         let schema = self.schema.as_str();
         let rows = self.connection.query(sql::LIST_MARKED_TABLES, &[&schema]).await?;
-        let orphans = rows.iter().filter_map(|row| {
-            let (name, mapping): (String, String) = (row.get("name"), row.get("mapping"));
+        let mut orphans = Vec::new();
+        for row in &rows {
+            let name: String = row.try_get("name")?;
+            let (mapping, rows): (String, i64) = (row.try_get("mapping")?, row.try_get("rows")?);
             if received.iter().any(|m| m.target.table.as_str() == name) {
-                return None;
+                continue;
             }
             let mapping_lives = received.iter().any(|m| m.name == mapping);
-            let table = Identifier::new(name).ok()?;
-            Some(OrphanTable { table, mapping, rows: row.get("rows"), mapping_lives })
-        });
-        Ok(orphans.collect())
+            if let Ok(table) = Identifier::new(name) {
+                orphans.push(OrphanTable { table, mapping, rows, mapping_lives });
+            }
+        }
+        Ok(orphans)
     }
 
     /// What depends on a table keeps it: then nothing is dropped.

@@ -58,14 +58,14 @@ pub(super) async fn find(
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&schema.sql(), Type::TEXT), (&table_sql(schema), Type::TEXT)];
     let rows = client.query_typed(asked, &parameters).await?;
-    let told = |column: &str| rows.first().is_some_and(|row| row.get(column));
+    let told = |column: &str| rows.first().map_or(Ok(false), |row| row.try_get(column));
     Ok(Found {
-        schema: told("schema"),
-        table: told("state"),
-        serving: told("serving"),
-        audited: told("audited"),
-        auditable: told("owned") && !told("audited"),
-        converts: told("converts"),
+        schema: told("schema")?,
+        table: told("state")?,
+        serving: told("serving")?,
+        audited: told("audited")?,
+        auditable: told("owned")? && !told("audited")?,
+        converts: told("converts")?,
     })
 }
 
@@ -106,7 +106,8 @@ pub(super) async fn lock_making(client: &Client, schema: &Identifier) -> Result<
     let set = |wait: &str| format!("set local lock_timeout = '{wait}'");
     let shown = client.query_typed("select current_setting('lock_timeout')", &[]).await;
     let shown = shown.map_err(Error::destination)?;
-    let before: String = shown.first().map_or_else(|| "0".to_owned(), |row| row.get(0));
+    let before = shown.first().map_or_else(|| Ok("0".to_owned()), |row| row.try_get(0));
+    let before: String = before.map_err(Error::destination)?;
     client.batch_execute(&set(MAKING_WAIT)).await.map_err(Error::destination)?;
     let locked = client
         .query_typed("select pg_advisory_xact_lock(hashtext($1))", &[(&lock, Type::TEXT)])
@@ -139,7 +140,7 @@ pub(super) async fn read_there(
 ) -> Result<Cursors, tokio_postgres::Error> {
     let statement = sql::READ_STATES.replace("{state}", &table_sql(schema));
     let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
-    Ok(rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect())
+    rows.iter().map(|row| Ok((row.try_get("mapping")?, cursor(row)?))).collect()
 }
 
 /// Which source serves the tenant; None: none does, or what is there is nothing that we wrote.
@@ -150,18 +151,17 @@ pub(super) async fn served(
 ) -> Result<Option<Served>, tokio_postgres::Error> {
     let statement = sql::READ_SERVING.replace("{state}", &table_sql(schema));
     let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
-    let text = |row: &Row, column: &str| row.get::<_, Option<String>>(column).unwrap_or_default();
-    let served = |row: &Row| {
-        let silent = row.get::<_, Option<f64>>("silent_seconds").unwrap_or(0.0);
-        Some(Served {
-            identity: SourceIdentity::parse(&text(row, "identity"))?,
-            source: one_line(&text(row, "source")),
-            since: one_line(&text(row, "since")),
-            last: one_line(&text(row, "last")),
-            silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
-        })
-    };
-    Ok(rows.first().and_then(served))
+    let Some(row) = rows.first() else { return Ok(None) };
+    let text = |column: &str| row.try_get(column).map(Option::<String>::unwrap_or_default);
+    let silent = row.try_get::<_, Option<f64>>("silent_seconds")?.unwrap_or(0.0);
+    let Some(identity) = SourceIdentity::parse(&text("identity")?) else { return Ok(None) };
+    Ok(Some(Served {
+        identity,
+        source: one_line(&text("source")?),
+        since: one_line(&text("since")?),
+        last: one_line(&text("last")?),
+        silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
+    }))
 }
 
 /// A text of the tenant's, as it may stand in a message.
@@ -181,8 +181,7 @@ pub(super) async fn serve(
     let identity = serde_json::json!(visit.identity).to_string();
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&tenant_id, Type::TEXT), (&visit.source, Type::TEXT), (&identity, Type::TEXT)];
-    note_written(&client.query_typed(&statement, &parameters).await?, cursors);
-    Ok(())
+    note_written(&client.query_typed(&statement, &parameters).await?, cursors)
 }
 
 /// Tells the tenant what audits found; the caller holds the lock of its rows.
@@ -203,16 +202,16 @@ pub(super) async fn tell_audits(
         (&verified_at, Type::TEXT_ARRAY),
         (&differences, Type::INT8_ARRAY),
     ];
-    note_written(&client.query_typed(&statement, &parameters).await?, cursors);
-    Ok(())
+    note_written(&client.query_typed(&statement, &parameters).await?, cursors)
 }
 
-fn note_written(rows: &[Row], cursors: &mut Cursors) {
+fn note_written(rows: &[Row], cursors: &mut Cursors) -> Result<(), tokio_postgres::Error> {
     for row in rows {
-        if let Some(cursor) = cursors.get_mut(row.get::<_, &str>("mapping")) {
-            cursor.written = row.get("written");
+        if let Some(cursor) = cursors.get_mut(row.try_get::<_, &str>("mapping")?) {
+            cursor.written = row.try_get("written")?;
         }
     }
+    Ok(())
 }
 
 /// The tenant's cursors, locked.
@@ -237,15 +236,20 @@ pub(super) async fn lock(
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
     let rows = client.query_typed(&statement, &parameters).await?;
-    let identity = |row: &Row| {
-        Some((row.get::<_, String>("mapping"), row.get::<_, Option<String>>("identity")?))
+    let mut locked = Locked {
+        cursors: Cursors::new(),
+        identities: Identities::new(),
+        backend: rows.first().map(|row| row.try_get("backend")).transpose()?,
+        converts: rows.first().map_or(Ok(false), |row| row.try_get("converts"))?,
     };
-    Ok(Locked {
-        cursors: rows.iter().map(|row| (row.get::<_, String>("mapping"), cursor(row))).collect(),
-        identities: rows.iter().filter_map(identity).collect(),
-        backend: rows.first().map(|row| row.get("backend")),
-        converts: rows.first().is_some_and(|row| row.get("converts")),
-    })
+    for row in &rows {
+        let mapping: String = row.try_get("mapping")?;
+        if let Some(identity) = row.try_get("identity")? {
+            locked.identities.insert(mapping.clone(), identity);
+        }
+        locked.cursors.insert(mapping, cursor(row)?);
+    }
+    Ok(locked)
 }
 
 /// Which cursors other tenants have, or had, in this schema.
@@ -270,14 +274,16 @@ pub(super) async fn others(
         (&page, Type::INT8),
     ];
     let rows = client.query_typed(&statement, &parameters).await?;
-    let other = |row: &Row| OtherTenant {
-        tenant_id: row.get("tenant_id"),
-        mapping: row.get("mapping"),
-        sequence_id: row.get("sequence_id"),
-        oid: row.get("oid"),
-        lately: row.get("lately"),
+    let other = |row: &Row| {
+        Ok(OtherTenant {
+            tenant_id: row.try_get("tenant_id")?,
+            mapping: row.try_get("mapping")?,
+            sequence_id: row.try_get("sequence_id")?,
+            oid: row.try_get("oid")?,
+            lately: row.try_get("lately")?,
+        })
     };
-    Ok(rows.iter().map(other).collect())
+    rows.iter().map(other).collect()
 }
 
 /// The tenants, other than this one, that have cursors in the schema; at most a page of them.
@@ -291,7 +297,7 @@ pub(super) async fn other_tenants(
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&tenant_id, Type::TEXT), (&page, Type::INT8)];
     let rows = client.query_typed(&statement, &parameters).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// The mappings' names and their tables, quoted and qualified, in the same order.
@@ -304,21 +310,21 @@ pub(super) fn names_and_tables<'m>(
     (mappings.iter().map(|m| m.name()).collect(), mappings.iter().map(table).collect())
 }
 
-fn cursor(row: &Row) -> Cursor {
+fn cursor(row: &Row) -> Result<Cursor, tokio_postgres::Error> {
     // A key that is not what we wrote is input from a stranger. Without a key the copy begins
     // again, which is always right.
     let backfill_key = row
-        .get::<_, Option<String>>("backfill_key")
+        .try_get::<_, Option<String>>("backfill_key")?
         .and_then(|json| serde_json::from_str::<Vec<KeyPart>>(&json).ok())
         .and_then(|key| key.into_iter().map(KeyPart::text).collect());
-    Cursor {
-        sequence_id: row.get("sequence_id"),
-        backfilled: row.get("backfilled"),
+    Ok(Cursor {
+        sequence_id: row.try_get("sequence_id")?,
+        backfilled: row.try_get("backfilled")?,
         backfill_key,
-        epoch: row.get("epoch"),
-        version: row.get("version"),
-        written: row.get("written"),
-    }
+        epoch: row.try_get("epoch")?,
+        version: row.try_get("version")?,
+        written: row.try_get("written")?,
+    })
 }
 
 /// One column of a cursor's key, as the state table has it.
@@ -385,6 +391,5 @@ pub(super) async fn write(
             ],
         )
         .await?;
-    note_written(&rows, cursors);
-    Ok(())
+    note_written(&rows, cursors)
 }

@@ -277,12 +277,14 @@ pub(super) async fn references(
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
     let rows = client.query_typed(sql::LIST_REFERENCES, &parameters).await?;
-    let reference = |row: &Row| Reference {
-        child: row.get("child"),
-        parent: row.get("parent"),
-        deferrable: row.get("deferrable"),
+    let reference = |row: &Row| {
+        Ok(Reference {
+            child: row.try_get("child")?,
+            parent: row.try_get("parent")?,
+            deferrable: row.try_get("deferrable")?,
+        })
     };
-    Ok(rows.iter().map(reference).collect())
+    rows.iter().map(reference).collect()
 }
 
 pub(super) async fn describe(
@@ -290,21 +292,20 @@ pub(super) async fn describe(
     table: &str,
 ) -> Result<Option<Found>, tokio_postgres::Error> {
     let rows = client.query_typed(sql::DESCRIBE_TARGET, &[(&table, Type::TEXT)]).await?;
-    Ok(rows.first().map(|row| Found {
-        kind: row.get("kind"),
-        identity: row.get("identity"),
-        mark: row.get("mark"),
-        unlogged: row.get("unlogged"),
-        columns: row
-            .get::<_, Vec<String>>("columns")
-            .into_iter()
-            .zip(row.get::<_, Vec<String>>("types"))
-            .collect(),
-        required: row.get("required"),
-        computed: row.get("computed"),
-        identities: row.get("identities"),
-        unique_keys: row.get("unique_keys"),
-        coarse: row.get("coarse"),
+    let Some(row) = rows.first() else { return Ok(None) };
+    let (names, types): (Vec<String>, Vec<String>) =
+        (row.try_get("columns")?, row.try_get("types")?);
+    Ok(Some(Found {
+        kind: row.try_get("kind")?,
+        identity: row.try_get("identity")?,
+        mark: row.try_get("mark")?,
+        unlogged: row.try_get("unlogged")?,
+        columns: names.into_iter().zip(types).collect(),
+        required: row.try_get("required")?,
+        computed: row.try_get("computed")?,
+        identities: row.try_get("identities")?,
+        unique_keys: row.try_get("unique_keys")?,
+        coarse: row.try_get("coarse")?,
     }))
 }
 

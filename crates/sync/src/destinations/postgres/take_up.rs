@@ -126,8 +126,9 @@ impl Session {
         let Some(row) = rows.first() else {
             return Ok(Copied { standing: Standing::Absent, columns: Vec::new() });
         };
-        let ours = row.get::<_, Option<&str>>("mark") == Some(&tables::mark(mapping));
-        let (names, types): (Vec<String>, Vec<String>) = (row.get("columns"), row.get("types"));
+        let ours = row.try_get::<_, Option<&str>>("mark")? == Some(&tables::mark(mapping));
+        let (names, types): (Vec<String>, Vec<String>) =
+            (row.try_get("columns")?, row.try_get("types")?);
         Ok(Copied {
             standing: if ours { Standing::Ours } else { Standing::Foreign },
             columns: names.into_iter().zip(types).collect(),
