@@ -6,6 +6,7 @@
 mod durations;
 mod files;
 mod foreign_text;
+mod mutations;
 mod newcomers;
 mod probes;
 mod requests;

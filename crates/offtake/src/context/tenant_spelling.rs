@@ -150,5 +150,7 @@ async fn read(
 
 /// Whether the error is about a value (class 22: data exceptions; 54: it is too long).
 fn refuses_value(error: &tokio_postgres::Error) -> bool {
-    error.code().is_some_and(|code| ["22", "23", "54"].contains(&&code.code()[..2]))
+    error.code().is_some_and(|code| {
+        code.code().get(..2).is_some_and(|class| ["22", "23", "54"].contains(&class))
+    })
 }
