@@ -1,7 +1,8 @@
-//! Fields of the status that other programs rely on: each is present and has its type, and 64-bit
-//! numbers are strings.
+//! Fields of the status that other programs rely on: each is present and has its type, 64-bit
+//! numbers are strings, and a number counts what its name says.
 
-use offtake_tests::{Daemon, PATIENCE, World, until};
+use offtake_tests::samples::{TEAMS, USERS};
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::Value;
 
 /// A path and its type; `?` after the type: or null.
@@ -174,4 +175,189 @@ async fn a_rate_counts_rows_and_no_skipped_sequence_ids() {
     })
     .await;
     daemon.stop().await;
+}
+
+/// The numbers of a status and of the metrics, by path or by metric with its labels.
+async fn until_numbers(what: &str, daemon: &Daemon, wanted: &[(&str, u64)]) {
+    until(what, PATIENCE, async || {
+        let (status, (_, metrics)) = (daemon.status().await, daemon.get("/metrics").await);
+        let of_metric = |name: &str| {
+            let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.map(str::to_owned)
+        };
+        let of_path = |path: &str| {
+            let value = status.pointer(path)?;
+            value.as_str().map(str::to_owned).or_else(|| Some(value.to_string()))
+        };
+        for (name, wanted) in wanted {
+            let found = of_path(name).or_else(|| of_metric(name)).unwrap_or_default();
+            if found.parse() != Ok(*wanted) {
+                return Err(format!("{name} is {found:?}, not {wanted}: {status:#}"));
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+async fn two_tenants_in_step() -> (World, Daemon) {
+    let mappings = [("users", USERS), ("teams", TEAMS)];
+    let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).await;
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    (world, daemon)
+}
+
+/// Rows of both tables, in all copies.
+async fn rows_there(world: &World) -> u64 {
+    let mut rows = 0;
+    for tenant in world.tenants() {
+        let count = "select (select count(*) from users) + (select count(*) from teams)";
+        rows += tenant.destination.query_text(count).await.parse::<u64>().expect("a number");
+    }
+    rows
+}
+
+/// A statement for so many users of the tenant.
+async fn for_some(world: &World, what: &str, tenant: &str, users: u32) {
+    let of = "project_user_id in (select project_user_id from project_user where tenancy_id = '{id}' order by 1 limit {n})";
+    let of = of.replace("{id}", world.id(tenant)).replace("{n}", &users.to_string());
+    world.source.execute(&format!("{what} where {of}")).await;
+}
+
+#[tokio::test]
+async fn rows_applied_are_rows_that_were_written_or_deleted() {
+    let (world, daemon) = two_tenants_in_step().await;
+    let rows = rows_there(&world).await;
+    const UPSERTED: &str = r#"offtake_rows_applied_total{operation="upsert"}"#;
+    const DELETED: &str = r#"offtake_rows_applied_total{operation="delete"}"#;
+    // A change that was captured before the copy is applied beside it, and writes nothing twice.
+    let copied = [
+        ("/sync/rows_applied_total", rows),
+        (UPSERTED, rows),
+        (DELETED, 0),
+        ("offtake_backfill_rows_total", rows),
+        ("/destinations/0/mappings/1/backfill/rows_done", 20),
+    ];
+    until_numbers("the copies are counted", &daemon, &copied).await;
+    for_some(&world, "update project_user set display_name = 'changed'", "acme", 3).await;
+    for_some(&world, "delete from project_user", "globex", 2).await;
+    world.source.execute("update team set display_name = display_name").await;
+    world.wait_in_step().await;
+    let changed = [
+        ("/sync/rows_applied_total", rows + 5),
+        (UPSERTED, rows + 3),
+        (DELETED, 2),
+        ("offtake_backfill_rows_total", rows),
+        ("/deleted_rows/total", 2),
+        ("/deleted_rows/by_table/public.project_user", 2),
+        ("offtake_tombstones", 2),
+    ];
+    until_numbers("the changes are counted, and what changed nothing is not", &daemon, &changed)
+        .await;
+    for_some(&world, "update project_user set display_name = 'a rate'", "acme", 10).await;
+    until("the rate is told", PATIENCE, async || {
+        match daemon.status().await["sync"]["rows_per_second"].as_f64() {
+            Some(rate) if rate > 0.0 => {
+                assert!(rate <= 10.0 / 0.9, "{rate} rows per second");
+                Ok(())
+            }
+            rate => Err(format!("{rate:?}")),
+        }
+    })
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_pending_owed_and_behind_is_counted() {
+    let (world, daemon) = two_tenants_in_step().await;
+    let fuse = async |fuse: &str, to: &str| {
+        world.succeed(&["fuse", to, fuse, "--reason", "a test"]).await;
+        daemon.wait_fuse(fuse, to == "off").await;
+        daemon.wait_round(fuse).await;
+    };
+    fuse("sequencer", "off").await;
+    for_some(&world, "update project_user set display_name = 'pending'", "acme", 4).await;
+    for_some(&world, "update project_user set display_name = 'pending'", "globex", 1).await;
+    let (code, acme) = (200, format!("/api/v1/destinations/{}/main", world.id("acme")));
+    let lag = async || {
+        let (found, body) = daemon.get(&acme).await;
+        assert_eq!(found, code, "{body}");
+        let told: Value = serde_json::from_str(&body).expect("a destination is JSON");
+        told["lag_rows"].as_str().map(str::to_owned)
+    };
+    let pending = [("/sequencer/pending_changes", 5), ("offtake_changes_captured_pending", 5)];
+    until_numbers("changes are pending", &daemon, &pending).await;
+    assert_eq!(lag().await.as_deref(), Some("4"), "only its own");
+    assert!(daemon.status().await["sequencer"]["oldest_pending_seconds"].as_f64() > Some(0.0));
+    fuse("sequencer", "on").await;
+    world.wait_in_step().await;
+    until_numbers("nothing is pending", &daemon, &[("/sequencer/pending_changes", 0)]).await;
+
+    fuse("sync", "off").await;
+    for_some(&world, "update project_user set display_name = 'owed'", "acme", 3).await;
+    let newest = "select max(sequence_id) from offtake.change_log where source_table = 'public.project_user'";
+    let owed = [
+        ("/poller/owed", 1),
+        ("/poller/in_flight", 0),
+        ("/poller/expired_leases", 0),
+        ("offtake_requests_owed", 1),
+        ("/mappings/1/destinations", 2),
+        ("/mappings/1/destinations_behind", 1),
+        ("/mappings/0/destinations_behind", 0),
+    ];
+    until_numbers("one destination is owed a sync", &daemon, &owed).await;
+    assert_eq!(lag().await.as_deref(), Some("3"));
+    let newest = world.source.query_text(newest).await.parse().expect("a number");
+    let of_log = [("/mappings/1/max_sequence_id", newest), ("/sequencer/last_sequence_id", newest)];
+    until_numbers("the newest change is told", &daemon, &of_log).await;
+    for (until, in_flight, expired) in [("1 hour", 1, 0), ("-1 second", 0, 1)] {
+        let lease = format!("update offtake.outgoing_request set leased_until = now() + '{until}'");
+        world.source.execute(&lease).await;
+        let leases = [("/poller/in_flight", in_flight), ("/poller/expired_leases", expired)];
+        until_numbers("leases are counted", &daemon, &leases).await;
+    }
+    fuse("sync", "on").await;
+    world.wait_in_step().await;
+    until_numbers("nothing is owed", &daemon, &[("/poller/owed", 0)]).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// Refused rows of a mapping or a destination that is gone were counted for ever, in the status and
+/// in the metric that alerts are made of, and the sweep owed their destination a sync every time.
+#[tokio::test]
+async fn refused_rows_count_while_their_mapping_and_destination_are_there() {
+    let (mut world, daemon) = two_tenants_in_step().await;
+    world.allow("rows_quarantined");
+    for tenant in world.tenants() {
+        let check = "alter table users add constraint no_bad check (display_name <> 'bad')";
+        tenant.destination.execute(check).await;
+    }
+    for_some(&world, "update project_user set display_name = 'bad'", "acme", 2).await;
+    for_some(&world, "update project_user set display_name = 'bad'", "globex", 1).await;
+    let counted =
+        |rows: u64| [("/quarantined_rows", rows), ("offtake_quarantined_rows", rows)].to_vec();
+    until_numbers("refused rows are counted", &daemon, &counted(3)).await;
+    daemon.stop().await;
+    let globex = world.id("globex").to_owned();
+    world.configure(|c| {
+        let all = c["destinations"]["static"].as_array_mut().expect("a list");
+        all.retain(|destination| destination["tenant"] != *globex);
+    });
+    let daemon = world.daemon().await;
+    until_numbers("a destination is gone", &daemon, &counted(2)).await;
+    std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
+    until_numbers("a mapping is gone", &daemon, &counted(0)).await;
+    assert!(world.succeed(&["quarantine", "list"]).await.contains("no row is quarantined"));
+    // They are due, but no worker would retry them.
+    world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
+    world.succeed(&["quarantine", "retry"]).await;
+    daemon.stop().await;
+    let sweep = include_str!("../../crates/requests/sql/sweep_behind.sql");
+    world.source.execute(&format!("prepare sweep as {sweep}; execute sweep(3600000)")).await;
+    let owed = world.source.query_text("select count(*) from offtake.outgoing_request").await;
+    assert_eq!(owed, "0");
 }

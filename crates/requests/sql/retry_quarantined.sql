@@ -1,5 +1,5 @@
 -- An operator asks that quarantined rows be tried again now: of tenant $1, destination $2, mapping
--- $3 (null: any). Returns how many rows.
+-- $3 (null: any), as far as their mappings are still the destinations'. Returns how many rows.
 -- The admin side calls it; a transaction of its own, so that the rows are due and their
 -- destinations are owed a sync together. A worker that has one of the destinations at the moment
 -- may have read the due rows before this; it loses the lease here. Otherwise it could complete the
@@ -8,6 +8,7 @@ with due as (
   update offtake.quarantined_row q set retry_at = now()
     from offtake.destination d
    where d.destination_id = q.destination_id and d.active
+     and q.mapping = any(d.mappings)
      and ($1::text is null or d.tenant_id = $1) and ($2::text is null or d.name = $2) and ($3::text is null or q.mapping = $3)
   returning q.destination_id
 ), owed as (

@@ -1,6 +1,7 @@
 -- Owes a sync to every destination that is behind and is owed nothing: a mapping that was never
 -- mirrored, a cursor below a change of its tenant, quarantined rows or a failed mapping whose retry
--- is due, a resync that was asked for. So a lost request cannot stay lost. Also owes one to
+-- is due, a resync that was asked for. So a lost request cannot stay lost. Quarantined rows of a
+-- mapping that is gone are never retried, so they are no reason. Also owes one to
 -- destinations whose last success is more than $1 bigint milliseconds ago, at most 100 of them: a
 -- quiet destination may be gone, or its table emptied, and only a visit tells. And to those that do
 -- not tell their tenant yet what an audit found; such a sync moves no cursor.
@@ -16,7 +17,8 @@ with behind as (
        exists (select from unnest(d.mappings) m (name)
                 left join offtake.destination_mapping s on s.destination_id = d.destination_id and s.mapping = m.name
                where s.mapping is null or not s.backfilled or s.retry_at <= now())
-       or exists (select from offtake.quarantined_row q where q.destination_id = d.destination_id and q.retry_at <= now())
+       or exists (select from offtake.quarantined_row q
+                   where q.destination_id = d.destination_id and q.mapping = any(d.mappings) and q.retry_at <= now())
        or exists (select from offtake.resync_request q where q.destination_id = d.destination_id and q.mapping = any(d.mappings))
        or exists (select from unnest(d.source_tables) t (name)
                    where exists (select from offtake.change_log l
