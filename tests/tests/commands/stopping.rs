@@ -119,8 +119,50 @@ async fn blow(world: &World, daemon: &Daemon, fuse: &str) {
     }
 }
 
-/// Two daemons start while the fuse is blown. Every daemon takes up all destinations at its start,
-/// and must not do there what an operator stopped.
+/// What must not move while this fuse is blown, as one text: the log's end and what waits before it,
+/// the poller's position and what is owed, how often requests were claimed, and the rows and cursors
+/// in the destinations concerned, with the transactions that wrote them.
+async fn standing(world: &World, fuse: &str) -> String {
+    let at_source = match fuse {
+        "sequencer" => {
+            "select (select sequence_id from offtake.log_head),
+                    (select count(*) from offtake.captured_change)"
+        }
+        "poller" => {
+            "select (select string_agg(p::text, ' ') from offtake.poller_position p),
+                    (select count(*) from offtake.outgoing_request)"
+        }
+        "sync" => {
+            "select coalesce(sum(attempt), 0), count(leased_until) from offtake.outgoing_request"
+        }
+        // Requests of other destinations are claimed, and a request is claimed for other mappings.
+        _ => "select",
+    };
+    let mut standing = world.source.query_text(at_source).await;
+    // The sync engine goes on, and a visit writes the state rows, but not their cursors.
+    let applied = "select (select string_agg(mapping || ' ' || sequence_id, ' ' order by mapping) from _offtake_state),
+        (select md5(string_agg(u.xmin || ' ' || u::text, ' ' order by id)) from users u),
+        (select md5(string_agg(t.xmin || ' ' || t::text, ' ' order by id)) from teams t)";
+    let of_mapping = "select (select sequence_id from _offtake_state where mapping = 'users'),
+        (select md5(string_agg(u.xmin || ' ' || u::text, ' ' order by id)) from users u)";
+    let whole = "select (select string_agg(mapping || ' ' || s.xmin || ' ' || sequence_id, ', ' order by mapping) from _offtake_state s),
+        (select md5(string_agg(u.xmin || ' ' || u::text, ' ' order by id)) from users u),
+        (select md5(string_agg(t.xmin || ' ' || t::text, ' ' order by id)) from teams t)";
+    let (query, only) = match fuse {
+        "sequencer" | "poller" => (applied, None),
+        "sync" => (whole, None),
+        "mapping:users" => (of_mapping, None),
+        _ => (whole, Some("acme")),
+    };
+    for tenant in world.tenants().iter().filter(|t| only.is_none_or(|only| t.name == only)) {
+        let there = tenant.destination.query_text(query).await;
+        standing.push_str(&format!("\n{}: {there}", tenant.name));
+    }
+    standing
+}
+
+/// Two daemons start while the fuse is blown, one after the other. Every daemon takes up all
+/// destinations at its start, and must not do there what an operator stopped.
 #[tokio::test]
 async fn every_kind_of_fuse_outlasts_a_restart_and_a_second_daemon() {
     let world = World::with_tenants(["acme", "globex"]).await;
@@ -133,10 +175,13 @@ async fn every_kind_of_fuse_outlasts_a_restart_and_a_second_daemon() {
         name_everyone(&world, fuse).await;
         world.source.execute(&format!("update team set display_name = '{fuse}'")).await;
         daemon.stop().await;
+        let stopped = standing(&world, fuse).await;
         daemon = world.daemon().await;
         wait_until_started(&world, &daemon, fuse).await;
+        assert_eq!(standing(&world, fuse).await, stopped, "{fuse}: after a restart");
         let second = world.daemon().await;
         wait_until_started(&world, &second, fuse).await;
+        assert_eq!(standing(&world, fuse).await, stopped, "{fuse}: with a second daemon");
         assert!(!named(&world, "acme", fuse).await, "{fuse}");
         second.stop().await;
         done(&world, &["fuse", "on", fuse, "--reason", "it is over"]).await;
