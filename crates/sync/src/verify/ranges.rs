@@ -249,15 +249,21 @@ impl<'a> Comparison<'a> {
         here: Option<&Vec<Option<String>>>,
     ) -> Difference {
         let names: Vec<&Identifier> = self.target.mapping.columns.iter().map(|c| &c.name).collect();
+        // A destination's server may answer with fewer columns than it was asked for.
         let differs = |i: &usize| match (there, here) {
-            (Some(there), Some(here)) => there[*i] != here[*i],
+            (Some(there), Some(here)) => there.get(*i) != here.get(*i),
             _ => true,
         };
         let concerned: Vec<usize> = (0..names.len()).filter(differs).collect();
         let named = |i: &usize| names[*i].as_str().to_owned();
         let values = |row: Option<&Vec<Option<String>>>| -> Option<Map<String, Value>> {
             let row = row.filter(|_| self.options.values)?;
-            Some(concerned.iter().map(|i| (named(i), row[*i].clone().into())).collect())
+            Some(
+                concerned
+                    .iter()
+                    .map(|i| (named(i), row.get(*i).cloned().flatten().into()))
+                    .collect(),
+            )
         };
         Difference {
             kind,
