@@ -43,6 +43,20 @@ fn statement_files() -> Vec<PathBuf> {
     files
 }
 
+/// Comments are sent too, and a database in another encoding than UTF-8 refuses a statement with a
+/// character that it lacks.
+#[test]
+fn every_statement_is_ascii() {
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let migrations = migrations.read_dir().expect("migrations/ is there");
+    let migrations = migrations.filter_map(|entry| Some(entry.ok()?.path()));
+    for file in statement_files().into_iter().chain(migrations) {
+        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let other = text.lines().find(|line| !line.is_ascii());
+        assert_eq!(other, None, "{}", file.display());
+    }
+}
+
 #[tokio::test]
 async fn every_statement_file_is_accepted_by_the_migrated_schema() {
     let source = Source::prepared().await;

@@ -1,6 +1,8 @@
 //! The pool of source connections.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{
@@ -23,6 +25,8 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
 /// The default of `sync.statement_timeout`, for a pool that was told nothing.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+const SERVER_ENCODING: &str = "select current_setting('server_encoding')";
 
 /// The name under which the source's `pg_stat_activity` shows us.
 const APPLICATION_NAME: &str = "offtake";
@@ -64,8 +68,13 @@ impl SourcePool {
         answer_timeout: AnswerTimeout,
     ) -> Self {
         let dialer = Dialer::trusted(connect_timeout).answering_within(answer_timeout.clone());
-        let sessions =
-            Sessions { source, connect_timeout, dialer, answer_timeout: answer_timeout.clone() };
+        let sessions = Sessions {
+            source,
+            connect_timeout,
+            dialer,
+            answer_timeout: answer_timeout.clone(),
+            holds_any_text: AtomicBool::new(true),
+        };
         let connections = Pool::builder(sessions)
             .max_size(size.max(1))
             // The most recently used first, so that spare ones stay idle.
@@ -80,6 +89,15 @@ impl SourcePool {
     /// first call they wait without end.
     pub fn expect_answers_within(&self, statement_timeout: Duration) {
         self.answer_timeout.set(statement_timeout + ANSWER_MARGIN);
+    }
+
+    /// A message as the source can store it. A database in another encoding than UTF-8 refuses a
+    /// statement with a character that it lacks, so such a database gets ASCII only.
+    pub fn storable<'t>(&self, message: &'t str) -> Cow<'t, str> {
+        match self.connections.manager().holds_any_text.load(Ordering::Relaxed) {
+            true => Cow::Borrowed(message),
+            false => in_ascii(message),
+        }
     }
 
     /// A connection, made now if none is free. Fails after 30 seconds of waiting.
@@ -161,6 +179,16 @@ struct Sessions {
     connect_timeout: Duration,
     dialer: Dialer,
     answer_timeout: AnswerTimeout,
+    /// The source's encoding has every character, or none that the server would look at.
+    holds_any_text: AtomicBool,
+}
+
+fn in_ascii(message: &str) -> Cow<'_, str> {
+    if message.is_ascii() {
+        return Cow::Borrowed(message);
+    }
+    let plain = |c: char| if c.is_ascii() { c } else { '?' };
+    Cow::Owned(message.replace('…', "...").chars().map(plain).collect())
 }
 
 impl Manager for Sessions {
@@ -171,11 +199,25 @@ impl Manager for Sessions {
         let connection = self.dialer.dial(&self.source, APPLICATION_NAME).await?;
         connection.batch_execute(TEXT_FORMAT_SESSION).await?;
         connection.batch_execute(SOURCE_SESSION).await?;
+        let encoding = connection.query_one(SERVER_ENCODING, &[]).await?;
+        let holds_any_text = matches!(encoding.get(0), "UTF8" | "SQL_ASCII");
+        self.holds_any_text.store(holds_any_text, Ordering::Relaxed);
         let (client, driver) = connection.into_parts();
         Ok(ClientWrapper::new(client, driver))
     }
 
     async fn recycle(&self, session: &mut ClientWrapper, _: &Metrics) -> RecycleResult<Error> {
         if session.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_ascii;
+
+    #[test]
+    fn a_message_for_another_encoding_is_ascii() {
+        assert_eq!(in_ascii("plain"), "plain");
+        assert_eq!(in_ascii("value \"…\" of café is €"), "value \"...\" of caf? is ?");
     }
 }

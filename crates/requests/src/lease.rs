@@ -71,6 +71,7 @@ pub async fn fail(
     reason: &str,
 ) -> Result<(), Error> {
     let connection = pool.get().await?;
+    let (error, reason) = (pool.storable(error), pool.storable(reason));
     connection
         .execute(
             sql::FAIL_REQUEST,

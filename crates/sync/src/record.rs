@@ -83,7 +83,7 @@ pub(crate) async fn fail_mapping(
                 &claim.lease.attempt,
                 &mapping,
                 &fault.sqlstate,
-                &fault.message,
+                &pool.storable(&fault.message),
                 &milliseconds(retry.0),
                 &milliseconds(retry.1),
             ],
@@ -135,7 +135,7 @@ pub(crate) async fn mirror(
                 &names.iter().map(|n| rows(n)).collect::<Vec<_>>(),
                 &names.iter().map(|n| total(n)).collect::<Vec<_>>(),
                 &mirror.state,
-                &mirror.reason,
+                &mirror.reason.map(|reason| pool.storable(reason)),
                 &mirror.begun.iter().map(|(m, _)| m).collect::<Vec<_>>(),
                 &names.iter().map(|n| mirror.identities.get(*n)).collect::<Vec<_>>(),
             ],
@@ -199,7 +199,7 @@ pub(crate) async fn quarantine(
                 &mapping,
                 &rows.iter().map(|r| &r.row_key).collect::<Vec<_>>(),
                 &rows.iter().map(|r| &r.sqlstate).collect::<Vec<_>>(),
-                &rows.iter().map(|r| &r.error).collect::<Vec<_>>(),
+                &rows.iter().map(|r| pool.storable(&r.error)).collect::<Vec<_>>(),
             ],
         )
         .await

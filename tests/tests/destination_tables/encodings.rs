@@ -1,7 +1,7 @@
 //! A destination that stores text in another encoding (H14, H18).
 
-use offtake_tests::{World, oracle};
-use serde_json::Value;
+use offtake_tests::{Database, World, oracle};
+use serde_json::{Value, json};
 
 use super::{planned, verify, wait_quarantined, wait_there, write};
 
@@ -90,4 +90,41 @@ async fn a_character_that_latin1_lacks_sets_its_row_aside_and_no_other() {
 #[tokio::test]
 async fn a_character_that_euc_jp_lacks_sets_its_row_aside_and_no_other() {
     lacking("EUC_JP", "日", "😀").await;
+}
+
+/// What `init` and the daemon send, and the messages that they store, have only characters that the
+/// source has.
+#[tokio::test]
+async fn a_source_in_latin1_is_like_any_other() {
+    let plan = World::with_tenants(["acme"]).mappings(&[("items", ITEMS)]).without_init();
+    let mut world = plan.setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" })).await;
+    let latin1 = "template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C'";
+    world.source = Database::create(&world.source.url(), "source", Some(latin1)).await;
+    let url = world.source.url();
+    world.configure(|configuration| configuration["source"]["url"] = url.into());
+    let table = "create table item (org text, id int, label text, primary key (org, id))";
+    write(&world, &format!("{table}; insert into item values ('{{acme}}', 1, 'café')")).await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    daemon.allow("rows_quarantined");
+    daemon.allow("mappings_refused");
+    wait_there(&world, "select label from items", "café").await;
+    // A destination may say anything.
+    let refuse = "
+        create function refuse() returns trigger language plpgsql as
+          $$begin raise check_violation using message = 'zu groß: 5 €'; end$$;
+        create trigger refuse before insert on items for each row when (new.id = 2) execute function refuse()";
+    world.tenant("acme").destination.execute(refuse).await;
+    write(&world, "insert into item values ('{acme}', 2, 'x'), ('{acme}', 3, 'ö')").await;
+    wait_quarantined(&world, "2 23514").await;
+    wait_there(&world, "select label from items where id = 3", "ö").await;
+    // And so may a file. The remedy has three dots in one character.
+    let bad = ITEMS.replace("tenant: org", "tenant: \"(select '€')\"").replace("items", "bad");
+    world.write_mapping("bad", &bad);
+    world.wait_told(&daemon, "acme", "blocked", &["mapping bad waits"]).await;
+    std::fs::remove_file(world.mappings_folder().join("bad.yaml")).unwrap();
+    write(&world, "delete from item where id = 2").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
 }

@@ -101,7 +101,8 @@ impl Registry {
         let statement = transaction.prepare(sql::REGISTER_DESTINATION).await;
         let statement = statement.map_err(Error::source)?;
         for (index, spec) in specs.into_iter().enumerate() {
-            let refused = refusals.get(&index);
+            let refused = refusals.get(&index).map(|why| self.pool.storable(why).into_owned());
+            let refused = refused.as_ref();
             let registered =
                 register(transaction.client(), &statement, spec, &set, refused).await?;
             let destination_id = registered.destination_id;
@@ -118,7 +119,7 @@ impl Registry {
             }
             known.insert(destination_id, Arc::new(registered));
         }
-        write_waiting(transaction.client(), &known, waiting).await?;
+        write_waiting(transaction.client(), &self.pool, &known, waiting).await?;
         let ids: Vec<i64> = known.keys().copied().collect();
         offtake_requests::deactivate_destinations(transaction.client(), &ids)
             .await
@@ -208,12 +209,14 @@ async fn register(
 /// Writes which destination waits for which mapping.
 async fn write_waiting(
     client: &Client,
+    pool: &SourcePool,
     known: &HashMap<i64, Arc<Registered>>,
     waiting: &Waiting,
 ) -> Result<(), Error> {
     let rows = known.values().flat_map(|registered| {
         let received = waiting.iter().filter(|(mapping, _)| registered.spec.receives(mapping));
-        received.map(|(mapping, why)| (registered.destination_id, mapping.as_str(), why.as_str()))
+        received
+            .map(|(mapping, why)| (registered.destination_id, mapping.as_str(), pool.storable(why)))
     });
     let (mut ids, mut mappings, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
     for (id, mapping, why) in rows {
