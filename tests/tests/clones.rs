@@ -118,6 +118,31 @@ async fn a_restored_dump_serves_a_destination_only_by_command() {
     rightful.stop().await;
 }
 
+/// Nothing changes at the source meanwhile, and its daemon still has its session: what it knows of
+/// the destination is out of date all the same.
+#[tokio::test]
+async fn a_quiet_source_that_takes_a_destination_back_copies_it_again() {
+    let mut world = world().await;
+    let ours = world.source.url();
+    world.source.execute(&name_everyone("ours")).await;
+    let clone = dumped(&world).await;
+    clone.execute(&name_everyone("STAGING")).await;
+    let rightful = world.daemon().await;
+    world.wait_in_step().await;
+    world.configure(|c| c["source"]["url"] = clone.url().into());
+    world.succeed(&["init"]).await;
+    let staging = daemon_on(&mut world, &clone.url()).await;
+    wait_refused(&world, &staging).await;
+    adopt(&world).await;
+    wait_name(&world, "STAGING").await;
+    world.configure(|c| c["source"]["url"] = ours.into());
+    adopt(&world).await;
+    wait_name(&world, "ours").await;
+    oracle::assert_equal(&world).await;
+    staging.stop().await;
+    rightful.stop().await;
+}
+
 /// A copy in the same cluster has the same server, timeline and installation.
 #[tokio::test]
 async fn a_copy_of_the_database_in_its_own_cluster_is_another_source() {

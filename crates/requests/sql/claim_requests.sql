@@ -52,5 +52,6 @@ select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failur
           array(select q.resync_id from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_ids,
           array(select q.mapping from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_mappings,
           exists (select from offtake.quarantined_row q where q.destination_id = r.destination_id) as quarantined,
-          exists (select from offtake.destination_mapping m where m.destination_id = r.destination_id and m.audit_untold) as audits_untold
+          exists (select from offtake.destination_mapping m where m.destination_id = r.destination_id and m.audit_untold) as audits_untold,
+          (select d.adopt_requested_at is not null from offtake.destination d where d.destination_id = r.destination_id) as adopted
   from claimed r

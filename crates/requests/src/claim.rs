@@ -28,6 +28,8 @@ pub struct Claim {
     pub quarantined: bool,
     /// The destination does not tell its tenant yet what the latest audits found.
     pub audits_untold: bool,
+    /// An operator has said that this source serves the destination from now on.
+    pub adopted: bool,
     /// How long the request had been due.
     pub waited: Duration,
 }
@@ -75,6 +77,7 @@ impl Claim {
             resyncs: resync_ids.into_iter().zip(resync_mappings).collect(),
             quarantined: row.get("quarantined"),
             audits_untold: row.get("audits_untold"),
+            adopted: row.get("adopted"),
             waited: Duration::from_secs_f64(row.get("waited_seconds")),
         }
     }

@@ -151,7 +151,8 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         first: None,
     };
     let mut link = turn.link().await?;
-    if !turn.resyncs.is_empty() || context.visits.due(claim.destination_id) {
+    // Only a take-up can show that another source has served the destination meanwhile.
+    if !turn.resyncs.is_empty() || claim.adopted || context.visits.due(claim.destination_id) {
         link.cursors = None;
     }
     let ended = turn.work(&mut link).await?;
