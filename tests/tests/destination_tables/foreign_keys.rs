@@ -1,6 +1,6 @@
 //! Foreign keys between the copies (H18, H30).
 
-use offtake_tests::oracle;
+use offtake_tests::{PATIENCE, oracle, until};
 
 use super::{wait_quarantined, wait_there, world, write};
 
@@ -132,6 +132,93 @@ async fn only_the_child_without_a_parent_is_set_aside() {
     write(&world, "update bill set client = 1 where id = 1000").await;
     wait_quarantined(&world, "").await;
     world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+const ACTING: &str = "
+source: { table: public.bill, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, client, replaces from bill
+target:
+  table: bills
+  schema_sql: |
+    create table if not exists bills (
+      id int primary key, client int references clients on delete cascade,
+      replaces int references bills on delete set null
+    )
+";
+/// The names sort the tables in the reverse order of their foreign keys, which is three long.
+const GROUPS: &str = "
+source: { table: public.sector, tenant: org, key: { id: id } }
+query: select org as tenant_id, id from sector
+target: { table: sectors, schema_sql: create table if not exists sectors (id int primary key) }
+";
+const SHOWN: &str = "
+source: { table: public.client, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, sector from client where not hidden
+target:
+  table: clients
+  schema_sql: create table if not exists clients (id int primary key, sector int references sectors)
+";
+
+/// A key that deletes or changes rows by itself would do so although the source still has them. A
+/// deletion that would make it do so is refused instead, as under a key without an action.
+#[tokio::test]
+async fn a_key_that_acts_takes_no_row_that_the_source_still_has() {
+    let setup = "
+        create table sector (org text, id int, primary key (org, id));
+        create table client (org text, id int, sector int, hidden boolean, primary key (org, id));
+        create table bill (org text, id int, client int, replaces int, primary key (org, id),
+                           foreign key (org, client) references client on delete cascade);
+        insert into sector values ('{acme}', 1);
+        insert into client select '{acme}', k, 1, false from generate_series(1, 9) k;
+        insert into bill select '{acme}', k, k, case when k in (2, 3) then k - 1 end from generate_series(1, 9) k";
+    let mappings = [("bills", ACTING), ("clients", SHOWN), ("sectors", GROUPS)];
+    let world = world(&mappings, setup).await;
+    // Each table is tried beside those that it refers to.
+    let told = world.succeed(&["check", "--connect"]).await;
+    assert!(told.contains("1 of 1 destination(s) answer"), "{told}");
+    world.allow("rows_quarantined");
+    world.allow("mapping_blocked");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    let bills = "select string_agg(concat(id, ' ', client, ' ', replaces), ', ' order by id) from bills where id < 5";
+    // What the source deletes by its own key is deleted.
+    write(&world, "delete from client where id in (4, 9)").await;
+    world.wait_in_step().await;
+    wait_there(&world, bills, "1 1 , 2 2 1, 3 3 2").await;
+    // A client leaves by the filter, and its bill stays; a bill goes that another one names.
+    write(&world, "update client set hidden = true where id = 1; delete from bill where id = 2")
+        .await;
+    wait_quarantined(&world, "1 23503, 2 23503").await;
+    world.wait_told(&daemon, "acme", "degraded", &[]).await;
+    wait_there(&world, bills, "1 1 , 2 2 1, 3 3 2").await;
+    write(&world, "delete from bill where id = 1; update bill set replaces = null where id = 3")
+        .await;
+    let retry = "update offtake.quarantined_row set retry_at = now()";
+    until("the deletions are made", PATIENCE, async || {
+        world.source.execute(retry).await;
+        match world.source.query_text("select count(*) from offtake.quarantined_row").await.as_str()
+        {
+            "0" => Ok(()),
+            left => Err(format!("{left} are left")),
+        }
+    })
+    .await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    oracle::assert_equal(&world).await;
+    // The same in a copy that begins again.
+    let there = &world.tenant("acme").destination;
+    there
+        .execute("insert into clients values (99, 1); update bills set client = 99 where id = 5")
+        .await;
+    world.succeed(&["resync", "--tenant", world.id("acme"), "--mapping", "clients"]).await;
+    let says = ["clients: the destination refuses it", "bills_client_fkey"];
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    wait_there(&world, "select count(*) from bills where id = 5", "1").await;
+    there.execute("update bills set client = 5 where id = 5").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

@@ -127,7 +127,10 @@ async fn scans_that_grow_and_tables_that_differ_are_told() {
     there.execute("create table notes (id int)").await;
     let (code, stdout, stderr) =
         told(&world, &world.offtake(&["check", "--connect", "--verbose"]).await);
-    assert_eq!(code, 0, "{stderr}");
+    // Nothing can be copied into this table as it is.
+    assert_eq!(code, 4, "{stderr}");
+    let remedy = "mapping notes cannot be copied: \"public\".\"notes\" has no primary key";
+    assert!(stderr.contains(remedy) && stderr.contains("rename it there"), "{stderr}");
     for expect in [
         "warning: mappings/notes.yaml:3: no index serves one key of notes: the whole of author is read for each",
         "one key: a scan that grows with the table",

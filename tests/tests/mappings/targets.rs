@@ -149,9 +149,9 @@ async fn what_a_destination_refuses_is_told_with_the_command_that_mends_it() {
         .await;
     world.succeed(&["init"]).await;
     let (code, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
-    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(code, 4, "{stdout}");
     let expect = "column net of \"public\".\"gen\" is `generated always as identity`";
-    assert!(stdout.contains(expect), "{stdout}");
+    assert!(stderr.contains(expect), "{stderr}");
     let daemon = world.daemon().await;
     for column in ["net", "gross"] {
         let mut reason = blocked(&daemon).await;

@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 use self::output::{print, together};
 use super::preview;
 use super::printing::{say, say_json};
-use crate::checks::destination_table::{DestinationTable, Fit, compare};
+use crate::checks::destination_table::{DestinationTable, compare};
 use crate::checks::mapping_report::MappingReport;
 use crate::checks::{schema_sql, tenant_agreement};
 use crate::command_line;
@@ -181,7 +181,7 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
 }
 
 /// Asks one destination for the tables of its mappings. All that this command says to a destination
-/// is in here, in [`compare`] and in [`Session::try_table`].
+/// is in here, in [`compare`] and in [`Session::try_tables`].
 async fn ask(
     dialer: &Dialer,
     spec: &DestinationSpec,
@@ -189,12 +189,9 @@ async fn ask(
 ) -> Result<Vec<(String, DestinationTable)>, Trouble> {
     let session = Session::open(&spec.place, dialer, "offtake check").await?;
     let mut tables = Vec::new();
-    for mapping in mappings {
-        let (table, mut differences) = compare(&session, mapping, &spec.place).await?;
-        let mut fault = session.try_table(spec, mapping).await?;
-        if table != Fit::Absent {
-            differences.extend(fault.take());
-        }
+    let faults = session.try_tables(spec, mappings).await?;
+    for (mapping, fault) in mappings.iter().zip(faults) {
+        let (table, differences) = compare(&session, mapping, &spec.place).await?;
         let (tenant, name) = (spec.tenant_id.clone(), spec.name.clone());
         let table = DestinationTable { tenant, name, table, differences, fault };
         tables.push((mapping.name().to_owned(), table));

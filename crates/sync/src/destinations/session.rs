@@ -9,7 +9,7 @@
 //! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
 //! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
 //! | [`table_of`](Session::table_of) | tells how a mapping's table looks | no |
-//! | [`try_table`](Session::try_table) | tells what a copy would run into, by a transaction that is rolled back | no |
+//! | [`try_tables`](Session::try_tables) | tells what copies would run into, by a transaction that is rolled back | no |
 //! | [`orphans`](Session::orphans), [`drop_orphans`](Session::drop_orphans) | lists and drops tables of mappings that are gone | the second |
 //!
 //! There is no begin and commit between them: some databases have no interactive transaction. A
@@ -286,15 +286,16 @@ impl Session {
         }
     }
 
-    /// What a copy of the mapping would run into there; None if nothing. The table is made and
-    /// written to in a transaction that is rolled back; one that is there is only looked at.
-    pub async fn try_table(
+    /// What copies of the mappings would run into there, in their order; None if nothing. The tables
+    /// are made and written to in a transaction that is rolled back; one that is there is only
+    /// looked at.
+    pub async fn try_tables(
         &self,
         spec: &DestinationSpec,
-        mapping: &ResolvedMapping,
-    ) -> Result<Option<String>, Trouble> {
+        mappings: &[Arc<ResolvedMapping>],
+    ) -> Result<Vec<Option<String>>, Trouble> {
         match self {
-            Self::Postgres(session) => session.try_table(spec, mapping).await,
+            Self::Postgres(session) => session.try_tables(spec, mappings).await,
         }
     }
 

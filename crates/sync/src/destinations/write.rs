@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::postgres::ActingKey;
 use offtake_postgres::SourcePool;
 use offtake_reading::{FailedRow, MappingFault, Part};
 use serde_json::Value;
@@ -23,6 +24,8 @@ pub(crate) struct Reference {
     pub(crate) parent: String,
     /// All such constraints between the two can be checked at the end of a transaction.
     pub(crate) deferrable: bool,
+    /// Those of them that act when a row of the parent is deleted.
+    pub(crate) acting: Vec<ActingKey>,
 }
 
 /// One tenant's share of a write.

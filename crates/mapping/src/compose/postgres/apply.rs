@@ -12,10 +12,24 @@ pub struct Apply<'a> {
     mapping: &'a ResolvedMapping,
     table: String,
     staging: String,
-    /// Restricts every statement to the tenant where the table holds several.
-    tenant: Option<String>,
+    /// Restricts every statement to the tenant where the table holds several: its column and value.
+    tenant: Option<(String, String)>,
+    /// What refers to the table and acts when a row of it is deleted.
+    acting: Vec<ActingKey>,
     /// The destination stores text in another encoding than UTF-8.
     converts: bool,
+}
+
+/// A foreign key with `on delete cascade`, `set null` or `set default`, from the table of a mapping
+/// to that of another one or to itself. Its server would delete or change rows of the copy that the
+/// source still has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActingKey {
+    pub constraint: String,
+    /// The table that refers, quoted and qualified.
+    pub child: String,
+    /// A row `c` of that table refers to a row `t`.
+    pub refers: String,
 }
 
 /// How the values of a key become SQL.
@@ -24,18 +38,15 @@ type Literals = fn(&[KeyColumn], &[String]) -> Vec<String>;
 impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
         let tenant = mapping.definition.target.keep_tenant.then(|| {
-            format!(
-                // The column's own type reads the id; the source's (an enum) need not exist here.
-                "t.{} = {}",
-                mapping.columns[0].name.sql(),
-                literal(tenant_id)
-            )
+            // The column's own type reads the id; the source's (an enum) need not exist here.
+            (mapping.columns[0].name.sql(), literal(tenant_id))
         });
         Self {
             mapping,
             table: format!("{}.{}", schema.sql(), mapping.definition.target.table.sql()),
             staging: format!("pg_temp.\"offtake_{}\"", mapping.version),
             tenant,
+            acting: Vec::new(),
             converts: false,
         }
     }
@@ -43,6 +54,11 @@ impl<'a> Apply<'a> {
     /// The same for a destination that stores text in another encoding than UTF-8.
     pub fn converting(self, converts: bool) -> Self {
         Self { converts, ..self }
+    }
+
+    /// The same for a table that others refer to by keys that act.
+    pub fn guarded(self, acting: Vec<ActingKey>) -> Self {
+        Self { acting, ..self }
     }
 
     /// The target, quoted and qualified.
@@ -132,13 +148,59 @@ impl<'a> Apply<'a> {
             "delete from {} t using {} s where not s.offtake_present and {}",
             self.table,
             self.staging,
-            self.same_key()
+            self.same_key("t", "s")
         )
+    }
+
+    /// Statements that fail with `foreign_key_violation` where [`delete_absent`](Self::delete_absent)
+    /// would make a key act on a row that stays: as if it were a key that does not act. A row of the
+    /// table itself that is staged too goes or is written again.
+    pub fn guard_absent(&self) -> Vec<String> {
+        let goes = format!("not s.offtake_present and {}", self.same_key("t", "s"));
+        self.guards(&format!("{} t join {} s on {goes}", self.table, self.staging), None)
+    }
+
+    /// The same for [`delete_range`](Self::delete_range).
+    pub fn guard_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> Vec<String> {
+        let inner = self.outside("c", range, spare);
+        let goes = self.outside("t", range, spare);
+        self.guards(&format!("(select t.* from {} t where {goes}) t", self.table), Some(&inner))
+    }
+
+    fn guards(&self, going: &str, also_going: Option<&str>) -> Vec<String> {
+        let guard = |key: &ActingKey| {
+            let ActingKey { constraint, child, refers } = key;
+            let mut stays = vec![refers.clone()];
+            if *child == self.table {
+                stays.push(format!(
+                    "not exists (select from {} s where {})",
+                    self.staging,
+                    self.same_key("c", "s")
+                ));
+                stays.extend(also_going.map(|going| format!("not ({going})")));
+            }
+            let said = format!(
+                "deleting a row of {} would delete or change rows of {child} by the foreign key {constraint}",
+                self.table
+            );
+            let body = format!(
+                "begin if exists (select from {going} join {child} c on {}) then raise foreign_key_violation using message = {}; end if; end",
+                stays.join(" and "),
+                literal(&said)
+            );
+            format!("do {}", literal(&body))
+        };
+        self.acting.iter().map(guard).collect()
     }
 
     /// Deletes the rows that have the staged keys, whatever is to become of them.
     pub fn delete_staged(&self) -> String {
-        format!("delete from {} t using {} s where {}", self.table, self.staging, self.same_key())
+        format!(
+            "delete from {} t using {} s where {}",
+            self.table,
+            self.staging,
+            self.same_key("t", "s")
+        )
     }
 
     /// Writes the staged rows, in key order, also into a key that is an identity column. A row that the table has already, byte for byte, is
@@ -187,24 +249,29 @@ impl<'a> Apply<'a> {
     /// The row with the key `spare` is kept although it is not staged: the source has it, and the
     /// destination refuses its new version.
     pub fn delete_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
+        format!("delete from {} t where {}", self.table, self.outside("t", range, spare))
+    }
+
+    /// The rows of a key range that are not staged.
+    fn outside(&self, row: &str, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
         let (key, literals): (_, Literals) = match self.converts {
-            true => (ordered_key_bytes("t", &self.mapping.key), ordered_literal_bytes),
-            false => (ordered_key("t", &self.mapping.key), ordered_literals),
+            true => (ordered_key_bytes(row, &self.mapping.key), ordered_literal_bytes),
+            false => (ordered_key(row, &self.mapping.key), ordered_literals),
         };
         let key = row_of(&key);
         let bound = |values: &[String], operator: &str| {
             format!("{key} {operator} {}", row_of(&literals(&self.mapping.key, values)))
         };
-        let mut conditions: Vec<String> = self.tenant.iter().cloned().collect();
+        let mut conditions: Vec<String> = self.of_tenant(row).into_iter().collect();
         conditions.extend(range.after.map(|values| bound(values, ">")));
         conditions.extend(range.up_to.map(|values| bound(values, "<=")));
         conditions.extend(spare.map(|values| bound(values, "<>")));
         conditions.push(format!(
             "not exists (select from {} s where {})",
             self.staging,
-            self.same_key()
+            self.same_key(row, "s")
         ));
-        format!("delete from {} t where {}", self.table, conditions.join(" and "))
+        conditions.join(" and ")
     }
 
     /// Counts the staged rows whose state in the table (present with these values, or absent) is
@@ -216,7 +283,7 @@ impl<'a> Apply<'a> {
             "select count(*) from {} s left join {} t on {} where case when s.offtake_present then row({})::record *<> row({})::record else t.{} is not null end",
             self.staging,
             self.table,
-            self.same_key(),
+            self.same_key("t", "s"),
             columns_of("t", names.iter().copied()),
             columns_of("s", names.iter().copied()),
             self.mapping.key[0].query_column.sql(),
@@ -227,19 +294,25 @@ impl<'a> Apply<'a> {
         self.mapping.columns.iter().map(|c| &c.name)
     }
 
-    fn same_key(&self) -> String {
+    /// In a table of several tenants: the row is this tenant's.
+    fn of_tenant(&self, row: &str) -> Option<String> {
+        self.tenant.as_ref().map(|(column, id)| format!("{row}.{column} = {id}"))
+    }
+
+    fn same_key(&self, row: &str, staged: &str) -> String {
         let same = self.mapping.key.iter().map(|k| {
             let column = k.query_column.sql();
+            let equal = format!("{row}.{column} = {staged}.{column}");
             match k.by_text {
                 // The table may be of `schema_sql`, with a key column that is as coarse as the
                 // source's.
                 true => format!(
-                    "t.{column} = s.{column} and t.{column}::text collate \"C\" = s.{column}::text"
+                    "{equal} and {row}.{column}::text collate \"C\" = {staged}.{column}::text"
                 ),
-                false => format!("t.{column} = s.{column}"),
+                false => equal,
             }
         });
-        self.tenant.iter().cloned().chain(same).collect::<Vec<_>>().join(" and ")
+        self.of_tenant(row).into_iter().chain(same).collect::<Vec<_>>().join(" and ")
     }
 }
 

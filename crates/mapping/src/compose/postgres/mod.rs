@@ -7,7 +7,7 @@ mod expand;
 mod fetch;
 
 pub use agreement::{Compared, compare_tenants, rule_for_key, sample_tenants};
-pub use apply::Apply;
+pub use apply::{ActingKey, Apply};
 pub use expand::{expand_dependants, find_dependants, resolve_tenants};
 pub use fetch::{copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk};
 

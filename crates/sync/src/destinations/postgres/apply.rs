@@ -299,6 +299,7 @@ impl Applier<'_> {
         }
         if let Some(bounds) = &stretch.range {
             // The rest of its range, where the destination may hold rows that the source has not.
+            self.guard(&self.apply.guard_range(bounds.as_range(), Some(&key))).await?;
             let statement = self.apply.delete_range(bounds.as_range(), Some(&key));
             applied.deleted += self
                 .client
@@ -337,6 +338,12 @@ impl Applier<'_> {
                 tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(data));
             saved?;
             copied?;
+        }
+        if absent > 0 {
+            statements.extend(self.apply.guard_absent());
+        }
+        if let Some(bounds) = &stretch.range {
+            statements.extend(self.apply.guard_range(bounds.as_range(), None));
         }
         let staged = statements.len();
         self.push_changes(stretch, (present, absent), &mut statements);
@@ -378,6 +385,14 @@ impl Applier<'_> {
         let changed = (staged..changing).map(count).fold(0, u64::saturating_add);
         applied.upserted = applied.upserted.saturating_add(upserted);
         applied.deleted = applied.deleted.saturating_add(changed.saturating_sub(upserted));
+        Ok(())
+    }
+
+    pub(super) async fn guard(&self, guards: &[String]) -> Result<(), Error> {
+        for guard in guards {
+            let passed = self.client.batch_execute(guard).await;
+            passed.map_err(|error| classify(self.mapping, error))?;
+        }
         Ok(())
     }
 

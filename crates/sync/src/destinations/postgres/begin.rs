@@ -81,19 +81,24 @@ impl Session {
         Ok(begun)
     }
 
-    /// Tries once more what could not be made: a table may refer to one that was made after it.
+    /// Tries again what could not be made, for as long as that makes some of it: a table may refer
+    /// to one that was made after it.
     async fn make_rest(
         &self,
         beginning: &Beginning<'_>,
         begun: &mut Begun,
         set: &mut Cursors,
     ) -> Result<(), Error> {
-        for (name, _) in std::mem::take(&mut begun.faults) {
-            if let Some(cursor) = beginning.cursors.get(&name) {
-                set.insert(name.clone(), cursor.clone());
-            }
-            for mapping in beginning.mappings.iter().filter(|mapping| mapping.name() == name) {
-                self.make_table(beginning.spec, mapping, begun, set).await?;
+        let mut before = usize::MAX;
+        while (1..before).contains(&begun.faults.len()) {
+            before = begun.faults.len();
+            for (name, _) in std::mem::take(&mut begun.faults) {
+                if let Some(cursor) = beginning.cursors.get(&name) {
+                    set.insert(name.clone(), cursor.clone());
+                }
+                for mapping in beginning.mappings.iter().filter(|mapping| mapping.name() == name) {
+                    self.make_table(beginning.spec, mapping, begun, set).await?;
+                }
             }
         }
         Ok(())

@@ -92,12 +92,11 @@ impl Session {
         let absent = |part: &Part, line: usize| part.changed.present(line..line + 1) == 0;
         for (part, outcome) in write.parts.iter().zip(&mut outcomes).rev() {
             let deletions = part.changed.only(|line| absent(part, line));
-            self.share(write.tenant_at_source, part, (deletions, false), checks, outcome, made)
-                .await?;
+            self.share(write, part, (deletions, false), checks, outcome, made).await?;
         }
         for (part, outcome) in write.parts.iter().zip(&mut outcomes) {
             let rows = part.changed.only(|line| !absent(part, line));
-            self.share(write.tenant_at_source, part, (rows, true), checks, outcome, made).await?;
+            self.share(write, part, (rows, true), checks, outcome, made).await?;
             after_a_mapping().await?;
         }
         if checks == Checks::AtTheEnd {
@@ -141,8 +140,7 @@ impl Session {
                 });
                 for rows in rows.collect::<Vec<Rows>>() {
                     let share = (rows, false);
-                    self.share(write.tenant_at_source, part, share, Checks::AtOnce, outcome, made)
-                        .await?;
+                    self.share(write, part, share, Checks::AtOnce, outcome, made).await?;
                 }
             }
         }
@@ -152,7 +150,7 @@ impl Session {
     /// Some changed rows of a part, and its chunk if so wanted.
     async fn share(
         &mut self,
-        tenant_id: &str,
+        write: &TenantWrite<'_>,
         part: &Part,
         (changed, with_chunk): (Rows, bool),
         checks: Checks,
@@ -171,7 +169,7 @@ impl Session {
         }
         let version = &part.mapping.version;
         let known = made.iter().position(|(of, _)| of == version).map(|at| made.remove(at).1);
-        let (now, staging) = self.part(tenant_id, &share, checks, known).await?;
+        let (now, staging) = self.part(write, &share, checks, known).await?;
         made.push((version.clone(), staging));
         applied.upserted += now.upserted;
         applied.deleted += now.deleted;

@@ -146,6 +146,7 @@ impl Applier<'_> {
         for stretch in set {
             let Some(bounds) = &stretch.range else { continue };
             let key = key_of(self.mapping, rows, stretch.lines.start);
+            self.guard(&self.apply.guard_range(bounds.as_range(), Some(&key))).await?;
             let statement = self.apply.delete_range(bounds.as_range(), Some(&key));
             let deleted = self.client.execute(&statement, &[]).await;
             applied.deleted += deleted.map_err(|error| classify(self.mapping, error))?;

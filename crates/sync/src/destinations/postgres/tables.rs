@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offtake_mapping::compose::postgres::Apply;
+use offtake_mapping::compose::postgres::{ActingKey, Apply};
 use offtake_mapping::{Column, Identifier, ResolvedMapping};
 use offtake_postgres::Fault;
 use offtake_reading::MappingFault;
@@ -278,10 +278,19 @@ pub(super) async fn references(
         [(&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
     let rows = client.query_typed(sql::LIST_REFERENCES, &parameters).await?;
     let reference = |row: &Row| {
+        let (names, refers): (Vec<String>, Vec<String>) =
+            (row.try_get("acting")?, row.try_get("refers")?);
+        let child: &str = row.try_get("child_table")?;
+        let acting = names.into_iter().zip(refers).map(|(constraint, refers)| ActingKey {
+            constraint,
+            child: child.to_owned(),
+            refers,
+        });
         Ok(Reference {
             child: row.try_get("child")?,
             parent: row.try_get("parent")?,
             deferrable: row.try_get("deferrable")?,
+            acting: acting.collect(),
         })
     };
     rows.iter().map(reference).collect()
@@ -392,9 +401,10 @@ async fn check_fit(
             Some(_) => format!(
                 "mend schema_sql and run `drop table {table}` there, and Offtake makes it again with all its rows"
             ),
-            None => format!(
+            None if found.mark.as_deref() == Some(&mark(mapping)) => format!(
                 "run `drop table {table}` there and Offtake makes it again with all its rows"
             ),
+            None => "rename it there, and Offtake makes a table of its own".to_owned(),
         };
         return Err(Problem::fault(format!(
             "{table} has no primary key or unique index on exactly ({}), the mapping's key; {again}, or `create unique index on {table} \

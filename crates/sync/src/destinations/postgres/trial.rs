@@ -1,6 +1,8 @@
 //! Trying a mapping's table before anything is copied: it is made and written to in a transaction
 //! that is rolled back. Postgres then says itself what a copy would run into.
 
+use std::sync::Arc;
+
 use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{Identifier, ResolvedMapping, scan};
 use offtake_postgres::{Fault, TEXT_FORMAT};
@@ -191,26 +193,54 @@ fn stays_in_its_schema(statements: &str) -> bool {
 }
 
 impl Session {
-    /// What a copy of the mapping would run into here; None if nothing. A table that is there is
-    /// only looked at.
-    pub(in crate::destinations) async fn try_table(
+    /// What copies of the mappings would run into here, one by one; None if nothing. A table that is
+    /// there is only looked at.
+    pub(in crate::destinations) async fn try_tables(
         &self,
         spec: &DestinationSpec,
-        mapping: &ResolvedMapping,
-    ) -> Result<Option<String>, Trouble> {
+        mappings: &[Arc<ResolvedMapping>],
+    ) -> Result<Vec<Option<String>>, Trouble> {
         let begin = sql::BEGIN_APPLY
             .replace("{schema}", &self.schema.sql())
             .replace("{statement_ms}", &TIMEOUT_MS.to_string())
             .replace("{idle_ms}", &(TIMEOUT_MS * 2).to_string());
         self.connection.batch_execute(&format!("{begin}{TEXT_FORMAT}")).await?;
-        let tried = self.try_in_transaction(spec, mapping).await;
+        let tried = self.try_together(spec, mappings).await;
         self.connection.batch_execute("rollback").await?;
-        let Err(problem) = tried else { return Ok(None) };
-        match problem.into_fault() {
-            Ok(fault) => Ok(Some(fault.message)),
-            Err(Error::Destination(trouble)) => Err(self.explained(trouble)),
-            Err(error) => Err(Trouble::new(Fault::Fatal, None, error.to_string())),
+        tried
+    }
+
+    /// All in one transaction, because a table may refer to another mapping's; again for as long as
+    /// that makes some of them, because it may come after.
+    async fn try_together(
+        &self,
+        spec: &DestinationSpec,
+        mappings: &[Arc<ResolvedMapping>],
+    ) -> Result<Vec<Option<String>>, Trouble> {
+        let mut told = vec![None; mappings.len()];
+        let (mut open, mut before): (Vec<usize>, _) = ((0..mappings.len()).collect(), usize::MAX);
+        while (1..before).contains(&open.len()) {
+            before = open.len();
+            for at in std::mem::take(&mut open) {
+                self.connection.batch_execute("savepoint mapping").await?;
+                let tried = self.try_in_transaction(spec, &mappings[at]).await;
+                let end = match &tried {
+                    Ok(()) => "release savepoint mapping",
+                    Err(_) => "rollback to savepoint mapping",
+                };
+                self.connection.batch_execute(end).await?;
+                told[at] = match tried.map_err(Problem::into_fault) {
+                    Ok(()) => None,
+                    Err(Ok(fault)) => Some(fault.message),
+                    Err(Err(Error::Destination(trouble))) => return Err(self.explained(trouble)),
+                    Err(Err(error)) => {
+                        return Err(Trouble::new(Fault::Fatal, None, error.to_string()));
+                    }
+                };
+                open.extend(told[at].is_some().then_some(at));
+            }
         }
+        Ok(told)
     }
 
     async fn try_in_transaction(

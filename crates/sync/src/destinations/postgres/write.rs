@@ -109,7 +109,7 @@ impl Session {
                 outcomes.push(Some(Applied::default()));
                 continue;
             }
-            match self.part(write.tenant_at_source, part, Checks::AtOnce, None).await {
+            match self.part(write, part, Checks::AtOnce, None).await {
                 Ok((applied, staging)) => {
                     aside.set(&part.mapping, &applied.refused).await?;
                     made.push((part.mapping.version.clone(), staging));
@@ -143,14 +143,17 @@ impl Session {
     /// transaction has made it.
     pub(super) async fn part(
         &mut self,
-        tenant_id: &str,
+        write: &TenantWrite<'_>,
         part: &Part,
         checks: Checks,
         made: Option<Staging>,
     ) -> Result<(Applied, Staging), Error> {
         let version = &part.mapping.version;
-        let statements =
-            Apply::new(&part.mapping, &self.schema, tenant_id).converting(self.converts());
+        let name = part.mapping.name();
+        let acting = write.references.iter().filter(|of| of.parent == name);
+        let statements = Apply::new(&part.mapping, &self.schema, write.tenant_at_source)
+            .converting(self.converts())
+            .guarded(acting.flat_map(|of| of.acting.clone()).collect());
         let known = made.as_ref().or_else(|| self.staged.get(version));
         let work = apply::part(&self.connection, &statements, part, known, checks);
         // Sent together, the savepoint first.
