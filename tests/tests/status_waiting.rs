@@ -205,3 +205,41 @@ async fn what_is_not_of_one_row_is_no_tenant() {
     world.source.execute(remedy.split_once(';').expect("a statement").0).await;
     world.succeed(&["check", "--connect"]).await;
 }
+
+/// The daemon finds within half a minute what the source no longer has, or has as a table that a
+/// crash empties. The other mapping goes on.
+#[tokio::test]
+async fn a_mapping_that_the_source_no_longer_fits_is_not_in_sync() {
+    let plan = World::with_tenants(["acme"]).without_init();
+    let world = plan.mappings(&[("items", ITEMS), ("lines", LINES)]).await;
+    create_tables(&world).await;
+    world.succeed(&["init"]).await;
+    world.allow("*");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let changes = [
+        ("alter table item rename to item_before", "the source has no table public.item"),
+        ("alter table item set unlogged", "public.item is unlogged"),
+        ("alter table item rename column v to w", "does not exist"),
+    ];
+    let undone = [
+        "alter table item_before rename to item",
+        "alter table item set logged",
+        "alter table item rename column w to v",
+    ];
+    for (n, ((change, says), undo)) in changes.into_iter().zip(undone).enumerate() {
+        world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+        world.source.execute(change).await;
+        daemon.reload();
+        world.wait_told(&daemon, "acme", "blocked", &["mapping items waits: ", says]).await;
+        world.source.execute(&format!("update line set v = {n}")).await;
+        let v = "select v from lines";
+        world.tenant("acme").destination.wait_text(v, &n.to_string()).await;
+        world.source.execute(undo).await;
+        daemon.reload();
+    }
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}

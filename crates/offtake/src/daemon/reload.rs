@@ -97,6 +97,8 @@ struct State {
     uncovered: Waiting,
     /// The mappings of a refused folder that are not in the set in use, each with the reason.
     refused: Waiting,
+    /// The mappings in use that the source no longer fits, each with the reason.
+    drifted: Waiting,
     /// When the triggers are looked at again.
     drift_due: Option<Instant>,
 }
@@ -292,6 +294,7 @@ impl MappingReload {
         let usable = self.cover(definitions).await?;
         self.state.mappings_error = None;
         self.state.refused.clear();
+        self.state.drifted.clear();
         self.publish_waiting();
         self.state.trigger_error = usable.complaint;
         self.state.drift_due = Some(Instant::now() + DRIFT_INTERVAL);
@@ -324,6 +327,7 @@ impl MappingReload {
     fn publish_waiting(&self) {
         let mut waiting = self.state.uncovered.clone();
         waiting.extend(self.state.refused.clone());
+        waiting.extend(self.state.drifted.clone());
         self.published.waiting.send_if_modified(|before| {
             let changed = **before != waiting;
             if changed {
@@ -359,6 +363,7 @@ impl MappingReload {
         let before = self.published.mappings.borrow().clone();
         let outcome = match self.cover(definitions).await {
             Ok(usable) => {
+                self.state.drifted.clear();
                 self.publish_waiting();
                 if usable.complaint != self.state.trigger_error {
                     if let Some(complaint) = &usable.complaint {
@@ -382,6 +387,8 @@ impl MappingReload {
             Err(failure) if failure.exit == Exit::Unreachable => {}
             Err(failure) => {
                 let error = failure.to_string();
+                self.state.drifted = named_in(&error, &before);
+                self.publish_waiting();
                 let told = [&self.state.trigger_error, &self.state.mappings_error];
                 if !told.into_iter().flatten().any(|told| *told == error) {
                     tracing::error!(
@@ -463,6 +470,16 @@ fn reason_for(file: &Path, error: &str) -> String {
         Some(_) => told,
         None => format!("the mapping files are used together or not at all: {told}"),
     }
+}
+
+/// The mappings of the set whose files the error names, each with what it says of them.
+fn named_in(error: &str, set: &MappingSet) -> Waiting {
+    let reason = |file: &Path| {
+        let begins = format!("{}:", file.display());
+        error.lines().any(|line| line.starts_with(&begins)).then(|| reason_for(file, error))
+    };
+    let mappings = set.mappings().iter();
+    mappings.filter_map(|m| Some((m.name().to_owned(), reason(&m.definition.file)?))).collect()
 }
 
 fn same(a: &MappingSet, b: &MappingSet) -> bool {
