@@ -157,6 +157,26 @@ impl fmt::Display for Drift {
     }
 }
 
+/// The drifts in words, each once. A relation that lacks several triggers is told in one.
+pub fn in_words(drifts: &[&Drift]) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    let mut lacking: Option<&str> = None;
+    for drift in drifts {
+        match (drift.kind, told.last_mut()) {
+            (DriftKind::TriggerMissing(event), Some(last))
+                if lacking == Some(drift.relation.as_str()) =>
+            {
+                last.push_str(&format!(", {event}"));
+            }
+            _ => told.push(drift.to_string()),
+        }
+        let missing = matches!(drift.kind, DriftKind::TriggerMissing(_));
+        lacking = missing.then_some(drift.relation.as_str());
+    }
+    told.dedup();
+    told
+}
+
 /// Compares what is installed with what the set needs. Reads catalogs only. Empty if they agree.
 pub async fn drift(client: &Client, set: &MappingSet) -> Result<Vec<Drift>, Error> {
     Ok(Survey::take(client, set).await?.drifts())

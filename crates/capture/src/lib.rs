@@ -37,7 +37,7 @@ mod survey;
 mod trigger;
 mod uninstall;
 
-pub use drift::{Drift, DriftKind, drift};
+pub use drift::{Drift, DriftKind, drift, in_words};
 pub use error::{Blockers, Error};
 pub use install::{Look, Options, Report, install, install_sql};
 pub use rights::{MissingRight, missing_rights};

@@ -1,6 +1,6 @@
 //! Which triggers a mapping set lacks, in the words of status and log.
 
-use offtake_capture::{Drift, DriftKind, Look};
+use offtake_capture::{Drift, DriftKind, Look, in_words};
 use offtake_mapping::MappingSet;
 use tokio_postgres::Client;
 
@@ -34,8 +34,7 @@ pub(crate) fn worth_telling(mut drifts: Vec<Drift>) -> Vec<Drift> {
 /// One line for the status, with the command that helps. `withheld` are the mappings that wait for
 /// their triggers.
 pub(crate) fn complaint(drifts: &[Drift], withheld: &[String]) -> String {
-    let mut what: Vec<String> = drifts.iter().map(ToString::to_string).collect();
-    what.dedup();
+    let what = in_words(&drifts.iter().collect::<Vec<_>>());
     let waiting = if withheld.is_empty() {
         String::new()
     } else {

@@ -148,10 +148,8 @@ async fn waiting(
     }
     let remedy = remedy.join("; ");
     let reason = |m: &Mapping| {
-        let mut what: Vec<String> =
-            drifts.iter().filter(|drift| unseen(m, drift)).map(ToString::to_string).collect();
-        what.dedup();
-        format!("{}; {remedy}", what.join(", "))
+        let unseen: Vec<&Drift> = drifts.iter().filter(|drift| unseen(m, drift)).collect();
+        format!("{}; {remedy}", offtake_capture::in_words(&unseen).join("; "))
     };
     Ok(concerned.into_iter().map(|m| (m.name.clone(), reason(m))).collect())
 }
