@@ -118,6 +118,34 @@ async fn what_stands_in_the_way_of_a_widening_is_named_and_stays() {
     daemon.stop().await;
 }
 
+/// A statement of the tenant's holds the table for long. The command that the reason prints does
+/// what Offtake could not do.
+#[tokio::test]
+async fn a_widening_that_cannot_be_made_prints_the_command_that_makes_it() {
+    let world = world(&[("items", ITEMS)], SETUP).await;
+    world.allow("mapping_blocked");
+    world.allow("table_replaced");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let there = &world.tenant("acme").destination;
+    let reader = there.connect().await;
+    reader.batch_execute("begin; select count(*) from items").await.unwrap();
+    write(&world, "alter table item alter label type varchar(200)").await;
+    reload(&world, &daemon).await;
+    let says = ["a column is to be widened", "waits for other statements on the table"];
+    let told = world.wait_told(&daemon, "acme", "blocked", &says).await;
+    // No other try of Offtake's own comes between.
+    world.succeed(&["pause", "--tenant", world.id("acme"), "--reason", "by hand"]).await;
+    reader.batch_execute("commit").await.unwrap();
+    there.execute(&command(told["reason"].as_str().unwrap())).await;
+    world.succeed(&["resume", "--tenant", world.id("acme")]).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    write(&world, "update item set label = repeat('x', 150) where id = 1").await;
+    wait_there(&world, "select length(label) from items where id = 1", "150").await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
 /// The command between the backquotes.
 fn command(reason: &str) -> String {
     reason.split('`').nth(1).unwrap_or_else(|| panic!("no command: {reason}")).to_owned()

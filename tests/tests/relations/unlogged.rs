@@ -138,6 +138,34 @@ async fn a_destination_table_that_is_unlogged_is_not_written_to() {
     daemon.stop().await;
 }
 
+/// A partitioned table keeps its identity when a partition of it is made logged, so the reason names
+/// one command more.
+#[tokio::test]
+async fn an_unlogged_partition_at_a_destination_is_mended_by_two_commands() {
+    let plan = World::with_tenants(["acme"]).private_destination("acme");
+    let (world, daemon) = hot_and_cold(plan).await;
+    let acme = &world.tenant("acme").destination;
+    let parted = "
+        drop table cold;
+        create table cold (id int primary key, v int) partition by range (id);
+        create unlogged table cold_1 partition of cold default;
+        comment on table cold is 'offtake:cold'";
+    acme.execute(parted).await;
+    world.source.execute("update cold set v = v + 1 where id < 10").await;
+    let remedy = "alter table public.cold_1 set logged";
+    until("the status tells it", FOUND_WITHIN, async || {
+        let told = daemon.status().await["destinations"][0].to_string();
+        let says = [remedy, "then `offtake resync` for this tenant and mapping"];
+        if says.iter().all(|part| told.contains(part)) { Ok(()) } else { Err(told) }
+    })
+    .await;
+    acme.execute(remedy).await;
+    world.succeed(&["resync", "--tenant", world.id("acme"), "--mapping", "cold"]).await;
+    oracle::wait_equal(&world, FOUND_WITHIN).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    daemon.stop().await;
+}
+
 async fn crash(server: &mut PrivateServer) {
     server.kill_immediate();
     server.start_again().await.expect("it starts again");
