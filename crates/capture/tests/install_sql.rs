@@ -5,7 +5,7 @@ use std::path::Path;
 
 use offtake_capture::{Relations, install_sql};
 use offtake_mapping::{
-    Column, Identifier, KeyColumn, KeyOrder, MappingSet, ResolvedMapping, Version, parse,
+    Column, Identifier, KeyColumn, KeyOrder, MappingSet, ResolvedMapping, parse,
 };
 
 /// A mapping as the catalog would resolve it, with a key of type uuid.
@@ -22,13 +22,12 @@ fn resolved(yaml: &str) -> ResolvedMapping {
         by_text: false,
         coarse: false,
     }];
-    let columns = vec![Column {
-        name: name("id"),
+    let column = |text: &str| Column {
+        name: name(text),
         source_type: "uuid".to_owned(),
         target_type: "uuid".to_owned(),
-    }];
-    let version = Version::of(&definition, &key, &columns);
-    ResolvedMapping { definition, tenant_type: "uuid".to_owned(), key, columns, version }
+    };
+    ResolvedMapping::new(definition, column("tenant_id"), key, vec![column("id")])
 }
 
 fn printed(yaml: &str) -> String {

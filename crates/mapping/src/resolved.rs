@@ -13,10 +13,14 @@ pub struct ResolvedMapping {
     pub definition: Mapping,
     /// Type of the query's `tenant_id` column, as `format_type` prints it.
     pub tenant_type: String,
+    /// The column that holds the tenant where a destination's table has it: the query's
+    /// `tenant_id`.
+    pub tenant_column: Column,
     /// In key order; never empty.
     pub key: Vec<KeyColumn>,
     /// The columns a destination's table has, in query order, key columns included. `tenant_id` is
-    /// the first when `keep_tenant` is set and absent otherwise.
+    /// the first when `keep_tenant` is set and absent otherwise. See
+    /// [`for_shared`](Self::for_shared).
     pub columns: Vec<Column>,
     pub version: Version,
 }
@@ -156,6 +160,36 @@ impl fmt::Display for Version {
 }
 
 impl ResolvedMapping {
+    /// The mapping with what its version follows from. `columns`: those of the query, without the
+    /// tenant's.
+    pub fn new(
+        definition: Mapping,
+        tenant_column: Column,
+        key: Vec<KeyColumn>,
+        mut columns: Vec<Column>,
+    ) -> Self {
+        if definition.target.keep_tenant {
+            columns.insert(0, tenant_column.clone());
+        }
+        let version = Version::of(&definition, &key, &columns);
+        let tenant_type = tenant_column.source_type.clone();
+        Self { definition, tenant_type, tenant_column, key, columns, version }
+    }
+
+    /// The form that a destination gets which several tenants share: its table also has
+    /// `tenant_id`, as the first column of the key. It is the same where the file itself says
+    /// `keep_tenant`, the version too.
+    #[must_use]
+    pub fn for_shared(&self) -> Self {
+        if self.definition.target.keep_tenant {
+            return self.clone();
+        }
+        let mut definition = self.definition.clone();
+        definition.target.keep_tenant = true;
+        let (tenant, key) = (self.tenant_column.clone(), self.key.clone());
+        Self::new(definition, tenant, key, self.columns.clone())
+    }
+
     /// The mapping's unique name.
     pub fn name(&self) -> &str {
         &self.definition.name

@@ -9,6 +9,8 @@ use crate::{Dependency, Identifier, ResolvedMapping, TableName, Tenant};
 #[derive(Debug, Clone, Default)]
 pub struct MappingSet {
     mappings: Vec<Arc<ResolvedMapping>>,
+    /// The same mappings in the form for destinations that tenants share.
+    shared: Vec<Arc<ResolvedMapping>>,
     captures: BTreeMap<String, Capture>,
     /// From `schema.table` of a changed table to what its changes wake.
     wakings: BTreeMap<String, Vec<Waking>>,
@@ -67,7 +69,12 @@ impl MappingSet {
     ) -> Self {
         let mappings: Vec<_> = mappings.into_iter().map(Arc::new).collect();
         let needs = mappings.iter().map(|mapping| mapping.need()).collect();
-        let mut set = Self { mappings: mappings.clone(), needs, ..Self::default() };
+        let shared = mappings.iter().map(|mapping| match mapping.definition.target.keep_tenant {
+            true => mapping.clone(),
+            false => Arc::new(mapping.for_shared()),
+        });
+        let shared = shared.collect();
+        let mut set = Self { mappings: mappings.clone(), shared, needs, ..Self::default() };
         for mapping in mappings {
             set.add_source(&mapping, &column_type);
             for dependency in &mapping.definition.depends_on {
@@ -150,7 +157,13 @@ impl MappingSet {
         });
     }
 
-    /// All mappings, in the order of their names.
+    /// All mappings in the form that a destination gets, in the order of their names. Where tenants
+    /// share it, every table also has the tenant: [`ResolvedMapping::for_shared`].
+    pub fn forms(&self, shared: bool) -> &[Arc<ResolvedMapping>] {
+        if shared { &self.shared } else { &self.mappings }
+    }
+
+    /// All mappings as their files have them, in the order of their names.
     pub fn mappings(&self) -> &[Arc<ResolvedMapping>] {
         &self.mappings
     }

@@ -19,7 +19,7 @@ mod tables;
 
 use std::collections::BTreeMap;
 
-use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step, Version};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step};
 use tokio_postgres::{Client, Error};
 
 use exposed::Exposed;
@@ -113,9 +113,8 @@ async fn resolve_one(
         Err(problem) => Err(vec![*problem]),
     };
     Ok(match exposed {
-        Ok(Exposed { tenant_type, key, columns }) if problems.is_empty() => {
-            let version = Version::of(mapping, &key, &columns);
-            Ok(ResolvedMapping { definition: mapping.clone(), tenant_type, key, columns, version })
+        Ok(Exposed { tenant, key, columns }) if problems.is_empty() => {
+            Ok(ResolvedMapping::new(mapping.clone(), tenant, key, columns))
         }
         Ok(_) => Err(problems),
         Err(found) => {
@@ -125,12 +124,11 @@ async fn resolve_one(
     })
 }
 
-/// Mappings that cannot stand beside each other: two of one name, or with one target table. The
-/// files alone tell.
+/// Mappings that cannot stand beside each other, because they have one name. The files alone tell.
+/// Two that write to one table may, where no destination receives both.
 pub fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut names: BTreeMap<&str, &Mapping> = BTreeMap::new();
-    let mut targets: BTreeMap<&str, &Mapping> = BTreeMap::new();
     for mapping in mappings {
         if let Some(other) = names.insert(&mapping.name, mapping) {
             problems.push(Problem::at(
@@ -142,19 +140,6 @@ pub fn conflicts(mappings: &[Mapping]) -> Vec<Problem> {
                     other.file.display()
                 ),
                 "give one of them another `name`",
-            ));
-        }
-        let table = mapping.target.table.as_str();
-        if let Some(other) = targets.insert(table, mapping) {
-            problems.push(Problem::at(
-                mapping,
-                &Step::keys(&["target", "table"]),
-                format!(
-                    "the mapping `{}` ({}) also writes to the table `{table}`",
-                    other.name,
-                    other.file.display()
-                ),
-                "give each mapping a `target.table` of its own",
             ));
         }
     }

@@ -7,5 +7,6 @@
 mod changes;
 mod demo;
 mod faults;
+mod forms;
 mod sharing;
 mod tenants;

@@ -211,7 +211,7 @@ fn names_key(scan: &Scan, mapping: &ResolvedMapping, source: &SourceTable) -> bo
 mod tests {
     use std::path::Path;
 
-    use offtake_mapping::{Identifier, KeyColumn, KeyOrder, Version};
+    use offtake_mapping::{Column, Identifier, KeyColumn, KeyOrder};
     use serde_json::json;
 
     use super::*;
@@ -230,14 +230,10 @@ mod tests {
             by_text: false,
             coarse: false,
         }];
-        let version = Version::of(&definition, &key, &[]);
-        ResolvedMapping {
-            definition,
-            tenant_type: "text".to_owned(),
-            key,
-            columns: Vec::new(),
-            version,
-        }
+        let text = "text".to_owned();
+        let name = Identifier::new("tenant_id").unwrap();
+        let tenant = Column { name, source_type: text.clone(), target_type: text };
+        ResolvedMapping::new(definition, tenant, key, Vec::new())
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct MappingReport {
     key_index: Option<String>,
     /// The statement that creates the table in a destination that has none.
     ddl: String,
+    /// What a `shared` destination gets instead; None: the same.
+    shared: Option<SharedForm>,
     pub(crate) destinations: Vec<DestinationTable>,
     /// On so many rows `source.tenant` and the query's `tenant_id` were compared; they agree.
     pub(crate) tenant_rows_compared: i64,
@@ -50,6 +52,13 @@ pub(crate) struct MappingReport {
     /// File and line of the query.
     #[serde(skip)]
     place: String,
+}
+
+/// A mapping's table where tenants share it.
+#[derive(Debug, Serialize)]
+struct SharedForm {
+    columns: Vec<Column>,
+    ddl: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -100,11 +109,17 @@ impl MappingReport {
             key_index: index_for_keys(mapping, &table),
             plan,
             ddl: create_table(mapping),
+            shared: None,
             destinations: Vec::new(),
             tenant_rows_compared: 0,
             columns_added: Vec::new(),
             place: format!("{}:{}", definition.file.display(), definition.query_line),
         })
+    }
+
+    /// Also tells what `shared` destinations get, where it is not what the others get.
+    pub(crate) fn add_shared(&mut self, form: &ResolvedMapping) {
+        self.shared = Some(SharedForm { columns: columns(form), ddl: create_table(form) });
     }
 
     /// What the operator should mend. Every line begins with file and line.

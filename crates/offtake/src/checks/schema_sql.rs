@@ -9,14 +9,18 @@ use tokio_postgres::Client;
 
 use crate::outcome::Failure;
 
-/// Fails with every mapping whose `schema_sql` cannot work.
+/// Fails with every mapping whose `schema_sql` can work in no destination.
 pub(crate) async fn require_fit(
     source: &Client,
     mappings: &[Arc<ResolvedMapping>],
 ) -> Result<(), Failure> {
     let mut failures = Vec::new();
     for mapping in mappings {
-        failures.extend(try_out(source, mapping).await.err());
+        if let Err(failure) = try_out(source, mapping).await
+            && try_out(source, &mapping.for_shared()).await.is_err()
+        {
+            failures.push(failure);
+        }
     }
     if failures.is_empty() { Ok(()) } else { Err(Failure::all(failures)) }
 }

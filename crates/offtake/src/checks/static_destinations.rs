@@ -28,15 +28,5 @@ fn contradictions(
             failures.push(Failure::invalid(message).remedy(remedy));
         }
     }
-    if destination.shared
-        && let Some(mapping) =
-            mappings.iter().find(|m| destination.receives(&m.name) && !m.target.keep_tenant)
-    {
-        let message =
-            format!("{label} is shared, and mapping {} does not keep the tenant", mapping.name);
-        let remedy =
-            format!("set `keep_tenant: true` below `target` in {}", mapping.file.display());
-        failures.push(Failure::invalid(message).remedy(remedy));
-    }
     failures
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use offtake_postgres::{Dialer, catalog};
-use offtake_sync::destinations::{DestinationSpec, Session, Trouble};
+use offtake_sync::destinations::{DestinationSpec, Session, Trouble, contradiction};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -51,9 +51,7 @@ pub(super) async fn execute(
     let source = context.connect_source("check").await?;
     let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
     let list = context.spelt_destinations(&source, &set).await?;
-    let tenants: Vec<String> =
-        list.usable.iter().map(|spec| spec.tenant_at_source.clone()).collect();
-    let mut reports = report_all(&source, &set, &tenants).await?;
+    let mut reports = report_all(&source, &set, &list.usable).await?;
     let without_tenant = list.without_tenant;
     let answers = ask_all(context, list, &set).await;
     for report in &mut reports {
@@ -74,12 +72,15 @@ pub(super) async fn execute(
 async fn report_all(
     source: &Client,
     set: &MappingSet,
-    tenants: &[String],
+    destinations: &[DestinationSpec],
 ) -> Result<Vec<MappingReport>, Failure> {
+    let tenants: Vec<String> =
+        destinations.iter().map(|spec| spec.tenant_at_source.clone()).collect();
     let mut reports = Vec::new();
     let mut failures = Vec::new();
-    for mapping in set.mappings() {
-        let agreement = tenant_agreement::compare(source, mapping, tenants).await;
+    for (own, shared) in set.forms(false).iter().zip(set.forms(true)) {
+        let (mapping, also) = received_forms(own, shared, destinations);
+        let agreement = tenant_agreement::compare(source, mapping, &tenants).await;
         let agreement = agreement.map_err(|error| tenant_agreement::unusable(mapping, error))?;
         let disagreement = tenant_agreement::disagreement(source, mapping, &agreement).await;
         failures.extend(disagreement.err());
@@ -91,9 +92,29 @@ async fn report_all(
             Ok(added) => report.columns_added = added,
             Err(failure) => failures.push(failure),
         }
+        if let Some(also) = also {
+            failures.extend(schema_sql::try_out(source, also).await.err());
+            report.add_shared(also);
+        }
         reports.push(report);
     }
     if failures.is_empty() { Ok(reports) } else { Err(Failure::all(failures)) }
+}
+
+/// The form of a mapping that its destinations get, and a second one where some of them are shared
+/// and others are not.
+fn received_forms<'a>(
+    own: &'a ResolvedMapping,
+    shared: &'a ResolvedMapping,
+    destinations: &[DestinationSpec],
+) -> (&'a ResolvedMapping, Option<&'a ResolvedMapping>) {
+    let gets = |form| destinations.iter().any(|d| d.shared == form && d.receives(own.name()));
+    match (gets(false), gets(true)) {
+        (_, true) if own.version == shared.version => (own, None),
+        (true, true) => (own, Some(shared)),
+        (false, true) => (shared, None),
+        (_, false) => (own, None),
+    }
 }
 
 /// A failure for every reason for which destinations could not be asked, or cannot be copied to.
@@ -151,11 +172,15 @@ async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> 
     let turns = Arc::new(Semaphore::new(ASKED_AT_ONCE));
     for spec in list.usable {
         let dialer = context.dialer.clone();
-        let received = set.mappings().iter().filter(|m| spec.receives(m.name()));
-        let mappings: Vec<_> = received.cloned().collect();
+        let mappings: Vec<_> = spec.received(set).cloned().collect();
         let timeout = context.configuration.sync.statement_timeout;
         let turns = turns.clone();
+        let contradiction = contradiction(&spec, set);
         asked.spawn(async move {
+            if let obstacle @ Some(_) = contradiction {
+                let (tenant_id, name) = (spec.tenant_id, spec.name);
+                return Answer { tenant_id, name, obstacle, refused: false, tables: Vec::new() };
+            }
             // The semaphore is never closed.
             let _turn = turns.acquire().await;
             let asked = tokio::time::timeout(timeout, ask(&dialer, &spec, &mappings)).await;

@@ -48,14 +48,15 @@ async fn look(context: &Context, arguments: &Preview, if_changed: Exit) -> Resul
     if arguments.changed {
         return changed::execute(context, arguments, &source, &set, if_changed).await;
     }
-    let (Some(tenant), Some(mapping)) =
-        (&arguments.tenant, arguments.mapping.as_ref().and_then(|name| set.get(name)))
-    else {
+    let (Some(tenant), Some(name)) = (&arguments.tenant, &arguments.mapping) else {
         return Err(Failure::new(
             Exit::Usage,
             "--tenant and --mapping are needed without --changed",
         ));
     };
+    let shared = only_shared(context, tenant, name).await;
+    let form = set.forms(shared).iter().find(|mapping| mapping.name() == name);
+    let Some(mapping) = form else { return Ok(Exit::Failed) };
     let rows = rows(context, &source, mapping, tenant, arguments.limit).await?;
     if arguments.json {
         print_json(mapping, &rows);
@@ -70,6 +71,14 @@ async fn look(context: &Context, arguments: &Preview, if_changed: Exit) -> Resul
         }
     }
     Ok(Exit::Done)
+}
+
+/// Whether the tenant gets the mapping in shared destinations alone. A list that cannot be read
+/// does not keep the rows from being shown.
+async fn only_shared(context: &Context, tenant: &str, mapping: &str) -> bool {
+    let list = context.destinations().await.unwrap_or_default();
+    let mut its = list.usable.iter().filter(|d| d.tenant_id == tenant && d.receives(mapping));
+    its.clone().next().is_some() && its.all(|destination| destination.shared)
 }
 
 /// The first rows in key order, as text.

@@ -94,11 +94,10 @@ fn received(
     set: &MappingSet,
     arguments: &Verify,
 ) -> Vec<Arc<ResolvedMapping>> {
-    let received = |mapping: &&Arc<ResolvedMapping>| {
-        spec.receives(mapping.name())
-            && arguments.mapping.as_ref().is_none_or(|name| name == mapping.name())
+    let asked = |mapping: &&Arc<ResolvedMapping>| {
+        arguments.mapping.as_ref().is_none_or(|name| name == mapping.name())
     };
-    set.mappings().iter().filter(received).cloned().collect()
+    spec.received(set).filter(asked).cloned().collect()
 }
 
 /// One copy and how it compares. Without a mapping: the destination as a whole could not be

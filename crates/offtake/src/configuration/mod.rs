@@ -220,7 +220,7 @@ impl Destinations {
             } else if let Some(message) =
                 neighbours.iter().find_map(|other| static_[*other].collides(&destination))
             {
-                let remedy = "give each its own schema, or mark all of them `shared: true` and set `keep_tenant` in their mappings";
+                let remedy = "give each its own schema, or mark all of them `shared: true`";
                 entry.note("url", &message, remedy);
             }
             neighbours.push(static_.len());

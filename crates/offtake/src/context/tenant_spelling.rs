@@ -33,7 +33,7 @@ pub(crate) async fn spell(
 ) -> Result<(), tokio_postgres::Error> {
     let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for spec in &list.usable {
-        for mapping in set.mappings().iter().filter(|m| spec.receives(m.name())) {
+        for mapping in spec.received(set) {
             ids.entry(&mapping.tenant_type).or_default().insert(&spec.tenant_id);
         }
     }
@@ -66,7 +66,7 @@ fn of_one(
 ) -> Result<String, String> {
     let id = &spec.tenant_id;
     let mut first: Option<(&str, &str, &str)> = None;
-    for mapping in set.mappings().iter().filter(|m| spec.receives(m.name())) {
+    for mapping in spec.received(set) {
         let (name, tenant_type) = (mapping.name(), mapping.tenant_type.as_str());
         let found = spellings.get(tenant_type).and_then(|ids| ids.get(id.as_str()));
         match (found, first) {

@@ -484,7 +484,8 @@ fn named_in(error: &str, set: &MappingSet) -> Waiting {
 
 fn same(a: &MappingSet, b: &MappingSet) -> bool {
     let versions = |set: &MappingSet| {
-        set.mappings().iter().map(|m| (m.name().to_owned(), m.version.clone())).collect::<Vec<_>>()
+        let forms = [false, true].into_iter().flat_map(|shared| set.forms(shared));
+        forms.map(|m| (m.name().to_owned(), m.version.clone())).collect::<Vec<_>>()
     };
     versions(a) == versions(b)
 }

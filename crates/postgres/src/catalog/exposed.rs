@@ -11,8 +11,9 @@ use super::tables::{Tables, folded, meant};
 
 /// The query's columns, told apart by what they are for.
 pub(super) struct Exposed {
-    pub(super) tenant_type: String,
+    pub(super) tenant: Column,
     pub(super) key: Vec<KeyColumn>,
+    /// Without the tenant's.
     pub(super) columns: Vec<Column>,
 }
 
@@ -44,15 +45,11 @@ pub(super) fn expose(
     let tenant = columns.remove(at);
     problems.extend(differing_tenant(mapping, tables, &tenant));
     problems.extend(equality::check_tenant(mapping, &tenant));
-    let tenant_type = tenant.column.source_type.clone();
-    if mapping.target.keep_tenant {
-        columns.insert(0, tenant);
-    }
     if !problems.is_empty() {
         return Err(problems);
     }
     Ok(Exposed {
-        tenant_type,
+        tenant: tenant.column,
         key: found,
         columns: columns.into_iter().map(|c| c.column).collect(),
     })

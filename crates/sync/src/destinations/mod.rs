@@ -17,13 +17,16 @@ mod write;
 pub(crate) use links::{Link, Links};
 pub use place::Place;
 pub use postgres::{Misfit, STATE_TABLE, Tried, try_schema_sql};
+pub use refusal::contradiction;
 pub use registry::{Known, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 
-use offtake_mapping::foreign;
+use std::sync::Arc;
+
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
@@ -38,8 +41,8 @@ pub struct DestinationSpec {
     pub place: Place,
     /// None: all mappings.
     pub mappings: Option<Vec<String>>,
-    /// Several tenants write into this schema; then every mapping keeps the tenant, and so must
-    /// they all.
+    /// Several tenants write into this schema, and all of their destinations say so. Their tables
+    /// have the tenant of each row.
     pub shared: bool,
 }
 
@@ -47,6 +50,14 @@ impl DestinationSpec {
     /// `tenant/name` for messages, fit for a terminal: no key, because long names are cut.
     pub fn label(&self) -> String {
         format!("{}/{}", foreign(&self.tenant_id), foreign(&self.name))
+    }
+
+    /// The mappings of the set that the destination gets, in the form in which it gets them.
+    pub fn received<'a>(
+        &'a self,
+        set: &'a MappingSet,
+    ) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
+        set.forms(self.shared).iter().filter(|mapping| self.receives(mapping.name()))
     }
 
     /// Whether the destination gets the rows of the mapping with this name.

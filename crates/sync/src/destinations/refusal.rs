@@ -8,10 +8,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use offtake_mapping::{MappingSet, foreign};
+use offtake_mapping::{Identifier, MappingSet, foreign};
 
 use super::DestinationSpec;
-use super::registry::{Waiting, mappings_of};
+use super::registry::Waiting;
 
 /// A message names at most this many destinations.
 const NAMED_MAX: usize = 3;
@@ -99,6 +99,7 @@ pub(super) fn refusals(
         group.sort_by_key(|index| (claims[index], *index));
         let place = format!("schema {} of {}", foreign(schema), foreign(&database));
         refuse_newcomers(specs, &group, &claims, &place, &mut refused);
+        refuse_second_writers(specs, &group, set, &place, &mut refused);
     }
     refused
 }
@@ -109,12 +110,23 @@ fn unfit(spec: &DestinationSpec, set: &MappingSet, waiting: &Waiting) -> Option<
     if let Some(unknown) = spec.mappings.iter().flatten().find(unknown) {
         return Some(format!("there is no mapping named {}", foreign(unknown)));
     }
-    let mappings = if spec.shared { mappings_of(spec, set) } else { Vec::new() };
-    let without = mappings.iter().find(|m| !m.definition.target.keep_tenant)?;
-    Some(format!(
-        "mapping {} must have keep_tenant: true where tenants share a schema",
-        without.name()
-    ))
+    contradiction(spec, set)
+}
+
+/// Two mappings of the set that the destination would receive into one table, as the status tells
+/// them.
+pub fn contradiction(spec: &DestinationSpec, set: &MappingSet) -> Option<String> {
+    let mut targets = BTreeMap::new();
+    let twice = spec.received(set).find_map(|mapping| {
+        let table = &mapping.definition.target.table;
+        Some((table, targets.insert(table, mapping)?.name(), mapping.name()))
+    });
+    twice.map(|(table, first, second)| {
+        format!(
+            "it receives the mappings {first} and {second}, and both write to the table {table}; \
+             list in `mappings` of this destination only one of them"
+        )
+    })
 }
 
 /// Refuses those of a place, the best claim first, that may not be there together with the others.
@@ -157,6 +169,37 @@ fn refuse_newcomers(
                 label(*index)
             );
             refused.insert(*index, why);
+        }
+    }
+}
+
+/// Refuses those of a place, the best claim first, that have a mapping of their own for a table
+/// which another mapping fills there already.
+fn refuse_second_writers(
+    specs: &[DestinationSpec],
+    group: &[usize],
+    set: &MappingSet,
+    place: &str,
+    refused: &mut HashMap<usize, String>,
+) {
+    let mut writers: BTreeMap<&Identifier, (&str, usize)> = BTreeMap::new();
+    for index in group {
+        if refused.contains_key(index) {
+            continue;
+        }
+        let tables = || specs[*index].received(set).map(|m| (&m.definition.target.table, m.name()));
+        let other = tables().find_map(|(table, mapping)| {
+            let (first, holder) = writers.get(table).filter(|(first, _)| *first != mapping)?;
+            Some(format!(
+                "mapping {mapping} of {} and mapping {first} of {} write to the table {table} in \
+                 {place}; give both the same one in `mappings`, or each a schema of its own",
+                specs[*index].label(),
+                specs[*holder].label()
+            ))
+        });
+        match other {
+            Some(why) => drop(refused.insert(*index, why)),
+            None => writers.extend(tables().map(|(table, mapping)| (table, (mapping, *index)))),
         }
     }
 }

@@ -177,7 +177,7 @@ async fn register(
     set: &MappingSet,
     refused: Option<&String>,
 ) -> Result<Registered, Error> {
-    let mappings = mappings_of(&spec, set);
+    let mappings: Vec<_> = spec.received(set).cloned().collect();
     let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
     let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
     let place = spec.place.registration();
@@ -226,10 +226,6 @@ async fn write_waiting(
     }
     let written = client.execute(sql::WRITE_WAITING_MAPPINGS, &[&ids, &mappings, &reasons]).await;
     written.map_err(Error::source).map(|_| ())
-}
-
-pub(super) fn mappings_of(spec: &DestinationSpec, set: &MappingSet) -> Vec<Arc<ResolvedMapping>> {
-    set.mappings().iter().filter(|m| spec.receives(m.name())).cloned().collect()
 }
 
 /// What the registry knows of every destination now.

@@ -17,6 +17,10 @@ impl Display for MappingReport {
         writeln!(f, "    one page: {}", self.one_page())?;
         writeln!(f, "  a destination without it gets")?;
         self.ddl.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+        if let Some(shared) = &self.shared {
+            writeln!(f, "  a shared destination without it gets")?;
+            shared.ddl.lines().try_for_each(|line| writeln!(f, "    {line}"))?;
+        }
         for there in self.destinations.iter().filter(|t| !t.differences.is_empty()) {
             writeln!(f, "  in {}/{}: {}", there.tenant, there.name, there.differences.join("; "))?;
         }
@@ -34,7 +38,11 @@ impl MappingReport {
     pub(crate) fn line(&self) -> String {
         let Self { name, file, source_table, target_table, .. } = self;
         let rest = self.compared_and_received();
-        format!("{name} ({file}): {source_table} -> {target_table}; {rest}")
+        let shared = match self.shared.is_some() {
+            true => "; in shared destinations with the tenant of each row",
+            false => "",
+        };
+        format!("{name} ({file}): {source_table} -> {target_table}{shared}; {rest}")
     }
 
     fn compared_and_received(&self) -> String {

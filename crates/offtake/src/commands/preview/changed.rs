@@ -92,7 +92,7 @@ async fn of_destination(
         outcome,
     };
     let mut effects = Vec::new();
-    for mapping in set.mappings().iter().filter(|m| wanted(m.name())) {
+    for mapping in spec.received(set).filter(|m| wanted(m.name())) {
         let outcome = match cursors.get(mapping.name()) {
             Some(cursor) if cursor.version == mapping.version.as_str() => Ok(Change::None),
             Some(_) => changed(source, &destination, spec, mapping).await,

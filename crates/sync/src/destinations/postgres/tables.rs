@@ -369,6 +369,49 @@ fn check_persistence(found: &Found) -> Result<(), Problem> {
     )))
 }
 
+/// Why a table cannot be used that has the tenant of each row where this destination does not get
+/// it, or lacks it where tenants share the destination.
+fn other_form(mapping: &ResolvedMapping, table: &str, found: &Found) -> Option<String> {
+    let tenant = mapping.tenant_column.name.as_str();
+    let own_sql = mapping.definition.target.schema_sql.is_some();
+    if mapping.definition.target.keep_tenant {
+        let has = found.columns.iter().any(|(name, _)| name == tenant);
+        let mend = match own_sql {
+            true => format!("add {} to schema_sql, and run", missing_tenant(mapping)),
+            false => "run".to_owned(),
+        };
+        return (!has).then(|| {
+            format!(
+                "{table} has no column {tenant}, because it was made for one tenant alone; {mend} \
+                 `drop table {table}` there, and Offtake makes it with that column and copies all \
+                 rows"
+            )
+        });
+    }
+    found.required.iter().any(|name| name == tenant).then(|| {
+        let or = match own_sql {
+            true => {
+                "set `keep_tenant: true` for the mapping, or take the column out of schema_sql \
+                     and run"
+                    .to_owned()
+            }
+            false => "set `keep_tenant: true` for the mapping, or run".to_owned(),
+        };
+        format!(
+            "{table} has the column {tenant}, because tenants shared it, and this destination is \
+             not `shared`; {or} `drop table {table}` there, which deletes the rows of all its \
+             tenants, and Offtake makes it without that column and copies this tenant's rows"
+        )
+    })
+}
+
+/// What a `schema_sql` must have so that tenants can share its table.
+pub(super) fn missing_tenant(mapping: &ResolvedMapping) -> String {
+    let Column { name, target_type, .. } = &mapping.tenant_column;
+    let key: Vec<String> = mapping.target_key().iter().map(Identifier::in_sql).collect();
+    format!("`{} {target_type} not null` and `primary key ({})`", name.in_sql(), key.join(", "))
+}
+
 async fn check_fit(
     client: &Client,
     mapping: &ResolvedMapping,
@@ -376,6 +419,9 @@ async fn check_fit(
     found: &Found,
 ) -> Result<(), Problem> {
     check_persistence(found)?;
+    if let Some(why) = other_form(mapping, table, found) {
+        return Err(Problem::fault(why));
+    }
     if let Some(column) = unwritable(mapping, found) {
         return Err(Problem::fault(column.told(table)));
     }

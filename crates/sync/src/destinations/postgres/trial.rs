@@ -146,13 +146,42 @@ async fn try_there(
     };
     let missing = tables::missing_columns(mapping, &found);
     let added: Vec<String> = missing.map(|column| column.name.to_string()).collect();
-    let misfit = unwritable(mapping, &found).map(|column| column.misfit());
+    let misfit = tenantless(mapping, &found);
+    let misfit = misfit.or_else(|| unwritable(mapping, &found).map(|column| column.misfit()));
     let misfit = misfit.or_else(|| wanting(mapping, &found));
     Ok(Tried { misfit: misfit.or_else(|| keyless(mapping, &found)), added })
 }
 
+/// The tenant's column is missing, in the form for a destination that tenants share.
+fn tenantless(mapping: &ResolvedMapping, found: &Found) -> Option<Misfit> {
+    let tenant = &mapping.tenant_column.name;
+    let has = found.columns.iter().any(|(name, _)| name == tenant.as_str());
+    (mapping.definition.target.keep_tenant && !has).then(|| Misfit {
+        message: format!(
+            "schema_sql makes no column {tenant}, which tells the tenants of a shared destination \
+             apart"
+        ),
+        remedy: format!(
+            "add {} to it, and `keep_tenant: true` below `target`, so that one statement serves \
+             every destination",
+            tables::missing_tenant(mapping)
+        ),
+    })
+}
+
 /// A column that wants a value which the query does not give.
 fn wanting(mapping: &ResolvedMapping, found: &Found) -> Option<Misfit> {
+    let tenant = mapping.tenant_column.name.as_str();
+    if !mapping.definition.target.keep_tenant && found.required.iter().any(|name| name == tenant) {
+        return Some(Misfit {
+            message: format!(
+                "schema_sql makes the column {tenant} NOT NULL without a default, and only \
+                 destinations that are `shared` get it"
+            ),
+            remedy: "write `keep_tenant: true` below `target`, so that every destination gets it"
+                .to_owned(),
+        });
+    }
     let given = |name: &&String| mapping.columns.iter().any(|c| c.name.as_str() == name.as_str());
     let column = found.required.iter().find(|name| !given(name))?;
     Some(Misfit {
