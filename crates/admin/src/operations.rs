@@ -24,6 +24,25 @@ pub struct Named {
     pub mappings: Vec<String>,
 }
 
+/// A destination that the registry keeps, whether something still names it or not.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub destination_id: i64,
+    pub tenant: String,
+    /// The tenant as the source prints it.
+    pub tenant_at_source: String,
+    pub name: String,
+    pub host: String,
+    pub port: i32,
+    pub database: String,
+    pub user: String,
+    pub schema: String,
+    /// A daemon named it when it last listed the destinations.
+    pub active: bool,
+    /// An operator has begun to forget it.
+    pub forgetting: bool,
+}
+
 /// Which quarantined rows. Each None matches all.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Selection<'a> {
@@ -133,6 +152,43 @@ pub async fn resume(source: &Client, destinations: &[i64]) -> Result<u64, Error>
 pub async fn adopt(source: &Client, destinations: &[i64]) -> Result<(), Error> {
     source.execute(sql::ADOPT_DESTINATIONS, &[&destinations]).await?;
     owe_sync(source, destinations).await?;
+    Ok(())
+}
+
+/// What the registry keeps of a tenant, under a destination's name (None: any).
+pub async fn kept_destinations(
+    source: &Client,
+    tenant: &str,
+    name: Option<&str>,
+) -> Result<Vec<Kept>, Error> {
+    let rows = source.query(sql::LIST_KEPT_DESTINATIONS, &[&tenant, &name]).await?;
+    let kept = rows.iter().map(|row| Kept {
+        destination_id: row.get("destination_id"),
+        tenant: row.get("tenant_id"),
+        tenant_at_source: row.get("tenant_at_source"),
+        name: row.get("name"),
+        host: row.get("host"),
+        port: row.get("port"),
+        database: row.get("database_name"),
+        user: row.get("user_name"),
+        schema: row.get("schema_name"),
+        active: row.get("active"),
+        forgetting: row.get("forgetting"),
+    });
+    Ok(kept.collect())
+}
+
+/// Has no daemon write to the destinations any more. [`forget`] deletes what is kept of them.
+pub async fn begin_forgetting(source: &Client, destinations: &[i64]) -> Result<(), Error> {
+    Ok(offtake_requests::begin_forgetting(source, destinations).await?)
+}
+
+/// Deletes everything that the source keeps of the destinations. Their rows stay where they are.
+pub async fn forget(source: &Client, destinations: &[i64]) -> Result<(), Error> {
+    // Two transactions: a worker that has one of them then finds its claim gone, and does not wait
+    // for rows of the registry that this one waits for, too.
+    begin_forgetting(source, destinations).await?;
+    offtake_requests::forget_destinations(source, destinations).await?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");
 pub(crate) const LIST_DESTINATIONS: &str = include_str!("../sql/list_destinations.sql");
 pub(crate) const COUNT_DELETED_ROWS: &str = include_str!("../sql/count_deleted_rows.sql");
 pub(crate) const LIST_NAMED_DESTINATIONS: &str = include_str!("../sql/list_named_destinations.sql");
+pub(crate) const LIST_KEPT_DESTINATIONS: &str = include_str!("../sql/list_kept_destinations.sql");
 pub(crate) const PAUSE_DESTINATIONS: &str = include_str!("../sql/pause_destinations.sql");
 pub(crate) const RESUME_DESTINATIONS: &str = include_str!("../sql/resume_destinations.sql");
 pub(crate) const READ_RESYNC_PROGRESS: &str = include_str!("../sql/read_resync_progress.sql");

@@ -81,6 +81,10 @@ pub enum Command {
     /// Have this source serve a tenant's destinations from now on, instead of another source.
     #[command(after_help = "Example:\n  offtake adopt --tenant acme --destination main")]
     Adopt(Adopt),
+    /// End what is kept of the destinations of a tenant that left, and delete its rows there.
+    #[command(after_help = "Examples:\n  offtake forget --tenant acme\n  \
+                            offtake forget --tenant acme --destination main --purge --url '${ACME_URL}'")]
+    Forget(Forget),
     /// Stop writing to a tenant's destinations. Their changes are kept and written after `resume`.
     #[command(
         after_help = "Example:\n  offtake pause --tenant acme --reason 'their migration' --for 1h"
@@ -256,6 +260,28 @@ pub struct Resync {
 pub struct Adopt {
     #[command(flatten)]
     pub of: OfTenant,
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Forget {
+    #[command(flatten)]
+    pub of: OfTenant,
+    /// Also delete the tenant's rows and cursors at the destination. The tables stay.
+    #[arg(long)]
+    pub purge: bool,
+    /// The destination's URL. `${VAR}` and `${file:…}` in it are replaced, as in offtake.yaml; put
+    /// it in single quotes, so that the shell does not replace them.
+    #[arg(long, requires = "purge", conflicts_with = "url_file")]
+    pub url: Option<String>,
+    /// A file that holds the destination's URL.
+    #[arg(long, requires = "purge", value_name = "FILE")]
+    pub url_file: Option<PathBuf>,
+    /// The certificate authorities to trust for the destination, as `ca_file` in offtake.yaml.
+    #[arg(long, requires = "purge", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,

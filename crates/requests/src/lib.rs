@@ -55,4 +55,6 @@ pub use owe::{
     request_resync, retry_quarantined, sweep_behind,
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
-pub use withdraw::{deactivate_destinations, refuse_destination};
+pub use withdraw::{
+    begin_forgetting, deactivate_destinations, forget_destinations, refuse_destination,
+};

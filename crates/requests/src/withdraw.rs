@@ -22,3 +22,16 @@ pub async fn refuse_destination(
     client.execute(sql::REFUSE_DESTINATION, &[&tenant_id, &name, &why]).await?;
     Ok(())
 }
+
+/// An operator's: no daemon writes to these destinations any more, and nothing is owed to them. To
+/// be followed by [`forget_destinations`], by another process if this one dies.
+pub async fn begin_forgetting(client: &Client, destinations: &[i64]) -> Result<(), Error> {
+    client.execute(sql::BEGIN_FORGETTING, &[&destinations]).await?;
+    Ok(())
+}
+
+/// An operator's: deletes everything that the source keeps of these destinations. Returns how many
+/// they were.
+pub async fn forget_destinations(client: &Client, destinations: &[i64]) -> Result<i64, Error> {
+    Ok(client.query_one(sql::FORGET_DESTINATIONS, &[&destinations]).await?.get(0))
+}

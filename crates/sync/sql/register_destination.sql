@@ -4,7 +4,8 @@
 -- changed. A mapping that comes back was not captured meanwhile, or not as it needs it: what the
 -- destination has of it, and its cursor, say nothing of that time, so it is re-copied. So are all
 -- copies when the source's spelling becomes another one: changes were looked for under the old one.
--- Returns its id, and whether it moved to another place.
+-- A destination that an operator is forgetting is refused until that is done. Returns its id, and
+-- whether it moved to another place.
 with before as (
   select destination_id, host, port, database_name, schema_name, mappings, source_tenant_id from offtake.destination where tenant_id = $1 and name = $2
 ), written as (
@@ -14,7 +15,9 @@ with before as (
   values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
   on conflict (tenant_id, name) do update
      set schema_name = $3, host = $4, port = $5, database_name = $6, user_name = $7, shared = $8, mappings = $9, source_tables = $10,
-         refused = $11, source_tenant_id = $12, active = true, updated_at = now()
+         refused = case when d.forget_requested_at is null then $11
+           else format('it is being forgotten; run offtake forget for it again, to the end: then it is registered as a new one') end,
+         source_tenant_id = $12, active = true, updated_at = now()
    where (d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared, d.mappings, d.source_tables, d.active)
          is distinct from ($3, $4, $5, $6, $7, $8, $9, $10, true) or d.refused is distinct from $11
          or d.source_tenant_id is distinct from $12

@@ -43,4 +43,5 @@ pub use cursors::{Cursor, Cursors};
 pub use engine::{Engine, Parts};
 pub use error::Error;
 pub use offtake_reading::MappingFault;
+pub use ownership::served_by_another;
 pub use settings::Settings;

@@ -15,10 +15,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use offtake_postgres::PooledConnection;
+use offtake_requests::Lease;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::destinations::DestinationSpec;
+use crate::destinations::{DestinationSpec, Leaver, Remains};
 use crate::{Error, sql};
 
 /// How long a source must have been silent before its successor (a promoted standby, a restore to a
@@ -101,6 +102,8 @@ pub(crate) struct Here {
     visit_id: Option<String>,
     /// An operator said so.
     pub(crate) adopt: bool,
+    /// The worker that asks still has its claim.
+    pub(crate) ours: bool,
 }
 
 impl Here {
@@ -108,11 +111,16 @@ impl Here {
         source: &PooledConnection,
         destination_id: i64,
         served: Option<&Served>,
+        lease: Option<&Lease>,
     ) -> Result<Self, Error> {
         let visited = served.map(|s| s.identity.destination_id);
         let number = served.map(|s| s.identity.visit);
+        let (request, attempt) = (lease.map(|l| l.request_id), lease.map(|l| l.attempt));
         let row = source
-            .query_one(sql::READ_IDENTITY, &[&visited, &number, &destination_id])
+            .query_one(
+                sql::READ_IDENTITY,
+                &[&visited, &number, &destination_id, &request, &attempt],
+            )
             .await
             .map_err(Error::source)?;
         Ok(Self {
@@ -125,6 +133,7 @@ impl Here {
             oldest: row.get("oldest"),
             visit_id: row.get("visit_id"),
             adopt: row.get("adopt"),
+            ours: row.get("ours"),
         })
     }
 
@@ -230,6 +239,27 @@ impl Here {
     }
 }
 
+/// Why this source may not delete what a tenant that left has in a destination: another source
+/// serves it there now. None: it may.
+pub async fn served_by_another(
+    source: &PooledConnection,
+    leaver: &Leaver<'_>,
+    remains: &Remains,
+) -> Result<Option<String>, Error> {
+    let Some(served) = &remains.served else { return Ok(None) };
+    let here = Here::read(source, leaver.destination_id, Some(served), None).await?;
+    Ok(match here.right(Some(served), "") {
+        Right::Ours | Right::Anew => None,
+        Right::Strangers | Right::NotYet => Some(format!(
+            "it is served by another source: {}, since {}, last at {}; this source is {}",
+            served.source,
+            served.since,
+            served.last,
+            here.source()
+        )),
+    })
+}
+
 /// When this process last visited each destination.
 pub(crate) struct Visits {
     /// Names this process in the destinations.
@@ -281,6 +311,7 @@ mod tests {
             oldest: Some(5),
             visit_id: visit_id.map(str::to_owned),
             adopt: false,
+            ours: true,
         }
     }
 

@@ -41,4 +41,7 @@ pub(crate) const DESCRIBE_TARGET: &str = include_str!("../sql/describe_target.sq
 pub(crate) const DESCRIBE_COPY: &str = include_str!("../sql/describe_copy.sql");
 pub(crate) const LIST_REFERENCES: &str = include_str!("../sql/list_references.sql");
 pub(crate) const LIST_COLUMN_READERS: &str = include_str!("../sql/list_column_readers.sql");
+pub(crate) const LIST_REMAINS: &str = include_str!("../sql/list_remains.sql");
+pub(crate) const DELETE_TENANT_ROWS: &str = include_str!("../sql/delete_tenant_rows.sql");
+pub(crate) const DELETE_BLOCK_RANGE: &str = include_str!("../sql/delete_block_range.sql");
 pub(crate) const LIST_MARKED_TABLES: &str = include_str!("../sql/list_marked_tables.sql");

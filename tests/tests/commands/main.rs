@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod forget;
 mod http;
 mod mended;
 mod names;

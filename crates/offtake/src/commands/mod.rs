@@ -7,6 +7,7 @@ mod adopt;
 mod check;
 mod config;
 mod confirm;
+mod forget;
 mod fuse;
 mod init;
 mod pause;
@@ -54,6 +55,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Pause(arguments) => interruptible(pause::pause(&context()?, &arguments)).await,
         Command::Resume(arguments) => interruptible(pause::resume(&context()?, &arguments)).await,
         Command::Adopt(arguments) => interruptible(adopt::execute(&context()?, &arguments)).await,
+        Command::Forget(arguments) => interruptible(forget::execute(&context()?, &arguments)).await,
         Command::Fuse(arguments) => interruptible(fuse::execute(&context()?, &arguments)).await,
         Command::Quarantine(arguments) => {
             interruptible(quarantine::execute(&context()?, &arguments)).await

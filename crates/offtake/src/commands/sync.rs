@@ -71,12 +71,18 @@ pub(super) async fn execute(
 /// Warns where no daemon runs that would do what was asked. A command that waits warns before the
 /// wait.
 pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> {
-    let daemons: i64 =
-        source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
-    if daemons == 0 {
+    if !daemon_runs(source).await? {
         eprintln!("offtake: no daemon is connected to this source; start one with `offtake run`");
     }
     Ok(())
+}
+
+/// Whether a daemon is connected to the source. The pool of this process counts as one, once it is
+/// connected.
+pub(super) async fn daemon_runs(source: &Client) -> Result<bool, Failure> {
+    let daemons: i64 =
+        source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
+    Ok(daemons > 0)
 }
 
 /// Waits until every change that is captured now has its sequence id.

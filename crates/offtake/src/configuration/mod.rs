@@ -120,6 +120,17 @@ pub struct Security {
     pub allow_destinations: Vec<IpNet>,
 }
 
+/// A text of the command line with every `${…}` replaced, as in the configuration file. `base`:
+/// where relative `${file:…}` paths begin. The error says what is wrong, and what to write.
+pub(crate) fn substituted(
+    text: &str,
+    base: &Path,
+    variables: &BTreeMap<String, String>,
+) -> Result<String, (String, String)> {
+    let variables = Variables { values: variables, base };
+    variables.substitute(text).map_err(|unresolved| (unresolved.message, unresolved.remedy))
+}
+
 /// A shorter token can be guessed over the network. On a loopback address any token will do: there
 /// it only keeps out other users of the machine.
 const TOKEN_CHARS_MIN: usize = 16;

@@ -157,7 +157,7 @@ pub fn load_configuration(file: &Path) -> Result<Configuration, Failure> {
 }
 
 /// The environment variables whose names and values are valid UTF-8.
-fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()

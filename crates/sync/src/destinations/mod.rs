@@ -16,11 +16,11 @@ mod write;
 
 pub(crate) use links::{Link, Links};
 pub use place::Place;
-pub use postgres::{Misfit, STATE_TABLE, Tried, try_schema_sql};
+pub use postgres::{Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
 pub use refusal::contradiction;
 pub use registry::{Known, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
-pub use session::{Copied, OrphanTable, Reader, Session, Standing};
+pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 

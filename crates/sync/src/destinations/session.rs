@@ -11,6 +11,7 @@
 //! | [`table_of`](Session::table_of) | tells how a mapping's table looks | no |
 //! | [`try_tables`](Session::try_tables) | tells what copies would run into, by a transaction that is rolled back | no |
 //! | [`orphans`](Session::orphans), [`drop_orphans`](Session::drop_orphans) | lists and drops tables of mappings that are gone | the second |
+//! | [`remains`](Session::remains), [`fence_off`](Session::fence_off), [`purge`](Session::purge) | counts and deletes what a tenant that left has there | the last two |
 //!
 //! There is no begin and commit between them: some databases have no interactive transaction. A
 //! write is of one database and of one or several tenants in it.
@@ -23,7 +24,9 @@ use offtake_postgres::Dialer;
 use tokio_postgres::Client;
 
 use super::postgres;
-use super::{Aside, DestinationSpec, Faults, Place, Reference, TenantWrite, Trouble, Written};
+use super::{
+    Aside, DestinationSpec, Faults, Place, Reference, Remains, TenantWrite, Trouble, Written,
+};
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
 use crate::{Error, Settings};
@@ -129,6 +132,16 @@ pub struct OrphanTable {
     pub rows: i64,
     /// Only the table moved; the mapping goes on elsewhere.
     pub mapping_lives: bool,
+}
+
+/// A tenant whose destination is forgotten.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaver<'a> {
+    pub destination_id: i64,
+    /// As the state table calls it.
+    pub tenant_id: &'a str,
+    /// As rows have it.
+    pub tenant_at_source: &'a str,
 }
 
 /// What `verify` reads a destination through. A Postgres destination is compared by SQL in its own
@@ -310,6 +323,33 @@ impl Session {
     pub async fn drop_orphans(&mut self, orphans: &[OrphanTable]) -> Result<(), Trouble> {
         match self {
             Self::Postgres(session) => session.drop_orphans(orphans).await,
+        }
+    }
+
+    /// What a tenant that left has there.
+    pub async fn remains(&self, leaver: &Leaver<'_>) -> Result<Remains, Trouble> {
+        match self {
+            Self::Postgres(session) => session.remains(leaver).await,
+        }
+    }
+
+    /// Has no worker write for the tenant any more what it has read before. To be called when no
+    /// worker can claim its destination any more.
+    pub async fn fence_off(&self, leaver: &Leaver<'_>) -> Result<(), Trouble> {
+        match self {
+            Self::Postgres(session) => session.fence_off(leaver).await,
+        }
+    }
+
+    /// Deletes the tenant's rows, a few at a time, and tells how many after each step. A failure
+    /// leaves some of them deleted; the next call goes on.
+    pub async fn purge(
+        &self,
+        remains: &Remains,
+        tell: &(dyn Fn(u64) + Sync),
+    ) -> Result<(), Trouble> {
+        match self {
+            Self::Postgres(session) => session.purge(remains, tell).await,
         }
     }
 }

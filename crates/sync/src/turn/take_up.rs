@@ -75,7 +75,7 @@ impl Turn<'_> {
         let (id, spec) = (self.claim.destination_id, &registered.spec);
         let work = link.session.take_up(spec, &self.mappings, &context.settings);
         let mut found = within_deadline(context, id, work).await?;
-        let mut judged = self.judge(link, &mut found).await?;
+        let Some(mut judged) = self.judge(link, &mut found).await? else { return Ok(false) };
         for (mapping, fault) in std::mem::take(&mut found.faults) {
             self.set_aside(&mapping, fault).await?;
         }
@@ -118,15 +118,21 @@ impl Turn<'_> {
     }
 
     /// Decides which copies must begin. Changes nothing at the destination. A rival, or another
-    /// source that serves it, makes all mappings faulty.
-    async fn judge(&self, link: &Link, found: &mut TakenUp) -> Result<Judged, Error> {
+    /// source that serves it, makes all mappings faulty. None: another worker has the request, or
+    /// nothing is kept of the destination any more. Read after the destination was looked at: where
+    /// its rows were deleted before that look, the request was gone.
+    async fn judge(&self, link: &Link, found: &mut TakenUp) -> Result<Option<Judged>, Error> {
         // Read after the cursors: a cursor that is beyond this head is not of this history.
         let mut source = self.context.pool.get().await.map_err(Error::Source)?;
         let head = read_head(&source).await?;
         let mirrored = mirrored(&source, self.claim.destination_id).await?;
         let mut beginning = Cursors::new();
         let (id, spec) = (self.claim.destination_id, &self.registered.spec);
-        let here = Here::read(&source, id, found.served.as_ref()).await?;
+        let lease = Some(&self.claim.lease);
+        let here = Here::read(&source, id, found.served.as_ref(), lease).await?;
+        if !here.ours {
+            return Ok(None);
+        }
         let daemon = &self.context.visits.daemon;
         let right = here.right(found.served.as_ref(), daemon);
         let obstacle = match (&right, &found.served) {
@@ -146,7 +152,7 @@ impl Turn<'_> {
             let fault = || MappingFault::said(obstacle.clone());
             found.faults = blocked.map(|name| (name, fault())).collect();
             found.to_make = false;
-            return Ok(Judged { beginning, mirrored, visit: None, adopted: false });
+            return Ok(Some(Judged { beginning, mirrored, visit: None, adopted: false }));
         }
         let faulty = |name: &str| found.faults.iter().any(|(faulty, _)| faulty == name);
         for mapping in self.mappings.iter().filter(|mapping| !faulty(mapping.name())) {
@@ -168,7 +174,7 @@ impl Turn<'_> {
         } else {
             None
         };
-        Ok(Judged { beginning, mirrored, visit, adopted: here.adopt })
+        Ok(Some(Judged { beginning, mirrored, visit, adopted: here.adopt }))
     }
 
     /// Copies have begun at the destination: the resync requests for them have been met.

@@ -11,6 +11,7 @@ mod columns;
 mod key_equality;
 mod linked;
 mod orphans;
+mod purge;
 mod sets;
 mod state;
 mod tables;
@@ -33,6 +34,7 @@ use super::Trouble;
 use crate::cursors::Cursors;
 use crate::{Error, Settings, sql};
 use apply::Staging;
+pub use purge::{RemainingTable, Remains};
 pub use state::STATE_TABLE;
 pub use trial::{Misfit, Tried, try_schema_sql};
 
