@@ -28,12 +28,13 @@ pub struct Mapping {
 
 impl Mapping {
     /// Every table whose changes concern this mapping, each with the path of the setting that names
-    /// it: the source table, the table of a tenant look-up, those of `depends_on`. A table that is
-    /// named twice is here twice.
+    /// it: the source table, the tables of a tenant's look-up, those of `depends_on`. A table that
+    /// is named twice is here twice.
     pub fn named_tables(&self) -> Vec<(Vec<Step>, &TableName)> {
         let mut tables = vec![(Step::keys(&["source", "table"]), &self.source.table)];
         if let Tenant::Lookup(lookup) = &self.source.tenant {
-            tables.push((Step::keys(&["source", "tenant", "table"]), &lookup.table));
+            let steps = lookup.steps.iter().enumerate();
+            tables.extend(steps.map(|(at, step)| (lookup.path(at, &["table"]), &step.table)));
         }
         for (index, dependency) in self.depends_on.iter().enumerate() {
             tables.push((Dependency::path(index, &["table"]), &dependency.table));
@@ -66,16 +67,45 @@ pub enum Tenant {
     /// `source.<column>`.
     Expression(String),
     /// A column of a row of another table. The sequencer looks that row up by columns of this row,
-    /// after the commit.
+    /// or of a row that it has looked up before, after the commit.
     Lookup(TenantLookup),
 }
 
-/// `tenant: { table, column, match: { its column: this row's column } }`.
+/// `tenant: { table, column, match: { its column: this row's column } }`, or a list of such steps,
+/// of which only the last has a `column`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TenantLookup {
-    pub table: TableName,
+    /// From the source row to the row that names the tenant; never empty.
+    pub steps: Vec<LookupStep>,
+    /// The column of the last step's table that holds the tenant's id.
     pub column: Identifier,
-    /// (column of the looked-up table, column of the source row); never empty.
+    /// The file has a list, and not one look-up.
+    pub listed: bool,
+}
+
+impl TenantLookup {
+    /// Each step may read a row per changed row in the sequencer's tick, and waits for its table's
+    /// locks. No schema that we know needs more than three.
+    pub const STEPS_MAX: usize = 4;
+
+    /// The path of keys in the step at `index`.
+    pub fn path(&self, index: usize, keys: &[&str]) -> Vec<Step> {
+        let step = self.listed.then_some(Step::Index(index));
+        Step::keys(&["source", "tenant"]).into_iter().chain(step).chain(Step::keys(keys)).collect()
+    }
+
+    /// The last step, whose table names the tenant.
+    pub fn last(&self) -> &LookupStep {
+        &self.steps[self.steps.len() - 1]
+    }
+}
+
+/// One row that is looked up on the way to the tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupStep {
+    pub table: TableName,
+    /// (column of the looked-up table, column of the row before it: the source row for the first
+    /// step); never empty.
     pub matches: Vec<(Identifier, Identifier)>,
 }
 

@@ -27,7 +27,7 @@ mod set;
 pub mod yaml;
 
 pub use definition::{
-    Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup,
+    Condition, Dependency, LookupStep, Mapping, OnRowError, Source, Target, Tenant, TenantLookup,
 };
 pub use equality::{Equality, TypeFacts};
 pub use foreign_text::{foreign, foreign_within, is_unprintable, printable_json};
@@ -35,5 +35,7 @@ pub use identifier::{Identifier, InvalidName, TableName, literal};
 pub use nearest::{nearest, suggestion};
 pub use parse::{Error, parse};
 pub use resolved::{Column, KeyColumn, KeyOrder, ResolvedMapping, Version};
-pub use set::{Capture, CapturedColumn, CapturedTenant, MappingSet, Waking};
+pub use set::{
+    Capture, CapturedColumn, CapturedTenant, LookupPath, LookupWaking, MappingSet, Waking,
+};
 pub use yaml::{Diagnostic, Position, Step};

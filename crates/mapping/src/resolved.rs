@@ -137,8 +137,9 @@ fn wakes(definition: &Mapping) -> Vec<String> {
         Tenant::Column(column) => vec![column.as_str().to_owned()],
         Tenant::Expression(sql) => vec!["expression".to_owned(), sql.clone()],
         Tenant::Lookup(lookup) => {
-            [vec![lookup.column.as_str().to_owned()], pairs(&lookup.table, &lookup.matches)]
-                .concat()
+            let steps = lookup.steps.iter().map(|step| pairs(&step.table, &step.matches));
+            let column = lookup.column.as_str().to_owned();
+            std::iter::once(vec![column]).chain(steps).collect::<Vec<_>>().concat()
         }
     };
     for dependency in &definition.depends_on {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Dependency, Identifier, ResolvedMapping, TableName, Tenant};
+use crate::{Condition, Dependency, Identifier, ResolvedMapping, TableName, Tenant, TenantLookup};
 
 /// A validated set of mappings; shared by the loops and replaced as a whole.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +14,7 @@ pub struct MappingSet {
     captures: BTreeMap<String, Capture>,
     /// From `schema.table` of a changed table to what its changes wake.
     wakings: BTreeMap<String, Vec<Waking>>,
+    lookups: Vec<Arc<LookupPath>>,
     needs: Vec<String>,
 }
 
@@ -54,10 +55,81 @@ pub struct Waking {
     pub dependency: Dependency,
     /// The changed row's columns, with their types, that the condition reads.
     pub changed: Vec<CapturedColumn>,
-    /// Only if the table is that of a tenant look-up: the changed row's column that names the
-    /// tenant. Its old value is needed, so that the destinations of the old tenant look again and
-    /// delete the row.
-    pub tenant_column: Option<Identifier>,
+    /// Its place among the mapping's wakings. A continued expansion belongs to one of them.
+    pub number: usize,
+    /// Only if the table is one of the tenant's look-up: which.
+    pub lookup: Option<LookupWaking>,
+}
+
+/// The part of a look-up in a waking.
+#[derive(Debug, Clone)]
+pub struct LookupWaking {
+    pub path: Arc<LookupPath>,
+    /// The step whose table changed, from 0. Its condition matches rows of the step before, or of
+    /// the source table.
+    pub step: usize,
+}
+
+/// A tenant's look-up from one source table, with the columns that the triggers record of each
+/// table on the way. Old values are needed too: the old tenant looks again and deletes the row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LookupPath {
+    pub source_table: TableName,
+    pub lookup: TenantLookup,
+    /// Of the source table: what the first step matches.
+    pub source_columns: Vec<CapturedColumn>,
+    /// Of each step: what it matches, and what the next step matches or the tenant's column.
+    pub step_columns: Vec<Vec<CapturedColumn>>,
+}
+
+impl LookupPath {
+    fn of(
+        source_table: &TableName,
+        lookup: &TenantLookup,
+        column_type: &impl Fn(&TableName, &Identifier) -> String,
+    ) -> Self {
+        let typed = |table: &TableName, names: Vec<&Identifier>| {
+            let mut columns = Vec::new();
+            for name in names {
+                add_column(&mut columns, name, column_type(table, name));
+            }
+            columns
+        };
+        let ours = |step: usize| lookup.steps[step].matches.iter().map(|(_, ours)| ours);
+        let step_columns = lookup.steps.iter().enumerate().map(|(at, step)| {
+            let theirs = step.matches.iter().map(|(theirs, _)| theirs);
+            let names = match at + 1 == lookup.steps.len() {
+                true => theirs.chain([&lookup.column]).collect(),
+                false => theirs.chain(ours(at + 1)).collect(),
+            };
+            typed(&step.table, names)
+        });
+        Self {
+            source_table: source_table.clone(),
+            lookup: lookup.clone(),
+            source_columns: typed(source_table, ours(0).collect()),
+            step_columns: step_columns.collect(),
+        }
+    }
+
+    /// The table of a step, from 0; of the step before the first: the source table.
+    pub fn table_before(&self, step: usize) -> &TableName {
+        match step {
+            0 => &self.source_table,
+            step => &self.lookup.steps[step - 1].table,
+        }
+    }
+}
+
+impl Waking {
+    /// The table whose rows the condition finds: the mapping's, or the one before it on the way to
+    /// the tenant.
+    pub fn searched_table(&self) -> &TableName {
+        match &self.lookup {
+            Some(lookup) => lookup.path.table_before(lookup.step),
+            None => &self.mapping.definition.source.table,
+        }
+    }
 }
 
 impl MappingSet {
@@ -77,20 +149,12 @@ impl MappingSet {
         let mut set = Self { mappings: mappings.clone(), shared, needs, ..Self::default() };
         for mapping in mappings {
             set.add_source(&mapping, &column_type);
-            for dependency in &mapping.definition.depends_on {
-                set.add_waking(&mapping, dependency.clone(), None, &column_type);
+            let dependencies = mapping.definition.depends_on.iter().enumerate();
+            for (number, dependency) in dependencies.clone() {
+                set.add_waking(&mapping, dependency.clone(), (number, None), &column_type);
             }
             if let Tenant::Lookup(lookup) = &mapping.definition.source.tenant {
-                let matches = lookup
-                    .matches
-                    .iter()
-                    .map(|(looked_up, row)| (row.clone(), looked_up.clone()))
-                    .collect();
-                let dependency = Dependency {
-                    table: lookup.table.clone(),
-                    condition: crate::Condition::Match(matches),
-                };
-                set.add_waking(&mapping, dependency, Some(lookup.column.clone()), &column_type);
+                set.add_lookup(&mapping, lookup, dependencies.len(), &column_type);
             }
         }
         set
@@ -119,7 +183,7 @@ impl MappingSet {
             Tenant::Column(column) => CapturedTenant::Column(column.clone()),
             Tenant::Expression(sql) => CapturedTenant::Expression(sql.clone()),
             Tenant::Lookup(lookup) => {
-                for (_, row) in &lookup.matches {
+                for (_, row) in &lookup.steps[0].matches {
                     add_column(&mut capture.matched, row, column_type(&source.table, row));
                 }
                 CapturedTenant::LookedUp
@@ -130,31 +194,52 @@ impl MappingSet {
         }
     }
 
+    /// Adds a waking for each table of the look-up; `number` is the first one's.
+    fn add_lookup(
+        &mut self,
+        mapping: &Arc<ResolvedMapping>,
+        lookup: &TenantLookup,
+        number: usize,
+        column_type: &impl Fn(&TableName, &Identifier) -> String,
+    ) {
+        let path = LookupPath::of(&mapping.definition.source.table, lookup, column_type);
+        let path = match self.lookups.iter().find(|known| ***known == path) {
+            Some(known) => known.clone(),
+            None => {
+                self.lookups.push(Arc::new(path));
+                self.lookups[self.lookups.len() - 1].clone()
+            }
+        };
+        for (at, step) in lookup.steps.iter().enumerate() {
+            let matches = step.matches.iter().map(|(theirs, ours)| (ours.clone(), theirs.clone()));
+            let dependency = Dependency {
+                table: step.table.clone(),
+                condition: Condition::Match(matches.collect()),
+            };
+            let lookup = LookupWaking { path: path.clone(), step: at };
+            self.add_waking(mapping, dependency, (number + at, Some(lookup)), column_type);
+        }
+    }
+
     fn add_waking(
         &mut self,
         mapping: &Arc<ResolvedMapping>,
         dependency: Dependency,
-        tenant_column: Option<Identifier>,
+        (number, lookup): (usize, Option<LookupWaking>),
         column_type: &impl Fn(&TableName, &Identifier) -> String,
     ) {
         let table = dependency.table.clone();
-        let changed: Vec<_> = dependency
-            .condition
-            .changed_columns()
-            .into_iter()
-            .chain(tenant_column.clone())
-            .map(|name| CapturedColumn { sql_type: column_type(&table, &name), name })
-            .collect();
+        let typed = |name| CapturedColumn { sql_type: column_type(&table, &name), name };
+        let changed = match &lookup {
+            Some(lookup) => lookup.path.step_columns[lookup.step].clone(),
+            None => dependency.condition.changed_columns().into_iter().map(typed).collect(),
+        };
         let capture = self.capture(&table);
         for column in &changed {
             add_column(&mut capture.matched, &column.name, column.sql_type.clone());
         }
-        self.wakings.entry(table.to_string()).or_default().push(Waking {
-            mapping: mapping.clone(),
-            dependency,
-            changed,
-            tenant_column,
-        });
+        let waking = Waking { mapping: mapping.clone(), dependency, changed, number, lookup };
+        self.wakings.entry(table.to_string()).or_default().push(waking);
     }
 
     /// All mappings in the form that a destination gets, in the order of their names. Where tenants
@@ -187,6 +272,11 @@ impl MappingSet {
     /// drives.
     pub fn wakings(&self, table: &str) -> &[Waking] {
         self.wakings.get(table).map_or(&[], Vec::as_slice)
+    }
+
+    /// The look-ups of tenants, each once.
+    pub fn lookups(&self) -> &[Arc<LookupPath>] {
+        &self.lookups
     }
 
     /// The mappings that this table (`schema.table`) drives.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use offtake_loops::failpoint;
-use offtake_mapping::{CapturedColumn, MappingSet, Tenant, TenantLookup, Waking, compose};
+use offtake_mapping::{LookupPath, MappingSet, Waking, compose};
 use offtake_postgres::{PipelinedTransaction, PooledConnection, SqlState};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -62,8 +62,8 @@ pub async fn tick(
         return Ok(Tick { skipped: true, ..Tick::default() });
     };
     failpoint("sequencer.after_lock").await?;
-    let looked_up = looked_up_tables(mappings);
-    let names: Vec<&str> = looked_up.keys().map(String::as_str).collect();
+    let names: Vec<String> =
+        mappings.lookups().iter().map(|path| path.source_table.to_string()).collect();
     let parameters: [&(dyn ToSql + Sync); 3] = [&batch_rows, &names, &after];
     let (last, rows) = tokio::join!(
         Numbering::read(&transaction, mappings),
@@ -92,8 +92,8 @@ pub async fn tick(
         });
     }
     open.sort_by_key(|taken| taken.capture_id);
-    for (table, lookup) in &looked_up {
-        done.appended += resolve(&transaction, mappings, table, lookup, &open).await?;
+    for path in mappings.lookups() {
+        done.appended += resolve(&transaction, path, &open).await?;
     }
     expand(&transaction, mappings, &open, &mut done).await?;
     failpoint("sequencer.before_commit").await?;
@@ -115,42 +115,46 @@ pub(crate) async fn locked(
     Ok(locked.get::<_, bool>(0).then_some(transaction))
 }
 
-/// Tables for whose rows the tenant must be looked up. If two mappings of one table looked it up
-/// differently, the first would be used; but `catalog::resolve` refuses such a set.
-fn looked_up_tables(mappings: &MappingSet) -> BTreeMap<String, TenantLookup> {
-    let mut tables = BTreeMap::new();
-    for mapping in mappings.mappings() {
-        if let Tenant::Lookup(lookup) = &mapping.definition.source.tenant {
-            tables.entry(mapping.source_table()).or_insert_with(|| lookup.clone());
-        }
-    }
-    tables
+/// The batch's changes in the tables of a look-up, as its statements take them.
+struct OnTheWay<'a> {
+    tables: Vec<&'a str>,
+    matched: Vec<&'a Value>,
+    /// The tenants of changes that an earlier tick handed on.
+    tenants: Vec<Option<&'a Value>>,
 }
 
+impl<'a> OnTheWay<'a> {
+    fn of(path: &LookupPath, open: &'a [Taken]) -> Self {
+        let tables: Vec<String> =
+            path.lookup.steps.iter().map(|step| step.table.to_string()).collect();
+        let changed: Vec<_> = open
+            .iter()
+            .filter(|t| tables.contains(&t.source_table))
+            .filter_map(|t| Some((t, t.matched.as_ref()?)))
+            .collect();
+        Self {
+            tables: changed.iter().map(|(t, _)| t.source_table.as_str()).collect(),
+            matched: changed.iter().map(|(_, matched)| *matched).collect(),
+            tenants: changed.iter().map(|(t, _)| t.handed_on_with()).collect(),
+        }
+    }
+}
+
+/// Numbers the changes of a table whose rows' tenant is looked up. If two mappings of the table
+/// look it up differently, each numbers them for its tenants.
 async fn resolve(
     transaction: &PipelinedTransaction<'_>,
-    mappings: &MappingSet,
-    table: &str,
-    lookup: &TenantLookup,
+    path: &LookupPath,
     open: &[Taken],
 ) -> Result<i64, Error> {
+    let table = path.source_table.to_string();
     let unresolved: Vec<&Taken> =
         open.iter().filter(|t| t.unresolved && t.source_table == table).collect();
     if unresolved.is_empty() {
         return Ok(0);
     }
-    let lookup_table = lookup.table.to_string();
-    let changed: Vec<&Value> = open
-        .iter()
-        .filter(|t| t.source_table == lookup_table)
-        .filter_map(|t| t.matched.as_ref())
-        .collect();
-    let statement = compose::resolve_tenants(
-        lookup,
-        table,
-        matched_columns(mappings, table),
-        matched_columns(mappings, &lookup_table),
-    );
+    let way = OnTheWay::of(path, open);
+    let statement = compose::resolve_tenants(path);
     let capture_ids: Vec<_> = unresolved.iter().map(|t| t.capture_id).collect();
     let captured_at: Vec<_> = unresolved.iter().map(|t| t.captured_at).collect();
     let row_keys: Vec<_> = unresolved.iter().map(|t| t.row_key.as_ref()).collect();
@@ -159,7 +163,16 @@ async fn resolve(
     let resolved = apart(
         transaction,
         &statement,
-        &[&capture_ids, &captured_at, &row_keys, &deleted, &matched, &changed],
+        &[
+            &capture_ids,
+            &captured_at,
+            &row_keys,
+            &deleted,
+            &matched,
+            &way.tables,
+            &way.matched,
+            &way.tenants,
+        ],
     )
     .await;
     match resolved {
@@ -169,7 +182,8 @@ async fn resolve(
                 event = "lookup_failed",
                 table,
                 sqlstate = error.code().map(tokio_postgres::error::SqlState::code),
-                "the tenants of changed rows of {table} could not be looked up in {lookup_table}, so every tenant looks again"
+                "the tenants of changed rows of {table} could not be looked up in {}, so every tenant looks again",
+                path.lookup.last().table
             );
             let parameters: [&(dyn ToSql + Sync); 5] =
                 [&table, &capture_ids, &captured_at, &row_keys, &deleted];
@@ -209,10 +223,6 @@ async fn apart(
     outcome
 }
 
-fn matched_columns<'a>(mappings: &'a MappingSet, table: &str) -> &'a [CapturedColumn] {
-    mappings.captures().find(|c| c.table.to_string() == table).map_or(&[], |c| c.matched.as_slice())
-}
-
 async fn expand(
     transaction: &PipelinedTransaction<'_>,
     mappings: &MappingSet,
@@ -234,7 +244,7 @@ async fn expand(
             if changed.is_empty() {
                 continue;
             }
-            match expand_one(transaction, waking, &changed).await {
+            match expand_one(transaction, waking, &changed, open).await {
                 Ok((appended, continued)) => {
                     done.appended += appended;
                     done.continued += continued;
@@ -244,8 +254,16 @@ async fn expand(
                 Err(error) if locked_out(&error) => {
                     let matched: Vec<_> = changed.iter().map(|t| t.matched.as_ref()).collect();
                     let captured_at: Vec<_> = changed.iter().map(|t| t.captured_at).collect();
-                    let parameters: [&(dyn ToSql + Sync); 5] =
-                        [&table, &waking.mapping.name(), &matched, &after(&changed), &captured_at];
+                    let number = i32::try_from(waking.number).unwrap_or(i32::MAX);
+                    let parameters: [&(dyn ToSql + Sync); 7] = [
+                        &table,
+                        &waking.mapping.name(),
+                        &number,
+                        &matched,
+                        &after(&changed),
+                        &handed_on_with(&changed),
+                        &captured_at,
+                    ];
                     transaction.execute(sql::POSTPONE_EXPANSION, &parameters).await?;
                     done.continued += 1;
                 }
@@ -274,13 +292,29 @@ async fn expand(
     Ok(())
 }
 
-/// Whether the change wakes the mapping. A change wakes every mapping that depends on its table; a
-/// continued expansion wakes only the mapping it belongs to.
+/// Whether the change wakes the mapping in this way. A change wakes every mapping that depends on
+/// its table; a continued expansion goes on in the one way that it belongs to. Older daemons did not
+/// record the way, and then it goes on in all.
 fn concerns(taken: &Taken, waking: &Waking) -> bool {
     match (&taken.resume, taken.operation) {
-        (Some(resume), b'r') => resume["mapping"].as_str() == Some(waking.mapping.name()),
+        (Some(resume), b'r') => {
+            let number = u64::try_from(waking.number).ok();
+            resume["mapping"].as_str() == Some(waking.mapping.name())
+                && (resume["waking"].is_null() || resume["waking"].as_u64() == number)
+        }
         _ => taken.matched.is_some() && taken.operation != b't',
     }
+}
+
+impl Taken {
+    /// The tenants of a change that an earlier tick handed on, with rows that it could not find.
+    fn handed_on_with(&self) -> Option<&Value> {
+        self.resume.as_ref().map(|resume| &resume["tenants"]).filter(|tenants| tenants.is_array())
+    }
+}
+
+fn handed_on_with<'a>(changed: &[&'a Taken]) -> Vec<Option<&'a Value>> {
+    changed.iter().map(|taken| taken.handed_on_with()).collect()
 }
 
 /// The key after which each expansion continues; None: it starts at the beginning.
@@ -301,18 +335,21 @@ async fn expand_one(
     transaction: &PipelinedTransaction<'_>,
     waking: &Waking,
     changed: &[&Taken],
+    open: &[Taken],
 ) -> Result<(i64, i64), tokio_postgres::Error> {
-    let row = apart(
-        transaction,
-        &compose::expand_dependants(waking),
-        &[
-            &changed.iter().map(|t| t.capture_id).collect::<Vec<_>>(),
-            &changed.iter().map(|t| t.captured_at).collect::<Vec<_>>(),
-            &changed.iter().map(|t| t.matched.as_ref()).collect::<Vec<_>>(),
-            &after(changed),
-            &EXPANSION_ROWS_MAX,
-        ],
-    )
-    .await?;
+    let capture_ids: Vec<_> = changed.iter().map(|t| t.capture_id).collect();
+    let captured_at: Vec<_> = changed.iter().map(|t| t.captured_at).collect();
+    let matched: Vec<_> = changed.iter().map(|t| t.matched.as_ref()).collect();
+    let (after, tenants) = (after(changed), handed_on_with(changed));
+    let way = waking.lookup.as_ref().map(|lookup| OnTheWay::of(&lookup.path, open));
+    let mut parameters: Vec<&(dyn ToSql + Sync)> =
+        vec![&capture_ids, &captured_at, &matched, &after, &EXPANSION_ROWS_MAX];
+    if let Some(way) = &way {
+        parameters.push(&tenants);
+        parameters.push(&way.tables);
+        parameters.push(&way.matched);
+        parameters.push(&way.tenants);
+    }
+    let row = apart(transaction, &compose::expand_dependants(waking), &parameters).await?;
     Ok((row.get("appended"), row.get("continued")))
 }

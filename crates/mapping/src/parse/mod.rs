@@ -4,6 +4,7 @@
 //! parts beside it are read all the same, so that every mistake of the file is told at once.
 
 mod fields;
+mod tenant;
 mod tenant_expression;
 
 use std::fmt;
@@ -14,10 +15,7 @@ use serde_yaml::Value;
 
 use self::fields::{identifier, misspelt, pairs, refuse_unknown_keys, section, table, text};
 use crate::yaml::{Diagnostic, Document, Section, Step, excerpt};
-use crate::{
-    Condition, Dependency, Mapping, OnRowError, Source, Target, Tenant, TenantLookup, query_text,
-    scan,
-};
+use crate::{Condition, Dependency, Mapping, OnRowError, Source, Target, query_text, scan};
 
 /// Everything that is wrong with one mapping file; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,38 +101,12 @@ fn name(root: &Section) -> Option<String> {
 fn source(source: &Section) -> Option<Source> {
     refuse_unknown_keys(source, SOURCE_KEYS);
     let table = table(source, "table");
-    let tenant = tenant(source);
+    let tenant = tenant::read(source, table.as_ref());
     let key = match source.get("key") {
         None => Some(None),
         Some(_) => pairs(source, "key", "query column: column of source.table").map(Some),
     };
     Some(Source { table: table?, tenant: tenant?, key: key? })
-}
-
-fn tenant(source: &Section) -> Option<Tenant> {
-    if matches!(source.get("tenant"), Some(Value::Mapping(_))) {
-        return section(source, "tenant", tenant_lookup).map(Tenant::Lookup);
-    }
-    if plain_name(&text(source, "tenant")?) {
-        return identifier(source, "tenant").map(Tenant::Column);
-    }
-    let remedy = "write it over the row's own columns";
-    let expression = fields::sql(source, "tenant", "expression", remedy)?;
-    if let Some(found) = tenant_expression::sub_select(&expression) {
-        let message = "the tenant's expression reads another table, and a trigger has the row's \
-                       own columns only";
-        source.note_within("tenant", &expression, found.at, message, found.remedy);
-        return None;
-    }
-    Some(Tenant::Expression(expression.trim().to_owned()))
-}
-
-fn tenant_lookup(lookup: &Section) -> Option<TenantLookup> {
-    refuse_unknown_keys(lookup, LOOKUP_KEYS);
-    let table = table(lookup, "table");
-    let column = identifier(lookup, "column");
-    let matches = pairs(lookup, "match", "column of that table: column of source.table");
-    Some(TenantLookup { table: table?, column: column?, matches: matches? })
 }
 
 fn dependencies(root: &Section) -> Option<Vec<Dependency>> {
@@ -242,17 +214,6 @@ fn on_row_error(root: &Section) -> Option<OnRowError> {
             None
         }
     }
-}
-
-/// Whether a tenant's rule is a column's name rather than an expression.
-fn plain_name(text: &str) -> bool {
-    let text = text.trim();
-    if text.len() > 2 && text.starts_with('"') && text.ends_with('"') {
-        return !text[1..text.len() - 1].contains('"');
-    }
-    let mut chars = text.chars();
-    chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-        && chars.all(|c| c.is_alphanumeric() || c == '_')
 }
 
 #[cfg(test)]

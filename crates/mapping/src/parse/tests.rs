@@ -1,4 +1,5 @@
 use super::*;
+use crate::Tenant;
 
 const INVITATIONS: &str = r"
 source:
@@ -202,4 +203,59 @@ fn what_is_not_yaml_or_has_a_key_twice_is_told_with_its_place() {
     );
     assert!(told("just text").contains("the file has no keys"));
     assert!(told("").contains("the file has no keys"));
+}
+
+const LOOK_UP: &str = "{ table: public.tenancy, column: id, match: { project_id: project_id, branch_id: branch_id } }";
+
+#[test]
+fn a_tenant_is_found_over_several_tables() {
+    let project = "{ table: public.project, match: { id: project_id } }";
+    let last = "{ table: public.tenancy, column: id, match: { id: tenancy_id } }";
+    let text = INVITATIONS.replace(LOOK_UP, &format!("[{project}, {last}]"));
+    let mapping = parse(Path::new("m.yaml"), &text).unwrap();
+    let Tenant::Lookup(lookup) = mapping.source.tenant.clone() else { panic!("{mapping:?}") };
+    let tables: Vec<String> = lookup.steps.iter().map(|step| step.table.to_string()).collect();
+    assert_eq!(tables, ["public.project", "public.tenancy"]);
+    assert_eq!(mapping.tables().count(), 4);
+}
+
+#[test]
+fn mistakes_of_a_list_of_look_ups_have_their_place() {
+    let first = "{ table: public.project, match: { id: project_id } }";
+    let last = "{ table: public.tenancy, column: id, match: { id: tenancy_id } }";
+    let list = |items: &[&str]| format!("[{}]", items.join(", "));
+    check(LOOK_UP, "[]", &[(Some((4, 11)), "the list has no look-up")], "for each step");
+    check(
+        LOOK_UP,
+        &list(&[last, first]),
+        &[
+            (Some((4, 45)), "only the last look-up names the tenant's column"),
+            (Some((4, 78)), "`column` is missing"),
+        ],
+        "end the list with this look-up",
+    );
+    check(
+        LOOK_UP,
+        &list(&[first, &first.replace("project,", "invitation,"), last]),
+        &[(Some((4, 75)), "the way to the tenant leads back to public.invitation")],
+        "name each table once",
+    );
+    check(
+        LOOK_UP,
+        &list(&[
+            first,
+            &first.replace("project,", "a,"),
+            &first.replace("project,", "b,"),
+            &first.replace("project,", "c,"),
+            last,
+        ]),
+        &[(Some((4, 210)), "a tenant is found in at most 4 steps")],
+        "in a column of one of these tables",
+    );
+    check(
+        LOOK_UP,
+        "[project, 3]",
+        &[(Some((4, 12)), "a look-up has keys"), (Some((4, 21)), "a look-up has keys")],
+        "",
+    );
 }

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use offtake_mapping::{ResolvedMapping, Tenant, scan};
+use offtake_mapping::{ResolvedMapping, TableName, Tenant, scan};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::sql;
 
-/// The source table of a mapping, as plans name its parts.
+/// A table, as plans name its parts.
 #[derive(Debug, Default)]
 pub(super) struct SourceTable {
     /// It is partitioned: an index is made on the parent, and not concurrently.
@@ -23,11 +23,10 @@ pub(super) struct SourceTable {
 impl SourceTable {
     pub(super) async fn read(
         source: &Client,
-        mapping: &ResolvedMapping,
+        table: &TableName,
     ) -> Result<Self, tokio_postgres::Error> {
         let mut found = Self::default();
-        let table = mapping.definition.source.table.sql();
-        for row in source.query(sql::LIST_INDEXES, &[&table]).await? {
+        for row in source.query(sql::LIST_INDEXES, &[&table.sql()]).await? {
             found.partitioned = row.get("partitioned");
             found.relations.push(row.get("relation"));
             if let Some(index) = row.get::<_, Option<String>>("index") {

@@ -4,7 +4,7 @@ mod display;
 mod refreshed_rows;
 
 use offtake_mapping::compose::postgres::Apply;
-use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, Step, Waking};
+use offtake_mapping::{Dependency, Identifier, MappingSet, ResolvedMapping, Waking};
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -12,8 +12,7 @@ use self::refreshed_rows::RefreshedRows;
 use super::destination_table::DestinationTable;
 use super::index_use::{IndexUse, SourceTable};
 use super::statement_plans::{
-    StatementPlans, index_for_dependants, index_for_keys, index_for_pages, plan_dependants,
-    plan_statements,
+    StatementPlans, index_for_keys, index_for_pages, plan_dependants, plan_statements,
 };
 use super::undeclared_tables::{undeclared_tables, warning};
 use crate::configuration::defaults;
@@ -92,7 +91,7 @@ impl MappingReport {
         mapping: &ResolvedMapping,
     ) -> Result<Self, tokio_postgres::Error> {
         let definition = &mapping.definition;
-        let table = SourceTable::read(source, mapping).await?;
+        let table = SourceTable::read(source, &definition.source.table).await?;
         let woken_by = woken_by(source, set, mapping, &table).await?;
         let plan = plan_statements(source, mapping, &table).await?;
         let undeclared = undeclared_tables(source, definition).await?;
@@ -192,11 +191,11 @@ async fn woken_by(
     for capture in set.captures() {
         let wakings = set.wakings(&capture.table.to_string());
         for waking in wakings.iter().filter(|w| w.mapping.name() == mapping.name()) {
-            let plan = plan_dependants(source, waking, table).await?;
+            let (plan, index) = plan_dependants(source, waking, table).await?;
             woken_by.push(WokenBy {
                 table: capture.table.to_string(),
-                rows: RefreshedRows::ask(source, mapping, &capture.table, waking).await?,
-                index: index_for_dependants(waking, table).filter(|_| !plan.on_indexes()),
+                rows: RefreshedRows::ask(source, waking).await?,
+                index: index.filter(|_| !plan.on_indexes()),
                 plan: Some(plan),
                 place: place_of(mapping, waking),
             });
@@ -208,10 +207,9 @@ async fn woken_by(
 /// File and line where the mapping declares the dependency.
 fn place_of(mapping: &ResolvedMapping, waking: &Waking) -> String {
     let definition = &mapping.definition;
-    let position = definition.depends_on.iter().position(|d| *d == waking.dependency);
-    let path = match position {
-        Some(index) => vec![Step::Key("depends_on".to_owned()), Step::Index(index)],
-        None => Step::keys(&["source", "tenant"]),
+    let path = match &waking.lookup {
+        Some(lookup) => lookup.path.lookup.path(lookup.step, &[]),
+        None => Dependency::path(waking.number, &[]),
     };
     let line = definition.mistake(&path, "", "").line().unwrap_or(definition.query_line);
     format!("{}:{line}", definition.file.display())

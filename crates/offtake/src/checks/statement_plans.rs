@@ -1,7 +1,9 @@
 //! Whether a mapping's statements stay cheap as its tables grow, and the index that would help.
 
 use offtake_mapping::compose::{Changed, copy_changed, copy_chunk, find_dependants};
-use offtake_mapping::{Condition, KeyOrder, ResolvedMapping, Tenant, Waking};
+use offtake_mapping::{
+    Condition, Identifier, KeyOrder, ResolvedMapping, TableName, Tenant, Waking,
+};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -92,8 +94,63 @@ async fn plan_page(
 }
 
 /// Plans the statement with which the sequencer finds the rows that a change of another table
-/// refreshes. Without an index, each such change reads the mapping's whole table.
+/// refreshes. Without an index, each such change reads the mapping's whole table. Returns the
+/// statement that creates the index, too; None where the condition is an expression.
 pub(super) async fn plan_dependants(
+    source: &Client,
+    waking: &Waking,
+    table: &SourceTable,
+) -> Result<(IndexUse, Option<String>), tokio_postgres::Error> {
+    let Some(lookup) = &waking.lookup else {
+        let mut found = plan_search(source, waking, table).await?;
+        // What a look-up of the tenant lacks is told where the mapping has the look-up.
+        if let Tenant::Lookup(lookup) = &waking.mapping.definition.source.tenant {
+            let own = &waking.mapping.definition.source.table;
+            let others = lookup.steps.iter().map(|step| &step.table).filter(|table| *table != own);
+            let others: Vec<&str> = others.map(|table| table.name.as_str()).collect();
+            found.reads_all_of.retain(|table| !others.contains(&table.as_str()));
+        }
+        return Ok((found, index_for_dependants(waking, table)));
+    };
+    let (searched, step) = (waking.searched_table(), &lookup.path.lookup.steps[lookup.step]);
+    let (theirs, ours): (Vec<_>, Vec<_>) =
+        step.matches.iter().map(|(theirs, ours)| (theirs, ours)).unzip();
+    // The search for the rows before the changed one, then the look-up of the row itself.
+    let (mut found, mut indexes) = (IndexUse::default(), Vec::new());
+    if lookup.step == 0 {
+        found = plan_search(source, waking, table).await?;
+        let own = searched.name.as_str();
+        found.reads_all_of.retain(|table| table == own);
+        indexes.extend(index_for_dependants(waking, table).filter(|_| !found.on_indexes()));
+    } else if let Some(index) = index_for_look_up(source, searched, &ours).await? {
+        found.reads_all_of.push(searched.name.as_str().to_owned());
+        indexes.push(index);
+    }
+    if let Some(index) = index_for_look_up(source, &step.table, &theirs).await? {
+        found.reads_all_of.push(step.table.name.as_str().to_owned());
+        indexes.push(index);
+    }
+    Ok((found, (!indexes.is_empty()).then(|| indexes.join(" "))))
+}
+
+/// The statement that creates the index by which rows are found by these columns; None if there is
+/// one.
+async fn index_for_look_up(
+    source: &Client,
+    table: &TableName,
+    columns: &[&Identifier],
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let names: Vec<&str> = columns.iter().map(|column| column.as_str()).collect();
+    let name = table.sql();
+    if source.query_one(sql::PROBE_SERVING_INDEX, &[&name, &names, &names]).await?.get(0) {
+        return Ok(None);
+    }
+    let facts = SourceTable::read(source, table).await?;
+    let columns: Vec<String> = columns.iter().map(|column| column.sql()).collect();
+    Ok(Some(create_index(table, &facts, &columns)))
+}
+
+async fn plan_search(
     source: &Client,
     waking: &Waking,
     table: &SourceTable,
@@ -133,12 +190,12 @@ fn tenant_column(mapping: &ResolvedMapping) -> Option<&str> {
     }
 }
 
-/// The statement that creates the index for the search of [`plan_dependants`]; None where the
-/// condition is an expression.
-pub(super) fn index_for_dependants(waking: &Waking, table: &SourceTable) -> Option<String> {
+/// The statement that creates the index for the search of [`plan_search`]; None where the condition
+/// is an expression.
+fn index_for_dependants(waking: &Waking, table: &SourceTable) -> Option<String> {
     let Condition::Match(pairs) = &waking.dependency.condition else { return None };
     let columns: Vec<String> = pairs.iter().map(|(ours, _)| ours.sql()).collect();
-    Some(create_index(&waking.mapping, table, &columns))
+    Some(create_index(&waking.mapping.definition.source.table, table, &columns))
 }
 
 /// The statement that creates the index in whose order the pages of a copy are read; None where no
@@ -156,7 +213,7 @@ pub(super) fn index_for_pages(mapping: &ResolvedMapping, table: &SourceTable) ->
             KeyOrder::Text => return None,
         });
     }
-    Some(create_index(mapping, table, &columns))
+    Some(create_index(&mapping.definition.source.table, table, &columns))
 }
 
 /// The statement that creates the index by which one key is found; None where the tenant is no
@@ -165,14 +222,13 @@ pub(super) fn index_for_keys(mapping: &ResolvedMapping, table: &SourceTable) -> 
     let Tenant::Column(tenant) = &mapping.definition.source.tenant else { return None };
     let keys = mapping.key.iter().map(|key| key.source_column.sql());
     let columns: Vec<String> = std::iter::once(tenant.sql()).chain(keys).collect();
-    Some(create_index(mapping, table, &columns))
+    Some(create_index(&mapping.definition.source.table, table, &columns))
 }
 
 /// Postgres makes no index of a partitioned table concurrently.
-fn create_index(mapping: &ResolvedMapping, table: &SourceTable, columns: &[String]) -> String {
-    let how = if table.partitioned { "" } else { "concurrently " };
-    let table = mapping.definition.source.table.sql();
-    format!("create index {how}on {table} ({});", columns.join(", "))
+fn create_index(table: &TableName, facts: &SourceTable, columns: &[String]) -> String {
+    let how = if facts.partitioned { "" } else { "concurrently " };
+    format!("create index {how}on {} ({});", table.sql(), columns.join(", "))
 }
 
 async fn explain_copy(

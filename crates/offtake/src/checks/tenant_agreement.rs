@@ -205,7 +205,7 @@ fn rule_text(mapping: &ResolvedMapping) -> String {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => column.in_sql(),
         Tenant::Expression(sql) => shown(sql),
-        Tenant::Lookup(lookup) => format!("{}.{}", lookup.table, lookup.column.in_sql()),
+        Tenant::Lookup(lookup) => format!("{}.{}", lookup.last().table, lookup.column.in_sql()),
     }
 }
 

@@ -101,7 +101,7 @@ fn remedy_of_tenant(mapping: &Mapping, class: Equality) -> String {
                 "run at the source: alter table {} add column tenant_text text generated always \
                  as ({expression}) stored; then look up `column: tenant_text` and select it as \
                  {TENANT_COLUMN} in the query",
-                lookup.table.sql()
+                lookup.last().table.sql()
             )
         }
     }

@@ -124,7 +124,7 @@ fn missing_column(
 fn differing_tenant(mapping: &Mapping, tables: &Tables, tenant: &QueryColumn) -> Option<Problem> {
     let (table, column) = match &mapping.source.tenant {
         Tenant::Column(column) => (&mapping.source.table, column),
-        Tenant::Lookup(lookup) => (&lookup.table, &lookup.column),
+        Tenant::Lookup(lookup) => (&lookup.last().table, &lookup.column),
         // An expression's text is compared, whatever its type is.
         Tenant::Expression(_) => return None,
     };

@@ -10,7 +10,7 @@ use super::refusal::{position, remedy_of, unfolded};
 use super::tables::Tables;
 
 /// Parses the SQL that mappings hold besides the query, under the session's own search path: the
-/// conditions of dependencies, which the sequencer evaluates.
+/// conditions of dependencies and of look-ups, which the sequencer evaluates.
 pub(super) async fn check_conditions(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,
@@ -36,6 +36,27 @@ pub(super) async fn check_conditions(
             after: "\n)".to_owned(),
         };
         problems.extend(part.check(transaction, mapping, tables).await?);
+    }
+    if let Tenant::Lookup(lookup) = &mapping.source.tenant {
+        let mut before = &mapping.source.table;
+        for (at, step) in lookup.steps.iter().enumerate() {
+            let same = step.matches.iter().map(|(theirs, ours)| {
+                format!("looked_up.{} = source.{}", theirs.sql(), ours.sql())
+            });
+            let part = Part {
+                subject: format!("the look-up in {}", step.table),
+                path: lookup.path(at, &["match"]),
+                before: format!(
+                    "select from {} as source, {} as looked_up where (\n",
+                    before.sql(),
+                    step.table.sql()
+                ),
+                text: &same.collect::<Vec<_>>().join(" and "),
+                after: "\n)".to_owned(),
+            };
+            problems.extend(part.check(transaction, mapping, tables).await?);
+            before = &step.table;
+        }
     }
     Ok(problems)
 }

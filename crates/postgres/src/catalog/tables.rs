@@ -325,17 +325,16 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
         }
         Tenant::Expression(_) => {}
         Tenant::Lookup(lookup) => {
-            add(
-                false,
-                Step::keys(&["source", "tenant", "column"]),
-                None,
-                &lookup.table,
-                &lookup.column,
-            );
-            for (looked_up, row) in &lookup.matches {
-                let path = Step::keys(&["source", "tenant", "match", looked_up.as_str()]);
-                add(true, path.clone(), None, &lookup.table, looked_up);
-                add(false, path, None, &source.table, row);
+            let path = lookup.path(lookup.steps.len() - 1, &["column"]);
+            add(false, path, None, &lookup.last().table, &lookup.column);
+            let mut before = &source.table;
+            for (at, step) in lookup.steps.iter().enumerate() {
+                for (theirs, ours) in &step.matches {
+                    let path = lookup.path(at, &["match", theirs.as_str()]);
+                    add(true, path.clone(), None, &step.table, theirs);
+                    add(false, path, None, before, ours);
+                }
+                before = &step.table;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How many rows of a mapping one change of another table refreshes, at most.
 
-use offtake_mapping::{Condition, ResolvedMapping, TableName, Waking};
+use offtake_mapping::compose::sample_dependants;
+use offtake_mapping::{Condition, Waking};
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -29,21 +30,17 @@ impl RefreshedRows {
         Self { rows_at_most, estimated: true, counted: false }
     }
 
-    /// Finds it out at the source, for a change of `table`.
+    /// Finds it out at the source.
     pub(super) async fn ask(
         source: &Client,
-        mapping: &ResolvedMapping,
-        table: &TableName,
         waking: &Waking,
     ) -> Result<Self, tokio_postgres::Error> {
-        let from = mapping.definition.source.table.sql();
+        let definition = &waking.mapping.definition;
+        let from = definition.source.table.sql();
         let pairs = match &waking.dependency.condition {
-            Condition::Match(pairs) => pairs,
-            Condition::Where(condition) => {
-                let changed = format!("(select * from {} limit 1)", table.sql());
-                let query =
-                    format!("select from {from} source, {changed} changed where (\n{condition}\n)");
-                let plan = explain(source, "", &query, "").await?;
+            Condition::Match(pairs) if *waking.searched_table() == definition.source.table => pairs,
+            Condition::Match(_) | Condition::Where(_) => {
+                let plan = explain(source, "", &sample_dependants(waking), "").await?;
                 return Ok(Self::estimate(plan[0]["Plan"]["Plan Rows"].as_i64()));
             }
         };

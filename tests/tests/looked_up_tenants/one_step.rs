@@ -1,5 +1,4 @@
-//! Rows whose tenant is named by another row, when both rows change at about the same time: the
-//! tenant that had the row loses it.
+//! One look-up: the workload's items and their owners.
 
 use offtake_tests::workload::Workload;
 use offtake_tests::{Daemon, World, oracle};
