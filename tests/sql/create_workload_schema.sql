@@ -1,4 +1,4 @@
--- The workload's own application: five tables, and a log of every version of every row that was
+-- The workload's own application: six tables, and a log of every version of every row that was
 -- ever committed. Every write gives its row a version from one sequence while the row's key is
 -- locked. So for each key, commits are in the order of versions. The lock is on the key and not on
 -- the row, because an insert that waits for another session's delete holds no row.
@@ -40,6 +40,13 @@ create table work.item (
 );
 create index on work.item (code);
 
+-- The tenant is named by the item's owner.
+create table work.part (
+  id integer not null, item integer not null, body text not null, version bigint not null,
+  primary key (id)
+);
+create index on work.part (item);
+
 -- The tenant is an expression: what follows the slash.
 create table work.note (
   scope text not null, name text not null, body text not null, version bigint not null,
@@ -71,7 +78,7 @@ create function work.log() returns trigger language plpgsql as $$
 begin
   insert into work.version_log (version, table_name, tenant, key, link, body)
   select new.version, tg_table_name, coalesce(split_part(r ->> 'scope', '/', 2), r ->> 'tenant'),
-         (select string_agg(r ->> column_name, '|') from unnest(tg_argv) column_name), coalesce(r ->> 'parent', r ->> 'code'), new.body
+         (select string_agg(r ->> column_name, '|') from unnest(tg_argv) column_name), coalesce(r ->> 'parent', r ->> 'code', r ->> 'item'), new.body
     from to_jsonb(new) r;
   return null;
 end $$;
@@ -80,9 +87,11 @@ create trigger stamp before insert or update or delete on work.owner for each ro
 create trigger stamp before insert or update or delete on work.parent for each row execute function work.stamp('id');
 create trigger stamp before insert or update or delete on work.child for each row execute function work.stamp('parent', 'no');
 create trigger stamp before insert or update or delete on work.item for each row execute function work.stamp('id');
+create trigger stamp before insert or update or delete on work.part for each row execute function work.stamp('id');
 create trigger stamp before insert or update or delete on work.note for each row execute function work.stamp('name');
 create trigger log after insert or update on work.owner for each row execute function work.log('code');
 create trigger log after insert or update on work.parent for each row execute function work.log('id');
 create trigger log after insert or update on work.child for each row execute function work.log('parent', 'no');
 create trigger log after insert or update on work.item for each row execute function work.log('id');
+create trigger log after insert or update on work.part for each row execute function work.log('id');
 create trigger log after insert or update on work.note for each row execute function work.log('name');

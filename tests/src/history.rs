@@ -267,10 +267,10 @@ impl Reading<'_> {
     }
 }
 
-/// The version of the row, and of the joined row. As long as the first stays the same, the second
-/// can only rise.
-fn versions(row: &Value) -> (Option<i64>, Option<i64>) {
-    (row["version"].as_i64(), row["joined_version"].as_i64())
+/// The versions of the row, of the joined row, and of that row's owner. As long as the ones before
+/// stay the same, each can only rise.
+fn versions(row: &Value) -> [Option<i64>; 3] {
+    ["version", "joined_version", "owner_version"].map(|column| row[column].as_i64())
 }
 
 /// The key's columns as text. A mapping file of the workload without a key has the key `id`.

@@ -20,7 +20,7 @@ struct State {
 pub(super) struct Committed(HashMap<i64, State>);
 
 /// A table of the workload, and the table that its mapping joins by `link`.
-const JOINED: [(&str, &str); 2] = [("child", "parent"), ("item", "owner")];
+const JOINED: [(&str, &str); 3] = [("child", "parent"), ("item", "owner"), ("part", "item")];
 
 impl Committed {
     /// Reads the version log. Empty for a source without the workload's tables.
@@ -73,6 +73,13 @@ impl Committed {
                 return Err(format!("what is joined in was {}", joined.key));
             }
             owners.push(joined.tenant.clone());
+            if joined_table == &"item" {
+                let owner = self.find(row, "owner_version", "owner")?;
+                if Some(&owner.key) != joined.link.as_ref() {
+                    return Err(format!("the joined row's owner was {}", owner.key));
+                }
+                owners.push(owner.tenant.clone());
+            }
         }
         match owners.into_iter().flatten().find(|owner| owner != tenant) {
             Some(owner) => Err(format!("it belonged to tenant {owner}")),

@@ -3,7 +3,7 @@
 /// Name and text, as [`crate::Plan::mappings`] takes them. `version` belongs to the row itself. As
 /// long as it stays the same, `joined_version` only rises. So [`crate::history`] can tell an older
 /// state from a newer one.
-pub(super) const MAPPINGS: [(&str, &str); 4] = [
+pub(super) const MAPPINGS: [(&str, &str); 5] = [
     (
         "parents",
         "
@@ -42,6 +42,21 @@ query: |
   select o.tenant as tenant_id, i.id, i.body, i.version, o.version as joined_version, i.code as link
     from work.item i join work.owner o on o.code = i.code
 target: { table: items }
+",
+    ),
+    (
+        "parts",
+        "
+source:
+  table: work.part
+  tenant:
+    - { table: work.item, match: { id: item } }
+    - { table: work.owner, column: tenant, match: { code: code } }
+  key: { id: id }
+query: |
+  select o.tenant as tenant_id, p.id, p.body, p.version, i.version as joined_version, o.version as owner_version, p.item::text as link
+    from work.part p join work.item i on i.id = p.item join work.owner o on o.code = i.code
+target: { table: parts }
 ",
     ),
     (

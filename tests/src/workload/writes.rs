@@ -19,6 +19,7 @@ pub(super) struct Transaction {
 const PARENTS: u32 = 12;
 const CHILDREN: u32 = 6;
 const ITEMS: u32 = 160;
+const PARTS: u32 = 80;
 const NOTES: u32 = 30;
 
 /// A writer's random choices.
@@ -59,7 +60,8 @@ impl Writer {
             0..250 => self.note(),
             250..450 => self.parent(),
             450..700 => self.child(),
-            700..900 => self.item(),
+            700..840 => self.item(),
+            840..900 => self.part(),
             900..970 => self.owner(),
             970..996 => self.refill(),
             _ => self.truncate(),
@@ -205,6 +207,32 @@ impl Writer {
         }
     }
 
+    fn part(&mut self) -> String {
+        let (id, item, to, body) = (
+            self.random.random_range(0..PARTS),
+            self.random.random_range(0..ITEMS),
+            self.random.random_range(0..ITEMS),
+            self.body(),
+        );
+        match self.random.random_range(0..6) {
+            0 | 1 => format!(
+                "insert into work.part (id, item, body) values ({id}, {item}, {body}) on conflict (id) do update set item = excluded.item, body = excluded.body"
+            ),
+            2 => format!("update work.part set body = {body} where id = {id}"),
+            3 => format!("update work.part set item = {to} where item = {item}"),
+            4 => format!("delete from work.part where id = {id}"),
+            // All steps of the way at once.
+            _ => {
+                let (code, tenant) = (self.code(), self.tenant());
+                format!(
+                    "update work.part set item = {to} where id = {id}; \
+                     update work.item set code = {code} where id in ({item}, {to}); \
+                     update work.owner set tenant = {tenant} where code = {code}"
+                )
+            }
+        }
+    }
+
     fn owner(&mut self) -> String {
         let (code, to, tenant, body) = (self.code(), self.code(), self.tenant(), self.body());
         match self.random.random_range(0..6) {
@@ -223,7 +251,10 @@ impl Writer {
     /// Inserts rows again that truncates and deletes have removed.
     fn refill(&mut self) -> String {
         let (tenant, scope, code, body) = (self.tenant(), self.scope(), self.code(), self.body());
-        match self.random.random_range(0..4) {
+        match self.random.random_range(0..5) {
+            3 => format!(
+                "insert into work.part (id, item, body) select n, n * 3 % {ITEMS}, {body} from generate_series(0, {PARTS} - 1, 2) n on conflict do nothing"
+            ),
             0 => format!(
                 "insert into work.note (scope, name, body) select {scope}, 'n' || n, {body} from generate_series(0, {NOTES} - 1) n on conflict do nothing"
             ),
@@ -245,8 +276,9 @@ impl Writer {
 
     fn truncate(&mut self) -> String {
         let (scope, name, body) = (self.scope(), self.name(), self.body());
-        match self.random.random_range(0..6) {
+        match self.random.random_range(0..7) {
             0 => "truncate work.note".to_owned(),
+            5 => "truncate work.part".to_owned(),
             1 => format!(
                 "truncate work.note; insert into work.note (scope, name, body) values ({scope}, {name}, {body})"
             ),
