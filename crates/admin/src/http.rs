@@ -177,6 +177,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/destinations/{tenant}/{name}/resume", post(mutations::resume))
         .route("/destinations/{tenant}/{name}/resync", post(mutations::resync))
         .route("/destinations/{tenant}/{name}/verify", post(mutations::verify))
+        .route("/destinations/{tenant}/{name}/adopt", post(mutations::adopt))
+        .route("/destinations/{tenant}/{name}/forget", post(mutations::forget))
         .route("/fuses", get(api::list_fuses))
         // A destination's fuse has a slash in its name.
         .route("/fuses/{*name}", patch(mutations::switch_fuse))

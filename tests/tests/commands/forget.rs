@@ -407,3 +407,24 @@ async fn a_tenant_is_forgotten_by_either_spelling() {
     assert_eq!(shared.query_text(&state).await, "0");
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn a_destination_is_adopted_and_forgotten_over_http() {
+    let (world, _shared) = world().await;
+    let daemon = world.daemon().await;
+    wait_in_sync(&world, &daemon, &["acme"]).await;
+    let path = format!("/api/v1/destinations/{}/main", world.id("acme"));
+    let post = async |verb: &str| daemon.request("POST", &format!("{path}/{verb}"), &[], "").await;
+    let (code, told) = post("adopt").await;
+    assert_eq!((code, told.as_str()), (202, r#"{"adopted":true}"#));
+    let (code, told) = post("forget").await;
+    assert!(code == 409 && told.contains("is still named by"), "{code} {told}");
+    leave(&world, "acme").await;
+    world.source.wait_text("select count(*) from offtake.destination where active", "2").await;
+    let (code, told) = post("forget").await;
+    assert_eq!((code, told.as_str()), (200, r#"{"forgotten":true}"#));
+    assert_eq!(kept(&world, "acme").await, ["0", "0"]);
+    assert_eq!(post("forget").await.0, 404);
+    assert_eq!(post("adopt").await.0, 404);
+    daemon.stop().await;
+}

@@ -165,6 +165,46 @@ pub(super) async fn verify(
     }
 }
 
+/// Has this source serve the destination, whichever source served it before.
+pub(super) async fn adopt(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let Nothing {} = read(&headers, &body)?;
+    let ids = [shared.named(&which).await?.destination_id];
+    shared.answer(async |source| operations::adopt(source, &ids).await).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "adopted": true }))))
+}
+
+/// Ends what the source keeps of a destination that nothing names any more. What it holds stays.
+pub(super) async fn forget(
+    State(shared): State<Arc<Shared>>,
+    Path((tenant, name)): Which,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let Nothing {} = read(&headers, &body)?;
+    let kept = shared
+        .answer(async |source| operations::kept_destinations(source, &tenant, Some(&name)).await)
+        .await?;
+    if kept.is_empty() {
+        let detail = format!("nothing is kept of a destination {name} of tenant {tenant}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, detail));
+    }
+    if kept.iter().any(|kept| kept.active && !kept.forgetting) {
+        let detail = format!(
+            "{tenant}/{name} is still named by the configuration or the destinations query; take it \
+             out there, and ask again once the daemon has read that"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    }
+    let ids: Vec<i64> = kept.iter().map(|kept| kept.destination_id).collect();
+    shared.answer(async |source| operations::forget(source, &ids).await).await?;
+    Ok((StatusCode::OK, Json(json!({ "forgotten": true }))))
+}
+
 pub(super) async fn switch_fuse(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
