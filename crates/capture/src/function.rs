@@ -33,17 +33,11 @@ pub(crate) struct Function {
     pub(crate) any_column: Option<Identifier>,
 }
 
-/// The settings that every capture function runs under.
-///
-/// The search path is the system catalog only. Otherwise the function could run a foreign object of
-/// the same name, with the function's rights.
-///
-/// Nested loops are off, because plpgsql keeps the plan of the session's first statement. A plan
-/// made for one changed row would join old and new rows by a nested loop, and a later bulk UPDATE
-/// of n rows would take n² steps inside the application's statement. Hash and merge joins made the
-/// one-row statement no slower that we could measure.
-const SETTINGS: [(&str, &str); 2] =
-    [("search_path", "pg_catalog, pg_temp"), ("enable_nestloop", "off")];
+/// The search path of functions that run an operator's expression or print values by settings, and
+/// of those for single rows: the system catalog only. Otherwise such a function could run a foreign
+/// object of the same name, with the function's rights. The other functions qualify every name and
+/// have no setting at all: two settings cost half of what an empty trigger costs.
+const SEARCH_PATH: (&str, &str) = ("search_path", "pg_catalog, pg_temp");
 
 /// How keys are printed, whatever the application's session has set. Otherwise a key's text could
 /// be read back as another value. The values are those of `offtake_postgres::TEXT_FORMAT`.
@@ -118,10 +112,10 @@ impl Function {
     /// The function that `capture` needs. `set` has the tenants' types.
     pub(crate) fn of(capture: &Capture, set: &MappingSet) -> Self {
         let any_column = capture.key.iter().chain(&capture.matched).map(|c| c.name.clone()).next();
-        let mut settings = SETTINGS.to_vec();
-        if !one_text(capture, set) {
-            settings.extend(TEXT_SETTINGS);
-        }
+        let settings = match one_text(capture, set) {
+            true => Vec::new(),
+            false => [SEARCH_PATH].into_iter().chain(TEXT_SETTINGS).collect(),
+        };
         let expressions =
             capture.tenants.iter().any(|tenant| matches!(tenant, CapturedTenant::Expression(_)));
         Self {
@@ -225,9 +219,12 @@ impl Function {
         shown(&self.rows_settings())
     }
 
-    /// A function for single rows joins nothing, and each setting costs time for every row.
+    /// A function for single rows has statements that do not qualify every name.
     fn rows_settings(&self) -> Vec<(&'static str, &'static str)> {
-        self.settings.iter().filter(|(name, _)| *name != "enable_nestloop").copied().collect()
+        match self.settings.is_empty() {
+            true => vec![SEARCH_PATH],
+            false => self.settings.clone(),
+        }
     }
 }
 

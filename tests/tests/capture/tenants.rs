@@ -17,8 +17,10 @@ async fn an_expression_names_the_tenant_with_bare_or_qualified_columns() {
         [item('c', "a")]
     );
     assert_eq!(captured.after("update item set new = 'x'").await, [item('c', "b"), item('d', "a")]);
-    // A row without a tenant is not captured, but its departure from its old tenant is.
-    assert_eq!(captured.after("update item set source = null").await, [item('d', "b")]);
+    // A row without a tenant is appended without its key, which says nothing to the sequencer. Its
+    // departure from its old tenant is captured.
+    let of_none = "public.item c - - -".to_owned();
+    assert_eq!(captured.after("update item set source = null").await, [of_none, item('d', "b")]);
     assert_eq!(captured.after("delete from item").await, [] as [String; 0]);
 }
 

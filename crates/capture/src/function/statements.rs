@@ -4,8 +4,19 @@
 //! which has a null under the name of every captured column, *outside* the subqueries that read the
 //! changed rows. SQL looks for a name in the inner query first. When the application drops or
 //! renames a captured column, its writes therefore do not fail on an unknown name: the name finds
-//! the null of `gone`, and [`Table::lost`] records that anything in the table may have changed. The
-//! planner removes the row, so a write pays nothing for it.
+//! the null of `gone`, and the change is recorded as one of the whole table. The planner removes the
+//! row, so a write pays nothing for it.
+//!
+//! Every name is qualified, also those of types and operators. So the function needs no search path
+//! of its own, which would cost every statement of the application microseconds, and runs nothing
+//! that a session's search path has in front of the catalog.
+//!
+//! **An update** first appends every new row, then the old rows that no new row stands for. For one
+//! row that is a comparison of one row with one. More rows are compared by a full join, because
+//! plpgsql keeps the plan of the session's first, small statement: a full join is never a nested
+//! loop, which would take n² steps for a later bulk update of n rows. The planner makes a full join
+//! a left join, which can be a nested loop, where a condition rejects the nulls of one side; so no
+//! condition here may do that.
 
 use offtake_mapping::{Capture, CapturedColumn, CapturedTenant, Identifier, MappingSet, literal};
 
@@ -17,6 +28,12 @@ const TYPES_EQUAL_AS_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint",
 /// The type of `gone`'s nulls, by which a lost column is recognised. The second is for tables that
 /// capture a column of the first type.
 const TYPES_OF_LOST_COLUMNS: [&str; 2] = ["pg_lsn", "macaddr8"];
+
+/// The matched columns of a table that no other depends on.
+const NO_COLUMNS: &str = "null::pg_catalog.jsonb";
+
+/// `=`, wherever the session's search path finds another one.
+const EQUALS: &str = "operator(pg_catalog.=)";
 
 /// The function's body. Without `handlers` it fails when an operator's expression fails; the trial
 /// uses this.
@@ -31,14 +48,14 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
     let comment = capture.table.to_string().replace(['\n', '\r'], " ");
     format!(
         "\n-- Captures changes of {comment} for Offtake. Written by `offtake init`, which also undoes edits.\n\
-         -- Nested loops are off because the plan of the first, small statement is kept: a bulk UPDATE would be quadratic.\n\
          -- `gone` stands in for columns that the application drops or renames, so that its writes go on.\n\
          {}\n\
          #variable_conflict use_column\n\
+         declare changed_rows bigint;\n\
          begin\n\
-         if tg_op = 'INSERT' then\n{}\n\
-         elsif tg_op = 'UPDATE' then\n{}\n\
-         elsif tg_op = 'DELETE' then\n{}\n\
+         if tg_op operator(pg_catalog.=) 'INSERT' then\n{}\n\
+         elsif tg_op operator(pg_catalog.=) 'UPDATE' then\n{}\n\
+         elsif tg_op operator(pg_catalog.=) 'DELETE' then\n{}\n\
          else\n{}\n\
          end if;\n\
          return null;\n\
@@ -120,30 +137,37 @@ impl<'a> Table<'a> {
         let nulls: Vec<String> = self
             .columns()
             .iter()
-            .map(|column| format!("null::{} as {}", self.type_of_lost_columns, column.sql()))
+            .map(|column| {
+                format!("null::pg_catalog.{} as {}", self.type_of_lost_columns, column.sql())
+            })
             .collect();
         format!("(select {}) gone cross join lateral", nulls.join(", "))
     }
 
-    /// A change of the whole table, if a column was lost. Reads one changed row only.
-    fn lost(&self, rows: &str) -> String {
-        let columns = self.columns();
-        let named: Vec<String> = columns
+    /// Whether a column was lost, as an expression over a changed row.
+    fn lost(&self) -> String {
+        let types: Vec<String> = self
+            .columns()
             .iter()
-            .enumerate()
-            .map(|(at, c)| format!("pg_typeof({}) as t{at}", c.sql()))
+            .map(|column| format!("pg_catalog.pg_typeof({})::pg_catalog.oid", column.sql()))
             .collect();
-        let types: Vec<String> = (0..columns.len()).map(|at| format!("first.t{at}")).collect();
         format!(
-            "select {}, 't'::\"char\", null::text, null::jsonb, null::jsonb\n    \
-               from {}\n         \
-                    (select {} from {rows} source limit 1) first\n   \
-              where '{}'::regtype in ({})",
-            self.source_table,
-            self.gone(),
-            named.join(", "),
+            "'pg_catalog.{}'::pg_catalog.regtype::pg_catalog.oid {EQUALS} any (array[{}])",
             self.type_of_lost_columns,
             types.join(", ")
+        )
+    }
+
+    /// A change of the whole table, if a column was lost. Reads one changed row only.
+    fn whole(&self, rows: &str) -> String {
+        format!(
+            "select {}, 't'::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, null::pg_catalog.jsonb\n    \
+               from {}\n         \
+                    (select {} as lost from {rows} source limit 1) first\n   \
+              where first.lost",
+            self.source_table,
+            self.gone(),
+            self.lost(),
         )
     }
 
@@ -153,7 +177,7 @@ impl<'a> Table<'a> {
 
     fn matched(&self) -> String {
         if self.capture.matched.is_empty() {
-            "null::jsonb".to_owned()
+            NO_COLUMNS.to_owned()
         } else {
             object(&self.capture.matched, "")
         }
@@ -174,16 +198,16 @@ impl<'a> Table<'a> {
     }
 
     fn insert_of_dependants(&self) -> String {
-        self.append(&[self.every_matched("new_rows", 'c'), self.lost("new_rows")])
+        self.append(&[self.every_matched("new_rows", 'c'), self.whole("new_rows")])
     }
 
     fn delete_of_dependants(&self) -> String {
-        self.append(&[self.every_matched("old_rows", 'd'), self.lost("old_rows")])
+        self.append(&[self.every_matched("old_rows", 'd'), self.whole("old_rows")])
     }
 
     fn every_matched(&self, rows: &str, operation: char) -> String {
         format!(
-            "select distinct {}, '{operation}'::\"char\", null::text, null::jsonb, changed.matched\n    \
+            "select distinct {}, '{operation}'::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, changed.matched\n    \
                from {}\n         (select {} as matched from {rows} source) changed",
             self.source_table,
             self.gone(),
@@ -194,7 +218,7 @@ impl<'a> Table<'a> {
     /// Old values that no new row has count as deleted.
     fn update_of_dependants(&self) -> String {
         let changed = format!(
-            "select {}, (case when bool_or(changed.present) then 'c' else 'd' end)::\"char\", null::text, null::jsonb, changed.matched\n    \
+            "select {}, (case when pg_catalog.bool_or(changed.present) then 'c' else 'd' end)::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, changed.matched\n    \
                from {}\n         \
                     (select true as present, {matched} as matched from new_rows source\n          \
                       union all\n          \
@@ -204,7 +228,7 @@ impl<'a> Table<'a> {
             self.gone(),
             matched = self.matched()
         );
-        self.append(&[changed, self.lost("new_rows")])
+        self.append(&[changed, self.whole("new_rows")])
     }
 }
 
@@ -223,23 +247,24 @@ impl Rule<'_> {
 
     pub(super) fn tenant_id(&self) -> String {
         match self.tenant {
-            CapturedTenant::Column(column) => format!("{}::text", column.sql()),
+            CapturedTenant::Column(column) => format!("{}::pg_catalog.text", column.sql()),
             // On a line of its own; otherwise a comment at its end would swallow what follows.
-            CapturedTenant::Expression(sql) => format!("(\n{sql}\n)::text"),
-            CapturedTenant::LookedUp => "null::text".to_owned(),
+            CapturedTenant::Expression(sql) => format!("(\n{sql}\n)::pg_catalog.text"),
+            CapturedTenant::LookedUp => "null::pg_catalog.text".to_owned(),
         }
     }
 
     fn matched(&self) -> String {
-        if self.with_matched { self.table.matched() } else { "null::jsonb".to_owned() }
+        if self.with_matched { self.table.matched() } else { NO_COLUMNS.to_owned() }
     }
 
     /// Key and tenant of a row, as values that can be hashed. A value is compared raw if raw values
     /// differ exactly when their texts do. Otherwise its text is compared byte by byte, because the
-    /// destination stores the text (`A` and `a` of a citext are two keys there).
+    /// destination stores the text (`A` and `a` of a citext are two keys there). A tenant that is
+    /// part of the key is compared once.
     fn identity(&self) -> Vec<String> {
         let comparable = |value: String, equal: bool| {
-            if equal { value } else { format!("{value}::text collate \"C\"") }
+            if equal { value } else { format!("{value}::pg_catalog.text collate pg_catalog.\"C\"") }
         };
         let mut values: Vec<String> = Vec::new();
         for column in &self.table.capture.key {
@@ -253,9 +278,12 @@ impl Rule<'_> {
                 values.push(comparable(column.sql(), self.table.tenant_equal_as_text))
             }
             CapturedTenant::Expression(_) => {
-                values.push(format!("{} collate \"C\"", self.tenant_id()))
+                values.push(format!("{} collate pg_catalog.\"C\"", self.tenant_id()))
             }
             CapturedTenant::LookedUp => {}
+        }
+        if values.iter().rev().skip(1).any(|value| Some(value) == values.last()) {
+            values.pop();
         }
         values
     }
@@ -270,102 +298,119 @@ impl Rule<'_> {
         )
     }
 
-    /// The row key to record, and the conditions for recording the row at all. A row without a
-    /// tenant is recorded only if other tables depend on it, and then without its key.
-    fn row_key_and_filter(&self, alias: &str) -> (String, Vec<String>) {
-        match (self.looked_up(), self.with_matched) {
-            (true, _) => (format!("{alias}.row_key"), Vec::new()),
-            (false, true) => (
-                format!("case when {alias}.tenant_id is not null then {alias}.row_key end"),
-                Vec::new(),
-            ),
-            (false, false) => {
-                (format!("{alias}.row_key"), vec![format!("{alias}.tenant_id is not null")])
-            }
+    /// The row key to record. A row without a tenant is recorded without its key: the sequencer
+    /// then only looks at what depends on it.
+    fn key_of_tenant(&self, alias: &str) -> String {
+        match self.looked_up() {
+            true => format!("{alias}.row_key"),
+            false => format!("case when {alias}.tenant_id is not null then {alias}.row_key end"),
         }
     }
 
     fn every(&self, rows: &str, operation: char) -> String {
-        let (row_key, filter) = self.row_key_and_filter("changed");
         format!(
-            "select {}, '{operation}'::\"char\", changed.tenant_id, {row_key}, changed.matched\n    from {}\n         ({}) changed{}",
+            "select {}, '{operation}'::pg_catalog.\"char\", changed.tenant_id, {}, changed.matched\n    \
+               from {}\n         ({}) changed",
             self.table.source_table,
+            self.key_of_tenant("changed"),
             self.table.gone(),
             self.captured(rows),
-            where_all(&filter)
         )
     }
 
-    fn append(&self, mut parts: Vec<String>, rows: &str) -> String {
+    /// The statement with `part`, which tells too that a column was lost. One rule is enough to
+    /// tell it.
+    fn append(&self, part: String, rows: &str) -> String {
+        let mut parts = vec![part];
         if self.first {
-            parts.push(self.table.lost(rows));
+            parts.push(self.table.whole(rows));
         }
         self.table.append(&parts)
     }
 
+    /// A row without a tenant is recorded only if other tables depend on it.
+    fn append_every(&self, rows: &str, operation: char) -> String {
+        let filter = match self.looked_up() || self.with_matched {
+            true => "",
+            false => "\n   where changed.tenant_id is not null",
+        };
+        self.append(self.every(rows, operation) + filter, rows)
+    }
+
     fn insert(&self) -> String {
-        self.append(vec![self.every("new_rows", 'c')], "new_rows")
+        self.append_every("new_rows", 'c')
     }
 
     fn delete(&self) -> String {
-        self.append(vec![self.every("old_rows", 'd')], "old_rows")
+        self.append_every("old_rows", 'd')
     }
 
+    /// Every new row is appended, so the count of appended rows is that of the updated ones. Of one
+    /// row, the old and the new image are compared; of many, in [`Self::left_behind`]. A lost column
+    /// of the identity compares as unequal. The others are asked for.
     fn update(&self) -> String {
-        let left = if self.with_matched { self.left_or_unmatched() } else { self.left() };
-        self.append(vec![self.every("new_rows", 'c'), left], "new_rows")
-    }
-
-    /// Every old row for which no new row has the same key and tenant.
-    ///
-    /// Compared by `=`, because Postgres can join by `is not distinct from` only with a nested
-    /// loop. So a null key never has a partner and is looked at once more than needed.
-    fn left(&self) -> String {
-        let (row_key, mut filter) = self.row_key_and_filter("before");
-        let identity = self.identity();
-        let same: Vec<String> = identity
-            .iter()
-            .enumerate()
-            .map(|(at, value)| format!("{value} = before.k{at}"))
-            .collect();
-        filter
-            .push(format!("not exists (select from new_rows source where {})", same.join(" and ")));
+        let mut identity = self.identity();
+        if self.with_matched {
+            identity.push(self.matched());
+        }
+        let same: Vec<String> =
+            (0..identity.len()).map(|at| format!("after.k{at} {EQUALS} before.k{at}")).collect();
+        let has_others = self.with_matched || self.table.capture.tenants.len() > 1;
+        let (lost, or_lost) = match self.first && has_others {
+            true => (format!(", {} as lost", self.table.lost()), " or after.lost"),
+            false => (String::new(), ""),
+        };
         format!(
-            "select {}, 'd'::\"char\", before.tenant_id, {row_key}, before.matched\n    \
-               from {}\n         \
-                    (select {} as tenant_id, {} as row_key, {} as matched{} from old_rows source) before{}",
-            self.table.source_table,
+            "{}\n  \
+               get diagnostics changed_rows = row_count;\n  \
+               if changed_rows operator(pg_catalog.>) 1 or exists (\n       \
+                    select from {}\n         \
+                         (select {values} from old_rows source) before cross join lateral\n         \
+                         (select {values}{lost} from new_rows source) after\n        \
+                     where ({}) is not true{or_lost}) then\n\
+             {}\n  \
+               end if;",
+            self.table.append(&[self.every("new_rows", 'c')]),
             self.table.gone(),
-            self.tenant_id(),
-            self.table.row_key(),
-            self.matched(),
-            named(&identity),
-            where_all(&filter)
+            same.join(" and "),
+            self.append(self.left_behind(), "new_rows"),
+            values = named(&identity),
         )
     }
 
-    /// The same, and every old row whose matched columns changed: rows that depend on the old
-    /// values must be looked at again too.
-    fn left_or_unmatched(&self) -> String {
-        let (row_key, mut filter) = self.row_key_and_filter("before");
+    /// Appends every old row for which no new row has the same key and tenant, and every old row
+    /// whose matched columns changed: rows that depend on the old values must be looked at again
+    /// too.
+    ///
+    /// Compared by `=`, because Postgres can join by `is not distinct from` only with a nested
+    /// loop. So a null key never has a partner and is looked at once more than needed.
+    fn left_behind(&self) -> String {
         let identity = self.identity();
         let same: Vec<String> =
-            (0..identity.len()).map(|at| format!("before.k{at} = after.k{at}")).collect();
-        filter.push("(after.kept is null or before.matched <> after.matched)".to_owned());
-        let identity = named(&identity);
+            (0..identity.len()).map(|at| format!("before.k{at} {EQUALS} after.k{at}")).collect();
+        let (operation, unmatched) = match self.with_matched {
+            true => (
+                "(case when behind.kept then 'c' else 'd' end)",
+                " or before.matched operator(pg_catalog.<>) after.matched",
+            ),
+            false => ("'d'", ""),
+        };
         format!(
-            "select {}, (case when after.kept then 'c' else 'd' end)::\"char\", before.tenant_id, {row_key}, before.matched\n    \
+            "select {}, {operation}::pg_catalog.\"char\", behind.tenant_id, {}, behind.matched\n    \
                from {}\n         \
-                    (select {} as tenant_id, {} as row_key, {matched} as matched{identity} from old_rows source) before\n    \
-               left join lateral (select true as kept, {matched} as matched{identity} from new_rows source) after\n      \
-                 on {}{}",
+                    (select before.tenant_id, before.row_key, before.matched, after.kept\n            \
+                       from (select {} as tenant_id, {} as row_key, {matched} as matched, {values} from old_rows source) before\n            \
+                       full join (select true as kept, {matched} as matched, {values} from new_rows source) after\n              \
+                         on {}\n           \
+                      where after.kept is null{unmatched}) behind",
             self.table.source_table,
+            self.key_of_tenant("behind"),
             self.table.gone(),
             self.tenant_id(),
             self.table.row_key(),
             same.join(" and "),
-            where_all(&filter),
             matched = self.matched(),
+            values = named(&identity),
         )
     }
 
@@ -386,18 +431,18 @@ impl Rule<'_> {
     /// The rows without evaluating their tenant: every tenant looks again at them.
     fn blind(&self, rows: &str, operation: char) -> String {
         let every = format!(
-            "select {}, '{operation}'::\"char\", null::text, changed.row_key, changed.matched\n    \
+            "select {}, '{operation}'::pg_catalog.\"char\", null::pg_catalog.text, changed.row_key, changed.matched\n    \
                from {}\n         ({}) changed",
             self.table.source_table,
             self.table.gone(),
             self.without_tenant(rows)
         );
-        self.append(vec![every], rows)
+        self.append(every, rows)
     }
 
     fn blind_update(&self) -> String {
         let every = format!(
-            "select {}, 'c'::\"char\", null::text, changed.row_key, changed.matched\n    \
+            "select {}, 'c'::pg_catalog.\"char\", null::pg_catalog.text, changed.row_key, changed.matched\n    \
                from {}\n         \
                     ({}\n          \
                       union\n          \
@@ -407,7 +452,7 @@ impl Rule<'_> {
             self.without_tenant("new_rows"),
             self.without_tenant("old_rows")
         );
-        self.append(vec![every], "new_rows")
+        self.append(every, "new_rows")
     }
 
     fn without_tenant(&self, rows: &str) -> String {
@@ -420,15 +465,8 @@ impl Rule<'_> {
 }
 
 fn named(values: &[String]) -> String {
-    values.iter().enumerate().map(|(at, value)| format!(", {value} as k{at}")).collect()
-}
-
-fn where_all(conditions: &[String]) -> String {
-    if conditions.is_empty() {
-        String::new()
-    } else {
-        format!("\n   where {}", conditions.join("\n     and "))
-    }
+    let named = values.iter().enumerate().map(|(at, value)| format!("{value} as k{at}"));
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// `{"column": "text", …}` of the row in scope, or of the row variable that `prefix` names with a
@@ -436,7 +474,13 @@ fn where_all(conditions: &[String]) -> String {
 pub(super) fn object(columns: &[CapturedColumn], prefix: &str) -> String {
     let pairs: Vec<String> = columns
         .iter()
-        .map(|c| format!("{}, {prefix}{}::text", literal(c.name.as_str()).trim(), c.name.sql()))
+        .map(|c| {
+            format!(
+                "{}, {prefix}{}::pg_catalog.text",
+                literal(c.name.as_str()).trim(),
+                c.name.sql()
+            )
+        })
         .collect();
-    format!("jsonb_build_object({})", pairs.join(", "))
+    format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
 }
