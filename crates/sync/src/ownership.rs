@@ -249,7 +249,7 @@ pub async fn served_by_another(
     let Some(served) = &remains.served else { return Ok(None) };
     let here = Here::read(source, leaver.destination_id, Some(served), None).await?;
     Ok(match here.right(Some(served), "") {
-        Right::Ours | Right::Anew => None,
+        Right::Ours | Right::BeginningAgain => None,
         Right::Strangers | Right::NotYet => Some(format!(
             "it is served by another source: {}, since {}, last at {}; this source is {}",
             served.source,
