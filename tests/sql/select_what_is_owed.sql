@@ -11,6 +11,8 @@ with known as (
     from offtake.poller_position p, (select coalesce(max(sequence_id), 0) as sequence_id from offtake.change_log) l
    where p.sequence_id < l.sequence_id
   union all
+  select null, format('not every destination is told of changes of %s', source_table) from offtake.fan_out
+  union all
   select k.tenant_id, format('%s/%s is owed a sync up to %s (%s failures: %s)', k.tenant_id, k.name, r.wanted_sequence_id, r.failures,
                              coalesce(r.last_error, k.last_error, k.reason, 'no error'))
     from offtake.outgoing_request r join known k using (destination_id)

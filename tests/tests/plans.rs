@@ -35,13 +35,14 @@ select 't' || n % 1000, 'd' || n / 1000, 'public', 'h', 5432, 'd', 'u', '{users,
   from generate_series(1, 5000) n;
 insert into offtake.destination_mapping (destination_id, mapping, sequence_id, backfilled)
 select destination_id, unnest(mappings), 199900, true from offtake.destination;
-insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id, not_before)
-select 'sync', destination_id, 1, now() + case when destination_id % 250 = 0 then interval '-1 s' else interval '1 h' end
+insert into offtake.fan_out (source_table, sequence_id, destination_id) values ('public.team', 200000, 2000);
+insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id, fanned_out, not_before)
+select 'sync', destination_id, 1, true, now() + case when destination_id % 250 = 0 then interval '-1 s' else interval '1 h' end
   from offtake.destination;";
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 15] = [
+const HOT: [(&str, &str, i64); 16] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -51,6 +52,8 @@ const HOT: [(&str, &str, i64); 15] = [
     ("poller/sql/probe_log.sql", "", 20),
     // 25 of the hundred changes concern ten destinations each.
     ("requests/sql/owe_page.sql", "100", 4000),
+    // The next 236 destinations; 20 requests of this kind wait.
+    ("requests/sql/owe_fanned_out.sql", "256", 6000),
     // Every destination is probed, twice for each of its tables.
     ("requests/sql/sweep_behind.sql", "600000", 5000 * 30),
     ("requests/sql/claim_requests.sql", "16, 60000, 'me', false, '{1,2}'", 1500),

@@ -17,6 +17,11 @@ pub const LOCK_KEY: i64 = 0x6f66_6674_616b_6502; // "offtake", 2
 /// enough that a poll takes only tens of milliseconds.
 pub const PAGE_CHANGES_MAX: i64 = 50_000;
 
+/// At most so many requests wait at a time because of changes that concern every destination.
+/// Another tenant's request waits behind these, and no more. Enough to keep a daemon's claims busy
+/// from one poll to the next: some thousands of destinations are told per second.
+pub const FANNED_OUT_WAITING_MAX: i64 = 256;
+
 /// How often the sweep looks for destinations that are behind and have no request.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -43,6 +48,8 @@ pub struct Poll {
     pub changes: i64,
     /// Destinations whose request was written.
     pub owed: i64,
+    /// A change concerns more destinations than were told of it yet.
+    pub fanning_out: bool,
 }
 
 /// The poller's loop. Any number of daemons may run it on one source.
@@ -87,9 +94,16 @@ impl Poller {
                 nudged_at = Instant::now();
             }
             let blown = self.fuses.borrow().blown("poller").is_some();
-            if !blown && let Err(error) = self.round(nudged, &mut sweep_due, &shutdown).await {
-                tokio::time::sleep(trouble.report(&error)).await;
-                continue;
+            if !blown {
+                match self.round(nudged, &mut sweep_due, &shutdown).await {
+                    // The next destinations are told after one interval, nudged or not.
+                    Ok(true) => nudged_at = Instant::now(),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tokio::time::sleep(trouble.report(&error)).await;
+                        continue;
+                    }
+                }
             }
             trouble.over();
             self.progress.tick();
@@ -105,14 +119,15 @@ impl Poller {
     }
 
     /// Polls until the log holds nothing more. After a nudge there is something to read, so the
-    /// probe is skipped.
+    /// probe is skipped. Returns whether more destinations are to be told of a change.
     async fn round(
         &self,
         nudged: bool,
         sweep_due: &mut Instant,
         shutdown: &CancellationToken,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut connection = self.pool.get().await?;
+        let mut fanning_out = false;
         let mut more = nudged || behind(&connection).await?;
         while more && !shutdown.is_cancelled() {
             let began = Instant::now();
@@ -122,6 +137,7 @@ impl Poller {
             if done.owed > 0 {
                 self.wakes.notify_one();
             }
+            fanning_out = done.fanning_out;
             more = done.changes >= PAGE_CHANGES_MAX;
         }
         if Instant::now() >= *sweep_due {
@@ -130,7 +146,7 @@ impl Poller {
             }
             *sweep_due = Instant::now() + SWEEP_INTERVAL;
         }
-        Ok(())
+        Ok(fanning_out)
     }
 }
 
@@ -139,15 +155,23 @@ async fn behind(connection: &PooledConnection) -> Result<bool, Error> {
     Ok(connection.query_one(&probe, &[]).await?.get("behind"))
 }
 
-/// Reads one page of the log and writes the requests for it.
+/// Reads one page of the log and writes the requests for it; of changes that concern every
+/// destination, those of the next destinations.
 pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     let Some(transaction) = locked(connection).await? else {
         return Ok(Poll { skipped: true, ..Poll::default() });
     };
     let page = offtake_requests::owe_page(&transaction, PAGE_CHANGES_MAX).await?;
+    let mut done =
+        Poll { skipped: false, changes: page.changes, owed: page.owed, fanning_out: false };
+    if page.fanning_out {
+        let told = offtake_requests::owe_fanned_out(&transaction, FANNED_OUT_WAITING_MAX).await?;
+        done.owed += told.owed;
+        done.fanning_out = told.fanning_out;
+    }
     failpoint("poller.before_commit").await?;
     transaction.commit().await?;
-    Ok(Poll { skipped: false, changes: page.changes, owed: page.owed })
+    Ok(done)
 }
 
 /// Enqueues a sync for every destination that is behind and has no request. Returns how many.

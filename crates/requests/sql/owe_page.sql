@@ -1,11 +1,12 @@
 -- One poll: reads at most $1 bigint changes of the log beyond the poller's position, owes a sync to
 -- each destination that they concern, and moves the position. Returns how many changes it read, how
--- many destinations it owed a sync, and whether the position moved.
+-- many destinations it owed a sync, whether the position moved, and whether there are changes whose
+-- destinations are to be told by owe_fanned_out.sql.
 -- The poller calls it in its transaction, under its lock. Requests and position are one statement,
 -- so that no crash comes between them: otherwise the changes of the page would be lost.
--- A change without tenant concerns every destination that has a mapping on its table. A destination
--- in backoff (failures > 0) keeps its not_before: new changes do not hurry a destination that is
--- down.
+-- A change without tenant concerns every destination that has a mapping on its table: it is noted in
+-- fan_out, so that thousands of destinations are told page by page. A destination in backoff
+-- (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
 with page as materialized (
   select sequence_id, tenant_id, source_table
     from offtake.change_log
@@ -15,14 +16,8 @@ with page as materialized (
   select tenant_id, source_table, max(sequence_id) as sequence_id from page group by tenant_id, source_table
 ), concerned as (
   select d.destination_id, max(n.sequence_id) as sequence_id
-    from (select d.destination_id, n.sequence_id
-            from news n join offtake.destination d on coalesce(d.source_tenant_id, d.tenant_id) = n.tenant_id and n.source_table = any(d.source_tables)
-           where d.active and d.refused is null
-          union all
-          select d.destination_id, n.sequence_id
-            from news n join offtake.destination d on n.source_table = any(d.source_tables)
-           where n.tenant_id is null and d.active and d.refused is null) n
-    join offtake.destination d using (destination_id)
+    from news n join offtake.destination d on coalesce(d.source_tenant_id, d.tenant_id) = n.tenant_id and n.source_table = any(d.source_tables)
+   where d.active and d.refused is null
    group by d.destination_id
    order by d.destination_id
 ), owed as (
@@ -32,9 +27,15 @@ with page as materialized (
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
          not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
   returning 1
+), fanned_out as (
+  insert into offtake.fan_out as f (source_table, sequence_id)
+  select source_table, sequence_id from news where tenant_id is null order by source_table
+  on conflict (source_table) do update set next_sequence_id = greatest(f.next_sequence_id, excluded.sequence_id)
+  returning 1
 ), moved as (
   update offtake.poller_position set sequence_id = (select max(sequence_id) from page), updated_at = now()
    where exists (select from page)
   returning 1
 )
-select (select count(*) from page) as changes, (select count(*) from owed) as owed, (select count(*) from moved) as moved
+select (select count(*) from page) as changes, (select count(*) from owed) as owed, (select count(*) from moved) as moved,
+       exists (select from fanned_out) or exists (select from offtake.fan_out) as fanning_out

@@ -5,6 +5,7 @@
 -- destinations whose last success is more than $1 bigint milliseconds ago, at most 100 of them: a
 -- quiet destination may be gone, or its table emptied, and only a visit tells. And to those that do
 -- not tell their tenant yet what an audit found; such a sync moves no cursor.
+-- The changes without tenant of a table in fan_out are left out: their destinations are being told.
 -- The poller calls it every few seconds, in a transaction of its own, under its lock. Probes
 -- change_log_tenant once per destination and source table.
 with behind as (
@@ -24,9 +25,10 @@ with behind as (
                    where exists (select from offtake.change_log l
                                   where l.tenant_id = coalesce(d.source_tenant_id, d.tenant_id) and l.source_table = t.name and l.sequence_id > d.sequence_id
                                     and l.sequence_id <= (select sequence_id from offtake.poller_position))
-                      or exists (select from offtake.change_log l
-                                  where l.tenant_id is null and l.source_table = t.name and l.sequence_id > d.sequence_id
-                                    and l.sequence_id <= (select sequence_id from offtake.poller_position)))
+                      or (not exists (select from offtake.fan_out f where f.source_table = t.name)
+                          and exists (select from offtake.change_log l
+                                       where l.tenant_id is null and l.source_table = t.name and l.sequence_id > d.sequence_id
+                                         and l.sequence_id <= (select sequence_id from offtake.poller_position))))
      )
 )
 insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)

@@ -8,7 +8,7 @@
 //! is here, because in two it would no longer be atomic.
 //!
 //! **The life of a request.** The poller, the registry, an operator or the sequencer owes it
-//! ([`owe_page`], [`owe_registered`], [`owe_on_command`], [`begin_epoch`], …). A worker claims it
+//! ([`owe_page`], [`owe_fanned_out`], [`owe_registered`], [`owe_on_command`], [`begin_epoch`], …). A worker claims it
 //! ([`claim`]) and extends its lease ([`extend`]). It ends the lease in one of four ways:
 //! [`complete`], [`release`], [`leave`] or [`fail`] with a [`backoff`]. Where the worker dies
 //! instead, the lease runs out, and another worker claims the request.
@@ -51,8 +51,8 @@ pub use backoff::backoff;
 pub use claim::{Claim, Due, claim};
 pub use lease::{HEARTBEATS_PER_LEASE, Lease, complete, extend, fail, leave, release};
 pub use owe::{
-    Judgement, Page, begin_epoch, judge_partition, owe_on_command, owe_page, owe_registered,
-    request_resync, retry_quarantined, sweep_behind,
+    FannedOut, Judgement, Page, begin_epoch, judge_partition, owe_fanned_out, owe_on_command,
+    owe_page, owe_registered, request_resync, retry_quarantined, sweep_behind,
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
 pub use withdraw::{

@@ -18,15 +18,42 @@ pub struct Page {
     pub changes: i64,
     /// Destinations that are owed a sync for them.
     pub owed: i64,
+    /// There are changes that concern every destination, and [`owe_fanned_out`] has work.
+    pub fanning_out: bool,
 }
 
 /// The poller's: owes a sync to every destination that the next `changes_max` changes of the log
-/// concern, and moves the poller's position behind them. To be called in the poller's transaction,
-/// under its lock.
+/// concern, and moves the poller's position behind them. Changes that concern every destination are
+/// only noted, for [`owe_fanned_out`]. To be called in the poller's transaction, under its lock.
 pub async fn owe_page(session: &PooledConnection, changes_max: i64) -> Result<Page, Error> {
     let statement = session.prepare_cached(sql::OWE_PAGE).await?;
     let row = session.query_one(&statement, &[&changes_max]).await?;
-    Ok(Page { changes: row.get("changes"), owed: row.get("owed") })
+    Ok(Page {
+        changes: row.get("changes"),
+        owed: row.get("owed"),
+        fanning_out: row.get("fanning_out"),
+    })
+}
+
+/// What telling the next destinations of a change led to.
+#[derive(Debug, Clone, Copy)]
+pub struct FannedOut {
+    /// Destinations that are owed a sync for it.
+    pub owed: i64,
+    /// More are to be told.
+    pub fanning_out: bool,
+}
+
+/// The poller's: owes a sync to the next destinations of a change that concerns every destination,
+/// so that at most `waiting_max` such requests wait. To be called in the poller's transaction, under
+/// its lock, after [`owe_page`].
+pub async fn owe_fanned_out(
+    session: &PooledConnection,
+    waiting_max: i64,
+) -> Result<FannedOut, Error> {
+    let statement = session.prepare_cached(sql::OWE_FANNED_OUT).await?;
+    let row = session.query_one(&statement, &[&waiting_max]).await?;
+    Ok(FannedOut { owed: row.get("owed"), fanning_out: row.get("fanning_out") })
 }
 
 /// The poller's: owes a sync to every destination that is behind and is owed nothing, and to some
