@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use offtake_mapping::{Mapping, literal};
+use offtake_mapping::{Mapping, Tenant as Rule, literal};
 
 use crate::{Database, Tenant, World, until};
 
@@ -92,8 +92,10 @@ pub async fn compare(
         .collect();
     let columns = columns.join(", ");
     let of_tenant = format!("tenant_id::text = {}", literal(tenant_id));
+    let everyones = mapping.source.tenant == Rule::Everyone;
+    let own = if everyones { "true".to_owned() } else { format!("q.{of_tenant}") };
     let wanted = source
-        .copy_out(&format!("select {columns} from ({}\n) q where q.{of_tenant}", mapping.query))
+        .copy_out(&format!("select {columns} from ({}\n) q where {own}", mapping.query))
         .await;
     let table = format!("\"{schema}\".{}", mapping.target.table.sql());
     let restriction = if keep_tenant { format!(" where {of_tenant}") } else { String::new() };

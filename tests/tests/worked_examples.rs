@@ -62,7 +62,7 @@ async fn the_worked_examples_do_what_the_page_says() {
     let blocks = blocks();
     let headings: std::collections::BTreeSet<&str> =
         blocks.iter().map(|block| block.heading.as_str()).collect();
-    assert_eq!(headings.len(), 11, "{headings:?}");
+    assert_eq!(headings.len(), 12, "{headings:?}");
     let mappings: Vec<_> = blocks
         .iter()
         .filter(|b| b.kind == "yaml")

@@ -69,6 +69,8 @@ pub enum Tenant {
     /// A column of a row of another table. The sequencer looks that row up by columns of this row,
     /// or of a row that it has looked up before, after the commit.
     Lookup(TenantLookup),
+    /// Every tenant receives every row.
+    Everyone,
 }
 
 /// `tenant: { table, column, match: { its column: this row's column } }`, or a list of such steps,

@@ -11,7 +11,8 @@ use crate::{Condition, Identifier, Mapping, TableName, Tenant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedMapping {
     pub definition: Mapping,
-    /// Type of the query's `tenant_id` column, as `format_type` prints it.
+    /// Type of the query's `tenant_id` column, as `format_type` prints it; `text` where every tenant
+    /// receives every row.
     pub tenant_type: String,
     /// The column that holds the tenant where a destination's table has it: the query's
     /// `tenant_id`.
@@ -136,6 +137,8 @@ fn wakes(definition: &Mapping) -> Vec<String> {
     let mut texts = match &definition.source.tenant {
         Tenant::Column(column) => vec![column.as_str().to_owned()],
         Tenant::Expression(sql) => vec!["expression".to_owned(), sql.clone()],
+        // A column's name is not empty.
+        Tenant::Everyone => vec![String::new(), "everyone".to_owned()],
         Tenant::Lookup(lookup) => {
             let steps = lookup.steps.iter().map(|step| pairs(&step.table, &step.matches));
             let column = lookup.column.as_str().to_owned();
@@ -208,6 +211,22 @@ impl ResolvedMapping {
         }
         let digest: String = hash.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect();
         format!("{} {digest}", self.name())
+    }
+
+    /// Whether every tenant receives every row.
+    pub fn for_everyone(&self) -> bool {
+        self.definition.source.tenant == Tenant::Everyone
+    }
+
+    /// The query as `q`, for FROM; `tenant` is an SQL expression. The query of a mapping that every
+    /// tenant receives has no column for the tenant: it is that tenant's for whom it is read.
+    pub fn rows(&self, tenant: &str) -> String {
+        // The query may end in a comment.
+        let query = format!("(\n{}\n)", self.definition.query);
+        match self.for_everyone() {
+            true => format!("(select {tenant} as tenant_id, everyones.* from {query} everyones) q"),
+            false => format!("{query} q"),
+        }
     }
 
     /// The condition that a row `q` of the query is the tenant's; `tenant` is an SQL expression.

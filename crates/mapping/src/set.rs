@@ -44,7 +44,7 @@ pub enum CapturedTenant {
     Column(Identifier),
     /// SQL over the row's columns, with the row as `source`.
     Expression(String),
-    /// Not known to the trigger: the sequencer looks it up.
+    /// Not recorded: the sequencer looks it up, or every tenant receives the row.
     LookedUp,
 }
 
@@ -188,6 +188,7 @@ impl MappingSet {
                 }
                 CapturedTenant::LookedUp
             }
+            Tenant::Everyone => CapturedTenant::LookedUp,
         };
         if !capture.tenants.contains(&tenant) {
             capture.tenants.push(tenant);
@@ -272,6 +273,14 @@ impl MappingSet {
     /// drives.
     pub fn wakings(&self, table: &str) -> &[Waking] {
         self.wakings.get(table).map_or(&[], Vec::as_slice)
+    }
+
+    /// The tables whose changes are resolved by a look-up if no tenant was recorded. A change of a
+    /// table of which every tenant receives a mapping stays everyone's.
+    pub fn looked_up_tables(&self) -> Vec<String> {
+        let everyones = |table: &str| self.driven_by(table).any(|m| m.for_everyone());
+        let tables = self.lookups.iter().map(|path| path.source_table.to_string());
+        tables.filter(|table| !everyones(table)).collect()
     }
 
     /// The look-ups of tenants, each once.

@@ -62,8 +62,7 @@ pub async fn tick(
         return Ok(Tick { skipped: true, ..Tick::default() });
     };
     failpoint("sequencer.after_lock").await?;
-    let names: Vec<String> =
-        mappings.lookups().iter().map(|path| path.source_table.to_string()).collect();
+    let names = mappings.looked_up_tables();
     let parameters: [&(dyn ToSql + Sync); 3] = [&batch_rows, &names, &after];
     let (last, rows) = tokio::join!(
         Numbering::read(&transaction, mappings),

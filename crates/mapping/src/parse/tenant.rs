@@ -1,4 +1,4 @@
-//! The rule under `source.tenant`: a column, an expression, a look-up or a list of them.
+//! The rule under `source.tenant`: a column, an expression, a look-up or a list of them, `everyone`.
 
 use serde_yaml::Value;
 
@@ -16,7 +16,12 @@ pub(super) fn read(source: &Section, table: Option<&TableName>) -> Option<Tenant
         Some(Value::Sequence(items)) => return steps(source, table, items).map(Tenant::Lookup),
         _ => {}
     }
-    if plain_name(&text(source, "tenant")?) {
+    let rule = text(source, "tenant")?;
+    // In double quotes it is a column's name.
+    if rule.trim().eq_ignore_ascii_case("everyone") {
+        return Some(Tenant::Everyone);
+    }
+    if plain_name(&rule) {
         return identifier(source, "tenant").map(Tenant::Column);
     }
     let remedy = "write it over the row's own columns";

@@ -259,3 +259,17 @@ fn mistakes_of_a_list_of_look_ups_have_their_place() {
         "",
     );
 }
+
+#[test]
+fn everyone_is_a_word_and_in_quotes_a_column() {
+    let tenant = |written: &str| {
+        let text = INVITATIONS.replace(LOOK_UP, written);
+        parse(Path::new("m.yaml"), &text).unwrap().source.tenant
+    };
+    assert_eq!(tenant("everyone"), Tenant::Everyone);
+    assert_eq!(tenant("Everyone"), Tenant::Everyone);
+    assert!(
+        matches!(tenant("'\"everyone\"'"), Tenant::Column(name) if name.as_str() == "everyone")
+    );
+    assert!(matches!(tenant("everyones"), Tenant::Column(_)));
+}

@@ -186,7 +186,7 @@ fn of_offtake(table: &str) -> bool {
 fn names_tenant(condition: &str, mapping: &ResolvedMapping) -> bool {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => mentions(condition, column.as_str()),
-        Tenant::Expression(_) | Tenant::Lookup(_) => true,
+        Tenant::Expression(_) | Tenant::Lookup(_) | Tenant::Everyone => true,
     }
 }
 
@@ -195,7 +195,7 @@ fn names_tenant(condition: &str, mapping: &ResolvedMapping) -> bool {
 fn names_key(scan: &Scan, mapping: &ResolvedMapping, source: &SourceTable) -> bool {
     let tenant = match &mapping.definition.source.tenant {
         Tenant::Column(column) => column.as_str(),
-        Tenant::Expression(_) | Tenant::Lookup(_) => return true,
+        Tenant::Expression(_) | Tenant::Lookup(_) | Tenant::Everyone => return true,
     };
     let of_key = |name: &str| mapping.key.iter().any(|k| k.source_column.as_str() == name);
     if of_key(tenant) {

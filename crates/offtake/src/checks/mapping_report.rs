@@ -43,6 +43,8 @@ pub(crate) struct MappingReport {
     /// What a `shared` destination gets instead; None: the same.
     shared: Option<SharedForm>,
     pub(crate) destinations: Vec<DestinationTable>,
+    /// Every tenant receives every row.
+    for_everyone: bool,
     /// On so many rows `source.tenant` and the query's `tenant_id` were compared; they agree.
     pub(crate) tenant_rows_compared: i64,
     /// Columns that `schema_sql` lacks and Offtake would add.
@@ -110,6 +112,7 @@ impl MappingReport {
             ddl: create_table(mapping),
             shared: None,
             destinations: Vec::new(),
+            for_everyone: mapping.for_everyone(),
             tenant_rows_compared: 0,
             columns_added: Vec::new(),
             place: format!("{}:{}", definition.file.display(), definition.query_line),

@@ -186,7 +186,7 @@ fn telling_columns(waking: &Waking) -> Vec<&str> {
 fn tenant_column(mapping: &ResolvedMapping) -> Option<&str> {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => Some(column.as_str()),
-        Tenant::Expression(_) | Tenant::Lookup(_) => None,
+        Tenant::Expression(_) | Tenant::Lookup(_) | Tenant::Everyone => None,
     }
 }
 
@@ -201,9 +201,13 @@ fn index_for_dependants(waking: &Waking, table: &SourceTable) -> Option<String> 
 /// The statement that creates the index in whose order the pages of a copy are read; None where no
 /// index can have that order.
 pub(super) fn index_for_pages(mapping: &ResolvedMapping, table: &SourceTable) -> Option<String> {
-    let Tenant::Column(tenant) = &mapping.definition.source.tenant else { return None };
+    let tenant = match &mapping.definition.source.tenant {
+        Tenant::Column(tenant) => Some(tenant),
+        Tenant::Everyone => None,
+        Tenant::Expression(_) | Tenant::Lookup(_) => return None,
+    };
     let textual = |sql_type: &str| sql_type == "text" || sql_type.starts_with("character varying");
-    let mut columns = vec![tenant.sql()];
+    let mut columns: Vec<String> = tenant.into_iter().map(Identifier::sql).collect();
     for key in &mapping.key {
         columns.push(match key.order {
             KeyOrder::Native => key.source_column.sql(),

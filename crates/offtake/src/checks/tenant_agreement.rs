@@ -63,6 +63,9 @@ pub(crate) async fn compare(
     mapping: &ResolvedMapping,
     tenants: &[String],
 ) -> Result<Agreement, Error> {
+    if mapping.for_everyone() {
+        return Ok(Agreement::default());
+    }
     let mut chosen: BTreeSet<String> = spread(tenants).cloned().collect();
     for sample in sample_tenants(mapping, ROWS_AT_EACH_END) {
         let rows = read(source, &sample).await?.unwrap_or_default();
@@ -181,7 +184,7 @@ async fn remedy(
         Tenant::Column(column) => {
             format!(", or expose {} as tenant_id in the query", column.in_sql())
         }
-        Tenant::Expression(_) | Tenant::Lookup(_) => String::new(),
+        Tenant::Expression(_) | Tenant::Lookup(_) | Tenant::Everyone => String::new(),
     };
     let name = exposed.rsplit('.').next().and_then(|name| Identifier::from_sql(name).ok());
     if let Some(column) = name {
@@ -206,6 +209,7 @@ fn rule_text(mapping: &ResolvedMapping) -> String {
         Tenant::Column(column) => column.in_sql(),
         Tenant::Expression(sql) => shown(sql),
         Tenant::Lookup(lookup) => format!("{}.{}", lookup.last().table, lookup.column.in_sql()),
+        Tenant::Everyone => "everyone".to_owned(),
     }
 }
 

@@ -7,8 +7,9 @@
 //! name that people, the registry and `_offtake_state` use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use offtake_mapping::{MappingSet, equality, literal};
+use offtake_mapping::{MappingSet, ResolvedMapping, equality, literal};
 use offtake_postgres::TEXT_FORMAT;
 use offtake_sync::destinations::DestinationSpec;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -33,7 +34,7 @@ pub(crate) async fn spell(
 ) -> Result<(), tokio_postgres::Error> {
     let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for spec in &list.usable {
-        for mapping in spec.received(set) {
+        for mapping in named_by(set, spec) {
             ids.entry(&mapping.tenant_type).or_default().insert(&spec.tenant_id);
         }
     }
@@ -58,6 +59,14 @@ pub(crate) async fn spell(
     Ok(())
 }
 
+/// The mappings that a destination receives and that name its tenant.
+fn named_by<'a>(
+    set: &'a MappingSet,
+    spec: &DestinationSpec,
+) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
+    set.mappings().iter().filter(|m| !m.for_everyone() && spec.receives(m.name()))
+}
+
 /// The one spelling that all mappings of a destination have for its tenant.
 fn of_one(
     spec: &DestinationSpec,
@@ -66,7 +75,7 @@ fn of_one(
 ) -> Result<String, String> {
     let id = &spec.tenant_id;
     let mut first: Option<(&str, &str, &str)> = None;
-    for mapping in spec.received(set) {
+    for mapping in named_by(set, spec) {
         let (name, tenant_type) = (mapping.name(), mapping.tenant_type.as_str());
         let found = spellings.get(tenant_type).and_then(|ids| ids.get(id.as_str()));
         match (found, first) {

@@ -91,7 +91,8 @@ fn remedy_of_tenant(mapping: &Mapping, class: Equality) -> String {
                  it prints them"
             )
         }
-        Tenant::Expression(_) => format!(
+        // It has no type of its own; this is never said of it.
+        Tenant::Expression(_) | Tenant::Everyone => format!(
             "write the tenant as {}, in `tenant` and as `{TENANT_COLUMN}` in the query alike",
             normal("(…)")
         ),

@@ -36,6 +36,9 @@ pub(super) fn expose(
             Err(told) => problems.extend(told),
         }
     }
+    if mapping.source.tenant == Tenant::Everyone {
+        return everyones(mapping, found, columns, problems);
+    }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
         let remedy = format!("select the tenant's id as {TENANT_COLUMN}");
         let what = "which says whose row it is";
@@ -53,6 +56,32 @@ pub(super) fn expose(
         key: found,
         columns: columns.into_iter().map(|c| c.column).collect(),
     })
+}
+
+/// The columns of a query whose rows every tenant receives. Where the table keeps the tenant, the
+/// column is Offtake's own, and holds the tenant's id as the source prints it.
+fn everyones(
+    mapping: &Mapping,
+    key: Vec<KeyColumn>,
+    columns: Vec<QueryColumn>,
+    mut problems: Vec<Problem>,
+) -> Result<Exposed, Vec<Problem>> {
+    let columns: Vec<Column> = columns.into_iter().map(|c| c.column).collect();
+    if columns.iter().any(|column| column.name.as_str() == TENANT_COLUMN) {
+        let message = format!(
+            "the query has a column `{TENANT_COLUMN}`, and every tenant receives every row"
+        );
+        let remedy = "leave it out or call it otherwise; or name in `tenant` the rule that gives a \
+                      row's tenant, if each tenant is to receive its own rows";
+        problems.push(Problem::in_query(mapping, 0, message, remedy));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let name = Identifier::new(TENANT_COLUMN).unwrap_or_else(|_| unreachable!("a valid name"));
+    let text = || "text".to_owned();
+    let tenant = Column { name, source_type: text(), target_type: text() };
+    Ok(Exposed { tenant, key, columns })
 }
 
 /// One column of the key as the query exposes it, with the problems that it has; or why it is none.
@@ -126,7 +155,7 @@ fn differing_tenant(mapping: &Mapping, tables: &Tables, tenant: &QueryColumn) ->
         Tenant::Column(column) => (&mapping.source.table, column),
         Tenant::Lookup(lookup) => (&lookup.last().table, &lookup.column),
         // An expression's text is compared, whatever its type is.
-        Tenant::Expression(_) => return None,
+        Tenant::Expression(_) | Tenant::Everyone => return None,
     };
     let there = tables.base_type(table, column);
     let same = same_kind(&there, &tenant.base_type);

@@ -323,7 +323,7 @@ fn named_columns(mapping: &Mapping) -> Vec<Named> {
         Tenant::Column(column) => {
             add(false, Step::keys(&["source", "tenant"]), None, &source.table, column)
         }
-        Tenant::Expression(_) => {}
+        Tenant::Expression(_) | Tenant::Everyone => {}
         Tenant::Lookup(lookup) => {
             let path = lookup.path(lookup.steps.len() - 1, &["column"]);
             add(false, path, None, &lookup.last().table, &lookup.column);

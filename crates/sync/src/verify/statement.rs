@@ -133,8 +133,7 @@ impl Relation {
             printed_for(mapping, name, columns).source(&format!("q.{}", name.sql()), server.checks)
         };
         Self {
-            // The query may end in a comment.
-            from: format!("(\n{}\n) q", mapping.definition.query),
+            from: mapping.rows(&format!("{}::text", literal(target.tenant_at_source))),
             tenant: Some(mapping.of_tenant(&literal(target.tenant_at_source))),
             key_order: mapping.key.iter().map(|k| ordered(k, columns, server, false)).collect(),
             key_text: mapping.key.iter().map(|k| text(&value(&k.query_column))).collect(),

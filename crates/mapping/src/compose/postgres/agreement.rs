@@ -23,7 +23,8 @@ pub enum Compared {
 ///
 /// A row differs if no row of the source table has its key and, by the rule, its tenant. Tenants
 /// are compared as text, because the change log holds them as text. Where a look-up finds no
-/// tenant, every tenant looks at the row again, so nothing is missed.
+/// tenant, every tenant looks at the row again, so nothing is missed. For a mapping that every
+/// tenant receives there is nothing to compare.
 pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Compared) -> String {
     let parts = |part: &dyn Fn(usize, &KeyColumn) -> String, separator: &str| {
         let parts: Vec<String> =
@@ -46,7 +47,7 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
                 String::new(),
             )
         }
-        Tenant::Expression(_) => (String::new(), String::new()),
+        Tenant::Expression(_) | Tenant::Everyone => (String::new(), String::new()),
         Tenant::Lookup(_) => (String::new(), format!(" or {rule} is null")),
     };
     format!(

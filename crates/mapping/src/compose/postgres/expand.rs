@@ -116,10 +116,10 @@ fn found(waking: &Waking, limit: &str) -> String {
     let mapping = &waking.mapping;
     let source_columns: Vec<_> = mapping.key.iter().map(page_column).collect();
     let after: Vec<_> = mapping.key.iter().map(|k| key_from("changed.offtake_after", k)).collect();
-    let known = if matches!(mapping.definition.source.tenant, Tenant::Lookup(_)) {
-        "true"
-    } else {
-        "tenant_id is not null"
+    // Without a tenant, a change concerns every tenant.
+    let known = match &mapping.definition.source.tenant {
+        Tenant::Lookup(_) | Tenant::Everyone => "true",
+        Tenant::Column(_) | Tenant::Expression(_) => "tenant_id is not null",
     };
     format!(
         "select changed.offtake_capture_id as capture_id, changed.offtake_captured_at as captured_at,\n\
@@ -156,12 +156,13 @@ fn condition(waking: &Waking) -> String {
     }
 }
 
-/// The tenant that a source row belongs to now, as text.
+/// The tenant that a source row belongs to now, as text; null if it is everyone's.
 pub(super) fn tenant_of(mapping: &ResolvedMapping, alias: &str) -> String {
     match &mapping.definition.source.tenant {
         Tenant::Column(column) => format!("{alias}.{}::text", column.sql()),
         Tenant::Expression(sql) => format!("({sql}\n)::text"),
         Tenant::Lookup(lookup) => look_up::live_tenant(lookup, alias),
+        Tenant::Everyone => "null::text".to_owned(),
     }
 }
 

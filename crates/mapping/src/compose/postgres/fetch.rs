@@ -133,7 +133,7 @@ fn copy_looked_at(
          select r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
-         select q.*, true as offtake_present from (\n{query}\n) q where {tenant} and {same} offset 0\n\
+         select q.*, true as offtake_present from {rows} where {tenant} and {same} offset 0\n\
            ) r on true{order}\n\
          ) to stdout",
         typed = join(typed, ", "),
@@ -141,7 +141,7 @@ fn copy_looked_at(
         texts = join(texts, ", "),
         known = join(known, " and "),
         output = join(output, ", "),
-        query = mapping.definition.query,
+        rows = mapping.rows(&tenant_literal(mapping, tenant_id)),
         tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         same = join(same, " and "),
     )
@@ -177,8 +177,8 @@ fn page_of(
         None => String::new(),
     };
     format!(
-        "from (\n{query}\n) q where {tenant}{beyond} order by {order} limit {limit}",
-        query = mapping.definition.query,
+        "from {rows} where {tenant}{beyond} order by {order} limit {limit}",
+        rows = mapping.rows(&tenant_literal(mapping, tenant_id)),
         tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         order = key.join(", "),
     )
@@ -188,8 +188,8 @@ fn page_of(
 /// many there are.
 pub fn estimate_rows(mapping: &ResolvedMapping, tenant_id: &str) -> String {
     format!(
-        "explain (format json) select from (\n{}\n) q where {}",
-        mapping.definition.query,
+        "explain (format json) select from {} where {}",
+        mapping.rows(&tenant_literal(mapping, tenant_id)),
         mapping.of_tenant(&tenant_literal(mapping, tenant_id))
     )
 }

@@ -48,10 +48,11 @@ impl MappingReport {
     fn compared_and_received(&self) -> String {
         let count = |fit: Fit| self.destinations.iter().filter(|t| t.table == fit).count();
         let (have, get) = (count(Fit::Fits) + count(Fit::Differs), count(Fit::Absent));
-        format!(
-            "tenants agree on {} row(s) compared; {have} destination(s) have it, {get} would get it",
-            self.tenant_rows_compared
-        )
+        let tenants = match self.for_everyone {
+            true => "every tenant receives it, so one change wakes every destination".to_owned(),
+            false => format!("tenants agree on {} row(s) compared", self.tenant_rows_compared),
+        };
+        format!("{tenants}; {have} destination(s) have it, {get} would get it")
     }
 
     fn columns(&self, f: &mut Formatter<'_>) -> Result {

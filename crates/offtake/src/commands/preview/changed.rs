@@ -109,9 +109,8 @@ async fn of_destination(
 /// How many rows the mapping's query gives for the tenant.
 async fn count(source: &Client, mapping: &ResolvedMapping, tenant: &str) -> Result<i64, String> {
     let tenant = format!("{}::{}", literal(tenant), mapping.tenant_type);
-    let query = &mapping.definition.query;
-    let tenant = mapping.of_tenant(&tenant);
-    let query = format!("select count(*) from (\n{query}\n) q where {tenant}");
+    let (rows, tenant) = (mapping.rows(&tenant), mapping.of_tenant(&tenant));
+    let query = format!("select count(*) from {rows} where {tenant}");
     let row = source
         .query_one(&query, &[])
         .await
