@@ -1,4 +1,4 @@
--- The workload's own application: six tables, and a log of every version of every row that was
+-- The workload's own application: seven tables, and a log of every version of every row that was
 -- ever committed. Every write gives its row a version from one sequence while the row's key is
 -- locked. So for each key, commits are in the order of versions. The lock is on the key and not on
 -- the row, because an insert that waits for another session's delete holds no row.
@@ -47,6 +47,12 @@ create table work.part (
 );
 create index on work.part (item);
 
+-- Every tenant receives it.
+create table work.rate (
+  id integer not null, body text not null, version bigint not null,
+  primary key (id)
+);
+
 -- The tenant is an expression: what follows the slash.
 create table work.note (
   scope text not null, name text not null, body text not null, version bigint not null,
@@ -88,10 +94,12 @@ create trigger stamp before insert or update or delete on work.parent for each r
 create trigger stamp before insert or update or delete on work.child for each row execute function work.stamp('parent', 'no');
 create trigger stamp before insert or update or delete on work.item for each row execute function work.stamp('id');
 create trigger stamp before insert or update or delete on work.part for each row execute function work.stamp('id');
+create trigger stamp before insert or update or delete on work.rate for each row execute function work.stamp('id');
 create trigger stamp before insert or update or delete on work.note for each row execute function work.stamp('name');
 create trigger log after insert or update on work.owner for each row execute function work.log('code');
 create trigger log after insert or update on work.parent for each row execute function work.log('id');
 create trigger log after insert or update on work.child for each row execute function work.log('parent', 'no');
 create trigger log after insert or update on work.item for each row execute function work.log('id');
 create trigger log after insert or update on work.part for each row execute function work.log('id');
+create trigger log after insert or update on work.rate for each row execute function work.log('id');
 create trigger log after insert or update on work.note for each row execute function work.log('name');

@@ -3,7 +3,7 @@
 /// Name and text, as [`crate::Plan::mappings`] takes them. `version` belongs to the row itself. As
 /// long as it stays the same, `joined_version` only rises. So [`crate::history`] can tell an older
 /// state from a newer one.
-pub(super) const MAPPINGS: [(&str, &str); 5] = [
+pub(super) const MAPPINGS: [(&str, &str); 6] = [
     (
         "parents",
         "
@@ -57,6 +57,14 @@ query: |
   select o.tenant as tenant_id, p.id, p.body, p.version, i.version as joined_version, o.version as owner_version, p.item::text as link
     from work.part p join work.item i on i.id = p.item join work.owner o on o.code = i.code
 target: { table: parts }
+",
+    ),
+    (
+        "rates",
+        "
+source: { table: work.rate, tenant: everyone }
+query: select r.id, r.body, r.version from work.rate r
+target: { table: rates }
 ",
     ),
     (

@@ -20,6 +20,7 @@ const PARENTS: u32 = 12;
 const CHILDREN: u32 = 6;
 const ITEMS: u32 = 160;
 const PARTS: u32 = 80;
+const RATES: u32 = 25;
 const NOTES: u32 = 30;
 
 /// A writer's random choices.
@@ -57,7 +58,8 @@ impl Writer {
 
     fn write(&mut self) -> String {
         match self.random.random_range(0..1000) {
-            0..250 => self.note(),
+            0..225 => self.note(),
+            225..250 => self.rate(),
             250..450 => self.parent(),
             450..700 => self.child(),
             700..840 => self.item(),
@@ -96,6 +98,22 @@ impl Writer {
                  when matched and n.body < {body} then delete when matched then update set body = {body} \
                  when not matched then insert (scope, name, body) values (v.scope, v.name, {body})"
             ),
+        }
+    }
+
+    fn rate(&mut self) -> String {
+        let (id, to, body) =
+            (self.random.random_range(0..RATES), self.random.random_range(0..RATES), self.body());
+        match self.random.random_range(0..8) {
+            0..3 => format!("update work.rate set body = {body} where id = {id}"),
+            3..5 => format!(
+                "insert into work.rate (id, body) values ({id}, {body}) on conflict (id) do update set body = excluded.body"
+            ),
+            5 => format!("delete from work.rate where id = {id}"),
+            6 => format!(
+                "update work.rate set id = {to} where id = {id} and not exists (select from work.rate where id = {to})"
+            ),
+            _ => format!("update work.rate set body = {body} where id between {id} and {to}"),
         }
     }
 
