@@ -37,7 +37,7 @@ pub(crate) async fn measure(rig: &Rig, seconds: u64) -> anyhow::Result<Idle> {
 
 /// User and system time of all threads, exact to the nanosecond. The times in /proc/…/stat are
 /// sampled 100 times a second; they count a process that wakes for 0.1 ms at a time only by chance.
-fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut nanoseconds = 0.0;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))
         .context("CPU time is read from /proc, on Linux only")?

@@ -8,6 +8,7 @@
 //! `wal_retrieve_retry_interval` is 10 ms; otherwise built-in replication would be charged with
 //! seconds of waiting between restarts of a subscription's worker.
 
+mod capture;
 mod catch_up;
 mod daemon;
 mod idle;
@@ -66,6 +67,7 @@ async fn run() -> anyhow::Result<()> {
     let mut extent = FULL;
     let mut save = false;
     let mut part = None;
+    let mut of_capture = false;
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "--save" => save = true,
@@ -73,11 +75,16 @@ async fn run() -> anyhow::Result<()> {
             "--idle" => part = Some(Part::Idle),
             "--latency" => part = Some(Part::Latency),
             "--catch-up" => part = Some(Part::CatchUp),
+            "--capture" => of_capture = true,
             other => bail!(
                 "`{other}` is unknown; --save writes docs/benchmarks.md, --quick only tries whether the benchmark works, --idle, --latency and \
-                 --catch-up print one sample of Offtake's figures"
+                 --catch-up print one sample of Offtake's figures, --capture prints what capture costs"
             ),
         }
+    }
+    if of_capture {
+        let quick = extent.rounds == QUICK.rounds;
+        return capture::run(if quick { capture::QUICK } else { capture::FULL }).await;
     }
     if let Some(part) = part {
         return look_at(part, extent).await;

@@ -62,6 +62,13 @@ impl Machine {
             fdatasync_microseconds: fdatasync_microseconds()?,
         })
     }
+
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{} cores ({}), {:.0} GiB, Linux {}, fdatasync {:.0} µs",
+            self.cores, self.processor, self.memory_gib, self.kernel, self.fdatasync_microseconds
+        )
+    }
 }
 
 /// Median of 200 writes of one page in the temporary folder, where the servers' data also is.
@@ -78,7 +85,7 @@ fn fdatasync_microseconds() -> anyhow::Result<f64> {
 }
 
 /// The percentile by nearest rank.
-fn percentile(values: &[f64], percent: f64) -> f64 {
+pub(crate) fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (percent / 100.0 * sorted.len() as f64).ceil() as usize;
@@ -124,7 +131,7 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
          | its memory (peak while catching up) | {:.0} MiB ({peak_mib:.0} MiB) | |\n\n\
          Measured on {date} with Offtake {} (release build, default intervals and\n\
          batch sizes) and PostgreSQL {postgres}.\n\n\
-         Machine: {} cores ({}), {:.0} GiB, Linux {}, fdatasync {:.0} µs.\n\n\
+         Machine: {}.\n\n\
          Server settings: `wal_level` is `replica` at Offtake's source and `logical` at the other. All\n\
          servers have:\n\n\
          {settings}",
@@ -137,11 +144,7 @@ pub(crate) fn markdown(extent: &Extent, figures: &Figures) -> String {
         idle.source_transactions_per_second,
         idle.resident_mib,
         env!("CARGO_PKG_VERSION"),
-        machine.cores,
-        machine.processor,
-        machine.memory_gib,
-        machine.kernel,
-        machine.fdatasync_microseconds,
+        machine.line(),
         samples = extent.samples * extent.rounds,
         idle_samples = extent.idle_samples * extent.rounds,
         rows = thousands(f64::from(extent.rows)),

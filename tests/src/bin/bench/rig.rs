@@ -124,7 +124,7 @@ impl Side {
     }
 }
 
-async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
+pub(crate) async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
     let options = Options { durable: true, ..Options::default() }
         .with_random_password()
         .setting("wal_level", wal_level);
@@ -134,7 +134,7 @@ async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
     .await
 }
 
-async fn database(server: &PrivateServer, name: &str) -> anyhow::Result<Database> {
+pub(crate) async fn database(server: &PrivateServer, name: &str) -> anyhow::Result<Database> {
     connect(server.url("postgres"))
         .await?
         .client
