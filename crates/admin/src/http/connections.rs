@@ -94,12 +94,9 @@ async fn serve(mut connection: Connection, slot: Slot, shutdown: CancellationTok
     let began = Instant::now();
     let mut look_at = began + LIFE;
     let mut stopping = false;
-    let error = loop {
+    let ended = loop {
         tokio::select! {
-            ended = &mut connection => match ended {
-                Ok(()) => return,
-                Err(error) => break error,
-            },
+            ended = &mut connection => break ended,
             () = slot.evicted() => return,
             () = shutdown.cancelled(), if !stopping => {
                 stopping = true;
@@ -113,14 +110,18 @@ async fn serve(mut connection: Connection, slot: Slot, shutdown: CancellationTok
             }
         }
     };
+    if stopping {
+        return;
+    }
     let parts = connection.into_parts();
     let (withheld, stream) = parts.io.into_inner().into_parts();
-    // Without a problem the client closed the connection; there is nothing to do about that.
-    if let Some(problem) = refusal::problem(&error, withheld, &parts.read_buf) {
-        tokio::select! {
-            () = refusal::tell(stream, problem) => {}
-            () = slot.evicted() => {}
-        }
+    let problem = match ended {
+        Ok(()) => None,
+        Err(error) => refusal::problem(&error, withheld, &parts.read_buf),
+    };
+    tokio::select! {
+        () = refusal::end(stream, problem) => {}
+        () = slot.evicted() => {}
     }
 }
 

@@ -13,10 +13,10 @@ use super::{HEADER_BYTES_MAX, HEADERS_MAX, HEADERS_WITHIN};
 use crate::http::guard;
 use crate::http::problem::Problem;
 
-/// How long a refused client may take to read why.
+/// How long a client may take to read its last answer.
 const READ_WITHIN: Duration = Duration::from_secs(1);
-/// So much of what a refused client goes on sending is read. A socket that is closed over unread
-/// bytes is reset, and a client that sees the reset first does not read its answer.
+/// So much of what a client goes on sending is read. A socket that is closed over unread bytes is
+/// reset, and a client that sees the reset first does not read its last answer.
 const DRAINED_BYTES_MAX: u64 = 1 << 20;
 
 /// Why the connection ended, as a problem. `withheld` is the status of the library's own answer,
@@ -68,16 +68,19 @@ fn of_another_version(unread: &[u8]) -> bool {
     })
 }
 
-/// Sends the problem, and closes the connection once the client has read it.
-pub(super) async fn tell(mut stream: TcpStream, problem: Problem) {
-    let telling = async {
-        stream.write_all(&as_bytes(problem.into_response()).await).await?;
+/// Sends the problem, if there is one, and closes the connection once the client has read its last
+/// answer.
+pub(super) async fn end(mut stream: TcpStream, problem: Option<Problem>) {
+    let ending = async {
+        if let Some(problem) = problem {
+            stream.write_all(&as_bytes(problem.into_response()).await).await?;
+        }
         stream.shutdown().await?;
         let mut rest = (&mut stream).take(DRAINED_BYTES_MAX);
         tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     // A client that does not read has itself to blame.
-    let _ = tokio::time::timeout(READ_WITHIN, telling).await;
+    let _ = tokio::time::timeout(READ_WITHIN, ending).await;
 }
 
 /// An answer as it is sent. The library cannot write this one: its connection has ended.
