@@ -55,8 +55,8 @@ pub const RETRY_INITIAL: Duration = Duration::from_millis(500);
 /// most 33 dials a second.
 pub const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// A row that was changed in the morning is known the next morning. At one percent of a core that is
-/// some hundred million rows.
+/// A row that was changed in the morning is known the next morning. Within one percent that is some
+/// fifty million rows (docs/benchmarks.md: 10 s of the source for a million).
 pub const AUDIT_PERIOD: Duration = Duration::from_secs(86_400);
 
 /// What a daemon without work costs too. Nobody notices it, and it is enough for most sources.

@@ -38,7 +38,7 @@ pub(crate) async fn initialise(rig: &Rig) -> anyhow::Result<()> {
     let mappings = rig.folder().join("mappings");
     std::fs::create_dir(&mappings)?;
     std::fs::write(mappings.join("account.yaml"), MAPPING)?;
-    std::fs::write(configuration_file(rig), configuration(rig)?)?;
+    configure(rig, "")?;
     let output = offtake(rig)?.arg("init").output().context("cannot start offtake")?;
     ensure!(
         output.status.success(),
@@ -48,6 +48,11 @@ pub(crate) async fn initialise(rig: &Rig) -> anyhow::Result<()> {
     let daemon = Daemon::start(rig)?;
     daemon.wait_until_equal(rig).await?;
     daemon.stop().await
+}
+
+/// Writes the configuration that the next daemon has; `more` is appended.
+pub(crate) fn configure(rig: &Rig, more: &str) -> anyhow::Result<()> {
+    Ok(std::fs::write(configuration_file(rig), configuration(rig)? + more)?)
 }
 
 impl Daemon {

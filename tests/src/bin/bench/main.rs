@@ -8,6 +8,7 @@
 //! `wal_retrieve_retry_interval` is 10 ms; otherwise built-in replication would be charged with
 //! seconds of waiting between restarts of a subscription's worker.
 
+mod audit;
 mod capture;
 mod catch_up;
 mod daemon;
@@ -34,22 +35,36 @@ struct Extent {
     /// built-in replication does not probe.
     idle_samples: usize,
     idle_seconds: u64,
+    audit_seconds: u64,
 }
 
 /// For the published figures. 3 rounds, because fewer give no meaningful median. 360 samples,
 /// because the p99 of 300 or more samples has at least three samples above it.
-const FULL: Extent =
-    Extent { rows: 200_000, rounds: 3, samples: 120, idle_samples: 40, idle_seconds: 20 };
+const FULL: Extent = Extent {
+    rows: 200_000,
+    rounds: 3,
+    samples: 120,
+    idle_samples: 40,
+    idle_seconds: 20,
+    audit_seconds: 60,
+};
 
 /// Only to see that the benchmark still works; its figures mean nothing.
-const QUICK: Extent =
-    Extent { rows: 5_000, rounds: 1, samples: 20, idle_samples: 5, idle_seconds: 3 };
+const QUICK: Extent = Extent {
+    rows: 5_000,
+    rounds: 1,
+    samples: 20,
+    idle_samples: 5,
+    idle_seconds: 3,
+    audit_seconds: 5,
+};
 
 /// A part that can be run by itself during development.
 enum Part {
     Idle,
     Latency,
     CatchUp,
+    Audit,
 }
 
 #[tokio::main]
@@ -75,10 +90,11 @@ async fn run() -> anyhow::Result<()> {
             "--idle" => part = Some(Part::Idle),
             "--latency" => part = Some(Part::Latency),
             "--catch-up" => part = Some(Part::CatchUp),
+            "--audit" => part = Some(Part::Audit),
             "--capture" => of_capture = true,
             other => bail!(
-                "`{other}` is unknown; --save writes docs/benchmarks.md, --quick only tries whether the benchmark works, --idle, --latency and \
-                 --catch-up print one sample of Offtake's figures, --capture prints what capture costs"
+                "`{other}` is unknown; --save writes docs/benchmarks.md, --quick only tries whether the benchmark works, --idle, --latency, \
+                 --catch-up and --audit print one sample of Offtake's figures, --capture prints what capture costs"
             ),
         }
     }
@@ -127,6 +143,10 @@ async fn look_at(part: Part, extent: Extent) -> anyhow::Result<()> {
             );
             offtake.stop().await?;
         }
+        Part::Audit => {
+            let measured = audit::measure(&rig, extent.audit_seconds).await?;
+            println!("{}", report::audit(&measured));
+        }
         Part::CatchUp => {
             for _ in 0..extent.rounds {
                 let (rows_per_second, peak_mib) = catch_up::offtake(&rig).await?;
@@ -171,5 +191,16 @@ async fn measure(extent: Extent) -> anyhow::Result<report::Figures> {
         eprintln!("round {round}: catching up done");
     }
     let idle = idle::measure(&rig, extent.idle_seconds).await?;
-    Ok(report::Figures { machine, date, postgres, latency, idle_latency, catch_up, peak_mib, idle })
+    let audit = audit::measure(&rig, extent.audit_seconds).await?;
+    Ok(report::Figures {
+        machine,
+        date,
+        postgres,
+        latency,
+        idle_latency,
+        catch_up,
+        peak_mib,
+        idle,
+        audit,
+    })
 }
