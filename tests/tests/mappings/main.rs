@@ -4,6 +4,7 @@
 mod capitals;
 mod checked;
 mod indexes;
+mod mended;
 mod previewed;
 mod refused;
 mod targets;

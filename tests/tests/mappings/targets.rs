@@ -112,6 +112,11 @@ async fn what_schema_sql_lacks_or_wants_is_told() {
             "write `create table if not exists gen`",
         ),
         (
+            "create view gen as select 1::bigint as id, 1.5 as net, 1.5 as gross",
+            "schema_sql makes gen, and not as a table",
+            "make it a table",
+        ),
+        (
             "create table gen (id bigint primary key net numeric)",
             "schema_sql cannot run: syntax error",
             "correct it",

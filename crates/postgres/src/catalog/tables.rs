@@ -197,7 +197,14 @@ impl Tables {
             Some("f") => "a foreign table",
             Some(_) => "not a table",
         };
-        let remedy = "changes are captured by triggers on ordinary and partitioned tables: name the tables behind it, and use it in the query only";
+        let instead = match what {
+            "a view" => "name the tables behind it, and use it in the query only",
+            "a materialized view" => "name the tables behind it, also in the query",
+            _ => "keep the rows in one, and name that",
+        };
+        let remedy = format!(
+            "changes are captured by triggers on ordinary and partitioned tables: {instead}"
+        );
         Some(Problem::at(mapping, path, format!("{name} is {what}"), remedy))
     }
 

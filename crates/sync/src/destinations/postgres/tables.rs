@@ -18,7 +18,7 @@ use crate::sql;
 
 /// What is there under the target's name.
 pub(super) struct Found {
-    kind: String,
+    pub(super) kind: String,
     identity: String,
     mark: Option<String>,
     /// As SQL writes its name: the table, or a partition of it, that is unlogged.

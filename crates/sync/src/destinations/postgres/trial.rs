@@ -144,6 +144,11 @@ async fn try_there(
         let misfit = Some(Misfit { message, remedy });
         return Ok(Tried { misfit, added: Vec::new() });
     };
+    if found.kind != "r" && found.kind != "p" {
+        let message = format!("schema_sql makes {target}, and not as a table");
+        let remedy = "make it a table: Offtake writes rows to it".to_owned();
+        return Ok(Tried { misfit: Some(Misfit { message, remedy }), added: Vec::new() });
+    }
     let missing = tables::missing_columns(mapping, &found);
     let added: Vec<String> = missing.map(|column| column.name.to_string()).collect();
     let misfit = tenantless(mapping, &found);
