@@ -118,3 +118,82 @@ async fn two_files_of_one_name_or_one_table_are_refused_without_a_database() {
     write(&world, "other.yml", &memos.replace("memos", "others"));
     world.succeed(&["check"]).await;
 }
+
+/// An index of a table is not its children's, and an empty parent, or an empty partition, is read
+/// as a whole by any plan. The statements that are told are enough.
+#[tokio::test]
+async fn children_get_indexes_of_their_own_and_an_empty_part_needs_none() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[]).await;
+    let setup = "
+        create table pay (org text, id int, client int, primary key (org, id));
+        create table pay_a (primary key (org, id)) inherits (pay);
+        create table pay_b (primary key (org, id)) inherits (pay);
+        create index on pay_b (client);
+        create table due (org text, id int, client int, primary key (org, id)) partition by list (org);
+        create table due_a partition of due for values in ('acme');
+        create table due_rest partition of due default;
+        create table client (id int primary key, name text);
+        insert into client select n, 'c' from generate_series(1, 2000) n;
+        insert into pay_a select 'acme', n, n % 2000 from generate_series(1, 20000) n;
+        insert into pay_b select 'acme', n + 100000, n % 2000 from generate_series(1, 20000) n;
+        insert into due select 'acme', n, n % 2000 from generate_series(1, 20000) n";
+    world.source.execute(setup).await;
+    let mapping = |table: &str| {
+        format!(
+            "source: {{ table: public.{table}, tenant: org, key: {{ id: id }} }}\n\
+             depends_on: [{{ table: public.client, match: {{ client: id }} }}]\n\
+             query: select p.org as tenant_id, p.id, c.name from {table} p left join client c on c.id = p.client\n\
+             target: {{ table: {table}s }}\n"
+        )
+    };
+    write(&world, "pays.yaml", &mapping("pay"));
+    write(&world, "dues.yaml", &mapping("due"));
+    world.source.execute("analyze").await;
+    let stdout = warnings(&world).await;
+    let told = statements(&stdout);
+    let expect = [
+        "create index on \"public\".\"due\" (\"client\");",
+        "create index concurrently on public.pay (\"client\"); create index concurrently on public.pay_a (\"client\");",
+    ];
+    assert_eq!(told, expect, "{stdout}");
+    for statement in told.iter().flat_map(|told| told.split_inclusive(';')) {
+        world.source.execute(statement).await;
+    }
+    world.source.execute("analyze").await;
+    let stdout = warnings(&world).await;
+    assert!(!stdout.contains("warning"), "{stdout}");
+}
+
+/// What a `where` compares with the changed row can be indexed. Where the source makes no such
+/// index, none is named.
+#[tokio::test]
+async fn the_index_that_serves_a_condition_is_named_and_made() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[]).await;
+    let setup = "
+        create table crew (id int primary key, name text, at timestamptz);
+        create table invite (id int primary key, tenant text, data jsonb, at timestamptz);
+        create index on invite (tenant, id);
+        insert into crew select n, 'c' from generate_series(1, 2000) n;
+        insert into invite select n, 'acme', jsonb_build_object('crew', n % 2000) from generate_series(1, 20000) n";
+    world.source.execute(setup).await;
+    world.source.execute("analyze").await;
+    let mapping = |condition: &str| {
+        format!(
+            "source: {{ table: public.invite, tenant: tenant }}\n\
+             depends_on: [{{ table: public.crew, where: \"{condition}\" }}]\n\
+             query: select i.tenant as tenant_id, i.id, c.name from invite i left join crew c on c.id = (i.data ->> 'crew')::int\n\
+             target: {{ table: invites }}\n"
+        )
+    };
+    write(&world, "invites.yaml", &mapping("source.at::text = changed.at::text"));
+    let stdout = warnings(&world).await;
+    assert!(stdout.contains("make an index that serves the condition"), "{stdout}");
+    write(&world, "invites.yaml", &mapping("source.data ->> 'crew' = changed.id::text"));
+    let stdout = warnings(&world).await;
+    let told = statements(&stdout);
+    let expect = "create index concurrently on \"public\".\"invite\" ((data ->> 'crew'));";
+    assert_eq!(told, [expect], "{stdout}");
+    world.source.execute(&told[0]).await;
+    let stdout = warnings(&world).await;
+    assert!(!stdout.contains("warning"), "{stdout}");
+}

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use offtake_mapping::{ResolvedMapping, TableName, Tenant, scan};
+use offtake_mapping::{Identifier, ResolvedMapping, TableName, Tenant, scan};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -14,10 +14,21 @@ use crate::sql;
 pub(super) struct SourceTable {
     /// It is partitioned: an index is made on the parent, and not concurrently.
     pub(super) partitioned: bool,
-    /// The table and its partitions.
-    relations: Vec<String>,
+    /// The table, and its partitions or children.
+    relations: Vec<Relation>,
     /// The columns of each of their indexes, in order; None for an expression.
     indexes: HashMap<String, Vec<Option<String>>>,
+}
+
+#[derive(Debug)]
+struct Relation {
+    /// As plans name it.
+    table: String,
+    /// As SQL names it.
+    name: String,
+    /// It has no page, so that a plan may read it as a whole.
+    empty: bool,
+    indexes: Vec<String>,
 }
 
 impl SourceTable {
@@ -28,12 +39,43 @@ impl SourceTable {
         let mut found = Self::default();
         for row in source.query(sql::LIST_INDEXES, &[&table.sql()]).await? {
             found.partitioned = row.get("partitioned");
-            found.relations.push(row.get("relation"));
-            if let Some(index) = row.get::<_, Option<String>>("index") {
+            let (table, name, empty) = (row.get("relation"), row.get("name"), row.get("empty"));
+            if found.relations.last().is_none_or(|last| last.name != name) {
+                found.relations.push(Relation { table, name, empty, indexes: Vec::new() });
+            }
+            if let (Some(index), Some(relation)) =
+                (row.get::<_, Option<String>>("index"), found.relations.last_mut())
+            {
+                relation.indexes.push(index.clone());
                 found.indexes.insert(index, row.get("columns"));
             }
         }
         Ok(found)
+    }
+
+    /// The relations on which an index of these columns, as SQL names them, is to be made. An index
+    /// of a table that others inherit from is that table's alone. Empty where the table has no others.
+    pub(super) fn lacking(&self, columns: &[String]) -> Vec<&str> {
+        if self.relations.len() < 2 {
+            return Vec::new();
+        }
+        let same = |(has, wanted): (&Option<String>, &String)| {
+            has.as_ref()
+                .is_some_and(|has| Identifier::new(has).is_ok_and(|has| has.sql() == *wanted))
+        };
+        let serves = |index: &String| {
+            self.indexes
+                .get(index)
+                .is_some_and(|has| has.len() >= columns.len() && has.iter().zip(columns).all(same))
+        };
+        let lacks = |relation: &&Relation| !relation.indexes.iter().any(serves);
+        self.relations.iter().filter(lacks).map(|relation| relation.name.as_str()).collect()
+    }
+
+    /// An empty part of a table that has rows in others: how a plan reads it says nothing.
+    fn is_empty_part(&self, table: &str) -> bool {
+        self.relations.iter().any(|relation| relation.table == table && relation.empty)
+            && self.relations.iter().any(|relation| !relation.empty)
     }
 
     /// Whether the index finds rows by one of the columns that `goal` knows: each column before it
@@ -124,8 +166,11 @@ impl IndexUse {
     ) {
         let by_index = matches!(scan.kind, "Index Scan" | "Index Only Scan" | "Bitmap Heap Scan");
         let own = mapping.definition.source.table.name.as_str();
-        let of_source_table =
-            scan.table == own || source.relations.iter().any(|relation| relation == scan.table);
+        let of_source_table = scan.table == own
+            || source.relations.iter().any(|relation| relation.table == scan.table);
+        if source.is_empty_part(scan.table) {
+            return;
+        }
         let narrow = match purpose {
             Purpose::OneKey => names_key(scan, mapping, source),
             // Otherwise the pages of one tenant are looked for among the rows of all tenants.

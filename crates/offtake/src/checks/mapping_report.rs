@@ -105,7 +105,7 @@ impl MappingReport {
             columns: columns(mapping),
             woken_by,
             undeclared_warnings: undeclared.iter().map(|t| warning(definition, t)).collect(),
-            undeclared: undeclared.iter().map(ToString::to_string).collect(),
+            undeclared: undeclared.iter().map(|t| t.table.to_string()).collect(),
             page_index: index_for_pages(mapping, &table).filter(|_| !plan.page.on_indexes()),
             key_index: index_for_keys(mapping, &table),
             plan,

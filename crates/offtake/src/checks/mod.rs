@@ -33,6 +33,7 @@ pub(crate) mod tenant_agreement;
 pub(crate) mod tenant_ids;
 pub(crate) mod triggers;
 mod undeclared_tables;
+mod where_index;
 
 use offtake_mapping::Mapping;
 

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use super::index_use::{IndexUse, Purpose, SourceTable};
 use super::planner::explain;
+use super::where_index::{can_be_made, searched_columns};
 use crate::sql;
 
 /// Rows of one page of an initial copy. Any number below the rows of a large table shows the same
@@ -110,7 +111,11 @@ pub(super) async fn plan_dependants(
             let others: Vec<&str> = others.map(|table| table.name.as_str()).collect();
             found.reads_all_of.retain(|table| !others.contains(&table.as_str()));
         }
-        return Ok((found, index_for_dependants(waking, table)));
+        let index = match found.on_indexes() {
+            true => None,
+            false => index_for_dependants(source, waking, table).await?,
+        };
+        return Ok((found, index));
     };
     let (searched, step) = (waking.searched_table(), &lookup.path.lookup.steps[lookup.step]);
     let (theirs, ours): (Vec<_>, Vec<_>) =
@@ -121,7 +126,9 @@ pub(super) async fn plan_dependants(
         found = plan_search(source, waking, table).await?;
         let own = searched.name.as_str();
         found.reads_all_of.retain(|table| table == own);
-        indexes.extend(index_for_dependants(waking, table).filter(|_| !found.on_indexes()));
+        if !found.on_indexes() {
+            indexes.extend(index_for_dependants(source, waking, table).await?);
+        }
     } else if let Some(index) = index_for_look_up(source, searched, &ours).await? {
         found.reads_all_of.push(searched.name.as_str().to_owned());
         indexes.push(index);
@@ -190,12 +197,25 @@ fn tenant_column(mapping: &ResolvedMapping) -> Option<&str> {
     }
 }
 
-/// The statement that creates the index for the search of [`plan_search`]; None where the condition
-/// is an expression.
-fn index_for_dependants(waking: &Waking, table: &SourceTable) -> Option<String> {
-    let Condition::Match(pairs) = &waking.dependency.condition else { return None };
-    let columns: Vec<String> = pairs.iter().map(|(ours, _)| ours.sql()).collect();
-    Some(create_index(&waking.mapping.definition.source.table, table, &columns))
+/// The statement that creates the index for the search of [`plan_search`]; None where none is
+/// known to serve the condition.
+async fn index_for_dependants(
+    source: &Client,
+    waking: &Waking,
+    table: &SourceTable,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    let mapping = &waking.mapping;
+    let columns: Vec<String> = match &waking.dependency.condition {
+        Condition::Match(pairs) => pairs.iter().map(|(ours, _)| ours.sql()).collect(),
+        Condition::Where(condition) => {
+            let Some(columns) = searched_columns(condition) else { return Ok(None) };
+            if !can_be_made(source, mapping, &columns).await? {
+                return Ok(None);
+            }
+            columns
+        }
+    };
+    Ok(Some(create_index(&mapping.definition.source.table, table, &columns)))
 }
 
 /// The statement that creates the index in whose order the pages of a copy are read; None where no
@@ -229,10 +249,19 @@ pub(super) fn index_for_keys(mapping: &ResolvedMapping, table: &SourceTable) -> 
     Some(create_index(&mapping.definition.source.table, table, &columns))
 }
 
-/// Postgres makes no index of a partitioned table concurrently.
+/// Postgres makes no index of a partitioned table concurrently, and none of the children of a table
+/// with that table's.
 fn create_index(table: &TableName, facts: &SourceTable, columns: &[String]) -> String {
-    let how = if facts.partitioned { "" } else { "concurrently " };
-    format!("create index {how}on {} ({});", table.sql(), columns.join(", "))
+    let own = table.sql();
+    let columns_in_sql = columns.join(", ");
+    if facts.partitioned {
+        return format!("create index on {own} ({columns_in_sql});");
+    }
+    let create = |name: &str| format!("create index concurrently on {name} ({columns_in_sql});");
+    match facts.lacking(columns).as_slice() {
+        [] => create(&own),
+        relations => relations.iter().map(|name| create(name)).collect::<Vec<_>>().join(" "),
+    }
 }
 
 async fn explain_copy(

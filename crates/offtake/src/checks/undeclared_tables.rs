@@ -10,12 +10,19 @@ use tokio_postgres::Client;
 use super::planner::explain;
 use crate::sql;
 
+/// A table that a query reads and its mapping does not declare.
+pub(super) struct Undeclared {
+    pub(super) table: TableName,
+    /// Triggers can capture its changes. They cannot those of a materialized view.
+    captured: bool,
+}
+
 /// The tables that the query reads besides those that the mapping declares. The planner names
 /// them: the tables behind a view are among them, the tables that a function reads are not.
 pub(super) async fn undeclared_tables(
     source: &Client,
     mapping: &Mapping,
-) -> Result<Vec<TableName>, tokio_postgres::Error> {
+) -> Result<Vec<Undeclared>, tokio_postgres::Error> {
     let plan =
         explain(source, ", verbose", &format!("select q.* from ({}\n) q", mapping.query), "")
             .await?;
@@ -29,19 +36,26 @@ pub(super) async fn undeclared_tables(
         .await?;
     let tables = rows.iter().filter_map(|row| {
         let schema = Identifier::new(row.get::<_, String>("schema_name")).ok()?;
-        Some(TableName { schema, name: Identifier::new(row.get::<_, String>("table_name")).ok()? })
+        let name = Identifier::new(row.get::<_, String>("table_name")).ok()?;
+        Some(Undeclared { table: TableName { schema, name }, captured: row.get("captured") })
     });
     Ok(tables.collect())
 }
 
 /// The warning about one such table: where the query names it, and what to do.
-pub(super) fn warning(mapping: &Mapping, table: &TableName) -> String {
+pub(super) fn warning(mapping: &Mapping, undeclared: &Undeclared) -> String {
+    let table = &undeclared.table;
     let tokens = scan::tokens(&mapping.query);
     let at =
         tokens.iter().find(|token| token.text == table.name.as_str()).map_or(0, |token| token.at);
+    let remedy = match undeclared.captured {
+        true => "name it under depends_on, unless it never changes",
+        false => {
+            "no trigger captures it, so read the tables behind it instead, unless it never changes"
+        }
+    };
     let message = format!(
-        "the query of {} reads {table}, and a change there refreshes nothing; \
-         name it under depends_on, unless it never changes",
+        "the query of {} reads {table}, and a change there refreshes nothing; {remedy}",
         mapping.name
     );
     mapping
