@@ -211,3 +211,45 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
     let (code, stderr) = complaint(&world, &["uninstall", "--yes"]).await;
     assert_eq!(code, Some(0), "{stderr}");
 }
+
+const DEALS: &str = r#"
+source: { table: '"Crm"."Deal"', tenant: org, key: { id: id } }
+query: |
+  select d.org as tenant_id, d.id, "Crm"."Twice"(d.id) as twice, v.x, v.last,
+         (select count(*) from "Crm"."Other Thing") as things
+    from "Crm"."Deal" d cross join "Crm"."A View" v
+target: { table: deals }
+"#;
+
+/// What a query reads may be in any schema, under a name that needs quotes, and be a view or a
+/// function, and a policy may hide its rows. The remedies alone, each as it is printed, lead to a check that finds nothing.
+#[tokio::test]
+async fn the_rights_that_a_query_lacks_are_granted_as_printed() {
+    let plan = World::with_tenants(["acme"]).private_source().without_init();
+    let mut world = plan.mappings(&[("deals", DEALS)]).await;
+    let objects = r#"
+        create role "Plain" login password 'plain';
+        create schema "Crm";
+        create table "Crm"."Deal" (org text, id int, primary key (org, id));
+        alter table "Crm"."Deal" enable row level security;
+        create policy own on "Crm"."Deal" using (org = current_user);
+        create table "Crm"."Other Thing" (x int);
+        create table "Other Thing" (x int);
+        create sequence "Crm"."Deal Numbers";
+        create view "Crm"."A View" as select 1 as x, last_value as last from "Crm"."Deal Numbers";
+        create function "Crm"."Twice"(int) returns int language sql immutable as 'select $1 * 2';
+        revoke execute on function "Crm"."Twice"(int) from public"#;
+    world.source.execute(objects).await;
+    configure(&mut world, "Plain", "plain").await;
+    let mut rounds = 0;
+    loop {
+        let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
+        if code == Some(0) {
+            break;
+        }
+        rounds += 1;
+        assert!(rounds < 10, "{stderr}");
+        obey(&world, &stderr).await;
+    }
+    assert!(rounds > 1, "there were rights to ask for");
+}

@@ -106,7 +106,10 @@ impl Part<'_> {
         let (at, message, remedy) = match error.as_db_error() {
             Some(db) => {
                 let quoted = unfolded(tables, mapping, self.text, &self.before, &error);
-                let remedy = quoted.or_else(|| remedy_of(db, tables.role()));
+                let remedy = match quoted {
+                    Some(quoted) => Some(quoted),
+                    None => remedy_of(transaction, db, tables.role()).await?,
+                };
                 let remedy = remedy.unwrap_or_else(|| otherwise.to_owned());
                 (position(db, &self.before), db.message().to_owned(), remedy)
             }

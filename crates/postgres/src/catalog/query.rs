@@ -59,7 +59,7 @@ pub(super) async fn prepare(
     let statement = match transaction.prepare(&text).await? {
         Ok(statement) => statement,
         Err(error) => {
-            let mut problem = refused_query(mapping, role, &error);
+            let mut problem = refused_query(transaction, mapping, role, &error).await?;
             if let Some(remedy) = unfolded(tables, mapping, &mapping.query, BEFORE_QUERY, &error) {
                 problem.diagnostic.remedy = remedy;
             }
@@ -87,18 +87,23 @@ pub(super) async fn prepare(
         }
     }
     if let Err(error) = transaction.run(&format!("explain {text}")).await? {
-        problems.push(refused_query(mapping, role, &error));
+        problems.push(refused_query(transaction, mapping, role, &error).await?);
     }
     Ok(if problems.is_empty() { Ok(Prepared(statement)) } else { Err(problems) })
 }
 
-fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
+async fn refused_query(
+    transaction: &ReadOnly<'_>,
+    mapping: &Mapping,
+    role: &str,
+    error: &Error,
+) -> Result<Problem, Error> {
     let Some(db) = error.as_db_error() else {
-        return Problem::in_query(mapping, 0, error.to_string(), "correct the query");
+        return Ok(Problem::in_query(mapping, 0, error.to_string(), "correct the query"));
     };
     let length = mapping.query.chars().count();
     let at = position(db, BEFORE_QUERY);
-    let (message, remedy) = match remedy_of(db, role) {
+    let (message, remedy) = match remedy_of(transaction, db, role).await? {
         Some(remedy) => (db.message().to_owned(), remedy),
         // What is refused is our own parenthesis behind the query.
         None if at >= length => {
@@ -110,7 +115,8 @@ fn refused_query(mapping: &Mapping, role: &str, error: &Error) -> Problem {
             hint(db, "correct the query; it must run on the source by itself, as written"),
         ),
     };
-    Problem::in_query(mapping, at, format!("the source refuses the query: {message}"), remedy)
+    let message = format!("the source refuses the query: {message}");
+    Ok(Problem::in_query(mapping, at, message, remedy))
 }
 
 impl Prepared {

@@ -1,7 +1,10 @@
 //! A read-only transaction over a shared client.
 
 use futures_util::FutureExt;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
+
+use super::sql;
 
 /// Operators' SQL is only ever looked at inside one of these. Ends when dropped, also when the
 /// caller was cancelled: a pooled connection must not go back with an open transaction.
@@ -52,6 +55,18 @@ impl<'a> ReadOnly<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// What a refusal is about; see `name_refused_object.sql`.
+    pub(super) async fn name_refused(
+        &self,
+        kind: &str,
+        name: &str,
+    ) -> Result<Option<String>, Error> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&kind, Type::TEXT), (&name, Type::TEXT)];
+        let rows = self.0.query_typed(sql::NAME_REFUSED_OBJECT, &parameters).await?;
+        Ok(rows.first().and_then(|row| row.get("name")))
     }
 
     /// Asks for a statement's columns without running it. The inner error is the statement's own

@@ -4,6 +4,7 @@ use offtake_mapping::{Mapping, scan};
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
+use super::read_only::ReadOnly;
 use super::tables::Tables;
 
 /// The remedy for a column that needs double quotes, because its name has capitals.
@@ -46,21 +47,39 @@ fn one_line(text: &str) -> String {
 }
 
 /// The statement that lets `role` do what it may not.
-pub(super) fn remedy_of(db: &DbError, role: &str) -> Option<String> {
-    if *db.code() != SqlState::INSUFFICIENT_PRIVILEGE {
-        return None;
+pub(super) async fn remedy_of(
+    transaction: &ReadOnly<'_>,
+    db: &DbError,
+    role: &str,
+) -> Result<Option<String>, Error> {
+    if hides_rows(db) {
+        return Ok(Some(format!("run as a superuser: alter role {role} bypassrls;")));
     }
-    // The error names what it is about in its message only: `permission denied for table team`.
-    let (kind, name) = db
-        .message()
-        .strip_prefix("permission denied for ")
-        .and_then(|rest| rest.split_once(' '))?;
+    let Some((kind, name)) = refused_object(db) else { return Ok(None) };
+    let Some(name) = transaction.name_refused(kind, name).await? else { return Ok(None) };
     let right = match kind {
         "schema" => "usage on schema ",
         "function" => "execute on function ",
         "sequence" => "select on sequence ",
         _ => "select on ",
     };
-    let name = name.rsplit(' ').next().unwrap_or(name);
-    Some(format!("run as its owner: grant {right}{name} to {role};"))
+    Ok(Some(format!("run as its owner: grant {right}{name} to {role};")))
+}
+
+/// Whether a policy would hide rows from the role. Offtake reads with `row_security = off`, which
+/// makes that an error: a copy without these rows would look complete.
+fn hides_rows(db: &DbError) -> bool {
+    *db.code() == SqlState::INSUFFICIENT_PRIVILEGE && db.message().contains("row-level security")
+}
+
+/// Kind and name of what the role may not use. The error has them in its message only: `permission
+/// denied for table team`.
+fn refused_object(db: &DbError) -> Option<(&'static str, &str)> {
+    const KINDS: [&str; 7] =
+        ["schema", "function", "sequence", "materialized view", "view", "foreign table", "table"];
+    if *db.code() != SqlState::INSUFFICIENT_PRIVILEGE {
+        return None;
+    }
+    let about = db.message().strip_prefix("permission denied for ")?;
+    KINDS.into_iter().find_map(|kind| Some((kind, about.strip_prefix(kind)?.strip_prefix(' ')?)))
 }

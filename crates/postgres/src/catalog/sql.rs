@@ -1,5 +1,8 @@
 //! The statements of this module.
 
+/// What a refusal is about, as SQL writes it.
+pub(super) const NAME_REFUSED_OBJECT: &str = include_str!("../../sql/name_refused_object.sql");
+
 /// The tables that mappings name, with their columns.
 pub(super) const READ_TABLES: &str = include_str!("../../sql/read_tables.sql");
 
