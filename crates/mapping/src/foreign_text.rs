@@ -38,6 +38,19 @@ pub fn foreign_within(text: &str, chars_max: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// A longer id of a tenant is refused.
+const ID_CHARS_MAX: usize = 400;
+
+/// The text as one word of a command that is printed for a person to run in a shell.
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let shown = foreign_within(text, ID_CHARS_MAX);
+    let plain = |c: char| c.is_alphanumeric() || "_-./:@%+=,".contains(c);
+    match !shown.is_empty() && shown.chars().all(plain) {
+        true => shown,
+        false => Cow::Owned(format!("'{}'", shown.replace('\'', r"'\''"))),
+    }
+}
+
 /// JSON as it is, with escapes for what a terminal obeys or does not show: the same values for a
 /// program. The line ends between the values stay.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
@@ -73,6 +86,19 @@ pub fn is_unprintable(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_of_a_command_is_quoted_where_a_shell_would_take_it_apart() {
+        for (text, expect) in [
+            ("7b0c8f2e-6f0f", "7b0c8f2e-6f0f"),
+            ("tenant:münchen/main", "tenant:münchen/main"),
+            ("Feb 3, 2026", "'Feb 3, 2026'"),
+            ("o'neil; rm $x", r"'o'\''neil; rm $x'"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(text), expect);
+        }
+    }
 
     #[test]
     fn json_means_the_same_with_its_escapes() {

@@ -30,7 +30,7 @@ pub use definition::{
     Condition, Dependency, LookupStep, Mapping, OnRowError, Source, Target, Tenant, TenantLookup,
 };
 pub use equality::{Equality, TypeFacts};
-pub use foreign_text::{foreign, foreign_within, is_unprintable, printable_json};
+pub use foreign_text::{foreign, foreign_within, is_unprintable, printable_json, shell_word};
 pub use identifier::{Identifier, InvalidName, TableName, literal};
 pub use nearest::{nearest, suggestion};
 pub use parse::{Error, parse};

@@ -206,8 +206,8 @@ impl Here {
             served.since,
             served.last,
             self.source(),
-            spec.tenant_id,
-            spec.name
+            offtake_mapping::shell_word(&spec.tenant_id),
+            offtake_mapping::shell_word(&spec.name)
         )
     }
 

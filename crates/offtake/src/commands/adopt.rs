@@ -28,7 +28,8 @@ pub(super) async fn execute(context: &Context, arguments: &Adopt) -> Result<Exit
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     operations::adopt(&source, &ids).await.map_err(|error| unreadable(&error))?;
     say(format!(
-        "this source serves {names} from now on; `offtake status --tenant {tenant}` shows how far it is"
+        "this source serves {names} from now on; `offtake status --tenant {}` shows how far it is",
+        offtake_mapping::shell_word(tenant)
     ));
     warn_without_daemon(&source).await?;
     Ok(Exit::Done)

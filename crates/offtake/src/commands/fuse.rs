@@ -8,7 +8,7 @@ use offtake_admin::operations::{fuse_names, fuses};
 use offtake_loops::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
-use offtake_mapping::foreign;
+use offtake_mapping::{foreign, shell_word};
 
 use super::phrases::{because, until};
 use super::printing::{say, say_json, table};
@@ -63,11 +63,8 @@ async fn off(
     check(source, name).await?;
     set_fuse(source, name, false, Some(reason), lasts).await.map_err(|error| failed(&error))?;
     let heals = lasts.and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
-    let name = foreign(name);
-    say(format!(
-        "{name} is off {}: {reason}",
-        until(heals, &format!("until `offtake fuse on {name}`"))
-    ));
+    let heals = until(heals, &format!("until `offtake fuse on {}`", shell_word(name)));
+    say(format!("{} is off {heals}: {reason}", foreign(name)));
     Ok(Exit::Done)
 }
 

@@ -3,7 +3,7 @@
 
 use offtake_admin::operations;
 
-use offtake_mapping::foreign;
+use offtake_mapping::{foreign, shell_word};
 
 use super::phrases::{because, until};
 use super::printing::say;
@@ -22,7 +22,7 @@ pub(super) async fn pause(context: &Context, arguments: &Pause) -> Result<Exit, 
         .map_err(|error| unreadable(&error))?;
     let until = until(
         paused,
-        &format!("until `offtake resume --tenant {}`", foreign(&arguments.of.tenant)),
+        &format!("until `offtake resume --tenant {}`", shell_word(&arguments.of.tenant)),
     );
     named.iter().for_each(|d| {
         let (tenant, name) = (foreign(&d.tenant), foreign(&d.name));

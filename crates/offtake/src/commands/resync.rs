@@ -10,7 +10,7 @@ use offtake_admin::operations::{self, ResyncProgress};
 use tokio::time::Instant;
 use tokio_postgres::Client;
 
-use offtake_mapping::foreign;
+use offtake_mapping::{foreign, shell_word};
 
 use super::printing::say;
 use super::registry_names::{check_mapping, check_served, destinations, unreadable};
@@ -42,7 +42,8 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
     let Some(wait) = arguments.wait else {
         say(format!(
             "{copies} copies of {tenant} are made again, in place; \
-             `offtake status --tenant {tenant}` shows how far they are"
+             `offtake status --tenant {}` shows how far they are",
+            shell_word(&arguments.of.tenant)
         ));
         return Ok(Exit::Done);
     };
@@ -62,6 +63,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
 fn late(copies: &[ResyncProgress]) -> Failure {
     let mappings: Vec<_> = copies.iter().map(|copy| copy.mapping.as_str()).collect();
     let ResyncProgress { tenant, destination, obstacle, .. } = &copies[0];
+    let named = shell_word(tenant);
     let (tenant, destination) = (foreign(tenant), foreign(destination));
     let what =
         format!("{tenant}/{destination} does not have all of {} in time", mappings.join(", "));
@@ -69,7 +71,7 @@ fn late(copies: &[ResyncProgress]) -> Failure {
     match obstacle {
         Some(obstacle) => failure
             .because(obstacle.as_str())
-            .remedy(format!("see `offtake status --tenant {tenant}`; the request stands")),
+            .remedy(format!("see `offtake status --tenant {named}`; the request stands")),
         None => failure.remedy(
             "see that `offtake run` is running for this source, or wait longer; the request stands",
         ),

@@ -6,7 +6,7 @@ use offtake_admin::operations::owe_sync;
 use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
-use offtake_mapping::foreign;
+use offtake_mapping::{foreign, shell_word};
 
 use super::printing::say;
 use super::registry_names::{check_served, destinations, unreadable};
@@ -52,14 +52,15 @@ pub(super) async fn execute(
         return Ok(Exit::Done);
     }
     Err(Failure::all(behind.iter().map(|row| {
-        let (tenant, name) = (foreign(row.get("tenant_id")), foreign(row.get("name")));
+        let tenant: &str = row.get("tenant_id");
+        let (named, tenant, name) = (shell_word(tenant), foreign(tenant), foreign(row.get("name")));
         let failure = Failure::new(
             Exit::SomeDestinationsFailed,
             format!("{tenant}/{name} has not reached sequence id {head} in time"),
         );
         match row.get::<_, Option<&str>>("obstacle") {
             Some(obstacle) => {
-                failure.because(obstacle).remedy(format!("see `offtake status --tenant {tenant}`"))
+                failure.because(obstacle).remedy(format!("see `offtake status --tenant {named}`"))
             }
             None => {
                 failure.remedy("see that `offtake run` is running for this source, or wait longer")

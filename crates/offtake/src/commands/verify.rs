@@ -6,7 +6,7 @@ mod repair;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
-use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign, shell_word};
 use offtake_postgres::{Connection, catalog};
 use offtake_sync::audit;
 use offtake_sync::destinations::{DestinationSpec, Session};
@@ -201,7 +201,7 @@ impl<'a> Work<'a> {
                     spec.label(),
                     mapping.name()
                 );
-                let (tenant, name) = (foreign(&spec.tenant_id), foreign(&spec.name));
+                let (tenant, name) = (shell_word(&spec.tenant_id), shell_word(&spec.name));
                 let remedy = format!(
                     "offtake resync --tenant {tenant} --destination {name} --mapping {}",
                     mapping.name()

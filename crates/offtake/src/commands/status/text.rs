@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use offtake_admin::{Destination, State, Status};
 
-use offtake_mapping::{foreign, foreign_within};
+use offtake_mapping::{foreign, foreign_within, shell_word};
 
 use crate::commands::phrases::{span, until};
 use crate::commands::printing::table;
@@ -24,7 +24,8 @@ pub(super) fn describe(status: &Status, mappings: bool, now: Timestamp) -> Strin
     let mut lines = totals(status);
     lines.extend(status.fuses.iter().filter(|fuse| !fuse.enabled).map(|fuse| {
         let reason = foreign(fuse.reason.as_deref().unwrap_or("no reason given"));
-        let until = until(fuse.until, &format!("until `offtake fuse on {}`", foreign(&fuse.name)));
+        let command = format!("until `offtake fuse on {}`", shell_word(&fuse.name));
+        let until = until(fuse.until, &command);
         format!("fuse          {} is off {until}: {reason}", foreign(&fuse.name))
     }));
     if let Some(error) = status.config.as_ref().and_then(|config| config.error.as_ref()) {
