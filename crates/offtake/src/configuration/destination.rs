@@ -7,6 +7,7 @@ use offtake_postgres::ConnectionString;
 
 use super::defaults;
 use super::section::Section;
+use crate::arguments::shown;
 
 /// A destination written in the file.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ impl StaticDestination {
         if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
             section.note(
                 "ca_file",
-                &format!("{} is not a file", path.display()),
+                &format!("{} is not a file", shown(&path.to_string_lossy())),
                 "name a PEM file, relative to this one",
             );
         }

@@ -272,7 +272,11 @@ fn end_of_plain(line: &[char], begin: usize) -> usize {
 /// Whether a value of a key that holds no secret is what such values look like.
 fn harmless(value: &[char]) -> bool {
     let assigns = value.iter().any(|c| matches!(c, '=' | '@' | ';' | '#'));
-    !assigns && !value.windows(2).any(|pair| pair == ['/', '/'])
+    let holds = |two: [char; 2]| value.windows(2).any(|pair| pair == two);
+    // A line of .pgpass has four colons; so may an IPv6 address.
+    let colons = value.iter().filter(|c| **c == ':').count();
+    let address = value.contains(&'[') || holds([':', ':']);
+    !assigns && !holds(['/', '/']) && (colons < 2 || address)
 }
 
 /// `${NAME}` and nothing more: the name of a variable is no secret, its default may be one.
