@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 12] = [
+const PLACEHOLDERS: [(&str, &str); 15] = [
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
     ("{schema}", "public"),
@@ -22,6 +22,9 @@ const PLACEHOLDERS: [(&str, &str); 12] = [
     ("{to}", "10000000"),
     ("{columns}", "true"),
     ("{query}", "select 1 as id"),
+    ("{table}", "offtake._offtake_state"),
+    ("{condition}", "true"),
+    ("{rows}", "1"),
 ];
 
 fn statement_files() -> Vec<PathBuf> {

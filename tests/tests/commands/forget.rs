@@ -212,11 +212,7 @@ async fn a_purge_that_ended_half_way_goes_on() {
     let acme = world.id("acme").to_owned();
     let own = &world.tenant("acme").destination;
     leave(&world, "acme").await;
-    own.execute(
-        "create function stop() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
-         create trigger stop before delete on users for each row execute function stop()",
-    )
-    .await;
+    own.execute(STOP).await;
     let purge = ["forget", "--tenant", &acme, "--purge", "--url", "${ACME_URL}", "--yes"];
     let (code, _, told) = offtake(&world, &purge).await;
     assert!(
@@ -245,19 +241,30 @@ async fn a_purge_that_ended_half_way_goes_on() {
     daemon.stop().await;
 }
 
-/// A worker has read, or is writing, when the tenant is forgotten. Without the fence, and without
-/// the look at the claim in `judge` (crates/sync/src/turn/take_up.rs), rows came back.
+/// When a worker that was stopped in its turn goes on.
+enum GoesOn {
+    /// It holds the locks that the purge waits for.
+    During,
+    /// The cursors are gone, some rows and the registry's own row are still there.
+    HalfWay,
+    After,
+}
+
+/// A worker has claimed, has read, or is writing, when the tenant is forgotten. The test fails
+/// without the fence, where the worker writes what it has read; and without the look at the claim in
+/// `judge` (crates/sync/src/turn/take_up.rs), where it finds no cursors and sets new ones.
 #[tokio::test]
 async fn a_worker_that_goes_on_late_writes_nothing_after_a_purge() {
-    for (point, locks) in [
-        ("sync.after_claim", false),
-        ("sync.after_read", false),
-        ("sync.before_commit", true),
-        ("sync.after_commit", false),
+    for (point, goes_on) in [
+        ("sync.after_claim", GoesOn::HalfWay),
+        ("sync.after_read", GoesOn::HalfWay),
+        ("sync.after_read", GoesOn::After),
+        ("sync.before_commit", GoesOn::During),
+        ("sync.after_commit", GoesOn::HalfWay),
     ] {
         let (world, _shared) = world().await;
         let daemon = world.daemon().await;
-        wait_in_sync(&world, &daemon, &["acme"]).await;
+        wait_in_sync(&world, &daemon, &["acme", "globex", "initech"]).await;
         let acme = world.id("acme").to_owned();
         let own = &world.tenant("acme").destination;
         daemon.set_failpoint(point, "pause").await;
@@ -267,37 +274,63 @@ async fn a_worker_that_goes_on_late_writes_nothing_after_a_purge() {
         daemon.wait_at_failpoint(point, 1).await;
         leave(&world, "acme").await;
         let purge = ["forget", "--tenant", &acme, "--purge", "--url", "${ACME_URL}", "--yes"];
-        if locks {
-            let waits = async {
-                let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
-                               and application_name = 'offtake forget' and wait_event_type = 'Lock'";
-                own.wait_text(waiting, "1").await;
-                daemon.clear_failpoint(point).await;
-            };
-            let ((code, said, told), ()) = tokio::join!(offtake(&world, &purge), waits);
-            assert_eq!(code, 0, "{point}: {said}{told}");
-        } else {
-            let (code, said, told) = offtake(&world, &purge).await;
-            assert_eq!(code, 0, "{point}: {said}{told}");
-            daemon.clear_failpoint(point).await;
-        }
-        // The daemon works on others, so its turn for acme is over.
-        world.source.execute("update project_user set display_name = 'later'").await;
-        wait_in_sync(&world, &daemon, &["globex", "initech"]).await;
-        until("the worker has ended its turn", PATIENCE, async || {
-            let open = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'offtake'";
-            match own.query_text(open).await.as_str() {
-                "0" => Ok(()),
-                open => Err(open.to_owned()),
-            }
-        })
-        .await;
         let left = "select (select count(*) from users) || ' ' || (select count(*) from teams) || ' ' || \
                            (select count(*) from _offtake_state)";
+        match goes_on {
+            GoesOn::During => {
+                let waits = async {
+                    let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
+                                   and application_name = 'offtake forget' and wait_event_type = 'Lock'";
+                    own.wait_text(waiting, "1").await;
+                    daemon.clear_failpoint(point).await;
+                };
+                let ((code, said, told), ()) = tokio::join!(offtake(&world, &purge), waits);
+                assert_eq!(code, 0, "{point}: {said}{told}");
+                turn_over(own).await;
+            }
+            GoesOn::HalfWay => {
+                own.execute(STOP).await;
+                let (code, said, told) = offtake(&world, &purge).await;
+                assert_eq!(code, 4, "{point}: {said}{told}");
+                daemon.clear_failpoint(point).await;
+                turn_over(own).await;
+                assert_eq!(own.query_text(left).await, "20 0 0", "{point}");
+                own.execute("drop trigger stop on users").await;
+                let (code, said, told) = offtake(&world, &purge).await;
+                assert_eq!(code, 0, "{point}: {said}{told}");
+            }
+            GoesOn::After => {
+                let (code, said, told) = offtake(&world, &purge).await;
+                assert_eq!(code, 0, "{point}: {said}{told}");
+                daemon.clear_failpoint(point).await;
+                turn_over(own).await;
+            }
+        }
         assert_eq!(own.query_text(left).await, "0 0 0", "{point}");
         assert_eq!(kept(&world, "acme").await, ["0", "0"]);
+        world.source.execute("update project_user set display_name = 'later'").await;
+        wait_in_sync(&world, &daemon, &["globex", "initech"]).await;
         daemon.stop().await;
     }
+}
+
+/// Has every deletion of a user fail.
+const STOP: &str = "
+    create function stop() returns trigger language plpgsql as $$ begin raise exception 'not now'; end $$;
+    create trigger stop before delete on users for each row execute function stop()";
+
+/// Waits until no daemon is connected: its worker has ended its turn, and the destination is named
+/// no longer.
+async fn turn_over(destination: &Database) {
+    until("the worker has ended its turn", PATIENCE, async || {
+        let open = "select count(*) from pg_stat_activity \
+                     where datname = current_database() and application_name = 'offtake'";
+        match destination.query_text(open).await.as_str() {
+            "0" => Ok(()),
+            open => Err(open.to_owned()),
+        }
+    })
+    .await;
 }
 
 /// A destination that does not answer leaves everything as it was.
