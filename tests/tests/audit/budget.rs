@@ -1,30 +1,13 @@
 //! The audit keeps to its share of the source's time.
 
-use offtake_tests::{PATIENCE, World, until};
+use offtake_tests::{PATIENCE, until};
 use serde_json::json;
 
-/// Reading a row takes 0.2 s, so every audit takes at least that.
-const SLOW: &str = "
-source: { table: public.item, tenant: tenant, key: { id: id } }
-query: select tenant as tenant_id, id, body, slow(id) as slow from public.item
-target: { table: items }
-";
+use super::slow_world;
 
 #[tokio::test]
 async fn after_each_slice_the_audit_pauses_for_as_long_as_its_share_says() {
-    let world = World::with_tenants(["acme"])
-        .mappings(&[("items", SLOW)])
-        .without_init()
-        .setting("/audit", json!({ "period": "1ms", "budget": "5%" }))
-        .await;
-    world
-        .source
-        .execute(
-            "create function slow(id integer) returns integer language sql stable
-             as 'select slow.id from pg_sleep(0.2)'",
-        )
-        .await;
-    world.with_items("body text", "insert into item values ('{tenant}', 1, 'body')").await;
+    let world = slow_world(&["acme"], json!({ "period": "1ms", "budget": "5%" })).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let audited = async |after: String| -> String {

@@ -40,6 +40,24 @@ async fn world(plan: Plan, rows: u32) -> World {
     world
 }
 
+/// Reading a row takes 0.2 s, so every audit of a tenant takes at least that.
+const SLOW: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select tenant as tenant_id, id, body, slow(id) as slow from public.item
+target: { table: items }
+";
+
+/// Tenants with one row each, which is slow to read.
+async fn slow_world(names: &[&str], audit: Value) -> World {
+    let plan = World::with_tenants(names.iter().copied()).mappings(&[("items", SLOW)]);
+    let world = plan.without_init().setting("/audit", audit).await;
+    let function = "create function slow(id integer) returns integer language sql stable
+                    as 'select slow.id from pg_sleep(0.2)'";
+    world.source.execute(function).await;
+    world.with_items("body text", "insert into item values ('{tenant}', 1, 'body')").await;
+    world
+}
+
 /// The status of the tenant's destination.
 async fn destination(daemon: &Daemon, world: &World, tenant: &str) -> Value {
     let status = daemon.status().await;
