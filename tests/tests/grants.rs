@@ -222,7 +222,8 @@ target: { table: deals }
 "#;
 
 /// What a query reads may be in any schema, under a name that needs quotes, and be a view or a
-/// function, and a policy may hide its rows. The remedies alone, each as it is printed, lead to a check that finds nothing.
+/// function, and a policy may hide its rows. The remedies alone, each as it is printed, lead to a
+/// check that finds nothing.
 #[tokio::test]
 async fn the_rights_that_a_query_lacks_are_granted_as_printed() {
     let plan = World::with_tenants(["acme"]).private_source().without_init();

@@ -1,6 +1,6 @@
--- The relations of table $1 (quoted for SQL): the table itself, its partitions or its children, each
--- with its usable indexes and their columns in order (null for an expression). One row per index,
--- and one for a relation without any. empty: it has no page.
+-- The relations of table $1 (quoted for SQL): the table itself, its partitions or its children.
+-- Each with its usable indexes and their columns in order (null for an expression). One row per
+-- index, and one for a relation without any. empty: it has no page.
 with recursive tree as (
   select $1::text::regclass::oid as relid
    union

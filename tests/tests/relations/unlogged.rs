@@ -138,8 +138,8 @@ async fn a_destination_table_that_is_unlogged_is_not_written_to() {
     daemon.stop().await;
 }
 
-/// A partitioned table keeps its identity when a partition of it is made logged, so the reason names
-/// one command more.
+/// A partitioned table keeps its identity when a partition of it is made logged, so the reason
+/// names one command more.
 #[tokio::test]
 async fn an_unlogged_partition_at_a_destination_is_mended_by_two_commands() {
     let plan = World::with_tenants(["acme"]).private_destination("acme");

@@ -54,7 +54,8 @@ impl SourceTable {
     }
 
     /// The relations on which an index of these columns, as SQL names them, is to be made. An index
-    /// of a table that others inherit from is that table's alone. Empty where the table has no others.
+    /// of a table that others inherit from is that table's alone. Empty where the table has no
+    /// others.
     pub(super) fn lacking(&self, columns: &[String]) -> Vec<&str> {
         if self.relations.len() < 2 {
             return Vec::new();

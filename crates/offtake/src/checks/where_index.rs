@@ -15,12 +15,21 @@ pub(super) fn searched_columns(condition: &str) -> Option<Vec<String>> {
         return None;
     }
     let chars: Vec<char> = condition.chars().collect();
-    let parts = tokens.split(|token| token.depth == 0 && token.word("and"));
+    let parts = tokens.split_inclusive(joins);
     let columns: Vec<String> = parts.filter_map(|part| searched_side(&chars, part)).collect();
     (!columns.is_empty()).then_some(columns)
 }
 
-fn searched_side(chars: &[char], comparison: &[Token]) -> Option<String> {
+fn joins(token: &Token) -> bool {
+    token.depth == 0 && token.word("and")
+}
+
+/// `part`: a comparison, and the `and` behind it.
+fn searched_side(chars: &[char], part: &[Token]) -> Option<String> {
+    let (comparison, end) = match part.split_last()? {
+        (and, comparison) if joins(and) => (comparison, and.at),
+        _ => (part, chars.len()),
+    };
     let is_operator = |at: Option<usize>| {
         at.and_then(|at| chars.get(at)).is_some_and(|c| "<>=!~@#%^&|?+-*/".contains(*c))
     };
@@ -46,7 +55,7 @@ fn searched_side(chars: &[char], comparison: &[Token]) -> Option<String> {
     let from = side.first()?.at;
     let beyond =
         comparison.iter().map(|token| token.at).filter(|at| *at > side.last().map_or(0, |t| t.at));
-    let to = beyond.min().unwrap_or(chars.len());
+    let to = beyond.min().unwrap_or(end);
     let named: Vec<(usize, usize)> = side
         .windows(2)
         .filter(|two| two[0].word("source") && two[1].symbol('.'))

@@ -299,9 +299,9 @@ impl Session {
         }
     }
 
-    /// What copies of the mappings would run into there, in their order; None if nothing. The tables
-    /// are made and written to in a transaction that is rolled back; one that is there is only
-    /// looked at.
+    /// What copies of the mappings would run into there, in their order; None if nothing. The
+    /// tables are made and written to in a transaction that is rolled back; one that is there is
+    /// only looked at.
     pub async fn try_tables(
         &self,
         spec: &DestinationSpec,

@@ -152,9 +152,9 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Statements that fail with `foreign_key_violation` where [`delete_absent`](Self::delete_absent)
-    /// would make a key act on a row that stays: as if it were a key that does not act. A row of the
-    /// table itself that is staged too goes or is written again.
+    /// Statements that fail with `foreign_key_violation` where
+    /// [`delete_absent`](Self::delete_absent) would make a key act on a row that stays: as if the
+    /// key did not act. A row of the table itself that is staged too goes or is written again.
     pub fn guard_absent(&self) -> Vec<String> {
         let goes = format!("not s.offtake_present and {}", self.same_key("t", "s"));
         self.guards(&format!("{} t join {} s on {goes}", self.table, self.staging), None)

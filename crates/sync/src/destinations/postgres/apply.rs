@@ -339,12 +339,7 @@ impl Applier<'_> {
             saved?;
             copied?;
         }
-        if absent > 0 {
-            statements.extend(self.apply.guard_absent());
-        }
-        if let Some(bounds) = &stretch.range {
-            statements.extend(self.apply.guard_range(bounds.as_range(), None));
-        }
+        statements.extend(self.guards(stretch, absent));
         let staged = statements.len();
         self.push_changes(stretch, (present, absent), &mut statements);
         let changing = statements.len();
@@ -386,6 +381,16 @@ impl Applier<'_> {
         applied.upserted = applied.upserted.saturating_add(upserted);
         applied.deleted = applied.deleted.saturating_add(changed.saturating_sub(upserted));
         Ok(())
+    }
+
+    /// What must hold before the changes; see [`Apply::guard_absent`].
+    fn guards(&self, stretch: &Stretch, absent: u64) -> Vec<String> {
+        let of_range = |bounds: &Bounds| self.apply.guard_range(bounds.as_range(), None);
+        let mut guards = stretch.range.as_ref().map(of_range).unwrap_or_default();
+        if absent > 0 {
+            guards.extend(self.apply.guard_absent());
+        }
+        guards
     }
 
     pub(super) async fn guard(&self, guards: &[String]) -> Result<(), Error> {

@@ -227,8 +227,8 @@ fn stays_in_its_schema(statements: &str) -> bool {
 }
 
 impl Session {
-    /// What copies of the mappings would run into here, one by one; None if nothing. A table that is
-    /// there is only looked at.
+    /// What copies of the mappings would run into here, one by one; None if nothing. A table that
+    /// is there is only looked at.
     pub(in crate::destinations) async fn try_tables(
         &self,
         spec: &DestinationSpec,
