@@ -350,9 +350,9 @@ async fn missing_rights_name_the_grant() {
     let problems =
         resolve(&session, vec![parse("m.yaml", &item)]).await.expect_err("no right on secret");
     assert!(
-        problems[0]
-            .to_string()
-            .contains(&format!("remedy: run as its owner: grant select on secret to {role};")),
+        problems[0].to_string().contains(&format!(
+            "remedy: run as its owner: grant select on public.secret to {role};"
+        )),
         "{}",
         problems[0]
     );
