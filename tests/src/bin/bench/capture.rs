@@ -33,7 +33,7 @@ pub(crate) struct Extent {
     pub(crate) rounds: usize,
 }
 
-pub(crate) const FULL: Extent = Extent { singles: 5_000, bulk: 100_000, rounds: 5 };
+pub(crate) const FULL: Extent = Extent { singles: 2_000, bulk: 100_000, rounds: 3 };
 pub(crate) const QUICK: Extent = Extent { singles: 200, bulk: 2_000, rounds: 1 };
 
 /// The tables that the application's session writes; the first is not captured.
