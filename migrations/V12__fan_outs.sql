@@ -1,4 +1,5 @@
--- Changes that concern every destination of a table: they are told page by page.
+-- Changes that concern every destination are told page by page; and a fuller comment on what the
+-- sequencer notes of a change that it continues.
 
 create table offtake.fan_out (
   source_table     text   primary key,
@@ -16,3 +17,7 @@ comment on column offtake.fan_out.next_sequence_id is
 alter table offtake.outgoing_request add column fanned_out boolean not null default false;
 comment on column offtake.outgoing_request.fanned_out is
   'Owed first because of a change that concerns every destination. So many of these wait at a time, and no more, so that other requests do not wait behind all of them.';
+
+comment on column offtake.captured_change.resume is
+  'For operation r: {"mapping": name, "waking": which of the mapping''s ways, "after": last expanded key, or null, '
+  '"tenants": of a change that was handed on, the tenants (null: every tenant) that its rows led to, or null}.';

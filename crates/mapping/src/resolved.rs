@@ -11,8 +11,8 @@ use crate::{Condition, Identifier, Mapping, TableName, Tenant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResolvedMapping {
     pub definition: Mapping,
-    /// Type of the query's `tenant_id` column, as `format_type` prints it; `text` where every tenant
-    /// receives every row.
+    /// Type of the query's `tenant_id` column, as `format_type` prints it; `text` where every
+    /// tenant receives every row.
     pub tenant_type: String,
     /// The column that holds the tenant where a destination's table has it: the query's
     /// `tenant_id`.

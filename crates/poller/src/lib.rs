@@ -5,11 +5,11 @@
 //! past a change without a request for it, and the change would be lost. The statement is in
 //! `offtake-requests`; the transaction and its lock are here.
 //!
-//! **A change that concerns every destination** (of a table that every tenant receives, or where the
-//! tenant is not known) is only noted while the page is read. Its destinations are told in pages, in
-//! the order of their ids, and a few hundred of their requests wait at a time. Otherwise ten thousand
-//! requests would stand in front of another tenant's. Changes that come meanwhile share one more
-//! pass.
+//! **A change that concerns every destination** (of a table that every tenant receives, or where
+//! the tenant is not known) is only noted while the page is read. Its destinations are told in
+//! pages, in the order of their ids, and a few hundred of their requests wait at a time. Otherwise
+//! ten thousand requests would stand in front of another tenant's. Changes that come meanwhile
+//! share one more pass.
 //!
 //! **What wakes it**: its interval, or a nudge from the sequencer of the same process. The nudge
 //! carries no data; a lost nudge costs one interval. A round without a nudge begins with one cheap

@@ -7,8 +7,8 @@
 -- no worker at all), and the other destinations must not wait for that.
 -- A destination whose cursor is behind the change already is passed over. A destination in backoff
 -- keeps its not_before, as in owe_page.sql.
--- The poller calls it in its transaction, under its lock, after owe_page.sql, whose fan-outs it must
--- see. Requests and fan-out are one statement, so that no crash comes between them.
+-- The poller calls it in its transaction, under its lock, after owe_page.sql, whose fan-outs it
+-- must see. Requests and fan-out are one statement, so that no crash comes between them.
 with room as materialized (
   select greatest($1::bigint - count(*), 0) as rows
     from offtake.outgoing_request

@@ -4,8 +4,8 @@
 -- destinations are to be told by owe_fanned_out.sql.
 -- The poller calls it in its transaction, under its lock. Requests and position are one statement,
 -- so that no crash comes between them: otherwise the changes of the page would be lost.
--- A change without tenant concerns every destination that has a mapping on its table: it is noted in
--- fan_out, so that thousands of destinations are told page by page. A destination in backoff
+-- A change without tenant concerns every destination that has a mapping on its table: it is noted
+-- in fan_out, so that thousands of destinations are told page by page. A destination in backoff
 -- (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
 with page as materialized (
   select sequence_id, tenant_id, source_table

@@ -8,10 +8,10 @@
 //! is here, because in two it would no longer be atomic.
 //!
 //! **The life of a request.** The poller, the registry, an operator or the sequencer owes it
-//! ([`owe_page`], [`owe_fanned_out`], [`owe_registered`], [`owe_on_command`], [`begin_epoch`], …). A worker claims it
-//! ([`claim`]) and extends its lease ([`extend`]). It ends the lease in one of four ways:
-//! [`complete`], [`release`], [`leave`] or [`fail`] with a [`backoff`]. Where the worker dies
-//! instead, the lease runs out, and another worker claims the request.
+//! ([`owe_page`], [`owe_fanned_out`], [`owe_registered`], [`owe_on_command`], [`begin_epoch`], …).
+//! A worker claims it ([`claim`]) and extends its lease ([`extend`]). It ends the lease in one of
+//! four ways: [`complete`], [`release`], [`leave`] or [`fail`] with a [`backoff`]. Where the worker
+//! dies instead, the lease runs out, and another worker claims the request.
 //!
 //! **What fences it.** Every claim raises the request's attempt number. Every statement of a worker
 //! carries its [`Lease`], which is the request and the attempt; after another claim it changes

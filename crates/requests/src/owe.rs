@@ -45,8 +45,8 @@ pub struct FannedOut {
 }
 
 /// The poller's: owes a sync to the next destinations of a change that concerns every destination,
-/// so that at most `waiting_max` such requests wait. To be called in the poller's transaction, under
-/// its lock, after [`owe_page`].
+/// so that at most `waiting_max` such requests wait. To be called in the poller's transaction,
+/// under its lock, after [`owe_page`].
 pub async fn owe_fanned_out(
     session: &PooledConnection,
     waiting_max: i64,

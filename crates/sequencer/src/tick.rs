@@ -292,8 +292,8 @@ async fn expand(
 }
 
 /// Whether the change wakes the mapping in this way. A change wakes every mapping that depends on
-/// its table; a continued expansion goes on in the one way that it belongs to. Older daemons did not
-/// record the way, and then it goes on in all.
+/// its table; a continued expansion goes on in the one way that it belongs to. Older daemons did
+/// not record the way, and then it goes on in all.
 fn concerns(taken: &Taken, waking: &Waking) -> bool {
     match (&taken.resume, taken.operation) {
         (Some(resume), b'r') => {

@@ -1,4 +1,5 @@
-//! The rule under `source.tenant`: a column, an expression, a look-up or a list of them, `everyone`.
+//! The rule under `source.tenant`: a column, an expression, a look-up or a list of them, or
+//! `everyone`.
 
 use serde_yaml::Value;
 
