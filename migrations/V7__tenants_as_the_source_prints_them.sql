@@ -1,4 +1,4 @@
--- How the source prints a tenant's id, where that is not how the id is configured: `A0EE...` of a
+-- How the source prints a tenant's id, where that is not how the id is configured: `A0EE…` of a
 -- uuid, `007` of an integer. The change log has the source's spelling.
 
 alter table offtake.destination add column source_tenant_id text;

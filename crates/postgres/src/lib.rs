@@ -14,6 +14,7 @@ mod chain;
 pub mod change_log;
 mod connection_string;
 mod dial;
+mod encoding;
 mod error;
 mod migrate;
 mod pipelined;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use tokio_postgres::Client;
 
 use crate::Error;
+use crate::encoding::{holds_any_text, in_ascii};
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -41,6 +42,9 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, Error> {
     if !exists {
         client.batch_execute(CREATE_SCHEMA).await?;
     }
+    if !holds_any_text(client).await? {
+        return apply_in_ascii(client).await;
+    }
     let mut runner = embedded::migrations::runner();
     let report = runner
         .set_migration_table_name(MIGRATION_TABLE)
@@ -50,12 +54,36 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, Error> {
     Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
 }
 
+/// A database in another encoding than UTF-8 refuses a statement with a character that it lacks,
+/// also in a comment. V7 has one, and an applied migration is never touched. So such a database gets
+/// the migrations in ASCII, with the history that refinery looks for.
+async fn apply_in_ascii(client: &mut Client) -> Result<Vec<String>, Error> {
+    let mut applied = Vec::new();
+    for (at, (name, sql)) in migration_sql().into_iter().enumerate() {
+        if at == 0 {
+            client.batch_execute(sql).await?;
+            continue;
+        }
+        let asked = format!(
+            "select exists (select from {MIGRATION_TABLE} where 'V' || version || '__' || name = $1)"
+        );
+        if client.query_one(&asked, &[&name]).await?.get(0) {
+            continue;
+        }
+        let transaction = client.transaction().await?;
+        transaction.batch_execute(sql).await?;
+        transaction.commit().await?;
+        applied.push(name);
+    }
+    Ok(applied)
+}
+
 const CREATE_SCHEMA: &str = "create schema if not exists offtake;
 comment on schema offtake is 'Offtake keeps tenants'' own databases in step with this one; `offtake uninstall` removes it.';
 ";
 
-/// The migrations with their history rows, as refinery would have written them, so that a schema
-/// made by hand from this is later recognised: name and SQL, in the order in which they run.
+/// The migrations in ASCII, with their history rows as refinery would have written them, so that a
+/// schema made by hand from this is later recognised: name and SQL, in the order in which they run.
 pub fn migration_sql() -> Vec<(String, &'static str)> {
     MIGRATION_SQL.iter().map(|(name, sql)| (name.clone(), sql.as_str())).collect()
 }
@@ -70,7 +98,7 @@ static MIGRATION_SQL: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let mut migrations = embedded::migrations::runner().get_migrations().clone();
     migrations.sort();
     for migration in migrations {
-        let sql = migration.sql().unwrap_or_default().trim_end();
+        let sql = in_ascii(migration.sql().unwrap_or_default().trim_end());
         let record = format!(
             "insert into {MIGRATION_TABLE} (version, name, applied_on, checksum)
 values ({}, '{}', to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '{}');\n",

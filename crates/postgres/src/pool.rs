@@ -10,6 +10,7 @@ use deadpool::managed::{
 };
 use deadpool_postgres::ClientWrapper;
 
+use crate::encoding::{holds_any_text, in_ascii};
 use crate::settings::{SOURCE_SESSION, TEXT_FORMAT_SESSION};
 use crate::wire_guard::AnswerTimeout;
 use crate::{ConnectionString, Dialer, Error};
@@ -25,8 +26,6 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
 /// The default of `sync.statement_timeout`, for a pool that was told nothing.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
-
-const SERVER_ENCODING: &str = "select current_setting('server_encoding')";
 
 /// The name under which the source's `pg_stat_activity` shows us.
 const APPLICATION_NAME: &str = "offtake";
@@ -183,14 +182,6 @@ struct Sessions {
     holds_any_text: AtomicBool,
 }
 
-fn in_ascii(message: &str) -> Cow<'_, str> {
-    if message.is_ascii() {
-        return Cow::Borrowed(message);
-    }
-    let plain = |c: char| if c.is_ascii() { c } else { '?' };
-    Cow::Owned(message.replace('…', "...").chars().map(plain).collect())
-}
-
 impl Manager for Sessions {
     type Type = ClientWrapper;
     type Error = Error;
@@ -199,8 +190,7 @@ impl Manager for Sessions {
         let connection = self.dialer.dial(&self.source, APPLICATION_NAME).await?;
         connection.batch_execute(TEXT_FORMAT_SESSION).await?;
         connection.batch_execute(SOURCE_SESSION).await?;
-        let encoding = connection.query_one(SERVER_ENCODING, &[]).await?;
-        let holds_any_text = matches!(encoding.get(0), "UTF8" | "SQL_ASCII");
+        let holds_any_text = holds_any_text(&connection).await?;
         self.holds_any_text.store(holds_any_text, Ordering::Relaxed);
         let (client, driver) = connection.into_parts();
         Ok(ClientWrapper::new(client, driver))
@@ -208,16 +198,5 @@ impl Manager for Sessions {
 
     async fn recycle(&self, session: &mut ClientWrapper, _: &Metrics) -> RecycleResult<Error> {
         if session.is_closed() { Err(RecycleError::message("closed")) } else { Ok(()) }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_ascii;
-
-    #[test]
-    fn a_message_for_another_encoding_is_ascii() {
-        assert_eq!(in_ascii("plain"), "plain");
-        assert_eq!(in_ascii("value \"…\" of café is €"), "value \"...\" of caf? is ?");
     }
 }
