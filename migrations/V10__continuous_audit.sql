@@ -1,6 +1,6 @@
--- The continuous audit: when each copy was last proved equal to its query, and which daemon compares
--- a destination now. Daemons of the version before this one may go on running: they neither read nor
--- write any of it.
+-- The continuous audit: when each copy was last proved equal to its query, and which daemon
+-- compares a destination now. Daemons of the version before this one may go on running: they
+-- neither read nor write any of it.
 
 alter table offtake.destination_mapping
   add column verified_at    timestamptz,
@@ -39,8 +39,8 @@ comment on table offtake.audit is
 comment on column offtake.audit.attempt is 'Raised by every claim; an auditor whose lease ran out and was taken over writes nothing.';
 comment on column offtake.audit.not_before is 'The next claim, after a failure or when the destination was behind.';
 
--- The copies that can be audited now: complete, and neither stopped, failing, nor about to be copied
--- again.
+-- The copies that can be audited now: complete, and neither stopped, failing, nor about to be
+-- copied again.
 create view offtake.auditable_mapping as
   select m.destination_id, m.mapping, m.audited_at, m.audit_progress, m.backfill_started_at
     from offtake.destination d

@@ -133,8 +133,8 @@ async fn an_edit_that_cannot_be_used_leaves_the_old_set_running_and_is_told() {
     daemon.stop().await;
 }
 
-/// Configuration and mappings are edited one after the other. Whichever comes first does not fit the
-/// other as it still is, and is taken over as soon as it does.
+/// Configuration and mappings are edited one after the other. Whichever comes first does not fit
+/// the other as it still is, and is taken over as soon as it does.
 #[tokio::test]
 async fn files_that_need_each_other_are_edited_in_any_order() {
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;

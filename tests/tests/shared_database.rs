@@ -127,10 +127,10 @@ async fn four_hundred_tenants_of_one_database_are_copied_and_stay_in_step() {
     copy_restart_and_change(400).await;
 }
 
-/// It takes minutes where other programs have the cores, so `make soak` runs it: 133 s for the first
-/// copies and 100 s for a change of each, in a debug build on two cores under a load of 30. The
-/// sessions at both servers then waited for the daemon's next statement, never for a lock, and the
-/// daemon used 19 ms of CPU time for a tenant: what takes time is the turn-taking of programs.
+/// It takes minutes where other programs have the cores, so `make soak` runs it: 133 s for the
+/// first copies and 100 s for a change of each, in a debug build on two cores under a load of 30.
+/// The sessions at both servers then waited for the daemon's next statement, never for a lock, and
+/// the daemon used 19 ms of CPU time for a tenant: what takes time is the turn-taking of programs.
 #[tokio::test]
 async fn a_thousand_tenants_of_one_database_are_copied_and_stay_in_step() {
     if std::env::var_os("OFFTAKE_SOAK").is_none() {

@@ -3,10 +3,9 @@
 -- domain's place already. Read under search_path = pg_catalog, so that types outside it come out
 -- qualified. A type travels under its own name when every Postgres has it and its text means the
 -- same there: not enums, composites and extensions' types, nor names of catalog objects. Their
--- values travel as text.
--- kind, is_array, built_in, collatable: what decides whether equal values print the same. equals: the
--- type's `=` as SQL writes it under any search path, or null. comparable: the type and all that it is
--- made of have one.
+-- values travel as text. kind, is_array, built_in, collatable: what decides whether equal values
+-- print the same. equals: the type's `=` as SQL writes it under any search path, or null.
+-- comparable: the type and all that it is made of have one.
 with recursive part (position, type, depth) as (
   select a.position, a.type, 0
     from unnest($1::oid[]) with ordinality as a (type, position)

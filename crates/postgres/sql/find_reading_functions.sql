@@ -1,6 +1,7 @@
 -- Which of the functions that a tenant's expression calls may read tables: those of the application
 -- that are not immutable, one row per call that can only mean such a one. $1: schemas (null where
--- none is written), $2: names, by position. Read under search_path = pg_catalog, as the trigger runs.
+-- none is written), $2: names, by position. Read under search_path = pg_catalog, as the trigger
+-- runs.
 select w.position::int4 as position,
        min(p.oid::regprocedure::text) as signature
   from unnest($1::text[], $2::text[]) with ordinality as w (schema_name, function_name, position)

@@ -55,8 +55,8 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, Error> {
 }
 
 /// A database in another encoding than UTF-8 refuses a statement with a character that it lacks,
-/// also in a comment. V7 has one, and an applied migration is never touched. So such a database gets
-/// the migrations in ASCII, with the history that refinery looks for.
+/// also in a comment. V7 has one, and an applied migration is never touched. So such a database
+/// gets the migrations in ASCII, with the history that refinery looks for.
 async fn apply_in_ascii(client: &mut Client) -> Result<Vec<String>, Error> {
     let mut applied = Vec::new();
     for (at, (name, sql)) in migration_sql().into_iter().enumerate() {

@@ -37,8 +37,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The label in metrics and JSON. `TooSlow` and `OutcomeUnknown` are told as what they look like
-    /// from outside.
+    /// The label in metrics and JSON. `TooSlow` and `OutcomeUnknown` are told as what they look
+    /// like from outside.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Transient | Self::TooSlow => "transient",

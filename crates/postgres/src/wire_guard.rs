@@ -4,8 +4,8 @@
 //! Towards a stranger's server both are too much: a request for the password in clear text or as
 //! MD5 would hand out something that can be used again, and a message may claim two gigabytes. The
 //! guard follows the framing of the protocol (a kind byte, four bytes of length, the body) and ends
-//! the connection at the first message that goes too far, when an answer has no end ([`budget`]), or
-//! when the server owes an answer for too long ([`answer_timeout`]).
+//! the connection at the first message that goes too far, when an answer has no end ([`budget`]),
+//! or when the server owes an answer for too long ([`answer_timeout`]).
 
 mod answer_timeout;
 mod budget;

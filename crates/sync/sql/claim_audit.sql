@@ -1,8 +1,8 @@
 -- Claims the destination whose copies were audited the longest ago. $1 bigint[]: the destinations
 -- that the daemon knows; $2 bigint: the period in milliseconds; $3 bigint: the lease in
--- milliseconds; $4 text: the process that claims. Returns no row where nothing is due. One daemon at
--- a time has a destination: of two that claim it together, the second waits for the first one's row
--- and then changes nothing. Uses destination_mapping_audited, up to the first copy that may be
+-- milliseconds; $4 text: the process that claims. Returns no row where nothing is due. One daemon
+-- at a time has a destination: of two that claim it together, the second waits for the first one's
+-- row and then changes nothing. Uses destination_mapping_audited, up to the first copy that may be
 -- compared.
 with due as (
   select m.destination_id

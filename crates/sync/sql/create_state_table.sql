@@ -1,5 +1,5 @@
--- The tenant can read here how fresh the copy is, which source serves it since when, and when it was
--- last proved equal to its query. {state} is the table in the destination's schema.
+-- The tenant can read here how fresh the copy is, which source serves it since when, and when it
+-- was last proved equal to its query. {state} is the table in the destination's schema.
 create table if not exists {state} (
   tenant_id    text        not null,
   mapping      text        not null,

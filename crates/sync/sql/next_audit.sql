@@ -1,5 +1,5 @@
--- Which copy of a claimed destination is compared next: one that is under way, and otherwise the one
--- that was audited the longest ago. One that could not be settled waits for the others. $1
+-- Which copy of a claimed destination is compared next: one that is under way, and otherwise the
+-- one that was audited the longest ago. One that could not be settled waits for the others. $1
 -- destination, $2 attempt, $3 bigint: the period in milliseconds, $4 text[]: the mappings that the
 -- daemon may compare. copy tells one copy of the mapping from the next. No row: nothing is due, or
 -- another daemon has the destination.

@@ -1,10 +1,10 @@
 -- Notes how far the audit of one copy came, or what it found, and extends the lease; only while the
 -- attempt is still ours, the copy is the one that was compared, and nothing else was noted of it
--- meanwhile. $1 destination, $2 attempt, $3 mapping, $4 text: the copy, as next_audit.sql has it, $5
--- jsonb: the progress that was read, $6 jsonb: the new one, null: the audit has ended, $7 bigint:
--- differences, null: as before, $8 text: since when the copy is proved equal, null: as before, $9
--- text: why it could not be compared, $10 bigint: the lease in milliseconds. Returns a row where it
--- was noted, with the differences that stood there before.
+-- meanwhile. $1 destination, $2 attempt, $3 mapping, $4 text: the copy, as next_audit.sql has it,
+-- $5 jsonb: the progress that was read, $6 jsonb: the new one, null: the audit has ended, $7
+-- bigint: differences, null: as before, $8 text: since when the copy is proved equal, null: as
+-- before, $9 text: why it could not be compared, $10 bigint: the lease in milliseconds. Returns a
+-- row where it was noted, with the differences that stood there before.
 with mine as (
   update offtake.audit set leased_until = now() + $10::bigint * interval '1 millisecond', failures = 0
    where destination_id = $1 and attempt = $2

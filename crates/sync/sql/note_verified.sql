@@ -1,6 +1,6 @@
 -- A comparison that an operator asked for found a copy equal to its query. $1 tenant, $2 the
--- destination's name, $3 mapping, $4 text: when the comparison began. Ends what an audit of the copy
--- had found until now. A copy that began later is another one.
+-- destination's name, $3 mapping, $4 text: when the comparison began. Ends what an audit of the
+-- copy had found until now. A copy that began later is another one.
 update offtake.destination_mapping m
    set verified_at = greatest(m.verified_at, $4::text::timestamptz), differences = 0, audited_at = now(), audit_error = null,
        audit_progress = null, audit_untold = true

@@ -251,8 +251,8 @@ enum GoesOn {
 }
 
 /// A worker has claimed, has read, or is writing, when the tenant is forgotten. The test fails
-/// without the fence, where the worker writes what it has read; and without the look at the claim in
-/// `judge` (crates/sync/src/turn/take_up.rs), where it finds no cursors and sets new ones.
+/// without the fence, where the worker writes what it has read; and without the look at the claim
+/// in `judge` (crates/sync/src/turn/take_up.rs), where it finds no cursors and sets new ones.
 #[tokio::test]
 async fn a_worker_that_goes_on_late_writes_nothing_after_a_purge() {
     for (point, goes_on) in [

@@ -119,9 +119,9 @@ async fn blow(world: &World, daemon: &Daemon, fuse: &str) {
     }
 }
 
-/// What must not move while this fuse is blown, as one text: the log's end and what waits before it,
-/// the poller's position and what is owed, how often requests were claimed, and the rows and cursors
-/// in the destinations concerned, with the transactions that wrote them.
+/// What must not move while this fuse is blown, as one text: the log's end and what waits before
+/// it, the poller's position and what is owed, how often requests were claimed, and the rows and
+/// cursors in the destinations concerned, with the transactions that wrote them.
 async fn standing(world: &World, fuse: &str) -> String {
     let at_source = match fuse {
         "sequencer" => {

@@ -123,7 +123,7 @@ async fn look_ups_are_compared_too_and_rows_without_a_tenant_are_told() {
     assert!(code == 78 && stderr.contains(&expect), "{stderr}");
     write(&world, "lines.yaml", &lines.replace("column: payer", "column: org"));
     world.succeed(&["check", "--connect"]).await;
-    // A row without a tenant by the rule is captured for nobody.
+    // A row without a tenant by the rule is captured for no tenant.
     world.source.execute("create table memo (id int primary key, org text)").await;
     world.source.execute("insert into memo values (7, null)").await;
     write(

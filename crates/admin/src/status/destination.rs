@@ -21,8 +21,8 @@ pub struct Destination {
     pub lag_rows: Long,
     /// Age of the oldest of them; 0 when there is none.
     pub lag_seconds: f64,
-    /// Since when every copy is proved equal to its query: the oldest of its mappings' times. Null if
-    /// one was never proved.
+    /// Since when every copy is proved equal to its query: the oldest of its mappings' times. Null
+    /// if one was never proved.
     pub verified_at: Option<Timestamp>,
     /// Rows that the latest comparisons found to differ; null before the first has ended.
     pub differences: Option<Long>,

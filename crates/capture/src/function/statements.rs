@@ -4,8 +4,8 @@
 //! which has a null under the name of every captured column, *outside* the subqueries that read the
 //! changed rows. SQL looks for a name in the inner query first. When the application drops or
 //! renames a captured column, its writes therefore do not fail on an unknown name: the name finds
-//! the null of `gone`, and the change is recorded as one of the whole table. The planner removes the
-//! row, so a write pays nothing for it.
+//! the null of `gone`, and the change is recorded as one of the whole table. The planner removes
+//! the row, so a write pays nothing for it.
 //!
 //! Every name is qualified, also those of types and operators. So the function needs no search path
 //! of its own, which would cost every statement of the application microseconds, and runs nothing
@@ -346,8 +346,8 @@ impl Rule<'_> {
     }
 
     /// Every new row is appended, so the count of appended rows is that of the updated ones. Of one
-    /// row, the old and the new image are compared; of many, in [`Self::left_behind`]. A lost column
-    /// of the identity compares as unequal. The others are asked for.
+    /// row, the old and the new image are compared; of many, in [`Self::left_behind`]. A lost
+    /// column of the identity compares as unequal. The others are asked for.
     fn update(&self) -> String {
         let mut identity = self.identity();
         if self.with_matched {

@@ -59,7 +59,7 @@ pub const RETRY_MAX: Duration = Duration::from_secs(30);
 /// fifty million rows (docs/benchmarks.md: 10 s of the source for a million).
 pub const AUDIT_PERIOD: Duration = Duration::from_secs(86_400);
 
-/// What a daemon without work costs too. Nobody notices it, and it is enough for most sources.
+/// About what a daemon without work costs. It is enough for most sources.
 pub const AUDIT_BUDGET: Share = match Share::of_hundredths(100) {
     Some(share) => share,
     None => Share::WHOLE,

@@ -62,8 +62,8 @@ pub(super) async fn check_conditions(
 }
 
 /// Parses the tenant's expression as the triggers will: with nothing but the system catalog in the
-/// search path. In a WHERE clause, where Postgres refuses what is not of one row (aggregates, window
-/// functions, functions that return sets).
+/// search path. In a WHERE clause, where Postgres refuses what is not of one row (aggregates,
+/// window functions, functions that return sets).
 pub(super) async fn check_tenant(
     transaction: &ReadOnly<'_>,
     mapping: &Mapping,

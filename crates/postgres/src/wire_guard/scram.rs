@@ -1,9 +1,9 @@
 //! The challenge of SCRAM: `r=…,s=SALT,i=ROUNDS`.
 //!
 //! The answer proves that we know the password, and it can be tried against guesses. With one round
-//! and no salt, a guess costs a hash, and tables of hashes exist; so a
-//! server that answers the dial, or a listener, could have the password in a moment. With billions of rounds the login is computed for
-//! minutes.
+//! and no salt, a guess costs a hash, and tables of hashes exist; so a server that answers the
+//! dial, or a listener, could have the password in a moment. With billions of rounds the login is
+//! computed for minutes.
 
 use super::Violation;
 

@@ -15,8 +15,8 @@ pub async fn begun(source: &Client) -> Option<String> {
 }
 
 /// Notes that a comparison found a copy equal to its query: the status and the tenant are told as
-/// after an audit, and what an audit found before is over. One that found differences notes nothing:
-/// the operator knows of them.
+/// after an audit, and what an audit found before is over. One that found differences notes
+/// nothing: the operator knows of them.
 ///
 /// Nothing is noted where the copy there is of another version than the mapping that was compared,
 /// or where the role may only read. The operator has the answer all the same.

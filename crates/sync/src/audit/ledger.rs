@@ -135,7 +135,8 @@ impl Ledger {
             let version = versions.iter().find(|(name, _)| *name == mapping);
             let version = version.map_or("", |(_, version)| *version);
             let read: Option<Value> = row.get("progress");
-            // Progress of another version, or that another version of Offtake wrote, is begun again.
+            // Progress of another version, or that another version of Offtake wrote, is begun
+            // again.
             let progress = read.clone().and_then(|read| serde_json::from_value(read).ok());
             let progress = progress.filter(|progress: &Progress| progress.version == version);
             let progress = progress.unwrap_or_else(|| Progress::begun(version, row.get("now")));

@@ -2,8 +2,8 @@
 //!
 //! **Purpose.** `in_sync` says that every change was applied. It cannot say that the rows are still
 //! there as they were written: a tenant may change them, a disk may lose them, and Offtake may have
-//! a defect. The audit compares every copy with its query, the one that was compared the longest ago
-//! first, by the same code as `offtake verify` (`verify/`), range by range.
+//! a defect. The audit compares every copy with its query, the one that was compared the longest
+//! ago first, by the same code as `offtake verify` (`verify/`), range by range.
 //!
 //! **What it costs.** A share of one core and of the source's time ([`Share`]). After each slice of
 //! work the loop pauses for so long that the share is kept. While it pauses, it has no transaction,

@@ -263,7 +263,8 @@ impl Session {
     }
 
     /// Tells the tenant what the audits of its copies found. Nothing of it happens, and the answer
-    /// is None, if another worker moved the cursors. Otherwise it is the cursors as they stand then.
+    /// is None, if another worker moved the cursors. Otherwise it is the cursors as they stand
+    /// then.
     pub(crate) async fn tell_audits(
         &self,
         spec: &DestinationSpec,

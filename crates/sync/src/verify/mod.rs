@@ -12,13 +12,14 @@
 //! NULL is not `''` and 1.0 is not 1.00.
 //!
 //! **Changes may flow meanwhile.** No snapshot is held over the whole run: it would hold back the
-//! source's vacuum for as long as the largest table takes. And no transaction is longer than a range
-//! or waits for anything: its locks would hold back an application that alters its tables. Instead,
-//! every range is read as of its own moment, and whatever differs is looked at again: at the source, then, once the destination
-//! has passed every change that was committed by then, at the destination, and at the source once
-//! more. A difference counts only if both looks at the source agree and the log knows of no change
-//! of that key in between. What cannot be settled within the time given, because the destination is
-//! behind or the row never rests, is counted as `unsettled` and is not called equal.
+//! source's vacuum for as long as the largest table takes. And no transaction is longer than a
+//! range or waits for anything: its locks would hold back an application that alters its tables.
+//! Instead, every range is read as of its own moment, and whatever differs is looked at again: at
+//! the source, then, once the destination has passed every change that was committed by then, at
+//! the destination, and at the source once more. A difference counts only if both looks at the
+//! source agree and the log knows of no change of that key in between. What cannot be settled
+//! within the time given, because the destination is behind or the row never rests, is counted as
+//! `unsettled` and is not called equal.
 //!
 //! At the end, the tenant of each row by `source.tenant` is compared with the query's
 //! (`agreement`). Where they differ, the copy may be equal now and still miss the row's next

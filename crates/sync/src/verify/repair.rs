@@ -1,6 +1,6 @@
-//! What differs is repaired by the way that every change goes: each key is captured once more, as if
-//! its row had changed. It gets a sequence id, and a worker applies what the source has now, in order
-//! with all other changes. Nothing here writes to a destination.
+//! What differs is repaired by the way that every change goes: each key is captured once more, as
+//! if its row had changed. It gets a sequence id, and a worker applies what the source has now, in
+//! order with all other changes. Nothing here writes to a destination.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What the continuous audit costs: the processor time of one audit of every copy, and the shares of
-//! one core under the default budget.
+//! What the continuous audit costs: the processor time of one audit of every copy, and the shares
+//! of one core under the default budget.
 
 use std::time::{Duration, Instant};
 

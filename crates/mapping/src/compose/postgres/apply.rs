@@ -203,9 +203,9 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Writes the staged rows, in key order, also into a key that is an identity column. A row that the table has already, byte for byte, is
-    /// not written. Rows are compared by their bytes (`*<>`), because equal values can differ: 1.0
-    /// and 1.00, or '1 mon' and '30 days'.
+    /// Writes the staged rows, in key order, also into a key that is an identity column. A row that
+    /// the table has already, byte for byte, is not written. Rows are compared by their bytes
+    /// (`*<>`), because equal values can differ: 1.0 and 1.00, or '1 mon' and '30 days'.
     pub fn upsert_present(&self) -> String {
         let key = self.mapping.target_key();
         // The row is found by equality of keys. Where equal keys can differ (1.0 and 1.00), the

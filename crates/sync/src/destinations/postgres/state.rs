@@ -39,7 +39,8 @@ pub(super) struct Found {
     pub(super) serving: bool,
     /// It has the columns that tell what the audit found.
     pub(super) audited: bool,
-    /// It lacks those, and the role may add them: the tenant may have made itself the table's owner.
+    /// It lacks those, and the role may add them: the tenant may have made itself the table's
+    /// owner.
     pub(super) auditable: bool,
 }
 
