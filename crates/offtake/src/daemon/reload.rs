@@ -9,18 +9,22 @@
 //! when an operator has run `offtake init`. Meanwhile, every destination that should have it says
 //! so in its status.
 
-use std::path::{Path, PathBuf};
+mod reasons;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_admin::status::Config;
-use offtake_mapping::{Mapping, MappingSet};
+use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use offtake_sequencer::Numbering;
 use offtake_sync::destinations::Waiting;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::reasons::{named_in, reason_for};
 use super::file_reads::off_the_runtime;
 use super::triggers::{self, CoveredSet, UncapturedTables};
 use crate::checks::check_files;
@@ -388,6 +392,7 @@ impl MappingReload {
             Err(failure) => {
                 let error = failure.to_string();
                 self.state.drifted = named_in(&error, &before);
+                self.cover_the_others(&before).await;
                 self.publish_waiting();
                 let told = [&self.state.trigger_error, &self.state.mappings_error];
                 if !told.into_iter().flatten().any(|told| *told == error) {
@@ -400,6 +405,33 @@ impl MappingReload {
                     self.publish_status(false);
                 }
             }
+        }
+    }
+
+    /// Looks at the triggers of the mappings that the source still fits. Otherwise one that it no
+    /// longer fits would let the others lose their triggers, and changes, unnoticed.
+    async fn cover_the_others(&mut self, running: &MappingSet) {
+        let drifted = |m: &&Arc<ResolvedMapping>| self.state.drifted.contains_key(m.name());
+        let (drifted, others): (Vec<_>, Vec<_>) = running.mappings().iter().partition(drifted);
+        if drifted.is_empty() || others.is_empty() {
+            return;
+        }
+        // What is known of tables that are not looked at now is kept until they are.
+        let tables = |mappings: &[&Arc<ResolvedMapping>]| -> BTreeSet<String> {
+            let of_one = |m: &&Arc<ResolvedMapping>| {
+                let depends_on = &m.definition.depends_on;
+                let joined = depends_on.iter().map(|d| d.table.to_string()).collect::<Vec<_>>();
+                std::iter::once(m.source_table()).chain(joined)
+            };
+            mappings.iter().flat_map(of_one).collect()
+        };
+        let kept = &tables(&drifted) - &tables(&others);
+        let before = self.state.uncaptured.clone();
+        let definitions = others.iter().map(|m| m.definition.clone()).collect();
+        // A failure here has the cause that is told already, or the next look tells it.
+        if self.cover(definitions).await.is_ok() {
+            let unseen = before.into_iter().filter(|(table, _)| kept.contains(table));
+            self.state.uncaptured.extend(unseen);
         }
     }
 
@@ -455,31 +487,6 @@ impl MappingReload {
             }
         });
     }
-}
-
-/// What the failure of a whole folder says of one of its files: the line that begins with the
-/// file's name, and the remedy behind it; otherwise the first mistake of another file.
-fn reason_for(file: &Path, error: &str) -> String {
-    let begins = file.display().to_string();
-    let own = error.lines().position(|line| line.starts_with(&begins));
-    let lines: Vec<&str> = error.lines().skip(own.unwrap_or(0)).collect();
-    let remedy = lines.iter().find(|line| line.starts_with("  remedy: "));
-    let told = [lines.first(), remedy].into_iter().flatten().map(|line| line.trim());
-    let told = told.collect::<Vec<_>>().join("; ");
-    match own {
-        Some(_) => told,
-        None => format!("the mapping files are used together or not at all: {told}"),
-    }
-}
-
-/// The mappings of the set whose files the error names, each with what it says of them.
-fn named_in(error: &str, set: &MappingSet) -> Waiting {
-    let reason = |file: &Path| {
-        let begins = format!("{}:", file.display());
-        error.lines().any(|line| line.starts_with(&begins)).then(|| reason_for(file, error))
-    };
-    let mappings = set.mappings().iter();
-    mappings.filter_map(|m| Some((m.name().to_owned(), reason(&m.definition.file)?))).collect()
 }
 
 fn same(a: &MappingSet, b: &MappingSet) -> bool {
