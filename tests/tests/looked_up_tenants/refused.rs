@@ -4,24 +4,12 @@ use std::process::Output;
 
 use offtake_tests::World;
 
+use crate::LINES;
+
 const TABLES: &str = "
     create table customer (id int primary key, org text);
     create table invoice (id int primary key, customer_id int);
     create table line (id int primary key, invoice_id int, amount int)";
-
-const LINES: &str = "\
-source:
-  table: public.line
-  tenant:
-    - { table: public.invoice, match: { id: invoice_id } }
-    - { table: public.customer, column: org, match: { id: customer_id } }
-query: |
-  select c.org as tenant_id, l.id, l.amount
-    from public.line l
-    join public.invoice i on i.id = l.invoice_id
-    join public.customer c on c.id = i.customer_id
-target: { table: lines }
-";
 
 async fn world() -> World {
     let world = World::with_tenants(["acme"]).without_init().mappings(&[("lines", LINES)]).await;

@@ -5,26 +5,14 @@ use std::time::Duration;
 
 use offtake_tests::{PATIENCE, Plan, World, oracle};
 
+use crate::LINES;
+
 const TABLES: &str = "
     create table customer (id int primary key, org text, name text);
     create table invoice (id int primary key, customer_id int, note text);
     create table line (id int primary key, invoice_id int, amount int);
     create index on invoice (customer_id);
     create index on line (invoice_id);";
-
-const LINES: &str = "
-source:
-  table: public.line
-  tenant:
-    - { table: public.invoice, match: { id: invoice_id } }
-    - { table: public.customer, column: org, match: { id: customer_id } }
-query: |
-  select c.org as tenant_id, l.id, l.amount
-    from public.line l
-    join public.invoice i on i.id = l.invoice_id
-    join public.customer c on c.id = i.customer_id
-target: { table: lines }
-";
 
 fn plan() -> Plan {
     World::with_tenants(["acme", "globex"]).without_init().mappings(&[("lines", LINES)])

@@ -1,5 +1,5 @@
-//! What a stranger can do who has a tenant's database, its name, a client without a token, or a
-//! file where the daemon looks for one. docs/security.md has the table that these tests hold.
+//! What strangers can do: a tenant with its own database, a client without a token, a writer of the
+//! files that the daemon reads. docs/security.md has the table that these tests hold.
 
 #![allow(clippy::unwrap_used)]
 
