@@ -474,12 +474,13 @@ impl MappingReload {
         } else {
             0.0
         });
-        let errors: Vec<&str> = of_files
-            .into_iter()
-            .chain([&state.destinations_error])
-            .flatten()
-            .map(String::as_str)
-            .collect();
+        let mut errors: Vec<&str> = Vec::new();
+        for error in of_files.into_iter().chain([&state.destinations_error]).flatten() {
+            // A look at the triggers and one at the files can find the same.
+            if !errors.contains(&error.as_str()) {
+                errors.push(error);
+            }
+        }
         self.published.status.send_modify(|config| {
             config.error = (!errors.is_empty()).then(|| errors.join("\n"));
             if loaded {
