@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Progress, SourceTrouble, idle_pause, metrics as names};
+use offtake_loops::{BlownFuses, Progress, SourceTrouble, metrics as names};
 use offtake_mapping::MappingSet;
 use offtake_postgres::{PooledConnection, SourcePool};
 use tokio::sync::{Notify, watch};
@@ -22,13 +22,19 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// open.
 const LOOK_BACK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// After this long without a change, probes are [`IDLE_STRETCH`] times rarer. An idle source is
-/// then probed about 90 times a second instead of 200, and the first change waits 2.5 ms longer on
-/// average. A probe after a sleep costs more than 0.1 ms of a core for any client, because caches
-/// are cold: pgbench with one prepared `select 1` every 10 ms took 1.1 % on two virtual cores,
-/// November 2026.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
-const IDLE_STRETCH: u32 = 2;
+/// The pause grows with the silence before it: to a 400th of it, which is 2.5 ms after a second
+/// without a change and 20 ms after eight. An idle source is then probed 50 times a second. A probe
+/// after a sleep costs more than 0.1 ms of a core for any client, because caches are cold: pgbench
+/// with one prepared `select 1` every 10 ms took 1.1 % on two virtual cores, November 2026.
+const SILENCE_SHARE: u32 = 400;
+const SILENT_PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// And with the changes that the last tick took: what a batch costs by itself, some milliseconds of
+/// processor time in source, daemon and destination, is then shared by more changes. Below a
+/// thousand changes a second the pause stays what it is without load; above two thousand it reaches
+/// its longest, 20 batches a second.
+const PAUSE_PER_CHANGE: Duration = Duration::from_micros(500);
+const LOADED_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// If a look from the beginning is slow for that reason, the pause after it is this many times as
 /// long as the look: at most 5 % of the time goes into looking back.
@@ -37,8 +43,8 @@ const LOOK_BACK_SHARE: u32 = 20;
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Time between two probes for captured changes; up to twice that after a second without a
-    /// change.
+    /// Shortest time between two probes for captured changes. It grows with silence and with load:
+    /// see [`pause`].
     pub interval: Duration,
     /// Captured changes taken per tick, at most. After a full tick the next one follows at once.
     pub batch_rows: u32,
@@ -65,6 +71,17 @@ pub struct Sequencer {
     look_back_at: Instant,
     /// When a change was last numbered, by any daemon.
     busy_at: Instant,
+    /// Captured changes that the last round took.
+    taken: i64,
+}
+
+/// The time to the next probe, after so long without a change and a round that took `taken`
+/// changes.
+fn pause(interval: Duration, silence: Duration, taken: i64) -> Duration {
+    let changes = u32::try_from(taken.clamp(0, 1_000)).unwrap_or_default();
+    let of_load = (PAUSE_PER_CHANGE * changes).min(LOADED_PAUSE_MAX);
+    let of_silence = (silence / SILENCE_SHARE).min(SILENT_PAUSE_MAX);
+    interval.max(of_load).max(of_silence)
 }
 
 impl Sequencer {
@@ -90,6 +107,7 @@ impl Sequencer {
             seen: 0,
             look_back_at: Instant::now(),
             busy_at: Instant::now(),
+            taken: 0,
         }
     }
 
@@ -105,7 +123,7 @@ impl Sequencer {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(self.pause()) => {}
+                () = tokio::time::sleep(pause(self.settings.interval, self.busy_at.elapsed(), self.taken)) => {}
             }
             if let Err(error) = self.rounds(&mut upkeep_due, &shutdown).await {
                 // Before the next tick the epoch is checked again: a failover begins with broken
@@ -117,12 +135,6 @@ impl Sequencer {
             trouble.over();
             self.progress.tick();
         }
-    }
-
-    /// The time to the next probe: the interval, or longer while nothing happens.
-    fn pause(&self) -> Duration {
-        let idle = self.busy_at.elapsed() > IDLE_AFTER;
-        if idle { idle_pause(self.settings.interval, IDLE_STRETCH) } else { self.settings.interval }
     }
 
     /// Does the upkeep if it is due, then ticks until a tick takes less than a full batch.
@@ -141,9 +153,12 @@ impl Sequencer {
             *upkeep_due = Instant::now() + UPKEEP_INTERVAL;
         }
         if self.fuses.borrow().blown("sequencer").is_none() {
-            while self.round().await?.taken >= i64::from(self.settings.batch_rows)
-                && !shutdown.is_cancelled()
-            {}
+            loop {
+                self.taken = self.round().await?.taken;
+                if self.taken < i64::from(self.settings.batch_rows) || shutdown.is_cancelled() {
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -196,5 +211,25 @@ impl Sequencer {
         self.last_sequence_id = last_sequence_id + done.appended;
         self.session = Some((connection, probe));
         Ok(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_silence_and_with_load_and_is_never_below_the_interval() {
+        let ms = Duration::from_millis;
+        let interval = ms(2);
+        assert_eq!(pause(interval, ms(0), 0), ms(2));
+        assert_eq!(pause(interval, ms(1_000), 0), Duration::from_micros(2_500));
+        assert_eq!(pause(interval, ms(8_000), 0), ms(20));
+        assert_eq!(pause(interval, Duration::from_secs(1_000_000), 0), ms(20));
+        assert_eq!(pause(interval, ms(0), 4), ms(2));
+        assert_eq!(pause(interval, ms(0), 40), ms(20));
+        assert_eq!(pause(interval, ms(0), i64::MAX), ms(50));
+        assert_eq!(pause(ms(100), ms(8_000), 1_000), ms(100));
+        assert_eq!(pause(interval, ms(0), -1), ms(2));
     }
 }
