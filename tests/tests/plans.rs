@@ -62,7 +62,7 @@ const HOT: [(&str, &str, i64); 16] = [
     ("requests/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
     (
         "reading/sql/read_bounds.sql",
-        "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000, 10000000",
+        "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000, 10000000, 50",
         60,
     ),
     ("reading/sql/read_head.sql", "10000000", 100),

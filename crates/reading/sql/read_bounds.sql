@@ -1,9 +1,9 @@
 -- What there is to read for one tenant, in the batch's snapshot. $1 tenant, $2 text[] source
 -- tables, $3 bigint[] the sequence ids after which to read (one of each per mapping), $4 bigint at
--- most so many changes of each mapping, $5 bigint sequence ids per partition of the log. Per
--- mapping, in the order given: the last sequence id of its page (null: nothing), how many changes
--- the page has, the last change in it that stands for the whole table, and how old its oldest
--- change is. lost: the partition of the log that the position is in was dropped, and with it
+-- most so many changes of each mapping, $5 bigint sequence ids per partition of the log, $6 bigint
+-- see keys. Per mapping, in the order given: the last sequence id of its page (null: nothing), how
+-- many changes the page has, the last change in it that stands for the whole table, and how old its
+-- oldest change is; keys: the row keys of a page of at most $6 changes, a JSON array. lost: the partition of the log that the position is in was dropped, and with it
 -- changes that were not read. to_regclass asks the catalog of now, not of the snapshot; the lock
 -- that this statement takes on the log keeps the answer true until the batch ends. unflushed: where
 -- the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is
@@ -14,12 +14,13 @@
 select (select sequence_id from offtake.log_head) as head,
        (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
        case when pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn() then pg_current_wal_insert_lsn()::text end as unflushed,
-       to_regclass('offtake.change_log_' || wanted.after / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table,
+       to_regclass('offtake.change_log_' || wanted.after / $5::bigint) is null as lost, wanted.at::bigint as at, page.up_to, page.changes, page.whole_table, page.keys,
        (extract(epoch from clock_timestamp()) - extract(epoch from page.oldest))::float8 as oldest_seconds
   from unnest($2::text[], $3::bigint[]) with ordinality wanted (source_table, after, at)
  cross join lateral (
    select max(sequence_id) as up_to, count(*) as changes, min(captured_at) as oldest,
-          max(sequence_id) filter (where row_key is null) as whole_table
+          max(sequence_id) filter (where row_key is null) as whole_table,
+          case when count(*) <= $6 then (jsonb_agg(row_key) filter (where row_key is not null))::text end as keys
      from (select sequence_id, row_key, captured_at from (
              (select sequence_id, row_key, captured_at from offtake.change_log
                where tenant_id = $1 and source_table = wanted.source_table and sequence_id > wanted.after

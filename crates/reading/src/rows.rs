@@ -1,25 +1,50 @@
 //! Rows as the source printed them: lines of `COPY` text, never decoded except for a key.
+//!
+//! Lines of changes begin with a mark that says whether the row exists. A chunk of the initial copy
+//! has only rows that exist; its lines have no mark, so that they can go into the target as they
+//! are.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use offtake_mapping::ResolvedMapping;
 
-/// Lines of COPY text, each `t` or `f` (the row exists or not), then the mapping's columns,
-/// separated by tabs.
-#[derive(Debug, Clone, Default)]
+/// Lines of COPY text: the mark where there is one, `t` or `f` (the row exists or not), then the
+/// mapping's columns, separated by tabs.
+#[derive(Debug, Clone)]
 pub struct Rows {
     data: Bytes,
     /// Where each line ends, its newline included.
     ends: Vec<usize>,
+    marked: bool,
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::new(Bytes::new())
+    }
 }
 
 impl Rows {
-    /// `data` is whole lines. A newline inside a value is written `\n` in COPY text, so every
-    /// newline byte ends a row.
+    /// `data` is whole lines with marks. A newline inside a value is written `\n` in COPY text, so
+    /// every newline byte ends a row.
     pub fn new(data: Bytes) -> Self {
+        Self::of(data, true)
+    }
+
+    /// The same for lines without marks: all these rows exist.
+    pub fn present_only(data: Bytes) -> Self {
+        Self::of(data, false)
+    }
+
+    fn of(data: Bytes, marked: bool) -> Self {
         let ends = memchr::memchr_iter(b'\n', &data).map(|at| at + 1).collect();
-        Self { data, ends }
+        Self { data, ends, marked }
+    }
+
+    /// Whether the lines begin with marks.
+    pub fn marked(&self) -> bool {
+        self.marked
     }
 
     pub fn len(&self) -> usize {
@@ -45,17 +70,21 @@ impl Rows {
 
     /// How many of the lines say that the row exists.
     pub fn present(&self, lines: Range<usize>) -> usize {
-        lines.filter(|&line| self.data[self.start(line)] == b't').count()
+        match self.marked {
+            true => lines.filter(|&line| self.data[self.start(line)] == b't').count(),
+            false => lines.len(),
+        }
     }
 
-    /// The values of some columns (0 is the first after the mark) of one line, unescaped; None for
+    /// The values of some columns (0 is the mapping's first) of one line, unescaped; None for
     /// a NULL.
     pub fn fields(&self, line: usize, columns: &[usize]) -> Vec<Option<String>> {
         let text = &self.data[self.start(line)..self.ends[line] - 1];
         let fields: Vec<&[u8]> = text.split(|b| *b == b'\t').collect();
+        let first = usize::from(self.marked);
         columns
             .iter()
-            .map(|column| fields.get(column + 1).and_then(|field| unescape(field)))
+            .map(|column| fields.get(column + first).and_then(|field| unescape(field)))
             .collect()
     }
 
@@ -65,7 +94,7 @@ impl Rows {
         for line in (0..self.len()).filter(|&line| wanted(line)) {
             data.extend_from_slice(&self.slice(line..line + 1));
         }
-        Self::new(data.freeze())
+        Self::of(data.freeze(), self.marked)
     }
 
     fn start(&self, line: usize) -> usize {
@@ -123,5 +152,15 @@ mod tests {
         assert_eq!(rows.fields(1, &[1]), [None]);
         assert_eq!(rows.fields(2, &[1]), [Some(String::new())]);
         assert!(Rows::default().is_empty());
+    }
+
+    #[test]
+    fn lines_without_marks_are_rows_that_exist() {
+        let rows = Rows::present_only(Bytes::from_static(b"f\t1\nt\t\\N\n"));
+        assert_eq!((rows.len(), rows.present(0..2)), (2, 2));
+        assert_eq!(rows.fields(0, &[0, 1]), [Some("f".to_owned()), Some("1".to_owned())]);
+        let second = rows.only(|line| line == 1);
+        assert_eq!((second.marked(), second.present(0..1)), (false, 1));
+        assert_eq!(second.fields(0, &[1]), [None]);
     }
 }

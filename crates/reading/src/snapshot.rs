@@ -21,6 +21,10 @@ use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_o
 /// application's transaction could be the one that is ended.
 const LOCK_TIMEOUT_MS: u32 = 500;
 
+/// The keys of a page of up to so many changes are stated in the statement that reads their rows.
+/// The server plans that in half the time of one that reads the log for them: 0.2 ms of a batch.
+const STATED_KEYS_MAX: i64 = 50;
+
 /// A change is at most so old, some thirty years, whatever time its row holds.
 const AGE_SECONDS_MAX: f64 = 1e9;
 
@@ -62,7 +66,8 @@ async fn in_snapshot(
         let mut part = Part::found(position, row, batch.head, changes < changes_max);
         if row.get::<_, Option<i64>>("up_to").is_some() || wanted.retry_quarantined_of.is_some() {
             let bytes_max = budget.for_changes();
-            match read_changes(&transaction, wanted, position, &mut part, bytes_max).await {
+            let keys: Option<&str> = row.get("keys");
+            match read_changes(&transaction, wanted, (position, keys), &mut part, bytes_max).await {
                 Ok(None) => {}
                 Ok(Some(cut)) => {
                     return Err(Error::Overflow { fits: budget.fits(&cut, changes, largest_page) });
@@ -103,12 +108,16 @@ async fn open<'c>(
     let tables: Vec<String> = wanted.positions.iter().map(|p| p.mapping.source_table()).collect();
     let after: Vec<i64> = wanted.positions.iter().map(|p| p.after).collect();
     let statement_ms = wanted.statement_timeout.as_millis();
+    // The bounds are found by index whatever the parameters are; without the setting, the server
+    // plans for each batch again, because partitions can be left out: 0.6 ms, and running the plan
+    // takes 0.15 ms.
     let opening = format!(
         "begin isolation level repeatable read, read only; set local statement_timeout = {statement_ms}; \
-         set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on"
+         set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on; \
+         set local plan_cache_mode = force_generic_plan"
     );
-    let parameters: [&(dyn ToSql + Sync); 5] =
-        [&wanted.tenant_id, &tables, &after, &changes_max, &PARTITION_ROWS];
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&wanted.tenant_id, &tables, &after, &changes_max, &PARTITION_ROWS, &STATED_KEYS_MAX];
     let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
     PipelinedTransaction::open(connection, &opening, find).await.map_err(Error::source)
 }
@@ -188,12 +197,12 @@ async fn make_durable(
     if written { transaction.commit().await } else { Ok(()) }
 }
 
-/// Reads the rows of the changed keys into the part. If they are larger than `bytes_max`, returns
-/// those that were read until then.
+/// Reads the rows of the changed keys into the part. `keys`: all of them, if they are few. If the
+/// rows are larger than `bytes_max`, returns those that were read until then.
 async fn read_changes(
     transaction: &Client,
     wanted: &Wanted<'_>,
-    position: &Position<'_>,
+    (position, keys): (&Position<'_>, Option<&str>),
     part: &mut Part,
     bytes_max: usize,
 ) -> Result<Option<Rows>, Error> {
@@ -204,7 +213,11 @@ async fn read_changes(
         up_to: part.read_up_to,
         retry_quarantined_of: wanted.retry_quarantined_of,
     };
-    match saved_copy(transaction, &compose::copy_changed(mapping, changed), bytes_max).await {
+    let statement = match keys.filter(|_| wanted.retry_quarantined_of.is_none()) {
+        Some(keys) => compose::copy_keys(mapping, wanted.tenant_id, keys),
+        None => compose::copy_changed(mapping, changed),
+    };
+    match saved_copy(transaction, &statement, bytes_max).await {
         Ok((data, true)) => return Ok(Some(Rows::new(data))),
         Ok((data, false)) => part.changed = Rows::new(data),
         Err(error) if unreadable_row(&error) => {
@@ -234,7 +247,7 @@ async fn read_chunk(
     let mut fits = None;
     let (rows, up_to) = match saved_copy(transaction, &statement, bytes_max).await {
         Ok((data, cut)) => {
-            let rows = Rows::new(data);
+            let rows = Rows::present_only(data);
             let finished = !cut && rows.len() < rows_max;
             let up_to = if finished || rows.is_empty() {
                 None

@@ -4,6 +4,7 @@
 
 mod encodings;
 mod foreign_keys;
+mod interference;
 mod sets;
 mod unreadable;
 mod verified;

@@ -123,8 +123,7 @@ async fn rows(
     }
     for message in answer.map_err(failed)? {
         if let SimpleQueryMessage::Row(row) = message {
-            // The first column only says that the row exists.
-            rows.push((1..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
+            rows.push((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect());
         }
     }
     Ok(rows)

@@ -100,7 +100,8 @@ impl<'a> Apply<'a> {
     pub fn create_staging(&self) -> String {
         format!(
             "drop table if exists {0}; \
-             create temporary table {0} as select false as offtake_present, {1} from {2} t with no data",
+             create temporary table {0} as select false as offtake_present, {1} from {2} t with no data; \
+             alter table {0} alter column offtake_present set default true",
             self.staging,
             columns_of("t", self.names()),
             self.table
@@ -111,6 +112,21 @@ impl<'a> Apply<'a> {
     pub fn copy_into_staging(&self) -> String {
         let columns: Vec<_> = self.names().map(Identifier::sql).collect();
         format!("copy {} (offtake_present, {}) from stdin", self.staging, columns.join(", "))
+    }
+
+    /// The same for lines without the mark, of rows that are all present.
+    pub fn copy_present_into_staging(&self) -> String {
+        self.copy_into(&self.staging)
+    }
+
+    /// Copies such lines into the target itself. Fails when a row of the same key is there.
+    pub fn copy_into_target(&self) -> String {
+        self.copy_into(&self.table)
+    }
+
+    fn copy_into(&self, table: &str) -> String {
+        let columns: Vec<_> = self.names().map(Identifier::sql).collect();
+        format!("copy {table} ({}) from stdin", columns.join(", "))
     }
 
     /// Fills the staging table with a few rows by one INSERT, which saves the round trips of a
@@ -252,20 +268,20 @@ impl<'a> Apply<'a> {
         format!("delete from {} t where {}", self.table, self.outside("t", range, spare))
     }
 
+    /// Counts the rows of a key range, to one: 0 if the range is empty.
+    pub fn count_in_range(&self, range: KeyRange<'_>) -> String {
+        let conditions = self.within("t", range);
+        let within = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" where {}", conditions.join(" and ")),
+        };
+        format!("select count(*) from (select from {} t{within} limit 1) t", self.table)
+    }
+
     /// The rows of a key range that are not staged.
     fn outside(&self, row: &str, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
-        let (key, literals): (_, Literals) = match self.converts {
-            true => (ordered_key_bytes(row, &self.mapping.key), ordered_literal_bytes),
-            false => (ordered_key(row, &self.mapping.key), ordered_literals),
-        };
-        let key = row_of(&key);
-        let bound = |values: &[String], operator: &str| {
-            format!("{key} {operator} {}", row_of(&literals(&self.mapping.key, values)))
-        };
-        let mut conditions: Vec<String> = self.of_tenant(row).into_iter().collect();
-        conditions.extend(range.after.map(|values| bound(values, ">")));
-        conditions.extend(range.up_to.map(|values| bound(values, "<=")));
-        conditions.extend(spare.map(|values| bound(values, "<>")));
+        let mut conditions = self.within(row, range);
+        conditions.extend(spare.map(|values| self.bound(row, values, "<>")));
         conditions.push(format!(
             "not exists (select from {} s where {})",
             self.staging,
@@ -274,13 +290,34 @@ impl<'a> Apply<'a> {
         conditions.join(" and ")
     }
 
+    /// The tenant's rows of a key range.
+    fn within(&self, row: &str, range: KeyRange<'_>) -> Vec<String> {
+        let mut conditions: Vec<String> = self.of_tenant(row).into_iter().collect();
+        conditions.extend(range.after.map(|values| self.bound(row, values, ">")));
+        conditions.extend(range.up_to.map(|values| self.bound(row, values, "<=")));
+        conditions
+    }
+
+    fn bound(&self, row: &str, values: &[String], operator: &str) -> String {
+        let (key, literals): (_, Literals) = match self.converts {
+            true => (ordered_key_bytes(row, &self.mapping.key), ordered_literal_bytes),
+            false => (ordered_key(row, &self.mapping.key), ordered_literals),
+        };
+        format!("{} {operator} {}", row_of(&key), row_of(&literals(&self.mapping.key, values)))
+    }
+
     /// Counts the staged rows whose state in the table (present with these values, or absent) is
     /// not the staged one. Anything but 0 means that something in the destination interfered, such
     /// as a trigger.
+    ///
+    /// The lateral sub-select with `offset 0` finds each row by its key. A join could be planned as
+    /// a scan of the whole table by its index, because nothing is known of the staging table: 24 ms
+    /// for 50 rows of 100 000.
     pub fn count_not_applied(&self) -> String {
         let names: Vec<_> = self.names().collect();
         format!(
-            "select count(*) from {} s left join {} t on {} where case when s.offtake_present then row({})::record *<> row({})::record else t.{} is not null end",
+            "select count(*) from {} s left join lateral (select t.* from {} t where {} offset 0) t on true \
+             where case when s.offtake_present then row({})::record *<> row({})::record else t.{} is not null end",
             self.staging,
             self.table,
             self.same_key("t", "s"),

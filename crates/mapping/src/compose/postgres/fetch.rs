@@ -148,7 +148,7 @@ fn copy_looked_at(
 }
 
 /// Copies out at most `limit` rows of the tenant in key order, from behind the key `after`. The
-/// lines are those of [`copy_changed`].
+/// lines are those of [`copy_changed`] without the first column: all these rows are there.
 pub fn copy_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
@@ -157,7 +157,7 @@ pub fn copy_chunk(
 ) -> String {
     let output = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
     format!(
-        "copy (\nselect true, {} {}\n) to stdout",
+        "copy (\nselect {} {}\n) to stdout",
         join(output, ", "),
         page_of(mapping, tenant_id, after, limit)
     )

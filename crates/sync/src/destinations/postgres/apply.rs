@@ -6,9 +6,8 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use futures_util::SinkExt;
 use offtake_mapping::compose::KeyRange;
 use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::{OnRowError, ResolvedMapping};
@@ -22,13 +21,10 @@ use crate::destinations::Applied;
 /// What a stretch of lines goes back to when a row of it is refused.
 pub(super) const SAVE: &str = "savepoint stretch";
 
-/// Stretches up to this many lines are compared with the table in the statement that writes them;
-/// the comparison reads each row once more, which costs a small one less than another round trip
-/// and a large one more.
-const COMPARED_LINES_MAX: usize = 50;
-
-/// And up to this many bytes of COPY text they are stated in it too: parsing a longer statement
-/// costs more than the COPY's round trips.
+/// Stretches up to this many lines, and this many bytes of COPY text, are stated in the message
+/// that writes them, which saves the round trips of a COPY. Parsing a longer statement costs more
+/// than these.
+const STATED_LINES_MAX: usize = 50;
 const STATED_BYTES_MAX: usize = 64 * 1024;
 
 /// So many rows that collide with others are told apart before the mapping is called faulty: a
@@ -38,10 +34,6 @@ const COLLIDED_ROWS_MAX: usize = 1000;
 /// How much may lie deleted in a staging table before it is truncated: reading over it takes some
 /// 50 µs.
 const STAGING_DELETED_BYTES_MAX: usize = 256 * 1024;
-
-/// A message of this size keeps the socket busy without doubling the batch in the connection's
-/// buffer.
-const COPY_PIECE_BYTES: usize = 256 * 1024;
 
 /// Lines to apply, and the key range they are all of, if they are a chunk's.
 #[derive(Clone)]
@@ -105,17 +97,35 @@ pub(super) struct Staging {
     deleted_bytes: usize,
 }
 
-/// Applies changed rows, then the chunk. `staging`: the session's; None: it is made. Returned as it
-/// is once the transaction commits.
+/// How a part is applied.
+#[derive(Clone, Copy)]
+pub(super) struct Manner<'a> {
+    pub(super) checks: Checks,
+    /// The table may change or drop what is written to it.
+    pub(super) alters: bool,
+    /// The session's staging table; None: it is made.
+    pub(super) staging: Option<&'a Staging>,
+}
+
+/// What [`part`] did.
+pub(super) struct Done {
+    pub(super) applied: Applied,
+    /// As it is once the transaction has run `end` and committed.
+    pub(super) staging: Staging,
+    /// Statements that are still to be run in this transaction, each with its semicolon; the caller
+    /// sends them together with its next ones.
+    pub(super) end: String,
+}
+
+/// Applies changed rows, then the chunk.
 pub(super) async fn part(
     client: &Client,
     apply: &Apply<'_>,
     part: &Part,
-    staging: Option<&Staging>,
-    checks: Checks,
-) -> Result<(Applied, Staging), Error> {
+    manner: Manner<'_>,
+) -> Result<Done, Error> {
     let mut applied = Applied::default();
-    let mut staging = match staging {
+    let mut staging = match manner.staging {
         Some(staging) => staging.clone(),
         None => make_staging(client, apply).await.map_err(|e| classify(&part.mapping, e))?,
     };
@@ -126,7 +136,15 @@ pub(super) async fn part(
             .map_err(|e| classify(&part.mapping, e))?;
         staging.deleted_bytes = 0;
     }
-    let applier = Applier { client, apply, mapping: &part.mapping, copy: &staging.copy, checks };
+    let applier = Applier {
+        client,
+        apply,
+        mapping: &part.mapping,
+        copy: &staging.copy,
+        checks: manner.checks,
+        alters: manner.alters,
+        unended: AtomicBool::new(false),
+    };
     if !part.changed.is_empty() {
         applier.all(&part.changed, None, &mut applied).await?;
     }
@@ -135,9 +153,10 @@ pub(super) async fn part(
             .all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied)
             .await?;
     }
+    let end = applier.take_end();
     staging.deleted_bytes +=
         part.changed.bytes() + part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
-    Ok((applied, staging))
+    Ok(Done { applied, staging, end })
 }
 
 async fn make_staging(
@@ -153,8 +172,12 @@ pub(super) struct Applier<'a> {
     pub(super) apply: &'a Apply<'a>,
     pub(super) mapping: &'a ResolvedMapping,
     /// Fills the staging table.
-    copy: &'a Statement,
+    pub(super) copy: &'a Statement,
     pub(super) checks: Checks,
+    pub(super) alters: bool,
+    /// The last stretch is applied, and the staging table still has its lines: what ends it is sent
+    /// together with the next statements, which saves a round trip.
+    unended: AtomicBool,
 }
 
 impl Applier<'_> {
@@ -164,6 +187,12 @@ impl Applier<'_> {
         range: Option<Bounds>,
         applied: &mut Applied,
     ) -> Result<(), Error> {
+        if let Some(bounds) = &range
+            && self.fill_range(rows, bounds).await?
+        {
+            applied.upserted = applied.upserted.saturating_add(rows.len() as u64);
+            return Ok(());
+        }
         let mut open = vec![Stretch { lines: 0..rows.len(), range }];
         // Rows whose place among the unique values is taken, maybe by a row that gives it up later
         // in the batch: tried again for as long as that helps some of them, then as a set.
@@ -173,6 +202,8 @@ impl Applier<'_> {
                 if collided.is_empty() {
                     return Ok(());
                 }
+                let end = self.take_end();
+                self.client.batch_execute(&end).await.map_err(Error::destination)?;
                 let mut left = std::mem::take(&mut collided);
                 if left.len() < collided_before.min(FAILED_ROWS_MAX + 1) {
                     collided_before = left.len();
@@ -314,6 +345,14 @@ impl Applier<'_> {
         Ok(())
     }
 
+    /// What ends the last stretch, if it has not been sent; empty otherwise.
+    pub(super) fn take_end(&self) -> String {
+        match self.unended.swap(false, Ordering::Relaxed) {
+            true => format!("{}; release savepoint stretch; ", self.apply.empty_staging()),
+            false => String::new(),
+        }
+    }
+
     async fn stretch(
         &self,
         rows: &Rows,
@@ -322,61 +361,45 @@ impl Applier<'_> {
     ) -> Result<(), Failure> {
         let present = rows.present(stretch.lines.clone()) as u64;
         let absent = stretch.lines.len() as u64 - present;
-        // A few rows are compared whatever the counts say, which saves waiting for them.
-        let compared = stretch.lines.len() <= COMPARED_LINES_MAX;
         let data = rows.slice(stretch.lines.clone());
+        let stated = stretch.lines.len() <= STATED_LINES_MAX && data.len() <= STATED_BYTES_MAX;
         let mut statements = Vec::new();
-        let mut saved_apart = false;
-        if stretch.lines.is_empty() {
-            statements.push(SAVE.to_owned());
-        } else if compared && data.len() <= STATED_BYTES_MAX {
+        if stated && !stretch.lines.is_empty() {
             statements.push(self.stage(rows, stretch.lines.clone()));
-            saved_apart = true;
-        } else {
-            // Sent together: the savepoint is there before the first row is.
-            let (saved, copied) =
-                tokio::join!(biased; self.client.batch_execute(SAVE), self.copy_in(data));
-            saved?;
-            copied?;
         }
         statements.extend(self.guards(stretch, absent));
         let staged = statements.len();
         self.push_changes(stretch, (present, absent), &mut statements);
         let changing = statements.len();
-        let end = [self.apply.empty_staging(), "release savepoint stretch".to_owned()];
-        if compared {
-            statements.push(self.apply.count_not_applied());
-            statements.extend(end.clone());
-        }
         let statements = statements.join("; ");
-        let (counts, not_applied) = match saved_apart {
-            // Sent together, in two messages: one with a character that the destination's encoding
-            // lacks is refused as a whole, and the savepoint must not be in it.
-            true => {
-                let (saved, done) =
-                    tokio::join!(biased; self.client.batch_execute(SAVE), self.run(&statements));
-                saved?;
-                done?
-            }
-            false => self.run(&statements).await?,
+        // Sent together: the savepoint is there before the first row is. In messages of their own:
+        // one with a character that the destination's encoding lacks is refused as a whole, and the
+        // savepoint must not be in it.
+        let save = self.take_end() + SAVE;
+        let save = self.client.batch_execute(&save);
+        let counts = if stated {
+            let (saved, done) = tokio::join!(biased; save, self.run(&statements));
+            saved?;
+            done?.0
+        } else {
+            let (saved, copied) = tokio::join!(biased; save, self.stage_by_copy(rows, data));
+            saved?;
+            copied?;
+            self.run(&statements).await?.0
         };
         // A server may answer with fewer counts than there were statements, or with any number.
         let count = |at: usize| counts.get(at).copied().unwrap_or(0);
         let upserted = if present > 0 { count(changing - 2) } else { 0 };
         let deleted_absent = if absent > 0 { count(staged) } else { 0 };
-        let mut not_applied = not_applied.unwrap_or(0);
-        if !compared {
-            if upserted < present || deleted_absent < absent {
-                (_, not_applied) = self
-                    .run(&self.apply.count_not_applied())
-                    .await
-                    .map(|(counts, count)| (counts, count.unwrap_or(0)))?;
+        // A row that is there already, or is gone already, is not counted either.
+        if self.alters || upserted < present || deleted_absent < absent {
+            let (_, not_applied) = self.run(&self.apply.count_not_applied()).await?;
+            let not_applied = not_applied.unwrap_or(0);
+            if not_applied > 0 {
+                return Err(Failure::Interference(not_applied));
             }
-            self.run(&end.join("; ")).await?;
         }
-        if not_applied > 0 {
-            return Err(Failure::Interference(not_applied));
-        }
+        self.unended.store(true, Ordering::Relaxed);
         let changed = (staged..changing).map(count).fold(0, u64::saturating_add);
         applied.upserted = applied.upserted.saturating_add(upserted);
         applied.deleted = applied.deleted.saturating_add(changed.saturating_sub(upserted));
@@ -426,17 +449,6 @@ impl Applier<'_> {
             .map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns)))
             .collect();
         self.apply.stage(rows.iter().map(|(present, row)| (*present, row.as_slice())))
-    }
-
-    async fn copy_in(&self, mut data: Bytes) -> Result<(), tokio_postgres::Error> {
-        let sink = self.client.copy_in::<_, Bytes>(self.copy).await?;
-        futures_util::pin_mut!(sink);
-        while !data.is_empty() {
-            let piece = data.split_to(data.len().min(COPY_PIECE_BYTES));
-            sink.feed(piece).await?;
-        }
-        sink.finish().await?;
-        Ok(())
     }
 
     /// Affected rows of each statement, in order, and the number that one of them may select.

@@ -33,7 +33,7 @@ impl Session {
     ) -> Result<Option<Cursors>, tokio_postgres::Error> {
         let client = &self.connection;
         self.open_transaction(settings).await?;
-        let locked = state::lock(client, &self.schema, &spec.tenant_id, &[]).await?;
+        let locked = state::lock(client, &self.frame, &self.schema, &spec.tenant_id, &[]).await?;
         if locked.cursors != *expected {
             return Ok(None);
         }

@@ -37,7 +37,8 @@ impl Session {
         if found.to_make {
             state::make(client, &self.schema).await.map_err(Error::destination)?;
         }
-        let locked = state::lock(client, &self.schema, &spec.tenant_id, mappings).await;
+        let locked =
+            state::lock(client, &self.frame, &self.schema, &spec.tenant_id, mappings).await;
         let locked = locked.map_err(Error::destination)?;
         let other_table = |(name, identity): (&String, &String)| {
             found.identities.get(name).is_some_and(|taken_up| taken_up != identity)
@@ -68,7 +69,14 @@ impl Session {
         }
         if !set.is_empty() {
             let converts = self.converts();
-            let written = state::write(client, &self.schema, &spec.tenant_id, &mut set, converts);
+            let written = state::write(
+                client,
+                &self.frame,
+                &self.schema,
+                &spec.tenant_id,
+                &mut set,
+                converts,
+            );
             written.await.map_err(Error::destination)?;
             begun.cursors.extend(set);
         }

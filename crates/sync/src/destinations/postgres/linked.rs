@@ -169,8 +169,10 @@ impl Session {
         }
         let version = &part.mapping.version;
         let known = made.iter().position(|(of, _)| of == version).map(|at| made.remove(at).1);
-        let (now, staging) = self.part(write, &share, checks, known).await?;
-        made.push((version.clone(), staging));
+        let done = self.part(write, &share, checks, known.as_ref()).await?;
+        self.run(&done.end).await?;
+        made.push((version.clone(), done.staging));
+        let now = done.applied;
         applied.upserted += now.upserted;
         applied.deleted += now.deleted;
         applied.refused.retain(|row| !now.refused.iter().any(|other| other.key == row.key));

@@ -8,6 +8,8 @@ mod apply;
 mod audits;
 mod begin;
 mod columns;
+mod copies;
+mod frame;
 mod key_equality;
 mod linked;
 mod orphans;
@@ -20,7 +22,7 @@ mod trial;
 mod widening;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use offtake_mapping::{Identifier, Version};
@@ -34,6 +36,7 @@ use super::Trouble;
 use crate::cursors::Cursors;
 use crate::{Error, Settings, sql};
 use apply::Staging;
+use frame::Frame;
 pub use purge::{RemainingTable, Remains};
 pub use state::STATE_TABLE;
 pub use trial::{Misfit, Tried, try_schema_sql};
@@ -45,6 +48,10 @@ pub struct Session {
     user: String,
     /// Mapping versions that have their staging table in this session, as it is.
     staged: HashMap<Version, Staging>,
+    frame: Frame,
+    /// The mappings whose tables may change or drop what is written to them, as the open transaction
+    /// found them.
+    altering: BTreeSet<String>,
     /// The server stores text in another encoding than UTF-8; found when it is taken up.
     converts: AtomicBool,
 }
@@ -73,6 +80,8 @@ impl Session {
             schema: schema.clone(),
             user: url.user().to_owned(),
             staged: HashMap::new(),
+            frame: Frame::default(),
+            altering: BTreeSet::new(),
             converts: AtomicBool::new(false),
         })
     }

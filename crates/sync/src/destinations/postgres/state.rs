@@ -1,5 +1,6 @@
 //! The tenant's cursors in Postgres: what `_offtake_state` says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::frame::Frame;
 use crate::cursors::{Cursor, Cursors, Identities};
 use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant};
 use crate::ownership::{Served, SourceIdentity, Visit};
@@ -219,6 +221,8 @@ fn note_written(rows: &[Row], cursors: &mut Cursors) -> Result<(), tokio_postgre
 pub(super) struct Locked {
     pub(super) cursors: Cursors,
     pub(super) identities: Identities,
+    /// The mappings whose tables may change or drop what is written to them.
+    pub(super) altering: BTreeSet<String>,
     /// The server process that runs the transaction; None when there is no cursor yet.
     pub(super) backend: Option<i32>,
     /// See [`Found`].
@@ -228,18 +232,19 @@ pub(super) struct Locked {
 /// Reads the tenant's cursors and locks them until the transaction ends.
 pub(super) async fn lock(
     client: &Client,
+    frame: &Frame,
     schema: &Identifier,
     tenant_id: &str,
     mappings: &[Arc<ResolvedMapping>],
 ) -> Result<Locked, tokio_postgres::Error> {
-    let statement = sql::LOCK_STATES.replace("{state}", &table_sql(schema));
     let (names, tables) = names_and_tables(schema, mappings);
     let parameters: [(&(dyn ToSql + Sync), Type); 3] =
         [(&tenant_id, Type::TEXT), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
-    let rows = client.query_typed(&statement, &parameters).await?;
+    let rows = frame.query(client, schema, sql::LOCK_STATES, &parameters).await?;
     let mut locked = Locked {
         cursors: Cursors::new(),
         identities: Identities::new(),
+        altering: BTreeSet::new(),
         backend: rows.first().map(|row| row.try_get("backend")).transpose()?,
         converts: rows.first().map_or(Ok(false), |row| row.try_get("converts"))?,
     };
@@ -247,6 +252,9 @@ pub(super) async fn lock(
         let mapping: String = row.try_get("mapping")?;
         if let Some(identity) = row.try_get("identity")? {
             locked.identities.insert(mapping.clone(), identity);
+        }
+        if row.try_get("alters")? {
+            locked.altering.insert(mapping.clone());
         }
         locked.cursors.insert(mapping, cursor(row)?);
     }
@@ -362,12 +370,12 @@ impl KeyPart {
 /// `converts`: see [`Found`].
 pub(super) async fn write(
     client: &Client,
+    frame: &Frame,
     schema: &Identifier,
     tenant_id: &str,
     cursors: &mut Cursors,
     converts: bool,
 ) -> Result<(), tokio_postgres::Error> {
-    let statement = sql::MOVE_CURSORS.replace("{state}", &table_sql(schema));
     let keys: Vec<Option<String>> = cursors
         .values()
         .map(|c| {
@@ -375,22 +383,20 @@ pub(super) async fn write(
             serde_json::to_string(&key.collect::<Vec<_>>()).ok()
         })
         .collect();
-    let rows = client
-        .query_typed(
-            &statement,
-            &[
-                (&tenant_id, Type::TEXT),
-                (&cursors.keys().collect::<Vec<_>>(), Type::TEXT_ARRAY),
-                (&cursors.values().map(|c| c.sequence_id).collect::<Vec<_>>(), Type::INT8_ARRAY),
-                (&cursors.values().map(|c| c.backfilled).collect::<Vec<_>>(), Type::BOOL_ARRAY),
-                (&keys, Type::TEXT_ARRAY),
-                (&cursors.values().map(|c| c.epoch.as_str()).collect::<Vec<_>>(), Type::TEXT_ARRAY),
-                (
-                    &cursors.values().map(|c| c.version.as_str()).collect::<Vec<_>>(),
-                    Type::TEXT_ARRAY,
-                ),
-            ],
-        )
-        .await?;
+    let names: Vec<&String> = cursors.keys().collect();
+    let sequence_ids: Vec<i64> = cursors.values().map(|c| c.sequence_id).collect();
+    let backfilled: Vec<bool> = cursors.values().map(|c| c.backfilled).collect();
+    let epochs: Vec<&str> = cursors.values().map(|c| c.epoch.as_str()).collect();
+    let versions: Vec<&str> = cursors.values().map(|c| c.version.as_str()).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+        (&tenant_id, Type::TEXT),
+        (&names, Type::TEXT_ARRAY),
+        (&sequence_ids, Type::INT8_ARRAY),
+        (&backfilled, Type::BOOL_ARRAY),
+        (&keys, Type::TEXT_ARRAY),
+        (&epochs, Type::TEXT_ARRAY),
+        (&versions, Type::TEXT_ARRAY),
+    ];
+    let rows = frame.query(client, schema, sql::MOVE_CURSORS, &parameters).await?;
     note_written(&rows, cursors)
 }

@@ -9,7 +9,7 @@ use offtake_mapping::{ResolvedMapping, Version};
 use offtake_postgres::Fault;
 use offtake_reading::Part;
 
-use super::apply::{self, Checks, Staging};
+use super::apply::{self, Checks, Done, Manner, Staging};
 use super::{Session, Trouble, linked, state};
 use crate::destinations::{Applied, Aside, Faults, TenantWrite, Written};
 use crate::{Error, Settings};
@@ -37,7 +37,13 @@ impl Session {
         let (mut all, mut made) = (Vec::with_capacity(writes.len()), Made::new());
         let mut pooled = false;
         for (index, write) in writes.iter().enumerate() {
-            let lock = state::lock(&self.connection, &self.schema, write.tenant_id, write.mappings);
+            let lock = state::lock(
+                &self.connection,
+                &self.frame,
+                &self.schema,
+                write.tenant_id,
+                write.mappings,
+            );
             let found = if index == 0 {
                 // Sent together, the opening first.
                 let open = self.open_transaction(settings);
@@ -49,7 +55,9 @@ impl Session {
             };
             let found = found.map_err(Error::destination)?;
             self.converts.store(found.converts, Ordering::Relaxed);
-            pooled |= found.backend != Some(self.connection.server_process());
+            let direct = found.backend == Some(self.connection.server_process());
+            self.frame.found(direct);
+            pooled |= !direct;
             let replaced = |m: &Arc<ResolvedMapping>| {
                 found.identities.get(m.name()) != write.identities.get(m.name())
             };
@@ -58,6 +66,7 @@ impl Session {
                 continue;
             }
             failpoint("sync.after_begin").await.map_err(Error::destination)?;
+            self.altering = found.altering;
             all.push(Some(self.tenant(write, aside, &mut made).await?));
         }
         if all.iter().all(Option::is_none) {
@@ -86,6 +95,7 @@ impl Session {
         aside: &Aside<'_>,
         made: &mut Made,
     ) -> Result<Written, Error> {
+        let mut end = String::new();
         let mut cursors = write.next.clone();
         let mut outcomes = Vec::with_capacity(write.parts.len());
         let mut faults = Faults::new();
@@ -110,10 +120,11 @@ impl Session {
                 continue;
             }
             match self.part(write, part, Checks::AtOnce, None).await {
-                Ok((applied, staging)) => {
-                    aside.set(&part.mapping, &applied.refused).await?;
-                    made.push((part.mapping.version.clone(), staging));
-                    outcomes.push(Some(applied));
+                Ok(done) => {
+                    aside.set(&part.mapping, &done.applied.refused).await?;
+                    made.push((part.mapping.version.clone(), done.staging));
+                    outcomes.push(Some(done.applied));
+                    end.push_str(&done.end);
                 }
                 Err(Error::Mapping { mapping, fault }) => {
                     self.back().await?;
@@ -132,42 +143,54 @@ impl Session {
             .filter_map(|m| Some((m.name().to_owned(), cursors.get(m.name())?.clone())))
             .collect();
         let converts = self.converts();
-        let moved =
-            state::write(&self.connection, &self.schema, write.tenant_id, &mut ours, converts);
-        moved.await.map_err(Error::destination)?;
+        let moved = state::write(
+            &self.connection,
+            &self.frame,
+            &self.schema,
+            write.tenant_id,
+            &mut ours,
+            converts,
+        );
+        let (ended, moved) = tokio::join!(biased; self.connection.batch_execute(&end), moved);
+        ended.map_err(Error::destination)?;
+        moved.map_err(Error::destination)?;
         cursors.extend(ours);
         Ok(Written { outcomes, faults, cursors })
     }
 
     /// Applies one part behind a savepoint of its own. `made`: its staging table, if this
-    /// transaction has made it.
+    /// transaction has made or filled it.
     pub(super) async fn part(
         &mut self,
         write: &TenantWrite<'_>,
         part: &Part,
         checks: Checks,
-        made: Option<Staging>,
-    ) -> Result<(Applied, Staging), Error> {
+        made: Option<&Staging>,
+    ) -> Result<Done, Error> {
         let version = &part.mapping.version;
         let name = part.mapping.name();
         let acting = write.references.iter().filter(|of| of.parent == name);
         let statements = Apply::new(&part.mapping, &self.schema, write.tenant_at_source)
             .converting(self.converts())
             .guarded(acting.flat_map(|of| of.acting.clone()).collect());
-        let known = made.as_ref().or_else(|| self.staged.get(version));
-        let work = apply::part(&self.connection, &statements, part, known, checks);
+        let staging = made.or_else(|| self.staged.get(version));
+        let manner = Manner { checks, alters: self.altering.contains(name), staging };
+        let work = apply::part(&self.connection, &statements, part, manner);
         // Sent together, the savepoint first.
         let save = self.connection.batch_execute("savepoint mapping");
-        let (saved, applied) = tokio::join!(biased; save, work);
+        let (saved, done) = tokio::join!(biased; save, work);
         saved.map_err(Error::destination)?;
-        let (applied, staging) = applied?;
-        if !applied.refused.is_empty() && made.is_none() && self.staged.remove(version).is_some() {
+        let done = done?;
+        let unfit = !done.applied.refused.is_empty() && made.is_none();
+        let alters = manner.alters;
+        if unfit && self.staged.remove(version).is_some() {
             // The staging table refuses what the target refused when the table was made. A new
             // staging table tells whether the target still does.
             self.back().await?;
-            return apply::part(&self.connection, &statements, part, None, checks).await;
+            let manner = Manner { checks, alters, staging: None };
+            return apply::part(&self.connection, &statements, part, manner).await;
         }
-        Ok((applied, staging))
+        Ok(done)
     }
 
     async fn back(&self) -> Result<(), Error> {

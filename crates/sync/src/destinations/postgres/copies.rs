@@ -1,0 +1,83 @@
+//! Rows by COPY: into the staging table, or, where nothing can be in their way, into the target.
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use offtake_postgres::row_fault;
+use offtake_reading::Rows;
+use tokio_postgres::ToStatement;
+
+use super::apply::{Applier, Bounds, SAVE, classify};
+use crate::Error;
+
+/// A message of this size keeps the socket busy without doubling the batch in the connection's
+/// buffer.
+const COPY_PIECE_BYTES: usize = 256 * 1024;
+
+impl Applier<'_> {
+    /// Copies a chunk's rows into the table itself, as the source printed them: less than half the
+    /// work of staging them and inserting from there. Returns false, with nothing changed, where
+    /// the range has rows already, which these must replace, or where a row is refused and must be
+    /// told apart.
+    pub(super) async fn fill_range(&self, rows: &Rows, bounds: &Bounds) -> Result<bool, Error> {
+        if self.alters || rows.marked() || rows.is_empty() {
+            return Ok(false);
+        }
+        let asked = self.take_end() + &self.apply.count_in_range(bounds.as_range());
+        let (_, there) = self.run(&asked).await.map_err(|e| classify(self.mapping, e))?;
+        if there != Some(0) {
+            return Ok(false);
+        }
+        let copy = self.apply.copy_into_target();
+        let data = rows.slice(0..rows.len());
+        let save = self.client.batch_execute(SAVE);
+        let (saved, copied) = tokio::join!(biased; save, self.copy_in(copy.as_str(), data));
+        saved.map_err(Error::destination)?;
+        let checked = match copied {
+            Ok(count) if count == rows.len() as u64 => {
+                let end = format!("{}; release savepoint stretch", self.checks.statement());
+                self.client.batch_execute(&end).await.map(|()| true)
+            }
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(true) => return Ok(true),
+            Ok(false) => {}
+            Err(error) if row_fault(&error) => {}
+            Err(error) => return Err(classify(self.mapping, error)),
+        }
+        self.client
+            .batch_execute("rollback to savepoint stretch; release savepoint stretch")
+            .await
+            .map_err(Error::destination)?;
+        Ok(false)
+    }
+
+    async fn copy_in<T>(&self, statement: &T, mut data: Bytes) -> Result<u64, tokio_postgres::Error>
+    where
+        T: ?Sized + ToStatement,
+    {
+        let sink = self.client.copy_in::<_, Bytes>(statement).await?;
+        futures_util::pin_mut!(sink);
+        while !data.is_empty() {
+            let piece = data.split_to(data.len().min(COPY_PIECE_BYTES));
+            sink.feed(piece).await?;
+        }
+        sink.finish().await
+    }
+
+    /// COPY into the staging table.
+    pub(super) async fn stage_by_copy(
+        &self,
+        rows: &Rows,
+        data: Bytes,
+    ) -> Result<u64, tokio_postgres::Error> {
+        match rows.marked() {
+            true => self.copy_in(self.copy, data).await,
+            false => {
+                let copy = self.apply.copy_present_into_staging();
+                self.copy_in(copy.as_str(), data).await
+            }
+        }
+    }
+}

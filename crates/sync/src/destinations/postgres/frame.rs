@@ -1,0 +1,59 @@
+//! The statements that every transaction at a destination runs: prepared once per session where the
+//! session is a server process of its own. Planning them each time takes longer than running them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use offtake_mapping::Identifier;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::state;
+
+/// The frame's statements in one session.
+#[derive(Default)]
+pub(super) struct Frame {
+    /// The last transaction ran in the process that the session was opened with. Behind a pooler
+    /// that hands out processes by transaction, a prepared statement may be in another one.
+    direct: AtomicBool,
+    /// By the text of the file that they are composed from.
+    prepared: Mutex<HashMap<&'static str, Statement>>,
+}
+
+impl Frame {
+    /// Notes whether the last transaction ran in the session's own process.
+    pub(super) fn found(&self, direct: bool) {
+        self.direct.store(direct, Ordering::Relaxed);
+    }
+
+    /// Runs a statement of [`sql`](crate::sql) that names the state table.
+    pub(super) async fn query(
+        &self,
+        client: &Client,
+        schema: &Identifier,
+        file: &'static str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Error> {
+        let composed = || file.replace("{state}", &state::table_sql(schema));
+        if !self.direct.load(Ordering::Relaxed) {
+            return client.query_typed(&composed(), parameters).await;
+        }
+        let known = self.prepared().get(file).cloned();
+        let statement = match known {
+            Some(statement) => statement,
+            None => {
+                let types: Vec<Type> = parameters.iter().map(|(_, of)| of.clone()).collect();
+                let statement = client.prepare_typed(&composed(), &types).await?;
+                self.prepared().insert(file, statement.clone());
+                statement
+            }
+        };
+        let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
+        client.query(&statement, &values).await
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
