@@ -41,7 +41,7 @@ fmt: ## Format the code
 deny: ## Advisories, licences and sources of the dependencies (needs cargo-deny: cargo install --locked cargo-deny)
 	$(CARGO) deny --locked check --hide-inclusion-graph
 
-bench: ## Latency, catching up, idle and audit cost beside built-in logical replication (ARGS=--save writes docs/benchmarks.md, ARGS=--capture: what capture costs)
+bench: ## Speed and cost beside built-in logical replication (ARGS="--only update,idle", "--list", "--json FILE", "--compare FILE"; "--save" writes docs/benchmarks.md)
 	@scripts/ensure-postgres
 	$(CARGO) build --locked --release --package offtake --bin offtake
 	$(CARGO) run --locked --release --package offtake-tests --bin bench -- $(ARGS)

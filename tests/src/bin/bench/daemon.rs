@@ -1,4 +1,4 @@
-//! Offtake's side: the release binary, started as its users start it.
+//! Offtake's side: the binary beside this program, started as its users start it.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -6,22 +6,175 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use offtake_private_server::PrivateServer;
 
-use crate::rig::{Rig, TENANTS, until};
+use crate::rig::{self, Database, Servers, tenant, until};
 
 const MAPPING: &str = "
 source:
-  table: public.account
+  table: public.events
   tenant: tenant_id
-query: select tenant_id, id, display_name, email, metadata, created_at, updated_at from public.account
+query: select tenant_id, id, body, counter from public.events
 target:
-  table: account
+  table: events
 ";
 
 /// Longer than the default time limit of a drain.
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// `offtake run` with default intervals and batch sizes.
+/// A source that `offtake init` prepared, and the tenants' databases.
+pub(crate) struct Offtake {
+    pub(crate) source: Database,
+    /// By the tenants' numbers: the first is tenant 1's.
+    pub(crate) copies: Vec<Copy>,
+    /// Holds the configuration, the mapping and the daemon's log.
+    folder: tempfile::TempDir,
+}
+
+pub(crate) struct Copy {
+    pub(crate) tenant: String,
+    /// The destination's name.
+    name: String,
+    pub(crate) database: Database,
+}
+
+impl Offtake {
+    /// Loads a source with so many rows of each tenant, and prepares it. There is no destination.
+    pub(crate) async fn prepare(
+        server: &PrivateServer,
+        name: &str,
+        rows: &[u32],
+    ) -> anyhow::Result<Self> {
+        let source = Database::create(server, name).await?;
+        rig::load(&source, rows).await?;
+        let offtake = Self { source, copies: Vec::new(), folder: tempfile::tempdir()? };
+        let mappings = offtake.folder.path().join("mappings");
+        std::fs::create_dir(&mappings)?;
+        std::fs::write(mappings.join("events.yaml"), MAPPING)?;
+        offtake.configure("")?;
+        let output = offtake.command()?.arg("init").output().context("cannot start offtake")?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "offtake init failed: {told}");
+        Ok(offtake)
+    }
+
+    /// The same, with a database of its own for each tenant, and the initial copies made.
+    pub(crate) async fn with_copies(servers: &Servers, rows: &[u32]) -> anyhow::Result<Self> {
+        let mut offtake = Self::prepare(&servers.source, "application", rows).await?;
+        for number in 1..=rows.len() {
+            let name = format!("tenant_{number}");
+            let database = Database::create(&servers.destination, &name).await?;
+            offtake.copies.push(Copy { tenant: tenant(number), name: "main".to_owned(), database });
+        }
+        offtake.configure("")?;
+        let daemon = offtake.start()?;
+        offtake.wait_until_equal().await?;
+        daemon.stop().await?;
+        Ok(offtake)
+    }
+
+    /// Has the next daemon make a new copy of the first tenant's rows, and no other.
+    pub(crate) async fn replace_copy(
+        &mut self,
+        server: &PrivateServer,
+        name: &str,
+    ) -> anyhow::Result<()> {
+        let database = Database::create(server, name).await?;
+        self.copies = vec![Copy { tenant: tenant(1), name: name.to_owned(), database }];
+        self.configure("")
+    }
+
+    /// Writes the configuration that the next daemon has; `more` is appended.
+    pub(crate) fn configure(&self, more: &str) -> anyhow::Result<()> {
+        let mut text = format!(
+            "source: {{ url: \"{}\" }}\nmappings: mappings\nhttp: {{ listen: \"127.0.0.1:0\" }}\n\
+             security: {{ allow_destinations: [\"127.0.0.0/8\", \"::1/128\"] }}\n",
+            self.source.url
+        );
+        if !self.copies.is_empty() {
+            text.push_str("destinations:\n  static:\n");
+        }
+        for Copy { tenant, name, database } in &self.copies {
+            let url = &database.url;
+            writeln!(text, "    - {{ tenant: \"{tenant}\", name: {name}, url: \"{url}\" }}")?;
+        }
+        Ok(std::fs::write(self.configuration_file(), text + more)?)
+    }
+
+    /// `offtake run` with default intervals and batch sizes.
+    pub(crate) fn start(&self) -> anyhow::Result<Daemon> {
+        let file = self.log_file();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(file)?;
+        let process = self
+            .command()?
+            .arg("run")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Daemon { process })
+    }
+
+    /// VACUUM and CHECKPOINT of the source and of the first tenants' databases.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        /// More would take longer than the sample, and no row measures more of them.
+        const COPIES: usize = 10;
+        self.source.settle().await?;
+        for copy in self.copies.iter().take(COPIES) {
+            copy.database.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every copy has all rows with the source's counters.
+    pub(crate) async fn wait_until_equal(&self) -> anyhow::Result<()> {
+        const CONTENT: &str = "select count(*) || ' ' || coalesce(sum(counter), 0)";
+        for Copy { tenant, database, .. } in &self.copies {
+            let there = format!("{CONTENT} from public.events where tenant_id = '{tenant}'");
+            let expected: String = self.source.one(&there).await?;
+            let created = until("the daemon to create the table", async || {
+                database.one("select to_regclass('public.events') is not null").await
+            });
+            created.await.with_context(|| self.last_lines())?;
+            let equal = until("the daemon to copy every row", async || {
+                let here: String = database.one(&format!("{CONTENT} from public.events")).await?;
+                Ok(here == expected)
+            });
+            equal.await.with_context(|| self.last_lines())?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn last_lines(&self) -> String {
+        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(10).collect();
+        let lines: Vec<_> = lines.into_iter().rev().collect();
+        format!("the daemon's last lines:\n{}", lines.join("\n"))
+    }
+
+    /// The binary in this program's folder, with this configuration and no other variable of this
+    /// environment.
+    fn command(&self) -> anyhow::Result<Command> {
+        let binary = std::env::current_exe()?.with_file_name("offtake");
+        ensure!(binary.exists(), "{} is not built; `make bench` builds it", binary.display());
+        let mut command = Command::new(binary);
+        command
+            .env("OFFTAKE_CONFIG", self.configuration_file())
+            .env_remove("RUST_LOG")
+            .current_dir(self.folder.path());
+        Ok(command)
+    }
+
+    fn configuration_file(&self) -> PathBuf {
+        self.folder.path().join("offtake.yaml")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("offtake.log")
+    }
+}
+
+/// A running daemon; killed when dropped.
 pub(crate) struct Daemon {
     process: Child,
 }
@@ -33,40 +186,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Writes the configuration, installs the triggers and makes the initial copies.
-pub(crate) async fn initialise(rig: &Rig) -> anyhow::Result<()> {
-    let mappings = rig.folder().join("mappings");
-    std::fs::create_dir(&mappings)?;
-    std::fs::write(mappings.join("account.yaml"), MAPPING)?;
-    configure(rig, "")?;
-    let output = offtake(rig)?.arg("init").output().context("cannot start offtake")?;
-    ensure!(
-        output.status.success(),
-        "offtake init failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let daemon = Daemon::start(rig)?;
-    daemon.wait_until_equal(rig).await?;
-    daemon.stop().await
-}
-
-/// Writes the configuration that the next daemon has; `more` is appended.
-pub(crate) fn configure(rig: &Rig, more: &str) -> anyhow::Result<()> {
-    Ok(std::fs::write(configuration_file(rig), configuration(rig)? + more)?)
-}
-
 impl Daemon {
-    pub(crate) fn start(rig: &Rig) -> anyhow::Result<Self> {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log_file(rig))?;
-        let process = offtake(rig)?
-            .arg("run")
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        Ok(Self { process })
-    }
-
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
     }
@@ -107,71 +227,4 @@ impl Daemon {
         }
         bail!("the daemon did not stop within {STOP_WITHIN:?}")
     }
-
-    /// Waits until every tenant's copy has all rows, and the measured copy equals its source.
-    pub(crate) async fn wait_until_equal(&self, rig: &Rig) -> anyhow::Result<()> {
-        const CONTENT: &str = "select count(*), coalesce(sum(hashtextextended(id::text || display_name || updated_at::text, 0)), 0)::text";
-        let source = &rig.offtake.source.client;
-        let copies = std::iter::once(&rig.offtake.copy).chain(&rig.others);
-        for (tenant, copy) in TENANTS.iter().zip(copies) {
-            let there = format!("{CONTENT} from public.account where tenant_id = '{tenant}'");
-            let row = source.query_one(&there, &[]).await?;
-            let expected: (i64, String) = (row.get(0), row.get(1));
-            let created = until("the daemon to create the table", async || {
-                Ok(copy
-                    .client
-                    .query_one("select to_regclass('public.account') is not null", &[])
-                    .await?
-                    .get(0))
-            });
-            created.await.with_context(|| last_lines(rig))?;
-            let equal = until("the daemon to copy every row", async || {
-                let row =
-                    copy.client.query_one(&format!("{CONTENT} from public.account"), &[]).await?;
-                Ok((row.get(0), row.get(1)) == expected)
-            });
-            equal.await.with_context(|| last_lines(rig))?;
-        }
-        Ok(())
-    }
-}
-
-/// The release binary in this program's folder, with the rig's configuration and no other variable
-/// of this environment.
-fn offtake(rig: &Rig) -> anyhow::Result<Command> {
-    let binary = std::env::current_exe()?.with_file_name("offtake");
-    ensure!(binary.exists(), "{} is not built; `make bench` builds it", binary.display());
-    let mut command = Command::new(binary);
-    command
-        .env("OFFTAKE_CONFIG", configuration_file(rig))
-        .env_remove("RUST_LOG")
-        .current_dir(rig.folder());
-    Ok(command)
-}
-
-fn configuration(rig: &Rig) -> anyhow::Result<String> {
-    let mut text = format!(
-        "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n",
-        rig.offtake.source.url
-    );
-    let copies = std::iter::once(&rig.offtake.copy).chain(&rig.others);
-    for (tenant, copy) in TENANTS.iter().zip(copies) {
-        writeln!(text, "    - {{ tenant: \"{tenant}\", url: \"{}\" }}", copy.url)?;
-    }
-    text.push_str("http: { listen: \"127.0.0.1:0\" }\nsecurity: { allow_destinations: [\"127.0.0.0/8\", \"::1/128\"] }\n");
-    Ok(text)
-}
-
-fn configuration_file(rig: &Rig) -> PathBuf {
-    rig.folder().join("offtake.yaml")
-}
-
-fn log_file(rig: &Rig) -> PathBuf {
-    rig.folder().join("offtake.log")
-}
-
-fn last_lines(rig: &Rig) -> String {
-    let log = std::fs::read_to_string(log_file(rig)).unwrap_or_default();
-    let lines: Vec<_> = log.lines().rev().take(10).collect();
-    format!("the daemon's last lines:\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
 }

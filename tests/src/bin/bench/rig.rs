@@ -1,21 +1,14 @@
-//! The servers, databases and rows that both sides work on.
+//! Servers, databases and the table that all rows of the benchmark work on.
+//!
+//! Offtake and built-in replication have each a source server of their own, so that neither decodes
+//! or logs for the other, and each its own databases on one destination server.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use offtake_private_server::{Options, PrivateServer, sweep};
-use tokio_postgres::{Client, NoTls};
-
-/// The first tenant is measured; the two others only have to exist.
-pub(crate) const TENANTS: [&str; 3] = [
-    "00000000-0000-4000-8000-000000000001",
-    "00000000-0000-4000-8000-000000000002",
-    "00000000-0000-4000-8000-000000000003",
-];
-
-/// Rows of each of the other tenants.
-pub(crate) const OTHER_ROWS: u32 = 1_000;
+use offtake_private_server::{Binaries, Options, PrivateServer, sweep};
+use tokio_postgres::{Client, Config, NoTls};
 
 pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("fsync", "on"),
@@ -25,103 +18,123 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "512MB"),
     ("max_wal_size", "8GB"),
     ("checkpoint_timeout", "1h"),
+    // A hundred destinations, each with sessions of the daemon and of the benchmark.
+    ("max_connections", "400"),
     // Without it, the server starts a stopped subscription worker again only after 5 s.
     ("wal_retrieve_retry_interval", "10ms"),
 ];
 
-/// The table at both sources, and at the copy of the built-in side.
+/// What the sources hold. Updates of `counter` are HOT.
 pub(crate) const TABLE: &str = "
-    create table public.account (
-      tenant_id uuid not null, id uuid not null, display_name text not null, email text not null, metadata jsonb not null,
-      created_at timestamptz not null default now(), updated_at timestamptz not null default now(),
-      primary key (tenant_id, id)) with (fillfactor = 90)";
+    create table public.events (
+      tenant_id uuid not null, id bigint not null, body text not null, counter bigint not null default 0,
+      primary key (tenant_id, id)) with (fillfactor = 80)";
 
-/// One side: a source's `account` and a copy of it.
-pub(crate) struct Side {
-    pub(crate) source: Database,
-    pub(crate) copy: Database,
-    /// The condition for a row of the measured tenant by its id ($1). It uses the copy's primary
-    /// key, so that a look costs the server no scan.
-    pub(crate) row_of_copy: String,
+/// Characters of `body`.
+const BODY: usize = 220;
+
+/// The servers; stopped and removed when this is dropped.
+pub(crate) struct Servers {
+    pub(crate) source: PrivateServer,
+    /// The source of built-in replication, with `wal_level = logical`.
+    pub(crate) logical: PrivateServer,
+    pub(crate) destination: PrivateServer,
 }
 
-/// A database of the rig and a connection to it.
+impl Servers {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        tokio::task::spawn_blocking(sweep).await?;
+        Ok(Self {
+            source: server("replica").await?,
+            logical: server("logical").await?,
+            destination: server("replica").await?,
+        })
+    }
+}
+
+/// A database and a connection to it.
 pub(crate) struct Database {
     pub(crate) client: Client,
     pub(crate) url: String,
 }
 
-pub(crate) struct Rig {
-    pub(crate) rows: u32,
-    pub(crate) offtake: Side,
-    pub(crate) built_in: Side,
-    /// Databases of the tenants that are not measured.
-    pub(crate) others: Vec<Database>,
-    /// Holds the daemon's files.
-    folder: tempfile::TempDir,
-    // The servers are stopped and removed when the rig is dropped.
-    _servers: [PrivateServer; 3],
-}
-
-impl Rig {
-    pub(crate) async fn start(rows: u32) -> anyhow::Result<Self> {
-        tokio::task::spawn_blocking(sweep).await?;
-        let offtake_source = server("replica").await?;
-        let built_in_source = server("logical").await?;
-        let destination = server("replica").await?;
-        let offtake = Side {
-            source: database(&offtake_source, "application").await?,
-            copy: database(&destination, "tenant_1").await?,
-            row_of_copy: "id = $1::text::uuid".to_owned(),
-        };
-        let built_in = Side {
-            source: database(&built_in_source, "application").await?,
-            copy: database(&destination, "built_in").await?,
-            row_of_copy: format!("tenant_id = '{}' and id = $1::text::uuid", TENANTS[0]),
-        };
-        let mut others = Vec::new();
-        for name in ["tenant_2", "tenant_3"] {
-            others.push(database(&destination, name).await?);
-        }
-        for side in [&offtake, &built_in] {
-            load(&side.source, rows).await?;
-        }
-        let folder = tempfile::tempdir()?;
-        let rig = Self {
-            rows,
-            offtake,
-            built_in,
-            others,
-            folder,
-            _servers: [offtake_source, built_in_source, destination],
-        };
-        crate::replica::create(&rig).await?;
-        crate::daemon::initialise(&rig).await?;
-        Ok(rig)
+impl Database {
+    /// A new database.
+    pub(crate) async fn create(server: &PrivateServer, name: &str) -> anyhow::Result<Self> {
+        let admin = Self::connect(server.url("postgres")).await?;
+        admin.client.batch_execute(&format!("create database {name}")).await?;
+        Self::connect(server.url(name)).await
     }
 
-    pub(crate) async fn date_and_version(&self) -> anyhow::Result<(String, String)> {
-        let query = "select to_char(now(), 'FMDD FMMonth YYYY'), split_part(current_setting('server_version'), ' ', 1)";
-        let row = self.offtake.source.client.query_one(query, &[]).await?;
-        Ok((row.get(0), row.get(1)))
+    async fn connect(url: String) -> anyhow::Result<Self> {
+        let mut config: Config = url.parse()?;
+        let (client, connection) = config
+            .application_name("bench")
+            .connect(NoTls)
+            .await
+            .with_context(|| format!("cannot connect to {url}"))?;
+        // It ends when the client is dropped. An error is returned by the client's current call.
+        tokio::spawn(connection);
+        Ok(Self { client, url })
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// A second connection to the same database.
+    pub(crate) async fn again(&self) -> anyhow::Result<Self> {
+        Self::connect(self.url.clone()).await
     }
-}
 
-impl Side {
     /// Makes all samples begin alike: VACUUM leaves no dead rows, and a CHECKPOINT has just ended.
     /// Otherwise bloat, and the page images that the first write of a page after a checkpoint
     /// costs, would differ from sample to sample.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
-        for database in [&self.source, &self.copy] {
-            database.client.batch_execute("vacuum public.account").await?;
-            database.client.batch_execute("checkpoint").await?;
-        }
-        Ok(())
+        self.client.batch_execute("vacuum").await?;
+        Ok(self.client.batch_execute("checkpoint").await?)
     }
+
+    pub(crate) async fn one<T>(&self, query: &str) -> anyhow::Result<T>
+    where
+        T: for<'a> tokio_postgres::types::FromSql<'a>,
+    {
+        Ok(self.client.query_one(query, &[]).await?.try_get(0)?)
+    }
+
+    /// Bytes of write-ahead log that the server has written.
+    pub(crate) async fn wal_bytes(&self) -> anyhow::Result<f64> {
+        self.one("select (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::float8").await
+    }
+
+    /// The server process of the connection.
+    pub(crate) async fn backend(&self) -> anyhow::Result<u32> {
+        Ok(self.one::<i32>("select pg_backend_pid()").await?.unsigned_abs())
+    }
+}
+
+/// The id of the tenant with that number, from 1. Its last group has twelve decimal digits.
+pub(crate) fn tenant(number: usize) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+/// Creates [`TABLE`] with so many rows of each tenant; their ids begin with 1.
+pub(crate) async fn load(source: &Database, rows: &[u32]) -> anyhow::Result<()> {
+    source.client.batch_execute(TABLE).await?;
+    let insert = format!(
+        "insert into public.events (tenant_id, id, body)
+         select $1::text::uuid, n, left(repeat(md5(n::text), 7), {BODY}) from generate_series(1, $2::bigint) n"
+    );
+    for (at, rows) in rows.iter().enumerate() {
+        source.client.execute(&insert, &[&tenant(at + 1), &i64::from(*rows)]).await?;
+    }
+    Ok(source.client.batch_execute("analyze public.events").await?)
+}
+
+/// The date and the server's version.
+pub(crate) async fn date_and_version() -> anyhow::Result<(String, String)> {
+    tokio::task::spawn_blocking(sweep).await?;
+    let server = server("replica").await?;
+    let database = Database::connect(server.url("postgres")).await?;
+    let query = "select to_char(now(), 'FMDD FMMonth YYYY'), split_part(current_setting('server_version'), ' ', 1)";
+    let row = database.client.query_one(query, &[]).await?;
+    Ok((row.get(0), row.get(1)))
 }
 
 pub(crate) async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
@@ -134,38 +147,21 @@ pub(crate) async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
     .await
 }
 
-pub(crate) async fn database(server: &PrivateServer, name: &str) -> anyhow::Result<Database> {
-    connect(server.url("postgres"))
-        .await?
-        .client
-        .batch_execute(&format!("create database {name}"))
-        .await?;
-    connect(server.url(name)).await
-}
-
-async fn connect(url: String) -> anyhow::Result<Database> {
-    let (client, connection) = tokio_postgres::connect(&url, NoTls)
-        .await
-        .with_context(|| format!("cannot connect to {url}"))?;
-    // It ends when the client is dropped. An error is returned by the client's current call.
-    tokio::spawn(connection);
-    Ok(Database { client, url })
-}
-
-/// About 300 bytes a row, ids in random order, two more indexes, as in the method described in
-/// `main.rs`.
-async fn load(source: &Database, rows: u32) -> anyhow::Result<()> {
-    source.client.batch_execute(TABLE).await?;
-    let insert = "
-        insert into public.account (tenant_id, id, display_name, email, metadata)
-        select $1::text::uuid, md5($1 || n)::uuid, 'Person ' || n, 'person.' || n || '@example.org',
-               jsonb_build_object('plan', 'team', 'seats', n % 50, 'note', repeat(md5(n::text), 3), 'active', n % 3 = 0)
-          from generate_series(1, $2::bigint) n";
-    for (tenant, rows) in TENANTS.iter().zip([rows, OTHER_ROWS, OTHER_ROWS]) {
-        source.client.execute(insert, &[tenant, &i64::from(rows)]).await?;
-    }
-    let indexes = "create index on public.account (tenant_id, email); create index on public.account (created_at); analyze public.account";
-    Ok(source.client.batch_execute(indexes).await?)
+/// One of PostgreSQL's client programs: beside the server's, where a link to those leads, on PATH, or
+/// in Debian's folders.
+pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
+    let initdb = Binaries::find()?.program("initdb");
+    let linked = std::fs::canonicalize(&initdb).unwrap_or_default();
+    let beside = [&initdb, &linked].map(|program| program.with_file_name(name));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join(name));
+    let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let debian = debian.map(|version| version.path().join("bin").join(name));
+    let found = beside.into_iter().chain(on_path).chain(debian).find(|program| program.is_file());
+    found.with_context(|| {
+        let folder = initdb.parent().unwrap_or(&initdb).display();
+        format!("{name} is not in {folder} and not on PATH: install PostgreSQL's client programs")
+    })
 }
 
 /// Runs the query every few milliseconds until it returns true.

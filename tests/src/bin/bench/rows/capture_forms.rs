@@ -1,5 +1,5 @@
-//! What capture costs: CPU time of the server process that writes, and rows per second, without
-//! capture, captured by statement and captured by row.
+//! `capture_forms`: what the two forms of capture cost: CPU time of the server process that writes,
+//! and rows per second, without capture, captured by statement and captured by row.
 //!
 //! Tables are captured by row where statement-level triggers see only a part of what is written:
 //! tables of a subscription, and tables in a tree. So there are two writers. The application's
@@ -11,7 +11,6 @@
 //! of the variants are interleaved. VACUUM and CHECKPOINT run before every sample, and what was
 //! captured is removed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -19,22 +18,18 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use offtake_private_server::{PrivateServer, sweep};
 
-use crate::idle::cpu_seconds;
-use crate::report::{Machine, percentile};
-use crate::rig::{Database, SETTINGS, TABLE, TENANTS, database, server, until};
+use crate::cpu::cpu_seconds;
+use crate::figures::{Figures, whole};
+use crate::rig::{Database, TABLE, server, tenant, until};
+use crate::row::{Plan, Row};
+use crate::rows::NO_CAPTURE;
 
-/// How much is written in one sample.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Extent {
-    /// Transactions that change one row each.
-    pub(crate) singles: u32,
-    /// Rows that one statement changes.
-    pub(crate) bulk: u32,
-    pub(crate) rounds: usize,
-}
-
-pub(crate) const FULL: Extent = Extent { singles: 2_000, bulk: 100_000, rounds: 3 };
-pub(crate) const QUICK: Extent = Extent { singles: 200, bulk: 2_000, rounds: 1 };
+pub(crate) const ROW: Row = Row {
+    name: "capture_forms",
+    about: "Tables are written that are captured by statement, or by row where rows come through others.",
+    targets: &[],
+    measure: |plan| Box::pin(measure(plan)),
+};
 
 /// The tables that the application's session writes; the first is not captured.
 const WRITTEN: [&str; 3] = ["plain", "by_statement", "by_row"];
@@ -44,6 +39,9 @@ const APPLIED: [&str; 2] = ["received", "by_row_received"];
 
 const CAPTURED: [&str; 3] = ["by_statement", "by_row", "by_row_received"];
 
+const CPU: (&str, &str) = ("CPU of the writing process", "µs per row");
+const RATE: (&str, &str) = ("rate", "rows/s");
+
 /// One sample.
 #[derive(Debug, Clone, Copy)]
 struct Cost {
@@ -52,50 +50,45 @@ struct Cost {
     rows_per_second: f64,
 }
 
-/// The samples by the work and the table.
-type Costs = BTreeMap<(&'static str, &'static str), Vec<Cost>>;
-
 struct Rig {
     upstream: Database,
     source: Database,
+    /// Rows that one statement changes.
     rows: u32,
+    /// Transactions that change one row each.
+    singles: u32,
     _servers: [PrivateServer; 2],
 }
 
-pub(crate) async fn run(extent: Extent) -> anyhow::Result<()> {
-    let rig = Rig::start(extent).await?;
-    let mut costs = Costs::new();
-    for round in 1..=extent.rounds {
+async fn measure(plan: Plan) -> anyhow::Result<Figures> {
+    let rig = Rig::start(plan.either(2_000, 200), plan.either(100_000, 2_000)).await?;
+    let mut figures = Figures::default();
+    for round in 1..=plan.rounds {
         for table in WRITTEN {
             rig.settle(table).await?;
-            costs
-                .entry(("one", table))
-                .or_default()
-                .push(rig.singles(table, extent.singles).await?);
+            rig.add(&mut figures, ("one", table), rig.write(table, false).await?);
             rig.settle(table).await?;
-            costs.entry(("bulk", table)).or_default().push(rig.bulk(table).await?);
+            rig.add(&mut figures, ("many", table), rig.write(table, true).await?);
         }
         for table in APPLIED {
             rig.settle(table).await?;
-            write_singles(&rig.upstream, table, extent.singles).await?;
-            costs.entry(("one", table)).or_default().push(rig.apply(extent.singles).await?);
+            write_singles(&rig.upstream, table, rig.singles).await?;
+            rig.add(&mut figures, ("one", table), rig.apply(rig.singles).await?);
             rig.settle(table).await?;
             write_bulk(&rig.upstream, table).await?;
-            costs.entry(("bulk", table)).or_default().push(rig.apply(rig.rows).await?);
+            rig.add(&mut figures, ("many", table), rig.apply(rig.rows).await?);
         }
-        eprintln!("round {round} done");
+        eprintln!("capture_forms: round {round} done");
     }
-    println!("{}", markdown(extent, &costs, &rig).await?);
-    Ok(())
+    Ok(figures)
 }
 
 impl Rig {
-    async fn start(extent: Extent) -> anyhow::Result<Self> {
+    async fn start(singles: u32, rows: u32) -> anyhow::Result<Self> {
         tokio::task::spawn_blocking(sweep).await?;
         let servers = [server("logical").await?, server("replica").await?];
-        let upstream = database(&servers[0], "upstream").await?;
-        let source = database(&servers[1], "application").await?;
-        let rows = extent.bulk.max(extent.singles);
+        let upstream = Database::create(&servers[0], "upstream").await?;
+        let source = Database::create(&servers[1], "application").await?;
         for table in APPLIED {
             create(&upstream, table, rows).await?;
             source.client.batch_execute(&table_named(table)).await?;
@@ -103,12 +96,12 @@ impl Rig {
         for table in ["plain", "by_statement"] {
             create(&source, table, rows).await?;
         }
-        let tree = TABLE.replace("public.account", "public.above");
+        let tree = table_named("above");
         source.client.batch_execute(&tree).await?;
-        let child = "create table public.by_row (primary key (tenant_id, id)) inherits (public.above) with (fillfactor = 90)";
+        let child = "create table public.by_row (primary key (tenant_id, id)) inherits (public.above) with (fillfactor = 80)";
         source.client.batch_execute(child).await?;
         fill(&source, "by_row", rows).await?;
-        let rig = Self { upstream, source, rows, _servers: servers };
+        let rig = Self { upstream, source, rows, singles, _servers: servers };
         rig.subscribe().await?;
         rig.install()?;
         rig.assert_captured_as_named().await?;
@@ -139,7 +132,7 @@ impl Rig {
         for table in CAPTURED {
             let mapping = format!(
                 "source: {{ table: public.{table}, tenant: tenant_id, key: {{ id: id }} }}\n\
-                 query: select tenant_id, id, display_name from public.{table}\n\
+                 query: select tenant_id, id, body from public.{table}\n\
                  target: {{ table: {table} }}\n"
             );
             std::fs::write(mappings.join(table).with_extension("yaml"), mapping)?;
@@ -171,18 +164,35 @@ impl Rig {
         Ok(self.upstream.client.batch_execute("checkpoint").await?)
     }
 
-    async fn singles(&self, table: &str, singles: u32) -> anyhow::Result<Cost> {
-        let pid = backend(&self.source).await?;
+    async fn write(&self, table: &str, bulk: bool) -> anyhow::Result<Cost> {
+        let pid = self.source.backend().await?;
         let (cpu, began) = (cpu_seconds(pid)?, Instant::now());
-        write_singles(&self.source, table, singles).await?;
-        Ok(Cost::of(singles, cpu_seconds(pid)? - cpu, began.elapsed().as_secs_f64()))
+        let rows = if bulk {
+            write_bulk(&self.source, table).await?;
+            self.rows
+        } else {
+            write_singles(&self.source, table, self.singles).await?;
+            self.singles
+        };
+        Ok(Cost::of(rows, cpu_seconds(pid)? - cpu, began.elapsed().as_secs_f64()))
     }
 
-    async fn bulk(&self, table: &str) -> anyhow::Result<Cost> {
-        let pid = backend(&self.source).await?;
-        let (cpu, began) = (cpu_seconds(pid)?, Instant::now());
-        write_bulk(&self.source, table).await?;
-        Ok(Cost::of(self.rows, cpu_seconds(pid)? - cpu, began.elapsed().as_secs_f64()))
+    fn add(&self, figures: &mut Figures, (work, table): (&str, &str), cost: Cost) {
+        let by = match APPLIED.contains(&table) {
+            true => "by the apply worker",
+            false => "by the application",
+        };
+        let case = match work {
+            "one" => format!("{} rows, one in each transaction, {by}", whole(self.singles)),
+            _ => format!("{} rows in one statement, {by}", whole(self.rows)),
+        };
+        let side = match table {
+            "by_statement" => "captured by statement",
+            "by_row" | "by_row_received" => "captured by row",
+            _ => NO_CAPTURE,
+        };
+        figures.add(&case, CPU, side, cost.microseconds_per_row);
+        figures.add(&case, RATE, side, cost.rows_per_second);
     }
 
     /// Applies what was written upstream. The worker is a new process, so all of its CPU time
@@ -234,7 +244,7 @@ fn init(configuration: &Path) -> anyhow::Result<()> {
 }
 
 fn table_named(table: &str) -> String {
-    TABLE.replace("public.account", &format!("public.{table}"))
+    TABLE.replace("public.events", &format!("public.{table}"))
 }
 
 async fn create(database: &Database, table: &str, rows: u32) -> anyhow::Result<()> {
@@ -244,11 +254,10 @@ async fn create(database: &Database, table: &str, rows: u32) -> anyhow::Result<(
 
 async fn fill(database: &Database, table: &str, rows: u32) -> anyhow::Result<()> {
     let insert = format!(
-        "insert into public.{table} (tenant_id, id, display_name, email, metadata)
-         select '{}', md5(n::text)::uuid, 'Person ' || n, 'person.' || n || '@example.org',
-                jsonb_build_object('plan', 'team', 'note', repeat(md5(n::text), 3))
-           from generate_series(1, {rows}) n; analyze public.{table}",
-        TENANTS[0]
+        "insert into public.{table} (tenant_id, id, body)
+         select '{}', n, left(repeat(md5(n::text), 7), 220) from generate_series(1, {rows}) n;
+         analyze public.{table}",
+        tenant(1)
     );
     Ok(database.client.batch_execute(&insert).await?)
 }
@@ -256,12 +265,11 @@ async fn fill(database: &Database, table: &str, rows: u32) -> anyhow::Result<()>
 /// Changes so many rows, each in a transaction of its own.
 async fn write_singles(database: &Database, table: &str, rows: u32) -> anyhow::Result<()> {
     let update = format!(
-        "update public.{table} set updated_at = clock_timestamp()
-          where tenant_id = '{}' and id = md5($1::integer::text)::uuid",
-        TENANTS[0]
+        "update public.{table} set counter = counter + 1 where tenant_id = '{}' and id = $1",
+        tenant(1)
     );
     let update = database.client.prepare(&update).await?;
-    for n in 1..=i32::try_from(rows)? {
+    for n in 1..=i64::from(rows) {
         ensure!(database.client.execute(&update, &[&n]).await? == 1, "there is no row {n}");
     }
     Ok(())
@@ -269,56 +277,6 @@ async fn write_singles(database: &Database, table: &str, rows: u32) -> anyhow::R
 
 /// Changes every row by one statement.
 async fn write_bulk(database: &Database, table: &str) -> anyhow::Result<()> {
-    let update = format!("update public.{table} set updated_at = clock_timestamp()");
+    let update = format!("update public.{table} set counter = counter + 1");
     Ok(database.client.batch_execute(&update).await?)
-}
-
-/// The server process of the connection.
-async fn backend(database: &Database) -> anyhow::Result<u32> {
-    let pid: i32 = database.client.query_one("select pg_backend_pid()", &[]).await?.get(0);
-    Ok(pid.unsigned_abs())
-}
-
-/// The figures as a table. Each cell: the median of the CPU time per row, beside the one without
-/// capture, and the median of the rows per second.
-async fn markdown(extent: Extent, costs: &Costs, rig: &Rig) -> anyhow::Result<String> {
-    let row = rig.source.client.query_one("select current_setting('server_version')", &[]).await?;
-    let version: String = row.get(0);
-    let median = |work, table, figure: fn(&Cost) -> f64| {
-        let samples = costs.get(&(work, table)).map(Vec::as_slice).unwrap_or_default();
-        percentile(&samples.iter().map(figure).collect::<Vec<_>>(), 50.0)
-    };
-    let cell = |work, table, plain| {
-        let cpu = |table| median(work, table, |cost| cost.microseconds_per_row);
-        let rate = median(work, table, |cost| cost.rows_per_second);
-        let more = if table == plain {
-            String::new()
-        } else {
-            format!(", {:.2} times as much", cpu(table) / cpu(plain))
-        };
-        format!("{:.1} µs{more}; {rate:.0} rows/s", cpu(table))
-    };
-    let works =
-        [("one", extent.singles, "of one row each"), ("bulk", rig.rows, "in one statement")];
-    let mut text = "| work | no capture | by statement | by row |\n|---|---|---|---|\n".to_owned();
-    for (work, rows, how) in works {
-        let [plain, by_statement, by_row] = WRITTEN.map(|table| cell(work, table, "plain"));
-        text += &format!(
-            "| {rows} rows, {how}, by the application | {plain} | {by_statement} | {by_row} |\n"
-        );
-    }
-    for (work, rows, how) in works {
-        let [plain, by_row] = APPLIED.map(|table| cell(work, table, "received"));
-        text += &format!(
-            "| {rows} rows, {how}, by the apply worker | {plain} | none fires | {by_row} |\n"
-        );
-    }
-    let settings: Vec<_> =
-        SETTINGS.iter().map(|(name, value)| format!("`{name} = {value}`")).collect();
-    Ok(format!(
-        "{text}\nMedians of {} rounds, PostgreSQL {version}, {}; {}.",
-        extent.rounds,
-        Machine::describe()?.line(),
-        settings.join(", ")
-    ))
 }

@@ -1,0 +1,30 @@
+//! The rows of the benchmark's table, one module each.
+
+mod audit;
+mod capture_forms;
+mod catch_up;
+mod first_copy;
+mod idle;
+mod latency;
+mod statement;
+mod update;
+
+use crate::row::Row;
+
+/// In the order in which they are measured.
+pub(crate) const ROWS: [&Row; 8] = [
+    &update::ROW,
+    &latency::ROW,
+    &catch_up::ROW,
+    &statement::ROW,
+    &first_copy::ROW,
+    &idle::ROW,
+    &audit::ROW,
+    &capture_forms::ROW,
+];
+
+/// The sides that several rows have.
+const OFFTAKE: &str = "Offtake";
+const BUILT_IN: &str = "built-in logical replication";
+const NO_CAPTURE: &str = "no capture";
+const TRIGGERS: &str = "triggers only";
