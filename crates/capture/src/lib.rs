@@ -25,6 +25,7 @@
 //!   so everything is surplus and is removed.
 
 mod attempt;
+mod copies;
 mod drift;
 mod error;
 mod function;
@@ -37,6 +38,7 @@ mod survey;
 mod trigger;
 mod uninstall;
 
+pub use copies::{Copies, LOG, SAMPLE, WITH_CAPTURE, WITHOUT_CAPTURE, copies};
 pub use drift::{Drift, DriftKind, drift, in_words};
 pub use error::{Blockers, Error};
 pub use install::{Look, Options, Report, install, install_sql};

@@ -27,5 +27,8 @@ pub(crate) const CREATE_ROLE: &str = include_str!("../sql/create_role.sql");
 /// Takes the rights here from the role that older versions shared between databases.
 pub(crate) const RETIRE_SHARED_ROLE: &str = include_str!("../sql/retire_shared_role.sql");
 
+/// The log of a captured copy; its schema stands for `{schema}`.
+pub(crate) const CREATE_COPY_LOG: &str = include_str!("../sql/create_copy_log.sql");
+
 /// Drops a role, unless another database needs it; its name stands for `{role}`.
 pub(crate) const DROP_ROLE: &str = include_str!("../sql/drop_role.sql");

@@ -1,11 +1,15 @@
 //! The command line: what can be typed after `offtake`, and what `--help` says about it.
 
+mod bench;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use offtake_admin::operations;
 
+use self::bench::BENCH_CAPTURE;
+pub use self::bench::{Bench, BenchCapture};
 use crate::configuration::parse_duration;
 
 /// Keeps every tenant's own database in step with the application's Postgres.
@@ -50,6 +54,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  offtake preview --tenant acme --mapping users\n  \
                             offtake preview --changed --mappings edited/    # before the files go live")]
     Preview(Preview),
+    /// Measure what Offtake costs on your own data.
+    #[command(after_help = BENCH_CAPTURE, subcommand)]
+    Bench(Bench),
     /// Print the effective configuration, without secrets.
     #[command(
         after_help = "Examples:\n  offtake config\n  offtake config --schema > offtake.schema.json\n  offtake config --example > offtake.yaml"

@@ -21,3 +21,4 @@ pub(crate) const BOUND_WOKEN_ROWS: &str = include_str!("../sql/bound_woken_rows.
 pub(crate) const PROBE_SERVING_INDEX: &str = include_str!("../sql/probe_serving_index.sql");
 pub(crate) const PROBE_PAGE_INDEX: &str = include_str!("../sql/probe_page_index.sql");
 pub(crate) const LIST_ROOTS: &str = include_str!("../sql/list_roots.sql");
+pub(crate) const PROBE_BENCH_TABLE: &str = include_str!("../sql/probe_bench_table.sql");

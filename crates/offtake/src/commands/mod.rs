@@ -4,6 +4,7 @@
 //! configuration first, and `config` can do without a file, so these two make it themselves.
 
 mod adopt;
+mod bench;
 mod check;
 mod config;
 mod confirm;
@@ -28,7 +29,7 @@ use std::future::Future;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::printing::delivered;
-use crate::command_line::{Command, CommandLine};
+use crate::command_line::{Bench, Command, CommandLine};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
@@ -37,9 +38,13 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
     let file = command_line.config.as_path();
     let context = || Context::load(file);
     let outcome = match command_line.command {
-        // Demo and daemon hear signals themselves, because they have something to finish first.
+        // Demo, daemon and benchmark hear signals themselves, because they have something to finish
+        // first.
         Command::Demo(arguments) => crate::demo::run(arguments).await,
         Command::Run(arguments) => run::execute(context()?, &arguments).await,
+        Command::Bench(Bench::Capture(arguments)) => {
+            Box::pin(bench::capture(context()?, &arguments)).await
+        }
         Command::Config(arguments) => config::execute(file, &arguments),
         Command::Init(arguments) => interruptible(init::execute(&context()?, &arguments)).await,
         Command::Uninstall(arguments) => {

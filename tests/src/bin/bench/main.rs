@@ -9,7 +9,7 @@
 //! for the other. Only the side being measured runs. The sides take turns in rounds (A B A B …).
 //! Medians are given with minimum and maximum. VACUUM and CHECKPOINT run before every sample, and a
 //! warm-up where caches count. `wal_retrieve_retry_interval` is 10 ms; otherwise built-in
-//! replication would be charged with seconds of waiting between restarts of a subscription's worker.
+//! replication would be charged with seconds of waiting between restarts of its worker.
 //!
 //! CPU time is read from /proc, by group of processes ([`cpu`]); sessions are told apart by their
 //! `application_name`.

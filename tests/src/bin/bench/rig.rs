@@ -147,8 +147,8 @@ pub(crate) async fn server(wal_level: &str) -> anyhow::Result<PrivateServer> {
     .await
 }
 
-/// One of PostgreSQL's client programs: beside the server's, where a link to those leads, on PATH, or
-/// in Debian's folders.
+/// One of PostgreSQL's client programs: beside the server's, where a link to those leads, on PATH,
+/// or in Debian's folders.
 pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     let initdb = Binaries::find()?.program("initdb");
     let linked = std::fs::canonicalize(&initdb).unwrap_or_default();
