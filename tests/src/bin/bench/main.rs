@@ -77,6 +77,13 @@ async fn run() -> anyhow::Result<()> {
     if arguments.save {
         let fit = report.build == "release" && !report.quick;
         ensure!(fit, "figures of a debug build, or of --quick, are not saved");
+        let missing = rows::ROWS.iter().map(|row| row.name).filter(|n| report.row(n).is_none());
+        let missing: Vec<_> = missing.collect();
+        ensure!(
+            missing.is_empty(),
+            "the page would lose {}: measure it too, or add an earlier report with --from",
+            missing.join(", ")
+        );
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/benchmarks.md");
         std::fs::write(file, page::text(&report))
             .with_context(|| format!("cannot write {file}"))?;

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use tokio_postgres::Statement;
 
 use crate::daemon::Offtake;
-use crate::figures::{Figures, percentile};
+use crate::figures::{Figures, percentile, whole};
 use crate::pgbench::Load;
 use crate::replica::Replica;
 use crate::rig::{Database, Servers, tenant};
@@ -56,6 +56,18 @@ const CASES: [Case; 8] = [
     Case { rate: 1_000, tenants: 100, rows: 1 },
     Case { rate: 5_000, tenants: 100, rows: 10 },
 ];
+
+impl Case {
+    fn name(&self) -> String {
+        let changes = if self.rate == 1 { "change" } else { "changes" };
+        let tenants = if self.tenants == 1 { "tenant" } else { "tenants" };
+        format!("{} {changes}/s, {} {tenants}", whole(self.rate), self.tenants)
+    }
+}
+
+/// Milliseconds between two changes at 1 change/s: more than a second, after which Offtake's loops
+/// probe less often.
+const SILENCE: Range<u64> = 1_050..1_250;
 
 /// Up to this rate, the sampled changes are the only ones.
 const SAMPLED_RATE_MAX: u32 = 10;
@@ -154,15 +166,14 @@ impl<'a> Probe<'a> {
         side: &str,
         figures: &mut Figures,
     ) -> anyhow::Result<()> {
-        let name = match case.tenants {
-            1 => format!("{} changes/s, 1 tenant", crate::figures::whole(case.rate)),
-            n => format!("{} changes/s, {n} tenants", crate::figures::whole(case.rate)),
-        };
+        let name = case.name();
         let among = case.tenants.min(tenants);
         let milliseconds = if case.rate <= SAMPLED_RATE_MAX {
-            let mean = u64::from(1_000 / case.rate);
-            let samples = plan.either(if case.rate == 1 { 20 } else { 60 }, 3);
-            self.alone(samples, mean / 5..mean * 9 / 5).await?
+            let (samples, pause) = match case.rate {
+                1 => (20, SILENCE),
+                _ => (60, 20..180),
+            };
+            self.alone(plan.either(samples, 3), pause).await?
         } else {
             let load = Load {
                 seconds: plan.either(10, 2),
