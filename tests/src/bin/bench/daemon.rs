@@ -121,7 +121,11 @@ impl Offtake {
         const COPIES: usize = 10;
         self.source.settle().await?;
         for copy in self.copies.iter().take(COPIES) {
-            copy.database.settle().await?;
+            copy.database.client.batch_execute("vacuum public.events").await?;
+        }
+        // One server has them all.
+        if let Some(copy) = self.copies.first() {
+            copy.database.client.batch_execute("checkpoint").await?;
         }
         Ok(())
     }

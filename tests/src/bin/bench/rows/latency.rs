@@ -186,6 +186,7 @@ impl<'a> Probe<'a> {
             figures.add(&name, WRITTEN, side, tps * f64::from(case.rows));
             milliseconds
         };
+        eprintln!("latency: {name}, {side}: {} samples", milliseconds.len());
         figures.add(&name, P50, side, percentile(&milliseconds, 50.0));
         figures.add(&name, P99, side, percentile(&milliseconds, 99.0));
         Ok(())
