@@ -253,6 +253,35 @@ async fn what_contradicts_everyone_is_refused_and_the_cost_is_told() {
     assert!(!all.contains("warning"), "{all}");
 }
 
+/// A change names its row by the key in the source table. A row that the query gives another key
+/// would miss every change, in a copy that looks complete.
+#[tokio::test]
+async fn a_key_that_is_not_the_source_table_s_is_refused() {
+    let world = prepare(plan(&["acme"])).await;
+    let told = async |arguments: &[&str]| {
+        let output = world.offtake(arguments).await;
+        let all = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&all).into_owned())
+    };
+    for (name, mapping) in [("plans", PLANS), ("subscriptions", SUBSCRIPTIONS)] {
+        let table = format!("public.{}", &name[..name.len() - 1]);
+        for id in [".id + 100", ".id - 100", ".id # 64"] {
+            let computed = mapping.replacen(".id,", &format!("{id} as id,"), 1);
+            assert_ne!(computed, mapping);
+            world.write_mapping(name, &computed);
+            for arguments in [&["check", "--connect"][..], &["init"]] {
+                let (code, all) = told(arguments).await;
+                let expect = format!("the query's key is not that of {table} on ");
+                assert!(code == 78 && all.contains(&expect), "{all}");
+                assert!(all.contains(&format!("expose id as id as it is in {table}")), "{all}");
+            }
+        }
+        world.write_mapping(name, mapping);
+    }
+    let (code, all) = told(&["check", "--connect"]).await;
+    assert!(code == 0, "{all}");
+}
+
 /// A poll that dies has told nothing, and the next one tells the same destinations.
 #[tokio::test]
 async fn a_poll_that_is_undone_is_made_again() {

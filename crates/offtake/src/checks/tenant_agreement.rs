@@ -1,5 +1,6 @@
 //! Whether the rule under `source.tenant` and the query's `tenant_id` agree on the rows that there
-//! are. Both have the same type in nearly every mistake, so only rows can tell.
+//! are, and whether the query's keys are those of the source table. Both have the same type in
+//! nearly every mistake, so only rows can tell.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -64,7 +65,8 @@ pub(crate) async fn compare(
     tenants: &[String],
 ) -> Result<Agreement, Error> {
     if mapping.for_everyone() {
-        return Ok(Agreement::default());
+        // The rows are the same for each tenant.
+        return compare_rows(source, mapping, std::iter::once(&String::new())).await;
     }
     let mut chosen: BTreeSet<String> = spread(tenants).cloned().collect();
     for sample in sample_tenants(mapping, ROWS_AT_EACH_END) {
@@ -146,24 +148,24 @@ pub(crate) async fn disagreement(
     found: &Agreement,
 ) -> Result<(), Failure> {
     let Some((tenant, key)) = &found.example else { return Ok(()) };
-    let (rule, exposed) = (rule_text(mapping), exposed_tenant(&mapping.definition.query));
     let by_rule = read(source, &rule_for_key(mapping, key)).await.ok().flatten();
-    let rows = by_rule.unwrap_or_default();
-    let said: Vec<String> = rows
+    let said: Vec<String> = by_rule
+        .unwrap_or_default()
         .iter()
         .map(|row| row.get::<_, Option<String>>("tenant_id"))
         .map(|tenant| tenant.map_or_else(|| "null".to_owned(), |tenant| shown(&tenant)))
         .collect();
-    let said = match said.is_empty() {
-        true => format!("{} has no row with that key", mapping.source_table()),
-        false => format!("{rule} is {}", said.join(" or ")),
-    };
+    if said.is_empty() {
+        return Err(other_key(mapping, found, key));
+    }
+    let (rule, exposed) = (rule_text(mapping), exposed_tenant(&mapping.definition.query));
     let message = format!(
         "the rule under source.tenant ({rule}) and the query's tenant_id ({exposed}) disagree on {} \
-         of {} row(s): for {}, {said} and {exposed} is {}",
+         of {} row(s): for {}, {rule} is {} and {exposed} is {}",
         found.differing,
         found.rows,
         key_text(key),
+        said.join(" or "),
         shown(tenant)
     );
     let remedy = remedy(source, mapping, &exposed, tenant).await;
@@ -172,6 +174,28 @@ pub(crate) async fn disagreement(
     let why = "a change is sent to the tenant that source.tenant names, so the copy that the \
                query puts the row into would miss it";
     Err(Failure::invalid(told.finding()).because(why).remedy(told.remedy))
+}
+
+/// The query gives keys that the source table does not have: another column, or an expression.
+fn other_key(mapping: &ResolvedMapping, found: &Agreement, key: &str) -> Failure {
+    let table = mapping.source_table();
+    let message = format!(
+        "the query's key is not that of {table} on {} of {} row(s): no row there has {}",
+        found.differing,
+        found.rows,
+        key_text(key)
+    );
+    let pairs: Vec<String> = (mapping.key.iter())
+        .map(|k| format!("{} as {}", k.source_column.in_sql(), k.query_column.in_sql()))
+        .collect();
+    let remedy = format!(
+        "expose {} as it is in {table}, or name under source.key the columns that the key comes from",
+        pairs.join(", ")
+    );
+    let told = mapping.definition.mistake(&Step::keys(&["source", "key"]), message, remedy);
+    let why = "a change names its row by the key in the source table, so the row that the query \
+               gives another key would miss it";
+    Failure::invalid(told.finding()).because(why).remedy(told.remedy)
 }
 
 async fn remedy(

@@ -329,12 +329,13 @@ impl Compared {
     }
 }
 
-/// That rows of the copy have another tenant by `source.tenant` than by the query.
+/// That rows of the copy have another tenant by `source.tenant` than by the query, or another key.
 fn disagreement(report: &Report) -> Option<String> {
     (report.disagreements > 0).then(|| {
         format!(
             "             {} row(s) have another tenant by source.tenant than by the query's tenant_id, \
-             so their next change is missed here: {}; `offtake check --connect` has the remedy",
+             or a key that the source table lacks, so their next change is missed here: {}; \
+             `offtake check --connect` has the remedy",
             report.disagreements,
             json!(report.disagreement)
         )

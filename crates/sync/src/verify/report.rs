@@ -21,8 +21,8 @@ pub struct Report {
     pub unsettled: u64,
     /// Keys that differed at first sight.
     pub rechecked: u64,
-    /// Rows of the source whose tenant is another one by `source.tenant` than by the query. The
-    /// copy may equal the query now, and it misses their next changes.
+    /// Rows of the query whose tenant is another one by `source.tenant`, or whose key no row of the
+    /// source table has. The copy may equal the query now, and it misses their next changes.
     pub disagreements: u64,
     /// The key of one of them, as text.
     pub disagreement: Option<Map<String, Value>>,

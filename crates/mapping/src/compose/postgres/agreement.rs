@@ -23,8 +23,8 @@ pub enum Compared {
 ///
 /// A row differs if no row of the source table has its key and, by the rule, its tenant. Tenants
 /// are compared as text, because the change log holds them as text. Where a look-up finds no
-/// tenant, every tenant looks at the row again, so nothing is missed. For a mapping that every
-/// tenant receives there is nothing to compare.
+/// tenant, every tenant looks at the row again, so nothing is missed. Of a mapping that every
+/// tenant receives only the keys are compared, and `tenant_id` is not used.
 pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Compared) -> String {
     let parts = |part: &dyn Fn(usize, &KeyColumn) -> String, separator: &str| {
         let parts: Vec<String> =
@@ -39,25 +39,26 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
         Compared::Last(rows) => format!("order by {} limit {rows}", ordered(" desc")),
     };
     let rule = tenant_of(mapping, "source");
-    let (by_index, unknown) = match &mapping.definition.source.tenant {
+    let named = format!("{rule} = given.offtake_tenant::text");
+    let same_tenant = match &mapping.definition.source.tenant {
+        // An index on the column serves its own type's `=`.
         Tenant::Column(column) => {
             let column = format!("source.{}", column.sql());
-            (
-                format!("{} and ", mapping.same_tenant(&column, "given.offtake_tenant")),
-                String::new(),
-            )
+            format!("{} and {named}", mapping.same_tenant(&column, "given.offtake_tenant"))
         }
-        Tenant::Expression(_) | Tenant::Everyone => (String::new(), String::new()),
-        Tenant::Lookup(_) => (String::new(), format!(" or {rule} is null")),
+        Tenant::Expression(_) => named,
+        Tenant::Lookup(_) => format!("{named} or {rule} is null"),
+        Tenant::Everyone => "true".to_owned(),
     };
+    let tenant = format!("{}::{}", literal(tenant_id), mapping.tenant_type);
     format!(
         "select count(*) as compared, count(*) filter (where not agrees) as differing,\n\
                 (array_agg(jsonb_build_object({shown})::text) filter (where not agrees))[1] as example\n\
            from (\n\
              select given.*, exists (\n\
                       select from {table} source\n\
-                       where {same} and ({by_index}{rule} = given.offtake_tenant::text{unknown})) as agrees\n\
-               from (select q.tenant_id as offtake_tenant, {keys} from (\n{query}\n) q\n\
+                       where {same} and ({same_tenant})) as agrees\n\
+               from (select q.tenant_id as offtake_tenant, {keys} from {rows}\n\
                       where {of_tenant} {order_and_limit}) given\n\
               offset 0) compared",
         shown =
@@ -71,8 +72,8 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
         ),
         keys = parts(&|at, key| format!("q.{} as k{at}", key.query_column.sql()), ", "),
         table = mapping.definition.source.table.sql(),
-        query = mapping.definition.query,
-        of_tenant = mapping.of_tenant(&format!("{}::{}", literal(tenant_id), mapping.tenant_type)),
+        rows = mapping.rows(&tenant),
+        of_tenant = mapping.of_tenant(&tenant),
     )
 }
 
