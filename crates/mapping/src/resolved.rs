@@ -24,6 +24,8 @@ pub struct ResolvedMapping {
     /// [`for_shared`](Self::for_shared).
     pub columns: Vec<Column>,
     pub version: Version,
+    /// Hash of the views and functions that the query reads and calls; empty where there are none.
+    definitions: String,
 }
 
 /// One column of a mapping's key.
@@ -93,7 +95,13 @@ pub struct Version(String);
 
 impl Version {
     /// The version of a mapping whose columns resolved as given.
-    pub fn of(definition: &Mapping, key: &[KeyColumn], columns: &[Column]) -> Self {
+    /// `definitions`: those of the views and functions between the query and its tables.
+    pub fn of(
+        definition: &Mapping,
+        key: &[KeyColumn],
+        columns: &[Column],
+        definitions: &str,
+    ) -> Self {
         let mut hash = Sha256::new();
         let mut add = |text: &str| {
             hash.update((text.len() as u64).to_be_bytes());
@@ -116,6 +124,9 @@ impl Version {
         for c in columns {
             add(c.name.as_str());
             add(&c.target_type);
+        }
+        if !definitions.is_empty() {
+            add(definitions);
         }
         let digest = hash.finalize();
         Self(digest.iter().take(8).map(|b| format!("{b:02x}")).collect())
@@ -175,9 +186,26 @@ impl ResolvedMapping {
         if definition.target.keep_tenant {
             columns.insert(0, tenant_column.clone());
         }
-        let version = Version::of(&definition, &key, &columns);
+        let version = Version::of(&definition, &key, &columns, "");
         let tenant_type = tenant_column.source_type.clone();
-        Self { definition, tenant_type, tenant_column, key, columns, version }
+        let definitions = String::new();
+        Self { definition, tenant_type, tenant_column, key, columns, version, definitions }
+    }
+
+    /// The same mapping, whose query reads its tables through views and functions. Others give
+    /// other rows, so they are part of the version. `definitions`: what they do, as one text.
+    #[must_use]
+    pub fn defined_by(self, definitions: &str) -> Self {
+        if definitions.is_empty() {
+            return self;
+        }
+        let digest = Sha256::digest(definitions);
+        self.with_definitions(digest.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    fn with_definitions(self, definitions: String) -> Self {
+        let version = Version::of(&self.definition, &self.key, &self.columns, &definitions);
+        Self { version, definitions, ..self }
     }
 
     /// The form that a destination gets which several tenants share: its table also has
@@ -192,6 +220,7 @@ impl ResolvedMapping {
         definition.target.keep_tenant = true;
         let (tenant, key) = (self.tenant_column.clone(), self.key.clone());
         Self::new(definition, tenant, key, self.columns.clone())
+            .with_definitions(self.definitions.clone())
     }
 
     /// The mapping's unique name.

@@ -5,6 +5,7 @@
 //! server, in a read-only transaction, and every mapping's problems are collected, so that one look
 //! at the output is enough to mend them all.
 
+mod definitions;
 mod equality;
 mod exposed;
 mod expressions;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step};
 use tokio_postgres::{Client, Error};
 
+use definitions::Definitions;
 use exposed::Exposed;
 pub use problem::Problem;
 use query::QueryColumn;
@@ -89,7 +91,9 @@ async fn resolve_one(
     if prepared.is_ok() {
         problems.extend(functions::check_query(client, mapping).await?);
     }
+    let definitions = Definitions::find(client, mapping).await?;
     transaction.narrow().await?;
+    let definitions = definitions.text(client).await?;
     if named_rightly {
         problems.extend(expressions::check_tenant(transaction, mapping, tables).await?);
         problems.extend(functions::check_tenant(client, mapping).await?);
@@ -114,7 +118,7 @@ async fn resolve_one(
     };
     Ok(match exposed {
         Ok(Exposed { tenant, key, columns }) if problems.is_empty() => {
-            Ok(ResolvedMapping::new(mapping.clone(), tenant, key, columns))
+            Ok(ResolvedMapping::new(mapping.clone(), tenant, key, columns).defined_by(&definitions))
         }
         Ok(_) => Err(problems),
         Err(found) => {

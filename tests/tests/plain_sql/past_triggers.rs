@@ -288,6 +288,56 @@ target: { table: persons }
     daemon.stop().await;
 }
 
+/// Another definition of a view, or of a function, gives other rows without a change of any table.
+/// Without the definitions in the mapping's version, the copy keeps the old rows, and the status
+/// says `in_sync`.
+#[tokio::test]
+async fn a_view_or_function_that_is_replaced_is_copied_again() {
+    let through = |name: &str, query: &str| {
+        format!(
+            "source: {{ table: public.member, tenant: tenant }}
+query: {query}
+target: {{ table: {name} }}
+"
+        )
+    };
+    let viewed = through("viewed", "select tenant as tenant_id, id, label from public.shown");
+    let called =
+        through("called", "select tenant as tenant_id, id, label(name) from public.member");
+    let plain = through("plain", "select tenant as tenant_id, id, name from public.member");
+    let world = World::with_tenants(["acme"])
+        .mappings(&[("viewed", &viewed), ("called", &called), ("plain", &plain)])
+        .without_init()
+        .await;
+    let tables = format!(
+        "create table member (tenant text not null, id int not null, name text, gone boolean,
+           primary key (tenant, id));
+         create function label(name text) returns text immutable language sql as 'select upper(name)';
+         create view active as select tenant, id, name from member where not gone;
+         create view shown as select tenant, id, label(name) as label from active;
+         insert into member select '{}', n, 'member ' || n, n = 3 from generate_series(1, 5) n",
+        world.id("acme")
+    );
+    let daemon = start(&world, &tables).await;
+    world.wait_in_step().await;
+    let versions = "select string_agg(version, ' ' order by mapping) from _offtake_state \
+                    where mapping = 'plain'";
+    let before = world.tenant("acme").destination.query_text(versions).await;
+    for change in [
+        "create or replace view active as select tenant, id, name || '!' as name from member",
+        "create or replace view active as select tenant, id, name from member where id > 2",
+        "create or replace function label(name text) returns text immutable language sql as 'select lower(name)'",
+        "alter view shown rename column label to text; alter view shown rename column text to label",
+    ] {
+        world.source.execute(change).await;
+        daemon.reload();
+        wait_reconciled(&world).await;
+    }
+    // A mapping that reads neither is as it was.
+    assert_eq!(world.tenant("acme").destination.query_text(versions).await, before);
+    daemon.stop().await;
+}
+
 /// A partition that is detached or dropped takes its rows along and fires no trigger. A partition
 /// that is attached again still has its triggers.
 #[tokio::test]

@@ -28,3 +28,9 @@ pub(super) const LIST_TABLES: &str = include_str!("../../sql/list_tables.sql");
 
 /// Whether the collations of a query's columns are deterministic.
 pub(super) const READ_COLLATIONS: &str = include_str!("../../sql/read_collations.sql");
+
+/// The views and functions that stand between a query and its tables.
+pub(super) const LIST_DEFINITIONS: &str = include_str!("../../sql/list_definitions.sql");
+
+/// What they do, as one text.
+pub(super) const READ_DEFINITIONS: &str = include_str!("../../sql/read_definitions.sql");
