@@ -200,6 +200,12 @@ async fn what_is_not_of_one_row_is_no_tenant() {
     assert!(told.contains("window functions are not allowed"), "{told}");
     let told = refused("ours.org_of(id)").await;
     assert!(told.contains("`org_of` in the tenant's expression may read other tables"), "{told}");
+    let told = refused("coalesce(org, current_user)").await;
+    assert!(told.contains("`current_user` in the tenant's expression is not of the row"), "{told}");
+    let told = refused("coalesce(org, current_setting('app.org', true))").await;
+    assert!(told.contains("`current_setting` in the tenant's expression is not"), "{told}");
+    let told = refused("org || random()").await;
+    assert!(told.contains("`random` in the tenant's expression is volatile"), "{told}");
     let told = refused("ours.plain(org)").await;
     let remedy = told.split_once("say so at the source: ").expect("a remedy").1;
     world.source.execute(remedy.split_once(';').expect("a statement").0).await;

@@ -33,6 +33,17 @@ pub(super) fn read(source: &Section, table: Option<&TableName>) -> Option<Tenant
         source.note_within("tenant", &expression, found.at, message, found.remedy);
         return None;
     }
+    if let Some(found) = tenant_expression::of_session(&expression) {
+        let message = format!(
+            "`{}` in the tenant's expression is not of the row: it has another value in another \
+             session or at another time",
+            found.text
+        );
+        let remedy = "write it over the row's own columns; a column of that name is written \
+                      source.<column>";
+        source.note_within("tenant", &expression, found.at, message, remedy);
+        return None;
+    }
     Some(Tenant::Expression(expression.trim().to_owned()))
 }
 

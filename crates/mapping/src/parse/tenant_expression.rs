@@ -4,6 +4,39 @@
 use crate::scan::{Kind, Token, tokens};
 use crate::{Identifier, TableName};
 
+/// Words that Postgres reads as a value of the session or of the moment.
+const SESSION_WORDS: [&str; 11] = [
+    "current_catalog",
+    "current_date",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
+];
+
+/// Functions of the catalog that are not volatile and give such a value.
+const SESSION_FUNCTIONS: [&str; 14] = [
+    "current_database",
+    "current_query",
+    "current_schemas",
+    "current_setting",
+    "inet_client_addr",
+    "inet_client_port",
+    "inet_server_addr",
+    "inet_server_port",
+    "now",
+    "pg_backend_pid",
+    "pg_current_xact_id_if_assigned",
+    "statement_timestamp",
+    "transaction_timestamp",
+    "txid_current_if_assigned",
+];
+
 /// Where in the expression another table is read, and what to write instead.
 pub(super) struct SubSelect {
     /// How many characters of the expression stand before it.
@@ -28,6 +61,22 @@ pub(super) fn sub_select(expression: &str) -> Option<SubSelect> {
             .to_owned(),
     };
     Some(SubSelect { at: tokens[at].at, remedy })
+}
+
+/// The first value in the expression that is of the session, and not of the row. The trigger runs
+/// in the application's session and as another role, and the query in Offtake's.
+pub(super) fn of_session(expression: &str) -> Option<Token> {
+    let tokens = tokens(expression);
+    let of_session = |at: usize, token: &Token| {
+        let named =
+            |names: &[&str]| token.kind == Kind::Word && names.contains(&token.text.as_str());
+        let before = |symbol| at.checked_sub(1).is_some_and(|at| tokens[at].symbol(symbol));
+        let called = tokens.get(at + 1).is_some_and(|next| next.symbol('('));
+        // Behind a dot a word is a column's name, and a function has its schema.
+        (named(&SESSION_WORDS) && !before('.')) || (named(&SESSION_FUNCTIONS) && called)
+    };
+    let at = (0..tokens.len()).find(|at| of_session(*at, &tokens[*at]))?;
+    Some(tokens[at].clone())
 }
 
 /// Reads `select a.x from t a where a.y = source.z and …)`, in which `a` may be absent.
@@ -112,6 +161,20 @@ fn of_row(name: &[Identifier]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_of_the_session_is_found() {
+        let check = |expression: &str, expect: Option<(usize, &str)>| {
+            let found = of_session(expression);
+            assert_eq!(found.as_ref().map(|t| (t.at, t.text.as_str())), expect, "{expression}");
+        };
+        check("coalesce(org, current_user)", Some((14, "current_user")));
+        check("coalesce(org, Current_Setting('app.org', true))", Some((14, "current_setting")));
+        check("pg_catalog.now()::text || org", Some((11, "now")));
+        check("case when at > localtimestamp(3) then org end", Some((15, "localtimestamp")));
+        check("lower(source.user) || source.current_date", None);
+        check("lower(\"user\") || 'current_user' || now /* user */", None);
+    }
 
     #[test]
     fn a_sub_select_is_found_with_the_look_up_that_means_the_same() {

@@ -21,13 +21,25 @@ pub(super) async fn check_query(client: &Client, mapping: &Mapping) -> Result<Ve
     Ok(problems.collect())
 }
 
-/// Functions of the application in the tenant's expression that may read tables: nothing would tell
-/// the old tenant when what they read changes. The search path must be `pg_catalog`.
+/// Functions in the tenant's expression that give another value each time, and those of the
+/// application that may read tables: nothing would tell the old tenant when what they read changes.
+/// The search path must be `pg_catalog`.
 pub(super) async fn check_tenant(
     client: &Client,
     mapping: &Mapping,
 ) -> Result<Vec<Problem>, Error> {
     let Tenant::Expression(expression) = &mapping.source.tenant else { return Ok(Vec::new()) };
+    let path = Step::keys(&["source", "tenant"]);
+    let found = find(client, sql::FIND_VOLATILE_FUNCTIONS, expression).await?;
+    let mut volatile = found.into_iter().filter(|(_, row)| row.get("built_in"));
+    if let Some((call, _)) = volatile.next() {
+        let message = format!(
+            "`{}` in the tenant's expression is volatile: it may name another tenant each time",
+            call.name
+        );
+        let remedy = "write it over the row's own columns";
+        return Ok(vec![Problem::within(mapping, &path, expression, call.at, message, remedy)]);
+    }
     let found = find(client, sql::FIND_READING_FUNCTIONS, expression).await?;
     let problems = found.into_iter().map(|(call, row)| {
         let message = format!(
@@ -41,7 +53,6 @@ pub(super) async fn check_tenant(
              column: column of source.table }} }}`",
             row.get::<_, &str>("signature")
         );
-        let path = Step::keys(&["source", "tenant"]);
         Problem::within(mapping, &path, expression, call.at, message, remedy)
     });
     Ok(problems.collect())
