@@ -25,6 +25,9 @@ macro_rules! text_format {
             $set,
             " array_nulls = on; ",
             $set,
+            // Types are compared by the names that the server prints for them.
+            " quote_all_identifiers = off; ",
+            $set,
             " xmloption = 'content'; ",
             $set,
             " standard_conforming_strings = on;"

@@ -15,7 +15,7 @@ use offtake_tests::{Daemon, Database, World};
 
 /// Settings of the source's database, and so of every session of the application and of Offtake
 /// there.
-const SOURCE_SETTINGS: [&str; 9] = [
+const SOURCE_SETTINGS: [&str; 10] = [
     "timezone = 'Asia/Kathmandu'",
     "datestyle = 'German'",
     "intervalstyle = 'iso_8601'",
@@ -24,11 +24,12 @@ const SOURCE_SETTINGS: [&str; 9] = [
     "standard_conforming_strings = off",
     "array_nulls = off",
     "xmloption = document",
+    "quote_all_identifiers = on",
     "default_transaction_isolation = 'serializable'",
 ];
 
 /// Settings of the destination's database; all are different from the source's.
-const DESTINATION_SETTINGS: [&str; 9] = [
+const DESTINATION_SETTINGS: [&str; 10] = [
     "timezone = 'America/St_Johns'",
     "datestyle = 'SQL, DMY'",
     "intervalstyle = 'sql_standard'",
@@ -37,6 +38,7 @@ const DESTINATION_SETTINGS: [&str; 9] = [
     "standard_conforming_strings = off",
     "array_nulls = off",
     "xmloption = document",
+    "quote_all_identifiers = on",
     "search_path = 'nowhere'",
 ];
 
@@ -44,7 +46,7 @@ const DESTINATION_SETTINGS: [&str; 9] = [
 /// databases'.
 const LOOKING: &str = "set timezone = 'Pacific/Chatham'; set datestyle = 'SQL, MDY'; set intervalstyle = 'postgres_verbose';
     set extra_float_digits = 3; set bytea_output = 'hex'; set xmloption = content; set array_nulls = on; set search_path = public;
-    set standard_conforming_strings = on";
+    set standard_conforming_strings = on; set quote_all_identifiers = off";
 
 /// The settings that the test's literals need. The time zone is set so that the trigger cannot
 /// depend on them.

@@ -11,8 +11,9 @@ use super::sql;
 pub(super) struct ReadOnly<'a>(&'a Client);
 
 /// Asking for a query's columns waits for a session that holds its tables exclusively, as a long
-/// `ALTER TABLE` does. That may take hours; the daemon asks again later instead.
-const BEGIN: &str = "begin transaction isolation level repeatable read, read only; set local row_security = off; set local lock_timeout = '5s'";
+/// `ALTER TABLE` does. That may take hours; the daemon asks again later instead. Types are compared
+/// by the names that the server prints for them, so it prints quotes only where they are needed.
+const BEGIN: &str = "begin transaction isolation level repeatable read, read only; set local row_security = off; set local lock_timeout = '5s'; set local quote_all_identifiers = off";
 
 impl<'a> ReadOnly<'a> {
     pub(super) async fn begin(client: &'a Client) -> Result<Self, Error> {
