@@ -8,6 +8,7 @@
 pub mod defaults;
 mod destination;
 mod excerpt;
+mod masked_query;
 mod reference;
 mod section;
 mod show;

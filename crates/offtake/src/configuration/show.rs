@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
+use super::masked_query::masked_query;
 use super::{
     Audit, Configuration, Destinations, StaticDestination, Sync, show_duration, show_share,
 };
@@ -118,43 +119,4 @@ fn section(entries: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     Value::Mapping(
         entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect::<Mapping>(),
     )
-}
-
-/// The query with the passwords of its URLs masked. Dollar signs are written twice, so that Offtake
-/// can read the shown configuration again.
-fn masked_query(query: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = query;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + "://".len());
-        shown.push_str(before);
-        let end =
-            after.find(|c: char| c.is_whitespace() || c == '\'' || c == '"').unwrap_or(after.len());
-        let (url, following) = after.split_at(end);
-        match url.rsplit_once('@') {
-            Some((login, place)) => {
-                let user = login.split(':').next().unwrap_or_default();
-                shown.push_str(&format!("{user}:{MASK}@{place}"));
-            }
-            None => shown.push_str(url),
-        }
-        rest = following;
-    }
-    (shown + rest).replace('$', "$$")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_in_the_query_is_masked() {
-        let check = |query: &str, expect: &str| assert_eq!(masked_query(query), expect);
-        check("select 1", "select 1");
-        check(
-            "select 'postgres://u:p@ss@h/d' as url, $1",
-            "select 'postgres://u:***@h/d' as url, $$1",
-        );
-        check("select 'postgres://' || host", "select 'postgres://' || host");
-    }
 }
