@@ -124,6 +124,39 @@ async fn a_mapping_whose_triggers_are_gone_is_not_in_sync() {
     daemon.stop().await;
 }
 
+/// No daemon runs that could look. The command looks itself, and what it finds decides the state.
+#[tokio::test]
+async fn triggers_that_go_while_no_daemon_runs_are_in_the_state() {
+    let world = World::with_tenants(["acme"]).without_init().mappings(&[("items", ITEMS)]).await;
+    create_tables(&world).await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    let status = async || -> serde_json::Value {
+        let output = world.offtake(&["status", "--json"]).await;
+        serde_json::from_slice(&output.stdout).expect("a status")
+    };
+    assert_eq!(status().await["destinations"][0]["state"], "in_sync");
+    world.source.execute("alter table item disable trigger user; update item set v = 2").await;
+    let told = status().await;
+    let destination = &told["destinations"][0];
+    assert_eq!(destination["state"], "blocked", "{told}");
+    let reason = destination["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("mapping items waits: the trigger that captures"), "{reason}");
+    assert!(reason.ends_with("; run `offtake init`"), "{reason}");
+    assert_eq!(told["sync"]["destinations"]["blocked"], 1, "{told}");
+    assert_eq!(told["sync"]["destinations"]["in_sync"], 0, "{told}");
+    world.succeed(&["init"]).await;
+    assert_ne!(status().await["destinations"][0]["state"], "blocked");
+    world.allow("*");
+    let daemon = world.daemon().await;
+    world.tenant("acme").destination.wait_text("select v from items", "2").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_mapping_whose_file_cannot_be_used_blocks_the_destinations_that_should_have_it() {
     let world = World::with_tenants(["acme"]).without_init().mappings(&[("items", ITEMS)]).await;

@@ -25,4 +25,4 @@ pub use error::Error;
 pub use http::{AdminState, Sockets, Tokens, Verifier, serve};
 pub use readiness::Readiness;
 pub use state::State;
-pub use status::{Destination, Status, collect, destinations};
+pub use status::{Destination, Status, collect, collect_beside, destinations};

@@ -118,6 +118,16 @@ pub struct DeletedRows {
 /// Reads the status. `tenant` narrows the destinations, the mappings and the counts over them. The
 /// numbers of the loops stay those of all tenants.
 pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Error> {
+    collect_beside(source, tenant, &BTreeMap::new()).await
+}
+
+/// The same beside what the caller has found out about the triggers: `uncaptured` has mappings
+/// whose changes may go by unseen, each with the reason.
+pub async fn collect_beside(
+    source: &Client,
+    tenant: Option<&str>,
+    uncaptured: &BTreeMap<String, String>,
+) -> Result<Status, Error> {
     let summary = source.query_one(sql::READ_SUMMARY, &[]).await?;
     let fuses = operations::fuses(source).await?;
     let mut deleted_rows = DeletedRows::default();
@@ -127,6 +137,7 @@ pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Er
         deleted_rows.by_table.insert(row.get("source_table"), Long(rows));
     }
     let mut listed = destinations(source, tenant, None).await?;
+    listed.iter_mut().for_each(|destination| destination.doubt(uncaptured));
     let counts = count_states(&listed);
     let mappings = summarise_mappings(&listed);
     listed.sort_by(|a, b| (a.state, &a.tenant, &a.name).cmp(&(b.state, &b.tenant, &b.name)));

@@ -1,5 +1,7 @@
 //! One destination, read from the registry, the log and the outgoing requests.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
@@ -68,6 +70,17 @@ pub struct DestinationMapping {
     pub error: Option<String>,
     /// When this mapping is retried after an error of its own.
     pub retry_at: Option<Timestamp>,
+}
+
+impl Destination {
+    /// Takes back that it is in sync where changes of one of its mappings may go by unseen.
+    pub(super) fn doubt(&mut self, uncaptured: &BTreeMap<String, String>) {
+        let unseen = self.mappings.iter().find_map(|m| uncaptured.get_key_value(&m.name));
+        if let (State::InSync, Some((mapping, why))) = (self.state, unseen) {
+            self.state = State::Blocked;
+            self.reason = Some(format!("mapping {mapping} waits: {why}"));
+        }
+    }
 }
 
 impl DestinationMapping {

@@ -1,26 +1,37 @@
 //! Whether a daemon can use the files as they are now. A running daemon keeps the files that it
 //! read before, so an operator would not notice a mistake until the next restart.
 
+use std::collections::BTreeMap;
+
 use offtake_postgres::catalog;
 use tokio_postgres::Client;
 
-use super::triggers::missing_triggers;
+use super::triggers::{Missing, missing_triggers};
 use crate::context::Context;
 use crate::context::destination_list::statement;
 use crate::outcome::Failure;
 
-/// What is wrong with the mappings and the destinations query, as the files and the source have
-/// them; None where nothing is.
-pub(crate) async fn find_mistakes(context: &Context, source: &Client) -> Option<String> {
-    look(context, source).await.unwrap_or_else(|failure| Some(failure.to_string()))
+/// What a look at the files and the source finds.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// What is wrong with the mappings and the destinations query; None where nothing is.
+    pub(crate) error: Option<String>,
+    /// The mappings whose changes go by unseen, each with the reason.
+    pub(crate) uncaptured: BTreeMap<String, String>,
 }
 
-async fn look(context: &Context, source: &Client) -> Result<Option<String>, Failure> {
+pub(crate) async fn find_mistakes(context: &Context, source: &Client) -> Found {
+    let failed = |failure: Failure| Found { error: Some(failure.to_string()), ..Found::default() };
+    look(context, source).await.unwrap_or_else(failed)
+}
+
+async fn look(context: &Context, source: &Client) -> Result<Found, Failure> {
     let set = catalog::resolve(source, context.mappings()?).await?;
-    let missing = missing_triggers(source, &set).await?;
+    let Missing { complaint, uncaptured } = missing_triggers(source, &set).await?;
     let complaints: Vec<String> =
-        missing.into_iter().chain(destinations_query(context, source).await).collect();
-    Ok((!complaints.is_empty()).then(|| complaints.join("\n")))
+        complaint.into_iter().chain(destinations_query(context, source).await).collect();
+    let error = (!complaints.is_empty()).then(|| complaints.join("\n"));
+    Ok(Found { error, uncaptured })
 }
 
 /// Why the destinations query no longer fits the source. It is prepared and not run.

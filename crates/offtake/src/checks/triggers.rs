@@ -1,18 +1,46 @@
 //! Which triggers a mapping set lacks, in the words of status and log.
 
+use std::collections::BTreeMap;
+
 use offtake_capture::{Drift, DriftKind, Look, in_words};
-use offtake_mapping::MappingSet;
+use offtake_mapping::{Mapping, MappingSet};
 use tokio_postgres::Client;
 
 use crate::outcome::Failure;
 
-/// What a daemon would say of the set's triggers; None where all are in place.
+/// What a look at the triggers finds, without a daemon.
+#[derive(Default)]
+pub(crate) struct Missing {
+    /// What a daemon would say; None where all are in place.
+    pub(crate) complaint: Option<String>,
+    /// The mappings whose changes go by unseen, each with the reason.
+    pub(crate) uncaptured: BTreeMap<String, String>,
+}
+
 pub(crate) async fn missing_triggers(
     source: &Client,
     set: &MappingSet,
-) -> Result<Option<String>, Failure> {
+) -> Result<Missing, Failure> {
     let drifts = worth_telling(needed(&Look::take(source, set).await?));
-    Ok((!drifts.is_empty()).then(|| complaint(&drifts, &[])))
+    let why = |mapping: &Mapping| {
+        let unseen = |drift: &&Drift| drift.loses_changes() && !drift.over();
+        let unseen: Vec<&Drift> =
+            drifts.iter().filter(unseen).filter(|drift| concerns(drift, mapping)).collect();
+        let words = in_words(&unseen).join("; ");
+        (!unseen.is_empty()).then(|| format!("{words}; run `offtake init`"))
+    };
+    let uncaptured = (set.mappings().iter())
+        .filter_map(|m| Some((m.name().to_owned(), why(&m.definition)?)))
+        .collect();
+    let complaint = (!drifts.is_empty()).then(|| complaint(&drifts, &[]));
+    Ok(Missing { complaint, uncaptured })
+}
+
+/// Whether a mapping needs what the drift says is missing.
+pub(crate) fn concerns(drift: &Drift, mapping: &Mapping) -> bool {
+    // A drift without a table is about the functions' role, which all tables need.
+    drift.source_table.is_empty()
+        || mapping.tables().any(|table| table.to_string() == drift.source_table)
 }
 
 /// The drifts that a daemon mends. Triggers of another form or name capture the same. Triggers that

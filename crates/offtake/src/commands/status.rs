@@ -53,13 +53,12 @@ async fn look(
     source: &Connection,
     arguments: &command_line::Status,
 ) -> Result<String, Failure> {
-    let mut status = offtake_admin::collect(source, arguments.tenant.as_deref())
+    let found = files::find_mistakes(context, source).await;
+    let tenant = arguments.tenant.as_deref();
+    let mut status = offtake_admin::collect_beside(source, tenant, &found.uncaptured)
         .await
         .map_err(|error| unreadable(&error))?;
-    status.config = Some(Config {
-        loaded_at: Timestamp::now(),
-        error: files::find_mistakes(context, source).await,
-    });
+    status.config = Some(Config { loaded_at: Timestamp::now(), error: found.error });
     Ok(if arguments.json {
         serde_json::to_string_pretty(&status).unwrap_or_default()
     } else {

@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use crate::checks::capture_gaps::{
     copied, copied_before, let_others_go, note_overlooked, note_unlogged, release_unlogged,
 };
-use crate::checks::triggers::{complaint, needed, worth_telling};
+use crate::checks::triggers::{complaint, concerns, needed, worth_telling};
 use crate::outcome::Failure;
 use crate::sql;
 use offtake_postgres::chain;
@@ -187,13 +187,6 @@ async fn mend(
             Ok((still, Some(error)))
         }
     }
-}
-
-/// Whether a mapping needs what the drift says is missing.
-fn concerns(drift: &Drift, mapping: &Mapping) -> bool {
-    // A drift without a table is about the functions' role, which all tables need.
-    drift.source_table.is_empty()
-        || mapping.tables().any(|table| table.to_string() == drift.source_table)
 }
 
 fn unusable(error: &offtake_postgres::Error) -> Failure {
