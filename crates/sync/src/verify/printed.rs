@@ -17,6 +17,8 @@ pub(super) enum Printed {
     As(Common),
     /// The destination's type pads the value with blanks.
     Unpadded { also_source: bool },
+    /// A number here and an amount of money there, which rounds it and prints a currency.
+    Money,
     /// The destination reads the source's text as this type, without its modifiers.
     Read { as_type: String, common: Option<Common> },
 }
@@ -62,7 +64,7 @@ impl Common {
 
     fn holding(sql_type: &str) -> Option<Self> {
         match sql_type {
-            "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" => {
+            "smallint" | "integer" | "bigint" | "oid" | "numeric" | "real" | "double precision" => {
                 Some(Self::Number)
             }
             "date" | "timestamp without time zone" => Some(Self::Timestamp),
@@ -91,7 +93,11 @@ impl Printed {
         if held.base_type == "character" {
             return Self::Unpadded { also_source: given == "character" };
         }
-        if held.takes_text || given == held.base_type {
+        if held.base_type == "money" && Common::holding(&given) == Some(Common::Number) {
+            return Self::Money;
+        }
+        // A "char" keeps the first byte of a text.
+        if held.takes_text || given == held.base_type || held.base_type == "\"char\"" {
             return Self::AsIs;
         }
         let common = Common::holding(&held.base_type);
@@ -105,6 +111,7 @@ impl Printed {
         match self {
             Self::AsIs | Self::Unpadded { also_source: false } => column.to_owned(),
             Self::As(common) => common.sql(&format!("{column}::text")),
+            Self::Money => Common::Number.sql(&format!("{column}::text")),
             // The cast to text takes the padding away.
             Self::Unpadded { also_source: true } => format!("{column}::text"),
             Self::Read { as_type, common } => {
@@ -130,6 +137,7 @@ impl Printed {
             Self::As(common) | Self::Read { common: Some(common), .. } => {
                 common.sql(&format!("{column}::text"))
             }
+            Self::Money => Common::Number.sql(column),
             Self::Unpadded { .. } | Self::Read { common: None, .. } => format!("{column}::text"),
         }
     }
