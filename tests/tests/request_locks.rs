@@ -1,4 +1,5 @@
-//! Statements that touch several outgoing requests lock them in the order of their destinations.
+//! Statements that touch several outgoing requests lock them in the order of their destinations,
+//! and owe nothing to a destination that nothing names.
 //!
 //! The poller writes the requests of a page in that order, hundreds of times a second, while every
 //! daemon extends its leases and operators ask for syncs. In any other order two such statements
@@ -58,11 +59,35 @@ async fn requests_are_locked_in_the_order_of_their_destinations() {
 /// Runs the statement and undoes it. The plan is the one of large tables, which follows the order
 /// of the parameters.
 async fn run(client: Client, file: &str, parameters: &str) {
-    let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/requests/sql").join(file);
-    let statement = std::fs::read_to_string(sql).expect("a readable file");
     let script = format!(
         "set enable_hashjoin = off; set enable_mergejoin = off; set enable_seqscan = off;
-         prepare s as {statement}; begin; execute s({parameters}); rollback"
+         prepare s as {}; begin; execute s({parameters}); rollback",
+        statement(file)
     );
     client.batch_execute(&script).await.unwrap_or_else(|error| panic!("{file}: {error:?}"));
+}
+
+fn statement(file: &str) -> String {
+    let sql = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/requests/sql").join(file);
+    std::fs::read_to_string(sql).expect("a readable file")
+}
+
+/// No worker would claim such a request, and `offtake forget` has just deleted it. The test fails
+/// where the statement does not look at `active`.
+#[tokio::test]
+async fn an_operator_s_wish_owes_nothing_to_a_destination_that_nothing_names() {
+    let source = Source::prepared().await;
+    source.execute(SETUP).await;
+    let left = "update offtake.destination set active = false where destination_id = 2;
+        delete from offtake.outgoing_request";
+    source.execute(left).await;
+    let client = source.connect().await;
+    for (file, parameters) in STATEMENTS.into_iter().skip(2) {
+        let asked = format!("begin; prepare s as {}; execute s({parameters})", statement(file));
+        client.batch_execute(&asked).await.unwrap_or_else(|error| panic!("{file}: {error:?}"));
+        let owed = "select coalesce(string_agg(destination_id::text, ' '), '') from offtake.outgoing_request";
+        let owed: String = client.query_one(owed, &[]).await.expect("the requests").get(0);
+        assert_eq!(owed, "1", "{file}");
+        client.batch_execute("rollback; deallocate s").await.expect("rollback");
+    }
 }
