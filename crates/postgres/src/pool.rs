@@ -27,8 +27,12 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 /// The default of `sync.statement_timeout`, for a pool that was told nothing.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The name under which the source's `pg_stat_activity` shows us.
-const APPLICATION_NAME: &str = "offtake";
+/// The name under which the source's `pg_stat_activity` shows a daemon's sessions. Commands that
+/// look for daemons count the sessions of this name.
+const NAME_OF_DAEMON: &str = "offtake";
+
+/// The same for the sessions that a command has besides its own `offtake <command>`.
+const NAME_OF_COMMAND: &str = "offtake command";
 
 /// Source sessions, ready to use: text settings as [`TEXT_FORMAT`](crate::TEXT_FORMAT),
 /// `row_security = off`, a limit on idle transactions. A session must be left as it was found:
@@ -41,26 +45,24 @@ pub struct SourcePool {
 }
 
 impl SourcePool {
-    /// No connection is made before the first [`get`](Self::get). At least one connection is
-    /// allowed.
+    /// A command's pool. No connection is made before the first [`get`](Self::get). At least one
+    /// connection is allowed.
     pub fn new(source: ConnectionString, connect_timeout: Duration, size: usize) -> Self {
-        Self::with_answer_timeout(source, connect_timeout, size, AnswerTimeout::default())
+        Self::named(NAME_OF_COMMAND, source, connect_timeout, size, AnswerTimeout::default())
     }
 
-    /// Another pool of connections to the same source, which a runtime of its own can drive. What
-    /// [`expect_answers_within`](Self::expect_answers_within) says to one of them counts for both.
+    /// A daemon's pool of connections to the same source, which a runtime of its own can drive.
+    /// What [`expect_answers_within`](Self::expect_answers_within) says to one of them counts for
+    /// both.
     #[must_use]
     pub fn sibling(&self, size: usize) -> Self {
         let Sessions { source, connect_timeout, .. } = self.connections.manager();
-        Self::with_answer_timeout(
-            source.clone(),
-            *connect_timeout,
-            size,
-            self.answer_timeout.clone(),
-        )
+        let answer_timeout = self.answer_timeout.clone();
+        Self::named(NAME_OF_DAEMON, source.clone(), *connect_timeout, size, answer_timeout)
     }
 
-    fn with_answer_timeout(
+    fn named(
+        name: &'static str,
         source: ConnectionString,
         connect_timeout: Duration,
         size: usize,
@@ -68,6 +70,7 @@ impl SourcePool {
     ) -> Self {
         let dialer = Dialer::trusted(connect_timeout).answering_within(answer_timeout.clone());
         let sessions = Sessions {
+            name,
             source,
             connect_timeout,
             dialer,
@@ -174,6 +177,8 @@ impl DerefMut for PooledConnection {
 
 /// How the pool makes a session, and knows that it is still one.
 struct Sessions {
+    /// What `pg_stat_activity` shows.
+    name: &'static str,
     source: ConnectionString,
     connect_timeout: Duration,
     dialer: Dialer,
@@ -187,7 +192,7 @@ impl Manager for Sessions {
     type Error = Error;
 
     async fn create(&self) -> Result<ClientWrapper, Error> {
-        let connection = self.dialer.dial(&self.source, APPLICATION_NAME).await?;
+        let connection = self.dialer.dial(&self.source, self.name).await?;
         connection.batch_execute(TEXT_FORMAT_SESSION).await?;
         connection.batch_execute(SOURCE_SESSION).await?;
         let holds_any_text = holds_any_text(&connection).await?;

@@ -95,3 +95,28 @@ async fn destinations_that_cannot_be_listed_are_told_alike_by_every_command() {
         );
     }
 }
+
+/// The test fails where the session of a command's pool is called like a daemon's.
+#[tokio::test]
+async fn a_command_that_is_running_is_no_daemon() {
+    let mut world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    world.source.execute("create table customer (tenant_id text, url text)").await;
+    world.configure(|c| c["destinations"]["query"] = "select * from customer".into());
+    let holder = world.source.connect().await;
+    holder.batch_execute("begin; lock table customer").await.unwrap();
+    let look = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() \
+                       and application_name like 'offtake%' and wait_event_type = 'Lock'";
+        world.source.wait_text(waiting, "1").await;
+        let asked = offtake(&world, &["sync", "--tenant", world.id("acme"), "--wait", "5s"]).await;
+        holder.batch_execute("commit").await.unwrap();
+        asked
+    };
+    let ((code, _, told), (_, _, complained)) =
+        tokio::join!(offtake(&world, &["check", "--connect"]), look);
+    assert_eq!(code, 0, "{told}");
+    assert!(complained.contains("no daemon is connected"), "{complained}");
+}

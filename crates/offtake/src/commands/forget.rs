@@ -36,8 +36,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) async fn execute(context: &Context, arguments: &Forget) -> Result<Exit, Failure> {
     let source = context.connect_source("forget").await?;
-    // Before the pool is used, whose session is called like a daemon's.
-    let daemon_runs = daemon_runs(&source).await?;
     let kept = find(&source, arguments).await?;
     let address = address::read(context, arguments, &kept)?;
     let list = context.destinations().await?;
@@ -46,7 +44,7 @@ pub(super) async fn execute(context: &Context, arguments: &Forget) -> Result<Exi
     if !named.is_empty() {
         return Err(Failure::all(named));
     }
-    if daemon_runs {
+    if daemon_runs(&source).await? {
         wait_until_let_go(&source, context, &kept).await?;
     }
     match address {

@@ -78,8 +78,7 @@ pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Whether a daemon is connected to the source. The pool of this process counts as one, once it is
-/// connected.
+/// Whether a daemon is connected to the source.
 pub(super) async fn daemon_runs(source: &Client) -> Result<bool, Failure> {
     let daemons: i64 =
         source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
