@@ -28,6 +28,7 @@ pub mod history;
 mod http;
 pub mod oracle;
 pub mod pgbouncer;
+pub mod printed;
 pub mod proxy;
 pub mod samples;
 mod source;

@@ -18,6 +18,8 @@ use crate::{Error, moment, sql};
 pub struct Named {
     pub destination_id: i64,
     pub tenant: String,
+    /// The tenant as the source prints it.
+    pub tenant_at_source: String,
     pub name: String,
     /// Why no daemon syncs this destination; None: it is synced.
     pub refused: Option<String>,
@@ -118,6 +120,7 @@ pub async fn named_destinations(
     let named = rows.iter().map(|row| Named {
         destination_id: row.get("destination_id"),
         tenant: row.get("tenant_id"),
+        tenant_at_source: row.get("tenant_at_source"),
         name: row.get("name"),
         refused: row.get("refused"),
         mappings: row.get("mappings"),

@@ -13,8 +13,9 @@ use crate::outcome::{Exit, Failure};
 
 pub(super) async fn execute(context: &Context, arguments: &Adopt) -> Result<Exit, Failure> {
     let source = context.connect_source("adopt").await?;
-    let tenant = &arguments.of.tenant;
-    let named = destinations(&source, tenant, arguments.of.destination.as_deref()).await?;
+    let (tenant, name) = (&arguments.of.tenant, arguments.of.destination.as_deref());
+    let named = destinations(context, &source, tenant, name).await?;
+    let tenant = &named[0].tenant;
     let names: Vec<String> = named.iter().map(|d| format!("{tenant}/{}", d.name)).collect();
     let names = names.join(", ");
     let consequence = format!(

@@ -22,6 +22,7 @@ use super::confirm::confirmed;
 use super::printing::say;
 use super::registry_names::{unknown, unknown_tenant, unreadable};
 use super::sync::daemon_runs;
+use super::tenant_names::Typed;
 use crate::command_line::Forget;
 use crate::context::Context;
 use crate::context::destination_list::DestinationList;
@@ -36,7 +37,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 pub(super) async fn execute(context: &Context, arguments: &Forget) -> Result<Exit, Failure> {
     let source = context.connect_source("forget").await?;
-    let kept = find(&source, arguments).await?;
+    let kept = find(context, &source, arguments).await?;
     let address = address::read(context, arguments, &kept)?;
     let list = context.destinations().await?;
     let named: Vec<Failure> =
@@ -74,10 +75,20 @@ async fn forget(source: &Client, kept: &[Kept], yes: bool) -> Result<Exit, Failu
 }
 
 /// The destinations that the command line names; at least one.
-async fn find(source: &Client, arguments: &Forget) -> Result<Vec<Kept>, Failure> {
+async fn find(
+    context: &Context,
+    source: &Client,
+    arguments: &Forget,
+) -> Result<Vec<Kept>, Failure> {
     let (tenant, name) = (&arguments.of.tenant, arguments.of.destination.as_deref());
-    let of_tenant =
+    let mut of_tenant =
         kept_destinations(source, tenant, None).await.map_err(|error| unreadable(&error))?;
+    if of_tenant.is_empty() {
+        for spelling in Typed::read(context, source, tenant).await.spellings() {
+            let kept = kept_destinations(source, spelling, None).await;
+            of_tenant.extend(kept.map_err(|error| unreadable(&error))?);
+        }
+    }
     if of_tenant.is_empty() {
         let all =
             named_destinations(source, None, None).await.map_err(|error| unreadable(&error))?;

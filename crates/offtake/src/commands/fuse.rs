@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use offtake_admin::operations::{fuse_names, fuses};
+use offtake_admin::operations::{fuse_names, fuses, named_destinations};
 use offtake_loops::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
@@ -12,7 +12,7 @@ use offtake_mapping::{foreign, shell_word};
 
 use super::phrases::{because, until};
 use super::printing::{say, say_json, table};
-use super::registry_names::{unknown, unreadable};
+use super::registry_names::{configured, unknown, unreadable};
 use crate::command_line::Fuse;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -21,13 +21,13 @@ pub(super) async fn execute(context: &Context, arguments: &Fuse) -> Result<Exit,
     let source = context.connect_source("fuse").await?;
     match arguments {
         Fuse::List { json } => list(&source, *json).await,
-        Fuse::Off { name, reason, for_ } => off(&source, name, reason, *for_).await,
+        Fuse::Off { name, reason, for_ } => off(context, &source, name, reason, *for_).await,
         Fuse::On { name, reason } => {
-            check(&source, name).await?;
-            set_fuse(&source, name, true, None, None).await.map_err(|error| failed(&error))?;
+            let name = known(context, &source, name).await?;
+            set_fuse(&source, &name, true, None, None).await.map_err(|error| failed(&error))?;
             say(format!(
                 "{} is on{}: what it guards runs within a second",
-                foreign(name),
+                foreign(&name),
                 because(reason.as_deref())
             ));
             Ok(Exit::Done)
@@ -55,24 +55,35 @@ async fn list(source: &Client, json: bool) -> Result<Exit, Failure> {
 }
 
 async fn off(
+    context: &Context,
     source: &Client,
     name: &str,
     reason: &str,
     lasts: Option<Duration>,
 ) -> Result<Exit, Failure> {
-    check(source, name).await?;
-    set_fuse(source, name, false, Some(reason), lasts).await.map_err(|error| failed(&error))?;
+    let name = known(context, source, name).await?;
+    set_fuse(source, &name, false, Some(reason), lasts).await.map_err(|error| failed(&error))?;
     let heals = lasts.and_then(|lasts| Timestamp::now().checked_add(lasts).ok());
-    let heals = until(heals, &format!("until `offtake fuse on {}`", shell_word(name)));
-    say(format!("{} is off {heals}: {reason}", foreign(name)));
+    let heals = until(heals, &format!("until `offtake fuse on {}`", shell_word(&name)));
+    say(format!("{} is off {heals}: {reason}", foreign(&name)));
     Ok(Exit::Done)
 }
 
-/// Refuses a name that is no fuse: the operator would believe that something has stopped.
-async fn check(source: &Client, name: &str) -> Result<(), Failure> {
+/// The fuse's name, with its tenant as the configuration spells it. Refuses a name that is no fuse:
+/// the operator would believe that something has stopped.
+async fn known(context: &Context, source: &Client, name: &str) -> Result<String, Failure> {
     let known = fuse_names(source).await.map_err(|error| unreadable(&error))?;
-    if names_a_fuse(name) && known.iter().any(|known| known == name) {
-        return Ok(());
+    let is_known = |name: &str| known.iter().any(|known| known == name);
+    if names_a_fuse(name) && is_known(name) {
+        return Ok(name.to_owned());
+    }
+    if let Some((before, tenant, behind)) = tenant_in(name) {
+        let all = named_destinations(source, None, None).await.map_err(|e| unreadable(&e))?;
+        let tenant = configured(context, source, tenant, &all).await?;
+        let meant = tenant.map(|tenant| format!("{before}{tenant}{behind}"));
+        if let Some(meant) = meant.filter(|meant| is_known(meant)) {
+            return Ok(meant);
+        }
     }
     let failure =
         unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
@@ -80,6 +91,16 @@ async fn check(source: &Client, name: &str) -> Result<(), Failure> {
         "fuses are sequencer, poller, sync, and tenant:TENANT, destination:TENANT/NAME and \
          mapping:NAME of those that a daemon has seen",
     ))
+}
+
+/// The tenant in a fuse's name, with what stands before and behind it.
+fn tenant_in(name: &str) -> Option<(&'static str, &str, &str)> {
+    if let Some(tenant) = name.strip_prefix("tenant:") {
+        return Some(("tenant:", tenant, ""));
+    }
+    let of_destination = name.strip_prefix("destination:")?;
+    let (tenant, behind) = of_destination.split_at(of_destination.rfind('/')?);
+    Some(("destination:", tenant, behind))
 }
 
 fn failed(error: &offtake_postgres::Error) -> Failure {

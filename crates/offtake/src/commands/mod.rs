@@ -21,6 +21,7 @@ mod resync;
 mod run;
 mod status;
 mod sync;
+mod tenant_names;
 mod uninstall;
 mod verify;
 

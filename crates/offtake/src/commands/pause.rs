@@ -14,8 +14,8 @@ use crate::outcome::{Exit, Failure};
 
 pub(super) async fn pause(context: &Context, arguments: &Pause) -> Result<Exit, Failure> {
     let source = context.connect_source("pause").await?;
-    let named =
-        destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
+    let (tenant, name) = (&arguments.of.tenant, arguments.of.destination.as_deref());
+    let named = destinations(context, &source, tenant, name).await?;
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     let paused = operations::pause(&source, &ids, &arguments.reason, arguments.for_)
         .await
@@ -33,8 +33,8 @@ pub(super) async fn pause(context: &Context, arguments: &Pause) -> Result<Exit, 
 
 pub(super) async fn resume(context: &Context, arguments: &Resume) -> Result<Exit, Failure> {
     let source = context.connect_source("resume").await?;
-    let named =
-        destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
+    let (tenant, name) = (&arguments.of.tenant, arguments.of.destination.as_deref());
+    let named = destinations(context, &source, tenant, name).await?;
     let ids: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     let resumed = operations::resume(&source, &ids).await.map_err(|error| unreadable(&error))?;
     let why = because(arguments.reason.as_deref());

@@ -4,14 +4,14 @@
 mod changed;
 
 use offtake_mapping::compose::copy_chunk;
-use offtake_mapping::{ResolvedMapping, foreign, is_unprintable};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign, is_unprintable};
 use offtake_postgres::{TEXT_FORMAT, catalog};
 use serde_json::{Map, Value};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::printing::{say, say_json};
-use super::registry_names::unknown;
+use super::registry_names::{of_tenant, unknown};
 use crate::command_line::Preview;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -54,7 +54,7 @@ async fn look(context: &Context, arguments: &Preview, if_changed: Exit) -> Resul
             "--tenant and --mapping are needed without --changed",
         ));
     };
-    let shared = only_shared(context, tenant, name).await;
+    let shared = only_shared(context, &source, &set, (tenant, name)).await;
     let form = set.forms(shared).iter().find(|mapping| mapping.name() == name);
     let Some(mapping) = form else { return Ok(Exit::Failed) };
     let rows = rows(context, &source, mapping, tenant, arguments.limit).await?;
@@ -75,9 +75,15 @@ async fn look(context: &Context, arguments: &Preview, if_changed: Exit) -> Resul
 
 /// Whether the tenant gets the mapping in shared destinations alone. A list that cannot be read
 /// does not keep the rows from being shown.
-async fn only_shared(context: &Context, tenant: &str, mapping: &str) -> bool {
-    let list = context.destinations().await.unwrap_or_default();
-    let mut its = list.usable.iter().filter(|d| d.tenant_id == tenant && d.receives(mapping));
+async fn only_shared(
+    context: &Context,
+    source: &Client,
+    set: &MappingSet,
+    (tenant, mapping): (&str, &str),
+) -> bool {
+    let list = context.spelt_destinations(source, set).await.unwrap_or_default();
+    let list = of_tenant(source, set, list, Some(tenant)).await.unwrap_or_default();
+    let mut its = list.usable.iter().filter(|d| d.receives(mapping));
     its.clone().next().is_some() && its.all(|destination| destination.shared)
 }
 

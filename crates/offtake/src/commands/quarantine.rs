@@ -19,12 +19,9 @@ pub(super) async fn execute(context: &Context, arguments: &Quarantine) -> Result
     let (Quarantine::List { of, .. } | Quarantine::Retry { of } | Quarantine::Discard { of, .. }) =
         arguments;
     let OfQuarantine { tenant, destination, mapping } = of;
-    let of = Selection {
-        tenant: tenant.as_deref(),
-        destination: destination.as_deref(),
-        mapping: mapping.as_deref(),
-    };
-    check(&source, of.tenant, of.destination, of.mapping).await?;
+    let (destination, mapping) = (destination.as_deref(), mapping.as_deref());
+    let tenant = check(context, &source, tenant.as_deref(), destination, mapping).await?;
+    let of = Selection { tenant: tenant.as_deref(), destination, mapping };
     match arguments {
         Quarantine::List { json, .. } => list(&source, of, *json).await,
         Quarantine::Retry { .. } => {

@@ -6,23 +6,31 @@ use offtake_mapping::{MappingSet, foreign, nearest};
 use offtake_sync::destinations::DestinationSpec;
 use tokio_postgres::Client;
 
+use super::tenant_names::Typed;
 use crate::arguments::shown;
+use crate::context::Context;
 use crate::context::destination_list::DestinationList;
 use crate::outcome::{Exit, Failure};
 use offtake_postgres::chain;
 
-/// The tenant's destinations, or the one with that name. Returns at least one.
+/// The tenant's destinations, or the one with that name. Returns at least one; all of them have the
+/// tenant as the configuration spells it, which `tenant` need not.
 pub(super) async fn destinations(
+    context: &Context,
     source: &Client,
     tenant: &str,
     name: Option<&str>,
 ) -> Result<Vec<Named>, Failure> {
-    let of_tenant =
+    let mut of_tenant =
         named_destinations(source, Some(tenant), None).await.map_err(|error| unreadable(&error))?;
     if of_tenant.is_empty() {
-        let all =
+        let mut all =
             named_destinations(source, None, None).await.map_err(|error| unreadable(&error))?;
-        return Err(unknown_tenant(tenant, &all));
+        let Some(configured) = configured(context, source, tenant, &all).await? else {
+            return Err(unknown_tenant(tenant, &all));
+        };
+        all.retain(|d| d.tenant == configured);
+        of_tenant = all;
     }
     let known: Vec<String> = of_tenant.iter().map(|d| d.name.clone()).collect();
     let wanted: Vec<Named> =
@@ -37,15 +45,28 @@ pub(super) async fn destinations(
     }
 }
 
-/// Checks that the registry knows every name that is given.
+/// The tenant as the configuration spells it; None where no destination is that tenant's.
+pub(super) async fn configured(
+    context: &Context,
+    source: &Client,
+    tenant: &str,
+    all: &[Named],
+) -> Result<Option<String>, Failure> {
+    let typed = Typed::read(context, source, tenant).await;
+    typed.configured(all.iter().map(|d| (d.tenant.as_str(), d.tenant_at_source.as_str())))
+}
+
+/// Checks that the registry knows every name that is given. Returns the tenant as the configuration
+/// spells it.
 pub(super) async fn check(
+    context: &Context,
     source: &Client,
     tenant: Option<&str>,
     destination: Option<&str>,
     mapping: Option<&str>,
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     let known = match tenant {
-        Some(tenant) => destinations(source, tenant, destination).await?,
+        Some(tenant) => destinations(context, source, tenant, destination).await?,
         None => named_destinations(source, None, None).await.map_err(|error| unreadable(&error))?,
     };
     if let Some(name) = destination
@@ -57,7 +78,8 @@ pub(super) async fn check(
             known.iter().map(|d| d.name.as_str()),
         ));
     }
-    mapping.map_or(Ok(()), |mapping| check_mapping(mapping, &known))
+    mapping.map_or(Ok(()), |mapping| check_mapping(mapping, &known))?;
+    Ok(tenant.and_then(|_| known.first()).map(|d| d.tenant.clone()))
 }
 
 /// Checks that one of the destinations receives the mapping.
@@ -96,19 +118,29 @@ pub(super) fn check_served(destinations: &[Named]) -> Result<(), Failure> {
     Err(Failure::new(Exit::SomeDestinationsFailed, what).because(why))
 }
 
-/// The destinations of the list that belong to the tenant; all of them where none is named.
-pub(super) fn of_tenant(
+/// The destinations of the list that belong to the tenant; all of them where none is named. The
+/// list has the tenants in the source's spelling, by the mappings of `set`.
+pub(super) async fn of_tenant(
+    source: &Client,
+    set: &MappingSet,
     mut list: DestinationList,
     tenant: Option<&str>,
 ) -> Result<DestinationList, Failure> {
     let Some(tenant) = tenant else { return Ok(list) };
-    let known: Vec<String> = list.usable.iter().map(|spec| spec.tenant_id.clone()).collect();
-    list.usable.retain(|spec| spec.tenant_id == tenant);
-    list.refused.retain(|refused| refused.tenant_id == tenant);
-    if list.usable.is_empty() && list.refused.is_empty() {
+    let usable = list.usable.iter().map(|s| (s.tenant_id.as_str(), s.tenant_at_source.as_str()));
+    let refused = list.refused.iter().map(|r| (r.tenant_id.as_str(), r.tenant_id.as_str()));
+    let known: Vec<(&str, &str)> = usable.chain(refused).collect();
+    let meant = if known.iter().any(|(id, _)| *id == tenant) {
+        Some(tenant.to_owned())
+    } else {
+        Typed::of_set(source, set, tenant).await.configured(known.iter().copied())?
+    };
+    let Some(meant) = meant else {
         let message = format!("the tenant {tenant} has no destination");
-        return Err(unknown(message, tenant, known.iter().map(String::as_str)));
-    }
+        return Err(unknown(message, tenant, known.iter().map(|(id, _)| *id)));
+    };
+    list.usable.retain(|spec| spec.tenant_id == meant);
+    list.refused.retain(|refused| refused.tenant_id == meant);
     Ok(list)
 }
 
@@ -136,7 +168,9 @@ pub(super) fn unknown<'a>(
 ) -> Failure {
     let message = if name.is_empty() { message } else { message.replace(name, &shown(name)) };
     let failure = Failure::new(Exit::Usage, message);
-    match nearest(name, known) {
+    let known: Vec<&str> = known.into_iter().collect();
+    let respelt = known.iter().copied().find(|known| known.eq_ignore_ascii_case(name));
+    match respelt.or_else(|| nearest(name, known)) {
         Some(meant) => failure.remedy(format!("did you mean {}?", foreign(meant))),
         None => failure.remedy("`offtake status` lists what a running daemon has seen"),
     }

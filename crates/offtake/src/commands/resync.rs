@@ -27,9 +27,9 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
         return drop_tables::execute(context, arguments).await;
     }
     let source = context.connect_source("resync").await?;
-    let named =
-        destinations(&source, &arguments.of.tenant, arguments.of.destination.as_deref()).await?;
-    let tenant = foreign(&arguments.of.tenant);
+    let (tenant, name) = (&arguments.of.tenant, arguments.of.destination.as_deref());
+    let named = destinations(context, &source, tenant, name).await?;
+    let tenant = foreign(tenant);
     let mapping = arguments.mapping.as_deref();
     if let Some(mapping) = mapping {
         check_mapping(mapping, &named)?;

@@ -26,11 +26,15 @@ pub(super) async fn execute(
     arguments: &command_line::Status,
 ) -> Result<Exit, Failure> {
     let mut source = context.connect_source("status").await?;
-    if let Some(tenant) = &arguments.tenant {
-        destinations(&source, tenant, None).await?;
-    }
+    let tenant = match &arguments.tenant {
+        Some(tenant) => {
+            let named = destinations(context, &source, tenant, None).await?;
+            named.into_iter().next().map(|destination| destination.tenant)
+        }
+        None => None,
+    };
     loop {
-        match look(context, &source, arguments).await {
+        match look(context, &source, tenant.as_deref(), arguments.json).await {
             Ok(shown) => show(&shown, arguments),
             Err(failure) if !arguments.watch => return Err(failure),
             // An operator who watches wants to see the source come back.
@@ -51,18 +55,18 @@ pub(super) async fn execute(
 async fn look(
     context: &Context,
     source: &Connection,
-    arguments: &command_line::Status,
+    tenant: Option<&str>,
+    json: bool,
 ) -> Result<String, Failure> {
     let found = files::find_mistakes(context, source).await;
-    let tenant = arguments.tenant.as_deref();
     let mut status = offtake_admin::collect_beside(source, tenant, &found.uncaptured)
         .await
         .map_err(|error| unreadable(&error))?;
     status.config = Some(Config { loaded_at: Timestamp::now(), error: found.error });
-    Ok(if arguments.json {
+    Ok(if json {
         serde_json::to_string_pretty(&status).unwrap_or_default()
     } else {
-        describe(&status, arguments.tenant.is_some(), Timestamp::now())
+        describe(&status, tenant.is_some(), Timestamp::now())
     })
 }
 

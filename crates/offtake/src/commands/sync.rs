@@ -24,7 +24,8 @@ pub(super) async fn execute(
 ) -> Result<Exit, Failure> {
     let source = context.connect_source("sync").await?;
     let deadline = arguments.wait.map(|wait| Instant::now() + wait);
-    let named = destinations(&source, &arguments.tenant, arguments.destination.as_deref()).await?;
+    let (tenant, name) = (&arguments.tenant, arguments.destination.as_deref());
+    let named = destinations(context, &source, tenant, name).await?;
     check_served(&named)?;
     let destinations: Vec<i64> = named.iter().map(|d| d.destination_id).collect();
     // The destinations are waited for by sequence id, so what the application has committed before

@@ -124,7 +124,7 @@ impl<'a> Work<'a> {
         }
         let list = context.spelt_destinations(&source, &set).await?;
         let DestinationList { mut usable, refused, .. } =
-            of_tenant(list, arguments.tenant.as_deref())?;
+            of_tenant(&source, &set, list, arguments.tenant.as_deref()).await?;
         if let Some(mapping) = &arguments.mapping {
             if refused.is_empty() && !usable.iter().any(|spec| spec.receives(mapping)) {
                 return Err(not_received(mapping, received_names(&set, &usable)));

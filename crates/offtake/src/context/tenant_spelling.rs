@@ -59,6 +59,23 @@ pub(crate) async fn spell(
     Ok(())
 }
 
+/// One id as each type prints it by which a mapping of the set names its tenants. `source` must not
+/// be in a transaction.
+pub(crate) async fn spellings_of(
+    source: &Client,
+    set: &MappingSet,
+    id: &str,
+) -> Result<BTreeSet<String>, tokio_postgres::Error> {
+    let mappings = set.mappings().iter().filter(|mapping| !mapping.for_everyone());
+    let types: BTreeSet<&str> = mappings.map(|mapping| mapping.tenant_type.as_str()).collect();
+    let mut spellings = BTreeSet::new();
+    for tenant_type in types {
+        let spelt = spell_as(source, tenant_type, BTreeSet::from([id])).await?;
+        spellings.extend(spelt.into_values().flatten());
+    }
+    Ok(spellings)
+}
+
 /// The mappings that a destination receives and that name its tenant.
 fn named_by<'a>(
     set: &'a MappingSet,

@@ -31,7 +31,7 @@ pub(super) async fn execute(
     if_changed: Exit,
 ) -> Result<Exit, Failure> {
     let list = context.spelt_destinations(source, set).await?;
-    let list = of_tenant(list, arguments.tenant.as_deref())?;
+    let list = of_tenant(source, set, list, arguments.tenant.as_deref()).await?;
     let failed = |destination: String, why: String| {
         let mapping = arguments.mapping.clone().unwrap_or_else(|| "all mappings".to_owned());
         Effect { destination, mapping, outcome: Err(why) }

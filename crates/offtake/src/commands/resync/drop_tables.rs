@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use crate::command_line::Resync;
 use crate::commands::confirm::confirmed;
 use crate::commands::printing::say;
-use crate::commands::registry_names::{unknown, unknown_tenant, unreadable};
+use crate::commands::registry_names::{configured, unknown, unknown_tenant, unreadable};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use crate::sql;
@@ -45,7 +45,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
         yes: arguments.yes,
     };
     let mut failures = Vec::new();
-    for spec in work.chosen(arguments)? {
+    for spec in work.chosen(arguments).await? {
         if let Err(failure) = work.drop_at(spec).await? {
             failures.push(failure);
         }
@@ -55,10 +55,18 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
 
 impl<'a> Work<'a> {
     /// The destinations that the command line names.
-    fn chosen(&self, arguments: &Resync) -> Result<Vec<&'a DestinationSpec>, Failure> {
+    async fn chosen(&self, arguments: &Resync) -> Result<Vec<&'a DestinationSpec>, Failure> {
         let tenant = &arguments.of.tenant;
-        let of_tenant: Vec<_> =
-            self.specs.iter().filter(|spec| spec.tenant_id == *tenant).collect();
+        let of = |tenant: &str| -> Vec<&'a DestinationSpec> {
+            self.specs.iter().filter(|spec| spec.tenant_id == tenant).collect()
+        };
+        let mut of_tenant = of(tenant);
+        if of_tenant.is_empty()
+            && let Some(configured) =
+                configured(self.context, self.source, tenant, self.registered).await?
+        {
+            of_tenant = of(&configured);
+        }
         if of_tenant.is_empty() {
             return Err(unknown_tenant(tenant, self.registered));
         }
