@@ -254,3 +254,40 @@ async fn the_rights_that_a_query_lacks_are_granted_as_printed() {
     }
     assert!(rounds > 1, "there were rights to ask for");
 }
+
+/// Policies on many tables are one cause: one message with every place, and one remedy, which mends
+/// all of them.
+#[tokio::test]
+async fn row_level_security_on_many_tables_is_told_once() {
+    let names = ["a", "b", "c"];
+    let mapping = |name: &str| {
+        let text = format!(
+            "source: {{ table: public.{name}, tenant: org }}\n\
+             query: select org as tenant_id, id from {name}\ntarget: {{ table: {name} }}\n"
+        );
+        (name.to_owned(), text)
+    };
+    let plan = World::with_tenants(["acme"]).private_source().without_init();
+    let mut world = plan.computed_mappings(names.map(mapping)).await;
+    world.source.execute("create role \"Plain\" login password 'plain'").await;
+    for name in names {
+        let table = format!(
+            "create table {name} (org text, id int, primary key (org, id)); \
+             alter table {name} enable row level security; \
+             create policy own on {name} using (org = current_user); \
+             grant select on {name} to \"Plain\""
+        );
+        world.source.execute(&table).await;
+    }
+    configure(&mut world, "Plain", "plain").await;
+    let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
+    assert_eq!(code, Some(78), "{stderr}");
+    assert_eq!(stderr.matches("row-level security").count(), 1, "{stderr}");
+    assert_eq!(stderr.matches("remedy: ").count(), 1, "{stderr}");
+    for name in names {
+        assert!(stderr.contains(&format!("mappings/{name}.yaml:2:8")), "{stderr}");
+    }
+    obey(&world, &stderr).await;
+    let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+}

@@ -48,13 +48,29 @@ struct Problem {
     message: String,
     why: Vec<String>,
     remedy: Option<String>,
+    cause: Option<Cause>,
 }
+
+/// What several problems have in common, and where this one is.
+#[derive(Debug)]
+struct Cause {
+    what: &'static str,
+    place: String,
+}
+
+/// So many places of one cause are told.
+const PLACES_MAX: usize = 10;
 
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
-            problems: vec![Problem { message: message.into(), why: Vec::new(), remedy: None }],
+            problems: vec![Problem {
+                message: message.into(),
+                why: Vec::new(),
+                remedy: None,
+                cause: None,
+            }],
         }
     }
 
@@ -84,11 +100,26 @@ impl Failure {
         )
     }
 
-    /// The text for standard error. Every problem begins with the program's name.
+    /// The text for standard error. Every problem begins with the program's name. Those of one
+    /// cause are told as one.
     pub fn report(&self) -> String {
-        let problems: Vec<_> =
-            self.problems.iter().map(|problem| format!("offtake: {problem}")).collect();
-        printable_lines(&problems.join("\n"))
+        let mut told = Vec::new();
+        for problem in &self.problems {
+            let of_cause = |cause: &Cause| self.with_cause(cause.what);
+            match problem.cause.as_ref().map(of_cause).as_deref() {
+                None | Some([_]) => told.push(format!("offtake: {problem}")),
+                Some(all) if std::ptr::eq(all[0], problem) => {
+                    told.push(format!("offtake: {}", in_common(all)));
+                }
+                Some(_) => {}
+            }
+        }
+        printable_lines(&told.join("\n"))
+    }
+
+    fn with_cause(&self, what: &str) -> Vec<&Problem> {
+        let same = |problem: &&Problem| problem.cause.as_ref().is_some_and(|c| c.what == what);
+        self.problems.iter().filter(same).collect()
     }
 
     /// Adds why the last problem happened.
@@ -134,6 +165,21 @@ impl Failure {
             _ => failure(Exit::Failed),
         }
     }
+}
+
+/// One problem instead of several that have one cause.
+fn in_common(problems: &[&Problem]) -> Problem {
+    let causes: Vec<&Cause> =
+        problems.iter().filter_map(|problem| problem.cause.as_ref()).collect();
+    let places: Vec<&str> = causes.iter().map(|c| c.place.as_str()).take(PLACES_MAX).collect();
+    let more = match problems.len().saturating_sub(PLACES_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let what = causes.first().map_or("", |cause| cause.what);
+    let message = format!("{what}: {}{more}", places.join(", "));
+    let remedy = problems.first().and_then(|problem| problem.remedy.clone());
+    Problem { message, why: Vec::new(), remedy, cause: None }
 }
 
 /// The remedy where [`lost_statement`] is true.
@@ -197,7 +243,12 @@ impl From<Vec<offtake_postgres::catalog::Problem>> for Failure {
             } else {
                 Exit::InvalidConfiguration
             };
-            Self::new(exit, problem.diagnostic.finding()).remedy(problem.diagnostic.remedy)
+            let place = problem.diagnostic.place();
+            let mut cause = problem.cause.map(|what| Cause { what, place });
+            let mut failure =
+                Self::new(exit, problem.diagnostic.finding()).remedy(problem.diagnostic.remedy);
+            failure.problems.iter_mut().for_each(|p| p.cause = cause.take());
+            failure
         }))
     }
 }

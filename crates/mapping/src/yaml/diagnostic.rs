@@ -52,12 +52,18 @@ impl Diagnostic {
         self.position.map(|position| position.line)
     }
 
+    /// File, line and column; empty without a file.
+    pub fn place(&self) -> String {
+        let file = self.file.display();
+        match self.position {
+            Some(Position { line, column }) => format!("{file}:{line}:{column}"),
+            None => file.to_string(),
+        }
+    }
+
     /// Everything but the remedy, over several lines.
     pub fn finding(&self) -> String {
-        let mut shown = self.file.display().to_string();
-        if let Some(Position { line, column }) = self.position {
-            shown.push_str(&format!(":{line}:{column}"));
-        }
+        let mut shown = self.place();
         if !shown.is_empty() {
             shown.push_str(": ");
         }

@@ -6,7 +6,7 @@ use tokio_postgres::Error;
 
 use super::problem::Problem;
 use super::read_only::ReadOnly;
-use super::refusal::{position, remedy_of, unfolded};
+use super::refusal::{cause_of, position, remedy_of, unfolded};
 use super::tables::Tables;
 
 /// Parses the SQL that mappings hold besides the query, under the session's own search path: the
@@ -117,9 +117,10 @@ impl Part<'_> {
         };
         let message = format!("the source refuses {}: {message}", self.subject);
         // The condition of a `match` is composed: the file does not have its text.
-        Ok(Some(match self.path.last() == Some(&Step::Key("match".to_owned())) {
+        let problem = match self.path.last() == Some(&Step::Key("match".to_owned())) {
             true => Problem::at(mapping, &self.path, message, remedy),
             false => Problem::within(mapping, &self.path, self.text, at, message, remedy),
-        }))
+        };
+        Ok(Some(Problem { cause: cause_of(&error), ..problem }))
     }
 }

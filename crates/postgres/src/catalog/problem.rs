@@ -14,6 +14,9 @@ pub struct Problem {
     /// The source could not be asked, so nothing is known against the mappings: try again rather
     /// than refuse them.
     pub source_unavailable: bool,
+    /// What several mappings' problems have in common, if it is one thing that the remedy mends for
+    /// all of them. A person is told it once.
+    pub cause: Option<&'static str>,
 }
 
 impl fmt::Display for Problem {
@@ -26,7 +29,7 @@ impl std::error::Error for Problem {}
 
 impl Problem {
     fn new(mapping: &Mapping, diagnostic: Diagnostic) -> Self {
-        Self { mapping: mapping.name.clone(), diagnostic, source_unavailable: false }
+        Self { mapping: mapping.name.clone(), diagnostic, source_unavailable: false, cause: None }
     }
 
     /// Something that `mapping` says at `path` and the source contradicts.
@@ -74,7 +77,7 @@ impl Problem {
     /// A server that no mapping can be used with.
     pub(super) fn of_source(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         let diagnostic = Diagnostic::of_file(std::path::Path::new(""), message, remedy);
-        Self { mapping: String::new(), diagnostic, source_unavailable: false }
+        Self { mapping: String::new(), diagnostic, source_unavailable: false, cause: None }
     }
 
     /// The source gave no answer.

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::problem::Problem;
 use super::read_only::ReadOnly;
-use super::refusal::{hint, position, remedy_of, unfolded};
+use super::refusal::{cause_of, hint, position, remedy_of, unfolded};
 use super::sql;
 use super::tables::Tables;
 
@@ -116,7 +116,8 @@ async fn refused_query(
         ),
     };
     let message = format!("the source refuses the query: {message}");
-    Ok(Problem::in_query(mapping, at, message, remedy))
+    let problem = Problem::in_query(mapping, at, message, remedy);
+    Ok(Problem { cause: cause_of(error), ..problem })
 }
 
 impl Prepared {

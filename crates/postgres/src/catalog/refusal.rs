@@ -66,6 +66,13 @@ pub(super) async fn remedy_of(
     Ok(Some(format!("run as its owner: grant {right}{name} to {role};")))
 }
 
+/// The cause of the refusal, where one remedy mends it for every mapping.
+pub(super) fn cause_of(error: &Error) -> Option<&'static str> {
+    let hidden = "row-level security would hide rows from the role in source.url, and copies would \
+                  lack them";
+    error.as_db_error().is_some_and(hides_rows).then_some(hidden)
+}
+
 /// Whether a policy would hide rows from the role. Offtake reads with `row_security = off`, which
 /// makes that an error: a copy without these rows would look complete.
 fn hides_rows(db: &DbError) -> bool {
