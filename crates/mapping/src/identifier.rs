@@ -130,7 +130,7 @@ fn yaml_value(text: String) -> String {
     if text.contains('"') { format!("'{}'", text.replace('\'', "''")) } else { text }
 }
 
-fn split_outside_quotes(text: &str) -> Vec<String> {
+pub(crate) fn split_outside_quotes(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
     for c in text.chars() {

@@ -14,8 +14,11 @@ use std::sync::Arc;
 use serde_yaml::Value;
 
 use self::fields::{identifier, misspelt, pairs, refuse_unknown_keys, section, table, text};
+use crate::identifier::split_outside_quotes;
 use crate::yaml::{Diagnostic, Document, Section, Step, excerpt};
-use crate::{Condition, Dependency, Mapping, OnRowError, Source, Target, query_text, scan};
+use crate::{
+    Condition, Dependency, Identifier, Mapping, OnRowError, Source, Target, query_text, scan,
+};
 
 /// Everything that is wrong with one mapping file; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +191,7 @@ fn query(root: &Section) -> Option<String> {
 
 fn target(target: &Section) -> Option<Target> {
     refuse_unknown_keys(target, TARGET_KEYS);
-    let table = identifier(target, "table");
+    let table = target_table(target);
     let schema_sql = match target.get("schema_sql") {
         None => Some(None),
         Some(_) => text(target, "schema_sql").map(Some),
@@ -202,6 +205,22 @@ fn target(target: &Section) -> Option<Target> {
         }
     };
     Some(Target { table: table?, schema_sql: schema_sql?, keep_tenant: keep_tenant? })
+}
+
+/// The table's name. With a schema before it, it would be a table whose name has a dot.
+fn target_table(target: &Section) -> Option<Identifier> {
+    let written = target.get("table").and_then(Value::as_str).unwrap_or_default();
+    let parts = split_outside_quotes(written);
+    let Some(name) = parts.last().filter(|_| parts.len() > 1) else {
+        return identifier(target, "table");
+    };
+    let name = Identifier::from_sql(name).map_or_else(|_| name.clone(), |name| name.in_yaml());
+    let remedy = format!(
+        "write `table: {name}`; `schema` of a destination says where it is, and a name that has a \
+         dot stands in double quotes"
+    );
+    target.note(&["table"], "a target has no schema before its name", remedy);
+    None
 }
 
 fn on_row_error(root: &Section) -> Option<OnRowError> {

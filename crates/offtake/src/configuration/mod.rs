@@ -370,7 +370,7 @@ impl Http {
 /// An address with a port; a mistake where the text is none.
 fn address(section: &Section, key: &str, text: &str) -> Option<SocketAddr> {
     let address = text.replace("localhost:", "127.0.0.1:").parse();
-    let remedy = "write it like 127.0.0.1:8080 or [::1]:8080";
+    let remedy = "write it like 127.0.0.1:8080 or \"[::1]:8080\", with the quotes";
     let noted = |_| section.note(key, "this is not an address with a port", remedy);
     address.map_err(noted).ok()
 }
@@ -391,7 +391,7 @@ impl Security {
                         "allow_destinations",
                         index,
                         "this is not a network",
-                        "write it like 10.20.0.0/16 or ::1/128",
+                        "write it like 10.20.0.0/16 or \"::1/128\", with the quotes",
                     );
                 }
             }

@@ -274,9 +274,12 @@ impl<'a> Section<'a> {
         others: &str,
     ) -> Duration {
         let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
+        let fits = |text: &&str| parse_duration(text).is_some_and(|d| range.contains(&d));
         let remedy = || {
+            let examples: Vec<&str> = ["5ms", "60s", "7d"].into_iter().filter(fits).collect();
             format!(
-                "write a duration from {least} to {most}, such as 5ms, 60s or 7d{others}; the default is {}",
+                "write a duration from {least} to {most}, such as {}{others}; the default is {}",
+                examples.join(" or "),
                 show_duration(default)
             )
         };

@@ -45,7 +45,7 @@ fn mistakes_name_file_line_field_and_remedy() {
         "3:13: sequencer.interval: `0ms` cannot",
         "from 1ms to 1m",
     );
-    check("poller: { lease: 60 }\n", "2:18: poller.lease: `60` cannot", "such as 5ms, 60s or 7d");
+    check("poller: { lease: 60 }\n", "2:18: poller.lease: `60` cannot", "such as 60s; the default");
     check("audit: { budget: 2 }\n", "2:18: audit.budget: `2` cannot", "from 0.01% to 100%");
     check("audit: { period: never }\n", "2:18: audit.period: `never` cannot", "or off");
     check("sync: { batch_bytes: 8 }\n", "2:22: sync.batch_bytes: `8` cannot", "8MiB");

@@ -71,7 +71,14 @@ pub(super) fn parse(url: &str, whose: Whose) -> Result<Parts, InvalidUrl> {
     };
     let mut draft = Draft::new(whose);
     draft.read_login(login)?;
-    draft.read_place(place)?;
+    draft.read_place(place).map_err(|error| match login {
+        None if rest.contains('@') => invalid(
+            "has an `@` only behind the first `/` or `?`",
+            "the password may have a `/` or a `?`, and then the host begins too early",
+            ENCODE,
+        ),
+        _ => error,
+    })?;
     draft.read_database(path)?;
     for setting in
         query.into_iter().flat_map(|query| query.split('&')).filter(|setting| !setting.is_empty())
