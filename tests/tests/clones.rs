@@ -8,6 +8,7 @@ use std::process::Command;
 
 use offtake_private_server::PrivateServer;
 use offtake_tests::clusters::Clusters;
+use offtake_tests::printed::between;
 use offtake_tests::{Daemon, Database, PATIENCE, World, oracle, until};
 
 /// A world in step, without a daemon at the moment.
@@ -92,13 +93,15 @@ async fn a_restored_dump_serves_a_destination_only_by_command() {
     world.succeed(&["init"]).await;
     let staging = daemon_on(&mut world, &clone.url()).await;
     let reason = wait_refused(&world, &staging).await;
-    for name in [world.source.name(), clone.name(), "since 20", "offtake adopt --tenant"] {
+    for name in [world.source.name(), clone.name(), "since 20"] {
         assert!(reason.contains(name), "{name}: {reason}");
     }
     assert_served(&world, "ours").await;
 
-    // The clone is to replace the source.
-    adopt(&world).await;
+    // The clone is to replace the source: the command as it is printed.
+    let command = between(&reason, "run offtake ", "\n");
+    let words: Vec<&str> = command.split(' ').chain(["--yes"]).collect();
+    world.succeed(&words).await;
     wait_name(&world, "STAGING").await;
     world.source.execute(&name_everyone("too late")).await;
     let reason = wait_refused(&world, &rightful).await;

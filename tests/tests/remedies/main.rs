@@ -3,11 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod commands;
 mod configuration;
 mod connection_urls;
 mod first_run;
 mod mapping_files;
 mod mistakes;
+mod running;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::path::Path;

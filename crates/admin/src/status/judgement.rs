@@ -2,7 +2,7 @@
 //! a destination is in sync, it is called something else.
 
 use jiff::Timestamp;
-use offtake_mapping::foreign;
+use offtake_mapping::shell_word;
 use tokio_postgres::Row;
 
 use super::destination::MappingFacts;
@@ -112,7 +112,7 @@ fn degraded(facts: &Facts, mappings: &[MappingFacts]) -> Option<String> {
     let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
     let quarantined = (quarantined > 0).then(|| format!("{quarantined} quarantined rows"));
     let differs = |m: &&MappingFacts| m.differences.is_some_and(|rows| rows > 0);
-    let tenant = foreign(&facts.tenant);
+    let tenant = shell_word(&facts.tenant);
     let differing = mappings.iter().find(differs).map(|m| {
         let rows = m.differences.unwrap_or_default();
         let others = match mappings.iter().filter(differs).count() {
