@@ -6,9 +6,11 @@
 mod commands;
 mod configuration;
 mod connection_urls;
+mod destinations;
 mod first_run;
 mod mapping_files;
 mod mistakes;
+mod places;
 mod running;
 mod sources;
 

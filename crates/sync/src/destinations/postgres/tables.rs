@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use offtake_mapping::compose::postgres::{ActingKey, Apply};
-use offtake_mapping::{Column, Identifier, ResolvedMapping};
+use offtake_mapping::{Column, Identifier, ResolvedMapping, foreign};
 use offtake_postgres::Fault;
 use offtake_reading::MappingFault;
 use tokio_postgres::error::SqlState;
@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::trial::unwritable;
-use super::{columns, key_equality, quoted};
+use super::{columns, key_equality, quoted, trial};
 use crate::Error;
 use crate::destinations::{DestinationSpec, Reference};
 use crate::sql;
@@ -33,7 +33,7 @@ pub(super) struct Found {
     /// Sorted column names of every unique index, joined by U+001F.
     pub(super) unique_keys: Vec<String>,
     /// Columns of which different texts may be equal.
-    coarse: Vec<String>,
+    pub(super) coarse: Vec<String>,
 }
 
 /// What of a mapping's table is there.
@@ -132,8 +132,27 @@ pub(super) async fn make(
              names"
         )));
     };
+    check_made(mapping, table, &found)?;
     check_fit(client, mapping, table, &found).await?;
     Ok(found)
+}
+
+/// Whether `schema_sql` has made a table that fits. What is wrong is told of `schema_sql` alone:
+/// the table goes with this transaction, and a command to run on it would not find it.
+fn check_made(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {
+    if mapping.definition.target.schema_sql.is_none() {
+        return Ok(());
+    }
+    let unlogged = found.unlogged.as_ref().map(|unlogged| {
+        format!(
+            "schema_sql makes {unlogged} unlogged, so a crash of this server empties it; leave the \
+             word out"
+        )
+    });
+    let misfit = || trial::misfit(mapping, found).map(|m| format!("{}; {}", m.message, m.remedy));
+    let why = unlogged.or_else(misfit);
+    let why = why.or_else(|| key_equality::misfit(mapping, table, found, true));
+    why.map_or(Ok(()), |why| Err(Problem::fault(why)))
 }
 
 /// The table, by `schema_sql` or from the query's columns.
@@ -176,24 +195,36 @@ async fn check_owner(
             "{table} is not a table; rename it or set another target.table"
         )));
     }
-    if found.mark.as_deref() == Some(&mark(mapping)) {
+    let own = mark(mapping);
+    if found.mark.as_deref() == Some(own.as_str()) {
         return Ok(true);
     }
     let rights = Rights::of(site, table);
     let rows = client.query_one(&format!("select exists (select from {table})"), &[]).await;
     let rows: bool = rows.map_err(|error| Problem::lacking(error, || rights.change()))?.get(0);
-    if rows {
-        return Err(Problem::fault(format!(
+    let of_other = found.mark.as_deref().and_then(|mark| mark.strip_prefix(MARK));
+    match (rows, of_other) {
+        (false, _) => Ok(false),
+        (true, None) => Err(Problem::fault(format!(
             "{table} was there before Offtake and holds rows; it stays untouched. Rename it, or \
              set another target.table or schema"
-        )));
+        ))),
+        (true, Some(other)) => Err(Problem::fault(format!(
+            "{table} holds the rows of the mapping {other}; it stays untouched. Set another \
+             target.table, or, where nothing receives {other} there any more, run `drop table \
+             {table}` there, and Offtake makes it again with the rows of {}",
+            mapping.name(),
+            other = foreign(other)
+        ))),
     }
-    Ok(false)
 }
+
+/// What the comment of a table that Offtake made begins with; the mapping's name follows.
+const MARK: &str = "offtake:";
 
 /// The comment that says whose table it is.
 pub(super) fn mark(mapping: &ResolvedMapping) -> String {
-    format!("offtake:{}", mapping.name())
+    format!("{MARK}{}", mapping.name())
 }
 
 /// A statement failed, or the table does not fit.
@@ -426,7 +457,7 @@ async fn check_fit(
         return Err(Problem::fault(column.told(table)));
     }
     columns::check(client, table, mapping, found).await?;
-    if let Some(why) = key_equality::misfit(mapping, table, &found.columns, &found.coarse) {
+    if let Some(why) = key_equality::misfit(mapping, table, found, false) {
         return Err(Problem::fault(why));
     }
     if let Some(extra) = found

@@ -151,10 +151,15 @@ async fn try_there(
     }
     let missing = tables::missing_columns(mapping, &found);
     let added: Vec<String> = missing.map(|column| column.name.to_string()).collect();
-    let misfit = tenantless(mapping, &found);
-    let misfit = misfit.or_else(|| unwritable(mapping, &found).map(|column| column.misfit()));
-    let misfit = misfit.or_else(|| wanting(mapping, &found));
-    Ok(Tried { misfit: misfit.or_else(|| keyless(mapping, &found)), added })
+    Ok(Tried { misfit: misfit(mapping, &found), added })
+}
+
+/// Why the table that a `schema_sql` has made cannot be the mapping's, wherever it is made.
+pub(super) fn misfit(mapping: &ResolvedMapping, found: &Found) -> Option<Misfit> {
+    let misfit = tenantless(mapping, found);
+    let misfit = misfit.or_else(|| unwritable(mapping, found).map(|column| column.misfit()));
+    let misfit = misfit.or_else(|| wanting(mapping, found));
+    misfit.or_else(|| keyless(mapping, found))
 }
 
 /// The tenant's column is missing, in the form for a destination that tenants share.
