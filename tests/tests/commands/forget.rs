@@ -9,7 +9,7 @@ use crate::offtake;
 
 /// Each destination is a row of the application's table `customer`. Acme has a database of its
 /// own; the others share the one that is returned.
-async fn world() -> (World, Database) {
+pub(super) async fn world() -> (World, Database) {
     let mut world = World::with_tenants(["acme", "globex", "initech"])
         .mappings(&[("users", USERS), ("teams", TEAMS)])
         .await;
@@ -31,26 +31,26 @@ async fn world() -> (World, Database) {
     (world, shared)
 }
 
-async fn add(world: &World, tenant: &str, url: &str, shared: bool) {
+pub(super) async fn add(world: &World, tenant: &str, url: &str, shared: bool) {
     let id = world.id(tenant);
     let insert = format!("insert into customer values ('{id}', '{url}', {shared})");
     world.source.execute(&insert).await;
 }
 
 /// The destinations query returns the tenant's destination no longer.
-async fn leave(world: &World, tenant: &str) {
+pub(super) async fn leave(world: &World, tenant: &str) {
     let delete = format!("delete from customer where tenant_id = '{}'", world.id(tenant));
     world.source.execute(&delete).await;
 }
 
-async fn wait_in_sync(world: &World, daemon: &Daemon, tenants: &[&str]) {
+pub(super) async fn wait_in_sync(world: &World, daemon: &Daemon, tenants: &[&str]) {
     for tenant in tenants {
         world.wait_told(daemon, tenant, "in_sync", &[]).await;
     }
 }
 
 /// The tenant's rows and cursors in the shared database.
-async fn shared_rows(world: &World, shared: &Database, tenant: &str) -> String {
+pub(super) async fn shared_rows(world: &World, shared: &Database, tenant: &str) -> String {
     let count = "select (select count(*) from users where tenant_id = '{t}') || ' ' || \
                         (select count(*) from teams where tenant_id = '{t}') || ' ' || \
                         (select count(*) from _offtake_state where tenant_id = '{t}')";
@@ -59,7 +59,7 @@ async fn shared_rows(world: &World, shared: &Database, tenant: &str) -> String {
 
 /// Every table of the schema `offtake` that has a `destination_id`, with the rows of the tenants
 /// that the registry does not have, and the tenant's own rows of the registry and the fuses.
-async fn kept(world: &World, tenant: &str) -> Vec<String> {
+pub(super) async fn kept(world: &World, tenant: &str) -> Vec<String> {
     let tables = "select string_agg(c.relname, ' ' order by c.relname) from pg_class c \
                    join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'offtake' \
                    join pg_attribute a on a.attrelid = c.oid and a.attname = 'destination_id' and not a.attisdropped \

@@ -7,6 +7,7 @@ mod http;
 mod mended;
 mod names;
 mod output;
+mod purge;
 mod quarantine;
 mod repair;
 mod resync;
