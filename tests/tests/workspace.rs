@@ -112,7 +112,7 @@ fn every_test_that_the_documents_name_exists() {
         collect_tests(&root.join(folder), &mut tests);
     }
     let (mut named, mut missing) = (0, Vec::new());
-    for document in ["docs/safety.md", "docs/security.md", "ARCHITECTURE.md"] {
+    for document in ["docs/safety.md", "docs/security.md", "docs/remedies.md", "ARCHITECTURE.md"] {
         let text = read(document);
         for name in text.split('`').skip(1).step_by(2).filter(|name| could_be_a_test(name)) {
             named += 1;
@@ -216,6 +216,46 @@ fn every_name_that_the_safety_page_places_in_a_file_is_there() {
     }
     assert!(placed > 50, "only {placed} names were found");
     assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+/// Files that have the word and print no remedy of their own: they carry what others print.
+const CARRY_REMEDIES: [&str; 10] = [
+    "crates/mapping/src/mistake.rs",
+    "crates/mapping/src/yaml/diagnostic.rs",
+    "crates/mapping/src/yaml/mod.rs",
+    "crates/mapping/src/yaml/section.rs",
+    "crates/offtake/src/daemon/reload/reasons.rs",
+    "crates/postgres/src/catalog/problem.rs",
+    "crates/reading/src/error.rs",
+    "crates/sync/src/destinations/trouble.rs",
+    "crates/private_server/src/user.rs",
+    "crates/offtake/src/commands/resync/drop_tables.rs",
+];
+
+/// A remedy that was never followed may be wrong. `docs/remedies.md` says which test follows which
+/// remedy; a new file that prints one must be written there.
+#[test]
+fn every_file_that_prints_a_remedy_is_in_the_list() {
+    let list = read("docs/remedies.md");
+    let mut files = Vec::new();
+    collect_files(&root().join("crates"), &mut files);
+    let (mut printing, mut missing) = (0, Vec::new());
+    for file in files.iter().filter(|file| file.contains("/src/") && file.ends_with(".rs")) {
+        let text = read(file);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let mut code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let prints = ["remedy", "run there", "run `", "run as ", "run: offtake", "run offtake"];
+        let prints = code.any(|line| prints.iter().any(|words| line.contains(words)));
+        if !prints || file.ends_with("/tests.rs") || CARRY_REMEDIES.contains(&file.as_str()) {
+            continue;
+        }
+        printing += 1;
+        if !list.contains(&format!("`{file}`")) {
+            missing.push(file.as_str());
+        }
+    }
+    assert!(printing > 40, "only {printing} files were found");
+    assert!(missing.is_empty(), "not in docs/remedies.md:\n{}", missing.join("\n"));
 }
 
 /// More than two sentences in a table cell want a section of their own, and a line that is too wide
