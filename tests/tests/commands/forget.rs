@@ -433,6 +433,9 @@ async fn a_tenant_is_forgotten_by_either_spelling() {
         format!("select count(*) from _offtake_state where tenant_id = '{upper}' and backfilled");
     shared.wait_text(&state, "2").await;
     world.source.execute(&format!("delete from customer where tenant_id = '{upper}'")).await;
+    let third = format!("{{{lower}}}");
+    let (code, _, told) = offtake(&world, &["forget", "--tenant", &third]).await;
+    assert!(code == 2 && told.contains("add --yes") && told.contains(&upper), "{told}");
     let purge = ["forget", "--tenant", &lower, "--purge", "--url", "${GLOBEX_URL}", "--yes"];
     let (code, said, told) = offtake(&world, &purge).await;
     assert_eq!(code, 0, "{said}{told}");

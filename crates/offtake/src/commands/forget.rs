@@ -84,10 +84,15 @@ async fn find(
     let mut of_tenant =
         kept_destinations(source, tenant, None).await.map_err(|error| unreadable(&error))?;
     if of_tenant.is_empty() {
-        for spelling in Typed::read(context, source, tenant).await.spellings() {
+        let typed = Typed::read(context, source, tenant).await;
+        for spelling in typed.spellings() {
             let kept = kept_destinations(source, spelling, None).await;
             of_tenant.extend(kept.map_err(|error| unreadable(&error))?);
         }
+        // Two tenants that it may mean are refused: what is forgotten is gone.
+        typed.configured(
+            of_tenant.iter().map(|kept| (kept.tenant.as_str(), kept.tenant_at_source.as_str())),
+        )?;
     }
     if of_tenant.is_empty() {
         let all =
