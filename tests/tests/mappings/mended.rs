@@ -7,6 +7,7 @@ use crate::{told, write};
 const TABLES: &str = "
 create table note (org text, id int, body text, author int, primary key (org, id));
 create index on note (author);
+create index on note (org, body);
 create index on note (body);
 create table loose (org text, a int unique, b int);
 create index on loose (org, a);
@@ -90,6 +91,74 @@ fn mistakes() -> Vec<Mistake> {
             "write at least one changed.<column>",
         ),
         of_dependency("", "name it under depends_on"),
+        of_dependency(
+            "{ table: public.author, where: source.author = changed.idd }",
+            "did you mean `id`?",
+        ),
+        of_dependency(
+            "{ table: public.author, where: source.author = changed.name }",
+            "correct it; functions and operators outside pg_catalog",
+        ),
+        of_dependency(
+            "{ table: public.author, match: { author: id } }, { table: public.note, match: { org: org, id: id } }",
+            "remove it, or match the rows of this table that depend on the changed one",
+        ),
+    ]
+}
+
+/// The same, about the query's columns and the tables.
+fn more_mistakes() -> Vec<Mistake> {
+    let of_query =
+        |wrong, says, right| Mistake { wrong: [NOTE, "", wrong], says, right: [NOTE, "", right] };
+    let of_source = |wrong, says, right, query| Mistake {
+        wrong: [wrong, "", query],
+        says,
+        right: [right, "", query],
+    };
+    let plain = "select org as tenant_id, id, body from note";
+    let keyed = "select org as tenant_id, org as whose, id, body from note";
+    vec![
+        of_query(
+            "select org as tenant_id, id, random() as r from note",
+            "take it out of the query",
+            plain,
+        ),
+        of_query("select org as tenant_id, id, body, from note", "correct the query", plain),
+        of_query("select org as tenant_id, id, body from note where (true", "complete it", plain),
+        of_query(
+            "select org as tenant_id, id, bodi from note",
+            "Perhaps you meant to reference the column",
+            plain,
+        ),
+        of_source("table: public.notte, tenant: org", "did you mean public.note?", NOTE, plain),
+        of_source("table: public.note, tenant: orgg", "did you mean `org`?", NOTE, plain),
+        of_source(
+            "table: public.kept, tenant: org, key: { id: id }",
+            "name the tables behind it, also in the query",
+            NOTE,
+            plain,
+        ),
+        of_source(
+            "table: public.note, tenant: org",
+            "or name another column in `source.key`",
+            "table: public.note, tenant: org, key: { body: body }",
+            "select org as tenant_id, body from note",
+        ),
+        of_source(
+            "table: public.note, tenant: org, key: { tenant_id: org, id: id }",
+            "under another name, and write `key: { that_name: org }`",
+            "table: public.note, tenant: org, key: { whose: org, id: id }",
+            keyed,
+        ),
+        Mistake {
+            wrong: [
+                "table: public.author, tenant: everyone",
+                "",
+                "select 'x' as tenant_id, id, name from author",
+            ],
+            says: "leave it out or call it otherwise",
+            right: ["table: public.author, tenant: everyone", "", "select id, name from author"],
+        },
     ]
 }
 
@@ -103,7 +172,7 @@ fn file([source, depends_on, query]: [&str; 3]) -> String {
 async fn what_a_message_about_a_file_tells_is_enough() {
     let world = World::with_tenants(["acme"]).without_init().mappings(&[]).await;
     world.source.execute(TABLES).await;
-    for Mistake { wrong, says, right } in mistakes() {
+    for Mistake { wrong, says, right } in mistakes().into_iter().chain(more_mistakes()) {
         write(&world, "notes.yaml", &file(wrong));
         let (_, stdout, stderr) = told(&world, &world.offtake(&["check", "--connect"]).await);
         let message = format!("{stdout}{stderr}");
