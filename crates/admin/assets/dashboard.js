@@ -173,10 +173,12 @@ const ACTIONS = {
 function verified(answer) {
   const items = answer.items.map((item) => {
     if (item.error) return `${item.mapping ?? "destination"}: ${item.error}`;
-    const { rows, missing, extra, different, unsettled } = item.report;
+    const { rows, missing, extra, different, unsettled, not_compared, unprinted } = item.report;
     if (item.equal) return `${item.mapping}: equal, ${plural(rows, "row", "rows")}`;
     const keys = item.report.differences.slice(0, 3).map((d) => `${d.kind} ${JSON.stringify(d.key)}`).join("; ");
-    return `${item.mapping}: ${missing} missing, ${extra} extra, ${different} different, ${unsettled} not settled in time (${keys})`;
+    const row = unprinted[0];
+    const not = row ? `, ${not_compared} cannot be compared (${JSON.stringify(row.key)}, ${row.side}: ${row.error})` : "";
+    return `${item.mapping}: ${missing} missing, ${extra} extra, ${different} different, ${unsettled} not settled in time (${keys})${not}`;
   });
   return [answer.equal ? "equal" : "NOT EQUAL", ...items].join("\n");
 }

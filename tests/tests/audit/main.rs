@@ -7,6 +7,7 @@ mod budget;
 mod found;
 mod left_alone;
 mod state_table;
+mod unprinted;
 
 use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
 use serde_json::{Value, json};

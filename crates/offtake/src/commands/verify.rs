@@ -61,7 +61,7 @@ pub(super) async fn execute(context: &Context, arguments: &Verify) -> Result<Exi
     }
     Ok(if compared.iter().any(Compared::differs) {
         Exit::Different
-    } else if compared.iter().any(|c| c.outcome.is_err()) {
+    } else if compared.iter().any(Compared::incomplete) {
         Exit::SomeDestinationsFailed
     } else {
         Exit::Done
@@ -192,7 +192,7 @@ impl<'a> Work<'a> {
         for mapping in mappings {
             let of_mapping = found.iter().find(|c| c.mapping.as_deref() == Some(mapping.name()));
             let Some(Ok(report)) = of_mapping.map(|c| &c.outcome) else { continue };
-            if report.equal() {
+            if !report.differs() {
                 continue;
             }
             if report.missing + report.extra + report.different > report.differences.len() as u64 {
@@ -273,7 +273,12 @@ impl<'a> Work<'a> {
 
 impl Compared {
     fn differs(&self) -> bool {
-        self.outcome.as_ref().is_ok_and(|report| !report.equal() || report.disagreements > 0)
+        self.outcome.as_ref().is_ok_and(|report| report.differs() || report.disagreements > 0)
+    }
+
+    /// The copy, or a row of it, could not be compared.
+    fn incomplete(&self) -> bool {
+        self.outcome.as_ref().map_or(true, |report| report.not_compared > 0)
     }
 
     fn line(&self) -> String {
@@ -286,11 +291,22 @@ impl Compared {
             Err(why) => format!("failed     {what}: {why}"),
             Ok(report) if report.equal() => format!("equal      {what}: {} rows", report.rows),
             Ok(report) => {
-                let Report { missing, extra, different, unsettled, .. } = report;
-                let mut lines = vec![format!(
-                    "DIFFERENT  {what}: {missing} missing, {extra} extra, {different} different, \
-                     {unsettled} not settled in time"
-                )];
+                let Report { rows, missing, extra, different, unsettled, not_compared, .. } =
+                    report;
+                let mut lines = vec![match report.differs() {
+                    true => format!(
+                        "DIFFERENT  {what}: {missing} missing, {extra} extra, {different} \
+                         different, {unsettled} not settled in time"
+                    ),
+                    false => format!(
+                        "INCOMPLETE {what}: {rows} rows are equal, {not_compared} cannot be \
+                         compared"
+                    ),
+                }];
+                let unprinted = report.unprinted.iter();
+                lines.extend(
+                    unprinted.map(|row| format!("             not compared {}", row.line())),
+                );
                 lines.extend(report.differences.iter().take(DIFFERENCES_MAX).map(|d| {
                     let columns = if d.columns.is_empty() {
                         String::new()

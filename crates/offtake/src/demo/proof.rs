@@ -29,7 +29,7 @@ impl Verdict {
         let equal = self.reports.iter().filter(|report| report.equal()).count();
         let sum =
             |count: fn(&Report) -> u64| self.reports.iter().map(count).sum::<u64>().to_string();
-        let different = sum(|report| report.different + report.unsettled);
+        let different = sum(|report| report.different + report.unsettled + report.not_compared);
         [
             self.tenant.clone(),
             format!("{equal} of {}", self.reports.len()),

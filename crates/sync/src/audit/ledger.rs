@@ -48,6 +48,12 @@ pub(super) struct Progress {
     pub(super) unsettled: u64,
     /// Rows that differ because they are quarantined.
     pub(super) quarantined: u64,
+    /// Rows that a side cannot print.
+    #[serde(default)]
+    pub(super) not_compared: u64,
+    /// The first of them: its key and why.
+    #[serde(default)]
+    pub(super) unprinted: Option<String>,
 }
 
 /// What is noted of an audit.
@@ -156,6 +162,8 @@ impl Ledger {
     ) -> Result<Option<Option<i64>>, Error> {
         let lease = milliseconds(self.lease + pause);
         let (progress, found, equal_since, error) = note.columns();
+        // It may have a key, or the words of another server.
+        let error = error.map(|error| self.pool.storable(&error).into_owned());
         let row = self
             .with(async |source| {
                 let parameters: [&(dyn ToSql + Sync); 10] = [
@@ -242,12 +250,21 @@ impl Progress {
             differences: 0,
             unsettled: 0,
             quarantined: 0,
+            not_compared: 0,
+            unprinted: None,
         }
     }
 
     /// Every row was there, as it is in the source, and no other.
     pub(super) fn equal(&self) -> bool {
-        self.differences + self.unsettled + self.quarantined == 0
+        self.differences + self.unsettled + self.quarantined + self.not_compared == 0
+    }
+
+    /// Why some rows could not be compared although the others were.
+    pub(super) fn incomplete(&self) -> Option<String> {
+        let example = self.unprinted.as_deref().unwrap_or_default();
+        (self.not_compared > 0)
+            .then(|| format!("{} row(s) cannot be compared: {example}", self.not_compared))
     }
 }
 
@@ -265,11 +282,11 @@ impl Note<'_> {
             }
             // What is not settled is neither equal nor different.
             Self::Ended(progress) if progress.differences == 0 && progress.unsettled > 0 => {
-                (None, None, None, None)
+                (None, None, None, progress.incomplete())
             }
             Self::Ended(progress) => {
                 let since = progress.equal().then(|| progress.began.clone());
-                (None, Some(count(progress.differences)), since, None)
+                (None, Some(count(progress.differences)), since, progress.incomplete())
             }
             Self::Failed(why) => (None, None, None, Some((*why).to_owned())),
         }

@@ -14,7 +14,8 @@ use super::{Auditor, Held, Step};
 use crate::Error;
 use crate::destinations::{Registered, Session};
 use crate::verify::{
-    self, KEYS_MAX, Keys, Options, Report, Slice, VerifyTarget, row_key, verify_slice,
+    self, KEYS_MAX, Keys, Options, Report, Slice, UNPRINTED_MAX, VerifyTarget, row_key,
+    verify_slice,
 };
 
 /// A slice ends with the first range after this long. With the default budget, a pause of some ten
@@ -188,6 +189,15 @@ impl Auditor {
         progress.differences += found;
         progress.quarantined += quarantined;
         progress.unsettled += report.unsettled;
+        if let Some(first) = report.unprinted.first() {
+            progress.not_compared += report.not_compared;
+            progress.unprinted.get_or_insert_with(|| first.line());
+        }
+        if progress.not_compared > UNPRINTED_MAX {
+            let error = report.unprinted.last().map_or("", |row| &row.error);
+            let why = format!("more than {UNPRINTED_MAX} rows cannot be compared: {error}");
+            return self.given_up(held, registered, &due, &why).await;
+        }
         (progress.tries, progress.repaired) = (0, false);
         match next {
             Some(next) => {
@@ -251,8 +261,19 @@ impl Auditor {
             self.postponed(registered, &why);
             return Ok(Step::GiveBack { pause: self.retry_after(), failed: true });
         }
+        self.given_up(held, registered, due, &why).await
+    }
+
+    /// The copy cannot be compared. The status tells why, and the next copy is compared.
+    async fn given_up(
+        &mut self,
+        held: &Held,
+        registered: &Registered,
+        due: &Due,
+        why: &str,
+    ) -> Result<Step, Error> {
         let (label, mapping) = (registered.spec.label(), &due.mapping);
-        if self.note(held, due, Note::Failed(&why)).await?.is_some() {
+        if self.note(held, due, Note::Failed(why)).await?.is_some() {
             tracing::info!(
                 event = "audit_failed",
                 tenant = registered.spec.tenant_id,
@@ -298,6 +319,18 @@ fn tell_ended(
 ) {
     let (label, mapping) = (registered.spec.label(), mapping.name());
     let rows = progress.rows;
+    if progress.not_compared > 0 {
+        // Its key stays out of the log; the status has it.
+        tracing::info!(
+            event = "audit_incomplete",
+            tenant = registered.spec.tenant_id,
+            destination = registered.spec.name,
+            mapping,
+            rows = progress.not_compared,
+            "{} rows of mapping {mapping} in {label} cannot be compared; see `offtake status`",
+            progress.not_compared
+        );
+    }
     if progress.equal() && before.is_some_and(|before| before > 0) {
         tracing::info!(
             event = "audit_equal_again",

@@ -2,8 +2,8 @@
 //! keys are those of the source table, on all rows.
 
 use offtake_mapping::compose::postgres::{Compared, compare_tenants};
+use offtake_postgres::unreadable_row;
 use tokio_postgres::Client;
-use tokio_postgres::error::SqlState;
 
 use super::{Error, Report, VerifyTarget};
 
@@ -17,16 +17,11 @@ pub(super) async fn add(
     let row = match source.query_one(&statement, &[]).await {
         Ok(row) => row,
         // The rule cannot be computed for a row, and then every tenant looks at it again.
-        Err(error) if error.code().is_some_and(of_a_value) => return Ok(report),
+        Err(error) if unreadable_row(&error) => return Ok(report),
         Err(error) => return Err(Error::source(error)),
     };
     report.disagreements = u64::try_from(row.get::<_, i64>("differing")).unwrap_or_default();
     let key: Option<String> = row.get("example");
     report.disagreement = key.and_then(|key| serde_json::from_str(&key).ok());
     Ok(report)
-}
-
-/// Class 22: the value of a row does not fit the rule's expression.
-fn of_a_value(code: &SqlState) -> bool {
-    code.code().starts_with("22")
 }

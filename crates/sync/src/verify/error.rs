@@ -1,5 +1,6 @@
-use offtake_postgres::{Error as PostgresError, Fault};
+use offtake_postgres::{Error as PostgresError, Fault, unreadable_row};
 
+use super::report::SideName;
 use crate::destinations::Trouble;
 
 /// Why a comparison has no result.
@@ -23,6 +24,12 @@ pub enum Error {
     /// A destination is a stranger: what it answers must not keep us going for ever.
     #[error("the destination's keys do not advance beyond {key}")]
     KeysStandStill { key: String },
+    #[error("more than {max} rows cannot be compared")]
+    TooManyUnprinted {
+        max: u64,
+        #[source]
+        error: Box<Error>,
+    },
 }
 
 impl Error {
@@ -38,8 +45,19 @@ impl Error {
     pub fn postgres(&self) -> Option<&PostgresError> {
         match self {
             Self::Source(error) | Self::Destination(error) => Some(error),
+            Self::TooManyUnprinted { error, .. } => error.postgres(),
             _ => None,
         }
+    }
+
+    /// The side of which a row cannot be printed while others can, if the error may be of a row.
+    pub(super) fn unprinted(&self) -> Option<SideName> {
+        let (side, error) = match self {
+            Self::Source(error) => (SideName::Source, error),
+            Self::Destination(error) => (SideName::Destination, error),
+            _ => return None,
+        };
+        matches!(error, PostgresError::Postgres(error) if unreadable_row(error)).then_some(side)
     }
 
     /// What follows from it.

@@ -21,6 +21,9 @@
 //! within the time given, because the destination is behind or the row never rests, is counted as
 //! `unsettled` and is not called equal.
 //!
+//! A row that a side cannot print (over a gigabyte as text, or a query that fails for it) is left
+//! out by its key, and the others are compared (`unprinted`).
+//!
 //! At the end, the tenant of each row by `source.tenant` is compared with the query's
 //! (`agreement`). Where they differ, the copy may be equal now and still miss the row's next
 //! change.
@@ -36,6 +39,7 @@ mod repair;
 mod report;
 mod side;
 mod statement;
+mod unprinted;
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +53,8 @@ pub use error::Error;
 pub use ranges::Point;
 pub(crate) use repair::row_key;
 pub use repair::{KEYS_MAX, Keys};
-pub use report::{Difference, Kind, Report};
+pub use report::{Difference, Kind, Report, SideName, Unprinted};
+pub use unprinted::UNPRINTED_MAX;
 
 use ranges::Comparison;
 

@@ -119,7 +119,7 @@ impl<'a> Comparison<'a> {
         }
         let mut at = from;
         loop {
-            let mut range = Range { after: at.after.clone(), upto: None };
+            let mut range = Range { after: at.after.clone(), ..Range::default() };
             let took = self.range(&mut range, at.range_rows).await?;
             if let Some(progress) = &self.options.progress {
                 progress.send_replace(self.report.rows);
@@ -143,16 +143,14 @@ impl<'a> Comparison<'a> {
     async fn range(&mut self, range: &mut Range, range_rows: u64) -> Result<Duration, Error> {
         let began = Instant::now();
         range.upto = self.source.boundary(range, range_rows).await?;
-        let (mut there, mut here) =
-            tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
+        let (mut there, mut here) = self.checksums(range).await?;
         if here.rows > range_rows.saturating_mul(SURPLUS_MAX) {
             let cut = self.destination.boundary(range, range_rows).await?;
             if cut.is_some() && cut == range.after {
                 return Err(Error::KeysStandStill { key: cut.unwrap_or_default().join(", ") });
             }
             range.upto = cut.or_else(|| range.upto.take());
-            (there, here) =
-                tokio::try_join!(self.source.checksum(range), self.destination.checksum(range))?;
+            (there, here) = self.checksums(range).await?;
         }
         let took = began.elapsed();
         self.report.rows += there.rows;
@@ -278,7 +276,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    fn key_object(&self, key: &Key) -> Map<String, Value> {
+    pub(super) fn key_object(&self, key: &Key) -> Map<String, Value> {
         let names = self.target.mapping.key.iter().map(|k| k.query_column.as_str().to_owned());
         names.zip(key.iter().map(|v| Value::String(v.clone()))).collect()
     }

@@ -95,6 +95,12 @@ impl<'a> Side<'a> {
         found.first().map(|row| self.key(row, 0, row.len())).transpose()
     }
 
+    /// How many rows a range has.
+    pub(super) async fn count(&self, range: &Range) -> Result<u64, Error> {
+        let found = self.query(&self.relation.count(range)).await?;
+        found.first().map_or(Ok(0), |row| Ok(self.text(row, 0)?.parse().unwrap_or(u64::MAX)))
+    }
+
     pub(super) async fn checksum(&self, range: &Range) -> Result<Checksum, Error> {
         let found = self.query(&self.relation.checksum(range)).await?;
         found.first().map_or_else(

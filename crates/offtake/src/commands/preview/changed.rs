@@ -150,7 +150,7 @@ async fn changed(
     let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
     let rows = verify(source, destination.reader(), &target, &options).await;
     let rows = rows.map_err(|error| chain(&error))?;
-    Ok(Change::Changed { added, notes: column_notes(mapping, &found), rows })
+    Ok(Change::Changed { added, notes: column_notes(mapping, &found), rows: Box::new(rows) })
 }
 
 /// What the operator should know about columns that the table has.

@@ -104,7 +104,7 @@ fn destination_details(destination: &Destination, now: Timestamp) -> Vec<String>
         .collect();
     let unproved = destination.mappings.iter().filter_map(|m| {
         let why = plain(m.audit_error.as_deref()?);
-        Some(format!("{}: the audit cannot compare it: {why}", m.name))
+        Some(format!("{}: the audit cannot prove it: {why}", m.name))
     });
     let unproved: Vec<String> = unproved.collect();
     if errors.is_empty() && reason(destination).ends_with('…') {

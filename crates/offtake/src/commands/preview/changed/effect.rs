@@ -22,7 +22,7 @@ pub(super) enum Change {
         added: Vec<String>,
         /// Columns that have another type in the table, and columns that the query no longer gives.
         notes: Vec<String>,
-        rows: Report,
+        rows: Box<Report>,
     },
 }
 
@@ -51,6 +51,7 @@ impl Effect {
                 "removed": rows.extra,
                 "changed": rows.different,
                 "unsettled": rows.unsettled,
+                "not_compared": rows.not_compared,
                 "columns_added": added,
                 "notes": notes,
                 "samples": rows.differences,
@@ -65,10 +66,13 @@ impl Effect {
 }
 
 fn changed(added: &[String], notes: &[String], rows: &Report) -> String {
-    let Report { missing, extra, different, unsettled, .. } = rows;
+    let Report { missing, extra, different, unsettled, not_compared, .. } = rows;
     let mut text = format!("{missing} rows added, {extra} removed, {different} changed");
     if *unsettled > 0 {
         text.push_str(&format!(", {unsettled} on their way or unknown"));
+    }
+    if *not_compared > 0 {
+        text.push_str(&format!(", {not_compared} cannot be compared"));
     }
     for column in added {
         text.push_str(&format!("\n  column {column} would be added"));
