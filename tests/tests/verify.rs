@@ -410,6 +410,22 @@ async fn more_rows_that_cannot_be_printed_than_a_person_reads_fail_the_compariso
     );
 }
 
+/// All 1000 rows in one statement take longer than a statement may. The test fails without
+/// `Point::smaller` in `ranges.rs`: the comparison failed as a whole.
+#[tokio::test]
+async fn a_range_that_takes_too_long_is_compared_in_smaller_ones() {
+    let slow = "create function public.printed(text) returns text immutable language plpgsql as
+                $$ begin perform pg_sleep(0.002); return $1; end $$;";
+    let table = "create table items (id text collate \"C\" primary key, name text)";
+    let pair = Pair::new(&format!("{slow} {ITEM_TABLE}"), PRINTED_ITEMS, table).await;
+    pair.copy("items", "select id, name from public.item where tenant = 'acme'").await;
+    pair.destination.execute("update items set name = 'other' where id = 'a-4'").await;
+    let statement_timeout = Duration::from_millis(500);
+    let options = Options { range_rows: 10_000, statement_timeout, ..options() };
+    let report = pair.verify_with(&options).await.unwrap_or_else(|e| panic!("{}", e.message()));
+    assert_eq!((counts(&report), report.rechecked), ([1000, 0, 0, 1, 0], 1), "{report:#?}");
+}
+
 #[tokio::test]
 async fn a_table_with_types_of_its_own_and_other_tenants_rows_is_read_as_it_holds_them() {
     let mapping = "

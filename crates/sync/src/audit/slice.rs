@@ -87,7 +87,11 @@ impl Auditor {
         let limit = self.settings.statement_timeout + SLICE_MARGIN;
         let work = self.compare(&session, &registered, &mapping, &due);
         let Ok(outcome) = tokio::time::timeout(limit, work).await else {
-            self.postponed(&registered, &format!("it takes longer than {} s", limit.as_secs()));
+            let why = format!("it takes longer than {} s", limit.as_secs());
+            if held.claim.failures >= FAILURES_MAX {
+                return self.given_up(held, &registered, &due, &why).await;
+            }
+            self.postponed(&registered, &why);
             return Ok(Step::GiveBack { pause: self.retry_after(), failed: true });
         };
         held.session = session.0.take();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::Identifier;
+use offtake_postgres::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
@@ -19,6 +20,8 @@ const RANGE_TAKES_MAX: Duration = Duration::from_millis(500);
 /// What a range grows by then, and to at most; its keys, should they differ, are held in memory.
 const RANGE_GROWTH: u64 = 4;
 const RANGE_ROWS_MAX: u64 = 160_000;
+/// A range of which a statement is not done within its time is tried with so many times fewer rows.
+const RANGE_SHRINKS_BY: u64 = 16;
 /// Smaller ranges are looked into as they are; of larger ones only the shares that differ, some
 /// forty rows of ten thousand each.
 const NARROWED_ABOVE: u64 = 4 * SHARES;
@@ -33,12 +36,31 @@ pub struct Point {
     after: Option<Key>,
     /// How many rows it has.
     range_rows: u64,
+    /// Ranges of more rows took too long.
+    #[serde(default)]
+    rows_max: Option<u64>,
 }
 
 impl Point {
     /// At the first row, with ranges of so many rows to begin with.
     pub fn first(range_rows: u64) -> Self {
-        Self { after: None, range_rows: range_rows.max(1) }
+        Self { after: None, range_rows: range_rows.max(1), rows_max: None }
+    }
+
+    /// With so many fewer rows that a range is done in a part of the time.
+    fn smaller(&self) -> Self {
+        let range_rows = (self.range_rows / RANGE_SHRINKS_BY).max(1);
+        Self { after: self.after.clone(), range_rows, rows_max: Some(range_rows) }
+    }
+
+    /// The range behind it. `took`: how long this one's checksums took.
+    fn behind(&self, upto: Key, took: Duration) -> Self {
+        let more = match took > RANGE_TAKES_MAX {
+            true => self.range_rows * RANGE_GROWTH,
+            false => self.range_rows,
+        };
+        let most = self.rows_max.unwrap_or(RANGE_ROWS_MAX).max(self.range_rows);
+        Self { after: Some(upto), range_rows: more.min(most), rows_max: self.rows_max }
     }
 }
 
@@ -120,16 +142,24 @@ impl<'a> Comparison<'a> {
         let mut at = from;
         loop {
             let mut range = Range { after: at.after.clone(), ..Range::default() };
-            let took = self.range(&mut range, at.range_rows).await?;
+            let took = match self.range(&mut range, at.range_rows).await {
+                // Its rows are large, or there is no index.
+                Err(error) if error.fault() == Fault::TooSlow && at.range_rows > 1 => {
+                    let next = at.smaller();
+                    if enough(&self.report) {
+                        return Ok((at, Some(next)));
+                    }
+                    self.renew(Duration::ZERO).await?;
+                    at = next;
+                    continue;
+                }
+                took => took?,
+            };
             if let Some(progress) = &self.options.progress {
                 progress.send_replace(self.report.rows);
             }
             let Some(upto) = range.upto else { return Ok((at, None)) };
-            let mut next = Point { after: Some(upto), range_rows: at.range_rows };
-            if took > RANGE_TAKES_MAX {
-                let more = at.range_rows * RANGE_GROWTH;
-                next.range_rows = more.min(RANGE_ROWS_MAX.max(at.range_rows));
-            }
+            let next = at.behind(upto, took);
             if enough(&self.report) {
                 return Ok((at, Some(next)));
             }
@@ -153,10 +183,10 @@ impl<'a> Comparison<'a> {
             (there, here) = self.checksums(range).await?;
         }
         let took = began.elapsed();
-        self.report.rows += there.rows;
         if there != here {
             self.look_into(range, there.rows.max(here.rows)).await?;
         }
+        self.report.rows += there.rows;
         Ok(took)
     }
 
@@ -180,9 +210,11 @@ impl<'a> Comparison<'a> {
         if suspects.is_empty() {
             return Ok(());
         }
-        self.report.rechecked += suspects.len() as u64;
+        let suspected = suspects.len() as u64;
         let confirmed = self.confirm(range, suspects).await?;
-        self.tell(confirmed).await
+        self.tell(confirmed).await?;
+        self.report.rechecked += suspected;
+        Ok(())
     }
 
     async fn differing_shares(&self, range: &Range) -> Result<Of, Error> {
@@ -211,7 +243,6 @@ impl<'a> Comparison<'a> {
 
     /// Counts what differs, and lists it while there is room.
     async fn tell(&mut self, confirmed: Vec<(Key, Kind)>) -> Result<(), Error> {
-        confirmed.iter().for_each(|(_, kind)| self.report.count(*kind));
         let room = self.options.differences_max.saturating_sub(self.report.differences.len());
         let listed = &confirmed[..room.min(confirmed.len())];
         let looked_into = |kind: &Kind| self.options.values || *kind == Kind::Different;
@@ -232,6 +263,7 @@ impl<'a> Comparison<'a> {
                 self.destination.columns(&keys, values)
             )?;
         }
+        confirmed.iter().for_each(|(_, kind)| self.report.count(*kind));
         for (key, kind) in listed {
             let difference = self.difference(key, *kind, there.get(key), here.get(key));
             self.report.differences.push(difference);
