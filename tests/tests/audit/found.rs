@@ -1,9 +1,14 @@
 //! What differs is found and told, and ends.
 
+use std::time::Duration;
+
 use offtake_tests::{PATIENCE, oracle, until};
 use serde_json::{Value, json};
 
 use super::{destination, metric, plan, until_audited, until_told, world};
+
+/// For as many rows as `make soak` makes.
+const COPIED_WITHIN: Duration = Duration::from_secs(600);
 
 const TAMPER: &str =
     "update items set body = 'by hand' where id = 1; delete from items where id = 2;
@@ -162,5 +167,65 @@ async fn changes_that_flow_and_quarantined_rows_are_not_told_as_differences() {
     let before = items(&format!("verified_at < '{now}'"));
     assert_eq!(world.source.query_text(&before).await, "t", "{told:#}");
     assert!(metric(&daemon, "offtake_audit_differences_total").await == 0.0);
+    daemon.stop().await;
+}
+
+/// More rows of a range differ than are repaired one by one, so the audit asks for a re-copy. A
+/// range is only so large where reading takes long. OFFTAKE_SOAK=1 (`make soak`) makes them.
+#[tokio::test]
+async fn with_repair_more_rows_than_are_repaired_one_by_one_are_copied_again() {
+    if std::env::var_os("OFFTAKE_SOAK").is_none() {
+        eprintln!("skipped: 300 000 rows that are slow to read take minutes; `make soak` runs it");
+        return;
+    }
+    let slow = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select tenant as tenant_id, id, slow(body) as body from public.item
+target: { table: items }
+";
+    let plan = plan(&["acme"]).mappings(&[("items", slow)]).setting("/audit/repair", true);
+    let mut world = plan.setting("/audit/period", "off").await;
+    // Ten thousand rows take more than half a second, so the third range has 160 000.
+    let function = "create function slow(text) returns text stable language plpgsql as $$
+          begin
+            for n in 1..100 loop perform md5($1); end loop;
+            return $1;
+          end $$";
+    world.source.execute(function).await;
+    let fill =
+        "insert into item select '{tenant}', n, 'body ' || n from generate_series(1, 300000) n";
+    world.with_items("body text", fill).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step_within(COPIED_WITHIN).await;
+    daemon.stop().await;
+    let acme = &world.tenant("acme").destination;
+    acme.execute("delete from items where id > 55000").await;
+    let started =
+        "select backfill_started_at from offtake.destination_mapping where mapping = 'items'";
+    let before = world.source.query_text(started).await;
+    world.configure(|c| c["audit"]["period"] = "1s".into());
+    let acme = &world.tenant("acme").destination;
+    world.allow("audit_differs");
+    let daemon = world.daemon().await;
+    until("the copy is equal again, and proved", COPIED_WITHIN, async || {
+        let rows = acme.query_text("select count(*) from items").await;
+        let proved = "select count(*) from offtake.destination_mapping
+                       where mapping = 'items' and verified_at > backfill_started_at";
+        let proved = world.source.query_text(proved).await;
+        if (rows.as_str(), proved.as_str()) == ("300000", "1") {
+            Ok(())
+        } else {
+            Err(format!("{rows} rows, proved: {proved}"))
+        }
+    })
+    .await;
+    assert_ne!(world.source.query_text(started).await, before, "it was copied again");
+    let missing = |line: &offtake_tests::LogLine| -> Option<i64> {
+        let told: Value = serde_json::from_str(&line.text).ok()?;
+        (line.event == "audit_differs").then(|| told["missing"].as_i64())?
+    };
+    let most = daemon.log().iter().filter_map(missing).max();
+    assert!(most > Some(100_000), "{most:?}");
+    oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

@@ -5,6 +5,7 @@
 
 mod budget;
 mod found;
+mod late;
 mod left_alone;
 mod state_table;
 mod unprinted;
