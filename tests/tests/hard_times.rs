@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
+use offtake_tests::proxy::Mode;
 use offtake_tests::samples::USERS;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, oracle, until};
 use serde_json::{Value, json};
@@ -271,5 +274,118 @@ async fn a_deadlock_with_the_tenants_own_queries_passes() {
         "20"
     );
     oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// What the slow batches of these tests are of.
+const ITEMS: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select tenant as tenant_id, id, body from public.item
+target: { table: items }
+";
+
+/// A tenant with so many rows, whose statements may take a second.
+async fn hurried(rows: u32, body: &str, mapping: &str, function: &str) -> World {
+    let retry = json!({ "initial": "50ms", "max": "400ms" });
+    let plan = World::with_tenants(["acme"]).mappings(&[("items", mapping)]).without_init();
+    let plan = plan.setting("/sync/retry", retry).setting("/sync/statement_timeout", "1s");
+    let world = plan.setting("/sync/batch_rows", 200).proxied("acme").await;
+    world.allow("destination_failed");
+    world.source.execute(function).await;
+    let fill = format!(
+        "insert into item select '{{tenant}}', n, {body} from generate_series(1, {rows}) n"
+    );
+    world.with_items("body text", &fill).await;
+    world
+}
+
+/// A table that the mapping has made, with a trigger of the tenant's.
+async fn with_trigger(world: &World, trigger: &str) {
+    let table = "create table items (id int primary key, body text);
+                 comment on table items is 'offtake:items';";
+    world.tenant("acme").destination.execute(&format!("{table} {trigger}")).await;
+}
+
+/// Each statement keeps to its time, or its limit is taken away as here, and all of them together
+/// take longer than a batch may: a tenth of a second for each row. The test fails without `halve`
+/// in `gone_beyond` (crates/sync/src/turn/limits.rs): no row ever arrived.
+#[tokio::test]
+async fn a_batch_that_ends_by_the_deadline_is_halved_until_it_fits() {
+    let world = hurried(200, "'x'", ITEMS, "select").await;
+    with_trigger(
+        &world,
+        "create function unlimited() returns trigger language plpgsql as
+           $$ begin perform set_config('statement_timeout', '0', true); return null; end $$;
+         create trigger unlimited before delete on items for each statement execute function unlimited();
+         create function slow() returns trigger language plpgsql as
+           $$ begin perform pg_sleep(0.1 * (select count(*) from fresh)); return null; end $$;
+         create trigger slow after insert on items referencing new table as fresh for each statement execute function slow()",
+    )
+    .await;
+    let daemon = world.daemon().await;
+    world.wait_in_step_within(Duration::from_secs(150)).await;
+    oracle::assert_equal(&world).await;
+    let failed = failures(&daemon, &world, "acme");
+    assert!(failed.iter().any(|(class, ..)| class == "unreachable"), "{failed:?}");
+    daemon.stop().await;
+}
+
+/// A row of six megabytes takes two seconds on its way. The test fails without `of_a_batch`
+/// (crates/sync/src/turn/limits.rs): neither row ever arrived.
+#[tokio::test]
+async fn a_row_that_is_too_large_for_a_statement_s_time_has_more() {
+    let world = hurried(2, "repeat('x', 6000000)", ITEMS, "select").await;
+    world.tenant("acme").proxy().set(Mode::Drip(3_000_000));
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let there = &world.tenant("acme").destination;
+    let rows = "select count(*), min(octet_length(body)) from items";
+    assert_eq!(there.query_text(rows).await, "2|6000000");
+    world.source.execute("update item set body = body || 'y'").await;
+    world.wait_in_step().await;
+    assert_eq!(there.query_text(rows).await, "2|6000001");
+    daemon.stop().await;
+}
+
+/// A single row for which the destination takes too long, whatever it is given.
+#[tokio::test]
+async fn a_row_that_takes_too_long_at_the_destination_is_told_with_its_key() {
+    let world = hurried(20, "'x'", ITEMS, "select").await;
+    with_trigger(
+        &world,
+        "create function slow() returns trigger language plpgsql as
+           $$ begin if new.id = 7 then perform pg_sleep(3600); end if; return new; end $$;
+         create trigger slow before insert on items for each row execute function slow()",
+    )
+    .await;
+    let daemon = world.daemon().await;
+    let says = ["57014", "the batch is one row of mapping items, with the key (7)"];
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    let logged = failures(&daemon, &world, "acme").len();
+    assert!(logged > 2 && !daemon.log_text().contains("(7)"), "{}", daemon.log_text());
+    world.tenant("acme").destination.execute("drop function slow() cascade").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// The source takes 20 ms for a row, and for one row longer than any statement may. The test fails
+/// without `TooSlow` in crates/reading/src/error.rs: no row ever arrived, and nothing was told.
+#[tokio::test]
+async fn a_read_that_takes_too_long_is_halved_down_to_the_row_that_is_told() {
+    let slow = ITEMS.replace("id, body", "id, slow(body) as body");
+    let function = "create function slow(text) returns text stable language plpgsql as
+        $$ begin perform pg_sleep(case $1 when 'never' then 3600 else 0.02 end); return $1; end $$";
+    let body = "case n when 77 then 'never' else 'x' end";
+    let world = hurried(120, body, &slow, function).await;
+    world.allow("mapping_blocked");
+    let daemon = world.daemon().await;
+    let says = ["items: the query takes too long at the source", "57014", r#""id": "77""#];
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    let there = &world.tenant("acme").destination;
+    there.wait_text("select count(*), max(id) from items", "76|76").await;
+    world.source.execute("update item set body = 'y' where id = 77").await;
+    world.wait_in_step().await;
+    assert_eq!(there.query_text("select count(*) from items").await, "120");
     daemon.stop().await;
 }

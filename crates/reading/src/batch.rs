@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use offtake_mapping::ResolvedMapping;
 
-use crate::{FailedRow, Rows};
+use crate::{FailedRow, Rows, key_of};
 
 /// What to read for one tenant.
 pub struct Wanted<'a> {
@@ -98,6 +98,23 @@ pub struct Chunk {
 }
 
 impl Batch {
+    /// The rows' text.
+    pub fn bytes(&self) -> usize {
+        let chunk = |part: &Part| part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
+        self.parts.iter().map(|part| part.changed.bytes() + chunk(part)).sum()
+    }
+
+    /// The mapping and the key of the batch's only row, if it has one row only.
+    pub fn only_row(&self) -> Option<(&ResolvedMapping, Vec<String>)> {
+        let rows = self.parts.iter().flat_map(|part| {
+            let chunk = part.chunk.as_ref().map(|chunk| &chunk.rows);
+            [Some(&part.changed), chunk].into_iter().flatten().map(move |rows| (part, rows))
+        });
+        let mut filled = rows.filter(|(_, rows)| !rows.is_empty());
+        let (part, rows) = filled.next().filter(|(_, rows)| rows.len() == 1)?;
+        filled.next().is_none().then(|| (&*part.mapping, key_of(&part.mapping, rows, 0)))
+    }
+
     /// Whether the caller gets anything from the source's tables, or learns that it must copy them
     /// again.
     pub fn has_rows(&self) -> bool {

@@ -11,6 +11,10 @@ pub enum Error {
     /// The query of this mapping fails; the caller can read the other mappings without it.
     #[error("mapping {mapping}: {fault}")]
     Mapping { mapping: String, fault: MappingFault },
+    /// The query of this mapping takes longer than a statement may. The caller can read fewer rows.
+    /// Of a single row the fault has the key.
+    #[error("mapping {mapping}: {fault}")]
+    TooSlow { mapping: String, fault: MappingFault },
     /// Changes after a position were dropped with their partition of the log. Only a new copy of
     /// the mapping's rows makes up for them.
     #[error("the change log no longer goes back to the position to read from")]
@@ -38,6 +42,10 @@ impl Error {
     pub(crate) fn mapping(mapping: &ResolvedMapping, error: tokio_postgres::Error) -> Self {
         let error = offtake_postgres::Error::from(error);
         match error.fault() {
+            Fault::TooSlow => Self::TooSlow {
+                mapping: mapping.name().to_owned(),
+                fault: MappingFault::of("the query takes too long at the source", &error),
+            },
             Fault::Schema | Fault::Row | Fault::Fatal if error.sqlstate().is_some() => {
                 Self::Mapping {
                     mapping: mapping.name().to_owned(),

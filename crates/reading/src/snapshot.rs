@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use offtake_mapping::compose::{self, Changed};
+use offtake_mapping::{ResolvedMapping, foreign};
 use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{
     PipelinedTransaction, PooledConnection, SourcePool, SqlState, unreadable_row,
@@ -11,7 +12,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
 use crate::budget::BatchBudget;
-use crate::copy::saved_copy;
+use crate::copy::{back, saved_copy};
 use crate::failed_rows::read_apart;
 use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_of, sql};
 
@@ -226,9 +227,32 @@ async fn read_changes(
             part.changed = apart.rows;
             part.failed.extend(apart.failed);
         }
-        Err(error) => return Err(Error::mapping(mapping, error)),
+        Err(error) => {
+            let list = compose::list_changed(mapping, changed);
+            return Err(naming_the_row(transaction, wanted, mapping, &list, error).await);
+        }
     }
     Ok(None)
+}
+
+/// The error of a read. Where a single row was read and took too long, with that row's key, which
+/// is read without evaluating the query.
+async fn naming_the_row(
+    transaction: &Client,
+    wanted: &Wanted<'_>,
+    mapping: &ResolvedMapping,
+    list: &str,
+    error: tokio_postgres::Error,
+) -> Error {
+    let mut error = Error::mapping(mapping, error);
+    if let (Error::TooSlow { fault, .. }, 1) = (&mut error, wanted.rows_max)
+        && back(transaction).await.is_ok()
+        && let Ok(listed) = transaction.query(list, &[]).await
+        && let [row] = &listed[..]
+    {
+        fault.message.push_str(&format!("; the row is {}", foreign(row.get(0))));
+    }
+    error
 }
 
 /// Reads the next stretch of the initial copy into the part. If it was cut, returns how many rows
@@ -264,7 +288,10 @@ async fn read_chunk(
             let up_to = if apart.keys < rows_max { None } else { apart.last };
             (apart.rows, up_to)
         }
-        Err(error) => return Err(Error::mapping(mapping, error)),
+        Err(error) => {
+            let list = compose::list_chunk(mapping, wanted.tenant_id, after, rows_max);
+            return Err(naming_the_row(transaction, wanted, mapping, &list, error).await);
+        }
     };
     part.chunk = Some(Chunk { rows, after: after.map(<[String]>::to_vec), up_to });
     Ok(fits)

@@ -49,7 +49,10 @@ impl From<offtake_reading::Error> for Error {
     fn from(error: offtake_reading::Error) -> Self {
         match error {
             offtake_reading::Error::Source(source) => Self::Source(source),
-            offtake_reading::Error::Mapping { mapping, fault } => Self::Mapping { mapping, fault },
+            offtake_reading::Error::Mapping { mapping, fault }
+            | offtake_reading::Error::TooSlow { mapping, fault } => {
+                Self::Mapping { mapping, fault }
+            }
             offtake_reading::Error::Lost => Self::Lost,
             offtake_reading::Error::Overflow { fits } => Self::Overflow { fits },
         }

@@ -11,6 +11,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// Limit of one statement at a destination or for a batch's read.
     pub statement_timeout: Duration,
+    /// How long one at a destination waits for a lock.
+    pub lock_timeout: Duration,
     /// The first wait after a failure; doubles up to `retry_max`.
     pub retry_initial: Duration,
     pub retry_max: Duration,

@@ -236,6 +236,7 @@ fn engine_settings(
         batch_rows: sync.batch_rows as usize,
         batch_bytes: usize::try_from(sync.batch_bytes.0).unwrap_or(usize::MAX),
         statement_timeout: sync.statement_timeout,
+        lock_timeout: sync.statement_timeout,
         retry_initial: sync.retry.initial,
         retry_max: sync.retry.max,
         lease: poller.lease,

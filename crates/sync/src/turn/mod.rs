@@ -6,6 +6,7 @@
 //! for a destination.
 
 mod audits;
+mod limits;
 mod mirror;
 mod order;
 mod place_gate;
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use offtake_loops::{BlownFuses, failpoint, metrics as names};
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::{Dialer, Fault, SourcePool};
+use offtake_postgres::{Dialer, SourcePool};
 use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
 use offtake_requests::Claim;
 use tokio::sync::{Semaphore, watch};
@@ -30,6 +31,7 @@ use crate::destinations::{
 use crate::ownership::Visits;
 use crate::record;
 use crate::{Error, Settings};
+use limits::within_deadline;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
 pub(crate) use take_up::RivalLooks;
@@ -43,10 +45,6 @@ const TURN_MAX: Duration = Duration::from_millis(500);
 /// How often a turn starts over because another worker moved the cursors. Then it ends, and the
 /// other worker goes on alone.
 const STALE_MAX: usize = 3;
-
-/// Added to the statement timeout for a whole destination transaction, so that the server's own
-/// limit ends a slow statement first.
-const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 
 /// For how long a worker leaves a request to other daemons, when it does not know the destination.
 pub(crate) const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
@@ -377,8 +375,10 @@ impl Turn<'_> {
         };
         let aside = Aside { pool: &context.pool, destination_id, spec };
         let writes = [write];
-        let work = link.session.write(&writes, &aside, &context.settings);
-        let mut written = within_deadline(context, destination_id, work).await?;
+        let settings = limits::of_a_batch(&context.settings, batch.bytes());
+        let work = link.session.write(&writes, &aside, &settings);
+        let written = limits::within(context, destination_id, &settings, work).await;
+        let mut written = written.map_err(|error| limits::gone_beyond(self, batch, error))?;
         written.pop().flatten().ok_or(Error::Stale)
     }
 
@@ -412,7 +412,13 @@ impl Turn<'_> {
             retry_quarantined_of: self.quarantined.then_some(self.claim.destination_id),
             statement_timeout: context.settings.statement_timeout,
         };
-        let read = read_batch(&context.pool, &wanted).await.map_err(Error::from);
+        let read = match read_batch(&context.pool, &wanted).await {
+            // Read again with fewer rows, down to the one that is to blame.
+            Err(offtake_reading::Error::TooSlow { .. }) if rows_max > 1 => {
+                Err(Error::Overflow { fits: rows_max / 2 })
+            }
+            read => read.map_err(Error::from),
+        };
         // The rows that did not fit were read in vain. The next batch asks only for as many as fit.
         if let Ok(Batch { fits: Some(fits), .. }) | Err(Error::Overflow { fits }) = &read {
             context.sizes.fit(self.claim.destination_id, *fits);
@@ -446,23 +452,4 @@ impl Turn<'_> {
         self.mappings.retain(|m| m.name() != mapping);
         Ok(())
     }
-}
-
-/// Awaits one operation of a destination, and gives it up when the server answers later than its
-/// own limits allow.
-async fn within_deadline<T>(
-    context: &Context,
-    destination_id: i64,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let limit = context.settings.statement_timeout + DEADLINE_MARGIN;
-    let Ok(result) = tokio::time::timeout(limit, work).await else {
-        return Err(Error::Deadline(limit.as_secs()));
-    };
-    if let Err(Error::Destination(trouble)) = &result
-        && trouble.fault == Fault::TooSlow
-    {
-        context.sizes.halve(destination_id);
-    }
-    result
 }

@@ -148,6 +148,7 @@ async fn begin_transaction(
     let begin = sql::BEGIN_APPLY
         .replace("{schema}", &schema.sql())
         .replace("{statement_ms}", &statement_ms.to_string())
+        .replace("{lock_ms}", &settings.lock_timeout.as_millis().to_string())
         .replace("{idle_ms}", &(statement_ms * 2).to_string());
     client.batch_execute(&format!("{begin}{TEXT_FORMAT}")).await
 }

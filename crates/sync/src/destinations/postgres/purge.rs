@@ -268,6 +268,7 @@ impl Session {
         let begin = sql::BEGIN_APPLY
             .replace("{schema}", &self.schema.sql())
             .replace("{statement_ms}", &STATEMENT_MS.to_string())
+            .replace("{lock_ms}", &STATEMENT_MS.to_string())
             .replace("{idle_ms}", &STATEMENT_MS.to_string());
         let lock = format!("set local lock_timeout = {LOCK_MS};");
         self.connection.batch_execute(&format!("{begin}{lock}{TEXT_FORMAT}")).await

@@ -242,6 +242,7 @@ impl Session {
         let begin = sql::BEGIN_APPLY
             .replace("{schema}", &self.schema.sql())
             .replace("{statement_ms}", &TIMEOUT_MS.to_string())
+            .replace("{lock_ms}", &TIMEOUT_MS.to_string())
             .replace("{idle_ms}", &(TIMEOUT_MS * 2).to_string());
         self.connection.batch_execute(&format!("{begin}{TEXT_FORMAT}")).await?;
         let tried = self.try_together(spec, mappings).await;
