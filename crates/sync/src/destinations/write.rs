@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use offtake_mapping::ResolvedMapping;
-use offtake_mapping::compose::postgres::ActingKey;
+use offtake_mapping::compose::postgres::{ActingKey, UpdatingKey};
 use offtake_postgres::SourcePool;
 use offtake_reading::{FailedRow, MappingFault, Part};
 use serde_json::Value;
@@ -26,6 +26,8 @@ pub(crate) struct Reference {
     pub(crate) deferrable: bool,
     /// Those of them that act when a row of the parent is deleted.
     pub(crate) acting: Vec<ActingKey>,
+    /// Those of them that act when a column of the parent that they refer to changes.
+    pub(crate) updating: Vec<UpdatingKey>,
 }
 
 /// One tenant's share of a write.

@@ -1,5 +1,6 @@
 //! Writing a mapping's rows into a destination.
 
+use super::guard::{ActingKey, UpdatingKey};
 use super::{
     columns_of, ordered_key, ordered_key_bytes, ordered_literal_bytes, ordered_literals, row_of,
 };
@@ -9,31 +10,22 @@ use crate::{Identifier, KeyColumn, ResolvedMapping, literal};
 /// The statements of one mapping in one destination's schema.
 #[derive(Debug, Clone)]
 pub struct Apply<'a> {
-    mapping: &'a ResolvedMapping,
-    table: String,
-    staging: String,
+    pub(super) mapping: &'a ResolvedMapping,
+    pub(super) table: String,
+    pub(super) staging: String,
     /// Restricts every statement to the tenant where the table holds several: its column and value.
     tenant: Option<(String, String)>,
     /// What refers to the table and acts when a row of it is deleted.
-    acting: Vec<ActingKey>,
+    pub(super) acting: Vec<ActingKey>,
+    /// What refers to the table and acts when a row of it changes, with the rows `c` that are
+    /// written after it.
+    pub(super) updating: Vec<(UpdatingKey, Option<String>)>,
     /// The destination stores text in another encoding than UTF-8.
     converts: bool,
 }
 
-/// A foreign key with `on delete cascade`, `set null` or `set default`, from the table of a mapping
-/// to that of another one or to itself. Its server would delete or change rows of the copy that the
-/// source still has.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActingKey {
-    pub constraint: String,
-    /// The table that refers, quoted and qualified.
-    pub child: String,
-    /// A row `c` of that table refers to a row `t`.
-    pub refers: String,
-}
-
 /// How the values of a key become SQL.
-type Literals = fn(&[KeyColumn], &[String]) -> Vec<String>;
+pub(super) type Literals = fn(&[KeyColumn], &[String]) -> Vec<String>;
 
 impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
@@ -47,6 +39,7 @@ impl<'a> Apply<'a> {
             staging: format!("pg_temp.\"offtake_{}\"", mapping.version),
             tenant,
             acting: Vec::new(),
+            updating: Vec::new(),
             converts: false,
         }
     }
@@ -54,11 +47,6 @@ impl<'a> Apply<'a> {
     /// The same for a destination that stores text in another encoding than UTF-8.
     pub fn converting(self, converts: bool) -> Self {
         Self { converts, ..self }
-    }
-
-    /// The same for a table that others refer to by keys that act.
-    pub fn guarded(self, acting: Vec<ActingKey>) -> Self {
-        Self { acting, ..self }
     }
 
     /// The target, quoted and qualified.
@@ -168,47 +156,6 @@ impl<'a> Apply<'a> {
         )
     }
 
-    /// Statements that fail with `foreign_key_violation` where
-    /// [`delete_absent`](Self::delete_absent) would make a key act on a row that stays: as if the
-    /// key did not act. A row of the table itself that is staged too goes or is written again.
-    pub fn guard_absent(&self) -> Vec<String> {
-        let goes = format!("not s.offtake_present and {}", self.same_key("t", "s"));
-        self.guards(&format!("{} t join {} s on {goes}", self.table, self.staging), None)
-    }
-
-    /// The same for [`delete_range`](Self::delete_range).
-    pub fn guard_range(&self, range: KeyRange<'_>, spare: Option<&[String]>) -> Vec<String> {
-        let inner = self.outside("c", range, spare);
-        let goes = self.outside("t", range, spare);
-        self.guards(&format!("(select t.* from {} t where {goes}) t", self.table), Some(&inner))
-    }
-
-    fn guards(&self, going: &str, also_going: Option<&str>) -> Vec<String> {
-        let guard = |key: &ActingKey| {
-            let ActingKey { constraint, child, refers } = key;
-            let mut stays = vec![refers.clone()];
-            if *child == self.table {
-                stays.push(format!(
-                    "not exists (select from {} s where {})",
-                    self.staging,
-                    self.same_key("c", "s")
-                ));
-                stays.extend(also_going.map(|going| format!("not ({going})")));
-            }
-            let said = format!(
-                "deleting a row of {} would delete or change rows of {child} by the foreign key {constraint}",
-                self.table
-            );
-            let body = format!(
-                "begin if exists (select from {going} join {child} c on {}) then raise foreign_key_violation using message = {}; end if; end",
-                stays.join(" and "),
-                literal(&said)
-            );
-            format!("do {}", literal(&body))
-        };
-        self.acting.iter().map(guard).collect()
-    }
-
     /// Deletes the rows that have the staged keys, whatever is to become of them.
     pub fn delete_staged(&self) -> String {
         format!(
@@ -278,8 +225,21 @@ impl<'a> Apply<'a> {
         format!("select count(*) from (select from {} t{within} limit 1) t", self.table)
     }
 
+    /// The key of a row, and how its values are said for a comparison with it.
+    pub(super) fn compared_key(&self, row: &str) -> (Vec<String>, Literals) {
+        match self.converts {
+            true => (ordered_key_bytes(row, &self.mapping.key), ordered_literal_bytes),
+            false => (ordered_key(row, &self.mapping.key), ordered_literals),
+        }
+    }
+
     /// The rows of a key range that are not staged.
-    fn outside(&self, row: &str, range: KeyRange<'_>, spare: Option<&[String]>) -> String {
+    pub(super) fn outside(
+        &self,
+        row: &str,
+        range: KeyRange<'_>,
+        spare: Option<&[String]>,
+    ) -> String {
         let mut conditions = self.within(row, range);
         conditions.extend(spare.map(|values| self.bound(row, values, "<>")));
         conditions.push(format!(
@@ -299,10 +259,7 @@ impl<'a> Apply<'a> {
     }
 
     fn bound(&self, row: &str, values: &[String], operator: &str) -> String {
-        let (key, literals): (_, Literals) = match self.converts {
-            true => (ordered_key_bytes(row, &self.mapping.key), ordered_literal_bytes),
-            false => (ordered_key(row, &self.mapping.key), ordered_literals),
-        };
+        let (key, literals) = self.compared_key(row);
         format!("{} {operator} {}", row_of(&key), row_of(&literals(&self.mapping.key, values)))
     }
 
@@ -327,16 +284,16 @@ impl<'a> Apply<'a> {
         )
     }
 
-    fn names(&self) -> impl Iterator<Item = &'a Identifier> + use<'a> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a Identifier> + use<'a> {
         self.mapping.columns.iter().map(|c| &c.name)
     }
 
     /// In a table of several tenants: the row is this tenant's.
-    fn of_tenant(&self, row: &str) -> Option<String> {
+    pub(super) fn of_tenant(&self, row: &str) -> Option<String> {
         self.tenant.as_ref().map(|(column, id)| format!("{row}.{column} = {id}"))
     }
 
-    fn same_key(&self, row: &str, staged: &str) -> String {
+    pub(super) fn same_key(&self, row: &str, staged: &str) -> String {
         let same = self.mapping.key.iter().map(|k| {
             let column = k.query_column.sql();
             let equal = format!("{row}.{column} = {staged}.{column}");

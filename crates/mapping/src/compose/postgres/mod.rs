@@ -5,12 +5,14 @@ mod agreement;
 mod apply;
 mod expand;
 mod fetch;
+mod guard;
 mod look_up;
 
 pub use agreement::{Compared, compare_tenants, rule_for_key, sample_tenants};
-pub use apply::{ActingKey, Apply};
+pub use apply::Apply;
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed, list_chunk};
+pub use guard::{ActingKey, UpdatingKey};
 pub use look_up::resolve_tenants;
 
 use crate::{Identifier, KeyColumn, KeyOrder, literal};

@@ -367,7 +367,7 @@ impl Applier<'_> {
         if stated && !stretch.lines.is_empty() {
             statements.push(self.stage(rows, stretch.lines.clone()));
         }
-        statements.extend(self.guards(stretch, absent));
+        statements.extend(self.guards(stretch, (present, absent)));
         let staged = statements.len();
         self.push_changes(stretch, (present, absent), &mut statements);
         let changing = statements.len();
@@ -392,7 +392,8 @@ impl Applier<'_> {
         let upserted = if present > 0 { count(changing - 2) } else { 0 };
         let deleted_absent = if absent > 0 { count(staged) } else { 0 };
         // A row that is there already, or is gone already, is not counted either.
-        if self.alters || upserted < present || deleted_absent < absent {
+        let alters = self.alters || self.apply.updates_itself();
+        if alters || upserted < present || deleted_absent < absent {
             let (_, not_applied) = self.run(&self.apply.count_not_applied()).await?;
             let not_applied = not_applied.unwrap_or(0);
             if not_applied > 0 {
@@ -407,11 +408,14 @@ impl Applier<'_> {
     }
 
     /// What must hold before the changes; see [`Apply::guard_absent`].
-    fn guards(&self, stretch: &Stretch, absent: u64) -> Vec<String> {
+    fn guards(&self, stretch: &Stretch, (present, absent): (u64, u64)) -> Vec<String> {
         let of_range = |bounds: &Bounds| self.apply.guard_range(bounds.as_range(), None);
         let mut guards = stretch.range.as_ref().map(of_range).unwrap_or_default();
         if absent > 0 {
             guards.extend(self.apply.guard_absent());
+        }
+        if present > 0 {
+            guards.extend(self.apply.guard_present());
         }
         guards
     }

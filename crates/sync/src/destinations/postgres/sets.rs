@@ -71,7 +71,8 @@ impl Applier<'_> {
         self.statement(SAVE).await?;
         self.statement(&self.replacing(rows, set, replaces)).await?;
         let end = format!(
-            "{}; {}; {}; release savepoint stretch",
+            "{}{}; {}; {}; release savepoint stretch",
+            self.guarding(),
             self.apply.upsert_present(),
             self.checks.statement(),
             self.apply.empty_staging()
@@ -106,8 +107,9 @@ impl Applier<'_> {
         for stretch in set {
             self.statement("savepoint one").await.map_err(other)?;
             let one = format!(
-                "{}; {}; {}; {}; release savepoint one",
+                "{}; {}{}; {}; {}; release savepoint one",
                 self.stage(rows, stretch.lines.clone()),
+                self.guarding(),
                 self.apply.upsert_present(),
                 self.checks.statement(),
                 self.apply.empty_staging()
@@ -124,6 +126,11 @@ impl Applier<'_> {
         }
         self.rollback().await?;
         Ok((fit, rest))
+    }
+
+    /// The guards of the upsert, as statements before it.
+    fn guarding(&self) -> String {
+        self.apply.guard_present().iter().map(|guard| format!("{guard}; ")).collect()
     }
 
     /// Stages the set and, if it replaces the rows there, deletes those.

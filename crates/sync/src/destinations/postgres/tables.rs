@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use offtake_mapping::compose::postgres::{ActingKey, Apply};
+use offtake_mapping::compose::postgres::{ActingKey, Apply, UpdatingKey};
 use offtake_mapping::{Column, Identifier, ResolvedMapping, foreign};
 use offtake_postgres::Fault;
 use offtake_reading::MappingFault;
@@ -309,19 +309,29 @@ pub(super) async fn references(
         [(&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
     let rows = client.query_typed(sql::LIST_REFERENCES, &parameters).await?;
     let reference = |row: &Row| {
-        let (names, refers): (Vec<String>, Vec<String>) =
-            (row.try_get("acting")?, row.try_get("refers")?);
         let child: &str = row.try_get("child_table")?;
-        let acting = names.into_iter().zip(refers).map(|(constraint, refers)| ActingKey {
-            constraint,
-            child: child.to_owned(),
-            refers,
+        let keys = |names: &str, refers: &str| -> Result<Vec<ActingKey>, tokio_postgres::Error> {
+            let (names, refers): (Vec<String>, Vec<String>) =
+                (row.try_get(names)?, row.try_get(refers)?);
+            let key = |(constraint, refers)| {
+                let child = child.to_owned();
+                ActingKey { constraint, child, refers }
+            };
+            Ok(names.into_iter().zip(refers).map(key).collect())
+        };
+        let columns: Vec<String> = row.try_get("updating_columns")?;
+        let updating = keys("updating", "updating_refers")?.into_iter().zip(columns);
+        let updating = updating.map(|(key, columns)| UpdatingKey {
+            key,
+            // A server may answer anything.
+            columns: serde_json::from_str(&columns).unwrap_or_default(),
         });
         Ok(Reference {
             child: row.try_get("child")?,
             parent: row.try_get("parent")?,
             deferrable: row.try_get("deferrable")?,
-            acting: acting.collect(),
+            acting: keys("acting", "refers")?,
+            updating: updating.collect(),
         })
     };
     rows.iter().map(reference).collect()

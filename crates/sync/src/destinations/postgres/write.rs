@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use offtake_loops::failpoint;
-use offtake_mapping::compose::postgres::Apply;
+use offtake_mapping::compose::postgres::{Apply, UpdatingKey};
 use offtake_mapping::{ResolvedMapping, Version};
 use offtake_postgres::Fault;
-use offtake_reading::Part;
+use offtake_reading::{Part, Rows, key_of};
 
 use super::apply::{self, Checks, Done, Manner, Staging};
 use super::{Session, Trouble, linked, state};
-use crate::destinations::{Applied, Aside, Faults, TenantWrite, Written};
+use crate::destinations::{Applied, Aside, Faults, Reference, TenantWrite, Written};
 use crate::{Error, Settings};
 
 /// Staging tables that this transaction made or filled; they count once it has committed.
@@ -172,7 +172,8 @@ impl Session {
         let acting = write.references.iter().filter(|of| of.parent == name);
         let statements = Apply::new(&part.mapping, &self.schema, write.tenant_at_source)
             .converting(self.converts())
-            .guarded(acting.flat_map(|of| of.acting.clone()).collect());
+            .guarded(acting.flat_map(|of| of.acting.clone()).collect())
+            .guarded_updates(self.updating(write, name));
         let staging = made.or_else(|| self.staged.get(version));
         let manner = Manner { checks, alters: self.altering.contains(name), staging };
         let work = apply::part(&self.connection, &statements, part, manner);
@@ -191,6 +192,33 @@ impl Session {
             return apply::part(&self.connection, &statements, part, manner).await;
         }
         Ok(done)
+    }
+
+    /// The keys that act when rows of the mapping change. With each, which rows of the child the
+    /// batch writes later.
+    fn updating(
+        &self,
+        write: &TenantWrite<'_>,
+        parent: &str,
+    ) -> Vec<(UpdatingKey, Option<String>)> {
+        let place = |name: &str| write.parts.iter().position(|part| part.mapping.name() == name);
+        let later = |of: &Reference| {
+            let child = place(&of.child).filter(|child| place(parent) < Some(*child))?;
+            let Part { mapping, changed, chunk, .. } = &write.parts[child];
+            let rows = std::iter::once(changed).chain(chunk.as_ref().map(|chunk| &chunk.rows));
+            let keys = |rows: &Rows| -> Vec<Vec<String>> {
+                (0..rows.len()).map(|line| key_of(mapping, rows, line)).collect()
+            };
+            Apply::new(mapping, &self.schema, write.tenant_at_source)
+                .converting(self.converts())
+                .these_rows(&rows.flat_map(keys).collect::<Vec<_>>())
+        };
+        let concerned = |of: &&Reference| of.parent == parent && !of.updating.is_empty();
+        let with_later = |of: &Reference| {
+            let later = later(of);
+            of.updating.clone().into_iter().map(move |key| (key, later.clone()))
+        };
+        write.references.iter().filter(concerned).flat_map(with_later).collect()
     }
 
     async fn back(&self) -> Result<(), Error> {
