@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use offtake_tests::browser::Browser;
-use offtake_tests::samples::USERS;
+use offtake_tests::samples::{OTHERS, USERS};
 use offtake_tests::{Daemon, PATIENCE, World, beside, oracle, until};
 
 const ADMIN: &str = "an-admin-token-of-some-length-0000000000000";
@@ -179,6 +179,73 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     picture(&mut page, "paused");
     page.click(&button(&world, "acme", "Resume")).await;
     page.wait_for(&format!("{}.innerText.includes('in sync')", row(&world, "acme"))).await;
+    assert_no_complaints(&mut page);
+    daemon.stop().await;
+}
+
+/// The values are printed by a function that fails for one of them.
+const PRINTED: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select tenant as tenant_id, id, printed(body) as body from public.item
+target: { table: items }
+";
+
+/// When each copy was proved, what differs, and why a copy was not proved.
+#[tokio::test]
+async fn what_the_audit_found_is_seen_until_it_is_over() {
+    let Some(mut page) = Browser::start() else { return };
+    let plan = World::with_tenants(["acme", "globex"])
+        .mappings(&[("items", PRINTED), ("others", OTHERS)])
+        .without_init()
+        .setting("/http/admin_token", ADMIN)
+        .setting("/audit", serde_json::json!({ "period": "1s", "budget": "100%" }));
+    let world = plan.await;
+    let function = "create function printed(text) returns text immutable language plpgsql as $$
+          begin
+            if $1 = 'huge' then raise 'invalid memory alloc request size 1120000003' using errcode = 'XX000'; end if;
+            return $1;
+          end $$";
+    world.source.execute(function).await;
+    let fill = "insert into item select '{tenant}', n, 'body' from generate_series(1, 30) n";
+    world.with_items("body text", fill).await;
+    for event in ["rows_quarantined", "audit_differs"] {
+        world.allow(event);
+    }
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
+    show_token(&mut page, ADMIN).await;
+    let proved =
+        |tenant: &str| format!("Boolean({}?.querySelector('time[title]'))", row(&world, tenant));
+    page.wait_for(&proved("acme")).await;
+    page.wait_for(&proved("globex")).await;
+
+    world.tenant("acme").destination.execute("delete from items where id = 3").await;
+    let item = |tenant| {
+        format!("update item set body = 'huge' where id = 7 and tenant = '{}'", world.id(tenant))
+    };
+    world.source.execute(&item("globex")).await;
+    let says =
+        |tenant: &str, text: &str| format!("{}?.innerText.includes('{text}')", row(&world, tenant));
+    page.wait_for(&says("acme", "1 row differs")).await;
+    page.wait_for(&says("globex", "degraded")).await;
+    for tenant in ["acme", "globex"] {
+        fold(&mut page, &world, tenant).await;
+    }
+    let details = |tenant: &str, text: &str| {
+        format!("{}.nextElementSibling.innerText.includes('{text}')", row(&world, tenant))
+    };
+    page.wait_for(&details("acme", "1 row differs")).await;
+    page.wait_for(&details("globex", "1 row(s) cannot be compared")).await;
+    page.click(&button(&world, "globex", "Verify")).await;
+    let said = "items: 29 rows are equal, 1 cannot be compared";
+    page.wait_for(&format!("{}.includes('{said}')", outcome(&world, "globex"))).await;
+    picture(&mut page, "audit");
+
+    world.source.execute("update item set body = body where id = 3").await;
+    world.source.execute("update item set body = 'small' where id = 7").await;
+    page.wait_for(&format!("!({})", says("acme", "differs"))).await;
+    page.wait_for(&format!("!({})", details("globex", "1 row(s) cannot be compared"))).await;
     assert_no_complaints(&mut page);
     daemon.stop().await;
 }

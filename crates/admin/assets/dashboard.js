@@ -142,7 +142,7 @@ function backfill(of) {
 function verification(of) {
   const differs = BigInt(of.differences ?? 0) > 0n;
   return element("span", {}, moment(of.verified_at),
-    differs ? element("small", { className: "bad", textContent: `${count(of.differences)} rows differ` }) : null);
+    differs ? element("small", { className: "bad differs", textContent: of.differences === "1" ? "1 row differs" : `${count(of.differences)} rows differ` }) : null);
 }
 
 function mappingsOf(destination) {
@@ -178,6 +178,7 @@ function verified(answer) {
     const keys = item.report.differences.slice(0, 3).map((d) => `${d.kind} ${JSON.stringify(d.key)}`).join("; ");
     const row = unprinted[0];
     const not = row ? `, ${not_compared} cannot be compared (${JSON.stringify(row.key)}, ${row.side}: ${row.error})` : "";
+    if (row && missing + extra + different + unsettled === 0) return `${item.mapping}: ${rows} rows are equal${not}`;
     return `${item.mapping}: ${missing} missing, ${extra} extra, ${different} different, ${unsettled} not settled in time (${keys})${not}`;
   });
   return [answer.equal ? "equal" : "NOT EQUAL", ...items].join("\n");
