@@ -219,10 +219,7 @@ impl Applier<'_> {
                 Err(failure) => failure,
             };
             let error = self.of_a_row(rows, &stretch, failure)?;
-            self.client
-                .batch_execute("rollback to savepoint stretch; release savepoint stretch")
-                .await
-                .map_err(Error::destination)?;
+            self.rollback().await?;
             if stretch.lines.len() > 1 {
                 let (left, right) = self.halve(rows, &stretch);
                 open.push(right);
@@ -285,10 +282,7 @@ impl Applier<'_> {
         }
         self.client.batch_execute(SAVE).await.map_err(Error::destination)?;
         let staged = self.client.batch_execute(&self.stage(rows, stretch.lines.clone())).await;
-        self.client
-            .batch_execute("rollback to savepoint stretch; release savepoint stretch")
-            .await
-            .map_err(Error::destination)?;
+        self.rollback().await?;
         Ok(staged.is_err_and(|error| of_a_value(&error)))
     }
 
@@ -445,14 +439,6 @@ impl Applier<'_> {
             statements.push(self.apply.upsert_present());
         }
         statements.push(self.checks.statement().to_owned());
-    }
-
-    pub(super) fn stage(&self, rows: &Rows, lines: impl Iterator<Item = usize>) -> String {
-        let columns: Vec<usize> = (0..self.mapping.columns.len()).collect();
-        let rows: Vec<(bool, Vec<Option<String>>)> = lines
-            .map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns)))
-            .collect();
-        self.apply.stage(rows.iter().map(|(present, row)| (*present, row.as_slice())))
     }
 
     /// Affected rows of each statement, in order, and the number that one of them may select.

@@ -1,4 +1,4 @@
-//! Rows by COPY: into the staging table, or, where nothing can be in their way, into the target.
+//! Rows into the staging table or, by COPY and where nothing can be in their way, into the target.
 
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -14,6 +14,15 @@ use crate::Error;
 const COPY_PIECE_BYTES: usize = 256 * 1024;
 
 impl Applier<'_> {
+    /// The statement that fills the staging table with a few lines.
+    pub(super) fn stage(&self, rows: &Rows, lines: impl Iterator<Item = usize>) -> String {
+        let columns: Vec<usize> = (0..self.mapping.columns.len()).collect();
+        let rows: Vec<(bool, Vec<Option<String>>)> = lines
+            .map(|line| (rows.present(line..line + 1) == 1, rows.fields(line, &columns)))
+            .collect();
+        self.apply.stage(rows.iter().map(|(present, row)| (*present, row.as_slice())))
+    }
+
     /// Copies a chunk's rows into the table itself, as the source printed them: less than half the
     /// work of staging them and inserting from there. Returns false, with nothing changed, where
     /// the range has rows already, which these must replace, or where a row is refused and must be
@@ -46,10 +55,7 @@ impl Applier<'_> {
             Err(error) if row_fault(&error) => {}
             Err(error) => return Err(classify(self.mapping, error)),
         }
-        self.client
-            .batch_execute("rollback to savepoint stretch; release savepoint stretch")
-            .await
-            .map_err(Error::destination)?;
+        self.rollback().await?;
         Ok(false)
     }
 

@@ -172,7 +172,8 @@ impl Applier<'_> {
         Ok(count != Some(0))
     }
 
-    async fn rollback(&self) -> Result<(), Error> {
+    /// Undoes a stretch.
+    pub(super) async fn rollback(&self) -> Result<(), Error> {
         let back = "rollback to savepoint stretch; release savepoint stretch";
         self.client.batch_execute(back).await.map_err(Error::destination)
     }
