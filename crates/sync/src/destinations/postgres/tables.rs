@@ -22,7 +22,7 @@ pub(super) struct Found {
     identity: String,
     mark: Option<String>,
     /// As SQL writes its name: the table, or a partition of it, that is unlogged.
-    unlogged: Option<String>,
+    pub(super) unlogged: Option<String>,
     /// Names and types.
     pub(super) columns: Vec<(String, String)>,
     pub(super) required: Vec<String>,
@@ -132,27 +132,9 @@ pub(super) async fn make(
              names"
         )));
     };
-    check_made(mapping, table, &found)?;
+    trial::check_made(mapping, table, &found)?;
     check_fit(client, mapping, table, &found).await?;
     Ok(found)
-}
-
-/// Whether `schema_sql` has made a table that fits. What is wrong is told of `schema_sql` alone:
-/// the table goes with this transaction, and a command to run on it would not find it.
-fn check_made(mapping: &ResolvedMapping, table: &str, found: &Found) -> Result<(), Problem> {
-    if mapping.definition.target.schema_sql.is_none() {
-        return Ok(());
-    }
-    let unlogged = found.unlogged.as_ref().map(|unlogged| {
-        format!(
-            "schema_sql makes {unlogged} unlogged, so a crash of this server empties it; leave the \
-             word out"
-        )
-    });
-    let misfit = || trial::misfit(mapping, found).map(|m| format!("{}; {}", m.message, m.remedy));
-    let why = unlogged.or_else(misfit);
-    let why = why.or_else(|| key_equality::misfit(mapping, table, found, true));
-    why.map_or(Ok(()), |why| Err(Problem::fault(why)))
 }
 
 /// The table, by `schema_sql` or from the query's columns.
@@ -195,8 +177,7 @@ async fn check_owner(
             "{table} is not a table; rename it or set another target.table"
         )));
     }
-    let own = mark(mapping);
-    if found.mark.as_deref() == Some(own.as_str()) {
+    if found.mark.as_deref() == Some(&mark(mapping)) {
         return Ok(true);
     }
     let rights = Rights::of(site, table);

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error as PostgresError};
 
 use super::tables::{self, Found, Problem, Site};
-use super::{Session, state};
+use super::{Session, key_equality, state};
 use crate::destinations::{DestinationSpec, Trouble};
 use crate::{Error, sql};
 
@@ -160,6 +160,28 @@ pub(super) fn misfit(mapping: &ResolvedMapping, found: &Found) -> Option<Misfit>
     let misfit = misfit.or_else(|| unwritable(mapping, found).map(|column| column.misfit()));
     let misfit = misfit.or_else(|| wanting(mapping, found));
     misfit.or_else(|| keyless(mapping, found))
+}
+
+/// Whether `schema_sql` has made a table that fits. What is wrong is told of `schema_sql` alone:
+/// the table goes with this transaction, and a command to run on it would not find it.
+pub(super) fn check_made(
+    mapping: &ResolvedMapping,
+    table: &str,
+    found: &Found,
+) -> Result<(), Problem> {
+    if mapping.definition.target.schema_sql.is_none() {
+        return Ok(());
+    }
+    let unlogged = found.unlogged.as_ref().map(|unlogged| {
+        format!(
+            "schema_sql makes {unlogged} unlogged, so a crash of this server empties it; leave the \
+             word out"
+        )
+    });
+    let other = || misfit(mapping, found).map(|m| format!("{}; {}", m.message, m.remedy));
+    let why = unlogged.or_else(other);
+    let why = why.or_else(|| key_equality::misfit(mapping, table, found, true));
+    why.map_or(Ok(()), |why| Err(Problem::fault(why)))
 }
 
 /// The tenant's column is missing, in the form for a destination that tenants share.
