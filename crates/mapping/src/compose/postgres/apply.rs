@@ -263,6 +263,12 @@ impl<'a> Apply<'a> {
         format!("{} {operator} {}", row_of(&key), row_of(&literals(&self.mapping.key, values)))
     }
 
+    /// Every column is part of the key.
+    pub fn is_all_key(&self) -> bool {
+        let key = self.mapping.target_key();
+        self.names().all(|name| key.contains(name))
+    }
+
     /// Counts the staged rows whose state in the table (present with these values, or absent) is
     /// not the staged one. Anything but 0 means that something in the destination interfered, such
     /// as a trigger.
