@@ -9,11 +9,12 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 15] = [
+const PLACEHOLDERS: [(&str, &str); 16] = [
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
     ("{schema}", "public"),
     ("{statement_ms}", "1000"),
+    ("{lock_ms}", "1000"),
     ("{idle_ms}", "1000"),
     ("{partition}", "0"),
     ("{current}", "0"),
