@@ -26,7 +26,7 @@ const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
 /// After this long without a request the engine looks less often. It misses nothing by that: this
 /// process's poller nudges it for new requests, and a retry may come a little late.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
-const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(250);
+const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(500);
 
 /// How often the engine closes unused connections.
 const LINKS_INTERVAL: Duration = Duration::from_secs(2);
