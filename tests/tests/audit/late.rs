@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{OTHERS, destination, plan};
 
-/// Reading a row waits for whoever holds the gate.
+/// A session that reads a row waits for the session that holds the gate.
 const GATED: &str = "
 source: { table: public.item, tenant: tenant, key: { id: id } }
 query: select tenant as tenant_id, id, gated(body) as body from public.item

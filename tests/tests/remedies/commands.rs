@@ -48,7 +48,8 @@ async fn wait(daemon: &Daemon, state: &str) -> String {
     .await
 }
 
-/// Runs a printed command line as a person does who has `offtake` on the path. Its standard output.
+/// Runs a printed command line in a shell that has `offtake` on its path. Returns the command's
+/// standard output.
 fn shell(world: &World, line: &str) -> String {
     let program = binary("offtake");
     let folder = program.parent().map(Path::display).unwrap();

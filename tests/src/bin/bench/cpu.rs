@@ -192,7 +192,8 @@ impl Spent {
     }
 }
 
-/// Whose a session is. The benchmark's own sessions, and background processes, are nobody's.
+/// Which side a session belongs to. The benchmark's own sessions and background processes belong
+/// to neither.
 fn group(application_name: &str, backend_type: &str, at_source: bool) -> Option<Group> {
     let copies = application_name.starts_with("offtake")
         || application_name == "psql"

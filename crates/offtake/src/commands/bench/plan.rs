@@ -20,7 +20,7 @@ const SAMPLE_BYTES_MAX: f64 = 64.0 * 1024.0 * 1024.0;
 /// not known.
 const ROWS_OF_UNKNOWN_SIZE: u32 = 1_000;
 
-/// What the schema's comment says, for whoever finds it.
+/// The comment on the schema. A person who finds the schema reads there what made it.
 const COMMENT: &str =
     "Copies made by offtake bench capture, which drops them at its end. Not needed by Offtake.";
 
