@@ -61,6 +61,37 @@ async fn what_a_trigger_changes_is_told_also_in_a_large_batch() {
     daemon.stop().await;
 }
 
+/// A trigger may throw away what the session has prepared. Fails, by a logged failure of the
+/// destination, where the frame's statements stay prepared beside a trigger.
+#[tokio::test]
+async fn a_trigger_that_deallocates_statements_breaks_no_batch() {
+    let world = world(&[("items", ITEMS)], SETUP).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let there = &world.tenant("acme").destination;
+    for round in 0..3 {
+        if round == 1 {
+            there
+                .execute(
+                    "create function deallocate() returns trigger language plpgsql as
+                       $$begin execute 'deallocate all'; return new; end$$;
+                     create trigger deallocate before insert or update on items for each row execute function deallocate()",
+                )
+                .await;
+        }
+        if round == 2 {
+            there.execute("drop function deallocate cascade").await;
+        }
+        for n in 1..=3 {
+            write(&world, &format!("update item set label = 'round {round} {n}' where id = {n}"))
+                .await;
+            world.wait_in_step().await;
+        }
+    }
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
 /// A first copy goes into the table itself where its range is empty. A table that is not: its rows
 /// are replaced, and those that the source does not have go. And a row that is refused in an empty
 /// range is found among the others.

@@ -14,17 +14,21 @@ use super::state;
 /// The frame's statements in one session.
 #[derive(Default)]
 pub(super) struct Frame {
-    /// The last transaction ran in the process that the session was opened with. Behind a pooler
-    /// that hands out processes by transaction, a prepared statement may be in another one.
-    direct: AtomicBool,
+    /// What is prepared stays: the last transaction ran in the process that the session was opened
+    /// with, and no trigger can run there. Behind a pooler that hands out processes by transaction,
+    /// a prepared statement may be in another one, and a trigger may run `deallocate all`.
+    stays: AtomicBool,
     /// By the text of the file that they are composed from.
     prepared: Mutex<HashMap<&'static str, Statement>>,
 }
 
 impl Frame {
-    /// Notes whether the last transaction ran in the session's own process.
-    pub(super) fn found(&self, direct: bool) {
-        self.direct.store(direct, Ordering::Relaxed);
+    /// Notes whether what is prepared in the session stays there.
+    pub(super) fn found(&self, stays: bool) {
+        self.stays.store(stays, Ordering::Relaxed);
+        if !stays {
+            self.prepared().clear();
+        }
     }
 
     /// Runs a statement of [`sql`](crate::sql) that names the state table.
@@ -36,7 +40,7 @@ impl Frame {
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, Error> {
         let composed = || file.replace("{state}", &state::table_sql(schema));
-        if !self.direct.load(Ordering::Relaxed) {
+        if !self.stays.load(Ordering::Relaxed) {
             return client.query_typed(&composed(), parameters).await;
         }
         let known = self.prepared().get(file).cloned();

@@ -56,7 +56,7 @@ impl Session {
             let found = found.map_err(Error::destination)?;
             self.converts.store(found.converts, Ordering::Relaxed);
             let direct = found.backend == Some(self.connection.server_process());
-            self.frame.found(direct);
+            self.frame.found(direct && found.altering.is_empty());
             pooled |= !direct;
             let replaced = |m: &Arc<ResolvedMapping>| {
                 found.identities.get(m.name()) != write.identities.get(m.name())
