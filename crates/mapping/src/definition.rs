@@ -17,6 +17,9 @@ pub struct Mapping {
     pub source: Source,
     /// Other tables whose changes refresh rows of `source.table`.
     pub depends_on: Vec<Dependency>,
+    /// Tables that the query reads and whose rows never change, as the operator says: nothing
+    /// captures them.
+    pub unchanging: Vec<TableName>,
     /// A query without parameters that exposes `tenant_id` and the key columns; no trailing
     /// semicolon.
     pub query: String,

@@ -24,6 +24,7 @@ use offtake_mapping::{Mapping, MappingSet, ResolvedMapping, Step};
 use tokio_postgres::{Client, Error};
 
 use definitions::Definitions;
+pub use definitions::{NamedInFunction, tables_in_functions};
 use exposed::Exposed;
 pub use problem::Problem;
 use query::QueryColumn;

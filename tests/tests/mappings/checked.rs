@@ -74,16 +74,17 @@ async fn assert_unnamed_tables_are_told(world: &World, notes: &str) {
             "left join public.author a on a.id = n.author where n.id in (select author from moods)",
         );
     write(world, "notes.yaml", &blind);
-    let (_, stdout, _) = told(world, &world.offtake(&["check", "--connect"]).await);
+    let (code, _, stderr) = told(world, &world.offtake(&["check", "--connect"]).await);
+    assert_eq!(code, 78, "{stderr}");
     for expect in [
-        "warning: mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there refreshes nothing; name it under",
+        "mappings/notes.yaml:2:87: the query of notes reads public.author, and a change there would refresh nothing",
         ": the query of notes reads public.mood, and a change",
     ] {
-        assert!(stdout.contains(expect), "{expect}: {stdout}");
+        assert!(stderr.contains(expect), "{expect}: {stderr}");
     }
-    assert!(!stdout.contains("mood_now,") && !stdout.contains("public.note, "), "{stdout}");
+    assert!(!stderr.contains("mood_now,") && !stderr.contains("public.note, "), "{stderr}");
     // A table that inherits from a captured table is captured with it.
-    assert!(!stdout.contains("reads public.note_kept"), "{stdout}");
+    assert!(!stderr.contains("reads public.note_kept"), "{stderr}");
     world.source.execute("drop table public.note_kept").await;
 }
 

@@ -9,6 +9,7 @@ mod previewed;
 mod refused;
 mod targets;
 mod tenants;
+mod undeclared;
 
 use std::process::Output;
 

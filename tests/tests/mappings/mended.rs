@@ -59,7 +59,7 @@ fn mistakes() -> Vec<Mistake> {
         ),
         of_query(
             "select n.org as tenant_id, n.id, k.body from note n left join kept k using (org, id)",
-            "no trigger captures it, so read the tables behind it instead",
+            "no trigger captures it: read the tables behind it instead",
             plain,
         ),
         Mistake {
@@ -90,7 +90,7 @@ fn mistakes() -> Vec<Mistake> {
             "{ table: public.author, where: 'source.author = id' }",
             "write at least one changed.<column>",
         ),
-        of_dependency("", "name it under depends_on"),
+        of_dependency("", "name it under `depends_on`"),
         of_dependency(
             "{ table: public.author, where: source.author = changed.idd }",
             "did you mean `id`?",

@@ -6,7 +6,7 @@ use serde_yaml::Value;
 
 use super::KEYS;
 use crate::scan::{Kind, tokens};
-use crate::yaml::Section;
+use crate::yaml::{Section, Step};
 use crate::{Identifier, TableName};
 
 /// Notes every key of the section that is not among the known ones.
@@ -94,6 +94,30 @@ pub(super) fn sql(section: &Section, key: &str, what: &str, remedy: &str) -> Opt
 pub(super) fn table(section: &Section, key: &str) -> Option<TableName> {
     let name = TableName::from_sql(&text(section, key)?);
     name.map_err(|error| section.note(&[key], error.to_string(), "write it as schema.table")).ok()
+}
+
+/// A list of tables; empty where the key is missing.
+pub(super) fn tables(section: &Section, key: &str) -> Option<Vec<TableName>> {
+    let remedy = format!("write `{key}: [schema.table, …]`");
+    let items = match section.get(key) {
+        None | Some(Value::Null) => return Some(Vec::new()),
+        Some(Value::Sequence(items)) => items,
+        Some(_) => {
+            section.note(&[key], "this is a list", remedy);
+            return None;
+        }
+    };
+    let table = |(index, item): (usize, &Value)| {
+        let name = item.as_str().ok_or("this is not a table's name".to_owned());
+        let table =
+            name.and_then(|name| TableName::from_sql(name).map_err(|error| error.to_string()));
+        let path: Vec<Step> =
+            section.path_to(&[key]).into_iter().chain([Step::Index(index)]).collect();
+        table.map_err(|message| section.document().note(&path, message, remedy.clone())).ok()
+    };
+    // Every mistake is noted before the first ends the list.
+    let tables: Vec<Option<TableName>> = items.iter().enumerate().map(table).collect();
+    tables.into_iter().collect()
 }
 
 /// A required name of a column, or of a table without a schema.

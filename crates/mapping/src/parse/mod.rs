@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use serde_yaml::Value;
 
-use self::fields::{identifier, misspelt, pairs, refuse_unknown_keys, section, table, text};
+use self::fields::{
+    identifier, misspelt, pairs, refuse_unknown_keys, section, table, tables, text,
+};
 use crate::identifier::split_outside_quotes;
 use crate::yaml::{Diagnostic, Document, Section, Step, excerpt};
 use crate::{
@@ -35,7 +37,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-const FILE_KEYS: &[&str] = &["name", "source", "depends_on", "query", "target", "on_row_error"];
+const FILE_KEYS: &[&str] =
+    &["name", "source", "depends_on", "unchanging", "query", "target", "on_row_error"];
 const SOURCE_KEYS: &[&str] = &["table", "tenant", "key"];
 const LOOKUP_KEYS: &[&str] = &["table", "column", "match"];
 const DEPENDENCY_KEYS: &[&str] = &["table", "match", "where"];
@@ -69,22 +72,38 @@ fn mapping(document: &Document) -> Option<Mapping> {
     let name = name(&root);
     let source = section(&root, "source", source);
     let depends_on = dependencies(&root);
+    let unchanging = tables(&root, "unchanging");
     let query = query(&root);
     let target = section(&root, "target", target);
     let on_row_error = on_row_error(&root);
     let written = query.as_deref().unwrap_or_default();
     let query_begin = document.positions().within(&root.path_to(&["query"]), written, 0);
-    Some(Mapping {
+    let mapping = Mapping {
         name: name?,
         file: document.file().to_owned(),
         text: Arc::from(document.text()),
         source: source?,
         depends_on: depends_on?,
+        unchanging: unchanging?,
         query: query?,
         query_line: query_begin.map_or(1, |position| position.line),
         target: target?,
         on_row_error: on_row_error?,
-    })
+    };
+    refuse_captured(&root, &mapping);
+    Some(mapping)
+}
+
+/// Notes every table under `unchanging` whose changes are captured all the same.
+fn refuse_captured(root: &Section, mapping: &Mapping) {
+    for (index, table) in mapping.unchanging.iter().enumerate() {
+        if mapping.tables().any(|captured| captured == table) {
+            let message = format!("{table} stands elsewhere in this file as a table that changes");
+            let remedy = "take it out here: its changes refresh rows of this mapping";
+            let path = [Step::Key("unchanging".to_owned()), Step::Index(index)];
+            root.document().note(&path, message, remedy);
+        }
+    }
 }
 
 fn name(root: &Section) -> Option<String> {

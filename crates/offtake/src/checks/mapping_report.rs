@@ -14,7 +14,6 @@ use super::index_use::{IndexUse, SourceTable};
 use super::statement_plans::{
     StatementPlans, index_for_keys, index_for_pages, plan_dependants, plan_statements,
 };
-use super::undeclared_tables::{undeclared_tables, warning};
 use crate::configuration::defaults;
 
 /// One mapping as it would run. `check --connect --json` prints it.
@@ -26,12 +25,6 @@ pub(crate) struct MappingReport {
     target_table: String,
     columns: Vec<Column>,
     woken_by: Vec<WokenBy>,
-    /// Tables that the query reads and that its file does not declare.
-    #[serde(rename = "unwatched")]
-    undeclared: Vec<String>,
-    /// A warning for each of them.
-    #[serde(skip)]
-    undeclared_warnings: Vec<String>,
     plan: StatementPlans,
     /// The statement that creates an index in the order of the pages, where pages are sorted now.
     page_index: Option<String>,
@@ -96,7 +89,6 @@ impl MappingReport {
         let table = SourceTable::read(source, &definition.source.table).await?;
         let woken_by = woken_by(source, set, mapping, &table).await?;
         let plan = plan_statements(source, mapping, &table).await?;
-        let undeclared = undeclared_tables(source, definition).await?;
         Ok(Self {
             name: mapping.name().to_owned(),
             file: definition.file.display().to_string(),
@@ -104,8 +96,6 @@ impl MappingReport {
             target_table: definition.target.table.to_string(),
             columns: columns(mapping),
             woken_by,
-            undeclared_warnings: undeclared.iter().map(|t| warning(definition, t)).collect(),
-            undeclared: undeclared.iter().map(|t| t.table.to_string()).collect(),
             page_index: index_for_pages(mapping, &table).filter(|_| !plan.page.on_indexes()),
             key_index: index_for_keys(mapping, &table),
             plan,
@@ -148,14 +138,7 @@ impl MappingReport {
             )
         });
         let woken = self.woken_by.iter().filter_map(|woken| self.dependants_warning(woken));
-        self.undeclared_warnings
-            .iter()
-            .cloned()
-            .chain(whole)
-            .chain(tenants)
-            .chain(added)
-            .chain(woken)
-            .collect()
+        whole.chain(tenants).chain(added).chain(woken).collect()
     }
 
     /// The warning that no index finds the rows that a change of the table refreshes.

@@ -32,7 +32,7 @@ mod target_tables;
 pub(crate) mod tenant_agreement;
 pub(crate) mod tenant_ids;
 pub(crate) mod triggers;
-mod undeclared_tables;
+pub(crate) mod undeclared_tables;
 mod where_index;
 
 use offtake_mapping::Mapping;

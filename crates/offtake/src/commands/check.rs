@@ -17,7 +17,7 @@ use super::preview;
 use super::printing::{say, say_json};
 use crate::checks::destination_table::{DestinationTable, compare};
 use crate::checks::mapping_report::MappingReport;
-use crate::checks::{schema_sql, tenant_agreement};
+use crate::checks::{schema_sql, tenant_agreement, undeclared_tables};
 use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
@@ -84,6 +84,7 @@ async fn report_all(
         let agreement = agreement.map_err(|error| tenant_agreement::unusable(mapping, error))?;
         let disagreement = tenant_agreement::disagreement(source, mapping, &agreement).await;
         failures.extend(disagreement.err());
+        failures.extend(undeclared_tables::refusals(source, &mapping.definition).await?);
         let mut report = MappingReport::of(source, set, mapping).await.map_err(|error| {
             Failure::of_source(&format!("cannot check mapping {}", mapping.name()), &error.into())
         })?;

@@ -13,6 +13,7 @@ use crate::checks::rights::require_rights;
 use crate::checks::schema_sql::require_fit;
 use crate::checks::tenant_agreement::require_agreement;
 use crate::checks::tenant_ids::check_tenants;
+use crate::checks::undeclared_tables::require_declared;
 use crate::command_line::Init;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -31,6 +32,7 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     let list = context.spelt_destinations(&source, &set).await.unwrap_or_default();
     let tenants: Vec<String> = list.usable.into_iter().map(|spec| spec.tenant_at_source).collect();
     require_agreement(&source, set.mappings(), &tenants).await?;
+    require_declared(&source, set.mappings()).await?;
     require_fit(&source, set.mappings()).await?;
     require_rights(&source, &set).await?;
     let place = context.configuration.source.url.place();

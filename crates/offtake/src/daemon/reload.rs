@@ -7,7 +7,8 @@
 //! The exception are triggers. A mapping whose triggers are missing, where the daemon's role may
 //! not install them, is withheld: otherwise its copies would go stale unnoticed. It joins the set
 //! when an operator has run `offtake init`. Meanwhile, every destination that should have it says
-//! so in its status.
+//! so in its status. It also says so where a mapping's query reads tables that its file does not
+//! declare: the mapping is in use, and its copies can go stale.
 
 mod reasons;
 
@@ -28,6 +29,7 @@ use self::reasons::{named_in, reason_for};
 use super::file_reads::off_the_runtime;
 use super::triggers::{self, CoveredSet, UncapturedTables};
 use crate::checks::check_files;
+use crate::checks::undeclared_tables::UndeclaredReads;
 use crate::configuration::Configuration;
 use crate::context::mapping_files::{self, Fingerprint, MappingFiles};
 use crate::context::text_file;
@@ -97,6 +99,7 @@ struct State {
     destinations_error: Option<String>,
     configuration_text: Option<String>,
     uncaptured: UncapturedTables,
+    undeclared: UndeclaredReads,
     /// The mappings that wait for their triggers or go without, each with the reason.
     uncovered: Waiting,
     /// The mappings of a refused folder that are not in the set in use, each with the reason.
@@ -320,8 +323,9 @@ impl MappingReload {
 
     async fn cover(&mut self, definitions: Vec<Mapping>) -> Result<CoveredSet, Failure> {
         let running = self.published.mappings.borrow().clone();
+        let State { uncaptured, undeclared, .. } = &mut self.state;
         let covered =
-            triggers::cover(&self.pool, definitions, &running, &self.state.uncaptured).await?;
+            triggers::cover(&self.pool, definitions, &running, uncaptured, undeclared).await?;
         self.state.uncaptured.clone_from(&covered.uncaptured);
         self.state.uncovered.clone_from(&covered.waiting);
         Ok(covered)

@@ -14,6 +14,7 @@ use crate::checks::capture_gaps::{
     copied, copied_before, let_others_go, note_overlooked, note_unlogged, release_unlogged,
 };
 use crate::checks::triggers::{complaint, concerns, needed, worth_telling};
+use crate::checks::undeclared_tables::UndeclaredReads;
 use crate::outcome::Failure;
 use crate::sql;
 use offtake_postgres::chain;
@@ -47,6 +48,7 @@ pub(super) async fn cover(
     definitions: Vec<Mapping>,
     running: &MappingSet,
     uncaptured: &UncapturedTables,
+    undeclared: &mut UndeclaredReads,
 ) -> Result<CoveredSet, Failure> {
     let mut source = pool.get().await.map_err(|error| unusable(&error))?;
     note_unlogged(&source, &definitions).await?;
@@ -68,8 +70,17 @@ pub(super) async fn cover(
     note_gaps(&source, &set, uncaptured, &now_uncaptured).await?;
     note_overlooked(&source, &missed).await?;
     let withheld = withheld(&definitions, running, &drifts);
+    let mut waiting = waiting(&source, &set, &definitions, &withheld, &drifts, obstacle).await?;
+    for (mapping, why) in undeclared.look(&source, &set).await {
+        let reason = waiting.entry(mapping).or_default();
+        *reason = [std::mem::take(reason), why]
+            .into_iter()
+            .filter(|r| !r.is_empty())
+            .collect::<Vec<_>>()
+            .join("; ");
+    }
     Ok(CoveredSet {
-        waiting: waiting(&source, &set, &definitions, &withheld, &drifts, obstacle).await?,
+        waiting,
         complaint: (!drifts.is_empty()).then(|| complaint(&drifts, &withheld)),
         set: if withheld.is_empty() {
             set

@@ -1,9 +1,11 @@
 //! What stands between a mapping's query and its tables: views, and functions of the application.
 //! Another definition gives other rows, and fires no trigger.
 
+use std::collections::BTreeSet;
+
 use offtake_mapping::Mapping;
 use offtake_mapping::scan::{self, Kind, Token};
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Row};
 
 use super::sql;
 
@@ -13,19 +15,52 @@ pub(super) struct Definitions {
     functions: Vec<u32>,
 }
 
+/// A table that a function names which the query calls, itself or through others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedInFunction {
+    /// As SQL writes it, with its arguments.
+    pub function: String,
+    pub schema: String,
+    pub table: String,
+}
+
+/// The tables that the application's functions name in their bodies, where the mapping's query
+/// calls these functions. A function may name more than it reads. Read under the search path of the
+/// query.
+pub async fn tables_in_functions(
+    client: &Client,
+    mapping: &Mapping,
+) -> Result<Vec<NamedInFunction>, Error> {
+    let rows = list(client, mapping).await?;
+    let named = rows.iter().filter(|row| row.get::<_, &str>("kind") == "table");
+    let in_function = |row: &Row| {
+        Some(NamedInFunction {
+            function: row.get::<_, Option<String>>("via")?,
+            schema: row.get("schema_name"),
+            table: row.get("relation_name"),
+        })
+    };
+    Ok(named.filter_map(in_function).collect())
+}
+
+/// What stands between the query and its tables. The search path must be that of the query.
+async fn list(client: &Client, mapping: &Mapping) -> Result<Vec<Row>, Error> {
+    let (schemas, names) = names(&mapping.query);
+    let (call_schemas, calls): (Vec<_>, Vec<_>) =
+        scan::calls(&mapping.query).into_iter().map(|call| (call.schema, call.name)).unzip();
+    client.query(sql::LIST_DEFINITIONS, &[&schemas, &names, &call_schemas, &calls]).await
+}
+
 impl Definitions {
     /// Finds them. The search path must be that of the query.
     pub(super) async fn find(client: &Client, mapping: &Mapping) -> Result<Self, Error> {
-        let (schemas, names) = names(&mapping.query);
-        let (call_schemas, calls): (Vec<_>, Vec<_>) =
-            scan::calls(&mapping.query).into_iter().map(|call| (call.schema, call.name)).unzip();
-        let rows =
-            client.query(sql::LIST_DEFINITIONS, &[&schemas, &names, &call_schemas, &calls]).await?;
-        let (views, functions): (Vec<_>, Vec<_>) =
-            rows.iter().partition(|row| row.get::<_, bool>("is_view"));
-        let oids =
-            |rows: Vec<&tokio_postgres::Row>| rows.iter().map(|row| row.get("oid")).collect();
-        Ok(Self { views: oids(views), functions: oids(functions) })
+        let rows = list(client, mapping).await?;
+        let oids = |kind: &str| -> BTreeSet<u32> {
+            let of_kind = rows.iter().filter(|row| row.get::<_, &str>("kind") == kind);
+            of_kind.map(|row| row.get("oid")).collect()
+        };
+        let [views, functions] = ["view", "function"].map(|kind| oids(kind).into_iter().collect());
+        Ok(Self { views, functions })
     }
 
     /// What they do, as one text; empty where there are none. The search path must be
