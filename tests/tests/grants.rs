@@ -214,6 +214,7 @@ async fn init_names_everything_it_may_not_before_it_changes_anything() {
 
 const DEALS: &str = r#"
 source: { table: '"Crm"."Deal"', tenant: org, key: { id: id } }
+unchanging: ['"Crm"."Other Thing"', '"Crm"."Deal Numbers"']
 query: |
   select d.org as tenant_id, d.id, "Crm"."Twice"(d.id) as twice, v.x, v.last,
          (select count(*) from "Crm"."Other Thing") as things
