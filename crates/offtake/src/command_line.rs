@@ -163,7 +163,7 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Preview {
     /// The tenant whose rows are shown.
-    #[arg(long, required_unless_present = "changed")]
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "changed")]
     pub tenant: Option<String>,
     /// The mapping whose rows are shown.
     #[arg(long, required_unless_present = "changed")]
@@ -210,17 +210,17 @@ pub struct Status {
     #[arg(long)]
     pub watch: bool,
     /// Only this tenant's destinations.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub tenant: Option<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct Sync {
     /// The tenant whose destinations are meant.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub tenant: String,
     /// One destination of the tenant; all when absent.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub destination: Option<String>,
     /// Wait, at most this long, until everything written before now has arrived.
     #[arg(long, value_parser = duration, value_name = "DURATION")]
@@ -230,7 +230,7 @@ pub struct Sync {
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Only this tenant's destinations.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub tenant: Option<String>,
     /// Only this mapping.
     #[arg(long)]
@@ -319,10 +319,10 @@ pub struct Resume {
 #[derive(Debug, Args)]
 pub struct OfTenant {
     /// The tenant whose destinations are meant.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub tenant: String,
     /// One destination of the tenant; all when absent.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub destination: Option<String>,
 }
 
@@ -393,10 +393,10 @@ pub enum Quarantine {
 #[derive(Debug, Args)]
 pub struct OfQuarantine {
     /// Only this tenant's rows.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub tenant: Option<String>,
     /// Only this destination's rows.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub destination: Option<String>,
     /// Only this mapping's rows.
     #[arg(long)]
@@ -462,6 +462,23 @@ mod tests {
             accepted("offtake pause --tenant a --reason broken")
                 && !accepted("offtake pause --tenant a")
         );
+    }
+
+    /// Fails without `allow_hyphen_values`: `--tenant -7` was an unknown argument `-7`.
+    #[test]
+    fn a_tenant_may_begin_with_a_hyphen() {
+        let lines = [
+            "offtake status --tenant -7 --json",
+            "offtake sync --tenant -7 --destination -x",
+            "offtake verify --tenant -x --json",
+            "offtake preview --tenant -7 --mapping users",
+            "offtake forget --tenant -7 --purge",
+            "offtake quarantine list --tenant -7 --destination -1",
+        ];
+        for line in lines {
+            let parsed = CommandLine::try_parse_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+        }
     }
 
     #[test]
