@@ -103,6 +103,48 @@ async fn who_is_served_stays_served_when_a_newcomer_names_its_database() {
     daemon.stop().await;
 }
 
+/// A second row of the same tenant and name with another URL is a newcomer too. Fails where the two
+/// are taken for one entry that contradicts itself: then `acme` was blocked.
+#[tokio::test]
+async fn who_is_served_stays_served_when_the_query_names_it_twice() {
+    let (world, daemon) = served(false).await;
+    world.allow("destination_contested");
+    let url = world.tenant("acme").destination.url();
+    let stranger = as_stranger(&url);
+    add(&world, "acme", "main", &stranger, false).await;
+    let contested = async |daemon: &Daemon| {
+        until("the status tells the second row", PATIENCE, async || {
+            let status = daemon.status().await;
+            let told = status["config"]["error"].as_str().unwrap_or_default().to_owned();
+            let says = told.contains("names acme/main twice, differently")
+                && told.contains("take one of them out of the query");
+            if says { Ok(()) } else { Err(format!("{status:#}")) }
+        })
+        .await;
+    };
+    contested(&daemon).await;
+    assert_served(&world, &daemon).await;
+    // Also one that differs in `shared` only, after a restart, and whatever the order of the rows.
+    world.source.execute("update customer set shared = true where url like '%nobody%'").await;
+    daemon.stop().await;
+    let daemon = world.daemon().await;
+    contested(&daemon).await;
+    assert_served(&world, &daemon).await;
+    // The remedy: one of them is taken out, and the message is gone.
+    world.source.execute("delete from customer where url like '%nobody%'").await;
+    until("the status is silent", PATIENCE, async || {
+        let status = daemon.status().await;
+        if status["config"]["error"].is_null() { Ok(()) } else { Err(format!("{status:#}")) }
+    })
+    .await;
+    assert_served(&world, &daemon).await;
+    // Two rows of a newcomer: nothing tells which of them is meant.
+    add(&world, "zoe", "main", &stranger, false).await;
+    add(&world, "zoe", "main", &format!("{stranger}x"), false).await;
+    wait(&daemon, "zoe", "blocked", "names it twice, differently").await;
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_newcomer_that_does_not_say_shared_does_not_stop_those_that_share() {
     let (world, daemon) = served(true).await;

@@ -24,6 +24,8 @@ const SHOWN_CHARS_MAX: usize = 64;
 pub struct DestinationList {
     pub usable: Vec<DestinationSpec>,
     pub refused: Vec<RefusedDestination>,
+    /// Destinations that the query names several times, differently.
+    pub contested: Vec<ContestedDestination>,
     /// Tenant and name of the destinations that the query names and the file too. They are taken
     /// from the file.
     pub of_both: Vec<(String, String)>,
@@ -37,6 +39,25 @@ pub struct RefusedDestination {
     pub tenant_id: String,
     pub name: String,
     pub why: String,
+}
+
+/// A destination for which the query has several rows that differ. The list cannot tell which of
+/// them is meant; the registry knows which one is served.
+#[derive(Debug, Clone)]
+pub struct ContestedDestination {
+    pub tenant_id: String,
+    pub name: String,
+    /// The rows that could be used by themselves.
+    pub candidates: Vec<DestinationSpec>,
+}
+
+impl ContestedDestination {
+    /// Why none of its rows is used.
+    pub fn refuse(self) -> RefusedDestination {
+        let Self { tenant_id, name, .. } = self;
+        let why = "the destinations query names it twice, differently".to_owned();
+        RefusedDestination { tenant_id, name, why }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -105,11 +126,11 @@ struct QueryRow {
 
 impl DestinationList {
     /// Adds the rows of the query. A destination that the file names too is taken from the file;
-    /// one that the query names twice with different values is refused.
+    /// one that the query names several times with different values is contested.
     fn add_rows(&mut self, rows: impl Iterator<Item = serde_json::Value>) {
         let of_file: HashSet<(String, String)> =
             self.usable.iter().map(|s| (s.tenant_id.clone(), s.name.clone())).collect();
-        let mut seen: BTreeMap<(String, String), serde_json::Value> = BTreeMap::new();
+        let mut named: BTreeMap<(String, String), Vec<serde_json::Value>> = BTreeMap::new();
         for row in rows {
             let Some(tenant_id) = text_of(&row, "tenant_id") else {
                 self.without_tenant += 1;
@@ -124,37 +145,60 @@ impl DestinationList {
                 self.refused.push(RefusedDestination { tenant_id, name, why });
                 continue;
             }
-            let earlier = seen.insert((tenant_id.clone(), name.clone()), row.clone());
+            let rows = named.entry((tenant_id, name)).or_default();
+            if !rows.contains(&row) {
+                rows.push(row);
+            }
+        }
+        for ((tenant_id, name), rows) in named {
             if of_file.contains(&(tenant_id.clone(), name.clone())) {
-                if earlier.is_none() {
-                    self.of_both.push((tenant_id, name));
-                }
-            } else if let Some(earlier) = earlier {
-                if earlier != row {
-                    self.usable.retain(|spec| spec.tenant_id != tenant_id || spec.name != name);
-                    let why = "the destinations query names it twice, differently".to_owned();
-                    self.refused.push(RefusedDestination { tenant_id, name, why });
-                }
+                self.of_both.push((tenant_id, name));
             } else {
-                match read(row, &tenant_id, &name) {
-                    Ok(spec) => self.usable.push(spec),
-                    Err(why) => self.refused.push(RefusedDestination { tenant_id, name, why }),
-                }
+                self.add_destination(tenant_id, name, rows);
             }
         }
         self.refused.dedup_by(|a, b| a.tenant_id == b.tenant_id && a.name == b.name);
     }
 
+    /// Adds one destination by the rows that name it, all of them different.
+    fn add_destination(&mut self, tenant_id: String, name: String, rows: Vec<serde_json::Value>) {
+        let several = rows.len() > 1;
+        let mut read = rows.into_iter().map(|row| read(row, &tenant_id, &name));
+        if several {
+            let candidates = read.flatten().collect();
+            self.contested.push(ContestedDestination { tenant_id, name, candidates });
+            return;
+        }
+        match read.next() {
+            Some(Ok(spec)) => self.usable.push(spec),
+            Some(Err(why)) => self.refused.push(RefusedDestination { tenant_id, name, why }),
+            None => {}
+        }
+    }
+
+    /// Refuses what is contested, where nothing tells which row is served.
+    pub(crate) fn refuse_contested(&mut self) {
+        let contested = std::mem::take(&mut self.contested);
+        self.refused.extend(contested.into_iter().map(ContestedDestination::refuse));
+    }
+
     /// Changes whenever the registry would be told something else. The order of the query's rows
     /// does not count: a query without ORDER BY may give another order each time.
     pub(crate) fn fingerprint(&self) -> String {
-        let usable = self.usable.iter().map(|spec| {
+        let line = |spec: &DestinationSpec| {
             let DestinationSpec { tenant_id, name, place, mappings, shared, .. } = spec;
             format!("{tenant_id:?} {name:?} {} {mappings:?} {shared}", place.fingerprint())
+        };
+        let usable = self.usable.iter().map(line);
+        let contested = self.contested.iter().map(|contested| {
+            let mut lines: Vec<String> = contested.candidates.iter().map(line).collect();
+            lines.sort_unstable();
+            format!("{:?} {:?} {lines:?}", contested.tenant_id, contested.name)
         });
         let refused = self.refused.iter().map(|refused| format!("{refused:?}"));
         let of_both = self.of_both.iter().map(|both| format!("{both:?}"));
-        let mut lines: Vec<String> = usable.chain(refused).chain(of_both).collect();
+        let mut lines: Vec<String> =
+            usable.chain(refused).chain(contested).chain(of_both).collect();
         lines.sort_unstable();
         lines.push(self.without_tenant.to_string());
         lines.join("\n")
@@ -202,6 +246,7 @@ mod tests {
     fn check(rows: &[serde_json::Value], usable: &[&str], refused: &[(&str, &str)]) {
         let mut list = DestinationList::default();
         list.add_rows(rows.iter().cloned());
+        list.refuse_contested();
         assert_eq!(list.usable.iter().map(DestinationSpec::label).collect::<Vec<_>>(), usable);
         assert_eq!(list.refused.len(), refused.len(), "{:?}", list.refused);
         for (found, (label, why)) in list.refused.iter().zip(refused) {
@@ -257,7 +302,7 @@ mod tests {
                 good.clone(),
                 json!({ "tenant_id": 7, "url": url, "schema": "s", "mappings": ["users"], "shared": true }),
             ],
-            &["a/main", "7/main"],
+            &["7/main", "a/main"],
             &[],
         );
         let mut without_tenant = DestinationList::default();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_mapping::MappingSet;
+use offtake_mapping::{MappingSet, foreign};
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::{Registry, Waiting};
 use tokio::sync::watch;
@@ -49,6 +49,7 @@ pub(super) enum Error {
 impl DestinationsRefresh {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut applied = String::new();
+        let mut contested = None;
         while !shutdown.is_cancelled() {
             let configuration = self.configuration.borrow_and_update().clone();
             // Marked as seen before it is used, so that the next round sees a set that arrives
@@ -61,12 +62,18 @@ impl DestinationsRefresh {
             let Configuration { destinations, sync, .. } = &*configuration;
             match list(destinations, &self.pool, sync.statement_timeout).await {
                 Ok(list) => {
-                    self.error.send_if_modified(|error| error.take().is_some());
                     let fingerprint = format!("listed\n{}", list.fingerprint());
                     if mapping_set_is_new || fingerprint != applied {
-                        self.apply(list).await?;
+                        contested = self.apply(list).await?;
                         applied = fingerprint;
                     }
+                    let told = &contested;
+                    self.error.send_if_modified(|error| {
+                        error != told && {
+                            error.clone_from(told);
+                            true
+                        }
+                    });
                 }
                 // The operator's SQL is at fault. The destinations that are known stay.
                 Err(destination_list::Error::Query(error)) if error.as_db_error().is_some() => {
@@ -118,14 +125,43 @@ impl DestinationsRefresh {
         }
     }
 
-    /// Writes the list into the registry.
-    async fn apply(&self, mut list: DestinationList) -> Result<(), Error> {
+    /// Of a destination that the query names several times, the row that is served stays: the
+    /// others may be anybody's. Returns what the status tells of it.
+    async fn settle(&self, list: &mut DestinationList) -> Result<Option<String>, Error> {
+        let mut told = Vec::new();
+        for mut contested in std::mem::take(&mut list.contested) {
+            let Some(at) = self.registry.served(&contested.candidates).await? else {
+                list.refused.push(contested.refuse());
+                continue;
+            };
+            let served = contested.candidates.swap_remove(at);
+            let why = format!(
+                "the destinations query names {} twice, differently; {} stays served, and the \
+                 other row is ignored: take one of them out of the query",
+                foreign(&served.label()),
+                foreign(&served.place.database())
+            );
+            tracing::warn!(
+                event = "destination_contested",
+                tenant = contested.tenant_id,
+                destination = contested.name,
+                "{why}"
+            );
+            told.push(why);
+            list.usable.push(served);
+        }
+        Ok((!told.is_empty()).then(|| told.join("\n")))
+    }
+
+    /// Writes the list into the registry. Returns what the status tells of the query.
+    async fn apply(&self, mut list: DestinationList) -> Result<Option<String>, Error> {
+        let contested = self.settle(&mut list).await?;
         let set = self.mappings.borrow().clone();
         let source = self.pool.get().await?;
         let spelt = tenant_spelling::spell(&source, &mut list, &set).await;
         spelt.map_err(destination_list::Error::Spelling)?;
         drop(source);
-        let DestinationList { usable, refused, of_both, without_tenant } = list;
+        let DestinationList { usable, refused, of_both, without_tenant, .. } = list;
         if without_tenant > 0 {
             tracing::error!(
                 event = "destination_without_tenant",
@@ -153,6 +189,6 @@ impl DestinationsRefresh {
                 "{why}"
             );
         }
-        Ok(())
+        Ok(contested)
     }
 }

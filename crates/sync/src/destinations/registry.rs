@@ -140,6 +140,45 @@ impl Registry {
         Ok(())
     }
 
+    /// Which of the candidates is served now, by its place in the list. They have one tenant and one
+    /// name. None: it is not served, or the registry cannot tell the candidates apart.
+    pub async fn served(&self, candidates: &[DestinationSpec]) -> Result<Option<usize>, Error> {
+        let Some(first) = candidates.first() else { return Ok(None) };
+        let is_it = |spec: &DestinationSpec| {
+            (&spec.tenant_id, &spec.name) == (&first.tenant_id, &first.name)
+        };
+        // This process knows the whole URL and the list of mappings.
+        if let Some(known) = self.all().values().find(|known| is_it(&known.spec)) {
+            let same = |spec: &DestinationSpec| {
+                spec.place.same_as(&known.spec.place)
+                    && spec.mappings == known.spec.mappings
+                    && spec.shared == known.spec.shared
+            };
+            if let Some(at) = candidates.iter().position(same) {
+                return Ok(Some(at));
+            }
+        }
+        let connection = self.pool.get().await.map_err(Error::Source)?;
+        let parameters = (vec![&first.tenant_id], vec![&first.name]);
+        let rows = connection
+            .query(sql::READ_SERVED_PLACES, &[&parameters.0, &parameters.1])
+            .await
+            .map_err(Error::source)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let same = |spec: &DestinationSpec| {
+            let place = spec.place.registration();
+            row.get::<_, &str>("schema_name") == place.schema
+                && row.get::<_, &str>("host") == place.host
+                && row.get::<_, i32>("port") == place.port
+                && row.get::<_, &str>("database_name") == place.database
+                && row.get::<_, &str>("user_name") == place.user
+                && row.get::<_, bool>("shared") == spec.shared
+        };
+        let mut alike = candidates.iter().enumerate().filter(|(_, spec)| same(spec));
+        let found = alike.next().map(|(at, _)| at);
+        Ok(found.filter(|_| alike.next().is_none()))
+    }
+
     /// A request was completed for a destination as it was when the work began. If it is another
     /// one now, or has other mappings, the sync that a refresh owed it was completed unserved: it
     /// is owed again.
