@@ -268,7 +268,7 @@ const DESTINATIONS: [Wrong; 12] = [
     ),
     (
         "destinations:\n  static:\n    - { tenant: acme, url: postgres://u@db.example.com/a, mappings: [userz] }",
-        "destination acme/main: there is no mapping named userz",
+        "offtake.yaml:5:70: destination acme/main: there is no mapping named userz",
         Understand(
             "the mappings are teams, users",
             "destinations:\n  static:\n    - { tenant: acme, url: postgres://u@db.example.com/a, mappings: [users] }",

@@ -137,10 +137,25 @@ impl<'a> Document<'a> {
         if self.mistakes() >= MISTAKES_MAX {
             return;
         }
+        let told = self.diagnostic(position, message, remedy);
+        self.mistakes.borrow_mut().push(told);
+    }
+
+    /// The place of the value at `path`, for a mistake that only another file tells.
+    pub fn place(&self, path: &[Step]) -> Diagnostic {
+        self.diagnostic(self.positions.nearest(path), "", "")
+    }
+
+    fn diagnostic(
+        &self,
+        position: Option<Position>,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Diagnostic {
         let make_excerpt = |position| (self.make_excerpt)(self.text, position);
         let excerpt = position.map(make_excerpt).unwrap_or_default();
         let whole = Diagnostic::of_file(self.file, message, remedy);
-        self.mistakes.borrow_mut().push(Diagnostic { position, excerpt, ..whole });
+        Diagnostic { position, excerpt, ..whole }
     }
 
     /// How many mistakes were noted so far.

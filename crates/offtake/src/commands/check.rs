@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use self::output::{print, together};
+use self::output::{print, say_warnings, together};
 use super::preview;
 use super::printing::{say, say_json};
 use crate::checks::destination_table::{DestinationTable, compare};
@@ -31,6 +31,7 @@ pub(super) async fn execute(
         return Box::pin(preview::difference(context, arguments.json)).await;
     }
     let mappings = context.mappings()?;
+    let overlooked = context.overlooked_mapping_files();
     if !arguments.connect {
         let conflicts = catalog::conflicts(&mappings);
         if !conflicts.is_empty() {
@@ -39,12 +40,13 @@ pub(super) async fn execute(
         let file = context.configuration.file.display();
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
-            say_json(json!({ "mappings": names, "warnings": [], "destinations": [] }));
+            say_json(json!({ "mappings": names, "warnings": overlooked, "destinations": [] }));
         } else {
             let count = names.len();
             say(format!(
                 "{file} and {count} mapping(s) can be read; --connect asks the databases too"
             ));
+            say_warnings(&overlooked);
         }
         return Ok(Exit::Done);
     }
@@ -59,6 +61,7 @@ pub(super) async fn execute(
         report.destinations = tables.map(|(_, table)| table.clone()).collect();
     }
     let mut warnings: Vec<String> = reports.iter().flat_map(MappingReport::warnings).collect();
+    warnings.extend(overlooked);
     if without_tenant > 0 {
         warnings.push(format!(
             "{without_tenant} row(s) of the destinations query have no tenant_id and are ignored"

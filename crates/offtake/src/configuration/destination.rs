@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use offtake_mapping::{Identifier, is_unprintable};
+use offtake_mapping::{Diagnostic, Identifier, is_unprintable};
 use offtake_postgres::ConnectionString;
 
 use super::defaults;
@@ -18,6 +18,8 @@ pub struct StaticDestination {
     pub schema: Identifier,
     /// None: all.
     pub mappings: Option<Vec<String>>,
+    /// Where each of them stands in the file.
+    pub mappings_at: Vec<Diagnostic>,
     pub shared: bool,
 }
 
@@ -81,7 +83,10 @@ impl StaticDestination {
             section.note("name", &why, "choose a short name; people type it");
         }
         let (mappings, shared) = (section.list("mappings"), section.flag("shared"));
-        Some(Self { tenant: tenant?, name, url: url?, schema: schema.ok()?, mappings, shared })
+        let count = mappings.as_ref().map_or(0, Vec::len);
+        let mappings_at = (0..count).map(|at| section.place_of_item("mappings", at)).collect();
+        let (tenant, url, schema) = (tenant?, url?, schema.ok()?);
+        Some(Self { tenant, name, url, schema, mappings, mappings_at, shared })
     }
 
     /// Whether the destination gets the rows of the mapping with this name.

@@ -353,6 +353,11 @@ impl<'a> Section<'a> {
         note_setting(self.document(), &self.path_to(key), message, remedy);
     }
 
+    /// The place of one item of a list, for a mistake that is found later.
+    pub(super) fn place_of_item(&self, key: &str, index: usize) -> Diagnostic {
+        self.document().place(&self.section.path_to_item(key, index))
+    }
+
     /// Notes a mistake of one item of a list.
     pub(super) fn note_item(&self, key: &str, index: usize, message: &str, remedy: &str) {
         note_setting(self.document(), &self.section.path_to_item(key, index), message, remedy);

@@ -13,9 +13,14 @@ use crate::outcome::Failure;
 /// All files of the folder together.
 const FOLDER_BYTES_MAX: u64 = 32 << 20;
 
+/// At most so many files are told as overlooked, and so many entries of a subfolder are looked at.
+const OVERLOOKED_MAX: usize = 20;
+const ENTRIES_MAX: usize = 1_000;
+
 /// The texts of the folder's mapping files at one moment.
 pub struct MappingFiles {
     files: Vec<(PathBuf, String)>,
+    overlooked: Vec<PathBuf>,
 }
 
 /// Changes when the name or the content of a file changes. Modification times do not count: a
@@ -25,18 +30,27 @@ pub struct Fingerprint([u8; 32]);
 
 impl MappingFiles {
     /// Reads every `*.yaml` and `*.yml` of the folder, in the order of their names. Hidden files
-    /// and subfolders are skipped.
+    /// and subfolders are skipped; what looks like a mapping file all the same is
+    /// [overlooked](Self::overlooked).
     pub fn read(folder: &Path) -> io::Result<Self> {
         let (mut files, mut bytes) = (Vec::new(), 0);
+        let mut overlooked = Vec::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
-            let hidden =
-                path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-            let yaml =
-                path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+            if hidden(&path) {
+                continue;
+            }
+            if path.is_dir() {
+                overlooked.extend(files_in_subfolder(&path));
+                continue;
+            }
+            let yaml = has_extension(&path);
+            if !yaml && looks_like_yaml(&path) {
+                overlooked.push(path.clone());
+            }
             // What is neither a file nor a folder is refused: a mapping whose file was replaced by
             // a pipe is not one that was removed.
-            if yaml && !hidden && !path.is_dir() {
+            if yaml {
                 let text = text_file::read(&path, text_file::MAPPING_BYTES_MAX)
                     .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
                 bytes += text.len() as u64;
@@ -49,7 +63,24 @@ impl MappingFiles {
             }
         }
         files.sort();
-        Ok(Self { files })
+        overlooked.sort();
+        overlooked.truncate(OVERLOOKED_MAX);
+        Ok(Self { files, overlooked })
+    }
+
+    /// A warning for each file that looks like a mapping file and is none, because of its name or
+    /// its folder.
+    pub fn overlooked(&self) -> Vec<String> {
+        let told = self.overlooked.iter().map(|path| {
+            let shown = path.display();
+            let remedy = if looks_like_yaml(path) && !has_extension(path) {
+                format!("rename it to {}", path.with_extension("yaml").display())
+            } else {
+                "move it into the folder that `mappings` in offtake.yaml names".to_owned()
+            };
+            format!("{shown}: this file is not read as a mapping: only *.yaml and *.yml of the folder itself are; {remedy}")
+        });
+        told.collect()
     }
 
     pub fn fingerprint(&self) -> Fingerprint {
@@ -59,6 +90,11 @@ impl MappingFiles {
                 hash.update((part.len() as u64).to_be_bytes());
                 hash.update(part);
             }
+        }
+        // So that a daemon that runs tells of a new one.
+        for path in &self.overlooked {
+            hash.update(path.as_os_str().as_encoded_bytes());
+            hash.update([0]);
         }
         Fingerprint(hash.finalize().into())
     }
@@ -87,6 +123,42 @@ impl MappingFiles {
     }
 }
 
+fn hidden(path: &Path) -> bool {
+    path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'))
+}
+
+fn has_extension(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+/// Whether people take the file for YAML: `.YAML`, `.Yml`.
+fn looks_like_yaml(path: &Path) -> bool {
+    let alike = |known: &str| {
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(known))
+    };
+    alike("yaml") || alike("yml")
+}
+
+/// The YAML files of one subfolder. Only names are read, and a subfolder that cannot be listed has
+/// none: it is no part of the configuration.
+fn files_in_subfolder(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().take(ENTRIES_MAX).flatten();
+    entries
+        .map(|entry| entry.path())
+        .filter(|path| !hidden(path) && looks_like_yaml(path))
+        .collect()
+}
+
+/// The same as [`load`], and logs what is overlooked.
+pub(crate) fn load_and_tell(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
+    if let Ok(files) = MappingFiles::read(folder) {
+        for told in files.overlooked() {
+            tracing::warn!(event = "mapping_file_overlooked", "{told}");
+        }
+    }
+    load(folder)
+}
+
 /// The mappings of a folder and its fingerprint. A folder without a mapping file is a failure.
 pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
     let remedy = "name the folder with the mapping files in `mappings`; \
@@ -100,11 +172,10 @@ pub fn load(folder: &Path) -> Result<(Vec<Mapping>, Fingerprint), Failure> {
             .remedy(remedy),
     })?;
     if files.files.is_empty() {
-        return Err(Failure::invalid(format!(
-            "{}: there is no mapping file (*.yaml, *.yml)",
-            folder.display()
-        ))
-        .remedy(remedy));
+        let message = format!("{}: there is no mapping file (*.yaml, *.yml)", folder.display());
+        let failure = Failure::invalid(message);
+        let overlooked = files.overlooked().into_iter();
+        return Err(overlooked.fold(failure, Failure::because).remedy(remedy));
     }
     Ok((files.parse()?, files.fingerprint()))
 }
@@ -137,5 +208,38 @@ mod tests {
             told.contains("e.yaml: line 1 is not UTF-8") && told.contains("save the file"),
             "{told}"
         );
+    }
+
+    /// Fails where such files are skipped silently.
+    #[test]
+    fn what_looks_like_a_mapping_file_and_is_not_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("team/deep")).unwrap();
+        fs::create_dir_all(path("..2026_11_28")).unwrap();
+        for name in
+            ["A.YAML", "b.Yml", "c.yml", "team/d.yaml", "..2026_11_28/e.yaml", ".f.YAML", "g.md"]
+        {
+            fs::write(path(name), "x: 1").unwrap();
+        }
+        let files = MappingFiles::read(folder.path()).unwrap();
+        let told = files.overlooked();
+        let expect = [
+            ("A.YAML: this file is not read as a mapping", "rename it to ", "A.yaml"),
+            ("b.Yml: this file is not read as a mapping", "rename it to ", "b.yaml"),
+            ("team/d.yaml: this file is not read as a mapping", "move it into the folder", ""),
+        ];
+        assert_eq!(told.len(), expect.len(), "{told:?}");
+        for (line, (begins, remedy, ends)) in told.iter().zip(expect) {
+            assert!(line.contains(begins) && line.contains(remedy), "{line}");
+            assert!(line.ends_with(ends), "{line}");
+        }
+        // A daemon that runs looks again when such a file comes.
+        let before = files.fingerprint();
+        fs::write(path("h.YML"), "x: 1").unwrap();
+        assert_ne!(MappingFiles::read(folder.path()).unwrap().fingerprint(), before);
+        fs::remove_file(path("c.yml")).unwrap();
+        let none = load(folder.path()).err().unwrap().to_string();
+        assert!(none.contains("A.YAML: this file is not read"), "{none}");
     }
 }

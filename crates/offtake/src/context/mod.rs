@@ -18,6 +18,7 @@ use offtake_postgres::{Connection, Dialer, Fault, SourcePool};
 use tokio_postgres::Client;
 
 use self::destination_list::DestinationList;
+use self::mapping_files::MappingFiles;
 use crate::arguments;
 use crate::checks::check_files;
 use crate::configuration::Configuration;
@@ -68,12 +69,21 @@ impl Context {
         Ok(mappings)
     }
 
+    /// A warning for each file of the folder, or of a folder in it, that looks like a mapping file
+    /// and is not read as one.
+    pub(crate) fn overlooked_mapping_files(&self) -> Vec<String> {
+        let read = MappingFiles::read(&self.configuration.mappings);
+        read.map(|files| files.overlooked()).unwrap_or_default()
+    }
+
     /// The destinations of the file and of the destinations query, which runs at the source now.
     pub async fn destinations(&self) -> Result<DestinationList, Failure> {
         let Configuration { destinations, sync, .. } = &self.configuration;
-        destination_list::list(destinations, &self.pool, sync.statement_timeout)
+        let mut list = destination_list::list(destinations, &self.pool, sync.statement_timeout)
             .await
-            .map_err(|error| self.unlisted(error))
+            .map_err(|error| self.unlisted(error))?;
+        list.refuse_contested();
+        Ok(list)
     }
 
     /// The same, with the tenants' ids in the spelling of the mappings' types. `source` must not be

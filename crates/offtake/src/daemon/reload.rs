@@ -134,7 +134,7 @@ impl MappingReload {
     pub(super) async fn load(&mut self) -> Result<(), Failure> {
         let folder = self.folder();
         let (definitions, fingerprint) =
-            off_the_runtime(move || mapping_files::load(&folder)).await??;
+            off_the_runtime(move || mapping_files::load_and_tell(&folder)).await??;
         self.use_mappings(definitions).await?;
         self.state.files = Some(fingerprint);
         self.state.configuration_text = self.configuration_text().await;
@@ -256,7 +256,7 @@ impl MappingReload {
             return;
         }
         let folder = self.folder();
-        let loaded = off_the_runtime(move || mapping_files::load(&folder)).await;
+        let loaded = off_the_runtime(move || mapping_files::load_and_tell(&folder)).await;
         let outcome = match loaded.and_then(|loaded| loaded) {
             Ok((definitions, _)) => self.use_mappings(definitions).await,
             Err(failure) => Err(failure),

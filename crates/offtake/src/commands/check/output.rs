@@ -44,6 +44,11 @@ pub(super) fn print(
     say(format!("{} mapping(s) can run on {place}", reports.len()));
     let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
     say(format!("{reached} of {} destination(s) answer", answers.len()));
+    say_warnings(warnings);
+}
+
+/// The warnings, and how many there are.
+pub(super) fn say_warnings(warnings: &[String]) {
     warnings.iter().for_each(|warning| say(format!("warning: {warning}")));
     if !warnings.is_empty() {
         say(format!("{} warning(s)", warnings.len()));
