@@ -42,6 +42,7 @@ async fn apply(client: &mut Client) -> Result<Vec<String>, Error> {
     if !exists {
         client.batch_execute(CREATE_SCHEMA).await?;
     }
+    client.batch_execute(THE_DATABASES_TABLESPACE).await?;
     if !holds_any_text(client).await? {
         return apply_in_ascii(client).await;
     }
@@ -77,6 +78,14 @@ async fn apply_in_ascii(client: &mut Client) -> Result<Vec<String>, Error> {
     }
     Ok(applied)
 }
+
+/// Where `default_tablespace` names the tablespace that the database is in anyway, it is emptied for
+/// the session: the server refuses a partitioned table in a tablespace that is said to be the
+/// default (0A000).
+const THE_DATABASES_TABLESPACE: &str = "select pg_catalog.set_config('default_tablespace', '', false) \
+    from pg_catalog.pg_database d join pg_catalog.pg_tablespace t on t.oid = d.dattablespace \
+    where d.datname = pg_catalog.current_database() \
+      and t.spcname = pg_catalog.current_setting('default_tablespace')";
 
 const CREATE_SCHEMA: &str = "create schema if not exists offtake;
 comment on schema offtake is 'Offtake keeps tenants'' own databases in step with this one; `offtake uninstall` removes it.';
