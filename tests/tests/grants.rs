@@ -292,3 +292,48 @@ async fn row_level_security_on_many_tables_is_told_once() {
     let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
     assert_eq!(code, Some(0), "{stderr}");
 }
+
+/// What only the server's administrators may use is no right to ask for: the printed grant led to
+/// the next refusal.
+#[tokio::test]
+async fn what_is_the_servers_own_is_taken_out_of_the_query() {
+    let plain = "source: { table: public.a, tenant: org }\n\
+                 query: select org as tenant_id, id from a\ntarget: { table: a }\n";
+    let plan = World::with_tenants(["acme"]).private_source().without_init();
+    let mut world = plan.mappings(&[("a", plain)]).await;
+    let objects = "create role \"Plain\" login password 'plain';
+                   create table a (org text, id int, primary key (org, id)); grant select on a to \"Plain\"";
+    world.source.execute(objects).await;
+    configure(&mut world, "Plain", "plain").await;
+    for (from, named) in [
+        (
+            "from a where exists (select from pg_authid)",
+            "take pg_catalog.pg_authid out of the query",
+        ),
+        ("from a where pg_read_file('x') = ''", "take pg_catalog.pg_read_file out of the query"),
+    ] {
+        world.write_mapping("a", &plain.replace("from a", from));
+        let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
+        assert!(code == Some(78) && stderr.contains(named), "{stderr}");
+        assert!(!stderr.contains("grant "), "{stderr}");
+    }
+    world.write_mapping("a", plain);
+    let (code, stderr) = complaint(&world, &["check", "--connect"]).await;
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+/// The server refuses a partitioned table in a tablespace that is said to be the default, also where
+/// the database is in it anyway (0A000): `init` ended with 1.
+#[tokio::test]
+async fn init_runs_where_the_default_tablespace_is_the_databases_own() {
+    let world = World::with_tenants(["acme"]).without_init().await;
+    let setting = format!(
+        "alter database {} set default_tablespace = 'pg_default'",
+        world.source.query_text("select quote_ident(current_database())").await
+    );
+    world.source.execute(&setting).await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+}

@@ -58,16 +58,16 @@ impl<'a> ReadOnly<'a> {
         }
     }
 
-    /// What a refusal is about; see `name_refused_object.sql`.
+    /// What a refusal is about, and whether it is the server's own; see `name_refused_object.sql`.
     pub(super) async fn name_refused(
         &self,
         kind: &str,
         name: &str,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<(String, bool)>, Error> {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
             [(&kind, Type::TEXT), (&name, Type::TEXT)];
         let rows = self.0.query_typed(sql::NAME_REFUSED_OBJECT, &parameters).await?;
-        Ok(rows.first().and_then(|row| row.get("name")))
+        Ok(rows.first().and_then(|row| Some((row.get::<_, Option<_>>("name")?, row.get("system")))))
     }
 
     /// Asks for a statement's columns without running it. The inner error is the statement's own

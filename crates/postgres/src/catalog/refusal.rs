@@ -56,7 +56,15 @@ pub(super) async fn remedy_of(
         return Ok(Some(format!("run as a superuser: alter role {role} bypassrls;")));
     }
     let Some((kind, name)) = refused_object(db) else { return Ok(None) };
-    let Some(name) = transaction.name_refused(kind, name).await? else { return Ok(None) };
+    let Some((name, system)) = transaction.name_refused(kind, name).await? else { return Ok(None) };
+    if system {
+        let name = name.split('(').next().unwrap_or_default();
+        // Such a function writes or reads files, and of such a table no change is captured.
+        return Ok(Some(format!(
+            "take {name} out of the query: it is for the server's administrators, and no copy \
+             can follow it"
+        )));
+    }
     let right = match kind {
         "schema" => "usage on schema ",
         "function" => "execute on function ",
