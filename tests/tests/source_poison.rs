@@ -169,3 +169,44 @@ async fn key_twice(addresses: &str) {
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
+
+const MARKED: &str = "
+source: { table: public.team, tenant: tenancy_id, key: { id: team_id } }
+query: select t.tenancy_id as tenant_id, t.team_id as id, marked(t.display_name) as name from public.team t
+target: { table: marked }
+";
+
+/// A function that begins to write stops its own mapping only. The refusal (25006) was taken for a
+/// source that had become a standby: every mapping of the destination waited, and nothing said why.
+#[tokio::test]
+async fn a_query_that_begins_to_write_stops_its_own_mapping_and_heals() {
+    let mappings = [("marked", MARKED), ("teams", TEAMS)];
+    let world = World::with_tenants(["acme"]).mappings(&mappings).without_init().await;
+    world.allow("mapping_blocked");
+    let function = |body: &str| {
+        format!(
+            "create or replace function marked(name text) returns text stable language sql as $$ {body} $$"
+        )
+    };
+    world.source.execute("create sequence numbers").await;
+    world.source.execute(&function("select name || '!'")).await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    let add = |name: &str| {
+        let id = world.id("acme");
+        format!("insert into team (tenancy_id, display_name) values ('{id}', '{name}')")
+    };
+    world.source.execute(&add("first")).await;
+    world.wait_in_step().await;
+    world.source.execute(&function("select name || nextval('numbers')")).await;
+    world.source.execute(&add("second")).await;
+    let says = ["marked: the query failed", "cannot execute nextval() in a read-only transaction"];
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    let there = &world.tenant("acme").destination;
+    there.wait_text("select count(*) from teams", "2").await;
+    world.source.execute(&function("select name || '!'")).await;
+    world.source.execute(&add("third")).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}

@@ -17,6 +17,7 @@ mod read_only;
 mod refusal;
 mod sql;
 mod tables;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -51,7 +52,7 @@ pub async fn resolve(
         }
         Ok(_) => Err(problems),
         Err(error) => {
-            problems.push(Problem::unavailable(&error));
+            problems.push(waiting::unavailable(client, &mappings, &error).await);
             Err(problems)
         }
     }

@@ -46,7 +46,10 @@ impl Error {
                 mapping: mapping.name().to_owned(),
                 fault: MappingFault::of("the query takes too long at the source", &error),
             },
-            Fault::Schema | Fault::Row | Fault::Fatal if error.sqlstate().is_some() => {
+            // A query that writes is refused by the transaction, which only reads.
+            Fault::Schema | Fault::Row | Fault::ReadOnly | Fault::Fatal
+                if error.sqlstate().is_some() =>
+            {
                 Self::Mapping {
                     mapping: mapping.name().to_owned(),
                     fault: MappingFault::of("the query failed at the source", &error),

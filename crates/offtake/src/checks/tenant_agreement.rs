@@ -1,13 +1,15 @@
 //! Whether the rule under `source.tenant` and the query's `tenant_id` agree on the rows that there
-//! are, and whether the query's keys are those of the source table. Both have the same type in
-//! nearly every mistake, so only rows can tell.
+//! are, whether the query's keys are those of the source table, and whether it gives one row for
+//! each. Types are the same in nearly every such mistake, so only rows can tell.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use offtake_mapping::compose::postgres::{Compared, compare_tenants, rule_for_key, sample_tenants};
+use offtake_mapping::compose::postgres::{
+    Compared, compare_tenants, compute_rows, rule_for_key, sample_tenants,
+};
 use offtake_mapping::{Diagnostic, Identifier, ResolvedMapping, Step, Tenant, scan};
-use offtake_postgres::TEXT_FORMAT;
+use offtake_postgres::{TEXT_FORMAT, row_fault};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
 
@@ -20,6 +22,10 @@ const TENANTS_MAX: usize = 20;
 /// Rows that are compared at each end of a tenant's key order, so that the oldest and the newest
 /// rows are among them. Comparing one row is one probe of an index.
 const ROWS_AT_EACH_END: usize = 1_000;
+
+/// Rows of each tenant of which every column is computed: a function that a query calls writes for
+/// every row or for none.
+const ROWS_COMPUTED: usize = 20;
 
 /// A statement that no index serves is given up after this time; `verify` compares all rows.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +41,8 @@ pub(crate) struct Agreement {
     pub(crate) differing: i64,
     /// The tenant and the key (JSON) of a row that differs.
     example: Option<(String, String)>,
+    /// A key (JSON) that several rows of one tenant have.
+    repeated: Option<String>,
 }
 
 /// Fails with every mapping whose rule and query disagree. `init` asks before it changes anything.
@@ -52,10 +60,46 @@ pub(crate) async fn require_agreement(
     if failures.is_empty() { Ok(()) } else { Err(Failure::all(failures)) }
 }
 
-/// The failure of a source that could not be asked.
+/// The failure of a source that could not be asked, or of a query that it does not run.
 pub(crate) fn unusable(mapping: &ResolvedMapping, error: Error) -> Failure {
+    if let Some(told) = refused_when_run(mapping, &error) {
+        return Failure::invalid(told.finding()).remedy(told.remedy);
+    }
     let what = format!("cannot compare the tenants of mapping {}", mapping.name());
     Failure::of_source(&what, &error.into())
+}
+
+/// What only the run of a query tells: a function that it calls, or that a view of it calls, does
+/// what a transaction that only reads may not do.
+fn refused_when_run(mapping: &ResolvedMapping, error: &Error) -> Option<Diagnostic> {
+    let db = error.as_db_error()?;
+    let writes = [
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::FEATURE_NOT_SUPPORTED,
+        SqlState::E_R_E_MODIFYING_SQL_DATA_NOT_PERMITTED,
+        SqlState::E_R_E_PROHIBITED_SQL_STATEMENT_ATTEMPTED,
+        SqlState::E_R_E_READING_SQL_DATA_NOT_PERMITTED,
+    ];
+    if !writes.contains(db.code()) {
+        return None;
+    }
+    // The server tells the function in its context, and no place in the query.
+    let context = db.where_().unwrap_or_default();
+    let definition = &mapping.definition;
+    let named = |call: &scan::Call| {
+        context.contains(&format!("{}(", call.name))
+            || context.contains(&format!("\"{}\"", call.name))
+    };
+    let call = scan::calls(&definition.query).into_iter().find(named);
+    let (at, what) = match call {
+        Some(call) => (call.at, format!("`{}`", call.name)),
+        None => (0, "a function that the query calls".to_owned()),
+    };
+    let message = format!("the source does not run the query: {} ({what})", db.message());
+    let remedy = format!(
+        "have {what} only read, or take it out of the query: a copy is read in a read-only transaction"
+    );
+    Some(definition.mistake_in_query(at, message, remedy))
 }
 
 /// Compares a bounded sample of the rows of `tenants` and of some tenants that the source has.
@@ -90,6 +134,7 @@ async fn compare_rows(
 ) -> Result<Agreement, Error> {
     let mut agreement = Agreement::default();
     for tenant in tenants {
+        read(source, &compute_rows(mapping, tenant, ROWS_COMPUTED)).await?;
         let ends = [Compared::First(ROWS_AT_EACH_END), Compared::Last(ROWS_AT_EACH_END)];
         for (at, compared) in ends.into_iter().enumerate() {
             let statement = compare_tenants(mapping, tenant, compared);
@@ -105,6 +150,7 @@ async fn compare_rows(
             let key: Option<String> = row.get("example");
             agreement.example =
                 agreement.example.or_else(|| key.map(|key| (tenant.to_owned(), key)));
+            agreement.repeated = agreement.repeated.or_else(|| row.get("repeated"));
             if compared < ROWS_AT_EACH_END as i64 {
                 break;
             }
@@ -131,12 +177,13 @@ async fn read(source: &Client, statement: &str) -> Result<Option<Vec<Row>>, Erro
     }
 }
 
-/// A value that does not fit (class 22: a tenant's id that its type cannot read), or no time.
+/// A value that does not fit (a tenant's id that its type cannot read), a row that the query cannot
+/// compute, or no time.
 fn cannot_tell(error: &Error) -> bool {
     error.code().is_some_and(|code| {
         *code == SqlState::QUERY_CANCELED
             || *code == SqlState::LOCK_NOT_AVAILABLE
-            || code.code().starts_with("22")
+            || row_fault(error)
     })
 }
 
@@ -147,7 +194,7 @@ pub(crate) async fn disagreement(
     mapping: &ResolvedMapping,
     found: &Agreement,
 ) -> Result<(), Failure> {
-    let Some((tenant, key)) = &found.example else { return Ok(()) };
+    let Some((tenant, key)) = &found.example else { return repeated_key(mapping, found) };
     let by_rule = read(source, &rule_for_key(mapping, key)).await.ok().flatten();
     let said: Vec<String> = by_rule
         .unwrap_or_default()
@@ -173,6 +220,21 @@ pub(crate) async fn disagreement(
         mapping.definition.mistake(&Step::keys(&["source", "tenant"]), message, remedy);
     let why = "a change is sent to the tenant that source.tenant names, so the copy that the \
                query puts the row into would miss it";
+    Err(Failure::invalid(told.finding()).because(why).remedy(told.remedy))
+}
+
+/// Refuses a query that gives several rows for one key: a copy has room for one of them.
+fn repeated_key(mapping: &ResolvedMapping, found: &Agreement) -> Result<(), Failure> {
+    let Some(key) = &found.repeated else { return Ok(()) };
+    let message = format!(
+        "the query gives more than one row for {} (of {} row(s) looked at)",
+        key_text(key),
+        found.rows
+    );
+    let remedy = "have it give one row for each key: leave out what multiplies rows (a join to \
+                  several rows, `union all`), aggregate it, or write `select distinct on` the key";
+    let told = mapping.definition.mistake_in_query(0, message, remedy);
+    let why = "a copy has one row for each key, so nothing could say which of them it is";
     Err(Failure::invalid(told.finding()).because(why).remedy(told.remedy))
 }
 

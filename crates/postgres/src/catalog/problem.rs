@@ -81,16 +81,17 @@ impl Problem {
     }
 
     /// The source gave no answer.
-    pub(super) fn unavailable(error: &tokio_postgres::Error) -> Self {
+    pub(super) fn unavailable(error: &tokio_postgres::Error, remedy: impl Into<String>) -> Self {
         let message = match error.as_db_error() {
             Some(db) => db.message().to_owned(),
             None => error.to_string(),
         };
-        let mut problem = Self::of_source(
-            format!("the source could not be asked about the mappings: {message}"),
-            "see that the source is reachable, then try again",
-        );
-        problem.source_unavailable = true;
-        problem
+        let message = format!("the source could not be asked about the mappings: {message}");
+        Self::not_now(message, remedy)
+    }
+
+    /// What keeps the source from being asked now.
+    pub(super) fn not_now(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { source_unavailable: true, ..Self::of_source(message, remedy) }
     }
 }

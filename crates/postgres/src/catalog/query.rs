@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use offtake_mapping::{Column, Identifier, Mapping};
+use offtake_mapping::{Column, Identifier, Mapping, scan};
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Error, Statement};
 
 use super::problem::Problem;
@@ -86,8 +87,13 @@ pub(super) async fn prepare(
             ));
         }
     }
-    if let Err(error) = transaction.run(&format!("explain {text}")).await? {
-        problems.push(refused_query(transaction, mapping, role, &error).await?);
+    // Without a row: the server also looks at what a transaction that only reads may not do, such
+    // as locking rows.
+    for statement in [format!("explain {text}"), format!("{text} limit 0")] {
+        if let Err(error) = transaction.run(&statement).await? {
+            problems.push(refused_query(transaction, mapping, role, &error).await?);
+            break;
+        }
     }
     Ok(if problems.is_empty() { Ok(Prepared(statement)) } else { Err(problems) })
 }
@@ -102,6 +108,9 @@ async fn refused_query(
         return Ok(Problem::in_query(mapping, 0, error.to_string(), "correct the query"));
     };
     let length = mapping.query.chars().count();
+    if *db.code() == SqlState::READ_ONLY_SQL_TRANSACTION {
+        return Ok(writing_query(mapping, db));
+    }
     let at = position(db, BEFORE_QUERY);
     let (message, remedy) = match remedy_of(transaction, db, role).await? {
         Some(remedy) => (db.message().to_owned(), remedy),
@@ -118,6 +127,33 @@ async fn refused_query(
     let message = format!("the source refuses the query: {message}");
     let problem = Problem::in_query(mapping, at, message, remedy);
     Ok(Problem { cause: cause_of(error), ..problem })
+}
+
+/// A query that does what a transaction that only reads may not do; the server gives no place.
+fn writing_query(mapping: &Mapping, db: &DbError) -> Problem {
+    let message = format!("the source refuses the query: {}", db.message());
+    match locking(&mapping.query) {
+        Some(at) => {
+            let remedy = "take the locking clause out of the query: a copy only reads the rows, \
+                          from one snapshot";
+            Problem::in_query(mapping, at, message, remedy)
+        }
+        None => {
+            let remedy = "read from a view or a function that neither locks nor writes rows: a \
+                          copy only reads them";
+            Problem::in_query(mapping, 0, message, remedy)
+        }
+    }
+}
+
+/// Characters before the first `for update`, `for share` or the like.
+fn locking(query: &str) -> Option<usize> {
+    let tokens = scan::tokens(query);
+    let strength = |token: &scan::Token| {
+        ["update", "share", "no", "key"].iter().any(|strength| token.word(strength))
+    };
+    let clause = tokens.windows(2).find(|pair| pair[0].word("for") && strength(&pair[1]))?;
+    Some(clause[0].at)
 }
 
 impl Prepared {

@@ -34,3 +34,6 @@ pub(super) const LIST_DEFINITIONS: &str = include_str!("../../sql/list_definitio
 
 /// What they do, as one text.
 pub(super) const READ_DEFINITIONS: &str = include_str!("../../sql/read_definitions.sql");
+
+/// Who keeps the catalog from being read.
+pub(super) const LIST_LOCKING_SESSIONS: &str = include_str!("../../sql/list_locking_sessions.sql");

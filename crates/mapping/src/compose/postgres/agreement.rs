@@ -19,7 +19,9 @@ pub enum Compared {
 }
 
 /// Compares rule and query on rows that the query gives to the tenant. Returns one row: `compared`
-/// and `differing` (bigint), `example` (the key of one that differs, as JSON text, or null).
+/// and `differing` (bigint), `example` (the key of one that differs, as JSON text, or null), and
+/// `repeated` (a key that several of the compared rows have, as JSON text, or null; of `All` rows
+/// this is not looked for, because that takes a sort).
 ///
 /// A row differs if no row of the source table has its key and, by the rule, its tenant. Tenants
 /// are compared as text, because the change log holds them as text. Where a look-up finds no
@@ -51,11 +53,16 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
         Tenant::Everyone => "true".to_owned(),
     };
     let tenant = format!("{}::{}", literal(tenant_id), mapping.tenant_type);
+    let rows_of_key = match compared {
+        Compared::All => "1".to_owned(),
+        _ => format!("count(*) over (partition by {})", ordered("")),
+    };
     format!(
         "select count(*) as compared, count(*) filter (where not agrees) as differing,\n\
-                (array_agg(jsonb_build_object({shown})::text) filter (where not agrees))[1] as example\n\
+                (array_agg(jsonb_build_object({shown})::text) filter (where not agrees))[1] as example,\n\
+                (array_agg(jsonb_build_object({shown})::text) filter (where rows_of_key > 1))[1] as repeated\n\
            from (\n\
-             select given.*, exists (\n\
+             select given.*, {rows_of_key} as rows_of_key, exists (\n\
                       select from {table} source\n\
                        where {same} and ({same_tenant})) as agrees\n\
                from (select q.tenant_id as offtake_tenant, {keys} from {rows}\n\
@@ -74,6 +81,17 @@ pub fn compare_tenants(mapping: &ResolvedMapping, tenant_id: &str, compared: Com
         table = mapping.definition.source.table.sql(),
         rows = mapping.rows(&tenant),
         of_tenant = mapping.of_tenant(&tenant),
+    )
+}
+
+/// Computes every column of at most `rows` rows that the query gives to the tenant, and returns
+/// nothing of them: what the query calls is run as it is run for a copy.
+pub fn compute_rows(mapping: &ResolvedMapping, tenant_id: &str, rows: usize) -> String {
+    let tenant = format!("{}::{}", literal(tenant_id), mapping.tenant_type);
+    format!(
+        "select count(whole) as computed from (select q as whole from {} where {} limit {rows}) q",
+        mapping.rows(&tenant),
+        mapping.of_tenant(&tenant)
     )
 }
 
