@@ -47,10 +47,11 @@ impl Point {
         Self { after: None, range_rows: range_rows.max(1), rows_max: None }
     }
 
-    /// With so many fewer rows that a range is done in a part of the time.
-    fn smaller(&self) -> Self {
+    /// With so many fewer rows that a range is done in a part of the time. None: it has one row.
+    pub(crate) fn smaller(&self) -> Option<Self> {
         let range_rows = (self.range_rows / RANGE_SHRINKS_BY).max(1);
-        Self { after: self.after.clone(), range_rows, rows_max: Some(range_rows) }
+        let smaller = Self { after: self.after.clone(), range_rows, rows_max: Some(range_rows) };
+        (self.range_rows > 1).then_some(smaller)
     }
 
     /// The range behind it. `took`: how long this one's checksums took.
@@ -144,8 +145,8 @@ impl<'a> Comparison<'a> {
             let mut range = Range { after: at.after.clone(), ..Range::default() };
             let took = match self.range(&mut range, at.range_rows).await {
                 // Its rows are large, or there is no index.
-                Err(error) if error.fault() == Fault::TooSlow && at.range_rows > 1 => {
-                    let next = at.smaller();
+                Err(error) if error.fault() == Fault::TooSlow => {
+                    let Some(next) = at.smaller() else { return Err(error) };
                     if enough(&self.report) {
                         return Ok((at, Some(next)));
                     }
@@ -364,5 +365,23 @@ async fn target_columns(
     match target.mapping.columns.iter().find(lacks) {
         Some(column) => Err(Error::ColumnMissing { table, column: column.name.to_string() }),
         None => Ok(columns),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_takes_too_long_shrinks_down_to_one_row() {
+        let mut at = Point::first(10_000);
+        let mut sizes = Vec::new();
+        while let Some(next) = at.smaller() {
+            assert_eq!(next.rows_max, Some(next.range_rows), "it does not grow again");
+            assert_eq!(next.after, at.after);
+            sizes.push(next.range_rows);
+            at = next;
+        }
+        assert_eq!(sizes, [625, 39, 2, 1]);
     }
 }
