@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{verify, world, write};
+use super::{verify, wait_quarantined, world, write};
 
 const HELD: &str = r#"
 source: { table: public.item, tenant: org, key: { id: id } }
@@ -66,5 +66,47 @@ async fn a_rounded_value_is_a_difference_and_another_print_of_the_same_is_none()
     found.sort_unstable();
     let wanted: Vec<_> = lossy.map(|(id, _, column)| (id, vec![column])).into();
     assert_eq!((code, found), (Some(3), wanted), "{reports:?}");
+    daemon.stop().await;
+}
+
+const READ: &str = r#"
+source: { table: public.item, tenant: org, key: { id: id } }
+query: select org as tenant_id, id, flag, amount, at, sure, document from public.item
+target:
+  table: read
+  schema_sql: |
+    create table read (id bigint primary key, flag int, amount numeric, at timestamptz, sure boolean, document jsonb)
+"#;
+
+/// A column that reads texts of another type has rows that it refuses, which are missing, and texts
+/// that it rounds, which differ. Before PostgreSQL 16 a text that the type does not read made the
+/// whole comparison fail, and a rounded time was called equal.
+#[tokio::test]
+async fn a_text_that_the_column_does_not_read_is_a_missing_row_and_ends_no_comparison() {
+    let setup = r#"
+        create table item (org text, id int, flag bool, amount money, at text, sure text, document text,
+                           primary key (org, id));
+        insert into item select '{acme}', k, null, null, '2026-01-01 00:00:0' || k || '.123456+00', 'on',
+                                '{"b": 1,  "a": 2}' from generate_series(1, 5) k;
+        update item set at = 'January 8, 1999 04:05 UTC', sure = 'yes' where id = 5"#;
+    let world = world(&[("read", READ)], setup).await;
+    world.allow("rows_quarantined");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let (code, reports) = verify(&world).await;
+    assert_eq!((code, &reports[0]["report"]["rows"]), (Some(0), &5.into()), "{reports:?}");
+    write(&world, "update item set at = '2026-01-01 00:00:00.1234567+00' where id = 1").await;
+    write(&world, "update item set at = '2026-01-01 00:00:00.1234560+00' where id = 2").await;
+    world.wait_in_step().await;
+    write(&world, "insert into item (org, id, flag, amount) values ('{acme}', 6, true, null), ('{acme}', 7, null, 1)").await;
+    wait_quarantined(&world, "6 22P02, 7 22P02").await;
+    let (code, reports) = verify(&world).await;
+    let report = &reports[0]["report"];
+    let counts = [&report["missing"], &report["different"], &report["extra"]].map(Value::as_u64);
+    assert_eq!((code, counts), (Some(3), [Some(2), Some(1), Some(0)]), "{reports:?}");
+    let different = report["differences"].as_array().unwrap().iter();
+    let columns: Vec<_> =
+        different.filter(|d| d["key"]["id"] == "1").map(|d| &d["columns"]).collect();
+    assert_eq!(columns, [&serde_json::json!(["at"])], "{reports:?}");
     daemon.stop().await;
 }

@@ -105,8 +105,9 @@ impl Printed {
         Self::Read { as_type, common }
     }
 
-    /// The source's column as an expression. `checks`: the server can tell whether a text is a
-    /// value of a type; otherwise a text that is none makes the statement fail.
+    /// The source's column as an expression. A text that the destination's type does not read, or
+    /// that it rounds, stays as it is: no value there equals it. `checks`: the server can tell
+    /// whether a text is a value of a type; otherwise its form decides, where the type has one.
     pub(super) fn source(&self, column: &str, checks: bool) -> String {
         match self {
             Self::AsIs | Self::Unpadded { also_source: false } => column.to_owned(),
@@ -120,12 +121,16 @@ impl Printed {
                     Some(common) => common.sql(&text),
                     None => format!("{text}::{as_type}::text"),
                 };
-                match checks {
-                    true => format!(
-                        "case when pg_input_is_valid({text}, '{as_type}') then {read} else {text} end"
-                    ),
-                    false => read,
-                }
+                let valid = match (checks, form_of(as_type)) {
+                    (true, _) => format!("pg_input_is_valid({text}, '{as_type}')"),
+                    (false, Some(form)) => format!("{text} ~* '{form}'"),
+                    (false, None) => "true".to_owned(),
+                };
+                let finer = match common {
+                    Some(Common::Number) | None => String::new(),
+                    Some(_) => format!(" and {text} !~ '{FINER_THAN_MICROSECONDS}'"),
+                };
+                format!("case when {valid}{finer} then {read} else {text} end")
             }
         }
     }
@@ -140,6 +145,20 @@ impl Printed {
             Self::Money => Common::Number.sql(column),
             Self::Unpadded { .. } | Self::Read { common: None, .. } => format!("{column}::text"),
         }
+    }
+}
+
+/// A time with digits that the server's types would round away.
+const FINER_THAN_MICROSECONDS: &str = r"[.,]\d{6}\d*[1-9]";
+
+/// The form of the texts that a type reads, for servers before PostgreSQL 16, which cannot tell.
+/// None: the type has no simple form, and a text that it does not read makes the statement fail.
+fn form_of(sql_type: &str) -> Option<&'static str> {
+    match sql_type {
+        "numeric" => Some(r"^\s*([-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf(inity)?)\s*$"),
+        "boolean" => Some(r"^\s*(t(r(ue?)?)?|f(a(l(se?)?)?)?|y(es?)?|no?|on|off?|1|0)\s*$"),
+        "uuid" => Some(r"^\{?([0-9a-f]{4}-?){7}[0-9a-f]{4}\}?$"),
+        _ => None,
     }
 }
 
