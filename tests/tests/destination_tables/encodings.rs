@@ -128,3 +128,32 @@ async fn a_source_in_latin1_is_like_any_other() {
     oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
+
+/// A source in SQL_ASCII checks no bytes. A row with bytes that are no UTF-8 is set aside by its
+/// key, and the others arrive.
+#[tokio::test]
+async fn a_row_of_a_source_in_sql_ascii_that_is_no_utf_8_is_set_aside() {
+    let plan = World::with_tenants(["acme"]).mappings(&[("items", ITEMS)]).without_init();
+    let mut world = plan.setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" })).await;
+    let ascii = "template0 encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C'";
+    world.source = Database::create(&world.source.url(), "source", Some(ascii)).await;
+    let url = world.source.url();
+    world.configure(|configuration| configuration["source"]["url"] = url.into());
+    let wrong = "convert_from('\\x61ff62', 'SQL_ASCII')";
+    let table = "create table item (org text, id int, label text, primary key (org, id))";
+    let rows = "insert into item select '{acme}', n, 'café' from generate_series(1, 20) n";
+    write(&world, &format!("{table}; {rows}; update item set label = {wrong} where id = 7")).await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    daemon.allow("rows_quarantined");
+    wait_quarantined(&world, "7 22021").await;
+    wait_there(&world, "select count(*) from items where label = 'café'", "19").await;
+    write(&world, &format!("update item set label = {wrong} where id in (8, 9)")).await;
+    write(&world, "insert into item values ('{acme}', 21, 'late')").await;
+    wait_there(&world, "select label from items where id = 21", "late").await;
+    wait_quarantined(&world, "7 22021, 8 22021, 9 22021").await;
+    write(&world, "update item set label = 'mended' where id in (7, 8, 9)").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    wait_there(&world, "select count(*) from items where label = 'mended'", "3").await;
+    daemon.stop().await;
+}
