@@ -191,7 +191,7 @@ target: { table: plain }
 /// for the mapping, and meanwhile it enqueues no sync.
 #[tokio::test]
 async fn a_resync_of_a_mapping_that_is_gone_keeps_nobody_busy() {
-    const SWEEP: &str = include_str!("../../crates/requests/sql/sweep_behind.sql");
+    const SWEEP: &str = include_str!("../../crates/requests/sql/sweep_due.sql");
     let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;

@@ -71,7 +71,7 @@ async fn a_change_for_everyone_delays_no_other_tenant() {
     offtake_poller::poll(&mut connection).await.expect("the poll runs");
     assert_eq!(count(&source, "offtake.outgoing_request").await, waiting);
     // The sweep does not tell the others either.
-    offtake_poller::sweep(&mut connection).await.expect("the sweep runs");
+    offtake_poller::Sweep::default().run(&mut connection).await.expect("the sweep runs");
     assert_eq!(count(&source, "offtake.outgoing_request").await, waiting);
     change(&source, "other").await;
     offtake_poller::poll(&mut connection).await.expect("the poll runs");

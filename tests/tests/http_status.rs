@@ -356,8 +356,10 @@ async fn refused_rows_count_while_their_mapping_and_destination_are_there() {
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
     world.succeed(&["quarantine", "retry"]).await;
     daemon.stop().await;
-    let sweep = include_str!("../../crates/requests/sql/sweep_behind.sql");
-    world.source.execute(&format!("prepare sweep as {sweep}; execute sweep(3600000)")).await;
+    let due = include_str!("../../crates/requests/sql/sweep_due.sql");
+    world.source.execute(&format!("prepare due as {due}; execute due(3600000)")).await;
+    let slice = include_str!("../../crates/requests/sql/sweep_slice.sql");
+    world.source.execute(&format!("prepare slice as {slice}; execute slice(0, 100)")).await;
     let owed = world.source.query_text("select count(*) from offtake.outgoing_request").await;
     assert_eq!(owed, "0");
 }

@@ -42,7 +42,7 @@ select 'sync', destination_id, 1, true, now() + case when destination_id % 250 =
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 16] = [
+const HOT: [(&str, &str, i64); 19] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -55,7 +55,10 @@ const HOT: [(&str, &str, i64); 16] = [
     // The next 236 destinations; 20 requests of this kind wait.
     ("requests/sql/owe_fanned_out.sql", "256", 6000),
     // Every destination is probed, twice for each of its tables.
-    ("requests/sql/sweep_behind.sql", "600000", 5000 * 30),
+    ("requests/sql/sweep_slice.sql", "0, 100000", 5000 * 30),
+    // A slice of ten costs what ten cost.
+    ("requests/sql/sweep_slice.sql", "100, 10", 10 * 30 + 100),
+    ("requests/sql/sweep_due.sql", "600000", 2000),
     ("requests/sql/claim_requests.sql", "16, 60000, 'me', false, '{1,2}'", 1500),
     ("requests/sql/claim_requests.sql", "16, 60000, 'me', true, '{1,2}'", 1500),
     ("requests/sql/complete_request.sql", "77, 0, 1", 30),
@@ -67,7 +70,9 @@ const HOT: [(&str, &str, i64); 16] = [
     ),
     ("reading/sql/read_head.sql", "10000000", 100),
     // The status counts captured changes, up to a bound.
-    ("admin/sql/list_destinations.sql", "'t7', null", 3000),
+    ("admin/sql/list_destinations.sql", "'t7', null, null, null, null", 3000),
+    // A page of ten among all destinations.
+    ("admin/sql/list_destinations.sql", "null, null, 't3', 'main', 10", 4000),
 ];
 
 fn statement(file: &str) -> String {

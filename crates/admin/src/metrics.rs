@@ -8,6 +8,7 @@ use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use offtake_loops::metrics as names;
 use offtake_postgres::SourcePool;
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::status::{Status, collect};
@@ -15,9 +16,15 @@ use crate::{Error, process, sql};
 
 /// Scrapes within this time share one reading, so that they cost the source one status per second.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How long a scrape waits for the source. After that it answers with the process's own values and
-/// the database's last ones; if it waited longer, the scraper would give up and get none.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+/// A reading that took long is repeated only after so many times as long: with very many
+/// destinations, frequent scrapes cost the source a tenth of one session's time.
+const READ_AGAIN_AFTER_TIMES: u32 = 10;
+/// How long a scrape waits for a reading of the source. After that it answers with the process's
+/// own values and the database's last ones; if it waited longer, the scraper would give up and get
+/// none. The reading goes on, for a later scrape.
+const SCRAPE_WITHIN: Duration = Duration::from_secs(2);
+/// After this time a reading is given up.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 /// The shortest time that a rate is computed over; over less it is noise.
 const RATE_OVER_MIN: Duration = Duration::from_millis(900);
 /// Histograms buffer their samples until they are drained. Without a scraper only this task does
@@ -48,14 +55,54 @@ pub fn install() -> Result<PrometheusHandle, Error> {
     Ok(handle)
 }
 
-/// The recorder, and what scrapes remember: when they read the database, and the last sample that
+/// The recorder, and what scrapes remember: how they read the database, and the last sample that
 /// rates are computed from.
 pub(crate) struct Scrapes {
     recorder: PrometheusHandle,
-    /// When the gauges of the database were last read. The lock is held during the reading, so that
-    /// scrapes at the same time share it.
-    read_at: tokio::sync::Mutex<Option<Instant>>,
+    /// Held while a scrape waits for the reading, so that scrapes at the same time share it.
+    reading: tokio::sync::Mutex<Reading>,
     last: Mutex<Option<Sample>>,
+}
+
+/// The reading of the gauges of the database.
+#[derive(Default)]
+struct Reading {
+    /// The one that is in progress; it ends with how long the next one must wait.
+    task: Option<JoinHandle<Duration>>,
+    /// When the next one may begin.
+    next: Option<Instant>,
+}
+
+impl Reading {
+    /// Begins a reading if it is time for one, and waits for it, but not for long.
+    async fn refresh(&mut self, source: &SourcePool) {
+        if self.task.is_none() && self.next.is_none_or(|next| next <= Instant::now()) {
+            self.task = Some(tokio::spawn(read_gauges(source.clone())));
+        }
+        let Some(task) = &mut self.task else { return };
+        let Ok(ended) = tokio::time::timeout(SCRAPE_WITHIN, task).await else { return };
+        self.task = None;
+        self.next = Some(Instant::now() + ended.unwrap_or(READ_AGAIN_AFTER));
+    }
+}
+
+/// Reads the gauges of the database, and sets them. Returns how long the next reading must wait.
+async fn read_gauges(source: SourcePool) -> Duration {
+    let begun = Instant::now();
+    let error = match tokio::time::timeout(READ_WITHIN, read(&source)).await {
+        Ok(Ok(status)) => {
+            set_gauges(&status);
+            return READ_AGAIN_AFTER.max(begun.elapsed() * READ_AGAIN_AFTER_TIMES);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "no answer".to_owned(),
+    };
+    tracing::warn!(
+        event = "metrics.source_unreadable",
+        error,
+        "cannot refresh the source's gauges"
+    );
+    READ_AGAIN_AFTER
 }
 
 /// The counts at one time; a rate is the difference between two of them.
@@ -93,28 +140,13 @@ pub(crate) struct Rates {
 
 impl Scrapes {
     pub(crate) fn new(recorder: PrometheusHandle) -> Self {
-        Self { recorder, read_at: tokio::sync::Mutex::default(), last: Mutex::default() }
+        Self { recorder, reading: tokio::sync::Mutex::default(), last: Mutex::default() }
     }
 
     /// All metrics in the Prometheus text format. While the source does not answer, its gauges keep
     /// their last values.
     pub(crate) async fn render(&self, source: &SourcePool) -> String {
-        let mut read_at = self.read_at.lock().await;
-        if read_at.is_none_or(|at| at.elapsed() >= READ_AGAIN_AFTER) {
-            match tokio::time::timeout(READ_WITHIN, read(source)).await {
-                Ok(Ok(status)) => set_gauges(&status),
-                Ok(Err(error)) => {
-                    tracing::warn!(event = "metrics.source_unreadable", %error, "cannot refresh the source's gauges")
-                }
-                Err(_) => tracing::warn!(
-                    event = "metrics.source_unreadable",
-                    error = "no answer",
-                    "cannot refresh the source's gauges"
-                ),
-            }
-            *read_at = Some(Instant::now());
-        }
-        drop(read_at);
+        self.reading.lock().await.refresh(source).await;
         let mut text = self.recorder.render();
         text.push_str(&process::render());
         text

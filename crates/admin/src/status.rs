@@ -15,7 +15,9 @@ use tokio_postgres::Client;
 use crate::readiness::LoopStatus;
 use crate::{Error, State, operations, sql};
 
-pub use destination::{Backfill, Destination, DestinationMapping, destinations};
+pub use destination::{
+    Backfill, Destination, DestinationMapping, destinations, destinations_after,
+};
 
 /// At most this many destinations are in a status, the worst states first; `GET
 /// /api/v1/destinations` pages through all. A person scrolls through no more, and they are 1 MB of

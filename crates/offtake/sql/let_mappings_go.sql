@@ -1,5 +1,5 @@
 -- Removes from the registry all mappings but $1 text[], before capture is reduced to what these
--- need. A mapping that comes back later is then known to have been away (register_destination.sql),
+-- need. A mapping that comes back later is then known to have been away (register_destinations.sql),
 -- also where no daemon ran meanwhile. A daemon that still has a removed mapping registers it again,
 -- and makes its copy again. Writes only rows of destinations that have such a mapping.
 update offtake.destination d

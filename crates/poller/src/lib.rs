@@ -30,5 +30,5 @@ mod sql;
 
 pub use error::Error;
 pub use poller::{
-    FANNED_OUT_WAITING_MAX, LOCK_KEY, PAGE_CHANGES_MAX, Poll, Poller, Settings, poll, sweep,
+    FANNED_OUT_WAITING_MAX, LOCK_KEY, PAGE_CHANGES_MAX, Poll, Poller, Settings, Sweep, poll,
 };

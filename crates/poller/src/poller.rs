@@ -25,6 +25,10 @@ pub const FANNED_OUT_WAITING_MAX: i64 = 256;
 /// How often the sweep looks for destinations that are behind and have no request.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Destinations that one sweep looks at, at least. A third of a percent of very many is more, so
+/// that half an hour sees all of them.
+const SLICE: i64 = 2000;
+
 /// How often a destination without changes is visited. Ten minutes is early enough to notice that
 /// it is gone, and costs one connection every ten minutes.
 const VISIT_INTERVAL: Duration = Duration::from_secs(10 * 60);
@@ -82,7 +86,7 @@ impl Poller {
     /// Runs until cancelled. While the source fails, it waits and tries again.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
         let mut nudged_at = Instant::now();
-        let mut sweep_due = Instant::now();
+        let mut sweep = Sweep::default();
         let mut trouble = SourceTrouble::new("poller");
         loop {
             let nudged = tokio::select! {
@@ -95,7 +99,7 @@ impl Poller {
             }
             let blown = self.fuses.borrow().blown("poller").is_some();
             if !blown {
-                match self.round(nudged, &mut sweep_due, &shutdown).await {
+                match self.round(nudged, &mut sweep, &shutdown).await {
                     // The next destinations are told after one interval, nudged or not.
                     Ok(true) => nudged_at = Instant::now(),
                     Ok(false) => {}
@@ -123,7 +127,7 @@ impl Poller {
     async fn round(
         &self,
         nudged: bool,
-        sweep_due: &mut Instant,
+        sweep: &mut Sweep,
         shutdown: &CancellationToken,
     ) -> Result<bool, Error> {
         let mut connection = self.pool.get().await?;
@@ -140,11 +144,8 @@ impl Poller {
             fanning_out = done.fanning_out;
             more = done.changes >= PAGE_CHANGES_MAX;
         }
-        if Instant::now() >= *sweep_due {
-            if sweep(&mut connection).await? > 0 {
-                self.wakes.notify_one();
-            }
-            *sweep_due = Instant::now() + SWEEP_INTERVAL;
+        if sweep.due() && sweep.run(&mut connection).await? > 0 {
+            self.wakes.notify_one();
         }
         Ok(fanning_out)
     }
@@ -174,12 +175,32 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     Ok(done)
 }
 
-/// Enqueues a sync for every destination that is behind and has no request. Returns how many.
-pub async fn sweep(connection: &mut PooledConnection) -> Result<u64, Error> {
-    let Some(transaction) = locked(connection).await? else { return Ok(0) };
-    let owed = offtake_requests::sweep_behind(&transaction, VISIT_INTERVAL).await?;
-    transaction.commit().await?;
-    Ok(owed)
+/// The sweeps of one daemon, each of the next destinations.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    last: Option<Instant>,
+    /// The last destination that was looked at; 0 at the beginning of a round.
+    after: i64,
+}
+
+impl Sweep {
+    /// Whether it is time for one.
+    fn due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= SWEEP_INTERVAL)
+    }
+
+    /// Enqueues a sync for every destination that has no request and something due, and for those
+    /// of the next slice that are behind. Returns how many. Does nothing while another daemon polls
+    /// or sweeps.
+    pub async fn run(&mut self, connection: &mut PooledConnection) -> Result<i64, Error> {
+        self.last = Some(Instant::now());
+        let Some(transaction) = locked(connection).await? else { return Ok(0) };
+        let due = offtake_requests::sweep_due(&transaction, VISIT_INTERVAL).await?;
+        let (behind, next) = offtake_requests::sweep_slice(&transaction, self.after, SLICE).await?;
+        transaction.commit().await?;
+        self.after = next.unwrap_or(0);
+        Ok(behind + i64::try_from(due).unwrap_or(i64::MAX))
+    }
 }
 
 /// A transaction that holds the lock, or None if another daemon holds it.

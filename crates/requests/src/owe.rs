@@ -56,11 +56,25 @@ pub async fn owe_fanned_out(
     Ok(FannedOut { owed: row.get("owed"), fanning_out: row.get("fanning_out") })
 }
 
-/// The poller's: owes a sync to every destination that is behind and is owed nothing, and to some
-/// of those that no worker has visited for `visit_interval`. Returns how many. To be called under
-/// the poller's lock.
-pub async fn sweep_behind(client: &Client, visit_interval: Duration) -> Result<u64, Error> {
-    client.execute(sql::SWEEP_BEHIND, &[&milliseconds(visit_interval)]).await
+/// The poller's: owes a sync to every destination for which something else than a change is due,
+/// and to some of those that no worker has visited for `visit_interval`. Returns how many. To be
+/// called under the poller's lock.
+pub async fn sweep_due(session: &PooledConnection, visit_interval: Duration) -> Result<u64, Error> {
+    let statement = session.prepare_cached(sql::SWEEP_DUE).await?;
+    session.execute(&statement, &[&milliseconds(visit_interval)]).await
+}
+
+/// The poller's: owes a sync to every destination after `after` that is behind and is owed nothing,
+/// of the next `slice` destinations at least. Returns how many, and after which destination to go
+/// on; None at the end. To be called under the poller's lock.
+pub async fn sweep_slice(
+    session: &PooledConnection,
+    after: i64,
+    slice: i64,
+) -> Result<(i64, Option<i64>), Error> {
+    let statement = session.prepare_cached(sql::SWEEP_SLICE).await?;
+    let row = session.query_one(&statement, &[&after, &slice]).await?;
+    Ok((row.get("owed"), row.get("next")))
 }
 
 /// The registry's: owes these destinations a sync that is due now. To be called in the transaction

@@ -3,7 +3,8 @@
 
 pub(crate) const OWE_PAGE: &str = include_str!("../sql/owe_page.sql");
 pub(crate) const OWE_FANNED_OUT: &str = include_str!("../sql/owe_fanned_out.sql");
-pub(crate) const SWEEP_BEHIND: &str = include_str!("../sql/sweep_behind.sql");
+pub(crate) const SWEEP_DUE: &str = include_str!("../sql/sweep_due.sql");
+pub(crate) const SWEEP_SLICE: &str = include_str!("../sql/sweep_slice.sql");
 pub(crate) const OWE_REGISTERED: &str = include_str!("../sql/owe_registered.sql");
 pub(crate) const OWE_ON_COMMAND: &str = include_str!("../sql/owe_on_command.sql");
 pub(crate) const REQUEST_RESYNC: &str = include_str!("../sql/request_resync.sql");

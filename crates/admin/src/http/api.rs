@@ -14,7 +14,9 @@ use super::Shared;
 use super::problem::Problem;
 use crate::metrics::Sequenced;
 use crate::operations::{Quarantined, Selection, fuses, quarantined};
-use crate::status::{Destination, Fuse, Status, collect, destinations, rounded};
+use crate::status::{
+    Destination, Fuse, Status, collect, destinations, destinations_after, rounded,
+};
 use crate::{Error, State};
 
 /// How long a request may wait for the source; then the answer is 503. A dashboard asks every
@@ -123,11 +125,46 @@ pub(super) async fn list_destinations(
     let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
     let after: Option<SortKey> = query.after.as_deref().map(parse_after).transpose()?;
-    let all = shared
-        .answer(async |source| destinations(source, query.tenant.as_deref(), None).await)
+    let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
+    let tenant = query.tenant.as_deref();
+    let items = shared
+        .answer(async |source| match query.sort {
+            Sort::Name => by_name(source, tenant, state, after.as_ref(), limit + 1).await,
+            Sort::Lag => {
+                let all = destinations(source, tenant, None).await?;
+                let wanted = all.into_iter().filter(|d| state.is_none_or(|state| d.state == state));
+                let mut wanted: Vec<Destination> = wanted.collect();
+                wanted.sort_by_cached_key(|d| query.sort.key(d));
+                wanted.retain(|d| after.as_ref().is_none_or(|after| query.sort.key(d) > *after));
+                Ok(wanted)
+            }
+        })
         .await?;
-    let wanted = all.into_iter().filter(|d| state.is_none_or(|state| d.state == state));
-    Ok(Json(page(wanted.collect(), query.sort, after.as_ref(), query.limit.unwrap_or(ITEMS))))
+    Ok(Json(page(items, query.sort, limit)))
+}
+
+/// The next `limit` destinations by tenant and name that are in this state. Without a state one
+/// page is read; a state that few are in takes as many pages as it takes to find them.
+async fn by_name(
+    source: &tokio_postgres::Client,
+    tenant: Option<&str>,
+    state: Option<State>,
+    after: Option<&SortKey>,
+    limit: usize,
+) -> Result<Vec<Destination>, Error> {
+    let mut after = after.map(|SortKey(_, tenant, name)| (tenant.clone(), name.clone()));
+    let mut found = Vec::new();
+    let at_once = if state.is_some() { ITEMS_MAX } else { limit };
+    loop {
+        let place = after.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
+        let next = destinations_after(source, tenant, place, at_once).await?;
+        let last = next.len() < at_once;
+        after = next.last().map(|d| (d.tenant.clone(), d.name.clone()));
+        found.extend(next.into_iter().filter(|d| state.is_none_or(|state| d.state == state)));
+        if last || found.len() >= limit {
+            return Ok(found);
+        }
+    }
 }
 
 pub(super) async fn one_destination(
@@ -198,22 +235,18 @@ fn named_state(name: &str) -> Result<State, Problem> {
     })
 }
 
-fn page(
-    mut items: Vec<Destination>,
-    sort: Sort,
-    after: Option<&SortKey>,
-    limit: usize,
-) -> Page<Destination> {
-    let sort_key = |d: &Destination| {
-        let lag = if matches!(sort, Sort::Lag) { d.lag_rows.0 } else { 0 };
-        SortKey(Reverse(lag), d.tenant.clone(), d.name.clone())
-    };
-    items.sort_by_cached_key(sort_key);
-    items.retain(|d| after.is_none_or(|after| sort_key(d) > *after));
-    let limit = limit.clamp(1, ITEMS_MAX);
+impl Sort {
+    fn key(self, destination: &Destination) -> SortKey {
+        let lag = if matches!(self, Self::Lag) { destination.lag_rows.0 } else { 0 };
+        SortKey(Reverse(lag), destination.tenant.clone(), destination.name.clone())
+    }
+}
+
+/// The first `limit` of sorted destinations, and where the next page begins if there are more.
+fn page(mut items: Vec<Destination>, sort: Sort, limit: usize) -> Page<Destination> {
     let more = items.len() > limit;
     items.truncate(limit);
     let next =
-        items.last().filter(|_| more).and_then(|last| serde_json::to_string(&sort_key(last)).ok());
+        items.last().filter(|_| more).and_then(|last| serde_json::to_string(&sort.key(last)).ok());
     Page { items, next }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use super::judgement::{Facts, judge};
@@ -141,7 +142,25 @@ pub async fn destinations(
     tenant: Option<&str>,
     name: Option<&str>,
 ) -> Result<Vec<Destination>, Error> {
-    let rows = source.query(sql::LIST_DESTINATIONS, &[&tenant, &name]).await?;
+    let none: Option<&str> = None;
+    let all: Option<i64> = None;
+    let rows = source.query(sql::LIST_DESTINATIONS, &[&tenant, &name, &none, &none, &all]).await?;
+    rows.iter().map(read).collect()
+}
+
+/// The next `limit` of the active destinations with this `tenant` (None: all), by tenant and name,
+/// after this tenant and name. Its cost does not depend on how many others there are.
+pub async fn destinations_after(
+    source: &Client,
+    tenant: Option<&str>,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Destination>, Error> {
+    let name: Option<&str> = None;
+    let (after_tenant, after_name) = after.unzip();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let parameters: [&(dyn ToSql + Sync); 5] = [&tenant, &name, &after_tenant, &after_name, &limit];
+    let rows = source.query(sql::LIST_DESTINATIONS, &parameters).await?;
     rows.iter().map(read).collect()
 }
 

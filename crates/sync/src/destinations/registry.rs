@@ -7,8 +7,8 @@ use std::sync::{Arc, RwLock};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::types::Json;
+use tokio_postgres::{Client, Row};
 
 use super::DestinationSpec;
 use super::refusal::{Standing, Standings, refusals};
@@ -16,6 +16,9 @@ use crate::{Error, sql};
 
 /// The transaction lock under which the registry is written.
 const LOCK_KEY: i64 = 0x6f66_6674_616b_6503; // "offtake", 3
+
+/// Destinations that one statement registers. A statement of so many takes some ten milliseconds.
+const REGISTERED_AT_ONCE: usize = 1000;
 
 /// A destination that the source's registry knows.
 #[derive(Debug)]
@@ -97,14 +100,10 @@ impl Registry {
         let refusals = refusals(&specs, &set, waiting, &standings);
         let mut known = HashMap::new();
         let mut owed = Vec::new();
-        // Prepared once: there may be thousands of destinations, and others wait for the lock.
-        let statement = transaction.prepare(sql::REGISTER_DESTINATION).await;
-        let statement = statement.map_err(Error::source)?;
-        for (index, spec) in specs.into_iter().enumerate() {
-            let refused = refusals.get(&index).map(|why| self.pool.storable(why).into_owned());
-            let refused = refused.as_ref();
-            let registered =
-                register(transaction.client(), &statement, spec, &set, refused).await?;
+        let refused =
+            |index: &usize| refusals.get(index).map(|why| self.pool.storable(why).into_owned());
+        let refusals: Vec<Option<String>> = (0..specs.len()).map(|at| refused(&at)).collect();
+        for (registered, refused) in register(transaction.client(), specs, &set, refusals).await? {
             let destination_id = registered.destination_id;
             let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
             match refused {
@@ -207,42 +206,57 @@ impl Registered {
     }
 }
 
-/// Writes one destination into the source's registry by [`sql::REGISTER_DESTINATION`]. The mirror
-/// of a destination that moved says nothing about its new place and is forgotten.
+/// Writes the destinations into the source's registry, each with why it is refused. There may be
+/// many thousands, and others wait for the lock.
 async fn register(
     transaction: &Client,
-    statement: &Statement,
-    spec: DestinationSpec,
+    specs: Vec<DestinationSpec>,
     set: &MappingSet,
-    refused: Option<&String>,
-) -> Result<Registered, Error> {
-    let mappings: Vec<_> = spec.received(set).cloned().collect();
-    let names: Vec<&str> = mappings.iter().map(|m| m.name()).collect();
-    let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
-    let place = spec.place.registration();
-    let at_source = (spec.tenant_at_source != spec.tenant_id).then_some(&spec.tenant_at_source);
-    let parameters: [&(dyn ToSql + Sync); 12] = [
-        &spec.tenant_id,
-        &spec.name,
-        &place.schema,
-        &place.host,
-        &place.port,
-        &place.database,
-        &place.user,
-        &spec.shared,
-        &names,
-        &tables,
-        &refused,
-        &at_source,
-    ];
-    let row = transaction.query_one(statement, &parameters).await;
-    let row = row.map_err(Error::source)?;
-    let destination_id: i64 = row.get("destination_id");
-    if row.get("moved") {
-        let forgotten = transaction.execute(sql::FORGET_MIRROR, &[&destination_id]).await;
-        forgotten.map_err(Error::source)?;
+    refusals: Vec<Option<String>>,
+) -> Result<Vec<(Registered, Option<String>)>, Error> {
+    let statement = transaction.prepare(sql::REGISTER_DESTINATIONS).await;
+    let statement = statement.map_err(Error::source)?;
+    let mut ids: HashMap<(String, String), i64> = HashMap::with_capacity(specs.len());
+    for (specs, refusals) in
+        specs.chunks(REGISTERED_AT_ONCE).zip(refusals.chunks(REGISTERED_AT_ONCE))
+    {
+        let given = specs.iter().zip(refusals).map(|(spec, why)| as_registered(spec, set, why));
+        let given = Json(given.collect::<Vec<_>>());
+        let rows = transaction.query(&statement, &[&given]).await.map_err(Error::source)?;
+        let id = |row: &Row| ((row.get("tenant_id"), row.get("name")), row.get("destination_id"));
+        ids.extend(rows.iter().map(id));
     }
-    Ok(Registered { destination_id, spec, mappings })
+    let registered = |(spec, refused): (DestinationSpec, Option<String>)| {
+        let destination_id = ids.remove(&(spec.tenant_id.clone(), spec.name.clone()))?;
+        let mappings = spec.received(set).cloned().collect();
+        Some((Registered { destination_id, spec, mappings }, refused))
+    };
+    Ok(specs.into_iter().zip(refusals).filter_map(registered).collect())
+}
+
+/// One destination as [`sql::REGISTER_DESTINATIONS`] takes it.
+fn as_registered(
+    spec: &DestinationSpec,
+    set: &MappingSet,
+    refused: &Option<String>,
+) -> serde_json::Value {
+    let place = spec.place.registration();
+    let mappings: Vec<_> = spec.received(set).collect();
+    serde_json::json!({
+        "tenant_id": spec.tenant_id,
+        "name": spec.name,
+        "schema_name": place.schema,
+        "host": place.host,
+        "port": place.port,
+        "database_name": place.database,
+        "user_name": place.user,
+        "shared": spec.shared,
+        "mappings": mappings.iter().map(|m| m.name()).collect::<Vec<_>>(),
+        "source_tables": mappings.iter().map(|m| m.source_table()).collect::<Vec<_>>(),
+        "refused": refused,
+        "source_tenant_id":
+            (spec.tenant_at_source != spec.tenant_id).then_some(&spec.tenant_at_source),
+    })
 }
 
 /// Writes which destination waits for which mapping.
