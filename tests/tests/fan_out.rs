@@ -83,6 +83,25 @@ async fn a_change_for_everyone_delays_no_other_tenant() {
     );
 }
 
+/// A poll sends its statements and the commit before it knows whether it holds the lock. The test
+/// fails if owe_page.sql does not ask for the lock: then two polls owe at once.
+#[tokio::test]
+async fn a_poll_beside_another_skips_and_loses_nothing() {
+    let (source, mut connection) = many().await;
+    change(&source, "other").await;
+    let done = "select (select sequence_id from offtake.poller_position), (select count(*) from offtake.outgoing_request)";
+    let before = source.query_text(done).await;
+    let holder = source.connect().await;
+    let lock = format!("begin; select pg_advisory_xact_lock({})", offtake_poller::LOCK_KEY);
+    holder.batch_execute(&lock).await.expect("the lock is free");
+    let polled = offtake_poller::poll(&mut connection).await.expect("the poll runs");
+    assert!(polled.skipped);
+    assert_eq!(source.query_text(done).await, before, "the poll owed without the lock");
+    holder.batch_execute("commit").await.expect("the lock is given back");
+    let polled = offtake_poller::poll(&mut connection).await.expect("the poll runs");
+    assert_eq!((polled.skipped, polled.changes, polled.owed), (false, 1, 1));
+}
+
 /// Every destination is told once, however many changes came before and while they were told. The
 /// changes that came meanwhile are told in one more pass.
 #[tokio::test]

@@ -89,7 +89,9 @@ async fn explain(client: &Client, statement: &str, parameters: &str) -> Value {
         format!("execute hot({parameters})")
     };
     client
-        .batch_execute(&format!("deallocate all; begin; prepare hot as {statement}"))
+        .batch_execute(&format!(
+            "deallocate all; set offtake.lock = 'held'; begin; prepare hot as {statement}"
+        ))
         .await
         .unwrap();
     let row = client

@@ -9,10 +9,10 @@ use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// At this source nothing is durable before a session asks for it.
-async fn world() -> (World, Daemon) {
+async fn world<const N: usize>(tenants: [&str; N]) -> (World, Daemon) {
     // The completion of a request may be lost too. Then the request stays claimed until its lease
     // expires.
-    let world = World::with_tenants(["acme"])
+    let world = World::with_tenants(tenants)
         .private_source()
         .mappings(&[("users", USERS)])
         .setting("/poller/lease", "1s")
@@ -77,12 +77,11 @@ async fn assert_kept(world: &World, name: &str) {
     oracle::assert_equal(world).await;
 }
 
-/// The test fails without `set local synchronous_commit = on` in
-/// crates/sequencer/sql/begin_tick.sql and `make_durable` (crates/reading/src/snapshot.rs): the
-/// source had lost rows that the copy showed.
+/// The test fails without `end_durably` (crates/reading/src/durable.rs): the source had lost rows
+/// that the copy showed.
 #[tokio::test]
 async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
-    let (world, daemon) = world().await;
+    let (world, daemon) = world(["acme"]).await;
     // First shown: a power cut does lose commits of an application that does not wait.
     daemon.set_failpoint("sequencer.after_lock", "pause").await;
     let writer = stop_wal_writer(&world).await;
@@ -107,10 +106,10 @@ async fn what_is_visible_in_a_copy_survives_a_power_cut_at_the_source() {
 
 /// A batch reads a row's current state, which may be newer than the change being applied: it was
 /// committed after the last tick, and nothing has made it durable yet. The test fails without
-/// `make_durable` (crates/reading/src/snapshot.rs).
+/// `end_durably` (crates/reading/src/durable.rs).
 #[tokio::test]
 async fn what_was_written_after_the_tick_is_durable_before_it_is_visible() {
-    let (world, daemon) = world().await;
+    let (world, daemon) = world(["acme"]).await;
     let writer = stop_wal_writer(&world).await;
     daemon.set_failpoint("sync.after_claim", "pause").await;
     rename(&world, "first").await;
@@ -125,5 +124,90 @@ async fn what_was_written_after_the_tick_is_durable_before_it_is_visible() {
     cut_power(&world, writer).await;
     daemon.clear_failpoints().await;
     assert_kept(&world, "second").await;
+    daemon.stop().await;
+}
+
+/// The sequence id up to which the source's log goes.
+async fn head(world: &World) -> i64 {
+    let head = world.source.query_text("select sequence_id from offtake.log_head").await;
+    head.parse().unwrap()
+}
+
+/// Has a change of globex numbered that no worker applies, and that nothing makes durable. Returns
+/// its sequence id.
+async fn number_without_applying(world: &World) -> i64 {
+    let before = head(world).await;
+    let globex = world.id("globex");
+    let rename =
+        format!("update project_user set display_name = 'x' where tenancy_id = '{globex}'");
+    world.source.execute(&rename).await;
+    until("the change is numbered", PATIENCE, async || {
+        let head = head(world).await;
+        if head > before { Ok(()) } else { Err(head.to_string()) }
+    })
+    .await;
+    head(world).await
+}
+
+async fn wait_for_cursor(world: &World, sequence_id: i64) {
+    let reached =
+        format!("select coalesce(min(sequence_id), 0) >= {sequence_id} from _offtake_state");
+    let destination = &world.tenant("acme").destination;
+    until("the cursor is there", PATIENCE, async || {
+        match destination.query_text(&reached).await.as_str() {
+            "t" => Ok(()),
+            _ => Err(destination.query_text("select sequence_id from _offtake_state").await),
+        }
+    })
+    .await;
+}
+
+/// After a cut that takes numbers back, the source gives them out again. A cursor beyond them would
+/// pass over what they mean then.
+async fn assert_cursor_is_good(world: &World, cursor: i64) {
+    let head = head(world).await;
+    assert!(head >= cursor, "the source forgot numbers up to {cursor}, its head is {head}");
+    world.succeed(&["fuse", "on", &format!("tenant:{}", world.id("globex"))]).await;
+    rename(world, "after the cut").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(world).await;
+}
+
+/// A cursor moves to the head of its batch also where the batch has no rows. The test fails if only
+/// a batch with rows is made durable.
+#[tokio::test]
+async fn a_cursor_that_moves_without_rows_survives_a_power_cut_at_the_source() {
+    let (world, daemon) = world(["acme", "globex"]).await;
+    let fuse = format!("tenant:{}", world.id("globex"));
+    world.succeed(&["fuse", "off", &fuse, "--reason", "a test"]).await;
+    let writer = stop_wal_writer(&world).await;
+    let numbered = number_without_applying(&world).await;
+    world.succeed(&["sync", "--tenant", world.id("acme")]).await;
+    wait_for_cursor(&world, numbered).await;
+    cut_power(&world, writer).await;
+    assert_cursor_is_good(&world, numbered).await;
+    daemon.stop().await;
+}
+
+/// A copy begins at the head of the log, before anything is read for it. The test fails without
+/// `make_durable` in `read_head` (crates/reading/src/head.rs).
+#[tokio::test]
+async fn a_copy_that_begins_survives_a_power_cut_at_the_source() {
+    let (world, daemon) = world(["acme", "globex"]).await;
+    let fuse = format!("tenant:{}", world.id("globex"));
+    world.succeed(&["fuse", "off", &fuse, "--reason", "a test"]).await;
+    daemon.set_failpoint("sync.after_claim", "pause").await;
+    let writer = stop_wal_writer(&world).await;
+    let numbered = number_without_applying(&world).await;
+    world.succeed(&["resync", "--tenant", world.id("acme")]).await;
+    daemon.wait_at_failpoint("sync.after_claim", 1).await;
+    // The worker tells the source of the copy before it reads the first rows, and waits here.
+    let holder = world.source.connect().await;
+    let lock = "begin; lock table offtake.destination_mapping in share mode";
+    holder.batch_execute(lock).await.unwrap();
+    daemon.clear_failpoint("sync.after_claim").await;
+    wait_for_cursor(&world, numbered).await;
+    cut_power(&world, writer).await;
+    assert_cursor_is_good(&world, numbered).await;
     daemon.stop().await;
 }

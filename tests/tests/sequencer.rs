@@ -168,12 +168,18 @@ async fn a_tick_beside_another_skips_and_loses_nothing() {
     source
         .execute("insert into tenancy (project_id, branch_id, display_name) values ('p', 'b', 'x')")
         .await;
+    let drawn_before =
+        source.query_text("select last_value, is_called from offtake.global_sequence").await;
     assert_eq!(
         tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0)
             .await
             .expect("the tick runs"),
         Tick { skipped: true, ..Tick::default() }
     );
+    // Its statements were sent before it knew that. A number that is drawn is not given back, also
+    // where its transaction rolls back.
+    let drawn = "select last_value, is_called from offtake.global_sequence";
+    assert_eq!(source.query_text(drawn).await, drawn_before, "the tick numbered without the lock");
     other.batch_execute("commit").await.expect("the lock is given back");
     assert_eq!(
         tick(&mut connection, &mappings, &Numbering::default(), ROWS, 0)

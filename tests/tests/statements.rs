@@ -9,7 +9,8 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 16] = [
+const PLACEHOLDERS: [(&str, &str); 17] = [
+    ("{synchronous_commit}", "off"),
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
     ("{schema}", "public"),

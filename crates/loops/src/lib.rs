@@ -19,7 +19,7 @@ mod progress;
 mod source_trouble;
 mod sql;
 
-pub use failpoints::{FAILPOINTS, failpoint, listen_for_failpoints};
+pub use failpoints::{FAILPOINTS, failpoint, failpoint_is_set, listen_for_failpoints};
 pub use fuses::{BlownFuses, Fuses, names_a_fuse, set_fuse};
 pub use progress::{Progress, idle_pause};
 pub use source_trouble::SourceTrouble;

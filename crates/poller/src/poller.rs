@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, idle_pause, metrics as names};
+use offtake_loops::{
+    BlownFuses, Progress, SourceTrouble, failpoint, failpoint_is_set, idle_pause, metrics as names,
+};
 use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool};
+use offtake_requests::Page;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -159,20 +162,47 @@ async fn behind(connection: &PooledConnection) -> Result<bool, Error> {
 /// Reads one page of the log and writes the requests for it; of changes that concern every
 /// destination, those of the next destinations.
 pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
-    let Some(transaction) = locked(connection).await? else {
+    let Some(page) = owe_page(connection).await? else {
         return Ok(Poll { skipped: true, ..Poll::default() });
     };
-    let page = offtake_requests::owe_page(&transaction, PAGE_CHANGES_MAX).await?;
-    let mut done =
-        Poll { skipped: false, changes: page.changes, owed: page.owed, fanning_out: false };
-    if page.fanning_out {
+    let mut done = Poll {
+        skipped: false,
+        changes: page.changes,
+        owed: page.owed,
+        fanning_out: page.fanning_out,
+    };
+    if page.fanning_out
+        && let Some(transaction) = locked(connection).await?
+    {
         let told = offtake_requests::owe_fanned_out(&transaction, FANNED_OUT_WAITING_MAX).await?;
         done.owed += told.owed;
         done.fanning_out = told.fanning_out;
+        transaction.commit().await?;
     }
-    failpoint("poller.before_commit").await?;
-    transaction.commit().await?;
     Ok(done)
+}
+
+/// One page in a transaction of its own, sent as a whole. None: another daemon holds the lock, and
+/// the statement did nothing.
+async fn owe_page(connection: &mut PooledConnection) -> Result<Option<Page>, Error> {
+    if failpoint_is_set("poller.before_commit") {
+        let Some(transaction) = locked(connection).await? else { return Ok(None) };
+        let page = offtake_requests::owe_page(&transaction, PAGE_CHANGES_MAX).await?;
+        failpoint("poller.before_commit").await?;
+        transaction.commit().await?;
+        return Ok(Some(page));
+    }
+    let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
+    offtake_requests::prepare_owe_page(connection).await?;
+    let work = async |session: &PooledConnection| {
+        let lock = session.query_one(&try_lock, &[&LOCK_KEY]);
+        let owe = offtake_requests::owe_page(session, PAGE_CHANGES_MAX);
+        let (locked, page) = tokio::join!(biased; lock, owe);
+        Ok((locked?, page?))
+    };
+    let begin = begin(connection);
+    let (locked, page) = PipelinedTransaction::whole(connection, &begin, work).await?;
+    Ok(locked.get::<_, bool>(0).then_some(page))
 }
 
 /// The sweeps of one daemon, each of the next destinations.
@@ -209,8 +239,11 @@ async fn locked(
 ) -> Result<Option<PipelinedTransaction<'_>>, tokio_postgres::Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
     let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
-    let begin =
-        sql::BEGIN_POLL.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
+    let begin = begin(connection);
     let (transaction, locked) = PipelinedTransaction::open(connection, &begin, lock).await?;
     Ok(locked.get::<_, bool>(0).then_some(transaction))
+}
+
+fn begin(connection: &PooledConnection) -> String {
+    sql::BEGIN_POLL.replace("{statement_ms}", &connection.statement_timeout_ms().to_string())
 }

@@ -1,4 +1,4 @@
-//! Transactions whose BEGIN is sent together with their first statement.
+//! Transactions of which several statements are sent without waiting in between.
 
 use std::ops::Deref;
 
@@ -29,6 +29,30 @@ impl<'a> PipelinedTransaction<'a> {
         let (opened, first) = tokio::join!(biased; transaction.session.batch_execute(opening), first(transaction.session));
         opened?;
         Ok((transaction, first?))
+    }
+
+    /// A whole transaction without waiting in between: sends `opening`, what `work` sends when
+    /// polled, and the commit. If the opening or a statement of `work` fails, the server answers
+    /// the commit with a rollback, and the error is returned. `work` must not have to wait before
+    /// it sends: its statements are prepared before.
+    pub async fn whole<T>(
+        session: &'a mut PooledConnection,
+        opening: &str,
+        work: impl AsyncFnOnce(&PooledConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut transaction = Self { session, ended: false };
+        let session = transaction.session;
+        let (opened, done, committed) = tokio::join!(
+            biased;
+            session.batch_execute(opening),
+            work(session),
+            session.batch_execute("commit")
+        );
+        opened?;
+        let done = done?;
+        committed?;
+        transaction.ended = true;
+        Ok(done)
     }
 
     pub async fn commit(mut self) -> Result<(), Error> {

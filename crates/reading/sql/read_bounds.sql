@@ -8,7 +8,7 @@
 -- that this statement takes on the log keeps the answer true until the batch ends. unflushed: where
 -- the source's log ends, if not all of it is on disk. A commit under synchronous_commit = off is
 -- visible before it is durable, and a row is read as it is now, which may be younger than its
--- change: see snapshot.rs `make_durable`. head: the highest sequence id visible in this snapshot;
+-- change: see durable.rs. head: the highest sequence id visible in this snapshot;
 -- everything below it is visible too, because numbers are given after commit, one transaction at a
 -- time. Reads change_log_tenant twice per mapping.
 select (select sequence_id from offtake.log_head) as head,

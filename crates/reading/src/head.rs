@@ -3,6 +3,7 @@
 use offtake_postgres::PooledConnection;
 use offtake_postgres::change_log::PARTITION_ROWS;
 
+use crate::durable::make_durable;
 use crate::{Error, sql};
 
 /// Which sequence ids the log has, and in which epoch they were given.
@@ -16,10 +17,12 @@ pub struct Head {
     pub log_begins: i64,
 }
 
-/// Asks outside any batch, for a caller that begins to read now or checks an old position.
+/// Asks outside any batch, for a caller that begins to read now or checks an old position. What is
+/// returned is on the source's disk.
 pub async fn read_head(connection: &PooledConnection) -> Result<Head, Error> {
     let row =
         connection.query_one(sql::READ_HEAD, &[&PARTITION_ROWS]).await.map_err(Error::source)?;
+    make_durable(connection).await.map_err(Error::source)?;
     Ok(Head {
         sequence_id: row.get("head"),
         epoch: row.get("epoch"),

@@ -21,6 +21,7 @@
 mod batch;
 mod budget;
 mod copy;
+mod durable;
 mod error;
 mod failed_rows;
 mod head;

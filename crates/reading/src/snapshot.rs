@@ -9,10 +9,11 @@ use offtake_postgres::{
     PipelinedTransaction, PooledConnection, SourcePool, SqlState, unreadable_row,
 };
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Row};
 
 use crate::budget::BatchBudget;
 use crate::copy::{back, saved_copy};
+use crate::durable::end_durably;
 use crate::failed_rows::read_apart;
 use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_of, sql};
 
@@ -90,11 +91,10 @@ async fn in_snapshot(
             Err(error) => part.lock_out(error, &transaction, position).await?,
         }
     }
-    // A batch without rows needs no durability; its transaction rolls back, which nothing waits
-    // for.
-    if let Some(unflushed) = first.get::<_, Option<&str>>("unflushed").filter(|_| batch.has_rows())
-    {
-        make_durable(transaction, unflushed).await.map_err(Error::source)?;
+    // Also for a batch without rows: a cursor may move to its head. What is not ended here rolls
+    // back, which nothing waits for.
+    if let Some(unflushed) = first.get::<_, Option<&str>>("unflushed") {
+        end_durably(transaction, unflushed).await.map_err(Error::source)?;
     }
     Ok(batch)
 }
@@ -178,24 +178,6 @@ impl Part {
             error => Err(error),
         }
     }
-}
-
-/// Ends the transaction when everything that its snapshot saw is on the source's disk. Under
-/// `synchronous_commit = off` a commit is visible before it is on disk. If the source then crashed,
-/// the copies would keep rows that the source has lost, for ever.
-async fn make_durable(
-    transaction: PipelinedTransaction<'_>,
-    unflushed: &str,
-) -> Result<(), tokio_postgres::Error> {
-    // A commit waits for the disk only when its transaction has written something. This message is
-    // all that a read-only transaction may write.
-    let write = format!(
-        "select pg_logical_emit_message(true, 'offtake', '') where pg_current_wal_flush_lsn() < '{unflushed}'"
-    );
-    // Not prepared first: that would be one more round trip for every batch of a busy source.
-    let answer = transaction.simple_query(&write).await?;
-    let written = answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(_)));
-    if written { transaction.commit().await } else { Ok(()) }
 }
 
 /// Reads the rows of the changed keys into the part. `keys`: all of them, if they are few. If the

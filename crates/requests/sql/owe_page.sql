@@ -2,8 +2,9 @@
 -- each destination that they concern, and moves the position. Returns how many changes it read, how
 -- many destinations it owed a sync, whether the position moved, and whether there are changes whose
 -- destinations are to be told by owe_fanned_out.sql.
--- The poller calls it in its transaction, under its lock. Requests and position are one statement,
--- so that no crash comes between them: otherwise the changes of the page would be lost.
+-- The poller calls it in its transaction, under its lock. It is sent before the poller knows whether
+-- it holds the lock, and reads nothing unless try_lock.sql noted that. Requests and position are one
+-- statement, so that no crash comes between them: otherwise the changes of the page would be lost.
 -- A change without tenant concerns every destination that has a mapping on its table: it is noted
 -- in fan_out, so that thousands of destinations are told page by page. A destination in backoff
 -- (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
@@ -11,6 +12,7 @@ with page as materialized (
   select sequence_id, tenant_id, source_table
     from offtake.change_log
    where sequence_id > (select sequence_id from offtake.poller_position)
+     and current_setting('offtake.lock', true) = 'held'
    order by sequence_id limit $1
 ), news as materialized (
   select tenant_id, source_table, max(sequence_id) as sequence_id from page group by tenant_id, source_table

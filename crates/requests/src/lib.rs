@@ -52,7 +52,8 @@ pub use claim::{Claim, Due, claim};
 pub use lease::{HEARTBEATS_PER_LEASE, Lease, complete, extend, fail, leave, release};
 pub use owe::{
     FannedOut, Judgement, Page, begin_epoch, judge_partition, owe_fanned_out, owe_on_command,
-    owe_page, owe_registered, request_resync, retry_quarantined, sweep_due, sweep_slice,
+    owe_page, owe_registered, prepare_owe_page, request_resync, retry_quarantined, sweep_due,
+    sweep_slice,
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
 pub use withdraw::{

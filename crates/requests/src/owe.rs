@@ -22,6 +22,11 @@ pub struct Page {
     pub fanning_out: bool,
 }
 
+/// Prepares the statement of [`owe_page`], for a caller that sends it without waiting.
+pub async fn prepare_owe_page(session: &PooledConnection) -> Result<(), Error> {
+    session.prepare_cached(sql::OWE_PAGE).await.map(drop)
+}
+
 /// The poller's: owes a sync to every destination that the next `changes_max` changes of the log
 /// concern, and moves the poller's position behind them. Changes that concern every destination are
 /// only noted, for [`owe_fanned_out`]. To be called in the poller's transaction, under its lock.

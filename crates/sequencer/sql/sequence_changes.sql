@@ -6,11 +6,12 @@
 -- mapping, waits for its tenant, stands for a whole table, or continues an expansion. Every row
 -- repeats the tick's counts: taken, appended (numbered here), and up_to, the highest capture id
 -- taken (null: nothing was taken). With no such change, one row has the counts, and its capture_id
--- is null. Needs the sequencer's lock: otherwise another tick could give the same numbers. Reads
--- through the primary key of captured_change.
+-- is null. Takes nothing unless try_lock.sql noted that this transaction holds the sequencer's lock:
+-- without it another tick could give the same numbers. Reads through the primary key of
+-- captured_change.
 with taken as (
   delete from offtake.captured_change
-   where ctid = any(array(select ctid from offtake.captured_change where capture_id > $3 order by capture_id limit $1))
+   where ctid = any(array(select ctid from offtake.captured_change where capture_id > $3 and current_setting('offtake.lock', true) = 'held' order by capture_id limit $1))
   returning capture_id, source_table, operation, tenant_id, row_key, matched, resume, captured_at
 ), appended as (
   insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)

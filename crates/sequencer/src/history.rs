@@ -4,7 +4,7 @@
 use offtake_postgres::PooledConnection;
 
 use crate::Error;
-use crate::tick::locked;
+use crate::tick::{Durability, locked};
 
 /// Begins a new epoch if the source is on another server or timeline than the latest epoch. Must
 /// run before a tick on a new connection: a restored source gives out again sequence ids that
@@ -13,7 +13,7 @@ use crate::tick::locked;
 /// A promoted standby that lost nothing looks the same, so it begins an epoch too. Copies are then
 /// compared and repaired in place, which costs only time.
 pub(crate) async fn check(connection: &mut PooledConnection) -> Result<(), Error> {
-    let Some(transaction) = locked(connection).await? else { return Ok(()) };
+    let Some(transaction) = locked(connection, Durability::AtCommit).await? else { return Ok(()) };
     if let Some(reason) = offtake_requests::begin_epoch(&transaction).await? {
         tracing::warn!(
             event = "epoch_began",

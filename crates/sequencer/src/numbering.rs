@@ -19,7 +19,7 @@ use offtake_mapping::MappingSet;
 use offtake_postgres::{PipelinedTransaction, PooledConnection};
 use tokio_postgres::Row;
 
-use crate::tick::locked;
+use crate::tick::{Durability, locked};
 use crate::{Error, sql};
 
 /// How long no daemon must have overlooked a mapping before its copies are re-copied. It is longer
@@ -78,7 +78,7 @@ impl Numbering {
         set: &MappingSet,
     ) -> Result<(), Error> {
         for _ in 0..CLAIM_TRIES {
-            let Some(transaction) = locked(connection).await? else {
+            let Some(transaction) = locked(connection, Durability::AtCommit).await? else {
                 tokio::time::sleep(CLAIM_PAUSE).await;
                 continue;
             };
@@ -144,7 +144,9 @@ impl Numbering {
         connection: &mut PooledConnection,
         set: &MappingSet,
     ) -> Result<(), Error> {
-        let Some(transaction) = locked(connection).await? else { return Ok(()) };
+        let Some(transaction) = locked(connection, Durability::AtCommit).await? else {
+            return Ok(());
+        };
         let found = Self::read(&transaction, set).await?;
         self.note(&transaction, set, found).await?;
         let names: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use offtake_loops::failpoint;
+use offtake_loops::{failpoint, failpoint_is_set};
 use offtake_mapping::{LookupPath, MappingSet, Waking, compose};
 use offtake_postgres::{PipelinedTransaction, PooledConnection, SqlState};
 use serde_json::Value;
@@ -58,16 +58,33 @@ pub async fn tick(
     after: i64,
 ) -> Result<Tick, Error> {
     let sequence_changes = connection.prepare_cached(sql::SEQUENCE_CHANGES).await?;
-    let Some(transaction) = locked(connection).await? else {
-        return Ok(Tick { skipped: true, ..Tick::default() });
-    };
-    failpoint("sequencer.after_lock").await?;
+    let read_numbering = connection.prepare_cached(sql::READ_NUMBERING).await?;
     let names = mappings.looked_up_tables();
     let parameters: [&(dyn ToSql + Sync); 3] = [&batch_rows, &names, &after];
-    let (last, rows) = tokio::join!(
-        Numbering::read(&transaction, mappings),
-        transaction.query(&sequence_changes, &parameters)
-    );
+    let needs = mappings.needs();
+    let known: [&(dyn ToSql + Sync); 1] = [&needs];
+    let number = async |session: &PooledConnection| {
+        tokio::join!(
+            biased;
+            session.query_opt(&read_numbering, &known),
+            session.query(&sequence_changes, &parameters)
+        )
+    };
+    let numbered = if failpoint_is_set("sequencer.after_lock") {
+        match locked(connection, Durability::WithItsReaders).await? {
+            Some(transaction) => {
+                failpoint("sequencer.after_lock").await?;
+                let found = number(&transaction).await;
+                Some((transaction, found))
+            }
+            None => None,
+        }
+    } else {
+        locked_ahead(connection, Durability::WithItsReaders, number).await?
+    };
+    let Some((transaction, (last, rows))) = numbered else {
+        return Ok(Tick { skipped: true, ..Tick::default() });
+    };
     numbering.note(&transaction, mappings, last?).await?;
     let rows = rows?;
     failpoint("sequencer.after_stamp").await?;
@@ -100,18 +117,51 @@ pub async fn tick(
     Ok(done)
 }
 
-/// A transaction that holds the lock, or None if another daemon holds it. The lock is taken in a
-/// statement of its own: the next statement has a newer snapshot, which sees everything that the
-/// last holder committed.
+/// Whether a transaction waits at its commit until it is on the source's disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    AtCommit,
+    /// Not at its commit. A tick's numbers leave the source only through what is read there, and a
+    /// read is used only once everything that it saw is on the disk
+    /// (`crates/reading/src/durable.rs`). If the server crashes before that, it forgets the tick
+    /// and everything that was committed after it: the captured changes are there again, and no
+    /// destination has seen their numbers. So a tick need not wait for the disk by itself.
+    WithItsReaders,
+}
+
+/// A transaction that holds the lock, or None if another daemon holds it.
 pub(crate) async fn locked(
     connection: &mut PooledConnection,
+    durability: Durability,
 ) -> Result<Option<PipelinedTransaction<'_>>, Error> {
+    let nothing = async |_: &PooledConnection| ();
+    Ok(locked_ahead(connection, durability, nothing).await?.map(|(transaction, ())| transaction))
+}
+
+/// The same, with `work` sent before the lock's answer is known; its statements must do nothing
+/// without the lock. The lock is taken in a statement of its own: the next statement has a newer
+/// snapshot, which sees everything that the last holder committed.
+async fn locked_ahead<T>(
+    connection: &mut PooledConnection,
+    durability: Durability,
+    work: impl AsyncFnOnce(&PooledConnection) -> T,
+) -> Result<Option<(PipelinedTransaction<'_>, T)>, Error> {
     let try_lock = connection.prepare_cached(sql::TRY_LOCK).await?;
-    let lock = async |session: &PooledConnection| session.query_one(&try_lock, &[&LOCK_KEY]).await;
-    let begin =
-        sql::BEGIN_TICK.replace("{statement_ms}", &connection.statement_timeout_ms().to_string());
-    let (transaction, locked) = PipelinedTransaction::open(connection, &begin, lock).await?;
-    Ok(locked.get::<_, bool>(0).then_some(transaction))
+    let synchronous_commit = match durability {
+        Durability::AtCommit => "on",
+        Durability::WithItsReaders => "off",
+    };
+    let begin = sql::BEGIN_TICK
+        .replace("{statement_ms}", &connection.statement_timeout_ms().to_string())
+        .replace("{synchronous_commit}", synchronous_commit);
+    let first = async |session: &PooledConnection| {
+        let lock = session.query_one(&try_lock, &[&LOCK_KEY]);
+        let (locked, done) = tokio::join!(biased; lock, work(session));
+        Ok((locked?, done))
+    };
+    let (transaction, (locked, done)) =
+        PipelinedTransaction::open(connection, &begin, first).await?;
+    Ok(locked.get::<_, bool>(0).then_some((transaction, done)))
 }
 
 /// The batch's changes in the tables of a look-up, as its statements take them.

@@ -29,8 +29,7 @@ pub(crate) const END_UNTOLD_AUDITS: &str = include_str!("../sql/end_untold_audit
 pub(crate) const CAPTURE_AGAIN: &str = include_str!("../sql/capture_again.sql");
 pub(crate) const WRITE_WAITING_MAPPINGS: &str = include_str!("../sql/write_waiting_mappings.sql");
 
-pub(crate) const REGISTER_DESTINATIONS: &str =
-    include_str!("../sql/register_destinations.sql");
+pub(crate) const REGISTER_DESTINATIONS: &str = include_str!("../sql/register_destinations.sql");
 pub(crate) const READ_SERVED_PLACES: &str = include_str!("../sql/read_served_places.sql");
 pub(crate) const LIST_STANDINGS: &str = include_str!("../sql/list_standings.sql");
 pub(crate) const BEGIN_APPLY: &str = include_str!("../sql/begin_apply.sql");

@@ -39,6 +39,11 @@ pub async fn failpoint(name: &'static str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a test has set something for that point.
+pub fn failpoint_is_set(name: &'static str) -> bool {
+    POINTS.borrow().contains_key(name)
+}
+
 /// Takes over what the environment says, and follows the file if there is one.
 pub fn listen_for_failpoints() {
     let fixed = parse(&std::env::var("FAILPOINTS").unwrap_or_default());
