@@ -74,8 +74,8 @@ impl Session {
                 &self.frame,
                 &self.schema,
                 &spec.tenant_id,
-                &mut set,
-                converts,
+                (&mut set, converts),
+                None,
             );
             written.await.map_err(Error::destination)?;
             begun.cursors.extend(set);

@@ -39,9 +39,32 @@ impl Frame {
         file: &'static str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, Error> {
+        self.query_then(client, schema, file, parameters, None).await
+    }
+
+    /// The same, with `then` sent right behind it, without waiting. Whatever had to be prepared was
+    /// prepared before: `then` may be the commit, and must not overtake the statement.
+    pub(super) async fn query_then(
+        &self,
+        client: &Client,
+        schema: &Identifier,
+        file: &'static str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+        then: Option<&str>,
+    ) -> Result<Vec<Row>, Error> {
+        let next = async {
+            match then {
+                Some(then) => client.batch_execute(then).await,
+                None => Ok(()),
+            }
+        };
         let composed = || file.replace("{state}", &state::table_sql(schema));
         if !self.stays.load(Ordering::Relaxed) {
-            return client.query_typed(&composed(), parameters).await;
+            let composed = composed();
+            let query = client.query_typed(&composed, parameters);
+            let (rows, next) = tokio::join!(biased; query, next);
+            let rows = rows?;
+            return next.map(|()| rows);
         }
         let known = self.prepared().get(file).cloned();
         let statement = match known {
@@ -54,7 +77,9 @@ impl Frame {
             }
         };
         let values: Vec<&(dyn ToSql + Sync)> = parameters.iter().map(|(value, _)| *value).collect();
-        client.query(&statement, &values).await
+        let (rows, next) = tokio::join!(biased; client.query(&statement, &values), next);
+        let rows = rows?;
+        next.map(|()| rows)
     }
 
     fn prepared(&self) -> MutexGuard<'_, HashMap<&'static str, Statement>> {

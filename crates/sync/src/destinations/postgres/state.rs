@@ -366,15 +366,15 @@ impl KeyPart {
     }
 }
 
-/// Writes cursors, and notes in them that they were written; the caller holds their lock.
-/// `converts`: see [`Found`].
+/// Writes cursors, and notes in them that they were written; the caller holds their lock. `then` is
+/// sent right behind. `converts`: see [`Found`].
 pub(super) async fn write(
     client: &Client,
     frame: &Frame,
     schema: &Identifier,
     tenant_id: &str,
-    cursors: &mut Cursors,
-    converts: bool,
+    (cursors, converts): (&mut Cursors, bool),
+    then: Option<&str>,
 ) -> Result<(), tokio_postgres::Error> {
     let keys: Vec<Option<String>> = cursors
         .values()
@@ -397,6 +397,6 @@ pub(super) async fn write(
         (&epochs, Type::TEXT_ARRAY),
         (&versions, Type::TEXT_ARRAY),
     ];
-    let rows = frame.query(client, schema, sql::MOVE_CURSORS, &parameters).await?;
+    let rows = frame.query_then(client, schema, sql::MOVE_CURSORS, &parameters, then).await?;
     note_written(&rows, cursors)
 }

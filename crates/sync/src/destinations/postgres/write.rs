@@ -17,6 +17,23 @@ use crate::{Error, Settings};
 /// Staging tables that this transaction made or filled; they count once it has committed.
 type Made = Vec<(Version, Staging)>;
 
+/// The transaction commits together with its last statement.
+struct Commits {
+    /// The session has no server process of its own.
+    pooled: bool,
+}
+
+impl Commits {
+    /// Closes what the transaction has prepared, before the commit is sent, if the next transaction
+    /// may be in another server process. A statement that stayed in this one would be in the way of
+    /// another daemon's statement of the same name.
+    fn release(&self, made: &mut Made) {
+        if self.pooled {
+            made.clear();
+        }
+    }
+}
+
 impl Session {
     pub(in crate::destinations) async fn write(
         &mut self,
@@ -67,33 +84,30 @@ impl Session {
             }
             failpoint("sync.after_begin").await.map_err(Error::destination)?;
             self.altering = found.altering;
-            all.push(Some(self.tenant(write, aside, &mut made).await?));
+            let commits = (index + 1 == writes.len()).then_some(Commits { pooled });
+            all.push(Some(self.tenant(write, aside, &mut made, commits).await?));
         }
         if all.iter().all(Option::is_none) {
             self.connection.batch_execute("rollback").await.map_err(Error::destination)?;
             return Ok(all);
         }
-        failpoint("sync.before_commit").await.map_err(Error::destination)?;
-        if pooled {
-            // The next transaction may be in another server process; a statement that stayed in
-            // this one would be in the way of another daemon's statement of the same name.
-            made.clear();
+        if all.last().is_some_and(Option::is_none) {
+            Commits { pooled }.release(&mut made);
+            let committed = self.connection.batch_execute("commit").await;
+            committed.map_err(|error| Error::Destination(unknown(error)))?;
         }
-        self.connection
-            .batch_execute("commit")
-            .await
-            .map_err(|error| Error::Destination(unknown(error)))?;
         failpoint("sync.after_commit").await.map_err(Error::destination)?;
         self.staged.extend(made);
         Ok(all)
     }
 
-    /// Applies one tenant's parts and moves its cursors.
+    /// Applies one tenant's parts and moves its cursors; after the last one it commits.
     async fn tenant(
         &mut self,
         write: &TenantWrite<'_>,
         aside: &Aside<'_>,
         made: &mut Made,
+        commits: Option<Commits>,
     ) -> Result<Written, Error> {
         let mut end = String::new();
         let mut cursors = write.next.clone();
@@ -137,6 +151,10 @@ impl Session {
             after_a_mapping().await?;
         }
         failpoint("sync.before_cursor").await.map_err(Error::destination)?;
+        if let Some(commits) = &commits {
+            failpoint("sync.before_commit").await.map_err(Error::destination)?;
+            commits.release(made);
+        }
         let mut ours = write
             .mappings
             .iter()
@@ -148,12 +166,16 @@ impl Session {
             &self.frame,
             &self.schema,
             write.tenant_id,
-            &mut ours,
-            converts,
+            (&mut ours, converts),
+            commits.as_ref().map(|_| "commit"),
         );
+        // Sent together. Where one fails, the server answers the commit with a rollback; where the
+        // connection fails, the commit may have arrived.
         let (ended, moved) = tokio::join!(biased; self.connection.batch_execute(&end), moved);
-        ended.map_err(Error::destination)?;
-        moved.map_err(Error::destination)?;
+        for error in [ended.err(), moved.err()].into_iter().flatten() {
+            let trouble = if commits.is_some() { unknown(error) } else { Trouble::from(error) };
+            return Err(Error::Destination(trouble));
+        }
         cursors.extend(ours);
         Ok(Written { outcomes, faults, cursors })
     }
