@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use offtake_postgres::{Error, PooledConnection, SourcePool};
+use offtake_postgres::{Error, PipelinedTransaction, PooledConnection, SourcePool};
+use tokio_postgres::types::ToSql;
 
 use crate::sql;
 
@@ -35,12 +36,29 @@ pub async fn extend(
 /// Deletes a request whose destination has reached `reached` with every mapping. If more is wanted
 /// by now, the request is released instead, due again at once, and this returns false.
 pub async fn complete(pool: &SourcePool, lease: Lease, reached: i64) -> Result<bool, Error> {
-    let connection = pool.get().await?;
-    let statement = connection.prepare_cached(sql::COMPLETE_REQUEST).await?;
-    let deleted =
-        connection.execute(&statement, &[&lease.request_id, &lease.attempt, &reached]).await?;
+    let mut connection = pool.get().await?;
+    Ok(complete_with(&mut connection, lease, reached, async |_| Ok(())).await?)
+}
+
+/// [`complete`], in one transaction with what `first` sends, and without waiting in between.
+/// `first` must not have to wait before it sends.
+pub async fn complete_with(
+    connection: &mut PooledConnection,
+    lease: Lease,
+    reached: i64,
+    first: impl AsyncFnOnce(&PooledConnection) -> Result<(), tokio_postgres::Error>,
+) -> Result<bool, tokio_postgres::Error> {
+    let complete = connection.prepare_cached(sql::COMPLETE_REQUEST).await?;
+    let parameters: [&(dyn ToSql + Sync); 3] = [&lease.request_id, &lease.attempt, &reached];
+    let work = async |session: &PooledConnection| {
+        let completed = session.execute(&complete, &parameters);
+        let (done, completed) = tokio::join!(biased; first(session), completed);
+        done?;
+        completed
+    };
+    let deleted = PipelinedTransaction::whole(connection, "begin", work).await?;
     if deleted == 0 {
-        release_on(&connection, lease, Duration::ZERO).await?;
+        release_on(connection, lease, Duration::ZERO).await?;
     }
     Ok(deleted > 0)
 }
@@ -49,7 +67,7 @@ pub async fn complete(pool: &SourcePool, lease: Lease, reached: i64) -> Result<b
 /// `delay`.
 pub async fn release(pool: &SourcePool, lease: Lease, delay: Duration) -> Result<(), Error> {
     let connection = pool.get().await?;
-    release_on(&connection, lease, delay).await
+    Ok(release_on(&connection, lease, delay).await?)
 }
 
 /// Gives a request back as it was claimed, failures included, due again after `delay`.
@@ -85,7 +103,7 @@ async fn release_on(
     connection: &PooledConnection,
     lease: Lease,
     delay: Duration,
-) -> Result<(), Error> {
+) -> Result<(), tokio_postgres::Error> {
     let statement = connection.prepare_cached(sql::RELEASE_REQUEST).await?;
     connection
         .execute(&statement, &[&lease.request_id, &lease.attempt, &milliseconds(delay)])

@@ -49,7 +49,9 @@ mod withdraw;
 
 pub use backoff::backoff;
 pub use claim::{Claim, Due, claim};
-pub use lease::{HEARTBEATS_PER_LEASE, Lease, complete, extend, fail, leave, release};
+pub use lease::{
+    HEARTBEATS_PER_LEASE, Lease, complete, complete_with, extend, fail, leave, release,
+};
 pub use owe::{
     FannedOut, Judgement, Page, begin_epoch, judge_partition, owe_fanned_out, owe_on_command,
     owe_page, owe_registered, prepare_owe_page, request_resync, retry_quarantined, sweep_due,

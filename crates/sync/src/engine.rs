@@ -361,15 +361,9 @@ async fn settle(
         Ok(Ended::Reached(head)) => {
             failpoint("sync.before_complete").await.map_err(Error::Source)?;
             let done = requests::complete(&context.pool, claim.lease, *head).await;
-            // More was owed while the turn lasted, and the nudge for it found the request leased.
-            if !done.map_err(Error::Source)? {
-                woken.notify_one();
-            }
-            match served {
-                Some(served) => context.registry.owe_if_replaced(served).await,
-                None => Ok(()),
-            }
+            completed(context, woken, served, !done.map_err(Error::Source)?).await
         }
+        Ok(Ended::Completed(done)) => completed(context, woken, served, done.more_wanted).await,
         Ok(Ended::Again(delay)) => {
             requests::release(&context.pool, claim.lease, *delay).await.map_err(Error::Source)?;
             if delay.is_zero() {
@@ -392,6 +386,23 @@ async fn settle(
             Ok(())
         }
         Err(error) => fail(context, claim, error).await,
+    }
+}
+
+/// What follows from a completed request.
+async fn completed(
+    context: &Context,
+    woken: &Notify,
+    served: Option<&Registered>,
+    more_wanted: bool,
+) -> Result<(), Error> {
+    // More was owed while the turn lasted, and the nudge for it found the request leased.
+    if more_wanted {
+        woken.notify_one();
+    }
+    match served {
+        Some(served) => context.registry.owe_if_replaced(served).await,
+        None => Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::SourcePool;
+use offtake_postgres::{PooledConnection, SourcePool};
 use offtake_requests::Claim;
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -108,13 +108,16 @@ pub(crate) struct Mirror<'a> {
     pub(crate) reason: Option<&'a str>,
 }
 
-/// Writes the mirror, unless another worker has the request.
+/// Writes the mirror, unless another worker has the request. `reached`: completes the request in
+/// the same transaction, if every mapping has reached what is wanted by then; returns whether more
+/// is wanted.
 pub(crate) async fn mirror(
     pool: &SourcePool,
     claim: &Claim,
     mirror: &Mirror<'_>,
-) -> Result<(), Error> {
-    let connection = pool.get().await.map_err(Error::Source)?;
+    reached: Option<i64>,
+) -> Result<bool, Error> {
+    let mut connection = pool.get().await.map_err(Error::Source)?;
     let statement =
         connection.prepare_cached(sql::MIRROR_DESTINATION).await.map_err(Error::source)?;
     let names: Vec<&String> = mirror.cursors.keys().collect();
@@ -123,26 +126,36 @@ pub(crate) async fn mirror(
     };
     let total =
         |name: &String| mirror.begun.iter().find(|(m, _)| m == name).and_then(|(_, total)| *total);
-    connection
-        .execute(
-            &statement,
-            &[
-                &claim.lease.request_id,
-                &claim.lease.attempt,
-                &names,
-                &mirror.cursors.values().map(|c| c.sequence_id).collect::<Vec<_>>(),
-                &mirror.cursors.values().map(|c| c.backfilled).collect::<Vec<_>>(),
-                &names.iter().map(|n| rows(n)).collect::<Vec<_>>(),
-                &names.iter().map(|n| total(n)).collect::<Vec<_>>(),
-                &mirror.state,
-                &mirror.reason.map(|reason| pool.storable(reason)),
-                &mirror.begun.iter().map(|(m, _)| m).collect::<Vec<_>>(),
-                &names.iter().map(|n| mirror.identities.get(*n)).collect::<Vec<_>>(),
-            ],
-        )
-        .await
-        .map_err(Error::source)?;
-    Ok(())
+    let sequence_ids: Vec<i64> = mirror.cursors.values().map(|c| c.sequence_id).collect();
+    let backfilled: Vec<bool> = mirror.cursors.values().map(|c| c.backfilled).collect();
+    let chunk_rows: Vec<i64> = names.iter().map(|n| rows(n)).collect();
+    let totals: Vec<Option<i64>> = names.iter().map(|n| total(n)).collect();
+    let reason = mirror.reason.map(|reason| pool.storable(reason));
+    let begun: Vec<&String> = mirror.begun.iter().map(|(m, _)| m).collect();
+    let identities: Vec<Option<&String>> =
+        names.iter().map(|n| mirror.identities.get(*n)).collect();
+    let parameters: [&(dyn ToSql + Sync); 11] = [
+        &claim.lease.request_id,
+        &claim.lease.attempt,
+        &names,
+        &sequence_ids,
+        &backfilled,
+        &chunk_rows,
+        &totals,
+        &mirror.state,
+        &reason,
+        &begun,
+        &identities,
+    ];
+    let Some(reached) = reached else {
+        connection.execute(&statement, &parameters).await.map_err(Error::source)?;
+        return Ok(true);
+    };
+    let write =
+        async |session: &PooledConnection| session.execute(&statement, &parameters).await.map(drop);
+    let completed =
+        offtake_requests::complete_with(&mut connection, claim.lease, reached, write).await;
+    completed.map(|completed| !completed).map_err(Error::source)
 }
 
 /// What a destination does not tell its tenant yet.

@@ -6,7 +6,7 @@ use offtake_loops::metrics as names;
 use offtake_reading::{Batch, Part, Rows, key_of};
 use serde_json::Value;
 
-use super::Turn;
+use super::{Completed, Turn};
 use crate::Error;
 use crate::cursors::{Cursors, Identities};
 use crate::destinations::{Applied, row_key};
@@ -46,6 +46,7 @@ impl Turn<'_> {
         cursors: &Cursors,
         identities: &Identities,
         outcomes: &[Option<Applied>],
+        reached: Option<i64>,
     ) -> Result<(), Error> {
         if self.quarantined {
             for (part, applied) in batch.parts.iter().zip(outcomes) {
@@ -70,15 +71,15 @@ impl Turn<'_> {
             .filter(|part| part.whole_table)
             .map(|part| (part.mapping.name().to_owned(), None))
             .collect();
-        self.mirror_cursors(cursors, identities, &chunk_rows, beginning).await
+        self.mirror_cursors(cursors, identities, (&chunk_rows, beginning), reached).await
     }
 
     pub(super) async fn mirror_cursors(
         &mut self,
         cursors: &Cursors,
         identities: &Identities,
-        chunk_rows: &[(String, i64)],
-        beginning: Vec<(String, Option<i64>)>,
+        (chunk_rows, beginning): (&[(String, i64)], Vec<(String, Option<i64>)>),
+        reached: Option<i64>,
     ) -> Result<(), Error> {
         if self.mappings.is_empty() {
             return Ok(());
@@ -96,8 +97,9 @@ impl Turn<'_> {
         };
         let mirror =
             Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
-        record::mirror(&self.context.pool, self.claim, &mirror).await?;
+        let more_wanted = record::mirror(&self.context.pool, self.claim, &mirror, reached).await?;
         self.mirrored = true;
+        self.completed = reached.map(|_| Completed { more_wanted });
         Ok(())
     }
 

@@ -15,7 +15,7 @@ mod take_up;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint, metrics as names};
+use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{Dialer, SourcePool};
 use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
@@ -81,10 +81,18 @@ struct Ahead {
 pub(crate) enum Ended {
     /// Every mapping has reached this sequence id.
     Reached(i64),
+    /// The same, and the request was completed together with the mirror of the last batch.
+    Completed(Completed),
     /// Not everything is done; try again after this long.
     Again(Duration),
     /// This process does not know the destination, and has done nothing.
     Unknown,
+}
+
+/// A completed request. Where more is wanted, it is due again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Completed {
+    pub(crate) more_wanted: bool,
 }
 
 pub(crate) struct Turn<'a> {
@@ -105,6 +113,8 @@ pub(crate) struct Turn<'a> {
     quarantined: bool,
     /// This turn has mirrored the cursors.
     mirrored: bool,
+    /// And has completed its request with them.
+    completed: Option<Completed>,
     /// This worker is the first of this process in a place that tenants share.
     first: Option<First>,
 }
@@ -146,6 +156,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         resyncs,
         quarantined: claim.quarantined,
         mirrored: false,
+        completed: None,
         first: None,
     };
     let mut link = turn.link().await?;
@@ -157,7 +168,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
         // Nothing was written this time. But a daemon may have died between the destination's last
         // commit and its mirror, so the cursors are mirrored now.
-        turn.mirror_cursors(cursors, &link.identities, &[], Vec::new()).await?;
+        turn.mirror_cursors(cursors, &link.identities, (&[], Vec::new()), None).await?;
     }
     if claim.audits_untold {
         turn.tell_audits(&mut link).await?;
@@ -255,7 +266,11 @@ impl Turn<'_> {
     fn end(&self, head: i64) -> Ended {
         // A request can want more than the log has: it may be older than a restore of the source.
         let reached = head.max(self.claim.wanted_sequence_id);
-        self.retry.map_or(Ended::Reached(reached), Ended::Again)
+        match (self.retry, self.completed) {
+            (Some(retry), _) => Ended::Again(retry),
+            (None, Some(completed)) => Ended::Completed(completed),
+            (None, None) => Ended::Reached(reached),
+        }
     }
 
     /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do.
@@ -323,9 +338,25 @@ impl Turn<'_> {
             self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
         }
         self.context.sizes.grow(self.claim.destination_id);
+        Ok(self.all_applied(&batch, &next).then_some(batch.head))
+    }
+
+    /// Whether nothing is left to do after a batch that left the cursors `next`.
+    fn all_applied(&self, batch: &Batch, next: &Cursors) -> bool {
         let settled = |part: &Part| part.exhausted && next[part.mapping.name()].backfilled;
         let failed = self.mappings.len() < batch.parts.len();
-        Ok((!failed && batch.parts.iter().all(settled)).then_some(batch.head))
+        !failed && batch.parts.iter().all(settled)
+    }
+
+    /// The sequence id with which the request can be completed in the transaction that mirrors this
+    /// batch. None: the turn goes on, or its end depends on more.
+    fn reached_with(&self, batch: &Batch, cursors: &Cursors) -> Option<i64> {
+        let alone = self.retry.is_none()
+            && !self.claim.audits_untold
+            && !batch.parts.iter().any(|part| part.locked_out)
+            && !failpoint_is_set("sync.before_complete");
+        let done = alone && self.all_applied(batch, cursors);
+        done.then(|| batch.head.max(self.claim.wanted_sequence_id))
     }
 
     /// Notes what a batch's commit did, here and at the source. Returns the cursors that stand now.
@@ -345,7 +376,8 @@ impl Turn<'_> {
         self.committed(batch, &outcomes, fetch_began, apply_began);
         link.cursors = Some(cursors.clone());
         link.confirmed = true;
-        self.mirror(batch, &cursors, &link.identities, &outcomes).await?;
+        let reached = self.reached_with(batch, &cursors);
+        self.mirror(batch, &cursors, &link.identities, &outcomes, reached).await?;
         if batch.parts.iter().any(|part| part.chunk.is_some()) {
             failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
         }
