@@ -161,7 +161,8 @@ async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
         // TCP acknowledges everything, so only the daemon's own timeout ends these, after six
         // seconds, in every loop that meets them.
         (source, Cut::before_reply("commit").silently().times(3)),
-        (source, Cut::before_reply("copy").silently()),
+        // In the middle of a batch's snapshot.
+        (source, Cut::before_reply("savepoint").silently()),
     ] {
         let cut = proxy.arm(cut);
         let began = Instant::now();

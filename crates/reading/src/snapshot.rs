@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use offtake_mapping::compose::{self, Changed};
 use offtake_mapping::{ResolvedMapping, foreign};
 use offtake_postgres::change_log::PARTITION_ROWS;
@@ -12,7 +13,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use crate::budget::BatchBudget;
-use crate::copy::{back, saved_copy};
+use crate::copy::{back, saved_copy, saved_select};
 use crate::durable::end_durably;
 use crate::failed_rows::read_apart;
 use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_of, sql};
@@ -196,11 +197,8 @@ async fn read_changes(
         up_to: part.read_up_to,
         retry_quarantined_of: wanted.retry_quarantined_of,
     };
-    let statement = match keys.filter(|_| wanted.retry_quarantined_of.is_none()) {
-        Some(keys) => compose::copy_keys(mapping, wanted.tenant_id, keys),
-        None => compose::copy_changed(mapping, changed),
-    };
-    match saved_copy(transaction, &statement, bytes_max).await {
+    let keys = keys.filter(|_| wanted.retry_quarantined_of.is_none());
+    match changed_lines(transaction, changed, (mapping, keys), bytes_max).await {
         Ok((data, true)) => return Ok(Some(Rows::new(data))),
         Ok((data, false)) => part.changed = Rows::new(data),
         Err(error) if unreadable_row(&error) => {
@@ -215,6 +213,27 @@ async fn read_changes(
         }
     }
     Ok(None)
+}
+
+/// The lines of the changed rows, as [`saved_copy`] returns them.
+async fn changed_lines(
+    transaction: &Client,
+    changed: Changed<'_>,
+    (mapping, keys): (&ResolvedMapping, Option<&str>),
+    bytes_max: usize,
+) -> Result<(Bytes, bool), tokio_postgres::Error> {
+    let tenant_id = changed.tenant_id;
+    let Some(keys) = keys else {
+        return saved_copy(transaction, &compose::copy_changed(mapping, changed), bytes_max).await;
+    };
+    let select = compose::select_keys(mapping, tenant_id, keys);
+    match saved_select(transaction, &select, bytes_max).await? {
+        Some(lines) => Ok(lines),
+        None => {
+            let copy = compose::copy_keys(mapping, tenant_id, keys);
+            saved_copy(transaction, &copy, bytes_max).await
+        }
+    }
 }
 
 /// The error of a read. Where a single row was read and took too long, with that row's key, which

@@ -8,18 +8,27 @@ use crate::{KeyOrder, ResolvedMapping, literal};
 /// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
 /// row must not exist in the destination.
 pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
-    copy_looked_at(mapping, changed.tenant_id, &touched(mapping, changed), "")
+    copied(&looked_at(mapping, changed.tenant_id, &touched(mapping, changed), ""))
 }
 
 /// The same for the keys of a JSON array, each written as in `row_key`; in key order.
 pub fn copy_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> String {
+    copied(&select_keys(mapping, tenant_id, keys))
+}
+
+fn copied(select: &str) -> String {
+    format!("copy (\n{select}\n) to stdout")
+}
+
+/// Selects what [`copy_keys`] copies: a column for each value of a line.
+pub fn select_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> String {
     let order = mapping.key.iter().enumerate().map(|(at, k)| match k.order {
         KeyOrder::Native => format!("k.k{at}"),
         KeyOrder::Text => format!("({}) collate \"C\"", printed(&format!("k.k{at}"), &k.sql_type)),
     });
     let given =
         format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
-    copy_looked_at(mapping, tenant_id, &given, &format!(" order by {}", join(order, ", ")))
+    looked_at(mapping, tenant_id, &given, &format!(" order by {}", join(order, ", ")))
 }
 
 /// The keys that [`copy_changed`] looks at, one JSON text each. The mapping's query is not run.
@@ -85,17 +94,12 @@ fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
     touched.join(" union all ")
 }
 
-/// The statement of [`copy_changed`], for the keys that `touched` selects.
+/// What [`copy_changed`] copies, for the keys that `touched` selects.
 ///
 /// The query is a lateral sub-select with `offset 0`. So Postgres runs it once for each key, with
 /// the key as a condition on its output: a query with groups or windows, too, reads the rows of one
 /// key and not all rows of the tenant.
-fn copy_looked_at(
-    mapping: &ResolvedMapping,
-    tenant_id: &str,
-    touched: &str,
-    order: &str,
-) -> String {
+fn looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, order: &str) -> String {
     let texts = mapping
         .key
         .iter()
@@ -128,14 +132,12 @@ fn copy_looked_at(
         }
     });
     format!(
-        "copy (\n\
-         with looked_at as materialized (select distinct on ({apart}) {typed} from (select distinct {texts} from ({touched}) touched where {known}) keys)\n\
+        "with looked_at as materialized (select distinct on ({apart}) {typed} from (select distinct {texts} from ({touched}) touched where {known}) keys)\n\
          select r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
          select q.*, true as offtake_present from {rows} where {tenant} and {same} offset 0\n\
-           ) r on true{order}\n\
-         ) to stdout",
+           ) r on true{order}",
         typed = join(typed, ", "),
         apart = join(apart, ", "),
         texts = join(texts, ", "),
