@@ -188,6 +188,35 @@ async fn a_lost_reply_to_commit_neither_loses_nor_repeats() {
     daemon.stop().await;
 }
 
+/// The commit is sent together with the move of the cursors, before it is known whether they move.
+/// The test fails if the commit overtakes the move: the rows are then visible without it.
+#[tokio::test]
+async fn no_row_is_visible_where_the_cursors_cannot_move() {
+    let world = World::with_tenants(["acme"]).await;
+    world.allow("destination_failed");
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let destination = &world.tenant("acme").destination;
+    let refuse = "create function refuse() returns trigger language plpgsql as
+                    $$ begin raise exception 'no cursor moves here'; end $$;
+                  create trigger refuse before update on _offtake_state for each row execute function refuse()";
+    destination.execute(refuse).await;
+    world.source.execute("update team set display_name = 'too early'").await;
+    until("a write has failed", PATIENCE, async || {
+        let failures = "select coalesce(max(failures), 0) from offtake.outgoing_request";
+        let failures = world.source.query_text(failures).await;
+        if failures == "0" { Err("none has".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    let visible = "select count(*) from teams where display_name = 'too early'";
+    assert_eq!(destination.query_text(visible).await, "0", "the rows are there, the cursor is not");
+    destination.execute("drop function refuse cascade").await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
 /// Both servers are stopped at once (immediate mode) and restarted, while writes go on wherever
 /// they can.
 #[tokio::test]
