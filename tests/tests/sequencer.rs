@@ -152,6 +152,66 @@ async fn sequence_ids_are_dense_per_tick_in_capture_order_and_never_reused() {
     assert_eq!(unordered, "0");
 }
 
+/// The table of permissions is captured in lists of keys where a statement changes many rows.
+const MANY_PERMISSIONS: &str = "
+  insert into tenancy (id, project_id, branch_id, display_name)
+  select ('00000000-0000-0000-0000-00000000000' || n)::uuid, n::text, 'main', n::text from generate_series(0, 1) n;
+  delete from offtake.captured_change;
+  insert into permission (tenancy_id, id, permission_id)
+  select ('00000000-0000-0000-0000-00000000000' || n % 2)::uuid, n, 'p' from generate_series(1, 5256) n";
+
+/// Fails if a tick counts a list as one change, takes a part of it, or numbers a key twice.
+#[tokio::test]
+async fn a_list_of_keys_is_taken_whole_and_each_key_gets_a_number() {
+    let source = Source::prepared().await;
+    let mut connection = pooled(&source).await;
+    let mappings = Source::default_mapping_set(&source).await;
+    source.execute(MANY_PERMISSIONS).await;
+    let captured = "select count(*), sum(coalesce(key_count, 1)) from offtake.captured_change";
+    assert_eq!(source.query_text(captured).await, "266|5256");
+    let numbering = Numbering::default();
+    let mut taken = Vec::new();
+    while taken.last() != Some(&0) {
+        let done = tick(&mut connection, &mappings, &numbering, 1200, 0).await.expect("it runs");
+        assert_eq!(done.taken, done.appended);
+        taken.push(done.taken);
+        let log =
+            "select count(*), max(sequence_id) - min(sequence_id) + 1 from offtake.change_log";
+        let numbered: i64 = taken.iter().sum();
+        assert_eq!(source.query_text(log).await, format!("{numbered}|{numbered}"));
+    }
+    // 256 rows and two lists of 500 keys; then three lists at a time.
+    assert_eq!(taken, [1256, 1500, 1500, 1000, 0]);
+    let log = "select tenant_id, count(*), count(distinct row_key), bool_and(p.tenancy_id::text = tenant_id and not deleted)
+                 from offtake.change_log l join permission p on p.id::text = l.row_key ->> 'id' group by 1 order by 1";
+    assert_eq!(
+        source.query_text(log).await,
+        "00000000-0000-0000-0000-000000000000|2628|2628|t\n00000000-0000-0000-0000-000000000001|2628|2628|t"
+    );
+    source.execute("delete from permission").await;
+    drain(&source, &mut connection).await;
+    let deleted = "select count(*), count(distinct row_key) from offtake.change_log where deleted";
+    assert_eq!(source.query_text(deleted).await, "5256|5256");
+}
+
+/// How the version before the lists took changes. Its columns are there, and it takes a list for a
+/// change of the whole table.
+const SEQUENCE_CHANGES_BEFORE: &str = "
+  with taken as (
+    delete from offtake.captured_change
+     where ctid = any(array(select ctid from offtake.captured_change where capture_id > 0 order by capture_id limit 10000))
+    returning capture_id, source_table, operation, tenant_id, row_key, matched, resume, captured_at
+  )
+  select count(*) filter (where operation in ('c', 'd') and row_key is not null), string_agg(distinct source_table, ' ') filter (where operation = 't')
+    from taken";
+
+#[tokio::test]
+async fn an_earlier_version_that_meets_a_list_copies_the_table_again() {
+    let source = Source::prepared().await;
+    source.execute(MANY_PERMISSIONS).await;
+    assert_eq!(source.query_text(SEQUENCE_CHANGES_BEFORE).await, "256|public.permission");
+}
+
 #[tokio::test]
 async fn a_tick_beside_another_skips_and_loses_nothing() {
     let source = Source::prepared().await;

@@ -86,13 +86,13 @@ with chosen as materialized (
          ) behind
    group by w.destination_id, w.name
 ), pending as materialized (
-  select tenant_id, count(*) as rows, min(captured_at) as oldest
-    from (select tenant_id, captured_at from offtake.captured_change limit 100001) c
+  select tenant_id, sum(coalesce(key_count, 1))::bigint as rows, count(*) as captures, min(captured_at) as oldest
+    from (select tenant_id, captured_at, key_count from offtake.captured_change limit 100001) c
    group by tenant_id
 ), anyones as materialized (
   select coalesce(sum(rows) filter (where tenant_id is null), 0)::bigint as rows,
          min(oldest) filter (where tenant_id is null) as oldest,
-         coalesce(sum(rows) > 100000, false) as more
+         coalesce(sum(captures) > 100000, false) as more
     from pending
 ), blown as materialized (
   select name, reason from offtake.fuse where not enabled and (until is null or until > now())

@@ -1,11 +1,12 @@
 -- The parts of the status that are single values. Counts of captured changes and quarantined rows
--- stop at 100 001, so that a large backlog does not make the status slow. Quarantined rows of a
+-- stop at 100 001 rows, so that a large backlog does not make the status slow. Quarantined rows of a
 -- destination or a mapping that is gone do not count: nothing receives them any more, and no
 -- destination is degraded by them. The oldest pending change is found through captured_change's
 -- primary key. Ages are differences of numbers, because an infinite time has none of its own. No
 -- parameters.
 select (select epoch_id::text from offtake.epoch order by started_at desc limit 1) as epoch,
-       (select count(*) from (select from offtake.captured_change limit 100001) c) as pending_changes,
+       (select coalesce(sum(coalesce(key_count, 1)), 0)::bigint
+          from (select key_count from offtake.captured_change limit 100001) c) as pending_changes,
        (select (extract(epoch from clock_timestamp()) - extract(epoch from captured_at))::float8
           from offtake.captured_change order by capture_id limit 1) as oldest_pending_seconds,
        (select case when is_called then last_value else 0 end from offtake.global_sequence) as last_sequence_id,

@@ -8,5 +8,10 @@ create table {schema}.captured_change (
   row_key      jsonb,
   matched      jsonb,
   resume       jsonb,
-  captured_at  timestamptz not null default clock_timestamp()
+  captured_at  timestamptz not null default clock_timestamp(),
+  keys         text[],
+  key_count    integer,
+  key_column   text,
+  keys_deleted boolean
 ) with (autovacuum_enabled = off);
+alter table {schema}.captured_change alter column keys set storage external;

@@ -6,6 +6,7 @@
 //! no error of its own. Its statements are in [`statements`]. A table whose rows are also written
 //! through other relations has a second function, for single rows ([`rows`]).
 
+mod lists;
 mod rows;
 mod statements;
 

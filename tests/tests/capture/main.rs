@@ -3,6 +3,7 @@
 mod by_rows;
 mod captured;
 mod installation;
+mod lists;
 mod partitions;
 mod removal;
 mod roles;
@@ -55,7 +56,7 @@ impl Captured {
     }
 
     /// Runs statements and returns what they captured, sorted: `table operation tenant key
-    /// matched`.
+    /// matched`. A list of keys is told as if each key had a row of its own.
     async fn after(&self, sql: &str) -> Vec<String> {
         self.database.execute(sql).await;
         self.take().await
@@ -64,8 +65,12 @@ impl Captured {
     /// What was captured since the last call.
     async fn take(&self) -> Vec<String> {
         const TAKE: &str = "with taken as (delete from offtake.captured_change returning *)
-            select concat_ws(' ', source_table, operation, coalesce(tenant_id, '-'), coalesce(row_key::text, '-'), coalesce(matched::text, '-'))
-              from taken";
+            select concat_ws(' ', source_table, case when keys is null then operation when keys_deleted then 'd' else 'c' end,
+                     coalesce(tenant_id, '-'),
+                     coalesce(case when keys is null then row_key
+                                   when key_column is null then key::jsonb else jsonb_build_object(key_column, key) end::text, '-'),
+                     coalesce(matched::text, '-'))
+              from taken left join lateral unnest(keys) key on true";
         let mut taken: Vec<String> =
             self.database.query_text(TAKE).await.lines().map(str::to_owned).collect();
         taken.sort();

@@ -21,9 +21,11 @@
 use offtake_mapping::{Capture, CapturedColumn, CapturedTenant, Identifier, MappingSet, literal};
 
 use super::Records;
+use super::lists::ROWS_BEFORE_LISTS;
 
 /// Types whose `=` is in pg_catalog, can be hashed, and gives the same result as comparing texts.
-const TYPES_EQUAL_AS_TEXT: [&str; 6] = ["uuid", "smallint", "integer", "bigint", "boolean", "date"];
+pub(super) const TYPES_EQUAL_AS_TEXT: [&str; 6] =
+    ["uuid", "smallint", "integer", "bigint", "boolean", "date"];
 
 /// The type of `gone`'s nulls, by which a lost column is recognised. The second is for tables that
 /// capture a column of the first type.
@@ -33,7 +35,7 @@ const TYPES_OF_LOST_COLUMNS: [&str; 2] = ["pg_lsn", "macaddr8"];
 const NO_COLUMNS: &str = "null::pg_catalog.jsonb";
 
 /// `=`, wherever the session's search path finds another one.
-const EQUALS: &str = "operator(pg_catalog.=)";
+pub(super) const EQUALS: &str = "operator(pg_catalog.=)";
 
 /// The function's body. Without `handlers` it fails when an operator's expression fails; the trial
 /// uses this.
@@ -51,7 +53,7 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
          -- `gone` stands in for columns that the application drops or renames, so that its writes go on.\n\
          {}\n\
          #variable_conflict use_column\n\
-         declare changed_rows bigint;\n\
+         declare\n  changed_rows bigint;\n  some_left boolean;\n\
          begin\n\
          if tg_op operator(pg_catalog.=) 'INSERT' then\n{}\n\
          elsif tg_op operator(pg_catalog.=) 'UPDATE' then\n{}\n\
@@ -81,10 +83,10 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
 pub(super) struct Table<'a> {
     /// The table's name as a literal.
     pub(super) source_table: String,
-    capture: &'a Capture,
+    pub(super) capture: &'a Capture,
     /// Whether two tenants are equal exactly when their texts are. Judged by the type of the
     /// queries' `tenant_id`, which stands for the type of the column it comes from.
-    tenant_equal_as_text: bool,
+    pub(super) tenant_equal_as_text: bool,
     type_of_lost_columns: &'static str,
     /// Whether an expression that fails is caught.
     handlers: bool,
@@ -108,7 +110,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    fn append(&self, parts: &[String]) -> String {
+    pub(super) fn append(&self, parts: &[String]) -> String {
         let rows = parts.join("\n  union all\n  ");
         format!(
             "  insert into offtake.captured_change (source_table, operation, tenant_id, row_key, matched)\n  {rows};"
@@ -133,7 +135,7 @@ impl<'a> Table<'a> {
     }
 
     /// The row that stands in for lost columns. It is joined in front of the changed rows.
-    fn gone(&self) -> String {
+    pub(super) fn gone(&self) -> String {
         let nulls: Vec<String> = self
             .columns()
             .iter()
@@ -159,7 +161,7 @@ impl<'a> Table<'a> {
     }
 
     /// A change of the whole table, if a column was lost. Reads one changed row only.
-    fn whole(&self, rows: &str) -> String {
+    pub(super) fn whole(&self, rows: &str) -> String {
         format!(
             "select {}, 't'::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, null::pg_catalog.jsonb\n    \
                from {}\n         \
@@ -234,9 +236,9 @@ impl<'a> Table<'a> {
 
 /// The statements of one tenant rule.
 pub(super) struct Rule<'a> {
-    table: &'a Table<'a>,
+    pub(super) table: &'a Table<'a>,
     pub(super) tenant: &'a CapturedTenant,
-    first: bool,
+    pub(super) first: bool,
     pub(super) with_matched: bool,
 }
 
@@ -307,10 +309,15 @@ impl Rule<'_> {
         }
     }
 
+    /// Of a rule that appends many rows as lists, only the first rows.
     fn every(&self, rows: &str, operation: char) -> String {
+        let first = match self.in_lists() {
+            true => format!(" limit {ROWS_BEFORE_LISTS}"),
+            false => String::new(),
+        };
         format!(
             "select {}, '{operation}'::pg_catalog.\"char\", changed.tenant_id, {}, changed.matched\n    \
-               from {}\n         ({}) changed",
+               from {}\n         ({}{first}) changed",
             self.table.source_table,
             self.key_of_tenant("changed"),
             self.table.gone(),
@@ -328,13 +335,14 @@ impl Rule<'_> {
         self.table.append(&parts)
     }
 
-    /// A row without a tenant is recorded only if other tables depend on it.
+    /// Every row of the transition table. The first rows are appended also where they have no
+    /// tenant: the count of appended rows must say whether there are more.
     fn append_every(&self, rows: &str, operation: char) -> String {
-        let filter = match self.looked_up() || self.with_matched {
-            true => "",
-            false => "\n   where changed.tenant_id is not null",
-        };
-        self.append(self.every(rows, operation) + filter, rows)
+        let first = self.append(self.every(rows, operation), rows);
+        match self.in_lists() {
+            true => format!("{first}\n{}", self.rest(rows, operation == 'd')),
+            false => first,
+        }
     }
 
     fn insert(&self) -> String {
@@ -360,6 +368,7 @@ impl Rule<'_> {
             true => (format!(", {} as lost", self.table.lost()), " or after.lost"),
             false => (String::new(), ""),
         };
+        let behind = self.append(self.left_behind(), "new_rows");
         format!(
             "{}\n  \
                get diagnostics changed_rows = row_count;\n  \
@@ -373,7 +382,10 @@ impl Rule<'_> {
             self.table.append(&[self.every("new_rows", 'c')]),
             self.table.gone(),
             same.join(" and "),
-            self.append(self.left_behind(), "new_rows"),
+            match self.in_lists() {
+                true => self.update_of_many(&behind),
+                false => behind,
+            },
             values = named(&identity),
         )
     }

@@ -1,0 +1,231 @@
+//! How a capture function appends the rows of a statement that changes many: as lists of keys.
+//!
+//! One captured row has up to [`KEYS_MAX`] keys of one tenant. A row for each key costs the
+//! application's statement more than the change of its own row. The sequencer gives every key of a
+//! list a number of its own, so nothing behind it knows of lists.
+//!
+//! A trigger is not told how many rows a statement changed, and asking would cost each small
+//! statement. So the first [`ROWS_BEFORE_LISTS`] rows are appended one by one. If there were as
+//! many, the rows behind them follow in lists. A transition table is a list of rows that every scan
+//! reads from its beginning, so "the first" are the same rows in every statement.
+//!
+//! **An update of many rows** must find the keys that old rows have and new rows have not. Old and
+//! new rows are packed into lists by position. If every list of old keys equals the list of new
+//! keys in its place, then each old key has a new one, and nothing was left behind. Postgres adds
+//! both images of a row at the same position, so the lists differ only where keys changed. With
+//! another order they would differ more often, and no change would be missed. Where a list differs,
+//! all old and new rows are joined by key.
+//!
+//! Tables that other tables depend on, and tables whose tenant is looked up, have no lists: the
+//! sequencer needs the matched columns of each of their rows.
+
+use offtake_mapping::{CapturedTenant, literal};
+
+use super::statements::{EQUALS, Rule, TYPES_EQUAL_AS_TEXT};
+
+/// So many rows of a statement are appended one by one. A list saves nothing for a few rows, and
+/// costs an application that changes a hundred rows at a time two more statements.
+pub(super) const ROWS_BEFORE_LISTS: u32 = 256;
+
+/// A list of 1000 keys costs a key 6 % of what a row of its own costs; longer ones save nothing
+/// more, and the sequencer takes a list in one tick.
+const KEYS_MAX: u32 = 1000;
+
+/// The texts of a list's keys end within a stretch of so many bytes of all keys' texts: a list
+/// has at most these bytes and one key.
+const BYTES_MAX: u32 = 256 * 1024;
+
+/// Key and tenant of a row, as values that are compared and then printed.
+struct Values {
+    keys: Vec<String>,
+    /// Whether the value of a key is the column's own, and not its text.
+    raw: Vec<bool>,
+    tenant: String,
+}
+
+impl Rule<'_> {
+    /// Whether this rule appends many rows as lists.
+    pub(super) fn in_lists(&self) -> bool {
+        !self.looked_up() && !self.with_matched
+    }
+
+    /// Appends the rows behind the first ones, if the statement before this one appended as many.
+    pub(super) fn rest(&self, rows: &str, deleted: bool) -> String {
+        format!(
+            "  get diagnostics changed_rows = row_count;\n  \
+               if changed_rows operator(pg_catalog.>=) {ROWS_BEFORE_LISTS} then\n  \
+               {}\n    \
+                  from ({}) lists\n   \
+                 where lists.page operator(pg_catalog.>) 0;\n  \
+               end if;",
+            self.append_lists(deleted),
+            self.lists(rows, true)
+        )
+    }
+
+    /// What follows the first rows of an update of several rows. `few` appends the old rows that
+    /// were left behind where there are no more than the first.
+    pub(super) fn update_of_many(&self, few: &str) -> String {
+        let places = ["page", "bytes", "tenant"]
+            .map(|place| format!("before.{place} {EQUALS} after.{place}"))
+            .join(" and ");
+        let same: Vec<String> = (0..self.values().keys.len())
+            .map(|at| format!("before.k{at} {EQUALS} after.k{at}"))
+            .collect();
+        let lost = match self.first {
+            true => format!("\n{}", self.table.append(&[self.table.whole("new_rows")])),
+            false => String::new(),
+        };
+        format!(
+            "  if changed_rows operator(pg_catalog.>=) {ROWS_BEFORE_LISTS} then\n  \
+               with after as materialized ({}), before as materialized ({}), appended as (\n  \
+               {}\n    \
+                  from after lists\n   \
+                 where lists.page operator(pg_catalog.>) 0\n  \
+               )\n  \
+               select exists (select from before full join after on {places} where ({}) is not true)\n    \
+                 into some_left;\n  \
+               if some_left then\n{}\n  end if;{lost}\n  \
+               else\n{few}\n  end if;",
+            self.lists("new_rows", true),
+            self.lists("old_rows", false),
+            self.append_lists(false),
+            same.join(" and "),
+            self.left_behind_in_lists(),
+        )
+    }
+
+    /// `insert … select …` of `lists`.
+    fn append_lists(&self, deleted: bool) -> String {
+        let key_column = match self.table.capture.key.as_slice() {
+            [column] => literal(column.name.as_str()).trim().to_owned(),
+            _ => "null".to_owned(),
+        };
+        format!(
+            "insert into offtake.captured_change (source_table, operation, tenant_id, keys, key_count, key_column, keys_deleted)\n  \
+               select {}, 't'::pg_catalog.\"char\", lists.tenant::pg_catalog.text, {}, lists.key_count, {key_column}, {deleted}",
+            self.table.source_table,
+            match self.values().keys.len() {
+                1 => "lists.k0::pg_catalog.text[]",
+                _ => "lists.keys",
+            },
+        )
+    }
+
+    /// The rows of a transition table, packed by tenant and position. Page 0 has the first rows.
+    fn lists(&self, rows: &str, printed: bool) -> String {
+        let values = self.values();
+        let columns =
+            format!("select {}, {} as tenant from {rows} source", values.named(), values.tenant);
+        self.packed(&columns, ROWS_BEFORE_LISTS, printed)
+    }
+
+    /// Packs rows that have a tenant and the values `k0`, `k1`, … of a key. The `first` rows are
+    /// page 0; pages of lists count from 1.
+    fn packed(&self, rows: &str, first: u32, printed: bool) -> String {
+        let values = self.values();
+        let lists = (0..values.keys.len())
+            .map(|at| format!("pg_catalog.array_agg(packed.k{at}) as k{at}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let objects = match printed && values.keys.len() > 1 {
+            true => format!(", pg_catalog.array_agg({}) as keys", self.printed_object("packed")),
+            false => String::new(),
+        };
+        let page = format!(
+            "(pg_catalog.row_number() over counted operator(pg_catalog.-) {first} operator(pg_catalog.+) {}) operator(pg_catalog./) {KEYS_MAX}",
+            KEYS_MAX - 1
+        );
+        format!(
+            "\n         \
+              select packed.page, packed.bytes, packed.tenant, pg_catalog.count(*)::pg_catalog.int4 as key_count, {lists}{objects}\n           \
+                from (select {page} as page, {} as bytes, counted.*\n                   \
+                        from {}\n                        ({rows}) counted\n                 \
+                      window counted as (rows unbounded preceding)) packed\n          \
+               where packed.tenant is not null\n          \
+               group by packed.page, packed.bytes, packed.tenant",
+            values.stretch(),
+            self.table.gone(),
+        )
+    }
+
+    fn printed_object(&self, row: &str) -> String {
+        let pairs: Vec<String> = self
+            .table
+            .capture
+            .key
+            .iter()
+            .enumerate()
+            .map(|(at, column)| {
+                format!("{}, {row}.k{at}::pg_catalog.text", literal(column.name.as_str()).trim())
+            })
+            .collect();
+        format!("pg_catalog.jsonb_build_object({})::pg_catalog.text", pairs.join(", "))
+    }
+
+    /// Appends, in lists, every old key and tenant that no new row has. A full join, as for a few
+    /// rows; nothing is printed before it is known to be left.
+    fn left_behind_in_lists(&self) -> String {
+        let values = self.values();
+        let mut same: Vec<String> = (0..values.keys.len()).map(|at| format!("k{at}")).collect();
+        same.push("tenant".to_owned());
+        let columns: Vec<String> = same.iter().map(|name| format!("before.{name}")).collect();
+        let same: Vec<String> =
+            same.iter().map(|name| format!("before.{name} {EQUALS} after.{name}")).collect();
+        let behind = format!(
+            "select {}\n                          \
+               from (select {named}, {tenant} as tenant from old_rows source) before\n                          \
+               full join (select true as kept, {named}, {tenant} as tenant from new_rows source) after\n                            \
+                 on {}\n                         \
+              where after.kept is null",
+            columns.join(", "),
+            same.join(" and "),
+            named = values.named(),
+            tenant = values.tenant,
+        );
+        format!(
+            "  {}\n    from ({}) lists;",
+            self.append_lists(true),
+            self.packed(&behind, 0, true)
+        )
+    }
+
+    /// As [`Rule::identity`] has them, but the tenant always by itself.
+    fn values(&self) -> Values {
+        let text = |value: &str| format!("{value}::pg_catalog.text collate pg_catalog.\"C\"");
+        let key = &self.table.capture.key;
+        let raw: Vec<bool> =
+            key.iter().map(|c| TYPES_EQUAL_AS_TEXT.contains(&c.sql_type.as_str())).collect();
+        let keys = key.iter().zip(&raw).map(|(column, raw)| match raw {
+            true => column.name.sql(),
+            false => text(&column.name.sql()),
+        });
+        let tenant = match self.tenant {
+            CapturedTenant::Column(column) if self.table.tenant_equal_as_text => column.sql(),
+            _ => format!("{} collate pg_catalog.\"C\"", self.tenant_id()),
+        };
+        Values { keys: keys.collect(), raw, tenant }
+    }
+}
+
+impl Values {
+    fn named(&self) -> String {
+        let named = self.keys.iter().enumerate().map(|(at, value)| format!("{value} as k{at}"));
+        named.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Which stretch of bytes a row's key ends in. Values that are not texts are small.
+    fn stretch(&self) -> String {
+        let texts: Vec<String> = (0..self.keys.len())
+            .filter(|at| !self.raw[*at])
+            .map(|at| format!("coalesce(pg_catalog.octet_length(counted.k{at}), 0)"))
+            .collect();
+        match texts.is_empty() {
+            true => "0".to_owned(),
+            false => format!(
+                "pg_catalog.sum({}) over counted operator(pg_catalog./) {BYTES_MAX}",
+                texts.join(" operator(pg_catalog.+) ")
+            ),
+        }
+    }
+}
