@@ -323,3 +323,39 @@ async fn take_every_connection(database: &Database) -> Vec<Client> {
     .await;
     taken
 }
+
+const PERMISSIONS: &str = include_str!("../../mappings/permissions.yaml");
+
+/// A list of keys is taken and numbered in one transaction. So a daemon that dies in between leaves
+/// it as it was, and its keys arrive all the same.
+#[tokio::test]
+async fn a_daemon_killed_while_it_takes_lists_of_keys_loses_none() {
+    let world = World::with_tenants(["acme", "globex"])
+        .mappings(&[("permissions", PERMISSIONS)])
+        .setting("/sequencer/batch_rows", 700)
+        .setting("/poller/lease", "1s")
+        .await;
+    world.allow("*");
+    let statements = [
+        "insert into permission (tenancy_id, id, permission_id) select t.id, n, 'read' from tenancy t, generate_series(1, 3000) n",
+        "update permission set permission_id = 'write'",
+        "update permission set id = id + 100000 where id % 3 = 0",
+        "delete from permission where id % 2 = 0",
+    ];
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    for statement in statements {
+        world.source.execute(statement).await;
+        let lists = "select count(keys) > 0 from offtake.captured_change";
+        assert_eq!(world.source.query_text(lists).await, "t", "{statement}");
+        for point in ["sequencer.after_stamp", "sequencer.before_commit"] {
+            let mut killed = world.spawn_daemon_with_failpoints(&[(point, "1*off->abort")]);
+            assert!(!killed.wait_exit(PATIENCE).await.success());
+        }
+    }
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
