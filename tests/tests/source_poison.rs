@@ -139,9 +139,21 @@ async fn a_query_that_gives_a_key_twice_is_told_as_that_and_heals() {
 /// `with ties` in `page_of`, the copy silently had one of them.
 #[tokio::test]
 async fn a_key_that_comes_twice_at_the_end_of_a_stretch_is_told_too() {
+    twice_at_the_end("/sync/batch_rows", "1".into(), 5).await;
+}
+
+/// The stretch may end because its rows are large, between the two. Without `without_last_key` the
+/// copy silently had one of them.
+#[tokio::test]
+async fn a_key_that_comes_twice_where_a_stretch_of_large_rows_ends_is_told_too() {
+    twice_at_the_end("/sync/batch_bytes", "1MiB".into(), 400_000).await;
+}
+
+/// A row, and behind it two of one key, with values of so many bytes.
+async fn twice_at_the_end(setting: &str, value: serde_json::Value, bytes: usize) {
     let mappings = [("addresses", ADDRESSES), ("teams", TEAMS)];
-    let plan = World::with_tenants(["acme"]).mappings(&mappings);
-    let mut world = plan.setting("/sync/batch_rows", 1).await;
+    let value = value.as_str().and_then(|v| v.parse::<u64>().ok()).map_or(value, Into::into);
+    let mut world = World::with_tenants(["acme"]).mappings(&mappings).setting(setting, value).await;
     world.allow("mapping_blocked");
     let receives = |names: &[&str]| {
         let names = serde_json::json!(names);
@@ -149,11 +161,14 @@ async fn a_key_that_comes_twice_at_the_end_of_a_stretch_is_told_too() {
     };
     // The rows are numbered before their copy begins; their changes would show the key as well.
     world.configure(receives(&["teams"]));
-    user(&world, "twice", "{}").await;
-    for value in ["first", "second"] {
-        let id = world.id("acme");
+    let id = world.id("acme");
+    // By the md5 of their names, the first sorts before the second.
+    for (name, letter) in [("a", "x"), ("twice", "y"), ("twice", "z")] {
+        if letter != "z" {
+            user(&world, name, "{}").await;
+        }
         let insert = format!(
-            "insert into contact_channel (tenancy_id, project_user_id, type, value) values ('{id}', md5('twice')::uuid, 'email', '{value}')"
+            "insert into contact_channel (tenancy_id, project_user_id, type, value) values ('{id}', md5('{name}')::uuid, 'email', repeat('{letter}', {bytes}))"
         );
         world.source.execute(&insert).await;
     }

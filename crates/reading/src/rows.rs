@@ -88,6 +88,22 @@ impl Rows {
             .collect()
     }
 
+    /// The lines without those at the end that have the key of the last one; all of them where all
+    /// have that key. More rows with the last key may come behind a cut.
+    pub(crate) fn without_last_key(self, mapping: &ResolvedMapping) -> Self {
+        let Some(last) = self.len().checked_sub(1) else { return self };
+        let key = key_of(mapping, &self, last);
+        match (0..last).rev().find(|line| key_of(mapping, &self, *line) != key) {
+            Some(other) => self.first(other + 1),
+            None => self,
+        }
+    }
+
+    fn first(&self, lines: usize) -> Self {
+        let ends = self.ends[..lines].to_vec();
+        Self { data: self.slice(0..lines), ends, marked: self.marked }
+    }
+
     /// Some of the lines, in their order.
     pub fn only(&self, mut wanted: impl FnMut(usize) -> bool) -> Self {
         let mut data = bytes::BytesMut::new();

@@ -272,7 +272,10 @@ async fn read_chunk(
     let mut fits = None;
     let (rows, up_to) = match saved_copy(transaction, &statement, bytes_max).await {
         Ok((data, cut)) => {
-            let rows = Rows::present_only(data);
+            let rows = match Rows::present_only(data) {
+                rows if cut => rows.without_last_key(mapping),
+                rows => rows,
+            };
             let finished = !cut && rows.len() < rows_max;
             let up_to = if finished || rows.is_empty() {
                 None
