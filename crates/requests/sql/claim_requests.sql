@@ -1,7 +1,7 @@
 -- Claims due sync requests. $1 bigint: how many at most; $2 bigint: the lease in milliseconds; $3
--- text: the process that claims; $4 boolean: true for destinations whose last attempt failed
--- slowly, false for all others; $5 bigint[]: failing destinations that answer quickly, which are
--- claimed together with the healthy ones.
+-- text: the process that claims; $4 bigint[]: failing destinations that answer quickly, which are
+-- claimed together with the healthy ones. The engine fills in {of_these}: destinations whose last
+-- attempt failed slowly, which outgoing_request_failing finds, or all others.
 -- Destinations take turns: a request that was just worked on comes back with a later not_before. A
 -- request whose lease ran out is due again, for any process; the attempt number tells its late
 -- worker apart.
@@ -16,7 +16,7 @@ with due as (
     from offtake.outgoing_request r
     join offtake.destination d using (destination_id)
    where r.kind = 'sync' and r.not_before <= now() and (r.leased_until is null or r.leased_until <= now())
-     and (r.failures > 0 and r.destination_id <> all($5::bigint[])) = $4
+     and {of_these}
      and d.active and d.refused is null
      and (d.paused_at is null or d.paused_until <= now())
      and not exists (select from offtake.fuse f
