@@ -363,7 +363,9 @@ async fn settle(
             let done = requests::complete(&context.pool, claim.lease, *head).await;
             completed(context, woken, served, !done.map_err(Error::Source)?).await
         }
-        Ok(Ended::Completed(done)) => completed(context, woken, served, done.more_wanted).await,
+        Ok(Ended::Completed { more_wanted }) => {
+            completed(context, woken, served, *more_wanted).await
+        }
         Ok(Ended::Again(delay)) => {
             requests::release(&context.pool, claim.lease, *delay).await.map_err(Error::Source)?;
             if delay.is_zero() {

@@ -6,11 +6,14 @@ use offtake_loops::metrics as names;
 use offtake_reading::{Batch, Part, Rows, key_of};
 use serde_json::Value;
 
-use super::{Completed, Turn};
+use super::{Completing, Ended, Turn};
 use crate::Error;
 use crate::cursors::{Cursors, Identities};
 use crate::destinations::{Applied, row_key};
 use crate::record::{self, Mirror};
+
+/// A mapping whose copy begins, with the planner's estimate of its rows.
+type Beginning = (String, Option<i64>);
 
 impl Turn<'_> {
     /// Counts what a commit made visible.
@@ -55,6 +58,12 @@ impl Turn<'_> {
                 }
             }
         }
+        if let Some(reached) = reached {
+            let (cursors, identities) = (cursors.clone(), identities.clone());
+            self.completing = Some(Completing { cursors, identities, reached });
+            self.mirrored = true;
+            return Ok(());
+        }
         let chunk_rows: Vec<(String, i64)> = batch
             .parts
             .iter()
@@ -71,18 +80,30 @@ impl Turn<'_> {
             .filter(|part| part.whole_table)
             .map(|part| (part.mapping.name().to_owned(), None))
             .collect();
-        self.mirror_cursors(cursors, identities, (&chunk_rows, beginning), reached).await
+        self.mirror_cursors(cursors, identities, (&chunk_rows, beginning), None).await.map(drop)
     }
 
+    /// Does what the last batch left for the end of the turn.
+    pub(super) async fn complete(&mut self, ended: Ended) -> Result<Ended, Error> {
+        let Some(Completing { cursors, identities, reached }) = self.completing.take() else {
+            return Ok(ended);
+        };
+        let reached = matches!(ended, Ended::Reached(_)).then_some(reached);
+        let none = (&[][..], Vec::new());
+        let more_wanted = self.mirror_cursors(&cursors, &identities, none, reached).await?;
+        Ok(if reached.is_some() { Ended::Completed { more_wanted } } else { ended })
+    }
+
+    /// `reached`: completes the request with it, and returns whether more is wanted.
     pub(super) async fn mirror_cursors(
         &mut self,
         cursors: &Cursors,
         identities: &Identities,
-        (chunk_rows, beginning): (&[(String, i64)], Vec<(String, Option<i64>)>),
+        (chunk_rows, beginning): (&[(String, i64)], Vec<Beginning>),
         reached: Option<i64>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if self.mappings.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let ours: Cursors = self
             .mappings
@@ -99,8 +120,7 @@ impl Turn<'_> {
             Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };
         let more_wanted = record::mirror(&self.context.pool, self.claim, &mirror, reached).await?;
         self.mirrored = true;
-        self.completed = reached.map(|_| Completed { more_wanted });
-        Ok(())
+        Ok(more_wanted)
     }
 
     /// Takes rows out of quarantine that have arrived now.

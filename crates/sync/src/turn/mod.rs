@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::batch_size::BatchSizes;
-use crate::cursors::{Cursors, positions};
+use crate::cursors::{Cursors, Identities, positions};
 use crate::destinations::{
     Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
 };
@@ -81,18 +81,22 @@ struct Ahead {
 pub(crate) enum Ended {
     /// Every mapping has reached this sequence id.
     Reached(i64),
-    /// The same, and the request was completed together with the mirror of the last batch.
-    Completed(Completed),
+    /// The same, and the request was completed together with the mirror of the last batch. Where
+    /// more is wanted, it is due again.
+    Completed { more_wanted: bool },
     /// Not everything is done; try again after this long.
     Again(Duration),
     /// This process does not know the destination, and has done nothing.
     Unknown,
 }
 
-/// A completed request. Where more is wanted, it is due again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Completed {
-    pub(crate) more_wanted: bool,
+/// The last batch left nothing to do: these cursors are mirrored, and the request completed with
+/// them, when the session is back among the links. A new request can be claimed from then on, and
+/// its turn would open another session.
+struct Completing {
+    cursors: Cursors,
+    identities: Identities,
+    reached: i64,
 }
 
 pub(crate) struct Turn<'a> {
@@ -113,8 +117,8 @@ pub(crate) struct Turn<'a> {
     quarantined: bool,
     /// This turn has mirrored the cursors.
     mirrored: bool,
-    /// And has completed its request with them.
-    completed: Option<Completed>,
+    /// What is mirrored when the session has been given back; see [`Completing`].
+    completing: Option<Completing>,
     /// This worker is the first of this process in a place that tenants share.
     first: Option<First>,
 }
@@ -156,7 +160,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         resyncs,
         quarantined: claim.quarantined,
         mirrored: false,
-        completed: None,
+        completing: None,
         first: None,
     };
     let mut link = turn.link().await?;
@@ -178,7 +182,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         // of a table that has changed.
         context.links.keep(claim.destination_id, link);
     }
-    Ok(ended)
+    turn.complete(ended).await
 }
 
 impl Turn<'_> {
@@ -266,11 +270,7 @@ impl Turn<'_> {
     fn end(&self, head: i64) -> Ended {
         // A request can want more than the log has: it may be older than a restore of the source.
         let reached = head.max(self.claim.wanted_sequence_id);
-        match (self.retry, self.completed) {
-            (Some(retry), _) => Ended::Again(retry),
-            (None, Some(completed)) => Ended::Completed(completed),
-            (None, None) => Ended::Reached(reached),
-        }
+        self.retry.map_or(Ended::Reached(reached), Ended::Again)
     }
 
     /// One batch: read, applied, mirrored. Returns the head reached when nothing is left to do.
@@ -353,7 +353,7 @@ impl Turn<'_> {
     fn reached_with(&self, batch: &Batch, cursors: &Cursors) -> Option<i64> {
         let alone = self.retry.is_none()
             && !self.claim.audits_untold
-            && !batch.parts.iter().any(|part| part.locked_out)
+            && !batch.parts.iter().any(|part| part.locked_out || part.chunk.is_some())
             && !failpoint_is_set("sync.before_complete");
         let done = alone && self.all_applied(batch, cursors);
         done.then(|| batch.head.max(self.claim.wanted_sequence_id))

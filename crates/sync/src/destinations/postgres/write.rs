@@ -172,7 +172,7 @@ impl Session {
         // Sent together. Where one fails, the server answers the commit with a rollback; where the
         // connection fails, the commit may have arrived.
         let (ended, moved) = tokio::join!(biased; self.connection.batch_execute(&end), moved);
-        for error in [ended.err(), moved.err()].into_iter().flatten() {
+        if let Err(error) = ended.and(moved) {
             let trouble = if commits.is_some() { unknown(error) } else { Trouble::from(error) };
             return Err(Error::Destination(trouble));
         }
