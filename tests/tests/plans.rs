@@ -77,7 +77,7 @@ const HOT: [(&str, &str, i64); 18] = [
 /// What `claim_requests.sql` is completed with.
 const OF_THESE: [&str; 2] = [
     "r.failures > 0 and r.destination_id <> all($4::bigint[])",
-    "(r.failures = 0 or r.destination_id = any($4::bigint[]))",
+    "(r.failures > 0 and r.destination_id <> all($4::bigint[])) is not true",
 ];
 
 /// The statement of a file, in each form in which it runs.
@@ -215,7 +215,9 @@ async fn what_concerns_every_tenant_is_read_once_for_all_destinations() {
     let list = "null, null, null, null, null";
     let [statement] = &statements("admin/sql/list_destinations.sql")[..] else { panic!() };
     let plan = explain(&client, statement, list).await;
-    assert_eq!(judge("list_destinations", &plan, 600 * 12), Ok(()));
+    let pages =
+        plan["Shared Hit Blocks"].as_i64().unwrap() + plan["Shared Read Blocks"].as_i64().unwrap();
+    assert!(pages < 600 * 12, "{pages} pages");
     let told = format!(
         "select string_agg(format('%s %s %s %s', q.tenant_id, m->>'name', m->>'backlog', (m->>'oldest_at')::timestamptz), '; ' order by q.tenant_id, m->>'name')
            from ({}) q cross join lateral jsonb_array_elements(q.mappings) m",

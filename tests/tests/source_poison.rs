@@ -135,15 +135,15 @@ async fn a_query_that_gives_a_key_twice_is_told_as_that_and_heals() {
     key_twice(ADDRESSES).await;
 }
 
-/// The two rows may be the last of a stretch of the first copy and the first behind it. Without
-/// `with ties` in `page_of`, the copy silently had one of them.
+/// The two rows may be the last of a stretch of the first copy and the first behind it, also where a
+/// stretch has one row. Without `whole_keys` the copy silently had one of them.
 #[tokio::test]
 async fn a_key_that_comes_twice_at_the_end_of_a_stretch_is_told_too() {
     twice_at_the_end("/sync/batch_rows", "1".into(), 5).await;
 }
 
-/// The stretch may end because its rows are large, between the two. Without `without_last_key` the
-/// copy silently had one of them.
+/// The stretch may end because its rows are large, between the two. Without `whole_keys` the copy
+/// silently had one of them.
 #[tokio::test]
 async fn a_key_that_comes_twice_where_a_stretch_of_large_rows_ends_is_told_too() {
     twice_at_the_end("/sync/batch_bytes", "1MiB".into(), 400_000).await;

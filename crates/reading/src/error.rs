@@ -74,6 +74,14 @@ impl MappingFault {
         Self { sqlstate: None, message }
     }
 
+    /// A key of which only one row can be in a copy.
+    pub fn repeated_key(key: &str) -> Self {
+        Self::said(format!(
+            "the query gives more than one row for the key ({key}); join so that it gives one, or \
+             name what tells them apart in source.key"
+        ))
+    }
+
     /// The label in metrics.
     pub fn class(&self) -> &'static str {
         let state = self.sqlstate.as_deref().map(SqlState::from_code);

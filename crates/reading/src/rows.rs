@@ -88,18 +88,16 @@ impl Rows {
             .collect()
     }
 
-    /// The lines without those at the end that have the key of the last one; all of them where all
-    /// have that key. More rows with the last key may come behind a cut.
-    pub(crate) fn without_last_key(self, mapping: &ResolvedMapping) -> Self {
-        let Some(last) = self.len().checked_sub(1) else { return self };
-        let key = key_of(mapping, &self, last);
-        match (0..last).rev().find(|line| key_of(mapping, &self, *line) != key) {
-            Some(other) => self.first(other + 1),
-            None => self,
-        }
+    /// The last line with another key than the last one's, and how many lines have the last one's.
+    pub(crate) fn last_key(&self, mapping: &ResolvedMapping) -> Option<(Option<usize>, usize)> {
+        let last = self.len().checked_sub(1)?;
+        let key = key_of(mapping, self, last);
+        let before = (0..last).rev().find(|line| key_of(mapping, self, *line) != key);
+        Some((before, last - before.map_or(0, |line| line + 1) + 1))
     }
 
-    fn first(&self, lines: usize) -> Self {
+    /// The first lines, without copying them.
+    pub(crate) fn first(&self, lines: usize) -> Self {
         let ends = self.ends[..lines].to_vec();
         Self { data: self.slice(0..lines), ends, marked: self.marked }
     }

@@ -13,10 +13,12 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use crate::budget::BatchBudget;
-use crate::copy::{back, saved_copy, saved_select};
+use crate::copy::{back, save, saved_copy, saved_select};
 use crate::durable::end_durably;
 use crate::failed_rows::read_apart;
-use crate::{Batch, Chunk, ChunkStart, Error, Part, Position, Rows, Wanted, key_of, sql};
+use crate::{
+    Batch, Chunk, ChunkStart, Error, MappingFault, Part, Position, Rows, Wanted, key_of, sql,
+};
 
 /// A batch locks the tables of several mappings, one after the other. An application that locks two
 /// of the same tables explicitly may take them in another order, and then the two deadlock. The
@@ -256,6 +258,45 @@ async fn naming_the_row(
     error
 }
 
+/// A stretch of the initial copy that ends behind all rows of its last key: the next one begins
+/// behind that key, so a row that the query gives twice, once on each side of the end, would be left
+/// out without a word. Where there are more rows with the last key, the next stretch begins with
+/// them; where the stretch has no other key, that is the mapping's fault.
+async fn whole_keys(
+    transaction: &Client,
+    wanted: &Wanted<'_>,
+    position: &Position<'_>,
+    rows: Rows,
+) -> Result<Rows, Error> {
+    let mapping = position.mapping;
+    let Some((before, of_last)) = rows.last_key(mapping) else { return Ok(rows) };
+    let other = before.map(|line| key_of(mapping, &rows, line));
+    let after = other.as_deref().or_else(|| position.chunk.and_then(ChunkStart::after));
+    // Only the keys are evaluated, of the last one's rows and of one more.
+    let list = compose::list_chunk(mapping, wanted.tenant_id, after, of_last + 1);
+    let (saved, listed) = tokio::join!(biased; save(transaction), transaction.query(&list, &[]));
+    saved.map_err(Error::source)?;
+    let keys = match listed {
+        Ok(keys) => keys,
+        // The row behind the stretch has no key that can be computed, so not this one.
+        Err(error) if unreadable_row(&error) => {
+            back(transaction).await.map_err(Error::source)?;
+            return Ok(rows);
+        }
+        Err(error) => return Err(Error::mapping(mapping, error)),
+    };
+    let key = |row: &Row| row.get::<_, String>(0);
+    let more = keys.get(of_last).is_some_and(|next| key(next) == key(&keys[0]));
+    match (more, before) {
+        (false, _) => Ok(rows),
+        (true, Some(line)) => Ok(rows.first(line + 1)),
+        (true, None) => {
+            let fault = MappingFault::repeated_key(&foreign(&key(&keys[0])));
+            Err(Error::Mapping { mapping: mapping.name().to_owned(), fault })
+        }
+    }
+}
+
 /// Reads the next stretch of the initial copy into the part. If it was cut, returns how many rows
 /// of its size fit into a batch.
 async fn read_chunk(
@@ -272,11 +313,12 @@ async fn read_chunk(
     let mut fits = None;
     let (rows, up_to) = match saved_copy(transaction, &statement, bytes_max).await {
         Ok((data, cut)) => {
-            let rows = match Rows::present_only(data) {
-                rows if cut => rows.without_last_key(mapping),
-                rows => rows,
-            };
+            let rows = Rows::present_only(data);
             let finished = !cut && rows.len() < rows_max;
+            let rows = match finished {
+                true => rows,
+                false => whole_keys(transaction, wanted, position, rows).await?,
+            };
             let up_to = if finished || rows.is_empty() {
                 None
             } else {

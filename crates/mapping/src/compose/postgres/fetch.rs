@@ -149,10 +149,8 @@ fn looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, order: &
     )
 }
 
-/// Copies out `limit` rows of the tenant in key order, from behind the key `after`, and the rows
-/// behind them that have the last one's key: the next stretch begins behind that key, so a row that
-/// the query gives twice would be left out without a word. The lines are those of [`copy_changed`]
-/// without the first column: all these rows are there.
+/// Copies out at most `limit` rows of the tenant in key order, from behind the key `after`. The
+/// lines are those of [`copy_changed`] without the first column: all these rows are there.
 pub fn copy_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
@@ -181,7 +179,7 @@ fn page_of(
         None => String::new(),
     };
     format!(
-        "from {rows} where {tenant}{beyond} order by {order} fetch first {limit} rows with ties",
+        "from {rows} where {tenant}{beyond} order by {order} limit {limit}",
         rows = mapping.rows(&tenant_literal(mapping, tenant_id)),
         tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         order = key.join(", "),

@@ -468,9 +468,7 @@ impl Applier<'_> {
         let mut present = stretch.lines.clone().filter(|&line| rows.present(line..line + 1) == 1);
         let line = present.find(|&line| !seen.insert(key_of(self.mapping, rows, line)))?;
         let key = key_of(self.mapping, rows, line).join(", ");
-        Some(self.fault(MappingFault::said(format!(
-            "the query gives more than one row for the key ({key}); join so that it gives one, or name what tells them apart in source.key"
-        ))))
+        Some(self.fault(MappingFault::repeated_key(&key)))
     }
 
     fn interference(&self, count: i64) -> Error {
