@@ -1,7 +1,7 @@
 //! Why the source did not answer in time what it was asked about the mappings: a table is locked, or
 //! its own limit on statements is short.
 
-use offtake_mapping::{Mapping, foreign};
+use offtake_mapping::{Mapping, TableName, foreign};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, Row};
 
@@ -32,16 +32,13 @@ async fn told(client: &Client, mappings: &[Mapping], error: &Error) -> Result<Pr
     if !locks.is_empty() {
         return Ok(locked(&locks));
     }
-    let limits = client
-        .query_one("select quote_ident(current_user), current_setting('statement_timeout')", &[])
-        .await?;
-    let (role, limit): (String, String) = (limits.get(0), limits.get(1));
+    let limit = client.query_one("select current_setting('statement_timeout')", &[]).await?;
+    let limit: String = limit.get(0);
     Ok(match error.code() == Some(&SqlState::QUERY_CANCELED) && limit != "0" {
         true => Problem::unavailable(
             error,
             format!(
-                "give the role in source.url more than {limit} for a statement: \
-                 alter role {role} set statement_timeout = '1min';"
+                "the role in source.url has {limit} for a statement, perhaps too little; {LOOK}"
             ),
         ),
         false => Problem::unavailable(error, LOOK),
@@ -50,8 +47,7 @@ async fn told(client: &Client, mappings: &[Mapping], error: &Error) -> Result<Pr
 
 /// The tables that a mapping names, as SQL writes them.
 fn tables(mapping: &Mapping) -> impl Iterator<Item = String> {
-    let others = mapping.depends_on.iter().map(|dependency| dependency.table.sql());
-    std::iter::once(mapping.source.table.sql()).chain(others)
+    mapping.tables().chain(&mapping.unchanging).map(TableName::sql)
 }
 
 fn locked(locks: &[Row]) -> Problem {
