@@ -115,3 +115,30 @@ async fn a_row_of_more_than_a_gigabyte_is_set_aside_and_leaves_quarantine_when_i
     eprintln!("the daemon's peak memory: {} MiB", peak_mib(daemon.pid()));
     daemon.stop().await;
 }
+
+/// Under the default timeouts, in the initial copy and among live changes: a batch has a second
+/// more for each MiB.
+#[tokio::test]
+async fn rows_of_600_mb_arrive_under_the_default_timeouts() {
+    if std::env::var_os("OFFTAKE_SOAK").is_none() {
+        eprintln!("skipped: rows of 600 MB take some gigabytes of memory; `make soak` runs it");
+        return;
+    }
+    let world = World::with_tenants(["acme"]).mappings(&[("notes", NOTES)]).without_init().await;
+    let table = "create table note (org text, id int, body text, primary key (org, id));";
+    write(&world, table).await;
+    write(
+        &world,
+        &format!("insert into note select '{{acme}}', n, {LONG} from generate_series(1, 2) n"),
+    )
+    .await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    let two = "select count(*) from notes where octet_length(body) = 600000000";
+    wait(&world, "notes", two, "2").await;
+    write(&world, &format!("insert into note values ('{{acme}}', 3, {LONG})")).await;
+    wait(&world, "notes", two, "3").await;
+    world.wait_in_step_within(WITHIN).await;
+    eprintln!("the daemon's peak memory: {} MiB", peak_mib(daemon.pid()));
+    daemon.stop().await;
+}
