@@ -142,10 +142,7 @@ pub async fn destinations(
     tenant: Option<&str>,
     name: Option<&str>,
 ) -> Result<Vec<Destination>, Error> {
-    let none: Option<&str> = None;
-    let all: Option<i64> = None;
-    let rows = source.query(sql::LIST_DESTINATIONS, &[&tenant, &name, &none, &none, &all]).await?;
-    rows.iter().map(read).collect()
+    list(source, (tenant, name), None, None).await
 }
 
 /// The next `limit` of the active destinations with this `tenant` (None: all), by tenant and name,
@@ -156,9 +153,17 @@ pub async fn destinations_after(
     after: Option<(&str, &str)>,
     limit: usize,
 ) -> Result<Vec<Destination>, Error> {
-    let name: Option<&str> = None;
+    list(source, (tenant, None), after, Some(limit)).await
+}
+
+async fn list(
+    source: &Client,
+    (tenant, name): (Option<&str>, Option<&str>),
+    after: Option<(&str, &str)>,
+    limit: Option<usize>,
+) -> Result<Vec<Destination>, Error> {
     let (after_tenant, after_name) = after.unzip();
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let parameters: [&(dyn ToSql + Sync); 5] = [&tenant, &name, &after_tenant, &after_name, &limit];
     let rows = source.query(sql::LIST_DESTINATIONS, &parameters).await?;
     rows.iter().map(read).collect()

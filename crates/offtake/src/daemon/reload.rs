@@ -10,6 +10,7 @@
 //! so in its status. It also says so where a mapping's query reads tables that its file does not
 //! declare: the mapping is in use, and its copies can go stale.
 
+mod published;
 mod reasons;
 
 use std::collections::BTreeSet;
@@ -17,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_admin::status::Config;
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use offtake_sequencer::Numbering;
@@ -25,6 +25,7 @@ use offtake_sync::destinations::Waiting;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::published::Published;
 use self::reasons::{named_in, reason_for};
 use super::file_reads::off_the_runtime;
 use super::triggers::{self, CoveredSet, UncapturedTables};
@@ -45,33 +46,6 @@ const DRIFT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Reads the configuration file again.
 pub type ReadConfiguration = Box<dyn Fn() -> Result<Configuration, Failure> + Send + Sync>;
-
-/// What the loop publishes to the other loops and to the status.
-#[derive(Clone)]
-pub(super) struct Published {
-    pub mappings: watch::Sender<Arc<MappingSet>>,
-    /// Mappings of the folder that destinations lack, or have without capture, each with the
-    /// reason.
-    pub waiting: watch::Sender<Arc<Waiting>>,
-    pub configuration: watch::Sender<Arc<Configuration>>,
-    /// Why the destinations query failed the last time. The loop `destinations` sends it.
-    pub destinations_error: watch::Sender<Option<String>>,
-    /// What the status says about the files.
-    pub status: watch::Sender<Config>,
-}
-
-impl Published {
-    /// Before anything was loaded: no mappings.
-    pub(super) fn new(configuration: Configuration) -> Self {
-        Self {
-            mappings: watch::Sender::new(Arc::new(MappingSet::default())),
-            waiting: watch::Sender::new(Arc::default()),
-            configuration: watch::Sender::new(Arc::new(configuration)),
-            destinations_error: watch::Sender::new(None),
-            status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
-        }
-    }
-}
 
 pub(super) struct MappingReload {
     pub pool: SourcePool,
