@@ -19,6 +19,8 @@ const TABLES: &str = r#"
     create function composed(k int) returns text stable language plpgsql as $$
     declare found_one text;
     begin execute 'select label from "kind" where id = ' || k into found_one; return found_one; end $$;
+    create function kinds(k int) returns setof kind stable language plpgsql as $$
+    begin return query table kind; end $$;
     create view told_item as select org, id, told_by(kind) as told from item;
     create index on item (kind)"#;
 
@@ -78,6 +80,8 @@ async fn a_table_that_a_function_names_is_refused_unless_the_file_declares_it() 
         ("\"Atomic\"(kind)", "item", "\"Atomic\"(integer)"),
         ("composed(kind)", "item", "composed(integer)"),
         ("told", "told_item", "label_of(bigint)"),
+        ("(select min(k.label) from kinds(kind) k where k.id = kind)", "item", "kinds(integer)"),
+        ("coalesce(null, public.told_by(kind))", "item", "label_of(bigint)"),
     ];
     for (told_by, relation, function) in cases {
         write(&world, "items.yaml", &calling("", told_by, relation));
