@@ -15,6 +15,9 @@ use super::planner::explain;
 use crate::outcome::Failure;
 use crate::sql;
 
+/// A daemon that waits for the application's locks would look at no trigger meanwhile.
+const LOCK_TIMEOUT: &str = "set local lock_timeout = '500ms'";
+
 /// A table that a query reads and its mapping does not declare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Undeclared {
@@ -130,9 +133,8 @@ async fn undeclared_tables(
     source: &Client,
     mapping: &Mapping,
 ) -> Result<Vec<Undeclared>, tokio_postgres::Error> {
-    let plan =
-        explain(source, ", verbose", &format!("select q.* from ({}\n) q", mapping.query), "")
-            .await?;
+    let query = format!("select q.* from ({}\n) q", mapping.query);
+    let plan = explain(source, ", verbose", &query, LOCK_TIMEOUT).await?;
     let mut read = BTreeSet::new();
     collect(&plan, &mut read);
     let mut found = not_declared(source, mapping, read, None).await?;
