@@ -31,6 +31,28 @@ pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Erro
     Ok(())
 }
 
+/// A partition gets statistics when it has this many rows. Sessions keep the plans that they made
+/// for a young partition: where VACUUM had found it empty, that is to read all of it, several times
+/// a batch, until autovacuum comes by. New statistics make every session plan again.
+pub(crate) const ANALYZED_AT: [i64; 2] = [1_000, 10_000];
+
+/// Gives the partition its statistics, unless it has them already or another session is at it.
+/// `rows`: how many of its sequence ids are given out.
+pub(crate) async fn analyze(
+    connection: &PooledConnection,
+    partition: i64,
+    rows: i64,
+) -> Result<(), Error> {
+    let table = format!("offtake.change_log_{partition}");
+    // A share, because rolling leaves sequence ids out, and what is rolled back leaves gaps.
+    let known = "select coalesce(reltuples > $2::bigint / 2, true) from pg_class where oid = to_regclass($1::text)";
+    let known = connection.query_opt(known, &[&table, &rows]).await?;
+    if known.is_some_and(|row| !row.get::<_, bool>(0)) {
+        connection.batch_execute(&format!("analyze (skip_locked) {table}")).await?;
+    }
+    Ok(())
+}
+
 async fn add(
     connection: &mut PooledConnection,
     partition: i64,

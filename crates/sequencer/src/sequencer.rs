@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use offtake_loops::{BlownFuses, Progress, SourceTrouble, metrics as names};
 use offtake_mapping::MappingSet;
+use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{PooledConnection, SourcePool};
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
@@ -201,6 +202,7 @@ impl Sequencer {
                     .record(began.elapsed().as_secs_f64());
             }
         }
+        self.note_growth(&connection, last_sequence_id, done.appended).await?;
         // The poller of this process is also nudged when another daemon numbered, so that it does
         // not wait for its own interval.
         if done.appended > 0 || last_sequence_id != self.last_sequence_id {
@@ -211,6 +213,25 @@ impl Sequencer {
         self.last_sequence_id = last_sequence_id + done.appended;
         self.session = Some((connection, probe));
         Ok(done)
+    }
+}
+
+impl Sequencer {
+    /// Has the log's partition analyzed when it grows beyond the sizes at which that is due.
+    async fn note_growth(
+        &self,
+        connection: &PooledConnection,
+        before: i64,
+        appended: i64,
+    ) -> Result<(), Error> {
+        let now = before + appended;
+        let (partition, rows) = (now / PARTITION_ROWS, now % PARTITION_ROWS);
+        let rows_before =
+            if before / PARTITION_ROWS == partition { before % PARTITION_ROWS } else { 0 };
+        if partitions::ANALYZED_AT.iter().any(|size| (rows_before..rows).contains(size)) {
+            partitions::analyze(connection, partition, rows).await?;
+        }
+        Ok(())
     }
 }
 

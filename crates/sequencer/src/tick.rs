@@ -108,6 +108,10 @@ pub async fn tick(
         });
     }
     open.sort_by_key(|taken| taken.capture_id);
+    if !open.is_empty() {
+        // What follows reads the application's tables, which may be best scanned.
+        transaction.batch_execute("set local enable_seqscan to default").await?;
+    }
     for path in mappings.lookups() {
         done.appended += resolve(&transaction, path, &open).await?;
     }
