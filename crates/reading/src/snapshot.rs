@@ -111,19 +111,30 @@ async fn open<'c>(
     let bounds = connection.prepare_cached(sql::READ_BOUNDS).await.map_err(Error::source)?;
     let tables: Vec<String> = wanted.positions.iter().map(|p| p.mapping.source_table()).collect();
     let after: Vec<i64> = wanted.positions.iter().map(|p| p.after).collect();
-    let statement_ms = wanted.statement_timeout.as_millis();
-    // The bounds are found by index whatever the parameters are; without the setting, the server
-    // plans for each batch again, because partitions can be left out: 0.6 ms, and running the plan
-    // takes 0.15 ms.
-    let opening = format!(
-        "begin isolation level repeatable read, read only; set local statement_timeout = {statement_ms}; \
-         set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on; \
-         set local plan_cache_mode = force_generic_plan"
-    );
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&wanted.tenant_id, &tables, &after, &changes_max, &PARTITION_ROWS, &STATED_KEYS_MAX];
     let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
+    let opening = opening(wanted.statement_timeout);
     PipelinedTransaction::open(connection, &opening, find).await.map_err(Error::source)
+}
+
+/// Begins the snapshot.
+///
+/// The bounds are found by index whatever the parameters are; without the last setting, the server
+/// plans for each batch again, because partitions can be left out: 0.6 ms, and running the plan
+/// takes 0.15 ms.
+pub(crate) fn opening(statement_timeout: Duration) -> String {
+    format!(
+        "begin isolation level repeatable read, read only; set local statement_timeout = {}; \
+         set local lock_timeout = {LOCK_TIMEOUT_MS}; set local synchronous_commit = on; \
+         set local plan_cache_mode = force_generic_plan",
+        statement_timeout.as_millis()
+    )
+}
+
+/// The age of a change in seconds, as a row says it.
+pub(crate) fn age(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(0.0, AGE_SECONDS_MAX))
 }
 
 impl Part {
@@ -144,8 +155,7 @@ impl Part {
             chunk: None,
             failed: Vec::new(),
             locked_out: false,
-            oldest: oldest
-                .map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, AGE_SECONDS_MAX))),
+            oldest: oldest.map(age),
         }
     }
 

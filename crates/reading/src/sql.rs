@@ -1,4 +1,5 @@
 //! The statements on the source's log; a mapping's own statements come from `compose`.
 
 pub(crate) const READ_BOUNDS: &str = include_str!("../sql/read_bounds.sql");
+pub(crate) const READ_GROUP_BOUNDS: &str = include_str!("../sql/read_group_bounds.sql");
 pub(crate) const READ_HEAD: &str = include_str!("../sql/read_head.sql");

@@ -1,5 +1,6 @@
 //! A claim's lease: kept alive by heartbeats, and ended in one of four ways.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use offtake_postgres::{Error, PipelinedTransaction, PooledConnection, SourcePool};
@@ -61,6 +62,28 @@ pub async fn complete_with(
         release_on(connection, lease, Duration::ZERO).await?;
     }
     Ok(deleted > 0)
+}
+
+/// [`complete_with`] for many requests, each with the sequence id that its destination has reached.
+/// Returns those that are completed; the others are released, or another worker has them.
+pub async fn complete_all_with(
+    connection: &mut PooledConnection,
+    done: &[(Lease, i64)],
+    first: impl AsyncFnOnce(&PooledConnection) -> Result<(), tokio_postgres::Error>,
+) -> Result<HashSet<i64>, tokio_postgres::Error> {
+    let complete = connection.prepare_cached(sql::COMPLETE_REQUESTS).await?;
+    let requests: Vec<i64> = done.iter().map(|(lease, _)| lease.request_id).collect();
+    let attempts: Vec<i64> = done.iter().map(|(lease, _)| lease.attempt).collect();
+    let reached: Vec<i64> = done.iter().map(|(_, reached)| *reached).collect();
+    let parameters: [&(dyn ToSql + Sync); 3] = [&requests, &attempts, &reached];
+    let work = async |session: &PooledConnection| {
+        let completed = session.query(&complete, &parameters);
+        let (done, completed) = tokio::join!(biased; first(session), completed);
+        done?;
+        completed
+    };
+    let completed = PipelinedTransaction::whole(connection, "begin", work).await?;
+    Ok(completed.iter().map(|row| row.get(0)).collect())
 }
 
 /// Gives a request back after a turn in which the destination did not fail, due again after

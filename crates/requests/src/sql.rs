@@ -17,6 +17,7 @@ pub(crate) const BEGIN_FORGETTING: &str = include_str!("../sql/begin_forgetting.
 pub(crate) const FORGET_DESTINATIONS: &str = include_str!("../sql/forget_destinations.sql");
 pub(crate) const CLAIM_REQUESTS: &str = include_str!("../sql/claim_requests.sql");
 pub(crate) const EXTEND_LEASES: &str = include_str!("../sql/extend_leases.sql");
+pub(crate) const COMPLETE_REQUESTS: &str = include_str!("../sql/complete_requests.sql");
 pub(crate) const COMPLETE_REQUEST: &str = include_str!("../sql/complete_request.sql");
 pub(crate) const RELEASE_REQUEST: &str = include_str!("../sql/release_request.sql");
 pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");

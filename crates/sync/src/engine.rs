@@ -8,7 +8,7 @@ use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, metrics as n
 use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::ownership::Visits;
-use crate::turn::{self, Context, Ended, PlaceGates, RivalLooks};
+use crate::turn::{self, Answer, Context, Ended, Groups, PlaceGates, RivalLooks};
 use crate::{Error, Settings};
 
 /// How often the engine looks for due requests without a nudge. A request that another replica's
@@ -123,6 +123,7 @@ impl Engine {
             sizes: BatchSizes::new(parts.settings.batch_rows),
             rival_looks: RivalLooks::default(),
             gates: PlaceGates::default(),
+            groups: Groups::default(),
             visits: Visits::default(),
             stopping: CancellationToken::new(),
             settings: parts.settings,
@@ -252,19 +253,28 @@ impl Engine {
             let due = Due { failing_slowly, failing_promptly: &failing_promptly, limit };
             let claims =
                 requests::claim(&self.context.pool, due, settings.lease, &self.process).await;
-            for claim in claims.map_err(Error::Source)? {
+            let claims = claims.map_err(Error::Source)?;
+            let answers = Groups::take(&self.context, &claims);
+            for (claim, answer) in claims.into_iter().zip(answers) {
                 if !failing_slowly {
                     metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "claim")
                         .record(claim.waited.as_secs_f64());
                 }
-                let (id, claimed) = self.start(claim, failing_slowly, turns);
+                let (id, claimed) = self.start(claim, failing_slowly, answer, turns);
                 in_flight.insert(id, claimed);
             }
         }
         Ok(())
     }
 
-    fn start(&self, claim: Claim, failing_slowly: bool, turns: &mut JoinSet<()>) -> (Id, InFlight) {
+    /// `answer`: a group works on the claim, and tells here what became of it.
+    fn start(
+        &self,
+        claim: Claim,
+        failing_slowly: bool,
+        answer: Option<oneshot::Receiver<Answer>>,
+        turns: &mut JoinSet<()>,
+    ) -> (Id, InFlight) {
         let lost = CancellationToken::new();
         let (context, slow_failures, woken) =
             (self.context.clone(), self.slow_failures.clone(), self.woken.clone());
@@ -275,7 +285,7 @@ impl Engine {
                 () = cancelled.cancelled() => {
                     drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
                 }
-                () = serve(&context, &slow_failures, &mine, &woken) => {}
+                () = serve(&context, &slow_failures, &mine, (&woken, answer)) => {}
             }
         });
         let registered = self.context.registry.get(claim.destination_id);
@@ -334,10 +344,22 @@ impl Engine {
 /// One turn, and what its end means for the request. While the source cannot be told, the worker
 /// tries again for as long as a lease lasts. Otherwise each restart of the source would cost its
 /// destinations a whole lease.
-async fn serve(context: &Context, slow_failures: &SlowFailures, claim: &Claim, woken: &Notify) {
+async fn serve(
+    context: &Context,
+    slow_failures: &SlowFailures,
+    claim: &Claim,
+    (woken, answer): (&Notify, Option<oneshot::Receiver<Answer>>),
+) {
     let began = Instant::now();
     let served = context.registry.get(claim.destination_id);
-    let outcome = turn::take(context, claim).await;
+    let together = match answer {
+        Some(answer) => answer.await.ok(),
+        None => None,
+    };
+    let outcome = match together {
+        Some(Answer::Completed { more_wanted }) => Ok(Ended::Completed { more_wanted }),
+        Some(Answer::Alone) | None => turn::take(context, claim).await,
+    };
     slow_failures.note(claim.destination_id, outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;
     let mut pause = SETTLE_PAUSE_MIN;

@@ -5,12 +5,13 @@
 //! `resync_request`. Where a late worker could do harm they check that the lease is still ours,
 //! with the request and its attempt; that is the only use they make of `outgoing_request`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{PooledConnection, SourcePool};
-use offtake_requests::Claim;
+use offtake_requests::{Claim, Lease};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -156,6 +157,37 @@ pub(crate) async fn mirror(
     let completed =
         offtake_requests::complete_with(&mut connection, claim.lease, reached, write).await;
     completed.map(|completed| !completed).map_err(Error::source)
+}
+
+/// What a commit has done for one destination of many.
+pub(crate) struct Done {
+    pub(crate) lease: Lease,
+    /// All its mappings have this cursor, or a later one.
+    pub(crate) stands_at: i64,
+    /// Up to here nothing is owed any more.
+    pub(crate) reached: i64,
+}
+
+/// Mirrors one commit of many destinations, none of whose mappings has failed, and completes their
+/// requests in the same transaction. Returns the requests that are completed: of the others more is
+/// wanted, or another worker has them.
+pub(crate) async fn mirror_group(
+    pool: &SourcePool,
+    mappings: &[Arc<ResolvedMapping>],
+    done: &[Done],
+) -> Result<HashSet<i64>, Error> {
+    let mut connection = pool.get().await.map_err(Error::Source)?;
+    let statement = connection.prepare_cached(sql::MIRROR_GROUP).await.map_err(Error::source)?;
+    let names: Vec<&str> = mappings.iter().map(|mapping| mapping.name()).collect();
+    let requests: Vec<i64> = done.iter().map(|of| of.lease.request_id).collect();
+    let attempts: Vec<i64> = done.iter().map(|of| of.lease.attempt).collect();
+    let stand_at: Vec<i64> = done.iter().map(|of| of.stands_at).collect();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&requests, &attempts, &stand_at, &names];
+    let write =
+        async |session: &PooledConnection| session.execute(&statement, &parameters).await.map(drop);
+    let done: Vec<(Lease, i64)> = done.iter().map(|of| (of.lease, of.reached)).collect();
+    let completed = offtake_requests::complete_all_with(&mut connection, &done, write).await;
+    completed.map_err(Error::source)
 }
 
 /// What a destination does not tell its tenant yet.

@@ -1,7 +1,8 @@
-//! Sessions with destinations: one per destination at most, kept while used, bounded over all.
+//! Sessions with destinations: one per destination at most, and some for the groups of tenants that
+//! share a place; kept while used, bounded over all.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,17 @@ const CONNECTING_MAX: usize = CONNECTIONS_MAX / 2;
 /// backend for us all day, and one that changes every minute should not be dialled every minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
 
-/// A session with one destination, and what is known about that destination. It serves no other.
+/// Whose session it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Of {
+    Destination(i64),
+    /// Tenants that share the place with this fingerprint are written for together. The number
+    /// tells its sessions apart.
+    Place(String, u64),
+}
+
+/// A session with one destination, and what is known about that destination. It serves no other. Or
+/// a session with a place that tenants share; then nothing of a single one is known here.
 pub(crate) struct Link {
     pub(crate) session: Session,
     /// Fingerprint of the place that it was made for.
@@ -75,10 +86,17 @@ impl Link {
 /// every write compares it with what is there.
 pub(crate) struct KnownState {
     fingerprint: String,
-    cursors: Cursors,
-    identities: Identities,
-    references: Vec<Reference>,
+    pub(crate) cursors: Cursors,
+    pub(crate) identities: Identities,
+    pub(crate) references: Vec<Reference>,
     at: Instant,
+}
+
+impl KnownState {
+    /// A write has seen the cursors where they were, and has moved them here.
+    pub(crate) fn moved(self, cursors: Cursors) -> Self {
+        Self { cursors, at: Instant::now(), ..self }
+    }
 }
 
 impl Drop for Link {
@@ -102,7 +120,7 @@ pub(crate) struct Slot {
 /// The idle links, and the slots for all links.
 #[derive(Clone)]
 pub(crate) struct Links {
-    idle: Arc<Mutex<HashMap<i64, Link>>>,
+    idle: Arc<Mutex<HashMap<Of, Link>>>,
     /// Outlives the links, which are closed as soon as other destinations need their slots. Without
     /// it a database that many tenants share would be taken up for every turn of every tenant.
     known: Arc<Mutex<HashMap<i64, KnownState>>>,
@@ -110,6 +128,8 @@ pub(crate) struct Links {
     connecting: Arc<Semaphore>,
     /// How many tasks wait for a slot.
     waiting: Arc<AtomicUsize>,
+    /// Tells the sessions of one place apart.
+    numbers: Arc<AtomicU64>,
 }
 
 /// Counts a task that waits for a slot, until dropped.
@@ -131,12 +151,13 @@ impl Links {
             slots,
             connecting,
             waiting: Arc::default(),
+            numbers: Arc::default(),
         }
     }
 
     /// The destination's idle link, if it has one that is open and was made for this place.
     pub(crate) fn take(&self, destination_id: i64, fingerprint: &str) -> Option<Link> {
-        let mut link = self.idle().remove(&destination_id)?;
+        let mut link = self.idle().remove(&Of::Destination(destination_id))?;
         self.count();
         link.idle = link.fingerprint != fingerprint;
         (link.fingerprint == fingerprint && !link.session.closed()).then_some(link)
@@ -154,7 +175,6 @@ impl Links {
     /// destination out for their whole idle time.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
         link.used_at = Instant::now();
-        link.idle = true;
         if let Some(cursors) = link.cursors.clone() {
             let (fingerprint, identities) = (link.fingerprint.clone(), link.identities.clone());
             let references = link.references.clone();
@@ -162,7 +182,36 @@ impl Links {
             let known = KnownState { fingerprint, cursors, identities, references, at };
             self.known().insert(destination_id, known);
         }
-        self.idle().insert(destination_id, link);
+        self.keep_for(Of::Destination(destination_id), link);
+    }
+
+    /// An idle session with a place that tenants share.
+    pub(crate) fn take_of_place(&self, fingerprint: &str) -> Option<Link> {
+        let mut idle = self.idle();
+        let of_place = |of: &&Of| matches!(of, Of::Place(place, _) if place == fingerprint);
+        let of = idle.keys().find(of_place)?.clone();
+        let mut link = idle.remove(&of)?;
+        drop(idle);
+        self.count();
+        link.idle = link.session.closed();
+        (!link.idle).then_some(link)
+    }
+
+    /// Keeps a session with a place.
+    pub(crate) fn keep_of_place(&self, mut link: Link) {
+        link.used_at = Instant::now();
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.keep_for(Of::Place(link.fingerprint.clone(), number), link);
+    }
+
+    /// Makes known what a group's write has found of one of its members.
+    pub(crate) fn keep_known(&self, destination_id: i64, known: KnownState) {
+        self.known().insert(destination_id, known);
+    }
+
+    fn keep_for(&self, of: Of, mut link: Link) {
+        link.idle = true;
+        self.idle().insert(of, link);
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.close_longest_idle();
         }
@@ -189,14 +238,18 @@ impl Links {
 
     fn close_longest_idle(&self) {
         let mut idle = self.idle();
-        let longest = idle.iter().min_by_key(|(_, link)| link.used_at).map(|(id, _)| *id);
-        longest.and_then(|id| idle.remove(&id));
+        let longest = idle.iter().min_by_key(|(_, link)| link.used_at).map(|(of, _)| of.clone());
+        longest.and_then(|of| idle.remove(&of));
     }
 
     /// Closes links that were unused for long, or whose destination is not `wanted` any more.
     pub(crate) fn close_unused(&self, wanted: impl Fn(i64) -> bool) {
-        self.idle().retain(|id, link| {
-            wanted(*id) && link.used_at.elapsed() < IDLE_MAX && !link.session.closed()
+        let serves = |of: &Of| match of {
+            Of::Destination(id) => wanted(*id),
+            Of::Place(..) => true,
+        };
+        self.idle().retain(|of, link| {
+            serves(of) && link.used_at.elapsed() < IDLE_MAX && !link.session.closed()
         });
         // As long as a link may be idle: after that a destination is looked at again as a whole.
         self.known().retain(|id, known| wanted(*id) && known.at.elapsed() < IDLE_MAX);
@@ -207,7 +260,7 @@ impl Links {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn idle(&self) -> MutexGuard<'_, HashMap<i64, Link>> {
+    fn idle(&self) -> MutexGuard<'_, HashMap<Of, Link>> {
         self.idle.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -5,6 +5,7 @@
 //! | [`take_up`](Session::take_up) | tells facts: cursors, tables, which other tenants write there | no |
 //! | [`begin`](Session::begin) | makes what is missing and starts copies, if the cursors are still those that were taken up | yes |
 //! | [`write`](Session::write) | applies a batch and moves the cursors, if they are still those that it was read for | yes |
+//! | [`write_group`](Session::write_group) | the same for many tenants that share the place, where nothing is in the way | yes |
 //! | [`tell_audits`](Session::tell_audits) | tells the tenant what audits found, if the cursors are still those | yes |
 //! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
 //! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
@@ -25,7 +26,8 @@ use tokio_postgres::Client;
 
 use super::postgres;
 use super::{
-    Aside, DestinationSpec, Faults, Place, Reference, Remains, TenantWrite, Trouble, Written,
+    Aside, DestinationSpec, Faults, GroupWritten, Place, Reference, Remains, TenantWrite, Trouble,
+    Written,
 };
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
@@ -259,6 +261,22 @@ impl Session {
     ) -> Result<Vec<Option<Written>>, Error> {
         match self {
             Self::Postgres(session) => session.write(writes, aside, settings).await,
+        }
+    }
+
+    /// Applies the batches of many tenants that share the place, whose copies are complete, and moves
+    /// their cursors: all of it, or nothing. A member whose cursors or tables are not those that its
+    /// batch was read for is left out, and so is one whose cursors another worker holds.
+    ///
+    /// A row that the destination refuses is an error, and so is whatever concerns one mapping only:
+    /// then the same is to be tried for fewer members, in the end by [`write`](Self::write).
+    pub(crate) async fn write_group(
+        &mut self,
+        writes: &[TenantWrite<'_>],
+        settings: &Settings,
+    ) -> Result<GroupWritten, Error> {
+        match self {
+            Self::Postgres(session) => session.write_group(writes, settings).await,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{Error, Settings};
 
 /// Added to the statement timeout for a whole destination transaction, so that the server's own
 /// limit ends a slow statement first.
-const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE_MARGIN: Duration = Duration::from_secs(10);
 
 /// A batch gets a second more for each so many bytes: as on a line of 8 Mbit/s, or by a server
 /// that takes a minute for 60 MB.

@@ -6,6 +6,7 @@
 //! for a destination.
 
 mod audits;
+mod group;
 mod limits;
 mod mirror;
 mod order;
@@ -31,6 +32,7 @@ use crate::destinations::{
 use crate::ownership::Visits;
 use crate::record;
 use crate::{Error, Settings};
+pub(crate) use group::{Answer, Groups};
 use limits::within_deadline;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
@@ -63,6 +65,7 @@ pub(crate) struct Context {
     pub(crate) sizes: BatchSizes,
     pub(crate) rival_looks: RivalLooks,
     pub(crate) gates: PlaceGates,
+    pub(crate) groups: Groups,
     pub(crate) visits: Visits,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,

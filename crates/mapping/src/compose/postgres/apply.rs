@@ -13,8 +13,8 @@ pub struct Apply<'a> {
     pub(super) mapping: &'a ResolvedMapping,
     pub(super) table: String,
     pub(super) staging: String,
-    /// Restricts every statement to the tenant where the table holds several: its column and value.
-    tenant: Option<(String, String)>,
+    /// Restricts every statement to the tenants that are written for, where the table holds several.
+    tenants: Option<Tenants>,
     /// What refers to the table and acts when a row of it is deleted.
     pub(super) acting: Vec<ActingKey>,
     /// What refers to the table and acts when a row of it changes, with the rows `c` that are
@@ -24,20 +24,50 @@ pub struct Apply<'a> {
     converts: bool,
 }
 
+/// Whose rows a statement may touch in a table that tenants share.
+#[derive(Debug, Clone)]
+enum Tenants {
+    /// The column, and the tenant's id as a literal.
+    One(String, String),
+    /// The column, and their ids as the literal of an array: a staged row is its own tenant's.
+    Several(String, String),
+}
+
 /// How the values of a key become SQL.
 pub(super) type Literals = fn(&[KeyColumn], &[String]) -> Vec<String>;
 
 impl<'a> Apply<'a> {
     pub fn new(mapping: &'a ResolvedMapping, schema: &Identifier, tenant_id: &str) -> Self {
-        let tenant = mapping.definition.target.keep_tenant.then(|| {
-            // The column's own type reads the id; the source's (an enum) need not exist here.
-            (mapping.columns[0].name.sql(), literal(tenant_id))
-        });
+        // The column's own type reads the id; the source's (an enum) need not exist here.
+        let one = |column: &Identifier| Tenants::One(column.sql(), literal(tenant_id));
+        Self::for_those(mapping, schema, one)
+    }
+
+    /// The same for rows of several tenants in one staging table; the mapping keeps the tenant.
+    pub fn of_tenants(
+        mapping: &'a ResolvedMapping,
+        schema: &Identifier,
+        tenant_ids: &[&str],
+    ) -> Self {
+        let quoted = |id: &&str| format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""));
+        let ids = tenant_ids.iter().map(quoted).collect::<Vec<_>>().join(",");
+        let several =
+            |column: &Identifier| Tenants::Several(column.sql(), literal(&format!("{{{ids}}}")));
+        Self::for_those(mapping, schema, several)
+    }
+
+    fn for_those(
+        mapping: &'a ResolvedMapping,
+        schema: &Identifier,
+        tenants: impl FnOnce(&Identifier) -> Tenants,
+    ) -> Self {
+        let kept = mapping.definition.target.keep_tenant.then(|| &mapping.columns[0].name);
+        let tenants = kept.map(tenants);
         Self {
             mapping,
             table: format!("{}.{}", schema.sql(), mapping.definition.target.table.sql()),
             staging: format!("pg_temp.\"offtake_{}\"", mapping.version),
-            tenant,
+            tenants,
             acting: Vec::new(),
             updating: Vec::new(),
             converts: false,
@@ -196,11 +226,12 @@ impl<'a> Apply<'a> {
             )
         };
         format!(
-            "insert into {} as t ({}) overriding system value select {} from {} s where s.offtake_present order by {} on conflict ({}) {action}",
+            "insert into {} as t ({}) overriding system value select {} from {} s where s.offtake_present{} order by {} on conflict ({}) {action}",
             self.table,
             columns.join(", "),
             columns_of("s", self.names()),
             self.staging,
+            self.of_these_tenants("s").map_or_else(String::new, |these| format!(" and {these}")),
             columns_of("s", &key),
             key_sql.join(", "),
         )
@@ -294,9 +325,29 @@ impl<'a> Apply<'a> {
         self.mapping.columns.iter().map(|c| &c.name)
     }
 
-    /// In a table of several tenants: the row is this tenant's.
+    /// In a table that tenants share: the row is of one of these tenants.
     pub(super) fn of_tenant(&self, row: &str) -> Option<String> {
-        self.tenant.as_ref().map(|(column, id)| format!("{row}.{column} = {id}"))
+        self.tenants.as_ref().map(|tenants| match tenants {
+            Tenants::One(column, id) => format!("{row}.{column} = {id}"),
+            Tenants::Several(column, ids) => format!("{row}.{column} = any ({ids})"),
+        })
+    }
+
+    /// The same where several tenants are written for at once, so that a row's own value says whose
+    /// it is.
+    fn of_these_tenants(&self, row: &str) -> Option<String> {
+        let several = matches!(self.tenants, Some(Tenants::Several(..)));
+        self.of_tenant(row).filter(|_| several)
+    }
+
+    /// Both rows are the same tenant's, where several are written for at once.
+    fn same_tenant(&self, row: &str, staged: &str) -> Option<String> {
+        match &self.tenants {
+            Some(Tenants::Several(column, _)) => {
+                Some(format!("{row}.{column} = {staged}.{column}"))
+            }
+            _ => None,
+        }
     }
 
     pub(super) fn same_key(&self, row: &str, staged: &str) -> String {
@@ -312,7 +363,8 @@ impl<'a> Apply<'a> {
                 false => equal,
             }
         });
-        self.of_tenant(row).into_iter().chain(same).collect::<Vec<_>>().join(" and ")
+        let tenants = self.of_tenant(row).into_iter().chain(self.same_tenant(row, staged));
+        tenants.chain(same).collect::<Vec<_>>().join(" and ")
     }
 }
 
@@ -333,4 +385,48 @@ fn equal_means_same(sql_type: &str) -> bool {
         "oid",
     ];
     EXACT.contains(&sql_type.split('(').next().unwrap_or_default().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Column, KeyOrder, parse};
+
+    /// What is written for several tenants at once names all of them in every statement that
+    /// changes the table, and compares each row's own tenant.
+    #[test]
+    fn statements_for_several_tenants_name_them_and_compare_each_row_s_own() {
+        let text = "name: notes\nsource: { table: public.note, tenant: tenant }\n\
+                    query: select tenant as tenant_id, id from public.note\n\
+                    target: { table: notes, keep_tenant: true }";
+        let definition = parse(Path::new("notes.yaml"), text).unwrap();
+        let name = |name: &str| Identifier::new(name).unwrap();
+        let column = |of: &str| Column {
+            name: name(of),
+            source_type: "text".to_owned(),
+            target_type: "text".to_owned(),
+        };
+        let key = KeyColumn {
+            query_column: name("id"),
+            source_column: name("id"),
+            sql_type: "text".to_owned(),
+            source_type: "text".to_owned(),
+            order: KeyOrder::Text,
+            equals: "=".to_owned(),
+            by_text: false,
+            coarse: false,
+        };
+        let mapping =
+            ResolvedMapping::new(definition, column("tenant_id"), vec![key], vec![column("id")]);
+        let apply = Apply::of_tenants(&mapping, &name("public"), &["a\"b\\c'd", "e,f"]);
+        let among = format!("= any ({})", literal(r#"{"a\"b\\c'd","e,f"}"#));
+        for statement in [apply.delete_absent(), apply.delete_staged(), apply.count_not_applied()] {
+            assert!(statement.contains(&format!("t.\"tenant_id\" {among}")), "{statement}");
+            assert!(statement.contains("t.\"tenant_id\" = s.\"tenant_id\""), "{statement}");
+        }
+        let upsert = apply.upsert_present();
+        assert!(upsert.contains(&format!("s.\"tenant_id\" {among}")), "{upsert}");
+    }
 }

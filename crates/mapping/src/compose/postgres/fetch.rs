@@ -8,7 +8,8 @@ use crate::{KeyOrder, ResolvedMapping, literal};
 /// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
 /// row must not exist in the destination.
 pub fn copy_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
-    copied(&looked_at(mapping, changed.tenant_id, &touched(mapping, changed), ""))
+    let whose = Whose::Tenant(changed.tenant_id);
+    copied(&looked_at(mapping, whose, &touched(mapping, changed), ""))
 }
 
 /// The same for the keys of a JSON array, each written as in `row_key`; in key order.
@@ -22,13 +23,68 @@ fn copied(select: &str) -> String {
 
 /// Selects what [`copy_keys`] copies: a column for each value of a line.
 pub fn select_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> String {
+    let given =
+        format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
+    let order = format!(" order by {}", in_key_order(mapping));
+    looked_at(mapping, Whose::Tenant(tenant_id), &given, &order)
+}
+
+/// Some keys of one tenant: a JSON array, each key as in `row_key`.
+#[derive(Debug, Clone, Copy)]
+pub struct TenantKeys<'a> {
+    pub tenant_id: &'a str,
+    pub keys: &'a str,
+}
+
+/// What [`copy_keys`] copies, of several tenants at once. Each line begins with the tenant's place
+/// in the list, from 1 on; the lines are in the order of the list, and in key order for each tenant.
+pub fn copy_keys_of_tenants(mapping: &ResolvedMapping, tenants: &[TenantKeys<'_>]) -> String {
+    let array = |value: for<'a> fn(&TenantKeys<'a>) -> &'a str| {
+        format!("array[{}]", join(tenants.iter().map(|of| literal(value(of))), ", "))
+    };
+    let given = format!(
+        "select given.place, given.tenant, row_key from unnest({}::text[], {}::jsonb[]) with ordinality \
+         given (tenant, keys, place) cross join lateral jsonb_array_elements(given.keys) row_key",
+        array(|of| of.tenant_id),
+        array(|of| of.keys)
+    );
+    let order = format!(" order by k.place, {}", in_key_order(mapping));
+    copied(&looked_at(mapping, Whose::Listed, &given, &order))
+}
+
+fn in_key_order(mapping: &ResolvedMapping) -> String {
     let order = mapping.key.iter().enumerate().map(|(at, k)| match k.order {
         KeyOrder::Native => format!("k.k{at}"),
         KeyOrder::Text => format!("({}) collate \"C\"", printed(&format!("k.k{at}"), &k.sql_type)),
     });
-    let given =
-        format!("select row_key from jsonb_array_elements({}::jsonb) row_key", literal(keys));
-    looked_at(mapping, tenant_id, &given, &format!(" order by {}", join(order, ", ")))
+    join(order, ", ")
+}
+
+/// Whose keys are looked at.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    /// All are one tenant's.
+    Tenant(&'a str),
+    /// Each comes with its tenant, and with the tenant's place in a list.
+    Listed,
+}
+
+impl Whose<'_> {
+    /// The tenant of a key `k`, as an expression of the tenant's type.
+    fn tenant(self, mapping: &ResolvedMapping) -> String {
+        match self {
+            Self::Tenant(id) => tenant_literal(mapping, id),
+            Self::Listed => "k.tenant".to_owned(),
+        }
+    }
+
+    /// What this adds to each of some lists of columns.
+    fn listed(self, columns: &str) -> &str {
+        match self {
+            Self::Tenant(_) => "",
+            Self::Listed => columns,
+        }
+    }
 }
 
 /// The keys that [`copy_changed`] looks at, one JSON text each. The mapping's query is not run.
@@ -99,7 +155,8 @@ fn touched(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
 /// The query is a lateral sub-select with `offset 0`. So Postgres runs it once for each key, with
 /// the key as a condition on its output: a query with groups or windows, too, reads the rows of one
 /// key and not all rows of the tenant.
-fn looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, order: &str) -> String {
+fn looked_at(mapping: &ResolvedMapping, whose: Whose<'_>, touched: &str, order: &str) -> String {
+    let of = whose.tenant(mapping);
     let texts = mapping
         .key
         .iter()
@@ -126,25 +183,29 @@ fn looked_at(mapping: &ResolvedMapping, tenant_id: &str, touched: &str, order: &
         if let Some(at) = mapping.key.iter().position(|k| k.query_column == column.name) {
             format!("coalesce(r.{}, k.k{at})", column.name.sql())
         } else if mapping.definition.target.keep_tenant && column.name == mapping.columns[0].name {
-            tenant_literal(mapping, tenant_id)
+            of.clone()
         } else {
             format!("r.{}", column.name.sql())
         }
     });
     format!(
-        "with looked_at as materialized (select distinct on ({apart}) {typed} from (select distinct {texts} from ({touched}) touched where {known}) keys)\n\
-         select r.offtake_present is not null, {output}\n\
+        "with looked_at as materialized (select distinct on ({place}{apart}) {whose}{typed} from (select distinct {listed}{texts} from ({touched}) touched where {known}) keys)\n\
+         select {at}r.offtake_present is not null, {output}\n\
            from looked_at k\n\
            left join lateral (\n\
          select q.*, true as offtake_present from {rows} where {tenant} and {same} offset 0\n\
            ) r on true{order}",
+        place = whose.listed("keys.place, "),
+        whose = whose.listed(&format!("place, tenant::{} as tenant, ", mapping.tenant_type)),
+        listed = whose.listed("place, tenant, "),
+        at = whose.listed("k.place, "),
         typed = join(typed, ", "),
         apart = join(apart, ", "),
         texts = join(texts, ", "),
         known = join(known, " and "),
         output = join(output, ", "),
-        rows = mapping.rows(&tenant_literal(mapping, tenant_id)),
-        tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
+        rows = mapping.rows(&of),
+        tenant = mapping.of_tenant(&of),
         same = join(same, " and "),
     )
 }

@@ -105,6 +105,9 @@ pub(super) struct Manner<'a> {
     pub(super) alters: bool,
     /// The session's staging table; None: it is made.
     pub(super) staging: Option<&'a Staging>,
+    /// Rows that the destination refuses are found and left out. Otherwise the first refusal is the
+    /// part's error.
+    pub(super) divides: bool,
 }
 
 /// What [`part`] did.
@@ -143,6 +146,7 @@ pub(super) async fn part(
         copy: &staging.copy,
         checks: manner.checks,
         alters: manner.alters,
+        divides: manner.divides,
         unended: AtomicBool::new(false),
     };
     if !part.changed.is_empty() {
@@ -175,6 +179,7 @@ pub(super) struct Applier<'a> {
     pub(super) copy: &'a Statement,
     pub(super) checks: Checks,
     pub(super) alters: bool,
+    pub(super) divides: bool,
     /// The last stretch is applied, and the staging table still has its lines: what ends it is sent
     /// together with the next statements, which saves a round trip.
     unended: AtomicBool,
@@ -219,6 +224,9 @@ impl Applier<'_> {
                 Err(failure) => failure,
             };
             let error = self.of_a_row(rows, &stretch, failure)?;
+            if !self.divides {
+                return Err(classify(self.mapping, error));
+            }
             self.rollback().await?;
             if stretch.lines.len() > 1 {
                 let (left, right) = self.halve(rows, &stretch);

@@ -1,6 +1,6 @@
 //! The tenant's cursors in Postgres: what `_offtake_state` says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -249,16 +249,49 @@ pub(super) async fn lock(
         converts: rows.first().map_or(Ok(false), |row| row.try_get("converts"))?,
     };
     for row in &rows {
-        let mapping: String = row.try_get("mapping")?;
-        if let Some(identity) = row.try_get("identity")? {
-            locked.identities.insert(mapping.clone(), identity);
-        }
-        if row.try_get("alters")? {
-            locked.altering.insert(mapping.clone());
-        }
-        locked.cursors.insert(mapping, cursor(row)?);
+        locked.add(row)?;
     }
     Ok(locked)
+}
+
+impl Locked {
+    fn add(&mut self, row: &Row) -> Result<(), tokio_postgres::Error> {
+        let mapping: String = row.try_get("mapping")?;
+        if let Some(identity) = row.try_get("identity")? {
+            self.identities.insert(mapping.clone(), identity);
+        }
+        if row.try_get("alters")? {
+            self.altering.insert(mapping.clone());
+        }
+        self.cursors.insert(mapping, cursor(row)?);
+        Ok(())
+    }
+}
+
+/// The same for several tenants, without waiting for what another worker holds: that is left out.
+pub(super) async fn lock_all(
+    client: &Client,
+    frame: &Frame,
+    schema: &Identifier,
+    tenant_ids: &[&str],
+    mappings: &[Arc<ResolvedMapping>],
+) -> Result<HashMap<String, Locked>, tokio_postgres::Error> {
+    let (names, tables) = names_and_tables(schema, mappings);
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&tenant_ids, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+    let rows = frame.query(client, schema, sql::LOCK_STATES_OF_TENANTS, &parameters).await?;
+    let mut all = HashMap::new();
+    for row in &rows {
+        let locked = all.entry(row.try_get("tenant_id")?).or_insert(Locked {
+            cursors: Cursors::new(),
+            identities: Identities::new(),
+            altering: BTreeSet::new(),
+            backend: Some(row.try_get("backend")?),
+            converts: row.try_get("converts")?,
+        });
+        locked.add(row)?;
+    }
+    Ok(all)
 }
 
 /// Which cursors other tenants have, or had, in this schema.
@@ -399,4 +432,46 @@ pub(super) async fn write(
     ];
     let rows = frame.query_then(client, schema, sql::MOVE_CURSORS, &parameters, then).await?;
     note_written(&rows, cursors)
+}
+
+/// The same for several tenants whose copies are complete.
+pub(super) async fn write_all(
+    client: &Client,
+    frame: &Frame,
+    schema: &Identifier,
+    cursors: &mut [(&str, &mut Cursors)],
+    then: &str,
+) -> Result<(), tokio_postgres::Error> {
+    let (mut tenants, mut mappings, mut sequence_ids) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut epochs, mut versions) = (Vec::new(), Vec::new());
+    for (tenant, of_tenant) in cursors.iter() {
+        for (mapping, cursor) in of_tenant.iter() {
+            tenants.push(*tenant);
+            mappings.push(mapping.as_str());
+            sequence_ids.push(cursor.sequence_id);
+            epochs.push(cursor.epoch.as_str());
+            versions.push(cursor.version.as_str());
+        }
+    }
+    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
+        (&tenants, Type::TEXT_ARRAY),
+        (&mappings, Type::TEXT_ARRAY),
+        (&sequence_ids, Type::INT8_ARRAY),
+        (&epochs, Type::TEXT_ARRAY),
+        (&versions, Type::TEXT_ARRAY),
+    ];
+    let file = sql::MOVE_CURSORS_OF_TENANTS;
+    let rows = frame.query_then(client, schema, file, &parameters, Some(then)).await?;
+    let places: HashMap<String, usize> =
+        cursors.iter().enumerate().map(|(at, (tenant, _))| ((*tenant).to_owned(), at)).collect();
+    for row in &rows {
+        let tenant: &str = row.try_get("tenant_id")?;
+        let Some((_, of_tenant)) = places.get(tenant).and_then(|at| cursors.get_mut(*at)) else {
+            continue;
+        };
+        if let Some(cursor) = of_tenant.get_mut(row.try_get::<_, &str>("mapping")?) {
+            cursor.written = row.try_get("written")?;
+        }
+    }
+    Ok(())
 }

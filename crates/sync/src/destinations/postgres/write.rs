@@ -197,7 +197,8 @@ impl Session {
             .guarded(acting.flat_map(|of| of.acting.clone()).collect())
             .guarded_updates(self.updating(write, name));
         let staging = made.or_else(|| self.staged.get(version));
-        let manner = Manner { checks, alters: self.altering.contains(name), staging };
+        let alters = self.altering.contains(name);
+        let manner = Manner { checks, alters, staging, divides: true };
         let work = apply::part(&self.connection, &statements, part, manner);
         // Sent together, the savepoint first.
         let save = self.connection.batch_execute("savepoint mapping");
@@ -205,12 +206,11 @@ impl Session {
         saved.map_err(Error::destination)?;
         let done = done?;
         let unfit = !done.applied.refused.is_empty() && made.is_none();
-        let alters = manner.alters;
         if unfit && self.staged.remove(version).is_some() {
             // The staging table refuses what the target refused when the table was made. A new
             // staging table tells whether the target still does.
             self.back().await?;
-            let manner = Manner { checks, alters, staging: None };
+            let manner = Manner { checks, alters, staging: None, divides: true };
             return apply::part(&self.connection, &statements, part, manner).await;
         }
         Ok(done)
@@ -251,7 +251,7 @@ impl Session {
 
 /// The reply to COMMIT is missing: the commit may have happened. Where the server did answer, its
 /// answer counts.
-fn unknown(error: tokio_postgres::Error) -> Trouble {
+pub(super) fn unknown(error: tokio_postgres::Error) -> Trouble {
     let mut trouble = Trouble::from(error);
     if trouble.code.is_none() && trouble.fault == Fault::Unreachable {
         trouble.fault = Fault::OutcomeUnknown;

@@ -1,0 +1,239 @@
+//! Tenants that share a place are written for together: by few transactions, and each as if alone.
+
+use offtake_tests::{Daemon, PATIENCE, World, until};
+use serde_json::json;
+
+const NOTES: &str = "
+source: { table: public.note, tenant: tenant }
+query: select tenant as tenant_id, id, body from public.note
+target: { table: notes, keep_tenant: true }
+";
+
+const MARKS: &str = "
+source: { table: public.mark, tenant: tenant }
+query: select tenant as tenant_id, id, value from public.mark
+target: { table: marks, keep_tenant: true }
+";
+
+/// A world of so many tenants in one database, with a note and a mark each, all copied, and a
+/// daemon that has just written to each of them.
+async fn world(tenants: usize) -> (World, Daemon) {
+    let mappings = [("notes", NOTES), ("marks", MARKS)];
+    let plan = World::with_tenants(["first"]).mappings(&mappings).without_init();
+    let mut world = plan.setting("/poller/lease", "2s").await;
+    let url = world.tenant("first").destination.url();
+    let all: Vec<_> = (0..tenants)
+        .map(|n| json!({ "tenant": format!("t{n}"), "url": url, "shared": true }))
+        .collect();
+    world.configure(|c| c["destinations"]["static"] = all.into());
+    let fill = format!(
+        "create table note (tenant text, id integer, body text, primary key (tenant, id));
+         create table mark (tenant text, id integer, value numeric, primary key (tenant, id));
+         insert into note select 't' || n, 1, 'first' from generate_series(0, {0}) n;
+         insert into mark select 't' || n, 1, 1.0 from generate_series(0, {0}) n",
+        tenants - 1
+    );
+    world.source.execute(&fill).await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    (world, daemon)
+}
+
+/// What both tables have of the tenants that are served, as one text.
+const THERE: &str = "select (select md5(string_agg(n::text, ',' order by tenant_id, id)) from notes n where tenant_id like 't%'),
+    (select md5(string_agg(m::text, ',' order by tenant_id, id)) from marks m where tenant_id like 't%')";
+
+/// Waits until the copies are those rows, and nothing is owed.
+async fn wait_equal(world: &World) {
+    let here = THERE
+        .replace("notes n", "note n")
+        .replace("marks m", "mark m")
+        .replace("tenant_id", "tenant");
+    until("the copies are equal and nothing is owed", PATIENCE, async || {
+        let owed =
+            world.source.try_query_text("select count(*) from offtake.outgoing_request").await?;
+        let source = world.source.try_query_text(&here).await?;
+        let there = world.tenant("first").destination.try_query_text(THERE).await?;
+        if owed == "0" && there == source {
+            Ok(())
+        } else {
+            Err(format!("{owed} owed; {there}, not {source}"))
+        }
+    })
+    .await;
+}
+
+/// How many batches were applied, and how many destinations were taken up.
+async fn counted(daemon: &Daemon) -> (f64, f64) {
+    let (_, metrics) = daemon.get("/metrics").await;
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+    };
+    (value("offtake_batches_total{result=\"applied\"} "), value("offtake_take_ups_total "))
+}
+
+/// Each tenant's turn alone was a batch, a read and three transactions.
+#[tokio::test]
+async fn a_change_of_each_of_many_tenants_is_written_by_a_few_transactions() {
+    let (world, daemon) = world(130).await;
+    let statements = [
+        "update note set body = 'second'",
+        "insert into note select tenant, 2, 'new' from note; update mark set value = 1.00",
+        "delete from note where id = 2; update note set id = 3 where tenant like '%7'",
+        "update note set tenant = 't1' where tenant = 't7'; delete from mark where tenant like '%3'",
+    ];
+    for statement in statements {
+        let before = counted(&daemon).await;
+        world.source.execute(statement).await;
+        wait_equal(&world).await;
+        let (batches, take_ups) = counted(&daemon).await;
+        assert!(batches - before.0 < 30.0, "{statement}: {} batches", batches - before.0);
+        assert!(take_ups - before.1 < 2.0, "{statement}: {} take-ups", take_ups - before.1);
+    }
+    // What the source was told is what is there.
+    let mirrored = "select string_agg(d.tenant_id || m.mapping || m.sequence_id, ',' order by 1) from offtake.destination_mapping m join offtake.destination d using (destination_id)";
+    let mirrored =
+        mirrored.replace("order by 1", "order by d.tenant_id || m.mapping || m.sequence_id");
+    let stand = "select string_agg(tenant_id || mapping || sequence_id, ',' order by tenant_id || mapping || sequence_id) from _offtake_state";
+    let there = world.tenant("first").destination.query_text(stand).await;
+    assert_eq!(world.source.query_text(&mirrored).await, there);
+    daemon.stop().await;
+}
+
+/// Rows in the same tables that are nobody's here, with the keys of rows that are written and
+/// deleted, and rows of tenants that are served but of whom nothing changed.
+#[tokio::test]
+async fn rows_of_others_in_the_same_tables_are_never_touched() {
+    let (world, daemon) = world(60).await;
+    let there = &world.tenant("first").destination;
+    there
+        .execute(
+            "insert into notes select 'stranger ' || n, 1, 'theirs' from generate_series(1, 500) n;
+             insert into marks select 'stranger ' || n, 1, 5 from generate_series(1, 500) n;
+             create table seen as select * from notes where tenant_id like 'stranger%';
+             analyze notes",
+        )
+        .await;
+    let quiet = "create table quiet as select xmin::text as written, n.* from notes n where tenant_id in ('t58', 't59')";
+    there.execute(quiet).await;
+    for statement in [
+        "update note set body = 'second' where tenant not in ('t58', 't59')",
+        "insert into note select tenant, 2, 'new' from note where tenant not in ('t58', 't59')",
+        "delete from note where tenant not in ('t58', 't59')",
+        "delete from mark where tenant not in ('t58', 't59')",
+    ] {
+        world.source.execute(statement).await;
+        wait_equal(&world).await;
+    }
+    let gone = "select count(*) from (select * from seen except select * from notes) gone";
+    assert_eq!(there.query_text(gone).await, "0");
+    assert_eq!(there.query_text("select count(*) from marks where value = 5").await, "500");
+    let rewritten = "select count(*) from quiet q where not exists (select from notes n where n.tenant_id = q.tenant_id and n.id = q.id and n.xmin::text = q.written)";
+    assert_eq!(there.query_text(rewritten).await, "0");
+    daemon.stop().await;
+}
+
+/// A row that the destination refuses concerns its tenant only.
+#[tokio::test]
+async fn a_refused_row_of_one_tenant_delays_no_other() {
+    let (world, daemon) = world(60).await;
+    daemon.allow("rows_quarantined");
+    let there = &world.tenant("first").destination;
+    there.execute("alter table notes add constraint clean check (body <> 'poison')").await;
+    world
+        .source
+        .execute("update note set body = case when tenant = 't17' then 'poison' else 'second' end")
+        .await;
+    until("the others have their rows", PATIENCE, async || {
+        let told = there.try_query_text("select count(*) from notes where body = 'second'").await?;
+        if told == "59" { Ok(()) } else { Err(told) }
+    })
+    .await;
+    until("the row is in quarantine", PATIENCE, async || {
+        let told = "select string_agg(d.tenant_id || ' ' || q.mapping, ',') from offtake.quarantined_row q join offtake.destination d using (destination_id)";
+        let told = world.source.try_query_text(told).await?;
+        if told == "t17 notes" { Ok(()) } else { Err(told) }
+    })
+    .await;
+    there.execute("alter table notes drop constraint clean").await;
+    world.source.execute("update note set body = 'third'").await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// A daemon dies in the middle of a group's work. Whatever it had done, the next one leaves each
+/// tenant with all of its rows.
+#[tokio::test]
+async fn a_daemon_killed_within_a_group_loses_and_repeats_nothing() {
+    let (world, mut daemon) = world(40).await;
+    world.allow("*");
+    let points =
+        ["sync.after_begin", "sync.before_commit", "sync.after_commit", "sync.before_complete"];
+    for point in points {
+        daemon.set_failpoint(point, "abort").await;
+        let change = format!("update note set body = '{point}'; update mark set value = value + 1");
+        world.source.execute(&change).await;
+        assert!(!daemon.wait_exit(PATIENCE).await.success(), "it dies at {point}");
+        daemon = world.daemon().await;
+        wait_equal(&world).await;
+        // The next one knows all tenants, so that it works for them together.
+        world.source.execute("update mark set value = value + 1").await;
+        wait_equal(&world).await;
+    }
+    daemon.stop().await;
+}
+
+/// Another daemon's write moves the cursors of some members while a group waits with its batch.
+#[tokio::test]
+async fn a_late_group_writes_nothing_over_what_another_daemon_wrote() {
+    let (world, daemon) = world(30).await;
+    world.allow("*");
+    daemon.set_failpoint("sync.after_read", "pause").await;
+    world.source.execute("update note set body = 'older'").await;
+    daemon.wait_at_failpoint("sync.after_read", 1).await;
+    // Its process stands still until its leases have ended, and another daemon has them.
+    daemon.freeze();
+    world
+        .source
+        .execute("update note set body = 'newer'; delete from mark where tenant like '%1'")
+        .await;
+    let other = world.daemon().await;
+    wait_equal(&world).await;
+    daemon.thaw();
+    daemon.clear_failpoints().await;
+    // Both go on, and the late one's batch is dropped.
+    world.source.execute("update note set body = 'newest' where tenant like '%2'").await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+    other.stop().await;
+}
+
+/// A tenant's fuse stops its share of a group at once, also while the group waits at the
+/// destination; the others are written for without it.
+#[tokio::test]
+async fn a_stopped_member_holds_up_no_other() {
+    let (world, daemon) = world(30).await;
+    let there = &world.tenant("first").destination;
+    let holder = there.connect().await;
+    let lock = "begin; select from notes where tenant_id = 't5' for update";
+    holder.batch_execute(lock).await.expect("the row is there");
+    world.source.execute("update note set body = 'second'").await;
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    until("the group waits for the row", PATIENCE, async || {
+        let found = there.try_query_text(waits).await?;
+        if found == "0" { Err(found) } else { Ok(()) }
+    })
+    .await;
+    world.succeed(&["fuse", "off", "tenant:t5", "--reason", "a test"]).await;
+    until("the others have their rows", PATIENCE, async || {
+        let told = there.try_query_text("select count(*) from notes where body = 'second'").await?;
+        if told == "29" { Ok(()) } else { Err(told) }
+    })
+    .await;
+    holder.batch_execute("commit").await.expect("the lock is released");
+    world.succeed(&["fuse", "on", "tenant:t5"]).await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+}
