@@ -237,3 +237,49 @@ async fn a_stopped_member_holds_up_no_other() {
     wait_equal(&world).await;
     daemon.stop().await;
 }
+
+/// First copies in a place that is not empty: what is there of the tenants goes where the source has
+/// no such row, what is there of others stays, and a tenant with more rows than a group copies has
+/// all of them. Then a daemon that is started again finds all of them as they are.
+#[tokio::test]
+async fn first_copies_of_many_are_exact_whatever_is_there() {
+    let (world, daemon) = world(30).await;
+    daemon.stop().await;
+    let there = &world.tenant("first").destination;
+    there
+        .execute(
+            "delete from _offtake_state; update notes set body = 'wrong' where id = 1;
+             insert into notes select 't' || n, 77, 'surplus' from generate_series(0, 29) n;
+             insert into notes values ('stranger', 1, 'theirs'), ('stranger', 77, 'theirs')",
+        )
+        .await;
+    // As if the source had never served them.
+    world
+        .source
+        .execute("delete from offtake.destination_mapping; delete from offtake.visit")
+        .await;
+    world.source.execute("insert into note select 't3', n, 'many' from generate_series(100, 2000) n; delete from note where tenant = 't4'").await;
+    let owe = "insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id) select 'sync', destination_id, 1 from offtake.destination on conflict do nothing";
+    world.source.execute(owe).await;
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    let strangers = "select count(*) from notes where tenant_id = 'stranger' and body = 'theirs'";
+    assert_eq!(there.query_text(strangers).await, "2");
+    // A batch of the group, a few of t3, and what they owed besides.
+    let (batches, _) = counted(&daemon).await;
+    assert!(batches < 15.0, "{batches} batches");
+    let told = "select count(*), count(*) filter (where source_identity is not null), count(*) filter (where backfilled) from _offtake_state";
+    assert_eq!(there.query_text(told).await, "60|60|60");
+    let rows = "select sum(rows_done) from offtake.destination_mapping";
+    let expect = "select (select count(*) from note) + (select count(*) from mark)";
+    assert_eq!(world.source.query_text(rows).await, world.source.query_text(expect).await);
+    daemon.stop().await;
+
+    let daemon = world.daemon().await;
+    world.source.execute("update note set body = 'again'").await;
+    wait_equal(&world).await;
+    let (batches, take_ups) = counted(&daemon).await;
+    assert!(batches < 15.0 && take_ups < 35.0, "{batches} batches, {take_ups} take-ups");
+    assert_eq!(there.query_text(strangers).await, "2");
+    daemon.stop().await;
+}

@@ -17,16 +17,22 @@ use tokio_postgres::{Client, Row};
 
 use crate::copy::saved_copy;
 use crate::durable::end_durably;
+use crate::rows::unescape;
 use crate::snapshot::{age, opening};
-use crate::{Batch, Error, Part, Rows, sql};
+use crate::{Batch, Chunk, Error, Part, Rows, sql};
 
 /// A tenant with more changes of one mapping is read alone.
 pub const MEMBER_CHANGES_MAX: i64 = 50;
+
+/// A tenant with more rows of one mapping is copied alone.
+const MEMBER_ROWS_MAX: usize = 500;
 
 /// What to read for many tenants.
 pub struct WantedOfGroup<'a> {
     pub members: &'a [Member<'a>],
     pub mappings: &'a [Arc<ResolvedMapping>],
+    /// All rows are read, as one chunk of each mapping, and not only those that changed.
+    pub whole: bool,
     /// More is [`Overflow`](Error::Overflow), to be read again for fewer tenants.
     pub bytes_max: usize,
     pub statement_timeout: Duration,
@@ -68,7 +74,11 @@ async fn in_snapshot(
     let mut batches: Vec<_> =
         of_members.map(|(member, bounds)| found(wanted, member, bounds)).collect();
     let mut bytes = 0;
-    for (at, mapping) in wanted.mappings.iter().enumerate() {
+    if wanted.whole {
+        read_whole(&transaction, wanted, &mut batches).await?;
+    }
+    let changes = if wanted.whole { &[][..] } else { wanted.mappings };
+    for (at, mapping) in changes.iter().enumerate() {
         let keys_of = |member: usize| {
             let keys: Option<&str> = bounds[member * wanted.mappings.len() + at].get("keys");
             keys.map(|keys| TenantKeys { tenant_id: wanted.members[member].tenant_id, keys })
@@ -80,11 +90,18 @@ async fn in_snapshot(
         if keys.is_empty() {
             continue;
         }
-        let rows = rows_of(&transaction, mapping, &keys, wanted.bytes_max - bytes).await?;
-        for (member, rows) in members.into_iter().zip(rows) {
-            bytes += rows.bytes();
+        let statement = compose::copy_keys_of_tenants(mapping, &keys);
+        let tenants: Vec<&str> = keys.iter().map(|of| of.tenant_id).collect();
+        let left = wanted.bytes_max.saturating_sub(bytes);
+        let lines = lines_of(&transaction, mapping, &statement, (&tenants, 1), left).await?;
+        for (member, lines) in members.into_iter().zip(lines) {
+            let Some(lines) = lines else {
+                batches[member] = None;
+                continue;
+            };
+            bytes += lines.len();
             if let Some(batch) = &mut batches[member] {
-                batch.parts[at].changed = rows;
+                batch.parts[at].changed = Rows::new(lines);
             }
         }
     }
@@ -119,9 +136,10 @@ async fn open<'c>(
 fn found(wanted: &WantedOfGroup<'_>, member: &Member<'_>, bounds: &[Row]) -> Option<Batch> {
     let head: i64 = bounds.first()?.get("head");
     let part = |(row, (mapping, after)): (&Row, (&Arc<ResolvedMapping>, &i64))| {
-        let simple = !row.get::<_, bool>("lost")
-            && !row.get::<_, Option<bool>>("whole_table").unwrap_or(false)
-            && row.get::<_, i64>("changes") <= MEMBER_CHANGES_MAX;
+        let simple = wanted.whole
+            || !row.get::<_, bool>("lost")
+                && !row.get::<_, Option<bool>>("whole_table").unwrap_or(false)
+                && row.get::<_, i64>("changes") <= MEMBER_CHANGES_MAX;
         simple.then(|| Part {
             mapping: mapping.clone(),
             read_up_to: head.max(*after),
@@ -139,37 +157,75 @@ fn found(wanted: &WantedOfGroup<'_>, member: &Member<'_>, bounds: &[Row]) -> Opt
     Some(Batch { head, epoch: bounds.first()?.get("epoch"), parts: parts?, fits: None })
 }
 
-/// The rows of some keys of each tenant, in the order of the tenants.
-async fn rows_of(
+/// Reads all rows of the members.
+async fn read_whole(
+    transaction: &Client,
+    wanted: &WantedOfGroup<'_>,
+    batches: &mut [Option<Batch>],
+) -> Result<(), Error> {
+    let tenants: Vec<&str> = wanted.members.iter().map(|member| member.tenant_id).collect();
+    let mut bytes = 0;
+    for (at, mapping) in wanted.mappings.iter().enumerate() {
+        // One more shows that there are more.
+        let statement = compose::copy_tenants(mapping, &tenants, MEMBER_ROWS_MAX + 1);
+        let left = wanted.bytes_max.saturating_sub(bytes);
+        let lines = lines_of(transaction, mapping, &statement, (&tenants, 0), left).await?;
+        for (lines, batch) in lines.into_iter().zip(batches.iter_mut()) {
+            let rows = lines.map(Rows::present_only);
+            let Some(rows) = rows.filter(|rows| rows.len() <= MEMBER_ROWS_MAX) else {
+                *batch = None;
+                continue;
+            };
+            bytes += rows.bytes();
+            if let Some(batch) = batch {
+                batch.parts[at].chunk = Some(Chunk { rows, after: None, up_to: None });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a statement copies out for each of some tenants; `columns` stand before the tenant's. None:
+/// a line of another tenant is among them.
+async fn lines_of(
     transaction: &Client,
     mapping: &ResolvedMapping,
-    tenants: &[TenantKeys<'_>],
+    statement: &str,
+    (tenants, columns): (&[&str], usize),
     bytes_max: usize,
-) -> Result<Vec<Rows>, Error> {
-    let statement = compose::copy_keys_of_tenants(mapping, tenants);
-    let (data, cut) = saved_copy(transaction, &statement, bytes_max)
+) -> Result<Vec<Option<Bytes>>, Error> {
+    let (data, cut) = saved_copy(transaction, statement, bytes_max)
         .await
         .map_err(|error| Error::mapping(mapping, error))?;
     if cut {
         return Err(Error::Overflow { fits: 1 });
     }
-    Ok(apart(&data, tenants.len()))
+    Ok(apart(&data, tenants, columns))
 }
 
-/// Takes lines apart by the number that each begins with, from 1 on, and takes the number off.
-fn apart(data: &Bytes, tenants: usize) -> Vec<Rows> {
-    let mut lines = vec![BytesMut::new(); tenants];
+/// Takes lines apart by the number that each begins with, from 1 on, and takes the number off. The
+/// tenant of each line is compared, as the last guard: what goes into a table that tenants share
+/// must be the tenant's for whom it was read. Where the source prints the tenant in another way
+/// there, that tenant is read alone.
+fn apart(data: &Bytes, tenants: &[&str], columns: usize) -> Vec<Option<Bytes>> {
+    let mut all: Vec<Option<BytesMut>> = tenants.iter().map(|_| Some(BytesMut::new())).collect();
     let mut begin = 0;
     for end in memchr::memchr_iter(b'\n', data) {
         let line = &data[begin..=end];
         begin = end + 1;
         let Some(tab) = memchr::memchr(b'\t', line) else { continue };
         let place = std::str::from_utf8(&line[..tab]).ok().and_then(|at| at.parse::<usize>().ok());
-        if let Some(of) = place.and_then(|place| lines.get_mut(place.wrapping_sub(1))) {
-            of.extend_from_slice(&line[tab + 1..]);
+        let Some(at) = place.and_then(|place| place.checked_sub(1)) else { continue };
+        let (Some(lines), Some(tenant)) = (all.get_mut(at), tenants.get(at)) else { continue };
+        let rest = &line[tab + 1..];
+        let printed = rest[..rest.len() - 1].split(|byte| *byte == b'\t').nth(columns);
+        let same = printed.and_then(unescape).is_some_and(|printed| printed == **tenant);
+        match lines {
+            Some(lines) if same => lines.extend_from_slice(rest),
+            _ => *lines = None,
         }
     }
-    lines.into_iter().map(|lines| Rows::new(lines.freeze())).collect()
+    all.into_iter().map(|lines| lines.map(BytesMut::freeze)).collect()
 }
 
 #[cfg(test)]
@@ -178,11 +234,17 @@ mod tests {
 
     #[test]
     fn lines_go_to_the_tenant_whose_number_they_have() {
-        let data = Bytes::from_static(b"1\tt\ta\t1\n3\tt\tc\t1\n3\tf\tc\t2\n");
-        let rows = apart(&data, 3);
-        let counts: Vec<_> =
-            rows.iter().map(|rows| (rows.len(), rows.present(0..rows.len()))).collect();
-        assert_eq!(counts, [(1, 1), (0, 0), (2, 1)]);
-        assert_eq!(rows[2].fields(1, &[0, 1]), [Some("c".to_owned()), Some("2".to_owned())]);
+        let data = Bytes::from_static(b"1\tt\ta\\tb\t1\n3\tt\tc\t1\n3\tf\tc\t2\n");
+        let lines = apart(&data, &["a\tb", "b", "c"], 1);
+        let first = Bytes::from_static(b"t\ta\\tb\t1\n");
+        let third = Bytes::from_static(b"t\tc\t1\nf\tc\t2\n");
+        assert_eq!(lines, [Some(first), Some(Bytes::new()), Some(third)]);
+    }
+
+    #[test]
+    fn a_line_of_another_tenant_leaves_its_reader_alone() {
+        let data = Bytes::from_static(b"1\ta\t1\n2\ta\t2\n2\tb\t3\n3\t\\N\t4\n");
+        let lines = apart(&data, &["a", "b", "c"], 0);
+        assert_eq!(lines, [Some(Bytes::from_static(b"a\t1\n")), None, None]);
     }
 }

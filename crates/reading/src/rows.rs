@@ -127,7 +127,7 @@ pub fn key_of(mapping: &ResolvedMapping, rows: &Rows, line: usize) -> Vec<String
 }
 
 /// One field of COPY text; None for `\N`.
-fn unescape(field: &[u8]) -> Option<String> {
+pub(crate) fn unescape(field: &[u8]) -> Option<String> {
     if field == b"\\N" {
         return None;
     }

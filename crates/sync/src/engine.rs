@@ -358,6 +358,7 @@ async fn serve(
     };
     let outcome = match together {
         Some(Answer::Completed { more_wanted }) => Ok(Ended::Completed { more_wanted }),
+        Some(Answer::Had(ended)) => ended,
         Some(Answer::Alone) | None => turn::take(context, claim).await,
     };
     slow_failures.note(claim.destination_id, outcome.is_err(), began.elapsed());

@@ -18,6 +18,8 @@ use offtake_postgres::PooledConnection;
 use offtake_requests::Lease;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::destinations::{DestinationSpec, Leaver, Remains};
 use crate::{Error, sql};
@@ -123,7 +125,11 @@ impl Here {
             )
             .await
             .map_err(Error::source)?;
-        Ok(Self {
+        Ok(Self::of(&row))
+    }
+
+    fn of(row: &Row) -> Self {
+        Self {
             installation: row.get("installation"),
             server: row.get("server"),
             timeline: row.get("timeline"),
@@ -134,7 +140,58 @@ impl Here {
             visit_id: row.get("visit_id"),
             adopt: row.get("adopt"),
             ours: row.get("ours"),
-        })
+        }
+    }
+
+    /// [`read`](Self::read) for many destinations, each with what it tells of its visitor.
+    pub(crate) async fn read_all(
+        source: &PooledConnection,
+        asked: &[(i64, Lease, Option<&Served>)],
+    ) -> Result<Vec<Self>, Error> {
+        let destinations: Vec<i64> = asked.iter().map(|(id, ..)| *id).collect();
+        let of = |value: fn(&SourceIdentity) -> i64| -> Vec<Option<i64>> {
+            asked.iter().map(|(_, _, served)| served.map(|s| value(&s.identity))).collect()
+        };
+        let (visited, numbers) = (of(|of| of.destination_id), of(|of| of.visit));
+        let requests: Vec<i64> = asked.iter().map(|(_, lease, _)| lease.request_id).collect();
+        let attempts: Vec<i64> = asked.iter().map(|(_, lease, _)| lease.attempt).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&destinations, &visited, &numbers, &requests, &attempts];
+        let rows = source.query(sql::READ_IDENTITIES, &parameters).await.map_err(Error::source)?;
+        Ok(rows.iter().map(Self::of).collect())
+    }
+
+    /// [`begin_visit`](Self::begin_visit) for many destinations. One that is missing from the answer
+    /// was visited by another worker at this moment.
+    pub(crate) async fn begin_visits(
+        &self,
+        source: &PooledConnection,
+        asked: &[(i64, Option<&Served>)],
+        daemon: &str,
+    ) -> Result<HashMap<i64, Visit>, Error> {
+        let destinations: Vec<i64> = asked.iter().map(|(id, _)| *id).collect();
+        let beyond: Vec<i64> =
+            asked.iter().map(|(_, served)| served.map_or(0, |of| of.identity.visit)).collect();
+        let rows = source.query(sql::BEGIN_VISITS, &[&destinations, &beyond]).await;
+        let visit = |row: &Row| {
+            let destination_id = row.get("destination_id");
+            (destination_id, self.visit(destination_id, row, daemon))
+        };
+        Ok(rows.map_err(Error::source)?.iter().map(visit).collect())
+    }
+
+    fn visit(&self, destination_id: i64, row: &Row, daemon: &str) -> Visit {
+        let identity = SourceIdentity {
+            installation: self.installation.clone(),
+            server: self.server.clone(),
+            timeline: self.timeline.clone(),
+            database: self.database.clone(),
+            destination_id,
+            visit: row.get("number"),
+            visit_id: row.get("visit_id"),
+            daemon: daemon.to_owned(),
+        };
+        Visit { identity, source: self.source() }
     }
 
     /// As people know it. Without a host: a tenant reads this in its own database.
@@ -225,17 +282,7 @@ impl Here {
             .await
             .map_err(Error::source)?
             .ok_or(Error::Stale)?;
-        let identity = SourceIdentity {
-            installation: self.installation.clone(),
-            server: self.server.clone(),
-            timeline: self.timeline.clone(),
-            database: self.database.clone(),
-            destination_id,
-            visit: row.get("number"),
-            visit_id: row.get("visit_id"),
-            daemon: daemon.to_owned(),
-        };
-        Ok(Visit { identity, source: self.source() })
+        Ok(self.visit(destination_id, &row, daemon))
     }
 }
 

@@ -59,6 +59,24 @@ pub(crate) async fn begin_copies(
     Ok(told.map_err(Error::source)?.is_some())
 }
 
+/// [`begin_copies`] for many destinations, each with the sequence id of every mapping. Returns the
+/// requests that are ours.
+pub(crate) async fn begin_copies_of_group(
+    pool: &SourcePool,
+    mappings: &[Arc<ResolvedMapping>],
+    begun: &[(Lease, Vec<i64>)],
+) -> Result<HashSet<i64>, Error> {
+    let connection = pool.get().await.map_err(Error::Source)?;
+    let names: Vec<&str> = mappings.iter().map(|mapping| mapping.name()).collect();
+    let needs: Vec<String> = mappings.iter().map(|mapping| mapping.need()).collect();
+    let requests: Vec<i64> = begun.iter().map(|(lease, _)| lease.request_id).collect();
+    let attempts: Vec<i64> = begun.iter().map(|(lease, _)| lease.attempt).collect();
+    let positions: Vec<i64> = begun.iter().flat_map(|(_, at)| at.iter().copied()).collect();
+    let parameters: [&(dyn ToSql + Sync); 5] = [&requests, &attempts, &names, &needs, &positions];
+    let told = connection.query(sql::BEGIN_COPIES_OF_GROUP, &parameters).await;
+    Ok(told.map_err(Error::source)?.iter().map(|row| row.get(0)).collect())
+}
+
 /// What was recorded of a mapping's failure.
 pub(crate) struct Noted {
     /// After how long it is tried again.
@@ -166,6 +184,8 @@ pub(crate) struct Done {
     pub(crate) stands_at: i64,
     /// Up to here nothing is owed any more.
     pub(crate) reached: i64,
+    /// How many rows were copied of each mapping, where copies began with this commit.
+    pub(crate) copied: Vec<i64>,
 }
 
 /// Mirrors one commit of many destinations, none of whose mappings has failed, and completes their
@@ -174,6 +194,7 @@ pub(crate) struct Done {
 pub(crate) async fn mirror_group(
     pool: &SourcePool,
     mappings: &[Arc<ResolvedMapping>],
+    identities: &Identities,
     done: &[Done],
 ) -> Result<HashSet<i64>, Error> {
     let mut connection = pool.get().await.map_err(Error::Source)?;
@@ -182,7 +203,11 @@ pub(crate) async fn mirror_group(
     let requests: Vec<i64> = done.iter().map(|of| of.lease.request_id).collect();
     let attempts: Vec<i64> = done.iter().map(|of| of.lease.attempt).collect();
     let stand_at: Vec<i64> = done.iter().map(|of| of.stands_at).collect();
-    let parameters: [&(dyn ToSql + Sync); 4] = [&requests, &attempts, &stand_at, &names];
+    let tables: Vec<Option<&String>> = names.iter().map(|name| identities.get(*name)).collect();
+    let copied: Vec<i64> = done.iter().flat_map(|of| of.copied.iter().copied()).collect();
+    let copied = (!copied.is_empty()).then_some(copied);
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&requests, &attempts, &stand_at, &names, &tables, &copied];
     let write =
         async |session: &PooledConnection| session.execute(&statement, &parameters).await.map(drop);
     let done: Vec<(Lease, i64)> = done.iter().map(|of| (of.lease, of.reached)).collect();

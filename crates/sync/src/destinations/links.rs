@@ -93,6 +93,11 @@ pub(crate) struct KnownState {
 }
 
 impl KnownState {
+    /// Of a destination in the place with this fingerprint, whose tables do not refer to each other.
+    pub(crate) fn new(fingerprint: String, cursors: Cursors, identities: Identities) -> Self {
+        Self { fingerprint, cursors, identities, references: Vec::new(), at: Instant::now() }
+    }
+
     /// A write has seen the cursors where they were, and has moved them here.
     pub(crate) fn moved(self, cursors: Cursors) -> Self {
         Self { cursors, at: Instant::now(), ..self }

@@ -16,7 +16,7 @@ mod write;
 
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::Place;
-pub(crate) use postgres::GroupWritten;
+pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
 pub use postgres::{Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
 pub use refusal::contradiction;
 pub use registry::{Known, Registered, Registry, Waiting};

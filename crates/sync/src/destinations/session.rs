@@ -26,8 +26,8 @@ use tokio_postgres::Client;
 
 use super::postgres;
 use super::{
-    Aside, DestinationSpec, Faults, GroupWritten, Place, Reference, Remains, TenantWrite, Trouble,
-    Written,
+    Aside, DestinationSpec, Faults, GroupBeginning, GroupTakenUp, GroupWritten, Place, Reference,
+    Remains, TenantWrite, Trouble, Written,
 };
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
@@ -261,6 +261,35 @@ impl Session {
     ) -> Result<Vec<Option<Written>>, Error> {
         match self {
             Self::Postgres(session) => session.write(writes, aside, settings).await,
+        }
+    }
+
+    /// [`take_up`](Self::take_up) for many tenants that share the place. None: something is to be
+    /// made there first, or the tables are not fit for a group.
+    pub(crate) async fn take_up_group(
+        &self,
+        specs: &[&DestinationSpec],
+        mappings: &[Arc<ResolvedMapping>],
+        settings: &Settings,
+    ) -> Result<Option<GroupTakenUp>, Error> {
+        match self {
+            Self::Postgres(session) => session.take_up_group(specs, mappings, settings).await,
+        }
+    }
+
+    /// [`begin`](Self::begin) for many of them, where nothing is to be made. `first`: where the
+    /// cursors of copies stand that begin. Returns the cursors of each as they stand then; None: it
+    /// is left out, because its cursors are others by now, or another worker holds them.
+    pub(crate) async fn begin_group(
+        &mut self,
+        beginnings: &[GroupBeginning<'_>],
+        (mappings, first): (&[Arc<ResolvedMapping>], &Cursors),
+        settings: &Settings,
+    ) -> Result<Vec<Option<Cursors>>, Error> {
+        match self {
+            Self::Postgres(session) => {
+                session.begin_group(beginnings, (mappings, first), settings).await
+            }
         }
     }
 

@@ -1,9 +1,10 @@
-//! What the worker tells the source of a batch after the destination's commit.
+//! What the worker tells the source: of a batch after the destination's commit, and of a mapping that
+//! failed.
 
 use std::time::Instant;
 
 use offtake_loops::metrics as names;
-use offtake_reading::{Batch, Part, Rows, key_of};
+use offtake_reading::{Batch, MappingFault, Part, Rows, key_of};
 use serde_json::Value;
 
 use super::{Completing, Ended, Turn};
@@ -121,6 +122,37 @@ impl Turn<'_> {
         let more_wanted = record::mirror(&self.context.pool, self.claim, &mirror, reached).await?;
         self.mirrored = true;
         Ok(more_wanted)
+    }
+
+    /// One mapping failed by itself: the turn goes on without it.
+    pub(super) async fn set_aside(
+        &mut self,
+        mapping: &str,
+        fault: MappingFault,
+    ) -> Result<(), Error> {
+        let spec = &self.registered.spec;
+        let settings = &self.context.settings;
+        let backoff = (settings.retry_initial, settings.retry_max);
+        let noted =
+            record::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
+        metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => fault.class()).increment(1);
+        // Logged once, because a person must look; the status says for how long it lasts.
+        if noted.as_ref().is_none_or(|noted| noted.first) {
+            tracing::error!(
+                event = "mapping_blocked",
+                tenant = spec.tenant_id,
+                destination = spec.name,
+                mapping,
+                sqlstate = fault.sqlstate,
+                "mapping {mapping} does not arrive at {}: {fault}",
+                spec.label()
+            );
+        }
+        let retry = noted.map_or(settings.retry_initial, |noted| noted.retry);
+        self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
+        self.reason.get_or_insert(format!("{mapping}: {fault}"));
+        self.mappings.retain(|m| m.name() != mapping);
+        Ok(())
     }
 
     /// Takes rows out of quarantine that have arrived now.

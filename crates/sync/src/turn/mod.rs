@@ -7,6 +7,8 @@
 
 mod audits;
 mod group;
+mod group_queue;
+mod group_take_up;
 mod limits;
 mod mirror;
 mod order;
@@ -19,7 +21,7 @@ use std::time::{Duration, Instant};
 use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{Dialer, SourcePool};
-use offtake_reading::{Batch, MappingFault, Part, Wanted, read_batch};
+use offtake_reading::{Batch, Part, Wanted, read_batch};
 use offtake_requests::Claim;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -30,9 +32,8 @@ use crate::destinations::{
     Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
 };
 use crate::ownership::Visits;
-use crate::record;
 use crate::{Error, Settings};
-pub(crate) use group::{Answer, Groups};
+pub(crate) use group_queue::{Answer, Groups};
 use limits::within_deadline;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
@@ -48,7 +49,7 @@ const TURN_MAX: Duration = Duration::from_millis(500);
 /// other worker goes on alone.
 const STALE_MAX: usize = 3;
 
-/// For how long a worker leaves a request to other daemons, when it does not know the destination.
+/// For how long a worker leaves a request to other daemons that know its destination.
 pub(crate) const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
 
 /// What every turn works with.
@@ -151,21 +152,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         .filter(|(_, name)| registered.mappings.iter().any(|m| m.name() == name))
         .cloned()
         .collect();
-    let mut turn = Turn {
-        began: Instant::now(),
-        context,
-        claim,
-        registered,
-        mappings,
-        retry,
-        reason: None,
-        begun: Vec::new(),
-        resyncs,
-        quarantined: claim.quarantined,
-        mirrored: false,
-        completing: None,
-        first: None,
-    };
+    let mut turn = Turn { retry, resyncs, ..Turn::new(context, claim, registered, mappings) };
     let mut link = turn.link().await?;
     // Only a take-up can show that another source has served the destination meanwhile.
     if !turn.resyncs.is_empty() || claim.adopted || context.visits.due(claim.destination_id) {
@@ -186,6 +173,31 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         context.links.keep(claim.destination_id, link);
     }
     turn.complete(ended).await
+}
+
+impl<'a> Turn<'a> {
+    fn new(
+        context: &'a Context,
+        claim: &'a Claim,
+        registered: Arc<Registered>,
+        mappings: Vec<Arc<ResolvedMapping>>,
+    ) -> Self {
+        Self {
+            began: Instant::now(),
+            context,
+            claim,
+            registered,
+            mappings,
+            retry: None,
+            reason: None,
+            begun: Vec::new(),
+            resyncs: Vec::new(),
+            quarantined: claim.quarantined,
+            mirrored: false,
+            completing: None,
+            first: None,
+        }
+    }
 }
 
 impl Turn<'_> {
@@ -459,32 +471,5 @@ impl Turn<'_> {
             context.sizes.fit(self.claim.destination_id, *fits);
         }
         read
-    }
-
-    /// One mapping failed by itself: the turn goes on without it.
-    async fn set_aside(&mut self, mapping: &str, fault: MappingFault) -> Result<(), Error> {
-        let spec = &self.registered.spec;
-        let settings = &self.context.settings;
-        let backoff = (settings.retry_initial, settings.retry_max);
-        let noted =
-            record::fail_mapping(&self.context.pool, self.claim, mapping, &fault, backoff).await?;
-        metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => fault.class()).increment(1);
-        // Logged once, because a person must look; the status says for how long it lasts.
-        if noted.as_ref().is_none_or(|noted| noted.first) {
-            tracing::error!(
-                event = "mapping_blocked",
-                tenant = spec.tenant_id,
-                destination = spec.name,
-                mapping,
-                sqlstate = fault.sqlstate,
-                "mapping {mapping} does not arrive at {}: {fault}",
-                spec.label()
-            );
-        }
-        let retry = noted.map_or(settings.retry_initial, |noted| noted.retry);
-        self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
-        self.reason.get_or_insert(format!("{mapping}: {fault}"));
-        self.mappings.retain(|m| m.name() != mapping);
-        Ok(())
     }
 }

@@ -206,7 +206,7 @@ impl Turn<'_> {
     ///
     /// Tenants that share a place by one name look once for all of them: the look reads the cursors
     /// of every tenant there.
-    async fn rival(&self, link: &Link) -> Result<Option<String>, Error> {
+    pub(super) async fn rival(&self, link: &Link) -> Result<Option<String>, Error> {
         let spec = &self.registered.spec;
         let place = spec.shared.then(|| spec.place.fingerprint());
         if place.as_ref().is_some_and(|place| !self.context.rival_looks.due(place)) {

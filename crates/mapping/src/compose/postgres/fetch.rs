@@ -52,6 +52,26 @@ pub fn copy_keys_of_tenants(mapping: &ResolvedMapping, tenants: &[TenantKeys<'_>
     copied(&looked_at(mapping, Whose::Listed, &given, &order))
 }
 
+/// Copies out the rows of several tenants, at most `limit` of each, in key order. Each line begins
+/// with the tenant's place in the list, from 1 on; the rest is a line of [`copy_chunk`].
+pub fn copy_tenants(mapping: &ResolvedMapping, tenant_ids: &[&str], limit: usize) -> String {
+    let output = mapping.columns.iter().map(|column| format!("r.{}", column.name.sql()));
+    let ids = join(tenant_ids.iter().map(|id| literal(id)), ", ");
+    format!(
+        "copy (\nselect k.place, {output} from (\n\
+         select place, tenant::{tenant_type} as tenant from unnest(array[{ids}]::text[]) with ordinality given (tenant, place)\n\
+           ) k cross join lateral (\n\
+         select q.* from {rows} where {tenant} order by {order} limit {limit}\n\
+           ) r order by k.place, {again}\n) to stdout",
+        output = join(output, ", "),
+        tenant_type = mapping.tenant_type,
+        rows = mapping.rows("k.tenant"),
+        tenant = mapping.of_tenant("k.tenant"),
+        order = ordered_key("q", &mapping.key).join(", "),
+        again = ordered_key("r", &mapping.key).join(", "),
+    )
+}
+
 fn in_key_order(mapping: &ResolvedMapping) -> String {
     let order = mapping.key.iter().enumerate().map(|(at, k)| match k.order {
         KeyOrder::Native => format!("k.k{at}"),

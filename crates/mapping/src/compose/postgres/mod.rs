@@ -12,8 +12,8 @@ pub use agreement::{Compared, compare_tenants, compute_rows, rule_for_key, sampl
 pub use apply::Apply;
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
-    TenantKeys, copy_changed, copy_chunk, copy_keys, copy_keys_of_tenants, estimate_rows,
-    list_changed, list_chunk, select_keys,
+    TenantKeys, copy_changed, copy_chunk, copy_keys, copy_keys_of_tenants, copy_tenants,
+    estimate_rows, list_changed, list_chunk, select_keys,
 };
 pub use guard::{ActingKey, UpdatingKey};
 pub use look_up::resolve_tenants;

@@ -15,6 +15,7 @@ use offtake_postgres::{Fault, SqlState, row_fault};
 use offtake_reading::{Chunk, FAILED_ROWS_MAX, FailedRow, MappingFault, Part, Rows, key_of};
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
+use super::copies::{Staging, make_staging};
 use crate::Error;
 use crate::destinations::Applied;
 
@@ -87,16 +88,6 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// A mapping's staging table in one session: there, and empty.
-#[derive(Clone)]
-pub(super) struct Staging {
-    /// Fills it.
-    copy: Statement,
-    /// What has been staged and deleted since it was last truncated. Autovacuum never cleans a
-    /// temporary table.
-    deleted_bytes: usize,
-}
-
 /// How a part is applied.
 #[derive(Clone, Copy)]
 pub(super) struct Manner<'a> {
@@ -161,14 +152,6 @@ pub(super) async fn part(
     staging.deleted_bytes +=
         part.changed.bytes() + part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
     Ok(Done { applied, staging, end })
-}
-
-async fn make_staging(
-    client: &Client,
-    apply: &Apply<'_>,
-) -> Result<Staging, tokio_postgres::Error> {
-    client.batch_execute(&apply.create_staging()).await?;
-    Ok(Staging { copy: client.prepare(&apply.copy_into_staging()).await?, deleted_bytes: 0 })
 }
 
 pub(super) struct Applier<'a> {

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use futures_util::SinkExt;
+use offtake_mapping::compose::postgres::Apply;
 use offtake_postgres::row_fault;
 use offtake_reading::Rows;
-use tokio_postgres::ToStatement;
+use tokio_postgres::{Client, Statement, ToStatement};
 
 use super::apply::{Applier, Bounds, SAVE, classify};
 use crate::Error;
@@ -12,6 +13,24 @@ use crate::Error;
 /// A message of this size keeps the socket busy without doubling the batch in the connection's
 /// buffer.
 const COPY_PIECE_BYTES: usize = 256 * 1024;
+
+/// A mapping's staging table in one session: there, and empty.
+#[derive(Clone)]
+pub(super) struct Staging {
+    /// Fills it.
+    pub(super) copy: Statement,
+    /// What has been staged and deleted since it was last truncated. Autovacuum never cleans a
+    /// temporary table.
+    pub(super) deleted_bytes: usize,
+}
+
+pub(super) async fn make_staging(
+    client: &Client,
+    apply: &Apply<'_>,
+) -> Result<Staging, tokio_postgres::Error> {
+    client.batch_execute(&apply.create_staging()).await?;
+    Ok(Staging { copy: client.prepare(&apply.copy_into_staging()).await?, deleted_bytes: 0 })
+}
 
 impl Applier<'_> {
     /// The statement that fills the staging table with a few lines.

@@ -11,11 +11,13 @@ use std::sync::atomic::Ordering;
 use bytes::BytesMut;
 use offtake_loops::failpoint;
 use offtake_mapping::compose::postgres::Apply;
-use offtake_reading::{Part, Rows};
+use offtake_reading::{Chunk, Part, Rows};
 
 use super::Session;
-use super::apply::{self, Checks, Manner, Staging};
-use super::state::{self, Locked};
+use super::apply::{self, Checks, Manner};
+use super::copies::Staging;
+use super::state::Locked;
+use super::states;
 use super::write::{after_a_mapping, unknown};
 use crate::cursors::Cursors;
 use crate::destinations::{Applied, TenantWrite};
@@ -71,16 +73,7 @@ impl Session {
         let tenants: Vec<&str> = ours.iter().map(|of| of.tenant_at_source).collect();
         let (mut applied, mut made, mut end) = (Applied::default(), Vec::new(), String::new());
         for (at, mapping) in first.mappings.iter().enumerate() {
-            let mut lines = BytesMut::new();
-            for of in &ours {
-                let rows = &of.parts[at].changed;
-                lines.extend_from_slice(&rows.slice(0..rows.len()));
-            }
-            if lines.is_empty() {
-                continue;
-            }
-            let changed = Rows::new(lines.freeze());
-            let part = Part { changed, ..first.parts[at].clone() };
+            let Some(part) = combined(&ours, at) else { continue };
             let statements = Apply::of_tenants(mapping, &self.schema, &tenants);
             let statements = statements.converting(self.converts());
             let staging: Option<&Staging> = self.staged.get(&mapping.version);
@@ -105,7 +98,7 @@ impl Session {
         let (ended, moved) = tokio::join!(
             biased;
             self.connection.batch_execute(&end),
-            state::write_all(&self.connection, &self.frame, &self.schema, &mut moved, "commit")
+            states::write(&self.connection, &self.frame, &self.schema, &mut moved, "commit")
         );
         ended.and(moved).map_err(|error| Error::Destination(unknown(error)))?;
         failpoint("sync.after_commit").await.map_err(Error::destination)?;
@@ -131,7 +124,7 @@ impl Session {
         let Some(first) = writes.first() else { return Ok(Held::Members(Vec::new())) };
         let tenants: Vec<&str> = writes.iter().map(|of| of.tenant_id).collect();
         let lock =
-            state::lock_all(&self.connection, &self.frame, &self.schema, &tenants, first.mappings);
+            states::lock(&self.connection, &self.frame, &self.schema, &tenants, first.mappings);
         // Sent together, the opening first.
         let (opened, found) = tokio::join!(biased; self.open_transaction(settings), lock);
         opened.map_err(Error::destination)?;
@@ -154,4 +147,24 @@ impl Session {
         };
         Ok(Held::Members(writes.iter().map(as_read).collect()))
     }
+}
+
+/// The parts of all members for one mapping, as one: their changed rows, or all their rows. None:
+/// there is nothing to write.
+fn combined(writes: &[&TenantWrite<'_>], mapping: usize) -> Option<Part> {
+    let parts = || writes.iter().map(|of| &of.parts[mapping]);
+    let lines = |rows: &mut dyn Iterator<Item = &Rows>| {
+        let mut lines = BytesMut::new();
+        rows.for_each(|rows| lines.extend_from_slice(&rows.slice(0..rows.len())));
+        lines.freeze()
+    };
+    let first = parts().next()?.clone();
+    if parts().any(|part| part.chunk.is_some()) {
+        let rows = lines(&mut parts().filter_map(|part| Some(&part.chunk.as_ref()?.rows)));
+        // Also where no member has a row: what is there of theirs is deleted.
+        let chunk = Chunk { rows: Rows::present_only(rows), after: None, up_to: None };
+        return Some(Part { changed: Rows::default(), chunk: Some(chunk), ..first });
+    }
+    let changed = lines(&mut parts().map(|part| &part.changed));
+    (!changed.is_empty()).then(|| Part { changed: Rows::new(changed), ..first })
 }

@@ -10,7 +10,8 @@ use offtake_postgres::{SqlState, row_fault};
 use offtake_reading::{Part, Rows, key_of};
 
 use super::Session;
-use super::apply::{Checks, Staging};
+use super::apply::Checks;
+use super::copies::Staging;
 use super::write::after_a_mapping;
 use crate::Error;
 use crate::destinations::{Applied, Faults, Reference, TenantWrite};

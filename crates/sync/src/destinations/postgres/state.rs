@@ -1,6 +1,6 @@
 //! The tenant's cursors in Postgres: what `_offtake_state` says.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,7 +154,11 @@ pub(super) async fn served(
 ) -> Result<Option<Served>, tokio_postgres::Error> {
     let statement = sql::READ_SERVING.replace("{state}", &table_sql(schema));
     let rows = client.query_typed(&statement, &[(&tenant_id, Type::TEXT)]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    rows.first().map_or(Ok(None), served_by)
+}
+
+/// None: it is nothing that we wrote.
+pub(super) fn served_by(row: &Row) -> Result<Option<Served>, tokio_postgres::Error> {
     let text = |column: &str| row.try_get(column).map(Option::<String>::unwrap_or_default);
     let silent = row.try_get::<_, Option<f64>>("silent_seconds")?.unwrap_or(0.0);
     let Some(identity) = SourceIdentity::parse(&text("identity")?) else { return Ok(None) };
@@ -255,7 +259,7 @@ pub(super) async fn lock(
 }
 
 impl Locked {
-    fn add(&mut self, row: &Row) -> Result<(), tokio_postgres::Error> {
+    pub(super) fn add(&mut self, row: &Row) -> Result<(), tokio_postgres::Error> {
         let mapping: String = row.try_get("mapping")?;
         if let Some(identity) = row.try_get("identity")? {
             self.identities.insert(mapping.clone(), identity);
@@ -266,32 +270,6 @@ impl Locked {
         self.cursors.insert(mapping, cursor(row)?);
         Ok(())
     }
-}
-
-/// The same for several tenants, without waiting for what another worker holds: that is left out.
-pub(super) async fn lock_all(
-    client: &Client,
-    frame: &Frame,
-    schema: &Identifier,
-    tenant_ids: &[&str],
-    mappings: &[Arc<ResolvedMapping>],
-) -> Result<HashMap<String, Locked>, tokio_postgres::Error> {
-    let (names, tables) = names_and_tables(schema, mappings);
-    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&tenant_ids, Type::TEXT_ARRAY), (&names, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
-    let rows = frame.query(client, schema, sql::LOCK_STATES_OF_TENANTS, &parameters).await?;
-    let mut all = HashMap::new();
-    for row in &rows {
-        let locked = all.entry(row.try_get("tenant_id")?).or_insert(Locked {
-            cursors: Cursors::new(),
-            identities: Identities::new(),
-            altering: BTreeSet::new(),
-            backend: Some(row.try_get("backend")?),
-            converts: row.try_get("converts")?,
-        });
-        locked.add(row)?;
-    }
-    Ok(all)
 }
 
 /// Which cursors other tenants have, or had, in this schema.
@@ -352,7 +330,7 @@ pub(super) fn names_and_tables<'m>(
     (mappings.iter().map(|m| m.name()).collect(), mappings.iter().map(table).collect())
 }
 
-fn cursor(row: &Row) -> Result<Cursor, tokio_postgres::Error> {
+pub(super) fn cursor(row: &Row) -> Result<Cursor, tokio_postgres::Error> {
     // A key that is not what we wrote is input from a stranger. Without a key the copy begins
     // again, which is always right.
     let backfill_key = row
@@ -432,46 +410,4 @@ pub(super) async fn write(
     ];
     let rows = frame.query_then(client, schema, sql::MOVE_CURSORS, &parameters, then).await?;
     note_written(&rows, cursors)
-}
-
-/// The same for several tenants whose copies are complete.
-pub(super) async fn write_all(
-    client: &Client,
-    frame: &Frame,
-    schema: &Identifier,
-    cursors: &mut [(&str, &mut Cursors)],
-    then: &str,
-) -> Result<(), tokio_postgres::Error> {
-    let (mut tenants, mut mappings, mut sequence_ids) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut epochs, mut versions) = (Vec::new(), Vec::new());
-    for (tenant, of_tenant) in cursors.iter() {
-        for (mapping, cursor) in of_tenant.iter() {
-            tenants.push(*tenant);
-            mappings.push(mapping.as_str());
-            sequence_ids.push(cursor.sequence_id);
-            epochs.push(cursor.epoch.as_str());
-            versions.push(cursor.version.as_str());
-        }
-    }
-    let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
-        (&tenants, Type::TEXT_ARRAY),
-        (&mappings, Type::TEXT_ARRAY),
-        (&sequence_ids, Type::INT8_ARRAY),
-        (&epochs, Type::TEXT_ARRAY),
-        (&versions, Type::TEXT_ARRAY),
-    ];
-    let file = sql::MOVE_CURSORS_OF_TENANTS;
-    let rows = frame.query_then(client, schema, file, &parameters, Some(then)).await?;
-    let places: HashMap<String, usize> =
-        cursors.iter().enumerate().map(|(at, (tenant, _))| ((*tenant).to_owned(), at)).collect();
-    for row in &rows {
-        let tenant: &str = row.try_get("tenant_id")?;
-        let Some((_, of_tenant)) = places.get(tenant).and_then(|at| cursors.get_mut(*at)) else {
-            continue;
-        };
-        if let Some(cursor) = of_tenant.get_mut(row.try_get::<_, &str>("mapping")?) {
-            cursor.written = row.try_get("written")?;
-        }
-    }
-    Ok(())
 }

@@ -9,7 +9,8 @@ use offtake_mapping::{ResolvedMapping, Version};
 use offtake_postgres::Fault;
 use offtake_reading::{Part, Rows, key_of};
 
-use super::apply::{self, Checks, Done, Manner, Staging};
+use super::apply::{self, Checks, Done, Manner};
+use super::copies::Staging;
 use super::{Session, Trouble, linked, state};
 use crate::destinations::{Applied, Aside, Faults, Reference, TenantWrite, Written};
 use crate::{Error, Settings};

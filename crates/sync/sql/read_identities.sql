@@ -1,0 +1,18 @@
+-- What this source is, and what it knows of the visits that many destinations tell, as
+-- read_identity.sql says of one; see there. $1 bigint[] the destinations at hand, $2 bigint[] those
+-- that were visited, $3 bigint[] the visits' numbers, $4 bigint[] requests, $5 bigint[] attempts: one
+-- of each per destination, in the order in which they are answered.
+select i.installation_id::text as installation,
+       (pg_control_system()).system_identifier::text as server,
+       left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) as timeline,
+       d.oid::text as database, d.datname::text as name,
+       (select max(number) from offtake.visit v where v.destination_id = told.visited) as newest,
+       (select min(number) from offtake.visit v where v.destination_id = told.visited) as oldest,
+       (select visit_id::text from offtake.visit v where v.destination_id = told.visited and v.number = told.number) as visit_id,
+       exists (select from offtake.destination a where a.destination_id = told.destination_id and a.adopt_requested_at is not null) as adopt,
+       exists (select from offtake.outgoing_request r where r.request_id = told.request_id and r.attempt = told.attempt) as ours
+  from offtake.installation i, pg_database d,
+       unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) with ordinality
+         told (destination_id, visited, number, request_id, attempt, at)
+ where d.datname = current_database()
+ order by told.at

@@ -1,0 +1,214 @@
+//! Who waits for a group: the claims of one place that are worked on together.
+//!
+//! Each place has one worker at a time, which takes all that wait. So groups are the larger the more
+//! is due, and where little is due, nobody waits for others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use offtake_mapping::ResolvedMapping;
+use offtake_requests::Claim;
+use tokio::sync::oneshot;
+
+use super::group::together;
+use super::{Context, Ended};
+use crate::Error;
+use crate::cursors::Cursor;
+use crate::destinations::{KnownState, Registered};
+
+/// So many tenants are worked on in one transaction.
+const MEMBERS_MAX: usize = 1000;
+
+/// The answer of the group to one of its members.
+pub(crate) enum Answer {
+    /// The request is completed.
+    Completed { more_wanted: bool },
+    /// The member is to have a turn of its own.
+    Alone,
+    /// It has had one.
+    Had(Result<Ended, Error>),
+}
+
+/// A member that waits for its group.
+pub(super) struct Member {
+    pub(super) claim: Claim,
+    pub(super) registered: Arc<Registered>,
+    /// None: it is to be taken up.
+    pub(super) known: Option<KnownState>,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+impl Member {
+    pub(super) fn goes_alone(self, context: &Context) {
+        if let Some(known) = self.known {
+            context.links.keep_known(self.claim.destination_id, known);
+        }
+        // Where nobody waits for the answer, the turn was stopped.
+        let _ = self.answer.send(Answer::Alone);
+    }
+
+    /// Its turn of its own is awaited. The others need what it makes.
+    pub(super) async fn has_a_turn(self, context: &Context) {
+        let ended = Box::pin(super::take(context, &self.claim)).await;
+        let _ = self.answer.send(Answer::Had(ended));
+    }
+
+    pub(super) fn cursors(&self) -> impl Iterator<Item = &Cursor> {
+        self.known.iter().flat_map(|known| known.cursors.values())
+    }
+
+    pub(super) fn after(&self) -> Vec<i64> {
+        let cursor = |mapping: &Arc<ResolvedMapping>| {
+            self.known.as_ref().and_then(|known| known.cursors.get(mapping.name()))
+        };
+        let mappings = self.registered.mappings.iter();
+        mappings.map(|mapping| cursor(mapping).map_or(0, |cursor| cursor.sequence_id)).collect()
+    }
+}
+
+/// The groups of this process, by place and mapping versions.
+#[derive(Default)]
+pub(crate) struct Groups {
+    queues: Mutex<HashMap<String, Queue>>,
+    /// Places where tenants cannot be written for together, and since when.
+    unfit: Mutex<HashMap<String, Instant>>,
+}
+
+/// Who waits at one place. Its worker runs while the queue is there.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Member>,
+}
+
+/// After a write that was refused to all members for a reason of the place, each goes alone for this
+/// long: the tables may have triggers, or a pooler may be in between.
+const UNFIT_FOR: Duration = Duration::from_secs(60);
+
+impl Groups {
+    /// Takes those of the claims that can be worked on together, and sees that they are. Returns for
+    /// each claim where its answer will come; None: it has a turn of its own.
+    pub(crate) fn take(
+        context: &Arc<Context>,
+        claims: &[Claim],
+    ) -> Vec<Option<oneshot::Receiver<Answer>>> {
+        let keys: Vec<Option<(String, Arc<Registered>)>> =
+            claims.iter().map(|claim| simple(context, claim)).collect();
+        let mut counts = HashMap::<&str, usize>::new();
+        for (key, _) in keys.iter().flatten() {
+            *counts.entry(key).or_default() += 1;
+        }
+        let mut queues = context.groups.queues();
+        let mut answers = Vec::with_capacity(claims.len());
+        for (claim, key) in claims.iter().zip(&keys) {
+            let together =
+                |key: &str| counts.get(key).is_some_and(|n| *n > 1) || queues.contains_key(key);
+            let member = key.as_ref().filter(|(key, _)| together(key)).map(|(key, registered)| {
+                let known = known(context, registered);
+                let (answer, receiver) = oneshot::channel();
+                let (claim, registered) = (claim.clone(), registered.clone());
+                (key, Member { claim, registered, known, answer }, receiver)
+            });
+            answers.push(member.map(|(key, member, receiver)| {
+                let queue = queues.entry(key.clone()).or_insert_with(|| {
+                    tokio::spawn(work(context.clone(), key.clone()));
+                    Queue::default()
+                });
+                queue.waiting.push_back(member);
+                receiver
+            }));
+        }
+        answers
+    }
+
+    /// The next members to work on. None: nobody waits, and the worker ends.
+    fn next(&self, key: &str) -> Option<Vec<Member>> {
+        let mut queues = self.queues();
+        let waiting = &mut queues.get_mut(key)?.waiting;
+        if waiting.is_empty() {
+            queues.remove(key);
+            return None;
+        }
+        let count = waiting.len().min(MEMBERS_MAX);
+        Some(waiting.drain(..count).collect())
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<String, Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fit(&self, key: &str) -> bool {
+        let unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        unfit.get(key).is_none_or(|since| since.elapsed() > UNFIT_FOR)
+    }
+
+    pub(super) fn note_unfit(&self, key: &str) {
+        let mut unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
+        unfit.retain(|_, since| since.elapsed() <= UNFIT_FOR);
+        unfit.insert(key.to_owned(), Instant::now());
+    }
+}
+
+/// The group that a claim belongs to, if its turn is a simple one as far as the source knows.
+fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)> {
+    let registered = context.registry.get(claim.destination_id)?;
+    let spec = &registered.spec;
+    let plain = claim.failures == 0
+        && claim.deferred.is_empty()
+        && claim.resyncs.is_empty()
+        && !claim.quarantined
+        && !claim.audits_untold
+        && !claim.adopted;
+    if !plain || !spec.shared || registered.mappings.is_empty() {
+        return None;
+    }
+    let fuses = context.fuses.borrow();
+    let stopped = fuses.blown_for(&spec.tenant_id, &spec.name).is_some()
+        || registered
+            .mappings
+            .iter()
+            .any(|m| fuses.blown(&format!("mapping:{}", m.name())).is_some());
+    if stopped || context.stopping.is_cancelled() {
+        return None;
+    }
+    let mut key = spec.place.fingerprint();
+    for mapping in &registered.mappings {
+        key.push(' ');
+        key.push_str(mapping.version.as_str());
+    }
+    context.groups.fit(&key).then_some((key, registered))
+}
+
+/// What is known of a destination whose copies are complete, and whose tables do not refer to each
+/// other. The caller has it alone. None: it is to be looked at.
+fn known(context: &Context, registered: &Registered) -> Option<KnownState> {
+    let (id, fingerprint) = (registered.destination_id, registered.spec.place.fingerprint());
+    if context.visits.due(id) {
+        return None;
+    }
+    let complete = |known: &KnownState| {
+        known.references.is_empty()
+            && registered.mappings.iter().all(|mapping| {
+                let cursor = known.cursors.get(mapping.name());
+                cursor.is_some_and(|cursor| cursor.backfilled && cursor.is_of(mapping))
+            })
+    };
+    context.links.take_known(id, &fingerprint).filter(complete)
+}
+
+/// Works on the groups of one place, one after the other, while there are any.
+async fn work(context: Arc<Context>, key: String) {
+    /// After a panic the next claims make a new worker. Members without an answer go on alone.
+    struct Ends<'a>(&'a Context, &'a str);
+    impl Drop for Ends<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.0.groups.queues().remove(self.1);
+            }
+        }
+    }
+    let _ends = Ends(&context, &key);
+    while let Some(members) = context.groups.next(&key) {
+        together(&context, &key, members).await;
+    }
+}

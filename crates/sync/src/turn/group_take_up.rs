@@ -1,0 +1,287 @@
+//! Taking up many tenants of one place: which of them stand, and for which copies begin.
+//!
+//! It decides what [`Turn::take_up`](super::Turn) decides, for tenants of whom nothing is in doubt.
+//! Whoever is in doubt is taken up alone.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use offtake_loops::metrics as names;
+use offtake_mapping::ResolvedMapping;
+use offtake_postgres::PooledConnection;
+use offtake_reading::{Head, read_head};
+
+use super::group::{Left, link};
+use super::group_queue::Member;
+use super::limits::within_deadline;
+use super::{Context, Turn};
+use crate::cursors::{Cursor, Cursors, Identities};
+use crate::destinations::{DestinationSpec, GroupBeginning, GroupTakenUp, KnownState, Link};
+use crate::ownership::{Here, Right, Served, Visit};
+use crate::record;
+use crate::{Error, sql};
+
+/// What taking members up has found.
+pub(super) enum TakenUp {
+    Ready {
+        /// All copies are complete, and the cursors stand.
+        standing: Vec<Member>,
+        /// All copies have begun.
+        beginning: Vec<Member>,
+    },
+    /// Something is to be made in the place, or told of it, that one tenant's turn makes or tells.
+    Unready(Vec<Member>),
+}
+
+/// What is decided of a member.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Stands,
+    Begins,
+    Alone,
+}
+
+/// What the source was told of a mapping after a commit at the destination.
+struct Told {
+    identity: String,
+    sequence_id: i64,
+}
+
+/// Takes the members up. Those who are in doubt have their answer.
+pub(super) async fn take_up(context: &Context, members: Vec<Member>) -> Result<TakenUp, Left> {
+    match looked_at(context, &members).await {
+        Ok(None) => Ok(TakenUp::Unready(members)),
+        Ok(Some((verdicts, known))) => Ok(ready(context, members, &verdicts, known)),
+        Err(error) => Err(Left::after(members, &error)),
+    }
+}
+
+fn ready(
+    context: &Context,
+    members: Vec<Member>,
+    verdicts: &[Verdict],
+    known: Vec<Option<KnownState>>,
+) -> TakenUp {
+    let (mut standing, mut beginning) = (Vec::new(), Vec::new());
+    for ((mut member, verdict), known) in members.into_iter().zip(verdicts).zip(known) {
+        member.known = known;
+        match verdict {
+            _ if member.known.is_none() => member.goes_alone(context),
+            Verdict::Stands => standing.push(member),
+            Verdict::Begins => beginning.push(member),
+            Verdict::Alone => member.goes_alone(context),
+        }
+    }
+    TakenUp::Ready { standing, beginning }
+}
+
+type Decided = (Vec<Verdict>, Vec<Option<KnownState>>);
+
+/// None: see [`TakenUp::Unready`].
+async fn looked_at(context: &Context, members: &[Member]) -> Result<Option<Decided>, Error> {
+    let first = &members[0];
+    let mut link = link(context, &first.registered).await?;
+    let mappings = &first.registered.mappings;
+    let specs: Vec<&DestinationSpec> = members.iter().map(|of| &of.registered.spec).collect();
+    let id = first.claim.destination_id;
+    let work = link.session.take_up_group(&specs, mappings, &context.settings);
+    let Some(found) = within_deadline(context, id, work).await? else {
+        context.links.keep_of_place(link);
+        return Ok(None);
+    };
+    let turn = Turn::new(context, &first.claim, first.registered.clone(), mappings.clone());
+    if turn.rival(&link).await?.is_some() {
+        context.links.keep_of_place(link);
+        return Ok(None);
+    }
+    metrics::counter!(names::TAKE_UPS_TOTAL).increment(members.len() as u64);
+    let decided = decide(context, members, found, &mut link).await?;
+    context.links.keep_of_place(link);
+    Ok(Some(decided))
+}
+
+async fn decide(
+    context: &Context,
+    members: &[Member],
+    found: GroupTakenUp,
+    link: &mut Link,
+) -> Result<Decided, Error> {
+    // Read after the cursors: a cursor that is beyond this head is not of this history.
+    let source = context.pool.get().await.map_err(Error::Source)?;
+    let head = read_head(&source).await?;
+    let told = told(&source, members).await?;
+    let asked: Vec<_> = members
+        .iter()
+        .zip(&found.members)
+        .map(|(of, (_, served))| (of.claim.destination_id, of.claim.lease, served.as_ref()))
+        .collect();
+    let heres = Here::read_all(&source, &asked).await?;
+    let judge = Judge { context, head: &head, found: &found, told: &told };
+    let mut verdicts: Vec<Verdict> =
+        (0..members.len()).map(|at| judge.verdict(&members[at], at, &heres[at])).collect();
+    let visiting: Vec<(i64, Option<&Served>)> = (0..members.len())
+        .filter(|at| verdicts[*at] != Verdict::Alone)
+        .map(|at| (asked[at].0, asked[at].2, &heres[at]))
+        .filter(|(id, served, here)| context.visits.due(*id) || !here.named_by(*served))
+        .map(|(id, served, _)| (id, served))
+        .collect();
+    let visits = match heres.first() {
+        Some(here) if !visiting.is_empty() => {
+            here.begin_visits(&source, &visiting, &context.visits.daemon).await?
+        }
+        _ => HashMap::new(),
+    };
+    // Not held while the destination is asked.
+    drop(source);
+    let unvisited: HashSet<i64> =
+        visiting.iter().map(|(id, _)| *id).filter(|id| !visits.contains_key(id)).collect();
+    for (member, verdict) in members.iter().zip(&mut verdicts) {
+        if unvisited.contains(&member.claim.destination_id) {
+            *verdict = Verdict::Alone;
+        }
+    }
+    let cursors = begin(context, members, (&found, &head), (&verdicts, &visits), link).await?;
+    let known = tell(context, members, cursors, &found.identities).await?;
+    Ok((verdicts, known))
+}
+
+/// What members are judged by.
+struct Judge<'a> {
+    context: &'a Context,
+    head: &'a Head,
+    found: &'a GroupTakenUp,
+    told: &'a HashMap<i64, BTreeMap<String, Told>>,
+}
+
+impl Judge<'_> {
+    fn verdict(&self, member: &Member, at: usize, here: &Here) -> Verdict {
+        let (cursors, served) = &self.found.members[at];
+        let right = here.right(served.as_ref(), &self.context.visits.daemon);
+        if !here.ours || here.adopt || right != Right::Ours {
+            return Verdict::Alone;
+        }
+        let told = self.told.get(&member.claim.destination_id);
+        let stands = |mapping: &Arc<ResolvedMapping>| {
+            let name = mapping.name();
+            let told = told.and_then(|told| told.get(name));
+            let identity = self.found.identities.get(name);
+            cursors
+                .get(name)
+                .is_some_and(|cursor| stands(mapping, cursor, self.head, (identity, told)))
+        };
+        if member.registered.mappings.iter().all(stands) {
+            Verdict::Stands
+        } else if cursors.is_empty() && told.is_none() && served.is_none() {
+            Verdict::Begins
+        } else {
+            Verdict::Alone
+        }
+    }
+}
+
+/// Begins the copies, and has the destination name this source for those who are visited. Returns
+/// the cursors of each member as they stand there then; None: it is left out.
+async fn begin(
+    context: &Context,
+    members: &[Member],
+    (found, head): (&GroupTakenUp, &Head),
+    (verdicts, visits): (&[Verdict], &HashMap<i64, Visit>),
+    link: &mut Link,
+) -> Result<Vec<Option<Cursors>>, Error> {
+    let mappings = &members[0].registered.mappings;
+    let stands = |(verdict, (cursors, _)): (&Verdict, &(Cursors, Option<Served>))| {
+        (*verdict == Verdict::Stands).then(|| cursors.clone())
+    };
+    let mut cursors: Vec<Option<Cursors>> =
+        verdicts.iter().zip(&found.members).map(stands).collect();
+    let visit = |at: usize| visits.get(&members[at].claim.destination_id);
+    let begins = |at: &usize| match verdicts[*at] {
+        Verdict::Begins => true,
+        Verdict::Stands => visit(*at).is_some(),
+        Verdict::Alone => false,
+    };
+    let beginning: Vec<usize> = (0..members.len()).filter(begins).collect();
+    if beginning.is_empty() {
+        return Ok(cursors);
+    }
+    let first = |mapping: &Arc<ResolvedMapping>| {
+        let version = mapping.version.as_str();
+        (mapping.name().to_owned(), Cursor::beginning(head.sequence_id, &head.epoch, version))
+    };
+    let first: Cursors = mappings.iter().map(first).collect();
+    let of = |at: &usize| GroupBeginning {
+        tenant_id: &members[*at].registered.spec.tenant_id,
+        found: &found.members[*at].0,
+        visit: visit(*at),
+    };
+    let beginnings: Vec<GroupBeginning<'_>> = beginning.iter().map(of).collect();
+    let work = link.session.begin_group(&beginnings, (mappings, &first), &context.settings);
+    let begun = within_deadline(context, members[0].claim.destination_id, work).await?;
+    for (at, begun) in beginning.into_iter().zip(begun) {
+        if begun.is_some() && visit(at).is_some() {
+            context.visits.done(members[at].claim.destination_id);
+        }
+        cursors[at] = begun;
+    }
+    Ok(cursors)
+}
+
+/// Says at the source, before anything is read, which copies there are. A member whose request
+/// another worker has is left out.
+async fn tell(
+    context: &Context,
+    members: &[Member],
+    cursors: Vec<Option<Cursors>>,
+    identities: &Identities,
+) -> Result<Vec<Option<KnownState>>, Error> {
+    let mappings = &members[0].registered.mappings;
+    let positions = |cursors: &Cursors| -> Vec<i64> {
+        mappings.iter().map(|m| cursors.get(m.name()).map_or(0, |c| c.sequence_id)).collect()
+    };
+    let begun: Vec<_> = members
+        .iter()
+        .zip(&cursors)
+        .filter_map(|(member, cursors)| Some((member.claim.lease, positions(cursors.as_ref()?))))
+        .collect();
+    let ours = record::begin_copies_of_group(&context.pool, mappings, &begun).await?;
+    let fingerprint = members[0].registered.spec.place.fingerprint();
+    let known = |(member, cursors): (&Member, Option<Cursors>)| {
+        let cursors = cursors.filter(|_| ours.contains(&member.claim.lease.request_id))?;
+        Some(KnownState::new(fingerprint.clone(), cursors, identities.clone()))
+    };
+    Ok(members.iter().zip(cursors).map(known).collect())
+}
+
+/// Whether the copy is complete and its cursor still says what has arrived; see
+/// [`stands`](super::take_up).
+fn stands(
+    mapping: &ResolvedMapping,
+    cursor: &Cursor,
+    head: &Head,
+    (identity, told): (Option<&String>, Option<&Told>),
+) -> bool {
+    let replaced = told.is_some_and(|told| identity != Some(&told.identity));
+    let went_back = told.is_some_and(|told| told.sequence_id > cursor.sequence_id);
+    cursor.backfilled
+        && cursor.is_of(mapping)
+        && cursor.epoch == head.epoch
+        && (head.log_begins..=head.sequence_id).contains(&cursor.sequence_id)
+        && !replaced
+        && !went_back
+}
+
+/// What the source was last told of each member, by destination and mapping.
+async fn told(
+    source: &PooledConnection,
+    members: &[Member],
+) -> Result<HashMap<i64, BTreeMap<String, Told>>, Error> {
+    let ids: Vec<i64> = members.iter().map(|member| member.claim.destination_id).collect();
+    let rows = source.query(sql::READ_MIRRORED_OF_GROUP, &[&ids]).await.map_err(Error::source)?;
+    let mut all = HashMap::<i64, BTreeMap<String, Told>>::new();
+    for row in &rows {
+        let told =
+            Told { identity: row.get("target_identity"), sequence_id: row.get("sequence_id") };
+        all.entry(row.get("destination_id")).or_default().insert(row.get("mapping"), told);
+    }
+    Ok(all)
+}
