@@ -9,8 +9,8 @@ select i.installation_id::text as installation,
        (select max(number) from offtake.visit v where v.destination_id = told.visited) as newest,
        (select min(number) from offtake.visit v where v.destination_id = told.visited) as oldest,
        (select visit_id::text from offtake.visit v where v.destination_id = told.visited and v.number = told.number) as visit_id,
-       exists (select from offtake.destination a where a.destination_id = told.destination_id and a.adopt_requested_at is not null) as adopt,
-       exists (select from offtake.outgoing_request r where r.request_id = told.request_id and r.attempt = told.attempt) as ours
+       coalesce((select a.adopt_requested_at is not null from offtake.destination a where a.destination_id = told.destination_id), false) as adopt,
+       coalesce((select r.attempt = told.attempt from offtake.outgoing_request r where r.request_id = told.request_id), false) as ours
   from offtake.installation i, pg_database d,
        unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) with ordinality
          told (destination_id, visited, number, request_id, attempt, at)

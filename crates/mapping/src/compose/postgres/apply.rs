@@ -340,14 +340,16 @@ impl<'a> Apply<'a> {
         self.of_tenant(row).filter(|_| several)
     }
 
-    /// Both rows are the same tenant's, where several are written for at once.
+    /// Both rows are one tenant's: the tenant, or one of those that are written for. That is said of
+    /// the staged row. Said of the table's row, it would let the server read all rows of those
+    /// tenants instead of one for each key.
     fn same_tenant(&self, row: &str, staged: &str) -> Option<String> {
-        match &self.tenants {
-            Some(Tenants::Several(column, _)) => {
-                Some(format!("{row}.{column} = {staged}.{column}"))
+        self.tenants.as_ref().map(|tenants| match tenants {
+            Tenants::One(column, id) => format!("{row}.{column} = {id}"),
+            Tenants::Several(column, ids) => {
+                format!("{row}.{column} = {staged}.{column} and {staged}.{column} = any ({ids})")
             }
-            _ => None,
-        }
+        })
     }
 
     pub(super) fn same_key(&self, row: &str, staged: &str) -> String {
@@ -363,8 +365,7 @@ impl<'a> Apply<'a> {
                 false => equal,
             }
         });
-        let tenants = self.of_tenant(row).into_iter().chain(self.same_tenant(row, staged));
-        tenants.chain(same).collect::<Vec<_>>().join(" and ")
+        self.same_tenant(row, staged).into_iter().chain(same).collect::<Vec<_>>().join(" and ")
     }
 }
 
@@ -423,9 +424,11 @@ mod tests {
         let apply = Apply::of_tenants(&mapping, &name("public"), &["a\"b\\c'd", "e,f"]);
         let among = format!("= any ({})", literal(r#"{"a\"b\\c'd","e,f"}"#));
         for statement in [apply.delete_absent(), apply.delete_staged(), apply.count_not_applied()] {
-            assert!(statement.contains(&format!("t.\"tenant_id\" {among}")), "{statement}");
+            assert!(statement.contains(&format!("s.\"tenant_id\" {among}")), "{statement}");
             assert!(statement.contains("t.\"tenant_id\" = s.\"tenant_id\""), "{statement}");
         }
+        let range = apply.delete_range(KeyRange { after: None, up_to: None }, None);
+        assert!(range.contains(&format!("t.\"tenant_id\" {among}")), "{range}");
         let upsert = apply.upsert_present();
         assert!(upsert.contains(&format!("s.\"tenant_id\" {among}")), "{upsert}");
     }
