@@ -1,7 +1,7 @@
 //! Who waits for a group: the claims of one place that are worked on together.
 //!
-//! Each place has one worker at a time, which takes all that wait. So groups are the larger the more
-//! is due, and where little is due, nobody waits for others.
+//! Each place has a worker that takes those that wait, and another one where many do. So groups are
+//! the larger the more is due, and where little is due, no tenant waits for others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,11 @@ use crate::cursors::Cursor;
 use crate::destinations::{KnownState, Registered};
 
 /// So many tenants are worked on in one transaction.
-const MEMBERS_MAX: usize = 1000;
+const MEMBERS_MAX: usize = 500;
+
+/// So many groups of one place are worked on at one time, while more tenants wait than one group
+/// takes: one is read while the other is written.
+const WORKERS_MAX: usize = 2;
 
 /// The answer of the group to one of its members.
 pub(crate) enum Answer {
@@ -75,10 +79,11 @@ pub(crate) struct Groups {
     unfit: Mutex<HashMap<String, Instant>>,
 }
 
-/// Who waits at one place. Its worker runs while the queue is there.
+/// Who waits at one place. It is there while a worker is.
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Member>,
+    workers: usize,
 }
 
 /// After a write that was refused to all members for a reason of the place, each goes alone for this
@@ -110,13 +115,15 @@ impl Groups {
                 (key, Member { claim, registered, known, answer }, receiver)
             });
             answers.push(member.map(|(key, member, receiver)| {
-                let queue = queues.entry(key.clone()).or_insert_with(|| {
-                    tokio::spawn(work(context.clone(), key.clone()));
-                    Queue::default()
-                });
-                queue.waiting.push_back(member);
+                queues.entry(key.clone()).or_default().waiting.push_back(member);
                 receiver
             }));
+        }
+        for (key, queue) in queues.iter_mut() {
+            while queue.waiting.len() > queue.workers * MEMBERS_MAX && queue.workers < WORKERS_MAX {
+                queue.workers += 1;
+                tokio::spawn(work(context.clone(), key.clone()));
+            }
         }
         answers
     }
@@ -124,9 +131,11 @@ impl Groups {
     /// The next members to work on. None: nobody waits, and the worker ends.
     fn next(&self, key: &str) -> Option<Vec<Member>> {
         let mut queues = self.queues();
-        let waiting = &mut queues.get_mut(key)?.waiting;
+        let queue = queues.get_mut(key)?;
+        let waiting = &mut queue.waiting;
         if waiting.is_empty() {
-            queues.remove(key);
+            queue.workers -= 1;
+            queues.retain(|_, queue| queue.workers > 0);
             return None;
         }
         let count = waiting.len().min(MEMBERS_MAX);
@@ -198,12 +207,15 @@ fn known(context: &Context, registered: &Registered) -> Option<KnownState> {
 
 /// Works on the groups of one place, one after the other, while there are any.
 async fn work(context: Arc<Context>, key: String) {
-    /// After a panic the next claims make a new worker. Members without an answer go on alone.
+    /// After a panic the next claims make a new worker. Members without an answer go on alone, also
+    /// those that wait where no worker is left.
     struct Ends<'a>(&'a Context, &'a str);
     impl Drop for Ends<'_> {
         fn drop(&mut self) {
             if std::thread::panicking() {
-                self.0.groups.queues().remove(self.1);
+                let mut queues = self.0.groups.queues();
+                queues.get_mut(self.1).into_iter().for_each(|queue| queue.workers -= 1);
+                queues.retain(|_, queue| queue.workers > 0);
             }
         }
     }
