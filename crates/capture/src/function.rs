@@ -7,6 +7,7 @@
 //! through other relations has a second function, for single rows ([`rows`]).
 
 mod lists;
+mod object;
 mod rows;
 mod statements;
 

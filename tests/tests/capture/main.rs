@@ -105,3 +105,8 @@ fn mapping(name: &str, table: &str, tenant: &str, rest: &str) -> String {
          query: select 'x'::text as tenant_id, id from {table}\ntarget: {{ table: {name} }}\n"
     )
 }
+
+/// Whether a change of the whole table `public.item` is among the captured ones.
+fn tells_whole(captured: &[String]) -> bool {
+    captured.iter().any(|line| line.starts_with("public.item t "))
+}

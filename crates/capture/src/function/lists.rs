@@ -21,6 +21,7 @@
 
 use offtake_mapping::{CapturedTenant, literal};
 
+use super::object::object_of;
 use super::statements::{EQUALS, Rule, TYPES_EQUAL_AS_TEXT};
 
 /// So many rows of a statement are appended one by one. A list saves nothing for a few rows, and
@@ -73,7 +74,9 @@ impl Rule<'_> {
             .map(|at| format!("before.k{at} {EQUALS} after.k{at}"))
             .collect();
         let lost = match self.first {
-            true => format!("\n{}", self.table.append(&[self.table.whole("new_rows")])),
+            true => {
+                format!("\n{}", self.table.append(false, &[self.table.whole(false, "new_rows")]))
+            }
             false => String::new(),
         };
         format!(
@@ -150,17 +153,8 @@ impl Rule<'_> {
     }
 
     fn printed_object(&self, row: &str) -> String {
-        let pairs: Vec<String> = self
-            .table
-            .capture
-            .key
-            .iter()
-            .enumerate()
-            .map(|(at, column)| {
-                format!("{}, {row}.k{at}::pg_catalog.text", literal(column.name.as_str()).trim())
-            })
-            .collect();
-        format!("pg_catalog.jsonb_build_object({})::pg_catalog.text", pairs.join(", "))
+        let object = object_of(&self.table.capture.key, |at, _| format!("{row}.k{at}"));
+        format!("{object}::pg_catalog.text")
     }
 
     /// Appends, in lists, every old key and tenant that no new row has. A full join, as for a few

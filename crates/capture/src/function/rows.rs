@@ -11,7 +11,8 @@
 use offtake_mapping::{Capture, CapturedTenant, MappingSet, literal};
 
 use super::Records;
-use super::statements::{Rule, Table, object};
+use super::object::object;
+use super::statements::{Rule, Table};
 
 /// The body of the trigger function for rows.
 pub(super) fn body(capture: &Capture, set: &MappingSet, hash: &str) -> String {

@@ -11,6 +11,10 @@
 //! of its own, which would cost every statement of the application microseconds, and runs nothing
 //! that a session's search path has in front of the catalog.
 //!
+//! What a statement costs the application is mostly the setting up of its plan, node by node and
+//! column by column. So a statement has no node and no column that it can do without, and updates,
+//! which applications make most, are the function's first branch.
+//!
 //! **An update** first appends every new row, then the old rows that no new row stands for. For one
 //! row that is a comparison of one row with one. More rows are compared by a full join, because
 //! plpgsql keeps the plan of the session's first, small statement: a full join is never a nested
@@ -18,10 +22,11 @@
 //! a left join, which can be a nested loop, where a condition rejects the nulls of one side; so no
 //! condition here may do that.
 
-use offtake_mapping::{Capture, CapturedColumn, CapturedTenant, Identifier, MappingSet, literal};
+use offtake_mapping::{Capture, CapturedTenant, Identifier, MappingSet, literal};
 
 use super::Records;
 use super::lists::ROWS_BEFORE_LISTS;
+use super::object::object;
 
 /// Types whose `=` is in pg_catalog, can be hashed, and gives the same result as comparing texts.
 pub(super) const TYPES_EQUAL_AS_TEXT: [&str; 6] =
@@ -30,9 +35,6 @@ pub(super) const TYPES_EQUAL_AS_TEXT: [&str; 6] =
 /// The type of `gone`'s nulls, by which a lost column is recognised. The second is for tables that
 /// capture a column of the first type.
 const TYPES_OF_LOST_COLUMNS: [&str; 2] = ["pg_lsn", "macaddr8"];
-
-/// The matched columns of a table that no other depends on.
-const NO_COLUMNS: &str = "null::pg_catalog.jsonb";
 
 /// `=`, wherever the session's search path finds another one.
 pub(super) const EQUALS: &str = "operator(pg_catalog.=)";
@@ -55,8 +57,8 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
          #variable_conflict use_column\n\
          declare\n  changed_rows bigint;\n  some_left boolean;\n\
          begin\n\
-         if tg_op operator(pg_catalog.=) 'INSERT' then\n{}\n\
-         elsif tg_op operator(pg_catalog.=) 'UPDATE' then\n{}\n\
+         if tg_op operator(pg_catalog.=) 'UPDATE' then\n{}\n\
+         elsif tg_op operator(pg_catalog.=) 'INSERT' then\n{}\n\
          elsif tg_op operator(pg_catalog.=) 'DELETE' then\n{}\n\
          else\n{}\n\
          end if;\n\
@@ -64,18 +66,18 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
          end\n",
         Records::of(capture).line(),
         branch(
-            &|rule| rule.guarded(rule.insert(), rule.blind("new_rows", 'c')),
-            table.insert_of_dependants()
-        ),
-        branch(
             &|rule| rule.guarded(rule.update(), rule.blind_update()),
             table.update_of_dependants()
         ),
         branch(
-            &|rule| rule.guarded(rule.delete(), rule.blind("old_rows", 'd')),
+            &|rule| rule.guarded(rule.append_every("new_rows", 'c'), rule.blind("new_rows", 'c')),
+            table.insert_of_dependants()
+        ),
+        branch(
+            &|rule| rule.guarded(rule.append_every("old_rows", 'd'), rule.blind("old_rows", 'd')),
             table.delete_of_dependants()
         ),
-        table.append(&[format!("values ({}, 't', null, null, null)", table.source_table)]),
+        table.append(false, &[format!("values ({}, 't', null, null)", table.source_table)]),
     )
 }
 
@@ -110,10 +112,12 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn append(&self, parts: &[String]) -> String {
+    /// `matched`: whether the rows of the parts have matched columns.
+    pub(super) fn append(&self, matched: bool, parts: &[String]) -> String {
         let rows = parts.join("\n  union all\n  ");
+        let matched = if matched { ", matched" } else { "" };
         format!(
-            "  insert into offtake.captured_change (source_table, operation, tenant_id, row_key, matched)\n  {rows};"
+            "  insert into offtake.captured_change (source_table, operation, tenant_id, row_key{matched})\n  {rows};"
         )
     }
 
@@ -161,9 +165,10 @@ impl<'a> Table<'a> {
     }
 
     /// A change of the whole table, if a column was lost. Reads one changed row only.
-    pub(super) fn whole(&self, rows: &str) -> String {
+    pub(super) fn whole(&self, matched: bool, rows: &str) -> String {
+        let matched = if matched { ", null::pg_catalog.jsonb" } else { "" };
         format!(
-            "select {}, 't'::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, null::pg_catalog.jsonb\n    \
+            "select {}, 't'::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb{matched}\n    \
                from {}\n         \
                     (select {} as lost from {rows} source limit 1) first\n   \
               where first.lost",
@@ -178,11 +183,7 @@ impl<'a> Table<'a> {
     }
 
     fn matched(&self) -> String {
-        if self.capture.matched.is_empty() {
-            NO_COLUMNS.to_owned()
-        } else {
-            object(&self.capture.matched, "")
-        }
+        object(&self.capture.matched, "")
     }
 
     /// The tenants' rules. A tenant that is looked up comes first: only the first rule's rows carry
@@ -200,11 +201,11 @@ impl<'a> Table<'a> {
     }
 
     fn insert_of_dependants(&self) -> String {
-        self.append(&[self.every_matched("new_rows", 'c'), self.whole("new_rows")])
+        self.append(true, &[self.every_matched("new_rows", 'c'), self.whole(true, "new_rows")])
     }
 
     fn delete_of_dependants(&self) -> String {
-        self.append(&[self.every_matched("old_rows", 'd'), self.whole("old_rows")])
+        self.append(true, &[self.every_matched("old_rows", 'd'), self.whole(true, "old_rows")])
     }
 
     fn every_matched(&self, rows: &str, operation: char) -> String {
@@ -230,7 +231,7 @@ impl<'a> Table<'a> {
             self.gone(),
             matched = self.matched()
         );
-        self.append(&[changed, self.whole("new_rows")])
+        self.append(true, &[changed, self.whole(true, "new_rows")])
     }
 }
 
@@ -256,8 +257,17 @@ impl Rule<'_> {
         }
     }
 
-    fn matched(&self) -> String {
-        if self.with_matched { self.table.matched() } else { NO_COLUMNS.to_owned() }
+    /// The matched columns, as the last column of a subquery of changed rows, if they are recorded.
+    fn and_matched(&self) -> String {
+        match self.with_matched {
+            true => format!(", {} as matched", self.table.matched()),
+            false => String::new(),
+        }
+    }
+
+    /// The matched columns of such a subquery.
+    fn matched_of(&self, alias: &str) -> String {
+        if self.with_matched { format!(", {alias}.matched") } else { String::new() }
     }
 
     /// Key and tenant of a row, as values that can be hashed. A value is compared raw if raw values
@@ -290,16 +300,6 @@ impl Rule<'_> {
         values
     }
 
-    /// The captured values of every row of a transition table.
-    fn captured(&self, rows: &str) -> String {
-        format!(
-            "select {} as tenant_id, {} as row_key, {} as matched from {rows} source",
-            self.tenant_id(),
-            self.table.row_key(),
-            self.matched()
-        )
-    }
-
     /// The row key to record. A row without a tenant is recorded without its key: the sequencer
     /// then only looks at what depends on it.
     fn key_of_tenant(&self, alias: &str) -> String {
@@ -309,48 +309,56 @@ impl Rule<'_> {
         }
     }
 
-    /// Of a rule that appends many rows as lists, only the first rows.
-    fn every(&self, rows: &str, operation: char) -> String {
+    /// Every row of a transition table; of a rule that appends many rows as lists, only the first
+    /// rows. `tells_lost`: a row of which a column was lost is a change of the whole table.
+    fn every(&self, rows: &str, operation: char, tells_lost: bool) -> String {
         let first = match self.in_lists() {
             true => format!(" limit {ROWS_BEFORE_LISTS}"),
             false => String::new(),
         };
+        let (operation, lost) = match tells_lost {
+            true => (
+                format!("(case when changed.lost then 't' else '{operation}' end)"),
+                format!(", {} as lost", self.table.lost()),
+            ),
+            false => (format!("'{operation}'"), String::new()),
+        };
         format!(
-            "select {}, '{operation}'::pg_catalog.\"char\", changed.tenant_id, {}, changed.matched\n    \
-               from {}\n         ({}{first}) changed",
+            "select {}, {operation}::pg_catalog.\"char\", changed.tenant_id, {}{}\n    \
+               from {}\n         \
+                    (select {} as tenant_id, {} as row_key{}{lost} from {rows} source{first}) changed",
             self.table.source_table,
             self.key_of_tenant("changed"),
+            self.matched_of("changed"),
             self.table.gone(),
-            self.captured(rows),
+            self.tenant_id(),
+            self.table.row_key(),
+            self.and_matched(),
         )
+    }
+
+    fn append(&self, parts: &[String]) -> String {
+        self.table.append(self.with_matched, parts)
     }
 
     /// The statement with `part`, which tells too that a column was lost. One rule is enough to
     /// tell it.
-    fn append(&self, part: String, rows: &str) -> String {
+    fn append_with_whole(&self, part: String, rows: &str) -> String {
         let mut parts = vec![part];
         if self.first {
-            parts.push(self.table.whole(rows));
+            parts.push(self.table.whole(self.with_matched, rows));
         }
-        self.table.append(&parts)
+        self.append(&parts)
     }
 
     /// Every row of the transition table. The first rows are appended also where they have no
     /// tenant: the count of appended rows must say whether there are more.
     fn append_every(&self, rows: &str, operation: char) -> String {
-        let first = self.append(self.every(rows, operation), rows);
+        let first = self.append(&[self.every(rows, operation, self.first)]);
         match self.in_lists() {
             true => format!("{first}\n{}", self.rest(rows, operation == 'd')),
             false => first,
         }
-    }
-
-    fn insert(&self) -> String {
-        self.append_every("new_rows", 'c')
-    }
-
-    fn delete(&self) -> String {
-        self.append_every("old_rows", 'd')
     }
 
     /// Every new row is appended, so the count of appended rows is that of the updated ones. Of one
@@ -359,7 +367,7 @@ impl Rule<'_> {
     fn update(&self) -> String {
         let mut identity = self.identity();
         if self.with_matched {
-            identity.push(self.matched());
+            identity.push(self.table.matched());
         }
         let same: Vec<String> =
             (0..identity.len()).map(|at| format!("after.k{at} {EQUALS} before.k{at}")).collect();
@@ -368,18 +376,21 @@ impl Rule<'_> {
             true => (format!(", {} as lost", self.table.lost()), " or after.lost"),
             false => (String::new(), ""),
         };
-        let behind = self.append(self.left_behind(), "new_rows");
+        let behind = self.append_with_whole(self.left_behind(), "new_rows");
+        // After the INSERT, FOUND says whether there was a row; after PERFORM, whether it differs.
         format!(
             "{}\n  \
                get diagnostics changed_rows = row_count;\n  \
-               if changed_rows operator(pg_catalog.>) 1 or exists (\n       \
-                    select from {}\n         \
+               if changed_rows operator(pg_catalog.=) 1 then\n    \
+                 perform from {}\n         \
                          (select {values} from old_rows source) before cross join lateral\n         \
-                         (select {values}{lost} from new_rows source) after\n        \
-                     where ({}) is not true{or_lost}) then\n\
+                         (select {values}{lost} from new_rows source) after\n     \
+                   where ({}) is not true{or_lost};\n  \
+               end if;\n  \
+               if found then\n\
              {}\n  \
                end if;",
-            self.table.append(&[self.every("new_rows", 'c')]),
+            self.append(&[self.every("new_rows", 'c', false)]),
             self.table.gone(),
             same.join(" and "),
             match self.in_lists() {
@@ -408,20 +419,22 @@ impl Rule<'_> {
             false => ("'d'", ""),
         };
         format!(
-            "select {}, {operation}::pg_catalog.\"char\", behind.tenant_id, {}, behind.matched\n    \
+            "select {}, {operation}::pg_catalog.\"char\", behind.tenant_id, {}{}\n    \
                from {}\n         \
-                    (select before.tenant_id, before.row_key, before.matched, after.kept\n            \
-                       from (select {} as tenant_id, {} as row_key, {matched} as matched, {values} from old_rows source) before\n            \
-                       full join (select true as kept, {matched} as matched, {values} from new_rows source) after\n              \
+                    (select before.tenant_id, before.row_key{}, after.kept\n            \
+                       from (select {} as tenant_id, {} as row_key{and_matched}, {values} from old_rows source) before\n            \
+                       full join (select true as kept{and_matched}, {values} from new_rows source) after\n              \
                          on {}\n           \
                       where after.kept is null{unmatched}) behind",
             self.table.source_table,
             self.key_of_tenant("behind"),
+            self.matched_of("behind"),
             self.table.gone(),
+            self.matched_of("before"),
             self.tenant_id(),
             self.table.row_key(),
             same.join(" and "),
-            matched = self.matched(),
+            and_matched = self.and_matched(),
             values = named(&identity),
         )
     }
@@ -442,36 +455,36 @@ impl Rule<'_> {
 
     /// The rows without evaluating their tenant: every tenant looks again at them.
     fn blind(&self, rows: &str, operation: char) -> String {
-        let every = format!(
-            "select {}, '{operation}'::pg_catalog.\"char\", null::pg_catalog.text, changed.row_key, changed.matched\n    \
-               from {}\n         ({}) changed",
-            self.table.source_table,
-            self.table.gone(),
-            self.without_tenant(rows)
-        );
-        self.append(every, rows)
+        self.append_blind(operation, &self.without_tenant(rows), rows)
     }
 
     fn blind_update(&self) -> String {
-        let every = format!(
-            "select {}, 'c'::pg_catalog.\"char\", null::pg_catalog.text, changed.row_key, changed.matched\n    \
-               from {}\n         \
-                    ({}\n          \
-                      union\n          \
-                     {}) changed",
-            self.table.source_table,
-            self.table.gone(),
+        let both = format!(
+            "{}\n          \
+              union\n          \
+             {}",
             self.without_tenant("new_rows"),
             self.without_tenant("old_rows")
         );
-        self.append(every, "new_rows")
+        self.append_blind('c', &both, "new_rows")
+    }
+
+    fn append_blind(&self, operation: char, changed: &str, rows: &str) -> String {
+        let every = format!(
+            "select {}, '{operation}'::pg_catalog.\"char\", null::pg_catalog.text, changed.row_key{}\n    \
+               from {}\n         ({changed}) changed",
+            self.table.source_table,
+            self.matched_of("changed"),
+            self.table.gone(),
+        );
+        self.append_with_whole(every, rows)
     }
 
     fn without_tenant(&self, rows: &str) -> String {
         format!(
-            "select {} as row_key, {} as matched from {rows} source",
+            "select {} as row_key{} from {rows} source",
             self.table.row_key(),
-            self.matched()
+            self.and_matched()
         )
     }
 }
@@ -479,20 +492,4 @@ impl Rule<'_> {
 fn named(values: &[String]) -> String {
     let named = values.iter().enumerate().map(|(at, value)| format!("{value} as k{at}"));
     named.collect::<Vec<_>>().join(", ")
-}
-
-/// `{"column": "text", …}` of the row in scope, or of the row variable that `prefix` names with a
-/// full stop behind it.
-pub(super) fn object(columns: &[CapturedColumn], prefix: &str) -> String {
-    let pairs: Vec<String> = columns
-        .iter()
-        .map(|c| {
-            format!(
-                "{}, {prefix}{}::pg_catalog.text",
-                literal(c.name.as_str()).trim(),
-                c.name.sql()
-            )
-        })
-        .collect();
-    format!("pg_catalog.jsonb_build_object({})", pairs.join(", "))
 }
