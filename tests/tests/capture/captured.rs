@@ -283,6 +283,28 @@ async fn a_column_that_is_lost_is_told_by_a_statement_over_one_row() {
     }
 }
 
+/// The same of a table that only other tables depend on.
+#[tokio::test]
+async fn a_column_that_is_lost_is_told_by_a_table_that_others_depend_on() {
+    let tables = "create table public.list (tenant text, id int primary key, item int);
+        create table public.item (id int primary key, kind int, name text);
+        insert into item values (1, 5), (2, 6), (3, 6)";
+    let depends = "depends_on:\n  - table: public.item\n    match: { item: id, id: kind }\n";
+    let item = Captured::new(tables, &[&mapping("lists", "public.list", "tenant", depends)]).await;
+    for (from, to) in [("kind", "gone"), ("id", "number")] {
+        item.database.execute(&format!("alter table item rename {from} to {to}")).await;
+        for write in [
+            "update item set name = 'x'",
+            "insert into item select 4, 7",
+            "delete from item where name is null",
+        ] {
+            let captured = item.after(write).await;
+            assert!(tells_whole(&captured), "{from}, {write}: {captured:?}");
+        }
+        assert!(item.after("delete from item where name = 'none'").await.is_empty());
+    }
+}
+
 /// Rows without a tenant say nothing to the sequencer. They are appended so that the rows of a
 /// statement can be counted.
 #[tokio::test]

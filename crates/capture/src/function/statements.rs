@@ -71,11 +71,11 @@ pub(super) fn body(capture: &Capture, set: &MappingSet, handlers: bool) -> Strin
         ),
         branch(
             &|rule| rule.guarded(rule.append_every("new_rows", 'c'), rule.blind("new_rows", 'c')),
-            table.insert_of_dependants()
+            table.every_matched("new_rows", 'c')
         ),
         branch(
             &|rule| rule.guarded(rule.append_every("old_rows", 'd'), rule.blind("old_rows", 'd')),
-            table.delete_of_dependants()
+            table.every_matched("old_rows", 'd')
         ),
         table.append(false, &[format!("values ({}, 't', null, null)", table.source_table)]),
     )
@@ -200,38 +200,43 @@ impl<'a> Table<'a> {
         tenants.into_iter().enumerate().map(rule).collect()
     }
 
-    fn insert_of_dependants(&self) -> String {
-        self.append(true, &[self.every_matched("new_rows", 'c'), self.whole(true, "new_rows")])
-    }
-
-    fn delete_of_dependants(&self) -> String {
-        self.append(true, &[self.every_matched("old_rows", 'd'), self.whole(true, "old_rows")])
-    }
-
+    /// All matched columns that differ. A row that lost a column is a change of the whole table.
     fn every_matched(&self, rows: &str, operation: char) -> String {
-        format!(
-            "select distinct {}, '{operation}'::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, changed.matched\n    \
-               from {}\n         (select {} as matched from {rows} source) changed",
-            self.source_table,
-            self.gone(),
-            self.matched()
+        self.append_matched(
+            &format!("(case when changed.lost then 't' else '{operation}' end)"),
+            &format!(
+                "(select distinct {} as matched, {} as lost from {rows} source) changed",
+                self.matched(),
+                self.lost()
+            ),
         )
     }
 
     /// Old values that no new row has count as deleted.
     fn update_of_dependants(&self) -> String {
-        let changed = format!(
-            "select {}, (case when pg_catalog.bool_or(changed.present) then 'c' else 'd' end)::pg_catalog.\"char\", null::pg_catalog.text, null::pg_catalog.jsonb, changed.matched\n    \
-               from {}\n         \
-                    (select true as present, {matched} as matched from new_rows source\n          \
-                      union all\n          \
-                     select false, {matched} from old_rows source) changed\n   \
-              group by changed.matched",
+        let lost = "when pg_catalog.bool_or(changed.lost) then 't'";
+        let present = "when pg_catalog.bool_or(changed.present) then 'c'";
+        self.append_matched(
+            &format!("(case {lost} {present} else 'd' end)"),
+            &format!(
+                "(select true as present, {matched} as matched, {} as lost from new_rows source\n          \
+                   union all\n          \
+                  select false, {matched}, false from old_rows source) changed\n   \
+                  group by changed.matched",
+                self.lost(),
+                matched = self.matched()
+            ),
+        )
+    }
+
+    fn append_matched(&self, operation: &str, changed: &str) -> String {
+        format!(
+            "  insert into offtake.captured_change (source_table, operation, matched)\n  \
+               select {}, {operation}::pg_catalog.\"char\", changed.matched\n    \
+                 from {}\n         {changed};",
             self.source_table,
             self.gone(),
-            matched = self.matched()
-        );
-        self.append(true, &[changed, self.whole(true, "new_rows")])
+        )
     }
 }
 
