@@ -1,7 +1,9 @@
 -- Moves the oldest captured changes into the log, numbered in capture order beyond global_sequence.
 -- $1 bigint: how many keys; a list of keys is taken whole, so the last one may exceed this by less
 -- than its length. $2 text[]: tables whose rows' tenant is looked up after commit; their changes
--- are taken and returned, and not numbered here. $3 bigint: only beyond this capture id. That
+-- that have the columns to look it up by are taken and returned, and not numbered here. Those
+-- without are another mapping's, whose tenant is an expression that failed: they concern every
+-- tenant. $3 bigint: only beyond this capture id. That
 -- spares the index the entries of rows that an earlier tick took and vacuum has not removed yet.
 -- Returns one row for each taken change that is not done yet: it wakes another mapping, waits for
 -- its tenant, stands for a whole table, or continues an expansion. Every row repeats the tick's
@@ -22,7 +24,7 @@ with oldest as materialized (
   select capture_id, 0 as position, source_table, tenant_id, row_key, operation = 'd' as deleted, captured_at
     from taken
    where operation in ('c', 'd') and row_key is not null
-     and not (tenant_id is null and source_table = any($2))
+     and not (tenant_id is null and matched is not null and source_table = any($2))
   union all
   select capture_id, position, source_table, tenant_id,
          case when key_column is null then key::jsonb else jsonb_build_object(key_column, key) end, keys_deleted, captured_at

@@ -304,6 +304,37 @@ async fn two_mappings_of_a_table_look_up_their_tenants_in_different_ways() {
     daemon.stop().await;
 }
 
+/// A second mapping of the table names its tenant by an expression, and the expression fails for a
+/// changed row. Then every tenant looks at the row again, and the copy loses it. The test fails
+/// where a change without a tenant always waits for the look-up: the copy kept the row.
+#[tokio::test]
+async fn an_expression_that_fails_beside_a_looked_up_tenant_concerns_every_tenant() {
+    const VALUED: &str = "\
+source: { table: public.line, tenant: \"case when 100 / source.amount is not null then org end\" }
+query: select org as tenant_id, id, amount from public.line where amount <> 0
+target: { table: valued_lines }
+";
+    let world = plan().mappings(&[("lines", LINES), ("valued_lines", VALUED)]).await;
+    world.source.execute(&format!("{TABLES} alter table line add org text")).await;
+    world.succeed(&["init"]).await;
+    let (acme_id, globex) = (world.id("acme").to_owned(), world.id("globex").to_owned());
+    let daemon = world.daemon().await;
+    for sql in [
+        &format!(
+            "insert into customer values (1, '{globex}', 'g'); insert into invoice values (1, 1, 'g');
+             insert into line select n, 1, 5, '{acme_id}' from generate_series(1, 3) n"
+        ),
+        "update line set amount = 0 where id = 1",
+        "update line set amount = 0 where id > 1",
+        "update line set amount = 2",
+        "delete from line",
+    ] {
+        world.source.execute(sql).await;
+        check(&world).await;
+    }
+    daemon.stop().await;
+}
+
 /// A daemon dies at each place of a tick, and the next one finds every way that was cut.
 #[tokio::test]
 async fn a_daemon_that_dies_in_a_tick_loses_no_way() {
