@@ -27,7 +27,7 @@ with oldest as materialized (
      and not (tenant_id is null and matched is not null and source_table = any($2))
   union all
   select capture_id, position, source_table, tenant_id,
-         case when key_column is null then key::jsonb else jsonb_build_object(key_column, key) end, keys_deleted, captured_at
+         case when key_column is null then key::jsonb else jsonb_object(array[key_column, key]) end, keys_deleted, captured_at
     from taken cross join unnest(keys) with ordinality listed (key, position)
 ), appended as (
   insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)
