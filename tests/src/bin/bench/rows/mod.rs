@@ -6,18 +6,20 @@ mod catch_up;
 mod first_copy;
 mod idle;
 mod latency;
+mod shared_place;
 mod statement;
 mod update;
 
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 8] = [
+pub(crate) const ROWS: [&Row; 9] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
     &statement::ROW,
     &first_copy::ROW,
+    &shared_place::ROW,
     &idle::ROW,
     &audit::ROW,
     &capture_forms::ROW,
