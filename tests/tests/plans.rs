@@ -205,6 +205,27 @@ async fn hot_statements_read_what_there_is_to_do_and_no_table() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
+/// However many requests are due, a claim reads those that it takes, in whatever way the server
+/// plans it. The test fails without the settings, or ordered by the request too: all 5 000 were read.
+#[tokio::test]
+async fn a_claim_reads_no_more_requests_than_it_takes() {
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    source.execute("update offtake.outgoing_request set not_before = now() - interval '1 s'").await;
+    let client = source.connect().await;
+    let begin = include_str!("../../crates/requests/sql/begin_claim.sql");
+    client.batch_execute(&begin.replace("begin;", "").replace("local ", "")).await.unwrap();
+    let mut bad = Vec::new();
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
+        for statement in statements("requests/sql/claim_requests.sql") {
+            let plan = explain(&client, &statement, "16, 60000, 'me', '{1,2}'").await;
+            bad.extend(judge(&format!("a claim of 16, {mode}"), &plan, 900).err());
+        }
+    }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
 /// 300 destinations with two mappings each, whose cursors are all at other places among 8 000
 /// changes that concern every tenant.
 const EVERYONES: &str = "

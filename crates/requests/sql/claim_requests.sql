@@ -9,7 +9,8 @@
 -- So the claim counts as a failure, and puts the next claim off for one lease, then two, then four,
 -- up to an hour. It does so with jitter: requests that were only in the same process are then not
 -- claimed at the same moment again. What the worker reports at its end replaces that.
--- The sync engine calls it; a transaction of its own. Uses outgoing_request_due; skips what another
+-- The sync engine calls it; a transaction of its own, begun by begin_claim.sql. Uses
+-- outgoing_request_due, and reads no more than it claims and what others have claimed; skips what another
 -- claim holds; waits for nothing.
 with due as (
   select r.request_id, r.not_before, r.leased_until is not null as died
@@ -22,7 +23,7 @@ with due as (
      and not exists (select from offtake.fuse f
                       where not f.enabled and (f.until is null or f.until > now())
                         and f.name in ('destination:' || d.tenant_id || '/' || d.name, 'tenant:' || d.tenant_id))
-   order by r.not_before, r.request_id
+   order by r.not_before
    limit $1
    for update of r skip locked
 ), claimed as (

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offtake_postgres::{Error, SourcePool};
+use offtake_postgres::{Error, PipelinedTransaction, PooledConnection, SourcePool};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -60,14 +60,15 @@ pub async fn claim(
     lease: Duration,
     process: &str,
 ) -> Result<Vec<Claim>, Error> {
-    let connection = pool.get().await?;
+    let mut connection = pool.get().await?;
     let of_these = if due.failing_slowly { FAILING_SLOWLY } else { ALL_OTHERS };
     let statement = sql::CLAIM_REQUESTS.replace("{of_these}", of_these);
     let statement = connection.prepare_cached(&statement).await?;
     let limit = i64::try_from(due.limit).unwrap_or(i64::MAX);
     let parameters: [&(dyn ToSql + Sync); 4] =
         [&limit, &milliseconds(lease), &process, &due.failing_promptly];
-    let rows = connection.query(&statement, &parameters).await?;
+    let take = async |session: &PooledConnection| session.query(&statement, &parameters).await;
+    let rows = PipelinedTransaction::whole(&mut connection, sql::BEGIN_CLAIM, take).await?;
     Ok(rows.iter().map(Claim::from_row).collect())
 }
 

@@ -15,6 +15,7 @@ pub(crate) const DEACTIVATE_DESTINATIONS: &str = include_str!("../sql/deactivate
 pub(crate) const REFUSE_DESTINATION: &str = include_str!("../sql/refuse_destination.sql");
 pub(crate) const BEGIN_FORGETTING: &str = include_str!("../sql/begin_forgetting.sql");
 pub(crate) const FORGET_DESTINATIONS: &str = include_str!("../sql/forget_destinations.sql");
+pub(crate) const BEGIN_CLAIM: &str = include_str!("../sql/begin_claim.sql");
 pub(crate) const CLAIM_REQUESTS: &str = include_str!("../sql/claim_requests.sql");
 pub(crate) const EXTEND_LEASES: &str = include_str!("../sql/extend_leases.sql");
 pub(crate) const COMPLETE_REQUESTS: &str = include_str!("../sql/complete_requests.sql");
