@@ -44,7 +44,7 @@ select 'sync', destination_id, 1, true, now() + case when destination_id % 250 =
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 25] = [
+const HOT: [(&str, &str, i64); 26] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -94,6 +94,8 @@ const HOT: [(&str, &str, i64); 25] = [
     ("admin/sql/list_destinations.sql", "'t7', null, null, null, null", 3000),
     // A page of ten among all destinations.
     ("admin/sql/list_destinations.sql", "null, null, 't3', 'main', 10", 4000),
+    // The 5 000 with a request are looked at, and so are those with one of the captured changes.
+    ("admin/sql/list_unsettled.sql", "", 5000 * 40),
 ];
 
 /// What `claim_requests.sql` is completed with.
@@ -105,7 +107,18 @@ const OF_THESE: [&str; 2] = [
 /// The statement of a file, in each form in which it runs.
 fn statements(file: &str) -> Vec<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
-    let text = std::fs::read_to_string(crates.join(file)).unwrap();
+    let read = |file: &str| std::fs::read_to_string(crates.join(file)).unwrap();
+    let text = match file {
+        "admin/sql/list_destinations.sql" => {
+            read(file).replace("{chosen}", &read("admin/sql/choose_named.sql"))
+        }
+        "admin/sql/list_unsettled.sql" => {
+            let chosen = read("admin/sql/choose_unsettled.sql");
+            let listed = read("admin/sql/list_destinations.sql").replace("{chosen}", &chosen);
+            read(file).replace("{listed}", &listed)
+        }
+        _ => read(file),
+    };
     let text =
         text.replace("{current}", "0").replace("{partition}", "0").replace("{next}", "10000000");
     match text.contains("{of_these}") {

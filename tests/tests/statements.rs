@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 18] = [
+const PLACEHOLDERS: [(&str, &str); 20] = [
     ("{synchronous_commit}", "off"),
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
@@ -27,6 +27,11 @@ const PLACEHOLDERS: [(&str, &str); 18] = [
     ("{table}", "offtake._offtake_state"),
     ("{condition}", "true"),
     ("{rows}", "1"),
+    ("{chosen}", "select * from offtake.destination"),
+    (
+        "{listed}",
+        "select mappings as registered_mappings, source_tables as registered_tables from offtake.destination",
+    ),
     ("{of_these}", "r.failures > 0 and r.destination_id <> all($4::bigint[])"),
 ];
 

@@ -1,8 +1,9 @@
 -- Everything that the state of a destination is computed from, one row per active destination. One
 -- statement and so one snapshot: a change that moves from table to table meanwhile is seen in
--- exactly one of them.
--- $1 text: only this tenant's destinations. $2 text: only those with this name. $3, $4 text: only
--- those after this tenant and name. Null matches all. $5 bigint: at most so many; null: all.
+-- exactly one of them. The placeholder says which destinations: choose_named.sql, with $1 text: only
+-- this tenant's destinations; $2 text: only those with this name; $3, $4 text: only those after this
+-- tenant and name (null matches all); $5 bigint: at most so many (null: all). Or
+-- choose_unsettled.sql, without parameters.
 -- Per mapping one probe of change_log_tenant (tenant_id, source_table, sequence_id) finds the
 -- newest change of its tenant. Only where that is beyond the cursor, the backlog is counted, up to
 -- 100 001. What concerns every tenant is read once per table, however many mappings have it: the
@@ -11,11 +12,7 @@
 -- source_tables[i] is the source table of mappings[i] where the two arrays are equally long;
 -- otherwise every table counts for every mapping.
 with chosen as materialized (
-  select * from offtake.destination
-   where active and ($1::text is null or tenant_id = $1) and ($2::text is null or name = $2)
-     and ($3::text is null or (tenant_id, name) > ($3, $4::text))
-   order by tenant_id, name
-   limit $5
+  {chosen}
 ), wanted as materialized (
   select d.destination_id, coalesce(d.source_tenant_id, d.tenant_id) as tenant_id, w.name, w.position,
          case when w.position is null then '{}'
@@ -97,7 +94,7 @@ with chosen as materialized (
 ), blown as materialized (
   select name, reason from offtake.fuse where not enabled and (until is null or until > now())
 )
-select d.tenant_id, d.name, d.kind, d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared,
+select d.tenant_id, d.name, d.mappings as registered_mappings, d.source_tables as registered_tables, d.kind, d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared,
        d.state, d.reason, d.refused, d.last_success_at, d.last_error, d.last_error_at, d.consecutive_failures, d.created_at,
        d.paused_at is not null and (d.paused_until is null or d.paused_until > now()) as paused,
        d.pause_reason, d.paused_until,

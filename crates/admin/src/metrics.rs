@@ -11,7 +11,7 @@ use offtake_postgres::SourcePool;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use crate::status::{Status, collect};
+use crate::status::{Status, collect_totals};
 use crate::{Error, process, sql};
 
 /// Scrapes within this time share one reading, so that they cost the source one status per second.
@@ -182,7 +182,7 @@ impl Scrapes {
 
 async fn read(source: &SourcePool) -> Result<Status, Error> {
     let connection = source.get().await?;
-    collect(&connection, None).await
+    collect_totals(&connection).await
 }
 
 fn set_gauges(status: &Status) {

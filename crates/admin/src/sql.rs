@@ -1,10 +1,11 @@
 //! The statements of this crate. Each file says what its statement does and costs.
 
+use std::sync::LazyLock;
+
 pub(crate) const READ_SUMMARY: &str = include_str!("../sql/read_summary.sql");
 pub(crate) const COUNT_SEQUENCED: &str = include_str!("../sql/count_sequenced.sql");
 pub(crate) const ADOPT_DESTINATIONS: &str = include_str!("../sql/adopt_destinations.sql");
 pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");
-pub(crate) const LIST_DESTINATIONS: &str = include_str!("../sql/list_destinations.sql");
 pub(crate) const COUNT_DELETED_ROWS: &str = include_str!("../sql/count_deleted_rows.sql");
 pub(crate) const LIST_NAMED_DESTINATIONS: &str = include_str!("../sql/list_named_destinations.sql");
 pub(crate) const LIST_KEPT_DESTINATIONS: &str = include_str!("../sql/list_kept_destinations.sql");
@@ -13,3 +14,23 @@ pub(crate) const RESUME_DESTINATIONS: &str = include_str!("../sql/resume_destina
 pub(crate) const READ_RESYNC_PROGRESS: &str = include_str!("../sql/read_resync_progress.sql");
 pub(crate) const LIST_QUARANTINED: &str = include_str!("../sql/list_quarantined.sql");
 pub(crate) const DISCARD_QUARANTINED: &str = include_str!("../sql/discard_quarantined.sql");
+
+const CHOSEN: &str = "{chosen}";
+const LIST_DESTINATIONS: &str = include_str!("../sql/list_destinations.sql");
+
+/// Destinations by tenant and name.
+pub(crate) static LIST_NAMED: LazyLock<String> =
+    LazyLock::new(|| LIST_DESTINATIONS.replace(CHOSEN, include_str!("../sql/choose_named.sql")));
+
+/// The destinations that are not simply counted, with the count of the others.
+pub(crate) static LIST_UNSETTLED: LazyLock<String> =
+    LazyLock::new(|| counted(include_str!("../sql/choose_unsettled.sql")));
+
+/// The same where all are looked at, with the parameters of [`LIST_NAMED`].
+pub(crate) static LIST_DOUBTED: LazyLock<String> =
+    LazyLock::new(|| counted(include_str!("../sql/choose_named.sql")));
+
+fn counted(chosen: &str) -> String {
+    let listed = LIST_DESTINATIONS.replace(CHOSEN, chosen);
+    include_str!("../sql/list_unsettled.sql").replace("{listed}", &listed)
+}

@@ -5,6 +5,7 @@
 
 mod destination;
 mod judgement;
+mod overview;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::{Error, State, operations, sql};
 pub use destination::{
     Backfill, Destination, DestinationMapping, destinations, destinations_after,
 };
+pub(crate) use overview::Overview;
 
 /// At most this many destinations are in a status, the worst states first; `GET
 /// /api/v1/destinations` pages through all. A person scrolls through no more, and they are 1 MB of
@@ -51,7 +53,8 @@ pub struct Status {
     pub mappings: Vec<Mapping>,
     pub deleted_rows: DeletedRows,
     pub quarantined_rows: Long,
-    /// The worst states first, then by tenant and name.
+    /// The worst states first, then by tenant and name. Where not all are listed, those of which
+    /// nothing speaks against `in_sync` are left out first.
     pub destinations: Vec<Destination>,
     /// How many more there are than `destinations` lists.
     pub destinations_not_listed: usize,
@@ -117,6 +120,54 @@ pub struct DeletedRows {
     pub by_table: BTreeMap<String, Long>,
 }
 
+impl Mapping {
+    fn new(name: &str, source_table: Option<&String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            source_table: source_table.cloned(),
+            max_sequence_id: None,
+            destinations: 0,
+            destinations_behind: 0,
+        }
+    }
+}
+
+/// What a status tells of the destinations.
+struct Fleet {
+    states: BTreeMap<&'static str, usize>,
+    mappings: Vec<Mapping>,
+    listed: Vec<Destination>,
+}
+
+impl Fleet {
+    /// The destinations of one tenant.
+    fn of_tenant(mut listed: Vec<Destination>, uncaptured: &BTreeMap<String, String>) -> Self {
+        listed.iter_mut().for_each(|destination| destination.doubt(uncaptured));
+        let (states, mappings) = (count_states(&listed), summarise_mappings(&listed));
+        Self { states, mappings, listed }
+    }
+
+    /// All destinations; lists at most `listed_max`, those that are not in sync first.
+    async fn of_all(
+        source: &Client,
+        uncaptured: &BTreeMap<String, String>,
+        listed_max: usize,
+    ) -> Result<Self, Error> {
+        let mut overview = Overview::read(source).await?;
+        overview.doubt(uncaptured);
+        let (states, mappings) = (overview.states(), overview.mappings());
+        let room = listed_max.saturating_sub(overview.unsettled.len());
+        let mut settled = match room {
+            0 => Vec::new(),
+            _ => overview.settled_after(source, None, None, room).await?,
+        };
+        settled.iter_mut().for_each(|destination| destination.doubt(uncaptured));
+        let mut listed = overview.unsettled;
+        listed.append(&mut settled);
+        Ok(Self { states, mappings, listed })
+    }
+}
+
 /// Reads the status. `tenant` narrows the destinations, the mappings and the counts over them. The
 /// numbers of the loops stay those of all tenants.
 pub async fn collect(source: &Client, tenant: Option<&str>) -> Result<Status, Error> {
@@ -130,6 +181,23 @@ pub async fn collect_beside(
     tenant: Option<&str>,
     uncaptured: &BTreeMap<String, String>,
 ) -> Result<Status, Error> {
+    let fleet = match tenant {
+        None => Fleet::of_all(source, uncaptured, DESTINATIONS_MAX).await?,
+        Some(_) => Fleet::of_tenant(destinations(source, tenant, None).await?, uncaptured),
+    };
+    around(source, fleet).await
+}
+
+/// The status of all tenants without the list of destinations.
+pub(crate) async fn collect_totals(source: &Client) -> Result<Status, Error> {
+    let mut fleet = Fleet::of_all(source, &BTreeMap::new(), 0).await?;
+    fleet.listed.clear();
+    around(source, fleet).await
+}
+
+/// What a status has beside the destinations.
+async fn around(source: &Client, fleet: Fleet) -> Result<Status, Error> {
+    let Fleet { states, mappings, mut listed } = fleet;
     let summary = source.query_one(sql::READ_SUMMARY, &[]).await?;
     let fuses = operations::fuses(source).await?;
     let mut deleted_rows = DeletedRows::default();
@@ -138,13 +206,9 @@ pub async fn collect_beside(
         deleted_rows.total.0 += rows;
         deleted_rows.by_table.insert(row.get("source_table"), Long(rows));
     }
-    let mut listed = destinations(source, tenant, None).await?;
-    listed.iter_mut().for_each(|destination| destination.doubt(uncaptured));
-    let counts = count_states(&listed);
-    let mappings = summarise_mappings(&listed);
     listed.sort_by(|a, b| (a.state, &a.tenant, &a.name).cmp(&(b.state, &b.tenant, &b.name)));
-    let destinations_not_listed = listed.len().saturating_sub(DESTINATIONS_MAX);
     listed.truncate(DESTINATIONS_MAX);
+    let destinations_not_listed = states.values().sum::<usize>().saturating_sub(listed.len());
     Ok(Status {
         version: env!("CARGO_PKG_VERSION"),
         epoch: summary.get("epoch"),
@@ -165,7 +229,7 @@ pub async fn collect_beside(
             expired_leases: summary.get("expired_leases"),
             oldest_owed_seconds: summary.get::<_, Option<f64>>("oldest_owed_seconds").map(rounded),
         },
-        sync: Sync { destinations: counts, rows_applied_total: None, rows_per_second: None },
+        sync: Sync { destinations: states, rows_applied_total: None, rows_per_second: None },
         mappings,
         deleted_rows,
         quarantined_rows: Long(summary.get("quarantined_rows")),
@@ -185,13 +249,8 @@ fn count_states(destinations: &[Destination]) -> BTreeMap<&'static str, usize> {
 fn summarise_mappings(destinations: &[Destination]) -> Vec<Mapping> {
     let mut by_name: BTreeMap<&str, Mapping> = BTreeMap::new();
     for mapping in destinations.iter().flat_map(|d| &d.mappings) {
-        let summary = by_name.entry(&mapping.name).or_insert_with(|| Mapping {
-            name: mapping.name.clone(),
-            source_table: mapping.source_table.clone(),
-            max_sequence_id: None,
-            destinations: 0,
-            destinations_behind: 0,
-        });
+        let new = || Mapping::new(&mapping.name, mapping.source_table.as_ref());
+        let summary = by_name.entry(&mapping.name).or_insert_with(new);
         summary.max_sequence_id = summary.max_sequence_id.max(mapping.latest_sequence_id);
         summary.destinations += 1;
         summary.destinations_behind += usize::from(mapping.behind());

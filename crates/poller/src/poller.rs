@@ -227,6 +227,7 @@ impl Sweep {
         let Some(transaction) = locked(connection).await? else { return Ok(0) };
         let due = offtake_requests::sweep_due(&transaction, VISIT_INTERVAL).await?;
         let (behind, next) = offtake_requests::sweep_slice(&transaction, self.after, SLICE).await?;
+        transaction.execute(sql::ADD_UP_COUNTS, &[]).await?;
         transaction.commit().await?;
         self.after = next.unwrap_or(0);
         Ok(behind + i64::try_from(due).unwrap_or(i64::MAX))

@@ -8,6 +8,7 @@
 -- A change without tenant concerns every destination that has a mapping on its table: it is noted
 -- in fan_out, so that thousands of destinations are told page by page. A destination in backoff
 -- (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
+-- The position has the newest change of each table that concerned a destination, for the status.
 with page as materialized (
   select sequence_id, tenant_id, source_table
     from offtake.change_log
@@ -16,15 +17,13 @@ with page as materialized (
    order by sequence_id limit $1
 ), news as materialized (
   select tenant_id, source_table, max(sequence_id) as sequence_id from page group by tenant_id, source_table
-), concerned as (
-  select d.destination_id, max(n.sequence_id) as sequence_id
+), concerned as materialized (
+  select d.destination_id, n.source_table, n.sequence_id
     from news n join offtake.destination d on coalesce(d.source_tenant_id, d.tenant_id) = n.tenant_id and n.source_table = any(d.source_tables)
    where d.active and d.refused is null
-   group by d.destination_id
-   order by d.destination_id
 ), owed as (
   insert into offtake.outgoing_request as r (kind, destination_id, wanted_sequence_id)
-  select 'sync', destination_id, sequence_id from concerned
+  select 'sync', destination_id, max(sequence_id) from concerned group by destination_id order by destination_id
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
          not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
@@ -35,7 +34,14 @@ with page as materialized (
   on conflict (source_table) do update set next_sequence_id = greatest(f.next_sequence_id, excluded.sequence_id)
   returning 1
 ), moved as (
-  update offtake.poller_position set sequence_id = (select max(sequence_id) from page), updated_at = now()
+  update offtake.poller_position
+     set sequence_id = (select max(sequence_id) from page), updated_at = now(),
+         newest = newest || coalesce((select jsonb_object_agg(source_table, sequence_id)
+                                        from (select source_table, max(sequence_id) as sequence_id
+                                                from (select source_table, sequence_id from concerned
+                                                       union all
+                                                      select source_table, sequence_id from news where tenant_id is null) c
+                                               group by source_table) t), '{}')
    where exists (select from page)
   returning 1
 )

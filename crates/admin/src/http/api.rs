@@ -15,7 +15,7 @@ use super::problem::Problem;
 use crate::metrics::Sequenced;
 use crate::operations::{Quarantined, Selection, fuses, quarantined};
 use crate::status::{
-    Destination, Fuse, Status, collect, destinations, destinations_after, rounded,
+    Destination, Fuse, Overview, Status, collect, destinations, destinations_after, rounded,
 };
 use crate::{Error, State};
 
@@ -127,43 +127,55 @@ pub(super) async fn list_destinations(
     let after: Option<SortKey> = query.after.as_deref().map(parse_after).transpose()?;
     let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
     let tenant = query.tenant.as_deref();
+    let chosen = Chosen { state, sort: query.sort, after: after.as_ref(), limit: limit + 1 };
     let items = shared
-        .answer(async |source| match query.sort {
-            Sort::Name => by_name(source, tenant, state, after.as_ref(), limit + 1).await,
-            Sort::Lag => {
-                let all = destinations(source, tenant, None).await?;
-                let wanted = all.into_iter().filter(|d| state.is_none_or(|state| d.state == state));
-                let mut wanted: Vec<Destination> = wanted.collect();
-                wanted.sort_by_cached_key(|d| query.sort.key(d));
-                wanted.retain(|d| after.as_ref().is_none_or(|after| query.sort.key(d) > *after));
-                Ok(wanted)
-            }
+        .answer(async |source| match tenant {
+            Some(tenant) => Ok(chosen.of(destinations(source, Some(tenant), None).await?)),
+            None => chosen.of_all(source).await,
         })
         .await?;
     Ok(Json(page(items, query.sort, limit)))
 }
 
-/// The next `limit` destinations by tenant and name that are in this state. Without a state one
-/// page is read; a state that few are in takes as many pages as it takes to find them.
-async fn by_name(
-    source: &tokio_postgres::Client,
-    tenant: Option<&str>,
+/// Which destinations a page of the list has.
+struct Chosen<'a> {
     state: Option<State>,
-    after: Option<&SortKey>,
+    sort: Sort,
+    /// Those after this key.
+    after: Option<&'a SortKey>,
     limit: usize,
-) -> Result<Vec<Destination>, Error> {
-    let mut after = after.map(|SortKey(_, tenant, name)| (tenant.clone(), name.clone()));
-    let mut found = Vec::new();
-    let at_once = if state.is_some() { ITEMS_MAX } else { limit };
-    loop {
-        let place = after.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
-        let next = destinations_after(source, tenant, place, at_once).await?;
-        let last = next.len() < at_once;
-        after = next.last().map(|d| (d.tenant.clone(), d.name.clone()));
-        found.extend(next.into_iter().filter(|d| state.is_none_or(|state| d.state == state)));
-        if last || found.len() >= limit {
-            return Ok(found);
+}
+
+impl Chosen<'_> {
+    /// Those of the list, in the order of the page.
+    fn of(&self, mut all: Vec<Destination>) -> Vec<Destination> {
+        all.retain(|d| self.state.is_none_or(|state| d.state == state));
+        all.sort_by_cached_key(|d| self.sort.key(d));
+        all.retain(|d| self.after.is_none_or(|after| self.sort.key(d) > *after));
+        all
+    }
+
+    /// Those of all tenants. Costs what is not in sync, and a page.
+    async fn of_all(&self, source: &tokio_postgres::Client) -> Result<Vec<Destination>, Error> {
+        let after = self.after.map(|SortKey(lag, tenant, name)| (lag.0, (&**tenant, &**name)));
+        if let (None, Sort::Name) = (self.state, self.sort) {
+            let place = after.map(|(_, place)| place);
+            return destinations_after(source, None, place, self.limit).await;
         }
+        let overview = Overview::read(source).await?;
+        // All settled destinations have the same lag.
+        let lag = match self.sort {
+            Sort::Name => 0,
+            Sort::Lag => overview.settled_lag_rows(),
+        };
+        let settled = match after {
+            Some((before, _)) if before < lag => Vec::new(),
+            after => {
+                let place = after.filter(|(before, _)| *before == lag).map(|(_, place)| place);
+                overview.settled_after(source, self.state, place, self.limit).await?
+            }
+        };
+        Ok(self.of(overview.unsettled.into_iter().chain(settled).collect()))
     }
 }
 

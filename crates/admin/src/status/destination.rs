@@ -104,7 +104,7 @@ pub struct Backfill {
 }
 
 /// A mapping of a destination, as `list_destinations.sql` builds it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct MappingFacts {
     pub(super) name: String,
     source_tables: Vec<String>,
@@ -165,11 +165,11 @@ async fn list(
     let (after_tenant, after_name) = after.unzip();
     let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
     let parameters: [&(dyn ToSql + Sync); 5] = [&tenant, &name, &after_tenant, &after_name, &limit];
-    let rows = source.query(sql::LIST_DESTINATIONS, &parameters).await?;
+    let rows = source.query(&*sql::LIST_NAMED, &parameters).await?;
     rows.iter().map(read).collect()
 }
 
-fn read(row: &Row) -> Result<Destination, Error> {
+pub(super) fn read(row: &Row) -> Result<Destination, Error> {
     let mappings: Vec<MappingFacts> = serde_json::from_value(row.get("mappings"))?;
     let now = moment::required(row, "read_at");
     let facts = Facts::read(row);
@@ -221,6 +221,20 @@ fn read(row: &Row) -> Result<Destination, Error> {
 }
 
 impl MappingFacts {
+    /// Of a copy that stands, as far as is known. `fuse`: it is blown, for this reason.
+    pub(super) fn settled(name: &str, fuse: Option<&Option<String>>, overlooked: bool) -> Self {
+        Self {
+            name: name.to_owned(),
+            mirrored: true,
+            backfilled: true,
+            fuse_blown: fuse.is_some(),
+            fuse_reason: fuse.cloned().flatten(),
+            // Since when does not matter to its state.
+            resync_requested_at: overlooked.then_some(Timestamp::UNIX_EPOCH),
+            ..Self::default()
+        }
+    }
+
     fn shown(self, now: Timestamp) -> DestinationMapping {
         let backfill = self.backfill(now);
         let [source_table] =
