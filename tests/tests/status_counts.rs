@@ -139,8 +139,9 @@ impl Random {
         }
         self.execute(include_str!("../../crates/requests/sql/owe_registered.sql"), &[&owed]).await;
         if self.rng.random_ratio(1, 10) {
-            let others = include_str!("../../crates/requests/sql/deactivate_destinations.sql");
-            self.execute(others, &[&ids]).await;
+            let others = include_str!("../../crates/requests/sql/deactivate_others.sql");
+            let none = Vec::<String>::new();
+            self.execute(others, &[&ids, &none, &none]).await;
         }
     }
 

@@ -60,5 +60,6 @@ pub use owe::{
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
 pub use withdraw::{
-    begin_forgetting, deactivate_destinations, forget_destinations, refuse_destination,
+    begin_forgetting, deactivate_destinations, deactivate_others, forget_destinations,
+    refuse_destination,
 };

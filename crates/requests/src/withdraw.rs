@@ -4,10 +4,28 @@ use tokio_postgres::{Client, Error};
 
 use crate::sql;
 
-/// The registry's: deactivates all destinations but these, and deletes what was owed to them. To be
-/// called in the transaction that registers the others.
-pub async fn deactivate_destinations(client: &Client, registered: &[i64]) -> Result<(), Error> {
-    client.execute(sql::DEACTIVATE_DESTINATIONS, &[&registered]).await?;
+/// Tenants and names of destinations.
+type Names = (Vec<String>, Vec<String>);
+
+/// The registry's: deactivates all destinations but these and the `unusable` ones, and deletes what
+/// was owed to them. To be called in the transaction that registers the others.
+pub async fn deactivate_others(
+    client: &Client,
+    named: &[i64],
+    unusable: Names,
+) -> Result<(), Error> {
+    client.execute(sql::DEACTIVATE_OTHERS, &[&named, &unusable.0, &unusable.1]).await?;
+    Ok(())
+}
+
+/// The registry's: deactivates these destinations, but not the `unusable` ones, and deletes what
+/// was owed to them. To be called in the transaction that registers others.
+pub async fn deactivate_destinations(
+    client: &Client,
+    gone: &[i64],
+    unusable: Names,
+) -> Result<(), Error> {
+    client.execute(sql::DEACTIVATE_DESTINATIONS, &[&gone, &unusable.0, &unusable.1]).await?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! What every command and the daemon begin with: one [`Context`], made once from `offtake.yaml`.
 //!
 //! [`mapping_files`] reads the folder of mapping files, [`destination_list`] finds out which
-//! destinations there are, and [`text_file`] reads a file as a person wrote it.
+//! destinations there are, once or, by [`listing`], again and again, and [`text_file`] reads a file as a person wrote it.
 
 pub mod destination_list;
+pub(crate) mod listing;
 pub mod mapping_files;
 pub(crate) mod tenant_spelling;
 pub(crate) mod text_file;

@@ -1,19 +1,21 @@
 //! The loop `destinations`: it lists the destinations every `destinations.refresh`, and whenever
 //! configuration or mappings change, and writes what is new into the registry.
 //!
-//! A destinations query that fails changes nothing: the destinations that are known stay.
+//! A destinations query that fails changes nothing: the destinations that are known stay. While
+//! nothing has changed, no destination is looked at; see [`Listing`].
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::{MappingSet, foreign};
 use offtake_postgres::SourcePool;
-use offtake_sync::destinations::{Registry, Waiting};
+use offtake_sync::destinations::{Named, Registry, Waiting};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::configuration::Configuration;
-use crate::context::destination_list::{self, DestinationList, RefusedDestination, list};
+use crate::context::destination_list::{self, DestinationList, RefusedDestination};
+use crate::context::listing::{Bucket, Listing};
 use crate::context::tenant_spelling;
 
 /// The loop that keeps the registry as configuration, destinations query and mappings say.
@@ -48,45 +50,50 @@ pub(super) enum Error {
 
 impl DestinationsRefresh {
     pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
-        let mut applied = String::new();
-        let mut contested = None;
+        let mut listing = Listing::default();
+        // Every destination is to be looked at: there may be another mapping set, or configuration.
+        let mut all = true;
         while !shutdown.is_cancelled() {
-            let configuration = self.configuration.borrow_and_update().clone();
+            all |= self.configuration.has_changed().unwrap_or(false)
+                || self.mappings.has_changed().unwrap_or(false)
+                || self.waiting.has_changed().unwrap_or(false);
             // Marked as seen before it is used, so that the next round sees a set that arrives
             // meanwhile.
-            let mapping_set_is_new = self.mappings.has_changed().unwrap_or(false)
-                || self.waiting.has_changed().unwrap_or(false)
-                || applied.is_empty();
+            let configuration = self.configuration.borrow_and_update().clone();
             self.mappings.mark_unchanged();
             self.waiting.mark_unchanged();
             let Configuration { destinations, sync, .. } = &*configuration;
-            match list(destinations, &self.pool, sync.statement_timeout).await {
-                Ok(list) => {
-                    let fingerprint = format!("listed\n{}", list.fingerprint());
-                    if mapping_set_is_new || fingerprint != applied {
-                        contested = self.apply(list).await?;
-                        applied = fingerprint;
+            if all {
+                listing.forget(destinations);
+            }
+            match listing.read(destinations, &self.pool, sync.statement_timeout).await {
+                Ok(changed) => {
+                    if changed {
+                        self.apply(&mut listing, all).await?;
                     }
-                    let told = &contested;
-                    self.error.send_if_modified(|error| {
-                        error != told && {
-                            error.clone_from(told);
-                            true
-                        }
-                    });
+                    all = false;
+                    self.tell_contested(&listing);
                 }
                 // The operator's SQL is at fault. The destinations that are known stay.
                 Err(destination_list::Error::Query(error)) if error.as_db_error().is_some() => {
                     self.tell_failed(offtake_postgres::Error::from(error).message());
-                    if mapping_set_is_new {
-                        applied.clear();
-                    }
                 }
                 Err(error) => return Err(error.into()),
             }
             self.pause(destinations.refresh, &shutdown).await;
         }
         Ok(())
+    }
+
+    /// The status tells that the query names destinations several times.
+    fn tell_contested(&self, listing: &Listing) {
+        let told: Vec<&str> = listing.buckets().flat_map(|b| &b.told).map(String::as_str).collect();
+        let told = (!told.is_empty()).then(|| told.join("\n"));
+        self.error.send_if_modified(|error| {
+            let new = *error != told;
+            *error = told;
+            new
+        });
     }
 
     /// Returns after `refresh`, at shutdown, or as soon as configuration or mappings change.
@@ -97,7 +104,10 @@ impl DestinationsRefresh {
             let tick = TICK_INTERVAL.min(next.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                Ok(()) = self.configuration.changed() => return,
+                Ok(()) = self.configuration.changed() => {
+                    self.configuration.mark_changed();
+                    return;
+                }
                 Ok(()) = self.mappings.changed() => {
                     self.mappings.mark_changed();
                     return;
@@ -126,12 +136,11 @@ impl DestinationsRefresh {
     }
 
     /// Of a destination that the query names several times, the row that is served stays: the
-    /// others may be anybody's. Returns what the status tells of it.
-    async fn settle(&self, list: &mut DestinationList) -> Result<Option<String>, Error> {
-        let mut told = Vec::new();
-        for mut contested in std::mem::take(&mut list.contested) {
+    /// others may be anybody's.
+    async fn settle(&self, bucket: &mut Bucket) -> Result<(), Error> {
+        for mut contested in std::mem::take(&mut bucket.list.contested) {
             let Some(at) = self.registry.served(&contested.candidates).await? else {
-                list.refused.push(contested.refuse());
+                bucket.list.refused.push(contested.refuse());
                 continue;
             };
             let served = contested.candidates.swap_remove(at);
@@ -147,40 +156,43 @@ impl DestinationsRefresh {
                 destination = contested.name,
                 "{why}"
             );
-            told.push(why);
-            list.usable.push(served);
+            bucket.told.push(why);
+            bucket.list.usable.push(served);
         }
-        Ok((!told.is_empty()).then(|| told.join("\n")))
+        Ok(())
     }
 
-    /// Writes the list into the registry. Returns what the status tells of the query.
-    async fn apply(&self, mut list: DestinationList) -> Result<Option<String>, Error> {
-        let contested = self.settle(&mut list).await?;
+    /// Decides what the registry is told of the buckets that were read.
+    async fn decide(&self, listing: &mut Listing) -> Result<(), Error> {
         let set = self.mappings.borrow().clone();
-        let source = self.pool.get().await?;
-        let spelt = tenant_spelling::spell(&source, &mut list, &set).await;
-        spelt.map_err(destination_list::Error::Spelling)?;
-        drop(source);
-        let DestinationList { usable, refused, of_both, without_tenant, .. } = list;
-        if without_tenant > 0 {
-            tracing::error!(
-                event = "destination_without_tenant",
-                rows = without_tenant,
-                "rows of the destinations query have no tenant_id and are ignored"
-            );
+        for bucket in listing.fresh() {
+            self.settle(bucket).await?;
+            let source = self.pool.get().await?;
+            let spelt = tenant_spelling::spell(&source, &mut bucket.list, &set).await;
+            spelt.map_err(destination_list::Error::Spelling)?;
+            bucket.named = bucket.list.usable.drain(..).map(Arc::new).collect();
+            bucket.named.shrink_to_fit();
+            bucket.list.usable = Vec::new();
+            tell_ignored(&bucket.list);
         }
-        for (tenant, name) in &of_both {
-            tracing::warn!(
-                event = "destination_named_twice",
-                tenant,
-                destination = name,
-                "the configuration file also names this destination, and the file counts"
-            );
-        }
+        Ok(())
+    }
+
+    /// Writes what has changed into the registry.
+    async fn apply(&self, listing: &mut Listing, all: bool) -> Result<(), Error> {
+        self.decide(listing).await?;
+        let unusable = listing.buckets().flat_map(|bucket| &bucket.list.refused);
+        let named = Named {
+            specs: listing.buckets().flat_map(|bucket| bucket.named.iter().cloned()).collect(),
+            of_file: listing.of_file(),
+            unusable: unusable.map(|r| (r.tenant_id.clone(), r.name.clone())).collect(),
+            all,
+        };
         let waiting = self.waiting.borrow().clone();
-        self.registry.refresh(usable, &waiting).await?;
+        self.registry.refresh(named, &waiting).await?;
         let client = self.pool.get().await?;
-        for RefusedDestination { tenant_id, name, why } in &refused {
+        let refused = listing.fresh().flat_map(|bucket| &bucket.list.refused);
+        for RefusedDestination { tenant_id, name, why } in refused {
             offtake_requests::refuse_destination(&client, tenant_id, name, why).await?;
             tracing::warn!(
                 event = "destination_refused",
@@ -189,6 +201,26 @@ impl DestinationsRefresh {
                 "{why}"
             );
         }
-        Ok(contested)
+        listing.registered();
+        Ok(())
+    }
+}
+
+/// Logs which rows of the query are not used.
+fn tell_ignored(list: &DestinationList) {
+    if list.without_tenant > 0 {
+        tracing::error!(
+            event = "destination_without_tenant",
+            rows = list.without_tenant,
+            "rows of the destinations query have no tenant_id and are ignored"
+        );
+    }
+    for (tenant, name) in &list.of_both {
+        tracing::warn!(
+            event = "destination_named_twice",
+            tenant,
+            destination = name,
+            "the configuration file also names this destination, and the file counts"
+        );
     }
 }

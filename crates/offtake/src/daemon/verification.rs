@@ -48,7 +48,7 @@ async fn compare(
     let destination = Session::open(&registered.spec.place, &dialer, "offtake verify").await;
     let destination = destination.map_err(|trouble| trouble.message)?;
     let mut found = Vec::new();
-    for mapping in &registered.mappings {
+    for mapping in registered.mappings.iter() {
         let name = mapping.name();
         let target = VerifyTarget {
             mapping,

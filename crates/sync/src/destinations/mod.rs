@@ -15,11 +15,11 @@ mod trouble;
 mod write;
 
 pub(crate) use links::{KnownState, Link, Links};
-pub use place::Place;
+pub use place::{Place, Places};
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
 pub use postgres::{Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
 pub use refusal::contradiction;
-pub use registry::{Known, Registered, Registry, Waiting};
+pub use registry::{Known, Named, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
 pub use trouble::Trouble;
@@ -39,7 +39,8 @@ pub struct DestinationSpec {
     pub tenant_at_source: String,
     /// Unique per tenant.
     pub name: String,
-    pub place: Place,
+    /// Destinations of one place may have one copy of it between them.
+    pub place: Arc<Place>,
     /// None: all mappings.
     pub mappings: Option<Vec<String>>,
     /// Several tenants write into this schema, and all of their destinations say so. Their tables
@@ -51,6 +52,18 @@ impl DestinationSpec {
     /// `tenant/name` for messages, fit for a terminal: no key, because long names are cut.
     pub fn label(&self) -> String {
         format!("{}/{}", foreign(&self.tenant_id), foreign(&self.name))
+    }
+
+    /// Whether it says the same of the same destination.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        let same_place =
+            || Arc::ptr_eq(&self.place, &other.place) || self.place.same_as(&other.place);
+        self.tenant_id == other.tenant_id
+            && self.tenant_at_source == other.tenant_at_source
+            && self.name == other.name
+            && self.mappings == other.mappings
+            && self.shared == other.shared
+            && same_place()
     }
 
     /// The mappings of the set that the destination gets, in the form in which it gets them.

@@ -1,5 +1,8 @@
 //! Where a destination's rows go.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
 use offtake_mapping::{Identifier, ResolvedMapping};
 use offtake_postgres::ConnectionString;
 
@@ -72,5 +75,21 @@ impl Place {
                 schema: schema.as_str(),
             },
         }
+    }
+}
+
+/// Places that several destinations have, each kept once.
+#[derive(Default)]
+pub struct Places(HashMap<String, Weak<Place>>);
+
+impl Places {
+    /// The same place, and where it was seen before, that very one.
+    pub fn shared(&mut self, place: Place) -> Arc<Place> {
+        let known = self.0.entry(place.fingerprint()).or_default();
+        known.upgrade().unwrap_or_else(|| {
+            let place = Arc::new(place);
+            *known = Arc::downgrade(&place);
+            place
+        })
     }
 }

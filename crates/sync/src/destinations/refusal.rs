@@ -7,6 +7,7 @@
 //! and all of them are refused.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use offtake_mapping::{Identifier, MappingSet, foreign};
 
@@ -75,33 +76,69 @@ impl Claim {
     }
 }
 
-/// The refused destinations, by their position in `specs`, with the reason that status tells.
+/// Destinations that write to one place, by their positions in `specs`.
+pub(super) type Group = Vec<usize>;
+
+/// The places that several destinations write to, as far as not all of them may stay there whatever
+/// the registry knows of them.
+pub(super) fn contested(specs: &[Arc<DestinationSpec>], set: &MappingSet) -> Vec<Group> {
+    let mut by_place: HashMap<_, Group> = HashMap::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let place = spec.place.registration();
+        let place = (place.host, place.port, place.database, place.schema);
+        by_place.entry(place).or_default().push(index);
+    }
+    let groups = by_place.into_values().filter(|group| group.len() > 1);
+    groups.filter(|group| !may_share(specs, group) || writes_twice(specs, group, set)).collect()
+}
+
+/// The refused destinations, by their position in `specs`, with the reason that status tells. The
+/// first `of_file` are of the configuration file, which counts before the query.
 pub(super) fn refusals(
-    specs: &[DestinationSpec],
-    set: &MappingSet,
-    waiting: &Waiting,
+    (specs, of_file): (&[Arc<DestinationSpec>], usize),
+    contested: Vec<Group>,
+    (set, waiting): (&MappingSet, &Waiting),
     standings: &Standings,
 ) -> HashMap<usize, String> {
     let mut refused = HashMap::new();
-    let mut by_place: BTreeMap<(String, &str), Vec<usize>> = BTreeMap::new();
+    // Destinations with the same list of mappings fit the set, or do not, for the same reason.
+    let mut unfits = HashMap::new();
     for (index, spec) in specs.iter().enumerate() {
-        by_place.entry((spec.place.database(), spec.place.schema())).or_default().push(index);
-        if let Some(why) = unfit(spec, set, waiting) {
-            refused.insert(index, why);
+        let unfit = unfits
+            .entry((&spec.mappings, spec.shared))
+            .or_insert_with(|| unfit(spec, set, waiting));
+        if let Some(why) = unfit {
+            refused.insert(index, why.clone());
         }
     }
-    for ((database, schema), mut group) in by_place {
-        if group.len() < 2 {
-            continue;
-        }
+    for mut group in contested {
+        let place = &specs[group[0]].place;
         let claims: HashMap<usize, (Claim, i64)> =
             group.iter().map(|index| (*index, Claim::of(&specs[*index], standings))).collect();
-        group.sort_by_key(|index| (claims[index], *index));
+        // The same order in every daemon.
+        let rank = |index: &usize| {
+            let spec = &specs[*index];
+            (claims[index], *index >= of_file, &spec.tenant_id, &spec.name)
+        };
+        group.sort_by(|one, other| rank(one).cmp(&rank(other)));
+        let (schema, database) = (place.schema(), place.database());
         let place = format!("schema {} of {}", foreign(schema), foreign(&database));
         refuse_newcomers(specs, &group, &claims, &place, &mut refused);
         refuse_second_writers(specs, &group, set, &place, &mut refused);
     }
     refused
+}
+
+/// Whether two mappings of different destinations of a group write to one table.
+fn writes_twice(specs: &[Arc<DestinationSpec>], group: &[usize], set: &MappingSet) -> bool {
+    let lists: HashMap<_, _> =
+        group.iter().map(|index| (&specs[*index].mappings, &specs[*index])).collect();
+    let mut writers: HashMap<&Identifier, &str> = HashMap::new();
+    let mut received = lists.into_values().flat_map(|spec| spec.received(set));
+    received.any(|mapping| {
+        let writer = writers.entry(&mapping.definition.target.table).or_insert(mapping.name());
+        *writer != mapping.name()
+    })
 }
 
 /// What speaks against the destination by itself.
@@ -131,7 +168,7 @@ pub fn contradiction(spec: &DestinationSpec, set: &MappingSet) -> Option<String>
 
 /// Refuses those of a place, the best claim first, that may not be there together with the others.
 fn refuse_newcomers(
-    specs: &[DestinationSpec],
+    specs: &[Arc<DestinationSpec>],
     group: &[usize],
     claims: &HashMap<usize, (Claim, i64)>,
     place: &str,
@@ -176,7 +213,7 @@ fn refuse_newcomers(
 /// Refuses those of a place, the best claim first, that have a mapping of their own for a table
 /// which another mapping fills there already.
 fn refuse_second_writers(
-    specs: &[DestinationSpec],
+    specs: &[Arc<DestinationSpec>],
     group: &[usize],
     set: &MappingSet,
     place: &str,
@@ -205,7 +242,7 @@ fn refuse_second_writers(
 }
 
 /// Whether all of them say that they share, one destination per tenant.
-fn may_share(specs: &[DestinationSpec], group: &[usize]) -> bool {
+fn may_share(specs: &[Arc<DestinationSpec>], group: &[usize]) -> bool {
     let mut tenants = HashSet::new();
     group
         .iter()
