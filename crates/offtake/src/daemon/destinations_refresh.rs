@@ -54,6 +54,7 @@ impl DestinationsRefresh {
         // Every destination is to be looked at: there may be another mapping set, or configuration.
         let mut all = true;
         while !shutdown.is_cancelled() {
+            let began = Instant::now();
             all |= self.configuration.has_changed().unwrap_or(false)
                 || self.mappings.has_changed().unwrap_or(false)
                 || self.waiting.has_changed().unwrap_or(false);
@@ -80,7 +81,10 @@ impl DestinationsRefresh {
                 }
                 Err(error) => return Err(error.into()),
             }
-            self.pause(destinations.refresh, &shutdown).await;
+            // From beginning to beginning, so that the interval holds where a round takes long. A
+            // pause is as long as the round at least, to leave the source half of the time.
+            let (refresh, took) = (destinations.refresh, began.elapsed());
+            self.pause(refresh.saturating_sub(took).max(took.min(refresh)), &shutdown).await;
         }
         Ok(())
     }
