@@ -181,7 +181,7 @@ fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)>
         return None;
     }
     let mut key = spec.place.fingerprint();
-    for mapping in &registered.mappings {
+    for mapping in registered.mappings.iter() {
         key.push(' ');
         key.push_str(mapping.version.as_str());
     }

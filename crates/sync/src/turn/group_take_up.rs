@@ -82,14 +82,14 @@ async fn looked_at(context: &Context, members: &[Member]) -> Result<Option<Decid
     let first = &members[0];
     let mut link = link(context, &first.registered).await?;
     let mappings = &first.registered.mappings;
-    let specs: Vec<&DestinationSpec> = members.iter().map(|of| &of.registered.spec).collect();
+    let specs: Vec<&DestinationSpec> = members.iter().map(|of| &*of.registered.spec).collect();
     let id = first.claim.destination_id;
     let work = link.session.take_up_group(&specs, mappings, &context.settings);
     let Some(found) = within_deadline(context, id, work).await? else {
         context.links.keep_of_place(link);
         return Ok(None);
     };
-    let turn = Turn::new(context, &first.claim, first.registered.clone(), mappings.clone());
+    let turn = Turn::new(context, &first.claim, first.registered.clone(), mappings.to_vec());
     if turn.rival(&link).await?.is_some() {
         context.links.keep_of_place(link);
         return Ok(None);
