@@ -1,6 +1,7 @@
 //! Tenants that share a place are written for together: by few transactions, and each as if alone.
 
-use offtake_tests::{Daemon, PATIENCE, World, until};
+use offtake_tests::proxy::Mode;
+use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
 use serde_json::json;
 
 const NOTES: &str = "
@@ -18,10 +19,25 @@ target: { table: marks, keep_tenant: true }
 /// A world of so many tenants in one database, with a note and a mark each, all copied, and a
 /// daemon that has just written to each of them.
 async fn world(tenants: usize) -> (World, Daemon) {
+    let world = World::with_tenants(["first"]).setting("/poller/lease", "2s");
+    furnished(world, tenants, |world| world.tenant("first").destination.url()).await
+}
+
+/// The same, with a proxy before that database.
+async fn proxied(tenants: usize) -> (World, Daemon) {
+    let retry = json!({ "initial": "100ms", "max": "500ms" });
+    let world = World::with_tenants(["first"]).proxied("first").setting("/sync/retry", retry);
+    let url = |world: &World| {
+        let first = world.tenant("first");
+        first.proxy().url(&first.destination.url())
+    };
+    furnished(world, tenants, url).await
+}
+
+async fn furnished(plan: Plan, tenants: usize, url: impl Fn(&World) -> String) -> (World, Daemon) {
     let mappings = [("notes", NOTES), ("marks", MARKS)];
-    let plan = World::with_tenants(["first"]).mappings(&mappings).without_init();
-    let mut world = plan.setting("/poller/lease", "2s").await;
-    let url = world.tenant("first").destination.url();
+    let mut world = plan.mappings(&mappings).without_init().await;
+    let url = url(&world);
     let all: Vec<_> = (0..tenants)
         .map(|n| json!({ "tenant": format!("t{n}"), "url": url, "shared": true }))
         .collect();
@@ -281,5 +297,28 @@ async fn first_copies_of_many_are_exact_whatever_is_there() {
     let (batches, take_ups) = counted(&daemon).await;
     assert!(batches < 15.0 && take_ups < 35.0, "{batches} batches, {take_ups} take-ups");
     assert_eq!(there.query_text(strangers).await, "2");
+    daemon.stop().await;
+}
+
+/// A place that does not answer is one failure, told once, and its tenants say why. When it answers
+/// again, all of them are served.
+#[tokio::test]
+async fn a_place_that_is_down_is_told_once_for_all_of_its_tenants() {
+    let (world, daemon) = proxied(60).await;
+    daemon.allow("place_failed");
+    world.tenant("first").proxy().set(Mode::Refuse);
+    world.source.execute("update note set body = 'second'").await;
+    let failing = "select count(*), count(distinct reason) from offtake.destination where state = 'blocked' and consecutive_failures >= 2 and reason like 'unreachable%'";
+    until("all tenants fail", PATIENCE, async || {
+        let told = world.source.try_query_text(failing).await?;
+        if told.starts_with("60|") { Ok(()) } else { Err(told) }
+    })
+    .await;
+    world.tenant("first").proxy().set(Mode::Pass);
+    wait_equal(&world).await;
+    let told = daemon.log().into_iter().filter(|line| line.event == "place_failed").count();
+    assert_eq!(told, 1, "{told} lines");
+    let settled = "select count(*) from offtake.destination where state = 'in_sync' and consecutive_failures = 0";
+    assert_eq!(world.source.query_text(settled).await, "60");
     daemon.stop().await;
 }

@@ -122,6 +122,25 @@ pub async fn fail(
     Ok(())
 }
 
+/// [`fail`] for many requests whose destinations share a place that failed. All are due again at one
+/// time.
+pub async fn fail_all(
+    pool: &SourcePool,
+    leases: &[Lease],
+    delay: Duration,
+    error: &str,
+    reason: &str,
+) -> Result<(), Error> {
+    let connection = pool.get().await?;
+    let (error, reason) = (pool.storable(error), pool.storable(reason));
+    let (requests, attempts): (Vec<i64>, Vec<i64>) =
+        leases.iter().map(|lease| (lease.request_id, lease.attempt)).unzip();
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&requests, &attempts, &milliseconds(delay), &error, &reason];
+    connection.execute(sql::FAIL_REQUESTS, &parameters).await?;
+    Ok(())
+}
+
 async fn release_on(
     connection: &PooledConnection,
     lease: Lease,

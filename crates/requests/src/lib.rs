@@ -50,8 +50,8 @@ mod withdraw;
 pub use backoff::backoff;
 pub use claim::{Claim, Due, claim};
 pub use lease::{
-    HEARTBEATS_PER_LEASE, Lease, complete, complete_all_with, complete_with, extend, fail, leave,
-    release,
+    HEARTBEATS_PER_LEASE, Lease, complete, complete_all_with, complete_with, extend, fail,
+    fail_all, leave, release,
 };
 pub use owe::{
     FannedOut, Judgement, Page, begin_epoch, judge_partition, owe_fanned_out, owe_on_command,

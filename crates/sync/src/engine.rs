@@ -356,12 +356,14 @@ async fn serve(
         Some(answer) => answer.await.ok(),
         None => None,
     };
+    let failed = matches!(together, Some(Answer::Failed));
     let outcome = match together {
         Some(Answer::Completed { more_wanted }) => Ok(Ended::Completed { more_wanted }),
         Some(Answer::Had(ended)) => ended,
+        Some(Answer::Failed) => Ok(Ended::Settled),
         Some(Answer::Alone) | None => turn::take(context, claim).await,
     };
-    slow_failures.note(claim.destination_id, outcome.is_err(), began.elapsed());
+    slow_failures.note(claim.destination_id, failed || outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;
     let mut pause = SETTLE_PAUSE_MIN;
     while let Err(error) = settle(context, claim, woken, (served.as_deref(), &outcome)).await {
@@ -396,6 +398,7 @@ async fn settle(
             }
             Ok(())
         }
+        Ok(Ended::Settled) => Ok(()),
         Ok(Ended::Unknown) => {
             let left = requests::leave(&context.pool, claim.lease, turn::UNKNOWN_DELAY).await;
             left.map_err(Error::Source)

@@ -11,6 +11,9 @@ pub enum Error {
     Source(#[source] offtake_postgres::Error),
     #[error("the destination failed")]
     Destination(#[source] Trouble),
+    /// The place cannot be reached: what concerns one of the tenants that share it concerns all.
+    #[error("the place failed")]
+    Place(#[source] Trouble),
     /// Concerns this mapping only. The destination's other mappings go on.
     #[error("mapping {mapping}: {fault}")]
     Mapping { mapping: String, fault: MappingFault },

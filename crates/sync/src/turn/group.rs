@@ -16,6 +16,7 @@ use futures_util::future::select_all;
 use offtake_loops::{failpoint, metrics as names};
 use offtake_postgres::Fault;
 use offtake_reading::{Batch, Member as Wanted, WantedOfGroup, read_group};
+use offtake_requests as requests;
 
 use super::Context;
 use super::group_queue::{Answer, Member};
@@ -23,7 +24,7 @@ use super::group_take_up::{TakenUp, take_up};
 use super::limits::{DEADLINE_MARGIN, of_a_batch};
 use crate::Error;
 use crate::cursors::Cursors;
-use crate::destinations::{GroupWritten, Link, Registered, Session, TenantWrite};
+use crate::destinations::{GroupWritten, Link, Registered, Session, TenantWrite, Trouble};
 use crate::record::{self, Done};
 
 /// A group is read and written so often, in parts, until what is left of it goes on alone: enough
@@ -46,7 +47,7 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
     let (known, unknown): (Vec<_>, Vec<_>) =
         members.into_iter().partition(|member| member.known.is_some());
     let mut parts = vec![(Stage::TakeUp { again: false }, unknown), (Stage::Changes, known)];
-    let mut attempts = 0;
+    let (mut attempts, mut lost_before) = (0, false);
     while let Some((stage, mut members)) = parts.pop() {
         // Who was stopped meanwhile has no turn.
         members.retain(|member| !member.answer.is_closed());
@@ -74,7 +75,7 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
                 }
                 Ok(TakenUp::Unready(members)) => {
                     context.groups.note_unfit(key);
-                    Left { members, divide: false }
+                    Left { members, divide: false, place: None, lost: false }
                 }
                 Err(left) => left,
             },
@@ -83,8 +84,13 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
                 Err(left) => left,
             },
         };
-        let Left { mut members, divide } = left;
-        if divide {
+        let Left { mut members, divide, place, lost } = left;
+        if let Some(trouble) = place {
+            fail(context, key, members, &trouble).await;
+        } else if lost && !lost_before {
+            lost_before = true;
+            parts.push((stage, members));
+        } else if divide {
             let second = members.split_off(members.len() / 2);
             parts.push((stage, second));
             parts.push((stage, members));
@@ -94,12 +100,47 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
     }
 }
 
+/// The place of these members failed: one failure for all of them, one time at which all are tried
+/// again, and one line in the log until the place answers. Where the source cannot be told, each
+/// finds out alone.
+async fn fail(context: &Context, key: &str, members: Vec<Member>, trouble: &Trouble) {
+    let failures = members.iter().map(|member| member.claim.failures).max().unwrap_or(0);
+    let settings = &context.settings;
+    let delay = requests::backoff(settings.retry_initial, settings.retry_max, failures);
+    let leases: Vec<_> = members.iter().map(|member| member.claim.lease).collect();
+    let (message, reason) = (&trouble.message, &trouble.reason);
+    let told = requests::fail_all(&context.pool, &leases, delay, message, reason).await;
+    if told.is_err() {
+        return members.into_iter().for_each(|member| member.goes_alone(context));
+    }
+    metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
+    let class = trouble.fault.as_str();
+    metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
+    if let (true, Some(first)) = (context.groups.note_broken(key), members.first()) {
+        let place = &first.registered.spec.place;
+        tracing::warn!(
+            event = "place_failed",
+            database = place.database(),
+            schema = place.schema(),
+            class,
+            "{}, which {} tenants and maybe more share, failed: {message}",
+            place.database(),
+            members.len()
+        );
+    }
+    members.into_iter().for_each(|member| member.failed());
+}
+
 /// Members for which nothing was written.
 pub(super) struct Left {
     members: Vec<Member>,
     /// One of them, or their number, may be to blame; otherwise it is something that all have in
     /// common, which a turn of its own is better at telling.
     divide: bool,
+    /// The place that all of them share cannot be reached.
+    place: Option<Trouble>,
+    /// The session was lost. A new one tells whether it is the place.
+    lost: bool,
 }
 
 impl Left {
@@ -117,7 +158,17 @@ impl Left {
             "nothing was written for {} tenants together",
             members.len()
         );
-        Self { members, divide }
+        let place = match error {
+            Error::Place(trouble) => Some(trouble.clone()),
+            _ => None,
+        };
+        let lost = match error {
+            Error::Destination(trouble) => {
+                matches!(trouble.fault, Fault::Unreachable | Fault::OutcomeUnknown)
+            }
+            _ => false,
+        };
+        Self { members, divide, place, lost }
     }
 }
 
@@ -157,7 +208,7 @@ async fn attempt(
     };
     if !written.fit {
         context.groups.note_unfit(key);
-        return Err(Left { members: together, divide: false });
+        return Err(Left { members: together, divide: false, place: None, lost: false });
     }
     committed(&written, &read, began, apply_began);
     tell(context, together, &read, written.members).await;
@@ -234,7 +285,10 @@ pub(super) async fn link(context: &Context, registered: &Registered) -> Result<L
     }
     let slot = context.links.slot().await.ok_or(Error::Cancelled)?;
     let session = Session::open(place, &context.dialer, "offtake").await;
-    Ok(Link::new(session.map_err(Error::destination)?, fingerprint, None, slot))
+    if session.is_ok() {
+        context.groups.note_reached(&fingerprint);
+    }
+    Ok(Link::new(session.map_err(Error::Place)?, fingerprint, None, slot))
 }
 
 /// Where a member's cursors stand once its batch is applied.

@@ -3,7 +3,7 @@
 //! Each place has a worker that takes those that wait, and another one where many do. So groups are
 //! the larger the more is due, and where little is due, no tenant waits for others.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(crate) enum Answer {
     Alone,
     /// It has had one.
     Had(Result<Ended, Error>),
+    /// The place failed, and the source knows.
+    Failed,
 }
 
 /// A member that waits for its group.
@@ -50,6 +52,11 @@ impl Member {
         }
         // Where nobody waits for the answer, the turn was stopped.
         let _ = self.answer.send(Answer::Alone);
+    }
+
+    /// Its place failed, and the source was told. What was known of it is looked at again.
+    pub(super) fn failed(self) {
+        let _ = self.answer.send(Answer::Failed);
     }
 
     /// Its turn of its own is awaited. The others need what it makes.
@@ -77,6 +84,8 @@ pub(crate) struct Groups {
     queues: Mutex<HashMap<String, Queue>>,
     /// Places where tenants cannot be written for together, and since when.
     unfit: Mutex<HashMap<String, Instant>>,
+    /// Places that could not be reached the last time: who failed there is tried together again.
+    broken: Mutex<HashSet<String>>,
 }
 
 /// Who waits at one place. It is there while a worker is.
@@ -146,6 +155,20 @@ impl Groups {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Notes that a place failed. False: it had failed before.
+    pub(super) fn note_broken(&self, key: &str) -> bool {
+        self.broken().insert(key.to_owned())
+    }
+
+    /// Notes that the place with this fingerprint was reached.
+    pub(super) fn note_reached(&self, fingerprint: &str) {
+        self.broken().retain(|key| !key.starts_with(fingerprint));
+    }
+
+    fn broken(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn fit(&self, key: &str) -> bool {
         let unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
         unfit.get(key).is_none_or(|since| since.elapsed() > UNFIT_FOR)
@@ -162,8 +185,7 @@ impl Groups {
 fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)> {
     let registered = context.registry.get(claim.destination_id)?;
     let spec = &registered.spec;
-    let plain = claim.failures == 0
-        && claim.deferred.is_empty()
+    let plain = claim.deferred.is_empty()
         && claim.resyncs.is_empty()
         && !claim.quarantined
         && !claim.audits_untold
@@ -185,7 +207,10 @@ fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)>
         key.push(' ');
         key.push_str(mapping.version.as_str());
     }
-    context.groups.fit(&key).then_some((key, registered))
+    // Who failed by itself goes alone.
+    let groups = &context.groups;
+    let together = groups.fit(&key) && (claim.failures == 0 || groups.broken().contains(&key));
+    together.then_some((key, registered))
 }
 
 /// What is known of a destination whose copies are complete, and whose tables do not refer to each

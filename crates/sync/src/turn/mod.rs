@@ -92,6 +92,8 @@ pub(crate) enum Ended {
     Again(Duration),
     /// This process does not know the destination, and has done nothing.
     Unknown,
+    /// The source knows already what became of the request.
+    Settled,
 }
 
 /// The last batch left nothing to do: these cursors are mirrored, and the request completed with
