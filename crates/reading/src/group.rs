@@ -15,7 +15,7 @@ use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
-use crate::copy::saved_copy;
+use crate::copy::{saved_copy, saved_select};
 use crate::durable::end_durably;
 use crate::rows::unescape;
 use crate::snapshot::{age, opening};
@@ -90,7 +90,7 @@ async fn in_snapshot(
         if keys.is_empty() {
             continue;
         }
-        let statement = compose::copy_keys_of_tenants(mapping, &keys);
+        let statement = compose::select_keys_of_tenants(mapping, &keys);
         let tenants: Vec<&str> = keys.iter().map(|of| of.tenant_id).collect();
         let left = wanted.bytes_max.saturating_sub(bytes);
         let lines = lines_of(&transaction, mapping, &statement, (&tenants, 1), left).await?;
@@ -167,7 +167,7 @@ async fn read_whole(
     let mut bytes = 0;
     for (at, mapping) in wanted.mappings.iter().enumerate() {
         // One more shows that there are more.
-        let statement = compose::copy_tenants(mapping, &tenants, MEMBER_ROWS_MAX + 1);
+        let statement = compose::select_tenants(mapping, &tenants, MEMBER_ROWS_MAX + 1);
         let left = wanted.bytes_max.saturating_sub(bytes);
         let lines = lines_of(transaction, mapping, &statement, (&tenants, 0), left).await?;
         for (lines, batch) in lines.into_iter().zip(batches.iter_mut()) {
@@ -185,8 +185,8 @@ async fn read_whole(
     Ok(())
 }
 
-/// What a statement copies out for each of some tenants; `columns` stand before the tenant's. None:
-/// a line of another tenant is among them.
+/// What a statement selects for each of some tenants, as lines; `columns` stand before the tenant's.
+/// None: a line of another tenant is among them.
 async fn lines_of(
     transaction: &Client,
     mapping: &ResolvedMapping,
@@ -194,9 +194,14 @@ async fn lines_of(
     (tenants, columns): (&[&str], usize),
     bytes_max: usize,
 ) -> Result<Vec<Option<Bytes>>, Error> {
-    let (data, cut) = saved_copy(transaction, statement, bytes_max)
-        .await
-        .map_err(|error| Error::mapping(mapping, error))?;
+    let read = async {
+        match saved_select(transaction, statement, bytes_max).await? {
+            Some(lines) => Ok(lines),
+            // A value is not UTF-8.
+            None => saved_copy(transaction, &compose::copied(statement), bytes_max).await,
+        }
+    };
+    let (data, cut) = read.await.map_err(|error| Error::mapping(mapping, error))?;
     if cut {
         return Err(Error::Overflow { fits: 1 });
     }

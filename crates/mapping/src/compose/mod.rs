@@ -11,9 +11,9 @@ pub mod postgres;
 
 // The source is always Postgres, so its statements have one dialect.
 pub use postgres::{
-    TenantKeys, copy_changed, copy_chunk, copy_keys, copy_keys_of_tenants, copy_tenants,
-    estimate_rows, expand_dependants, find_dependants, list_changed, list_chunk, resolve_tenants,
-    sample_dependants, select_keys,
+    TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, expand_dependants,
+    find_dependants, list_changed, list_chunk, resolve_tenants, sample_dependants, select_keys,
+    select_keys_of_tenants, select_tenants,
 };
 
 /// The keys of a tenant that changed in a range of the change log.

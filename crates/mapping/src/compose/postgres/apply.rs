@@ -2,7 +2,8 @@
 
 use super::guard::{ActingKey, UpdatingKey};
 use super::{
-    columns_of, ordered_key, ordered_key_bytes, ordered_literal_bytes, ordered_literals, row_of,
+    array_literal, columns_of, ordered_key, ordered_key_bytes, ordered_literal_bytes,
+    ordered_literals, row_of,
 };
 use crate::compose::KeyRange;
 use crate::{Identifier, KeyColumn, ResolvedMapping, literal};
@@ -49,10 +50,8 @@ impl<'a> Apply<'a> {
         schema: &Identifier,
         tenant_ids: &[&str],
     ) -> Self {
-        let quoted = |id: &&str| format!("\"{}\"", id.replace('\\', "\\\\").replace('"', "\\\""));
-        let ids = tenant_ids.iter().map(quoted).collect::<Vec<_>>().join(",");
-        let several =
-            |column: &Identifier| Tenants::Several(column.sql(), literal(&format!("{{{ids}}}")));
+        let ids = array_literal(tenant_ids.iter().copied());
+        let several = |column: &Identifier| Tenants::Several(column.sql(), ids);
         Self::for_those(mapping, schema, several)
     }
 

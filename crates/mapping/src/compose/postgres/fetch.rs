@@ -1,6 +1,6 @@
 //! Reading a mapping's rows out of the source.
 
-use super::{ordered_key, ordered_literals, printed, row_of};
+use super::{array_literal, ordered_key, ordered_literals, printed, row_of};
 use crate::compose::Changed;
 use crate::{KeyOrder, ResolvedMapping, literal};
 
@@ -17,7 +17,8 @@ pub fn copy_keys(mapping: &ResolvedMapping, tenant_id: &str, keys: &str) -> Stri
     copied(&select_keys(mapping, tenant_id, keys))
 }
 
-fn copied(select: &str) -> String {
+/// Copies out what a statement selects.
+pub fn copied(select: &str) -> String {
     format!("copy (\n{select}\n) to stdout")
 }
 
@@ -36,33 +37,30 @@ pub struct TenantKeys<'a> {
     pub keys: &'a str,
 }
 
-/// What [`copy_keys`] copies, of several tenants at once. Each line begins with the tenant's place
-/// in the list, from 1 on; the lines are in the order of the list, and in key order for each tenant.
-pub fn copy_keys_of_tenants(mapping: &ResolvedMapping, tenants: &[TenantKeys<'_>]) -> String {
-    let array = |value: for<'a> fn(&TenantKeys<'a>) -> &'a str| {
-        format!("array[{}]", join(tenants.iter().map(|of| literal(value(of))), ", "))
-    };
+/// What [`select_keys`] selects, of several tenants at once. The first column is the tenant's place
+/// in the list, from 1 on; the rows are in the order of the list, and in key order for each tenant.
+pub fn select_keys_of_tenants(mapping: &ResolvedMapping, tenants: &[TenantKeys<'_>]) -> String {
     let given = format!(
         "select given.place, given.tenant, row_key from unnest({}::text[], {}::jsonb[]) with ordinality \
          given (tenant, keys, place) cross join lateral jsonb_array_elements(given.keys) row_key",
-        array(|of| of.tenant_id),
-        array(|of| of.keys)
+        array_literal(tenants.iter().map(|of| of.tenant_id)),
+        array_literal(tenants.iter().map(|of| of.keys))
     );
     let order = format!(" order by k.place, {}", in_key_order(mapping));
-    copied(&looked_at(mapping, Whose::Listed, &given, &order))
+    looked_at(mapping, Whose::Listed, &given, &order)
 }
 
-/// Copies out the rows of several tenants, at most `limit` of each, in key order. Each line begins
-/// with the tenant's place in the list, from 1 on; the rest is a line of [`copy_chunk`].
-pub fn copy_tenants(mapping: &ResolvedMapping, tenant_ids: &[&str], limit: usize) -> String {
+/// Selects the rows of several tenants, at most `limit` of each, in key order. The first column is
+/// the tenant's place in the list, from 1 on; the others are those of [`copy_chunk`].
+pub fn select_tenants(mapping: &ResolvedMapping, tenant_ids: &[&str], limit: usize) -> String {
     let output = mapping.columns.iter().map(|column| format!("r.{}", column.name.sql()));
-    let ids = join(tenant_ids.iter().map(|id| literal(id)), ", ");
+    let ids = array_literal(tenant_ids.iter().copied());
     format!(
-        "copy (\nselect k.place, {output} from (\n\
-         select place, tenant::{tenant_type} as tenant from unnest(array[{ids}]::text[]) with ordinality given (tenant, place)\n\
+        "select k.place, {output} from (\n\
+         select place, tenant::{tenant_type} as tenant from unnest({ids}::text[]) with ordinality given (tenant, place)\n\
            ) k cross join lateral (\n\
          select q.* from {rows} where {tenant} order by {order} limit {limit}\n\
-           ) r order by k.place, {again}\n) to stdout",
+           ) r order by k.place, {again}",
         output = join(output, ", "),
         tenant_type = mapping.tenant_type,
         rows = mapping.rows("k.tenant"),

@@ -12,8 +12,8 @@ pub use agreement::{Compared, compare_tenants, compute_rows, rule_for_key, sampl
 pub use apply::Apply;
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
-    TenantKeys, copy_changed, copy_chunk, copy_keys, copy_keys_of_tenants, copy_tenants,
-    estimate_rows, list_changed, list_chunk, select_keys,
+    TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed,
+    list_chunk, select_keys, select_keys_of_tenants, select_tenants,
 };
 pub use guard::{ActingKey, UpdatingKey};
 pub use look_up::resolve_tenants;
@@ -85,6 +85,14 @@ fn ordered_literal_bytes(key: &[KeyColumn], values: &[String]) -> Vec<String> {
         }
     };
     key.iter().zip(values).zip(literals).map(bytes).collect()
+}
+
+/// Texts as the literal of an array. It is one constant, however many there are: so the server's
+/// statistics take statements that differ in them for one.
+fn array_literal<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let texts: Vec<String> = texts.into_iter().map(quoted).collect();
+    literal(&format!("{{{}}}", texts.join(",")))
 }
 
 fn row_of(parts: &[String]) -> String {
