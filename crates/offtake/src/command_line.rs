@@ -36,7 +36,9 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 differences f
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show Offtake at work on private, throwaway Postgres servers.
-    #[command(after_help = "Example:\n  offtake demo --tenants 5 --for 1m")]
+    #[command(
+        after_help = "Examples:\n  offtake demo --tenants 5 --for 1m\n  offtake demo --shared --tenants 10000"
+    )]
     Demo(Demo),
     /// Prepare the source: create the `offtake` schema, and triggers on the tables that the
     /// mappings name.
@@ -117,9 +119,12 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// How many tenants, each with a database of its own.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub tenants: u32,
+    /// How many tenants: 3, each with a database of its own, or 10 000 with --shared.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub tenants: Option<u32>,
+    /// All tenants have one database, and one row each.
+    #[arg(long)]
+    pub shared: bool,
     /// How long the sample application writes.
     #[arg(long = "for", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub for_: Duration,

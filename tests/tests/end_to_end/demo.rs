@@ -37,6 +37,22 @@ fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
     assert_eq!(left_in(folder.path()), [""; 0]);
 }
 
+#[test]
+fn the_demo_of_a_shared_database_ends_with_equal_copies_too() {
+    let folder = open_folder();
+    let arguments = ["--shared", "--tenants", "300", "--for", "2s", "--rate", "100"];
+    let output = demo(folder.path(), &arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("All 300 copies equal their queries."), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(left_in(folder.path()), [""; 0]);
+    let output = demo(folder.path(), &["--tenants", "101"]).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("--shared"), "{told}");
+}
+
 #[tokio::test]
 async fn an_interrupted_demo_exits_130_and_a_killed_one_is_swept() {
     let folder = open_folder();

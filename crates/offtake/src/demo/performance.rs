@@ -18,6 +18,7 @@ use super::load::{Load, Totals};
 use super::narration::{self, Flow, Step, grouped, ms, say};
 use super::probe::{Latencies, Probe};
 use super::proof::{Verdict, prove};
+use super::shared;
 use super::sql::SELECT_LAST_SEQUENCE_ID;
 use super::stage::{Stage, connect};
 use crate::command_line::Demo;
@@ -25,6 +26,10 @@ use crate::context::Context;
 use crate::daemon::{Daemon, Options};
 use crate::outcome::{Exit, Failure};
 
+/// So many tenants, unless the command line says otherwise.
+const TENANTS: u32 = 3;
+/// Each has a database, which takes some 8 MB of disk and a connection.
+const OWN_DATABASES_MAX: u32 = 100;
 /// Enough rows for the initial copy to be seen, and few enough for it to take no time.
 const USERS_PER_TENANT: i32 = 500;
 /// Any number will do. It is always the same, so that two runs of the demo can be compared.
@@ -45,23 +50,31 @@ pub(super) async fn run(
     interrupted: impl Future<Output = ()>,
 ) -> Result<Exit, Failure> {
     let mut interrupted = std::pin::pin!(interrupted);
-    let customers = if arguments.tenants == 1 {
-        "one customer".to_owned()
-    } else {
-        format!("{} customers", arguments.tenants)
+    let tenants = tenants(arguments)?;
+    let customers = match tenants {
+        1 => "one customer".to_owned(),
+        more => format!("{} customers", grouped(u64::from(more))),
     };
-    say(format!(
-        "A SaaS with {customers} in one Postgres, and a database elsewhere for each of them.\n"
-    ));
+    let databases = match arguments.shared {
+        true => "one database elsewhere for all of them",
+        false => "a database elsewhere for each of them",
+    };
+    say(format!("A SaaS with {customers} in one Postgres, and {databases}.\n"));
     // Before the daemon runs, it is enough to drop what there is: the servers' destructors clean
     // up.
     let (stage, file, mappings) = tokio::select! {
-        prepared = prepare(arguments) => prepared?,
+        prepared = prepare(arguments, tenants) => prepared?,
         () = &mut interrupted => return Ok(farewell()),
     };
     let daemon = Daemon::start(Context::load(&file)?, Options::default()).await?;
+    let performance = async {
+        match arguments.shared {
+            true => shared::perform(arguments, tenants, &stage, daemon.address).await,
+            false => perform(arguments, &stage, &daemon, &mappings).await,
+        }
+    };
     let outcome = tokio::select! {
-        outcome = perform(arguments, &stage, &daemon, &mappings) => {
+        outcome = performance => {
             outcome.map_err(|error| failed("the demo failed", &error))
         }
         () = daemon.ended() => {
@@ -91,22 +104,44 @@ fn farewell() -> Exit {
 }
 
 /// Prepares everything that the daemon needs: servers, application, configuration and triggers.
-async fn prepare(arguments: &Demo) -> Result<(Stage, PathBuf, Arc<MappingSet>), Failure> {
+async fn prepare(
+    arguments: &Demo,
+    tenants: u32,
+) -> Result<(Stage, PathBuf, Arc<MappingSet>), Failure> {
     let swept = tokio::task::spawn_blocking(sweep).await.unwrap_or_default();
     if swept > 0 {
         say(format!("  (removed {swept} servers that an earlier demo or test left behind)"));
     }
-    let stage = set_the_stage(arguments)
+    let stage = set_the_stage(arguments, tenants)
         .await
         .map_err(|error| failed("cannot prepare the demo", &error))?;
-    let file = stage
-        .write_configuration(free_address(arguments.listen))
-        .map_err(|error| failed("cannot write the configuration", &error))?;
+    let listen = free_address(arguments.listen);
+    let written = match arguments.shared {
+        true => shared::write_configuration(&stage, listen),
+        false => stage.write_configuration(listen),
+    };
+    let file = written.map_err(|error| failed("cannot write the configuration", &error))?;
     let mappings = initialise(&file).await?;
     Ok((stage, file, mappings))
 }
 
-async fn set_the_stage(arguments: &Demo) -> anyhow::Result<Stage> {
+/// How many tenants the demo has.
+fn tenants(arguments: &Demo) -> Result<u32, Failure> {
+    match (arguments.tenants, arguments.shared) {
+        (None, false) => Ok(TENANTS),
+        (None, true) => Ok(shared::TENANTS),
+        (Some(tenants), false) if tenants > OWN_DATABASES_MAX => {
+            let message = format!(
+                "{tenants} tenants with a database each are more than the demo makes, which is \
+                 {OWN_DATABASES_MAX}"
+            );
+            Err(Failure::new(Exit::Usage, message).remedy("add --shared: one database for all"))
+        }
+        (Some(tenants), _) => Ok(tenants),
+    }
+}
+
+async fn set_the_stage(arguments: &Demo, tenants: u32) -> anyhow::Result<Stage> {
     let step = Step::begin();
     let mut stage = Stage::start().await?;
     step.done(
@@ -114,7 +149,12 @@ async fn set_the_stage(arguments: &Demo) -> anyhow::Result<Stage> {
          one that plays the customers' machines",
     );
     let step = Step::begin();
-    stage.furnish(arguments.tenants, USERS_PER_TENANT).await?;
+    if arguments.shared {
+        shared::furnish(&stage, tenants).await?;
+        step.done("created the application, a row of each customer, and an empty database for all");
+        return Ok(stage);
+    }
+    stage.furnish(tenants, USERS_PER_TENANT).await?;
     let names: Vec<_> = stage.tenants.iter().map(|tenant| tenant.name.as_str()).take(6).collect();
     let more = if stage.tenants.len() > names.len() { ", …" } else { "" };
     step.done(format!(

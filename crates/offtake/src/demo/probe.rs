@@ -24,7 +24,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Latencies(Arc<Mutex<Vec<Duration>>>);
 
 impl Latencies {
-    fn add(&self, latency: Duration) {
+    pub(super) fn add(&self, latency: Duration) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(latency);
     }
 

@@ -29,3 +29,19 @@ pub(super) const SELECT_PROBE: &str = "select from permissions where id = -1 and
 /// The newest sequence id.
 pub(super) const SELECT_LAST_SEQUENCE_ID: &str =
     "select coalesce(max(sequence_id), 0) from offtake.change_log";
+
+/// The application of `demo --shared`: an account for each tenant.
+pub(super) const CREATE_ACCOUNTS: &str = "create table public.account (tenant_id text, id bigint, plan text not null, seats integer not null, primary key (tenant_id, id))";
+
+/// Gives every account the plan $1.
+pub(super) const CHANGE_ALL_ACCOUNTS: &str = "update public.account set plan = $1";
+
+/// Gives the account of tenant $1 so many seats, $2 integer.
+pub(super) const CHANGE_ACCOUNT: &str =
+    "update public.account set seats = $2 where tenant_id = $1 and id = 1";
+
+/// All accounts of the application, as one text.
+pub(super) const DIGEST_ACCOUNTS: &str = "select count(*) || ' ' || md5(string_agg(md5(row(tenant_id, id, plan, seats)::text), '' order by tenant_id collate \"C\", id)) from public.account";
+
+/// The same of the copies.
+pub(super) const DIGEST_COPIES: &str = "select count(*) || ' ' || md5(string_agg(md5(row(tenant_id, id, plan, seats)::text), '' order by tenant_id collate \"C\", id)) from public.accounts";

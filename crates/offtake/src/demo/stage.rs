@@ -49,10 +49,7 @@ impl Stage {
     /// Creates the application with its tenants, `users` users each, and an empty database for each
     /// of them.
     pub(super) async fn furnish(&mut self, tenants: u32, users: i32) -> anyhow::Result<()> {
-        let admin = connect(&self.application.url("postgres")).await?;
-        admin.batch_execute(&format!("create database {APPLICATION}")).await?;
-        let application = connect(&self.application_url()).await?;
-        application.batch_execute(SAMPLE_APPLICATION).await?;
+        let application = self.create_application(SAMPLE_APPLICATION).await?;
         let customers = connect(&self.customers.url("postgres")).await?;
         for number in 0..tenants as usize {
             let name = NAMES
@@ -74,28 +71,48 @@ impl Stage {
         application.execute(INSERT_SAMPLE_ROWS, &[&users]).await?;
         // Without this, the planner would have no statistics until autovacuum ran a minute later.
         application.batch_execute("analyze").await?;
-        // From here on the demo measures, so the servers must wait for their disks as real ones do.
-        for server in [&application, &customers] {
+        self.make_durable().await
+    }
+
+    /// Creates the application's database with these tables.
+    pub(super) async fn create_application(&self, tables: &str) -> anyhow::Result<Client> {
+        let admin = connect(&self.application.url("postgres")).await?;
+        admin.batch_execute(&format!("create database {APPLICATION}")).await?;
+        let application = connect(&self.application_url()).await?;
+        application.batch_execute(tables).await?;
+        Ok(application)
+    }
+
+    /// From here on the demo measures, so the servers wait for their disks as real ones do.
+    pub(super) async fn make_durable(&self) -> anyhow::Result<()> {
+        for server in [&self.application, &self.customers] {
+            let session = connect(&server.url("postgres")).await?;
             for statement in [
                 "alter system set fsync = on",
                 "alter system set full_page_writes = on",
                 "select pg_reload_conf()",
             ] {
-                server.batch_execute(statement).await?;
+                session.batch_execute(statement).await?;
             }
         }
         Ok(())
     }
 
-    /// Writes `offtake.yaml` and the default mappings into the application server's folder; returns
-    /// the file's path.
-    pub(super) fn write_configuration(&self, listen: SocketAddr) -> anyhow::Result<PathBuf> {
+    /// Creates the folder of the configuration; returns that of the mappings in it.
+    pub(super) fn create_folder(&self) -> anyhow::Result<PathBuf> {
         let folder = self.folder();
         fs::create_dir(&folder)?;
         // The files have passwords in them.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
         let mappings = folder.join("mappings");
         fs::create_dir(&mappings)?;
+        Ok(mappings)
+    }
+
+    /// Writes `offtake.yaml` and the default mappings into the application server's folder; returns
+    /// the file's path.
+    pub(super) fn write_configuration(&self, listen: SocketAddr) -> anyhow::Result<PathBuf> {
+        let mappings = self.create_folder()?;
         for (name, text) in DEFAULT_MAPPINGS {
             fs::write(mappings.join(name), text)?;
         }
@@ -104,7 +121,7 @@ impl Stage {
             .iter()
             .map(|t| format!("    - {{ tenant: {}, url: \"{}\" }}   # {}\n", t.id, t.url, t.name))
             .collect();
-        let file = folder.join("offtake.yaml");
+        let file = self.folder().join("offtake.yaml");
         let text = format!(
             "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n{destinations}http: {{ listen: \"{listen}\" }}\n\
              # The customers' machines are played by a server on this one.\nsecurity: {{ allow_destinations: [127.0.0.0/8] }}\n",
@@ -122,6 +139,11 @@ impl Stage {
     /// The URL by which the application and Offtake connect.
     pub(super) fn application_url(&self) -> String {
         self.application.url(APPLICATION)
+    }
+
+    /// The URL of a database on the customers' server, as its superuser.
+    pub(super) fn customers_url(&self, database: &str) -> String {
+        self.customers.url(database)
     }
 
     /// The folders of both servers, which must be gone afterwards.
