@@ -118,7 +118,7 @@ async fn a_change_of_each_of_many_tenants_is_written_by_a_few_transactions() {
     daemon.stop().await;
 }
 
-/// Rows in the same tables that are nobody's here, with the keys of rows that are written and
+/// Rows in the same tables of tenants that are not served, with the keys of rows that are written and
 /// deleted, and rows of tenants that are served but of whom nothing changed.
 #[tokio::test]
 async fn rows_of_others_in_the_same_tables_are_never_touched() {
@@ -324,4 +324,30 @@ async fn a_place_that_is_down_is_told_once_for_all_of_its_tenants() {
     let settled = "select count(*) from offtake.destination where state = 'in_sync' and consecutive_failures = 0";
     assert_eq!(world.source.query_text(settled).await, "60");
     daemon.stop().await;
+}
+
+/// A daemon dies while it copies many tenants for the first time: after their cursors have begun,
+/// before and after the commit of their rows, and before the source is told.
+#[tokio::test]
+async fn a_daemon_killed_within_first_copies_of_many_loses_nothing() {
+    let (world, daemon) = world(20).await;
+    world.allow("*");
+    daemon.stop().await;
+    let there = &world.tenant("first").destination;
+    let points =
+        ["sync.after_claim", "sync.after_begin", "sync.after_commit", "sync.before_complete"];
+    for point in points {
+        there.execute("delete from _offtake_state; update notes set body = 'wrong'; insert into marks values ('t1', 9, 9)").await;
+        world
+            .source
+            .execute("delete from offtake.destination_mapping; delete from offtake.visit")
+            .await;
+        let owe = "insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id) select 'sync', destination_id, 1 from offtake.destination on conflict do nothing";
+        world.source.execute(owe).await;
+        let mut killed = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
+        assert!(!killed.wait_exit(PATIENCE).await.success(), "it dies at {point}");
+        let daemon = world.daemon().await;
+        wait_equal(&world).await;
+        daemon.stop().await;
+    }
 }
