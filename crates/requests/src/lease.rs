@@ -32,8 +32,7 @@ pub async fn extend(
     lease: Duration,
 ) -> Result<Vec<i64>, Error> {
     let connection = pool.get().await?;
-    let (requests, attempts): (Vec<i64>, Vec<i64>) =
-        leases.iter().map(|lease| (lease.request_id, lease.attempt)).unzip();
+    let (requests, attempts) = arrays(leases);
     let rows =
         connection.query(sql::EXTEND_LEASES, &[&requests, &attempts, &milliseconds(lease)]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
@@ -62,7 +61,10 @@ pub async fn complete_with(
         done?;
         completed
     };
-    let deleted = PipelinedTransaction::whole(connection, "begin", work).await?;
+    // The table is mostly empty, and a session keeps its first plan: without the setting that is to
+    // read all requests for each one that is completed, however many there are by then.
+    let begin = "begin; set local enable_seqscan = off";
+    let deleted = PipelinedTransaction::whole(connection, begin, work).await?;
     if deleted == 0 {
         release_on(connection, lease, Duration::ZERO).await?;
     }
@@ -138,12 +140,16 @@ pub async fn fail_all(
 ) -> Result<(), Error> {
     let connection = pool.get().await?;
     let (error, reason) = (pool.storable(error), pool.storable(reason));
-    let (requests, attempts): (Vec<i64>, Vec<i64>) =
-        leases.iter().map(|lease| (lease.request_id, lease.attempt)).unzip();
+    let (requests, attempts) = arrays(leases);
     let parameters: [&(dyn ToSql + Sync); 5] =
         [&requests, &attempts, &milliseconds(delay), &error, &reason];
     connection.execute(sql::FAIL_REQUESTS, &parameters).await?;
     Ok(())
+}
+
+/// Requests and attempts, as statements take them.
+fn arrays(leases: &[Lease]) -> (Vec<i64>, Vec<i64>) {
+    leases.iter().map(|lease| (lease.request_id, lease.attempt)).unzip()
 }
 
 async fn release_on(
