@@ -1,5 +1,5 @@
-//! The registry holds what configuration and query name, whoever writes to it beside the daemon,
-//! and a refresh in which nothing changed costs no look at any destination.
+//! The registry holds what configuration and query name, whichever process writes to it beside the
+//! daemon, and a refresh in which nothing changed costs no look at any destination.
 
 use offtake_tests::{PATIENCE, World, oracle, until};
 

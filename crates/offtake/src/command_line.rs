@@ -1,6 +1,7 @@
 //! The command line: what can be typed after `offtake`, and what `--help` says about it.
 
 mod bench;
+mod demo;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use offtake_admin::operations;
 
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
+pub use self::demo::Demo;
 use crate::configuration::parse_duration;
 
 /// Keeps every tenant's own database in step with the application's Postgres.
@@ -115,25 +117,6 @@ pub enum Command {
         subcommand
     )]
     Quarantine(Quarantine),
-}
-
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// How many tenants: 3, each with a database of its own, or 10 000 with --shared.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub tenants: Option<u32>,
-    /// All tenants have one database, and one row each.
-    #[arg(long)]
-    pub shared: bool,
-    /// How long the sample application writes.
-    #[arg(long = "for", default_value = "30s", value_parser = duration, value_name = "DURATION")]
-    pub for_: Duration,
-    /// Writes per second.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub rate: u32,
-    /// Where the dashboard listens.
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
-    pub listen: std::net::SocketAddr,
 }
 
 #[derive(Debug, Args)]

@@ -22,7 +22,7 @@ use crate::snapshot::{age, opening};
 use crate::{Batch, Chunk, Error, Part, Rows, sql};
 
 /// A tenant with more changes of one mapping is read alone.
-pub const MEMBER_CHANGES_MAX: i64 = 50;
+const MEMBER_CHANGES_MAX: i64 = 50;
 
 /// A tenant with more rows of one mapping is copied alone.
 const MEMBER_ROWS_MAX: usize = 500;

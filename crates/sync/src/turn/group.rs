@@ -7,7 +7,7 @@
 //! compared and moved together with its rows.
 //!
 //! What is not simple goes on alone, in a turn of its own: a tenant that failed, has quarantined
-//! rows, is copied anew, or has more changes than its share. Where a group's write or read fails,
+//! rows, is to be copied again, or has more changes than its share. Where a group's write or read fails,
 //! the group is divided, until the tenant that is to blame stands alone.
 
 use std::time::Instant;
@@ -49,7 +49,7 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
     let mut parts = vec![(Stage::TakeUp { again: false }, unknown), (Stage::Changes, known)];
     let (mut attempts, mut lost_before) = (0, false);
     while let Some((stage, mut members)) = parts.pop() {
-        // Who was stopped meanwhile has no turn.
+        // A member that was stopped meanwhile has no turn.
         members.retain(|member| !member.answer.is_closed());
         if members.is_empty() {
             continue;
@@ -320,8 +320,8 @@ fn committed(written: &GroupWritten, batches: &[Batch], began: Instant, apply_be
     }
 }
 
-/// Tells the source and the members what was written. Who was left out goes on alone, and so do all
-/// where the source cannot be told.
+/// Tells the source and the members what was written. A member that was left out goes on alone, and
+/// so do all of them where the source cannot be told.
 async fn tell(
     context: &Context,
     members: Vec<Member>,

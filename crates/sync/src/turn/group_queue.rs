@@ -50,7 +50,7 @@ impl Member {
         if let Some(known) = self.known {
             context.links.keep_known(self.claim.destination_id, known);
         }
-        // Where nobody waits for the answer, the turn was stopped.
+        // The engine stopped a member that no longer listens.
         let _ = self.answer.send(Answer::Alone);
     }
 
@@ -84,7 +84,8 @@ pub(crate) struct Groups {
     queues: Mutex<HashMap<String, Queue>>,
     /// Places where tenants cannot be written for together, and since when.
     unfit: Mutex<HashMap<String, Instant>>,
-    /// Places that could not be reached the last time: who failed there is tried together again.
+    /// Places that could not be reached the last time: the tenants that failed there are tried
+    /// together again.
     broken: Mutex<HashSet<String>>,
 }
 
@@ -137,7 +138,7 @@ impl Groups {
         answers
     }
 
-    /// The next members to work on. None: nobody waits, and the worker ends.
+    /// The next members to work on. None: no member waits, and the worker ends.
     fn next(&self, key: &str) -> Option<Vec<Member>> {
         let mut queues = self.queues();
         let queue = queues.get_mut(key)?;
@@ -207,7 +208,7 @@ fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)>
         key.push(' ');
         key.push_str(mapping.version.as_str());
     }
-    // Who failed by itself goes alone.
+    // A tenant that failed by itself goes alone.
     let groups = &context.groups;
     let together = groups.fit(&key) && (claim.failures == 0 || groups.broken().contains(&key));
     together.then_some((key, registered))

@@ -1,7 +1,7 @@
 //! Taking up many tenants of one place: which of them stand, and for which copies begin.
 //!
 //! It decides what [`Turn::take_up`](super::Turn) decides, for tenants of whom nothing is in doubt.
-//! Whoever is in doubt is taken up alone.
+//! A tenant that is in doubt is taken up alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
