@@ -231,19 +231,34 @@ async fn resolve(
     match resolved {
         Ok(row) => Ok(row.get("appended")),
         Err(error) if error.as_db_error().is_some() => {
-            tracing::error!(
-                event = "lookup_failed",
-                table,
-                sqlstate = error.code().map(tokio_postgres::error::SqlState::code),
-                "the tenants of changed rows of {table} could not be looked up in {}, so every tenant looks again",
-                path.lookup.last().table
-            );
+            tell_of_failed_lookup(path, &error);
             let parameters: [&(dyn ToSql + Sync); 5] =
                 [&table, &capture_ids, &captured_at, &row_keys, &deleted];
             let row = transaction.query_opt(sql::APPEND_FOR_EVERY_TENANT, &parameters).await?;
             Ok(row.map_or(0, |row| row.get("appended")))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A lock that the application holds passes; anything else is likely to be met again.
+fn tell_of_failed_lookup(path: &LookupPath, error: &tokio_postgres::Error) {
+    let (table, last) = (path.source_table.to_string(), &path.lookup.last().table);
+    let sqlstate = error.code().map(SqlState::code);
+    if locked_out(error) {
+        tracing::warn!(
+            event = "lookup_locked",
+            table,
+            sqlstate,
+            "the tenants of changed rows of {table} were not looked up in {last}, because another session holds a lock on a table of the look-up, so every tenant looks again"
+        );
+    } else {
+        tracing::error!(
+            event = "lookup_failed",
+            table,
+            sqlstate,
+            "the tenants of changed rows of {table} could not be looked up in {last}, so every tenant looks again"
+        );
     }
 }
 
