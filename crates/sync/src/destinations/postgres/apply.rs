@@ -111,6 +111,15 @@ pub(super) struct Done {
     pub(super) end: String,
 }
 
+fn are_stated(lines: usize, bytes: usize) -> bool {
+    lines <= STATED_LINES_MAX && bytes <= STATED_BYTES_MAX
+}
+
+/// Whether the rows are stated in the message that writes them.
+pub(super) fn is_stated(rows: &Rows) -> bool {
+    are_stated(rows.len(), rows.bytes())
+}
+
 /// Applies changed rows, then the chunk.
 pub(super) async fn part(
     client: &Client,
@@ -347,7 +356,7 @@ impl Applier<'_> {
         let present = rows.present(stretch.lines.clone()) as u64;
         let absent = stretch.lines.len() as u64 - present;
         let data = rows.slice(stretch.lines.clone());
-        let stated = stretch.lines.len() <= STATED_LINES_MAX && data.len() <= STATED_BYTES_MAX;
+        let stated = are_stated(stretch.lines.len(), data.len());
         let mut statements = Vec::new();
         if stated && !stretch.lines.is_empty() {
             statements.push(self.stage(rows, stretch.lines.clone()));

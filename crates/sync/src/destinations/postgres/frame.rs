@@ -31,6 +31,12 @@ impl Frame {
         }
     }
 
+    /// Whether the lock of the cursors is prepared, so that it is sent as soon as it is asked for:
+    /// what is sent next comes after it.
+    pub(super) fn locks_at_once(&self) -> bool {
+        self.stays.load(Ordering::Relaxed) && self.prepared().contains_key(crate::sql::LOCK_STATES)
+    }
+
     /// Runs a statement of [`sql`](crate::sql) that names the state table.
     pub(super) async fn query(
         &self,

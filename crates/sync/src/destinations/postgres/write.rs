@@ -62,14 +62,14 @@ impl Session {
                 write.tenant_id,
                 write.mappings,
             );
-            let found = if index == 0 {
-                // Sent together, the opening first.
-                let open = self.open_transaction(settings);
-                let (opened, found) = tokio::join!(biased; open, lock);
+            let (found, ahead) = if index == 0 {
+                // Sent together, in this order.
+                let open = self.open_for_frame(settings);
+                let (opened, found, ahead) = tokio::join!(biased; open, lock, self.ahead(write));
                 opened.map_err(Error::destination)?;
-                found
+                (found, ahead)
             } else {
-                lock.await
+                (lock.await, None)
             };
             let found = found.map_err(Error::destination)?;
             self.converts.store(found.converts, Ordering::Relaxed);
@@ -84,9 +84,10 @@ impl Session {
                 continue;
             }
             failpoint("sync.after_begin").await.map_err(Error::destination)?;
+            let ahead = self.stands(ahead, &found, direct).await?;
             self.altering = found.altering;
             let commits = (index + 1 == writes.len()).then_some(Commits { pooled });
-            all.push(Some(self.tenant(write, aside, &mut made, commits).await?));
+            all.push(Some(self.tenant(write, ahead, aside, &mut made, commits).await?));
         }
         if all.iter().all(Option::is_none) {
             self.connection.batch_execute("rollback").await.map_err(Error::destination)?;
@@ -102,10 +103,12 @@ impl Session {
         Ok(all)
     }
 
-    /// Applies one tenant's parts and moves its cursors; after the last one it commits.
+    /// Applies one tenant's parts and moves its cursors; after the last one it commits. `ahead`: the
+    /// part that is applied already.
     async fn tenant(
         &mut self,
         write: &TenantWrite<'_>,
+        mut ahead: Option<(usize, Done)>,
         aside: &Aside<'_>,
         made: &mut Made,
         commits: Option<Commits>,
@@ -128,13 +131,17 @@ impl Session {
                 cursors.insert(mapping.clone(), write.expected[mapping].clone());
             }
         }
-        for part in write.parts.iter().filter(|_| !linked) {
+        for (index, part) in write.parts.iter().enumerate().filter(|_| !linked) {
             aside.set(&part.mapping, &part.failed).await?;
             if part.changed.is_empty() && part.chunk.is_none() {
                 outcomes.push(Some(Applied::default()));
                 continue;
             }
-            match self.part(write, part, Checks::AtOnce, None).await {
+            let done = match ahead.take_if(|(at, _)| *at == index) {
+                Some((_, done)) => Ok(done),
+                None => self.part(write, part, Checks::AtOnce, None).await,
+            };
+            match done {
                 Ok(done) => {
                     aside.set(&part.mapping, &done.applied.refused).await?;
                     made.push((part.mapping.version.clone(), done.staging));
@@ -191,30 +198,41 @@ impl Session {
         made: Option<&Staging>,
     ) -> Result<Done, Error> {
         let version = &part.mapping.version;
+        let staging = made.or_else(|| self.staged.get(version));
+        let done = self.send(write, part, (checks, true), staging).await?;
+        let unfit = !done.applied.refused.is_empty() && made.is_none();
+        if unfit && self.staged.remove(version).is_some() {
+            // The staging table refuses what the target refused when the table was made. A new
+            // staging table tells whether the target still does.
+            self.back().await?;
+            return self.send(write, part, (checks, true), None).await;
+        }
+        Ok(done)
+    }
+
+    /// The same with this staging table; None: it is made. With the checks it says whether rows that
+    /// the destination refuses are found and left out.
+    pub(super) async fn send(
+        &self,
+        write: &TenantWrite<'_>,
+        part: &Part,
+        (checks, divides): (Checks, bool),
+        staging: Option<&Staging>,
+    ) -> Result<Done, Error> {
         let name = part.mapping.name();
         let acting = write.references.iter().filter(|of| of.parent == name);
         let statements = Apply::new(&part.mapping, &self.schema, write.tenant_at_source)
             .converting(self.converts())
             .guarded(acting.flat_map(|of| of.acting.clone()).collect())
             .guarded_updates(self.updating(write, name));
-        let staging = made.or_else(|| self.staged.get(version));
         let alters = self.altering.contains(name);
-        let manner = Manner { checks, alters, staging, divides: true };
+        let manner = Manner { checks, alters, staging, divides };
         let work = apply::part(&self.connection, &statements, part, manner);
         // Sent together, the savepoint first.
         let save = self.connection.batch_execute("savepoint mapping");
         let (saved, done) = tokio::join!(biased; save, work);
         saved.map_err(Error::destination)?;
-        let done = done?;
-        let unfit = !done.applied.refused.is_empty() && made.is_none();
-        if unfit && self.staged.remove(version).is_some() {
-            // The staging table refuses what the target refused when the table was made. A new
-            // staging table tells whether the target still does.
-            self.back().await?;
-            let manner = Manner { checks, alters, staging: None, divides: true };
-            return apply::part(&self.connection, &statements, part, manner).await;
-        }
-        Ok(done)
+        done
     }
 
     /// The keys that act when rows of the mapping change. With each, which rows of the child the
@@ -244,7 +262,7 @@ impl Session {
         write.references.iter().filter(concerned).flat_map(with_later).collect()
     }
 
-    async fn back(&self) -> Result<(), Error> {
+    pub(super) async fn back(&self) -> Result<(), Error> {
         let back = self.connection.batch_execute("rollback to savepoint mapping");
         back.await.map_err(Error::destination)
     }
