@@ -22,7 +22,8 @@ use crate::snapshot::{age, opening};
 use crate::{Batch, Chunk, Error, Part, Rows, sql};
 
 /// A tenant with more changes of one mapping is read alone.
-const MEMBER_CHANGES_MAX: i64 = 50;
+pub const GROUP_CHANGES_MAX: usize = 50;
+const MEMBER_CHANGES_MAX: i64 = GROUP_CHANGES_MAX as i64;
 
 /// A tenant with more rows of one mapping is copied alone.
 const MEMBER_ROWS_MAX: usize = 500;
@@ -90,10 +91,12 @@ async fn in_snapshot(
         if keys.is_empty() {
             continue;
         }
-        let statement = compose::select_keys_of_tenants(mapping, &keys);
+        let asked = mapping.for_shared();
+        let statement = compose::select_keys_of_tenants(&asked, &keys);
         let tenants: Vec<&str> = keys.iter().map(|of| of.tenant_id).collect();
+        let printed = Printed::of(mapping, &tenants, 1);
         let left = wanted.bytes_max.saturating_sub(bytes);
-        let lines = lines_of(&transaction, mapping, &statement, (&tenants, 1), left).await?;
+        let lines = lines_of(&transaction, mapping, &statement, printed, left).await?;
         for (member, lines) in members.into_iter().zip(lines) {
             let Some(lines) = lines else {
                 batches[member] = None;
@@ -170,9 +173,11 @@ async fn read_whole(
     let mut bytes = 0;
     for (at, mapping) in wanted.mappings.iter().enumerate() {
         // One more shows that there are more.
-        let statement = compose::select_tenants(mapping, &tenants, MEMBER_ROWS_MAX + 1);
+        let asked = mapping.for_shared();
+        let statement = compose::select_tenants(&asked, &tenants, MEMBER_ROWS_MAX + 1);
+        let printed = Printed::of(mapping, &tenants, 0);
         let left = wanted.bytes_max.saturating_sub(bytes);
-        let lines = lines_of(transaction, mapping, &statement, (&tenants, 0), left).await?;
+        let lines = lines_of(transaction, mapping, &statement, printed, left).await?;
         for (lines, batch) in lines.into_iter().zip(batches.iter_mut()) {
             let rows = lines.map(Rows::present_only);
             let Some(rows) = rows.filter(|rows| rows.len() <= MEMBER_ROWS_MAX) else {
@@ -188,13 +193,29 @@ async fn read_whole(
     Ok(())
 }
 
-/// What a statement selects for each of some tenants, as lines; `columns` stand before the tenant's.
-/// None: a line of another tenant is among them.
+/// Where the tenant of a line is printed, whose lines are read for several.
+#[derive(Clone, Copy)]
+struct Printed<'a> {
+    tenants: &'a [&'a str],
+    /// So many columns stand before the tenant's.
+    columns: usize,
+    /// The destination's table has the column. Otherwise it is read to be compared only.
+    kept: bool,
+}
+
+impl<'a> Printed<'a> {
+    fn of(mapping: &ResolvedMapping, tenants: &'a [&'a str], columns: usize) -> Self {
+        Self { tenants, columns, kept: mapping.definition.target.keep_tenant }
+    }
+}
+
+/// What a statement selects for each of some tenants, as lines. None: a line of another tenant is
+/// among them.
 async fn lines_of(
     transaction: &Client,
     mapping: &ResolvedMapping,
     statement: &str,
-    (tenants, columns): (&[&str], usize),
+    printed: Printed<'_>,
     bytes_max: usize,
 ) -> Result<Vec<Option<Bytes>>, Error> {
     let read = async {
@@ -208,14 +229,14 @@ async fn lines_of(
     if cut {
         return Err(Error::Overflow { fits: 1 });
     }
-    Ok(apart(&data, tenants, columns))
+    Ok(apart(&data, printed))
 }
 
 /// Takes lines apart by the number that each begins with, from 1 on, and takes the number off. The
-/// tenant of each line is compared, as the last guard: what goes into a table that tenants share
-/// must be the tenant's for whom it was read. Where the source prints the tenant in another way
-/// there, that tenant is read alone.
-fn apart(data: &Bytes, tenants: &[&str], columns: usize) -> Vec<Option<Bytes>> {
+/// tenant of each line is compared, as the last guard: a row goes to the tenant whose it is, and to
+/// no other. Where the source prints the tenant in another way there, that tenant is read alone.
+fn apart(data: &Bytes, printed: Printed<'_>) -> Vec<Option<Bytes>> {
+    let Printed { tenants, columns, kept } = printed;
     let mut all: Vec<Option<BytesMut>> = tenants.iter().map(|_| Some(BytesMut::new())).collect();
     let mut begin = 0;
     for end in memchr::memchr_iter(b'\n', data) {
@@ -226,10 +247,23 @@ fn apart(data: &Bytes, tenants: &[&str], columns: usize) -> Vec<Option<Bytes>> {
         let Some(at) = place.and_then(|place| place.checked_sub(1)) else { continue };
         let (Some(lines), Some(tenant)) = (all.get_mut(at), tenants.get(at)) else { continue };
         let rest = &line[tab + 1..];
-        let printed = rest[..rest.len() - 1].split(|byte| *byte == b'\t').nth(columns);
-        let same = printed.and_then(unescape).is_some_and(|printed| printed == **tenant);
+        let begins = match columns {
+            0 => Some(0),
+            n => memchr::memchr_iter(b'\t', rest).nth(n - 1).map(|tab| tab + 1),
+        };
+        let Some(begins) = begins else {
+            *lines = None;
+            continue;
+        };
+        let after = &rest[begins..];
+        let length = memchr::memchr2(b'\t', b'\n', after).unwrap_or(after.len());
+        let same = unescape(&after[..length]).is_some_and(|printed| printed == **tenant);
         match lines {
-            Some(lines) if same => lines.extend_from_slice(rest),
+            Some(lines) if same && kept => lines.extend_from_slice(rest),
+            Some(lines) if same => {
+                lines.extend_from_slice(&rest[..begins]);
+                lines.extend_from_slice(after.get(length + 1..).unwrap_or_default());
+            }
             _ => *lines = None,
         }
     }
@@ -243,16 +277,27 @@ mod tests {
     #[test]
     fn lines_go_to_the_tenant_whose_number_they_have() {
         let data = Bytes::from_static(b"1\tt\ta\\tb\t1\n3\tt\tc\t1\n3\tf\tc\t2\n");
-        let lines = apart(&data, &["a\tb", "b", "c"], 1);
+        let tenants = ["a\tb", "b", "c"];
+        let lines = apart(&data, Printed { tenants: &tenants, columns: 1, kept: true });
         let first = Bytes::from_static(b"t\ta\\tb\t1\n");
         let third = Bytes::from_static(b"t\tc\t1\nf\tc\t2\n");
         assert_eq!(lines, [Some(first), Some(Bytes::new()), Some(third)]);
     }
 
     #[test]
+    fn a_tenant_that_its_table_does_not_name_is_compared_and_taken_out() {
+        let data = Bytes::from_static(b"1\tt\ta\t1\tx\n2\tf\tb\t2\t\\N\n2\tt\ta\t3\ty\n");
+        let (tenants, columns) = (["a", "b"], 1);
+        let lines = apart(&data, Printed { tenants: &tenants, columns, kept: false });
+        let first = Bytes::from_static(b"t\t1\tx\n");
+        assert_eq!(lines, [Some(first), None]);
+    }
+
+    #[test]
     fn a_line_of_another_tenant_leaves_its_reader_alone() {
         let data = Bytes::from_static(b"1\ta\t1\n2\ta\t2\n2\tb\t3\n3\t\\N\t4\n");
-        let lines = apart(&data, &["a", "b", "c"], 0);
+        let tenants = ["a", "b", "c"];
+        let lines = apart(&data, Printed { tenants: &tenants, columns: 0, kept: true });
         assert_eq!(lines, [Some(Bytes::from_static(b"a\t1\n")), None, None]);
     }
 }

@@ -33,7 +33,7 @@ mod sql;
 pub use batch::{Batch, Chunk, ChunkStart, Part, Position, Wanted};
 pub use error::{Error, MappingFault};
 pub use failed_rows::{FAILED_ROWS_MAX, FailedRow};
-pub use group::{Member, WantedOfGroup, read_group};
+pub use group::{GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
 pub use head::{Head, read_head};
 pub use rows::{Rows, key_of};
 pub use snapshot::read_batch;

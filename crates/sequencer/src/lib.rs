@@ -27,6 +27,7 @@
 mod error;
 mod history;
 mod numbering;
+mod pace;
 mod partitions;
 mod sequencer;
 mod sql;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, metrics as names};
+use offtake_loops::{BatchCount, BlownFuses, Progress, SourceTrouble, failpoint, metrics as names};
 use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::ownership::Visits;
-use crate::turn::{self, Answer, Context, Ended, Groups, PlaceGates, RivalLooks};
+use crate::turn::{
+    self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PlaceGates, RivalLooks,
+};
 use crate::{Error, Settings};
 
 /// How often the engine looks for due requests without a nudge. A request that another replica's
@@ -43,6 +45,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Notified by the poller and by the registry; carries no data.
     pub woken: Arc<Notify>,
+    /// Counts the batches that are written.
+    pub batches: BatchCount,
     pub fuses: watch::Receiver<Arc<BlownFuses>>,
 }
 
@@ -125,6 +129,9 @@ impl Engine {
             gates: PlaceGates::default(),
             groups: Groups::default(),
             visits: Visits::default(),
+            reads: JointReads::default(),
+            mirrors: JointMirrors::default(),
+            batches: parts.batches,
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };

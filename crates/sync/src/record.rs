@@ -184,6 +184,8 @@ pub(crate) struct Done {
     pub(crate) stands_at: i64,
     /// Up to here nothing is owed any more.
     pub(crate) reached: i64,
+    /// What the mappings' tables are.
+    pub(crate) identities: Arc<Identities>,
     /// How many rows were copied of each mapping, where copies began with this commit.
     pub(crate) copied: Vec<i64>,
 }
@@ -194,8 +196,7 @@ pub(crate) struct Done {
 pub(crate) async fn mirror_group(
     pool: &SourcePool,
     mappings: &[Arc<ResolvedMapping>],
-    identities: &Identities,
-    done: &[Done],
+    done: &[&Done],
 ) -> Result<HashSet<i64>, Error> {
     let mut connection = pool.get().await.map_err(Error::Source)?;
     let statement = connection.prepare_cached(sql::MIRROR_GROUP).await.map_err(Error::source)?;
@@ -203,7 +204,8 @@ pub(crate) async fn mirror_group(
     let requests: Vec<i64> = done.iter().map(|of| of.lease.request_id).collect();
     let attempts: Vec<i64> = done.iter().map(|of| of.lease.attempt).collect();
     let stand_at: Vec<i64> = done.iter().map(|of| of.stands_at).collect();
-    let tables: Vec<Option<&String>> = names.iter().map(|name| identities.get(*name)).collect();
+    let tables: Vec<Option<&String>> =
+        done.iter().flat_map(|of| names.iter().map(|name| of.identities.get(*name))).collect();
     let copied: Vec<i64> = done.iter().flat_map(|of| of.copied.iter().copied()).collect();
     let copied = (!copied.is_empty()).then_some(copied);
     let parameters: [&(dyn ToSql + Sync); 6] =

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Fuses};
+use offtake_loops::{BatchCount, BlownFuses, Fuses};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
 use offtake_postgres::SourcePool;
@@ -51,6 +51,7 @@ pub(super) struct Loops {
     pub(super) fuses: watch::Sender<Arc<BlownFuses>>,
     pub(super) poller_wakes: Arc<Notify>,
     pub(super) engine_wakes: Arc<Notify>,
+    pub(super) batches: BatchCount,
 }
 
 impl Loops {
@@ -99,7 +100,7 @@ impl Loops {
             self.poller_wakes.clone(),
             self.fuses.clone(),
         );
-        let numbering = self.numbering.clone();
+        let (numbering, batches) = (self.numbering.clone(), self.batches.clone());
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sequencer, retention, .. } = configuration;
             let settings = offtake_sequencer::Settings {
@@ -113,6 +114,7 @@ impl Loops {
                 numbering.clone(),
                 settings,
                 wakes.clone(),
+                batches.clone(),
                 fuses.subscribe(),
             );
             (sequencer.progress(), sequencer.run(shutdown))
@@ -144,10 +146,11 @@ impl Loops {
     }
 
     pub(super) fn keep_engine(&self, supervisor: &Supervisor) {
-        let (pool, registry, woken, fuses) = (
+        let (pool, registry, woken, batches, fuses) = (
             self.pool.clone(),
             self.registry.clone(),
             self.engine_wakes.clone(),
+            self.batches.clone(),
             self.fuses.clone(),
         );
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
@@ -159,6 +162,7 @@ impl Loops {
                 dialer: destination_dialer(configuration),
                 settings: engine_settings(sync, poller),
                 woken: woken.clone(),
+                batches: batches.clone(),
                 fuses: fuses.subscribe(),
             });
             (engine.progress(), engine.run(shutdown))

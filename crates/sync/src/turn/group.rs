@@ -10,6 +10,7 @@
 //! rows, is to be copied again, or has more changes than its share. Where a group's write or read fails,
 //! the group is divided, until the tenant that is to blame stands alone.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::select_all;
@@ -210,7 +211,7 @@ async fn attempt(
         context.groups.note_unfit(key);
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
-    committed(&written, &read, began, apply_began);
+    committed(context, &written, &read, began, apply_began);
     tell(context, together, &read, written.members).await;
     Ok(())
 }
@@ -301,10 +302,17 @@ fn advanced((member, batch): (&Member, &Batch)) -> Cursors {
 }
 
 /// Counts what a commit made visible.
-fn committed(written: &GroupWritten, batches: &[Batch], began: Instant, apply_began: Instant) {
+fn committed(
+    context: &Context,
+    written: &GroupWritten,
+    batches: &[Batch],
+    began: Instant,
+    apply_began: Instant,
+) {
     metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
         .record(apply_began.elapsed().as_secs_f64());
     metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
+    context.batches.note_one();
     let operations = [("upsert", written.applied.upserted), ("delete", written.applied.deleted)];
     for (operation, rows) in operations {
         metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => operation).increment(rows);
@@ -330,7 +338,8 @@ async fn tell(
 ) {
     let Some(first) = members.first() else { return };
     let mappings = first.registered.mappings.clone();
-    let identities = first.known.as_ref().map(|known| known.identities.clone()).unwrap_or_default();
+    let identities = first.known.as_ref().map(|known| known.identities.clone());
+    let identities = Arc::new(identities.unwrap_or_default());
     let (mut done, mut answers) = (Vec::new(), Vec::new());
     for ((member, batch), cursors) in members.into_iter().zip(batches).zip(written) {
         let Some(cursors) = cursors else {
@@ -341,6 +350,7 @@ async fn tell(
         let stands_at = mappings.iter().filter_map(|m| Some(cursors.get(m.name())?.sequence_id));
         let chunks = batch.parts.iter().filter_map(|part| part.chunk.as_ref());
         done.push(Done {
+            identities: identities.clone(),
             lease: claim.lease,
             stands_at: stands_at.min().unwrap_or(batch.head),
             // A request can want more than the log has: it may be older than a restore of the source.
@@ -354,7 +364,9 @@ async fn tell(
         }
     }
     let told = match failpoint("sync.before_complete").await {
-        Ok(()) => record::mirror_group(&context.pool, &mappings, &identities, &done).await,
+        Ok(()) => {
+            record::mirror_group(&context.pool, &mappings, &done.iter().collect::<Vec<_>>()).await
+        }
         Err(error) => Err(Error::Source(error)),
     };
     for (request_id, answer) in answers {

@@ -28,6 +28,7 @@ impl Turn<'_> {
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
             .record(apply_began.elapsed().as_secs_f64());
         metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
+        self.context.batches.note_one();
         for (part, applied) in batch.parts.iter().zip(outcomes) {
             let Some(applied) = applied else { continue };
             metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert")
@@ -90,9 +91,13 @@ impl Turn<'_> {
             return Ok(ended);
         };
         let reached = matches!(ended, Ended::Reached(_)).then_some(reached);
+        if let Some(reached) = reached {
+            let more_wanted = self.mirror_with_others(&cursors, &identities, reached).await?;
+            return Ok(Ended::Completed { more_wanted });
+        }
         let none = (&[][..], Vec::new());
-        let more_wanted = self.mirror_cursors(&cursors, &identities, none, reached).await?;
-        Ok(if reached.is_some() { Ended::Completed { more_wanted } } else { ended })
+        self.mirror_cursors(&cursors, &identities, none, None).await?;
+        Ok(ended)
     }
 
     /// `reached`: completes the request with it, and returns whether more is wanted.

@@ -9,16 +9,18 @@ mod audits;
 mod group;
 mod group_queue;
 mod group_take_up;
+mod joint;
 mod limits;
 mod mirror;
 mod order;
 mod place_gate;
 mod take_up;
+mod with_others;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names};
+use offtake_loops::{BatchCount, BlownFuses, failpoint, failpoint_is_set, metrics as names};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{Dialer, SourcePool};
 use offtake_reading::{Batch, Part, Wanted, read_batch};
@@ -38,6 +40,7 @@ use limits::within_deadline;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
 pub(crate) use take_up::RivalLooks;
+pub(crate) use with_others::{JointMirrors, JointReads};
 
 /// A turn ends after this long and at least one batch, although more is owed. Long enough for a
 /// backfill to keep its connection and caches warm, short enough that the other destinations barely
@@ -68,6 +71,9 @@ pub(crate) struct Context {
     pub(crate) gates: PlaceGates,
     pub(crate) groups: Groups,
     pub(crate) visits: Visits,
+    pub(crate) reads: JointReads,
+    pub(crate) mirrors: JointMirrors,
+    pub(crate) batches: BatchCount,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
@@ -307,7 +313,7 @@ impl Turn<'_> {
                 fetch_began = ahead.began;
                 ahead.batch
             }
-            _ => self.read(&cursors).await?,
+            _ => self.read_with_others(&cursors).await?,
         };
         failpoint("sync.after_read").await.map_err(Error::Source)?;
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch")

@@ -1,0 +1,189 @@
+//! What several turns want of the source at about the same time, done for all of them at once.
+//!
+//! The turns of destinations in databases of their own have nothing in common but the source. Under
+//! load, many of them read from it and tell it of a commit within a few milliseconds, and each such
+//! transaction costs more by itself than by what it does. So while two are under way, those that
+//! come wait, and one of them then does it for all. Where nothing is under way, nothing waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+/// So many are under way, of one kind, before others wait: one in the server while the next is
+/// prepared.
+const UNDER_WAY_MAX: usize = 2;
+
+/// So many are done at once.
+const TOGETHER_MAX: usize = 500;
+
+/// One that takes longer counts as over: a slow tenant keeps no other waiting.
+const COUNTS_FOR: Duration = Duration::from_millis(10);
+
+/// Who waits longer, or whose answer takes longer, goes on alone.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// After a failure of several together, each goes alone for this long.
+const UNFIT_FOR: Duration = Duration::from_secs(60);
+
+/// The wishes `W` of turns, and their answers `A`, by what they have in common.
+pub(crate) struct Joint<W, A> {
+    queues: Arc<Mutex<HashMap<String, Queue<W, A>>>>,
+}
+
+struct Queue<W, A> {
+    under_way: usize,
+    waiting: Vec<Waiting<W, A>>,
+    unfit: Option<Instant>,
+}
+
+/// Who waits, or is worked for by another turn.
+pub(crate) struct Waiting<W, A> {
+    pub(crate) wish: W,
+    told: oneshot::Sender<Told<W, A>>,
+}
+
+impl<W, A> Waiting<W, A> {
+    /// None: it is to go on alone.
+    pub(crate) fn tell(self, answer: Option<A>) {
+        // It may have gone on alone meanwhile.
+        let _ = self.told.send(answer.map_or(Told::Alone, Told::Done));
+    }
+
+    /// It still waits for the answer.
+    fn waits(&self) -> bool {
+        !self.told.is_closed()
+    }
+}
+
+enum Told<W, A> {
+    Done(A),
+    Alone,
+    /// It is to work for itself and these. If it is gone by then, this ends what is under way.
+    Lead(UnderWay<W, A>, Vec<Waiting<W, A>>),
+}
+
+/// What a turn is to do about its wish.
+pub(crate) enum Role<W, A> {
+    /// Another turn has done it.
+    Done(A),
+    /// It does it for itself and for these.
+    Leads(UnderWay<W, A>, Vec<Waiting<W, A>>),
+    /// It does it for itself.
+    Alone,
+}
+
+impl<W, A> Default for Joint<W, A> {
+    fn default() -> Self {
+        Self { queues: Arc::default() }
+    }
+}
+
+impl<W, A> Default for Queue<W, A> {
+    fn default() -> Self {
+        Self { under_way: 0, waiting: Vec::new(), unfit: None }
+    }
+}
+
+impl<W, A> Clone for Joint<W, A> {
+    fn clone(&self) -> Self {
+        Self { queues: self.queues.clone() }
+    }
+}
+
+impl<W, A> Joint<W, A> {
+    /// Waits until another turn has done it, or this one is to do it. `wish` is what the other needs
+    /// to know.
+    pub(crate) async fn role(&self, key: &str, wish: impl FnOnce() -> W) -> Role<W, A> {
+        let answer = {
+            let mut queues = self.queues();
+            let queue = queues.entry(key.to_owned()).or_default();
+            if queue.unfit.is_some_and(|since| since.elapsed() < UNFIT_FOR) {
+                return Role::Alone;
+            }
+            if queue.under_way < UNDER_WAY_MAX {
+                queue.under_way += 1;
+                return Role::Leads(self.under_way(key), Vec::new());
+            }
+            let (told, answer) = oneshot::channel();
+            queue.waiting.push(Waiting { wish: wish(), told });
+            answer
+        };
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(Told::Done(answer))) => Role::Done(answer),
+            Ok(Ok(Told::Lead(under_way, others))) => Role::Leads(under_way, others),
+            Ok(Ok(Told::Alone) | Err(_)) | Err(_) => Role::Alone,
+        }
+    }
+
+    fn under_way(&self, key: &str) -> UnderWay<W, A> {
+        UnderWay { joint: self.clone(), key: key.to_owned(), counts: true }
+    }
+
+    /// One is over. One of those that wait does it for all of them.
+    fn over(&self, key: &str) {
+        let mut queues = self.queues();
+        let Some(queue) = queues.get_mut(key) else { return };
+        queue.waiting.retain(Waiting::waits);
+        while let Some(leader) = queue.waiting.pop() {
+            let first = queue.waiting.len().saturating_sub(TOGETHER_MAX - 1);
+            let others = queue.waiting.split_off(first);
+            match leader.told.send(Told::Lead(self.under_way(key), others)) {
+                Ok(()) => return,
+                Err(Told::Lead(mut under_way, others)) => {
+                    under_way.counts = false;
+                    queue.waiting.extend(others);
+                }
+                Err(_) => {}
+            }
+        }
+        queue.under_way -= 1;
+        if queue.under_way == 0 && queue.unfit.is_none() {
+            queues.remove(key);
+        }
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<String, Queue<W, A>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something is under way until this is dropped.
+pub(crate) struct UnderWay<W, A> {
+    joint: Joint<W, A>,
+    key: String,
+    counts: bool,
+}
+
+impl<W, A> UnderWay<W, A> {
+    /// Awaits the work, for a while on behalf of the others.
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        match tokio::time::timeout(COUNTS_FOR, &mut work).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.end();
+                work.await
+            }
+        }
+    }
+
+    /// Several together failed. Each goes alone for a while.
+    pub(crate) fn note_unfit(&self) {
+        let mut queues = self.joint.queues();
+        queues.entry(self.key.clone()).or_default().unfit = Some(Instant::now());
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.counts) {
+            self.joint.over(&self.key);
+        }
+    }
+}
+
+impl<W, A> Drop for UnderWay<W, A> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

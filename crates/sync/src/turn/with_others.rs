@@ -1,0 +1,156 @@
+//! What a turn reads and mirrors together with other turns; [`Joint`] says when.
+//!
+//! Only what is simple: the changes of a copy that is complete, and the end of its request. Each
+//! turn still writes by itself, to a database of its own, and compares the cursors there.
+
+use std::sync::Arc;
+
+use offtake_reading::{Batch, GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
+
+use super::Turn;
+use super::joint::{Joint, Role};
+use crate::Error;
+use crate::cursors::{Cursors, Identities};
+use crate::record::{self, Done};
+
+/// What other turns read together with.
+pub(crate) struct ToRead {
+    tenant_id: String,
+    after: Vec<i64>,
+}
+
+pub(crate) type JointReads = Joint<ToRead, Batch>;
+
+/// The answer: whether the request is completed.
+pub(crate) type JointMirrors = Joint<Done, bool>;
+
+impl Turn<'_> {
+    /// What turns have in common that read together: the mappings, in the order of their parts.
+    /// None: this turn is not a simple one.
+    fn in_common(&self, cursors: &Cursors) -> Option<String> {
+        let plain = self.mappings.len() == self.registered.mappings.len()
+            && self.claim.deferred.is_empty()
+            && !self.quarantined
+            && self.reason.is_none()
+            && self.begun.is_empty()
+            && cursors.values().all(|cursor| cursor.backfilled)
+            && self.mappings.iter().all(|mapping| cursors.contains_key(mapping.name()));
+        let versions = self.mappings.iter().map(|mapping| mapping.version.as_str());
+        plain.then(|| versions.collect::<Vec<_>>().join(" "))
+    }
+
+    /// Reads the batch that follows `cursors`.
+    pub(super) async fn read_with_others(&self, cursors: &Cursors) -> Result<Batch, Error> {
+        let context = self.context;
+        let small = context.sizes.get(self.claim.destination_id) < GROUP_CHANGES_MAX;
+        let Some(common) = self.in_common(cursors).filter(|_| !small) else {
+            return self.read(cursors).await;
+        };
+        let tenant_id = &self.registered.spec.tenant_at_source;
+        let after = || self.mappings.iter().map(|m| cursors[m.name()].sequence_id).collect();
+        let wish = || ToRead { tenant_id: tenant_id.clone(), after: after() };
+        let (mut under_way, others) = match context.reads.role(&common, wish).await {
+            Role::Done(batch) => return Ok(batch),
+            Role::Alone => return self.read(cursors).await,
+            Role::Leads(under_way, others) => (under_way, others),
+        };
+        if others.is_empty() {
+            return under_way.during(self.read(cursors)).await;
+        }
+        let member = |wish: &ToRead| (wish.tenant_id.clone(), wish.after.clone());
+        let all: Vec<_> = std::iter::once((tenant_id.clone(), after()))
+            .chain(others.iter().map(|other| member(&other.wish)))
+            .collect();
+        let members: Vec<Member<'_>> = all
+            .iter()
+            .map(|(tenant_id, after)| Member { tenant_id, after: after.clone() })
+            .collect();
+        let wanted = WantedOfGroup {
+            members: &members,
+            mappings: &self.mappings,
+            whole: false,
+            bytes_max: context.settings.batch_bytes,
+            statement_timeout: context.settings.statement_timeout,
+        };
+        let read = under_way.during(async {
+            let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
+            Ok(read_group(&context.pool, &wanted).await?)
+        });
+        let batches = match read.await {
+            Ok(batches) => batches,
+            Err(error) => {
+                if !matches!(error, Error::Source(_) | Error::Cancelled) {
+                    under_way.note_unfit();
+                }
+                Vec::new()
+            }
+        };
+        drop(under_way);
+        let turns = batches.len();
+        tracing::debug!(event = "read_together", turns, "{turns} turns read together");
+        let mut batches = batches.into_iter();
+        let own = batches.next().flatten();
+        for other in others {
+            other.tell(batches.next().flatten());
+        }
+        match own {
+            Some(batch) => Ok(batch),
+            None => self.read(cursors).await,
+        }
+    }
+
+    /// Mirrors the cursors and completes the request. Returns whether more is wanted.
+    pub(super) async fn mirror_with_others(
+        &mut self,
+        cursors: &Cursors,
+        identities: &Identities,
+        reached: i64,
+    ) -> Result<bool, Error> {
+        let none = || (&[][..], Vec::new());
+        let Some(common) = self.in_common(cursors).filter(|_| self.retry.is_none()) else {
+            return self.mirror_cursors(cursors, identities, none(), Some(reached)).await;
+        };
+        let context = self.context;
+        let stands_at = self.mappings.iter().map(|m| cursors[m.name()].sequence_id).min();
+        let own = || Done {
+            lease: self.claim.lease,
+            stands_at: stands_at.unwrap_or(reached),
+            reached,
+            identities: Arc::new(identities.clone()),
+            copied: Vec::new(),
+        };
+        let role = context.mirrors.role(&common, own).await;
+        let (mut under_way, others) = match role {
+            Role::Done(completed) => {
+                self.mirrored = true;
+                return Ok(!completed);
+            }
+            Role::Alone => {
+                return self.mirror_cursors(cursors, identities, none(), Some(reached)).await;
+            }
+            Role::Leads(under_way, others) => (under_way, others),
+        };
+        if others.is_empty() {
+            let mirror = self.mirror_cursors(cursors, identities, none(), Some(reached));
+            return under_way.during(mirror).await;
+        }
+        let own = own();
+        let done: Vec<&Done> =
+            std::iter::once(&own).chain(others.iter().map(|other| &other.wish)).collect();
+        let told =
+            under_way.during(record::mirror_group(&context.pool, &self.mappings, &done)).await;
+        drop(under_way);
+        let Ok(completed) = told else {
+            others.into_iter().for_each(|other| other.tell(None));
+            return self.mirror_cursors(cursors, identities, none(), Some(reached)).await;
+        };
+        let turns = done.len();
+        tracing::debug!(event = "mirrored_together", turns, "{turns} turns mirrored together");
+        for other in others {
+            let completed = completed.contains(&other.wish.lease.request_id);
+            other.tell(Some(completed));
+        }
+        self.mirrored = true;
+        Ok(!completed.contains(&self.claim.lease.request_id))
+    }
+}
