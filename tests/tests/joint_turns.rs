@@ -16,13 +16,13 @@ query: select tenant as tenant_id, id, value from public.mark
 target: { table: marks, keep_tenant: true }
 ";
 
-/// `read`: fails for the text 'poison', and takes three seconds for the text 'slow'.
+/// `read`: fails for the text 'poison', and takes six seconds for the text 'slow'.
 const SCHEMA: &str = "
     create table note (tenant text, id integer primary key, body text);
     create table mark (tenant text, id integer, value numeric, primary key (tenant, id));
     create function read(body text) returns text stable language plpgsql as $$
       begin
-        if body = 'slow' then perform pg_sleep(3); end if;
+        if body = 'slow' then perform pg_sleep(6); end if;
         return body || 1 / case body when 'poison' then 0 else 1 end;
       end $$;
 ";
@@ -151,6 +151,7 @@ async fn a_slow_tenant_keeps_no_other_waiting() {
     assert_eq!(there.query_text("select body from notes").await, "warm1", "it was not slow");
     world.wait_in_step().await;
     assert_eq!(there.query_text("select body from notes").await, "slow1");
+    oracle::assert_equal(&world).await;
     daemon.stop().await;
 }
 

@@ -18,6 +18,7 @@ use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::ownership::Visits;
 use crate::turn::{
     self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PlaceGates, RivalLooks,
+    SlowReads,
 };
 use crate::{Error, Settings};
 
@@ -130,6 +131,7 @@ impl Engine {
             groups: Groups::default(),
             visits: Visits::default(),
             reads: JointReads::default(),
+            slow_reads: SlowReads::default(),
             mirrors: JointMirrors::default(),
             batches: parts.batches,
             stopping: CancellationToken::new(),

@@ -1,5 +1,5 @@
-//! Sessions with destinations: one per destination at most, and some for the groups of tenants that
-//! share a place; kept while used, bounded over all.
+//! Sessions with destinations: one per destination at most, and some per place that tenants share,
+//! for groups of them and for single ones; kept while used, bounded over all.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,13 +31,13 @@ const IDLE_MAX: Duration = Duration::from_secs(75);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Of {
     Destination(i64),
-    /// Tenants that share the place with this fingerprint are written for together. The number
-    /// tells its sessions apart.
+    /// Any of the tenants that share the place with this fingerprint. The number tells its sessions
+    /// apart.
     Place(String, u64),
 }
 
-/// A session with one destination, and what is known about that destination. It serves no other. Or
-/// a session with a place that tenants share; then nothing of a single one is known here.
+/// A session with one destination, and what is known about that destination. While it is idle, a
+/// session with a place that tenants share is nobody's, and nothing of a single one is known here.
 pub(crate) struct Link {
     pub(crate) session: Session,
     /// Fingerprint of the place that it was made for.
@@ -64,21 +64,28 @@ impl Link {
         known: Option<KnownState>,
         slot: Slot,
     ) -> Self {
-        let (cursors, identities, references) = known.map_or_else(
-            || (None, Identities::new(), Vec::new()),
-            |known| (Some(known.cursors), known.identities, known.references),
-        );
-        Self {
+        let link = Self {
             session,
             fingerprint,
-            cursors,
-            identities,
+            cursors: None,
+            identities: Identities::new(),
             confirmed: false,
-            references,
+            references: Vec::new(),
             used_at: Instant::now(),
             idle: false,
             _slot: slot.slot,
-        }
+        };
+        link.of(known)
+    }
+
+    /// The same session, of a destination of which this is known.
+    fn of(mut self, known: Option<KnownState>) -> Self {
+        (self.cursors, self.identities, self.references) = known.map_or_else(
+            || (None, Identities::new(), Vec::new()),
+            |known| (Some(known.cursors), known.identities, known.references),
+        );
+        self.confirmed = false;
+        self
     }
 }
 
@@ -175,10 +182,10 @@ impl Links {
         (known.fingerprint == fingerprint && known.at.elapsed() < IDLE_MAX).then_some(known)
     }
 
-    /// Keeps a link whose transaction ended well. When a task waits for a slot, the link that has
+    /// Keeps a link whose transaction ended well; in a place that tenants share, for any of them. When a task waits for a slot, the link that has
     /// been idle longest is closed for it. Otherwise a hundred kept links would shut every other
     /// destination out for their whole idle time.
-    pub(crate) fn keep(&self, destination_id: i64, mut link: Link) {
+    pub(crate) fn keep(&self, destination_id: i64, mut link: Link, shared: bool) {
         link.used_at = Instant::now();
         if let Some(cursors) = link.cursors.clone() {
             let (fingerprint, identities) = (link.fingerprint.clone(), link.identities.clone());
@@ -187,7 +194,22 @@ impl Links {
             let known = KnownState { fingerprint, cursors, identities, references, at };
             self.known().insert(destination_id, known);
         }
+        if shared {
+            return self.keep_of_place(link.of(None));
+        }
         self.keep_for(Of::Destination(destination_id), link);
+    }
+
+    /// An idle session with a place, for one of the tenants that share it.
+    pub(crate) fn take_in_place(
+        &self,
+        fingerprint: &str,
+        known: Option<KnownState>,
+    ) -> Result<Link, Option<KnownState>> {
+        match self.take_of_place(fingerprint) {
+            Some(link) => Ok(link.of(known)),
+            None => Err(known),
+        }
     }
 
     /// An idle session with a place that tenants share.

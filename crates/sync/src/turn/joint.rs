@@ -15,14 +15,15 @@ use tokio::sync::oneshot;
 /// prepared.
 const UNDER_WAY_MAX: usize = 2;
 
-/// So many are done at once.
-const TOGETHER_MAX: usize = 500;
+/// So many are done at once: as many as there may be connections to destinations.
+const TOGETHER_MAX: usize = 100;
 
 /// One that takes longer counts as over: a slow tenant keeps no other waiting.
 const COUNTS_FOR: Duration = Duration::from_millis(10);
 
-/// Who waits longer, or whose answer takes longer, goes on alone.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// Who waits longer, or whose answer takes longer, goes on alone. A hundred are read in a tenth of
+/// it.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// After a failure of several together, each goes alone for this long.
 const UNFIT_FOR: Duration = Duration::from_secs(60);

@@ -40,7 +40,7 @@ use limits::within_deadline;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
 pub(crate) use take_up::RivalLooks;
-pub(crate) use with_others::{JointMirrors, JointReads};
+pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
 
 /// A turn ends after this long and at least one batch, although more is owed. Long enough for a
 /// backfill to keep its connection and caches warm, short enough that the other destinations barely
@@ -72,6 +72,7 @@ pub(crate) struct Context {
     pub(crate) groups: Groups,
     pub(crate) visits: Visits,
     pub(crate) reads: JointReads,
+    pub(crate) slow_reads: SlowReads,
     pub(crate) mirrors: JointMirrors,
     pub(crate) batches: BatchCount,
     /// The daemon is stopping: finish the batch, start no other.
@@ -178,7 +179,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     if turn.reason.is_none() {
         // After a fault of a mapping the session is closed: its staging tables may have the columns
         // of a table that has changed.
-        context.links.keep(claim.destination_id, link);
+        context.links.keep(claim.destination_id, link, turn.registered.spec.shared);
     }
     turn.complete(ended).await
 }
@@ -215,7 +216,7 @@ impl Turn<'_> {
         let (links, id) = (&self.context.links, self.claim.destination_id);
         // Also where there is no link: what was known stays known when the link was closed for
         // another destination.
-        let known = links.take_known(id, &fingerprint);
+        let mut known = links.take_known(id, &fingerprint);
         if let Some(link) = links.take(id, &fingerprint) {
             return Ok(link);
         }
@@ -226,6 +227,12 @@ impl Turn<'_> {
                 key.push_str(mapping.version.as_str());
             });
             self.first = self.context.gates.enter(key).await;
+        }
+        if spec.shared {
+            match links.take_in_place(&fingerprint, known) {
+                Ok(link) => return Ok(link),
+                Err(unused) => known = unused,
+            }
         }
         let slot = links.slot().await.ok_or(Error::Cancelled)?;
         let session = Session::open(&spec.place, &self.context.dialer, "offtake").await;

@@ -3,12 +3,14 @@
 //! Only what is simple: the changes of a copy that is complete, and the end of its request. Each
 //! turn still writes by itself, to a database of its own, and compares the cursors there.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use offtake_reading::{Batch, GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
 
 use super::Turn;
-use super::joint::{Joint, Role};
+use super::joint::{Joint, PATIENCE, Role};
 use crate::Error;
 use crate::cursors::{Cursors, Identities};
 use crate::record::{self, Done};
@@ -23,6 +25,29 @@ pub(crate) type JointReads = Joint<ToRead, Batch>;
 
 /// The answer: whether the request is completed.
 pub(crate) type JointMirrors = Joint<Done, bool>;
+
+/// A destination whose read took longer than others wait reads alone for this long.
+const SLOW_FOR: Duration = Duration::from_secs(60);
+
+/// Destinations whose reads are slow, and since when.
+#[derive(Default)]
+pub(crate) struct SlowReads(Mutex<HashMap<i64, Instant>>);
+
+impl SlowReads {
+    fn note(&self, destination_id: i64) {
+        let mut slow = self.slow();
+        slow.retain(|_, since| since.elapsed() < SLOW_FOR);
+        slow.insert(destination_id, Instant::now());
+    }
+
+    fn has(&self, destination_id: i64) -> bool {
+        self.slow().get(&destination_id).is_some_and(|since| since.elapsed() < SLOW_FOR)
+    }
+
+    fn slow(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Turn<'_> {
     /// What turns have in common that read together: the mappings, in the order of their parts.
@@ -42,20 +67,21 @@ impl Turn<'_> {
     /// Reads the batch that follows `cursors`.
     pub(super) async fn read_with_others(&self, cursors: &Cursors) -> Result<Batch, Error> {
         let context = self.context;
-        let small = context.sizes.get(self.claim.destination_id) < GROUP_CHANGES_MAX;
-        let Some(common) = self.in_common(cursors).filter(|_| !small) else {
-            return self.read(cursors).await;
+        let id = self.claim.destination_id;
+        let alone = context.sizes.get(id) < GROUP_CHANGES_MAX || context.slow_reads.has(id);
+        let Some(common) = self.in_common(cursors).filter(|_| !alone) else {
+            return self.read_alone(cursors).await;
         };
         let tenant_id = &self.registered.spec.tenant_at_source;
         let after = || self.mappings.iter().map(|m| cursors[m.name()].sequence_id).collect();
         let wish = || ToRead { tenant_id: tenant_id.clone(), after: after() };
         let (mut under_way, others) = match context.reads.role(&common, wish).await {
             Role::Done(batch) => return Ok(batch),
-            Role::Alone => return self.read(cursors).await,
+            Role::Alone => return self.read_alone(cursors).await,
             Role::Leads(under_way, others) => (under_way, others),
         };
         if others.is_empty() {
-            return under_way.during(self.read(cursors)).await;
+            return under_way.during(self.read_alone(cursors)).await;
         }
         let member = |wish: &ToRead| (wish.tenant_id.clone(), wish.after.clone());
         let all: Vec<_> = std::iter::once((tenant_id.clone(), after()))
@@ -76,12 +102,11 @@ impl Turn<'_> {
             let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
             Ok(read_group(&context.pool, &wanted).await?)
         });
-        let batches = match read.await {
-            Ok(batches) => batches,
-            Err(error) => {
-                if !matches!(error, Error::Source(_) | Error::Cancelled) {
-                    under_way.note_unfit();
-                }
+        let batches = match tokio::time::timeout(PATIENCE, read).await {
+            Ok(Ok(batches)) => batches,
+            Ok(Err(Error::Source(_) | Error::Cancelled)) | Err(_) => Vec::new(),
+            Ok(Err(_)) => {
+                under_way.note_unfit();
                 Vec::new()
             }
         };
@@ -95,8 +120,17 @@ impl Turn<'_> {
         }
         match own {
             Some(batch) => Ok(batch),
-            None => self.read(cursors).await,
+            None => self.read_alone(cursors).await,
         }
+    }
+
+    async fn read_alone(&self, cursors: &Cursors) -> Result<Batch, Error> {
+        let began = Instant::now();
+        let read = self.read(cursors).await;
+        if began.elapsed() > PATIENCE {
+            self.context.slow_reads.note(self.claim.destination_id);
+        }
+        read
     }
 
     /// Mirrors the cursors and completes the request. Returns whether more is wanted.
