@@ -66,6 +66,11 @@ impl Database {
         Self::connect(server.url(name)).await
     }
 
+    /// A database that is there.
+    pub(crate) async fn open(server: &PrivateServer, name: &str) -> anyhow::Result<Self> {
+        Self::connect(server.url(name)).await
+    }
+
     async fn connect(url: String) -> anyhow::Result<Self> {
         let mut config: Config = url.parse()?;
         let (client, connection) = config

@@ -6,6 +6,7 @@ mod catch_up;
 mod first_copy;
 mod idle;
 mod latency;
+mod many_databases;
 mod shared_place;
 mod statement;
 mod update;
@@ -13,13 +14,14 @@ mod update;
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 9] = [
+pub(crate) const ROWS: [&Row; 10] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
     &statement::ROW,
     &first_copy::ROW,
     &shared_place::ROW,
+    &many_databases::ROW,
     &idle::ROW,
     &audit::ROW,
     &capture_forms::ROW,
