@@ -17,6 +17,8 @@ pub struct Database {
     server: String,
     name: String,
     session: Mutex<Option<Arc<Client>>>,
+    /// It is dropped with this value, and not with another one.
+    ours: bool,
 }
 
 impl Database {
@@ -30,7 +32,13 @@ impl Database {
         // An earlier process with our process number may have left its database behind.
         run(&admin, &format!("drop database if exists {name} with (force)")).await;
         run(&admin, &format!("create database {name}{template}")).await;
-        Self { server: server.to_owned(), name, session: Mutex::default() }
+        Self { server: server.to_owned(), name, session: Mutex::default(), ours: true }
+    }
+
+    /// The same database; it is dropped with `self`.
+    pub(crate) fn again(&self) -> Self {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        Self { server, name, session: Mutex::default(), ours: false }
     }
 
     /// How the superuser connects; also fit for a destination's `url`.
@@ -160,6 +168,9 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
         let (server, drop) =
             (self.server.clone(), format!("drop database if exists {} with (force)", self.name));
         // In a thread, because a test's runtime cannot wait for a future inside a destructor.

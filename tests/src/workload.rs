@@ -109,6 +109,17 @@ impl Workload {
         World::with_tenants(tenants).mappings(&MAPPINGS).without_init()
     }
 
+    /// The same for tenants that share one database; see [`World::share_one_database`].
+    pub fn shared_plan<N: Into<String>>(tenants: impl IntoIterator<Item = N>) -> Plan {
+        let keeping = MAPPINGS.iter().map(|(name, text)| {
+            let (table, kept) = (format!("{{ table: {name} }}"), "keep_tenant: true");
+            let keeping = text.replace(&table, &format!("{{ table: {name}, {kept} }}"));
+            assert!(keeping.contains(kept), "{name} does not keep its tenant");
+            ((*name).to_owned(), keeping)
+        });
+        World::with_tenants(tenants).computed_mappings(keeping).without_init()
+    }
+
     /// Creates the tables and the first rows of every tenant, and runs `offtake init`.
     pub async fn prepare(&self, world: &World) {
         // Its TRUNCATEs may hold a table for longer than a tick waits for it.

@@ -123,6 +123,18 @@ impl World {
         change(&mut self.configuration);
     }
 
+    /// All tenants share the first one's database. Their mappings keep the tenant.
+    pub fn share_one_database(&mut self) {
+        let Some((first, others)) = self.tenants.split_first_mut() else { return };
+        others.iter_mut().for_each(|tenant| tenant.destination = first.destination.again());
+        let url = first.destination.url();
+        let all = self.configuration["destinations"]["static"].as_array_mut().expect("a list");
+        for destination in all {
+            destination["url"] = url.clone().into();
+            destination["shared"] = true.into();
+        }
+    }
+
     /// Changes the URL of the tenant's destination for the next [`Self::daemon`] and
     /// [`Self::offtake`].
     pub fn reach_by(&mut self, tenant: &str, change: impl Fn(&str) -> String) {

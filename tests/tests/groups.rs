@@ -1,7 +1,8 @@
 //! Tenants that share a place are written for together: by few transactions, and each as if alone.
 
 use offtake_tests::proxy::Mode;
-use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
+use offtake_tests::workload::{Extent, Workload};
+use offtake_tests::{Daemon, PATIENCE, Plan, World, beside, oracle, until};
 use serde_json::json;
 
 const NOTES: &str = "
@@ -350,4 +351,44 @@ async fn a_daemon_killed_within_first_copies_of_many_loses_nothing() {
         wait_equal(&world).await;
         daemon.stop().await;
     }
+}
+
+/// The random workload: every kind of mapping, parents that take their children along, truncates,
+/// rollbacks, rows that go from tenant to tenant.
+#[tokio::test]
+async fn the_random_workload_over_one_database_survives_kills() {
+    let workload = Workload::new(51);
+    let tenants = (0..12).map(|n| format!("t{n}"));
+    let mut world = Workload::shared_plan(tenants).setting("/poller/lease", "1s").await;
+    world.allow("*");
+    world.share_one_database();
+    workload.prepare(&world).await;
+    let daemon = world.daemon().await;
+    workload.run(&world, Extent::Steps(20)).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    let (batches, _) = counted(&daemon).await;
+    assert!(batches > 10.0, "{batches} batches");
+    daemon.stop().await;
+    for point in
+        ["sync.after_read", "sync.before_cursor", "sync.after_commit", "sync.before_complete"]
+    {
+        let mut daemon = world.spawn_daemon_with_failpoints(&[]);
+        let breaks = async {
+            daemon.wait_ready().await;
+            daemon.set_failpoint(point, "abort").await;
+            daemon.wait_exit(PATIENCE).await;
+        };
+        let write = async || {
+            workload.run(&world, Extent::Steps(10)).await;
+        };
+        beside(breaks, write).await;
+    }
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal_after(&world, "after four kills:").await;
+    // Rows of a tenant that is not served are in nobody's copy.
+    let strangers = "select count(*) from notes where tenant_id = 'elsewhere'";
+    assert_eq!(world.tenant("t0").destination.query_text(strangers).await, "0");
+    daemon.stop().await;
 }

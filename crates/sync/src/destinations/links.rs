@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use offtake_loops::metrics as names;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::remembered::Memory;
 use super::{Reference, Session};
 use crate::cursors::{Cursors, Identities};
 
@@ -92,11 +93,11 @@ impl Link {
 /// What was known of a destination when its link was last given back. It is a hint, as in the link:
 /// every write compares it with what is there.
 pub(crate) struct KnownState {
-    fingerprint: String,
+    pub(super) fingerprint: String,
     pub(crate) cursors: Cursors,
     pub(crate) identities: Identities,
     pub(crate) references: Vec<Reference>,
-    at: Instant,
+    pub(super) at: Instant,
 }
 
 impl KnownState {
@@ -135,7 +136,7 @@ pub(crate) struct Links {
     idle: Arc<Mutex<HashMap<Of, Link>>>,
     /// Outlives the links, which are closed as soon as other destinations need their slots. Without
     /// it a database that many tenants share would be taken up for every turn of every tenant.
-    known: Arc<Mutex<HashMap<i64, KnownState>>>,
+    known: Arc<Mutex<Memory>>,
     slots: Arc<Semaphore>,
     connecting: Arc<Semaphore>,
     /// How many tasks wait for a slot.
@@ -178,7 +179,7 @@ impl Links {
     /// What was known of a destination in this place, if that is not long ago. The caller has it
     /// alone: only a link that is kept makes it known again.
     pub(crate) fn take_known(&self, destination_id: i64, fingerprint: &str) -> Option<KnownState> {
-        let known = self.known().remove(&destination_id)?;
+        let known = self.known().remove(destination_id)?;
         (known.fingerprint == fingerprint && known.at.elapsed() < IDLE_MAX).then_some(known)
     }
 
@@ -279,11 +280,11 @@ impl Links {
             serves(of) && link.used_at.elapsed() < IDLE_MAX && !link.session.closed()
         });
         // As long as a link may be idle: after that a destination is looked at again as a whole.
-        self.known().retain(|id, known| wanted(*id) && known.at.elapsed() < IDLE_MAX);
+        self.known().retain(IDLE_MAX, wanted);
         self.count();
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<i64, KnownState>> {
+    fn known(&self) -> MutexGuard<'_, Memory> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

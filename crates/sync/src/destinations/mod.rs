@@ -10,6 +10,7 @@ mod place;
 mod postgres;
 mod refusal;
 mod registry;
+mod remembered;
 mod session;
 mod trouble;
 mod write;

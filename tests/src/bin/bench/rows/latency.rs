@@ -33,8 +33,8 @@ const fn target(case: &'static str, measure: &'static str, most: f64) -> Target 
     Target { case, measure, side: OFFTAKE, beside: None, limit: Limit::AtMost(most) }
 }
 
-const P50: (&str, &str) = ("p50", "ms");
-const P99: (&str, &str) = ("p99", "ms");
+pub(crate) const P50: (&str, &str) = ("p50", "ms");
+pub(crate) const P99: (&str, &str) = ("p99", "ms");
 const WRITTEN: (&str, &str) = ("changes that were written", "changes/s");
 
 /// A rate of changes, over the first so many tenants.
@@ -129,7 +129,7 @@ async fn measure(plan: Plan) -> anyhow::Result<Figures> {
 }
 
 /// Changes sampled rows and looks at their copies.
-struct Probe<'a> {
+pub(crate) struct Probe<'a> {
     source: &'a Database,
     write: Statement,
     /// By the tenants' numbers.
@@ -141,7 +141,7 @@ struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     /// `condition` is one more for a row of the copy; $3 is the tenant.
-    async fn new(
+    pub(crate) async fn new(
         source: &'a Database,
         databases: impl Iterator<Item = &'a Database>,
         condition: &str,
@@ -197,6 +197,21 @@ impl<'a> Probe<'a> {
         let mut random = StdRng::seed_from_u64(42);
         let mut milliseconds = Vec::new();
         for _ in 0..samples {
+            sleep(&mut random, pause.clone()).await;
+            milliseconds.push(self.once(&mut random, 1).await?);
+        }
+        Ok(milliseconds)
+    }
+
+    /// Samples for as long as something else goes on.
+    pub(crate) async fn alone_while(
+        &self,
+        goes_on: impl AsyncFn() -> anyhow::Result<bool>,
+        pause: Range<u64>,
+    ) -> anyhow::Result<Vec<f64>> {
+        let mut random = StdRng::seed_from_u64(42);
+        let mut milliseconds = Vec::new();
+        while goes_on().await? {
             sleep(&mut random, pause.clone()).await;
             milliseconds.push(self.once(&mut random, 1).await?);
         }

@@ -1,6 +1,7 @@
 //! The rows of the benchmark's table, one module each.
 
 mod audit;
+mod beside_copies;
 mod capture_forms;
 mod catch_up;
 mod first_copy;
@@ -14,7 +15,7 @@ mod update;
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 10] = [
+pub(crate) const ROWS: [&Row; 11] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
@@ -22,6 +23,7 @@ pub(crate) const ROWS: [&Row; 10] = [
     &first_copy::ROW,
     &shared_place::ROW,
     &many_databases::ROW,
+    &beside_copies::ROW,
     &idle::ROW,
     &audit::ROW,
     &capture_forms::ROW,
