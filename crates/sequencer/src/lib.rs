@@ -26,6 +26,7 @@
 
 mod error;
 mod history;
+mod look_back;
 mod numbering;
 mod pace;
 mod partitions;
