@@ -8,7 +8,7 @@
 -- Returns one row for each taken change that is not done yet: it wakes another mapping, waits for
 -- its tenant, stands for a whole table, or continues an expansion. Every row repeats the tick's
 -- counts: taken (keys of lists, and other rows), appended (numbered here), and up_to, the highest
--- capture id taken, with transaction_id, that of this tick (null: nothing was taken). With no such change, one row has the counts, and its
+-- capture id taken (null: nothing was taken). With no such change, one row has the counts, and its
 -- capture_id is null. Takes nothing unless try_lock.sql noted that this transaction holds the
 -- sequencer's lock: without it another tick could give the same numbers. Reads through the primary
 -- key of captured_change.
@@ -43,7 +43,6 @@ with oldest as materialized (
     from taken
 )
 select counted.taken, counted.appended, counted.up_to,
-       case when counted.up_to is not null then pg_current_xact_id()::text::bigint end as transaction_id,
        open.capture_id, open.source_table, open.operation, open.row_key, open.matched, open.resume, open.captured_at,
        open.tenant_id is null and open.row_key is not null and open.source_table = any($2) as unresolved
   from counted

@@ -26,7 +26,6 @@
 
 mod error;
 mod history;
-mod look_back;
 mod numbering;
 mod pace;
 mod partitions;

@@ -11,13 +11,22 @@ use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
-use crate::look_back::LookBack;
 use crate::pace::Pace;
 use crate::{Error, Numbering, Tick, history, partitions, sql, tick};
 
 /// How often the upkeep of partitions and epochs runs. `partitions::ensure` says why it must not be
 /// much longer.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often a probe reads captured changes from the beginning, and not only beyond those already
+/// taken. A transaction that wrote early and commits late waits at most this long. The other probes
+/// skip the index entries of deleted rows, which VACUUM cannot remove while a long snapshot is
+/// open.
+const LOOK_BACK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// If a look from the beginning is slow for that reason, the pause after it is this many times as
+/// long as the look: at most 5 % of the time goes into looking back.
+const LOOK_BACK_SHARE: u32 = 20;
 
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +52,10 @@ pub struct Sequencer {
     /// probe would be a large part of an idle daemon's cost. None after an error.
     session: Option<(PooledConnection, Statement)>,
     last_sequence_id: i64,
-    look_back: LookBack,
+    /// The highest capture id that this process has taken. A change that commits later with a
+    /// smaller id is found by looking back.
+    seen: i64,
+    look_back_at: Instant,
     pace: Pace,
 }
 
@@ -68,7 +80,8 @@ impl Sequencer {
             progress: Progress::of("sequencer"),
             session: None,
             last_sequence_id: 0,
-            look_back: LookBack::new(Instant::now()),
+            seen: 0,
+            look_back_at: Instant::now(),
             pace: Pace::new(batches),
         }
     }
@@ -133,15 +146,16 @@ impl Sequencer {
             _ => {
                 let connection = self.pool.get().await?;
                 let probe = connection.prepare_cached(sql::PROBE_CHANGES).await?;
-                // It may be another server, or another history.
-                self.look_back = LookBack::new(Instant::now());
                 (connection, probe)
             }
         };
         let began = Instant::now();
-        let after = self.look_back.after(began);
+        let after = if began >= self.look_back_at { 0 } else { self.seen };
         let found = connection.query_one(&probe, &[&after]).await?;
-        self.look_back.note_look(after, began, began.elapsed());
+        if after == 0 {
+            self.look_back_at =
+                Instant::now() + (began.elapsed() * LOOK_BACK_SHARE).max(LOOK_BACK_INTERVAL);
+        }
         let last_sequence_id: i64 = found.get("last_sequence_id");
         let mut done = Tick::default();
         if found.get("captured") {
@@ -155,18 +169,13 @@ impl Sequencer {
                 after,
             )
             .await?;
+            self.seen = self.seen.max(done.up_to);
             if done.appended > 0 {
                 metrics::counter!(names::CHANGES_SEQUENCED_TOTAL)
                     .increment(done.appended.unsigned_abs());
                 metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "sequence")
                     .record(began.elapsed().as_secs_f64());
             }
-        }
-        if !done.skipped {
-            self.look_back.note_done(after, found.get("oldest_transaction"));
-        }
-        if let Some(transaction) = done.transaction {
-            self.look_back.note_taken(done.up_to, transaction);
         }
         self.note_growth(&connection, last_sequence_id, done.appended).await?;
         // The poller of this process is also nudged when another daemon numbered, so that it does

@@ -33,8 +33,6 @@ pub struct Tick {
     pub continued: i64,
     /// The highest capture id taken; 0 if none was.
     pub up_to: i64,
-    /// The transaction that took them, if any were.
-    pub transaction: Option<i64>,
 }
 
 /// A captured change that was taken and still needs work: a tenant or an expansion.
@@ -97,7 +95,6 @@ pub async fn tick(
         done.taken = row.get("taken");
         done.appended = row.get("appended");
         done.up_to = row.get::<_, Option<i64>>("up_to").unwrap_or(0);
-        done.transaction = row.get("transaction_id");
         let Some(capture_id) = row.get("capture_id") else { continue };
         open.push(Taken {
             capture_id,
