@@ -2,7 +2,6 @@
 //!
 //! - [`Progress`] tells the supervisor that the loop still completes rounds.
 //! - [`SourceTrouble`] says how long a loop pauses while the source fails, and logs it.
-//! - [`BatchCount`] tells the sequencer how far changes are put together.
 //! - [`Fuses`] reads the operator's switches; a loop asks [`BlownFuses`] before each round.
 //! - [`metrics`] has the name of every metric.
 //! - [`failpoint`] marks a place at which a test stops, breaks or kills the daemon.
@@ -13,7 +12,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod batch_count;
 mod failpoints;
 mod fuses;
 pub mod metrics;
@@ -21,7 +19,6 @@ mod progress;
 mod source_trouble;
 mod sql;
 
-pub use batch_count::BatchCount;
 pub use failpoints::{FAILPOINTS, failpoint, failpoint_is_set, listen_for_failpoints};
 pub use fuses::{BlownFuses, Fuses, names_a_fuse, set_fuse};
 pub use progress::{Progress, idle_pause};

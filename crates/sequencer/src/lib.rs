@@ -27,7 +27,6 @@
 mod error;
 mod history;
 mod numbering;
-mod pace;
 mod partitions;
 mod sequencer;
 mod sql;

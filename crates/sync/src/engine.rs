@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BatchCount, BlownFuses, Progress, SourceTrouble, failpoint, metrics as names};
+use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, metrics as names};
 use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
@@ -46,8 +46,6 @@ pub struct Parts {
     pub settings: Settings,
     /// Notified by the poller and by the registry; carries no data.
     pub woken: Arc<Notify>,
-    /// Counts the batches that are written.
-    pub batches: BatchCount,
     pub fuses: watch::Receiver<Arc<BlownFuses>>,
 }
 
@@ -133,7 +131,6 @@ impl Engine {
             reads: JointReads::default(),
             slow_reads: SlowReads::default(),
             mirrors: JointMirrors::default(),
-            batches: parts.batches,
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BatchCount, BlownFuses, Fuses};
+use offtake_loops::{BlownFuses, Fuses};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
 use offtake_postgres::SourcePool;
@@ -51,7 +51,6 @@ pub(super) struct Loops {
     pub(super) fuses: watch::Sender<Arc<BlownFuses>>,
     pub(super) poller_wakes: Arc<Notify>,
     pub(super) engine_wakes: Arc<Notify>,
-    pub(super) batches: BatchCount,
 }
 
 impl Loops {
@@ -100,7 +99,7 @@ impl Loops {
             self.poller_wakes.clone(),
             self.fuses.clone(),
         );
-        let (numbering, batches) = (self.numbering.clone(), self.batches.clone());
+        let numbering = self.numbering.clone();
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sequencer, retention, .. } = configuration;
             let settings = offtake_sequencer::Settings {
@@ -114,7 +113,6 @@ impl Loops {
                 numbering.clone(),
                 settings,
                 wakes.clone(),
-                batches.clone(),
                 fuses.subscribe(),
             );
             (sequencer.progress(), sequencer.run(shutdown))
@@ -146,11 +144,10 @@ impl Loops {
     }
 
     pub(super) fn keep_engine(&self, supervisor: &Supervisor) {
-        let (pool, registry, woken, batches, fuses) = (
+        let (pool, registry, woken, fuses) = (
             self.pool.clone(),
             self.registry.clone(),
             self.engine_wakes.clone(),
-            self.batches.clone(),
             self.fuses.clone(),
         );
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
@@ -162,7 +159,6 @@ impl Loops {
                 dialer: destination_dialer(configuration),
                 settings: engine_settings(sync, poller),
                 woken: woken.clone(),
-                batches: batches.clone(),
                 fuses: fuses.subscribe(),
             });
             (engine.progress(), engine.run(shutdown))

@@ -34,7 +34,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::{AdminState, Readiness, Sockets, Tokens, Verifier};
-use offtake_loops::{BatchCount, Fuses};
+use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
 use tokio::net::TcpListener;
@@ -272,7 +272,6 @@ impl Running {
             fuses: Fuses::unread(),
             poller_wakes,
             engine_wakes,
-            batches: BatchCount::default(),
         };
         loops.keep_mappings(&self.supervisor, reload);
         loops.keep_fuses(&self.supervisor);

@@ -211,7 +211,7 @@ async fn attempt(
         context.groups.note_unfit(key);
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
-    committed(context, &written, &read, began, apply_began);
+    committed(&written, &read, began, apply_began);
     tell(context, together, &read, written.members).await;
     Ok(())
 }
@@ -302,17 +302,10 @@ fn advanced((member, batch): (&Member, &Batch)) -> Cursors {
 }
 
 /// Counts what a commit made visible.
-fn committed(
-    context: &Context,
-    written: &GroupWritten,
-    batches: &[Batch],
-    began: Instant,
-    apply_began: Instant,
-) {
+fn committed(written: &GroupWritten, batches: &[Batch], began: Instant, apply_began: Instant) {
     metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
         .record(apply_began.elapsed().as_secs_f64());
     metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
-    context.batches.note_one();
     let operations = [("upsert", written.applied.upserted), ("delete", written.applied.deleted)];
     for (operation, rows) in operations {
         metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => operation).increment(rows);

@@ -28,7 +28,6 @@ impl Turn<'_> {
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
             .record(apply_began.elapsed().as_secs_f64());
         metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
-        self.context.batches.note_one();
         for (part, applied) in batch.parts.iter().zip(outcomes) {
             let Some(applied) = applied else { continue };
             metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert")

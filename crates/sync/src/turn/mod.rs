@@ -20,7 +20,7 @@ mod with_others;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BatchCount, BlownFuses, failpoint, failpoint_is_set, metrics as names};
+use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{Dialer, SourcePool};
 use offtake_reading::{Batch, Part, Wanted, read_batch};
@@ -74,7 +74,6 @@ pub(crate) struct Context {
     pub(crate) reads: JointReads,
     pub(crate) slow_reads: SlowReads,
     pub(crate) mirrors: JointMirrors,
-    pub(crate) batches: BatchCount,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }
