@@ -32,7 +32,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use crate::sql::{CREATE_WORKLOAD_SCHEMA, FILL_WORKLOAD};
-use crate::{Plan, World, database};
+use crate::{Daemon, PATIENCE, Plan, World, beside, database};
 use mappings::MAPPINGS;
 use writes::{Transaction, Writer};
 
@@ -134,6 +134,21 @@ impl Workload {
     pub async fn run(&self, world: &World, extent: Extent) -> Totals {
         let runs = (0..self.writers).map(|number| self.write(world, number, extent));
         join_all(runs).await.into_iter().fold(Totals::default(), std::ops::Add::add)
+    }
+
+    /// Writes while a daemon works that is killed at a failpoint, after `ready`.
+    pub async fn run_until_killed(&self, world: &World, point: &str, ready: impl AsyncFn(&Daemon)) {
+        let mut daemon = world.spawn_daemon_with_failpoints(&[]);
+        let breaks = async {
+            daemon.wait_ready().await;
+            ready(&daemon).await;
+            daemon.set_failpoint(point, "abort").await;
+            daemon.wait_exit(PATIENCE).await;
+        };
+        let write = async || {
+            self.run(world, Extent::Steps(10)).await;
+        };
+        beside(breaks, write).await;
     }
 
     fn tenants(&self, world: &World) -> Vec<String> {

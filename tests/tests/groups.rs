@@ -2,7 +2,7 @@
 
 use offtake_tests::proxy::Mode;
 use offtake_tests::workload::{Extent, Workload};
-use offtake_tests::{Daemon, PATIENCE, Plan, World, beside, oracle, until};
+use offtake_tests::{Daemon, PATIENCE, Plan, World, oracle, until};
 use serde_json::json;
 
 const NOTES: &str = "
@@ -373,22 +373,30 @@ async fn the_random_workload_over_one_database_survives_kills() {
     for point in
         ["sync.after_read", "sync.before_cursor", "sync.after_commit", "sync.before_complete"]
     {
-        let mut daemon = world.spawn_daemon_with_failpoints(&[]);
-        let breaks = async {
-            daemon.wait_ready().await;
-            daemon.set_failpoint(point, "abort").await;
-            daemon.wait_exit(PATIENCE).await;
-        };
-        let write = async || {
-            workload.run(&world, Extent::Steps(10)).await;
-        };
-        beside(breaks, write).await;
+        workload.run_until_killed(&world, point, async |_| {}).await;
     }
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     oracle::assert_equal_after(&world, "after four kills:").await;
-    // Rows of a tenant that is not served are in nobody's copy.
+    // The workload moves rows to a tenant that Offtake does not serve: no copy has them.
     let strangers = "select count(*) from notes where tenant_id = 'elsewhere'";
     assert_eq!(world.tenant("t0").destination.query_text(strangers).await, "0");
+    daemon.stop().await;
+}
+
+/// Each change is one tenant's, so there is no group. The tenant's turn takes a session that another
+/// one's has left, and dials none.
+#[tokio::test]
+async fn a_tenant_that_is_due_alone_takes_a_session_of_its_place() {
+    let (world, daemon) = proxied(12).await;
+    let accepted = || world.tenant("first").proxy().accepted();
+    let before = accepted();
+    for n in 0..12 {
+        let change = format!("update note set body = 'alone' where tenant = 't{n}'");
+        world.source.execute(&change).await;
+        wait_equal(&world).await;
+    }
+    let dialled = accepted() - before;
+    assert!(dialled <= 1, "{dialled} dials for twelve turns");
     daemon.stop().await;
 }

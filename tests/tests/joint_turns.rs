@@ -1,8 +1,9 @@
 //! Destinations in databases of their own, which are due at the same time: their turns read and
 //! mirror together, and each copy is as if its turn were alone.
 
-use offtake_tests::workload::{Extent, Workload};
-use offtake_tests::{Daemon, PATIENCE, Plan, World, beside, history, oracle, until};
+use offtake_tests::proxy::Cut;
+use offtake_tests::workload::Workload;
+use offtake_tests::{Daemon, PATIENCE, Plan, World, history, oracle, until};
 
 const NOTES: &str = "
 source: { table: public.note, tenant: tenant }
@@ -38,7 +39,11 @@ fn plan(tenants: usize) -> Plan {
 
 /// Each tenant has a note and a mark, all are copied, and the daemon has written to each.
 async fn world(tenants: usize) -> (World, Daemon) {
-    let mut world = plan(tenants).await;
+    made(plan(tenants)).await
+}
+
+async fn made(plan: Plan) -> (World, Daemon) {
+    let mut world = plan.await;
     world.set_variable("RUST_LOG", DEBUG);
     world.source.execute(SCHEMA).await;
     for (n, tenant) in world.tenants().iter().enumerate() {
@@ -61,6 +66,27 @@ fn together(daemon: &Daemon, event: &str) -> usize {
     daemon.log().iter().filter(|line| line.event == event).count()
 }
 
+/// Changes something for every tenant, and has their turns begin at once.
+async fn all_at_once(world: &World, daemon: &Daemon, statement: &str) {
+    all_at_once_after(world, daemon, statement, || ()).await;
+}
+
+/// The same; `first` is done when all turns wait at their beginning.
+async fn all_at_once_after<T>(
+    world: &World,
+    daemon: &Daemon,
+    statement: &str,
+    first: impl FnOnce() -> T,
+) -> T {
+    let before = daemon.failpoint_count("sync.after_claim");
+    daemon.set_failpoint("sync.after_claim", "pause").await;
+    world.source.execute(statement).await;
+    daemon.wait_at_failpoint("sync.after_claim", before + world.tenants().len()).await;
+    let done = first();
+    daemon.clear_failpoint("sync.after_claim").await;
+    done
+}
+
 #[tokio::test]
 async fn changes_of_many_databases_are_read_and_mirrored_together() {
     let (world, daemon) = world(24).await;
@@ -76,12 +102,7 @@ async fn changes_of_many_databases_are_read_and_mirrored_together() {
     for statement in statements {
         let read = together(&daemon, "read_together");
         let mirrored = together(&daemon, "mirrored_together");
-        // All turns begin at once.
-        daemon.set_failpoint("sync.after_claim", "pause").await;
-        world.source.execute(statement).await;
-        let paused = daemon.failpoint_count("sync.after_claim");
-        daemon.wait_at_failpoint("sync.after_claim", paused.max(24)).await;
-        daemon.clear_failpoint("sync.after_claim").await;
+        all_at_once(&world, &daemon, statement).await;
         world.wait_in_step().await;
         oracle::assert_equal(&world).await;
         assert!(together(&daemon, "read_together") > read, "{statement}: each read alone");
@@ -90,9 +111,14 @@ async fn changes_of_many_databases_are_read_and_mirrored_together() {
             "{statement}: each mirrored alone"
         );
     }
-    let mirrored = "select string_agg(d.tenant_id || m.mapping || m.sequence_id || coalesce(m.target_identity, '-'), ',' order by d.tenant_id, m.mapping) from offtake.destination_mapping m join offtake.destination d using (destination_id) where d.tenant_id = '{}'";
+    let mirrored = "
+        select string_agg(m.mapping || m.sequence_id || coalesce(m.target_identity, '-'), ',' order by m.mapping)
+          from offtake.destination_mapping m join offtake.destination d using (destination_id)
+         where d.tenant_id = '{}'";
+    let there = "
+        select string_agg(s.mapping || s.sequence_id || c.oid || ':' || c.relfilenode, ',' order by s.mapping)
+          from _offtake_state s join pg_class c on c.oid = s.mapping::regclass where s.mapping is not null";
     for tenant in world.tenants() {
-        let there = "select string_agg(s.tenant_id || s.mapping || s.sequence_id || c.oid || ':' || c.relfilenode, ',' order by s.tenant_id, s.mapping) from _offtake_state s join pg_class c on c.oid = s.mapping::regclass where s.mapping is not null";
         let told = world.source.query_text(&mirrored.replace("{}", &tenant.id)).await;
         assert_eq!(told, tenant.destination.query_text(there).await, "{}", tenant.name);
     }
@@ -104,15 +130,10 @@ async fn a_row_that_cannot_be_computed_stops_no_other_tenant() {
     let (world, daemon) = world(12).await;
     world.allow("rows_quarantined");
     let poisoned = world.tenant("t5").id.clone();
-    daemon.set_failpoint("sync.after_claim", "pause").await;
-    world
-        .source
-        .execute(&format!(
-            "update note set body = case tenant when '{poisoned}' then 'poison' else 'fine' end"
-        ))
-        .await;
-    daemon.wait_at_failpoint("sync.after_claim", 12).await;
-    daemon.clear_failpoint("sync.after_claim").await;
+    let change = format!(
+        "update note set body = case tenant when '{poisoned}' then 'poison' else 'fine' end"
+    );
+    all_at_once(&world, &daemon, &change).await;
     until("the others have their change, and one row is set aside", PATIENCE, async || {
         let aside =
             world.source.try_query_text("select count(*) from offtake.quarantined_row").await?;
@@ -131,12 +152,9 @@ async fn a_row_that_cannot_be_computed_stops_no_other_tenant() {
 async fn a_slow_tenant_keeps_no_other_waiting() {
     let (world, daemon) = world(12).await;
     let slow = &world.tenant("t5").id;
-    daemon.set_failpoint("sync.after_claim", "pause").await;
     let change =
         format!("update note set body = case tenant when '{slow}' then 'slow' else 'fast' end");
-    world.source.execute(&change).await;
-    daemon.wait_at_failpoint("sync.after_claim", 12).await;
-    daemon.clear_failpoint("sync.after_claim").await;
+    all_at_once(&world, &daemon, &change).await;
     let others = world.tenants().iter().filter(|tenant| tenant.id != *slow).collect::<Vec<_>>();
     until("the others have their change", PATIENCE, async || {
         let mut fast = 0;
@@ -167,24 +185,35 @@ async fn a_daemon_killed_within_joint_turns_loses_nothing() {
     history::install(&world).await;
     for point in ["sync.after_read", "sync.before_commit", "sync.after_commit", "sync.after_claim"]
     {
-        let mut daemon = world.spawn_daemon_with_failpoints(&[]);
-        let breaks = async {
+        let works_together = async |daemon: &Daemon| {
             until("turns read and mirror together", PATIENCE, async || {
-                let counts = ["read_together", "mirrored_together"].map(|e| together(&daemon, e));
+                let counts = ["read_together", "mirrored_together"].map(|e| together(daemon, e));
                 if counts.iter().all(|n| *n > 1) { Ok(()) } else { Err(format!("{counts:?}")) }
             })
             .await;
-            daemon.set_failpoint(point, "abort").await;
-            daemon.wait_exit(PATIENCE).await;
         };
-        let write = async || {
-            workload.run(&world, Extent::Steps(10)).await;
-        };
-        beside(breaks, write).await;
+        workload.run_until_killed(&world, point, works_together).await;
     }
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
     history::assert_sound(&world).await;
+    daemon.stop().await;
+}
+
+/// A turn that mirrors for others does not learn whether its commit happened, or whether the requests
+/// are completed: each of them asks again, alone.
+#[tokio::test]
+async fn replies_that_the_source_loses_leave_nothing_owed() {
+    let (world, daemon) = made(plan(24).proxied_source()).await;
+    world.allow("*");
+    for cut in [Cut::before_reply("commit").times(12), Cut::before_reply("delete").times(3)] {
+        let change = "update note set body = body || '+'; update mark set value = 2";
+        let arm = || world.source_proxy().arm(cut);
+        let cut = all_at_once_after(&world, &daemon, change, arm).await;
+        cut.wait().await;
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+    }
     daemon.stop().await;
 }

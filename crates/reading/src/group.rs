@@ -4,6 +4,7 @@
 //! Only what is simple is read so: the rows of a few changed keys. A tenant of whom there is more to
 //! read, or whose rows cannot be computed, is left to be read alone.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,7 +92,7 @@ async fn in_snapshot(
         if keys.is_empty() {
             continue;
         }
-        let asked = mapping.for_shared();
+        let asked = with_tenant(mapping);
         let statement = compose::select_keys_of_tenants(&asked, &keys);
         let tenants: Vec<&str> = keys.iter().map(|of| of.tenant_id).collect();
         let printed = Printed::of(mapping, &tenants, 1);
@@ -173,7 +174,7 @@ async fn read_whole(
     let mut bytes = 0;
     for (at, mapping) in wanted.mappings.iter().enumerate() {
         // One more shows that there are more.
-        let asked = mapping.for_shared();
+        let asked = with_tenant(mapping);
         let statement = compose::select_tenants(&asked, &tenants, MEMBER_ROWS_MAX + 1);
         let printed = Printed::of(mapping, &tenants, 0);
         let left = wanted.bytes_max.saturating_sub(bytes);
@@ -191,6 +192,14 @@ async fn read_whole(
         }
     }
     Ok(())
+}
+
+/// The mapping in the form whose rows name their tenant.
+fn with_tenant(mapping: &ResolvedMapping) -> Cow<'_, ResolvedMapping> {
+    match mapping.definition.target.keep_tenant {
+        true => Cow::Borrowed(mapping),
+        false => Cow::Owned(mapping.for_shared()),
+    }
 }
 
 /// Where the tenant of a line is printed, whose lines are read for several.

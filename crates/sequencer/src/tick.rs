@@ -250,14 +250,16 @@ fn tell_of_failed_lookup(path: &LookupPath, error: &tokio_postgres::Error) {
             event = "lookup_locked",
             table,
             sqlstate,
-            "the tenants of changed rows of {table} were not looked up in {last}, because another session holds a lock on a table of the look-up, so every tenant looks again"
+            "the tenants of changed rows of {table} were not looked up in {last}, because another \
+             session holds a lock on a table of the look-up, so every tenant looks again"
         );
     } else {
         tracing::error!(
             event = "lookup_failed",
             table,
             sqlstate,
-            "the tenants of changed rows of {table} could not be looked up in {last}, so every tenant looks again"
+            "the tenants of changed rows of {table} could not be looked up in {last}, so every \
+             tenant looks again"
         );
     }
 }

@@ -37,8 +37,8 @@ enum Of {
     Place(String, u64),
 }
 
-/// A session with one destination, and what is known about that destination. While it is idle, a
-/// session with a place that tenants share is nobody's, and nothing of a single one is known here.
+/// A session with one destination, and what is known about that destination. A session with a place
+/// that tenants share serves whichever of them takes it; while it is idle, it knows of none.
 pub(crate) struct Link {
     pub(crate) session: Session,
     /// Fingerprint of the place that it was made for.
@@ -183,9 +183,9 @@ impl Links {
         (known.fingerprint == fingerprint && known.at.elapsed() < IDLE_MAX).then_some(known)
     }
 
-    /// Keeps a link whose transaction ended well; in a place that tenants share, for any of them. When a task waits for a slot, the link that has
-    /// been idle longest is closed for it. Otherwise a hundred kept links would shut every other
-    /// destination out for their whole idle time.
+    /// Keeps a link whose transaction ended well; in a place that tenants share, for any of them.
+    /// When a task waits for a slot, the link that has been idle longest is closed for it. Otherwise
+    /// a hundred kept links would shut every other destination out for their whole idle time.
     pub(crate) fn keep(&self, destination_id: i64, mut link: Link, shared: bool) {
         link.used_at = Instant::now();
         if let Some(cursors) = link.cursors.clone() {

@@ -21,11 +21,11 @@ const TOGETHER_MAX: usize = 100;
 /// One that takes longer counts as over: a slow tenant keeps no other waiting.
 const COUNTS_FOR: Duration = Duration::from_millis(10);
 
-/// Who waits longer, or whose answer takes longer, goes on alone. A hundred are read in a tenth of
-/// it.
+/// A turn that waits longer, or whose answer takes longer, goes on alone. A hundred are read in a
+/// tenth of it.
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
-/// After a failure of several together, each goes alone for this long.
+/// After several together failed or took too long, each goes alone for this long.
 const UNFIT_FOR: Duration = Duration::from_secs(60);
 
 /// The wishes `W` of turns, and their answers `A`, by what they have in common.

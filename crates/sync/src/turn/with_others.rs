@@ -83,13 +83,9 @@ impl Turn<'_> {
         if others.is_empty() {
             return under_way.during(self.read_alone(cursors)).await;
         }
-        let member = |wish: &ToRead| (wish.tenant_id.clone(), wish.after.clone());
-        let all: Vec<_> = std::iter::once((tenant_id.clone(), after()))
-            .chain(others.iter().map(|other| member(&other.wish)))
-            .collect();
-        let members: Vec<Member<'_>> = all
-            .iter()
-            .map(|(tenant_id, after)| Member { tenant_id, after: after.clone() })
+        let wishes = others.iter().map(|other| &other.wish);
+        let members: Vec<Member<'_>> = std::iter::once(Member { tenant_id, after: after() })
+            .chain(wishes.map(|of| Member { tenant_id: &of.tenant_id, after: of.after.clone() }))
             .collect();
         let wanted = WantedOfGroup {
             members: &members,
@@ -103,16 +99,20 @@ impl Turn<'_> {
             Ok(read_group(&context.pool, &wanted).await?)
         });
         let batches = match tokio::time::timeout(PATIENCE, read).await {
-            Ok(Ok(batches)) => batches,
-            Ok(Err(Error::Source(_) | Error::Cancelled)) | Err(_) => Vec::new(),
-            Ok(Err(_)) => {
+            Ok(Ok(batches)) => {
+                let turns = batches.len();
+                tracing::debug!(event = "read_together", turns, "{turns} turns read together");
+                batches
+            }
+            Ok(Err(Error::Source(_) | Error::Cancelled)) => Vec::new(),
+            // A row cannot be computed, or a read of several takes too long: because of one of them,
+            // or because the source is far away.
+            Ok(Err(_)) | Err(_) => {
                 under_way.note_unfit();
                 Vec::new()
             }
         };
         drop(under_way);
-        let turns = batches.len();
-        tracing::debug!(event = "read_together", turns, "{turns} turns read together");
         let mut batches = batches.into_iter();
         let own = batches.next().flatten();
         for other in others {
@@ -140,9 +140,9 @@ impl Turn<'_> {
         identities: &Identities,
         reached: i64,
     ) -> Result<bool, Error> {
-        let none = || (&[][..], Vec::new());
+        let none = (&[][..], Vec::new());
         let Some(common) = self.in_common(cursors).filter(|_| self.retry.is_none()) else {
-            return self.mirror_cursors(cursors, identities, none(), Some(reached)).await;
+            return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
         };
         let context = self.context;
         let stands_at = self.mappings.iter().map(|m| cursors[m.name()].sequence_id).min();
@@ -160,12 +160,12 @@ impl Turn<'_> {
                 return Ok(!completed);
             }
             Role::Alone => {
-                return self.mirror_cursors(cursors, identities, none(), Some(reached)).await;
+                return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
             }
             Role::Leads(under_way, others) => (under_way, others),
         };
         if others.is_empty() {
-            let mirror = self.mirror_cursors(cursors, identities, none(), Some(reached));
+            let mirror = self.mirror_cursors(cursors, identities, none, Some(reached));
             return under_way.during(mirror).await;
         }
         let own = own();
@@ -176,7 +176,7 @@ impl Turn<'_> {
         drop(under_way);
         let Ok(completed) = told else {
             others.into_iter().for_each(|other| other.tell(None));
-            return self.mirror_cursors(cursors, identities, none(), Some(reached)).await;
+            return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
         };
         let turns = done.len();
         tracing::debug!(event = "mirrored_together", turns, "{turns} turns mirrored together");
