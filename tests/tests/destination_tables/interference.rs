@@ -61,6 +61,34 @@ async fn what_a_trigger_changes_is_told_also_in_a_large_batch() {
     daemon.stop().await;
 }
 
+/// The session has written one row before, so the next one is sent behind the lock that tells of the
+/// trigger. Fails where that row stays.
+#[tokio::test]
+async fn what_a_new_trigger_changes_is_told_in_a_batch_of_one_row() {
+    let world = world(&[("items", ITEMS)], SETUP).await;
+    world.allow("mapping_blocked");
+    world.allow("table_replaced");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let there = &world.tenant("acme").destination;
+    for (round, (meddler, remedy)) in MEDDLERS.into_iter().enumerate() {
+        for n in 0..3 {
+            write(&world, &format!("update item set label = 'warm {round} {n}' where id = 7"))
+                .await;
+            world.wait_in_step().await;
+        }
+        there.execute(meddler).await;
+        write(&world, &format!("update item set label = 'round {round}' where id = 7")).await;
+        let told = ["1 rows are not in", "as they were written", "a trigger"];
+        world.wait_told(&daemon, "acme", "blocked", &told).await;
+        there.execute(remedy).await;
+        world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+        wait_there(&world, "select label from items where id = 7", &format!("round {round}")).await;
+        oracle::assert_equal(&world).await;
+    }
+    daemon.stop().await;
+}
+
 /// A trigger may throw away what the session has prepared. Fails, by a logged failure of the
 /// destination, where the frame's statements stay prepared beside a trigger.
 #[tokio::test]
