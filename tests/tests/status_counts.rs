@@ -122,7 +122,6 @@ impl Random {
         }
         let register = include_str!("../../crates/sync/sql/register_destinations.sql");
         let rows = self.client.query(register, &[&Json(&given)]).await.expect("registered");
-        let ids: Vec<i64> = rows.iter().map(|row| row.get("destination_id")).collect();
         // One that is accepted now, and else as it was, is not owed a sync.
         let mut owed = Vec::new();
         for mut given in given {
@@ -140,8 +139,9 @@ impl Random {
         self.execute(include_str!("../../crates/requests/sql/owe_registered.sql"), &[&owed]).await;
         if self.rng.random_ratio(1, 10) {
             let others = include_str!("../../crates/requests/sql/deactivate_others.sql");
-            let none = Vec::<String>::new();
-            self.execute(others, &[&ids, &none, &none]).await;
+            let (tenants, names): (Vec<String>, Vec<String>) =
+                rows.iter().map(|row| (row.get("tenant_id"), row.get("name"))).unzip();
+            self.execute(others, &[&tenants, &names]).await;
         }
     }
 
@@ -198,6 +198,7 @@ impl Random {
                     &None::<&str>,
                     &begun,
                     &identities,
+                    &vec![Some("1"); count],
                 ],
             )
             .await;

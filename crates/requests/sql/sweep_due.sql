@@ -2,9 +2,9 @@
 -- nothing: the retry of a mapping that failed or of quarantined rows, a resync that was asked for,
 -- what an audit found and its tenant is not told yet. Quarantined rows of a mapping that is gone
 -- are never retried, so they are no reason. Also owes one to destinations whose last success is
--- more than $1 bigint milliseconds ago, at most 100 of them: a quiet destination may be gone, or its
--- table emptied, and only a visit tells. The request of a visit, or of an untold audit, moves no
--- cursor. Returns how many.
+-- more than $1 bigint milliseconds ago, at most 100 of those that have a database of their own and
+-- 100 of those that share one: a quiet destination may be gone, or its table emptied, and only a
+-- visit tells. The request of a visit, or of an untold audit, moves no cursor. Returns how many.
 -- The poller calls it every few seconds, in a transaction of its own, under its lock. Its cost is
 -- that of what is due, by one index each: destination_mapping_retry, quarantined_row_retry,
 -- destination_visited, destination_mapping_untold.
@@ -25,11 +25,15 @@ with due as (
   union all
   select destination_id, false from offtake.destination_mapping where audit_untold
   union all
-  (select d.destination_id, false
-     from offtake.destination d
-    where d.active and d.refused is null and d.last_success_at < now() - $1::bigint * interval '1 millisecond'
-      and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
-    order by d.last_success_at limit 100)
+  select v.destination_id, false
+    from (values (false), (true)) kind (shared)
+   cross join lateral
+         (select d.destination_id
+            from offtake.destination d
+           where d.shared = kind.shared and d.active and d.refused is null
+             and d.last_success_at < now() - $1::bigint * interval '1 millisecond'
+             and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
+           order by d.last_success_at limit 100) v
 )
 insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
 select 'sync', d.destination_id,

@@ -54,9 +54,9 @@ pub use lease::{
     fail_all, leave, release,
 };
 pub use owe::{
-    FannedOut, Judgement, Page, begin_epoch, judge_partition, owe_fanned_out, owe_on_command,
-    owe_page, owe_registered, prepare_owe_page, request_resync, retry_quarantined, sweep_due,
-    sweep_slice,
+    FannedOut, Judgement, Page, PlaceOf, begin_epoch, judge_partition, owe_fanned_out,
+    owe_on_command, owe_page, owe_place, owe_registered, prepare_owe_page, request_resync,
+    retry_quarantined, sweep_due, sweep_slice,
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
 pub use withdraw::{

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use offtake_postgres::PooledConnection;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error};
 
 use crate::lease::milliseconds;
@@ -93,6 +94,29 @@ pub async fn owe_registered(client: &Client, destinations: &[i64]) -> Result<(),
 /// change's sequence id.
 pub async fn owe_on_command(client: &Client, destinations: &[i64]) -> Result<i64, Error> {
     Ok(client.query_one(sql::OWE_ON_COMMAND, &[&destinations]).await?.get("head"))
+}
+
+/// Where a worker's destination is: what a registration says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaceOf<'a> {
+    pub host: &'a str,
+    pub port: i32,
+    pub database: &'a str,
+    pub schema: &'a str,
+}
+
+/// A worker's: owes a visit to every destination of a place where a copy was lost.
+pub async fn owe_place(client: &Client, place: PlaceOf<'_>) -> Result<(), Error> {
+    /// Destinations that one statement looks at: some ten milliseconds.
+    const SLICE: i64 = 10_000;
+    let PlaceOf { host, port, database, schema } = place;
+    let mut after = Some(0_i64);
+    while let Some(from) = after {
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&host, &port, &database, &schema, &from, &SLICE];
+        after = client.query_one(sql::OWE_PLACE, &parameters).await?.get("next");
+    }
+    Ok(())
 }
 
 /// An operator's: asks that the copies of a mapping (None: of all) be made again, in place. Returns

@@ -7,14 +7,10 @@ use crate::sql;
 /// Tenants and names of destinations.
 type Names = (Vec<String>, Vec<String>);
 
-/// The registry's: deactivates all destinations but these and the `unusable` ones, and deletes what
-/// was owed to them. To be called in the transaction that registers the others.
-pub async fn deactivate_others(
-    client: &Client,
-    named: &[i64],
-    unusable: Names,
-) -> Result<(), Error> {
-    client.execute(sql::DEACTIVATE_OTHERS, &[&named, &unusable.0, &unusable.1]).await?;
+/// The registry's: deactivates all destinations but the `named` ones, and deletes what was owed to
+/// them. To be called under the registry's lock.
+pub async fn deactivate_others(client: &Client, named: Names) -> Result<(), Error> {
+    client.execute(sql::DEACTIVATE_OTHERS, &[&named.0, &named.1]).await?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ mod partitions;
 mod sequencer;
 mod sql;
 mod tick;
+mod vacuum;
 
 pub use error::Error;
 pub use numbering::Numbering;

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
+use crate::vacuum::Vacuum;
 use crate::{Error, Numbering, Tick, history, partitions, sql, tick};
 
 /// How often the upkeep of partitions and epochs runs. `partitions::ensure` says why it must not be
@@ -70,6 +71,7 @@ pub struct Sequencer {
     /// smaller id is found by looking back.
     seen: i64,
     look_back_at: Instant,
+    vacuum: Vacuum,
     /// When a change was last numbered, by any daemon.
     busy_at: Instant,
     /// Captured changes that the last round took.
@@ -107,6 +109,7 @@ impl Sequencer {
             last_sequence_id: 0,
             seen: 0,
             look_back_at: Instant::now(),
+            vacuum: Vacuum::new(),
             busy_at: Instant::now(),
             taken: 0,
         }
@@ -195,6 +198,7 @@ impl Sequencer {
             )
             .await?;
             self.seen = self.seen.max(done.up_to);
+            self.vacuum.after_a_tick(&self.pool, done.taken).await;
             if done.appended > 0 {
                 metrics::counter!(names::CHANGES_SEQUENCED_TOTAL)
                     .increment(done.appended.unsigned_abs());

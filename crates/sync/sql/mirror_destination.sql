@@ -2,18 +2,22 @@
 -- attempt is still ours. $1 request, $2 attempt, $3 text[] mappings, $4 bigint[] sequence ids, $5
 -- boolean[] backfilled, $6 bigint[] rows copied by this step's chunk, $7 bigint[] estimated total
 -- or null, $8 text state, $9 text reason, $10 text[] mappings whose copy begins again, $11 text[]
--- what their tables are, or null where that is not known.
+-- what their tables are, or null where that is not known, $12 text[] the versions of the mappings that
+-- they are copies of.
 with mine as (
   select destination_id from offtake.outgoing_request where request_id = $1 and attempt = $2
 ), mirrored as (
   insert into offtake.destination_mapping as m
-         (destination_id, mapping, sequence_id, backfilled, target_identity, rows_done, rows_total, backfill_started_at, backfill_finished_at)
-  select mine.destination_id, s.mapping, s.sequence_id, s.backfilled, s.identity, s.rows, s.total, now(), case when s.backfilled then now() end
-    from mine, unnest($3::text[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[], $11::text[])
-               s (mapping, sequence_id, backfilled, rows, total, identity)
+         (destination_id, mapping, sequence_id, backfilled, target_identity, rows_done, rows_total, backfill_started_at, backfill_finished_at, version,
+          version_at)
+  select mine.destination_id, s.mapping, s.sequence_id, s.backfilled, s.identity, s.rows, s.total, now(), case when s.backfilled then now() end, s.version,
+         now()
+    from mine, unnest($3::text[], $4::bigint[], $5::boolean[], $6::bigint[], $7::bigint[], $11::text[], $12::text[])
+               s (mapping, sequence_id, backfilled, rows, total, identity, version)
   on conflict (destination_id, mapping) do update
      set sequence_id = excluded.sequence_id,
          backfilled = excluded.backfilled,
+         version = excluded.version, version_at = excluded.version_at,
          target_identity = coalesce(excluded.target_identity, m.target_identity),
          rows_done = case when excluded.mapping = any($10::text[]) then 0 else m.rows_done end + excluded.rows_done,
          rows_total = case when excluded.mapping = any($10::text[]) then excluded.rows_total else m.rows_total end,

@@ -2,8 +2,9 @@
 -- mirror_destination.sql does for one; each only while its request's attempt is still ours. Their
 -- copies are complete, none of their mappings failed, and all of a destination's mappings have
 -- reached one sequence id. $1 bigint[] requests, $2 bigint[] attempts, $3 bigint[] sequence ids; $4
--- text[] the mappings of every one of them; for each destination, mapping by mapping, $5 text[] what
--- its tables are, or nulls, and $6 bigint[] the rows that were copied, or null: no copies began. Locks the requests in the order of their destinations, as the poller does.
+-- text[] the mappings of every one of them and $7 text[] their versions; for each destination, mapping
+-- by mapping, $5 text[] what its tables are, or nulls, and $6 bigint[] the rows that were copied, or
+-- null: no copies began. Locks the requests in the order of their destinations, as the poller does.
 with mine as materialized (
   select r.destination_id, told.sequence_id, told.at
     from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality told (request_id, attempt, sequence_id, at)
@@ -13,7 +14,8 @@ with mine as materialized (
      for no key update of r
 ), mirrored as (
   update offtake.destination_mapping m
-     set sequence_id = mine.sequence_id, backfilled = true, target_identity = coalesce(($5::text[])[(mine.at - 1) * cardinality($4::text[]) + s.number], m.target_identity),
+     set sequence_id = mine.sequence_id, backfilled = true, version = s.version, version_at = now(),
+         target_identity = coalesce(($5::text[])[(mine.at - 1) * cardinality($4::text[]) + s.number], m.target_identity),
          rows_done = coalesce(($6::bigint[])[(mine.at - 1) * cardinality($4::text[]) + s.number], m.rows_done),
          rows_total = case when $6::bigint[] is null then m.rows_total end,
          backfill_started_at = case when $6::bigint[] is null then m.backfill_started_at else now() end,
@@ -25,7 +27,7 @@ with mine as materialized (
          audited_at = case when $6::bigint[] is null then m.audited_at else '-infinity' end,
          audit_error = case when $6::bigint[] is null then m.audit_error end,
          audit_untold = m.audit_untold or m.differences is not null and $6::bigint[] is not null
-    from mine cross join unnest($4::text[]) with ordinality s (mapping, number)
+    from mine cross join unnest($4::text[], $7::text[]) with ordinality s (mapping, version, number)
    where m.destination_id = mine.destination_id and m.mapping = s.mapping
 )
 update offtake.destination d

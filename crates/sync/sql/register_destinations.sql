@@ -1,19 +1,25 @@
 -- Writes what is known about some destinations. $1 jsonb: an array of objects with the columns of
--- `given` below: mappings and source_tables are arrays of text; refused is null or why; the tenant
--- at the source is null where the source prints it as tenant_id. No destination is there twice.
+-- `given` below: mappings, their versions and source_tables are arrays of text; refused is null or
+-- why; the tenant at the source is null where the source prints it as tenant_id. No destination is there twice.
 -- Nothing is written of those that have not changed. A mapping that comes back was not captured
 -- meanwhile, or not as it needs it: what the destination has of it, and its cursor, say nothing of
 -- that time, so it is re-copied. So are all copies when the source's spelling becomes another one:
 -- changes were looked for under the old one. A destination that an operator is forgetting is refused
 -- until that is done. Of a destination that moved, the mirror says nothing about the new place and
--- is deleted. Returns the ids, by tenant and name.
+-- is deleted. Returns the ids, by tenant and name, and whether each stands: nothing was written of it,
+-- its last turn left it in sync, and each copy was made with this version of its mapping.
 -- The registry calls it in its transaction, under its lock, with up to a thousand destinations.
 with given as materialized (
   select *
     from jsonb_to_recordset($1) as g (tenant_id text, name text, schema_name text, host text, port int, database_name text, user_name text,
-                                      shared boolean, mappings text[], source_tables text[], refused text, source_tenant_id text)
+                                      shared boolean, mappings text[], source_tables text[], refused text, source_tenant_id text, versions text[])
 ), before as materialized (
   select d.destination_id, d.tenant_id, d.name, d.mappings, d.source_tenant_id,
+         d.state = 'in_sync' and not exists (
+           select from unnest(g.mappings, g.versions) v (mapping, version)
+             left join offtake.destination_mapping m on m.destination_id = d.destination_id and m.mapping = v.mapping
+            where m.version is distinct from v.version or m.version_at is distinct from m.updated_at or m.backfilled is not true
+         ) as stands,
          (d.host, d.port, d.database_name, d.schema_name) is distinct from (g.host, g.port, g.database_name, g.schema_name) as moved
     from given g join offtake.destination d using (tenant_id, name)
 ), written as (
@@ -46,7 +52,7 @@ with given as materialized (
 ), forgotten as (
   delete from offtake.destination_mapping m using before b where b.moved and m.destination_id = b.destination_id
 )
-select coalesce(w.destination_id, b.destination_id) as destination_id, g.tenant_id, g.name
+select coalesce(w.destination_id, b.destination_id) as destination_id, g.tenant_id, g.name, w.destination_id is null and coalesce(b.stands, false) as stands
   from given g
   left join before b using (tenant_id, name)
   left join written w using (tenant_id, name)

@@ -17,8 +17,7 @@ use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::ownership::Visits;
 use crate::turn::{
-    self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PlaceGates, RivalLooks,
-    SlowReads,
+    self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PerPlace, PlaceGates, SlowReads,
 };
 use crate::{Error, Settings};
 
@@ -124,7 +123,8 @@ impl Engine {
             fuses: parts.fuses,
             readers: Arc::new(Semaphore::new(parts.settings.workers)),
             sizes: BatchSizes::new(parts.settings.batch_rows),
-            rival_looks: RivalLooks::default(),
+            rival_looks: PerPlace::rival_looks(),
+            doubts: PerPlace::doubts(),
             gates: PlaceGates::default(),
             groups: Groups::default(),
             visits: Visits::default(),

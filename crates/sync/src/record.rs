@@ -153,7 +153,8 @@ pub(crate) async fn mirror(
     let begun: Vec<&String> = mirror.begun.iter().map(|(m, _)| m).collect();
     let identities: Vec<Option<&String>> =
         names.iter().map(|n| mirror.identities.get(*n)).collect();
-    let parameters: [&(dyn ToSql + Sync); 11] = [
+    let versions: Vec<&str> = mirror.cursors.values().map(|c| c.version.as_str()).collect();
+    let parameters: [&(dyn ToSql + Sync); 12] = [
         &claim.lease.request_id,
         &claim.lease.attempt,
         &names,
@@ -165,6 +166,7 @@ pub(crate) async fn mirror(
         &reason,
         &begun,
         &identities,
+        &versions,
     ];
     let Some(reached) = reached else {
         connection.execute(&statement, &parameters).await.map_err(Error::source)?;
@@ -208,8 +210,9 @@ pub(crate) async fn mirror_group(
         done.iter().flat_map(|of| names.iter().map(|name| of.identities.get(*name))).collect();
     let copied: Vec<i64> = done.iter().flat_map(|of| of.copied.iter().copied()).collect();
     let copied = (!copied.is_empty()).then_some(copied);
-    let parameters: [&(dyn ToSql + Sync); 6] =
-        [&requests, &attempts, &stand_at, &names, &tables, &copied];
+    let versions: Vec<&str> = mappings.iter().map(|mapping| mapping.version.as_str()).collect();
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&requests, &attempts, &stand_at, &names, &tables, &copied, &versions];
     let write =
         async |session: &PooledConnection| session.execute(&statement, &parameters).await.map(drop);
     let done: Vec<(Lease, i64)> = done.iter().map(|of| (of.lease, of.reached)).collect();

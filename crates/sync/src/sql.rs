@@ -47,6 +47,7 @@ pub(crate) const READ_IDENTITIES: &str = include_str!("../sql/read_identities.sq
 pub(crate) const READ_MIRRORED_OF_GROUP: &str = include_str!("../sql/read_mirrored_of_group.sql");
 pub(crate) const BEGIN_VISITS: &str = include_str!("../sql/begin_visits.sql");
 pub(crate) const BEGIN_COPIES_OF_GROUP: &str = include_str!("../sql/begin_copies_of_group.sql");
+pub(crate) const RESET_STATES_OF_TENANTS: &str = include_str!("../sql/reset_states_of_tenants.sql");
 pub(crate) const MIRROR_GROUP: &str = include_str!("../sql/mirror_group.sql");
 pub(crate) const LOCK_STATES: &str = include_str!("../sql/lock_states.sql");
 pub(crate) const MOVE_CURSORS: &str = include_str!("../sql/move_cursors.sql");

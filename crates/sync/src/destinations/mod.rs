@@ -55,6 +55,11 @@ impl DestinationSpec {
         format!("{}/{}", foreign(&self.tenant_id), foreign(&self.name))
     }
 
+    /// Tenant and name, which no other destination has.
+    pub(crate) fn key(&self) -> (&str, &str) {
+        (&self.tenant_id, &self.name)
+    }
+
     /// Whether it says the same of the same destination.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         let same_place =

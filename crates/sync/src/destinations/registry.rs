@@ -1,6 +1,8 @@
 //! Which destinations there are. The source's table `destination` has them for all daemons; their
 //! secrets are in memory only.
 
+mod rows;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -8,21 +10,21 @@ use std::sync::{Arc, RwLock};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::types::{Json, ToSql};
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::Transaction;
 
 use super::DestinationSpec;
-use super::refusal::{Standing, Standings, contested, refusals};
+use super::refusal::{Standings, contested, refusals};
 use crate::{Error, sql};
+use rows::{REGISTERED_AT_ONCE, begin, register, standings, touched, withdraw, write_waiting};
 
-/// The transaction lock under which the registry is written.
-const LOCK_KEY: i64 = 0x6f66_6674_616b_6503; // "offtake", 3
+/// Beyond so many destinations, a look at all of them writes them in several transactions, each of
+/// a tenth of what is known by then, but no more than the second figure: some ten seconds on a busy
+/// machine, which is how long another daemon waits for the lock.
+const SLICED_BEYOND: usize = 2 * REGISTERED_AT_ONCE;
+const SLICE_MAX: usize = 10 * REGISTERED_AT_ONCE;
 
-/// Destinations that one statement registers. A statement of so many takes some ten milliseconds.
-const REGISTERED_AT_ONCE: usize = 1000;
-
-/// Where other processes have registered more destinations than this, a refresh looks at all.
-const TOUCHED_MAX: i64 = 5000;
+/// Of the destinations of one shared place that stand, a daemon's start visits so many.
+const VISITED_OF_A_PLACE: usize = 100;
 
 /// A destination that the source's registry knows.
 #[derive(Debug)]
@@ -109,23 +111,66 @@ impl Registry {
     /// no longer named is owed nothing more, and the engine closes its connection. The mappings in
     /// `waiting` are told in the status of every destination that should have them, whether they
     /// are in the set or not.
+    ///
+    /// Where very many are to be written, what needs a look at all of them comes first, in one
+    /// transaction. The others follow in transactions of some thousands: workers begin with the
+    /// first ones meanwhile, and another daemon does not wait for all of them.
     pub async fn refresh(&self, named: Named, waiting: &Waiting) -> Result<(), Error> {
         let Named { specs, of_file, unusable, all } = named;
         let set = self.mappings.borrow().clone();
         let before = self.all();
         let mut connection = self.pool.get().await.map_err(Error::Source)?;
-        let transaction = connection.transaction().await.map_err(Error::source)?;
-        lock(&transaction).await.map_err(Error::source)?;
+        let transaction = begin(&mut connection).await?;
         let touched = match all {
             true => None,
             false => touched(&transaction, self.registrations.load(Ordering::Relaxed)).await?,
         };
-        let refusals = refusals_of(&transaction, (&specs, of_file), &set, waiting).await?;
-        let refusals = refusals.map(|(at, why)| (at, self.pool.storable(&why).into_owned()));
-        let refusals = refusals.collect();
-        let Comparison { mut known, changed } = compare(&before, &touched, specs, refusals, &set);
+        let whole = touched.is_none();
+        let refused = self.refused(&transaction, (&specs, of_file), (&set, waiting)).await?;
+        let named = whole.then(|| names_of(&specs, &unusable));
+        let Comparison { mut known, changed, mut rest } =
+            compare(&before, &touched, specs, refused, &set);
+        // Until their turn comes, they are as they were.
+        known.extend(as_before(&before, &rest));
+        let mut visits = Visits::default();
+        if let Some(named) = named {
+            let done = offtake_requests::deactivate_others(transaction.client(), named).await;
+            done.map_err(Error::source)?;
+        }
+        self.write(&transaction, changed, (&before, &mut known), &mut visits).await?;
+        if let Some(touched) = touched {
+            withdraw(transaction.client(), (&before, &known), touched, unusable).await?;
+        }
+        if rest.is_empty() && (whole || !waiting.is_empty()) {
+            write_waiting(transaction.client(), &self.pool, &known, waiting).await?;
+        }
+        self.commit(transaction, &known, true).await?;
+        let mut alone = true;
+        while !rest.is_empty() {
+            let at_once = (known.len() / 10).clamp(REGISTERED_AT_ONCE, SLICE_MAX);
+            let later = rest.split_off(at_once.min(rest.len()));
+            let slice = std::mem::replace(&mut rest, later);
+            let transaction = begin(&mut connection).await?;
+            alone &= self.no_other_registered(&transaction, &known).await?;
+            self.write(&transaction, slice, (&before, &mut known), &mut visits).await?;
+            if rest.is_empty() {
+                write_waiting(transaction.client(), &self.pool, &known, waiting).await?;
+            }
+            self.commit(transaction, &known, alone).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes these destinations, owes the syncs that they need, and adds them to `known`.
+    async fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        changed: Vec<Registered>,
+        (before, known): (&ById, &mut ById),
+        visits: &mut Visits,
+    ) -> Result<(), Error> {
         let mut owed = Vec::new();
-        for registered in register(transaction.client(), changed).await? {
+        for (registered, stands) in register(transaction.client(), changed).await? {
             let destination_id = registered.destination_id;
             let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
             match &registered.refused {
@@ -135,32 +180,75 @@ impl Registry {
                     destination = registered.spec.name,
                     "{why}"
                 ),
-                None if !unchanged => owed.push(destination_id),
+                None if !unchanged && (!stands || visits.due(&registered.spec)) => {
+                    owed.push(destination_id);
+                }
                 _ => {}
             }
             known.insert(destination_id, Arc::new(registered));
         }
-        if touched.is_none() || !waiting.is_empty() {
-            write_waiting(transaction.client(), &self.pool, &known, waiting).await?;
-        }
-        withdraw(transaction.client(), (&before, &known), touched, unusable).await?;
         if !owed.is_empty() {
             offtake_requests::owe_registered(transaction.client(), &owed)
                 .await
                 .map_err(Error::source)?;
         }
+        Ok(())
+    }
+
+    /// Commits what was written, and makes it known to the workers. `alone`: every registration
+    /// up to now is looked at, those of other processes too.
+    async fn commit(
+        &self,
+        transaction: Transaction<'_>,
+        known: &ById,
+        alone: bool,
+    ) -> Result<(), Error> {
         let last = transaction.query_one(sql::READ_LAST_REGISTRATION, &[]).await;
         let last: i64 = last.map_err(Error::source)?.get("number");
         let refreshing = self.refreshing.write().await;
         transaction.commit().await.map_err(Error::source)?;
-        self.registrations.store(last, Ordering::Relaxed);
+        if alone {
+            self.registrations.store(last, Ordering::Relaxed);
+        }
         match self.known.write() {
-            Ok(mut current) => *current = Arc::new(known),
-            Err(poisoned) => *poisoned.into_inner() = Arc::new(known),
+            Ok(mut current) => *current = Arc::new(known.clone()),
+            Err(poisoned) => *poisoned.into_inner() = Arc::new(known.clone()),
         }
         drop(refreshing);
         self.wakes.notify_one();
         Ok(())
+    }
+
+    /// Whether no other process has registered a destination since this one's last commit. Else the
+    /// next refresh looks at what it has.
+    async fn no_other_registered(
+        &self,
+        transaction: &Transaction<'_>,
+        known: &ById,
+    ) -> Result<bool, Error> {
+        let touched = touched(transaction, self.registrations.load(Ordering::Relaxed)).await?;
+        Ok(touched.is_some_and(|ids| ids.iter().all(|id| known.contains_key(id))))
+    }
+
+    /// Why destinations are refused, and which of them others were weighed against.
+    async fn refused(
+        &self,
+        transaction: &Transaction<'_>,
+        (specs, of_file): (&[Arc<DestinationSpec>], usize),
+        (set, waiting): (&MappingSet, &Waiting),
+    ) -> Result<Refused, Error> {
+        let contested = contested(specs, set);
+        let weighed: HashSet<usize> = contested.iter().flatten().copied().collect();
+        let standings = match weighed.is_empty() {
+            true => Standings::new(),
+            false => standings(transaction, weighed.iter().map(|at| &specs[*at]))
+                .await
+                .map_err(Error::source)?,
+        };
+        let refusals = refusals((specs, of_file), contested, (set, waiting), &standings);
+        let storable = |why: String| self.pool.storable(&why).into_owned();
+        let refusals = refusals.into_iter().map(|(at, why)| (at, storable(why))).collect();
+        Ok(Refused { refusals, weighed })
     }
 
     /// Which of the candidates is served now, by its place in the list. They have one tenant and one
@@ -238,37 +326,44 @@ fn same_versions(some: &[Arc<ResolvedMapping>], others: &[Arc<ResolvedMapping>])
         || some.len() == others.len() && pairs().all(|(one, other)| one.version == other.version)
 }
 
-/// One replica at a time: an uncommitted registration of another one would be invisible here and
-/// would block this one.
-async fn lock(transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
-    let settings = "set local lock_timeout = '10s'; set local synchronous_commit = on";
-    transaction.batch_execute(settings).await?;
-    transaction.execute("select pg_advisory_xact_lock($1)", &[&LOCK_KEY]).await?;
-    Ok(())
+/// Which destinations that stand are visited all the same: how many were, by the address of their
+/// place.
+#[derive(Default)]
+struct Visits(HashMap<usize, usize>);
+
+impl Visits {
+    /// A destination with a database of its own may be gone or another one, which only a visit
+    /// tells. Of those that share one, a visit of some tells it of all.
+    fn due(&mut self, spec: &DestinationSpec) -> bool {
+        let place = Arc::as_ptr(&spec.place).addr();
+        let visited = self.0.entry(place).or_default();
+        *visited += 1;
+        !spec.shared || *visited <= VISITED_OF_A_PLACE
+    }
 }
 
-/// The destinations that any process has registered lately. None: so many, or so long ago, that it
-/// is not known which.
-async fn touched(transaction: &Transaction<'_>, known: i64) -> Result<Option<Vec<i64>>, Error> {
-    let parameters: [&(dyn ToSql + Sync); 2] = [&known, &TOUCHED_MAX];
-    let row = transaction.query_one(sql::READ_REGISTRATIONS, &parameters).await;
-    Ok(row.map_err(Error::source)?.get("destinations"))
+/// What speaks against destinations, by their positions in the list.
+struct Refused {
+    /// With the reason that status tells.
+    refusals: HashMap<usize, String>,
+    /// Those that were weighed against each other, refused or not.
+    weighed: HashSet<usize>,
 }
 
-/// The refused destinations, by their position in `specs`, with the reason that status tells.
-async fn refusals_of(
-    transaction: &Transaction<'_>,
-    (specs, of_file): (&[Arc<DestinationSpec>], usize),
-    set: &MappingSet,
-    waiting: &Waiting,
-) -> Result<impl Iterator<Item = (usize, String)>, Error> {
-    let contested = contested(specs, set);
-    let rivals = || contested.iter().flatten().map(|at| &specs[*at]);
-    let standings = match contested.is_empty() {
-        true => Standings::new(),
-        false => standings(transaction, rivals()).await.map_err(Error::source)?,
-    };
-    Ok(refusals((specs, of_file), contested, (set, waiting), &standings).into_iter())
+/// What was known of these destinations.
+fn as_before(before: &ById, of: &[Registered]) -> Vec<(i64, Arc<Registered>)> {
+    let named: HashSet<(&str, &str)> = of.iter().map(|r| r.spec.key()).collect();
+    let still = before.iter().filter(|(_, known)| named.contains(&known.spec.key()));
+    still.map(|(id, known)| (*id, Arc::clone(known))).collect()
+}
+
+/// The tenants and names of all that are named, also of those that cannot be used.
+fn names_of(
+    specs: &[Arc<DestinationSpec>],
+    unusable: &[(String, String)],
+) -> (Vec<String>, Vec<String>) {
+    let specs = specs.iter().map(|spec| (spec.tenant_id.clone(), spec.name.clone()));
+    specs.chain(unusable.iter().cloned()).unzip()
 }
 
 /// What a refresh has to do.
@@ -277,6 +372,8 @@ struct Comparison {
     known: ById,
     /// The others, with destination id 0.
     changed: Vec<Registered>,
+    /// Others, where they are very many: nothing about them depends on another destination.
+    rest: Vec<Registered>,
 }
 
 /// Compares what is named with what was known. `touched`: what another process may have registered;
@@ -285,20 +382,22 @@ fn compare(
     before: &ById,
     touched: &Option<Vec<i64>>,
     specs: Vec<Arc<DestinationSpec>>,
-    mut refusals: HashMap<usize, String>,
+    Refused { mut refusals, weighed }: Refused,
     set: &MappingSet,
 ) -> Comparison {
     type Lists = HashMap<(Option<Vec<String>>, bool), Arc<[Arc<ResolvedMapping>]>>;
     let doubted: HashSet<i64> = touched.iter().flatten().copied().collect();
     let same: HashMap<(&str, &str), &Arc<Registered>> = match touched {
         None => HashMap::new(),
-        Some(_) => before.values().map(|r| ((&*r.spec.tenant_id, &*r.spec.name), r)).collect(),
+        Some(_) => before.values().map(|r| (r.spec.key(), r)).collect(),
     };
     let mut lists = Lists::new();
     let (mut known, mut changed) = (HashMap::with_capacity(specs.len()), Vec::new());
+    let mut rest = Vec::new();
+    let very_many = touched.is_none() && specs.len() > SLICED_BEYOND;
     for (at, spec) in specs.into_iter().enumerate() {
         let refused = refusals.remove(&at);
-        let old = same.get(&(&*spec.tenant_id, &*spec.name)).filter(|old| {
+        let old = same.get(&spec.key()).filter(|old| {
             (Arc::ptr_eq(&old.spec, &spec) || old.spec.same_as(&spec))
                 && old.refused == refused
                 && !doubted.contains(&old.destination_id)
@@ -309,119 +408,11 @@ fn compare(
         }
         let list = lists.entry((spec.mappings.clone(), spec.shared));
         let mappings = list.or_insert_with(|| spec.received(set).cloned().collect()).clone();
-        changed.push(Registered { destination_id: 0, spec, mappings, refused });
+        let to = match very_many && refused.is_none() && !weighed.contains(&at) {
+            true => &mut rest,
+            false => &mut changed,
+        };
+        to.push(Registered { destination_id: 0, spec, mappings, refused });
     }
-    Comparison { known, changed }
-}
-
-/// Ends what is owed to destinations that are not named any more.
-async fn withdraw(
-    transaction: &Client,
-    (before, known): (&ById, &ById),
-    touched: Option<Vec<i64>>,
-    unusable: Vec<(String, String)>,
-) -> Result<(), Error> {
-    let unusable = unusable.into_iter().unzip();
-    let done = match touched {
-        None => {
-            let named: Vec<i64> = known.keys().copied().collect();
-            offtake_requests::deactivate_others(transaction, &named, unusable).await
-        }
-        Some(touched) => {
-            let ids = before.keys().copied().chain(touched);
-            let gone: Vec<i64> = ids.filter(|id| !known.contains_key(id)).collect();
-            offtake_requests::deactivate_destinations(transaction, &gone, unusable).await
-        }
-    };
-    done.map_err(Error::source)
-}
-
-/// Writes the destinations into the source's registry. There may be many thousands, and others wait
-/// for the lock. Returns them with their ids.
-async fn register(
-    transaction: &Client,
-    changed: Vec<Registered>,
-) -> Result<Vec<Registered>, Error> {
-    let statement = transaction.prepare(sql::REGISTER_DESTINATIONS).await;
-    let statement = statement.map_err(Error::source)?;
-    let mut registered = Vec::with_capacity(changed.len());
-    let mut changed = changed.into_iter().peekable();
-    while changed.peek().is_some() {
-        let some: Vec<Registered> = changed.by_ref().take(REGISTERED_AT_ONCE).collect();
-        let given = Json(some.iter().map(as_registered).collect::<Vec<_>>());
-        let rows = transaction.query(&statement, &[&given]).await.map_err(Error::source)?;
-        let id = |row: &Row| ((row.get("tenant_id"), row.get("name")), row.get("destination_id"));
-        let ids: HashMap<(String, String), i64> = rows.iter().map(id).collect();
-        registered.extend(some.into_iter().filter_map(|one| {
-            let key = (one.spec.tenant_id.clone(), one.spec.name.clone());
-            Some(Registered { destination_id: *ids.get(&key)?, ..one })
-        }));
-    }
-    Ok(registered)
-}
-
-/// One destination as [`sql::REGISTER_DESTINATIONS`] takes it.
-fn as_registered(registered: &Registered) -> serde_json::Value {
-    let Registered { spec, mappings, refused, .. } = registered;
-    let place = spec.place.registration();
-    serde_json::json!({
-        "tenant_id": spec.tenant_id,
-        "name": spec.name,
-        "schema_name": place.schema,
-        "host": place.host,
-        "port": place.port,
-        "database_name": place.database,
-        "user_name": place.user,
-        "shared": spec.shared,
-        "mappings": mappings.iter().map(|m| m.name()).collect::<Vec<_>>(),
-        "source_tables": mappings.iter().map(|m| m.source_table()).collect::<Vec<_>>(),
-        "refused": refused,
-        "source_tenant_id":
-            (spec.tenant_at_source != spec.tenant_id).then_some(&spec.tenant_at_source),
-    })
-}
-
-/// Writes which destination waits for which mapping.
-async fn write_waiting(
-    client: &Client,
-    pool: &SourcePool,
-    known: &ById,
-    waiting: &Waiting,
-) -> Result<(), Error> {
-    let rows = known.values().flat_map(|registered| {
-        let received = waiting.iter().filter(|(mapping, _)| registered.spec.receives(mapping));
-        received
-            .map(|(mapping, why)| (registered.destination_id, mapping.as_str(), pool.storable(why)))
-    });
-    let (mut ids, mut mappings, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, mapping, why) in rows {
-        ids.push(id);
-        mappings.push(mapping);
-        reasons.push(why);
-    }
-    let written = client.execute(sql::WRITE_WAITING_MAPPINGS, &[&ids, &mappings, &reasons]).await;
-    written.map_err(Error::source).map(|_| ())
-}
-
-/// What the registry knows now of these destinations.
-async fn standings(
-    registry: &Transaction<'_>,
-    specs: impl Iterator<Item = &Arc<DestinationSpec>>,
-) -> Result<Standings, tokio_postgres::Error> {
-    let (tenants, names): (Vec<&str>, Vec<&str>) =
-        specs.map(|spec| (&*spec.tenant_id, &*spec.name)).unzip();
-    let rows = registry.query(sql::LIST_STANDINGS, &[&tenants, &names]).await?;
-    let standing = |row: &Row| Standing {
-        destination_id: row.get("destination_id"),
-        host: row.get("host"),
-        port: row.get("port"),
-        database: row.get("database_name"),
-        schema: row.get("schema_name"),
-        shared: row.get("shared"),
-        active: row.get("active"),
-        accepted: row.get("accepted"),
-        failing: row.get("failing"),
-        mirrored: row.get("mirrored"),
-    };
-    Ok(rows.iter().map(|row| ((row.get("tenant_id"), row.get("name")), standing(row))).collect())
+    Comparison { known, changed, rest }
 }

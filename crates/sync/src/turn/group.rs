@@ -81,7 +81,10 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
                 Err(left) => left,
             },
             stage => match attempt(context, (key, stage), members).await {
-                Ok(()) => continue,
+                Ok(others) => {
+                    parts.push((Stage::TakeUp { again: false }, others));
+                    continue;
+                }
                 Err(left) => left,
             },
         };
@@ -173,12 +176,13 @@ impl Left {
     }
 }
 
-/// One read, one write and one mirror for all of them.
+/// One read, one write and one mirror for all of them. Returns those who are to be taken up: what
+/// was known of them is not so.
 async fn attempt(
     context: &Context,
     (key, stage): (&str, Stage),
     members: Vec<Member>,
-) -> Result<(), Left> {
+) -> Result<Vec<Member>, Left> {
     let began = Instant::now();
     let batches = match read(context, stage, &members).await {
         Ok(batches) => batches,
@@ -200,7 +204,7 @@ async fn attempt(
     }
     if together.len() < 2 {
         together.into_iter().for_each(|member| member.goes_alone(context));
-        return Ok(());
+        return Ok(Vec::new());
     }
     let apply_began = Instant::now();
     let written = match write(context, &mut together, &read).await {
@@ -212,8 +216,7 @@ async fn attempt(
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
     committed(&written, &read, began, apply_began);
-    tell(context, together, &read, written.members).await;
-    Ok(())
+    Ok(tell(context, together, &read, written.members).await)
 }
 
 async fn read(
@@ -321,22 +324,25 @@ fn committed(written: &GroupWritten, batches: &[Batch], began: Instant, apply_be
     }
 }
 
-/// Tells the source and the members what was written. A member that was left out goes on alone, and
-/// so do all of them where the source cannot be told.
+/// Tells the source and the members what was written. Members that were left out are returned the
+/// first time, and go on alone the second time; so do all of them where the source cannot be told.
 async fn tell(
     context: &Context,
     members: Vec<Member>,
     batches: &[Batch],
     written: Vec<Option<Cursors>>,
-) {
-    let Some(first) = members.first() else { return };
+) -> Vec<Member> {
+    let Some(first) = members.first() else { return Vec::new() };
     let mappings = first.registered.mappings.clone();
     let identities = first.known.as_ref().map(|known| known.identities.clone());
     let identities = Arc::new(identities.unwrap_or_default());
-    let (mut done, mut answers) = (Vec::new(), Vec::new());
+    let (mut done, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for ((member, batch), cursors) in members.into_iter().zip(batches).zip(written) {
         let Some(cursors) = cursors else {
-            member.goes_alone(context);
+            match member.again {
+                true => member.goes_alone(context),
+                false => others.push(Member { known: None, again: true, ..member }),
+            }
             continue;
         };
         let Member { claim, known, answer, .. } = member;
@@ -368,4 +374,5 @@ async fn tell(
             Err(_) => Answer::Alone,
         });
     }
+    others
 }

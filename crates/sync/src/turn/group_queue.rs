@@ -42,6 +42,8 @@ pub(super) struct Member {
     pub(super) registered: Arc<Registered>,
     /// None: it is to be taken up.
     pub(super) known: Option<KnownState>,
+    /// What was known of it was not so, and it was taken up for that.
+    pub(super) again: bool,
     pub(super) answer: oneshot::Sender<Answer>,
 }
 
@@ -122,7 +124,7 @@ impl Groups {
                 let known = known(context, registered);
                 let (answer, receiver) = oneshot::channel();
                 let (claim, registered) = (claim.clone(), registered.clone());
-                (key, Member { claim, registered, known, answer }, receiver)
+                (key, Member { claim, registered, known, again: false, answer }, receiver)
             });
             answers.push(member.map(|(key, member, receiver)| {
                 queues.entry(key.clone()).or_default().waiting.push_back(member);

@@ -14,6 +14,7 @@ use offtake_reading::{Head, read_head};
 use super::group::{Left, link};
 use super::group_queue::Member;
 use super::limits::within_deadline;
+use super::per_place::doubt_all;
 use super::{Context, Turn};
 use crate::cursors::{Cursor, Cursors, Identities};
 use crate::destinations::{DestinationSpec, GroupBeginning, GroupTakenUp, KnownState, Link};
@@ -37,7 +38,10 @@ pub(super) enum TakenUp {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Stands,
-    Begins,
+    /// All its copies begin. `lost`: the source was told of them, and they are no longer there.
+    Begins {
+        lost: bool,
+    },
     Alone,
 }
 
@@ -68,7 +72,7 @@ fn ready(
         match verdict {
             _ if member.known.is_none() => member.goes_alone(context),
             Verdict::Stands => standing.push(member),
-            Verdict::Begins => beginning.push(member),
+            Verdict::Begins { .. } => beginning.push(member),
             Verdict::Alone => member.goes_alone(context),
         }
     }
@@ -119,6 +123,7 @@ async fn decide(
     let judge = Judge { context, head: &head, found: &found, told: &told };
     let mut verdicts: Vec<Verdict> =
         (0..members.len()).map(|at| judge.verdict(&members[at], at, &heres[at])).collect();
+    let lost = verdicts.iter().filter(|of| matches!(of, Verdict::Begins { lost: true })).count();
     let visiting: Vec<(i64, Option<&Served>)> = (0..members.len())
         .filter(|at| verdicts[*at] != Verdict::Alone)
         .map(|at| (asked[at].0, asked[at].2, &heres[at]))
@@ -133,6 +138,10 @@ async fn decide(
     };
     // Not held while the destination is asked.
     drop(source);
+    if lost > 0 {
+        tell_lost(&members[0].registered.spec, lost);
+        doubt_all(context, &members[0].registered.spec).await?;
+    }
     let unvisited: HashSet<i64> =
         visiting.iter().map(|(id, _)| *id).filter(|id| !visits.contains_key(id)).collect();
     for (member, verdict) in members.iter().zip(&mut verdicts) {
@@ -161,21 +170,39 @@ impl Judge<'_> {
             return Verdict::Alone;
         }
         let told = self.told.get(&member.claim.destination_id);
-        let stands = |mapping: &Arc<ResolvedMapping>| {
-            let name = mapping.name();
-            let told = told.and_then(|told| told.get(name));
-            let identity = self.found.identities.get(name);
-            cursors
-                .get(name)
-                .is_some_and(|cursor| stands(mapping, cursor, self.head, (identity, told)))
+        let told_of = |mapping: &ResolvedMapping| told.and_then(|told| told.get(mapping.name()));
+        let stands = |mapping: &ResolvedMapping| {
+            let identity = self.found.identities.get(mapping.name());
+            let cursor = cursors.get(mapping.name());
+            cursor.is_some_and(|cursor| {
+                stands(mapping, cursor, self.head, (identity, told_of(mapping)))
+            })
         };
-        if member.registered.mappings.iter().all(stands) {
+        // Rows are there that need not be copied again.
+        let under_way = |mapping: &ResolvedMapping| {
+            let cursor = cursors.get(mapping.name());
+            cursor
+                .is_some_and(|cursor| self.is_now(mapping, cursor) && cursor.backfill_key.is_some())
+        };
+        // An edited mapping, or another history of the source, is no loss.
+        let lost = |mapping: &ResolvedMapping| {
+            let cursor = cursors.get(mapping.name());
+            told_of(mapping).is_some()
+                && cursor.is_none_or(|cursor| cursor.backfilled && self.is_now(mapping, cursor))
+        };
+        let mappings = || member.registered.mappings.iter().map(|mapping| &**mapping);
+        if mappings().all(stands) {
             Verdict::Stands
-        } else if cursors.is_empty() && told.is_none() && served.is_none() {
-            Verdict::Begins
+        } else if !mappings().any(|mapping| stands(mapping) || under_way(mapping)) {
+            Verdict::Begins { lost: mappings().any(lost) }
         } else {
             Verdict::Alone
         }
+    }
+
+    /// The cursor is of the mapping and of the history as they are now.
+    fn is_now(&self, mapping: &ResolvedMapping, cursor: &Cursor) -> bool {
+        cursor.is_of(mapping) && cursor.epoch == self.head.epoch
     }
 }
 
@@ -196,7 +223,7 @@ async fn begin(
         verdicts.iter().zip(&found.members).map(stands).collect();
     let visit = |at: usize| visits.get(&members[at].claim.destination_id);
     let begins = |at: &usize| match verdicts[*at] {
-        Verdict::Begins => true,
+        Verdict::Begins { .. } => true,
         Verdict::Stands => visit(*at).is_some(),
         Verdict::Alone => false,
     };
@@ -212,6 +239,7 @@ async fn begin(
     let of = |at: &usize| GroupBeginning {
         tenant_id: &members[*at].registered.spec.tenant_id,
         found: &found.members[*at].0,
+        begins: matches!(verdicts[*at], Verdict::Begins { .. }),
         visit: visit(*at),
     };
     let beginnings: Vec<GroupBeginning<'_>> = beginning.iter().map(of).collect();
@@ -224,6 +252,19 @@ async fn begin(
         cursors[at] = begun;
     }
     Ok(cursors)
+}
+
+/// Logs that copies of a place are lost; see [`Turn::tell_replaced`] for one tenant.
+fn tell_lost(spec: &DestinationSpec, tenants: usize) {
+    let (database, schema) = (spec.place.database(), spec.place.schema());
+    tracing::warn!(
+        event = "table_replaced",
+        database,
+        schema,
+        tenants,
+        "tables of schema {schema} in {database} were truncated, rewritten or replaced, or its \
+         cursors are gone; the copies of {tenants} tenants are made again in place"
+    );
 }
 
 /// Says at the source, before anything is read, which copies there are. A member whose request

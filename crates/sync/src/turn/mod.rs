@@ -13,6 +13,7 @@ mod joint;
 mod limits;
 mod mirror;
 mod order;
+mod per_place;
 mod place_gate;
 mod take_up;
 mod with_others;
@@ -37,9 +38,9 @@ use crate::ownership::Visits;
 use crate::{Error, Settings};
 pub(crate) use group_queue::{Answer, Groups};
 use limits::within_deadline;
+pub(crate) use per_place::PerPlace;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
-pub(crate) use take_up::RivalLooks;
 pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
 
 /// A turn ends after this long and at least one batch, although more is owed. Long enough for a
@@ -67,7 +68,8 @@ pub(crate) struct Context {
     /// reads, so a destination that hangs holds none.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) sizes: BatchSizes,
-    pub(crate) rival_looks: RivalLooks,
+    pub(crate) rival_looks: PerPlace,
+    pub(crate) doubts: PerPlace,
     pub(crate) gates: PlaceGates,
     pub(crate) groups: Groups,
     pub(crate) visits: Visits,

@@ -4,9 +4,8 @@
 //! what it knows of them; only then is anything made or set there, and only if the facts still
 //! hold.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use offtake_loops::metrics as names;
 use offtake_mapping::{ResolvedMapping, compose, literal};
@@ -15,6 +14,7 @@ use offtake_reading::{Head, MappingFault, read_head};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::per_place::doubt_all;
 use super::{Turn, within_deadline};
 use crate::cursors::{Cursor, Cursors, Identities};
 use crate::destinations::{Beginning, Link, OTHERS_PAGE, OtherTenant, TakenUp};
@@ -22,32 +22,9 @@ use crate::ownership::{Here, Right, Visit};
 use crate::record;
 use crate::{Error, sql};
 
-/// How often, at most, one of the tenants that share a place looks for a rival of all of them. A
-/// look reads the cursors of every tenant there; once a second is next to nothing, and once per
-/// tenant would be quadratic.
-const RIVAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
-
 /// At most so many pages of other tenants' cursors are read in one look: a hundred thousand
 /// cursors.
 const RIVAL_PAGES_MAX: usize = 100;
-
-/// When the tenants that share a place last looked for a rival, by the place's fingerprint.
-#[derive(Default)]
-pub(crate) struct RivalLooks(Mutex<HashMap<String, Instant>>);
-
-impl RivalLooks {
-    fn due(&self, place: &str) -> bool {
-        let looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.get(place).is_none_or(|at| at.elapsed() > RIVAL_LOOK_INTERVAL)
-    }
-
-    /// Notes a look that found no rival.
-    fn looked(&self, place: String) {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.retain(|_, at| at.elapsed() < RIVAL_LOOK_INTERVAL);
-        looks.insert(place, Instant::now());
-    }
-}
 
 /// What the source was told of a mapping after a commit at the destination. It may be behind the
 /// destination, never ahead.
@@ -61,6 +38,8 @@ struct Judged {
     /// Where the cursors of copies that must begin will stand.
     beginning: Cursors,
     mirrored: BTreeMap<String, Mirrored>,
+    /// A copy that the source was told of is lost.
+    lost: bool,
     /// The destination is to be told that this source serves it.
     visit: Option<Visit>,
     adopted: bool,
@@ -109,6 +88,9 @@ impl Turn<'_> {
         }
         self.tell_replaced(&found.identities, &identities, &judged.mirrored);
         self.note_begun(&judged.beginning).await?;
+        if judged.lost {
+            doubt_all(context, spec).await?;
+        }
         let told = record::begin_copies(&context.pool, self.claim, &self.mappings, &cursors);
         let ours = told.await?;
         link.identities = identities;
@@ -126,7 +108,7 @@ impl Turn<'_> {
         let mut source = self.context.pool.get().await.map_err(Error::Source)?;
         let head = read_head(&source).await?;
         let mirrored = mirrored(&source, self.claim.destination_id).await?;
-        let mut beginning = Cursors::new();
+        let (mut beginning, mut lost) = (Cursors::new(), false);
         let (id, spec) = (self.claim.destination_id, &self.registered.spec);
         let lease = Some(&self.claim.lease);
         let here = Here::read(&source, id, found.served.as_ref(), lease).await?;
@@ -152,7 +134,13 @@ impl Turn<'_> {
             let fault = || MappingFault::said(obstacle.clone());
             found.faults = blocked.map(|name| (name, fault())).collect();
             found.to_make = false;
-            return Ok(Some(Judged { beginning, mirrored, visit: None, adopted: false }));
+            return Ok(Some(Judged {
+                beginning,
+                mirrored,
+                lost: false,
+                visit: None,
+                adopted: false,
+            }));
         }
         let faulty = |name: &str| found.faults.iter().any(|(faulty, _)| faulty == name);
         for mapping in self.mappings.iter().filter(|mapping| !faulty(mapping.name())) {
@@ -163,6 +151,10 @@ impl Turn<'_> {
                 let version = mapping.version.as_str();
                 let cursor = Cursor::beginning(head.sequence_id, &head.epoch, version);
                 beginning.insert(name.to_owned(), cursor);
+                let found = found.cursors.get(name);
+                lost |= !asked
+                    && mirrored.contains_key(name)
+                    && found.is_none_or(|c| c.is_of(mapping) && c.epoch == head.epoch);
             }
         }
         let served = found.served.as_ref();
@@ -174,7 +166,7 @@ impl Turn<'_> {
         } else {
             None
         };
-        Ok(Some(Judged { beginning, mirrored, visit, adopted: here.adopt }))
+        Ok(Some(Judged { beginning, mirrored, lost, visit, adopted: here.adopt }))
     }
 
     /// Copies have begun at the destination: the resync requests for them have been met.
@@ -225,7 +217,7 @@ impl Turn<'_> {
                 _ => break,
             }
         }
-        place.into_iter().for_each(|place| self.context.rival_looks.looked(place));
+        place.into_iter().for_each(|place| self.context.rival_looks.note(place));
         Ok(None)
     }
 

@@ -24,8 +24,10 @@ pub(crate) struct GroupTakenUp {
 /// What is to be begun for one of many tenants.
 pub(crate) struct GroupBeginning<'a> {
     pub(crate) tenant_id: &'a str,
-    /// The cursors that are there. Empty: they are to be set, and a copy begins.
+    /// The cursors that are there.
     pub(crate) found: &'a Cursors,
+    /// Whatever is there, all its copies begin.
+    pub(crate) begins: bool,
     /// The source that serves the tenant from now on; None: the destination names it already.
     pub(crate) visit: Option<&'a Visit>,
 }
@@ -85,8 +87,7 @@ impl Session {
         Ok(facts)
     }
 
-    /// Sets the first cursors of those of whom nothing is there, and names the source that serves
-    /// them. Returns the cursors of each as they stand then; None: it is left out, because its
+    /// Sets the first cursors of those whose copies begin, and names the source that serves them. Returns the cursors of each as they stand then; None: it is left out, because its
     /// cursors are others by now, or another worker holds them.
     pub(in crate::destinations) async fn begin_group(
         &mut self,
@@ -116,6 +117,17 @@ impl Session {
                         .filter(|cursors| cursors == of.found),
                 })
                 .collect();
+            let again = |(of, stand): &(&GroupBeginning<'_>, &Option<Cursors>)| {
+                of.begins && !of.found.is_empty() && stand.is_some()
+            };
+            let again = beginnings.iter().zip(&stand).filter(again);
+            let again: Vec<&str> = again.map(|(of, _)| of.tenant_id).collect();
+            let mut reset = states::reset(client, schema, &again, first).await?;
+            for (of, stand) in beginnings.iter().zip(&mut stand) {
+                if again.contains(&of.tenant_id) {
+                    *stand = reset.remove(of.tenant_id);
+                }
+            }
             let ours = beginnings.iter().zip(&mut stand);
             let mut visits = Vec::new();
             let mut cursors = Vec::new();

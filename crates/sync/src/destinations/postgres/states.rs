@@ -55,7 +55,29 @@ pub(super) async fn begin(
     tenant_ids: &[&str],
     cursors: &Cursors,
 ) -> Result<HashMap<String, Cursors>, Error> {
-    let statement = sql::BEGIN_STATES_OF_TENANTS.replace("{state}", &table_sql(schema));
+    first(sql::BEGIN_STATES_OF_TENANTS, (client, schema), tenant_ids, cursors).await
+}
+
+/// [`begin`] for tenants of whom something is there already, and locked by the caller.
+pub(super) async fn reset(
+    client: &Client,
+    schema: &Identifier,
+    tenant_ids: &[&str],
+    cursors: &Cursors,
+) -> Result<HashMap<String, Cursors>, Error> {
+    first(sql::RESET_STATES_OF_TENANTS, (client, schema), tenant_ids, cursors).await
+}
+
+async fn first(
+    file: &str,
+    (client, schema): (&Client, &Identifier),
+    tenant_ids: &[&str],
+    cursors: &Cursors,
+) -> Result<HashMap<String, Cursors>, Error> {
+    if tenant_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let statement = file.replace("{state}", &table_sql(schema));
     let Some(first) = cursors.values().next() else { return Ok(HashMap::new()) };
     let names: Vec<&String> = cursors.keys().collect();
     let versions: Vec<&str> = cursors.values().map(|cursor| cursor.version.as_str()).collect();

@@ -1,0 +1,182 @@
+//! A database that very many tenants share: what a start, an edited mapping, or the loss of its
+//! tables costs is not what it costs for a single tenant, times their number.
+
+use offtake_tests::{Daemon, PATIENCE, World, until};
+use serde_json::json;
+
+const NOTES: &str = "
+source: { table: public.note, tenant: tenant }
+query: select tenant as tenant_id, id, body from public.note
+target: { table: notes, keep_tenant: true }
+";
+
+/// So many tenants of a shared place are visited by a daemon's start, although they stand.
+const VISITED: usize = 100;
+
+/// A world of so many tenants in one database, which the destinations query names, with a note each.
+async fn world(tenants: usize) -> World {
+    let plan = World::with_tenants(["first"]).mappings(&[("notes", NOTES)]).without_init();
+    let mut world = plan.await;
+    let url = world.tenant("first").destination.url();
+    world.configure(|c| {
+        c["destinations"] = json!({
+            "query": format!("select tenant as tenant_id, '{url}' as url, true as shared from served"),
+            "refresh": "200ms",
+        });
+    });
+    let fill = format!(
+        "create table note (tenant text, id integer, body text, primary key (tenant, id));
+         create table served (tenant text primary key);
+         insert into served select 't' || n from generate_series(1, {tenants}) n;
+         insert into note select tenant, 1, 'first' from served"
+    );
+    world.source.execute(&fill).await;
+    world.succeed(&["init"]).await;
+    world
+}
+
+const THERE: &str = "select md5(string_agg(tenant_id || ' ' || id || ' ' || body, ',' order by tenant_id, id)) from notes";
+
+/// Waits until the copies are the rows of all tenants, those that are served are registered, and
+/// nothing is owed.
+async fn wait_equal(world: &World) {
+    let here = THERE.replace("tenant_id", "tenant").replace("notes", "note");
+    until("the copies are equal and nothing is owed", 2 * PATIENCE, async || {
+        let owed =
+            world.source.try_query_text("select count(*) from offtake.outgoing_request").await?;
+        let registered = "select (select count(*) from served) - count(*) from offtake.destination where active and refused is null";
+        let missing = world.source.try_query_text(registered).await?;
+        let source = world.source.try_query_text(&here).await?;
+        let there = world.tenant("first").destination.try_query_text(THERE).await?;
+        match owed == "0" && missing == "0" && there == source {
+            true => Ok(()),
+            false => Err(format!("{owed} owed, {missing} not registered; {there}, not {source}")),
+        }
+    })
+    .await;
+}
+
+/// How many batches were applied, and how many destinations were taken up.
+async fn counted(daemon: &Daemon) -> (f64, f64) {
+    let (_, metrics) = daemon.get("/metrics").await;
+    let value = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.map_or(0.0, |value| value.trim().parse().expect("a number"))
+    };
+    (value("offtake_batches_total{result=\"applied\"} "), value("offtake_take_ups_total "))
+}
+
+/// Waits until so many destinations were taken up, and sees that there are no more.
+async fn wait_visited(world: &World, daemon: &Daemon, wanted: usize) {
+    until("the place was visited", PATIENCE, async || {
+        let (_, take_ups) = counted(daemon).await;
+        if take_ups >= wanted as f64 { Ok(()) } else { Err(format!("{take_ups} visits")) }
+    })
+    .await;
+    world.source.wait_text("select count(*) from offtake.outgoing_request", "0").await;
+    let (_, take_ups) = counted(daemon).await;
+    assert_eq!(take_ups, wanted as f64);
+}
+
+/// Without the versions of copies at the source, each start visited every destination.
+#[tokio::test]
+async fn a_start_visits_few_of_the_tenants_of_a_place_that_stand() {
+    let tenants = VISITED + 60;
+    let world = world(tenants).await;
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+
+    let daemon = world.daemon().await;
+    wait_visited(&world, &daemon, VISITED).await;
+    daemon.stop().await;
+
+    // A daemon of the version before wrote them last; it may have had another mapping.
+    world.source.execute("update offtake.destination_mapping set updated_at = now()").await;
+    let daemon = world.daemon().await;
+    wait_visited(&world, &daemon, tenants).await;
+    // What such a visit says is that they stand, with this version.
+    world.source.execute("update note set body = 'new'").await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+    let daemon = world.daemon().await;
+    wait_visited(&world, &daemon, VISITED).await;
+    daemon.stop().await;
+}
+
+/// Each tenant had a turn of its own, of some thirty statements.
+#[tokio::test]
+async fn an_edited_mapping_is_copied_again_for_many_tenants_together() {
+    let world = world(130).await;
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    let (batches, _) = counted(&daemon).await;
+    world.write_mapping("notes", &NOTES.replace("id, body", "id, upper(body) as body"));
+    until("the edited mapping is everywhere", PATIENCE, async || {
+        let edited = "select count(*) from notes where body = 'FIRST'";
+        let there = world.tenant("first").destination.try_query_text(edited).await?;
+        if there == "130" { Ok(()) } else { Err(there) }
+    })
+    .await;
+    let (after, _) = counted(&daemon).await;
+    assert!(after - batches < 30.0, "{} batches", after - batches);
+    // And so is an edit that is found by a start.
+    daemon.stop().await;
+    world.write_mapping("notes", NOTES);
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    let (batches, _) = counted(&daemon).await;
+    assert!(batches < 30.0, "{batches} batches");
+    daemon.stop().await;
+}
+
+/// A quiet tenant whose rows were lost waited for a visit: of a million tenants, for half a day.
+#[tokio::test]
+async fn tables_that_were_emptied_are_filled_again_for_all_tenants() {
+    let world = world(130).await;
+    world.allow("table_replaced");
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+    let place = &world.tenant("first").destination;
+    let losses = ["truncate notes", "drop table notes", "truncate notes, _offtake_state"];
+    for loss in losses {
+        // Of all tenants, a daemon doubts once a minute at most.
+        let daemon = world.daemon().await;
+        wait_visited(&world, &daemon, VISITED).await;
+        place.execute(loss).await;
+        world.source.execute("update note set body = body || '.' where tenant = 't7'").await;
+        wait_equal(&world).await;
+        let (batches, _) = counted(&daemon).await;
+        assert!(batches < 30.0, "{loss}: {batches} batches");
+        daemon.stop().await;
+    }
+}
+
+/// The list is registered in several transactions.
+#[tokio::test]
+async fn very_many_tenants_are_registered_by_two_daemons_at_once() {
+    let mut world = world(2600).await;
+    world.allow("destination_refused");
+    // Two of them claim one schema for themselves.
+    let url = world.tenant("first").destination.url();
+    let query = format!(
+        "select tenant as tenant_id, '{url}' as url, true as shared, 'public' as schema from served
+         union all select 'claims' || n, '{url}', false, 'claimed' from generate_series(1, 2) n"
+    );
+    world.configure(|c| c["destinations"]["query"] = query.into());
+    let mut daemons = [world.spawn_daemon(&[]), world.spawn_daemon(&[])];
+    for daemon in &mut daemons {
+        daemon.wait_ready().await;
+    }
+    let refused = "select string_agg(tenant_id, ' ' order by tenant_id) from offtake.destination where refused is not null";
+    world.source.wait_text(refused, "claims1 claims2").await;
+    wait_equal(&world).await;
+    let change = "delete from served where tenant like '%1';
+                  insert into served values ('new'); insert into note values ('new', 1, 'first')";
+    world.source.execute(change).await;
+    wait_equal(&world).await;
+    for daemon in daemons {
+        daemon.stop().await;
+    }
+}
