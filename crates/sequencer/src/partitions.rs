@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use offtake_postgres::change_log::PARTITION_ROWS;
-use offtake_postgres::{PooledConnection, SqlState};
+use offtake_postgres::{PooledConnection, SourcePool, SqlState, chain};
 use offtake_requests::Judgement;
 use tokio_postgres::{Client, Transaction};
 
@@ -36,13 +36,25 @@ pub(crate) async fn ensure(connection: &mut PooledConnection) -> Result<(), Erro
 /// a batch, until autovacuum comes by. New statistics make every session plan again.
 pub(crate) const ANALYZED_AT: [i64; 2] = [1_000, 10_000];
 
+/// Gives the partition its statistics beside the sequencer's work, which would stand still for a
+/// tenth of a second.
+pub(crate) fn analyze_beside(pool: &SourcePool, partition: i64, rows: i64) {
+    let pool = pool.clone();
+    tokio::spawn(async move {
+        if let Err(error) = analyze(&pool, partition, rows).await {
+            tracing::debug!(
+                event = "analyze_failed",
+                error = chain(&error),
+                "a partition of the log could not be analyzed"
+            );
+        }
+    });
+}
+
 /// Gives the partition its statistics, unless it has them already or another session is at it.
 /// `rows`: how many of its sequence ids are given out.
-pub(crate) async fn analyze(
-    connection: &PooledConnection,
-    partition: i64,
-    rows: i64,
-) -> Result<(), Error> {
+async fn analyze(pool: &SourcePool, partition: i64, rows: i64) -> Result<(), Error> {
+    let connection = pool.get().await?;
     let table = format!("offtake.change_log_{partition}");
     // A share, because rolling leaves sequence ids out, and what is rolled back leaves gaps.
     let known = "select coalesce(reltuples > $2::bigint / 2, true) from pg_class where oid = to_regclass($1::text)";

@@ -206,7 +206,7 @@ impl Sequencer {
                     .record(began.elapsed().as_secs_f64());
             }
         }
-        self.note_growth(&connection, last_sequence_id, done.appended).await?;
+        self.note_growth(last_sequence_id, done.appended);
         // The poller of this process is also nudged when another daemon numbered, so that it does
         // not wait for its own interval.
         if done.appended > 0 || last_sequence_id != self.last_sequence_id {
@@ -222,20 +222,14 @@ impl Sequencer {
 
 impl Sequencer {
     /// Has the log's partition analyzed when it grows beyond the sizes at which that is due.
-    async fn note_growth(
-        &self,
-        connection: &PooledConnection,
-        before: i64,
-        appended: i64,
-    ) -> Result<(), Error> {
+    fn note_growth(&self, before: i64, appended: i64) {
         let now = before + appended;
         let (partition, rows) = (now / PARTITION_ROWS, now % PARTITION_ROWS);
         let rows_before =
             if before / PARTITION_ROWS == partition { before % PARTITION_ROWS } else { 0 };
         if partitions::ANALYZED_AT.iter().any(|size| (rows_before..rows).contains(size)) {
-            partitions::analyze(connection, partition, rows).await?;
+            partitions::analyze_beside(&self.pool, partition, rows);
         }
-        Ok(())
     }
 }
 
