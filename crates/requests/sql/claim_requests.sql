@@ -45,14 +45,19 @@ with due as (
    where d.destination_id = c.destination_id and c.died and c.failures > 1
 )
 select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
-          least(greatest(extract(epoch from now()) - extract(epoch from r.not_before), 0), 1e9)::float8 as waited_seconds,
-          array(select m.mapping from offtake.destination_mapping m
-                 where m.destination_id = r.destination_id and m.retry_at > now()) as deferred,
-          (select (min(least(extract(epoch from m.retry_at) - extract(epoch from now()), 1e9)) * 1000)::bigint from offtake.destination_mapping m
-            where m.destination_id = r.destination_id and m.retry_at > now()) as deferred_ms,
-          array(select q.resync_id from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_ids,
-          array(select q.mapping from offtake.resync_request q where q.destination_id = r.destination_id order by q.resync_id) as resync_mappings,
-          exists (select from offtake.quarantined_row q where q.destination_id = r.destination_id) as quarantined,
-          exists (select from offtake.destination_mapping m where m.destination_id = r.destination_id and m.audit_untold) as audits_untold,
-          (select d.adopt_requested_at is not null from offtake.destination d where d.destination_id = r.destination_id) as adopted
+       least(greatest(extract(epoch from now()) - extract(epoch from r.not_before), 0), 1e9)::float8 as waited_seconds,
+       coalesce(m.deferred, '{}') as deferred, m.deferred_ms, coalesce(m.audits_untold, false) as audits_untold,
+       coalesce(q.ids, '{}') as resync_ids, coalesce(q.mappings, '{}') as resync_mappings,
+       exists (select from offtake.quarantined_row q where q.destination_id = r.destination_id) as quarantined,
+       (select d.adopt_requested_at is not null from offtake.destination d where d.destination_id = r.destination_id) as adopted
   from claimed r
+  left join lateral (
+    select array_agg(m.mapping) filter (where m.retry_at > now()) as deferred,
+           (min(least(extract(epoch from m.retry_at) - extract(epoch from now()), 1e9)) filter (where m.retry_at > now()) * 1000)::bigint as deferred_ms,
+           bool_or(m.audit_untold) as audits_untold
+      from offtake.destination_mapping m where m.destination_id = r.destination_id
+  ) m on true
+  left join lateral (
+    select array_agg(q.resync_id order by q.resync_id) as ids, array_agg(q.mapping order by q.resync_id) as mappings
+      from offtake.resync_request q where q.destination_id = r.destination_id
+  ) q on true

@@ -98,8 +98,8 @@ impl Session {
         let (client, schema) = (&self.connection, &self.schema);
         let begun = async {
             self.open_transaction(settings).await?;
-            let fresh: Vec<&str> =
-                beginnings.iter().filter(|of| of.found.is_empty()).map(|of| of.tenant_id).collect();
+            let fresh = beginnings.iter().filter(|of| of.found.is_empty());
+            let fresh: Vec<_> = fresh.map(|of| (of.tenant_id, of.visit)).collect();
             let mut set = states::begin(client, schema, &fresh, first).await?;
             let there: Vec<&str> = beginnings
                 .iter()
@@ -132,7 +132,9 @@ impl Session {
             let mut visits = Vec::new();
             let mut cursors = Vec::new();
             for (of, stands) in ours {
-                if let (Some(visit), Some(stands)) = (of.visit, stands.as_mut()) {
+                // Those of whom nothing was there are served already.
+                let visit = of.visit.filter(|_| !of.found.is_empty());
+                if let (Some(visit), Some(stands)) = (visit, stands.as_mut()) {
                     visits.push((of.tenant_id, visit));
                     cursors.push((of.tenant_id, stands));
                 }

@@ -47,38 +47,48 @@ pub(super) async fn served(
     Ok(all)
 }
 
-/// Writes the first cursors of several tenants; all mappings begin at one place of the log. Those of
-/// whom something is there already are left out of the answer.
+/// Writes the first cursors of several tenants, and the source that serves each from now on; all
+/// mappings begin at one place of the log. Those of whom something is there already are left out of
+/// the answer.
 pub(super) async fn begin(
     client: &Client,
     schema: &Identifier,
-    tenant_ids: &[&str],
+    tenants: &[(&str, Option<&Visit>)],
     cursors: &Cursors,
 ) -> Result<HashMap<String, Cursors>, Error> {
-    first(sql::BEGIN_STATES_OF_TENANTS, (client, schema), tenant_ids, cursors).await
+    let ids: Vec<&str> = tenants.iter().map(|(tenant, _)| *tenant).collect();
+    let visits = || tenants.iter().map(|(_, visit)| *visit);
+    let sources: Vec<Option<&str>> = visits().map(|of| of.map(|v| v.source.as_str())).collect();
+    let identities: Vec<Option<String>> = visits().map(|of| of.map(identity_json)).collect();
+    let served: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&sources, Type::TEXT_ARRAY), (&identities, Type::TEXT_ARRAY)];
+    first(sql::BEGIN_STATES_OF_TENANTS, (client, schema), (&ids, &served), cursors).await
 }
 
-/// [`begin`] for tenants of whom something is there already, and locked by the caller.
+/// Writes the first cursors of tenants of whom something is there already, and locked by the caller.
 pub(super) async fn reset(
     client: &Client,
     schema: &Identifier,
     tenant_ids: &[&str],
     cursors: &Cursors,
 ) -> Result<HashMap<String, Cursors>, Error> {
-    first(sql::RESET_STATES_OF_TENANTS, (client, schema), tenant_ids, cursors).await
+    first(sql::RESET_STATES_OF_TENANTS, (client, schema), (tenant_ids, &[]), cursors).await
+}
+
+fn identity_json(visit: &Visit) -> String {
+    serde_json::json!(visit.identity).to_string()
 }
 
 async fn first(
     file: &str,
     (client, schema): (&Client, &Identifier),
-    tenant_ids: &[&str],
+    (tenant_ids, more): (&[&str], &[(&(dyn ToSql + Sync), Type)]),
     cursors: &Cursors,
 ) -> Result<HashMap<String, Cursors>, Error> {
-    if tenant_ids.is_empty() {
+    let Some(first) = cursors.values().next().filter(|_| !tenant_ids.is_empty()) else {
         return Ok(HashMap::new());
-    }
+    };
     let statement = file.replace("{state}", &table_sql(schema));
-    let Some(first) = cursors.values().next() else { return Ok(HashMap::new()) };
     let names: Vec<&String> = cursors.keys().collect();
     let versions: Vec<&str> = cursors.values().map(|cursor| cursor.version.as_str()).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 5] = [
@@ -88,6 +98,7 @@ async fn first(
         (&first.sequence_id, Type::INT8),
         (&first.epoch, Type::TEXT),
     ];
+    let parameters: Vec<_> = parameters.into_iter().chain(more.iter().cloned()).collect();
     let rows = client.query_typed(&statement, &parameters).await?;
     let mut all = HashMap::<String, Cursors>::new();
     for row in &rows {
@@ -107,11 +118,13 @@ pub(super) async fn serve(
     visits: &[(&str, &Visit)],
     cursors: &mut [(&str, &mut Cursors)],
 ) -> Result<(), Error> {
+    if visits.is_empty() {
+        return Ok(());
+    }
     let statement = sql::WRITE_SERVING_OF_TENANTS.replace("{state}", &table_sql(schema));
     let tenants: Vec<&str> = visits.iter().map(|(tenant, _)| *tenant).collect();
     let sources: Vec<&str> = visits.iter().map(|(_, visit)| visit.source.as_str()).collect();
-    let identities: Vec<String> =
-        visits.iter().map(|(_, visit)| serde_json::json!(visit.identity).to_string()).collect();
+    let identities: Vec<String> = visits.iter().map(|(_, visit)| identity_json(visit)).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
         (&tenants, Type::TEXT_ARRAY),
         (&sources, Type::TEXT_ARRAY),
