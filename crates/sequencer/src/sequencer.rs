@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
-use crate::vacuum::Vacuum;
+use crate::vacuum::{Vacuum, analyze_grown};
 use crate::{Error, Numbering, Tick, history, partitions, sql, tick};
 
 /// How often the upkeep of partitions and epochs runs. `partitions::ensure` says why it must not be
@@ -154,6 +154,7 @@ impl Sequencer {
             partitions::retain(&mut connection, self.settings.retention).await?;
             let mappings = self.mappings.borrow().clone();
             self.numbering.settle(&mut connection, &mappings).await?;
+            analyze_grown(&self.pool);
             *upkeep_due = Instant::now() + UPKEEP_INTERVAL;
         }
         if self.fuses.borrow().blown("sequencer").is_none() {

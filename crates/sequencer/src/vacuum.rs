@@ -1,4 +1,4 @@
-//! Vacuuming the table of captured changes.
+//! Vacuuming the table of captured changes, and statistics of tables that have grown.
 //!
 //! A change that was numbered leaves a dead entry in the index by which captured changes are read.
 //! A look from the beginning passes all of them, until a vacuum removes them. Autovacuum comes by
@@ -76,4 +76,26 @@ async fn vacuum(pool: SourcePool) -> Duration {
         );
     }
     began.elapsed()
+}
+
+/// Gives tables their statistics that have grown to twice their size, beside the sequencer's work.
+pub(crate) fn analyze_grown(pool: &SourcePool) {
+    let pool = pool.clone();
+    tokio::spawn(async move {
+        let done = async {
+            let connection = pool.get().await?;
+            for row in connection.query(sql::LIST_GROWN, &[]).await? {
+                let analyze = format!("analyze (skip_locked) {}", row.get::<_, &str>("name"));
+                connection.batch_execute(&analyze).await?;
+            }
+            Ok::<_, offtake_postgres::Error>(())
+        };
+        if let Err(error) = done.await {
+            tracing::debug!(
+                event = "analyze_failed",
+                error = chain(&error),
+                "Offtake's tables could not be analyzed"
+            );
+        }
+    });
 }

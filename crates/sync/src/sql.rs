@@ -18,6 +18,7 @@ pub(crate) const LIST_OTHER_TENANTS: &str = include_str!("../sql/list_other_tena
 pub(crate) const LIST_TENANTS: &str = include_str!("../sql/list_tenants.sql");
 pub(crate) const FIND_RIVAL: &str = include_str!("../sql/find_rival.sql");
 pub(crate) const READ_MIRRORED: &str = include_str!("../sql/read_mirrored.sql");
+pub(crate) const LIST_AUDITABLE: &str = include_str!("../sql/list_auditable.sql");
 pub(crate) const CLAIM_AUDIT: &str = include_str!("../sql/claim_audit.sql");
 pub(crate) const NEXT_AUDIT: &str = include_str!("../sql/next_audit.sql");
 pub(crate) const NOTE_AUDIT: &str = include_str!("../sql/note_audit.sql");

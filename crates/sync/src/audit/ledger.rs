@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
+use crate::destinations::Known;
 use crate::verify::Point;
 use crate::{Error, sql};
 
@@ -105,12 +106,16 @@ impl Ledger {
     }
 
     /// Claims the destination that was audited the longest ago, if it is due.
-    pub(super) async fn claim(&mut self, known: &[i64]) -> Result<Option<Claim>, Error> {
+    pub(super) async fn claim(&mut self, known: &Known) -> Result<Option<Claim>, Error> {
+        let due = self.due(known).await?;
+        if due.is_empty() {
+            return Ok(None);
+        }
         let (period, lease) = (milliseconds(self.period), milliseconds(self.lease));
         let process = self.process.clone();
         let row = self
             .with(async |source| {
-                let parameters: [&(dyn ToSql + Sync); 4] = [&known, &period, &lease, &process];
+                let parameters: [&(dyn ToSql + Sync); 4] = [&due, &period, &lease, &process];
                 source.query_opt(sql::CLAIM_AUDIT, &parameters).await
             })
             .await?;
@@ -119,6 +124,21 @@ impl Ledger {
             attempt: row.get("attempt"),
             failures: row.get("failures"),
         }))
+    }
+
+    /// Destinations that may be claimed: of the first that are due, those that this daemon knows.
+    /// Where it knows none of so many, other daemons have other destinations, and it names all of
+    /// its own.
+    async fn due(&mut self, known: &Known) -> Result<Vec<i64>, Error> {
+        let period = milliseconds(self.period);
+        let listed =
+            self.with(async |source| source.query(sql::LIST_AUDITABLE, &[&period]).await).await?;
+        let ids = listed.iter().map(|row| row.get("destination_id"));
+        let ours: Vec<i64> = ids.filter(|id| known.contains_key(id)).collect();
+        Ok(match ours.is_empty() && !listed.is_empty() {
+            true => known.keys().copied().collect(),
+            false => ours,
+        })
     }
 
     /// The next copy of the destination that is due, among these mappings: the version of each.

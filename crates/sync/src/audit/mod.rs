@@ -208,8 +208,9 @@ impl Auditor {
     /// One slice of work; false where nothing is due.
     async fn round(&mut self) -> Result<bool, Error> {
         if self.held.is_none() {
-            let known: Vec<i64> = self.registry.all().keys().copied().collect();
-            let Some(claim) = self.ledger.claim(&known).await? else { return Ok(false) };
+            let Some(claim) = self.ledger.claim(&self.registry.all()).await? else {
+                return Ok(false);
+            };
             self.claimed = Some(claim);
             self.held = Some(Held::new(claim));
         }

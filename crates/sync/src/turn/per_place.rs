@@ -11,39 +11,44 @@ use crate::Error;
 use crate::destinations::DestinationSpec;
 
 /// How often, at most, one of the tenants that share a place looks for a rival of all of them. A
-/// look reads the cursors of every tenant there; once a second is next to nothing, and once per
-/// tenant would be quadratic.
+/// look reads the cursors of every tenant there; once per tenant would be quadratic.
 const RIVAL_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// And so many times as rarely as it takes: among 100 000 tenants a look takes some seconds.
+const RIVAL_LOOK_SHARE: u32 = 50;
 
 /// How often, at most, all tenants that share a place are visited because copies of some are lost.
 const DOUBT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// When something was last done for all tenants that share a place, by the place's fingerprint.
+/// When something is due again for all tenants that share a place, by the place's fingerprint.
 pub(crate) struct PerPlace {
     interval: Duration,
-    done: Mutex<HashMap<String, Instant>>,
+    share: u32,
+    due: Mutex<HashMap<String, Instant>>,
 }
 
 impl PerPlace {
     /// The look for a rival; noted when it found none.
     pub(crate) fn rival_looks() -> Self {
-        Self { interval: RIVAL_LOOK_INTERVAL, done: Mutex::default() }
+        Self { interval: RIVAL_LOOK_INTERVAL, share: RIVAL_LOOK_SHARE, due: Mutex::default() }
     }
 
     /// The visits after a copy was found to be lost.
     pub(crate) fn doubts() -> Self {
-        Self { interval: DOUBT_INTERVAL, done: Mutex::default() }
+        Self { interval: DOUBT_INTERVAL, share: 0, due: Mutex::default() }
     }
 
     pub(super) fn due(&self, place: &str) -> bool {
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.get(place).is_none_or(|at| at.elapsed() > self.interval)
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        due.get(place).is_none_or(|at| Instant::now() > *at)
     }
 
-    pub(super) fn note(&self, place: String) {
-        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.retain(|_, at| at.elapsed() < self.interval);
-        done.insert(place, Instant::now());
+    /// It was done, and took so long.
+    pub(super) fn note(&self, place: String, took: Duration) {
+        let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        due.retain(|_, at| *at > now);
+        due.insert(place, now + self.interval.max(took * self.share));
     }
 }
 
@@ -55,7 +60,7 @@ pub(super) async fn doubt_all(context: &Context, spec: &DestinationSpec) -> Resu
     if !spec.shared || !context.doubts.due(&place) {
         return Ok(());
     }
-    context.doubts.note(place);
+    context.doubts.note(place, Duration::ZERO);
     let at = spec.place.registration();
     let at = PlaceOf { host: at.host, port: at.port, database: at.database, schema: at.schema };
     let source = context.pool.get().await.map_err(Error::Source)?;

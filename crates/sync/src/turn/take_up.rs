@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use offtake_loops::metrics as names;
 use offtake_mapping::{ResolvedMapping, compose, literal};
@@ -204,7 +205,7 @@ impl Turn<'_> {
         if place.as_ref().is_some_and(|place| !self.context.rival_looks.due(place)) {
             return Ok(None);
         }
-        let mut after = None;
+        let (mut after, began) = (None, Instant::now());
         for _ in 0..RIVAL_PAGES_MAX {
             let page = self.others(link, after.as_ref()).await?;
             if let Some(rival) = self.rival_among(link, &page, after.as_ref()).await? {
@@ -217,7 +218,7 @@ impl Turn<'_> {
                 _ => break,
             }
         }
-        place.into_iter().for_each(|place| self.context.rival_looks.note(place));
+        place.into_iter().for_each(|at| self.context.rival_looks.note(at, began.elapsed()));
         Ok(None)
     }
 
