@@ -212,6 +212,14 @@ async fn attempt(
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
     committed(&written, &read, began, apply_began);
+    let members = written.members.iter().flatten().count();
+    let left_out = written.members.len() - members;
+    tracing::debug!(
+        event = "written_together",
+        members,
+        left_out,
+        "{members} tenants were written for together, {left_out} were left out"
+    );
     tell(context, together, &read, written.members).await;
     Ok(())
 }
