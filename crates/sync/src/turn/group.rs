@@ -339,7 +339,10 @@ async fn tell(
 ) {
     let Some(first) = members.first() else { return };
     let mappings = first.registered.mappings.clone();
-    let identities = first.known.as_ref().map(|known| known.identities.clone());
+    // What the tables are there, as the lock of the cursors has found. A member that was left out may
+    // have known them as they were before.
+    let one_of_them = members.iter().zip(&written).find(|(_, cursors)| cursors.is_some());
+    let identities = one_of_them.and_then(|(of, _)| Some(of.known.as_ref()?.identities.clone()));
     let identities = Arc::new(identities.unwrap_or_default());
     let (mut done, mut answers) = (Vec::new(), Vec::new());
     for ((member, batch), cursors) in members.into_iter().zip(batches).zip(written) {
