@@ -45,6 +45,7 @@ with due as (
    where d.destination_id = c.destination_id and c.died and c.failures > 1
 )
 select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
+          case when r.failures > 0 and not r.died then r.not_before::text end as retried_at,
           least(greatest(extract(epoch from now()) - extract(epoch from r.not_before), 0), 1e9)::float8 as waited_seconds,
           array(select m.mapping from offtake.destination_mapping m
                  where m.destination_id = r.destination_id and m.retry_at > now()) as deferred,
