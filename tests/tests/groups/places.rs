@@ -123,8 +123,9 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
 }
 
 /// The place falls silent under an open session. A new one tells that it is the place, and not one
-/// of the tenants. Without `Error::Deadline` among what is `lost` in `Left::after`
-/// (crates/sync/src/turn/group.rs), each of them dialled, and failed by itself from then on.
+/// of the tenants: one failure, with one time of the next attempt. Without `Error::Deadline` in
+/// `Left::after` (crates/sync/src/turn/group.rs), each of them dialled, and failed by itself from
+/// then on; where it is no reason to try all of them once more, each half failed.
 #[tokio::test]
 async fn a_place_that_falls_silent_is_one_failure() {
     let plan = plan().setting("/poller/lease", "5s").setting("/sync/statement_timeout", "500ms");
@@ -142,8 +143,10 @@ async fn a_place_that_falls_silent_is_one_failure() {
     let before = together(&daemon);
     world.tenant("first").proxy().set(Mode::Blackhole);
     world.source.execute("update note set body = 'second'").await;
-    let failing = "select count(*), count(distinct reason) from offtake.destination where state = 'blocked' and reason like 'unreachable%'";
-    world.source.wait_text(failing, "40|1").await;
+    let failing = "select count(*), count(distinct reason), count(distinct not_before) from offtake.destination d join offtake.outgoing_request r using (destination_id)
+        where state = 'blocked' and reason like 'unreachable%'";
+    world.source.wait_text(failing, "40|1|1").await;
+    daemon.wait_logged("place_failed").await;
     assert_eq!(logged(&daemon, "place_failed"), 1);
     let alone = logged(&daemon, "destination_failed");
     assert!(alone < 5, "{alone} tenants failed alone");

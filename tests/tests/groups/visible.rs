@@ -89,12 +89,12 @@ async fn the_random_workload_over_one_database_survives_kills() {
     oracle::assert_equal_after(&world, "after a daemon stood still:").await;
     daemon.stop().await;
 
-    for point in ["sync.before_cursor", "sync.after_commit", "sync.before_complete"] {
+    for point in ["sync.after_commit", "sync.before_complete"] {
         workload.run_until_killed(&world, point, works_together).await;
     }
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    oracle::assert_equal_after(&world, "after three kills:").await;
+    oracle::assert_equal_after(&world, "after two kills:").await;
     daemon.stop().await;
     let seen = Decoded::read(&world.tenant("t0").destination).await;
     let (states, groups) = (seen.states(), seen.of_several_tenants());
