@@ -12,6 +12,7 @@
 //!   deletion.
 
 mod committed;
+pub mod decoded;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -36,7 +37,10 @@ pub async fn install_in(destination: &Database) {
 
 /// Panics with everything that must not have been visible.
 pub async fn assert_sound(world: &World) {
-    let violations = violations(world).await;
+    assert_none(&violations(world).await);
+}
+
+fn assert_none(violations: &[String]) {
     const SHOWN: usize = 20;
     let shown = violations.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("\n  ");
     assert!(

@@ -6,6 +6,9 @@ pub(crate) const SELECT_WHAT_IS_OWED: &str = include_str!("../sql/select_what_is
 /// Makes a destination record every state of every row.
 pub(crate) const INSTALL_HISTORY: &str = include_str!("../sql/install_history.sql");
 
+/// The same through its server's log.
+pub(crate) const INSTALL_DECODED_HISTORY: &str = include_str!("../sql/install_decoded_history.sql");
+
 /// Creates the workload's tables, with versions and a log of the versions.
 pub(crate) const CREATE_WORKLOAD_SCHEMA: &str = include_str!("../sql/create_workload_schema.sql");
 

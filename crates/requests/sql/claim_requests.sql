@@ -45,6 +45,7 @@ with due as (
    where d.destination_id = c.destination_id and c.died and c.failures > 1
 )
 select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
+       case when r.failures > 0 and not r.died then r.not_before::text end as retried_at,
        least(greatest(extract(epoch from now()) - extract(epoch from r.not_before), 0), 1e9)::float8 as waited_seconds,
        coalesce(m.deferred, '{}') as deferred, m.deferred_ms, coalesce(m.audits_untold, false) as audits_untold,
        coalesce(q.ids, '{}') as resync_ids, coalesce(q.mappings, '{}') as resync_mappings,

@@ -18,6 +18,9 @@ pub struct Claim {
     pub wanted_sequence_id: i64,
     /// Failed attempts in a row before this one.
     pub failures: i32,
+    /// The time of this attempt, if the last one failed: those that failed together have the same.
+    /// None where the worker died, for it may have died of this destination.
+    pub retried_at: Option<String>,
     /// Mappings that failed by themselves and wait for their own retry.
     pub deferred: Vec<String>,
     /// The time until the soonest of those retries.
@@ -82,6 +85,7 @@ impl Claim {
             destination_id: row.get("destination_id"),
             wanted_sequence_id: row.get("wanted_sequence_id"),
             failures: row.get("failures"),
+            retried_at: row.get("retried_at"),
             deferred: row.get("deferred"),
             deferred_for: deferred_ms.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
             resyncs: resync_ids.into_iter().zip(resync_mappings).collect(),

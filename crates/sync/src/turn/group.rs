@@ -90,7 +90,7 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
         };
         let Left { mut members, divide, place, lost } = left;
         if let Some(trouble) = place {
-            fail(context, key, members, &trouble).await;
+            fail(context, members, &trouble).await;
         } else if lost && !lost_before {
             lost_before = true;
             parts.push((stage, members));
@@ -107,7 +107,7 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
 /// The place of these members failed: one failure for all of them, one time at which all are tried
 /// again, and one line in the log until the place answers. Where the source cannot be told, each
 /// finds out alone.
-async fn fail(context: &Context, key: &str, members: Vec<Member>, trouble: &Trouble) {
+async fn fail(context: &Context, members: Vec<Member>, trouble: &Trouble) {
     let failures = members.iter().map(|member| member.claim.failures).max().unwrap_or(0);
     let settings = &context.settings;
     let delay = requests::backoff(settings.retry_initial, settings.retry_max, failures);
@@ -120,8 +120,8 @@ async fn fail(context: &Context, key: &str, members: Vec<Member>, trouble: &Trou
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     let class = trouble.fault.as_str();
     metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
-    if let (true, Some(first)) = (context.groups.note_broken(key), members.first()) {
-        let place = &first.registered.spec.place;
+    let Some(place) = members.first().map(|first| &first.registered.spec.place) else { return };
+    if context.groups.note_broken(place.fingerprint()) {
         tracing::warn!(
             event = "place_failed",
             database = place.database(),
@@ -141,7 +141,7 @@ pub(super) struct Left {
     /// One of them, or their number, may be to blame; otherwise it is something that all have in
     /// common, which a turn of its own is better at telling.
     divide: bool,
-    /// The place that all of them share cannot be reached.
+    /// The place that all of them share cannot be reached, or takes no writes.
     place: Option<Trouble>,
     /// The session was lost. A new one tells whether it is the place.
     lost: bool,
@@ -150,7 +150,10 @@ pub(super) struct Left {
 impl Left {
     pub(super) fn after(members: Vec<Member>, error: &Error) -> Self {
         let divide = match error {
-            Error::Mapping { .. } | Error::Overflow { .. } | Error::Cancelled => true,
+            Error::Mapping { .. }
+            | Error::Overflow { .. }
+            | Error::Cancelled
+            | Error::Deadline(_) => true,
             Error::Destination(trouble) => trouble.fault == Fault::TooSlow,
             _ => false,
         };
@@ -164,12 +167,19 @@ impl Left {
         );
         let place = match error {
             Error::Place(trouble) => Some(trouble.clone()),
+            Error::Destination(trouble)
+                if matches!(trouble.fault, Fault::ReadOnly | Fault::Full) =>
+            {
+                Some(trouble.clone())
+            }
             _ => None,
         };
         let lost = match error {
             Error::Destination(trouble) => {
                 matches!(trouble.fault, Fault::Unreachable | Fault::OutcomeUnknown)
             }
+            // It may have fallen silent.
+            Error::Deadline(_) => true,
             _ => false,
         };
         Self { members, divide, place, lost }
@@ -216,6 +226,15 @@ async fn attempt(
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
     committed(&written, &read, began, apply_began);
+    context.groups.note_works(&together[0].registered);
+    let members = written.members.iter().flatten().count();
+    let left_out = written.members.len() - members;
+    tracing::debug!(
+        event = "written_together",
+        members,
+        left_out,
+        "{members} tenants were written for together, {left_out} were left out"
+    );
     Ok(tell(context, together, &read, written.members).await)
 }
 
@@ -289,9 +308,6 @@ pub(super) async fn link(context: &Context, registered: &Registered) -> Result<L
     }
     let slot = context.links.slot().await.ok_or(Error::Cancelled)?;
     let session = Session::open(place, &context.dialer, "offtake").await;
-    if session.is_ok() {
-        context.groups.note_reached(&fingerprint);
-    }
     Ok(Link::new(session.map_err(Error::Place)?, fingerprint, None, slot))
 }
 
@@ -334,7 +350,10 @@ async fn tell(
 ) -> Vec<Member> {
     let Some(first) = members.first() else { return Vec::new() };
     let mappings = first.registered.mappings.clone();
-    let identities = first.known.as_ref().map(|known| known.identities.clone());
+    // What the tables are there, as the lock of the cursors has found. A member that was left out may
+    // have known them as they were before.
+    let one_of_them = members.iter().zip(&written).find(|(_, cursors)| cursors.is_some());
+    let identities = one_of_them.and_then(|(of, _)| Some(of.known.as_ref()?.identities.clone()));
     let identities = Arc::new(identities.unwrap_or_default());
     let (mut done, mut answers, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for ((member, batch), cursors) in members.into_iter().zip(batches).zip(written) {

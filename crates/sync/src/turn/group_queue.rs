@@ -24,6 +24,9 @@ const MEMBERS_MAX: usize = 500;
 /// takes: one is read while the other is written.
 const WORKERS_MAX: usize = 2;
 
+/// In the key of those that failed together, before the time at which they are tried again.
+const AGAIN: &str = " again at ";
+
 /// The answer of the group to one of its members.
 pub(crate) enum Answer {
     /// The request is completed.
@@ -86,8 +89,7 @@ pub(crate) struct Groups {
     queues: Mutex<HashMap<String, Queue>>,
     /// Places where tenants cannot be written for together, and since when.
     unfit: Mutex<HashMap<String, Instant>>,
-    /// Places that could not be reached the last time: the tenants that failed there are tried
-    /// together again.
+    /// The fingerprints of places that failed the last time. That they did is told once.
     broken: Mutex<HashSet<String>>,
 }
 
@@ -158,14 +160,17 @@ impl Groups {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a place failed. False: it had failed before.
-    pub(super) fn note_broken(&self, key: &str) -> bool {
-        self.broken().insert(key.to_owned())
+    /// Notes that the place with this fingerprint failed. False: it had failed before.
+    pub(super) fn note_broken(&self, fingerprint: String) -> bool {
+        self.broken().insert(fingerprint)
     }
 
-    /// Notes that the place with this fingerprint was reached.
-    pub(super) fn note_reached(&self, fingerprint: &str) {
-        self.broken().retain(|key| !key.starts_with(fingerprint));
+    /// Notes that a turn, or a group's, ended well in the place of this destination.
+    pub(super) fn note_works(&self, registered: &Registered) {
+        let mut broken = self.broken();
+        if !broken.is_empty() {
+            broken.remove(&registered.spec.place.fingerprint());
+        }
     }
 
     fn broken(&self) -> MutexGuard<'_, HashSet<String>> {
@@ -178,6 +183,7 @@ impl Groups {
     }
 
     pub(super) fn note_unfit(&self, key: &str) {
+        let key = key.split(AGAIN).next().unwrap_or(key);
         let mut unfit = self.unfit.lock().unwrap_or_else(PoisonError::into_inner);
         unfit.retain(|_, since| since.elapsed() <= UNFIT_FOR);
         unfit.insert(key.to_owned(), Instant::now());
@@ -210,10 +216,16 @@ fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)>
         key.push(' ');
         key.push_str(mapping.version.as_str());
     }
-    // A tenant that failed by itself goes alone.
-    let groups = &context.groups;
-    let together = groups.fit(&key) && (claim.failures == 0 || groups.broken().contains(&key));
-    together.then_some((key, registered))
+    if !context.groups.fit(&key) {
+        return None;
+    }
+    // A tenant that failed by itself goes alone. Those that failed together are tried together again,
+    // apart from all others, also by a daemon that saw none of it.
+    if claim.failures > 0 {
+        key.push_str(AGAIN);
+        key.push_str(claim.retried_at.as_deref()?);
+    }
+    Some((key, registered))
 }
 
 /// What is known of a destination whose copies are complete, and whose tables do not refer to each

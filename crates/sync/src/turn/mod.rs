@@ -177,6 +177,9 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
     if claim.audits_untold {
         turn.tell_audits(&mut link).await?;
     }
+    if turn.registered.spec.shared {
+        context.groups.note_works(&turn.registered);
+    }
     if turn.reason.is_none() {
         // After a fault of a mapping the session is closed: its staging tables may have the columns
         // of a table that has changed.
