@@ -44,7 +44,7 @@ select 'sync', destination_id, 1, true, now() + case when destination_id % 250 =
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 29] = [
+const HOT: [(&str, &str, i64); 28] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -94,7 +94,6 @@ const HOT: [(&str, &str, i64); 29] = [
     ("sync/sql/begin_visits.sql", "'{5,6,7}', '{0,0,0}'", 200),
     // The tables are as large as these say, without statistics.
     ("loops/sql/read_blown_fuses.sql", "", 1000),
-    ("sync/sql/list_auditable.sql", "600000", 100 * 30),
     // The status counts captured changes, up to a bound.
     ("admin/sql/list_destinations.sql", "'t7', null, null, null, null", 3000),
     // A page of ten among all destinations.
