@@ -23,13 +23,23 @@ pub use webhook::{Webhook, WebhookMapping, WebhookState, count_states, webhooks,
 
 /// What only a process knows that has read the configuration.
 pub trait WebhookAccess: Send + Sync {
-    /// The secrets that sign; None: this process does not know the webhook.
-    fn signatures(&self, tenant: &str, name: &str) -> Option<Vec<Signature>>;
+    /// The secrets that sign, of each webhook by tenant and name; None: this process does not know
+    /// it.
+    fn signatures(&self, webhooks: &[(&str, &str)]) -> Vec<Option<Vec<Signature>>>;
 
     /// Sends one request now, outside the queue: the row with this key, or one that says nothing.
-    /// The error is a text for the client.
-    fn test(&self, of: TestOf)
-    -> Pin<Box<dyn Future<Output = Result<Tested, String>> + Send + '_>>;
+    fn test(&self, of: TestOf) -> Testing;
+}
+
+pub type Testing = Pin<Box<dyn Future<Output = Result<Tested, TestRefused>> + Send>>;
+
+/// Why no test request was sent; a text for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TestRefused {
+    /// What was asked for cannot be.
+    Wrong(String),
+    /// Not now.
+    Unavailable(String),
 }
 
 /// A secret that signs, as far as it may be shown.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+pub(crate) mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use offtake_admin::operations;
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
 pub use self::demo::Demo;
+pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
 
 /// Keeps every tenant's own database in step with the application's Postgres.
@@ -104,19 +106,27 @@ pub enum Command {
     /// Continue writing to a tenant's paused destinations.
     #[command(after_help = "Example:\n  offtake resume --tenant acme")]
     Resume(Resume),
-    /// Stop a loop, a tenant, a destination or a mapping in all daemons, within a second.
+    /// Stop a loop, a tenant, a destination, a webhook or a mapping in all daemons, within a second.
     #[command(
         after_help = "Examples:\n  offtake fuse list\n  offtake fuse off mapping:users --reason 'wrong join' --for 30m\n  \
                             offtake fuse on mapping:users",
         subcommand
     )]
     Fuse(Fuse),
-    /// List, retry or discard the rows that destinations refuse.
+    /// List, retry or discard the rows that destinations refuse, and the events that webhooks do.
     #[command(
-        after_help = "Examples:\n  offtake quarantine list --tenant acme\n  offtake quarantine retry --tenant acme --mapping users",
+        after_help = "Examples:\n  offtake quarantine list --tenant acme\n  offtake quarantine retry --tenant acme --mapping users\n  \
+                            offtake quarantine list --tenant acme --webhook crm",
         subcommand
     )]
     Quarantine(Quarantine),
+    /// Look at webhooks, try them out, and stop, continue or repeat what they are told.
+    #[command(
+        after_help = "Examples:\n  offtake webhook list --tenant acme\n  offtake webhook test --tenant acme --name crm\n  \
+                            offtake webhook replay --tenant acme --name crm --since 2026-11-28T03:00:00Z",
+        subcommand
+    )]
+    Webhook(Webhook),
 }
 
 #[derive(Debug, Args)]
@@ -325,7 +335,8 @@ pub enum Fuse {
     /// Stop what the fuse guards.
     #[command(after_help = FUSE_OFF)]
     Off {
-        /// sequencer, poller, sync, tenant:TENANT, destination:TENANT/NAME or mapping:NAME.
+        /// sequencer, poller, sync, webhooks, tenant:TENANT, destination:TENANT/NAME,
+        /// webhook:TENANT/NAME or mapping:NAME.
         name: String,
         /// Why; `offtake status` shows it.
         #[arg(long, value_parser = reason)]
@@ -350,7 +361,7 @@ const FUSE_OFF: &str = "Examples:\n  offtake fuse off sync --reason 'the network
 
 #[derive(Debug, Subcommand)]
 pub enum Quarantine {
-    /// List the rows by their keys, with the destinations' errors.
+    /// List them by their keys, with the errors.
     #[command(after_help = "Example:\n  offtake quarantine list --mapping users --json")]
     List {
         #[command(flatten)]
@@ -358,13 +369,14 @@ pub enum Quarantine {
         #[arg(long, help = JSON)]
         json: bool,
     },
-    /// Try the rows again now.
+    /// Try them again now.
     #[command(after_help = "Example:\n  offtake quarantine retry --tenant acme")]
     Retry {
         #[command(flatten)]
         of: OfQuarantine,
     },
-    /// Forget the rows: they stay missing in the destination until they change at the source.
+    /// Forget them: they stay missing in the destination, or untold, until they change at the
+    /// source.
     #[command(
         after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes"
     )]
@@ -377,16 +389,19 @@ pub enum Quarantine {
     },
 }
 
-/// Some of the quarantined rows.
+/// Some of the quarantined rows and events.
 #[derive(Debug, Args)]
 pub struct OfQuarantine {
-    /// Only this tenant's rows.
+    /// Only this tenant's.
     #[arg(long, allow_hyphen_values = true)]
     pub tenant: Option<String>,
     /// Only this destination's rows.
     #[arg(long, allow_hyphen_values = true)]
     pub destination: Option<String>,
-    /// Only this mapping's rows.
+    /// Only this webhook's events.
+    #[arg(long, allow_hyphen_values = true, conflicts_with = "destination")]
+    pub webhook: Option<String>,
+    /// Only this mapping's.
     #[arg(long)]
     pub mapping: Option<String>,
 }
@@ -462,6 +477,7 @@ mod tests {
             "offtake preview --tenant -7 --mapping users",
             "offtake forget --tenant -7 --purge",
             "offtake quarantine list --tenant -7 --destination -1",
+            "offtake webhook show --tenant -7 --name -1",
         ];
         for line in lines {
             let parsed = CommandLine::try_parse_from(line.split(' '));

@@ -217,10 +217,10 @@ impl Client {
     /// A new connection, and how much of the time is left for the exchange. Waiting for a free
     /// connection and for the turn to dial does not count.
     async fn dial(&self, to: &Endpoint) -> Result<(Connection, Duration), Unanswered> {
-        let permit = self.connections.permit().await;
+        let place = self.connections.place().await;
         let dialer = self.dialer.with_connect_timeout(to.timeout);
         let began = Instant::now();
-        let dialled = connections::dial(&dialer, &to.remote, to.certificate.as_ref(), permit);
+        let dialled = connections::dial(&dialer, &to.remote, to.certificate.as_ref(), place);
         let connection = dialled.await.map_err(|error| unanswered(error, to.url.is_https()))?;
         // Where the dial waited for its turn the time is unknown: half of it is left at least.
         let left = to.timeout.saturating_sub(began.elapsed()).max(to.timeout / 2);

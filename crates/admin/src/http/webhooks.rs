@@ -18,7 +18,7 @@ use super::mutations::{
 };
 use super::problem::Problem;
 use crate::webhooks::{
-    self, Attempt, NamedWebhook, TestOf, Tested, Webhook, WebhookState, named_webhooks,
+    self, Attempt, NamedWebhook, TestOf, TestRefused, Tested, Webhook, WebhookState, named_webhooks,
 };
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +94,7 @@ pub(super) async fn list(
     items.truncate(limit);
     let next = items.last().filter(|_| more);
     let next = next.and_then(|last| serde_json::to_string(&(&last.tenant, &last.name)).ok());
-    items.iter_mut().for_each(|webhook| shared.sign(webhook));
+    shared.sign(&mut items);
     Ok(Json(Page { items, next }))
 }
 
@@ -102,12 +102,11 @@ pub(super) async fn one(
     State(shared): State<Arc<Shared>>,
     Path((tenant, name)): Which,
 ) -> Result<Json<Webhook>, Problem> {
-    let found = shared
+    let mut found = shared
         .answer(async |source| webhooks::webhooks(source, Some(&tenant), Some(&name)).await)
         .await?;
-    let mut webhook = found.into_iter().next().ok_or_else(|| missing(&tenant, &name))?;
-    shared.sign(&mut webhook);
-    Ok(Json(webhook))
+    shared.sign(&mut found);
+    found.into_iter().next().map(Json).ok_or_else(|| missing(&tenant, &name))
 }
 
 pub(super) async fn list_attempts(
@@ -270,15 +269,22 @@ pub(super) async fn test(
         .get()
         .ok_or_else(|| unavailable("the daemon is still starting".to_owned()))?;
     let of = TestOf { tenant: webhook.tenant, name: webhook.name, row };
-    access.test(of).await.map(Json).map_err(unavailable)
+    access.test(of).await.map(Json).map_err(|refused| match refused {
+        TestRefused::Wrong(detail) => Problem::new(StatusCode::BAD_REQUEST, detail),
+        TestRefused::Unavailable(detail) => unavailable(detail),
+    })
 }
 
 impl Shared {
     /// Adds what only this process knows.
-    fn sign(&self, webhook: &mut Webhook) {
-        let access = self.state.webhooks.get();
-        webhook.signatures =
-            access.and_then(|access| access.signatures(&webhook.tenant, &webhook.name));
+    fn sign(&self, webhooks: &mut [Webhook]) {
+        let Some(access) = self.state.webhooks.get() else { return };
+        let names: Vec<(&str, &str)> =
+            webhooks.iter().map(|one| (one.tenant.as_str(), one.name.as_str())).collect();
+        let signatures = access.signatures(&names);
+        for (webhook, signatures) in webhooks.iter_mut().zip(signatures) {
+            webhook.signatures = signatures;
+        }
     }
 
     /// The named webhook, or 404.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use metrics::gauge;
 use offtake_egress::{ClientCertificate, Error, Peer, Remote, Socket, SocketDialer, TlsHandshake};
+use offtake_loops::metrics as names;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -37,7 +40,22 @@ pub(super) struct Connection {
 pub(super) struct Connections {
     permits: Arc<Semaphore>,
     max: usize,
+    /// Requests that wait for a place: for them idle connections are closed.
+    waiting: Arc<AtomicUsize>,
     idle: Arc<Mutex<Idle>>,
+}
+
+/// The right to have one connection open.
+pub(super) struct Place {
+    permit: Option<OwnedSemaphorePermit>,
+    connections: Connections,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.permit.take());
+        self.connections.tell();
+    }
 }
 
 #[derive(Default)]
@@ -51,48 +69,83 @@ struct Idle {
 impl Connections {
     pub(super) fn new(max: usize) -> Self {
         let max = max.clamp(1, Semaphore::MAX_PERMITS);
-        Self { permits: Arc::new(Semaphore::new(max)), max, idle: Arc::default() }
+        let permits = Arc::new(Semaphore::new(max));
+        Self { permits, max, waiting: Arc::default(), idle: Arc::default() }
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells the metrics how many are open.
+    fn tell(&self) {
+        let (open, idle) = self.counts();
+        gauge!(names::WEBHOOK_CONNECTIONS, "state" => "busy").set(open.saturating_sub(idle) as f64);
+        gauge!(names::WEBHOOK_CONNECTIONS, "state" => "idle").set(idle as f64);
+    }
+
     /// The right to open one more. Where all are open, the one that is idle the longest makes room.
-    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            return Some(permit);
+    pub(super) async fn place(&self) -> Place {
+        let mut permit = self.permits.clone().try_acquire_owned().ok();
+        if permit.is_none() {
+            let _waiting = Waiting::begin(&self.waiting);
+            // After the count: a connection that becomes idle from now on is closed.
+            drop(self.idle().take_oldest());
+            // The semaphore is never closed.
+            permit = self.permits.clone().acquire_owned().await.ok();
         }
-        drop(self.idle().take_oldest());
-        // Never closed.
-        self.permits.clone().acquire_owned().await.ok()
+        let place = Place { permit, connections: self.clone() };
+        self.tell();
+        place
     }
 
     /// An idle connection to the endpoint that its server has not closed.
     pub(super) fn take(&self, endpoint: u64) -> Option<Connection> {
+        let mut taken = None;
         let mut idle = self.idle();
-        loop {
-            let connection = idle.take(endpoint)?;
+        while let Some(connection) = idle.take(endpoint) {
             if !connection.sender.is_closed() {
-                return Some(connection);
+                taken = Some(connection);
+                break;
             }
         }
+        drop(idle);
+        self.tell();
+        taken
     }
 
     pub(super) fn give_back(&self, endpoint: u64, connection: Connection) {
-        if connection.sender.is_closed() {
+        let mut idle = self.idle();
+        if connection.sender.is_closed() || self.waiting.load(Ordering::SeqCst) > 0 {
             return;
         }
-        let mut idle = self.idle();
         idle.connections.entry(endpoint).or_default().push((Instant::now(), connection));
         idle.count += 1;
         if !std::mem::replace(&mut idle.swept, true) {
             tokio::spawn(sweep(self.idle.clone()));
         }
+        drop(idle);
+        self.tell();
     }
 
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.max - self.permits.available_permits(), self.idle().count)
+    }
+}
+
+/// Counts a request that waits, also where it is given up.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -146,24 +199,24 @@ async fn sweep(idle: Arc<Mutex<Idle>>) {
     }
 }
 
-/// Dials and shakes hands. The permit lasts as long as the connection.
+/// Dials and shakes hands. The place is held as long as the connection is open.
 pub(super) async fn dial(
     dialer: &SocketDialer,
     to: &Remote,
     certificate: Option<&ClientCertificate>,
-    permit: Option<OwnedSemaphorePermit>,
+    place: Place,
 ) -> Result<Connection, Error> {
     let handshake = async |socket: Socket, peer: Peer| -> Result<Connection, Error> {
         // Only a trusted dialer has peers without an address.
         let address = peer.address().unwrap_or(IpAddr::from([0, 0, 0, 0]));
         let sender = if to.tls == offtake_egress::TlsMode::Disable {
-            open(socket, to, permit).await?
+            open(socket, to, place).await?
         } else {
             let mut tls = TlsHandshake::prepare(to).await?;
             if let Some(certificate) = certificate {
                 tls = tls.present(certificate).await?;
             }
-            open(tls.connect(socket).await?, to, permit).await?
+            open(tls.connect(socket).await?, to, place).await?
         };
         Ok(Connection { sender, address })
     };
@@ -171,11 +224,7 @@ pub(super) async fn dial(
 }
 
 /// Begins to speak HTTP/1.1. A task of its own drives the connection until either side closes it.
-async fn open<S>(
-    stream: S,
-    to: &Remote,
-    permit: Option<OwnedSemaphorePermit>,
-) -> Result<SendRequest<Full<Bytes>>, Error>
+async fn open<S>(stream: S, to: &Remote, place: Place) -> Result<SendRequest<Full<Bytes>>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -192,7 +241,7 @@ where
     tokio::spawn(async move {
         // What went wrong is the answer to the request.
         let _ = connection.await;
-        drop(permit);
+        drop(place);
     });
     Ok(sender)
 }

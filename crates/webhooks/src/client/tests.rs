@@ -195,6 +195,30 @@ async fn idle_connections_make_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_for_a_place_gets_the_next_that_becomes_free() {
+    let receiver = Receiver::playing(|mut stream| async move {
+        while read_request(&mut stream).await.is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if stream.write_all(&answer("200 OK", "")).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let client = client();
+    let sent: Vec<_> = (0..40)
+        .map(|_| {
+            let (client, to) = (client.clone(), receiver.endpoint(LONG));
+            tokio::spawn(async move { send(&client, &to).await.reply.status() })
+        })
+        .collect();
+    for request in sent {
+        assert_eq!(request.await.unwrap(), Some(200));
+        assert!(client.connections().0 <= 8);
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_sent_when_the_lease_is_too_short() {
     let receiver = Receiver::answering(|_| answer("200 OK", "")).await;
     let (client, to) = (client(), receiver.endpoint(LONG));
