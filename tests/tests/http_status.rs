@@ -303,7 +303,7 @@ async fn what_is_pending_owed_and_behind_is_counted() {
         ("/poller/owed", 1),
         ("/poller/in_flight", 0),
         ("/poller/expired_leases", 0),
-        ("offtake_requests_owed", 1),
+        ("offtake_requests_owed{kind=\"sync\"}", 1),
         ("/mappings/1/destinations", 2),
         ("/mappings/1/destinations_behind", 1),
         ("/mappings/0/destinations_behind", 0),

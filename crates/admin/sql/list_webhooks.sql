@@ -1,7 +1,7 @@
 -- Everything that the state of a webhook is computed from, one row per active webhook, in one
 -- snapshot. $1 text: only this tenant's; $2 text: only those with this name; $3, $4 text: only those
 -- after this tenant and name (null matches all); $5 bigint: at most so many (null: all); $6 boolean:
--- with the JSON of their mappings.
+-- with the JSON of their mappings; $7 bigint[]: only these (null: all).
 -- Per mapping one probe of change_log_tenant finds the newest change of its tenant, and one per table
 -- the newest of every tenant's; only where that is beyond the cursor, the backlog is counted, up to
 -- 100 001. Changes that concern every tenant count as one: the poller and a turn see how many keys
@@ -10,7 +10,7 @@ with chosen as materialized (
   select *, coalesce(source_tenant_id, tenant_id) as at_source
     from offtake.webhook
    where active and ($1::text is null or tenant_id = $1) and ($2::text is null or name = $2)
-     and ($3::text is null or (tenant_id, name) > ($3, $4::text))
+     and ($3::text is null or (tenant_id, name) > ($3, $4::text)) and ($7::bigint[] is null or webhook_id = any($7))
    order by tenant_id, name
    limit $5
 ), blown as materialized (

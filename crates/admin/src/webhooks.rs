@@ -19,6 +19,7 @@ pub use operations::{
     NamedWebhook, ReplayCount, count_replayed, disable, enable, named_webhooks, pause, replay,
     resume, resync,
 };
+pub(crate) use webhook::worst_webhooks;
 pub use webhook::{Webhook, WebhookMapping, WebhookState, count_states, webhooks, webhooks_after};
 
 /// What only a process knows that has read the configuration.

@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use offtake_egress::{AddressPolicy, ClientCertificate, Error as DialError, Remote, SocketDialer};
+use offtake_egress::{
+    AddressPolicy, ClientCertificate, Error as DialError, Remote, SocketDialer, TlsHandshake,
+};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -231,6 +233,22 @@ impl Client {
     pub async fn look_up(&self, to: &Endpoint) -> Result<Vec<IpAddr>, Unanswered> {
         let addresses = self.dialer.with_connect_timeout(to.timeout).look_up(&to.remote).await;
         addresses.map_err(|error| unanswered(error, to.url.is_https()))
+    }
+
+    /// Looks at what can be known without sending anything: addresses, authorities, certificate.
+    pub async fn check(&self, to: &Endpoint) -> Result<(), Unanswered> {
+        self.look_up(to).await?;
+        if !to.url.is_https() {
+            return Ok(());
+        }
+        let prepared = async {
+            let tls = TlsHandshake::prepare(&to.remote).await?;
+            match &to.certificate {
+                Some(certificate) => tls.present(certificate).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        prepared.await.map_err(|error| unanswered(error, true))
     }
 
     /// How many connections are open, and how many of them are idle.

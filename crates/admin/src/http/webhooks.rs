@@ -26,9 +26,21 @@ use crate::webhooks::{
 pub(super) struct ListQuery {
     tenant: Option<String>,
     state: Option<String>,
+    #[serde(default)]
+    sort: Sort,
     limit: Option<usize>,
     /// `next` of the previous page.
     after: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sort {
+    /// By tenant and name.
+    #[default]
+    Name,
+    /// The worst states first.
+    State,
 }
 
 #[derive(Debug, Deserialize)]
@@ -71,14 +83,41 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Webhook>>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
-    let after: Option<(String, String)> = query.after.as_deref().map(parse_after).transpose()?;
     let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
     let tenant = query.tenant.as_deref();
-    let mut place = after;
+    let mut items = match query.sort {
+        Sort::Name => by_name(&shared, tenant, state, query.after.as_deref(), limit + 1).await?,
+        Sort::State => {
+            let after = query.after.as_deref().map(parse_after).transpose()?;
+            let asked = if state.is_some() { usize::MAX } else { limit + 1 };
+            let found = shared.answer(async |source| {
+                webhooks::worst_webhooks(source, tenant, after.as_ref(), asked).await
+            });
+            found.await?
+        }
+    };
+    items.retain(|one| state.is_none_or(|state| one.state == state));
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).and_then(|last| match query.sort {
+        Sort::Name => serde_json::to_string(&(&last.tenant, &last.name)).ok(),
+        Sort::State => serde_json::to_string(&(last.state, &last.tenant, &last.name)).ok(),
+    });
+    shared.sign(&mut items);
+    Ok(Json(Page { items, next }))
+}
+
+/// Pages of the registry, until those in that state are as many as are asked for.
+async fn by_name(
+    shared: &Shared,
+    tenant: Option<&str>,
+    state: Option<WebhookState>,
+    after: Option<&str>,
+    asked: usize,
+) -> Result<Vec<Webhook>, Problem> {
+    let mut place: Option<(String, String)> = after.map(parse_after).transpose()?;
     let mut items: Vec<Webhook> = Vec::new();
-    // Pages of the registry are read until those in that state fill a page of the answer.
     loop {
-        let asked = limit + 1;
         let from = place.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
         let some = shared
             .answer(async |source| webhooks::webhooks_after(source, tenant, from, asked).await)
@@ -86,16 +125,10 @@ pub(super) async fn list(
         let last = some.len() < asked;
         place = some.last().map(|webhook| (webhook.tenant.clone(), webhook.name.clone()));
         items.extend(some.into_iter().filter(|one| state.is_none_or(|state| one.state == state)));
-        if last || items.len() > limit {
-            break;
+        if last || items.len() >= asked {
+            return Ok(items);
         }
     }
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more);
-    let next = next.and_then(|last| serde_json::to_string(&(&last.tenant, &last.name)).ok());
-    shared.sign(&mut items);
-    Ok(Json(Page { items, next }))
 }
 
 pub(super) async fn one(

@@ -1,6 +1,6 @@
 //! One webhook, read from the registry, the log and the outgoing requests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use crate::status::{Long, rounded};
 use crate::{Error, moment, sql};
 
 /// In the order in which they are tested, the worst first: the first that holds is the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookState {
     /// Nothing is sent until somebody enables it: the receiver said so, or failed for days.
@@ -65,6 +65,8 @@ impl fmt::Display for WebhookState {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Webhook {
+    #[serde(skip)]
+    pub(crate) webhook_id: i64,
     pub tenant: String,
     pub name: String,
     pub state: WebhookState,
@@ -98,7 +100,6 @@ pub struct Webhook {
     pub quarantined: Long,
     /// The secrets that sign, the newest first; null where this process does not know them.
     pub signatures: Option<Vec<Signature>>,
-    /// Empty in the answers of which it would be the largest part.
     pub mappings: Vec<WebhookMapping>,
 }
 
@@ -130,14 +131,23 @@ fn as_backfill<S: serde::Serializer>(backfilled: &bool, to: S) -> Result<S::Ok, 
     to.serialize_str(if *backfilled { "done" } else { "running" })
 }
 
-/// The active webhooks with this `tenant` and this `name`, sorted by both, with their mappings. None
-/// matches all.
+/// Which webhooks are read. Each None matches all.
+#[derive(Default, Clone, Copy)]
+struct Which<'a> {
+    tenant: Option<&'a str>,
+    name: Option<&'a str>,
+    after: Option<(&'a str, &'a str)>,
+    limit: Option<usize>,
+    ids: Option<&'a [i64]>,
+}
+
+/// The active webhooks with this `tenant` and this `name`, sorted by both. None matches all.
 pub async fn webhooks(
     source: &Client,
     tenant: Option<&str>,
     name: Option<&str>,
 ) -> Result<Vec<Webhook>, Error> {
-    list(source, (tenant, name), None, None, true).await
+    list(source, Which { tenant, name, ..Which::default() }, true).await
 }
 
 /// At most `limit` of them behind a tenant and a name.
@@ -147,7 +157,32 @@ pub async fn webhooks_after(
     after: Option<(&str, &str)>,
     limit: usize,
 ) -> Result<Vec<Webhook>, Error> {
-    list(source, (tenant, None), after, Some(limit), true).await
+    list(source, Which { tenant, after, limit: Some(limit), ..Which::default() }, true).await
+}
+
+/// At most `limit` of them, the worst states first, then by tenant and name; those behind `after`.
+pub(crate) async fn worst_webhooks(
+    source: &Client,
+    tenant: Option<&str>,
+    after: Option<&(WebhookState, String, String)>,
+    limit: usize,
+) -> Result<Vec<Webhook>, Error> {
+    let place = |one: &Webhook| (one.state, one.tenant.clone(), one.name.clone());
+    let mut all = list(source, Which { tenant, ..Which::default() }, false).await?;
+    all.retain(|one| after.is_none_or(|after| place(one) > *after));
+    all.sort_by_cached_key(place);
+    all.truncate(limit);
+    let ids: Vec<i64> = all.iter().map(|one| one.webhook_id).collect();
+    let mut mappings: HashMap<i64, Vec<WebhookMapping>> =
+        list(source, Which { ids: Some(&ids), ..Which::default() }, true)
+            .await?
+            .into_iter()
+            .map(|one| (one.webhook_id, one.mappings))
+            .collect();
+    for one in &mut all {
+        one.mappings = mappings.remove(&one.webhook_id).unwrap_or_default();
+    }
+    Ok(all)
 }
 
 /// How many are in each state; every state is listed.
@@ -157,7 +192,7 @@ pub async fn count_states(
 ) -> Result<BTreeMap<&'static str, usize>, Error> {
     let mut counts: BTreeMap<_, _> =
         WebhookState::ALL.iter().map(|state| (state.as_str(), 0)).collect();
-    for webhook in list(source, (tenant, None), None, None, false).await? {
+    for webhook in list(source, Which { tenant, ..Which::default() }, false).await? {
         *counts.entry(webhook.state.as_str()).or_default() += 1;
     }
     Ok(counts)
@@ -165,15 +200,14 @@ pub async fn count_states(
 
 async fn list(
     source: &Client,
-    (tenant, name): (Option<&str>, Option<&str>),
-    after: Option<(&str, &str)>,
-    limit: Option<usize>,
+    which: Which<'_>,
     with_mappings: bool,
 ) -> Result<Vec<Webhook>, Error> {
+    let Which { tenant, name, after, limit, ids } = which;
     let (after_tenant, after_name) = after.unzip();
     let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let parameters: [&(dyn ToSql + Sync); 6] =
-        [&tenant, &name, &after_tenant, &after_name, &limit, &with_mappings];
+    let parameters: [&(dyn ToSql + Sync); 7] =
+        [&tenant, &name, &after_tenant, &after_name, &limit, &with_mappings, &ids];
     let rows = source.query(sql::LIST_WEBHOOKS, &parameters).await?;
     rows.iter().map(read).collect()
 }
@@ -229,6 +263,7 @@ fn read(row: &Row) -> Result<Webhook, Error> {
     let now = moment::required(row, "read_at");
     let age = |since: Timestamp| rounded(now.duration_since(since).as_secs_f64().max(0.0));
     Ok(Webhook {
+        webhook_id: row.get("webhook_id"),
         state,
         reason,
         host: row.get("host"),
