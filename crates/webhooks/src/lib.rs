@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod event;
 mod headers;
+mod preview;
 mod record;
 mod registry;
 mod schedule;
@@ -38,7 +39,10 @@ pub use event::{
 };
 pub use headers::{HEADERS_MAX, Headers};
 pub use offtake_egress::ClientCertificate;
-pub use registry::{Named, Registered, Registry};
+pub use preview::{
+    PreviewError, Previewed, ROWS_COUNTED_MAX, count_rows, preview_event, preview_test,
+};
+pub use registry::{Known, Named, Registered, Registry};
 pub use schedule::{Backoff, EventSchedule};
 pub use secret::{SECRETS_MAX, Secret, SecretKind, Secrets, Signature, fresh_secret};
 pub use settings::{AttemptsLog, Settings};

@@ -328,7 +328,7 @@ mod tests {
         refused(row(json!({ "filter": { "plan": { "or": "true" } } })), "filter is an object");
         refused(row(json!({ "filter": "plan = 'pro'" })), "another type");
         refused(row(json!({ "where": "true" })), "configuration file only");
-        refused(row(json!({ "headers": { "Host": "x" } })), "host");
+        refused(row(json!({ "headers": { "Host": "x" } })), "Host");
         refused(row(json!({ "backfill": "perhaps" })), "another type");
         let good = row(json!({}));
         assert_eq!(listed(&[good.clone(), good.clone()]).usable.len(), 1);
