@@ -29,7 +29,7 @@ with chosen as materialized (
            where l.tenant_id is null and l.source_table = t.source_table order by l.sequence_id desc limit 1) as latest
     from (select distinct source_table from wanted) t
 ), behind as materialized (
-  select w.*, greatest(own.latest, e.latest) as latest, coalesce(beyond.rows, 0) + (e.latest > w.sequence_id)::int as backlog,
+  select w.*, greatest(own.latest, e.latest) as latest, coalesce(beyond.rows, 0) + coalesce(e.latest > w.sequence_id, false)::int as backlog,
          least(beyond.oldest_at, every.oldest_at) as oldest_at
     from wanted w
     left join everyones e on e.source_table = w.source_table
@@ -70,7 +70,9 @@ select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, 
        coalesce(loops.name, whole.name, own.name) as fuse, coalesce(loops.reason, whole.reason, own.reason) as fuse_reason,
        r.wanted_sequence_id, r.not_before, r.owed_since, coalesce(r.failures, 0) as request_failures,
        coalesce(p.rows, 0) + a.rows as pending_rows, a.more as pending_uncounted, least(p.oldest, a.oldest) as oldest_pending_at,
-       now() as read_at, m.*
+       now() as read_at,
+       coalesce(m.backlog, 0) as backlog, m.oldest_at, coalesce(m.quarantined, 0) as quarantined, m.lowest, coalesce(m.behind, false) as behind,
+       m.backfilling, m.backfilling_since, m.failing, m.failing_reason, m.stopped, m.stopped_reason, coalesce(m.mappings, '[]') as mappings
   from chosen c
  cross join anyones a
   left join pending p on p.tenant_id = c.at_source
@@ -78,8 +80,8 @@ select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, 
   left join blown whole on whole.name = 'tenant:' || c.tenant_id
   left join blown own on own.name = 'webhook:' || c.tenant_id || '/' || c.name
   left join offtake.outgoing_request r on r.webhook_id = c.webhook_id and r.kind = 'webhook'
- cross join lateral (
-       select coalesce(sum(b.backlog), 0)::bigint as backlog, min(b.oldest_at) as oldest_at, coalesce(sum(q.events), 0)::bigint as quarantined,
+  left join (
+       select b.webhook_id as of_webhook, sum(b.backlog)::bigint as backlog, min(b.oldest_at) as oldest_at, sum(q.events)::bigint as quarantined,
               min(b.sequence_id) as lowest,
               -- A mapping without a cursor, or with one that has not reached its newest change.
               coalesce(bool_or(b.sequence_id is null or b.latest > b.sequence_id), false) as behind,
@@ -97,6 +99,6 @@ select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, 
               (array_agg(b.fuse_reason order by b.mapping) filter (where b.fuse_blown))[1] as stopped_reason
          from behind b
          left join quarantined q on q.webhook_id = b.webhook_id and q.mapping = b.mapping
-        where b.webhook_id = c.webhook_id
-       ) m
+        group by b.webhook_id
+       ) m on m.of_webhook = c.webhook_id
  order by c.tenant_id, c.name
