@@ -27,6 +27,7 @@ const PLACEHOLDERS: [(&str, &str); 20] = [
     ("{table}", "offtake._offtake_state"),
     ("{condition}", "true"),
     ("{rows}", "1"),
+    ("{day}", "20000"),
     ("{chosen}", "select * from offtake.destination"),
     (
         "{listed}",

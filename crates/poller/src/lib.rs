@@ -31,6 +31,6 @@ mod sql;
 
 pub use error::Error;
 pub use poller::{
-    FANNED_OUT_WAITING_MAX, LOCK_KEY, PAGE_CHANGES_MAX, Poll, Poller, Settings, Sweep, Swept, Wakes,
-    poll,
+    FANNED_OUT_WAITING_MAX, LOCK_KEY, PAGE_CHANGES_MAX, Poll, Poller, Settings, Sweep, Swept,
+    Wakes, poll,
 };

@@ -15,7 +15,7 @@ with last as (
    where active and refused is null and coalesce(sequence_id, 0) < $1 and (select expired from age)
 ), webhooks_behind as (
   select webhook_id from offtake.webhook
-   where active and refused is null and coalesce(sequence_id, 0) < $1 and (select expired from age)
+   where active and refused is null and sequence_id < $1 and (select expired from age)
 ), owed as (
   insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
   select 'sync', destination_id, $1 from behind

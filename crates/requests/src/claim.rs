@@ -60,7 +60,8 @@ pub async fn claim(
     lease: Duration,
     process: &str,
 ) -> Result<Vec<Claim>, Error> {
-    let rows = claim_rows(pool, (sql::CLAIM_REQUESTS, "destination_id"), due, lease, process).await?;
+    let rows =
+        claim_rows(pool, (sql::CLAIM_REQUESTS, "destination_id"), due, lease, process).await?;
     Ok(rows.iter().map(Claim::from_row).collect())
 }
 

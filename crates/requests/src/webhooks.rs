@@ -94,9 +94,8 @@ impl WebhookCursor {
             backfill_key: key.map(|parts| {
                 parts.iter().map(|part| part.as_str().unwrap_or_default().to_owned()).collect()
             }),
-            deferred_for: deferred.then(|| {
-                Duration::from_millis(object["deferred_ms"].as_u64().unwrap_or_default())
-            }),
+            deferred_for: deferred
+                .then(|| Duration::from_millis(object["deferred_ms"].as_u64().unwrap_or_default())),
         }
     }
 }
@@ -204,10 +203,7 @@ pub async fn enable_webhook(client: &Client, webhook_id: i64) -> Result<(), toki
 
 /// The registry's and an operator's: owes these webhooks events up to the newest change, due now.
 /// Returns that change's sequence id.
-pub async fn owe_webhooks(
-    client: &Client,
-    webhooks: &[i64],
-) -> Result<i64, tokio_postgres::Error> {
+pub async fn owe_webhooks(client: &Client, webhooks: &[i64]) -> Result<i64, tokio_postgres::Error> {
     Ok(client.query_one(sql::OWE_WEBHOOKS, &[&webhooks]).await?.get("head"))
 }
 
@@ -293,6 +289,7 @@ pub async fn retry_quarantined_events(
     webhook: Option<&str>,
     mapping: Option<&str>,
 ) -> Result<i64, tokio_postgres::Error> {
-    let row = client.query_one(sql::RETRY_QUARANTINED_EVENTS, &[&tenant, &webhook, &mapping]).await?;
+    let row =
+        client.query_one(sql::RETRY_QUARANTINED_EVENTS, &[&tenant, &webhook, &mapping]).await?;
     Ok(row.get("events"))
 }

@@ -1,7 +1,8 @@
 -- What a turn has reached, only while its request's attempt is still ours: $1 request, $2 attempt. No
 -- other worker can claim meanwhile.
 -- $3 jsonb, an array of cursors: mapping, sequence_id (text), epoch, version, need, resync_reason,
--- resync_sequence_id (text), backfilled, backfill_key, rows (told by a backfill with this step), begun
+-- resync_sequence_id (text), was_reason and was_sequence_id (what they were when they were last known),
+-- backfilled, backfill_key, rows (told by a backfill with this step), begun
 -- (a backfill begins).
 -- $4 jsonb, an array of refused events: mapping, row_key, sequence_id (text), captured_at, status,
 -- error, sqlstate, next_ms (milliseconds to the next attempt, by how many attempts failed: an array),
@@ -16,7 +17,9 @@ with mine as materialized (
 ), moved as (
   update offtake.webhook_mapping m
      set sequence_id = c.sequence_id::bigint, epoch = c.epoch, version = c.version, need = c.need,
-         resync_reason = c.resync_reason, resync_sequence_id = c.resync_sequence_id::bigint,
+         -- A resync that was asked for meanwhile stays owed.
+         resync_reason = case when asked.meanwhile then m.resync_reason else c.resync_reason end,
+         resync_sequence_id = case when asked.meanwhile then m.resync_sequence_id else c.resync_sequence_id::bigint end,
          backfilled = c.backfilled, backfill_key = c.backfill_key,
          rows_done = case when c.begun then 0 else m.rows_done end + c.rows,
          backfill_started_at = case when c.begun then now() else m.backfill_started_at end,
@@ -24,8 +27,12 @@ with mine as materialized (
          error = null, sqlstate = null, failures = 0, retry_at = null, updated_at = now()
     from mine,
          jsonb_to_recordset($3) as c (mapping text, sequence_id text, epoch text, version text, need text, resync_reason text,
-                                      resync_sequence_id text, backfilled boolean, backfill_key jsonb, rows bigint, begun boolean)
+                                      resync_sequence_id text, was_reason text, was_sequence_id text,
+                                      backfilled boolean, backfill_key jsonb, rows bigint, begun boolean),
+         offtake.webhook_mapping before,
+         lateral (select (before.resync_reason, before.resync_sequence_id) is distinct from (c.was_reason, c.was_sequence_id::bigint)) asked (meanwhile)
    where m.webhook_id = mine.webhook_id and m.mapping = c.mapping
+     and before.webhook_id = mine.webhook_id and before.mapping = c.mapping
 ), quarantined as (
   insert into offtake.quarantined_event as q
          (webhook_id, mapping, row_key, sequence_id, captured_at, next_attempt_at, status, error, sqlstate)

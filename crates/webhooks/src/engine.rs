@@ -1,6 +1,7 @@
 //! The loop: claims due requests of webhooks, gives each a turn, keeps the leases alive.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,7 @@ impl Engine {
             readers: Arc::new(Semaphore::new(settings.workers)),
             doubts: Doubts::default(),
             settings,
+            turns: AtomicUsize::new(0),
             stopping: CancellationToken::new(),
         };
         let process = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());

@@ -31,10 +31,15 @@ pub(crate) struct Progress {
     pub(crate) generation: i64,
 }
 
+/// Reason and sequence id of a resync.
+pub(crate) type Owed = (Option<String>, Option<i64>);
+
 /// A cursor that moved.
 #[derive(Debug)]
 pub(crate) struct Moved {
     pub(crate) cursor: WebhookCursor,
+    /// Which resync was owed when the source was last asked.
+    pub(crate) was: Owed,
     /// Rows that a backfill told with this step.
     pub(crate) rows: i64,
     /// A backfill begins.
@@ -184,6 +189,8 @@ fn cursor(moved: &Moved) -> Value {
         "need": cursor.need,
         "resync_reason": cursor.resync_reason,
         "resync_sequence_id": cursor.resync_sequence_id.map(|id| id.to_string()),
+        "was_reason": moved.was.0,
+        "was_sequence_id": moved.was.1.map(|id| id.to_string()),
         "backfilled": cursor.backfilled,
         "backfill_key": cursor.backfill_key,
         "rows": moved.rows,

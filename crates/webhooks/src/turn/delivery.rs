@@ -1,7 +1,9 @@
 //! Sending a page's events, and what follows from each answer.
 //!
 //! `concurrency` requests are in flight at one time; a key is in one of them at most, because a page
-//! has each key once and the next page is read when all of this one has been answered. What an
+//! has each key once and the next page is read when all of this one has been answered. Until the first
+//! acknowledgement of a turn there is one: receivers that do not answer would otherwise take the
+//! connections of others. What an
 //! answer means is decided by [`judge`]; here is what is done about it:
 //!
 //! - An event that the receiver refuses is set aside. Of a batch, the half with it is found first.
@@ -73,10 +75,11 @@ impl Turn<'_> {
             Lanes { queue: units(delivery, spec.batch_events), suspect: None, stop: None };
         let mut in_flight = FuturesUnordered::new();
         loop {
-            if self.context.stopping.is_cancelled() && lanes.stop.is_none() {
-                lanes.stop = Some(Stop::Ending);
+            if self.context.stopping.is_cancelled() && !lanes.queue.is_empty() {
+                lanes.stop.get_or_insert(Stop::Ending);
             }
-            let width = if lanes.suspect.is_some() { 1 } else { spec.concurrency };
+            let sure = self.answers && lanes.suspect.is_none();
+            let width = if sure { spec.concurrency } else { 1 };
             while lanes.stop.is_none() && in_flight.len() < width {
                 let Some(unit) = lanes.queue.pop_front() else { break };
                 in_flight.push(self.send(unit, delivery, generation));
@@ -158,7 +161,11 @@ impl Turn<'_> {
     }
 
     fn acknowledge(&mut self, unit: &Unit, delivery: &mut Delivery) {
-        self.acknowledged = true;
+        if !self.acknowledged && self.claim.failures > 0 {
+            let label = self.registered.spec.label();
+            tracing::info!(event = "webhook_recovered", webhook = label, "{label} answers again");
+        }
+        (self.acknowledged, self.answers) = (true, true);
         for at in &unit.events {
             delivery.done[*at] = true;
             let event = &delivery.events[*at];

@@ -20,10 +20,11 @@ mod read;
 mod resync;
 mod send;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint};
+use offtake_loops::{BlownFuses, failpoint, metrics as names};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::SourcePool;
 use offtake_reading::EventPage;
@@ -36,7 +37,7 @@ pub(crate) use self::doubts::Doubts;
 use self::events::Delivery;
 pub(crate) use self::lease_clock::LeaseClock;
 use self::read::Reading;
-use crate::record::{Progress, Saved};
+use crate::record::{Owed, Progress, Saved};
 use crate::registry::{Registered, Registry};
 use crate::{Client, Error, Settings, SourceClock};
 
@@ -52,6 +53,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a mapping waits whose table the application has locked.
 const LOCKED_OUT_DELAY: Duration = Duration::from_secs(1);
+
+/// How long a mapping waits whose fuse is blown.
+const FUSED_DELAY: Duration = Duration::from_secs(2);
 
 /// How long a request waits when this process had no turn to dial.
 const BUSY_DELAY: Duration = Duration::from_secs(1);
@@ -70,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) doubts: Doubts,
     pub(crate) settings: Settings,
+    /// Turns that hold a page, or soon will.
+    pub(crate) turns: AtomicUsize,
     /// Cancelled when the daemon ends: what is in flight is waited for, and nothing more is sent.
     pub(crate) stopping: CancellationToken,
 }
@@ -145,6 +151,8 @@ struct Cursor {
     /// The version that the webhook is told now.
     version: String,
     at: WebhookCursor,
+    /// Which resync was owed when the source was last asked.
+    was: Owed,
     /// It failed, or is locked out, in this turn: for so long nothing is read for it.
     deferred: Option<Duration>,
     /// Not saved yet.
@@ -171,11 +179,29 @@ pub(crate) struct Turn<'a> {
     changes_max: usize,
     /// The quarantined events that are due were read.
     retried: bool,
+    /// The receiver has acknowledged something in this turn; before that, one request is in flight.
+    answers: bool,
     /// Events in quarantine.
     quarantined: i64,
     acknowledged: bool,
     /// Part of every event's id.
     generation: i64,
+}
+
+/// One more, until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Takes one turn. `silent`: the webhook's last attempt failed slowly.
@@ -190,7 +216,7 @@ pub(crate) async fn take(
     let Some(registered) = registered.filter(|one| one.refused.is_none()) else {
         return Ok(Ended::Unknown);
     };
-    let Some(cursors) = cursors(&registered, claim) else {
+    let Some(cursors) = cursors(context, &registered, claim) else {
         // Registered with another mapping between the claim and now.
         return Ok(Ended::Again(Duration::ZERO));
     };
@@ -208,10 +234,15 @@ pub(crate) async fn take(
         began: now,
         changes_max: PAGE_CHANGES_MAX,
         retried: false,
+        answers: false,
         quarantined: claim.quarantined,
         acknowledged: false,
         generation: claim.generation,
     };
+    let _turn = Counted::of(&context.turns);
+    if turn.cursors.is_empty() {
+        return turn.complete(claim.wanted_sequence_id).await;
+    }
     match turn.tell_replays().await? {
         Some(ended) => Ok(ended),
         None => turn.tell_changes().await,
@@ -219,13 +250,22 @@ pub(crate) async fn take(
 }
 
 /// The cursors of the webhook's mappings; None where one has none.
-fn cursors(registered: &Registered, claim: &WebhookClaim) -> Option<Vec<Cursor>> {
+fn cursors(
+    context: &Context,
+    registered: &Registered,
+    claim: &WebhookClaim,
+) -> Option<Vec<Cursor>> {
+    let fuses = context.fuses.borrow().clone();
+    let fused = |mapping: &ResolvedMapping| {
+        fuses.blown(&format!("mapping:{}", mapping.name())).map(|_| FUSED_DELAY)
+    };
     let of_one = |(mapping, version): &(Arc<ResolvedMapping>, String)| {
         let at = claim.cursors.iter().find(|cursor| cursor.mapping == mapping.name())?.clone();
         Some(Cursor {
             mapping: mapping.clone(),
             version: version.clone(),
-            deferred: at.deferred_for,
+            deferred: at.deferred_for.or_else(|| fused(mapping)),
+            was: (at.resync_reason.clone(), at.resync_sequence_id),
             at,
             moved: false,
             rows: 0,
@@ -304,6 +344,8 @@ impl Turn<'_> {
         {
             return Ok(Some(stop));
         }
+        let oldest = page.parts.iter().filter_map(|part| part.oldest).max();
+        let taken_at = page.taken_at;
         let mut delivery = self.delivery_of(page, None);
         if let Some(stop) = self.set_failed_aside(&mut delivery) {
             return Ok(Some(stop));
@@ -312,6 +354,10 @@ impl Turn<'_> {
         self.settle(&mut delivery);
         if stop.is_some() {
             return Ok(stop);
+        }
+        if let Some(age) = oldest.filter(|_| !delivery.is_empty()) {
+            let latency = age + taken_at.elapsed();
+            metrics::histogram!(names::WEBHOOK_LATENCY_SECONDS).record(latency.as_secs_f64());
         }
         let backfilled = self.backfilled(&delivery);
         if backfilled.is_empty() { Ok(None) } else { self.tell_barriers(backfilled).await }
@@ -332,13 +378,20 @@ impl Turn<'_> {
 
     /// Stretches of the log that are told once more, beside the cursors. Some: the turn ends.
     async fn tell_replays(&mut self) -> Result<Option<Ended>, Error> {
-        while let Some(replay) = self.replays.first().cloned() {
+        // Those of a mapping that cannot be read now wait.
+        let waits = |turn: &Self, replay: &WebhookReplay| {
+            let mut cursors = turn.cursors.iter();
+            cursors.any(|c| c.mapping.name() == replay.mapping && c.deferred.is_some())
+        };
+        while let Some(replay) = self.replays.iter().find(|replay| !waits(self, replay)).cloned() {
             if self.context.stopping.is_cancelled() || self.began.elapsed() > TURN_MAX {
                 return self.end(Ended::Again(Duration::ZERO)).await.map(Some);
             }
             let Some(page) = self.read_replay(&replay).await? else {
-                self.unsaved.replays.push((replay.replay_id, replay.up_to));
-                self.replays.remove(0);
+                if !waits(self, &replay) {
+                    self.unsaved.replays.push((replay.replay_id, replay.up_to));
+                    self.replays.retain(|known| known.replay_id != replay.replay_id);
+                }
                 continue;
             };
             let ended = page.exhausted;
@@ -349,7 +402,7 @@ impl Turn<'_> {
                 return self.stopped(stop).await.map(Some);
             }
             if ended {
-                self.replays.remove(0);
+                self.replays.retain(|known| known.replay_id != replay.replay_id);
             }
         }
         Ok(None)

@@ -168,6 +168,7 @@ impl Turn<'_> {
         self.unsaved.cursors = moved
             .map(|cursor| Moved {
                 cursor: cursor.at.clone(),
+                was: cursor.was.clone(),
                 rows: cursor.rows,
                 begun: cursor.begun,
             })
@@ -179,6 +180,7 @@ impl Turn<'_> {
         self.saved_at = Instant::now();
         for cursor in &mut self.cursors {
             (cursor.moved, cursor.rows, cursor.begun) = (false, 0, false);
+            cursor.was = (cursor.at.resync_reason.clone(), cursor.at.resync_sequence_id);
         }
         Ok(saved)
     }

@@ -1,5 +1,6 @@
 //! Reading a page, and what follows when it cannot be read.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use offtake_loops::{failpoint, metrics as names};
@@ -15,6 +16,9 @@ use crate::{Error, OnEventError, Payload, record};
 
 /// Bytes of rows in one page, about.
 const PAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of rows in the pages of all turns, about.
+const ALL_PAGES_BYTES_MAX: usize = 256 << 20;
 
 /// What came of reading.
 pub(super) enum Reading {
@@ -106,11 +110,12 @@ impl Turn<'_> {
         retry: Option<i64>,
     ) -> Result<EventPage, ReadingError> {
         let spec = &self.registered.spec;
+        let turns = self.context.turns.load(Ordering::Relaxed).max(1);
         let wanted = EventsWanted {
             tenant_id: &spec.tenant_at_source,
             positions,
             changes_max: self.changes_max,
-            bytes_max: PAGE_BYTES_MAX,
+            bytes_max: (ALL_PAGES_BYTES_MAX / turns).clamp(EVENT_BYTES_MAX, PAGE_BYTES_MAX),
             data_bytes_max: EVENT_BYTES_MAX,
             with_data: spec.payload == Payload::Full,
             retry_quarantined_of: retry,

@@ -179,7 +179,8 @@ fn data_json(mapping: &ResolvedMapping, shape: EventShape<'_>) -> String {
         return "null::text".to_owned();
     }
     let values = mapping.columns.iter().map(|column| {
-        let tenant = mapping.definition.target.keep_tenant && column.name == mapping.columns[0].name;
+        let tenant =
+            mapping.definition.target.keep_tenant && column.name == mapping.columns[0].name;
         let value = match tenant {
             true => format!("q.{}", mapping.tenant_column.name.sql()),
             false => format!("q.{}", column.name.sql()),
