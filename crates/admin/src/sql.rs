@@ -17,6 +17,8 @@ pub(crate) const DISCARD_QUARANTINED: &str = include_str!("../sql/discard_quaran
 pub(crate) const DISCARD_QUARANTINED_EVENTS: &str =
     include_str!("../sql/discard_quarantined_events.sql");
 pub(crate) const LIST_WEBHOOKS: &str = include_str!("../sql/list_webhooks.sql");
+/// Where all of them are settled.
+pub(crate) const COUNT_WEBHOOKS: &str = "select count(*) from offtake.webhook where active";
 pub(crate) const LIST_NAMED_WEBHOOKS: &str = include_str!("../sql/list_named_webhooks.sql");
 pub(crate) const LIST_WEBHOOK_ATTEMPTS: &str = include_str!("../sql/list_webhook_attempts.sql");
 pub(crate) const PAUSE_WEBHOOK: &str = include_str!("../sql/pause_webhook.sql");

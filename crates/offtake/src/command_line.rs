@@ -2,7 +2,7 @@
 
 mod bench;
 mod demo;
-pub(crate) mod webhook;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;

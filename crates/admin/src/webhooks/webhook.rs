@@ -139,6 +139,8 @@ struct Which<'a> {
     after: Option<(&'a str, &'a str)>,
     limit: Option<usize>,
     ids: Option<&'a [i64]>,
+    /// Without those of which nothing speaks against `in_sync`.
+    unsettled: bool,
 }
 
 /// The active webhooks with this `tenant` and this `name`, sorted by both. None matches all.
@@ -185,16 +187,26 @@ pub(crate) async fn worst_webhooks(
     Ok(all)
 }
 
-/// How many are in each state; every state is listed.
+/// How many are in each state; every state is listed. Those of which nothing speaks against
+/// `in_sync` are only counted.
 pub async fn count_states(
     source: &Client,
     tenant: Option<&str>,
 ) -> Result<BTreeMap<&'static str, usize>, Error> {
     let mut counts: BTreeMap<_, _> =
         WebhookState::ALL.iter().map(|state| (state.as_str(), 0)).collect();
-    for webhook in list(source, Which { tenant, ..Which::default() }, false).await? {
-        *counts.entry(webhook.state.as_str()).or_default() += 1;
+    let unsettled = tenant.is_none();
+    let rows = rows(source, Which { tenant, unsettled, ..Which::default() }, false).await?;
+    let others: i64 = match rows.first() {
+        Some(row) => row.get("others"),
+        None if unsettled => source.query_one(sql::COUNT_WEBHOOKS, &[]).await?.get(0),
+        None => 0,
+    };
+    for row in &rows {
+        *counts.entry(read(row)?.state.as_str()).or_default() += 1;
     }
+    *counts.entry(WebhookState::InSync.as_str()).or_default() +=
+        usize::try_from(others).unwrap_or_default();
     Ok(counts)
 }
 
@@ -203,13 +215,16 @@ async fn list(
     which: Which<'_>,
     with_mappings: bool,
 ) -> Result<Vec<Webhook>, Error> {
-    let Which { tenant, name, after, limit, ids } = which;
+    rows(source, which, with_mappings).await?.iter().map(read).collect()
+}
+
+async fn rows(source: &Client, which: Which<'_>, with_mappings: bool) -> Result<Vec<Row>, Error> {
+    let Which { tenant, name, after, limit, ids, unsettled } = which;
     let (after_tenant, after_name) = after.unzip();
     let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let parameters: [&(dyn ToSql + Sync); 7] =
-        [&tenant, &name, &after_tenant, &after_name, &limit, &with_mappings, &ids];
-    let rows = source.query(sql::LIST_WEBHOOKS, &parameters).await?;
-    rows.iter().map(read).collect()
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&tenant, &name, &after_tenant, &after_name, &limit, &with_mappings, &ids, &unsettled];
+    Ok(source.query(sql::LIST_WEBHOOKS, &parameters).await?)
 }
 
 fn facts(row: &Row) -> Facts {

@@ -52,8 +52,12 @@ pub enum Webhook {
     Test {
         #[command(flatten)]
         of: OfWebhook,
-        #[command(flatten)]
-        row: Option<Row>,
+        /// The mapping of the row; with --key.
+        #[arg(long, requires = "key")]
+        mapping: Option<String>,
+        /// The row's key: the value, or a JSON object of the key's columns.
+        #[arg(long, requires = "mapping", allow_hyphen_values = true)]
+        key: Option<String>,
         #[arg(long, help = JSON)]
         json: bool,
     },
@@ -64,8 +68,12 @@ pub enum Webhook {
     Preview {
         #[command(flatten)]
         of: OfWebhook,
-        #[command(flatten)]
-        row: Row,
+        /// The mapping of the row.
+        #[arg(long)]
+        mapping: String,
+        /// The row's key: the value, or a JSON object of the key's columns.
+        #[arg(long, allow_hyphen_values = true)]
+        key: String,
     },
     /// Print a fresh secret. Nothing is stored.
     #[command(
@@ -168,17 +176,6 @@ pub struct OfWebhook {
     /// The webhook's name.
     #[arg(long, allow_hyphen_values = true, default_value = "main")]
     pub name: String,
-}
-
-/// One row of a mapping.
-#[derive(Debug, Args)]
-pub struct Row {
-    /// The mapping of the row.
-    #[arg(long, requires = "key")]
-    pub mapping: String,
-    /// Its key: the value, or a JSON object of the key's columns.
-    #[arg(long, requires = "mapping", allow_hyphen_values = true)]
-    pub key: String,
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

@@ -36,8 +36,11 @@ pub(super) async fn execute(
         Webhook::Attempts { of, status, limit, json } => {
             look::attempts(context, of, status.as_deref(), *limit, *json).await
         }
-        Webhook::Test { of, row, json } => probe::test(context, of, row.as_ref(), *json).await,
-        Webhook::Preview { of, row } => probe::preview(context, of, row).await,
+        Webhook::Test { of, mapping, key, json } => {
+            let row = mapping.as_deref().zip(key.as_deref());
+            probe::test(context, of, row, *json).await
+        }
+        Webhook::Preview { of, mapping, key } => probe::preview(context, of, mapping, key).await,
         Webhook::Resync { of, mapping, yes } => {
             repeat::resync(context, of, mapping.as_deref(), *yes).await
         }

@@ -7,7 +7,7 @@ use offtake_webhooks::{Client, Message, PreviewError, WebhookSpec, preview_event
 use serde_json::Value;
 
 use super::names::{configured, mapping_of};
-use crate::command_line::{OfWebhook, webhook::Row};
+use crate::command_line::OfWebhook;
 use crate::commands::printing::{say, say_exact, say_json};
 use crate::context::{Context, receiver_policy};
 use crate::outcome::{Exit, Failure};
@@ -33,15 +33,15 @@ impl Subject {
 pub(super) async fn test(
     context: &Context,
     of: &OfWebhook,
-    row: Option<&Row>,
+    row: Option<(&str, &str)>,
     json: bool,
 ) -> Result<Exit, Failure> {
     let Subject { source, set, spec } = Subject::find(context, of).await?;
-    let key = row.map(|row| key(&row.key));
-    let row = match (row, &key) {
-        (Some(row), Some(key)) => Some((mapping_of(&spec, &set, &row.mapping)?, key)),
-        _ => None,
+    let row = match row {
+        Some((mapping, text)) => Some((mapping_of(&spec, &set, mapping)?, key(text))),
+        None => None,
     };
+    let row = row.as_ref().map(|(mapping, key)| (*mapping, key));
     let client = Client::new(receiver_policy(&context.configuration), 1);
     let timeout = context.configuration.sync.statement_timeout;
     let tested = probe(&source, &client, &spec, row, timeout).await.map_err(failed)?;
@@ -80,11 +80,16 @@ fn print(spec: &WebhookSpec, tested: &Tested) {
 
 /// Prints the request: what a receiver gets, but for the path, the values of its own headers and the
 /// signatures.
-pub(super) async fn preview(context: &Context, of: &OfWebhook, row: &Row) -> Result<Exit, Failure> {
+pub(super) async fn preview(
+    context: &Context,
+    of: &OfWebhook,
+    mapping: &str,
+    key_text: &str,
+) -> Result<Exit, Failure> {
     let Subject { source, set, spec } = Subject::find(context, of).await?;
-    let mapping = mapping_of(&spec, &set, &row.mapping)?;
+    let mapping = mapping_of(&spec, &set, mapping)?;
     let timeout = context.configuration.sync.statement_timeout;
-    let key = key(&row.key);
+    let key = key(key_text);
     let event = preview_event(&source, &spec, mapping, &key, timeout).await.map_err(failed)?;
     let message = Message { id: &event.id, body: event.body.clone(), attempt: 1 };
     say(spec.endpoint.preview(&message, event.clock.now().as_secs()));
