@@ -9,4 +9,4 @@ with gone as (
                       where unusable.tenant_id = w.tenant_id and unusable.name = w.name)
   returning w.webhook_id
 )
-delete from offtake.outgoing_request r using gone where r.webhook_id = gone.webhook_id
+delete from offtake.outgoing_request r using gone where r.kind = 'webhook' and r.webhook_id = gone.webhook_id

@@ -14,6 +14,6 @@ with held as materialized (
 ), ended as (
   update offtake.outgoing_request r
      set attempt = r.attempt + 1, leased_until = null, leased_by = null
-    from disabled where r.webhook_id = disabled.webhook_id
+    from disabled where r.kind = 'webhook' and r.webhook_id = disabled.webhook_id
 )
 select exists (select from disabled) as disabled

@@ -31,9 +31,13 @@ with page as materialized (
          not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
   returning 1
 ), concerned_webhooks as materialized (
+  -- By index for each tenant of the page, whatever the planner takes the number of webhooks for.
   select w.webhook_id, max(n.sequence_id) as sequence_id
-    from news n join offtake.webhook w on coalesce(w.source_tenant_id, w.tenant_id) = n.tenant_id and n.source_table = any(w.source_tables)
-   where w.active and w.refused is null
+    from news n
+   cross join lateral (select w.webhook_id from offtake.webhook w
+                        where coalesce(w.source_tenant_id, w.tenant_id) = n.tenant_id and n.source_table = any(w.source_tables)
+                          and w.active and w.refused is null
+                       offset 0) w
    group by w.webhook_id
 ), owed_webhooks as (
   insert into offtake.outgoing_request as r (kind, webhook_id, wanted_sequence_id)

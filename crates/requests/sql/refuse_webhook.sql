@@ -9,6 +9,6 @@ with refused as (
    where not w.active or w.refused is distinct from excluded.refused
   returning webhook_id
 ), ended as (
-  delete from offtake.outgoing_request r using refused where r.webhook_id = refused.webhook_id
+  delete from offtake.outgoing_request r using refused where r.kind = 'webhook' and r.webhook_id = refused.webhook_id
 )
 select exists (select from refused) as refused

@@ -15,24 +15,17 @@ with slice as materialized (
    order by webhook_id
    limit greatest($2::bigint, (select reltuples::bigint / 360 from pg_catalog.pg_class where oid = 'offtake.webhook'::pg_catalog.regclass))
 ), due as (
-  select m.webhook_id
-    from offtake.webhook_mapping m
-    join offtake.webhook w on w.webhook_id = m.webhook_id and m.mapping = any(w.mappings)
-   where (m.resync_reason is not null or not m.backfilled) and (m.retry_at is null or m.retry_at <= now())
-  union
-  select m.webhook_id
-    from offtake.webhook_mapping m
-    join offtake.webhook w on w.webhook_id = m.webhook_id and m.mapping = any(w.mappings)
-   where m.retry_at <= now()
-  union
-  select q.webhook_id
-    from offtake.quarantined_event q
-    join offtake.webhook w on w.webhook_id = q.webhook_id and q.mapping = any(w.mappings)
-   where q.next_attempt_at <= now()
-  union
-  select webhook_id from offtake.webhook_replay
-  union
-  select w.webhook_id
+  -- mapping: of a webhook that is not told of it any more, nothing is due.
+  select webhook_id, mapping from offtake.webhook_mapping
+   where (resync_reason is not null or not backfilled) and (retry_at is null or retry_at <= now())
+  union all
+  select webhook_id, mapping from offtake.webhook_mapping where retry_at <= now()
+  union all
+  select webhook_id, mapping from offtake.quarantined_event where next_attempt_at <= now()
+  union all
+  select webhook_id, mapping from offtake.webhook_replay
+  union all
+  select w.webhook_id, null
     from slice w
    where exists (select from unnest(w.mappings) m (name)
                    left join offtake.webhook_mapping s on s.webhook_id = w.webhook_id and s.mapping = m.name
@@ -48,10 +41,13 @@ with slice as materialized (
                                         and l.sequence_id <= (select sequence_id from offtake.poller_position))))
 ), owed as (
   insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id)
-  select 'webhook', w.webhook_id, (select sequence_id from offtake.log_head)
-    from due join offtake.webhook w using (webhook_id)
-   where w.active and w.refused is null and w.disabled_at is null
-     and not exists (select from offtake.outgoing_request r where r.kind = 'webhook' and r.webhook_id = w.webhook_id)
+  select distinct 'webhook', w.webhook_id, (select sequence_id from offtake.log_head)
+    from due
+   cross join lateral (select w.webhook_id from offtake.webhook w
+                        where w.webhook_id = due.webhook_id and (due.mapping is null or due.mapping = any(w.mappings))
+                          and w.active and w.refused is null and w.disabled_at is null
+                       offset 0) w
+   where not exists (select from offtake.outgoing_request r where r.kind = 'webhook' and r.webhook_id = w.webhook_id)
    order by w.webhook_id
   on conflict (webhook_id) where kind = 'webhook' do nothing
   returning 1

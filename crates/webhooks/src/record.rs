@@ -13,6 +13,9 @@ use tokio_postgres::types::{Json, ToSql};
 
 use crate::{Error, EventSchedule, sql};
 
+/// A session keeps the plans of its first executions, and the tables may be empty then.
+const BEGIN: &str = "begin; set local enable_seqscan = off";
+
 /// What a turn has reached and the source does not know yet.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
@@ -162,7 +165,7 @@ pub(crate) async fn save(
     };
     let Some(reached) = reached else {
         let work = async |session: &PooledConnection| write(session).await;
-        offtake_postgres::PipelinedTransaction::whole(&mut connection, "begin", work)
+        offtake_postgres::PipelinedTransaction::whole(&mut connection, BEGIN, work)
             .await
             .map_err(Error::source)?;
         return Ok(if ours { Saved::Ours } else { Saved::Lost });
