@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use offtake_mapping::compose::{self, Accepted, EventShape};
 use offtake_mapping::{ResolvedMapping, foreign};
 use offtake_postgres::change_log::PARTITION_ROWS;
@@ -13,10 +14,13 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
-use crate::copy::{back, saved_copy};
+use crate::copy::{back, saved_copy, saved_select};
 use crate::durable::end_durably;
 use crate::snapshot::{age, opening};
 use crate::{ChunkStart, Error, FAILED_ROWS_MAX, MappingFault, Rows, sql};
+
+/// Rows of up to so many keys are selected, and not copied.
+const SELECTED_KEYS_MAX: usize = 50;
 
 /// What to read for one webhook.
 pub struct EventsWanted<'a> {
@@ -366,8 +370,7 @@ async fn read_keys(
     keys: &[Change],
     bytes_max: usize,
 ) -> Result<Read, Error> {
-    let statement = statement(wanted, position, keys);
-    match saved_copy(transaction, &statement, bytes_max).await {
+    match lines(transaction, wanted, position, keys, bytes_max).await {
         Ok((data, cut)) => {
             let bytes = data.len();
             let rows = rows_of_keys(Rows::present_only(data));
@@ -384,10 +387,31 @@ async fn read_keys(
     }
 }
 
+/// The lines of some keys. Those of a few are selected: COPY takes one more round trip.
+async fn lines(
+    transaction: &Client,
+    wanted: &EventsWanted<'_>,
+    position: &EventPosition<'_>,
+    keys: &[Change],
+    bytes_max: usize,
+) -> Result<(Bytes, bool), tokio_postgres::Error> {
+    if keys.len() <= SELECTED_KEYS_MAX {
+        let (tenant_id, shape) = (wanted.tenant_id, shape(wanted, position));
+        let select = compose::select_events(position.mapping, tenant_id, &json_of(keys), shape);
+        if let Some(lines) = saved_select(transaction, &select, bytes_max).await? {
+            return Ok(lines);
+        }
+    }
+    saved_copy(transaction, &statement(wanted, position, keys), bytes_max).await
+}
+
+fn json_of(keys: &[Change]) -> String {
+    keys.iter().map(|change| change.object.clone()).collect::<Value>().to_string()
+}
+
 fn statement(wanted: &EventsWanted<'_>, position: &EventPosition<'_>, keys: &[Change]) -> String {
-    let keys: Value = keys.iter().map(|change| change.object.clone()).collect();
-    let keys = keys.to_string();
-    compose::copy_events(position.mapping, wanted.tenant_id, &keys, shape(wanted, position))
+    let (tenant_id, shape) = (wanted.tenant_id, shape(wanted, position));
+    compose::copy_events(position.mapping, tenant_id, &json_of(keys), shape)
 }
 
 fn shape<'a>(wanted: &EventsWanted<'_>, position: &EventPosition<'a>) -> EventShape<'a> {

@@ -52,7 +52,7 @@ async fn keys_only_and_upserts_only() {
     })
     .await;
     world.source.execute("delete from project_user").await;
-    world.source.wait_text("select count(*)::text from offtake.change_log", "2").await;
+    world.source.wait_text("select exists (select from offtake.deleted_row)::text", "true").await;
     world.source.wait_text("select count(*)::text from offtake.outgoing_request", "0").await;
     let requests = receivers[0].requests();
     assert_eq!(requests.len(), 1, "{requests:?}");

@@ -54,6 +54,9 @@ const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a mapping waits whose table the application has locked.
 const LOCKED_OUT_DELAY: Duration = Duration::from_secs(1);
 
+/// How long a request waits whose webhook was registered otherwise meanwhile.
+const UNREGISTERED_DELAY: Duration = Duration::from_millis(100);
+
 /// How long a mapping waits whose fuse is blown.
 const FUSED_DELAY: Duration = Duration::from_secs(2);
 
@@ -218,7 +221,7 @@ pub(crate) async fn take(
     };
     let Some(cursors) = cursors(context, &registered, claim) else {
         // Registered with another mapping between the claim and now.
-        return Ok(Ended::Again(Duration::ZERO));
+        return Ok(Ended::Again(UNREGISTERED_DELAY));
     };
     let now = Instant::now();
     let mut turn = Turn {
@@ -427,7 +430,9 @@ impl Turn<'_> {
         if self.nothing_unsaved() {
             return Ok(ended);
         }
-        if matches!(ended, Ended::Again(_)) {
+        // What is wrong with a mapping stays told.
+        let deferred = self.cursors.iter().any(|cursor| cursor.deferred.is_some());
+        if matches!(ended, Ended::Again(_)) && !deferred {
             let backfilling = self.cursors.iter().any(|cursor| !cursor.settled());
             let state = if backfilling { "backfilling" } else { "lagging" };
             self.unsaved.state = Some((state, None));

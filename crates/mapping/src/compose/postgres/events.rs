@@ -226,3 +226,60 @@ fn in_json(value: &str, column: &Column) -> String {
 fn join(parts: impl Iterator<Item = String>, separator: &str) -> String {
     parts.collect::<Vec<_>>().join(separator)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(source_type: &str, target_type: &str) -> Column {
+        Column {
+            name: Identifier::new("c").unwrap(),
+            source_type: source_type.to_owned(),
+            target_type: target_type.to_owned(),
+        }
+    }
+
+    #[test]
+    fn numbers_that_a_receiver_would_round_are_texts() {
+        let check = |source: &str, target: &str, expect: &str| {
+            assert_eq!(in_json("q.c", &column(source, target)), expect, "{source}");
+        };
+        check("bigint", "bigint", "(q.c)::text");
+        check("numeric(10,2)", "numeric(10,2)", "(q.c)::text");
+        check("money", "money", "(q.c)::text");
+        check("bigint[]", "bigint[]", "(q.c)::text[]");
+        check("numeric(10,2)[]", "numeric(10,2)[]", "(q.c)::text[]");
+        check("app.amount", "numeric", "(q.c)::text");
+        check("integer", "integer", "q.c");
+        check("double precision", "double precision", "q.c");
+        check("jsonb", "jsonb", "q.c");
+        // What exists only in the source is the text that a destination's table would have.
+        check("app.mood", "text", "(q.c)::text");
+        check("app.label", "character varying(20)", "(q.c)::character varying(20)");
+    }
+
+    #[test]
+    fn a_webhook_that_accepts_other_rows_has_another_fingerprint() {
+        let plan = |texts: &[&str]| Accepted {
+            condition: None,
+            texts: vec![(
+                Identifier::new("plan").unwrap(),
+                texts.iter().map(|text| (*text).to_owned()).collect(),
+            )],
+        };
+        let condition = |sql: &str| Accepted { condition: Some(sql.to_owned()), texts: vec![] };
+        let all = [
+            Accepted::default(),
+            plan(&["pro"]),
+            plan(&["pro", "team"]),
+            plan(&["pro\", \"team"]),
+            condition("true"),
+            condition("false"),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            for (other_at, other) in all.iter().enumerate() {
+                assert_eq!(one.fingerprint() == other.fingerprint(), at == other_at);
+            }
+        }
+    }
+}
