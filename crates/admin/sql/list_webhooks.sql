@@ -1,8 +1,8 @@
 -- Everything that the state of a webhook is computed from, one row per active webhook, in one
 -- snapshot. $1 text: only this tenant's; $2 text: only those with this name; $3, $4 text: only those
 -- after this tenant and name (null matches all); $5 bigint: at most so many (null: all); $6 boolean:
--- with the JSON of their mappings; $7 bigint[]: only these (null: all); $8 boolean: without those of which nothing
--- speaks against in_sync, which `others` counts.
+-- with the JSON of their mappings; $7 bigint[]: only these (null: all); $8 boolean: without those of
+-- which nothing speaks against in_sync, which `others` counts.
 -- Per mapping one probe of change_log_tenant finds the newest change of its tenant, and one per table
 -- the newest of every tenant's; only where that is beyond the cursor, the backlog is counted, up to
 -- 100 001. Changes that concern every tenant count as one: the poller and a turn see how many keys
