@@ -46,7 +46,7 @@ pub(super) async fn destinations(
 }
 
 /// The tenant as the configuration spells it; None where no destination is that tenant's.
-async fn configured(
+pub(super) async fn configured(
     context: &Context,
     source: &Client,
     tenant: &str,
