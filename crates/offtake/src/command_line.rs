@@ -2,6 +2,7 @@
 
 mod bench;
 mod demo;
+mod quarantine;
 mod webhook;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use offtake_admin::operations;
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
 pub use self::demo::Demo;
+pub use self::quarantine::{OfQuarantine, Quarantine};
 pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
 
@@ -358,53 +360,6 @@ pub enum Fuse {
 
 const FUSE_OFF: &str = "Examples:\n  offtake fuse off sync --reason 'the network is being moved' --for 30m\n  \
                         offtake fuse off destination:acme/main --reason 'their restore'";
-
-#[derive(Debug, Subcommand)]
-pub enum Quarantine {
-    /// List them by their keys, with the errors.
-    #[command(after_help = "Example:\n  offtake quarantine list --mapping users --json")]
-    List {
-        #[command(flatten)]
-        of: OfQuarantine,
-        #[arg(long, help = JSON)]
-        json: bool,
-    },
-    /// Try them again now.
-    #[command(after_help = "Example:\n  offtake quarantine retry --tenant acme")]
-    Retry {
-        #[command(flatten)]
-        of: OfQuarantine,
-    },
-    /// Forget them: they stay missing in the destination, or untold, until they change at the
-    /// source.
-    #[command(
-        after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes"
-    )]
-    Discard {
-        #[command(flatten)]
-        of: OfQuarantine,
-        /// Do not ask for confirmation.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// Some of the quarantined rows and events.
-#[derive(Debug, Args)]
-pub struct OfQuarantine {
-    /// Only this tenant's.
-    #[arg(long, allow_hyphen_values = true)]
-    pub tenant: Option<String>,
-    /// Only this destination's rows.
-    #[arg(long, allow_hyphen_values = true)]
-    pub destination: Option<String>,
-    /// Only this webhook's events.
-    #[arg(long, allow_hyphen_values = true, conflicts_with = "destination")]
-    pub webhook: Option<String>,
-    /// Only this mapping's.
-    #[arg(long)]
-    pub mapping: Option<String>,
-}
 
 const JSON: &str = "Print JSON, for programs";
 
