@@ -30,6 +30,7 @@ pub mod oracle;
 pub mod pgbouncer;
 pub mod printed;
 pub mod proxy;
+pub mod receiver;
 pub mod samples;
 mod source;
 mod sql;

@@ -465,7 +465,7 @@ async fn destinations_of_the_query_move_and_vanish_with_what_was_under_way() {
     assert_eq!(code, 200);
     let owed = metrics
         .lines()
-        .find_map(|line| line.strip_prefix("offtake_requests_owed "))
+        .find_map(|line| line.strip_prefix("offtake_requests_owed{kind=\"sync\"} "))
         .map(str::to_owned);
     assert_eq!(owed.as_deref(), Some("0"));
     drop(holders);

@@ -303,7 +303,7 @@ async fn what_is_pending_owed_and_behind_is_counted() {
         ("/poller/owed", 1),
         ("/poller/in_flight", 0),
         ("/poller/expired_leases", 0),
-        ("offtake_requests_owed", 1),
+        ("offtake_requests_owed{kind=\"sync\"}", 1),
         ("/mappings/1/destinations", 2),
         ("/mappings/1/destinations_behind", 1),
         ("/mappings/0/destinations_behind", 0),
@@ -351,7 +351,7 @@ async fn refused_rows_count_while_their_mapping_and_destination_are_there() {
     until_numbers("a destination is gone", &daemon, &counted(2)).await;
     std::fs::remove_file(world.mappings_folder().join("users.yaml")).expect("it was there");
     until_numbers("a mapping is gone", &daemon, &counted(0)).await;
-    assert!(world.succeed(&["quarantine", "list"]).await.contains("no row is quarantined"));
+    assert!(world.succeed(&["quarantine", "list"]).await.contains("nothing is quarantined"));
     // They are due, but no worker would retry them.
     world.source.execute("update offtake.quarantined_row set retry_at = now()").await;
     world.succeed(&["quarantine", "retry"]).await;

@@ -40,11 +40,28 @@ select destination_id, unnest(mappings), 199900, true from offtake.destination;
 insert into offtake.fan_out (source_table, sequence_id, destination_id) values ('public.team', 200000, 2000);
 insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id, fanned_out, not_before)
 select 'sync', destination_id, 1, true, now() + case when destination_id % 250 = 0 then interval '-1 s' else interval '1 h' end
-  from offtake.destination;";
+  from offtake.destination;
+alter table offtake.webhook set (autovacuum_enabled = false);
+alter table offtake.webhook_mapping set (autovacuum_enabled = false);
+alter table offtake.quarantined_event set (autovacuum_enabled = false);
+insert into offtake.webhook (tenant_id, name, host, port, mappings, source_tables, fingerprint, sequence_id)
+select 't' || n % 1000, 'w' || n / 1000, 'h', 443, '{users,teams}', '{public.project_user,public.team}', 'f', 199900
+  from generate_series(1, 5000) n;
+insert into offtake.webhook_mapping (webhook_id, mapping, sequence_id)
+select webhook_id, unnest(mappings), 199900 from offtake.webhook;
+insert into offtake.quarantined_event (webhook_id, mapping, row_key, sequence_id, captured_at, next_attempt_at, error)
+select webhook_id, 'users', jsonb_build_object('id', webhook_id), 7, now(), now() + interval '1 h', 'e' from offtake.webhook;
+insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id, fanned_out, not_before)
+select 'webhook', webhook_id, 1, true, now() + case when webhook_id % 250 = 0 then interval '-1 s' else interval '1 h' end
+  from offtake.webhook;";
+
+/// One cursor of webhook 7, as a turn saves it; its request is the 5007th.
+const SAVED: &str = "5007, 0, '[{\"mapping\": \"users\", \"sequence_id\": \"200000\", \"backfilled\": true, \"rows\": 0, \"begun\": false}]', '[]', \
+                     '{users}', array['{\"id\": 7}'::jsonb], '{}', '{}', 1, 0, 200, 'in_sync', null, 0";
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 28] = [
+const HOT: [(&str, &str, i64); 37] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -52,10 +69,10 @@ const HOT: [(&str, &str, i64); 28] = [
     ("sequencer/sql/roll_partition.sql", "3600000", 20),
     ("requests/sql/judge_partition.sql", "10000000, 3600000", 300),
     ("poller/sql/probe_log.sql", "", 20),
-    // 25 of the hundred changes concern ten destinations each.
-    ("requests/sql/owe_page.sql", "100", 4000),
-    // The next 236 destinations; 20 requests of this kind wait.
-    ("requests/sql/owe_fanned_out.sql", "256", 6000),
+    // 25 of the hundred changes concern ten destinations and ten webhooks each.
+    ("requests/sql/owe_page.sql", "100", 8000),
+    // The next 236 destinations and webhooks; 20 requests of this kind wait for each.
+    ("requests/sql/owe_fanned_out.sql", "256", 12000),
     // Every destination is probed, twice for each of its tables.
     ("requests/sql/sweep_slice.sql", "0, 100000", 5000 * 30),
     // A slice of ten costs what ten cost.
@@ -94,6 +111,19 @@ const HOT: [(&str, &str, i64); 28] = [
     ("sync/sql/begin_visits.sql", "'{5,6,7}', '{0,0,0}'", 200),
     // The tables are as large as these say, without statistics.
     ("loops/sql/read_blown_fuses.sql", "", 1000),
+    ("requests/sql/claim_webhooks.sql", "16, 60000, 'me', '{1,2}'", 1500),
+    ("requests/sql/fail_webhook.sql", "5007, 0, 1000, 'e', 'r', 500, 1000, true, false", 60),
+    ("requests/sql/sweep_webhooks.sql", "100, 10", 10 * 30 + 500),
+    ("requests/sql/disable_webhook.sql", "7, 'r'", 60),
+    ("webhooks/sql/save_progress.sql", SAVED, 100),
+    ("webhooks/sql/add_attempts.sql", "5007, 0, '[{\"ago_ms\": 1}]'", 60),
+    ("webhooks/sql/fail_webhook_mapping.sql", "5007, 0, 'users', null, 'e', 1, 1", 60),
+    (
+        "reading/sql/read_event_bounds.sql",
+        "'t7', '{public.project_user,public.team}', '{199000,199000}', '{null,null}', 1000, 10000000, '{users,teams}', 7",
+        80,
+    ),
+    ("webhooks/sql/settle_webhooks.sql", "'{5,6,7}'", 100),
     // The status counts captured changes, up to a bound.
     ("admin/sql/list_destinations.sql", "'t7', null, null, null, null", 3000),
     // A page of ten among all destinations.
@@ -126,7 +156,12 @@ fn statements(file: &str) -> Vec<String> {
     let text =
         text.replace("{current}", "0").replace("{partition}", "0").replace("{next}", "10000000");
     match text.contains("{of_these}") {
-        true => OF_THESE.map(|these| text.replace("{of_these}", these)).to_vec(),
+        true => OF_THESE
+            .map(|these| match file.ends_with("claim_webhooks.sql") {
+                true => text.replace("{of_these}", &these.replace("destination_id", "webhook_id")),
+                false => text.replace("{of_these}", these),
+            })
+            .to_vec(),
         false => vec![text],
     }
 }
@@ -235,9 +270,11 @@ async fn a_claim_reads_no_more_requests_than_it_takes() {
     let mut bad = Vec::new();
     for mode in ["force_custom_plan", "force_generic_plan"] {
         client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
-        for statement in statements("requests/sql/claim_requests.sql") {
-            let plan = explain(&client, &statement, "16, 60000, 'me', '{1,2}'").await;
-            bad.extend(judge(&format!("a claim of 16, {mode}"), &plan, 900).err());
+        for file in ["requests/sql/claim_requests.sql", "requests/sql/claim_webhooks.sql"] {
+            for statement in statements(file) {
+                let plan = explain(&client, &statement, "16, 60000, 'me', '{1,2}'").await;
+                bad.extend(judge(&format!("a claim of 16 by {file}, {mode}"), &plan, 900).err());
+            }
         }
     }
     assert!(bad.is_empty(), "{}", bad.join("\n"));

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 20] = [
+const PLACEHOLDERS: [(&str, &str); 21] = [
     ("{synchronous_commit}", "off"),
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
@@ -27,6 +27,7 @@ const PLACEHOLDERS: [(&str, &str); 20] = [
     ("{table}", "offtake._offtake_state"),
     ("{condition}", "true"),
     ("{rows}", "1"),
+    ("{day}", "20000"),
     ("{chosen}", "select * from offtake.destination"),
     (
         "{listed}",

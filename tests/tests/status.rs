@@ -1,8 +1,9 @@
 //! What the daemon reports over HTTP: never better than the truth, complete, and only to authorised
 //! clients.
 
+use offtake_tests::receiver::Receiver;
 use offtake_tests::{Daemon, PATIENCE, World, until};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -240,10 +241,13 @@ async fn with_a_token_nothing_is_told_without_it() {
 /// Dashboards and alerts rely on the metrics of the committed list.
 #[tokio::test]
 async fn the_metrics_are_the_committed_ones() {
-    let world = World::with_tenants(["acme"]).await;
+    let mut world = World::with_tenants(["acme"]).await;
+    let receiver = Receiver::start().await;
+    world.add_webhook("acme", &receiver, json!({}));
     let daemon = world.daemon().await;
     world.fill(10).await;
     world.wait_in_step().await;
+    world.source.wait_text("select count(*) > 0 from offtake.webhook_mapping", "t").await;
     // The copy may already have everything, and a latency is measured only for a change. So make
     // one.
     world.source.execute("update project_user set display_name = display_name || '!'").await;

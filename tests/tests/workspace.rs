@@ -1,6 +1,7 @@
 //! The shape of the workspace:
-//! `{mapping, egress} ← postgres ← loops ← {requests, reading} ← {sequencer, poller, sync, admin} ←
-//! offtake`. `capture` is no loop and stands on `postgres`; `private_server` stands alone.
+//! `{mapping, egress} ← postgres ← loops ← {requests, reading} ← {sequencer, poller, sync,
+//! webhooks, admin} ← offtake`. `capture` is no loop and stands on `postgres`; `private_server`
+//! stands alone.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -12,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("offtake-mapping", &[]),
     ("offtake-egress", &[]),
     ("offtake-postgres", &["offtake-mapping", "offtake-egress"]),
@@ -23,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
     ("offtake-sequencer", BELOW_A_LOOP),
     ("offtake-poller", BELOW_A_LOOP),
     ("offtake-sync", BELOW_A_LOOP_THAT_READS),
+    ("offtake-webhooks", BELOW_A_LOOP_THAT_READS_AND_DIALS),
     ("offtake-admin", BELOW_A_LOOP),
     ("offtake-private-server", &[]),
     ("offtake", EVERY_CRATE),
@@ -40,6 +42,15 @@ const BELOW_A_LOOP_THAT_READS: &[&str] = &[
     "offtake-reading",
 ];
 
+const BELOW_A_LOOP_THAT_READS_AND_DIALS: &[&str] = &[
+    "offtake-mapping",
+    "offtake-egress",
+    "offtake-postgres",
+    "offtake-loops",
+    "offtake-requests",
+    "offtake-reading",
+];
+
 const EVERY_CRATE: &[&str] = &[
     "offtake-mapping",
     "offtake-egress",
@@ -51,6 +62,7 @@ const EVERY_CRATE: &[&str] = &[
     "offtake-sequencer",
     "offtake-poller",
     "offtake-sync",
+    "offtake-webhooks",
     "offtake-admin",
     "offtake-private-server",
     "offtake",

@@ -19,6 +19,12 @@ const STATES = {
   in_sync: ["in sync", "good"],
 };
 
+// What has rows and buttons: its actions, which of its items are known, and how it is shown again.
+// webhooks.js adds its own.
+const BOARDS = {
+  destinations: { actions: () => ACTIONS, items: () => latest.destinations, redraw: () => latest && showDestinations(latest) },
+};
+
 const byId = (id) => document.getElementById(id);
 const opened = new Set();
 // The result of the last action on a destination, by its id.
@@ -84,8 +90,8 @@ function moment(text) {
   return element("time", { dateTime: text, title: text, textContent: seconds < 5 ? "just now" : `${duration(Math.round(seconds))} ago` });
 }
 
-function badge(state) {
-  const [label, tone] = STATES[state] ?? [state, "quiet"];
+function badge(state, states = STATES) {
+  const [label, tone] = states[state] ?? [state, "quiet"];
   return element("span", { className: `badge ${tone}`, textContent: label });
 }
 
@@ -117,6 +123,7 @@ function showLoops(status) {
     ]),
     tile(status, "poller", [
       ["destinations owed", poller.owed.toLocaleString()],
+      ["webhooks owed", poller.owed_webhooks.toLocaleString()],
       ["in flight", poller.in_flight.toLocaleString()],
       ["expired leases", poller.expired_leases.toLocaleString()],
       ["oldest", duration(poller.oldest_owed_seconds)],
@@ -126,7 +133,12 @@ function showLoops(status) {
       ["rows", rate(sync.rows_per_second)],
       ["quarantined rows", bounded(status.quarantined_rows)],
       ["deleted keys kept", count(status.deleted_rows.total)],
-    ])]);
+    ]),
+    ...(Object.values(status.webhooks.states).some((number) => number > 0) ? [tile(status, "webhooks", [
+      ["events acknowledged", count(status.webhooks.events_total)],
+      ["events", rate(status.webhooks.events_per_second)],
+      ["quarantined events", bounded(status.quarantined_events)],
+    ])] : [])]);
 }
 
 function backfill(of) {
@@ -184,14 +196,14 @@ function verified(answer) {
   return [answer.equal ? "equal" : "NOT EQUAL", ...items].join("\n");
 }
 
-function actions(destination, id) {
-  const shown = Object.entries(ACTIONS).filter(([verb]) => (destination.paused ? verb !== "pause" : verb !== "resume"));
+function actions(item, id, board = "destinations") {
+  const shown = Object.entries(BOARDS[board].actions(item)).filter(([verb]) => (item.paused ? verb !== "pause" : verb !== "resume"));
   const buttons = shown.map(([verb, { label }]) => {
     const button = element("button", { className: "action", type: "button", textContent: label });
     Object.assign(button.dataset, { verb, id });
     return button;
   });
-  const outcome = outcomes.get(id);
+  const outcome = outcomes.get(board + id);
   const tone = outcome?.good === false ? "outcome bad" : "outcome";
   return element("div", { className: "actions" }, ...buttons, element("output", { className: tone, textContent: outcome?.text ?? "" }));
 }
@@ -225,7 +237,7 @@ function refusedRows(destination, id) {
 
 function showDestination(destination) {
   const id = JSON.stringify([destination.tenant, destination.name]);
-  const open = opened.has(id);
+  const open = opened.has(`destinations${id}`);
   const fold = element("button", { className: "fold", type: "button", textContent: destination.tenant });
   fold.setAttribute("aria-expanded", String(open));
   fold.dataset.id = id;
@@ -288,6 +300,7 @@ function show(status) {
   showLoops(status);
   showDestinations(status);
   showMappings(status);
+  for (const { update } of Object.values(BOARDS)) update?.(status);
 }
 
 // Sends a request to the API. Returns the response, or throws an error with the daemon's
@@ -380,49 +393,52 @@ setInterval(() => {
 // A hidden page frees its connection: the daemon serves few listeners at a time.
 document.addEventListener("visibilitychange", () => document.hidden && restart());
 
-async function act(verb, id, body) {
+async function act(verb, id, body, board = "destinations") {
   const [tenant, name] = JSON.parse(id);
+  const { actions: of, redraw } = BOARDS[board];
+  const { begun, done } = of()[verb];
   const said = (text, good) => {
-    outcomes.set(id, { text, good });
-    if (latest) showDestinations(latest);
+    outcomes.set(board + id, { text, good });
+    redraw();
   };
-  said(ACTIONS[verb].begun ?? "…", true);
+  said(begun ?? "…", true);
   try {
-    const response = await call(`destinations/${encodeURIComponent(tenant)}/${encodeURIComponent(name)}/${verb}`, {
+    const response = await call(`${board}/${encodeURIComponent(tenant)}/${encodeURIComponent(name)}/${verb}`, {
       method: "POST", body: JSON.stringify(body), headers: { "Content-Type": "application/json" },
     });
     const answer = await response.json();
-    said(ACTIONS[verb].done(answer), answer.equal !== false);
+    said(done(answer), answer.equal !== false && answer.acknowledged !== false);
   } catch (error) {
     said(`${verb}: ${error.message}`, false);
   }
 }
 
 // Opens the dialog of an action that asks for confirmation or details.
-function question(verb, id) {
-  const { label, ask, needs } = ACTIONS[verb];
+function question(verb, id, board = "destinations") {
+  const { label, ask, needs } = BOARDS[board].actions()[verb];
   const [tenant, name] = JSON.parse(id);
-  const destination = latest.destinations.find((d) => d.tenant === tenant && d.name === name);
+  const item = BOARDS[board].items().find((one) => one.tenant === tenant && one.name === name);
   byId("question-title").textContent = `${label.replace(" …", "")} ${tenant}/${name}`;
   byId("question-text").textContent = ask;
-  for (const field of ["reason", "for", "mapping"]) {
+  for (const field of ["reason", "for", "since", "mapping"]) {
     byId(`${field}-line`).hidden = !needs.includes(field);
     byId(field).value = "";
   }
   byId("reason").required = needs.includes("reason");
-  const names = (destination?.mappings ?? []).map((m) => element("option", { value: m.name, textContent: m.name }));
+  byId("since").required = needs.includes("since");
+  const names = (item?.mappings ?? []).map((m) => element("option", { value: m.name, textContent: m.name }));
   byId("mapping").replaceChildren(element("option", { value: "", textContent: "all mappings" }), ...names);
   byId("question-yes").textContent = label.replace(" …", "");
-  Object.assign(byId("question").dataset, { verb, id });
+  Object.assign(byId("question").dataset, { verb, id, board });
   byId("question").showModal();
 }
 
 byId("question-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  const { verb, id } = byId("question").dataset;
-  const given = ACTIONS[verb].needs.map((field) => [field, byId(field).value.trim()]).filter(([, value]) => value);
+  const { verb, id, board } = byId("question").dataset;
+  const given = BOARDS[board].actions()[verb].needs.map((field) => [field, byId(field).value.trim()]).filter(([, value]) => value);
   byId("question").close();
-  act(verb, id, Object.fromEntries(given));
+  act(verb, id, Object.fromEntries(given), board);
 });
 
 byId("question-no").addEventListener("click", () => byId("question").close());
@@ -438,16 +454,20 @@ byId("token-form").addEventListener("submit", (event) => {
 
 byId("filter").addEventListener("input", () => latest && showDestinations(latest));
 
-byId("destinations").addEventListener("click", (event) => {
-  const { id, verb } = event.target.closest("button")?.dataset ?? {};
-  if (!id) return;
-  if (verb) {
-    if (ACTIONS[verb].ask) question(verb, id);
-    else act(verb, id, {});
-    return;
-  }
-  if (!opened.delete(id)) opened.add(id);
-  showDestinations(latest);
-});
+function listenToClicks(board) {
+  byId(board).addEventListener("click", (event) => {
+    const { id, verb } = event.target.closest("button")?.dataset ?? {};
+    if (!id) return;
+    if (verb) {
+      if (BOARDS[board].actions()[verb].ask) question(verb, id, board);
+      else act(verb, id, {}, board);
+      return;
+    }
+    if (!opened.delete(board + id)) opened.add(board + id);
+    BOARDS[board].redraw();
+  });
+}
 
-follow();
+listenToClicks("destinations");
+// After the other scripts: they add to what is shown.
+document.addEventListener("DOMContentLoaded", follow);

@@ -10,14 +10,20 @@ select (select epoch_id::text from offtake.epoch order by started_at desc limit 
        (select (extract(epoch from clock_timestamp()) - extract(epoch from captured_at))::float8
           from offtake.captured_change order by capture_id limit 1) as oldest_pending_seconds,
        (select case when is_called then last_value else 0 end from offtake.global_sequence) as last_sequence_id,
-       r.owed, r.in_flight, r.expired_leases, r.oldest_owed_seconds,
+       r.owed, r.owed_webhooks, r.in_flight, r.expired_leases, r.oldest_owed_seconds,
        (select count(*)
           from (select from offtake.quarantined_row q join offtake.destination d using (destination_id)
                  where d.active and (q.mapping = any(d.mappings)
                        or exists (select from offtake.waiting_mapping w
                                    where w.destination_id = d.destination_id and w.mapping = q.mapping))
-                 limit 100001) q) as quarantined_rows
-  from (select count(*) as owed,
+                 limit 100001) q) as quarantined_rows,
+       (select count(*)
+          from (select from offtake.quarantined_event q join offtake.webhook w using (webhook_id)
+                 where w.active and q.mapping = any(w.mappings)
+                 limit 100001) q) as quarantined_events,
+       (select coalesce(sum(delivered), 0)::bigint from offtake.webhook) as events_delivered
+  from (select count(*) filter (where kind = 'sync') as owed,
+               count(*) filter (where kind = 'webhook') as owed_webhooks,
                count(*) filter (where leased_until > now()) as in_flight,
                count(*) filter (where leased_until <= now()) as expired_leases,
                (extract(epoch from now()) - extract(epoch from min(owed_since)))::float8 as oldest_owed_seconds

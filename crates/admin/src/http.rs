@@ -16,6 +16,7 @@ mod limits;
 mod mutations;
 mod probes;
 mod problem;
+mod webhooks;
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Scrapes;
 use crate::status::Config;
+use crate::webhooks::WebhookAccess;
 use crate::{Error, Readiness};
 
 /// The largest body. Requests of the API carry a few names and a reason, far less than this.
@@ -52,6 +54,8 @@ pub struct AdminState {
     /// Compares a destination's copies with their queries. Unset until the daemon knows its
     /// destinations.
     pub verifier: Arc<OnceLock<Verifier>>,
+    /// What only the daemon knows of webhooks. Unset until it knows them.
+    pub webhooks: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
 }
 
 /// From a tenant and a destination's name to the result of the comparison: one JSON object per
@@ -179,6 +183,16 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/destinations/{tenant}/{name}/verify", post(mutations::verify))
         .route("/destinations/{tenant}/{name}/adopt", post(mutations::adopt))
         .route("/destinations/{tenant}/{name}/forget", post(mutations::forget))
+        .route("/webhooks", get(webhooks::list))
+        .route("/webhooks/{tenant}/{name}", get(webhooks::one))
+        .route("/webhooks/{tenant}/{name}/attempts", get(webhooks::list_attempts))
+        .route("/webhooks/{tenant}/{name}/test", post(webhooks::test))
+        .route("/webhooks/{tenant}/{name}/replay", post(webhooks::replay))
+        .route("/webhooks/{tenant}/{name}/resync", post(webhooks::resync))
+        .route("/webhooks/{tenant}/{name}/enable", post(webhooks::enable))
+        .route("/webhooks/{tenant}/{name}/disable", post(webhooks::disable))
+        .route("/webhooks/{tenant}/{name}/pause", post(webhooks::pause))
+        .route("/webhooks/{tenant}/{name}/resume", post(webhooks::resume))
         .route("/fuses", get(api::list_fuses))
         // A destination's fuse has a slash in its name.
         .route("/fuses/{*name}", patch(mutations::switch_fuse))

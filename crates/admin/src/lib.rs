@@ -20,9 +20,11 @@ mod readiness;
 mod sql;
 mod state;
 pub mod status;
+pub mod webhooks;
 
 pub use error::Error;
 pub use http::{AdminState, Sockets, Tokens, Verifier, serve};
 pub use readiness::Readiness;
 pub use state::State;
 pub use status::{Destination, Status, collect, collect_beside, destinations};
+pub use webhooks::WebhookAccess;

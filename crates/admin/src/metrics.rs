@@ -33,14 +33,16 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Installs the process's recorder. Called once, inside the runtime, before the first loop starts.
 pub fn install() -> Result<PrometheusHandle, Error> {
-    let recorder = [names::SYNC_LATENCY_SECONDS, names::STAGE_LATENCY_SECONDS]
-        .into_iter()
-        .try_fold(PrometheusBuilder::new(), |builder, name| {
-            builder.set_buckets_for_metric(
-                Matcher::Full(name.to_owned()),
-                &names::LATENCY_BUCKETS_SECONDS,
-            )
-        });
+    let histograms = [
+        names::SYNC_LATENCY_SECONDS,
+        names::STAGE_LATENCY_SECONDS,
+        names::WEBHOOK_LATENCY_SECONDS,
+        names::WEBHOOK_ATTEMPT_SECONDS,
+    ];
+    let recorder = histograms.into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+        builder
+            .set_buckets_for_metric(Matcher::Full(name.to_owned()), &names::LATENCY_BUCKETS_SECONDS)
+    });
     let handle =
         recorder.and_then(PrometheusBuilder::install_recorder).map_err(|_| Error::Recorder)?;
     names::describe();
@@ -111,6 +113,7 @@ struct Sample {
     at: Instant,
     sequenced_up_to: i64,
     applied: i64,
+    acknowledged: i64,
     rates: Rates,
 }
 
@@ -136,6 +139,7 @@ pub(crate) struct Rates {
     pub(crate) sequenced_per_second: Option<f64>,
     pub(crate) applied_per_second: Option<f64>,
     pub(crate) applied_total: i64,
+    pub(crate) events_per_second: Option<f64>,
 }
 
 impl Scrapes {
@@ -162,7 +166,9 @@ impl Scrapes {
     /// sequencer's rate counts the work of all daemons; the engine's rate comes from the counter of
     /// this process.
     pub(crate) fn rates(&self, sequenced: Sequenced) -> Rates {
-        let applied = total(&self.recorder.render(), names::ROWS_APPLIED_TOTAL);
+        let exposition = self.recorder.render();
+        let applied = total(&exposition, names::ROWS_APPLIED_TOTAL);
+        let acknowledged = total(&exposition, names::WEBHOOK_EVENTS_TOTAL);
         let now = Instant::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rates = Rates { applied_total: applied, ..Rates::default() };
@@ -173,9 +179,17 @@ impl Scrapes {
             }
             rates.sequenced_per_second =
                 Some(sequenced.rows as f64 / sequenced.seconds.unwrap_or(seconds));
-            rates.applied_per_second = Some((applied - before.applied).max(0) as f64 / seconds);
+            let per_second = |now: i64, before: i64| Some((now - before).max(0) as f64 / seconds);
+            rates.applied_per_second = per_second(applied, before.applied);
+            rates.events_per_second = per_second(acknowledged, before.acknowledged);
         }
-        *last = Some(Sample { at: now, sequenced_up_to: sequenced.up_to, applied, rates });
+        *last = Some(Sample {
+            at: now,
+            sequenced_up_to: sequenced.up_to,
+            applied,
+            acknowledged,
+            rates,
+        });
         rates
     }
 }
@@ -187,12 +201,19 @@ async fn read(source: &SourcePool) -> Result<Status, Error> {
 
 fn set_gauges(status: &Status) {
     gauge!(names::CHANGES_CAPTURED_PENDING).set(status.sequencer.pending_changes.0 as f64);
-    gauge!(names::REQUESTS_OWED).set(status.poller.owed as f64);
+    let owed = [status.poller.owed, status.poller.owed_webhooks];
+    for (kind, owed) in names::REQUEST_KINDS.into_iter().zip(owed) {
+        gauge!(names::REQUESTS_OWED, "kind" => kind).set(owed as f64);
+    }
     gauge!(names::OLDEST_OWED_AGE_SECONDS).set(status.poller.oldest_owed_seconds.unwrap_or(0.0));
     gauge!(names::QUARANTINED_ROWS).set(status.quarantined_rows.0 as f64);
+    gauge!(names::QUARANTINED_EVENTS).set(status.quarantined_events.0 as f64);
     gauge!(names::TOMBSTONES).set(status.deleted_rows.total.0 as f64);
     for (state, count) in &status.sync.destinations {
         gauge!(names::DESTINATIONS, "state" => *state).set(*count as f64);
+    }
+    for (state, count) in &status.webhooks.states {
+        gauge!(names::WEBHOOKS, "state" => *state).set(*count as f64);
     }
     for fuse in names::FUSES {
         let kind = |name: &str| name.split(':').next() == Some(fuse);

@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 
 use crate::status::Fuse;
+use crate::webhooks::named_webhooks;
 use crate::{Error, moment, sql};
 
 /// A destination as the registry names it.
@@ -45,31 +47,47 @@ pub struct Kept {
     pub forgetting: bool,
 }
 
-/// Which quarantined rows. Each None matches all.
+/// Which quarantined rows and events. Each None matches all; with a destination, only its rows are
+/// meant, and with a webhook, only its events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Selection<'a> {
     pub tenant: Option<&'a str>,
     pub destination: Option<&'a str>,
+    pub webhook: Option<&'a str>,
     pub mapping: Option<&'a str>,
 }
 
-/// A row that its destination refused.
+/// A row that its destination refuses, or an event that its webhook's receiver does.
 #[derive(Debug, Clone, Serialize)]
 pub struct Quarantined {
     pub tenant: String,
-    pub destination: String,
+    /// Null for an event of a webhook.
+    pub destination: Option<String>,
+    /// Null for a row of a destination.
+    pub webhook: Option<String>,
     pub mapping: String,
     /// The key's source columns, as text; never the row's values.
     pub key: Value,
-    pub sqlstate: String,
+    /// Null where a receiver refused it.
+    pub sqlstate: Option<String>,
+    /// Of the receiver's answer; null where there was none.
+    pub status: Option<i32>,
     pub error: String,
     pub attempts: i32,
     pub first_failed_at: Timestamp,
     pub last_failed_at: Timestamp,
-    pub retry_at: Timestamp,
-    /// Sorts the rows of one destination, and marks where a page of the list ended.
+    /// Null: no attempt is left.
+    pub retry_at: Option<Timestamp>,
+    /// Sorts what one destination or webhook has, and marks where a page of the list ended.
     #[serde(skip)]
     pub place: String,
+}
+
+impl Quarantined {
+    /// The destination's or the webhook's.
+    pub fn name(&self) -> &str {
+        self.destination.as_deref().or(self.webhook.as_deref()).unwrap_or_default()
+    }
 }
 
 /// How far a re-copy is that an operator asked for.
@@ -224,7 +242,7 @@ pub async fn resync_progress(
     Ok(progress.collect())
 }
 
-/// At most `limit` quarantined rows, beginning after the row at `after` (tenant, destination,
+/// At most `limit` quarantined rows and events, beginning after the one at `after` (tenant, name,
 /// place).
 pub async fn quarantined(
     source: &Client,
@@ -232,45 +250,60 @@ pub async fn quarantined(
     after: Option<&(String, String, String)>,
     limit: i64,
 ) -> Result<Vec<Quarantined>, Error> {
-    let (tenant, destination, place) =
+    let (tenant, name, place) =
         after.map_or((None, None, None), |(a, b, c)| (Some(a), Some(b), Some(c)));
-    let rows = source
-        .query(
-            sql::LIST_QUARANTINED,
-            &[&of.tenant, &of.destination, &of.mapping, &tenant, &destination, &place, &limit],
-        )
-        .await?;
+    let Selection { tenant: of_tenant, destination, webhook, mapping } = of;
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&of_tenant, &destination, &mapping, &webhook, &tenant, &name, &place, &limit];
+    let rows = source.query(sql::LIST_QUARANTINED, &parameters).await?;
     let quarantined = rows.iter().map(|row| Quarantined {
         tenant: row.get("tenant_id"),
-        destination: row.get("name"),
+        destination: row.get("destination"),
+        webhook: row.get("webhook"),
         mapping: row.get("mapping"),
         key: row.get("row_key"),
         sqlstate: row.get("sqlstate"),
+        status: row.get("status"),
         error: row.get("error"),
         attempts: row.get("attempts"),
         first_failed_at: moment::required(row, "first_failed_at"),
         last_failed_at: moment::required(row, "last_failed_at"),
-        retry_at: moment::required(row, "retry_at"),
+        retry_at: moment::optional(row, "retry_at"),
         place: row.get("place"),
     });
     Ok(quarantined.collect())
 }
 
-/// Retries quarantined rows now. Returns how many.
+/// Retries quarantined rows and events now. Returns how many.
 pub async fn retry_quarantined(source: &Client, of: Selection<'_>) -> Result<i64, Error> {
-    let Selection { tenant, destination, mapping } = of;
-    Ok(offtake_requests::retry_quarantined(source, tenant, destination, mapping).await?)
+    let Selection { tenant, destination, webhook, mapping } = of;
+    let (mut rows, mut events) = (0, 0);
+    if webhook.is_none() {
+        rows = offtake_requests::retry_quarantined(source, tenant, destination, mapping).await?;
+    }
+    if destination.is_none() {
+        events =
+            offtake_requests::retry_quarantined_events(source, tenant, webhook, mapping).await?;
+    }
+    Ok(rows + events)
 }
 
-/// Forgets quarantined rows. They stay absent from the destination until they change at the source.
-/// Returns how many.
+/// Forgets quarantined rows and events. A row stays absent from its destination, and an event
+/// untold, until it changes at the source. Returns how many.
 pub async fn discard_quarantined(source: &Client, of: Selection<'_>) -> Result<u64, Error> {
-    Ok(source
-        .execute(sql::DISCARD_QUARANTINED, &[&of.tenant, &of.destination, &of.mapping])
-        .await?)
+    let Selection { tenant, destination, webhook, mapping } = of;
+    let (mut rows, mut events) = (0, 0);
+    if webhook.is_none() {
+        rows = source.execute(sql::DISCARD_QUARANTINED, &[&tenant, &destination, &mapping]).await?;
+    }
+    if destination.is_none() {
+        let parameters: [&(dyn ToSql + Sync); 3] = [&tenant, &webhook, &mapping];
+        events = source.execute(sql::DISCARD_QUARANTINED_EVENTS, &parameters).await?;
+    }
+    Ok(rows + events)
 }
 
-/// The fuses of the three loops, and every other fuse that was ever switched.
+/// The fuses of the loops, and every other fuse that was ever switched.
 pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
     let rows = source.query(sql::LIST_FUSES, &[]).await?;
     let fuses = rows.iter().map(|row| Fuse {
@@ -283,13 +316,18 @@ pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
 }
 
 /// The names of all fuses that can stop something: those of the loops, and of the known tenants,
-/// destinations and mappings.
+/// destinations, webhooks and mappings.
 pub async fn fuse_names(source: &Client) -> Result<Vec<String>, Error> {
     let mut names: Vec<String> = fuses(source).await?.into_iter().map(|fuse| fuse.name).collect();
     for destination in named_destinations(source, None, None).await? {
         names.push(format!("tenant:{}", destination.tenant));
         names.push(format!("destination:{}/{}", destination.tenant, destination.name));
         names.extend(destination.mappings.iter().map(|mapping| format!("mapping:{mapping}")));
+    }
+    for webhook in named_webhooks(source, None, None).await? {
+        names.push(format!("tenant:{}", webhook.tenant));
+        names.push(format!("webhook:{}/{}", webhook.tenant, webhook.name));
+        names.extend(webhook.mappings.iter().map(|mapping| format!("mapping:{mapping}")));
     }
     names.sort();
     names.dedup();

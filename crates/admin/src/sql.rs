@@ -14,6 +14,16 @@ pub(crate) const RESUME_DESTINATIONS: &str = include_str!("../sql/resume_destina
 pub(crate) const READ_RESYNC_PROGRESS: &str = include_str!("../sql/read_resync_progress.sql");
 pub(crate) const LIST_QUARANTINED: &str = include_str!("../sql/list_quarantined.sql");
 pub(crate) const DISCARD_QUARANTINED: &str = include_str!("../sql/discard_quarantined.sql");
+pub(crate) const DISCARD_QUARANTINED_EVENTS: &str =
+    include_str!("../sql/discard_quarantined_events.sql");
+pub(crate) const LIST_WEBHOOKS: &str = include_str!("../sql/list_webhooks.sql");
+/// Where all of them are settled.
+pub(crate) const COUNT_WEBHOOKS: &str = "select count(*) from offtake.webhook where active";
+pub(crate) const LIST_NAMED_WEBHOOKS: &str = include_str!("../sql/list_named_webhooks.sql");
+pub(crate) const LIST_WEBHOOK_ATTEMPTS: &str = include_str!("../sql/list_webhook_attempts.sql");
+pub(crate) const PAUSE_WEBHOOK: &str = include_str!("../sql/pause_webhook.sql");
+pub(crate) const RESUME_WEBHOOK: &str = include_str!("../sql/resume_webhook.sql");
+pub(crate) const COUNT_REPLAYED: &str = include_str!("../sql/count_replayed.sql");
 
 const CHOSEN: &str = "{chosen}";
 const LIST_DESTINATIONS: &str = include_str!("../sql/list_destinations.sql");

@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 use tokio_postgres::Client;
 
 use crate::readiness::LoopStatus;
+use crate::webhooks::count_states as count_webhooks;
 use crate::{Error, State, operations, sql};
 
 pub use destination::{
@@ -50,9 +51,11 @@ pub struct Status {
     pub sequencer: Sequencer,
     pub poller: Poller,
     pub sync: Sync,
+    pub webhooks: Webhooks,
     pub mappings: Vec<Mapping>,
     pub deleted_rows: DeletedRows,
     pub quarantined_rows: Long,
+    pub quarantined_events: Long,
     /// The worst states first, then by tenant and name. Where not all are listed, those of which
     /// nothing speaks against `in_sync` are left out first.
     pub destinations: Vec<Destination>,
@@ -88,7 +91,10 @@ pub struct Sequencer {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Poller {
+    /// Destinations that are owed a sync.
     pub owed: i64,
+    /// Webhooks that are owed events.
+    pub owed_webhooks: i64,
     pub in_flight: i64,
     pub expired_leases: i64,
     pub oldest_owed_seconds: Option<f64>,
@@ -101,6 +107,17 @@ pub struct Sync {
     /// Counted by this process since it started.
     pub rows_applied_total: Option<Long>,
     pub rows_per_second: Option<f64>,
+}
+
+/// The webhooks in short. `GET /api/v1/webhooks` pages through all.
+#[derive(Debug, Clone, Serialize)]
+pub struct Webhooks {
+    /// How many are in each state; every state is listed.
+    pub states: BTreeMap<&'static str, usize>,
+    /// Acknowledged since they were registered, counted by all daemons.
+    pub events_total: Long,
+    /// Acknowledged to this process.
+    pub events_per_second: Option<f64>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -185,18 +202,18 @@ pub async fn collect_beside(
         None => Fleet::of_all(source, uncaptured, DESTINATIONS_MAX).await?,
         Some(_) => Fleet::of_tenant(destinations(source, tenant, None).await?, uncaptured),
     };
-    around(source, fleet).await
+    around(source, fleet, tenant).await
 }
 
 /// The status of all tenants without the list of destinations.
 pub(crate) async fn collect_totals(source: &Client) -> Result<Status, Error> {
     let mut fleet = Fleet::of_all(source, &BTreeMap::new(), 0).await?;
     fleet.listed.clear();
-    around(source, fleet).await
+    around(source, fleet, None).await
 }
 
 /// What a status has beside the destinations.
-async fn around(source: &Client, fleet: Fleet) -> Result<Status, Error> {
+async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<Status, Error> {
     let Fleet { states, mappings, mut listed } = fleet;
     let summary = source.query_one(sql::READ_SUMMARY, &[]).await?;
     let fuses = operations::fuses(source).await?;
@@ -225,14 +242,21 @@ async fn around(source: &Client, fleet: Fleet) -> Result<Status, Error> {
         },
         poller: Poller {
             owed: summary.get("owed"),
+            owed_webhooks: summary.get("owed_webhooks"),
             in_flight: summary.get("in_flight"),
             expired_leases: summary.get("expired_leases"),
             oldest_owed_seconds: summary.get::<_, Option<f64>>("oldest_owed_seconds").map(rounded),
         },
         sync: Sync { destinations: states, rows_applied_total: None, rows_per_second: None },
+        webhooks: Webhooks {
+            states: count_webhooks(source, tenant).await?,
+            events_total: Long(summary.get("events_delivered")),
+            events_per_second: None,
+        },
         mappings,
         deleted_rows,
         quarantined_rows: Long(summary.get("quarantined_rows")),
+        quarantined_events: Long(summary.get("quarantined_events")),
         destinations: listed,
         destinations_not_listed,
     })

@@ -57,6 +57,18 @@ impl SocketDialer {
         Self { policy: None, connect_timeout, turns: Arc::new(Turns::limited_in_all()) }
     }
 
+    /// The same dialer, with the same turns, for a connection with another timeout.
+    pub fn with_connect_timeout(&self, connect_timeout: Duration) -> Self {
+        Self { connect_timeout, ..self.clone() }
+    }
+
+    /// The addresses of a server, all of them checked as for a dial. Nothing is dialled.
+    pub async fn look_up(&self, to: &Remote) -> Result<Vec<IpAddr>, Error> {
+        let deadline = Instant::now() + self.connect_timeout;
+        let addresses = self.in_time(deadline, to, self.resolve(to)).await?;
+        Ok(addresses.iter().map(SocketAddr::ip).collect())
+    }
+
     /// Whether the servers are the operator's own.
     pub fn is_trusted(&self) -> bool {
         self.policy.is_none()
@@ -185,6 +197,14 @@ impl Peer {
                 socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
                 Ok(Either::Left(stream))
             }
+        }
+    }
+
+    /// None: a Unix socket.
+    pub fn address(&self) -> Option<IpAddr> {
+        match &self.0 {
+            Address::Unix(_) => None,
+            Address::Tcp(address) => Some(address.ip()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which addresses may be dialled, how many at a time, and how a server proves who it is.
 //!
-//! Every connection that the daemon makes goes through a [`SocketDialer`]: to Postgres today, later
-//! also for webhooks, HTTP databases and object stores. It knows no protocol.
+//! Every connection that the daemon makes goes through a [`SocketDialer`]: to Postgres and to
+//! webhooks today, later also to HTTP databases and object stores. It knows no protocol.
 //!
 //! 1. It resolves the host name once and checks **every** answer by the [`AddressPolicy`]. It dials
 //!    only a checked address and never resolves the name a second time.
@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod address_policy;
+mod certificate;
 mod dial;
 mod error;
 mod remote;
@@ -30,6 +31,7 @@ mod tls;
 mod turns;
 
 pub use address_policy::{AddressPolicy, AddressRefused};
+pub use certificate::ClientCertificate;
 pub use dial::{Peer, Socket, SocketDialer};
 pub use error::Error;
 pub use remote::{Remote, SettingNames, TlsMode};

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::{Error, Remote, TlsMode};
+use crate::{ClientCertificate, Error, Remote, TlsMode};
 use verify::{Check, Verifier};
 
 /// The certificate authorities to believe, and the certificates as they are.
@@ -48,6 +49,17 @@ impl<'a> TlsHandshake<'a> {
         })?;
         let config = client_config(check).map_err(|error| failed(error.to_string()))?;
         Ok(Self { to, name, config })
+    }
+
+    /// Shows a certificate of our own to a server that asks for one. Its files are read now.
+    pub async fn present(mut self, certificate: &ClientCertificate) -> Result<Self, Error> {
+        let own = certificate.clone();
+        let read = tokio::task::spawn_blocking(move || own.read()).await;
+        let key = read
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(|why| Error::Tls { host: self.to.host.clone(), why })?;
+        self.config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(key));
+        Ok(self)
     }
 
     /// Shakes hands on a stream. The caller keeps the time.

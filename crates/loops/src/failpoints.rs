@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 13] = [
+pub const FAILPOINTS: [&str; 20] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -33,6 +33,13 @@ pub const FAILPOINTS: [&str; 13] = [
     "sync.after_commit",
     "sync.before_complete",
     "backfill.after_chunk",
+    "webhooks.after_claim",
+    "webhooks.before_read",
+    "webhooks.after_read",
+    "webhooks.before_send",
+    "webhooks.after_send",
+    "webhooks.before_save",
+    "webhooks.before_complete",
 ];
 
 /// Does what a test has set for that point.

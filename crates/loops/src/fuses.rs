@@ -47,6 +47,13 @@ impl BlownFuses {
             .or_else(|| self.blown(&format!("destination:{tenant_id}/{destination}")))
     }
 
+    /// The same for a webhook: its own fuse, its tenant's, or the whole loop's.
+    pub fn blown_for_webhook(&self, tenant_id: &str, webhook: &str) -> Option<&str> {
+        self.blown("webhooks")
+            .or_else(|| self.blown(&format!("tenant:{tenant_id}")))
+            .or_else(|| self.blown(&format!("webhook:{tenant_id}/{webhook}")))
+    }
+
     /// Names and reasons, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.reasons.iter().map(|(name, reason)| (name.as_str(), reason.as_str()))
@@ -150,12 +157,12 @@ pub async fn set_fuse(
     Ok(())
 }
 
-/// Whether anything listens to a fuse of this name: `sequencer`, `poller`, `sync`,
-/// `destination:TENANT/NAME`, `mapping:NAME`, `tenant:TENANT`.
+/// Whether anything listens to a fuse of this name: `sequencer`, `poller`, `sync`, `webhooks`,
+/// `destination:TENANT/NAME`, `webhook:TENANT/NAME`, `mapping:NAME`, `tenant:TENANT`.
 pub fn names_a_fuse(name: &str) -> bool {
     match name.split_once(':') {
-        None => matches!(name, "sequencer" | "poller" | "sync"),
-        Some(("destination", rest)) => rest
+        None => matches!(name, "sequencer" | "poller" | "sync" | "webhooks"),
+        Some(("destination" | "webhook", rest)) => rest
             .rsplit_once('/')
             .is_some_and(|(tenant, name)| !tenant.is_empty() && !name.is_empty()),
         Some(("mapping" | "tenant", rest)) => !rest.is_empty(),
@@ -175,6 +182,12 @@ mod tests {
             assert_eq!(blown.blown_for("acme", "main"), Some("why"));
             assert_eq!(blown.blown_for("other", "main").is_some(), name == "sync");
         }
+        for name in ["webhooks", "tenant:acme", "webhook:acme/main"] {
+            let blown =
+                BlownFuses { reasons: [(name.to_owned(), "why".to_owned())].into(), unread: false };
+            assert_eq!(blown.blown_for_webhook("acme", "main"), Some("why"));
+            assert_eq!(blown.blown_for("other", "main"), None);
+        }
         assert!(BlownFuses { unread: true, ..BlownFuses::default() }.blown("sequencer").is_some());
         assert!(BlownFuses::default().blown("sequencer").is_none());
     }
@@ -189,6 +202,8 @@ mod tests {
             "destination:a/b/c",
             "mapping:users",
             "tenant:acme",
+            "webhooks",
+            "webhook:a/b",
         ] {
             assert!(names_a_fuse(name), "{name}");
             let kind = name.split(':').next().unwrap_or_default();

@@ -14,6 +14,7 @@ pub const SYNC_LATENCY_SECONDS: &str = "offtake_sync_latency_seconds";
 pub const STAGE_LATENCY_SECONDS: &str = "offtake_stage_latency_seconds";
 pub const CHANGES_CAPTURED_PENDING: &str = "offtake_changes_captured_pending";
 pub const CHANGES_SEQUENCED_TOTAL: &str = "offtake_changes_sequenced_total";
+/// Label `kind`, one of [`REQUEST_KINDS`].
 pub const REQUESTS_OWED: &str = "offtake_requests_owed";
 pub const OLDEST_OWED_AGE_SECONDS: &str = "offtake_oldest_owed_age_seconds";
 /// Label `operation`, one of [`OPERATIONS`].
@@ -32,13 +33,27 @@ pub const BACKFILL_ROWS_TOTAL: &str = "offtake_backfill_rows_total";
 /// Rows that the audit found to differ from their query, quarantined ones left out.
 pub const AUDIT_DIFFERENCES_TOTAL: &str = "offtake_audit_differences_total";
 pub const QUARANTINED_ROWS: &str = "offtake_quarantined_rows";
-/// Label `fuse`: `sequencer`, `poller`, `sync`, or the kind alone (`tenant`, `destination`,
+/// Label `fuse`: the name of a loop, or the kind alone (`tenant`, `destination`, `webhook`,
 /// `mapping`), because names are tenants'.
 pub const FUSE_BLOWN: &str = "offtake_fuse_blown";
 pub const TOMBSTONES: &str = "offtake_tombstones";
 pub const CONFIG_RELOAD_SUCCESS: &str = "offtake_config_reload_success";
 /// Label `loop`, one of [`LOOPS`].
 pub const LOOP_LAST_TICK_TIMESTAMP_SECONDS: &str = "offtake_loop_last_tick_timestamp_seconds";
+
+/// Source commit → 2xx, per page of events.
+pub const WEBHOOK_LATENCY_SECONDS: &str = "offtake_webhook_latency_seconds";
+/// One request, from the dial or the open connection to the answer.
+pub const WEBHOOK_ATTEMPT_SECONDS: &str = "offtake_webhook_attempt_seconds";
+/// Label `result`, one of [`ATTEMPT_RESULTS`].
+pub const WEBHOOK_ATTEMPTS_TOTAL: &str = "offtake_webhook_attempts_total";
+/// Label `kind`, one of [`EVENT_KINDS`].
+pub const WEBHOOK_EVENTS_TOTAL: &str = "offtake_webhook_events_total";
+/// Label `state`: the states of a webhook.
+pub const WEBHOOKS: &str = "offtake_webhooks";
+/// Label `state`, one of [`CONNECTION_STATES`].
+pub const WEBHOOK_CONNECTIONS: &str = "offtake_webhook_connections";
+pub const QUARANTINED_EVENTS: &str = "offtake_quarantined_events";
 
 /// Names without the prefix, as every Prometheus client library exports them for its process. Read
 /// from the system when scraped, so the admin crate writes them itself.
@@ -59,10 +74,18 @@ pub const ERROR_CLASSES: [&str; 8] =
     ["transient", "unreachable", "credentials", "schema", "row", "read_only", "full", "fatal"];
 /// Values of the label `state` of connections.
 pub const CONNECTION_STATES: [&str; 2] = ["busy", "idle"];
+/// Values of the label `kind` of requests.
+pub const REQUEST_KINDS: [&str; 2] = ["sync", "webhook"];
+/// Values of the label `result` of webhooks' requests. `unwell` blames the endpoint, `refused` the
+/// event, `address` the address policy.
+pub const ATTEMPT_RESULTS: [&str; 5] = ["delivered", "refused", "unwell", "timeout", "address"];
+/// Values of the label `kind` of events.
+pub const EVENT_KINDS: [&str; 5] = ["upserted", "deleted", "resync", "backfilled", "test"];
 /// Values of the label `loop`.
-pub const LOOPS: [&str; 4] = ["sequencer", "poller", "sync", "audit"];
+pub const LOOPS: [&str; 5] = ["sequencer", "poller", "sync", "audit", "webhooks"];
 /// Values of the label `fuse`.
-pub const FUSES: [&str; 6] = ["sequencer", "poller", "sync", "tenant", "destination", "mapping"];
+pub const FUSES: [&str; 8] =
+    ["sequencer", "poller", "sync", "webhooks", "tenant", "destination", "webhook", "mapping"];
 
 /// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where
 /// an outage begins; each about twice its predecessor, so that a quantile read from them is off by
@@ -84,7 +107,10 @@ pub fn describe() {
         "Captured changes not yet sequenced; counted up to 100001."
     );
     describe_counter!(CHANGES_SEQUENCED_TOTAL, "Changes that this process has numbered.");
-    describe_gauge!(REQUESTS_OWED, "Destinations that are owed a sync.");
+    describe_gauge!(
+        REQUESTS_OWED,
+        "Destinations that are owed a sync, and webhooks that are owed events."
+    );
     describe_gauge!(
         OLDEST_OWED_AGE_SECONDS,
         "Age of the oldest request that is still owed; scale replicas on it."
@@ -121,6 +147,8 @@ pub fn describe() {
         "When a loop last completed a round, as Unix time."
     );
 
+    describe_webhooks();
+
     counter!(CHANGES_SEQUENCED_TOTAL).increment(0);
     counter!(BACKFILL_ROWS_TOTAL).increment(0);
     counter!(TAKE_UPS_TOTAL).increment(0);
@@ -136,6 +164,31 @@ pub fn describe() {
         .iter()
         .for_each(|state| gauge!(DESTINATION_CONNECTIONS, "state" => *state).set(0.0));
     gauge!(CONFIG_RELOAD_SUCCESS).set(1.0);
+}
+
+fn describe_webhooks() {
+    describe_histogram!(
+        WEBHOOK_LATENCY_SECONDS,
+        "Time from a change's capture at the source to the acknowledgement of its event."
+    );
+    describe_histogram!(
+        WEBHOOK_ATTEMPT_SECONDS,
+        "Time of one request to a webhook, dial included."
+    );
+    describe_counter!(WEBHOOK_ATTEMPTS_TOTAL, "Requests to webhooks by how they ended.");
+    describe_counter!(WEBHOOK_EVENTS_TOTAL, "Events that receivers acknowledged, by kind.");
+    describe_gauge!(WEBHOOKS, "Webhooks by state, as a reader is told it.");
+    describe_gauge!(WEBHOOK_CONNECTIONS, "Open connections to webhooks.");
+    describe_gauge!(QUARANTINED_EVENTS, "Events that their receiver refuses.");
+    ATTEMPT_RESULTS
+        .iter()
+        .for_each(|result| counter!(WEBHOOK_ATTEMPTS_TOTAL, "result" => *result).increment(0));
+    EVENT_KINDS
+        .iter()
+        .for_each(|kind| counter!(WEBHOOK_EVENTS_TOTAL, "kind" => *kind).increment(0));
+    CONNECTION_STATES
+        .iter()
+        .for_each(|state| gauge!(WEBHOOK_CONNECTIONS, "state" => *state).set(0.0));
 }
 
 /// The wall clock as metrics want it. Only for timestamps that people compare with their own

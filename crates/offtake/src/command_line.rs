@@ -2,6 +2,8 @@
 
 mod bench;
 mod demo;
+mod quarantine;
+mod webhook;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use offtake_admin::operations;
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
 pub use self::demo::Demo;
+pub use self::quarantine::{OfQuarantine, Quarantine};
+pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
 
 /// Keeps every tenant's own database in step with the application's Postgres.
@@ -104,19 +108,27 @@ pub enum Command {
     /// Continue writing to a tenant's paused destinations.
     #[command(after_help = "Example:\n  offtake resume --tenant acme")]
     Resume(Resume),
-    /// Stop a loop, a tenant, a destination or a mapping in all daemons, within a second.
+    /// Stop a loop, a tenant, a destination, a webhook or a mapping in all daemons, within a second.
     #[command(
         after_help = "Examples:\n  offtake fuse list\n  offtake fuse off mapping:users --reason 'wrong join' --for 30m\n  \
                             offtake fuse on mapping:users",
         subcommand
     )]
     Fuse(Fuse),
-    /// List, retry or discard the rows that destinations refuse.
+    /// List, retry or discard the rows that destinations refuse, and the events that webhooks do.
     #[command(
-        after_help = "Examples:\n  offtake quarantine list --tenant acme\n  offtake quarantine retry --tenant acme --mapping users",
+        after_help = "Examples:\n  offtake quarantine list --tenant acme\n  offtake quarantine retry --tenant acme --mapping users\n  \
+                            offtake quarantine list --tenant acme --webhook crm",
         subcommand
     )]
     Quarantine(Quarantine),
+    /// Look at webhooks, try them out, and stop, continue or repeat what they are told.
+    #[command(
+        after_help = "Examples:\n  offtake webhook list --tenant acme\n  offtake webhook test --tenant acme --name crm\n  \
+                            offtake webhook replay --tenant acme --name crm --since 2026-11-28T03:00:00Z",
+        subcommand
+    )]
+    Webhook(Webhook),
 }
 
 #[derive(Debug, Args)]
@@ -325,7 +337,8 @@ pub enum Fuse {
     /// Stop what the fuse guards.
     #[command(after_help = FUSE_OFF)]
     Off {
-        /// sequencer, poller, sync, tenant:TENANT, destination:TENANT/NAME or mapping:NAME.
+        /// sequencer, poller, sync, webhooks, tenant:TENANT, destination:TENANT/NAME,
+        /// webhook:TENANT/NAME or mapping:NAME.
         name: String,
         /// Why; `offtake status` shows it.
         #[arg(long, value_parser = reason)]
@@ -347,49 +360,6 @@ pub enum Fuse {
 
 const FUSE_OFF: &str = "Examples:\n  offtake fuse off sync --reason 'the network is being moved' --for 30m\n  \
                         offtake fuse off destination:acme/main --reason 'their restore'";
-
-#[derive(Debug, Subcommand)]
-pub enum Quarantine {
-    /// List the rows by their keys, with the destinations' errors.
-    #[command(after_help = "Example:\n  offtake quarantine list --mapping users --json")]
-    List {
-        #[command(flatten)]
-        of: OfQuarantine,
-        #[arg(long, help = JSON)]
-        json: bool,
-    },
-    /// Try the rows again now.
-    #[command(after_help = "Example:\n  offtake quarantine retry --tenant acme")]
-    Retry {
-        #[command(flatten)]
-        of: OfQuarantine,
-    },
-    /// Forget the rows: they stay missing in the destination until they change at the source.
-    #[command(
-        after_help = "Example:\n  offtake quarantine discard --tenant acme --mapping users --yes"
-    )]
-    Discard {
-        #[command(flatten)]
-        of: OfQuarantine,
-        /// Do not ask for confirmation.
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
-/// Some of the quarantined rows.
-#[derive(Debug, Args)]
-pub struct OfQuarantine {
-    /// Only this tenant's rows.
-    #[arg(long, allow_hyphen_values = true)]
-    pub tenant: Option<String>,
-    /// Only this destination's rows.
-    #[arg(long, allow_hyphen_values = true)]
-    pub destination: Option<String>,
-    /// Only this mapping's rows.
-    #[arg(long)]
-    pub mapping: Option<String>,
-}
 
 const JSON: &str = "Print JSON, for programs";
 
@@ -462,6 +432,7 @@ mod tests {
             "offtake preview --tenant -7 --mapping users",
             "offtake forget --tenant -7 --purge",
             "offtake quarantine list --tenant -7 --destination -1",
+            "offtake webhook show --tenant -7 --name -1",
         ];
         for line in lines {
             let parsed = CommandLine::try_parse_from(line.split(' '));

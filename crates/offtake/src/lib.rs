@@ -14,3 +14,4 @@ pub mod demo;
 pub mod logging;
 pub mod outcome;
 mod sql;
+mod webhook_probe;

@@ -1,4 +1,5 @@
-//! The poller: enqueues a sync for every destination that a change concerns.
+//! The poller: enqueues a sync for every destination that a change concerns, and events for every
+//! webhook.
 //!
 //! **Purpose.** It reads the change log beyond its own durable position and writes outgoing
 //! requests. Position and requests move in one statement. Otherwise a crash could move the position
@@ -17,9 +18,9 @@
 //!
 //! **The sweep** enqueues a sync for every destination that is behind and has no request: a new or
 //! returning destination, one whose request was lost in any way, one with quarantined rows that are
-//! due for a retry.
+//! due for a retry. It does the same for webhooks.
 //!
-//! **What it refuses**: to touch a destination; to know mappings (the registry's `source_tables`
+//! **What it refuses**: to touch a destination or a receiver; to know mappings (the registry's `source_tables`
 //! say which destinations a change concerns); to hurry a destination that is in backoff.
 //!
 //! **What a crash leaves behind**: nothing. The same page of the log is read again.
@@ -30,5 +31,6 @@ mod sql;
 
 pub use error::Error;
 pub use poller::{
-    FANNED_OUT_WAITING_MAX, LOCK_KEY, PAGE_CHANGES_MAX, Poll, Poller, Settings, Sweep, poll,
+    FANNED_OUT_WAITING_MAX, LOCK_KEY, PAGE_CHANGES_MAX, Poll, Poller, Settings, Sweep, Swept,
+    Wakes, poll,
 };

@@ -55,6 +55,8 @@ pub struct Poll {
     pub changes: i64,
     /// Destinations whose request was written.
     pub owed: i64,
+    /// Webhooks whose request was written.
+    pub owed_webhooks: i64,
     /// A change concerns more destinations than were told of it yet.
     pub fanning_out: bool,
 }
@@ -64,18 +66,27 @@ pub struct Poller {
     pool: SourcePool,
     settings: Settings,
     woken: Arc<Notify>,
-    wakes: Arc<Notify>,
+    wakes: Wakes,
     fuses: watch::Receiver<Arc<BlownFuses>>,
     progress: Progress,
 }
 
+/// Who is nudged when something is owed.
+#[derive(Debug, Clone, Default)]
+pub struct Wakes {
+    /// The sync engine.
+    pub sync: Arc<Notify>,
+    /// The loop of the webhooks.
+    pub webhooks: Arc<Notify>,
+}
+
 impl Poller {
-    /// The sequencer notifies `woken`; the poller notifies `wakes`, which wakes the sync engine.
+    /// The sequencer notifies `woken`; the poller notifies `wakes`.
     pub fn new(
         pool: SourcePool,
         settings: Settings,
         woken: Arc<Notify>,
-        wakes: Arc<Notify>,
+        wakes: Wakes,
         fuses: watch::Receiver<Arc<BlownFuses>>,
     ) -> Self {
         Self { pool, settings, woken, wakes, fuses, progress: Progress::of("poller") }
@@ -141,16 +152,24 @@ impl Poller {
             let done = poll(&mut connection).await?;
             metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "enqueue")
                 .record(began.elapsed().as_secs_f64());
-            if done.owed > 0 {
-                self.wakes.notify_one();
-            }
+            self.wake(done.owed, done.owed_webhooks);
             fanning_out = done.fanning_out;
             more = done.changes >= PAGE_CHANGES_MAX;
         }
-        if sweep.due() && sweep.run(&mut connection).await? > 0 {
-            self.wakes.notify_one();
+        if sweep.due() {
+            let swept = sweep.run(&mut connection).await?;
+            self.wake(swept.owed, swept.owed_webhooks);
         }
         Ok(fanning_out)
+    }
+
+    fn wake(&self, owed: i64, owed_webhooks: i64) {
+        if owed > 0 {
+            self.wakes.sync.notify_one();
+        }
+        if owed_webhooks > 0 {
+            self.wakes.webhooks.notify_one();
+        }
     }
 }
 
@@ -169,6 +188,7 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
         skipped: false,
         changes: page.changes,
         owed: page.owed,
+        owed_webhooks: page.owed_webhooks,
         fanning_out: page.fanning_out,
     };
     if page.fanning_out
@@ -176,6 +196,7 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     {
         let told = offtake_requests::owe_fanned_out(&transaction, FANNED_OUT_WAITING_MAX).await?;
         done.owed += told.owed;
+        done.owed_webhooks += told.owed_webhooks;
         done.fanning_out = told.fanning_out;
         transaction.commit().await?;
     }
@@ -211,6 +232,17 @@ pub struct Sweep {
     last: Option<Instant>,
     /// The last destination that was looked at; 0 at the beginning of a round.
     after: i64,
+    /// The last webhook.
+    after_webhook: i64,
+}
+
+/// What one sweep did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Destinations that were owed a sync.
+    pub owed: i64,
+    /// Webhooks that were owed events.
+    pub owed_webhooks: i64,
 }
 
 impl Sweep {
@@ -220,17 +252,20 @@ impl Sweep {
     }
 
     /// Enqueues a sync for every destination that has no request and something due, and for those
-    /// of the next slice that are behind. Returns how many. Does nothing while another daemon polls
-    /// or sweeps.
-    pub async fn run(&mut self, connection: &mut PooledConnection) -> Result<i64, Error> {
+    /// of the next slice that are behind; for webhooks the same. Does nothing while another daemon
+    /// polls or sweeps.
+    pub async fn run(&mut self, connection: &mut PooledConnection) -> Result<Swept, Error> {
         self.last = Some(Instant::now());
-        let Some(transaction) = locked(connection).await? else { return Ok(0) };
+        let Some(transaction) = locked(connection).await? else { return Ok(Swept::default()) };
         let due = offtake_requests::sweep_due(&transaction, VISIT_INTERVAL).await?;
         let (behind, next) = offtake_requests::sweep_slice(&transaction, self.after, SLICE).await?;
+        let (owed_webhooks, next_webhook) =
+            offtake_requests::sweep_webhooks(&transaction, self.after_webhook, SLICE).await?;
         transaction.execute(sql::ADD_UP_COUNTS, &[]).await?;
         transaction.commit().await?;
         self.after = next.unwrap_or(0);
-        Ok(behind + i64::try_from(due).unwrap_or(i64::MAX))
+        self.after_webhook = next_webhook.unwrap_or(0);
+        Ok(Swept { owed: behind + i64::try_from(due).unwrap_or(i64::MAX), owed_webhooks })
     }
 }
 

@@ -23,6 +23,7 @@ mod budget;
 mod copy;
 mod durable;
 mod error;
+mod events;
 mod failed_rows;
 mod group;
 mod head;
@@ -32,6 +33,10 @@ mod sql;
 
 pub use batch::{Batch, Chunk, ChunkStart, Part, Position, Wanted};
 pub use error::{Error, MappingFault};
+pub use events::{
+    EventChunk, EventPage, EventPart, EventPosition, EventRow, EventsWanted, FailedEvent, RowState,
+    key_texts, read_events,
+};
 pub use failed_rows::{FAILED_ROWS_MAX, FailedRow};
 pub use group::{GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
 pub use head::{Head, read_head};

@@ -1,8 +1,8 @@
 -- Begins a new epoch if this server, or the timeline of its log, is not the one of the latest
 -- epoch: the source was restored or failed over, and commits that destinations have seen may be
--- gone. Every destination is then owed a sync, which copies everything again, in place. While the
--- poller's fuse is blown, the mappings' retry is due instead: see owe_registered.sql. Returns the
--- new epoch's reason, or no row.
+-- gone. Every destination is then owed a sync, which copies everything again, in place, and every
+-- webhook events, of which the first are resyncs. While the poller's fuse is blown, the mappings'
+-- retry is due instead: see owe_registered.sql. Returns the new epoch's reason, or no row.
 -- The sequencer calls it in its transaction, under its lock: of two daemons, one begins the epoch.
 with latest as (
   select system_identifier, timeline from offtake.epoch order by started_at desc limit 1
@@ -19,11 +19,20 @@ with latest as (
   select exists (select from offtake.fuse where name = 'poller' and not enabled and (until is null or until > now())) as stopped
 ), later as (
   update offtake.destination_mapping set retry_at = now() from begun, stopped where stopped
+), webhooks_later as (
+  update offtake.webhook_mapping set retry_at = now() from begun, stopped where stopped
 ), owed as (
   insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id)
   select 'sync', d.destination_id, (select sequence_id from offtake.poller_position)
     from offtake.destination d, begun, stopped
    where d.active and d.refused is null and not stopped
   on conflict (destination_id) where kind = 'sync' do nothing
+), owed_webhooks as (
+  insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id)
+  select 'webhook', w.webhook_id, (select sequence_id from offtake.poller_position)
+    from offtake.webhook w, begun, stopped
+   where w.active and w.refused is null and not stopped
+   order by w.webhook_id
+  on conflict (webhook_id) where kind = 'webhook' do nothing
 )
 select reason from begun

@@ -1,13 +1,15 @@
 -- One poll: reads at most $1 bigint changes of the log beyond the poller's position, owes a sync to
--- each destination that they concern, and moves the position. Returns how many changes it read, how
--- many destinations it owed a sync, whether the position moved, and whether there are changes whose
--- destinations are to be told by owe_fanned_out.sql.
+-- each destination and events to each webhook that they concern, and moves the position. Returns how
+-- many changes it read, how many destinations it owed a sync, how many webhooks it owed events,
+-- whether the position moved, and whether there are changes whose destinations and webhooks are to be
+-- told by owe_fanned_out.sql.
 -- The poller calls it in its transaction, under its lock. It is sent before the poller knows whether
 -- it holds the lock, and reads nothing unless try_lock.sql noted that. Requests and position are one
 -- statement, so that no crash comes between them: otherwise the changes of the page would be lost.
--- A change without tenant concerns every destination that has a mapping on its table: it is noted
--- in fan_out, so that thousands of destinations are told page by page. A destination in backoff
--- (failures > 0) keeps its not_before: new changes do not hurry a destination that is down.
+-- A change without tenant concerns every destination and webhook that has a mapping on its table: it
+-- is noted in fan_out, so that thousands are told page by page. A destination or webhook in backoff
+-- (failures > 0) keeps its not_before: new changes do not hurry one that is down. A disabled webhook
+-- is owed its events too; nothing claims them before it is enabled.
 -- The position has the newest change of each table that concerned a destination, for the status.
 with page as materialized (
   select sequence_id, tenant_id, source_table
@@ -28,6 +30,22 @@ with page as materialized (
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
          not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
   returning 1
+), concerned_webhooks as materialized (
+  -- By index for each tenant of the page, whatever the planner takes the number of webhooks for.
+  select w.webhook_id, max(n.sequence_id) as sequence_id
+    from news n
+   cross join lateral (select w.webhook_id from offtake.webhook w
+                        where coalesce(w.source_tenant_id, w.tenant_id) = n.tenant_id and n.source_table = any(w.source_tables)
+                          and w.active and w.refused is null
+                       offset 0) w
+   group by w.webhook_id
+), owed_webhooks as (
+  insert into offtake.outgoing_request as r (kind, webhook_id, wanted_sequence_id)
+  select 'webhook', webhook_id, sequence_id from concerned_webhooks order by webhook_id
+  on conflict (webhook_id) where kind = 'webhook' do update
+     set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
+         not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
+  returning 1
 ), fanned_out as (
   insert into offtake.fan_out as f (source_table, sequence_id)
   select source_table, sequence_id from news where tenant_id is null order by source_table
@@ -45,5 +63,6 @@ with page as materialized (
    where exists (select from page)
   returning 1
 )
-select (select count(*) from page) as changes, (select count(*) from owed) as owed, (select count(*) from moved) as moved,
+select (select count(*) from page) as changes, (select count(*) from owed) as owed,
+       (select count(*) from owed_webhooks) as owed_webhooks, (select count(*) from moved) as moved,
        exists (select from fanned_out) or exists (select from offtake.fan_out) as fanning_out

@@ -40,9 +40,9 @@ pub struct Claim {
 /// Which requests a claim is for.
 #[derive(Debug, Clone, Copy)]
 pub struct Due<'a> {
-    /// Those of destinations whose last attempt failed slowly; otherwise all others.
+    /// Those of destinations (or webhooks) whose last attempt failed slowly; otherwise all others.
     pub failing_slowly: bool,
-    /// Failing destinations that answer quickly; they are claimed together with the healthy ones.
+    /// Failing ones that answer quickly; they are claimed together with the healthy ones.
     pub failing_promptly: &'a [i64],
     /// At most this many.
     pub limit: usize,
@@ -52,8 +52,8 @@ pub struct Due<'a> {
 /// first. It is asked several times a second, and mostly nothing fails. The second is written so
 /// that the planner takes most requests to meet it; with `failures = 0 or …` it took few to, and
 /// began with all destinations.
-const FAILING_SLOWLY: &str = "r.failures > 0 and r.destination_id <> all($4::bigint[])";
-const ALL_OTHERS: &str = "(r.failures > 0 and r.destination_id <> all($4::bigint[])) is not true";
+const FAILING_SLOWLY: &str = "r.failures > 0 and r.{whose} <> all($4::bigint[])";
+const ALL_OTHERS: &str = "(r.failures > 0 and r.{whose} <> all($4::bigint[])) is not true";
 
 /// Claims due sync requests for the time of `lease`. `process` names the claiming process in
 /// `leased_by`.
@@ -63,16 +63,28 @@ pub async fn claim(
     lease: Duration,
     process: &str,
 ) -> Result<Vec<Claim>, Error> {
+    let rows =
+        claim_rows(pool, (sql::CLAIM_REQUESTS, "destination_id"), due, lease, process).await?;
+    Ok(rows.iter().map(Claim::from_row).collect())
+}
+
+/// Runs a statement that claims, whose requests are of what `whose` names.
+pub(crate) async fn claim_rows(
+    pool: &SourcePool,
+    (statement, whose): (&str, &str),
+    due: Due<'_>,
+    lease: Duration,
+    process: &str,
+) -> Result<Vec<Row>, Error> {
     let mut connection = pool.get().await?;
     let of_these = if due.failing_slowly { FAILING_SLOWLY } else { ALL_OTHERS };
-    let statement = sql::CLAIM_REQUESTS.replace("{of_these}", of_these);
+    let statement = statement.replace("{of_these}", &of_these.replace("{whose}", whose));
     let statement = connection.prepare_cached(&statement).await?;
     let limit = i64::try_from(due.limit).unwrap_or(i64::MAX);
     let parameters: [&(dyn ToSql + Sync); 4] =
         [&limit, &milliseconds(lease), &process, &due.failing_promptly];
     let take = async |session: &PooledConnection| session.query(&statement, &parameters).await;
-    let rows = PipelinedTransaction::whole(&mut connection, sql::BEGIN_CLAIM, take).await?;
-    Ok(rows.iter().map(Claim::from_row).collect())
+    Ok(PipelinedTransaction::whole(&mut connection, sql::BEGIN_CLAIM, take).await?)
 }
 
 impl Claim {

@@ -18,7 +18,7 @@
 //! nothing. That only saves effort: what protects a destination is its own state row.
 //!
 //! **In which order requests are locked.** A statement that touches several requests locks them in
-//! the order of their destinations. The poller does so for every page, while daemons extend their
+//! the order of their destinations or webhooks. The poller does so for every page, while daemons extend their
 //! leases; in different orders two such statements would deadlock, and the server would end one of
 //! them after a second.
 //!
@@ -26,9 +26,8 @@
 //! [`release`], [`leave`]), [`backoff`], and [`SlowFailures`]. **The sync's own:** [`Claim`] and
 //! [`claim`], because they read the destination's pauses, fuses, resyncs and quarantine; [`fail`],
 //! because it also writes the destination's status; and everything that owes, because one row per
-//! destination is owed. There is one kind today, `sync`. A second kind, `webhook`, would bring
-//! statements of its own that claim, fail and owe, beside those of the sync, and a claim type that
-//! holds a [`Lease`].
+//! destination is owed. **The webhooks' own** are in `webhooks.rs`: one row per webhook is owed. The
+//! poller's page owes both in one statement, because both are owed with its position.
 //!
 //! **What is not here:** what the source records of a destination while a worker holds its request:
 //! mirrored cursors, failed mappings, copies begun, quarantined rows. Those statements write the
@@ -45,6 +44,7 @@ mod lease;
 mod owe;
 mod slow_failures;
 mod sql;
+mod webhooks;
 mod withdraw;
 
 pub use backoff::backoff;
@@ -59,6 +59,12 @@ pub use owe::{
     retry_quarantined, sweep_due, sweep_slice,
 };
 pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
+pub use webhooks::{
+    ReplayWanted, WebhookClaim, WebhookCursor, WebhookFailed, WebhookFailure, WebhookReplay,
+    claim_webhooks, deactivate_webhooks, disable_webhook, enable_webhook, fail_webhook,
+    owe_webhooks, refuse_webhook, replay_webhook, request_webhook_resync, retry_quarantined_events,
+    sweep_webhooks,
+};
 pub use withdraw::{
     begin_forgetting, deactivate_destinations, deactivate_others, forget_destinations,
     refuse_destination,

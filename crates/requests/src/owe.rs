@@ -19,6 +19,8 @@ pub struct Page {
     pub changes: i64,
     /// Destinations that are owed a sync for them.
     pub owed: i64,
+    /// Webhooks that are owed events for them.
+    pub owed_webhooks: i64,
     /// There are changes that concern every destination, and [`owe_fanned_out`] has work.
     pub fanning_out: bool,
 }
@@ -28,8 +30,8 @@ pub async fn prepare_owe_page(session: &PooledConnection) -> Result<(), Error> {
     session.prepare_cached(sql::OWE_PAGE).await.map(drop)
 }
 
-/// The poller's: owes a sync to every destination that the next `changes_max` changes of the log
-/// concern, and moves the poller's position behind them. Changes that concern every destination are
+/// The poller's: owes a sync to every destination, and events to every webhook, that the next
+/// `changes_max` changes of the log concern, and moves the poller's position behind them. Changes that concern every destination are
 /// only noted, for [`owe_fanned_out`]. To be called in the poller's transaction, under its lock.
 pub async fn owe_page(session: &PooledConnection, changes_max: i64) -> Result<Page, Error> {
     let statement = session.prepare_cached(sql::OWE_PAGE).await?;
@@ -37,6 +39,7 @@ pub async fn owe_page(session: &PooledConnection, changes_max: i64) -> Result<Pa
     Ok(Page {
         changes: row.get("changes"),
         owed: row.get("owed"),
+        owed_webhooks: row.get("owed_webhooks"),
         fanning_out: row.get("fanning_out"),
     })
 }
@@ -46,12 +49,14 @@ pub async fn owe_page(session: &PooledConnection, changes_max: i64) -> Result<Pa
 pub struct FannedOut {
     /// Destinations that are owed a sync for it.
     pub owed: i64,
+    /// Webhooks that are owed events for it.
+    pub owed_webhooks: i64,
     /// More are to be told.
     pub fanning_out: bool,
 }
 
-/// The poller's: owes a sync to the next destinations of a change that concerns every destination,
-/// so that at most `waiting_max` such requests wait. To be called in the poller's transaction,
+/// The poller's: owes a sync to the next destinations, and events to the next webhooks, of a change
+/// that concerns all of them, so that at most `waiting_max` such requests of each kind wait. To be called in the poller's transaction,
 /// under its lock, after [`owe_page`].
 pub async fn owe_fanned_out(
     session: &PooledConnection,
@@ -59,7 +64,11 @@ pub async fn owe_fanned_out(
 ) -> Result<FannedOut, Error> {
     let statement = session.prepare_cached(sql::OWE_FANNED_OUT).await?;
     let row = session.query_one(&statement, &[&waiting_max]).await?;
-    Ok(FannedOut { owed: row.get("owed"), fanning_out: row.get("fanning_out") })
+    Ok(FannedOut {
+        owed: row.get("owed"),
+        owed_webhooks: row.get("owed_webhooks"),
+        fanning_out: row.get("fanning_out"),
+    })
 }
 
 /// The poller's: owes a sync to every destination for which something else than a change is due,
@@ -155,7 +164,7 @@ pub struct Judgement {
     pub expired: bool,
     /// Its last change is older than twice retention.
     pub overdue: bool,
-    /// Active destinations whose cursor is still inside, if it is expired.
+    /// Active destinations and webhooks whose cursor is still inside, if it is expired.
     pub behind: i64,
 }
 

@@ -26,3 +26,16 @@ pub(crate) const RELEASE_REQUEST: &str = include_str!("../sql/release_request.sq
 pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");
 pub(crate) const FAIL_REQUESTS: &str = include_str!("../sql/fail_requests.sql");
 pub(crate) const FAIL_REQUEST: &str = include_str!("../sql/fail_request.sql");
+
+pub(crate) const CLAIM_WEBHOOKS: &str = include_str!("../sql/claim_webhooks.sql");
+pub(crate) const OWE_WEBHOOKS: &str = include_str!("../sql/owe_webhooks.sql");
+pub(crate) const SWEEP_WEBHOOKS: &str = include_str!("../sql/sweep_webhooks.sql");
+pub(crate) const FAIL_WEBHOOK: &str = include_str!("../sql/fail_webhook.sql");
+pub(crate) const DISABLE_WEBHOOK: &str = include_str!("../sql/disable_webhook.sql");
+pub(crate) const ENABLE_WEBHOOK: &str = include_str!("../sql/enable_webhook.sql");
+pub(crate) const DEACTIVATE_WEBHOOKS: &str = include_str!("../sql/deactivate_webhooks.sql");
+pub(crate) const REFUSE_WEBHOOK: &str = include_str!("../sql/refuse_webhook.sql");
+pub(crate) const REQUEST_WEBHOOK_RESYNC: &str = include_str!("../sql/request_webhook_resync.sql");
+pub(crate) const REPLAY_WEBHOOK: &str = include_str!("../sql/replay_webhook.sql");
+pub(crate) const RETRY_QUARANTINED_EVENTS: &str =
+    include_str!("../sql/retry_quarantined_events.sql");

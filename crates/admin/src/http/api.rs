@@ -24,9 +24,9 @@ use crate::{Error, State};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Items per page without a `limit`.
-const ITEMS: usize = 100;
+pub(super) const ITEMS: usize = 100;
 /// The largest `limit`.
-const ITEMS_MAX: usize = 1000;
+pub(super) const ITEMS_MAX: usize = 1000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,6 +61,7 @@ enum Sort {
 pub(super) struct QuarantineQuery {
     tenant: Option<String>,
     destination: Option<String>,
+    webhook: Option<String>,
     mapping: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
@@ -69,8 +70,8 @@ pub(super) struct QuarantineQuery {
 /// One page of a list.
 #[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
-    items: Vec<T>,
-    next: Option<String>,
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
 }
 
 /// The sort key of a destination in its list: lag, tenant, name. As JSON it is the `next` of the
@@ -103,6 +104,7 @@ pub(super) async fn list_quarantined(
     let of = Selection {
         tenant: query.tenant.as_deref(),
         destination: query.destination.as_deref(),
+        webhook: query.webhook.as_deref(),
         mapping: query.mapping.as_deref(),
     };
     let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
@@ -114,7 +116,7 @@ pub(super) async fn list_quarantined(
     let next = items
         .last()
         .filter(|_| more)
-        .and_then(|q| serde_json::to_string(&(&q.tenant, &q.destination, &q.place)).ok());
+        .and_then(|q| serde_json::to_string(&(&q.tenant, q.name(), &q.place)).ok());
     Ok(Json(Page { items, next }))
 }
 
@@ -204,6 +206,7 @@ impl Shared {
         status.sequencer.rows_per_second = rates.sequenced_per_second.map(rounded);
         status.sync.rows_per_second = rates.applied_per_second.map(rounded);
         status.sync.rows_applied_total = Some(crate::status::Long(rates.applied_total));
+        status.webhooks.events_per_second = rates.events_per_second.map(rounded);
         Ok(status)
     }
 
@@ -228,12 +231,12 @@ impl Shared {
 }
 
 /// Parses `after`, which must be the `next` of a page.
-fn parse_after<T: serde::de::DeserializeOwned>(after: &str) -> Result<T, Problem> {
+pub(super) fn parse_after<T: serde::de::DeserializeOwned>(after: &str) -> Result<T, Problem> {
     serde_json::from_str(after)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))
 }
 
-fn bad_query(rejection: QueryRejection) -> Problem {
+pub(super) fn bad_query(rejection: QueryRejection) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 

@@ -22,34 +22,34 @@ use crate::status::Fuse;
 /// The longest comparison over HTTP. Copies that take longer are compared by `offtake verify`.
 const VERIFY_WITHIN: Duration = Duration::from_secs(300);
 
-type Answer = Result<(StatusCode, Json<Value>), Problem>;
+pub(super) type Answer = Result<(StatusCode, Json<Value>), Problem>;
 
 /// The destination in the path: tenant and name.
-type Which = Path<(String, String)>;
+pub(super) type Which = Path<(String, String)>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Pause {
-    reason: Option<String>,
-    r#for: Option<String>,
+pub(super) struct Pause {
+    pub(super) reason: Option<String>,
+    pub(super) r#for: Option<String>,
 }
 
 /// A reason is accepted, as in every request that switches something, and checked. It is not
 /// stored: reasons are stored with what is stopped.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resume {
-    reason: Option<String>,
+pub(super) struct Resume {
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Resync {
-    mapping: Option<String>,
+pub(super) struct Resync {
+    pub(super) mapping: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -273,7 +273,10 @@ impl Shared {
 }
 
 /// The body as JSON. Without a body, all fields have their defaults.
-fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+pub(super) fn read<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<T, Problem> {
     if body.is_empty() {
         return Ok(T::default());
     }
@@ -294,7 +297,7 @@ fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: &Bytes) -> Res
     })
 }
 
-fn required_reason(reason: Option<&str>) -> Result<&str, Problem> {
+pub(super) fn required_reason(reason: Option<&str>) -> Result<&str, Problem> {
     reason.and_then(operations::reason).ok_or_else(|| {
         let detail = format!(
             "say a `reason`, one line of 1 to {} characters",
@@ -305,7 +308,7 @@ fn required_reason(reason: Option<&str>) -> Result<&str, Problem> {
 }
 
 /// `90s`, `30m`, `1h30m`, `7d`; a year at most.
-fn duration(text: &str) -> Result<Duration, Problem> {
+pub(super) fn duration(text: &str) -> Result<Duration, Problem> {
     let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
     let read = match days {
         Some(days) => Some(Duration::from_secs(86_400 * u64::from(days))),

@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::turns::{CONCURRENT_DIALS_MAX, CONCURRENT_DIALS_TO_ONE_ADDRESS_MAX};
-use crate::{SettingNames, TlsHandshake};
+use crate::{ClientCertificate, SettingNames, TlsHandshake};
 
 /// Longer than any test.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -166,4 +166,77 @@ async fn a_protocol_that_begins_with_tls_gets_a_verified_stream() {
     assert_eq!(dial("localhost").await.unwrap(), "hello");
     let told = dial("127.0.0.1").await.unwrap_err().to_string();
     assert!(told.contains("its certificate is for another name"), "{told}");
+}
+
+/// The server asks who dials. With TLS 1.3 a client learns only by reading that it was refused.
+#[tokio::test]
+async fn a_server_that_asks_who_dials_is_shown_a_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path
+    };
+    let of = |name: &str| rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (own, client, other) = (of("localhost"), of("offtake"), of("other"));
+    let ca_file = write("ca.pem", &own.cert.pem());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut known = rustls::RootCertStore::empty();
+    known.add(client.cert.der().clone()).unwrap();
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(known),
+        provider.clone(),
+    );
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap())
+        .with_single_cert(
+            vec![own.cert.der().clone()],
+            own.signing_key.serialize_der().try_into().unwrap(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = TlsAcceptor::from(Arc::new(server));
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            if let Ok(mut stream) = acceptor.accept(client).await {
+                stream.write_all(b"hello").await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        }
+    });
+    let to = Remote { ca_file: Some(ca_file), ..remote("localhost", port, TlsMode::VerifyFull) };
+    let dial = async |certificate: Option<&ClientCertificate>| {
+        let read = async |socket: Socket, _| {
+            let mut tls = TlsHandshake::prepare(&to).await?;
+            if let Some(certificate) = certificate {
+                tls = tls.present(certificate).await?;
+            }
+            let mut text = String::new();
+            let read = tls.connect(socket).await?.read_to_string(&mut text).await;
+            Ok::<_, Error>(read.map(|_| text))
+        };
+        dialer(&["127.0.0.0/8", "::1/128"]).dial(&to, read).await
+    };
+    let key_file = write("key.pem", &client.signing_key.serialize_pem());
+    let certificate_file = write("client.pem", &client.cert.pem());
+    let shown = ClientCertificate { certificate_file, key_file };
+    shown.check().unwrap();
+    assert_eq!(dial(Some(&shown)).await.unwrap().unwrap(), "hello");
+    assert!(dial(None).await.unwrap().is_err());
+
+    // What cannot be used is told with its file, before anything is sent.
+    let mixed = ClientCertificate {
+        certificate_file: write("other.pem", &other.cert.pem()),
+        ..shown.clone()
+    };
+    let told = mixed.check().unwrap_err();
+    assert!(told.contains("key.pem") && told.contains("does not belong"), "{told}");
+    let empty = ClientCertificate { certificate_file: write("empty.pem", ""), ..shown.clone() };
+    assert!(empty.check().unwrap_err().contains("no certificate in PEM form"));
+    let missing = ClientCertificate { key_file: folder.path().join("none.pem"), ..shown };
+    let told = dial(Some(&missing)).await.unwrap_err().to_string();
+    assert!(told.contains("none.pem"), "{told}");
 }

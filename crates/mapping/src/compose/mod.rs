@@ -11,8 +11,9 @@ pub mod postgres;
 
 // The source is always Postgres, so its statements have one dialect.
 pub use postgres::{
-    TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, expand_dependants,
-    find_dependants, list_changed, list_chunk, resolve_tenants, sample_dependants, select_keys,
+    Accepted, EventShape, TenantKeys, copied, copy_changed, copy_chunk, copy_event_chunk,
+    copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants, list_changed,
+    list_chunk, resolve_tenants, sample_dependants, select_events, select_keys,
     select_keys_of_tenants, select_tenants,
 };
 

@@ -26,6 +26,11 @@ impl<'a> Section<'a> {
         Self { document, path, entries }
     }
 
+    /// Whether the file has the section.
+    pub fn is_written(&self) -> bool {
+        self.entries.is_some()
+    }
+
     pub fn document(&self) -> &'a Document<'a> {
         self.document
     }

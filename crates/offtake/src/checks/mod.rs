@@ -3,7 +3,7 @@
 //!
 //! | about | module |
 //! |---|---|
-//! | the files alone | [`static_destinations`], [`target_tables`], [`copy_cycles`]; [`check_files`] asks them |
+//! | the files alone | [`static_destinations`], [`static_webhooks`], [`target_tables`], [`copy_cycles`]; [`check_files`] asks them |
 //! | the files and the source together | [`files`], [`undeclared_tables`], [`tenant_ids`] |
 //! | whether statements stay cheap as tables grow | [`statement_plans`], [`index_use`], [`planner`] |
 //! | whether rows of a mapping reach the tenant that the query names | [`tenant_agreement`] |
@@ -28,6 +28,7 @@ pub(crate) mod schema_sql;
 pub(crate) mod source_readiness;
 mod statement_plans;
 mod static_destinations;
+mod static_webhooks;
 mod target_tables;
 pub(crate) mod tenant_agreement;
 pub(crate) mod tenant_ids;
@@ -47,6 +48,7 @@ pub(crate) fn check_files(
 ) -> Result<(), Failure> {
     let mut failures = copy_cycles::find(configuration, mappings);
     failures.extend(static_destinations::find(configuration, mappings));
+    failures.extend(static_webhooks::find(configuration, mappings));
     failures.extend(target_tables::find(configuration, mappings));
     if failures.is_empty() { Ok(()) } else { Err(Failure::all(failures)) }
 }

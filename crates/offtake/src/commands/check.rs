@@ -1,6 +1,7 @@
 //! `offtake check`: whether configuration and mappings can be used. Changes nothing anywhere.
 
 mod output;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -40,7 +41,9 @@ pub(super) async fn execute(
         let file = context.configuration.file.display();
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
-            say_json(json!({ "mappings": names, "warnings": overlooked, "destinations": [] }));
+            say_json(
+                json!({ "mappings": names, "warnings": overlooked, "destinations": [], "webhooks": [] }),
+            );
         } else {
             let count = names.len();
             say(format!(
@@ -56,6 +59,7 @@ pub(super) async fn execute(
     let mut reports = report_all(&source, &set, &list.usable).await?;
     let without_tenant = list.without_tenant;
     let answers = ask_all(context, list, &set).await;
+    let (told, webhooks_without_tenant) = webhooks::look(context, &source, &set).await?;
     for report in &mut reports {
         let tables = answers.iter().flat_map(|a| &a.tables).filter(|(n, _)| *n == report.name);
         report.destinations = tables.map(|(_, table)| table.clone()).collect();
@@ -67,8 +71,14 @@ pub(super) async fn execute(
             "{without_tenant} row(s) of the destinations query have no tenant_id and are ignored"
         ));
     }
-    print(context, arguments, &reports, &warnings, &answers);
-    outcome(context, answers)
+    if webhooks_without_tenant > 0 {
+        warnings.push(format!(
+            "{webhooks_without_tenant} row(s) of the webhooks query have no tenant_id and are \
+             ignored"
+        ));
+    }
+    print(context, arguments, &reports, &warnings, (&answers, &told));
+    outcome(context, answers, webhooks::failures(&told))
 }
 
 /// A report for each mapping; a failure that tells all mappings that the rows contradict.
@@ -121,8 +131,13 @@ fn received_forms<'a>(
     }
 }
 
-/// A failure for every reason for which destinations could not be asked, or cannot be copied to.
-fn outcome(context: &Context, answers: Vec<Answer>) -> Result<Exit, Failure> {
+/// A failure for every reason for which destinations could not be asked, or cannot be copied to, and
+/// those of the webhooks.
+fn outcome(
+    context: &Context,
+    answers: Vec<Answer>,
+    of_webhooks: Vec<Failure>,
+) -> Result<Exit, Failure> {
     let static_ = &context.configuration.destinations.static_;
     let label = |a: &Answer| format!("{}/{}", foreign(&a.tenant_id), foreign(&a.name));
     // What the file says, the operator can mend there.
@@ -148,6 +163,7 @@ fn outcome(context: &Context, answers: Vec<Answer>) -> Result<Exit, Failure> {
                 .into_iter()
                 .map(failure(Exit::InvalidConfiguration)),
         )
+        .chain(of_webhooks)
         .collect();
     // The exit code is that of the last one.
     failures.sort_by_key(|failure| failure.exit == Exit::InvalidConfiguration);

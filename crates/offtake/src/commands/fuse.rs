@@ -1,10 +1,11 @@
-//! `offtake fuse`: switches that stop a loop, a tenant, a destination or a mapping, in all daemons
-//! of the source.
+//! `offtake fuse`: switches that stop a loop, a tenant, a destination, a webhook or a mapping, in all
+//! daemons of the source.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use offtake_admin::operations::{fuse_names, fuses, named_destinations};
+use offtake_admin::webhooks::named_webhooks;
 use offtake_loops::{names_a_fuse, set_fuse};
 use tokio_postgres::Client;
 
@@ -12,7 +13,8 @@ use offtake_mapping::{foreign, shell_word};
 
 use super::phrases::{because, until};
 use super::printing::{say, say_json, table};
-use super::registry_names::{configured, unknown, unreadable};
+use super::registry_names::{unknown, unreadable};
+use super::tenant_names::Typed;
 use crate::command_line::Fuse;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -79,7 +81,10 @@ async fn known(context: &Context, source: &Client, name: &str) -> Result<String,
     }
     if let Some((before, tenant, behind)) = tenant_in(name) {
         let all = named_destinations(source, None, None).await.map_err(|e| unreadable(&e))?;
-        let tenant = configured(context, source, tenant, &all).await?;
+        let told = named_webhooks(source, None, None).await.map_err(|e| unreadable(&e))?;
+        let ids = all.iter().map(|d| (d.tenant.as_str(), d.tenant_at_source.as_str()));
+        let ids = ids.chain(told.iter().map(|w| (w.tenant.as_str(), w.tenant_at_source.as_str())));
+        let tenant = Typed::read(context, source, tenant).await.configured(ids)?;
         let meant = tenant.map(|tenant| format!("{before}{tenant}{behind}"));
         if let Some(meant) = meant.filter(|meant| is_known(meant)) {
             return Ok(meant);
@@ -88,8 +93,8 @@ async fn known(context: &Context, source: &Client, name: &str) -> Result<String,
     let failure =
         unknown(format!("there is no fuse named {name}"), name, known.iter().map(String::as_str));
     Err(failure.because(
-        "fuses are sequencer, poller, sync, and tenant:TENANT, destination:TENANT/NAME and \
-         mapping:NAME of those that a daemon has seen",
+        "fuses are sequencer, poller, sync, webhooks, and tenant:TENANT, destination:TENANT/NAME, \
+         webhook:TENANT/NAME and mapping:NAME of those that a daemon has seen",
     ))
 }
 
@@ -98,9 +103,11 @@ fn tenant_in(name: &str) -> Option<(&'static str, &str, &str)> {
     if let Some(tenant) = name.strip_prefix("tenant:") {
         return Some(("tenant:", tenant, ""));
     }
-    let of_destination = name.strip_prefix("destination:")?;
-    let (tenant, behind) = of_destination.split_at(of_destination.rfind('/')?);
-    Some(("destination:", tenant, behind))
+    let kinds = ["destination:", "webhook:"];
+    let (kind, named) =
+        kinds.into_iter().find_map(|kind| Some((kind, name.strip_prefix(kind)?)))?;
+    let (tenant, behind) = named.split_at(named.rfind('/')?);
+    Some((kind, tenant, behind))
 }
 
 fn failed(error: &offtake_postgres::Error) -> Failure {

@@ -24,6 +24,7 @@ mod sync;
 mod tenant_names;
 mod uninstall;
 mod verify;
+mod webhook;
 
 use std::future::Future;
 
@@ -65,6 +66,9 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Fuse(arguments) => interruptible(fuse::execute(&context()?, &arguments)).await,
         Command::Quarantine(arguments) => {
             interruptible(quarantine::execute(&context()?, &arguments)).await
+        }
+        Command::Webhook(arguments) => {
+            Box::pin(interruptible(webhook::execute(context, &arguments))).await
         }
         Command::Verify(arguments) => interruptible(verify::execute(&context()?, &arguments)).await,
     };

@@ -1,4 +1,4 @@
-//! `offtake quarantine`: the rows that destinations refuse.
+//! `offtake quarantine`: the rows that destinations refuse, and the events that webhooks do.
 
 use offtake_admin::operations::{Selection, discard_quarantined, quarantined, retry_quarantined};
 use tokio_postgres::Client;
@@ -6,6 +6,7 @@ use tokio_postgres::Client;
 use super::confirm::confirmed;
 use super::printing::{say, say_json, table};
 use super::registry_names::{check, unreadable};
+use super::webhook::names as webhook_names;
 use crate::command_line::{OfQuarantine, Quarantine};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -18,25 +19,28 @@ pub(super) async fn execute(context: &Context, arguments: &Quarantine) -> Result
     let source = context.connect_source("quarantine").await?;
     let (Quarantine::List { of, .. } | Quarantine::Retry { of } | Quarantine::Discard { of, .. }) =
         arguments;
-    let OfQuarantine { tenant, destination, mapping } = of;
-    let (destination, mapping) = (destination.as_deref(), mapping.as_deref());
-    let tenant = check(context, &source, tenant.as_deref(), destination, mapping).await?;
-    let of = Selection { tenant: tenant.as_deref(), destination, mapping };
+    let tenant = spelt(context, &source, of).await?;
+    let of = Selection {
+        tenant: tenant.as_deref(),
+        destination: of.destination.as_deref(),
+        webhook: of.webhook.as_deref(),
+        mapping: of.mapping.as_deref(),
+    };
     match arguments {
         Quarantine::List { json, .. } => list(&source, of, *json).await,
         Quarantine::Retry { .. } => {
             let rows = retry_quarantined(&source, of).await.map_err(|error| unreadable(&error))?;
             say(format!(
-                "{rows} row(s) are tried again now; `offtake quarantine list` shows which are \
+                "{rows} row(s) and event(s) are tried again now; `offtake quarantine list` shows which are \
                  refused again"
             ));
             Ok(Exit::Done)
         }
         Quarantine::Discard { yes, .. } => {
-            let consequence = "this forgets quarantined rows, which stay absent from their \
-                               destinations until they change";
-            let question =
-                "Forget these rows? They stay absent from their destinations until they change.";
+            let consequence = "this forgets what is quarantined, which stays absent from its \
+                               destination, or untold, until it changes";
+            let question = "Forget them? They stay absent from their destinations, or untold, \
+                            until they change.";
             if !confirmed(*yes, consequence, question).await? {
                 say("nothing was changed");
                 return Ok(Exit::Failed);
@@ -44,11 +48,32 @@ pub(super) async fn execute(context: &Context, arguments: &Quarantine) -> Result
             let rows =
                 discard_quarantined(&source, of).await.map_err(|error| unreadable(&error))?;
             say(format!(
-                "{rows} row(s) forgotten; `offtake verify` goes on telling them as missing"
+                "{rows} row(s) and event(s) forgotten; `offtake verify` goes on telling such rows as \
+                 missing"
             ));
             Ok(Exit::Done)
         }
     }
+}
+
+/// Checks the names that are given. Returns the tenant as the configuration spells it.
+async fn spelt(
+    context: &Context,
+    source: &Client,
+    of: &OfQuarantine,
+) -> Result<Option<String>, Failure> {
+    let OfQuarantine { tenant, destination, webhook, mapping } = of;
+    let (tenant, mapping) = (tenant.as_deref(), mapping.as_deref());
+    if destination.is_none() {
+        let of_webhooks =
+            webhook_names::check(context, source, tenant, webhook.as_deref(), mapping);
+        match of_webhooks.await {
+            // Without a name, either may be meant.
+            Err(_) if webhook.is_none() => {}
+            checked => return checked,
+        }
+    }
+    check(context, source, tenant, destination.as_deref(), mapping).await
 }
 
 async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Failure> {
@@ -59,23 +84,27 @@ async fn list(source: &Client, of: Selection<'_>, json: bool) -> Result<Exit, Fa
         return Ok(Exit::Done);
     }
     if rows.is_empty() {
-        say("no row is quarantined");
+        say("nothing is quarantined");
         return Ok(Exit::Done);
     }
-    let mut lines =
-        vec![["DESTINATION", "MAPPING", "KEY", "SINCE", "TRIES", "ERROR"].map(str::to_owned)];
+    let mut lines = vec![["AT", "MAPPING", "KEY", "SINCE", "TRIES", "ERROR"].map(str::to_owned)];
     lines.extend(rows.into_iter().map(|row| {
         [
-            format!("{}/{}", row.tenant, row.destination),
+            match &row.webhook {
+                Some(webhook) => format!("{}/{webhook} (webhook)", row.tenant),
+                None => format!("{}/{}", row.tenant, row.name()),
+            },
             row.mapping,
             row.key.to_string(),
             row.first_failed_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            row.attempts.to_string(),
-            // A server's message ends with the code already.
-            if row.error.contains(&row.sqlstate) {
-                row.error
-            } else {
-                format!("{} ({})", row.error, row.sqlstate)
+            match row.retry_at {
+                Some(_) => row.attempts.to_string(),
+                None => format!("{}, the last", row.attempts),
+            },
+            match row.sqlstate {
+                // A server's message ends with the code already.
+                Some(code) if !row.error.contains(&code) => format!("{} ({code})", row.error),
+                _ => row.error,
             },
         ]
     }));

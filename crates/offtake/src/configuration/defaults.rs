@@ -68,6 +68,44 @@ pub const AUDIT_BUDGET: Share = match Share::of_hundredths(100) {
 /// A destination may be unreachable over a long weekend, and need not be re-copied.
 pub const RETENTION: Duration = Duration::from_secs(7 * 86_400);
 
+/// A receiver that is restarted answers again within seconds…
+pub const WEBHOOK_RETRY_INITIAL: Duration = Duration::from_secs(5);
+
+/// …and one that is mended is noticed within five minutes.
+pub const WEBHOOK_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// The schedule of Standard Webhooks: ten attempts within three days. An event is refused for a
+/// mistake that a person must mend, so the pauses grow to a day.
+pub const WEBHOOK_RETRY_EVENTS: [Duration; 9] = [
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(5 * 3600),
+    Duration::from_secs(10 * 3600),
+    Duration::from_secs(14 * 3600),
+    Duration::from_secs(20 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// Longer than a weekend with a holiday.
+pub const WEBHOOK_DISABLE_AFTER: Duration = Duration::from_secs(5 * 86_400);
+
+/// As long as the log goes back: what was sent can be compared with what changed.
+pub const WEBHOOK_ATTEMPTS_KEEP: Duration = Duration::from_secs(7 * 86_400);
+
+/// Standard Webhooks recommends 15 to 30 seconds.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Enough to hide the network's latency; few enough not to overrun a small receiver.
+pub const WEBHOOK_CONCURRENCY: u32 = 4;
+
+/// Half of the file descriptors that a process may usually open.
+pub const WEBHOOK_CONNECTIONS: u32 = 512;
+
+/// No customer has needed more; a mistake in the query may name thousands.
+pub const WEBHOOKS_PER_TENANT: u32 = 20;
+
 /// Only this machine, because no token is set by default.
 pub const LISTEN: &str = "127.0.0.1:8080";
 

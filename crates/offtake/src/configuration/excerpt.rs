@@ -19,7 +19,8 @@ use super::section::SCHEMA_TREE;
 const MASK: &str = "***";
 
 /// The keys whose values are URLs, tokens, or SQL that may contain them.
-const SECRET_KEYS: [&str; 5] = ["admin_token", "read_token", "url", "query", "password"];
+const SECRET_KEYS: [&str; 8] =
+    ["admin_token", "read_token", "url", "query", "password", "secret", "headers", "where"];
 
 /// A key that contains one of these holds a secret, whatever the schema says about it.
 const SECRET_PARTS: [&str; 8] = ["token", "pass", "pwd", "secret", "key", "dsn", "uri", "conn"];

@@ -14,6 +14,7 @@ mod section;
 mod show;
 mod substitute;
 mod units;
+mod webhook;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
@@ -33,6 +34,8 @@ pub use section::{Error, SCHEMA};
 use section::{Section, read_document};
 use substitute::Variables;
 pub use units::{ByteSize, parse_duration, parse_share, show_duration, show_share};
+pub(crate) use webhook::{BATCH_EVENTS_MAX, CONCURRENCY_MAX};
+pub use webhook::{StaticWebhook, Webhooks};
 
 /// The effective configuration.
 #[derive(Debug, Clone)]
@@ -43,6 +46,7 @@ pub struct Configuration {
     /// Folder of the mapping files.
     pub mappings: PathBuf,
     pub destinations: Destinations,
+    pub webhooks: Webhooks,
     pub sequencer: Sequencer,
     pub poller: Poller,
     pub sync: Sync,
@@ -178,6 +182,7 @@ impl Configuration {
             mappings: base
                 .join(root.text("mappings").unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
             destinations,
+            webhooks: Webhooks::read(&root.section("webhooks"), base),
             sequencer: Sequencer::read(&root.section("sequencer")),
             poller: Poller::read(&root.section("poller")),
             sync: Sync::read(&root.section("sync")),

@@ -78,8 +78,8 @@ pub fn reference() -> String {
          key is an error that names the nearest known one. All mistakes of the file are told at once, each\n\
          with file, line, column, the line itself without its secrets, and what to write. The exit code is\n\
          then 78.\n\n\
-         The daemon applies changes of `destinations`, `sync`, `audit` and `retention` within a second, or at\n\
-         once after SIGHUP or `POST /api/v1/reload`. Other sections need a restart, and the status says so.\n\
+         The daemon applies changes of `destinations`, `webhooks`, `sync`, `audit` and `retention` within a\n\
+         second, or at once after SIGHUP or `POST /api/v1/reload`. Other sections need a restart, and the status says so.\n\
          A file with mistakes changes nothing: the daemon goes on with the configuration that it has.\n",
     );
     for (key, node) in properties(&schema()) {

@@ -229,6 +229,55 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The entries of a section whose keys are free.
+    pub(super) fn texts(&self, key: &str) -> Vec<(String, String)> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Value::Mapping(entries) = value else {
+            self.note(key, "this is a section", "write `key: value` lines below it");
+            return Vec::new();
+        };
+        let text = |(name, value): (&Value, &Value)| {
+            let name = written(name)?;
+            let path = self.section.path_to(&[key, &name]);
+            Some((name, self.scalar(&path, value)?))
+        };
+        entries.iter().filter_map(text).collect()
+    }
+
+    /// One of several words.
+    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let read = |text: &str| choices.iter().find(|(word, _)| *word == text).map(|(_, it)| *it);
+        self.value(key, read, || format!("write {}", words.join(" or ")))
+    }
+
+    /// A list of durations.
+    pub(super) fn durations(
+        &self,
+        key: &str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<Vec<Duration>> {
+        let texts = self.list(key)?;
+        let mut durations = Vec::with_capacity(texts.len());
+        for (at, text) in texts.iter().enumerate() {
+            match parse_duration(text).filter(|duration| range.contains(duration)) {
+                Some(duration) => durations.push(duration),
+                None => {
+                    let (least, most) =
+                        (show_duration(*range.start()), show_duration(*range.end()));
+                    let remedy = format!("write durations from {least} to {most}, such as 5m");
+                    self.note_item(key, at, "this cannot be used here", &remedy);
+                }
+            }
+        }
+        Some(durations)
+    }
+
+    /// Whether the file has the section.
+    pub(super) fn is_written(&self) -> bool {
+        self.section.is_written()
+    }
+
     pub(super) fn flag(&self, key: &str) -> bool {
         match self.text(key).as_deref() {
             None | Some("false") => false,

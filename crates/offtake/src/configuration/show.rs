@@ -1,11 +1,13 @@
 //! The effective configuration as YAML, without its secrets.
 
+use offtake_webhooks::{AttemptsLog, OnEventError, Payload, WebhookSpec};
 use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
 
 use super::masked_query::masked_query;
 use super::{
-    Audit, Configuration, Destinations, StaticDestination, Sync, show_duration, show_share,
+    Audit, Configuration, Destinations, StaticDestination, Sync, Webhooks, show_duration,
+    show_share,
 };
 
 /// What stands in place of a secret.
@@ -20,6 +22,7 @@ impl Configuration {
             ("source", section([("url", text(&self.source.url))])),
             ("mappings", text(self.mappings.display())),
             ("destinations", self.destinations.masked()),
+            ("webhooks", self.webhooks.masked()),
             (
                 "sequencer",
                 section([
@@ -61,6 +64,74 @@ impl Destinations {
             ("refresh", show_duration(self.refresh).into()),
         ])
     }
+}
+
+impl Webhooks {
+    fn masked(&self) -> Value {
+        let query = self.query.as_deref().map(masked_query);
+        let events = self.retry_events.iter().map(|pause| Value::from(show_duration(*pause)));
+        let log = match self.attempts_log {
+            AttemptsLog::Failures => "failures",
+            AttemptsLog::All => "all",
+        };
+        section([
+            ("static", self.static_.iter().map(|webhook| masked_webhook(&webhook.spec)).collect()),
+            ("query", query.map_or(Value::Null, Value::from)),
+            ("refresh", show_duration(self.refresh).into()),
+            ("workers", self.workers.into()),
+            ("connections", self.connections.into()),
+            ("per_tenant", self.per_tenant.into()),
+            (
+                "retry",
+                section([
+                    ("initial", show_duration(self.retry_initial).into()),
+                    ("max", show_duration(self.retry_max).into()),
+                    ("events", events.collect()),
+                ]),
+            ),
+            ("disable_after", show_duration(self.disable_after).into()),
+            (
+                "attempts",
+                section([("log", log.into()), ("keep", show_duration(self.attempts_keep).into())]),
+            ),
+        ])
+    }
+}
+
+fn masked_webhook(spec: &WebhookSpec) -> Value {
+    let kinds = [("upserted", spec.upserted), ("deleted", spec.deleted)];
+    let kinds = kinds.into_iter().filter(|(_, told)| *told).map(|(kind, _)| Value::from(kind));
+    let (payload, consequence) = (spec.payload, spec.on_event_error);
+    let mut entries = vec![
+        ("tenant", Value::from(spec.tenant_id.as_str())),
+        ("name", spec.name.as_str().into()),
+        ("url", format!("{}/{MASK}", spec.endpoint.url().shown()).into()),
+        ("secret", MASK.into()),
+        ("events", kinds.collect()),
+        ("backfill", spec.backfill.into()),
+        ("payload", if payload == Payload::Full { "full" } else { "key" }.into()),
+        (
+            "batch",
+            section([
+                ("events", spec.batch_events.into()),
+                ("wait", show_duration(spec.batch_wait).into()),
+            ]),
+        ),
+        ("concurrency", spec.concurrency.into()),
+        ("timeout", show_duration(spec.endpoint.timeout()).into()),
+        (
+            "on_event_error",
+            match consequence {
+                OnEventError::Quarantine => "quarantine",
+                OnEventError::Halt => "halt",
+            }
+            .into(),
+        ),
+    ];
+    entries.extend(spec.mappings.as_ref().map(|names| ("mappings", names.clone().into())));
+    // It may compare with a value that is a secret.
+    entries.extend(spec.accepted.condition.as_ref().map(|sql| ("where", masked_query(sql).into())));
+    section(entries)
 }
 
 impl Sync {

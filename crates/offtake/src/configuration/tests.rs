@@ -241,20 +241,28 @@ fn the_documented_example_is_the_default() {
     let without = Configuration::parse(Path::new("offtake.yaml"), &without, &variables).unwrap();
     assert!(without.http.admin_token.is_none(), "what the file says counts");
     // The settings that stand in comments can be used too.
+    let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     let uncommented = example
-        .replace("static: []", "static:")
-        .replace("# - {", "  - {")
-        .replace("# query:", "query:");
-    let uncommented = uncommented
+        .replace("# query:", "query:")
         .replace("ca_file: acme-ca.pem, ", "")
-        .replace("\"${ACME_URL}\"", "postgres://u:p@db.example.com/x");
-    let lines: Vec<&str> =
-        uncommented.lines().filter(|line| !line.trim_start().starts_with("# ")).collect();
-    let (entry, rest): (Vec<&str>, Vec<&str>) =
-        lines.iter().partition(|line| line.trim_start().starts_with("- {"));
-    let text = rest.join("\n").replace("  static:", &format!("  static:\n{}", entry.join("\n")));
+        .replace("\"${ACME_URL}\"", "postgres://u:p@db.example.com/x")
+        .replace("${ACME_HOOK}", "https://hooks.example.com/x")
+        .replace("[\"${HOOK_NEW}\", \"${HOOK_OLD}\"]", secret);
+    let mut text = String::new();
+    // The entry of a list stands before the list.
+    let mut entry = String::new();
+    for line in uncommented.lines() {
+        if let Some(found) = line.trim_start().strip_prefix("# - {") {
+            entry = format!("    - {{{found}\n");
+        } else if line.trim_start() == "static: []" {
+            text.push_str(&format!("  static:\n{}", std::mem::take(&mut entry)));
+        } else if !line.trim_start().starts_with("# ") {
+            text.push_str(&format!("{line}\n"));
+        }
+    }
     let parsed = Configuration::parse(Path::new("offtake.yaml"), &text, &variables).unwrap();
     assert!(parsed.destinations.static_.len() == 1 && parsed.destinations.query.is_some());
+    assert!(parsed.webhooks.static_.len() == 1 && parsed.webhooks.query.is_some());
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod listing;
 pub mod mapping_files;
 pub(crate) mod tenant_spelling;
 pub(crate) mod text_file;
+pub mod webhook_list;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -20,6 +21,7 @@ use tokio_postgres::Client;
 
 use self::destination_list::DestinationList;
 use self::mapping_files::MappingFiles;
+use self::webhook_list::WebhookList;
 use crate::arguments;
 use crate::checks::check_files;
 use crate::configuration::Configuration;
@@ -101,6 +103,47 @@ impl Context {
         Ok(list)
     }
 
+    /// The webhooks of the file and of the webhooks query, which runs at the source now.
+    pub async fn webhooks(&self) -> Result<WebhookList, Failure> {
+        let Configuration { webhooks, sync, .. } = &self.configuration;
+        webhook_list::list(webhooks, &self.pool, sync.statement_timeout)
+            .await
+            .map_err(|error| self.unlisted_webhooks(error))
+    }
+
+    /// The same, with the tenants' ids in the spelling of the mappings' types. `source` must not be
+    /// in a transaction.
+    pub async fn spelt_webhooks(
+        &self,
+        source: &Client,
+        set: &MappingSet,
+    ) -> Result<WebhookList, Failure> {
+        let mut list = self.webhooks().await?;
+        let usable = std::mem::take(&mut list.usable);
+        let (usable, unlike) = tenant_spelling::spell_webhooks(source, usable, set)
+            .await
+            .map_err(|error| self.unlisted_webhooks(destination_list::Error::Spelling(error)))?;
+        list.usable = usable;
+        list.refused.extend(unlike);
+        Ok(list)
+    }
+
+    /// The failure of every command that cannot list the webhooks.
+    fn unlisted_webhooks(&self, error: destination_list::Error) -> Failure {
+        let (of_query, error) = match error {
+            destination_list::Error::Query(error) => (true, error.into()),
+            destination_list::Error::Spelling(error) => (false, error.into()),
+            destination_list::Error::Source(error) => (false, error),
+        };
+        if of_query && error.sqlstate().is_some() && error.fault() != Fault::Unreachable {
+            let file = self.configuration.file.display();
+            return Failure::invalid(format!("{file}: webhooks.query cannot be used"))
+                .because(error.message())
+                .remedy("it must be one SELECT that returns tenant_id, name, url and secret");
+        }
+        Failure::of_source("cannot list the webhooks", &error)
+    }
+
     /// The failure of every command that cannot list the destinations.
     fn unlisted(&self, error: destination_list::Error) -> Failure {
         let (of_query, error) = match error {
@@ -145,6 +188,11 @@ impl Context {
 pub(crate) fn destination_dialer(configuration: &Configuration) -> Dialer {
     let policy = AddressPolicy::new(configuration.security.allow_destinations.clone());
     Dialer::new(policy, configuration.sync.connect_timeout)
+}
+
+/// Which addresses the receivers of webhooks may have: those of destinations.
+pub(crate) fn receiver_policy(configuration: &Configuration) -> AddressPolicy {
+    AddressPolicy::new(configuration.security.allow_destinations.clone())
 }
 
 /// Reads and parses a configuration file, with the process environment as its variables.

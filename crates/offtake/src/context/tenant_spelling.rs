@@ -12,9 +12,11 @@ use std::sync::Arc;
 use offtake_mapping::{MappingSet, ResolvedMapping, equality, literal};
 use offtake_postgres::TEXT_FORMAT;
 use offtake_sync::destinations::DestinationSpec;
+use offtake_webhooks::WebhookSpec;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::destination_list::{DestinationList, RefusedDestination};
+use super::webhook_list::RefusedWebhook;
 
 /// Ids per statement, so that no statement grows with the number of tenants.
 const IDS_AT_ONCE: usize = 1000;
@@ -32,17 +34,16 @@ pub(crate) async fn spell(
     list: &mut DestinationList,
     set: &MappingSet,
 ) -> Result<(), tokio_postgres::Error> {
-    let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for spec in &list.usable {
-        for mapping in named_by(set, spec) {
-            ids.entry(&mapping.tenant_type).or_default().insert(&spec.tenant_id);
-        }
-    }
-    let mut spellings: BTreeMap<&str, Spellings<'_>> = BTreeMap::new();
-    for (tenant_type, ids) in ids {
-        spellings.insert(tenant_type, spell_as(source, tenant_type, ids).await?);
-    }
-    let spelt: Vec<_> = list.usable.iter().map(|spec| of_one(spec, set, &spellings)).collect();
+    let receivers: Vec<Receiver<'_>> = list
+        .usable
+        .iter()
+        .map(|spec| Receiver {
+            what: "destination",
+            tenant_id: &spec.tenant_id,
+            mappings: named_by(set, |mapping| spec.receives(mapping)),
+        })
+        .collect();
+    let spelt = spell_all(source, &receivers).await?;
     let specs = std::mem::take(&mut list.usable);
     for (mut spec, spelt) in specs.into_iter().zip(spelt) {
         match spelt {
@@ -57,6 +58,61 @@ pub(crate) async fn spell(
         }
     }
     Ok(())
+}
+
+/// The same for webhooks. Returns those that can be told, and those that cannot.
+pub(crate) async fn spell_webhooks(
+    source: &Client,
+    specs: Vec<WebhookSpec>,
+    set: &MappingSet,
+) -> Result<(Vec<WebhookSpec>, Vec<RefusedWebhook>), tokio_postgres::Error> {
+    let receivers: Vec<Receiver<'_>> = specs
+        .iter()
+        .map(|spec| Receiver {
+            what: "webhook",
+            tenant_id: &spec.tenant_id,
+            mappings: named_by(set, |mapping| spec.receives(mapping)),
+        })
+        .collect();
+    let spelt = spell_all(source, &receivers).await?;
+    let (mut usable, mut refused) = (Vec::with_capacity(specs.len()), Vec::new());
+    for (spec, spelt) in specs.into_iter().zip(spelt) {
+        match spelt {
+            Ok(tenant_at_source) => usable.push(WebhookSpec { tenant_at_source, ..spec }),
+            Err(why) => {
+                let WebhookSpec { tenant_id, name, .. } = spec;
+                refused.push(RefusedWebhook { tenant_id, name, why });
+            }
+        }
+    }
+    Ok((usable, refused))
+}
+
+/// What receives rows of one tenant.
+struct Receiver<'a> {
+    /// As people call it.
+    what: &'static str,
+    tenant_id: &'a str,
+    /// Those that name its tenant.
+    mappings: Vec<&'a Arc<ResolvedMapping>>,
+}
+
+/// For each receiver the spelling that all of its mappings have for its tenant.
+async fn spell_all(
+    source: &Client,
+    receivers: &[Receiver<'_>],
+) -> Result<Vec<Result<String, String>>, tokio_postgres::Error> {
+    let mut ids: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for receiver in receivers {
+        for mapping in &receiver.mappings {
+            ids.entry(&mapping.tenant_type).or_default().insert(receiver.tenant_id);
+        }
+    }
+    let mut spellings: BTreeMap<&str, Spellings<'_>> = BTreeMap::new();
+    for (tenant_type, ids) in ids {
+        spellings.insert(tenant_type, spell_as(source, tenant_type, ids).await?);
+    }
+    Ok(receivers.iter().map(|receiver| of_one(receiver, &spellings)).collect())
 }
 
 /// One id as each type prints it by which a mapping of the set names its tenants. `source` must not
@@ -76,31 +132,27 @@ pub(crate) async fn spellings_of(
     Ok(spellings)
 }
 
-/// The mappings that a destination receives and that name its tenant.
-fn named_by<'a>(
-    set: &'a MappingSet,
-    spec: &DestinationSpec,
-) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
-    set.mappings().iter().filter(|m| !m.for_everyone() && spec.receives(m.name()))
+/// The mappings that are received and that name their tenants.
+fn named_by(set: &MappingSet, receives: impl Fn(&str) -> bool) -> Vec<&Arc<ResolvedMapping>> {
+    set.mappings().iter().filter(|m| !m.for_everyone() && receives(m.name())).collect()
 }
 
-/// The one spelling that all mappings of a destination have for its tenant.
+/// The one spelling that all mappings of a receiver have for its tenant.
 fn of_one(
-    spec: &DestinationSpec,
-    set: &MappingSet,
+    receiver: &Receiver<'_>,
     spellings: &BTreeMap<&str, Spellings<'_>>,
 ) -> Result<String, String> {
-    let id = &spec.tenant_id;
+    let (id, what) = (receiver.tenant_id, receiver.what);
     let mut first: Option<(&str, &str, &str)> = None;
-    for mapping in named_by(set, spec) {
+    for mapping in &receiver.mappings {
         let (name, tenant_type) = (mapping.name(), mapping.tenant_type.as_str());
-        let found = spellings.get(tenant_type).and_then(|ids| ids.get(id.as_str()));
+        let found = spellings.get(tenant_type).and_then(|ids| ids.get(id));
         match (found, first) {
             (Some(Err(why)), _) => {
                 return Err(format!(
                     "{id} cannot be a tenant of mapping {name}, which names its tenants by \
                      {tenant_type}: {why}; correct the id, or list in `mappings` of this \
-                     destination only those that have this tenant"
+                     {what} only those that have this tenant"
                 ));
             }
             (Some(Ok(spelt)), None) => first = Some((spelt, name, tenant_type)),
@@ -109,13 +161,13 @@ fn of_one(
                     "mapping {other_name} prints this tenant as `{other}` ({other_type}) and \
                      mapping {name} as `{spelt}` ({tenant_type}), so that one id cannot name the \
                      changes of both; give `tenant` and tenant_id of the two the same type, or \
-                     give each mapping a destination of its own"
+                     give each mapping a {what} of its own"
                 ));
             }
             _ => {}
         }
     }
-    Ok(first.map_or_else(|| id.clone(), |(spelt, ..)| spelt.to_owned()))
+    Ok(first.map_or(id, |(spelt, ..)| spelt).to_owned())
 }
 
 /// Every id as `tenant_type` prints it.

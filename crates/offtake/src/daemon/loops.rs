@@ -5,6 +5,8 @@
 //! | `mappings` | keeps mappings, triggers and configuration as the files have them |
 //! | `fuses` | reads what operators stopped |
 //! | `destinations` | keeps the registry as configuration and destinations query have it |
+//! | `webhook list` | keeps the registry of webhooks as configuration and webhooks query have it |
+//! | `webhooks` | tells webhooks what changed |
 //! | `sequencer`, `poller`, `sync` | carry a change from its capture to the destinations |
 //! | `audit` | proves that every copy equals its query |
 //!
@@ -30,8 +32,9 @@ use super::destinations_refresh::DestinationsRefresh;
 use super::reload::{MappingReload, Published};
 use super::renewed_loop::RenewedLoop;
 use super::supervision::{Started, Supervisor};
+use super::webhooks_refresh::WebhooksRefresh;
 use crate::configuration::{self, Configuration};
-use crate::context::destination_dialer;
+use crate::context::{destination_dialer, receiver_policy};
 
 /// A loop without a tick for this long is stuck. It is ninety times the longest default interval,
 /// and longer than the timeout of any statement that a tick waits for.
@@ -45,12 +48,14 @@ pub(super) struct Loops {
     pub(super) probing_pool: SourcePool,
     pub(super) published: Published,
     pub(super) registry: Registry,
+    pub(super) webhooks: offtake_webhooks::Registry,
     pub(super) numbering: Arc<Numbering>,
     /// The sender is kept here, so that a restart of the loop that reads the fuses does not end the
     /// subscriptions of the others.
     pub(super) fuses: watch::Sender<Arc<BlownFuses>>,
     pub(super) poller_wakes: Arc<Notify>,
     pub(super) engine_wakes: Arc<Notify>,
+    pub(super) webhooks_wake: Arc<Notify>,
 }
 
 impl Loops {
@@ -128,8 +133,11 @@ impl Loops {
 
     pub(super) fn keep_poller(&self, supervisor: &Supervisor, configuration: &Configuration) {
         let settings = offtake_poller::Settings { interval: configuration.poller.interval };
-        let (pool, woken, wakes) =
-            (self.probing_pool.clone(), self.poller_wakes.clone(), self.engine_wakes.clone());
+        let (pool, woken) = (self.probing_pool.clone(), self.poller_wakes.clone());
+        let wakes = offtake_poller::Wakes {
+            sync: self.engine_wakes.clone(),
+            webhooks: self.webhooks_wake.clone(),
+        };
         let (fuses, probing) = (self.fuses.clone(), self.probing.clone());
         supervisor.keep_running("poller", TICK_WITHIN, move |shutdown| {
             let poller = Poller::new(
@@ -164,6 +172,40 @@ impl Loops {
             (engine.progress(), engine.run(shutdown))
         };
         self.keep_renewed(supervisor, "sync", None, |old, new| old.sync == new.sync, begin);
+    }
+
+    /// Two loops: the registry, and what tells the webhooks.
+    pub(super) fn keep_webhooks(&self, supervisor: &Supervisor) {
+        let (pool, registry, published) =
+            (self.pool.clone(), self.webhooks.clone(), self.published.clone());
+        supervisor.keep_running("webhook list", TICK_WITHIN, move |shutdown| {
+            let refresh = WebhooksRefresh {
+                pool: pool.clone(),
+                registry: registry.clone(),
+                configuration: published.configuration.subscribe(),
+                mappings: published.mappings.subscribe(),
+                error: published.webhooks_error.clone(),
+                progress: watch::Sender::new(Instant::now()),
+            };
+            Started::new(Some(refresh.progress.subscribe()), refresh.run(shutdown))
+        });
+        let (pool, registry) = (self.pool.clone(), self.webhooks.clone());
+        let (woken, fuses) = (self.webhooks_wake.clone(), self.fuses.clone());
+        let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
+            let engine = offtake_webhooks::Engine::new(offtake_webhooks::Parts {
+                pool: pool.clone(),
+                registry: registry.clone(),
+                policy: receiver_policy(configuration),
+                settings: webhook_settings(configuration),
+                woken: woken.clone(),
+                fuses: fuses.subscribe(),
+            });
+            (engine.progress(), engine.run(shutdown))
+        };
+        let same = |old: &Configuration, new: &Configuration| {
+            webhook_settings(old) == webhook_settings(new)
+        };
+        self.keep_renewed(supervisor, "webhooks", None, same, begin);
     }
 
     pub(super) fn keep_audit(&self, supervisor: &Supervisor) {
@@ -224,6 +266,27 @@ impl Loops {
 
     fn mappings(&self) -> watch::Receiver<Arc<MappingSet>> {
         self.published.mappings.subscribe()
+    }
+}
+
+fn webhook_settings(configuration: &Configuration) -> offtake_webhooks::Settings {
+    let Configuration { webhooks, poller, sync, retention, .. } = configuration;
+    offtake_webhooks::Settings {
+        workers: webhooks.workers as usize,
+        connections: webhooks.connections as usize,
+        claim_limit: poller.claim_limit as usize,
+        lease: poller.lease,
+        statement_timeout: sync.statement_timeout,
+        backoff: offtake_webhooks::Backoff {
+            initial: webhooks.retry_initial,
+            max: webhooks.retry_max,
+        },
+        event_schedule: offtake_webhooks::EventSchedule(webhooks.retry_events.clone()),
+        disable_after: webhooks.disable_after,
+        attempts_log: webhooks.attempts_log,
+        attempts_keep: webhooks.attempts_keep,
+        refresh: webhooks.refresh,
+        retention: retention.changes,
     }
 }
 

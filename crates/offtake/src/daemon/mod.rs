@@ -27,13 +27,17 @@ mod supervision;
 mod systemd;
 mod triggers;
 mod verification;
+mod webhook_access;
+mod webhooks_refresh;
+
+pub(crate) use webhook_access::signatures;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use offtake_admin::{AdminState, Readiness, Sockets, Tokens, Verifier};
+use offtake_admin::{AdminState, Readiness, Sockets, Tokens, Verifier, WebhookAccess};
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -113,6 +117,7 @@ impl Daemon {
             readiness: readiness.clone(),
             probing: probing_thread()?,
             verifier: Arc::default(),
+            webhook_access: Arc::default(),
             published: Published::new(context.configuration.clone()),
             context,
             options,
@@ -168,6 +173,7 @@ struct Running {
     published: Published,
     /// Set as soon as there is a registry of destinations.
     verifier: Arc<OnceLock<Verifier>>,
+    webhook_access: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
     shutdown: CancellationToken,
     /// Becomes true when all loops run.
     loops_run: watch::Sender<bool>,
@@ -213,6 +219,7 @@ impl Running {
             metrics,
             reload: self.options.reload.clone(),
             verifier: self.verifier.clone(),
+            webhooks: self.webhook_access.clone(),
         };
         tokio::spawn(async move {
             if let Err(error) = offtake_admin::serve(sockets, state, shutdown).await {
@@ -258,9 +265,15 @@ impl Running {
 
     fn start_loops(&self, reload: MappingReload) {
         let (poller_wakes, engine_wakes) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let webhooks_wake = Arc::new(Notify::new());
         let mappings = self.published.mappings.subscribe();
-        let registry = Registry::new(self.pool.clone(), mappings, engine_wakes.clone());
+        let registry = Registry::new(self.pool.clone(), mappings.clone(), engine_wakes.clone());
+        let webhooks =
+            offtake_webhooks::Registry::new(self.pool.clone(), mappings, webhooks_wake.clone());
         let configuration = self.published.configuration.subscribe();
+        let access =
+            webhook_access::Access::new(self.pool.clone(), webhooks.clone(), configuration.clone());
+        let _ = self.webhook_access.set(Arc::new(access));
         let _ = self.verifier.set(verification::verifier(registry.clone(), configuration));
         let loops = Loops {
             pool: self.pool.clone(),
@@ -268,10 +281,12 @@ impl Running {
             probing_pool: self.pool.sibling(PROBING_CONNECTIONS),
             published: self.published.clone(),
             registry,
+            webhooks,
             numbering: reload.numbering.clone(),
             fuses: Fuses::unread(),
             poller_wakes,
             engine_wakes,
+            webhooks_wake,
         };
         loops.keep_mappings(&self.supervisor, reload);
         loops.keep_fuses(&self.supervisor);
@@ -279,6 +294,7 @@ impl Running {
         loops.keep_sequencer(&self.supervisor);
         loops.keep_poller(&self.supervisor, &self.context.configuration);
         loops.keep_engine(&self.supervisor);
+        loops.keep_webhooks(&self.supervisor);
         // A daemon that ends when nothing is owed proves nothing: it would have to wait for it.
         if !self.options.impatient {
             loops.keep_audit(&self.supervisor);
@@ -326,8 +342,12 @@ async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failu
 
 /// The pool of the loops: a connection for every worker, and some more.
 fn source_pool(context: &Context) -> SourcePool {
-    let Configuration { sync, .. } = &context.configuration;
-    let pool = context.pool.sibling(sync.workers as usize + SPARE_CONNECTIONS);
+    let Configuration { sync, webhooks, .. } = &context.configuration;
+    // Without webhooks nothing is read for them.
+    let named = !webhooks.static_.is_empty() || webhooks.query.is_some();
+    let of_webhooks = if named { webhooks.workers } else { 0 };
+    let workers = (sync.workers + of_webhooks) as usize;
+    let pool = context.pool.sibling(workers + SPARE_CONNECTIONS);
     pool.expect_answers_within(sync.statement_timeout);
     pool
 }

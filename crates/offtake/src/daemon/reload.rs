@@ -71,6 +71,7 @@ struct State {
     needs_restart: Option<String>,
     trigger_error: Option<String>,
     destinations_error: Option<String>,
+    webhooks_error: Option<String>,
     configuration_text: Option<String>,
     uncaptured: UncapturedTables,
     undeclared: UndeclaredReads,
@@ -187,6 +188,7 @@ impl MappingReload {
                 // What needs a restart keeps its old value: what is published is what is in use.
                 let merged = Configuration {
                     destinations: new.destinations,
+                    webhooks: new.webhooks,
                     sync: new.sync,
                     audit: new.audit,
                     retention: new.retention,
@@ -436,6 +438,11 @@ impl MappingReload {
             self.state.destinations_error = found;
             self.publish_status(false);
         }
+        let found = self.published.webhooks_error.borrow().clone();
+        if found != self.state.webhooks_error {
+            self.state.webhooks_error = found;
+            self.publish_status(false);
+        }
     }
 
     fn publish_status(&self, loaded: bool) {
@@ -453,7 +460,9 @@ impl MappingReload {
             0.0
         });
         let mut errors: Vec<&str> = Vec::new();
-        for error in of_files.into_iter().chain([&state.destinations_error]).flatten() {
+        for error in
+            of_files.into_iter().chain([&state.destinations_error, &state.webhooks_error]).flatten()
+        {
             // A look at the triggers and one at the files can find the same.
             if !errors.contains(&error.as_str()) {
                 errors.push(error);

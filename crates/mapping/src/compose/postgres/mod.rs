@@ -3,6 +3,7 @@
 
 mod agreement;
 mod apply;
+mod events;
 mod expand;
 mod fetch;
 mod guard;
@@ -10,6 +11,7 @@ mod look_up;
 
 pub use agreement::{Compared, compare_tenants, compute_rows, rule_for_key, sample_tenants};
 pub use apply::Apply;
+pub use events::{Accepted, EventShape, copy_event_chunk, copy_events, select_events};
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
     TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed,

@@ -5,6 +5,7 @@ use offtake_mapping::foreign;
 use serde_json::json;
 
 use super::Answer;
+use super::webhooks::WebhookAnswer;
 use crate::checks::mapping_report::MappingReport;
 use crate::command_line;
 use crate::commands::printing::{say, say_json};
@@ -18,14 +19,20 @@ pub(super) fn print(
     arguments: &command_line::Check,
     reports: &[MappingReport],
     warnings: &[String],
-    answers: &[Answer],
+    (answers, webhooks): (&[Answer], &[WebhookAnswer]),
 ) {
     if arguments.json {
         let list: Vec<_> = answers
             .iter()
             .map(|a| json!({ "tenant": a.tenant_id, "name": a.name, "error": a.obstacle }))
             .collect();
-        say_json(json!({ "mappings": reports, "warnings": warnings, "destinations": list }));
+        let told: Vec<_> = webhooks
+            .iter()
+            .map(|w| json!({ "tenant": w.tenant_id, "name": w.name, "error": w.obstacle }))
+            .collect();
+        say_json(json!({
+            "mappings": reports, "warnings": warnings, "destinations": list, "webhooks": told,
+        }));
         return;
     }
     if arguments.verbose {
@@ -44,6 +51,10 @@ pub(super) fn print(
     say(format!("{} mapping(s) can run on {place}", reports.len()));
     let reached = answers.iter().filter(|a| a.obstacle.is_none()).count();
     say(format!("{reached} of {} destination(s) answer", answers.len()));
+    if !webhooks.is_empty() {
+        let fine = webhooks.iter().filter(|webhook| webhook.obstacle.is_none()).count();
+        say(format!("{fine} of {} webhook(s) can be told; nothing was sent", webhooks.len()));
+    }
     say_warnings(warnings);
 }
 

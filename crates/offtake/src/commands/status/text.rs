@@ -74,11 +74,28 @@ fn totals(status: &Status) -> Vec<String> {
         format!("changes       {numbered} numbered, {pending} waiting{oldest}"),
         format!("syncs         {owed} owed, {in_flight} being written"),
     ];
-    if status.quarantined_rows.0 > 0 {
-        let rows = status.quarantined_rows.0;
-        lines.push(format!("quarantine    {rows} row(s); see `offtake quarantine list`"));
-    }
+    lines.extend(webhooks(status));
+    let (rows, events) = (status.quarantined_rows.0, status.quarantined_events.0);
+    let quarantined = match (rows, events) {
+        (0, 0) => return lines,
+        (rows, 0) => format!("{rows} row(s)"),
+        (0, events) => format!("{events} event(s)"),
+        (rows, events) => format!("{rows} row(s), {events} event(s)"),
+    };
+    lines.push(format!("quarantine    {quarantined}; see `offtake quarantine list`"));
     lines
+}
+
+/// A line about the webhooks, where there are any.
+fn webhooks(status: &Status) -> Option<String> {
+    let states = status.webhooks.states.iter().filter(|(_, count)| **count > 0);
+    let states: Vec<String> =
+        states.map(|(state, count)| format!("{count} {}", state.replace('_', " "))).collect();
+    if states.is_empty() {
+        return None;
+    }
+    let owed = status.poller.owed_webhooks;
+    Some(format!("webhooks      {}; {owed} owed; see `offtake webhook list`", states.join(", ")))
 }
 
 /// Whether changes wait for a sequencer that was not stopped by its fuse.

@@ -19,6 +19,8 @@ pub(in crate::daemon) struct Published {
     pub configuration: watch::Sender<Arc<Configuration>>,
     /// Why the destinations query failed the last time. The loop `destinations` sends it.
     pub destinations_error: watch::Sender<Option<String>>,
+    /// Why the webhooks query failed the last time. The loop `webhook list` sends it.
+    pub webhooks_error: watch::Sender<Option<String>>,
     /// What the status says about the files.
     pub status: watch::Sender<Config>,
 }
@@ -31,6 +33,7 @@ impl Published {
             waiting: watch::Sender::new(Arc::default()),
             configuration: watch::Sender::new(Arc::new(configuration)),
             destinations_error: watch::Sender::new(None),
+            webhooks_error: watch::Sender::new(None),
             status: watch::Sender::new(Config { loaded_at: jiff::Timestamp::now(), error: None }),
         }
     }

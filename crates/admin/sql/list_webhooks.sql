@@ -1,0 +1,131 @@
+-- Everything that the state of a webhook is computed from, one row per active webhook, in one
+-- snapshot. $1 text: only this tenant's; $2 text: only those with this name; $3, $4 text: only those
+-- after this tenant and name (null matches all); $5 bigint: at most so many (null: all); $6 boolean:
+-- with the JSON of their mappings; $7 bigint[]: only these (null: all); $8 boolean: without those of
+-- which nothing speaks against in_sync, which `others` counts.
+-- Per mapping one probe of change_log_tenant finds the newest change of its tenant, and one per table
+-- the newest of every tenant's; only where that is beyond the cursor, the backlog is counted, up to
+-- 100 001. Changes that concern every tenant count as one: the poller and a turn see how many keys
+-- they are.
+with blown as materialized (
+  select name, reason from offtake.fuse where not enabled and (until is null or until > now())
+), pending as materialized (
+  select tenant_id, sum(coalesce(key_count, 1))::bigint as rows, count(*) as captures, min(captured_at) as oldest
+    from (select tenant_id, captured_at, key_count from offtake.captured_change limit 100001) c
+   group by tenant_id
+), anyones as materialized (
+  select coalesce(sum(rows) filter (where tenant_id is null), 0)::bigint as rows,
+         min(oldest) filter (where tenant_id is null) as oldest,
+         coalesce(sum(captures) > 100000, false) as more
+    from pending
+), unpolled as materialized (
+  -- Tenants with changes that the poller has not seen yet; all others are owed a request while they
+  -- have changes that were not told. Null: every tenant has one, or there are too many to look at.
+  select distinct case when l.more then null else l.tenant_id end as tenant_id
+    from (select tenant_id, count(*) over () > 10000 as more
+            from (select tenant_id from offtake.change_log
+                   where $8::boolean and sequence_id > (select sequence_id from offtake.poller_position) limit 10001) l) l
+), doubted as materialized (
+  select webhook_id from offtake.outgoing_request where $8::boolean and kind = 'webhook'
+   union select webhook_id from offtake.quarantined_event where $8::boolean
+   union select webhook_id from offtake.webhook_mapping
+          where $8::boolean and (resync_reason is not null or not backfilled or failures > 0 or error is not null)
+   union select w.webhook_id
+           from offtake.webhook w
+           join (select tenant_id from pending where rows > 0 union all select tenant_id from unpolled) t
+             on t.tenant_id = coalesce(w.source_tenant_id, w.tenant_id)
+          where $8::boolean
+   union select webhook_id from offtake.webhook
+          where $8::boolean and exists (select from blown where name ~ '^(webhooks$|webhook:|tenant:|mapping:)')
+   union select webhook_id from offtake.webhook
+          where $8::boolean
+            and exists (select from pending where tenant_id is null union all select from unpolled where tenant_id is null
+                        union all select from offtake.fan_out)
+), chosen as materialized (
+  select *, coalesce(source_tenant_id, tenant_id) as at_source
+    from offtake.webhook w
+   where active and ($1::text is null or tenant_id = $1) and ($2::text is null or name = $2)
+     and ($3::text is null or (tenant_id, name) > ($3, $4::text)) and ($7::bigint[] is null or webhook_id = any($7))
+     and (not $8::boolean or state <> 'in_sync' or refused is not null or disabled_at is not null or paused_at is not null
+          or consecutive_failures > 0 or webhook_id in (select webhook_id from doubted))
+   order by tenant_id, name
+   limit $5
+), wanted as materialized (
+  select c.webhook_id, c.at_source, own.name as mapping, own.source_table, own.position, m.sequence_id, m.resync_reason,
+         coalesce(m.backfilled, true) as backfilled, m.rows_done, m.backfill_started_at, m.error, m.retry_at,
+         coalesce(m.failures, 0) as failures, f.name is not null as fuse_blown, f.reason as fuse_reason
+    from chosen c
+   cross join lateral unnest(c.mappings, c.source_tables) with ordinality own (name, source_table, position)
+    left join offtake.webhook_mapping m on m.webhook_id = c.webhook_id and m.mapping = own.name
+    left join blown f on f.name = 'mapping:' || own.name
+), everyones as materialized (
+  select t.source_table,
+         (select l.sequence_id from offtake.change_log l
+           where l.tenant_id is null and l.source_table = t.source_table order by l.sequence_id desc limit 1) as latest
+    from (select distinct source_table from wanted) t
+), behind as materialized (
+  select w.*, greatest(own.latest, e.latest) as latest, coalesce(beyond.rows, 0) + coalesce(e.latest > w.sequence_id, false)::int as backlog,
+         least(beyond.oldest_at, every.oldest_at) as oldest_at
+    from wanted w
+    left join everyones e on e.source_table = w.source_table
+   cross join lateral (
+         select (select l.sequence_id from offtake.change_log l
+                  where l.tenant_id = w.at_source and l.source_table = w.source_table order by l.sequence_id desc limit 1) as latest
+         offset 0) own
+   cross join lateral (
+         select count(*) as rows, min(l.captured_at) as oldest_at
+           from (select captured_at from offtake.change_log
+                  where own.latest > w.sequence_id and tenant_id = w.at_source and source_table = w.source_table and sequence_id > w.sequence_id
+                  order by sequence_id limit 100001) l
+         ) beyond
+   cross join lateral (
+         select (select captured_at from offtake.change_log
+                  where e.latest > w.sequence_id and tenant_id is null and source_table = w.source_table and sequence_id > w.sequence_id
+                  order by sequence_id limit 1) as oldest_at
+         offset 0) every
+), quarantined as materialized (
+  select q.webhook_id, q.mapping, count(*) as events
+    from offtake.quarantined_event q
+    join wanted w on w.webhook_id = q.webhook_id and w.mapping = q.mapping
+   group by 1, 2
+)
+select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, c.reason, c.refused, c.delivered, c.failed,
+       c.last_success_at, c.last_status, c.last_error, c.last_error_at, c.failing_since, c.consecutive_failures,
+       c.disabled_at, c.disabled_reason, c.created_at, c.mappings as names,
+       c.paused_at is not null and (c.paused_until is null or c.paused_until > now()) as paused, c.pause_reason, c.paused_until,
+       coalesce(loops.name, whole.name, own.name) as fuse, coalesce(loops.reason, whole.reason, own.reason) as fuse_reason,
+       r.wanted_sequence_id, r.not_before, r.owed_since, coalesce(r.failures, 0) as request_failures,
+       coalesce(p.rows, 0) + a.rows as pending_rows, a.more as pending_uncounted, least(p.oldest, a.oldest) as oldest_pending_at,
+       now() as read_at,
+       case when $8::boolean then (select count(*) from offtake.webhook where active) - (select count(*) from chosen) else 0 end as others,
+       coalesce(m.backlog, 0) as backlog, m.oldest_at, coalesce(m.quarantined, 0) as quarantined, m.lowest, coalesce(m.behind, false) as behind,
+       m.backfilling, m.backfilling_since, m.failing, m.failing_reason, m.stopped, m.stopped_reason, coalesce(m.mappings, '[]') as mappings
+  from chosen c
+ cross join anyones a
+  left join pending p on p.tenant_id = c.at_source
+  left join blown loops on loops.name = 'webhooks'
+  left join blown whole on whole.name = 'tenant:' || c.tenant_id
+  left join blown own on own.name = 'webhook:' || c.tenant_id || '/' || c.name
+  left join offtake.outgoing_request r on r.webhook_id = c.webhook_id and r.kind = 'webhook'
+  left join (
+       select b.webhook_id as of_webhook, sum(b.backlog)::bigint as backlog, min(b.oldest_at) as oldest_at, sum(q.events)::bigint as quarantined,
+              min(b.sequence_id) as lowest,
+              -- A mapping without a cursor, or with one that has not reached its newest change.
+              coalesce(bool_or(b.sequence_id is null or b.latest > b.sequence_id), false) as behind,
+              min(b.mapping) filter (where not b.backfilled or b.resync_reason is not null) as backfilling,
+              min(b.backfill_started_at) filter (where not b.backfilled) as backfilling_since,
+              min(b.mapping) filter (where not b.fuse_blown and (b.failures > 0 or b.error is not null)) as failing,
+              min(b.mapping) filter (where b.fuse_blown) as stopped,
+              case when $6::boolean then coalesce(jsonb_agg(jsonb_build_object(
+                'name', b.mapping, 'source_table', b.source_table, 'sequence_id', b.sequence_id::text, 'latest_sequence_id', b.latest::text,
+                'backlog', b.backlog::text, 'backfilled', b.backfilled, 'resync_reason', b.resync_reason, 'rows_done', coalesce(b.rows_done, 0)::text,
+                'quarantined', coalesce(q.events, 0)::text, 'error', b.error, 'retry_at', b.retry_at,
+                'fuse_reason', b.fuse_reason) order by b.position), '[]') else '[]' end as mappings,
+              -- The reasons of `failing` and `stopped`.
+              (array_agg(b.error order by b.mapping) filter (where not b.fuse_blown and (b.failures > 0 or b.error is not null)))[1] as failing_reason,
+              (array_agg(b.fuse_reason order by b.mapping) filter (where b.fuse_blown))[1] as stopped_reason
+         from behind b
+         left join quarantined q on q.webhook_id = b.webhook_id and q.mapping = b.mapping
+        group by b.webhook_id
+       ) m on m.of_webhook = c.webhook_id
+ order by c.tenant_id, c.name

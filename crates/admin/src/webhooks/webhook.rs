@@ -1,0 +1,306 @@
+//! One webhook, read from the registry, the log and the outgoing requests.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+
+use super::Signature;
+use super::judgement::{Facts, judge};
+use crate::status::{Long, rounded};
+use crate::{Error, moment, sql};
+
+/// In the order in which they are tested, the worst first: the first that holds is the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookState {
+    /// Nothing is sent until somebody enables it: the receiver said so, or failed for days.
+    Disabled,
+    /// Stopped by a command, or by a blown fuse.
+    Paused,
+    /// Nothing can be told, or one mapping fails; the reason says why.
+    Blocked,
+    /// A resync or a backfill is not told to its end.
+    Backfilling,
+    /// Events are quarantined; all others are told.
+    Degraded,
+    /// A committed change that concerns it is not told yet.
+    Lagging,
+    InSync,
+}
+
+impl WebhookState {
+    pub const ALL: [WebhookState; 7] = [
+        Self::Disabled,
+        Self::Paused,
+        Self::Blocked,
+        Self::Backfilling,
+        Self::Degraded,
+        Self::Lagging,
+        Self::InSync,
+    ];
+
+    /// Its name in JSON, metrics and `offtake.webhook.state`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Paused => "paused",
+            Self::Blocked => "blocked",
+            Self::Backfilling => "backfilling",
+            Self::Degraded => "degraded",
+            Self::Lagging => "lagging",
+            Self::InSync => "in_sync",
+        }
+    }
+}
+
+impl fmt::Display for WebhookState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Webhook {
+    #[serde(skip)]
+    pub(crate) webhook_id: i64,
+    pub tenant: String,
+    pub name: String,
+    pub state: WebhookState,
+    /// Why it is not in sync, in one line; null if it is in sync, or if the state is reason enough.
+    pub reason: Option<String>,
+    /// Of its URL, only these are shown.
+    pub host: String,
+    pub port: i32,
+    /// Changes that concern it and are not told yet, counted once per mapping; also those that are
+    /// not sequenced yet.
+    pub lag_rows: Long,
+    /// Age of the oldest of them; 0 when there is none.
+    pub lag_seconds: f64,
+    /// Events that were acknowledged since it was registered.
+    pub delivered: Long,
+    /// Requests that were not.
+    pub failed: Long,
+    pub last_success_at: Option<Timestamp>,
+    /// The status of the last answer.
+    pub last_status: Option<i32>,
+    pub last_error: Option<String>,
+    pub last_error_at: Option<Timestamp>,
+    pub failing_since: Option<Timestamp>,
+    pub consecutive_failures: i32,
+    /// When what is owed is due; null if nothing is owed.
+    pub next_attempt_at: Option<Timestamp>,
+    pub disabled_at: Option<Timestamp>,
+    /// An operator paused it. Where a fuse is blown, only `state` is `paused`.
+    pub paused: bool,
+    pub paused_until: Option<Timestamp>,
+    pub quarantined: Long,
+    /// The secrets that sign, the newest first; null where this process does not know them.
+    pub signatures: Option<Vec<Signature>>,
+    pub mappings: Vec<WebhookMapping>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct WebhookMapping {
+    pub name: String,
+    pub source_table: String,
+    /// The cursor; null before the first turn.
+    pub sequence_id: Option<String>,
+    /// The newest change of its table that concerns this webhook.
+    pub latest_sequence_id: Option<String>,
+    /// Changes beyond the cursor, counted up to 100 001.
+    pub backlog: String,
+    #[serde(rename(deserialize = "backfilled"), serialize_with = "as_backfill")]
+    pub backfill: bool,
+    /// A resync is to be told first, for this reason.
+    pub resync_reason: Option<String>,
+    /// Rows that the latest backfill has told.
+    pub rows_done: String,
+    pub quarantined: String,
+    pub error: Option<String>,
+    /// When the mapping is tried again after an error of its own.
+    #[serde(deserialize_with = "moment::in_json")]
+    pub retry_at: Option<Timestamp>,
+}
+
+/// `done` or `running`.
+fn as_backfill<S: serde::Serializer>(backfilled: &bool, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(if *backfilled { "done" } else { "running" })
+}
+
+/// Which webhooks are read. Each None matches all.
+#[derive(Default, Clone, Copy)]
+struct Which<'a> {
+    tenant: Option<&'a str>,
+    name: Option<&'a str>,
+    after: Option<(&'a str, &'a str)>,
+    limit: Option<usize>,
+    ids: Option<&'a [i64]>,
+    /// Without those of which nothing speaks against `in_sync`.
+    unsettled: bool,
+}
+
+/// The active webhooks with this `tenant` and this `name`, sorted by both. None matches all.
+pub async fn webhooks(
+    source: &Client,
+    tenant: Option<&str>,
+    name: Option<&str>,
+) -> Result<Vec<Webhook>, Error> {
+    list(source, Which { tenant, name, ..Which::default() }, true).await
+}
+
+/// At most `limit` of them behind a tenant and a name.
+pub async fn webhooks_after(
+    source: &Client,
+    tenant: Option<&str>,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Webhook>, Error> {
+    list(source, Which { tenant, after, limit: Some(limit), ..Which::default() }, true).await
+}
+
+/// At most `limit` of them, the worst states first, then by tenant and name; those behind `after`.
+pub(crate) async fn worst_webhooks(
+    source: &Client,
+    tenant: Option<&str>,
+    after: Option<&(WebhookState, String, String)>,
+    limit: usize,
+) -> Result<Vec<Webhook>, Error> {
+    let place = |one: &Webhook| (one.state, one.tenant.clone(), one.name.clone());
+    let mut all = list(source, Which { tenant, ..Which::default() }, false).await?;
+    all.retain(|one| after.is_none_or(|after| place(one) > *after));
+    all.sort_by_cached_key(place);
+    all.truncate(limit);
+    let ids: Vec<i64> = all.iter().map(|one| one.webhook_id).collect();
+    let mut mappings: HashMap<i64, Vec<WebhookMapping>> =
+        list(source, Which { ids: Some(&ids), ..Which::default() }, true)
+            .await?
+            .into_iter()
+            .map(|one| (one.webhook_id, one.mappings))
+            .collect();
+    for one in &mut all {
+        one.mappings = mappings.remove(&one.webhook_id).unwrap_or_default();
+    }
+    Ok(all)
+}
+
+/// How many are in each state; every state is listed. Those of which nothing speaks against
+/// `in_sync` are only counted.
+pub async fn count_states(
+    source: &Client,
+    tenant: Option<&str>,
+) -> Result<BTreeMap<&'static str, usize>, Error> {
+    let mut counts: BTreeMap<_, _> =
+        WebhookState::ALL.iter().map(|state| (state.as_str(), 0)).collect();
+    let unsettled = tenant.is_none();
+    let rows = rows(source, Which { tenant, unsettled, ..Which::default() }, false).await?;
+    let others: i64 = match rows.first() {
+        Some(row) => row.get("others"),
+        None if unsettled => source.query_one(sql::COUNT_WEBHOOKS, &[]).await?.get(0),
+        None => 0,
+    };
+    for row in &rows {
+        *counts.entry(read(row)?.state.as_str()).or_default() += 1;
+    }
+    *counts.entry(WebhookState::InSync.as_str()).or_default() +=
+        usize::try_from(others).unwrap_or_default();
+    Ok(counts)
+}
+
+async fn list(
+    source: &Client,
+    which: Which<'_>,
+    with_mappings: bool,
+) -> Result<Vec<Webhook>, Error> {
+    rows(source, which, with_mappings).await?.iter().map(read).collect()
+}
+
+async fn rows(source: &Client, which: Which<'_>, with_mappings: bool) -> Result<Vec<Row>, Error> {
+    let Which { tenant, name, after, limit, ids, unsettled } = which;
+    let (after_tenant, after_name) = after.unzip();
+    let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
+    let parameters: [&(dyn ToSql + Sync); 8] =
+        [&tenant, &name, &after_tenant, &after_name, &limit, &with_mappings, &ids, &unsettled];
+    Ok(source.query(sql::LIST_WEBHOOKS, &parameters).await?)
+}
+
+fn facts(row: &Row) -> Facts {
+    let named = |name: &str, reason: &str| {
+        let name: Option<String> = row.get(name);
+        name.map(|name| (name, row.get::<_, Option<String>>(reason)))
+    };
+    let disabled = moment::optional(row, "disabled_at").map(|_| {
+        let reason: Option<String> = row.get("disabled_reason");
+        reason.unwrap_or_else(|| "it was disabled".to_owned())
+    });
+    let failures: i32 = row.get("consecutive_failures");
+    let pending: i64 = row.get("pending_rows");
+    let wanted: Option<i64> = row.get("wanted_sequence_id");
+    let lowest: Option<i64> = row.get("lowest");
+    let owed_beyond = wanted.is_some_and(|wanted| lowest.is_none_or(|lowest| lowest < wanted));
+    Facts {
+        tenant: row.get("tenant_id"),
+        name: row.get("name"),
+        disabled,
+        paused: row.get("paused"),
+        pause_reason: row.get("pause_reason"),
+        fuse: named("fuse", "fuse_reason"),
+        refused: row.get("refused"),
+        mirrored_state: row.get("state"),
+        mirrored_reason: row.get("reason"),
+        failures: failures.max(row.get("request_failures")),
+        last_error: row.get("last_error"),
+        failing: named("failing", "failing_reason"),
+        stopped: named("stopped", "stopped_reason"),
+        backfilling: row.get("backfilling"),
+        quarantined: row.get("quarantined"),
+        behind: row.get("behind") || pending > 0 || row.get("pending_uncounted") || owed_beyond,
+    }
+}
+
+fn read(row: &Row) -> Result<Webhook, Error> {
+    let mappings: Vec<WebhookMapping> = serde_json::from_value(row.get("mappings"))?;
+    let facts = facts(row);
+    let (state, reason) = judge(&facts);
+    let pending: i64 = row.get("pending_rows");
+    let backlog: i64 = row.get("backlog");
+    let since = [
+        moment::optional(row, "oldest_at"),
+        moment::optional(row, "oldest_pending_at"),
+        // Rows that an unfinished backfill has not reached have no change in the log.
+        moment::optional(row, "backfilling_since"),
+        moment::optional(row, "owed_since").filter(|_| facts.behind),
+    ];
+    let since = since.into_iter().flatten().min();
+    let now = moment::required(row, "read_at");
+    let age = |since: Timestamp| rounded(now.duration_since(since).as_secs_f64().max(0.0));
+    Ok(Webhook {
+        webhook_id: row.get("webhook_id"),
+        state,
+        reason,
+        host: row.get("host"),
+        port: row.get("port"),
+        lag_rows: Long(backlog + pending),
+        lag_seconds: since.map_or(0.0, age),
+        delivered: Long(row.get("delivered")),
+        failed: Long(row.get("failed")),
+        last_success_at: moment::optional(row, "last_success_at"),
+        last_status: row.get("last_status"),
+        last_error: row.get("last_error"),
+        last_error_at: moment::optional(row, "last_error_at"),
+        failing_since: moment::optional(row, "failing_since"),
+        consecutive_failures: row.get("consecutive_failures"),
+        next_attempt_at: moment::optional(row, "not_before"),
+        disabled_at: moment::optional(row, "disabled_at"),
+        paused: facts.paused,
+        paused_until: moment::optional(row, "paused_until").filter(|_| facts.paused),
+        quarantined: Long(facts.quarantined),
+        signatures: None,
+        mappings,
+        tenant: facts.tenant,
+        name: facts.name,
+    })
+}

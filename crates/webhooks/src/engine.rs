@@ -1,0 +1,457 @@
+//! The loop: claims due requests of webhooks, gives each a turn, keeps the leases alive.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use offtake_egress::AddressPolicy;
+use offtake_loops::{BlownFuses, Progress, SourceTrouble};
+use offtake_postgres::SourcePool;
+use offtake_requests::{self as requests, Due, Lease, SlowFailures, WebhookClaim, WebhookFailure};
+use rand::Rng;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::SILENT_REQUESTS_MAX;
+use crate::registry::{Registered, Registry};
+use crate::turn::{self, Context, Doubts, Ended, Failure, LeaseClock};
+use crate::{Client, Error, Settings, upkeep};
+
+/// How often the engine looks for due requests without a nudge, while there are any.
+const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
+
+/// After this long without a request the engine looks less often. It misses nothing by that: this
+/// process's poller nudges it for new requests, and a retry may come a little late.
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(500);
+
+/// How often the engine looks which webhooks are gone or are others now.
+const GONE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often the attempts log gets its next day, and what is old is deleted.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Pauses between attempts to tell the source how a turn ended.
+const SETTLE_PAUSE_MIN: Duration = Duration::from_millis(100);
+const SETTLE_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a request waits that this process does not know what to do with: another one may.
+const UNKNOWN_DELAY: Duration = Duration::from_secs(5);
+
+/// What the engine is made of.
+pub struct Parts {
+    pub pool: SourcePool,
+    pub registry: Registry,
+    /// Which addresses receivers may have.
+    pub policy: AddressPolicy,
+    pub settings: Settings,
+    /// Notified by the poller and by the registry; carries no data.
+    pub woken: Arc<Notify>,
+    pub fuses: watch::Receiver<Arc<BlownFuses>>,
+}
+
+/// The webhooks' loop. Any number of replicas may run it on one source.
+pub struct Engine {
+    context: Arc<Context>,
+    slow_failures: Arc<SlowFailures>,
+    woken: Arc<Notify>,
+    progress: Progress,
+    /// Names this process in `leased_by`.
+    process: String,
+    /// When due requests are looked for next, unless a nudge comes first.
+    claim_at: Instant,
+    /// Nudges claim healthy requests only. From this time on the next look also takes those that
+    /// failed slowly.
+    retry_at: Instant,
+    /// When a request was last in flight.
+    busy_at: Instant,
+}
+
+/// A request being worked on.
+struct InFlight {
+    claim: WebhookClaim,
+    lease: Arc<LeaseClock>,
+    registered: Option<Arc<Registered>>,
+    failing_slowly: bool,
+    /// Cancelled when the lease is lost, the webhook is another one, or an operator stops it.
+    lost: CancellationToken,
+}
+
+impl InFlight {
+    /// Whether a fuse stops the webhook, or newly stops one of its mappings.
+    fn stopped_by(&self, blown: &BlownFuses, before: &BlownFuses) -> bool {
+        let Some(at) = &self.registered else { return false };
+        let newly = |fuse: String| blown.blown(&fuse).is_some() && before.blown(&fuse).is_none();
+        blown.blown_for_webhook(&at.spec.tenant_id, &at.spec.name).is_some()
+            || at.mappings.iter().any(|(m, _)| newly(format!("mapping:{}", m.name())))
+    }
+}
+
+impl Engine {
+    pub fn new(parts: Parts) -> Self {
+        let settings = parts.settings;
+        let context = Context {
+            pool: parts.pool,
+            registry: parts.registry,
+            client: Client::new(parts.policy, settings.connections),
+            clock: Mutex::default(),
+            fuses: parts.fuses,
+            readers: Arc::new(Semaphore::new(settings.workers)),
+            doubts: Doubts::default(),
+            settings,
+            turns: AtomicUsize::new(0),
+            stopping: CancellationToken::new(),
+        };
+        let process = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
+        let now = Instant::now();
+        Self {
+            context: Arc::new(context),
+            slow_failures: Arc::default(),
+            woken: parts.woken,
+            progress: Progress::of("webhooks"),
+            process,
+            claim_at: now,
+            retry_at: now,
+            busy_at: now,
+        }
+    }
+
+    /// When the loop last completed a round. The supervisor reports a loop that completes none.
+    pub fn progress(&self) -> watch::Receiver<Instant> {
+        self.progress.subscribe()
+    }
+
+    /// Runs until cancelled, then waits for the requests in flight. While the source fails, the
+    /// engine claims nothing.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Error> {
+        let mut turns: JoinSet<()> = JoinSet::new();
+        let mut in_flight: HashMap<Id, InFlight> = HashMap::new();
+        let mut heartbeat =
+            tokio::time::interval(self.context.settings.lease / requests::HEARTBEATS_PER_LEASE);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut gone = tokio::time::interval(GONE_INTERVAL);
+        let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
+        let mut fuses = self.context.fuses.clone();
+        let mut blown_before = fuses.borrow_and_update().clone();
+        let mut trouble = SourceTrouble::new("webhooks");
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(ended) = turns.join_next_with_id() => {
+                    self.ended(ended, &mut in_flight).await;
+                    continue;
+                }
+                _ = heartbeat.tick() => {
+                    if let Err(error) = self.extend(&in_flight).await {
+                        trouble.report(&error);
+                    }
+                    continue;
+                }
+                Ok(()) = fuses.changed() => {
+                    let blown = fuses.borrow_and_update().clone();
+                    for turn in in_flight.values().filter(|f| f.stopped_by(&blown, &blown_before)) {
+                        turn.lost.cancel();
+                    }
+                    blown_before = blown;
+                    continue;
+                }
+                _ = gone.tick() => {
+                    self.forget_gone(&in_flight);
+                    continue;
+                }
+                _ = upkeep.tick() => {
+                    if let Err(error) = upkeep::keep(&self.context.pool, &self.context.settings).await {
+                        trouble.report(&error);
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep_until(self.claim_at.into()) => {}
+                () = self.woken.notified() => {}
+            }
+            if self.may_claim()
+                && let Err(error) = self.claim(&mut turns, &mut in_flight).await
+            {
+                tokio::time::sleep(trouble.report(&error)).await;
+                continue;
+            }
+            self.claimed(!in_flight.is_empty());
+            trouble.over();
+            self.progress.tick();
+        }
+        self.context.stopping.cancel();
+        while let Some(ended) = turns.join_next_with_id().await {
+            self.ended(ended, &mut in_flight).await;
+        }
+        Ok(())
+    }
+
+    /// False while an operator has stopped the loop, and while there is no webhook.
+    fn may_claim(&self) -> bool {
+        self.context.fuses.borrow().blown("webhooks").is_none()
+            && !self.context.registry.all().is_empty()
+    }
+
+    fn claimed(&mut self, busy: bool) {
+        let now = Instant::now();
+        if busy {
+            self.busy_at = now;
+        }
+        let idle = now - self.busy_at > IDLE_AFTER;
+        self.claim_at = now + if idle { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
+    }
+
+    /// Forgets webhooks that were removed, and cancels the turns of those that are others now.
+    fn forget_gone(&self, in_flight: &HashMap<Id, InFlight>) {
+        let known = self.context.registry.all();
+        self.slow_failures.retain(|id| known.contains_key(&id));
+        self.context.doubts.retain(|id| known.contains_key(&id));
+        for turn in in_flight.values() {
+            let old = turn.registered.as_ref();
+            if old.is_some_and(|old| !known.get(&old.webhook_id).is_some_and(|new| new.is_as(old)))
+            {
+                turn.lost.cancel();
+            }
+        }
+    }
+
+    /// The lease that a claim takes: the configured one, or longer, so that a request which begins
+    /// right behind a heartbeat ends before the lease does.
+    fn lease(&self) -> Duration {
+        let longest = self.context.registry.timeout_max();
+        self.context.settings.lease.max(longest.mul_f64(1.5) + Duration::from_secs(1))
+    }
+
+    /// Claims due requests up to the limit of requests in flight.
+    async fn claim(
+        &mut self,
+        turns: &mut JoinSet<()>,
+        in_flight: &mut HashMap<Id, InFlight>,
+    ) -> Result<(), Error> {
+        let retry = self.retry_at <= Instant::now();
+        if retry {
+            self.retry_at = Instant::now() + CLAIM_INTERVAL;
+        }
+        for &failing_slowly in if retry { &[false, true][..] } else { &[false] } {
+            let slow = in_flight.values().filter(|f| f.failing_slowly).count();
+            // Those that fail slowly have a number of their own.
+            let limit = match failing_slowly {
+                true => SILENT_REQUESTS_MAX.saturating_sub(slow),
+                false => self.context.settings.claim_limit.saturating_sub(in_flight.len() - slow),
+            };
+            if limit == 0 {
+                continue;
+            }
+            let failing_promptly = self.slow_failures.failing_promptly();
+            let due = Due { failing_slowly, failing_promptly: &failing_promptly, limit };
+            let (lease, began) = (self.lease(), Instant::now());
+            let claims =
+                requests::claim_webhooks(&self.context.pool, due, lease, &self.process).await;
+            for claim in claims.map_err(Error::Source)? {
+                let lease = Arc::new(LeaseClock::until(began + lease));
+                let (id, claimed) = self.start(claim, lease, failing_slowly, turns);
+                in_flight.insert(id, claimed);
+            }
+        }
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        claim: WebhookClaim,
+        lease: Arc<LeaseClock>,
+        failing_slowly: bool,
+        turns: &mut JoinSet<()>,
+    ) -> (Id, InFlight) {
+        let lost = CancellationToken::new();
+        let (context, slow_failures, woken) =
+            (self.context.clone(), self.slow_failures.clone(), self.woken.clone());
+        let (mine, clock, cancelled) = (claim.clone(), lease.clone(), lost.clone());
+        let task = turns.spawn(async move {
+            tokio::select! {
+                // Without effect where the lease was lost. What was acknowledged and not recorded is
+                // told again.
+                () = cancelled.cancelled() => {
+                    drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
+                }
+                () = serve(&context, &slow_failures, &mine, (clock, failing_slowly), &woken) => {}
+            }
+        });
+        let registered = self.context.registry.get(claim.webhook_id);
+        (task.id(), InFlight { claim, lease, registered, failing_slowly, lost })
+    }
+
+    /// Extends every lease, and cancels each turn whose lease is gone.
+    async fn extend(&self, in_flight: &HashMap<Id, InFlight>) -> Result<(), Error> {
+        if in_flight.is_empty() {
+            return Ok(());
+        }
+        let leases: Vec<Lease> = in_flight.values().map(|f| f.claim.lease).collect();
+        let (lease, began) = (self.lease(), Instant::now());
+        let ours = requests::extend(&self.context.pool, &leases, lease).await;
+        let ours: std::collections::HashSet<i64> =
+            ours.map_err(Error::Source)?.into_iter().collect();
+        for turn in in_flight.values() {
+            match ours.contains(&turn.claim.lease.request_id) {
+                true => turn.lease.extend(began + lease),
+                false => turn.lost.cancel(),
+            }
+        }
+        Ok(())
+    }
+
+    /// A panic counts as a failure of that webhook, like any other.
+    async fn ended(
+        &self,
+        ended: Result<(Id, ()), JoinError>,
+        in_flight: &mut HashMap<Id, InFlight>,
+    ) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(done) = in_flight.remove(&id) else { return };
+        if ended.is_err_and(|e| e.is_panic()) {
+            tracing::error!(
+                event = "turn_panicked",
+                webhook_id = done.claim.webhook_id,
+                "a turn of webhook {} panicked",
+                done.claim.webhook_id
+            );
+            let failure = Failure::of_ours("the turn panicked; see the log");
+            // If the source could not be told, the lease runs out.
+            drop(fail(&self.context, &done.claim, &failure).await);
+        }
+    }
+}
+
+/// One turn, and what its end means for the request. While the source cannot be told, the worker
+/// tries again for as long as a lease lasts.
+async fn serve(
+    context: &Context,
+    slow_failures: &SlowFailures,
+    claim: &WebhookClaim,
+    (lease, failing_slowly): (Arc<LeaseClock>, bool),
+    woken: &Notify,
+) {
+    let outcome = turn::take(context, claim, lease, failing_slowly).await;
+    let failed = match &outcome {
+        Ok(Ended::Failed(failure)) => Some(failure.silent),
+        Ok(_) | Err(_) => None,
+    };
+    // A failing webhook that does not answer is claimed apart.
+    let took = if failed == Some(true) { Duration::MAX } else { Duration::ZERO };
+    slow_failures.note(claim.webhook_id, failed.is_some(), took);
+    let until = Instant::now() + context.settings.lease;
+    let mut pause = SETTLE_PAUSE_MIN;
+    while let Err(error) = settle(context, claim, woken, &outcome).await {
+        if Instant::now() + pause > until || context.stopping.is_cancelled() {
+            tracing::warn!(event = "request_unsettled", error = %error, "a request could not be settled; it is due again when its lease ends");
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SETTLE_PAUSE_MAX);
+    }
+}
+
+async fn settle(
+    context: &Context,
+    claim: &WebhookClaim,
+    woken: &Notify,
+    outcome: &Result<Ended, Error>,
+) -> Result<(), Error> {
+    match outcome {
+        Ok(Ended::Completed | Ended::Lost) => Ok(()),
+        Ok(Ended::MoreWanted) => {
+            woken.notify_one();
+            Ok(())
+        }
+        Ok(Ended::Again(delay)) => {
+            requests::release(&context.pool, claim.lease, *delay).await.map_err(Error::Source)?;
+            if delay.is_zero() {
+                woken.notify_one();
+            }
+            Ok(())
+        }
+        Ok(Ended::Unknown) => {
+            let left = requests::leave(&context.pool, claim.lease, UNKNOWN_DELAY).await;
+            left.map_err(Error::Source)
+        }
+        Ok(Ended::Disabled(why)) => disable(context, claim, why).await,
+        Ok(Ended::Failed(failure)) => fail(context, claim, failure).await,
+        Err(Error::Source(error)) => {
+            let delay = context.settings.backoff.initial.min(Duration::from_secs(1));
+            requests::release(&context.pool, claim.lease, delay).await.map_err(Error::Source)?;
+            tracing::warn!(
+                event = "source_failed",
+                "a page could not be read: {}",
+                error.message()
+            );
+            Ok(())
+        }
+        Err(error) => fail(context, claim, &Failure::of_ours(&error.to_string())).await,
+    }
+}
+
+/// Gives a request back after the webhook failed.
+async fn fail(context: &Context, claim: &WebhookClaim, failure: &Failure) -> Result<(), Error> {
+    let settings = &context.settings;
+    let failures = if failure.acknowledged { 1 } else { claim.failures.saturating_add(1) };
+    let delay = match failure.undialled {
+        // Looked up again with the refresh; it fails at once, and counts for nothing.
+        true => settings.refresh,
+        false => settings.backoff.delay(failures, failure.retry_after, rand::random()),
+    };
+    let noted = requests::fail_webhook(
+        &context.pool,
+        claim.lease,
+        WebhookFailure {
+            delay,
+            error: &failure.why,
+            reason: &failure.why,
+            status: failure.status,
+            counts: !failure.undialled,
+            acknowledged: failure.acknowledged,
+            disable_after: Some(settings.disable_after),
+        },
+    );
+    let Some(noted) = noted.await.map_err(Error::Source)? else { return Ok(()) };
+    let registered = context.registry.get(claim.webhook_id);
+    let label = registered.map_or_else(String::new, |one| one.spec.label());
+    if noted.disabled {
+        tracing::warn!(
+            event = "webhook_disabled",
+            webhook = label,
+            "{label} is disabled: it acknowledged nothing for too long; run `offtake webhook enable` once it is mended"
+        );
+    } else {
+        tracing::warn!(
+            event = "webhook_unwell",
+            webhook = label,
+            failures = noted.consecutive_failures,
+            retry_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            "{label} {}",
+            failure.why
+        );
+    }
+    Ok(())
+}
+
+/// The receiver wants nothing more.
+async fn disable(context: &Context, claim: &WebhookClaim, why: &str) -> Result<(), Error> {
+    let connection = context.pool.get().await.map_err(Error::Source)?;
+    let why = context.pool.storable(why);
+    let disabled = requests::disable_webhook(&connection, claim.webhook_id, &why).await;
+    if disabled.map_err(Error::source)? {
+        let registered = context.registry.get(claim.webhook_id);
+        let label = registered.map_or_else(String::new, |one| one.spec.label());
+        tracing::warn!(
+            event = "webhook_disabled",
+            webhook = label,
+            "{label} is disabled: {why}; run `offtake webhook enable` to go on"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! Sending a page's events, and what follows from each answer.
+//!
+//! `concurrency` requests are in flight at one time; a key is in one of them at most, because a page
+//! has each key once and the next page is read when all of this one has been answered. Until the first
+//! acknowledgement of a turn there is one: receivers that do not answer would otherwise take the
+//! connections of others. What an
+//! answer means is decided by [`judge`]; here is what is done about it:
+//!
+//! - An event that the receiver refuses is set aside. Of a batch, the half with it is found first.
+//! - An endpoint that is unwell ends the turn: what is in flight is waited for, and nothing is set
+//!   aside.
+//! - A 500 may be the event's fault or the endpoint's. The first time it is taken for the endpoint's.
+//!   The second time the event's neighbour tells: if the receiver takes that, the event is set aside,
+//!   otherwise the endpoint is unwell. Where there is no neighbour, it is unwell.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use offtake_loops::metrics as names;
+
+use super::events::{Delivery, Origin, What};
+use super::send::{Sent, Unit, units};
+use super::{Failure, SAVE_INTERVAL, Turn};
+use crate::record::{QuarantinedEvent, Saved};
+use crate::{Error, Exchange, Reply, Unanswered, Verdict, judge};
+
+/// Why a turn sends nothing more.
+#[derive(Debug)]
+pub(super) enum Stop {
+    Failed(Failure),
+    /// The receiver wants nothing more.
+    Gone(String),
+    /// Another worker has the request.
+    Lost,
+    /// The lease would end before a request could.
+    LeaseTooShort,
+    /// The daemon ends.
+    Ending,
+    /// This process dials too much at the moment, which is no fault of the endpoint.
+    Busy,
+}
+
+impl Stop {
+    pub(super) fn failed(why: String, status: Option<u16>) -> Self {
+        Self::Failed(Failure {
+            why,
+            status,
+            retry_after: None,
+            undialled: false,
+            acknowledged: false,
+            silent: false,
+        })
+    }
+}
+
+/// The requests of one delivery.
+struct Lanes {
+    queue: VecDeque<Unit>,
+    /// Was answered with 500 twice; the next answer tells.
+    suspect: Option<(Unit, Exchange, String)>,
+    stop: Option<Stop>,
+}
+
+impl Turn<'_> {
+    /// Sends everything of the delivery that is not done. None: all of it is done now.
+    pub(super) async fn deliver(
+        &mut self,
+        delivery: &mut Delivery,
+        generation: i64,
+    ) -> Result<Option<Stop>, Error> {
+        let spec = self.registered.spec.clone();
+        let mut lanes =
+            Lanes { queue: units(delivery, spec.batch_events), suspect: None, stop: None };
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            if self.context.stopping.is_cancelled() && !lanes.queue.is_empty() {
+                lanes.stop.get_or_insert(Stop::Ending);
+            }
+            let sure = self.answers && lanes.suspect.is_none();
+            let width = if sure { spec.concurrency } else { 1 };
+            while lanes.stop.is_none() && in_flight.len() < width {
+                let Some(unit) = lanes.queue.pop_front() else { break };
+                in_flight.push(self.send(unit, delivery, generation));
+            }
+            let Some(sent) = in_flight.next().await else { break };
+            self.answered(sent, delivery, &mut lanes);
+            if self.saved_at.elapsed() >= SAVE_INTERVAL {
+                self.settle(delivery);
+                if self.save(None).await? == Saved::Lost {
+                    lanes.stop = Some(Stop::Lost);
+                }
+            }
+        }
+        if let (None, Some((_, exchange, why))) = (&lanes.stop, &lanes.suspect) {
+            // It has no neighbour that could tell.
+            lanes.stop = Some(unwell(why.clone(), exchange, None));
+        }
+        Ok(lanes.stop)
+    }
+
+    /// What follows from one answer.
+    fn answered(&mut self, sent: Sent, delivery: &mut Delivery, lanes: &mut Lanes) {
+        let exchange = match &sent.outcome {
+            Ok(exchange) => exchange.clone(),
+            Err(_) => {
+                lanes.stop.get_or_insert(Stop::LeaseTooShort);
+                return;
+            }
+        };
+        if matches!(exchange.reply, Reply::Unanswered(Unanswered::NoTurn(_))) {
+            lanes.stop.get_or_insert(Stop::Busy);
+            return;
+        }
+        self.note_attempt(&sent, &exchange, delivery);
+        let Sent { unit, id, .. } = sent;
+        match judge(&exchange.reply) {
+            Verdict::Acknowledged => {
+                self.acknowledge(&unit, delivery);
+                if let Some((suspect, exchange, why)) = lanes.suspect.take() {
+                    self.refused(suspect, (why, &exchange), false, delivery, lanes);
+                }
+            }
+            Verdict::Gone { acknowledged, why } => {
+                if acknowledged {
+                    self.acknowledge(&unit, delivery);
+                }
+                lanes.stop = Some(Stop::Gone(why));
+            }
+            Verdict::Refused { why } => {
+                self.refused(unit, (why, &exchange), false, delivery, lanes);
+            }
+            Verdict::GivenUp { why } => {
+                self.refused(unit, (why, &exchange), true, delivery, lanes);
+            }
+            Verdict::Doubtful { why, retry_after } => {
+                let times = self.context.doubts.note(self.claim.webhook_id, &id);
+                let again = times > 1 || unit.suspected;
+                if !again || lanes.suspect.is_some() || lanes.stop.is_some() {
+                    lanes.stop.get_or_insert_with(|| unwell(why, &exchange, retry_after));
+                } else {
+                    lanes.suspect = Some((unit, exchange, why));
+                }
+            }
+            Verdict::Unwell { why, retry_after } | Verdict::Blocked { why, retry_after } => {
+                lanes.stop.get_or_insert_with(|| unwell(why, &exchange, retry_after));
+            }
+            Verdict::AddressRefused { why } => {
+                let failure = Failure {
+                    why,
+                    status: None,
+                    retry_after: None,
+                    undialled: true,
+                    acknowledged: false,
+                    silent: false,
+                };
+                lanes.stop.get_or_insert(Stop::Failed(failure));
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, unit: &Unit, delivery: &mut Delivery) {
+        if !self.acknowledged && self.claim.failures > 0 {
+            let label = self.registered.spec.label();
+            tracing::info!(event = "webhook_recovered", webhook = label, "{label} answers again");
+        }
+        (self.acknowledged, self.answers) = (true, true);
+        for at in &unit.events {
+            delivery.done[*at] = true;
+            let event = &delivery.events[*at];
+            let kind = event.event(self, delivery).kind.as_str();
+            metrics::counter!(names::WEBHOOK_EVENTS_TOTAL, "kind" => kind).increment(1);
+            let known = event.origin == Origin::Retry;
+            if let Some(row) = event.row() {
+                let mapping = self.registered.mappings[event.mapping].0.clone();
+                let row_key = row.row_key.clone();
+                self.release(mapping.name(), &row_key, known);
+            }
+        }
+        let events = i64::try_from(unit.events.len()).unwrap_or(i64::MAX);
+        self.unsaved.delivered = self.unsaved.delivered.saturating_add(events);
+    }
+
+    /// The receiver refuses a request. A single event is set aside; of several, the halves are sent.
+    fn refused(
+        &mut self,
+        unit: Unit,
+        (why, exchange): (String, &Exchange),
+        exhausted: bool,
+        delivery: &mut Delivery,
+        lanes: &mut Lanes,
+    ) {
+        let [at] = unit.events[..] else {
+            let [one, other] = unit.halves();
+            lanes.queue.push_front(other);
+            lanes.queue.push_front(one);
+            return;
+        };
+        let event = &delivery.events[at];
+        let status = exchange.reply.status();
+        let stop = match &event.told {
+            What::Row(row) => {
+                let aside = QuarantinedEvent {
+                    mapping: self.registered.mappings[event.mapping].0.name().to_owned(),
+                    row_key: row.row_key.clone(),
+                    sequence_id: event.sequence_id,
+                    captured_at: event.captured_at.clone(),
+                    status,
+                    error: why,
+                    sqlstate: None,
+                    exhausted,
+                };
+                self.set_aside(aside, event.origin == Origin::Retry)
+            }
+            What::Resync(_) | What::Backfilled => {
+                let why = format!(
+                    "{why}, to an event that stands for a whole mapping and cannot be set aside"
+                );
+                Some(Stop::failed(why, status))
+            }
+        };
+        match stop {
+            Some(stop) => {
+                lanes.stop.get_or_insert(stop);
+            }
+            None => delivery.done[at] = true,
+        }
+    }
+}
+
+fn unwell(why: String, exchange: &Exchange, retry_after: Option<Duration>) -> Stop {
+    let silent = matches!(&exchange.reply, Reply::Unanswered(Unanswered::TimedOut(_)));
+    Stop::Failed(Failure {
+        why,
+        status: exchange.reply.status(),
+        retry_after,
+        undialled: false,
+        acknowledged: false,
+        silent,
+    })
+}

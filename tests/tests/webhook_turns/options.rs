@@ -1,0 +1,144 @@
+//! What a webhook's options change.
+
+use offtake_tests::PATIENCE;
+use serde_json::json;
+
+use super::receiver::Answer;
+use super::*;
+
+#[tokio::test]
+async fn a_condition_of_the_file_decides_which_rows_are_told() {
+    let settings = json!({ "where": "display_name like 'in%' -- only these" });
+    let (world, receivers) = world(&["acme"], settings).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    for name in ["in1", "out", "in2"] {
+        add_user(&world, "acme", name).await;
+    }
+    let told = async || {
+        let rows = receivers[0].rows("users");
+        let mut names: Vec<String> =
+            rows.values().map(|row| row["display_name"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    until("what is accepted is told", PATIENCE, async || match told().await {
+        names if names == ["in1", "in2"] => Ok(()),
+        names => Err(format!("{names:?}")),
+    })
+    .await;
+    world
+        .source
+        .execute("update project_user set display_name = 'gone' where display_name = 'in1'")
+        .await;
+    until("what is not accepted any more is deleted", PATIENCE, async || match told().await {
+        names if names == ["in2"] => Ok(()),
+        names => Err(format!("{names:?}")),
+    })
+    .await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn keys_only_and_upserts_only() {
+    let (world, receivers) =
+        world(&["acme"], json!({ "payload": "key", "events": ["upserted"] })).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    add_user(&world, "acme", "a").await;
+    until("it is told", PATIENCE, async || match receivers[0].requests().len() {
+        0 => Err("not yet".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    world.source.execute("delete from project_user").await;
+    world.source.wait_text("select exists (select from offtake.deleted_row)::text", "true").await;
+    world.source.wait_text("select count(*)::text from offtake.outgoing_request", "0").await;
+    let requests = receivers[0].requests();
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!(requests[0].body["data"], Value::Null);
+    assert!(requests[0].body["key"]["id"].is_string());
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn with_halt_a_webhook_waits_at_the_event_that_is_refused() {
+    let settings = json!({ "on_event_error": "halt", "concurrency": 1 });
+    let (world, receivers) = world(&["acme"], settings).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    receivers[0].answer(|_| Answer::of(422));
+    add_user(&world, "acme", "a").await;
+    world.source.wait_text("select state from offtake.webhook", "blocked").await;
+    let reason = world.source.query_text("select reason from offtake.webhook").await;
+    assert!(reason.contains("halt"), "{reason}");
+    assert_eq!(
+        world.source.query_text("select count(*)::text from offtake.quarantined_event").await,
+        "0"
+    );
+    receivers[0].answer(|_| Answer::of(200));
+    wait_equal(&world, "acme", &receivers[0]).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_fuse_stops_one_webhook_and_a_mapping() {
+    let (world, receivers) = world(&["acme", "globex"], json!({})).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 2).await;
+    let fuse = format!("webhook:{}/main", world.id("acme"));
+    world.succeed(&["fuse", "off", &fuse, "--reason", "test"]).await;
+    for tenant in ["acme", "globex"] {
+        add_user(&world, tenant, tenant).await;
+    }
+    wait_equal(&world, "globex", &receivers[1]).await;
+    assert!(receivers[0].requests().is_empty());
+    world.succeed(&["fuse", "on", &fuse, "--reason", "test"]).await;
+    wait_equal(&world, "acme", &receivers[0]).await;
+    world.succeed(&["fuse", "off", "mapping:users", "--reason", "test"]).await;
+    // It acts within a second; what is told until then may be told.
+    until("the daemon knows the fuse", PATIENCE, async || {
+        let sent = receivers[0].requests().len();
+        add_user(&world, "acme", &format!("x{sent}-{}", rand_name())).await;
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        match receivers[0].requests().len() == sent {
+            true => Ok(()),
+            false => Err("it is still told".to_owned()),
+        }
+    })
+    .await;
+    world.succeed(&["fuse", "on", "mapping:users", "--reason", "test"]).await;
+    wait_equal(&world, "acme", &receivers[0]).await;
+    daemon.stop().await;
+}
+
+fn rand_name() -> u128 {
+    std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos())
+}
+
+#[tokio::test]
+async fn a_replay_tells_what_changed_once_more_with_new_ids() {
+    let (world, receivers) = world(&["acme"], json!({})).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    for name in ["a", "b", "c"] {
+        add_user(&world, "acme", name).await;
+    }
+    wait_equal(&world, "acme", &receivers[0]).await;
+    world.source.wait_text("select count(*)::text from offtake.outgoing_request", "0").await;
+    let before = receivers[0].requests();
+    let id = world.id("acme").to_owned();
+    world
+        .succeed(&["webhook", "replay", "--tenant", &id, "--name", "main", "--from", "0", "--yes"])
+        .await;
+    until("everything was told again", PATIENCE, async || match receivers[0].requests().len() {
+        found if found >= before.len() * 2 => Ok(()),
+        found => Err(format!("{found}: {}", state(&world).await)),
+    })
+    .await;
+    world.source.wait_text("select count(*)::text from offtake.outgoing_request", "0").await;
+    let ids: std::collections::BTreeSet<String> =
+        receivers[0].requests().into_iter().map(|request| request.id).collect();
+    assert_eq!(ids.len(), before.len() * 2);
+    daemon.stop().await;
+}
