@@ -75,8 +75,8 @@ pub struct EventPage {
 #[derive(Debug)]
 pub struct EventPart {
     pub mapping: Arc<ResolvedMapping>,
-    /// The next change stands for the whole table, and so do all up to this sequence id: a resync is
-    /// to be told before anything else of the mapping. The part has nothing more.
+    /// The next change stands for the whole table, and so do all up to this sequence id: a resync
+    /// is to be told before anything else of the mapping. The part has nothing more.
     pub whole_table: Option<i64>,
     /// In the order of their sequence ids; those of quarantined events are below the position.
     pub rows: Vec<EventRow>,
@@ -294,8 +294,8 @@ impl EventPart {
         }
     }
 
-    /// Leaves this mapping out of the page if the error says that a table is locked; any other error
-    /// is returned.
+    /// Leaves this mapping out of the page if the error says that a table is locked; any other
+    /// error is returned.
     async fn lock_out(&mut self, error: Error, transaction: &Client) -> Result<(), Error> {
         let locked = |error: &offtake_postgres::Error| {
             error.sqlstate().is_some_and(|code| {
@@ -339,8 +339,8 @@ impl EventPage {
         }
     }
 
-    /// Leaves out what lies behind the end: a mapping was read first whose rows, or those of another
-    /// one, turned out to be too many.
+    /// Leaves out what lies behind the end: a mapping was read first whose rows, or those of
+    /// another one, turned out to be too many.
     fn cut(&mut self) {
         for part in &mut self.parts {
             part.rows.retain(|row| row.sequence_id <= self.read_up_to);
