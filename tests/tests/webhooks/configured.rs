@@ -79,16 +79,6 @@ async fn a_bad_row_of_the_query_is_refused_alone_with_its_reason() {
             "null",
             "created",
         ),
-        (
-            "mappings",
-            "'https://hooks.example.com/a'",
-            &good,
-            "null",
-            "null",
-            "null",
-            "'{userz}'",
-            "userz",
-        ),
     ];
     let tenant = world.id("acme").to_owned();
     for (name, url, secret, filter, headers, events, mappings, _) in bad {
