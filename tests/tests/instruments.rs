@@ -5,8 +5,10 @@
 use std::time::{Duration, Instant};
 
 use offtake_tests::proxy::{Cut, Mode};
+use offtake_tests::receiver::Receiver;
 use offtake_tests::workload::{Extent, Workload};
 use offtake_tests::{PATIENCE, World, history, oracle, until};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_paused_daemon_stands_still_and_goes_on() {
@@ -28,8 +30,15 @@ async fn a_paused_daemon_stands_still_and_goes_on() {
 
 #[tokio::test]
 async fn every_failpoint_can_kill_the_daemon() {
-    let world = World::with_tenants(["acme"]).await;
+    let mut world = World::with_tenants(["acme"]).await;
     world.fill(5).await;
+    let receiver = Receiver::start().await;
+    world.add_webhook("acme", &receiver, json!({ "concurrency": 1 }));
+    // Registered, so that it is told of the first change.
+    let daemon = world.daemon().await;
+    world.source.wait_text("select count(*) > 0 from offtake.webhook_mapping", "t").await;
+    world.wait_webhooks_told(PATIENCE).await;
+    daemon.stop().await;
     for point in offtake_loops::FAILPOINTS {
         if point == "backfill.after_chunk" {
             // Before the daemon starts: a daemon that has done everything does not look again for a
@@ -64,8 +73,9 @@ async fn every_failpoint_can_kill_the_daemon() {
 fn every_failpoint_is_in_the_code_once() {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
     let (mut code, mut of_groups) = (String::new(), String::new());
-    let mut folders =
-        ["sequencer", "poller", "sync"].map(|name| crates.join(name).join("src")).to_vec();
+    let mut folders = ["sequencer", "poller", "sync", "webhooks"]
+        .map(|name| crates.join(name).join("src"))
+        .to_vec();
     while let Some(folder) = folders.pop() {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             match std::fs::read_to_string(&path) {

@@ -271,8 +271,8 @@ impl Engine {
         let (mine, clock, cancelled) = (claim.clone(), lease.clone(), lost.clone());
         let task = turns.spawn(async move {
             tokio::select! {
-                // Without effect where the lease was lost. What was acknowledged and not recorded is
-                // told again.
+                // Without effect where the lease was lost. What was acknowledged and not recorded
+                // is told again.
                 () = cancelled.cancelled() => {
                     drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
                 }

@@ -6,9 +6,9 @@
 //! sent: a key that changed a hundred times is told once.
 //!
 //! **What fences it.** Nothing at a receiver does. Before each request the lease must outlast the
-//! request, by a clock of this process; a worker that is frozen between that look and the socket can
-//! deliver one late request per lane. `as_of` in the event tells. Every statement about the request
-//! carries its attempt number.
+//! request, by a clock of this process; a worker that is frozen between that look and the socket
+//! can deliver one late request per lane. `as_of` in the event tells. Every statement about the
+//! request carries its attempt number.
 //!
 //! **What wakes it**: a nudge from the poller or the registry, or its own interval.
 //!

@@ -171,10 +171,8 @@ pub(crate) async fn save(
         return Ok(if ours { Saved::Ours } else { Saved::Lost });
     };
     let work = async |session: &PooledConnection| write(session).await;
-    let completed = offtake_requests::complete_with(&mut connection, lease, reached, work)
-        .await
-        .map_err(Error::source)?;
-    Ok(match (ours, completed) {
+    let done = offtake_requests::complete_with(&mut connection, lease, reached, work).await;
+    Ok(match (ours, done.map_err(Error::source)?) {
         (false, _) => Saved::Lost,
         (true, true) => Saved::Completed,
         (true, false) => Saved::MoreWanted,

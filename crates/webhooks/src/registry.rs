@@ -1,5 +1,5 @@
-//! Which webhooks there are. The source's table `webhook` has them for all daemons; URLs and secrets
-//! are in memory only.
+//! Which webhooks there are. The source's table `webhook` has them for all daemons; URLs and
+//! secrets are in memory only.
 
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};

@@ -54,6 +54,8 @@ async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>, connection: usize) -
             break end;
         }
         more(stream, unread).await?;
+        // TLS, or anything else that is not HTTP.
+        unread.first().filter(|byte| byte.is_ascii_uppercase())?;
     };
     let head = String::from_utf8(unread[..end].to_vec()).expect("a head is ASCII");
     let mut lines = head.split("\r\n");

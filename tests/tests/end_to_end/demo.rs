@@ -33,6 +33,10 @@ fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("All 14 copies equal their queries."), "{said}");
+    assert!(
+        said.contains("all of which verify") && said.contains("rows, equals the query."),
+        "{said}"
+    );
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(left_in(folder.path()), [""; 0]);
 }

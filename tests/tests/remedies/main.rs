@@ -13,6 +13,7 @@ mod mistakes;
 mod places;
 mod running;
 mod sources;
+mod webhooks;
 
 use std::collections::BTreeMap;
 use std::path::Path;

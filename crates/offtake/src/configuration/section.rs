@@ -325,7 +325,10 @@ impl<'a> Section<'a> {
         let (least, most) = (show_duration(*range.start()), show_duration(*range.end()));
         let fits = |text: &&str| parse_duration(text).is_some_and(|d| range.contains(&d));
         let remedy = || {
-            let examples: Vec<&str> = ["5ms", "60s", "7d"].into_iter().filter(fits).collect();
+            let mut examples: Vec<&str> = ["5ms", "60s", "7d"].into_iter().filter(fits).collect();
+            if examples.is_empty() {
+                examples.push("5s");
+            }
             format!(
                 "write a duration from {least} to {most}, such as {}{others}; the default is {}",
                 examples.join(" or "),

@@ -33,7 +33,8 @@ const FILTER_TEXTS_MAX: usize = 1000;
 pub struct WebhookList {
     pub usable: Vec<WebhookSpec>,
     pub refused: Vec<RefusedWebhook>,
-    /// Tenant and name of those that the query names and the file too. They are taken from the file.
+    /// Tenant and name of those that the query names and the file too. They are taken from the
+    /// file.
     pub of_both: Vec<(String, String)>,
     /// How many rows of the query have no tenant. They are ignored.
     pub without_tenant: usize,

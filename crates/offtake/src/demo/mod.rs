@@ -10,6 +10,7 @@ mod narration;
 mod performance;
 mod probe;
 mod proof;
+mod receiver;
 mod shared;
 mod sql;
 mod stage;

@@ -8,6 +8,7 @@ use offtake_admin::Destination;
 
 use super::probe::Latencies;
 use super::proof::Verdict;
+use super::receiver::{MAPPING, Picture};
 use super::stage::{Stage, Tenant};
 
 /// A person can read a line per second; a log file should have fewer.
@@ -180,6 +181,26 @@ pub(super) fn verdicts(verdicts: &[Verdict]) -> String {
         }
     }
     lines.join("\n")
+}
+
+/// What a tenant's webhook was told, and whether that is what the query says.
+pub(super) fn picture(tenant: &Tenant, picture: &Picture) -> String {
+    let Picture { requests, unverified, repeated, known, equal } = picture;
+    let verified = match unverified {
+        0 => "all of which verify".to_owned(),
+        some => format!("of which {some} do not verify: this is a bug, please report it"),
+    };
+    let as_is = match equal {
+        true => "equals the query",
+        false => "does not equal the query: this is a bug, please report it",
+    };
+    format!(
+        "\n{}'s webhook was sent {} requests, {verified} ({repeated} repeated). Its picture of \
+         {MAPPING}, {} rows, {as_is}.",
+        tenant.name,
+        grouped(*requests),
+        grouped(*known as u64)
+    )
 }
 
 #[cfg(test)]

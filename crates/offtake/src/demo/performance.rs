@@ -36,13 +36,13 @@ const USERS_PER_TENANT: i32 = 500;
 const SEED: u64 = 7;
 /// How long the demo waits until all copies are in sync. It takes tenths of a second, and longer on
 /// a busy machine.
-const IN_STEP_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const IN_STEP_WITHIN: Duration = Duration::from_secs(120);
 /// How long the daemon may take to end. What is in flight takes milliseconds, and a person at a
 /// terminal would not wait longer.
 const DRAINED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at the copies. Each is a query over the whole registry, and the daemon needs
 /// the machine for itself.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs the whole demo, or the part of it until `interrupted`.
 pub(super) async fn run(
@@ -231,6 +231,7 @@ async fn perform(
     let verdicts = prove(stage, mappings).await?;
     step.done("compared every row of every copy with its query, both ways\n");
     say(narration::verdicts(&verdicts));
+    let told = compare_receiver(stage, mappings).await?;
     let (copies, equal) = verdicts
         .iter()
         .flat_map(|v| &v.reports)
@@ -246,7 +247,7 @@ async fn perform(
     }
     if verdicts.iter().all(Verdict::equal) {
         say(format!("All {copies} copies equal their queries."));
-        Ok(Exit::Done)
+        Ok(if told { Exit::Done } else { Exit::Different })
     } else {
         say(format!(
             "{equal} of {copies} copies equal their queries: this is a bug, \
@@ -254,6 +255,17 @@ async fn perform(
         ));
         Ok(Exit::Different)
     }
+}
+
+/// Whether the first tenant's receiver knows what the query says.
+async fn compare_receiver(stage: &Stage, mappings: &MappingSet) -> anyhow::Result<bool> {
+    let (Some(receiver), Some(tenant)) = (&stage.receiver, stage.tenants.first()) else {
+        return Ok(true);
+    };
+    let source = connect(&stage.application_url()).await?;
+    let picture = receiver.compare(&source, mappings, &tenant.id).await?;
+    say(narration::picture(tenant, &picture));
+    Ok(picture.equal && picture.unverified == 0)
 }
 
 /// Runs the load and the probe at the same time, and prints a line about them now and then.

@@ -12,6 +12,7 @@ use rand::Rng as _;
 use tokio_postgres::{Client, NoTls};
 
 use super::default_mappings::DEFAULT_MAPPINGS;
+use super::receiver::{self, Receiver};
 use super::sql::{INSERT_SAMPLE_ROWS, INSERT_TENANCY, SAMPLE_APPLICATION};
 
 /// Both servers and everything in them. Dropping it stops the servers and removes their folders.
@@ -19,6 +20,8 @@ pub(super) struct Stage {
     application: PrivateServer,
     customers: PrivateServer,
     pub(super) tenants: Vec<Tenant>,
+    /// The first tenant's webhook.
+    pub(super) receiver: Option<Receiver>,
 }
 
 /// A customer of the sample application, with a role and a database of its own on the second
@@ -43,7 +46,12 @@ impl Stage {
         let options = || Options::default().with_random_password();
         let (application, customers) =
             tokio::join!(PrivateServer::start(options()), PrivateServer::start(options()));
-        Ok(Self { application: application?, customers: customers?, tenants: Vec::new() })
+        Ok(Self {
+            application: application?,
+            customers: customers?,
+            tenants: Vec::new(),
+            receiver: None,
+        })
     }
 
     /// Creates the application with its tenants, `users` users each, and an empty database for each
@@ -71,6 +79,7 @@ impl Stage {
         application.execute(INSERT_SAMPLE_ROWS, &[&users]).await?;
         // Without this, the planner would have no statistics until autovacuum ran a minute later.
         application.batch_execute("analyze").await?;
+        self.receiver = Some(Receiver::start().await?);
         self.make_durable().await
     }
 
@@ -122,8 +131,20 @@ impl Stage {
             .map(|t| format!("    - {{ tenant: {}, url: \"{}\" }}   # {}\n", t.id, t.url, t.name))
             .collect();
         let file = self.folder().join("offtake.yaml");
+        let webhook = self.receiver.iter().zip(&self.tenants).map(|(receiver, tenant)| {
+            format!(
+                "webhooks:\n  static:\n    - tenant: {}   # {}\n      url: http://{}/users\n      \
+                 secret: {}\n      mappings: [{}]\n      backfill: true\n",
+                tenant.id,
+                tenant.name,
+                receiver.address,
+                receiver.secret,
+                receiver::MAPPING
+            )
+        });
+        let webhook: String = webhook.collect();
         let text = format!(
-            "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n{destinations}http: {{ listen: \"{listen}\" }}\n\
+            "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n{destinations}{webhook}http: {{ listen: \"{listen}\" }}\n\
              # The customers' machines are played by a server on this one.\nsecurity: {{ allow_destinations: [127.0.0.0/8] }}\n",
             self.application_url()
         );

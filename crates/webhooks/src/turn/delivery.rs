@@ -1,17 +1,17 @@
 //! Sending a page's events, and what follows from each answer.
 //!
-//! `concurrency` requests are in flight at one time; a key is in one of them at most, because a page
-//! has each key once and the next page is read when all of this one has been answered. Until the first
-//! acknowledgement of a turn there is one: receivers that do not answer would otherwise take the
-//! connections of others. What an
+//! `concurrency` requests are in flight at one time; a key is in one of them at most, because a
+//! page has each key once and the next page is read when all of this one has been answered. Until
+//! the first acknowledgement of a turn there is one: receivers that do not answer would otherwise
+//! take the connections of others. What an
 //! answer means is decided by [`judge`]; here is what is done about it:
 //!
 //! - An event that the receiver refuses is set aside. Of a batch, the half with it is found first.
 //! - An endpoint that is unwell ends the turn: what is in flight is waited for, and nothing is set
 //!   aside.
-//! - A 500 may be the event's fault or the endpoint's. The first time it is taken for the endpoint's.
-//!   The second time the event's neighbour tells: if the receiver takes that, the event is set aside,
-//!   otherwise the endpoint is unwell. Where there is no neighbour, it is unwell.
+//! - A 500 may be the event's fault or the endpoint's. The first time it is taken for the
+//!   endpoint's. The second time the event's neighbour tells: if the receiver takes that, the event
+//!   is set aside, otherwise the endpoint is unwell. Where there is no neighbour, it is unwell.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -182,7 +182,8 @@ impl Turn<'_> {
         self.unsaved.delivered = self.unsaved.delivered.saturating_add(events);
     }
 
-    /// The receiver refuses a request. A single event is set aside; of several, the halves are sent.
+    /// The receiver refuses a request. A single event is set aside; of several, the halves are
+    /// sent.
     fn refused(
         &mut self,
         unit: Unit,

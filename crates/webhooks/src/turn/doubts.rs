@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Requests in doubt of one webhook, at most: as many as may be in flight.
 const PER_WEBHOOK_MAX: usize = 64;
 
-/// How often each request was answered so, by webhook and by the request's id, in this process only:
-/// another process begins to count again, and asks twice too.
+/// How often each request was answered so, by webhook and by the request's id, in this process
+/// only: another process begins to count again, and asks twice too.
 #[derive(Debug, Default)]
 pub(crate) struct Doubts(Mutex<HashMap<i64, HashMap<String, u32>>>);
 

@@ -5,7 +5,8 @@
 //!    version of a mapping, a change of a whole table, a log that does not go back far enough.
 //! 3. [`events`]: what is to be told, in the order in which it is told.
 //! 4. [`delivery`]: requests through lanes, and what follows from each answer.
-//! 5. [`progress`]: the cursors that follow from what was acknowledged, once a second and at the end.
+//! 5. [`progress`]: the cursors that follow from what was acknowledged, once a second and at the
+//! end.
 //!
 //! The turn goes on with the next page until nothing is left, or until others are to have their
 //! turn. A place among the readers is held while the source is read, and never while a receiver is
@@ -45,7 +46,8 @@ use crate::{Client, Error, Settings, SourceClock};
 /// enough that a page is in memory while its receiver is waited for.
 const PAGE_CHANGES_MAX: usize = 1000;
 
-/// After this long the turn ends behind a page, and the request goes behind those of other webhooks.
+/// After this long the turn ends behind a page, and the request goes behind those of other
+/// webhooks.
 const TURN_MAX: Duration = Duration::from_secs(5);
 
 /// What was acknowledged is recorded this often: a crash repeats no more than that.
@@ -338,8 +340,8 @@ impl Turn<'_> {
         spec.batch_wait.checked_sub(oldest).filter(|left| waits && !left.is_zero())
     }
 
-    /// Tells one page: the resyncs that are owed, its rows, and what ends a backfill. Some: the turn
-    /// ends, and not everything was told.
+    /// Tells one page: the resyncs that are owed, its rows, and what ends a backfill. Some: the
+    /// turn ends, and not everything was told.
     async fn tell_page(&mut self, page: EventPage) -> Result<Option<Stop>, Error> {
         let resyncs = self.resyncs(&page);
         if !resyncs.is_empty()

@@ -94,8 +94,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Id and body of a request. A webhook that wants batches gets every event in one, also a single
-    /// one.
+    /// Id and body of a request. A webhook that wants batches gets every event in one, also a
+    /// single one.
     fn written(&self, unit: &Unit, delivery: &Delivery, generation: i64) -> (String, Bytes) {
         let spec = &self.registered.spec;
         let sender = Sender { webhook_id: self.claim.webhook_id, generation };

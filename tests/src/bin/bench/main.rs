@@ -22,6 +22,7 @@ mod figures;
 mod machine;
 mod page;
 mod pgbench;
+mod receiver;
 mod replica;
 mod report;
 mod rig;

@@ -3,8 +3,8 @@
 use super::{ordered_key, ordered_literals, printed, row_of};
 use crate::{Column, Identifier, KeyColumn, ResolvedMapping, literal};
 
-/// Which rows of a mapping a webhook is told of. A row that is not accepted is to it as if the query
-/// did not return it.
+/// Which rows of a mapping a webhook is told of. A row that is not accepted is to it as if the
+/// query did not return it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// SQL over the mapping's columns; the operator's, never a tenant's.
@@ -53,9 +53,9 @@ impl Accepted {
     }
 }
 
-/// Copies out what is to be told of some keys of one tenant. `keys`: a JSON array of objects, `k` as
-/// in `row_key`, `s` the sequence id of the key's change as text, `c` when it was captured. Of a key
-/// that is there several times, the newest change counts.
+/// Copies out what is to be told of some keys of one tenant. `keys`: a JSON array of objects, `k`
+/// as in `row_key`, `s` the sequence id of the key's change as text, `c` when it was captured. Of a
+/// key that is there several times, the newest change counts.
 ///
 /// A line has: the sequence id, when the change was captured, the key as JSON, the key as in
 /// `row_key`, `u` (the row is there), `l` (its JSON is too large) or `d` (it is not there), and the
@@ -126,8 +126,8 @@ pub fn select_events(
 }
 
 /// Copies out at most `limit` rows of the tenant in key order, from behind the key `after`, for a
-/// backfill. The lines are those of [`copy_events`] without the first two columns; a row that is not
-/// accepted has `d`.
+/// backfill. The lines are those of [`copy_events`] without the first two columns; a row that is
+/// not accepted has `d`.
 pub fn copy_event_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
@@ -208,8 +208,8 @@ fn row_key(mapping: &ResolvedMapping, values: &[String]) -> String {
     format!("jsonb_build_object({})::text", join(pairs, ", "))
 }
 
-/// A value of a column as JSON is to have it. Numbers that a receiver's JSON library would round are
-/// texts, and what exists only in the source is the text that a destination's table would have.
+/// A value of a column as JSON is to have it. Numbers that a receiver's JSON library would round
+/// are texts, and what exists only in the source is the text that a destination's table would have.
 fn in_json(value: &str, column: &Column) -> String {
     let element = column.target_type.trim_end_matches("[]");
     let element = element.split('(').next().unwrap_or_default().trim_end();

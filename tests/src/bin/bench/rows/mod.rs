@@ -11,11 +11,13 @@ mod many_databases;
 mod shared_place;
 mod statement;
 mod update;
+mod webhook;
+mod webhooks;
 
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 11] = [
+pub(crate) const ROWS: [&Row; 13] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
@@ -25,6 +27,8 @@ pub(crate) const ROWS: [&Row; 11] = [
     &many_databases::ROW,
     &beside_copies::ROW,
     &idle::ROW,
+    &webhook::ROW,
+    &webhooks::ROW,
     &audit::ROW,
     &capture_forms::ROW,
 ];
