@@ -6,11 +6,6 @@ use offtake::command_line::Command;
 use offtake::outcome::{Exit, Failure};
 use offtake::{arguments, commands, logging};
 
-/// What thousands of tenants leave between what is kept, the C library's allocator does not give back
-/// to the system: docs/sizing.md has figures.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let command_line = arguments::parse();
     logging::start(matches!(command_line.command, Command::Run(_)));
