@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::compose::Accepted;
-use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
 use sha2::{Digest, Sha256};
 
 use crate::{Endpoint, Payload, type_name};
@@ -95,6 +95,14 @@ impl WebhookSpec {
 
     /// Why nothing can be told of these mappings.
     pub fn refusal(&self, mappings: &[Arc<ResolvedMapping>]) -> Option<String> {
+        // Where some are known it is told of those: another daemon may have the files of the others.
+        if let (Some(wanted), []) = (&self.mappings, mappings) {
+            let wanted: Vec<_> = wanted.iter().map(|name| foreign(name)).collect();
+            return Some(format!(
+                "no mapping has a name that its `mappings` list ({}); correct it",
+                wanted.join(", ")
+            ));
+        }
         let mut names: Vec<(String, &str)> = Vec::with_capacity(mappings.len());
         for mapping in mappings {
             let (told_as, name) = (type_name(mapping.name()), mapping.name());

@@ -77,7 +77,17 @@ async fn a_bad_row_of_the_query_is_refused_alone_with_its_reason() {
             "null",
             "'{created}'",
             "null",
-            "created",
+            "upserted, deleted or both",
+        ),
+        (
+            "mappings",
+            "'https://hooks.example.com/a'",
+            &good,
+            "null",
+            "null",
+            "null",
+            "'{userz}'",
+            "userz",
         ),
     ];
     let tenant = world.id("acme").to_owned();
