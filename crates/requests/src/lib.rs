@@ -62,8 +62,8 @@ pub use slow_failures::{SLOW_AT_WORK_MAX, SlowFailures};
 pub use webhooks::{
     ReplayWanted, WebhookClaim, WebhookCursor, WebhookFailed, WebhookFailure, WebhookReplay,
     claim_webhooks, deactivate_webhooks, disable_webhook, enable_webhook, fail_webhook,
-    owe_webhooks, refuse_webhook, replay_webhook, request_webhook_resync, retry_quarantined_events,
-    sweep_webhooks,
+    hold_webhook_requests, owe_webhooks, refuse_webhook, replay_webhook, request_webhook_resync,
+    retry_quarantined_events, sweep_webhooks,
 };
 pub use withdraw::{
     begin_forgetting, deactivate_destinations, deactivate_others, forget_destinations,

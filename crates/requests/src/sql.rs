@@ -33,6 +33,7 @@ pub(crate) const SWEEP_WEBHOOKS: &str = include_str!("../sql/sweep_webhooks.sql"
 pub(crate) const FAIL_WEBHOOK: &str = include_str!("../sql/fail_webhook.sql");
 pub(crate) const DISABLE_WEBHOOK: &str = include_str!("../sql/disable_webhook.sql");
 pub(crate) const ENABLE_WEBHOOK: &str = include_str!("../sql/enable_webhook.sql");
+pub(crate) const HOLD_WEBHOOK_REQUESTS: &str = include_str!("../sql/hold_webhook_requests.sql");
 pub(crate) const DEACTIVATE_WEBHOOKS: &str = include_str!("../sql/deactivate_webhooks.sql");
 pub(crate) const REFUSE_WEBHOOK: &str = include_str!("../sql/refuse_webhook.sql");
 pub(crate) const REQUEST_WEBHOOK_RESYNC: &str = include_str!("../sql/request_webhook_resync.sql");

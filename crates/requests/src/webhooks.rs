@@ -220,6 +220,13 @@ pub async fn sweep_webhooks(
     Ok((row.get("owed"), row.get("next")))
 }
 
+/// The registry's: locks the requests of all webhooks, in the order in which workers lock a request
+/// and its webhook. To be called before webhooks are written, in the same transaction.
+pub async fn hold_webhook_requests(client: &Client) -> Result<(), tokio_postgres::Error> {
+    client.query(sql::HOLD_WEBHOOK_REQUESTS, &[]).await?;
+    Ok(())
+}
+
 /// The registry's: deactivates all webhooks but these and the `unusable` ones (tenants and names),
 /// and deletes what was owed to them. To be called in the transaction that registers the others.
 pub async fn deactivate_webhooks(

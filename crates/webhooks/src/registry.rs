@@ -114,6 +114,12 @@ impl Registry {
                 _ => changed.push(one),
             }
         }
+        let writes = !changed.is_empty() || known.len() < there.len();
+        if writes {
+            offtake_requests::hold_webhook_requests(transaction.client())
+                .await
+                .map_err(Error::source)?;
+        }
         let (registered, written) = register(transaction.client(), &self.pool, changed).await?;
         owed.extend(written);
         for one in registered {

@@ -4,6 +4,7 @@ mod audit;
 mod beside_copies;
 mod capture_forms;
 mod catch_up;
+mod daemons;
 mod first_copy;
 mod idle;
 mod latency;
@@ -17,7 +18,7 @@ mod webhooks;
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 13] = [
+pub(crate) const ROWS: [&Row; 14] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
@@ -26,6 +27,7 @@ pub(crate) const ROWS: [&Row; 13] = [
     &shared_place::ROW,
     &many_databases::ROW,
     &beside_copies::ROW,
+    &daemons::ROW,
     &idle::ROW,
     &webhook::ROW,
     &webhooks::ROW,
