@@ -6,7 +6,7 @@
 //! 3. [`events`]: what is to be told, in the order in which it is told.
 //! 4. [`delivery`]: requests through lanes, and what follows from each answer.
 //! 5. [`progress`]: the cursors that follow from what was acknowledged, once a second and at the
-//! end.
+//!    end.
 //!
 //! The turn goes on with the next page until nothing is left, or until others are to have their
 //! turn. A place among the readers is held while the source is read, and never while a receiver is
