@@ -18,8 +18,7 @@ mod visible;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
 use serde_json::{Value, json};
 
-/// Whether a test that waited in vain three times beside others on a busy machine, and never by
-/// itself, is left out: what it met is not known yet.
+/// Whether a test that waited in vain beside others on a busy machine, and never by itself, is left out: what it met is not known yet.
 fn only_in_soak() -> bool {
     let left_out = std::env::var_os("OFFTAKE_SOAK").is_none();
     if left_out {

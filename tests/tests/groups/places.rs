@@ -3,7 +3,9 @@
 use offtake_tests::proxy::Mode;
 use offtake_tests::{Daemon, PATIENCE, Source, World, until};
 
-use super::{logged, made, plan, together, wait_equal, wait_together, write_together};
+use super::{
+    logged, made, only_in_soak, plan, together, wait_equal, wait_together, write_together,
+};
 
 async fn proxied(tenants: usize) -> (World, Daemon) {
     made(plan().setting("/poller/lease", "2s").proxied("first"), tenants).await
@@ -51,6 +53,9 @@ async fn failed(daemon: &Daemon) -> u64 {
 /// `retried_at` in `simple` (group_queue.rs), each tenant failed by itself, with a line of its own.
 #[tokio::test]
 async fn a_place_that_refuses_everybody_is_one_failure() {
+    if only_in_soak() {
+        return;
+    }
     // Of two hundred, four groups are claimed one after the other.
     let plan = plan().setting("/poller/lease", "5s").setting("/poller/claim_limit", 60);
     let (world, mut daemon) = made(plan, 200).await;
@@ -128,6 +133,9 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
 /// then on; where it is no reason to try all of them once more, each half failed.
 #[tokio::test]
 async fn a_place_that_falls_silent_is_one_failure() {
+    if only_in_soak() {
+        return;
+    }
     let plan = plan().setting("/poller/lease", "5s").setting("/sync/statement_timeout", "500ms");
     let (mut world, daemon) = made(plan.proxied("first"), 40).await;
     daemon.stop().await;
