@@ -130,20 +130,28 @@ pub async fn fail(
 }
 
 /// [`fail`] for many requests whose destinations share a place that failed. All are due again at one
-/// time.
+/// time: after `delay`, or at `again`, which an earlier call returned. Returns that time as the source
+/// writes it, and how long it is until then.
 pub async fn fail_all(
     pool: &SourcePool,
     leases: &[Lease],
-    delay: Duration,
+    (delay, again): (Duration, Option<&str>),
     error: &str,
     reason: &str,
-) -> Result<(), Error> {
+) -> Result<(String, Duration), Error> {
     let connection = pool.get().await?;
     let (error, reason) = (pool.storable(error), pool.storable(reason));
     let (requests, attempts) = arrays(leases);
-    let parameters: [&(dyn ToSql + Sync); 5] =
-        [&requests, &attempts, &milliseconds(delay), &error, &reason];
-    connection.execute(sql::FAIL_REQUESTS, &parameters).await?;
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&requests, &attempts, &milliseconds(delay), &again, &error, &reason];
+    let row = connection.query_one(sql::FAIL_REQUESTS, &parameters).await?;
+    let milliseconds: f64 = row.get("milliseconds");
+    Ok((row.get("again"), Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0)))
+}
+
+/// Has everybody who was put off to that time tried at once: their place works again.
+pub async fn resume_place(pool: &SourcePool, again: &str) -> Result<(), Error> {
+    pool.get().await?.execute(sql::RESUME_PLACE, &[&again]).await?;
     Ok(())
 }
 

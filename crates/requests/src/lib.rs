@@ -51,7 +51,7 @@ pub use backoff::backoff;
 pub use claim::{Claim, Due, claim};
 pub use lease::{
     HEARTBEATS_PER_LEASE, Lease, complete, complete_all_with, complete_with, extend, fail,
-    fail_all, leave, release,
+    fail_all, leave, release, resume_place,
 };
 pub use owe::{
     FannedOut, Judgement, Page, PlaceOf, begin_epoch, judge_partition, owe_fanned_out,

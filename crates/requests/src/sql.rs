@@ -25,6 +25,7 @@ pub(crate) const COMPLETE_REQUEST: &str = include_str!("../sql/complete_request.
 pub(crate) const RELEASE_REQUEST: &str = include_str!("../sql/release_request.sql");
 pub(crate) const LEAVE_REQUEST: &str = include_str!("../sql/leave_request.sql");
 pub(crate) const FAIL_REQUESTS: &str = include_str!("../sql/fail_requests.sql");
+pub(crate) const RESUME_PLACE: &str = include_str!("../sql/resume_place.sql");
 pub(crate) const FAIL_REQUEST: &str = include_str!("../sql/fail_request.sql");
 
 pub(crate) const CLAIM_WEBHOOKS: &str = include_str!("../sql/claim_webhooks.sql");

@@ -238,7 +238,7 @@ impl Engine {
     }
 
     /// Claims due requests up to the limit of requests in flight. With `retry` it also claims those
-    /// that failed slowly the last time, up to a limit of their own.
+    /// that failed slowly the last time, up to a limit of their own, beyond the other.
     async fn claim(
         &self,
         retry: bool,
@@ -247,11 +247,13 @@ impl Engine {
     ) -> Result<(), Error> {
         let settings = &self.context.settings;
         for &failing_slowly in if retry { &[false, true][..] } else { &[false] } {
-            let mut limit = settings.claim_limit.saturating_sub(in_flight.len());
-            if failing_slowly {
-                let at_work = in_flight.values().filter(|f| f.failing_slowly).count();
-                limit = limit.min(requests::SLOW_AT_WORK_MAX.saturating_sub(at_work));
-            }
+            // Each kind has a limit of its own. Otherwise many that fail promptly, and are due again
+            // soon, would leave nothing to those that fail slowly.
+            let slow = in_flight.values().filter(|f| f.failing_slowly).count();
+            let limit = match failing_slowly {
+                true => requests::SLOW_AT_WORK_MAX.min(settings.claim_limit).saturating_sub(slow),
+                false => settings.claim_limit.saturating_sub(in_flight.len() - slow),
+            };
             if limit == 0 {
                 continue;
             }

@@ -18,17 +18,6 @@ mod visible;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
 use serde_json::{Value, json};
 
-/// Whether a test that waited in vain beside others on a busy machine, and never by itself, is left out: what it met is not known yet.
-fn only_in_soak() -> bool {
-    let left_out = std::env::var_os("OFFTAKE_SOAK").is_none();
-    if left_out {
-        eprintln!(
-            "skipped: it waited in vain on a busy machine, for a reason that is not found yet; OFFTAKE_SOAK=1 runs it"
-        );
-    }
-    left_out
-}
-
 const NOTES: &str = "
 source: { table: public.note, tenant: tenant }
 query: select tenant as tenant_id, id, body from public.note

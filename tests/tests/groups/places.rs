@@ -3,9 +3,7 @@
 use offtake_tests::proxy::Mode;
 use offtake_tests::{Daemon, PATIENCE, Source, World, until};
 
-use super::{
-    logged, made, only_in_soak, plan, together, wait_equal, wait_together, write_together,
-};
+use super::{logged, made, plan, together, wait_equal, wait_together, write_together};
 
 async fn proxied(tenants: usize) -> (World, Daemon) {
     made(plan().setting("/poller/lease", "2s").proxied("first"), tenants).await
@@ -51,11 +49,10 @@ async fn failed(daemon: &Daemon) -> u64 {
 ///
 /// Without `Fault::ReadOnly` in `Left::after` (crates/sync/src/turn/group.rs), or without
 /// `retried_at` in `simple` (group_queue.rs), each tenant failed by itself, with a line of its own.
+/// Where each group tried for itself (`Outages::enter`, outages.rs), two or three members failed each
+/// time, and in the end one.
 #[tokio::test]
 async fn a_place_that_refuses_everybody_is_one_failure() {
-    if only_in_soak() {
-        return;
-    }
     // Of two hundred, four groups are claimed one after the other.
     let plan = plan().setting("/poller/lease", "5s").setting("/poller/claim_limit", 60);
     let (world, mut daemon) = made(plan, 200).await;
@@ -103,7 +100,7 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
             // Each attempt was a failure of many.
             let all = failures("sum").await - all;
             let attempts = failed(&daemon).await - before.0;
-            assert!(attempts * 4 < all, "{breaks}{again}: {attempts} attempts, {all} failures");
+            assert!(attempts * 20 < all, "{breaks}{again}: {attempts} attempts, {all} failures");
             assert_eq!(logged(&daemon, "place_failed"), before.1 + 1, "{breaks}{again}");
             let alone = logged(&daemon, "destination_failed");
             assert!(alone < 10, "{breaks}{again}: {alone} tenants failed alone");
@@ -122,7 +119,8 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
         wait_together(&daemon, before, 180).await;
         let settled = "select count(*) from offtake.destination where state = 'in_sync' and consecutive_failures = 0 and reason is null";
         world.source.wait_text(settled, "200").await;
-        write_together(&world, &daemon, "update note set body = 'again'", 200).await;
+        // One that a claim leaves over is written for alone.
+        write_together(&world, &daemon, "update note set body = 'again'", 180).await;
     }
     daemon.stop().await;
 }
@@ -133,9 +131,6 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
 /// then on; where it is no reason to try all of them once more, each half failed.
 #[tokio::test]
 async fn a_place_that_falls_silent_is_one_failure() {
-    if only_in_soak() {
-        return;
-    }
     let plan = plan().setting("/poller/lease", "5s").setting("/sync/statement_timeout", "500ms");
     let (mut world, daemon) = made(plan.proxied("first"), 40).await;
     daemon.stop().await;

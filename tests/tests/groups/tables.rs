@@ -3,8 +3,8 @@
 use offtake_tests::{Daemon, PATIENCE, World, until};
 
 use super::{
-    assert_told, made, only_in_soak, plan, sum, together, versions, wait_equal, wait_together,
-    world, write_together,
+    assert_told, made, plan, sum, together, versions, wait_equal, wait_together, world,
+    write_together,
 };
 
 /// The table is emptied, or dropped, behind the cursors of all. Each member of whom something changes
@@ -91,9 +91,6 @@ async fn members_restored_from_a_backup_are_copied_again() {
 /// the rows that were there before the TRUNCATE stayed.
 #[tokio::test]
 async fn what_happens_to_a_shared_table_happens_to_each_member() {
-    if only_in_soak() {
-        return;
-    }
     let (world, daemon) = world(12).await;
     world.allow("mapping_blocked");
     let there = &world.tenant("first").destination;

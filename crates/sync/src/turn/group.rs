@@ -23,6 +23,7 @@ use super::Context;
 use super::group_queue::{Answer, Member};
 use super::group_take_up::{TakenUp, take_up};
 use super::limits::{DEADLINE_MARGIN, of_a_batch};
+use super::outages::{Again, Down, Entry};
 use crate::Error;
 use crate::cursors::Cursors;
 use crate::destinations::{GroupWritten, Link, Registered, Session, TenantWrite, Trouble};
@@ -45,6 +46,15 @@ enum Stage {
 
 /// Works on members until each has its answer.
 pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>) {
+    let Some(first) = members.first() else { return };
+    let _probe = match context.groups.outages.enter(&first.registered.spec.place.fingerprint()) {
+        Entry::Works => None,
+        Entry::Tries(probe) => Some(probe),
+        Entry::Down(Down { failures, trouble, again }) => {
+            put_off(context, members, &trouble, (failures, again)).await;
+            return;
+        }
+    };
     let (known, unknown): (Vec<_>, Vec<_>) =
         members.into_iter().partition(|member| member.known.is_some());
     let mut parts = vec![(Stage::TakeUp { again: false }, unknown), (Stage::Changes, known)];
@@ -105,34 +115,67 @@ pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>)
 }
 
 /// The place of these members failed: one failure for all of them, one time at which all are tried
-/// again, and one line in the log until the place answers. Where the source cannot be told, each
-/// finds out alone.
+/// again, and one line in the log until the place answers.
 async fn fail(context: &Context, members: Vec<Member>, trouble: &Trouble) {
-    let failures = members.iter().map(|member| member.claim.failures).max().unwrap_or(0);
-    let settings = &context.settings;
-    let delay = requests::backoff(settings.retry_initial, settings.retry_max, failures);
-    let leases: Vec<_> = members.iter().map(|member| member.claim.lease).collect();
-    let (message, reason) = (&trouble.message, &trouble.reason);
-    let told = requests::fail_all(&context.pool, &leases, delay, message, reason).await;
-    if told.is_err() {
-        return members.into_iter().for_each(|member| member.goes_alone(context));
-    }
+    let Some(first) = members.first() else { return };
+    let place = first.registered.spec.place.clone();
+    let (failures, again) = context.groups.outages.failed(&place.fingerprint(), trouble);
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     let class = trouble.fault.as_str();
     metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
-    let Some(place) = members.first().map(|first| &first.registered.spec.place) else { return };
-    if context.groups.note_broken(place.fingerprint()) {
+    if failures == 0 {
         tracing::warn!(
             event = "place_failed",
             database = place.database(),
             schema = place.schema(),
             class,
-            "{}, which {} tenants and maybe more share, failed: {message}",
+            "{}, which {} tenants and maybe more share, failed: {}",
             place.database(),
-            members.len()
+            members.len(),
+            trouble.message
         );
     }
+    put_off(context, members, trouble, (failures, again)).await;
+}
+
+/// Puts the members off to the next attempt at their place, which is down. Where the source cannot be
+/// told, each finds out alone.
+async fn put_off(
+    context: &Context,
+    members: Vec<Member>,
+    trouble: &Trouble,
+    (failures, again): (i32, Option<Again>),
+) {
+    let Some(first) = members.first() else { return };
+    let place = first.registered.spec.place.fingerprint();
+    // Those of a daemon that began meanwhile have failed before.
+    let failures = members.iter().map(|of| of.claim.failures).fold(failures, i32::max);
+    let settings = &context.settings;
+    let delay = requests::backoff(settings.retry_initial, settings.retry_max, failures);
+    let leases: Vec<_> = members.iter().map(|member| member.claim.lease).collect();
+    let when = (delay, again.as_ref().map(|again| &*again.text));
+    let (message, reason) = (&trouble.message, &trouble.reason);
+    let told = requests::fail_all(&context.pool, &leases, when, message, reason).await;
+    let Ok((text, until)) = told else {
+        return members.into_iter().for_each(|member| member.goes_alone(context));
+    };
+    if again.is_none() {
+        context.groups.outages.put_off(&place, Again { text, at: Instant::now() + until });
+    }
     members.into_iter().for_each(|member| member.failed());
+}
+
+/// A turn, or a group's, ended well in the place of this destination. If it was down, those who were
+/// put off are due at once.
+pub(super) async fn place_works(context: &Context, registered: &Registered) {
+    let outages = &context.groups.outages;
+    if outages.none() {
+        return;
+    }
+    if let Some(again) = outages.over(&registered.spec.place.fingerprint()) {
+        // Otherwise they come at their time.
+        drop(requests::resume_place(&context.pool, &again.text).await);
+    }
 }
 
 /// Members for which nothing was written.
@@ -226,7 +269,7 @@ async fn attempt(
         return Err(Left { members: together, divide: false, place: None, lost: false });
     }
     committed(&written, &read, began, apply_began);
-    context.groups.note_works(&together[0].registered);
+    place_works(context, &together[0].registered).await;
     let members = written.members.iter().flatten().count();
     let left_out = written.members.len() - members;
     tracing::debug!(

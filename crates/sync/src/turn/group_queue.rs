@@ -1,9 +1,9 @@
 //! Who waits for a group: the claims of one place that are worked on together.
 //!
-//! Each place has a worker that takes those that wait, and another one where many do. So groups are
-//! the larger the more is due, and where little is due, no tenant waits for others.
+//! Each place has a worker that takes those that wait, and others where many do. So groups are the
+//! larger the more is due, and where little is due, no tenant waits for others.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,23 @@ use offtake_requests::Claim;
 use tokio::sync::oneshot;
 
 use super::group::together;
+use super::outages::Outages;
 use super::{Context, Ended};
 use crate::Error;
 use crate::cursors::Cursor;
 use crate::destinations::{KnownState, Registered};
 
-/// So many tenants are worked on in one transaction.
-const MEMBERS_MAX: usize = 500;
+/// So many tenants are worked on in one transaction. With more, the last of a claim wait longer for
+/// nothing: from 250 on, what a group costs is what its members cost.
+const MEMBERS_MAX: usize = 250;
 
-/// So many groups of one place are worked on at one time, while more tenants wait than one group
-/// takes: one is read while the other is written.
-const WORKERS_MAX: usize = 2;
+/// So many groups of one place are worked on at one time: one is read, one is written, and the source
+/// is told of a third.
+const WORKERS_MAX: usize = 3;
+
+/// While so many wait, another worker takes them. Fewer wait for one that is at work, for a group of
+/// few costs each of them more.
+const WORTH_A_WORKER: usize = 100;
 
 /// In the key of those that failed together, before the time at which they are tried again.
 const AGAIN: &str = " again at ";
@@ -89,8 +95,7 @@ pub(crate) struct Groups {
     queues: Mutex<HashMap<String, Queue>>,
     /// Places where tenants cannot be written for together, and since when.
     unfit: Mutex<HashMap<String, Instant>>,
-    /// The fingerprints of places that failed the last time. That they did is told once.
-    broken: Mutex<HashSet<String>>,
+    pub(super) outages: Outages,
 }
 
 /// Who waits at one place. It is there while a worker is.
@@ -120,9 +125,13 @@ impl Groups {
         let mut queues = context.groups.queues();
         let mut answers = Vec::with_capacity(claims.len());
         for (claim, key) in claims.iter().zip(&keys) {
-            let together =
-                |key: &str| counts.get(key).is_some_and(|n| *n > 1) || queues.contains_key(key);
-            let member = key.as_ref().filter(|(key, _)| together(key)).map(|(key, registered)| {
+            // What is known of a place that is down is for one tenant, too.
+            let down =
+                |of: &Registered| context.groups.outages.is_down(&of.spec.place.fingerprint());
+            let together = |(key, of): &&(String, Arc<Registered>)| {
+                counts.get(&**key).is_some_and(|n| *n > 1) || queues.contains_key(key) || down(of)
+            };
+            let member = key.as_ref().filter(together).map(|(key, registered)| {
                 let known = known(context, registered);
                 let (answer, receiver) = oneshot::channel();
                 let (claim, registered) = (claim.clone(), registered.clone());
@@ -134,8 +143,11 @@ impl Groups {
             }));
         }
         for (key, queue) in queues.iter_mut() {
-            while queue.waiting.len() > queue.workers * MEMBERS_MAX && queue.workers < WORKERS_MAX {
+            // Those that begin here have not taken theirs yet.
+            let mut unclaimed = queue.waiting.len();
+            while queue.workers == 0 || unclaimed >= WORTH_A_WORKER && queue.workers < WORKERS_MAX {
                 queue.workers += 1;
+                unclaimed = unclaimed.saturating_sub(MEMBERS_MAX);
                 tokio::spawn(work(context.clone(), key.clone()));
             }
         }
@@ -158,23 +170,6 @@ impl Groups {
 
     fn queues(&self) -> MutexGuard<'_, HashMap<String, Queue>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that the place with this fingerprint failed. False: it had failed before.
-    pub(super) fn note_broken(&self, fingerprint: String) -> bool {
-        self.broken().insert(fingerprint)
-    }
-
-    /// Notes that a turn, or a group's, ended well in the place of this destination.
-    pub(super) fn note_works(&self, registered: &Registered) {
-        let mut broken = self.broken();
-        if !broken.is_empty() {
-            broken.remove(&registered.spec.place.fingerprint());
-        }
-    }
-
-    fn broken(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fit(&self, key: &str) -> bool {

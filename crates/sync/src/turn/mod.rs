@@ -13,6 +13,7 @@ mod joint;
 mod limits;
 mod mirror;
 mod order;
+mod outages;
 mod per_place;
 mod place_gate;
 mod take_up;
@@ -178,7 +179,7 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         turn.tell_audits(&mut link).await?;
     }
     if turn.registered.spec.shared {
-        context.groups.note_works(&turn.registered);
+        group::place_works(context, &turn.registered).await;
     }
     if turn.reason.is_none() {
         // After a fault of a mapping the session is closed: its staging tables may have the columns

@@ -18,6 +18,7 @@ mod arguments;
 mod compare;
 mod cpu;
 mod daemon;
+mod far_link;
 mod figures;
 mod machine;
 mod page;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
-use offtake_tests::proxy::{Mode, Proxy};
+use anyhow::{Context, ensure};
 
 use crate::daemon::{Daemon, Offtake};
+use crate::far_link::FarLink;
 use crate::figures::Figures;
 use crate::rig::{Database, Servers, until};
 use crate::row::{Limit, Plan, Row, Target};
@@ -34,31 +34,32 @@ const VISIBLE_WITHIN: Duration = Duration::from_secs(120);
 /// The pause between two looks at the copies, which count all rows.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// A shared database behind a proxy.
+/// A shared database that is far away.
 struct Place {
     database: Database,
-    proxy: Proxy,
+    link: FarLink,
 }
 
 async fn measure(plan: Plan) -> anyhow::Result<Figures> {
     let tenants = plan.either(4_000, 100);
     let servers = Servers::start().await?;
     let offtake = Offtake::prepare(&servers.source, "application", &vec![1; tenants]).await?;
-    let mut places = Vec::new();
+    let (mut places, mut urls) = (Vec::new(), Vec::new());
     for name in ["place_1", "place_2"] {
         let database = Database::create(&servers.destination, name).await?;
-        let proxy = Proxy::before(&database.url);
-        places.push(Place { database, proxy });
+        let (link, url) = FarLink::to(&database.url).await?;
+        places.push(Place { database, link });
+        urls.push(url);
     }
-    let [one, two] = [0, 1].map(|at| places[at].proxy.url(&places[at].database.url));
+    let (one, two) = (&urls[0], &urls[1]);
     offtake.configure(&format!(
         "destinations:\n  query: \"select tenant_id::text as tenant_id, true as shared, case when \
          hashtext(tenant_id::text) % 2 = 0 then '{one}' else '{two}' end as url from \
          public.events\"\n"
     ))?;
-    let mut mark = 0;
+    let mut mark: i64 = offtake.source.one("select max(counter) from public.events").await?;
     let first = start(&offtake, 1)?;
-    wait_arrived(&places, mark, tenants).await?;
+    wait_arrived(&places, mark, tenants).await.with_context(|| offtake.last_lines())?;
     stop(&offtake, first).await?;
     let mut figures = Figures::default();
     for round in 1..=plan.rounds {
@@ -68,15 +69,16 @@ async fn measure(plan: Plan) -> anyhow::Result<Figures> {
             tokio::time::sleep(Duration::from_secs(2)).await;
             wait_nothing_owed(&offtake).await?;
             offtake.source.settle().await?;
-            places.iter().for_each(|place| place.proxy.set(Mode::Delay(DELAY)));
+            places.iter().for_each(|place| place.link.set(DELAY));
             mark += 1;
             let change = "update public.events set counter = $1";
             let changed = offtake.source.client.execute(change, &[&mark]).await?;
             ensure!(changed == tenants as u64, "{changed} rows were changed");
             let began = Instant::now();
-            wait_arrived(&places, mark, tenants).await?;
+            let arrived = wait_arrived(&places, mark, tenants).await;
+            arrived.with_context(|| offtake.last_lines())?;
             figures.add("", RATE, side, tenants as f64 / began.elapsed().as_secs_f64());
-            places.iter().for_each(|place| place.proxy.set(Mode::Pass));
+            places.iter().for_each(|place| place.link.set(Duration::ZERO));
             wait_nothing_owed(&offtake).await?;
             stop(&offtake, daemons).await?;
         }
