@@ -61,7 +61,7 @@ const SAVED: &str = "5007, 0, '[{\"mapping\": \"users\", \"sequence_id\": \"2000
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 37] = [
+const HOT: [(&str, &str, i64); 43] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -128,6 +128,14 @@ const HOT: [(&str, &str, i64); 37] = [
     ("admin/sql/list_destinations.sql", "'t7', null, null, null, null", 3000),
     // A page of ten among all destinations.
     ("admin/sql/list_destinations.sql", "null, null, 't3', 'main', 10", 4000),
+    // What `offtake why` asks of one destination, and of one key.
+    ("admin/sql/read_way.sql", "7, null", 60),
+    ("admin/sql/find_key_changes.sql", "'t7', 'public.team', '{\"id\": 7}'", 400),
+    // As the status, it looks at captured changes up to a bound.
+    ("admin/sql/find_pending_changes.sql", "'t7', 'public.team', '{\"id\": 7}'", 4000),
+    ("admin/sql/find_quarantined.sql", "7, null, 'users', '{\"id\": 7}'", 20),
+    ("admin/sql/read_key_columns.sql", "'t7', 'users'", 400),
+    ("offtake/sql/list_overdue_partitions.sql", "3600000", 100),
     // The 5 000 with a request are looked at, and so are those with one of the captured changes.
     ("admin/sql/list_unsettled.sql", "", 5000 * 40),
 ];

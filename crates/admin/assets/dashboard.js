@@ -172,7 +172,9 @@ function mappingsOf(destination) {
     element("tbody", {}, ...rows));
 }
 
+// An action with `here` sends nothing that changes anything: why.js asks and shows the answer.
 const ACTIONS = {
+  why: { label: "Why?", here: (tenant) => askWhyOf(tenant) },
   sync: { label: "Sync now", done: () => "a sync is owed" },
   verify: { label: "Verify", begun: "comparing …", done: verified },
   pause: { label: "Pause …", ask: "Nothing is written to the destination until it is resumed. Its changes are kept.", needs: ["reason", "for"],
@@ -459,7 +461,9 @@ function listenToClicks(board) {
     const { id, verb } = event.target.closest("button")?.dataset ?? {};
     if (!id) return;
     if (verb) {
-      if (BOARDS[board].actions()[verb].ask) question(verb, id, board);
+      const { ask, here } = BOARDS[board].actions()[verb];
+      if (here) here(JSON.parse(id)[0]);
+      else if (ask) question(verb, id, board);
       else act(verb, id, {}, board);
       return;
     }

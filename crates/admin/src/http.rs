@@ -17,6 +17,7 @@ mod mutations;
 mod probes;
 mod problem;
 mod webhooks;
+mod why;
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -193,6 +194,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/webhooks/{tenant}/{name}/disable", post(webhooks::disable))
         .route("/webhooks/{tenant}/{name}/pause", post(webhooks::pause))
         .route("/webhooks/{tenant}/{name}/resume", post(webhooks::resume))
+        .route("/why", get(why::why))
         .route("/fuses", get(api::list_fuses))
         // A destination's fuse has a slash in its name.
         .route("/fuses/{*name}", patch(mutations::switch_fuse))

@@ -13,7 +13,7 @@
 mod error;
 pub mod http;
 pub mod metrics;
-mod moment;
+pub mod moment;
 pub mod operations;
 mod process;
 mod readiness;
@@ -21,6 +21,7 @@ mod sql;
 mod state;
 pub mod status;
 pub mod webhooks;
+pub mod why;
 
 pub use error::Error;
 pub use http::{AdminState, Sockets, Tokens, Verifier, serve};

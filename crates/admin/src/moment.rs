@@ -19,12 +19,12 @@ const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 struct Moment(Timestamp);
 
 /// The time in that column; None where it is null.
-pub(crate) fn optional(row: &Row, column: &str) -> Option<Timestamp> {
+pub fn optional(row: &Row, column: &str) -> Option<Timestamp> {
     row.get::<_, Option<Moment>>(column).map(|moment| moment.0)
 }
 
 /// The time in that column, which is not null.
-pub(crate) fn required(row: &Row, column: &str) -> Timestamp {
+pub fn required(row: &Row, column: &str) -> Timestamp {
     row.get::<_, Moment>(column).0
 }
 

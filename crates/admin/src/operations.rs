@@ -303,6 +303,11 @@ pub async fn discard_quarantined(source: &Client, of: Selection<'_>) -> Result<u
     Ok(rows + events)
 }
 
+/// How many sessions daemons have on the source; 0: none runs.
+pub async fn daemon_sessions(source: &Client) -> Result<i64, Error> {
+    Ok(source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await?.get(0))
+}
+
 /// The fuses of the loops, and every other fuse that was ever switched.
 pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
     let rows = source.query(sql::LIST_FUSES, &[]).await?;

@@ -23,6 +23,12 @@ pub(crate) const LIST_NAMED_WEBHOOKS: &str = include_str!("../sql/list_named_web
 pub(crate) const LIST_WEBHOOK_ATTEMPTS: &str = include_str!("../sql/list_webhook_attempts.sql");
 pub(crate) const PAUSE_WEBHOOK: &str = include_str!("../sql/pause_webhook.sql");
 pub(crate) const RESUME_WEBHOOK: &str = include_str!("../sql/resume_webhook.sql");
+pub(crate) const COUNT_DAEMON_SESSIONS: &str = include_str!("../sql/count_daemon_sessions.sql");
+pub(crate) const READ_WAY: &str = include_str!("../sql/read_way.sql");
+pub(crate) const FIND_KEY_CHANGES: &str = include_str!("../sql/find_key_changes.sql");
+pub(crate) const FIND_PENDING_CHANGES: &str = include_str!("../sql/find_pending_changes.sql");
+pub(crate) const FIND_QUARANTINED: &str = include_str!("../sql/find_quarantined.sql");
+pub(crate) const READ_KEY_COLUMNS: &str = include_str!("../sql/read_key_columns.sql");
 pub(crate) const COUNT_REPLAYED: &str = include_str!("../sql/count_replayed.sql");
 
 const CHOSEN: &str = "{chosen}";

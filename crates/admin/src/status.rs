@@ -159,7 +159,7 @@ struct Fleet {
 impl Fleet {
     /// The destinations of one tenant.
     fn of_tenant(mut listed: Vec<Destination>, uncaptured: &BTreeMap<String, String>) -> Self {
-        listed.iter_mut().for_each(|destination| destination.doubt(uncaptured));
+        doubt(&mut listed, uncaptured);
         let (states, mappings) = (count_states(&listed), summarise_mappings(&listed));
         Self { states, mappings, listed }
     }
@@ -178,7 +178,7 @@ impl Fleet {
             0 => Vec::new(),
             _ => overview.settled_after(source, None, None, room).await?,
         };
-        settled.iter_mut().for_each(|destination| destination.doubt(uncaptured));
+        doubt(&mut settled, uncaptured);
         let mut listed = overview.unsettled;
         listed.append(&mut settled);
         Ok(Self { states, mappings, listed })
@@ -260,6 +260,11 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
         destinations: listed,
         destinations_not_listed,
     })
+}
+
+/// Takes back of these destinations that they are in sync where changes may go by unseen.
+pub(crate) fn doubt(destinations: &mut [Destination], uncaptured: &BTreeMap<String, String>) {
+    destinations.iter_mut().for_each(|destination| destination.doubt(uncaptured));
 }
 
 fn count_states(destinations: &[Destination]) -> BTreeMap<&'static str, usize> {

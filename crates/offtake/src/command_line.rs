@@ -78,6 +78,19 @@ pub enum Command {
     /// Show how far behind every destination is.
     #[command(after_help = "Examples:\n  offtake status\n  offtake status --tenant acme --json")]
     Status(Status),
+    /// Explain what a tenant's destinations and webhooks wait for, or the story of one key.
+    #[command(
+        after_help = "Examples:\n  offtake why --tenant acme\n  offtake why --tenant acme --mapping users --key 42\n\n\
+                            Exit codes: 0 up to date, 3 the key's row differs, 4 something is waited for."
+    )]
+    Why(Why),
+    /// Look for what hurts or will hurt: at the source, its triggers, Offtake's own tables, the
+    /// daemons and the destinations.
+    #[command(
+        after_help = "Examples:\n  offtake doctor\n  offtake doctor --connect --json    # asks every destination too\n\n\
+                            Exit codes: 0 nothing worse than a note, 4 a warning or something critical."
+    )]
+    Doctor(Doctor),
     /// Ask for a sync of a tenant's destinations now, and wait for it with --wait.
     #[command(after_help = "Example:\n  offtake sync --tenant acme --wait 30s")]
     Sync(Sync),
@@ -212,6 +225,33 @@ pub struct Status {
     /// Only this tenant's destinations.
     #[arg(long, allow_hyphen_values = true)]
     pub tenant: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The tenant that asks.
+    #[arg(long, allow_hyphen_values = true)]
+    pub tenant: String,
+    /// Only this mapping.
+    #[arg(long)]
+    pub mapping: Option<String>,
+    /// The story of this key: a JSON object of its columns, or the text of a key's only column.
+    #[arg(long, allow_hyphen_values = true, requires = "mapping")]
+    pub key: Option<String>,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Also ask every destination whether it answers, and what it is.
+    #[arg(long)]
+    pub connect: bool,
+    /// What holds back vacuum counts from this age on.
+    #[arg(long, value_parser = duration, value_name = "DURATION", default_value = "5m")]
+    pub older_than: Duration,
+    #[arg(long, help = JSON)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -430,6 +470,7 @@ mod tests {
             "offtake sync --tenant -7 --destination -x",
             "offtake verify --tenant -x --json",
             "offtake preview --tenant -7 --mapping users",
+            "offtake why --tenant -7 --mapping users --key -1",
             "offtake forget --tenant -7 --purge",
             "offtake quarantine list --tenant -7 --destination -1",
             "offtake webhook show --tenant -7 --name -1",

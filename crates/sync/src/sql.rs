@@ -61,3 +61,4 @@ pub(crate) const LIST_REMAINS: &str = include_str!("../sql/list_remains.sql");
 pub(crate) const DELETE_TENANT_ROWS: &str = include_str!("../sql/delete_tenant_rows.sql");
 pub(crate) const DELETE_BLOCK_RANGE: &str = include_str!("../sql/delete_block_range.sql");
 pub(crate) const LIST_MARKED_TABLES: &str = include_str!("../sql/list_marked_tables.sql");
+pub(crate) const READ_HEALTH: &str = include_str!("../sql/read_health.sql");

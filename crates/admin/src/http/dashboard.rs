@@ -1,4 +1,4 @@
-//! The dashboard: five static files, the same for every client. The page reads from the API what it
+//! The dashboard: six static files, the same for every client. The page reads from the API what it
 //! shows.
 
 use std::sync::Arc;
@@ -14,6 +14,7 @@ const PAGE: &str = include_str!("../../assets/dashboard.html");
 const STYLE: &str = include_str!("../../assets/dashboard.css");
 const SCRIPT: &str = include_str!("../../assets/dashboard.js");
 const WEBHOOKS_SCRIPT: &str = include_str!("../../assets/webhooks.js");
+const WHY_SCRIPT: &str = include_str!("../../assets/why.js");
 const ICON: &str = include_str!("../../assets/offtake.svg");
 
 pub(super) fn router() -> Router<Arc<Shared>> {
@@ -27,6 +28,10 @@ pub(super) fn router() -> Router<Arc<Shared>> {
         .route(
             "/assets/webhooks.js",
             get(|| async { file("text/javascript; charset=utf-8", WEBHOOKS_SCRIPT) }),
+        )
+        .route(
+            "/assets/why.js",
+            get(|| async { file("text/javascript; charset=utf-8", WHY_SCRIPT) }),
         )
         .route("/assets/offtake.svg", get(|| async { file("image/svg+xml", ICON) }))
 }

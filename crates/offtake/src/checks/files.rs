@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use offtake_mapping::MappingSet;
 use offtake_postgres::catalog;
 use tokio_postgres::Client;
 
@@ -20,22 +21,45 @@ pub(crate) struct Found {
     pub(crate) uncaptured: BTreeMap<String, String>,
 }
 
-pub(crate) async fn find_mistakes(context: &Context, source: &Client) -> Found {
-    let failed = |failure: Failure| Found { error: Some(failure.to_string()), ..Found::default() };
-    look(context, source).await.unwrap_or_else(failed)
+/// The mappings as the files have them now, and the triggers that they lack.
+pub(crate) struct Files {
+    /// None: they cannot be used.
+    pub(crate) set: Option<MappingSet>,
+    pub(crate) missing: Missing,
+    /// Why they cannot be used.
+    pub(crate) error: Option<String>,
 }
 
-async fn look(context: &Context, source: &Client) -> Result<Found, Failure> {
-    let set = catalog::resolve(source, context.mappings()?).await?;
-    let Missing { complaint, uncaptured } = missing_triggers(source, &set).await?;
+impl Files {
+    pub(crate) async fn read(context: &Context, source: &Client) -> Self {
+        Self::resolve(context, source).await.unwrap_or_else(|failure| Self {
+            set: None,
+            missing: Missing::default(),
+            error: Some(failure.to_string()),
+        })
+    }
+
+    async fn resolve(context: &Context, source: &Client) -> Result<Self, Failure> {
+        let set = catalog::resolve(source, context.mappings()?).await?;
+        let missing = missing_triggers(source, &set).await?;
+        Ok(Self { set: Some(set), missing, error: None })
+    }
+}
+
+pub(crate) async fn find_mistakes(context: &Context, source: &Client) -> Found {
+    let Files { missing: Missing { complaint, uncaptured }, error, .. } =
+        Files::read(context, source).await;
+    if error.is_some() {
+        return Found { error, uncaptured };
+    }
     let complaints: Vec<String> =
         complaint.into_iter().chain(destinations_query(context, source).await).collect();
     let error = (!complaints.is_empty()).then(|| complaints.join("\n"));
-    Ok(Found { error, uncaptured })
+    Found { error, uncaptured }
 }
 
 /// Why the destinations query no longer fits the source. It is prepared and not run.
-async fn destinations_query(context: &Context, source: &Client) -> Option<String> {
+pub(crate) async fn destinations_query(context: &Context, source: &Client) -> Option<String> {
     let query = context.configuration.destinations.query.as_ref()?;
     let error = source.prepare(&statement(query)).await.err()?;
     let why = offtake_postgres::Error::from(error).message();

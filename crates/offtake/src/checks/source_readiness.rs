@@ -100,6 +100,24 @@ impl Obstacle {
         }
     }
 
+    /// What is wrong, and what to do about it.
+    pub(crate) fn told(&self) -> (String, String) {
+        match self {
+            Self::NoAnswer(error) if lost_statement(error) => {
+                (error.message(), NO_SESSIONS.to_owned())
+            }
+            Self::NoAnswer(error) => {
+                (error.message(), "check source.url, and that the server answers".to_owned())
+            }
+            Self::Version(problem) => {
+                (problem.diagnostic.finding(), problem.diagnostic.remedy.clone())
+            }
+            Self::Unprepared(lacking) => (lacking.clone(), "run `offtake init`".to_owned()),
+            Self::ReadOnly => (READ_ONLY.to_owned(), NAME_THE_PRIMARY.to_owned()),
+            Self::Rights { .. } => (self.rights(), self.grant()),
+        }
+    }
+
     fn rights(&self) -> String {
         let Self::Rights { role, owner, relation } = self else { return String::new() };
         format!(

@@ -13,7 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use self::output::{print, say_warnings, together};
+pub(super) use self::output::together;
+use self::output::{print, say_warnings};
 use super::preview;
 use super::printing::{say, say_json};
 use crate::checks::destination_table::{DestinationTable, compare};
@@ -184,7 +185,7 @@ struct Answer {
 
 /// Destinations that are asked at a time. A thousand tenants may share one server, which accepts
 /// some hundred connections, and this process may have a thousand files open.
-const ASKED_AT_ONCE: usize = 32;
+pub(super) const ASKED_AT_ONCE: usize = 32;
 
 /// Asks all destinations. The time that each has for its answers begins with its turn.
 async fn ask_all(context: &Context, list: DestinationList, set: &MappingSet) -> Vec<Answer> {

@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod config;
 mod confirm;
+mod doctor;
 mod forget;
 mod fuse;
 mod init;
@@ -25,6 +26,7 @@ mod tenant_names;
 mod uninstall;
 mod verify;
 mod webhook;
+mod why;
 
 use std::future::Future;
 
@@ -57,6 +59,12 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
             Box::pin(interruptible(preview::execute(context()?, &arguments))).await
         }
         Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
+        Command::Why(arguments) => {
+            Box::pin(interruptible(why::execute(&context()?, &arguments))).await
+        }
+        Command::Doctor(arguments) => {
+            Box::pin(interruptible(doctor::execute(&context()?, &arguments))).await
+        }
         Command::Sync(arguments) => interruptible(sync::execute(&context()?, &arguments)).await,
         Command::Resync(arguments) => interruptible(resync::execute(&context()?, &arguments)).await,
         Command::Pause(arguments) => interruptible(pause::pause(&context()?, &arguments)).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use offtake_admin::operations::owe_sync;
+use offtake_admin::operations::{daemon_sessions, owe_sync};
 use tokio::time::Instant;
 use tokio_postgres::{Client, Row};
 
@@ -81,9 +81,7 @@ pub(super) async fn warn_without_daemon(source: &Client) -> Result<(), Failure> 
 
 /// Whether a daemon is connected to the source.
 pub(super) async fn daemon_runs(source: &Client) -> Result<bool, Failure> {
-    let daemons: i64 =
-        source.query_one(sql::COUNT_DAEMON_SESSIONS, &[]).await.map_err(failed)?.get(0);
-    Ok(daemons > 0)
+    Ok(daemon_sessions(source).await.map_err(|error| unreadable(&error))? > 0)
 }
 
 /// Waits until every change that is captured now has its sequence id.

@@ -1,15 +1,16 @@
 //! `offtake uninstall`: removes every trace of Offtake from the source.
 
+use offtake_admin::operations::daemon_sessions;
 use offtake_capture::Options;
 use offtake_mapping::MappingSet;
 
 use super::confirm::confirmed;
 use super::printing::say;
+use super::registry_names::unreadable;
 use crate::checks::rights::require_rights;
 use crate::command_line::Uninstall;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
-use crate::sql;
 
 pub(super) async fn execute(context: &Context, arguments: &Uninstall) -> Result<Exit, Failure> {
     let place = context.configuration.source.url.place();
@@ -33,11 +34,7 @@ pub(super) async fn execute(context: &Context, arguments: &Uninstall) -> Result<
     } else {
         "there was no schema offtake"
     });
-    let daemons: i64 = source
-        .query_one(sql::COUNT_DAEMON_SESSIONS, &[])
-        .await
-        .map_err(offtake_capture::Error::from)?
-        .get(0);
+    let daemons = daemon_sessions(&source).await.map_err(|error| unreadable(&error))?;
     if daemons > 0 {
         say("a daemon is still connected: stop it, there is nothing left for it to work on");
     }

@@ -340,15 +340,24 @@ async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener, Failu
     })
 }
 
-/// The pool of the loops: a connection for every worker, and some more.
-fn source_pool(context: &Context) -> SourcePool {
-    let Configuration { sync, webhooks, .. } = &context.configuration;
+/// The most connections that one daemon has to the source.
+pub(crate) fn source_connections_max(configuration: &Configuration) -> usize {
+    loop_connections(configuration) + PROBING_CONNECTIONS
+}
+
+/// One for every worker, and some more.
+fn loop_connections(configuration: &Configuration) -> usize {
+    let Configuration { sync, webhooks, .. } = configuration;
     // Without webhooks nothing is read for them.
     let named = !webhooks.static_.is_empty() || webhooks.query.is_some();
     let of_webhooks = if named { webhooks.workers } else { 0 };
-    let workers = (sync.workers + of_webhooks) as usize;
-    let pool = context.pool.sibling(workers + SPARE_CONNECTIONS);
-    pool.expect_answers_within(sync.statement_timeout);
+    (sync.workers + of_webhooks) as usize + SPARE_CONNECTIONS
+}
+
+/// The pool of the loops.
+fn source_pool(context: &Context) -> SourcePool {
+    let pool = context.pool.sibling(loop_connections(&context.configuration));
+    pool.expect_answers_within(context.configuration.sync.statement_timeout);
     pool
 }
 

@@ -8,6 +8,7 @@
 //! | [`write_group`](Session::write_group) | the same for many tenants that share the place, where nothing is in the way | yes |
 //! | [`tell_audits`](Session::tell_audits) | tells the tenant what audits found, if the cursors are still those | yes |
 //! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
+//! | [`health`](Session::health) | tells version, role and clock of its server | no |
 //! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
 //! | [`table_of`](Session::table_of) | tells how a mapping's table looks | no |
 //! | [`try_tables`](Session::try_tables) | tells what copies would run into, by a transaction that is rolled back | no |
@@ -26,8 +27,8 @@ use tokio_postgres::Client;
 
 use super::postgres;
 use super::{
-    Aside, DestinationSpec, Faults, GroupBeginning, GroupTakenUp, GroupWritten, Place, Reference,
-    Remains, TenantWrite, Trouble, Written,
+    Aside, DestinationSpec, Faults, GroupBeginning, GroupTakenUp, GroupWritten, Health, Place,
+    Reference, Remains, TenantWrite, Trouble, Written,
 };
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
@@ -328,6 +329,13 @@ impl Session {
     pub async fn cursors(&self, tenant_id: &str) -> Result<Cursors, Trouble> {
         match self {
             Self::Postgres(session) => session.cursors(tenant_id).await,
+        }
+    }
+
+    /// What of the destination's server matters beside its tables.
+    pub async fn health(&self) -> Result<Health, Trouble> {
+        match self {
+            Self::Postgres(session) => session.health().await,
         }
     }
 

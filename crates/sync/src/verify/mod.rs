@@ -33,6 +33,7 @@
 mod agreement;
 mod confirm;
 mod error;
+mod key;
 mod printed;
 mod ranges;
 mod repair;
@@ -50,6 +51,7 @@ use tokio_postgres::Client;
 use crate::destinations::Reader;
 
 pub use error::Error;
+pub use key::{KeyFound, SpeltKey, spell_key, verify_key};
 pub use ranges::Point;
 pub(crate) use repair::row_key;
 pub use repair::{KEYS_MAX, Keys};

@@ -123,6 +123,17 @@ pub(super) fn list_columns(schema: &Identifier, target: &VerifyTarget<'_>) -> St
     )
 }
 
+/// Selects each value of a key twice, as the source prints it: by the type of the source table's
+/// column, and by the type of the query's.
+pub(super) fn spell_key(mapping: &ResolvedMapping, key: &[String]) -> String {
+    let column = |(k, value): (&KeyColumn, &String)| {
+        let by = |sql_type: &str| printed(&format!("{}::{sql_type}", literal(value)), sql_type);
+        format!("{}, {}", by(&k.source_type), by(&k.sql_type))
+    };
+    let columns: Vec<String> = mapping.key.iter().zip(key).map(column).collect();
+    format!("select {}", columns.join(", "))
+}
+
 impl Relation {
     /// The mapping's query for the tenant.
     pub(super) fn source(

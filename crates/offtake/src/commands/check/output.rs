@@ -74,7 +74,9 @@ fn differences(report: &MappingReport) -> impl Iterator<Item = (String, String)>
 }
 
 /// (what, destination) pairs, with the destinations that have the same to tell in one text.
-pub(super) fn together(pairs: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+pub(in crate::commands) fn together(
+    pairs: impl Iterator<Item = (String, String)>,
+) -> Vec<(String, String)> {
     let mut causes: Vec<(String, Vec<String>)> = Vec::new();
     for (what, destination) in pairs {
         match causes.iter_mut().find(|(known, _)| *known == what) {
