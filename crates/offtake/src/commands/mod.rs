@@ -10,7 +10,9 @@ mod config;
 mod confirm;
 mod forget;
 mod fuse;
+mod health;
 mod init;
+mod package;
 mod pause;
 mod phrases;
 mod preview;
@@ -56,6 +58,9 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Preview(arguments) => {
             Box::pin(interruptible(preview::execute(context()?, &arguments))).await
         }
+        Command::Health(arguments) => interruptible(health::execute(file, &arguments)).await,
+        Command::Completions(arguments) => Ok(package::completions(&arguments)),
+        Command::Manual(arguments) => package::manual(&arguments),
         Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
         Command::Sync(arguments) => interruptible(sync::execute(&context()?, &arguments)).await,
         Command::Resync(arguments) => interruptible(resync::execute(&context()?, &arguments)).await,
