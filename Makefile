@@ -8,7 +8,7 @@ SOAK_SEEDS ?= 20
 # With what settles and is checked afterwards, about half a minute for each seed.
 SOAK_SECONDS ?= 20
 
-.PHONY: demo test soak lint fmt deny bench clean help
+.PHONY: demo test soak lint fmt deny bench package clean help
 
 demo: ## The main job on private, throwaway Postgres servers; ends by verifying every copy (ARGS="--for 2m --tenants 5")
 	@scripts/ensure-postgres
@@ -27,7 +27,7 @@ test: ## Everything: units, loops against real databases, the real binary end to
 soak: ## A quarter of an hour of the long forms, and of random writes and random faults, a world per seed (SOAK_SEEDS=20 SOAK_SECONDS=20; OFFTAKE_SEED=n: that one)
 	@scripts/ensure-postgres
 	$(CARGO) build --locked --workspace --bins
-	OFFTAKE_SOAK=1 $(CARGO) test --locked --package offtake-tests --test audit --test crashes --test debts --test order --test huge_rows --test no_harm --test remedies --test shared_database --test verify --test verify_at_scale
+	OFFTAKE_SOAK=1 $(CARGO) test --locked --package offtake-tests --test audit --test crashes --test debts --test deployment --test order --test huge_rows --test no_harm --test remedies --test shared_database --test verify --test verify_at_scale
 	OFFTAKE_SOAK_SEEDS=$(SOAK_SEEDS) OFFTAKE_SOAK_SECONDS=$(SOAK_SECONDS) \
 	  $(CARGO) test --locked --package offtake-tests --test isolation -- for_long --nocapture
 
@@ -45,6 +45,10 @@ bench: ## Speed and cost beside built-in logical replication (ARGS="--only updat
 	@scripts/ensure-postgres
 	$(CARGO) build --locked --release --package offtake --bin offtake
 	$(CARGO) run --locked --release --package offtake-tests --bin bench -- $(ARGS)
+
+package: ## The Debian packages of a release build, in target/debian (needs binutils)
+	$(CARGO) build --locked --release --package offtake --bin offtake
+	scripts/build-deb
 
 clean: ## Remove what was built
 	$(CARGO) clean

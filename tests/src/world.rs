@@ -206,6 +206,12 @@ impl World {
         text(&output.stdout)
     }
 
+    /// A configuration file like those of [`Self::daemon`], with a port of its own, for a program
+    /// that the test starts itself.
+    pub fn written_configuration(&self) -> PathBuf {
+        self.write_configuration(&reserve_port())
+    }
+
     /// Every daemon has its own port, and so its own file.
     fn write_configuration(&self, port: &ReservedPort) -> PathBuf {
         static NUMBER: AtomicU32 = AtomicU32::new(1);

@@ -1,11 +1,16 @@
-//! Whether every loop makes progress.
+//! Whether every loop makes progress, and whether one hangs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use offtake_loops::Rounds;
 use serde::Serialize;
 use tokio::sync::watch;
+
+/// The loops that carry changes. Their rounds are short at any size. The other loops may take
+/// minutes with very many mappings or destinations, and delay no change meanwhile.
+const CARRYING: [&str; 4] = ["sequencer", "poller", "sync", "webhooks"];
 
 /// What the supervisor knows of its loops, for `/readyz` and the status. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +22,7 @@ pub struct Readiness {
 struct Watched {
     /// The longest time between two ticks of a loop that works.
     within: Duration,
-    progress: watch::Receiver<Instant>,
+    progress: watch::Receiver<Rounds>,
     stopped: Option<String>,
 }
 
@@ -35,7 +40,7 @@ impl Readiness {
     /// Watches a loop's progress from now on. The loop is late when its last tick is longer ago
     /// than `within`. A restarted loop is watched again under the same name; that replaces the old
     /// entry.
-    pub fn watch(&self, name: &'static str, within: Duration, progress: watch::Receiver<Instant>) {
+    pub fn watch(&self, name: &'static str, within: Duration, progress: watch::Receiver<Rounds>) {
         self.lock().insert(name, Watched { within, progress, stopped: None });
     }
 
@@ -50,7 +55,7 @@ impl Readiness {
     /// Every watched loop, by name.
     pub fn loops(&self) -> Vec<LoopStatus> {
         let status = |(name, watched): (&&'static str, &Watched)| {
-            let ago = watched.progress.borrow().elapsed();
+            let ago = watched.progress.borrow().completed.elapsed();
             let late = (ago > watched.within).then(|| format!("no tick for {} s", ago.as_secs()));
             let reason = watched.stopped.clone().or(late);
             LoopStatus {
@@ -63,6 +68,21 @@ impl Readiness {
         self.lock().iter().map(status).collect()
     }
 
+    /// Which loop hangs, and for how long; None where none does.
+    ///
+    /// A loop hangs where it carries changes and none of its rounds has ended in time, not even by
+    /// an error. Only another start of the process helps it: the supervisor starts a loop again
+    /// that failed, and a loop that waits for the source goes on by itself.
+    pub fn hung(&self) -> Option<String> {
+        let hangs = |(name, watched): (&&'static str, &Watched)| {
+            let ago = watched.progress.borrow().ended.elapsed();
+            let hangs =
+                CARRYING.contains(name) && watched.stopped.is_none() && ago > watched.within;
+            hangs.then(|| format!("the loop {name} has hung for {} s", ago.as_secs()))
+        };
+        self.lock().iter().find_map(hangs)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Watched>> {
         // No code panics while it holds this lock, so the map is complete even after poisoning.
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
@@ -71,20 +91,48 @@ impl Readiness {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+
+    fn ago(seconds: u64) -> Instant {
+        Instant::now() - Duration::from_secs(seconds)
+    }
 
     #[test]
     fn a_loop_is_ready_while_it_ticks_in_time() {
         let readiness = Readiness::default();
-        let progress = watch::Sender::new(Instant::now());
+        let progress = watch::Sender::new(Rounds::now());
         readiness.watch("poller", Duration::from_secs(60), progress.subscribe());
         assert!(readiness.loops()[0].ready);
         // "60" is only the beginning of the number: a busy machine adds some seconds to 6000.
-        progress.send_replace(Instant::now() - Duration::from_secs(6000));
+        progress.send_replace(Rounds { completed: ago(6000), ended: Instant::now() });
         let reason = readiness.loops()[0].reason.clone().unwrap_or_default();
         assert!(reason.starts_with("no tick for 60") && reason.ends_with(" s"), "{reason}");
-        progress.send_replace(Instant::now());
+        progress.send_replace(Rounds::now());
         readiness.stop("poller", "panicked");
         assert_eq!(readiness.loops()[0].reason.as_deref(), Some("panicked"));
+    }
+
+    #[test]
+    fn only_a_loop_whose_rounds_do_not_end_hangs() {
+        let readiness = Readiness::default();
+        let within = Duration::from_secs(60);
+        let (sequencer, mappings) =
+            (watch::Sender::new(Rounds::now()), watch::Sender::new(Rounds::now()));
+        readiness.watch("sequencer", within, sequencer.subscribe());
+        readiness.watch("mappings", within, mappings.subscribe());
+        assert_eq!(readiness.hung(), None);
+        // It fails again and again, for example because the source does not answer.
+        sequencer.send_replace(Rounds { completed: ago(6000), ended: ago(1) });
+        // Very many mappings.
+        mappings.send_replace(Rounds { completed: ago(6000), ended: ago(6000) });
+        assert_eq!(readiness.hung(), None);
+        sequencer.send_replace(Rounds { completed: ago(6000), ended: ago(6000) });
+        let told = readiness.hung().unwrap_or_default();
+        assert!(told.starts_with("the loop sequencer has hung for 600"), "{told}");
+        // The supervisor starts it again.
+        readiness.stop("sequencer", "it panicked");
+        assert_eq!(readiness.hung(), None);
     }
 }

@@ -1,6 +1,6 @@
 //! What every loop has, and nothing of what one loop does.
 //!
-//! - [`Progress`] tells the supervisor that the loop still completes rounds.
+//! - [`Progress`] tells the supervisor that the loop still completes rounds, and that they end.
 //! - [`SourceTrouble`] says how long a loop pauses while the source fails, and logs it.
 //! - [`Fuses`] reads the operator's switches; a loop asks [`BlownFuses`] before each round.
 //! - [`metrics`] has the name of every metric.
@@ -21,5 +21,5 @@ mod sql;
 
 pub use failpoints::{FAILPOINTS, failpoint, failpoint_is_set, listen_for_failpoints};
 pub use fuses::{BlownFuses, Fuses, names_a_fuse, set_fuse};
-pub use progress::{Progress, idle_pause};
+pub use progress::{Progress, Rounds, idle_pause};
 pub use source_trouble::SourceTrouble;

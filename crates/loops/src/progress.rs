@@ -19,22 +19,39 @@ pub fn idle_pause(interval: Duration, times: u32) -> Duration {
     (interval * times).min(IDLE_PAUSE_MAX).max(interval)
 }
 
-/// A loop's last completed round, exact to a second: for its supervisor, and as
+/// When a loop's last rounds were over.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    /// The last round that did what it is for.
+    pub completed: Instant,
+    /// The last round that ended, also by an error. A loop that fails again and again is late, and
+    /// still does not hang: another start of the process would not help it.
+    pub ended: Instant,
+}
+
+impl Rounds {
+    /// A round has just been completed.
+    pub fn now() -> Self {
+        let now = Instant::now();
+        Self { completed: now, ended: now }
+    }
+}
+
+/// A loop's last rounds, exact to a second: for its supervisor, and as
 /// `offtake_loop_last_tick_timestamp_seconds{loop}`.
 pub struct Progress {
     name: &'static str,
-    told: watch::Sender<Instant>,
+    told: watch::Sender<Rounds>,
     tell_at: Instant,
 }
 
 impl Progress {
     /// Starts as if a round had just been completed.
     pub fn of(name: &'static str) -> Self {
-        let now = Instant::now();
-        Self { name, told: watch::Sender::new(now), tell_at: now }
+        Self { name, told: watch::Sender::new(Rounds::now()), tell_at: Instant::now() }
     }
 
-    pub fn subscribe(&self) -> watch::Receiver<Instant> {
+    pub fn subscribe(&self) -> watch::Receiver<Rounds> {
         self.told.subscribe()
     }
 
@@ -45,9 +62,16 @@ impl Progress {
             return;
         }
         self.tell_at = now + TELL_INTERVAL;
-        self.told.send_replace(now);
+        self.told.send_replace(Rounds { completed: now, ended: now });
         metrics::gauge!(names::LOOP_LAST_TICK_TIMESTAMP_SECONDS, "loop" => self.name)
             .set(names::unix_seconds_now());
+    }
+
+    /// A round ended by an error.
+    pub fn fail(&mut self) {
+        self.told.send_modify(|rounds| rounds.ended = Instant::now());
+        // The first round that succeeds again is told at once.
+        self.tell_at = Instant::now();
     }
 }
 
@@ -66,5 +90,17 @@ mod tests {
         check(20, 500);
         check(200, 1000);
         check(60_000, 60_000);
+    }
+
+    #[test]
+    fn a_round_that_fails_has_ended_and_completes_nothing() {
+        let mut progress = Progress::of("poller");
+        let rounds = progress.subscribe();
+        let before = *rounds.borrow();
+        progress.fail();
+        let failed = *rounds.borrow();
+        assert!(failed.completed == before.completed && failed.ended > before.ended);
+        progress.tick();
+        assert!(rounds.borrow().completed > before.completed);
     }
 }

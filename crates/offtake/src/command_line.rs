@@ -2,6 +2,8 @@
 
 mod bench;
 mod demo;
+mod health;
+mod package;
 mod quarantine;
 mod webhook;
 
@@ -14,6 +16,9 @@ use offtake_admin::operations;
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
 pub use self::demo::Demo;
+use self::health::HEALTH;
+pub use self::health::Health;
+pub use self::package::{Completions, Manual};
 pub use self::quarantine::{OfQuarantine, Quarantine};
 pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
@@ -75,6 +80,9 @@ pub enum Command {
         after_help = "Examples:\n  offtake run\n  offtake run --once    # until nothing is owed, as a cron job"
     )]
     Run(Run),
+    /// Ask a running daemon whether it works. For health checks of containers.
+    #[command(after_help = HEALTH)]
+    Health(Health),
     /// Show how far behind every destination is.
     #[command(after_help = "Examples:\n  offtake status\n  offtake status --tenant acme --json")]
     Status(Status),
@@ -142,6 +150,12 @@ pub enum Command {
         subcommand
     )]
     Webhook(Webhook),
+    /// Print what completes these commands in a shell.
+    #[command(after_help = "Example:\n  offtake completions bash > /etc/bash_completion.d/offtake")]
+    Completions(Completions),
+    /// Write the manual pages, one for each command, into a folder.
+    #[command(after_help = "Example:\n  offtake manual /usr/local/share/man/man1")]
+    Manual(Manual),
 }
 
 #[derive(Debug, Args)]

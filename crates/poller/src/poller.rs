@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_loops::{
-    BlownFuses, Progress, SourceTrouble, failpoint, failpoint_is_set, idle_pause, metrics as names,
+    BlownFuses, Progress, Rounds, SourceTrouble, failpoint, failpoint_is_set, idle_pause,
+    metrics as names,
 };
 use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool};
 use offtake_requests::Page;
@@ -93,7 +94,7 @@ impl Poller {
     }
 
     /// When the loop last completed a round. The supervisor reports a loop that stands still.
-    pub fn progress(&self) -> watch::Receiver<Instant> {
+    pub fn progress(&self) -> watch::Receiver<Rounds> {
         self.progress.subscribe()
     }
 
@@ -118,6 +119,7 @@ impl Poller {
                     Ok(true) => nudged_at = Instant::now(),
                     Ok(false) => {}
                     Err(error) => {
+                        self.progress.fail();
                         tokio::time::sleep(trouble.report(&error)).await;
                         continue;
                     }
@@ -139,7 +141,7 @@ impl Poller {
     /// Polls until the log holds nothing more. After a nudge there is something to read, so the
     /// probe is skipped. Returns whether more destinations are to be told of a change.
     async fn round(
-        &self,
+        &mut self,
         nudged: bool,
         sweep: &mut Sweep,
         shutdown: &CancellationToken,
@@ -155,6 +157,7 @@ impl Poller {
             self.wake(done.owed, done.owed_webhooks);
             fanning_out = done.fanning_out;
             more = done.changes >= PAGE_CHANGES_MAX;
+            self.progress.tick();
         }
         if sweep.due() {
             let swept = sweep.run(&mut connection).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Progress, SourceTrouble, metrics as names};
+use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble, metrics as names};
 use offtake_mapping::MappingSet;
 use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{PooledConnection, SourcePool};
@@ -116,7 +116,7 @@ impl Sequencer {
     }
 
     /// When the loop last completed a round. The supervisor reports a loop that stands still.
-    pub fn progress(&self) -> watch::Receiver<Instant> {
+    pub fn progress(&self) -> watch::Receiver<Rounds> {
         self.progress.subscribe()
     }
 
@@ -133,6 +133,7 @@ impl Sequencer {
                 // Before the next tick the epoch is checked again: a failover begins with broken
                 // connections.
                 upkeep_due = Instant::now();
+                self.progress.fail();
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }
@@ -163,6 +164,7 @@ impl Sequencer {
                 if self.taken < i64::from(self.settings.batch_rows) || shutdown.is_cancelled() {
                     break;
                 }
+                self.progress.tick();
             }
         }
         Ok(())

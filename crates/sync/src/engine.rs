@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Progress, SourceTrouble, failpoint, metrics as names};
+use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble, failpoint, metrics as names};
 use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
@@ -145,7 +145,7 @@ impl Engine {
     }
 
     /// When the loop last completed a round. The supervisor reports a loop that completes none.
-    pub fn progress(&self) -> watch::Receiver<Instant> {
+    pub fn progress(&self) -> watch::Receiver<Rounds> {
         self.progress.subscribe()
     }
 
@@ -196,6 +196,7 @@ impl Engine {
             if self.may_claim()
                 && let Err(error) = self.claim(retry, &mut turns, &mut in_flight).await
             {
+                self.progress.fail();
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use offtake_egress::AddressPolicy;
-use offtake_loops::{BlownFuses, Progress, SourceTrouble};
+use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble};
 use offtake_postgres::SourcePool;
 use offtake_requests::{self as requests, Due, Lease, SlowFailures, WebhookClaim, WebhookFailure};
 use rand::Rng;
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// When the loop last completed a round. The supervisor reports a loop that completes none.
-    pub fn progress(&self) -> watch::Receiver<Instant> {
+    pub fn progress(&self) -> watch::Receiver<Rounds> {
         self.progress.subscribe()
     }
 
@@ -174,6 +174,7 @@ impl Engine {
             if self.may_claim()
                 && let Err(error) = self.claim(&mut turns, &mut in_flight).await
             {
+                self.progress.fail();
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
             }

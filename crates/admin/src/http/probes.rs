@@ -29,10 +29,13 @@ struct Ready {
     loops: Vec<LoopStatus>,
 }
 
-/// Answers whenever the process runs. It does not ask the source: otherwise an outage of the source
-/// would have every daemon restarted.
-pub(super) async fn live() -> &'static str {
-    "ok\n"
+/// Answers 200 unless a loop hangs, which only another start of the process mends. It does not ask
+/// the source: otherwise an outage of the source would have every daemon restarted.
+pub(super) async fn live(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.state.readiness.hung() {
+        None => "ok\n".into_response(),
+        Some(hung) => (StatusCode::SERVICE_UNAVAILABLE, format!("{hung}\n")).into_response(),
+    }
 }
 
 /// Answers 200 if the source answers and every loop makes progress, else 503 with the loops.

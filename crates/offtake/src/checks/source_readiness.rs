@@ -1,13 +1,15 @@
 //! Whether a daemon can work with the source: it answers, its version will do, it takes writes,
-//! `offtake init` has prepared it, and the daemon's role may change its log.
+//! `offtake init` of this version has prepared it, and the daemon's role may change its log.
 
 use offtake_postgres::{SourcePool, catalog};
+use tokio_postgres::Client;
 
 use crate::outcome::{Exit, Failure, NO_SESSIONS, lost_statement};
 use crate::sql;
 
 const READ_ONLY: &str = "the source is read-only: a standby, or a server that was set to read only";
 const NAME_THE_PRIMARY: &str = "source.url must name the primary";
+const RUN_THE_NEWER: &str = "run the version that prepared the source, or a newer one";
 
 /// Why a daemon cannot work with the source.
 pub(crate) enum Obstacle {
@@ -17,6 +19,9 @@ pub(crate) enum Obstacle {
     Version(catalog::Problem),
     /// The schema `offtake` is missing, or older than this program.
     Unprepared(String),
+    /// A newer version of Offtake applied this migration, and this program does not know what it
+    /// changed.
+    Newer(String),
     /// The source takes no writes: it is a standby, or was made read-only.
     ReadOnly,
     /// Another role owns a table that the daemon adds partitions to and drops them from.
@@ -34,16 +39,11 @@ pub(crate) async fn look(pool: &SourcePool) -> Result<(), Obstacle> {
     if client.query_one(read_only, &[]).await.map_err(no_answer)?.get(0) {
         return Err(Obstacle::ReadOnly);
     }
-    let prepared: bool = client
-        .query_one("select to_regclass('offtake.migration') is not null", &[])
-        .await
-        .map_err(no_answer)?
-        .get(0);
-    if !prepared {
+    let Some(applied) = applied_migrations(&client).await.map_err(no_answer)? else {
         return Err(Obstacle::Unprepared(
             "the source is not prepared: it has no schema `offtake`".to_owned(),
         ));
-    }
+    };
     if let Some(foreign) =
         client.query_opt(sql::LIST_FOREIGN_RELATIONS, &[]).await.map_err(no_answer)?
     {
@@ -51,20 +51,48 @@ pub(crate) async fn look(pool: &SourcePool) -> Result<(), Obstacle> {
             (foreign.get("role"), foreign.get("owner"), foreign.get("relation"));
         return Err(Obstacle::Rights { role, owner, relation });
     }
-    let rows = client.query(sql::LIST_APPLIED_MIGRATIONS, &[]).await.map_err(no_answer)?;
-    let applied: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    // The first entry creates the schema; the table of migrations has no row for it.
-    let lacking = offtake_postgres::migration_sql()
-        .into_iter()
-        .skip(1)
-        .map(|(name, _)| name)
-        .find(|name| !applied.contains(name));
-    match lacking {
+    if let Some(name) = unknown_among(&applied) {
+        return Err(Obstacle::Newer(name));
+    }
+    match known_migrations().find(|name| !applied.contains(name)) {
         None => Ok(()),
         Some(name) => Err(Obstacle::Unprepared(format!(
             "the schema `offtake` of the source is older than this program: it lacks {name}"
         ))),
     }
+}
+
+/// The last migration of the source that this program does not know: a newer version of Offtake
+/// prepared the source. None also where nothing has prepared it.
+pub(crate) async fn newer_migration(
+    source: &Client,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    Ok(applied_migrations(source).await?.and_then(|applied| unknown_among(&applied)))
+}
+
+/// None where the source is not prepared.
+async fn applied_migrations(source: &Client) -> Result<Option<Vec<String>>, tokio_postgres::Error> {
+    let prepared = "select to_regclass('offtake.migration') is not null";
+    if !source.query_one(prepared, &[]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let rows = source.query(sql::LIST_APPLIED_MIGRATIONS, &[]).await?;
+    Ok(Some(rows.iter().map(|row| row.get(0)).collect()))
+}
+
+fn unknown_among(applied: &[String]) -> Option<String> {
+    let known: Vec<String> = known_migrations().collect();
+    applied.iter().rev().find(|name| !known.contains(name)).cloned()
+}
+
+/// The migrations of this program. The first entry of the list creates the schema; the table of
+/// migrations has no row for it.
+fn known_migrations() -> impl Iterator<Item = String> {
+    offtake_postgres::migration_sql().into_iter().skip(1).map(|(name, _)| name)
+}
+
+fn newer(migration: &str) -> String {
+    format!("the schema `offtake` of the source is newer than this program: it has {migration}")
 }
 
 impl Obstacle {
@@ -82,6 +110,7 @@ impl Obstacle {
             Self::NoAnswer(error) => error.message(),
             Self::Version(problem) => problem.to_string(),
             Self::Unprepared(lacking) => format!("{lacking}; run `offtake init`"),
+            Self::Newer(name) => format!("{}; {RUN_THE_NEWER}", newer(name)),
             Self::ReadOnly => format!("{READ_ONLY}; {NAME_THE_PRIMARY}"),
             Self::Rights { .. } => format!("{}; {}", self.rights(), self.grant()),
         }
@@ -95,6 +124,7 @@ impl Obstacle {
             Self::Unprepared(lacking) => {
                 Failure::new(Exit::Failed, lacking).remedy("run `offtake init`")
             }
+            Self::Newer(name) => Failure::new(Exit::Failed, newer(&name)).remedy(RUN_THE_NEWER),
             Self::ReadOnly => Failure::new(Exit::Failed, READ_ONLY).remedy(NAME_THE_PRIMARY),
             Self::Rights { .. } => Failure::new(Exit::Failed, self.rights()).remedy(self.grant()),
         }

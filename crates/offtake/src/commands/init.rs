@@ -11,6 +11,7 @@ use crate::checks::capture_gaps::{
 };
 use crate::checks::rights::require_rights;
 use crate::checks::schema_sql::require_fit;
+use crate::checks::source_readiness::{Obstacle, newer_migration};
 use crate::checks::tenant_agreement::require_agreement;
 use crate::checks::tenant_ids::check_tenants;
 use crate::checks::undeclared_tables::require_declared;
@@ -35,6 +36,7 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     require_declared(&source, set.mappings()).await?;
     require_fit(&source, set.mappings()).await?;
     require_rights(&source, &set).await?;
+    refuse_newer(&source).await?;
     let place = context.configuration.source.url.place();
     let applied = migrate(&mut source)
         .await
@@ -47,6 +49,15 @@ pub(super) async fn execute(context: &Context, arguments: &Init) -> Result<Exit,
     say_installed(&install_triggers(&mut source, &set).await?);
     say(format!("{place} is ready for {} mapping(s); next: offtake run", set.mappings().len()));
     Ok(Exit::Done)
+}
+
+/// An older version would put its own triggers in the place of a newer one's.
+async fn refuse_newer(source: &Client) -> Result<(), Failure> {
+    let newer = newer_migration(source).await;
+    match newer.map_err(|error| Failure::of_source("cannot read the schema", &error.into()))? {
+        Some(name) => Err(Obstacle::Newer(name).failure()),
+        None => Ok(()),
+    }
 }
 
 /// Prints what `init` would run on a source that has nothing yet.

@@ -11,7 +11,9 @@ mod confirm;
 mod doctor;
 mod forget;
 mod fuse;
+mod health;
 mod init;
+mod package;
 mod pause;
 mod phrases;
 mod preview;
@@ -58,6 +60,9 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Preview(arguments) => {
             Box::pin(interruptible(preview::execute(context()?, &arguments))).await
         }
+        Command::Health(arguments) => interruptible(health::execute(file, &arguments)).await,
+        Command::Completions(arguments) => Ok(package::completions(&arguments)),
+        Command::Manual(arguments) => package::manual(&arguments),
         Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
         Command::Why(arguments) => {
             Box::pin(interruptible(why::execute(&context()?, &arguments))).await

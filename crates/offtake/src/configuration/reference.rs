@@ -13,8 +13,8 @@ const COLUMNS_MAX: usize = 100;
 pub fn example() -> String {
     let mut text = String::from(
         "# Configuration of `offtake run`. Every value below is the default; only source.url has none.\n\
-         # ${VAR}, ${VAR:-default}, ${VAR:?message} and ${file:/run/secrets/x} may stand in any value;\n\
-         # $$ is a dollar sign.\n",
+         # ${VAR}, ${VAR:-default}, ${VAR:?message}, ${file:/run/secrets/x} and ${credential:name} may\n\
+         # stand in any value; $$ is a dollar sign.\n",
     );
     for (key, node) in properties(&schema()) {
         text.push('\n');
@@ -72,6 +72,7 @@ pub fn reference() -> String {
          | `${VAR:-default}` | the same, or `default` when it is unset or empty |\n\
          | `${VAR:?message}` | the same, or the error `message` |\n\
          | `${file:/run/secrets/x}` | the content of a file, without the line end at its end |\n\
+         | `${credential:name}` | the same of a credential that systemd gave to the process (`LoadCredential=`); without systemd, of `credentials/name` beside this file |\n\
          | `$$` | a dollar sign |\n\n\
          They are replaced after the YAML is read, so a value cannot change the file's structure.\n\
          Durations have a unit (`500ms`, `30s`, `5m`, `2h`, `7d`), sizes too (`512KiB`, `8MiB`). An unknown\n\

@@ -14,6 +14,9 @@ pub(super) struct Variables<'a> {
     pub(super) base: &'a Path,
 }
 
+/// systemd sets it to the folder of a unit's credentials.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
 /// A `${…}` that has no value: what is wrong, and what to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unresolved {
@@ -53,6 +56,9 @@ impl Variables<'_> {
         if let Some(path) = expression.strip_prefix("file:") {
             return self.file(path);
         }
+        if let Some(name) = expression.strip_prefix("credential:") {
+            return self.credential(name);
+        }
         let (name, otherwise) = match expression.find(':') {
             Some(at) => (&expression[..at], Some(&expression[at + 1..])),
             None => (expression, None),
@@ -60,7 +66,8 @@ impl Variables<'_> {
         if !variable_name(name) {
             return Err(Unresolved {
                 message: "a `${…}` does not name a variable".to_owned(),
-                remedy: "write ${VAR}, ${VAR:-default}, ${VAR:?message} or ${file:/path}"
+                remedy: "write ${VAR}, ${VAR:-default}, ${VAR:?message}, ${file:/path} or \
+                         ${credential:name}"
                     .to_owned(),
             });
         }
@@ -82,6 +89,24 @@ impl Variables<'_> {
                 message: format!("what follows {name} in `${{{name}:…}}` is not understood"),
                 remedy: format!("write ${{{name}:-default}} or ${{{name}:?message}}"),
             }),
+        }
+    }
+
+    /// A credential that systemd gave to this process (`LoadCredential=` in its unit). A command
+    /// that an operator types has none, and reads the same file where the unit says that it is: in
+    /// the folder `credentials` beside the configuration.
+    fn credential(&self, name: &str) -> Result<String, Unresolved> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(fits) {
+            return Err(Unresolved {
+                message: "a `${credential:…}` does not name a credential".to_owned(),
+                remedy: "write ${credential:name}, with letters, digits, `_`, `-` and `.`"
+                    .to_owned(),
+            });
+        }
+        match self.values.get(CREDENTIALS_DIRECTORY) {
+            Some(folder) => self.file(&format!("{folder}/{name}")),
+            None => self.file(&format!("credentials/{name}")),
         }
     }
 
@@ -141,6 +166,26 @@ mod tests {
         check("${A:?say where}", Ok("one"));
         check("${file:secret}", Ok("s3cret"));
         check("${file:missing}", Err("cannot read"));
+        check("${credential:missing}", Err("cannot read"));
+        check("${credential:../secret}", Err("does not name a credential"));
+        check("${credential:}", Err("does not name a credential"));
+    }
+
+    /// The unit and the commands that an operator types have one configuration file.
+    #[test]
+    fn a_credential_is_systemd_s_or_beside_the_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        for (place, text) in [("credentials", "typed\n"), ("given", "the unit's\n")] {
+            fs::create_dir(folder.path().join(place)).unwrap();
+            fs::write(folder.path().join(place).join("source_url"), text).unwrap();
+        }
+        let found = |values: BTreeMap<String, String>| {
+            let variables = Variables { values: &values, base: folder.path() };
+            variables.substitute("${credential:source_url}").unwrap()
+        };
+        assert_eq!(found(BTreeMap::new()), "typed");
+        let given = folder.path().join("given").to_string_lossy().into_owned();
+        assert_eq!(found([(CREDENTIALS_DIRECTORY.to_owned(), given)].into()), "the unit's");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::Rounds;
 use offtake_mapping::{MappingSet, foreign};
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::{Named, Registry, Waiting};
@@ -29,7 +30,7 @@ pub(super) struct DestinationsRefresh {
     /// Why the query failed the last time. The status tells it, because new destinations are not
     /// found meanwhile.
     pub(super) error: watch::Sender<Option<String>>,
-    pub(super) progress: watch::Sender<Instant>,
+    pub(super) progress: watch::Sender<Rounds>,
 }
 
 /// While it waits for the next refresh, the loop ticks this often: `destinations.refresh` may be
@@ -104,7 +105,7 @@ impl DestinationsRefresh {
     async fn pause(&mut self, refresh: Duration, shutdown: &CancellationToken) {
         let next = Instant::now() + refresh;
         while Instant::now() < next {
-            self.progress.send_replace(Instant::now());
+            self.progress.send_replace(Rounds::now());
             let tick = TICK_INTERVAL.min(next.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = shutdown.cancelled() => return,

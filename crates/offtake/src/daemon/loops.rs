@@ -14,9 +14,9 @@
 //! latest state, and nudges.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use offtake_loops::{BlownFuses, Fuses};
+use offtake_loops::{BlownFuses, Fuses, Rounds};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
 use offtake_postgres::SourcePool;
@@ -91,7 +91,7 @@ impl Loops {
                 mappings: published.mappings.subscribe(),
                 waiting: published.waiting.subscribe(),
                 error: published.destinations_error.clone(),
-                progress: watch::Sender::new(Instant::now()),
+                progress: watch::Sender::new(Rounds::now()),
             };
             Started::new(Some(refresh.progress.subscribe()), refresh.run(shutdown))
         });
@@ -185,7 +185,7 @@ impl Loops {
                 configuration: published.configuration.subscribe(),
                 mappings: published.mappings.subscribe(),
                 error: published.webhooks_error.clone(),
-                progress: watch::Sender::new(Instant::now()),
+                progress: watch::Sender::new(Rounds::now()),
             };
             Started::new(Some(refresh.progress.subscribe()), refresh.run(shutdown))
         });
@@ -239,7 +239,7 @@ impl Loops {
         name: &'static str,
         runtime: Option<Handle>,
         same: fn(&Configuration, &Configuration) -> bool,
-        begin: impl Fn(&Configuration, CancellationToken) -> (watch::Receiver<Instant>, Work)
+        begin: impl Fn(&Configuration, CancellationToken) -> (watch::Receiver<Rounds>, Work)
         + Clone
         + Send
         + Sync
@@ -255,7 +255,7 @@ impl Loops {
                 same,
                 begin: begin.clone(),
                 changes: published.subscribe(),
-                progress: watch::Sender::new(Instant::now()),
+                progress: watch::Sender::new(Rounds::now()),
             };
             Started {
                 runtime: runtime.clone(),

@@ -251,6 +251,7 @@ impl Running {
 
     async fn load_mappings(&self, reload: &mut MappingReload) -> Result<(), Failure> {
         while !self.shutdown.is_cancelled() {
+            systemd::still_starting();
             match reload.load().await {
                 Ok(()) => break,
                 // The source answered a moment ago, and does not any more.
@@ -299,12 +300,13 @@ impl Running {
         if !self.options.impatient {
             loops.keep_audit(&self.supervisor);
         }
-        tokio::spawn(systemd::feed_watchdog(self.shutdown.clone()));
+        tokio::spawn(systemd::feed_watchdog(self.readiness.clone(), self.shutdown.clone()));
     }
 
     fn announce_ready(&self) {
         tracing::info!(event = "ready", "all loops run");
         self.loops_run.send_replace(true);
+        systemd::status("all loops run");
         systemd::ready();
     }
 

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::Rounds;
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use offtake_sequencer::Numbering;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::published::Published;
 use self::reasons::{named_in, reason_for};
 use super::file_reads::off_the_runtime;
+use super::systemd;
 use super::triggers::{self, CoveredSet, UncapturedTables};
 use crate::checks::check_files;
 use crate::checks::undeclared_tables::UndeclaredReads;
@@ -53,7 +55,7 @@ pub(super) struct MappingReload {
     pub read_configuration: Option<Arc<ReadConfiguration>>,
     /// Notified by SIGHUP and by `POST /api/v1/reload`.
     pub asked: Arc<Notify>,
-    pub progress: watch::Sender<Instant>,
+    pub progress: watch::Sender<Rounds>,
     /// What the sequencer of this process tells other daemons about the mappings it knows.
     pub numbering: Arc<Numbering>,
     state: State,
@@ -92,7 +94,7 @@ impl MappingReload {
         read_configuration: Option<ReadConfiguration>,
         asked: Arc<Notify>,
     ) -> Self {
-        let progress = watch::Sender::new(Instant::now());
+        let progress = watch::Sender::new(Rounds::now());
         Self {
             pool,
             published,
@@ -129,6 +131,9 @@ impl MappingReload {
                 () = self.asked.notified() => true,
                 () = tokio::time::sleep(LOOK_INTERVAL) => false,
             };
+            if asked {
+                systemd::reloading();
+            }
             self.look_at_configuration(asked).await;
             self.look_at_mappings(asked).await;
             if asked {
@@ -136,7 +141,10 @@ impl MappingReload {
             }
             self.look_at_triggers().await;
             self.look_at_destinations();
-            self.progress.send_replace(Instant::now());
+            if asked {
+                systemd::ready();
+            }
+            self.progress.send_replace(Rounds::now());
         }
     }
 

@@ -2,8 +2,8 @@
 //! the new configuration.
 
 use std::sync::Arc;
-use std::time::Instant;
 
+use offtake_loops::Rounds;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -18,14 +18,14 @@ pub(super) struct RenewedLoop<Begin> {
     pub(super) begin: Begin,
     pub(super) changes: watch::Receiver<Arc<Configuration>>,
     /// The progress of whichever loop runs now.
-    pub(super) progress: watch::Sender<Instant>,
+    pub(super) progress: watch::Sender<Rounds>,
 }
 
 impl<Begin> RenewedLoop<Begin> {
     /// Runs the loop until shutdown, or until it ends by itself.
     pub(super) async fn run<E, Work>(mut self, shutdown: CancellationToken) -> Result<(), E>
     where
-        Begin: Fn(&Configuration, CancellationToken) -> (watch::Receiver<Instant>, Work),
+        Begin: Fn(&Configuration, CancellationToken) -> (watch::Receiver<Rounds>, Work),
         Work: Future<Output = Result<(), E>>,
     {
         while !shutdown.is_cancelled() {

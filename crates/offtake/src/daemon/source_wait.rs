@@ -5,6 +5,7 @@ use std::time::Duration;
 use offtake_postgres::SourcePool;
 use tokio_util::sync::CancellationToken;
 
+use super::systemd;
 use crate::checks::source_readiness::look;
 use crate::outcome::Failure;
 
@@ -38,6 +39,7 @@ pub(super) async fn wait_for_source(
             told = (why, 0);
         }
         told.1 += 1;
+        systemd::still_starting();
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
             () = tokio::time::sleep(RETRY_INTERVAL) => {}

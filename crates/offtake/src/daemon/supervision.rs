@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use offtake_admin::Readiness;
+use offtake_loops::Rounds;
 use offtake_postgres::chain;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -35,8 +36,8 @@ const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// A loop that is about to run.
 pub(super) struct Started {
-    /// When the loop last completed a round. None for a task that only waits for events.
-    pub(super) progress: Option<watch::Receiver<std::time::Instant>>,
+    /// When the loop's last rounds were over. None for a task that only waits for events.
+    pub(super) progress: Option<watch::Receiver<Rounds>>,
     /// The runtime that the loop runs on. None: the supervisor's own.
     pub(super) runtime: Option<Handle>,
     pub(super) work: Work,
@@ -47,7 +48,7 @@ pub(super) type Work = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 impl Started {
     pub(super) fn new<E: std::error::Error + 'static>(
-        progress: Option<watch::Receiver<std::time::Instant>>,
+        progress: Option<watch::Receiver<Rounds>>,
         work: impl Future<Output = Result<(), E>> + Send + 'static,
     ) -> Self {
         Self {
@@ -181,7 +182,7 @@ mod tests {
         let counter = rounds.clone();
         supervisor.keep_running("sequencer", Duration::from_secs(5), move |shutdown| {
             let round = counter.fetch_add(1, Ordering::Relaxed);
-            let (_, progress) = watch::channel(std::time::Instant::now());
+            let (_, progress) = watch::channel(Rounds::now());
             Started::new(Some(progress), async move {
                 match round {
                     0 => Err(Broken),

@@ -13,6 +13,7 @@ use tokio_postgres::Client;
 use crate::checks::capture_gaps::{
     copied, copied_before, let_others_go, note_overlooked, note_unlogged, release_unlogged,
 };
+use crate::checks::source_readiness::newer_migration;
 use crate::checks::triggers::{complaint, concerns, needed, worth_telling};
 use crate::checks::undeclared_tables::UndeclaredReads;
 use crate::outcome::Failure;
@@ -53,6 +54,10 @@ pub(super) async fn cover(
     let mut source = pool.get().await.map_err(|error| unusable(&error))?;
     note_unlogged(&source, &definitions).await?;
     let set = catalog::resolve(&source, definitions.clone()).await?;
+    let newer = newer_migration(&source).await.map_err(|error| unusable(&error.into()))?;
+    if let Some(newer) = newer {
+        return left_to_the_newer(&source, definitions, running, uncaptured, &newer).await;
+    }
     release_unlogged(&source, &set).await?;
     let look = Look::take(&source, &set).await?;
     let found = needed(&look);
@@ -92,6 +97,30 @@ pub(super) async fn cover(
     })
 }
 
+/// A newer version of Offtake has prepared the source since this daemon began: its triggers may be
+/// others than this daemon would write. So this daemon neither looks at them nor changes them. The
+/// mappings that it keeps go on, and new ones wait for a daemon of the newer version.
+async fn left_to_the_newer(
+    source: &Client,
+    definitions: Vec<Mapping>,
+    running: &MappingSet,
+    uncaptured: &UncapturedTables,
+    newer: &str,
+) -> Result<CoveredSet, Failure> {
+    let complaint = format!(
+        "a newer version of Offtake prepared the source ({newer}); this daemon goes on without \
+         looking after the triggers: replace it by that version"
+    );
+    let (new, kept): (Vec<_>, Vec<_>) =
+        definitions.into_iter().partition(|mapping| differs(running, mapping));
+    Ok(CoveredSet {
+        set: catalog::resolve(source, kept).await?,
+        waiting: new.into_iter().map(|mapping| (mapping.name, complaint.clone())).collect(),
+        complaint: Some(complaint),
+        uncaptured: uncaptured.clone(),
+    })
+}
+
 /// Notes the tables that were not captured at the previous look and are now, where a destination
 /// has rows from them: anything in them may have changed meanwhile.
 async fn note_gaps(
@@ -120,14 +149,17 @@ async fn note_gaps(
 /// The mappings that wait for their triggers. A running mapping that now needs other changes than
 /// before waits like a new one.
 fn withheld(definitions: &[Mapping], running: &MappingSet, drifts: &[Drift]) -> Vec<String> {
-    let new = |m: &Mapping| {
-        running.get(&m.name).is_none_or(|old: &Arc<ResolvedMapping>| {
-            old.definition.source != m.source || old.definition.depends_on != m.depends_on
-        })
-    };
+    let new = |m: &Mapping| differs(running, m);
     let lacks_triggers =
         |m: &Mapping| drifts.iter().any(|drift| !drift.over() && concerns(drift, m));
     definitions.iter().filter(|m| new(m) && lacks_triggers(m)).map(|m| m.name.clone()).collect()
+}
+
+/// Whether the mapping is not in `running`, or is there with other needs.
+fn differs(running: &MappingSet, mapping: &Mapping) -> bool {
+    running.get(&mapping.name).is_none_or(|old: &Arc<ResolvedMapping>| {
+        old.definition.source != mapping.source || old.definition.depends_on != mapping.depends_on
+    })
 }
 
 /// Why each mapping waits: what is missing, and the statement or command that mends it.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use offtake_loops::Rounds;
 use offtake_mapping::MappingSet;
 use offtake_postgres::SourcePool;
 use offtake_webhooks::{Named, Registry};
@@ -26,7 +27,7 @@ pub(super) struct WebhooksRefresh {
     /// Why the query failed the last time. The status tells it, because new webhooks are not found
     /// meanwhile.
     pub(super) error: watch::Sender<Option<String>>,
-    pub(super) progress: watch::Sender<Instant>,
+    pub(super) progress: watch::Sender<Rounds>,
 }
 
 /// While it waits for the next refresh, the loop ticks this often.
@@ -110,7 +111,7 @@ impl WebhooksRefresh {
     async fn pause(&mut self, refresh: Duration, shutdown: &CancellationToken) {
         let next = Instant::now() + refresh;
         while Instant::now() < next {
-            self.progress.send_replace(Instant::now());
+            self.progress.send_replace(Rounds::now());
             let tick = TICK_INTERVAL.min(next.saturating_duration_since(Instant::now()));
             tokio::select! {
                 () = shutdown.cancelled() => return,

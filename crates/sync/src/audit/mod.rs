@@ -32,9 +32,9 @@ mod ledger;
 mod slice;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use offtake_loops::{Progress, SourceTrouble};
+use offtake_loops::{Progress, Rounds, SourceTrouble};
 use offtake_postgres::{Dialer, SourcePool};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -148,7 +148,7 @@ impl Audit {
     }
 
     /// When the loop last completed a round, or was seen to wait for a server.
-    pub fn progress(&self) -> watch::Receiver<Instant> {
+    pub fn progress(&self) -> watch::Receiver<Rounds> {
         self.progress.subscribe()
     }
 
