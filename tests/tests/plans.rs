@@ -61,7 +61,7 @@ const SAVED: &str = "5007, 0, '[{\"mapping\": \"users\", \"sequence_id\": \"2000
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 37] = [
+const HOT: [(&str, &str, i64); 39] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -130,6 +130,9 @@ const HOT: [(&str, &str, i64); 37] = [
     ("admin/sql/list_destinations.sql", "null, null, 't3', 'main', 10", 4000),
     // The 5 000 with a request are looked at, and so are those with one of the captured changes.
     ("admin/sql/list_unsettled.sql", "", 5000 * 40),
+    ("admin/sql/choose_unsettled_webhooks.sql", "", 5000 * 40),
+    // A page of ten among all webhooks.
+    ("admin/sql/list_webhooks.sql", "null, null, 't3', 'w1', 10, null", 4000),
 ];
 
 /// What `claim_requests.sql` is completed with.
@@ -151,6 +154,12 @@ fn statements(file: &str) -> Vec<String> {
             let listed = read("admin/sql/list_destinations.sql").replace("{chosen}", &chosen);
             read(file).replace("{listed}", &listed)
         }
+        "admin/sql/list_webhooks.sql" => read(file)
+            .replace("{webhooks}", &read("admin/sql/choose_named_webhooks.sql"))
+            .replace("{with_mappings}", "true"),
+        "admin/sql/choose_unsettled_webhooks.sql" => read("admin/sql/list_webhooks.sql")
+            .replace("{webhooks}", &read(file))
+            .replace("{with_mappings}", "false"),
         _ => read(file),
     };
     let text =

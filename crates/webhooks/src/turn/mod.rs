@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint, metrics as names};
+use offtake_loops::{BlownFuses, failpoint};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::SourcePool;
 use offtake_reading::EventPage;
@@ -349,8 +349,6 @@ impl Turn<'_> {
         {
             return Ok(Some(stop));
         }
-        let oldest = page.parts.iter().filter_map(|part| part.oldest).max();
-        let taken_at = page.taken_at;
         let mut delivery = self.delivery_of(page, None);
         if let Some(stop) = self.set_failed_aside(&mut delivery) {
             return Ok(Some(stop));
@@ -359,10 +357,6 @@ impl Turn<'_> {
         self.settle(&mut delivery);
         if stop.is_some() {
             return Ok(stop);
-        }
-        if let Some(age) = oldest.filter(|_| !delivery.is_empty()) {
-            let latency = age + taken_at.elapsed();
-            metrics::histogram!(names::WEBHOOK_LATENCY_SECONDS).record(latency.as_secs_f64());
         }
         let backfilled = self.backfilled(&delivery);
         if backfilled.is_empty() { Ok(None) } else { self.tell_barriers(backfilled).await }
