@@ -38,17 +38,29 @@ pub(crate) async fn command(
         .expect("waiting does not panic")
 }
 
-/// Variables that `offtake` is started with.
-pub(crate) type Environment = BTreeMap<String, String>;
+/// What `offtake` is started with.
+#[derive(Default)]
+pub(crate) struct Environment {
+    pub(crate) variables: BTreeMap<String, String>,
+    /// A program that becomes `offtake`, with its arguments; empty: none.
+    pub(crate) launcher: Vec<String>,
+}
 
 fn offtake(configuration: &Path, environment: &Environment) -> Command {
-    let mut command = Command::new(binary("offtake"));
+    let mut command = match &environment.launcher[..] {
+        [] => Command::new(binary("offtake")),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(binary("offtake"));
+            command
+        }
+    };
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OFFTAKE_"))
     {
         command.env_remove(name);
     }
-    command.env_remove("RUST_LOG").envs(environment).arg("--config").arg(configuration);
+    command.env_remove("RUST_LOG").envs(&environment.variables).arg("--config").arg(configuration);
     command
 }
 

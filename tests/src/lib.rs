@@ -19,6 +19,7 @@
 //! not allow, the test fails when the daemon is dropped.
 
 pub mod browser;
+pub mod certificates;
 pub mod chaos;
 pub mod clusters;
 mod daemon;
@@ -26,6 +27,7 @@ mod database;
 mod failpoints;
 pub mod history;
 mod http;
+pub mod names;
 pub mod oracle;
 pub mod pgbouncer;
 pub mod printed;

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use standardwebhooks::Webhook;
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{PATIENCE, until};
@@ -134,7 +135,21 @@ struct Shared {
 impl Receiver {
     /// A receiver that knows [`SECRET`] and takes everything.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::listening("127.0.0.1:0", None).await
+    }
+
+    /// The same on the same port of another address of this machine.
+    pub async fn start_beside(&self, host: &str) -> Self {
+        Self::listening(&format!("{host}:{}", self.port()), None).await
+    }
+
+    /// The same, with TLS.
+    pub async fn start_with_tls(tls: rustls::ServerConfig) -> Self {
+        Self::listening("127.0.0.1:0", Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn listening(address: &str, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let shared = Arc::new(Shared {
             secret: Mutex::new(SECRET.to_owned()),
@@ -146,13 +161,18 @@ impl Receiver {
             keeps: AtomicBool::new(true),
             ended: CancellationToken::new(),
         });
-        tokio::spawn(wire::serve(listener, shared.clone()));
+        tokio::spawn(wire::serve(listener, tls, shared.clone()));
         Self { shared, address }
     }
 
     /// The URL of a webhook, with a path and a query that must never be shown.
     pub fn url(&self) -> String {
-        format!("http://{}/hook/{HIDDEN_PATH}?token={HIDDEN_QUERY}", self.address)
+        self.url_at("http", &self.address.ip().to_string())
+    }
+
+    /// The same with another scheme and host.
+    pub fn url_at(&self, scheme: &str, host: &str) -> String {
+        format!("{scheme}://{host}:{}/hook/{HIDDEN_PATH}?token={HIDDEN_QUERY}", self.port())
     }
 
     pub fn port(&self) -> u16 {

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::daemon::{self, Environment, Expected};
+use crate::names::Names;
 use crate::proxy::Proxy;
 use crate::sql::SELECT_WHAT_IS_OWED;
 use crate::{Daemon, Database, PATIENCE, source, until};
@@ -147,7 +148,12 @@ impl World {
 
     /// Sets an environment variable of the next [`Self::daemon`] and [`Self::offtake`].
     pub fn set_variable(&mut self, name: &str, value: &str) {
-        self.environment.insert(name.to_owned(), value.to_owned());
+        self.environment.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The next [`Self::daemon`] and [`Self::offtake`] ask this server for addresses.
+    pub fn ask_for_names(&mut self, names: &Names) {
+        self.environment.launcher = names.launcher();
     }
 
     /// Allows warnings and errors of this event in every daemon's log; `"*"` allows all.

@@ -59,9 +59,13 @@ select 'webhook', webhook_id, 1, true, now() + case when webhook_id % 250 = 0 th
 const SAVED: &str = "5007, 0, '[{\"mapping\": \"users\", \"sequence_id\": \"200000\", \"backfilled\": true, \"rows\": 0, \"begun\": false}]', '[]', \
                      '{users}', array['{\"id\": 7}'::jsonb], '{}', '{}', 1, 0, 200, 'in_sync', null, 0";
 
+/// Three webhooks that were told everything.
+const SAVED_TOGETHER: &str = "'{5005,5006,5007}', '{0,0,0}', array_fill('[\"users\", \"teams\"]'::jsonb, '{3}'), '{200000,200000,200000}', \
+                              '{1,1,1}', '{200,200,null}'";
+
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 43] = [
+const HOT: [(&str, &str, i64); 47] = [
     ("sequencer/sql/probe_changes.sql", "0", 20),
     ("sequencer/sql/probe_changes.sql", "200000", 20),
     // Deletes a hundred and appends a hundred, with their index entries.
@@ -116,12 +120,19 @@ const HOT: [(&str, &str, i64); 43] = [
     ("requests/sql/sweep_webhooks.sql", "100, 10", 10 * 30 + 500),
     ("requests/sql/disable_webhook.sql", "7, 'r'", 60),
     ("webhooks/sql/save_progress.sql", SAVED, 100),
+    ("webhooks/sql/save_group.sql", SAVED_TOGETHER, 200),
     ("webhooks/sql/add_attempts.sql", "5007, 0, '[{\"ago_ms\": 1}]'", 60),
     ("webhooks/sql/fail_webhook_mapping.sql", "5007, 0, 'users', null, 'e', 1, 1", 60),
     (
         "reading/sql/read_event_bounds.sql",
         "'t7', '{public.project_user,public.team}', '{199000,199000}', '{null,null}', 1000, 10000000, '{users,teams}', 7",
         80,
+    ),
+    // The same for eight webhooks at once.
+    (
+        "reading/sql/read_event_group_bounds.sql",
+        "'{t1,t2,t3,t4,t5,t6,t7,t8}', array_fill('public.team'::text, '{8}'), array_fill(199000::bigint, '{8}'), 50, 10000000",
+        8 * 30,
     ),
     ("webhooks/sql/settle_webhooks.sql", "'{5,6,7}'", 100),
     // The status counts captured changes, up to a bound.
@@ -138,6 +149,9 @@ const HOT: [(&str, &str, i64); 43] = [
     ("offtake/sql/list_overdue_partitions.sql", "3600000", 100),
     // The 5 000 with a request are looked at, and so are those with one of the captured changes.
     ("admin/sql/list_unsettled.sql", "", 5000 * 40),
+    ("admin/sql/choose_unsettled_webhooks.sql", "", 5000 * 40),
+    // A page of ten among all webhooks.
+    ("admin/sql/list_webhooks.sql", "null, null, 't3', 'w1', 10, null", 4000),
 ];
 
 /// What `claim_requests.sql` is completed with.
@@ -159,6 +173,12 @@ fn statements(file: &str) -> Vec<String> {
             let listed = read("admin/sql/list_destinations.sql").replace("{chosen}", &chosen);
             read(file).replace("{listed}", &listed)
         }
+        "admin/sql/list_webhooks.sql" => read(file)
+            .replace("{webhooks}", &read("admin/sql/choose_named_webhooks.sql"))
+            .replace("{with_mappings}", "true"),
+        "admin/sql/choose_unsettled_webhooks.sql" => read("admin/sql/list_webhooks.sql")
+            .replace("{webhooks}", &read(file))
+            .replace("{with_mappings}", "false"),
         _ => read(file),
     };
     let text =

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 21] = [
+const PLACEHOLDERS: [(&str, &str); 23] = [
     ("{synchronous_commit}", "off"),
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
@@ -29,6 +29,8 @@ const PLACEHOLDERS: [(&str, &str); 21] = [
     ("{rows}", "1"),
     ("{day}", "20000"),
     ("{chosen}", "select * from offtake.destination"),
+    ("{webhooks}", "select * from offtake.webhook"),
+    ("{with_mappings}", "true"),
     (
         "{listed}",
         "select mappings as registered_mappings, source_tables as registered_tables from offtake.destination",

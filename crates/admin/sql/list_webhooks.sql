@@ -1,8 +1,7 @@
 -- Everything that the state of a webhook is computed from, one row per active webhook, in one
--- snapshot. $1 text: only this tenant's; $2 text: only those with this name; $3, $4 text: only those
--- after this tenant and name (null matches all); $5 bigint: at most so many (null: all); $6 boolean:
--- with the JSON of their mappings; $7 bigint[]: only these (null: all); $8 boolean: without those of
--- which nothing speaks against in_sync, which `others` counts.
+-- snapshot. The placeholder `webhooks` says which: choose_named_webhooks.sql with its parameters, or
+-- choose_unsettled_webhooks.sql, which has none. `with_mappings`, true or false: with the JSON of their
+-- mappings. others: how many active webhooks there are beside these.
 -- Per mapping one probe of change_log_tenant finds the newest change of its tenant, and one per table
 -- the newest of every tenant's; only where that is beyond the cursor, the backlog is counted, up to
 -- 100 001. Changes that concern every tenant count as one: the poller and a turn see how many keys
@@ -18,38 +17,9 @@ with blown as materialized (
          min(oldest) filter (where tenant_id is null) as oldest,
          coalesce(sum(captures) > 100000, false) as more
     from pending
-), unpolled as materialized (
-  -- Tenants with changes that the poller has not seen yet; all others are owed a request while they
-  -- have changes that were not told. Null: every tenant has one, or there are too many to look at.
-  select distinct case when l.more then null else l.tenant_id end as tenant_id
-    from (select tenant_id, count(*) over () > 10000 as more
-            from (select tenant_id from offtake.change_log
-                   where $8::boolean and sequence_id > (select sequence_id from offtake.poller_position) limit 10001) l) l
-), doubted as materialized (
-  select webhook_id from offtake.outgoing_request where $8::boolean and kind = 'webhook'
-   union select webhook_id from offtake.quarantined_event where $8::boolean
-   union select webhook_id from offtake.webhook_mapping
-          where $8::boolean and (resync_reason is not null or not backfilled or failures > 0 or error is not null)
-   union select w.webhook_id
-           from offtake.webhook w
-           join (select tenant_id from pending where rows > 0 union all select tenant_id from unpolled) t
-             on t.tenant_id = coalesce(w.source_tenant_id, w.tenant_id)
-          where $8::boolean
-   union select webhook_id from offtake.webhook
-          where $8::boolean and exists (select from blown where name ~ '^(webhooks$|webhook:|tenant:|mapping:)')
-   union select webhook_id from offtake.webhook
-          where $8::boolean
-            and exists (select from pending where tenant_id is null union all select from unpolled where tenant_id is null
-                        union all select from offtake.fan_out)
 ), chosen as materialized (
-  select *, coalesce(source_tenant_id, tenant_id) as at_source
-    from offtake.webhook w
-   where active and ($1::text is null or tenant_id = $1) and ($2::text is null or name = $2)
-     and ($3::text is null or (tenant_id, name) > ($3, $4::text)) and ($7::bigint[] is null or webhook_id = any($7))
-     and (not $8::boolean or state <> 'in_sync' or refused is not null or disabled_at is not null or paused_at is not null
-          or consecutive_failures > 0 or webhook_id in (select webhook_id from doubted))
-   order by tenant_id, name
-   limit $5
+  select w.*, coalesce(source_tenant_id, tenant_id) as at_source
+    from ({webhooks}) w
 ), wanted as materialized (
   select c.webhook_id, c.at_source, own.name as mapping, own.source_table, own.position, m.sequence_id, m.resync_reason,
          coalesce(m.backfilled, true) as backfilled, m.rows_done, m.backfill_started_at, m.error, m.retry_at,
@@ -89,7 +59,7 @@ with blown as materialized (
     join wanted w on w.webhook_id = q.webhook_id and w.mapping = q.mapping
    group by 1, 2
 )
-select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, c.reason, c.refused, c.delivered, c.failed,
+select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, c.reason, c.refused, c.incomplete, c.delivered, c.failed,
        c.last_success_at, c.last_status, c.last_error, c.last_error_at, c.failing_since, c.consecutive_failures,
        c.disabled_at, c.disabled_reason, c.created_at, c.mappings as names,
        c.paused_at is not null and (c.paused_until is null or c.paused_until > now()) as paused, c.pause_reason, c.paused_until,
@@ -97,7 +67,7 @@ select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, 
        r.wanted_sequence_id, r.not_before, r.owed_since, coalesce(r.failures, 0) as request_failures,
        coalesce(p.rows, 0) + a.rows as pending_rows, a.more as pending_uncounted, least(p.oldest, a.oldest) as oldest_pending_at,
        now() as read_at,
-       case when $8::boolean then (select count(*) from offtake.webhook where active) - (select count(*) from chosen) else 0 end as others,
+       (select coalesce(sum(webhooks), 0)::bigint from offtake.webhook_count) - (select count(*) from chosen) as others,
        coalesce(m.backlog, 0) as backlog, m.oldest_at, coalesce(m.quarantined, 0) as quarantined, m.lowest, coalesce(m.behind, false) as behind,
        m.backfilling, m.backfilling_since, m.failing, m.failing_reason, m.stopped, m.stopped_reason, coalesce(m.mappings, '[]') as mappings
   from chosen c
@@ -116,7 +86,7 @@ select c.webhook_id, c.tenant_id, c.at_source, c.name, c.host, c.port, c.state, 
               min(b.backfill_started_at) filter (where not b.backfilled) as backfilling_since,
               min(b.mapping) filter (where not b.fuse_blown and (b.failures > 0 or b.error is not null)) as failing,
               min(b.mapping) filter (where b.fuse_blown) as stopped,
-              case when $6::boolean then coalesce(jsonb_agg(jsonb_build_object(
+              case when {with_mappings} then coalesce(jsonb_agg(jsonb_build_object(
                 'name', b.mapping, 'source_table', b.source_table, 'sequence_id', b.sequence_id::text, 'latest_sequence_id', b.latest::text,
                 'backlog', b.backlog::text, 'backfilled', b.backfilled, 'resync_reason', b.resync_reason, 'rows_done', coalesce(b.rows_done, 0)::text,
                 'quarantined', coalesce(q.events, 0)::text, 'error', b.error, 'retry_at', b.retry_at,

@@ -16,9 +16,9 @@ pub(crate) const LIST_QUARANTINED: &str = include_str!("../sql/list_quarantined.
 pub(crate) const DISCARD_QUARANTINED: &str = include_str!("../sql/discard_quarantined.sql");
 pub(crate) const DISCARD_QUARANTINED_EVENTS: &str =
     include_str!("../sql/discard_quarantined_events.sql");
-pub(crate) const LIST_WEBHOOKS: &str = include_str!("../sql/list_webhooks.sql");
 /// Where all of them are settled.
-pub(crate) const COUNT_WEBHOOKS: &str = "select count(*) from offtake.webhook where active";
+pub(crate) const COUNT_WEBHOOKS: &str =
+    "select coalesce(sum(webhooks), 0)::bigint from offtake.webhook_count";
 pub(crate) const LIST_NAMED_WEBHOOKS: &str = include_str!("../sql/list_named_webhooks.sql");
 pub(crate) const LIST_WEBHOOK_ATTEMPTS: &str = include_str!("../sql/list_webhook_attempts.sql");
 pub(crate) const PAUSE_WEBHOOK: &str = include_str!("../sql/pause_webhook.sql");
@@ -45,6 +45,20 @@ pub(crate) static LIST_UNSETTLED: LazyLock<String> =
 /// The same where all are looked at, with the parameters of [`LIST_NAMED`].
 pub(crate) static LIST_DOUBTED: LazyLock<String> =
     LazyLock::new(|| counted(include_str!("../sql/choose_named.sql")));
+
+const LIST_WEBHOOKS: &str = include_str!("../sql/list_webhooks.sql");
+
+/// Webhooks by tenant and name, with their mappings.
+pub(crate) static WEBHOOKS_BY_NAME: LazyLock<String> = LazyLock::new(|| {
+    let chosen = include_str!("../sql/choose_named_webhooks.sql");
+    LIST_WEBHOOKS.replace("{webhooks}", chosen).replace("{with_mappings}", "true")
+});
+
+/// The webhooks that are not simply counted, without their mappings.
+pub(crate) static UNSETTLED_WEBHOOKS: LazyLock<String> = LazyLock::new(|| {
+    let chosen = include_str!("../sql/choose_unsettled_webhooks.sql");
+    LIST_WEBHOOKS.replace("{webhooks}", chosen).replace("{with_mappings}", "false")
+});
 
 fn counted(chosen: &str) -> String {
     let listed = LIST_DESTINATIONS.replace(CHOSEN, chosen);

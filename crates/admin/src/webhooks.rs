@@ -19,8 +19,9 @@ pub use operations::{
     NamedWebhook, ReplayCount, count_replayed, disable, enable, named_webhooks, pause, replay,
     resume, resync,
 };
-pub(crate) use webhook::worst_webhooks;
-pub use webhook::{Webhook, WebhookMapping, WebhookState, count_states, webhooks, webhooks_after};
+pub use webhook::{
+    Webhook, WebhookMapping, WebhookState, count_states, webhooks, webhooks_after, worst_webhooks,
+};
 
 /// What only a process knows that has read the configuration.
 pub trait WebhookAccess: Send + Sync {

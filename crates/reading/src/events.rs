@@ -1,5 +1,6 @@
 //! What a webhook is told: keys and rows as JSON, in one snapshot of the source.
 
+mod group;
 mod rows;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+pub use self::group::{EventsOfGroup, read_event_group};
 pub use self::rows::key_texts;
 use self::rows::{read_chunk_of_page, read_keys};
 use crate::durable::end_durably;

@@ -204,12 +204,12 @@ fn with_tenant(mapping: &ResolvedMapping) -> Cow<'_, ResolvedMapping> {
 
 /// Where the tenant of a line is printed, whose lines are read for several.
 #[derive(Clone, Copy)]
-struct Printed<'a> {
-    tenants: &'a [&'a str],
+pub(crate) struct Printed<'a> {
+    pub(crate) tenants: &'a [&'a str],
     /// So many columns stand before the tenant's.
-    columns: usize,
+    pub(crate) columns: usize,
     /// The destination's table has the column. Otherwise it is read to be compared only.
-    kept: bool,
+    pub(crate) kept: bool,
 }
 
 impl<'a> Printed<'a> {
@@ -220,7 +220,7 @@ impl<'a> Printed<'a> {
 
 /// What a statement selects for each of some tenants, as lines. None: a line of another tenant is
 /// among them.
-async fn lines_of(
+pub(crate) async fn lines_of(
     transaction: &Client,
     mapping: &ResolvedMapping,
     statement: &str,

@@ -34,8 +34,8 @@ mod sql;
 pub use batch::{Batch, Chunk, ChunkStart, Part, Position, Wanted};
 pub use error::{Error, MappingFault};
 pub use events::{
-    EventChunk, EventPage, EventPart, EventPosition, EventRow, EventsWanted, FailedEvent, RowState,
-    key_texts, read_events,
+    EventChunk, EventPage, EventPart, EventPosition, EventRow, EventsOfGroup, EventsWanted,
+    FailedEvent, RowState, key_texts, read_event_group, read_events,
 };
 pub use failed_rows::{FAILED_ROWS_MAX, FailedRow};
 pub use group::{GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};

@@ -3,4 +3,5 @@
 pub(crate) const READ_BOUNDS: &str = include_str!("../sql/read_bounds.sql");
 pub(crate) const READ_GROUP_BOUNDS: &str = include_str!("../sql/read_group_bounds.sql");
 pub(crate) const READ_EVENT_BOUNDS: &str = include_str!("../sql/read_event_bounds.sql");
+pub(crate) const READ_EVENT_GROUP_BOUNDS: &str = include_str!("../sql/read_event_group_bounds.sql");
 pub(crate) const READ_HEAD: &str = include_str!("../sql/read_head.sql");

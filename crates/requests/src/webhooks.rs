@@ -220,10 +220,13 @@ pub async fn sweep_webhooks(
     Ok((row.get("owed"), row.get("next")))
 }
 
-/// The registry's: locks the requests of all webhooks, in the order in which workers lock a request
-/// and its webhook. To be called before webhooks are written, in the same transaction.
-pub async fn hold_webhook_requests(client: &Client) -> Result<(), tokio_postgres::Error> {
-    client.query(sql::HOLD_WEBHOOK_REQUESTS, &[]).await?;
+/// The registry's: locks the requests of these webhooks, in the order in which workers lock a
+/// request and its webhook. To be called before they are written, in the same transaction.
+pub async fn hold_webhook_requests(
+    client: &Client,
+    webhooks: &[i64],
+) -> Result<(), tokio_postgres::Error> {
+    client.query(sql::HOLD_WEBHOOK_REQUESTS, &[&webhooks]).await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 -- Writes what is known about some webhooks. $1 jsonb: an array of objects with the columns of `given`
 -- below: mappings, source_tables, versions and needs are arrays of text, one for each mapping; refused
--- is null or why; the tenant at the source is null where the source prints it as tenant_id. No webhook
+-- and incomplete are null or why; the tenant at the source is null where the source prints it as tenant_id. No webhook
 -- is there twice. Nothing is written of those that have not changed.
 -- A mapping that is new begins at the newest change; with backfill, a resync is told first and every
 -- row behind it. A mapping that comes back may not have been captured meanwhile, so a resync is told.
@@ -12,18 +12,19 @@
 with given as materialized (
   select *
     from jsonb_to_recordset($1) as g (tenant_id text, name text, host text, port int, mappings text[], source_tables text[],
-                                      versions text[], needs text[], fingerprint text, backfill boolean, refused text, source_tenant_id text)
+                                      versions text[], needs text[], fingerprint text, backfill boolean, refused text, incomplete text,
+                                      source_tenant_id text)
 ), before as materialized (
   select w.webhook_id, w.tenant_id, w.name, w.mappings, w.source_tenant_id
     from given g join offtake.webhook w using (tenant_id, name)
 ), written as (
-  insert into offtake.webhook as w (tenant_id, name, host, port, mappings, source_tables, fingerprint, refused, source_tenant_id)
-  select tenant_id, name, host, port, mappings, source_tables, fingerprint, refused, source_tenant_id
+  insert into offtake.webhook as w (tenant_id, name, host, port, mappings, source_tables, fingerprint, refused, incomplete, source_tenant_id)
+  select tenant_id, name, host, port, mappings, source_tables, fingerprint, refused, incomplete, source_tenant_id
     from given
    order by tenant_id, name
   on conflict (tenant_id, name) do update
      set host = excluded.host, port = excluded.port, mappings = excluded.mappings, source_tables = excluded.source_tables,
-         fingerprint = excluded.fingerprint, refused = excluded.refused, source_tenant_id = excluded.source_tenant_id,
+         fingerprint = excluded.fingerprint, refused = excluded.refused, incomplete = excluded.incomplete, source_tenant_id = excluded.source_tenant_id,
          active = true, deactivated_at = null, updated_at = now(),
          disabled_at = case when w.fingerprint = excluded.fingerprint then w.disabled_at end,
          disabled_reason = case when w.fingerprint = excluded.fingerprint then w.disabled_reason end,
@@ -33,7 +34,7 @@ with given as materialized (
          reason = case when w.fingerprint = excluded.fingerprint then w.reason end
    where (w.host, w.port, w.mappings, w.source_tables, w.fingerprint, w.active)
          is distinct from (excluded.host, excluded.port, excluded.mappings, excluded.source_tables, excluded.fingerprint, true)
-      or w.refused is distinct from excluded.refused
+      or (w.refused, w.incomplete) is distinct from (excluded.refused, excluded.incomplete)
       or w.source_tenant_id is distinct from excluded.source_tenant_id
   returning w.webhook_id, w.tenant_id, w.name, w.source_tenant_id
 ), known as (

@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::SILENT_REQUESTS_MAX;
 use crate::registry::{Registered, Registry};
-use crate::turn::{self, Context, Doubts, Ended, Failure, LeaseClock};
+use crate::turn::{
+    self, Ahead, Context, Doubts, Ended, Failure, JointSaves, LeaseClock, PageAhead,
+};
 use crate::{Client, Error, Settings, upkeep};
 
 /// How often the engine looks for due requests without a nudge, while there are any.
@@ -101,6 +103,8 @@ impl Engine {
             fuses: parts.fuses,
             readers: Arc::new(Semaphore::new(settings.workers)),
             doubts: Doubts::default(),
+            ahead: Ahead::default(),
+            saves: JointSaves::default(),
             settings,
             turns: AtomicUsize::new(0),
             stopping: CancellationToken::new(),
@@ -250,9 +254,14 @@ impl Engine {
             let (lease, began) = (self.lease(), Instant::now());
             let claims =
                 requests::claim_webhooks(&self.context.pool, due, lease, &self.process).await;
-            for claim in claims.map_err(Error::Source)? {
+            let claims = claims.map_err(Error::Source)?;
+            // Requests to silent receivers wait for places, and their pages with them.
+            let together = if failing_slowly { &[][..] } else { &claims };
+            let mut pages = turn::read_ahead(&self.context, together);
+            for claim in claims {
                 let lease = Arc::new(LeaseClock::until(began + lease));
-                let (id, claimed) = self.start(claim, lease, failing_slowly, turns);
+                let ahead = pages.remove(&claim.lease.request_id);
+                let (id, claimed) = self.start(claim, lease, (failing_slowly, ahead), turns);
                 in_flight.insert(id, claimed);
             }
         }
@@ -263,13 +272,14 @@ impl Engine {
         &self,
         claim: WebhookClaim,
         lease: Arc<LeaseClock>,
-        failing_slowly: bool,
+        (failing_slowly, ahead): (bool, Option<PageAhead>),
         turns: &mut JoinSet<()>,
     ) -> (Id, InFlight) {
         let lost = CancellationToken::new();
         let (context, slow_failures, woken) =
             (self.context.clone(), self.slow_failures.clone(), self.woken.clone());
-        let (mine, clock, cancelled) = (claim.clone(), lease.clone(), lost.clone());
+        let (mine, cancelled) = (claim.clone(), lost.clone());
+        let how = (lease.clone(), failing_slowly, ahead);
         let task = turns.spawn(async move {
             tokio::select! {
                 // Without effect where the lease was lost. What was acknowledged and not recorded
@@ -277,7 +287,7 @@ impl Engine {
                 () = cancelled.cancelled() => {
                     drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
                 }
-                () = serve(&context, &slow_failures, &mine, (clock, failing_slowly), &woken) => {}
+                () = serve(&context, &slow_failures, &mine, how, &woken) => {}
             }
         });
         let registered = self.context.registry.get(claim.webhook_id);
@@ -334,10 +344,10 @@ async fn serve(
     context: &Context,
     slow_failures: &SlowFailures,
     claim: &WebhookClaim,
-    (lease, failing_slowly): (Arc<LeaseClock>, bool),
+    (lease, failing_slowly, ahead): (Arc<LeaseClock>, bool, Option<PageAhead>),
     woken: &Notify,
 ) {
-    let outcome = turn::take(context, claim, lease, failing_slowly).await;
+    let outcome = turn::take(context, claim, lease, failing_slowly, ahead).await;
     let failed = match &outcome {
         Ok(Ended::Failed(failure)) => Some(failure.silent),
         Ok(_) | Err(_) => None,

@@ -3,6 +3,7 @@
 //!
 //! Every statement carries the lease and changes nothing after another worker's claim.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use offtake_postgres::{PooledConnection, SourcePool};
@@ -81,6 +82,16 @@ pub(crate) struct Attempt {
 }
 
 impl Progress {
+    /// Nothing but how much was acknowledged, and that nothing is owed any more.
+    pub(crate) fn only_told(&self) -> bool {
+        self.quarantined.is_empty()
+            && self.released.is_empty()
+            && self.replays.is_empty()
+            && self.attempts.is_empty()
+            && self.failed == 0
+            && self.state == Some(("in_sync", None))
+    }
+
     pub(crate) fn nothing(&self) -> bool {
         self.cursors.is_empty()
             && self.quarantined.is_empty()
@@ -103,6 +114,51 @@ pub(crate) enum Saved {
     MoreWanted,
     /// Another worker has the request: nothing was written.
     Lost,
+}
+
+/// A turn that has told everything, and of which nothing else is to be recorded.
+#[derive(Debug)]
+pub(crate) struct ToldAll {
+    pub(crate) lease: Lease,
+    /// The mappings of the webhook, whose cursors…
+    pub(crate) mappings: Vec<String>,
+    /// …all stand here.
+    pub(crate) reached: i64,
+    pub(crate) delivered: i64,
+    pub(crate) last_status: Option<u16>,
+}
+
+/// [`save`] for many turns that have told everything, with the ends of their requests, in one
+/// transaction. Returns what became of each request that is ours.
+pub(crate) async fn save_group(
+    pool: &SourcePool,
+    done: &[&ToldAll],
+) -> Result<HashMap<i64, Saved>, Error> {
+    let mut connection = pool.get().await.map_err(Error::Source)?;
+    let save = connection.prepare_cached(sql::SAVE_GROUP).await.map_err(Error::source)?;
+    let ended: Vec<(Lease, i64)> = done.iter().map(|one| (one.lease, one.reached)).collect();
+    let all = |of: fn(&ToldAll) -> i64| done.iter().map(|one| of(one)).collect::<Vec<i64>>();
+    let requests = all(|one| one.lease.request_id);
+    let attempts = all(|one| one.lease.attempt);
+    let mappings: Vec<Value> = done.iter().map(|one| one.mappings.clone().into()).collect();
+    let (reached, delivered) = (all(|one| one.reached), all(|one| one.delivered));
+    let status = |one: &&ToldAll| one.last_status.map(i32::from);
+    let statuses: Vec<Option<i32>> = done.iter().map(status).collect();
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&requests, &attempts, &mappings, &reached, &delivered, &statuses];
+    let mut ours: Vec<i64> = Vec::new();
+    let first = async |session: &PooledConnection| {
+        let rows = session.query(&save, &parameters).await?;
+        ours = rows.iter().map(|row| row.get("request_id")).collect();
+        Ok::<(), tokio_postgres::Error>(())
+    };
+    let completed = offtake_requests::complete_all_with(&mut connection, &ended, first).await;
+    let completed = completed.map_err(Error::source)?;
+    let saved = |id: i64| match completed.contains(&id) {
+        true => (id, Saved::Completed),
+        false => (id, Saved::MoreWanted),
+    };
+    Ok(ours.into_iter().map(saved).collect())
 }
 
 /// Writes what was reached, in one transaction. `reached`: and completes the request, if no more

@@ -29,6 +29,8 @@ pub struct Registered {
     pub mappings: Vec<(Arc<ResolvedMapping>, String)>,
     /// Why nothing is sent to it.
     pub refused: Option<String>,
+    /// Why it is told of less than its `mappings` list.
+    pub incomplete: Option<String>,
 }
 
 /// The webhooks that configuration and query name now.
@@ -93,30 +95,36 @@ impl Registry {
         let transaction = connection.transaction().await.map_err(Error::source)?;
         lock(&transaction).await.map_err(Error::source)?;
         let rows = transaction.query(sql::LIST_REGISTERED, &[]).await.map_err(Error::source)?;
-        let there: HashMap<(String, String), Row> =
+        let mut there: HashMap<(String, String), Row> =
             rows.into_iter().map(|row| ((row.get("tenant_id"), row.get("name")), row)).collect();
         let (mut known, mut changed) = (HashMap::with_capacity(named.specs.len()), Vec::new());
-        let mut owed = Vec::new();
+        let (mut owed, mut written) = (Vec::new(), Vec::new());
         for spec in named.specs {
             let one = resolved(spec, &set);
-            match there.get(&(one.spec.tenant_id.clone(), one.spec.name.clone())) {
-                Some(row) if is_as(row, &one, &self.pool) => {
-                    let id: i64 = row.get("webhook_id");
+            match there.remove(&(one.spec.tenant_id.clone(), one.spec.name.clone())) {
+                Some(row) if is_as(&row, &one, &self.pool) => {
+                    let id = id_of(&row);
                     let old = before.get(&id);
                     // What a worker holds stays what it is where nothing has changed.
                     let kept = old.filter(|old| old.is_as(&one)).cloned();
-                    if kept.is_none() && (old.is_some() || !is_told(row, &one)) {
+                    if kept.is_none() && (old.is_some() || !is_told(&row, &one)) {
                         owed.push(id);
                     }
                     let new = || Arc::new(Registered { webhook_id: id, ..one });
                     known.insert(id, kept.unwrap_or_else(new));
                 }
-                _ => changed.push(one),
+                row => {
+                    written.extend(row.as_ref().map(id_of));
+                    changed.push(one);
+                }
             }
         }
-        let writes = !changed.is_empty() || known.len() < there.len();
-        if writes {
-            offtake_requests::hold_webhook_requests(transaction.client())
+        // What is left is named no more, or in a way that cannot be used.
+        named.unusable.iter().for_each(|unusable| drop(there.remove(unusable)));
+        written.extend(there.values().map(id_of));
+        let held: Vec<i64> = written.into_iter().chain(owed.iter().copied()).collect();
+        if !held.is_empty() {
+            offtake_requests::hold_webhook_requests(transaction.client(), &held)
                 .await
                 .map_err(Error::source)?;
         }
@@ -137,6 +145,7 @@ impl Registry {
         }
         transaction.commit().await.map_err(Error::source)?;
         tell_refused(&before, &known);
+        tell_incomplete(&before, &known);
         match self.known.write() {
             Ok(mut current) => *current = Arc::new(known),
             Err(poisoned) => *poisoned.into_inner() = Arc::new(known),
@@ -162,12 +171,13 @@ impl Registered {
 fn resolved(spec: Arc<WebhookSpec>, set: &MappingSet) -> Registered {
     let mappings: Vec<Arc<ResolvedMapping>> = spec.received(set).cloned().collect();
     let refused = spec.refusal(&mappings);
+    let incomplete = if refused.is_some() { None } else { spec.shortfall(set) };
     let version = |mapping: Arc<ResolvedMapping>| {
         let version = spec.version(&mapping);
         (mapping, version)
     };
     let mappings = mappings.into_iter().map(version).collect();
-    Registered { webhook_id: 0, spec, mappings, refused }
+    Registered { webhook_id: 0, spec, mappings, refused, incomplete }
 }
 
 /// Whether the source's registry says the same of it.
@@ -175,10 +185,12 @@ fn is_as(row: &Row, one: &Registered, pool: &SourcePool) -> bool {
     let names: Vec<&str> = one.mappings.iter().map(|(m, _)| m.name()).collect();
     let tables: Vec<String> = one.mappings.iter().map(|(m, _)| m.source_table()).collect();
     let refused = one.refused.as_deref().map(|why| pool.storable(why));
+    let incomplete = one.incomplete.as_deref().map(|why| pool.storable(why));
     row.get::<_, &str>("fingerprint") == one.spec.endpoint.fingerprint()
         && row.get::<_, Vec<&str>>("mappings") == names
         && row.get::<_, Vec<String>>("source_tables") == tables
         && row.get::<_, Option<&str>>("refused") == refused.as_deref()
+        && row.get::<_, Option<&str>>("incomplete") == incomplete.as_deref()
         && row.get::<_, Option<&str>>("source_tenant_id") == spelling(&one.spec)
 }
 
@@ -236,7 +248,7 @@ fn id_of(row: &Row) -> i64 {
 
 /// One webhook as [`sql::REGISTER_WEBHOOKS`] takes it.
 fn as_registered(one: &Registered, pool: &SourcePool) -> Value {
-    let Registered { spec, mappings, refused, .. } = one;
+    let Registered { spec, mappings, refused, incomplete, .. } = one;
     json!({
         "tenant_id": spec.tenant_id,
         "name": spec.name,
@@ -249,6 +261,7 @@ fn as_registered(one: &Registered, pool: &SourcePool) -> Value {
         "fingerprint": spec.endpoint.fingerprint(),
         "backfill": spec.backfill,
         "refused": refused.as_deref().map(|why| pool.storable(why)),
+        "incomplete": incomplete.as_deref().map(|why| pool.storable(why)),
         "source_tenant_id": spelling(spec),
     })
 }
@@ -260,6 +273,21 @@ fn tell_refused(before: &Known, known: &HashMap<i64, Arc<Registered>>) {
         if !told {
             tracing::warn!(
                 event = "webhook_refused",
+                tenant = one.spec.tenant_id,
+                webhook = one.spec.name,
+                "{why}"
+            );
+        }
+    }
+}
+
+fn tell_incomplete(before: &Known, known: &HashMap<i64, Arc<Registered>>) {
+    for one in known.values() {
+        let Some(why) = &one.incomplete else { continue };
+        let told = before.get(&one.webhook_id).is_some_and(|old| old.incomplete == one.incomplete);
+        if !told {
+            tracing::warn!(
+                event = "webhook_incomplete",
                 tenant = one.spec.tenant_id,
                 webhook = one.spec.name,
                 "{why}"

@@ -4,10 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::compose::Accepted;
-use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
+use offtake_mapping::{MappingSet, ResolvedMapping, foreign, foreign_within, suggestion};
 use sha2::{Digest, Sha256};
 
 use crate::{Endpoint, Payload, type_name};
+
+/// Of the names that no mapping has, so many are shown, and of each so much: tenants may write them.
+const NAMES_SHOWN_MAX: usize = 5;
+const NAME_SHOWN_CHARS_MAX: usize = 64;
 
 /// What a webhook is and how it is to be told. It has secrets, which `Debug` does not print.
 #[derive(Debug, Clone)]
@@ -91,6 +95,26 @@ impl WebhookSpec {
             && self.endpoint.timeout() == other.endpoint.timeout()
             && self.accepted == other.accepted
             && settings(self) == settings(other)
+    }
+
+    /// Why it is told of less than its `mappings` list. It is told of the others all the same:
+    /// another daemon may have the files of those mappings.
+    pub fn shortfall(&self, set: &MappingSet) -> Option<String> {
+        let known = || set.mappings().iter().map(|mapping| mapping.name());
+        let is_known = |name: &str| known().any(|known| known == name);
+        let listed = self.mappings.iter().flatten().map(String::as_str);
+        let unknown: Vec<&str> = listed.filter(|name| !is_known(name)).collect();
+        let names: Vec<_> = unknown
+            .iter()
+            .take(NAMES_SHOWN_MAX)
+            .map(|name| foreign_within(name, NAME_SHOWN_CHARS_MAX))
+            .collect();
+        let remedy = suggestion(unknown.first()?, "mappings", known().collect::<Vec<_>>());
+        let names = names.join(", ");
+        Some(format!(
+            "it is told of the others only: `mappings` lists {names}, which no mapping is named; \
+             {remedy}"
+        ))
     }
 
     /// Why nothing can be told of these mappings.

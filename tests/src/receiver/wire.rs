@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::{Play, Request, Shared};
 
@@ -16,7 +17,7 @@ const DRIP: Duration = Duration::from_millis(20);
 /// What a [`Play::Pour`] sends at one time, about.
 const POURED_AT_ONCE: usize = 64 * 1024;
 
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -24,10 +25,21 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
         };
         let Ok((stream, _)) = accepted else { continue };
         let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        let (shared, ended) = (shared.clone(), shared.ended.clone());
+        let (tls, shared, ended) = (tls.clone(), shared.clone(), shared.ended.clone());
         tokio::spawn(async move {
+            let _ = stream.set_nodelay(true);
+            let talk = async {
+                match tls {
+                    None => converse(stream, number, shared).await,
+                    Some(tls) => {
+                        // A client that does not believe the certificate goes away.
+                        let Ok(stream) = tls.accept(stream).await else { return };
+                        converse(stream, number, shared).await;
+                    }
+                }
+            };
             tokio::select! {
-                () = converse(stream, number, shared) => {}
+                () = talk => {}
                 () = ended.cancelled() => {}
             }
         });
@@ -35,8 +47,10 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Request after request of one connection.
-async fn converse(mut stream: TcpStream, number: usize, shared: Arc<Shared>) {
-    let _ = stream.set_nodelay(true);
+async fn converse<S>(mut stream: S, number: usize, shared: Arc<Shared>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut unread = Vec::new();
     while let Some(request) = read(&mut stream, &mut unread, number).await {
         let (request, play) = shared.receive(request);
@@ -47,7 +61,10 @@ async fn converse(mut stream: TcpStream, number: usize, shared: Arc<Shared>) {
 }
 
 /// None: the connection ended.
-async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>, connection: usize) -> Option<Request> {
+async fn read<S>(stream: &mut S, unread: &mut Vec<u8>, connection: usize) -> Option<Request>
+where
+    S: AsyncRead + Unpin,
+{
     let ends = |bytes: &[u8]| bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let end = loop {
         if let Some(end) = ends(unread) {
@@ -76,7 +93,7 @@ async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>, connection: usize) -
     Some(Request { at, connection, target, headers, body, event, refused: None, time: 0 })
 }
 
-async fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {
+async fn more(stream: &mut (impl AsyncRead + Unpin), unread: &mut Vec<u8>) -> Option<()> {
     match stream.read_buf(unread).await {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(()),
@@ -84,7 +101,10 @@ async fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {
 }
 
 /// None: the connection ends.
-async fn act(play: Play, request: &Request, stream: &mut TcpStream, shared: &Shared) -> Option<()> {
+async fn act<S>(play: Play, request: &Request, stream: &mut S, shared: &Shared) -> Option<()>
+where
+    S: AsyncWrite + Unpin,
+{
     let mut play = play;
     while let Play::After(wait, then) = play {
         tokio::time::sleep(wait).await;
@@ -125,7 +145,7 @@ async fn answer(
     lines: &str,
     body: &str,
     request: &Request,
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncWrite + Unpin),
     shared: &Shared,
 ) -> Option<()> {
     if (200..300).contains(&status) {
@@ -134,5 +154,7 @@ async fn answer(
     let lines: String = lines.lines().map(|line| format!("{line}\r\n")).collect();
     let length = body.len();
     let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\n{lines}\r\n{body}");
-    stream.write_all(head.as_bytes()).await.ok()
+    stream.write_all(head.as_bytes()).await.ok()?;
+    // What TLS has buffered would wait for the next answer.
+    stream.flush().await.ok()
 }

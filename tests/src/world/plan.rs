@@ -140,7 +140,7 @@ impl Plan {
             folder,
             configuration,
             expected: Expected::default(),
-            environment: Environment::new(),
+            environment: Environment::default(),
             source_server: source_server.map(Mutex::new),
             source_proxy,
         }

@@ -8,6 +8,7 @@ mod options;
 mod receiver;
 mod refusals;
 mod resyncs;
+mod together;
 
 use std::collections::BTreeMap;
 

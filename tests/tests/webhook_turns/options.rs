@@ -142,3 +142,43 @@ async fn a_replay_tells_what_changed_once_more_with_new_ids() {
     assert_eq!(ids.len(), before.len() * 2);
     daemon.stop().await;
 }
+
+/// By default only failures are logged; who asks for all has those that were delivered too.
+#[tokio::test]
+async fn every_request_is_logged_where_that_is_asked_for() {
+    let (mut world, receivers) = world(&["acme"], json!({})).await;
+    world.configure(|configuration| {
+        configuration["webhooks"]["attempts"] = json!({ "log": "all", "keep": "1d" });
+    });
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    add_user(&world, "acme", "a").await;
+    wait_equal(&world, "acme", &receivers[0]).await;
+    let logged = "select string_agg(concat_ws(' ', class, status, events, mapping), ', ') from offtake.webhook_attempt";
+    world.source.wait_text(logged, "delivered 204 1 users").await;
+    daemon.stop().await;
+}
+
+/// Nothing names it any more: its cursors stay as long as the log does, and go then.
+#[tokio::test]
+async fn a_webhook_that_nothing_names_is_forgotten_after_the_retention() {
+    let (mut world, _receivers) = world(&["acme", "globex"], json!({})).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 2).await;
+    daemon.stop().await;
+    world.configure(|configuration| configuration["webhooks"] = json!({}));
+    let daemon = world.daemon().await;
+    let active = "select count(*)::text from offtake.webhook where active";
+    world.source.wait_text(active, "0").await;
+    daemon.stop().await;
+    let long_ago = format!(
+        "update offtake.webhook set deactivated_at = now() - interval '100 years' where tenant_id = '{}'",
+        world.id("acme")
+    );
+    world.source.execute(&long_ago).await;
+    let daemon = world.daemon().await;
+    let left = "select string_agg(tenant_id, ' ') from offtake.webhook";
+    world.source.wait_text(left, world.id("globex")).await;
+    world.source.wait_text("select count(*)::text from offtake.webhook_mapping", "1").await;
+    daemon.stop().await;
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use offtake_tests::PATIENCE;
 use serde_json::json;
 
-use super::receiver::Answer;
+use super::receiver::{Answer, Request};
 use super::*;
 
 /// Refuses events whose row has this name, with this status.
@@ -115,6 +115,121 @@ async fn a_500_is_the_event_s_fault_only_where_its_neighbour_is_taken() {
         found => Err(format!("{found} rows")),
     })
     .await;
+    daemon.stop().await;
+}
+
+/// Answers 500 to every request that has a row whose name begins so.
+fn fail(receiver: &Receiver, name: &'static str) {
+    receiver.answer(move |body| {
+        let request = Request { id: String::new(), body: body.clone() };
+        let named = |event: &Value| event["data"]["display_name"].as_str().map(str::to_owned);
+        let mut names = request.events().into_iter().filter_map(|event| named(&event));
+        Answer::of(if names.any(|found| found.starts_with(name)) { 500 } else { 200 })
+    });
+}
+
+async fn wait_rows(receiver: &Receiver, count: usize) {
+    until(&format!("{count} rows are told"), PATIENCE, async || {
+        match receiver.rows("users").len() {
+            found if found == count => Ok(()),
+            found => Err(format!("{found} rows")),
+        }
+    })
+    .await;
+}
+
+/// Alone it has no neighbour that could tell, so the endpoint is unwell, however often it is asked.
+/// The next event tells.
+#[tokio::test]
+async fn a_500_to_a_lone_event_is_the_endpoint_s_until_a_neighbour_is_taken() {
+    let (world, receivers) = world(&["acme"], json!({})).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    fail(&receivers[0], "bad");
+    add_user(&world, "acme", "bad").await;
+    until("it was asked often", PATIENCE, async || match receivers[0].requests().len() {
+        0..6 => Err("not yet".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    world.source.wait_text("select state from offtake.webhook", "blocked").await;
+    wait_quarantined(&world, 0).await;
+    add_user(&world, "acme", "good").await;
+    wait_quarantined(&world, 1).await;
+    wait_rows(&receivers[0], 1).await;
+    daemon.stop().await;
+}
+
+/// Refused events stand side by side: none of them is the other's neighbour that is taken.
+#[tokio::test]
+async fn events_side_by_side_that_are_answered_with_500_are_all_set_aside() {
+    let (world, receivers) = world(&["acme"], json!({ "concurrency": 1 })).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    fail(&receivers[0], "bad");
+    let id = world.id("acme");
+    world
+        .source
+        .execute(&format!(
+            "insert into project_user (tenancy_id, display_name)
+             select '{id}', case when n <= 3 then 'bad ' else 'u' end || n from generate_series(1, 6) n"
+        ))
+        .await;
+    wait_quarantined(&world, 3).await;
+    wait_rows(&receivers[0], 3).await;
+    daemon.stop().await;
+}
+
+/// A batch with nothing beside it has its neighbours in itself.
+#[tokio::test]
+async fn of_a_lone_batch_that_is_answered_with_500_only_the_events_at_fault_are_set_aside() {
+    let (world, receivers) = world(&["acme"], json!({ "batch": { "events": 100 } })).await;
+    fail(&receivers[0], "bad");
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    let id = world.id("acme");
+    world
+        .source
+        .execute(&format!(
+            "insert into project_user (tenancy_id, display_name)
+             select '{id}', case when n in (1, 2, 16) then 'bad ' else 'u' end || n from generate_series(1, 16) n"
+        ))
+        .await;
+    wait_quarantined(&world, 3).await;
+    wait_rows(&receivers[0], 13).await;
+    // The endpoint is down, so nothing more is set aside, whatever its batches hold.
+    receivers[0].answer(|_| Answer::of(500));
+    let before = receivers[0].requests().len();
+    let more = format!(
+        "insert into project_user (tenancy_id, display_name) select '{id}', 'v' || n from generate_series(1, 16) n"
+    );
+    world.source.execute(&more).await;
+    until("it was asked often", PATIENCE, async || match receivers[0].requests().len() - before {
+        0..40 => Err("not yet".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    wait_quarantined(&world, 3).await;
+    daemon.stop().await;
+}
+
+/// An event that was blamed before is tried by its own schedule, and takes nothing from the
+/// endpoint's name.
+#[tokio::test]
+async fn a_quarantined_event_that_is_answered_with_500_again_counts_its_attempts() {
+    let (world, receivers) = world(&["acme"], json!({ "concurrency": 1 })).await;
+    let daemon = world.daemon().await;
+    wait_registered(&world, 1).await;
+    fail(&receivers[0], "bad");
+    for name in ["bad", "good"] {
+        add_user(&world, "acme", name).await;
+    }
+    wait_quarantined(&world, 1).await;
+    let attempts = "select attempts::text from offtake.quarantined_event";
+    world.source.wait_text(attempts, "2").await;
+    let state = "select state || ' ' || consecutive_failures from offtake.webhook";
+    world.source.wait_text(state, "degraded 0").await;
+    wait_rows(&receivers[0], 1).await;
     daemon.stop().await;
 }
 

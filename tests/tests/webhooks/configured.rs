@@ -147,3 +147,36 @@ async fn a_tenant_has_no_more_webhooks_than_the_operator_allows() {
     assert!(refused.contains('2') && refused.contains("per_tenant"), "{refused}");
     daemon.stop().await;
 }
+
+/// A misspelt mapping leaves the webhook with the others, and its state says so until it is mended.
+#[tokio::test]
+async fn a_row_that_lists_a_mapping_that_is_not_there_is_told_of_the_others_and_says_so() {
+    let mut world = World::with_tenants(["acme"]).await;
+    let receiver = Receiver::start().await;
+    world.source.execute(TABLE).await;
+    let insert = format!(
+        "insert into hook (tenant_id, name, url, secret, mappings) values ('{}', 'main', '{}', '{{{SECRET}}}', '{{users,teems}}')",
+        world.id("acme"),
+        receiver.url()
+    );
+    world.source.execute(&insert).await;
+    world.configure(|configuration| {
+        configuration["webhooks"] = json!({ "query": QUERY, "refresh": "200ms" });
+    });
+    world.allow("webhook_incomplete");
+    let daemon = world.daemon().await;
+    registered(&world).await;
+    insert_user(&world, "Ann").await;
+    receiver.wait_event("users.upserted").await;
+    let says = ["`mappings` lists teems", "did you mean `teams`?", "told of the others only"];
+    world.wait_webhook(&daemon, "acme", "blocked", &says).await;
+    daemon.wait_logged("webhook_incomplete").await;
+    let listed = world.succeed(&["webhook", "list"]).await;
+    assert!(listed.contains("did you mean `teams`?"), "{listed}");
+    world.source.execute("update hook set mappings = '{users,teams}'").await;
+    world.wait_webhook(&daemon, "acme", "in_sync", &[]).await;
+    let told = daemon.log().iter().filter(|line| line.event == "webhook_incomplete").count();
+    assert_eq!(told, 1, "once, and not with every refresh");
+    receiver.assert_content();
+    daemon.stop().await;
+}

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use offtake_tests::receiver::{Play, Receiver};
 use offtake_tests::{PATIENCE, World, oracle};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::told::{daemon_with_webhooks, insert_user, registered};
+use super::told::{daemon_with_webhooks, insert_user, registered, users_world};
 
 /// More than the 64 requests that go to silent receivers at a time.
 const SILENT: usize = 80;
@@ -158,5 +158,44 @@ async fn webhooks_change_while_the_daemon_runs() {
     .await;
     world.source.execute("delete from hook").await;
     world.source.wait_text("select active from offtake.webhook", "f").await;
+    daemon.stop().await;
+}
+
+/// The same for those of the file, which is read again by itself.
+#[tokio::test]
+async fn the_file_s_webhooks_change_while_the_daemon_runs() {
+    let (world, receiver) = users_world(json!({})).await;
+    let other = Receiver::start().await;
+    let daemon = daemon_with_webhooks(&world).await;
+    insert_user(&world, "Ann").await;
+    receiver.wait_requests(1).await;
+    // As an editor does: it is never half-written.
+    let rewrite = |change: &dyn Fn(&mut Value)| {
+        for entry in world.folder().read_dir().unwrap() {
+            let file = entry.unwrap().path();
+            let name = file.file_name().unwrap().to_string_lossy().into_owned();
+            if name.starts_with("offtake-") && name.ends_with(".yaml") {
+                let text = std::fs::read_to_string(&file).unwrap();
+                let mut configuration: Value = serde_json::from_str(&text).unwrap();
+                if configuration["webhooks"]["static"].is_null() {
+                    continue;
+                }
+                change(&mut configuration["webhooks"]);
+                let beside = file.with_extension("new");
+                std::fs::write(&beside, configuration.to_string()).unwrap();
+                std::fs::rename(&beside, &file).unwrap();
+            }
+        }
+    };
+    rewrite(&|webhooks| webhooks["static"][0]["url"] = other.url().into());
+    offtake_tests::until("the other receiver is told", PATIENCE, async || {
+        let update = "update project_user set display_name = display_name || '.' where display_name like 'Ann%'";
+        world.source.execute(update).await;
+        if other.requests().is_empty() { Err("nothing yet".to_owned()) } else { Ok(()) }
+    })
+    .await;
+    rewrite(&|webhooks| webhooks["static"] = json!([]));
+    world.source.wait_text("select active from offtake.webhook", "f").await;
+    other.assert_content();
     daemon.stop().await;
 }

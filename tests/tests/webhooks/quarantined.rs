@@ -63,6 +63,24 @@ async fn an_event_is_tried_by_its_schedule_and_is_then_exhausted() {
     daemon.stop().await;
 }
 
+/// What is discarded is told no more, until its key changes.
+#[tokio::test]
+async fn a_discarded_event_is_told_with_the_next_change_of_its_key() {
+    let (world, receiver, daemon) = refusing(json!({}), json!(["1h"])).await;
+    insert_user(&world, "bad").await;
+    until_quarantined(&world, 1).await;
+    let of = ["--webhook", "main", "--tenant", world.id("acme"), "--yes"];
+    world.succeed(&[&["quarantine", "discard"], &of[..]].concat()).await;
+    until_quarantined(&world, 0).await;
+    world.wait_webhook(&daemon, "acme", "in_sync", &[]).await;
+    assert!(receiver.rows("users").is_empty());
+    let mend = "update project_user set display_name = 'mended' where display_name = 'bad'";
+    world.source.execute(mend).await;
+    receiver.wait_for("mended", |requests| requests.iter().any(|r| user(r) == "mended")).await;
+    receiver.assert_content();
+    daemon.stop().await;
+}
+
 /// A retry is read anew, so it tells what is now, and a row that is gone is told as gone.
 #[tokio::test]
 async fn a_quarantined_event_is_told_as_it_is_now() {

@@ -89,9 +89,8 @@ pub(super) async fn list(
         Sort::Name => by_name(&shared, tenant, state, query.after.as_deref(), limit + 1).await?,
         Sort::State => {
             let after = query.after.as_deref().map(parse_after).transpose()?;
-            let asked = if state.is_some() { usize::MAX } else { limit + 1 };
             let found = shared.answer(async |source| {
-                webhooks::worst_webhooks(source, tenant, after.as_ref(), asked).await
+                webhooks::worst_webhooks(source, (tenant, state), after.as_ref(), limit + 1).await
             });
             found.await?
         }

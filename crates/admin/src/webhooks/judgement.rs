@@ -15,6 +15,8 @@ pub(super) struct Facts {
     /// A blown fuse that stops all of it, and why.
     pub(super) fuse: Option<(String, Option<String>)>,
     pub(super) refused: Option<String>,
+    /// Why it is told of less than it asks for.
+    pub(super) incomplete: Option<String>,
     /// The state and the reason that the last turn wrote.
     pub(super) mirrored_state: String,
     pub(super) mirrored_reason: Option<String>,
@@ -56,6 +58,9 @@ pub(super) fn judge(facts: &Facts) -> (WebhookState, Option<String>) {
     if let Some((mapping, reason)) = &facts.failing {
         let what = format!("mapping {mapping}");
         return (WebhookState::Blocked, Some(with_reason(&what, reason.as_deref())));
+    }
+    if let Some(incomplete) = &facts.incomplete {
+        return (WebhookState::Blocked, Some(incomplete.clone()));
     }
     if let Some((mapping, reason)) = &facts.stopped {
         let what = format!("the fuse of mapping {mapping} is off");
@@ -99,7 +104,9 @@ mod tests {
         check(backfilling.clone(), WebhookState::Backfilling);
         let stopped = Facts { stopped: mapping(), ..backfilling };
         check(stopped.clone(), WebhookState::Paused);
-        let failing = Facts { failing: mapping(), ..stopped };
+        let incomplete = Facts { incomplete: why(), ..stopped };
+        check(incomplete.clone(), WebhookState::Blocked);
+        let failing = Facts { failing: mapping(), ..incomplete };
         check(failing.clone(), WebhookState::Blocked);
         check(Facts { failures: 1, ..calm() }, WebhookState::Blocked);
         check(Facts { mirrored_state: "blocked".to_owned(), ..calm() }, WebhookState::Blocked);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,9 +140,10 @@ struct Which<'a> {
     after: Option<(&'a str, &'a str)>,
     limit: Option<usize>,
     ids: Option<&'a [i64]>,
-    /// Without those of which nothing speaks against `in_sync`.
-    unsettled: bool,
 }
+
+/// So many webhooks are read at a time, at least and at most, where only those in sync are wanted.
+const PAGE: RangeInclusive<usize> = 100..=1000;
 
 /// The active webhooks with this `tenant` and this `name`, sorted by both. None matches all.
 pub async fn webhooks(
@@ -149,7 +151,7 @@ pub async fn webhooks(
     tenant: Option<&str>,
     name: Option<&str>,
 ) -> Result<Vec<Webhook>, Error> {
-    list(source, Which { tenant, name, ..Which::default() }, true).await
+    list(source, Which { tenant, name, ..Which::default() }).await
 }
 
 /// At most `limit` of them behind a tenant and a name.
@@ -159,32 +161,59 @@ pub async fn webhooks_after(
     after: Option<(&str, &str)>,
     limit: usize,
 ) -> Result<Vec<Webhook>, Error> {
-    list(source, Which { tenant, after, limit: Some(limit), ..Which::default() }, true).await
+    list(source, Which { tenant, after, limit: Some(limit), ..Which::default() }).await
 }
 
-/// At most `limit` of them, the worst states first, then by tenant and name; those behind `after`.
-pub(crate) async fn worst_webhooks(
+/// At most `limit` of them that are in this state (None: in any), the worst states first, then by
+/// tenant and name; those behind `after`. Those that are in sync are read only as far as there is
+/// room for them, page by page.
+pub async fn worst_webhooks(
     source: &Client,
-    tenant: Option<&str>,
+    (tenant, state): (Option<&str>, Option<WebhookState>),
     after: Option<&(WebhookState, String, String)>,
     limit: usize,
 ) -> Result<Vec<Webhook>, Error> {
+    let is_wanted = |of: WebhookState| state.is_none_or(|state| of == state);
     let place = |one: &Webhook| (one.state, one.tenant.clone(), one.name.clone());
-    let mut all = list(source, Which { tenant, ..Which::default() }, false).await?;
-    all.retain(|one| after.is_none_or(|after| place(one) > *after));
-    all.sort_by_cached_key(place);
-    all.truncate(limit);
-    let ids: Vec<i64> = all.iter().map(|one| one.webhook_id).collect();
-    let mut mappings: HashMap<i64, Vec<WebhookMapping>> =
-        list(source, Which { ids: Some(&ids), ..Which::default() }, true)
+    let mut found = match state {
+        Some(WebhookState::InSync) => Vec::new(),
+        _ => unsettled(source, tenant).await?.0,
+    };
+    found.retain(|one| {
+        one.state != WebhookState::InSync
+            && is_wanted(one.state)
+            && after.is_none_or(|after| place(one) > *after)
+    });
+    found.sort_by_cached_key(place);
+    found.truncate(limit);
+    let ids: Vec<i64> = found.iter().map(|one| one.webhook_id).collect();
+    let mut mappings: HashMap<i64, Vec<WebhookMapping>> = match ids.is_empty() {
+        true => HashMap::new(),
+        false => list(source, Which { ids: Some(&ids), ..Which::default() })
             .await?
             .into_iter()
             .map(|one| (one.webhook_id, one.mappings))
-            .collect();
-    for one in &mut all {
+            .collect(),
+    };
+    for one in &mut found {
         one.mappings = mappings.remove(&one.webhook_id).unwrap_or_default();
     }
-    Ok(all)
+    let mut behind = after
+        .filter(|(state, ..)| *state == WebhookState::InSync)
+        .map(|(_, tenant, name)| (tenant.clone(), name.clone()));
+    while is_wanted(WebhookState::InSync) && found.len() < limit {
+        let asked = (limit - found.len()).clamp(*PAGE.start(), *PAGE.end());
+        let from = behind.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
+        let page = webhooks_after(source, tenant, from, asked).await?;
+        let ended = page.len() < asked;
+        behind = page.last().map(|last| (last.tenant.clone(), last.name.clone()));
+        found.extend(page.into_iter().filter(|one| one.state == WebhookState::InSync));
+        if ended {
+            break;
+        }
+    }
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// How many are in each state; every state is listed. Those of which nothing speaks against
@@ -195,36 +224,37 @@ pub async fn count_states(
 ) -> Result<BTreeMap<&'static str, usize>, Error> {
     let mut counts: BTreeMap<_, _> =
         WebhookState::ALL.iter().map(|state| (state.as_str(), 0)).collect();
-    let unsettled = tenant.is_none();
-    let rows = rows(source, Which { tenant, unsettled, ..Which::default() }, false).await?;
-    let others: i64 = match rows.first() {
-        Some(row) => row.get("others"),
-        None if unsettled => source.query_one(sql::COUNT_WEBHOOKS, &[]).await?.get(0),
-        None => 0,
-    };
-    for row in &rows {
-        *counts.entry(read(row)?.state.as_str()).or_default() += 1;
+    let (found, others) = unsettled(source, tenant).await?;
+    for one in found {
+        *counts.entry(one.state.as_str()).or_default() += 1;
     }
-    *counts.entry(WebhookState::InSync.as_str()).or_default() +=
-        usize::try_from(others).unwrap_or_default();
+    *counts.entry(WebhookState::InSync.as_str()).or_default() += others;
     Ok(counts)
 }
 
-async fn list(
-    source: &Client,
-    which: Which<'_>,
-    with_mappings: bool,
-) -> Result<Vec<Webhook>, Error> {
-    rows(source, which, with_mappings).await?.iter().map(read).collect()
+/// The webhooks of which something may speak against `in_sync`, without their mappings, and how many
+/// others there are. Of one tenant: all of them.
+async fn unsettled(source: &Client, tenant: Option<&str>) -> Result<(Vec<Webhook>, usize), Error> {
+    if tenant.is_some() {
+        return Ok((list(source, Which { tenant, ..Which::default() }).await?, 0));
+    }
+    let rows = source.query(&*sql::UNSETTLED_WEBHOOKS, &[]).await?;
+    let others: i64 = match rows.first() {
+        Some(row) => row.get("others"),
+        None => source.query_one(sql::COUNT_WEBHOOKS, &[]).await?.get(0),
+    };
+    let found: Result<Vec<Webhook>, Error> = rows.iter().map(read).collect();
+    Ok((found?, usize::try_from(others).unwrap_or_default()))
 }
 
-async fn rows(source: &Client, which: Which<'_>, with_mappings: bool) -> Result<Vec<Row>, Error> {
-    let Which { tenant, name, after, limit, ids, unsettled } = which;
+async fn list(source: &Client, which: Which<'_>) -> Result<Vec<Webhook>, Error> {
+    let Which { tenant, name, after, limit, ids } = which;
     let (after_tenant, after_name) = after.unzip();
     let limit = limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-    let parameters: [&(dyn ToSql + Sync); 8] =
-        [&tenant, &name, &after_tenant, &after_name, &limit, &with_mappings, &ids, &unsettled];
-    Ok(source.query(sql::LIST_WEBHOOKS, &parameters).await?)
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&tenant, &name, &after_tenant, &after_name, &limit, &ids];
+    let rows = source.query(&*sql::WEBHOOKS_BY_NAME, &parameters).await?;
+    rows.iter().map(read).collect()
 }
 
 fn facts(row: &Row) -> Facts {
@@ -249,6 +279,7 @@ fn facts(row: &Row) -> Facts {
         pause_reason: row.get("pause_reason"),
         fuse: named("fuse", "fuse_reason"),
         refused: row.get("refused"),
+        incomplete: row.get("incomplete"),
         mirrored_state: row.get("state"),
         mirrored_reason: row.get("reason"),
         failures: failures.max(row.get("request_failures")),

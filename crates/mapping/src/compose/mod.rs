@@ -13,8 +13,8 @@ pub mod postgres;
 pub use postgres::{
     Accepted, EventShape, TenantKeys, copied, copy_changed, copy_chunk, copy_event_chunk,
     copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants, list_changed,
-    list_chunk, resolve_tenants, sample_dependants, select_events, select_keys,
-    select_keys_of_tenants, select_tenants,
+    list_chunk, resolve_tenants, sample_dependants, select_events, select_events_of_tenants,
+    select_keys, select_keys_of_tenants, select_tenants,
 };
 
 /// The keys of a tenant that changed in a range of the change log.

@@ -143,6 +143,7 @@ impl Obstacle {
                 (problem.diagnostic.finding(), problem.diagnostic.remedy.clone())
             }
             Self::Unprepared(lacking) => (lacking.clone(), "run `offtake init`".to_owned()),
+            Self::Newer(name) => (newer(name), RUN_THE_NEWER.to_owned()),
             Self::ReadOnly => (READ_ONLY.to_owned(), NAME_THE_PRIMARY.to_owned()),
             Self::Rights { .. } => (self.rights(), self.grant()),
         }

@@ -24,7 +24,6 @@ use crate::checks::source_readiness::{self, Obstacle};
 use crate::command_line;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
-use crate::sql;
 
 /// For each statement at the source. A source under load gives fewer findings, not none.
 const LIMITS: &str = "set statement_timeout = '20s'; set lock_timeout = '2s'";
@@ -55,7 +54,6 @@ pub(super) async fn execute(
     let prepared = patient.readiness(&mut findings).await;
     let files = Files::read(context, &patient.source).await;
     if prepared {
-        patient.newer_schema(&mut findings).await.map_err(failed)?;
         tables::examine(&patient, &mut findings).await.map_err(failed)?;
         patient.files(&files, &mut findings).await?;
         work::examine(&patient, &mut findings).await?;
@@ -121,6 +119,7 @@ impl Patient<'_> {
             Obstacle::NoAnswer(_) => "source_connection",
             Obstacle::Version(_) => "source_version",
             Obstacle::Unprepared(_) => "schema",
+            Obstacle::Newer(_) => "schema_newer",
             Obstacle::ReadOnly => "read_only",
             Obstacle::Rights { .. } => "rights",
         };
@@ -130,24 +129,6 @@ impl Patient<'_> {
         let there = "select to_regclass('offtake.migration') is not null";
         let there = self.source.query_one(there, &[]).await;
         there.is_ok_and(|row| row.get(0)) && !matches!(obstacle, Obstacle::Unprepared(_))
-    }
-
-    /// A migration that this program does not know.
-    async fn newer_schema(&self, findings: &mut Vec<Finding>) -> Result<(), tokio_postgres::Error> {
-        let known: Vec<String> =
-            offtake_postgres::migration_sql().into_iter().map(|(name, _)| name).collect();
-        let rows = self.source.query(sql::LIST_APPLIED_MIGRATIONS, &[]).await?;
-        let mut applied = rows.iter().map(|row| row.get::<_, String>(0));
-        if let Some(name) = applied.find(|name| !known.contains(name)) {
-            let version = env!("CARGO_PKG_VERSION");
-            findings.push(Finding::warning(
-                "schema_newer",
-                format!("the schema offtake has {name}, which offtake {version} does not know"),
-                "a newer offtake prepared this source; this one may misread what it keeps",
-                "use the offtake that last ran `offtake init` here, for commands and daemons alike",
-            ));
-        }
-        Ok(())
     }
 
     /// What is wrong with the files, and with the triggers that they need.

@@ -86,7 +86,7 @@ fn shape<'a>(wanted: &EventsWanted<'_>, position: &EventPosition<'a>) -> EventSh
     }
 }
 
-fn repeated(rows: &[EventRow]) -> Option<&str> {
+pub(super) fn repeated(rows: &[EventRow]) -> Option<&str> {
     // Rows of one key have one sequence id, and stand beside each other.
     let mut pairs = rows.windows(2);
     let same = |pair: &&[EventRow]| {
@@ -234,7 +234,7 @@ pub fn key_texts(mapping: &ResolvedMapping, row_key: &str) -> Vec<String> {
     mapping.key.iter().map(|k| text(k.source_column.as_str())).collect()
 }
 
-fn rows_of_keys(rows: Rows) -> Vec<EventRow> {
+pub(super) fn rows_of_keys(rows: Rows) -> Vec<EventRow> {
     (0..rows.len())
         .map(|line| {
             let mut fields = rows.fields(line, &[0, 1, 2, 3, 4, 5]).into_iter();

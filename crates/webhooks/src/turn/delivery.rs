@@ -10,8 +10,11 @@
 //! - An endpoint that is unwell ends the turn: what is in flight is waited for, and nothing is set
 //!   aside.
 //! - A 500 may be the event's fault or the endpoint's. The first time it is taken for the
-//!   endpoint's. The second time the event's neighbour tells: if the receiver takes that, the event
-//!   is set aside, otherwise the endpoint is unwell. Where there is no neighbour, it is unwell.
+//!   endpoint's. The second time the event's neighbours tell: once the receiver takes one of them,
+//!   the event is set aside. Where it takes none, or there is none, the endpoint is unwell. Several
+//!   events that wait for that are asked about once more. A batch has its neighbours in itself, so
+//!   where no other request is left it is halved.
+//! - A 500 to an event that is in quarantine already is the event's fault: a neighbour has told.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,7 +24,7 @@ use futures_util::stream::FuturesUnordered;
 use offtake_loops::metrics as names;
 
 use super::events::{Delivery, Origin, What};
-use super::send::{Sent, Unit, units};
+use super::send::{Sent, Stage, Unit, units};
 use super::{Failure, SAVE_INTERVAL, Turn};
 use crate::record::{QuarantinedEvent, Saved};
 use crate::{Error, Exchange, Reply, Unanswered, Verdict, judge};
@@ -55,12 +58,43 @@ impl Stop {
     }
 }
 
+/// So many requests that were answered with 500 twice wait at once for a neighbour that is taken.
+/// Events that are refused may stand side by side; and an endpoint that is down is not asked about
+/// all of them again and again.
+const SUSPECTS_MAX: usize = 8;
+
 /// The requests of one delivery.
 struct Lanes {
     queue: VecDeque<Unit>,
-    /// Was answered with 500 twice; the next answer tells.
-    suspect: Option<(Unit, Exchange, String)>,
+    suspects: Vec<Suspect>,
+    /// Something was taken since a whole request was refused, or answered with 500 twice.
+    taken: bool,
     stop: Option<Stop>,
+}
+
+/// A request that was answered with 500 twice, or a part of one that was answered so once more: the
+/// next answers tell.
+struct Suspect {
+    unit: Unit,
+    exchange: Exchange,
+    why: String,
+}
+
+impl Lanes {
+    /// The next request. Where none is left and `nothing_in_flight`, a suspect's half, whose other
+    /// half is its neighbour.
+    fn next(&mut self, nothing_in_flight: bool) -> Option<Unit> {
+        if let Some(unit) = self.queue.pop_front() {
+            return Some(unit);
+        }
+        if !nothing_in_flight || self.suspects.len() >= SUSPECTS_MAX {
+            return None;
+        }
+        let at = self.suspects.iter().position(|suspect| suspect.unit.events.len() > 1)?;
+        let [one, other] = self.suspects.remove(at).unit.halves();
+        self.queue.push_front(other);
+        Some(one)
+    }
 }
 
 impl Turn<'_> {
@@ -71,17 +105,17 @@ impl Turn<'_> {
         generation: i64,
     ) -> Result<Option<Stop>, Error> {
         let spec = self.registered.spec.clone();
-        let mut lanes =
-            Lanes { queue: units(delivery, spec.batch_events), suspect: None, stop: None };
+        let queue = units(delivery, spec.batch_events);
+        let mut lanes = Lanes { queue, suspects: Vec::new(), taken: false, stop: None };
         let mut in_flight = FuturesUnordered::new();
         loop {
             if self.context.stopping.is_cancelled() && !lanes.queue.is_empty() {
                 lanes.stop.get_or_insert(Stop::Ending);
             }
-            let sure = self.answers && lanes.suspect.is_none();
+            let sure = self.answers && lanes.suspects.is_empty();
             let width = if sure { spec.concurrency } else { 1 };
             while lanes.stop.is_none() && in_flight.len() < width {
-                let Some(unit) = lanes.queue.pop_front() else { break };
+                let Some(unit) = lanes.next(in_flight.is_empty()) else { break };
                 in_flight.push(self.send(unit, delivery, generation));
             }
             let Some(sent) = in_flight.next().await else { break };
@@ -93,11 +127,23 @@ impl Turn<'_> {
                 }
             }
         }
-        if let (None, Some((_, exchange, why))) = (&lanes.stop, &lanes.suspect) {
-            // It has no neighbour that could tell.
-            lanes.stop = Some(unwell(why.clone(), exchange, None));
-        }
+        self.conclude(delivery, &mut lanes);
         Ok(lanes.stop)
+    }
+
+    /// What follows for the suspects when no request is left that could tell. Of a request that was
+    /// taken in part, the other parts are refused. Otherwise the endpoint is unwell.
+    fn conclude(&mut self, delivery: &mut Delivery, lanes: &mut Lanes) {
+        if lanes.stop.is_some() {
+            return;
+        }
+        for Suspect { unit, exchange, why } in std::mem::take(&mut lanes.suspects) {
+            if lanes.taken && unit.stage != Stage::Whole && unit.events.len() == 1 {
+                self.refused(unit, (why, &exchange), false, delivery, lanes);
+            } else {
+                lanes.stop.get_or_insert_with(|| unwell(why, &exchange, None));
+            }
+        }
     }
 
     /// What follows from one answer.
@@ -118,9 +164,7 @@ impl Turn<'_> {
         match judge(&exchange.reply) {
             Verdict::Acknowledged => {
                 self.acknowledge(&unit, delivery);
-                if let Some((suspect, exchange, why)) = lanes.suspect.take() {
-                    self.refused(suspect, (why, &exchange), false, delivery, lanes);
-                }
+                self.neighbour_taken(delivery, lanes);
             }
             Verdict::Gone { acknowledged, why } => {
                 if acknowledged {
@@ -135,13 +179,8 @@ impl Turn<'_> {
                 self.refused(unit, (why, &exchange), true, delivery, lanes);
             }
             Verdict::Doubtful { why, retry_after } => {
-                let times = self.context.doubts.note(self.claim.webhook_id, &id);
-                let again = times > 1 || unit.suspected;
-                if !again || lanes.suspect.is_some() || lanes.stop.is_some() {
-                    lanes.stop.get_or_insert_with(|| unwell(why, &exchange, retry_after));
-                } else {
-                    lanes.suspect = Some((unit, exchange, why));
-                }
+                let suspect = Suspect { unit, exchange, why };
+                self.doubted(suspect, (&id, retry_after), delivery, lanes);
             }
             Verdict::Unwell { why, retry_after } | Verdict::Blocked { why, retry_after } => {
                 lanes.stop.get_or_insert_with(|| unwell(why, &exchange, retry_after));
@@ -160,15 +199,61 @@ impl Turn<'_> {
         }
     }
 
+    /// What follows for the suspects when the receiver takes another request. One is refused. Of
+    /// several, the endpoint may have recovered after the first ones, so they are sent once more.
+    fn neighbour_taken(&mut self, delivery: &mut Delivery, lanes: &mut Lanes) {
+        let mut suspects = std::mem::take(&mut lanes.suspects);
+        if suspects.len() > 1 {
+            for Suspect { unit, .. } in suspects.drain(..).rev() {
+                lanes.queue.push_front(Unit { stage: Stage::Again, ..unit });
+            }
+        }
+        for Suspect { unit, exchange, why } in suspects {
+            self.refused(unit, (why, &exchange), false, delivery, lanes);
+        }
+        lanes.taken = true;
+    }
+
+    /// What follows from a 500, which may be the event's fault or the endpoint's.
+    fn doubted(
+        &mut self,
+        suspect: Suspect,
+        (id, retry_after): (&str, Option<Duration>),
+        delivery: &mut Delivery,
+        lanes: &mut Lanes,
+    ) {
+        let Unit { events, stage } = &suspect.unit;
+        let retried = matches!(events[..], [at] if delivery.events[at].origin == Origin::Retry);
+        let whole = *stage == Stage::Whole;
+        if retried || *stage == Stage::Again {
+            let Suspect { unit, exchange, why } = suspect;
+            self.refused(unit, (why, &exchange), false, delivery, lanes);
+            return;
+        }
+        let times = self.context.doubts.note(self.claim.webhook_id, id);
+        let again = times > 1 || !whole;
+        if again && lanes.suspects.len() < SUSPECTS_MAX && lanes.stop.is_none() {
+            lanes.taken &= !whole;
+            lanes.suspects.push(suspect);
+        } else {
+            let Suspect { exchange, why, .. } = suspect;
+            lanes.stop.get_or_insert_with(|| unwell(why, &exchange, retry_after));
+        }
+    }
+
     fn acknowledge(&mut self, unit: &Unit, delivery: &mut Delivery) {
         if !self.acknowledged && self.claim.failures > 0 {
             let label = self.registered.spec.label();
             tracing::info!(event = "webhook_recovered", webhook = label, "{label} answers again");
         }
         (self.acknowledged, self.answers) = (true, true);
+        let now = self.context.clock().now();
         for at in &unit.events {
             delivery.done[*at] = true;
             let event = &delivery.events[*at];
+            if event.origin == Origin::Change && delivery.replay.is_none() {
+                note_latency(&event.captured_at, now);
+            }
             let kind = event.event(self, delivery).kind.as_str();
             metrics::counter!(names::WEBHOOK_EVENTS_TOTAL, "kind" => kind).increment(1);
             let known = event.origin == Origin::Retry;
@@ -193,6 +278,7 @@ impl Turn<'_> {
         lanes: &mut Lanes,
     ) {
         let [at] = unit.events[..] else {
+            lanes.taken &= unit.stage != Stage::Whole;
             let [one, other] = unit.halves();
             lanes.queue.push_front(other);
             lanes.queue.push_front(one);
@@ -228,6 +314,13 @@ impl Turn<'_> {
             None => delivery.done[at] = true,
         }
     }
+}
+
+/// Records how long ago a change was captured that a receiver has just taken, by the source's clock.
+fn note_latency(captured_at: &str, now: Duration) {
+    let Ok(captured_at) = captured_at.parse::<jiff::Timestamp>() else { return };
+    let latency = now.as_secs_f64() - captured_at.as_duration().as_secs_f64();
+    metrics::histogram!(names::WEBHOOK_LATENCY_SECONDS).record(latency.max(0.0));
 }
 
 fn unwell(why: String, exchange: &Exchange, retry_after: Option<Duration>) -> Stop {

@@ -12,9 +12,11 @@
 //! turn. A place among the readers is held while the source is read, and never while a receiver is
 //! waited for.
 
+mod ahead;
 mod delivery;
 mod doubts;
 mod events;
+mod joint_saves;
 mod lease_clock;
 mod progress;
 mod read;
@@ -25,7 +27,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint, metrics as names};
+use offtake_loops::{BlownFuses, failpoint};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::SourcePool;
 use offtake_reading::EventPage;
@@ -33,9 +35,11 @@ use offtake_requests::{WebhookClaim, WebhookCursor, WebhookReplay};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::ahead::{Ahead, PageAhead, read_ahead};
 use self::delivery::Stop;
 pub(crate) use self::doubts::Doubts;
 use self::events::Delivery;
+pub(crate) use self::joint_saves::JointSaves;
 pub(crate) use self::lease_clock::LeaseClock;
 use self::read::Reading;
 use crate::record::{Owed, Progress, Saved};
@@ -78,6 +82,8 @@ pub(crate) struct Context {
     /// Pages read from the source at one time.
     pub(crate) readers: Arc<Semaphore>,
     pub(crate) doubts: Doubts,
+    pub(crate) ahead: Ahead,
+    pub(crate) saves: JointSaves,
     pub(crate) settings: Settings,
     /// Turns that hold a page, or soon will.
     pub(crate) turns: AtomicUsize,
@@ -177,6 +183,8 @@ pub(crate) struct Turn<'a> {
     /// One per mapping of the webhook, in the same order.
     cursors: Vec<Cursor>,
     replays: Vec<WebhookReplay>,
+    /// The first page, if it was read with those of others.
+    ahead: Option<PageAhead>,
     unsaved: Progress,
     saved_at: Instant,
     began: Instant,
@@ -215,6 +223,7 @@ pub(crate) async fn take(
     claim: &WebhookClaim,
     lease: Arc<LeaseClock>,
     silent: bool,
+    ahead: Option<PageAhead>,
 ) -> Result<Ended, Error> {
     failpoint("webhooks.after_claim").await.map_err(Error::Source)?;
     let registered = context.registry.get(claim.webhook_id);
@@ -234,6 +243,7 @@ pub(crate) async fn take(
         silent,
         cursors,
         replays: claim.replays.clone(),
+        ahead,
         unsaved: Progress::default(),
         saved_at: now,
         began: now,
@@ -349,8 +359,6 @@ impl Turn<'_> {
         {
             return Ok(Some(stop));
         }
-        let oldest = page.parts.iter().filter_map(|part| part.oldest).max();
-        let taken_at = page.taken_at;
         let mut delivery = self.delivery_of(page, None);
         if let Some(stop) = self.set_failed_aside(&mut delivery) {
             return Ok(Some(stop));
@@ -359,10 +367,6 @@ impl Turn<'_> {
         self.settle(&mut delivery);
         if stop.is_some() {
             return Ok(stop);
-        }
-        if let Some(age) = oldest.filter(|_| !delivery.is_empty()) {
-            let latency = age + taken_at.elapsed();
-            metrics::histogram!(names::WEBHOOK_LATENCY_SECONDS).record(latency.as_secs_f64());
         }
         let backfilled = self.backfilled(&delivery);
         if backfilled.is_empty() { Ok(None) } else { self.tell_barriers(backfilled).await }

@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use offtake_loops::failpoint;
 use offtake_reading::key_texts;
+use offtake_requests::WebhookCursor;
 
 use super::events::{Delivery, Origin};
 use super::{Cursor, QUARANTINED_MAX, Turn};
-use crate::record::{self, Moved, Progress, QuarantinedEvent, Saved};
+use crate::record::{self, Moved, Progress, QuarantinedEvent, Saved, ToldAll};
 use crate::turn::delivery::Stop;
 use crate::{Error, OnEventError};
 
@@ -164,6 +165,45 @@ impl Turn<'_> {
     /// Records what was reached. `reached`: and completes the request, if no more is wanted.
     pub(super) async fn save(&mut self, reached: Option<i64>) -> Result<Saved, Error> {
         failpoint("webhooks.before_save").await.map_err(Error::Source)?;
+        let together = match reached.and_then(|reached| self.told_all(reached)) {
+            Some(done) => self.context.saves.save(&self.context.pool, done).await,
+            None => None,
+        };
+        let saved = match together {
+            Some(saved) => saved,
+            None => self.save_alone(reached).await?,
+        };
+        self.unsaved = Progress::default();
+        self.saved_at = Instant::now();
+        for cursor in &mut self.cursors {
+            (cursor.moved, cursor.rows, cursor.begun) = (false, 0, false);
+            cursor.was = (cursor.at.resync_reason.clone(), cursor.at.resync_sequence_id);
+        }
+        Ok(saved)
+    }
+
+    /// What is to be recorded where that is only that everything was told: the cursors have moved to
+    /// one place, and are otherwise as they were claimed.
+    fn told_all(&self, reached: i64) -> Option<ToldAll> {
+        let stands = |cursor: &Cursor| {
+            let claimed = self.claim.cursors.iter().find(|of| of.mapping == cursor.at.mapping);
+            let moved = claimed.map(|of| WebhookCursor { sequence_id: reached, ..of.clone() });
+            moved.as_ref() == Some(&cursor.at) && cursor.settled()
+        };
+        let plain = !self.cursors.is_empty()
+            && self.generation == self.claim.generation
+            && self.unsaved.only_told()
+            && self.cursors.iter().all(stands);
+        plain.then(|| ToldAll {
+            lease: self.claim.lease,
+            mappings: self.cursors.iter().map(|cursor| cursor.at.mapping.clone()).collect(),
+            reached,
+            delivered: self.unsaved.delivered,
+            last_status: self.unsaved.last_status,
+        })
+    }
+
+    async fn save_alone(&mut self, reached: Option<i64>) -> Result<Saved, Error> {
         let moved = self.cursors.iter().filter(|cursor| cursor.moved);
         self.unsaved.cursors = moved
             .map(|cursor| Moved {
@@ -175,13 +215,6 @@ impl Turn<'_> {
             .collect();
         self.unsaved.generation = self.generation;
         let (pool, schedule) = (&self.context.pool, &self.context.settings.event_schedule);
-        let saved = record::save(pool, self.claim.lease, &self.unsaved, schedule, reached).await?;
-        self.unsaved = Progress::default();
-        self.saved_at = Instant::now();
-        for cursor in &mut self.cursors {
-            (cursor.moved, cursor.rows, cursor.begun) = (false, 0, false);
-            cursor.was = (cursor.at.resync_reason.clone(), cursor.at.resync_sequence_id);
-        }
-        Ok(saved)
+        record::save(pool, self.claim.lease, &self.unsaved, schedule, reached).await
     }
 }

@@ -10,6 +10,7 @@ use offtake_reading::{
 };
 use offtake_requests::WebhookReplay;
 
+use super::ahead::PageAhead;
 use super::{LOCKED_OUT_DELAY, Turn};
 use crate::event::EVENT_BYTES_MAX;
 use crate::{Error, OnEventError, Payload, record};
@@ -34,6 +35,7 @@ pub(super) enum Reading {
 impl Turn<'_> {
     /// Reads the next page behind the cursors, and the next stretch of a backfill.
     pub(super) async fn read_changes(&mut self) -> Result<Reading, Error> {
+        let ahead = self.ahead.take();
         let readable: Vec<usize> =
             (0..self.cursors.len()).filter(|at| self.cursors[*at].deferred.is_none()).collect();
         if readable.is_empty() {
@@ -58,7 +60,9 @@ impl Turn<'_> {
         });
         let positions: Vec<EventPosition<'_>> = positions.collect();
         let retry = (!self.retried && self.quarantined > 0).then_some(self.claim.webhook_id);
-        let outcome = self.read(&positions, retry).await;
+        // A page that was read ahead has all mappings, also one whose fuse is blown meanwhile.
+        let ahead = ahead.filter(|_| readable.len() == self.cursors.len());
+        let outcome = self.read(&positions, retry, ahead).await;
         match outcome {
             Ok(page) => {
                 self.retried = true;
@@ -89,7 +93,7 @@ impl Turn<'_> {
                 up_to: Some(replay.up_to),
                 chunk: None,
             }];
-            match self.read(&positions, None).await {
+            match self.read(&positions, None, None).await {
                 Ok(page) => {
                     self.context.learn_clock(&page);
                     return Ok(Some(page));
@@ -103,11 +107,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Reads, with a place among the readers.
+    /// Takes the page that was read ahead, or reads, with a place among the readers.
     async fn read(
         &self,
         positions: &[EventPosition<'_>],
         retry: Option<i64>,
+        ahead: Option<PageAhead>,
     ) -> Result<EventPage, ReadingError> {
         let spec = &self.registered.spec;
         let turns = self.context.turns.load(Ordering::Relaxed).max(1);
@@ -123,6 +128,11 @@ impl Turn<'_> {
             statement_timeout: self.context.settings.statement_timeout,
         };
         failpoint("webhooks.before_read").await.map_err(ReadingError::Source)?;
+        if let Some(ahead) = ahead
+            && let Some(page) = ahead.page(&self.registered).await
+        {
+            return Ok(page);
+        }
         // The semaphore is never closed.
         let _place = self.context.readers.acquire().await;
         let began = std::time::Instant::now();

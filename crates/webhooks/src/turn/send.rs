@@ -16,8 +16,18 @@ use crate::{AttemptsLog, Exchange, Item, LeaseTooShort, Message, Reply, Sender, 
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) events: Vec<usize>,
-    /// A part of a request that the receiver refused, or answered with 500 while it took another.
-    pub(super) suspected: bool,
+    pub(super) stage: Stage,
+}
+
+/// What has become of a unit's events in this delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing yet.
+    Whole,
+    /// They are a part of a request that was refused, or answered with 500 twice.
+    Part,
+    /// They were answered with 500, then a neighbour was taken, and now they are sent once more.
+    Again,
 }
 
 /// A request that was sent.
@@ -48,7 +58,7 @@ pub(super) fn units(delivery: &Delivery, events_max: usize) -> VecDeque<Unit> {
             }
             _ => {
                 bytes = event.bytes();
-                units.push_back(Unit { events: vec![at], suspected: false });
+                units.push_back(Unit { events: vec![at], stage: Stage::Whole });
             }
         }
     }
@@ -60,7 +70,7 @@ impl Unit {
     pub(super) fn halves(self) -> [Unit; 2] {
         let mut one = self.events;
         let other = one.split_off(one.len() / 2);
-        [one, other].map(|events| Unit { events, suspected: true })
+        [one, other].map(|events| Unit { events, stage: Stage::Part })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading what a webhook is told: keys and rows as JSON that the source prints.
 
-use super::{ordered_key, ordered_literals, printed, row_of};
+use super::fetch::{TenantKeys, Whose};
+use super::{array_literal, ordered_key, ordered_literals, printed, row_of};
 use crate::{Column, Identifier, KeyColumn, ResolvedMapping, literal};
 
 /// Which rows of a mapping a webhook is told of. A row that is not accepted is to it as if the
@@ -76,7 +77,35 @@ pub fn select_events(
     keys: &str,
     shape: EventShape<'_>,
 ) -> String {
-    let of = format!("{}::{}", literal(tenant_id), mapping.tenant_type);
+    let given = format!("select given from jsonb_array_elements({}::jsonb) given", literal(keys));
+    events_of(mapping, Whose::Tenant(tenant_id), &given, shape)
+}
+
+/// What [`select_events`] selects, of several tenants at once. The first column is the tenant's
+/// place in the list, from 1 on; the second one is the tenant of the row, or of the key where there
+/// is no row. The rows are in the order of the list, and of the sequence ids for each tenant.
+pub fn select_events_of_tenants(
+    mapping: &ResolvedMapping,
+    tenants: &[TenantKeys<'_>],
+    shape: EventShape<'_>,
+) -> String {
+    let given = format!(
+        "select listed.place, listed.tenant, given from unnest({}::text[], {}::jsonb[]) with ordinality \
+         listed (tenant, keys, place) cross join lateral jsonb_array_elements(listed.keys) given",
+        array_literal(tenants.iter().map(|of| of.tenant_id)),
+        array_literal(tenants.iter().map(|of| of.keys))
+    );
+    events_of(mapping, Whose::Listed, &given, shape)
+}
+
+/// `given`: selects the keys, as objects `given`; of several tenants with `place` and `tenant`.
+fn events_of(
+    mapping: &ResolvedMapping,
+    whose: Whose<'_>,
+    given: &str,
+    shape: EventShape<'_>,
+) -> String {
+    let of = whose.tenant(mapping);
     let numbered = || mapping.key.iter().enumerate();
     let source = |k: &KeyColumn| literal(k.source_column.as_str());
     let texts = numbered().map(|(at, k)| format!("given -> 'k' ->> {} as k{at}", source(k)));
@@ -96,23 +125,34 @@ pub fn select_events(
         numbered().map(|(at, _)| format!("coalesce(r.offtake_k{at}, k.k{at})")).collect();
     format!(
         "with looked_at as materialized (\n\
-         select distinct on ({apart}) {typed}, offtake_sequence_id, offtake_captured_at\n\
-           from (select {texts}, (given ->> 's')::bigint as offtake_sequence_id, given ->> 'c' as offtake_captured_at\n\
-                   from jsonb_array_elements({keys}::jsonb) given where {known}) keys\n\
-          order by {apart}, offtake_sequence_id desc\n\
+         select distinct on ({place}{apart}) {whose}{typed}, offtake_sequence_id, offtake_captured_at\n\
+           from (select {listed}{texts}, (given ->> 's')::bigint as offtake_sequence_id, given ->> 'c' as offtake_captured_at\n\
+                   from ({given}) touched where {known}) keys\n\
+          order by {place}{apart}, offtake_sequence_id desc\n\
          )\n\
-         select k.offtake_sequence_id, k.offtake_captured_at, {key}, {row_key}, {row}\n\
+         select {at}{whose_row}k.offtake_sequence_id, k.offtake_captured_at, {key}, {row_key}, {row}\n\
            from looked_at k\n\
            left join lateral (\n\
-         select {data} as offtake_data, {own} from (\n\
+         select {data} as offtake_data, {row_tenant}{own} from (\n\
          select q.* from {rows} where {tenant} and {same} offset 0\n\
            ) q where {accepted} offset 0\n\
-           ) r on true order by k.offtake_sequence_id",
+           ) r on true order by {at}k.offtake_sequence_id",
+        place = whose.listed("keys.place, "),
+        whose = whose.listed(&format!("place, tenant::{} as tenant, ", mapping.tenant_type)),
+        listed = whose.listed("place, tenant, "),
+        at = whose.listed("k.place, "),
+        whose_row = whose.listed(&format!(
+            "coalesce(r.offtake_tenant, {}), ",
+            printed("k.tenant", &mapping.tenant_type)
+        )),
+        row_tenant = whose.listed(&format!(
+            "{} as offtake_tenant, ",
+            printed("q.tenant_id", &mapping.tenant_type)
+        )),
         apart = apart.join(", "),
         typed = join(typed, ", "),
         texts = join(texts, ", "),
         known = join(known, " and "),
-        keys = literal(keys),
         key = key_json(mapping, &found),
         row_key = row_key(mapping, &found),
         row = state_and_data(shape),

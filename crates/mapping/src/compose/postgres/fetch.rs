@@ -80,7 +80,7 @@ fn in_key_order(mapping: &ResolvedMapping) -> String {
 
 /// Whose keys are looked at.
 #[derive(Clone, Copy)]
-enum Whose<'a> {
+pub(super) enum Whose<'a> {
     /// All are one tenant's.
     Tenant(&'a str),
     /// Each comes with its tenant, and with the tenant's place in a list.
@@ -89,7 +89,7 @@ enum Whose<'a> {
 
 impl Whose<'_> {
     /// The tenant of a key `k`, as an expression of the tenant's type.
-    fn tenant(self, mapping: &ResolvedMapping) -> String {
+    pub(super) fn tenant(self, mapping: &ResolvedMapping) -> String {
         match self {
             Self::Tenant(id) => tenant_literal(mapping, id),
             Self::Listed => "k.tenant".to_owned(),
@@ -97,7 +97,7 @@ impl Whose<'_> {
     }
 
     /// What this adds to each of some lists of columns.
-    fn listed(self, columns: &str) -> &str {
+    pub(super) fn listed(self, columns: &str) -> &str {
         match self {
             Self::Tenant(_) => "",
             Self::Listed => columns,

@@ -11,7 +11,9 @@ mod look_up;
 
 pub use agreement::{Compared, compare_tenants, compute_rows, rule_for_key, sample_tenants};
 pub use apply::Apply;
-pub use events::{Accepted, EventShape, copy_event_chunk, copy_events, select_events};
+pub use events::{
+    Accepted, EventShape, copy_event_chunk, copy_events, select_events, select_events_of_tenants,
+};
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
     TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed,

@@ -44,7 +44,7 @@ pub(super) async fn look(
     let mut planned = HashMap::new();
     for spec in list.usable {
         let mappings: Vec<_> = spec.received(set).cloned().collect();
-        let mut obstacle = spec.refusal(&mappings);
+        let mut obstacle = spec.refusal(&mappings).or_else(|| spec.shortfall(set));
         if obstacle.is_none() {
             obstacle = unplanned(source, &spec, &mappings, &mut planned).await;
         }
