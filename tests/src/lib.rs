@@ -29,6 +29,7 @@ mod http;
 pub mod oracle;
 pub mod pgbouncer;
 pub mod printed;
+pub mod prometheus;
 pub mod proxy;
 pub mod receiver;
 pub mod samples;
