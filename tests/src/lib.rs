@@ -31,6 +31,7 @@ pub mod names;
 pub mod oracle;
 pub mod pgbouncer;
 pub mod printed;
+pub mod prometheus;
 pub mod proxy;
 pub mod receiver;
 pub mod samples;

@@ -50,6 +50,8 @@ pub struct AdminState {
     pub config: watch::Receiver<Config>,
     /// From [`crate::metrics::install`].
     pub metrics: PrometheusHandle,
+    /// How many destinations have series of their own among the metrics.
+    pub worst_destinations: usize,
     /// Notified by `POST /api/v1/reload`.
     pub reload: Arc<Notify>,
     /// Compares a destination's copies with their queries. Unset until the daemon knows its
@@ -138,7 +140,7 @@ pub async fn serve(
 
 fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
     Arc::new(Shared {
-        scrapes: Scrapes::new(state.metrics.clone()),
+        scrapes: Scrapes::new(state.metrics.clone(), state.worst_destinations),
         state,
         turn: tokio::sync::Mutex::default(),
         last_event: tokio::sync::Mutex::default(),
@@ -150,16 +152,14 @@ fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
     })
 }
 
-/// The probes and the metrics, which both listeners have.
+/// The probes, which both listeners have.
 fn probes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/livez", get(probes::live))
-        .route("/readyz", get(probes::ready))
-        .route("/metrics", get(probes::metrics))
+    Router::new().route("/livez", get(probes::live)).route("/readyz", get(probes::ready))
 }
 
 fn probes_router(shared: Arc<Shared>) -> Router {
-    finished(probes().fallback(problem::no_probe), shared)
+    let router = probes().route("/metrics", get(probes::metrics));
+    finished(router.fallback(problem::no_probe), shared)
 }
 
 /// What every router ends with.
@@ -208,5 +208,6 @@ fn router(shared: Arc<Shared>) -> Router {
         .layer(middleware::from_fn_with_state(shared.clone(), guard::limit))
         .nest("/api/v1", api)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
-    finished(probes().merge(pages).fallback(problem::not_found), shared)
+    let probes = probes().route("/metrics", get(probes::metrics_of_tenants));
+    finished(probes.merge(pages).fallback(problem::not_found), shared)
 }

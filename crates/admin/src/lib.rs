@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+mod exposition;
 pub mod http;
 pub mod metrics;
 pub mod moment;
@@ -22,6 +23,7 @@ mod state;
 pub mod status;
 pub mod webhooks;
 pub mod why;
+mod worst;
 
 pub use error::Error;
 pub use http::{AdminState, Sockets, Tokens, Verifier, serve};

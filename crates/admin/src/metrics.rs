@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use offtake_loops::metrics as names;
+use offtake_loops::metrics::{self as names, Kind, METRICS};
 use offtake_postgres::SourcePool;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::status::{Status, collect_totals};
+use crate::worst::Worst;
 use crate::{Error, process, sql};
 
 /// Scrapes within this time share one reading, so that they cost the source one status per second.
@@ -33,15 +34,10 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Installs the process's recorder. Called once, inside the runtime, before the first loop starts.
 pub fn install() -> Result<PrometheusHandle, Error> {
-    let histograms = [
-        names::SYNC_LATENCY_SECONDS,
-        names::STAGE_LATENCY_SECONDS,
-        names::WEBHOOK_LATENCY_SECONDS,
-        names::WEBHOOK_ATTEMPT_SECONDS,
-    ];
-    let recorder = histograms.into_iter().try_fold(PrometheusBuilder::new(), |builder, name| {
-        builder
-            .set_buckets_for_metric(Matcher::Full(name.to_owned()), &names::LATENCY_BUCKETS_SECONDS)
+    let mut histograms = METRICS.iter().filter(|metric| metric.kind == Kind::Histogram);
+    let recorder = histograms.try_fold(PrometheusBuilder::new(), |builder, metric| {
+        let name = Matcher::Full(metric.name.to_owned());
+        builder.set_buckets_for_metric(name, &names::LATENCY_BUCKETS_SECONDS)
     });
     let handle =
         recorder.and_then(PrometheusBuilder::install_recorder).map_err(|_| Error::Recorder)?;
@@ -63,6 +59,7 @@ pub(crate) struct Scrapes {
     recorder: PrometheusHandle,
     /// Held while a scrape waits for the reading, so that scrapes at the same time share it.
     reading: tokio::sync::Mutex<Reading>,
+    worst: Worst,
     last: Mutex<Option<Sample>>,
 }
 
@@ -77,9 +74,9 @@ struct Reading {
 
 impl Reading {
     /// Begins a reading if it is time for one, and waits for it, but not for long.
-    async fn refresh(&mut self, source: &SourcePool) {
+    async fn refresh(&mut self, source: &SourcePool, worst: &Worst) {
         if self.task.is_none() && self.next.is_none_or(|next| next <= Instant::now()) {
-            self.task = Some(tokio::spawn(read_gauges(source.clone())));
+            self.task = Some(tokio::spawn(read_gauges(source.clone(), worst.clone())));
         }
         let Some(task) = &mut self.task else { return };
         let Ok(ended) = tokio::time::timeout(SCRAPE_WITHIN, task).await else { return };
@@ -89,11 +86,14 @@ impl Reading {
 }
 
 /// Reads the gauges of the database, and sets them. Returns how long the next reading must wait.
-async fn read_gauges(source: SourcePool) -> Duration {
+async fn read_gauges(source: SourcePool, worst: Worst) -> Duration {
     let begun = Instant::now();
-    let error = match tokio::time::timeout(READ_WITHIN, read(&source)).await {
-        Ok(Ok(status)) => {
+    let error = match tokio::time::timeout(READ_WITHIN, read(&source, worst.max)).await {
+        Ok(Ok((status, beside))) => {
             set_gauges(&status);
+            worst.keep(status.destinations);
+            beside.set();
+            gauge!(names::SOURCE_READ_TIMESTAMP_SECONDS).set(names::unix_seconds_now());
             return READ_AGAIN_AFTER.max(begun.elapsed() * READ_AGAIN_AFTER_TIMES);
         }
         Ok(Err(error)) => error.to_string(),
@@ -143,16 +143,26 @@ pub(crate) struct Rates {
 }
 
 impl Scrapes {
-    pub(crate) fn new(recorder: PrometheusHandle) -> Self {
-        Self { recorder, reading: tokio::sync::Mutex::default(), last: Mutex::default() }
+    /// `worst`: how many destinations have series of their own.
+    pub(crate) fn new(recorder: PrometheusHandle, worst: usize) -> Self {
+        Self {
+            recorder,
+            reading: tokio::sync::Mutex::default(),
+            worst: Worst::new(worst),
+            last: Mutex::default(),
+        }
     }
 
-    /// All metrics in the Prometheus text format. While the source does not answer, its gauges keep
-    /// their last values.
-    pub(crate) async fn render(&self, source: &SourcePool) -> String {
-        self.reading.lock().await.refresh(source).await;
+    /// All metrics in the Prometheus text format; those of the worst destinations only where the
+    /// client may know `tenants`. While the source does not answer, its gauges keep their last
+    /// values.
+    pub(crate) async fn render(&self, source: &SourcePool, tenants: bool) -> String {
+        self.reading.lock().await.refresh(source, &self.worst).await;
         let mut text = self.recorder.render();
         text.push_str(&process::render());
+        if tenants {
+            text.push_str(&self.worst.render());
+        }
         text
     }
 
@@ -194,13 +204,41 @@ impl Scrapes {
     }
 }
 
-async fn read(source: &SourcePool) -> Result<Status, Error> {
+async fn read(source: &SourcePool, worst: usize) -> Result<(Status, Beside), Error> {
     let connection = source.get().await?;
-    collect_totals(&connection).await
+    let status = collect_totals(&connection, worst).await?;
+    Ok((status, Beside::read(&connection).await?))
+}
+
+/// What only the metrics tell, beside what the status has too.
+struct Beside {
+    oldest_due_seconds: Option<f64>,
+    oldest_change_seconds: Option<f64>,
+    log_bytes: i64,
+}
+
+impl Beside {
+    async fn read(source: &Client) -> Result<Self, Error> {
+        let row = source.query_one(sql::READ_GAUGES, &[]).await?;
+        Ok(Self {
+            oldest_due_seconds: row.get("oldest_due_seconds"),
+            oldest_change_seconds: row.get("oldest_change_seconds"),
+            log_bytes: row.get("log_bytes"),
+        })
+    }
+
+    fn set(&self) {
+        gauge!(names::OLDEST_DUE_AGE_SECONDS).set(self.oldest_due_seconds.unwrap_or(0.0));
+        let oldest_change = self.oldest_change_seconds.unwrap_or(0.0).max(0.0);
+        gauge!(names::LOG_OLDEST_CHANGE_AGE_SECONDS).set(oldest_change);
+        gauge!(names::LOG_BYTES).set(self.log_bytes as f64);
+    }
 }
 
 fn set_gauges(status: &Status) {
     gauge!(names::CHANGES_CAPTURED_PENDING).set(status.sequencer.pending_changes.0 as f64);
+    let oldest_pending = status.sequencer.oldest_pending_seconds.unwrap_or(0.0).max(0.0);
+    gauge!(names::OLDEST_PENDING_AGE_SECONDS).set(oldest_pending);
     let owed = [status.poller.owed, status.poller.owed_webhooks];
     for (kind, owed) in names::REQUEST_KINDS.into_iter().zip(owed) {
         gauge!(names::REQUESTS_OWED, "kind" => kind).set(owed as f64);
@@ -233,6 +271,14 @@ fn total(exposition: &str, name: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::State;
+    use crate::webhooks::WebhookState;
+
+    #[test]
+    fn the_states_are_those_of_the_metrics() {
+        assert_eq!(State::ALL.map(State::as_str), names::DESTINATION_STATES);
+        assert_eq!(WebhookState::ALL.map(WebhookState::as_str), names::WEBHOOK_STATES);
+    }
 
     #[test]
     fn a_total_sums_over_labels_and_no_other_name() {

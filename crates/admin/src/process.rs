@@ -4,41 +4,24 @@
 /// What could be read of the process, as text in the Prometheus format.
 #[cfg(target_os = "linux")]
 pub(crate) fn render() -> String {
-    use std::fmt::Write as _;
+    use offtake_loops::metrics::{self as names, METRICS};
 
-    use offtake_loops::metrics as names;
+    use crate::exposition::write_metric;
 
     let process = metrics_process::collector::collect();
-    let mut text = String::new();
-    let mut add = |name: &str, kind: &str, help: &str, value: Option<f64>| {
-        if let Some(value) = value {
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n");
-        }
+    let value = |name: &str| match name {
+        names::PROCESS_CPU_SECONDS_TOTAL => process.cpu_seconds_total,
+        names::PROCESS_START_TIME_SECONDS => process.start_time_seconds.map(|n| n as f64),
+        names::PROCESS_RESIDENT_MEMORY_BYTES => process.resident_memory_bytes.map(|n| n as f64),
+        names::PROCESS_OPEN_FDS => process.open_fds.map(|n| n as f64),
+        _ => None,
     };
-    add(
-        names::PROCESS_CPU_SECONDS_TOTAL,
-        "counter",
-        "Total user and system CPU time spent in seconds.",
-        process.cpu_seconds_total,
-    );
-    add(
-        names::PROCESS_START_TIME_SECONDS,
-        "gauge",
-        "Start time of the process since unix epoch in seconds.",
-        process.start_time_seconds.map(|seconds| seconds as f64),
-    );
-    add(
-        names::PROCESS_RESIDENT_MEMORY_BYTES,
-        "gauge",
-        "Resident memory size in bytes.",
-        process.resident_memory_bytes.map(|bytes| bytes as f64),
-    );
-    add(
-        names::PROCESS_OPEN_FDS,
-        "gauge",
-        "Number of open file descriptors.",
-        process.open_fds.map(|count| count as f64),
-    );
+    let mut text = String::new();
+    for metric in METRICS.iter().filter(|metric| metric.of == names::Of::Process) {
+        if let Some(value) = value(metric.name) {
+            write_metric(&mut text, metric, [(Vec::new(), value)]);
+        }
+    }
     text
 }
 

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 pub(crate) const READ_SUMMARY: &str = include_str!("../sql/read_summary.sql");
+pub(crate) const READ_GAUGES: &str = include_str!("../sql/read_gauges.sql");
 pub(crate) const COUNT_SEQUENCED: &str = include_str!("../sql/count_sequenced.sql");
 pub(crate) const ADOPT_DESTINATIONS: &str = include_str!("../sql/adopt_destinations.sql");
 pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");

@@ -205,10 +205,14 @@ pub async fn collect_beside(
     around(source, fleet, tenant).await
 }
 
-/// The status of all tenants without the list of destinations.
-pub(crate) async fn collect_totals(source: &Client) -> Result<Status, Error> {
+/// The status of all tenants, with those destinations only that lag longest: at most `worst`.
+pub(crate) async fn collect_totals(source: &Client, worst: usize) -> Result<Status, Error> {
     let mut fleet = Fleet::of_all(source, &BTreeMap::new(), 0).await?;
-    fleet.listed.clear();
+    fleet.listed.sort_by(|a, b| {
+        let of_equal = || b.consecutive_failures.cmp(&a.consecutive_failures);
+        b.lag_seconds.total_cmp(&a.lag_seconds).then_with(of_equal)
+    });
+    fleet.listed.truncate(worst);
     around(source, fleet, None).await
 }
 

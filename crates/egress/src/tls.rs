@@ -1,11 +1,13 @@
 //! TLS towards a server: whom to believe, by libpq's names, and what to tell the operator when the
 //! server is not believed.
 
+mod shown;
 mod verify;
 
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -17,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::{ClientCertificate, Error, Remote, TlsMode};
+use shown::Shown;
 use verify::{Check, Verifier};
 
 /// The certificate authorities to believe, and the certificates as they are.
@@ -31,6 +34,7 @@ pub struct TlsHandshake<'a> {
     to: &'a Remote,
     name: ServerName<'static>,
     config: ClientConfig,
+    shown: Shown,
 }
 
 impl<'a> TlsHandshake<'a> {
@@ -47,8 +51,10 @@ impl<'a> TlsHandshake<'a> {
         let name = ServerName::try_from(to.host.clone()).map_err(|_| {
             failed("the host is no name that a certificate could be for".to_owned())
         })?;
-        let config = client_config(check).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { to, name, config })
+        let shown = Shown::default();
+        let config = client_config(check, shown.clone());
+        let config = config.map_err(|error| failed(error.to_string()))?;
+        Ok(Self { to, name, config, shown })
     }
 
     /// Shows a certificate of our own to a server that asks for one. Its files are read now.
@@ -77,6 +83,12 @@ impl<'a> TlsHandshake<'a> {
         self.config.clone()
     }
 
+    /// When the certificate expires that the server showed; None before the handshake, and where
+    /// the certificate cannot be read.
+    pub fn certificate_expires_at(&self) -> Option<SystemTime> {
+        self.shown.expires_at()
+    }
+
     /// What a failed handshake means: a certificate that is not believed, or a lost connection.
     pub fn explain(&self, error: io::Error) -> Error {
         let (host, port) = (self.to.host.clone(), self.to.port);
@@ -87,9 +99,9 @@ impl<'a> TlsHandshake<'a> {
     }
 }
 
-fn client_config(check: Check) -> Result<ClientConfig, rustls::Error> {
+fn client_config(check: Check, shown: Shown) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = Verifier::new(check, provider.signature_verification_algorithms);
+    let verifier = Verifier::new(check, provider.signature_verification_algorithms, shown);
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()

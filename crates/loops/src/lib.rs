@@ -4,6 +4,7 @@
 //! - [`SourceTrouble`] says how long a loop pauses while the source fails, and logs it.
 //! - [`Fuses`] reads the operator's switches; a loop asks [`BlownFuses`] before each round.
 //! - [`metrics`] has the name of every metric.
+//! - [`traces`] tells each turn with its stages, where the operator wants to see them.
 //! - [`failpoint`] marks a place at which a test stops, breaks or kills the daemon.
 //!
 //! Nothing below this crate counts a metric or has a failpoint. One thing reaches down: a failpoint
@@ -18,6 +19,7 @@ pub mod metrics;
 mod progress;
 mod source_trouble;
 mod sql;
+pub mod traces;
 
 pub use failpoints::{FAILPOINTS, failpoint, failpoint_is_set, listen_for_failpoints};
 pub use fuses::{BlownFuses, Fuses, names_a_fuse, set_fuse};

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use offtake_egress::{AddressPolicy, Peer, Socket, SocketDialer, TlsMode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -76,8 +76,11 @@ impl Dialer {
             let process = Arc::new(AtomicI32::new(0));
             let cut = Arc::new(OnceLock::new());
             let mut config = to.login(application_name);
+            let mut certificate_expires_at = None;
             let (client, driver) = if uses_tls(to, &peer) {
-                let socket = secure(to, socket).await?;
+                let secured = secure(to, socket).await?;
+                certificate_expires_at = secured.certificate_expires_at;
+                let socket = secured.socket;
                 // tokio-postgres must take TLS as given and not ask the server for it again.
                 config
                     .ssl_mode(config::SslMode::Require)
@@ -88,7 +91,8 @@ impl Dialer {
                 config.ssl_mode(config::SslMode::Disable);
                 log_in(to, self.guard(socket, trust, &process, &cut), NoTls, &config, &cut).await?
             };
-            Ok(Connection { client, driver, to: to.clone(), peer, process, cut })
+            let to = to.clone();
+            Ok(Connection { client, driver, to, peer, process, cut, certificate_expires_at })
         };
         self.sockets.dial(&remote, log_in).await
     }
@@ -181,9 +185,16 @@ pub struct Connection {
     peer: Peer,
     process: Arc<AtomicI32>,
     cut: Arc<OnceLock<Violation>>,
+    certificate_expires_at: Option<SystemTime>,
 }
 
 impl Connection {
+    /// When the certificate expires that the server showed; None: it showed none, or none that can
+    /// be read.
+    pub fn certificate_expires_at(&self) -> Option<SystemTime> {
+        self.certificate_expires_at
+    }
+
     /// Why we ended the connection, if we did: the statements on it only say that it is closed.
     pub fn cut(&self) -> Option<Error> {
         let why = self.cut.get()?.to_string();
@@ -210,7 +221,7 @@ impl Connection {
         let request = async move {
             let socket = peer.open().await.ok()?;
             if uses_tls(&to, &peer) {
-                let socket = secure(&to, socket).await.ok()?;
+                let socket = secure(&to, socket).await.ok()?.socket;
                 token.cancel_query_raw(Guarded::new(socket, NOTHING_MORE), Established).await.ok()
             } else {
                 token.cancel_query_raw(socket, NoTls).await.ok()

@@ -4,6 +4,8 @@
 //! certificates to believe. The handshake runs here and not inside tokio-postgres, so that a
 //! certificate that is not believed is told apart from a server that hangs up.
 
+use std::time::SystemTime;
+
 use offtake_egress::{Error, Socket, TlsHandshake};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -17,8 +19,14 @@ pub(crate) type TlsSocket = <MakeRustlsConnect as MakeTlsConnect<Socket>>::Strea
 /// The protocol's SSLRequest: a length of 8 and the code 80877103.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
+/// A socket inside TLS, and when the server's certificate expires, where it can be read.
+pub(crate) struct Secured {
+    pub(crate) socket: TlsSocket,
+    pub(crate) certificate_expires_at: Option<SystemTime>,
+}
+
 /// Asks the server for TLS and shakes hands. The caller keeps the time.
-pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<TlsSocket, Error> {
+pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<Secured, Error> {
     let remote = to.remote();
     // Prepared before the request is sent, so that the server hears nothing of a handshake that
     // cannot succeed.
@@ -39,5 +47,6 @@ pub(crate) async fn secure(to: &ConnectionString, mut socket: Socket) -> Result<
     }
     let mut connector = MakeRustlsConnect::new(handshake.config());
     let Ok(connect) = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector, to.host());
-    connect.connect(socket).await.map_err(|error| handshake.explain(error))
+    let socket = connect.connect(socket).await.map_err(|error| handshake.explain(error))?;
+    Ok(Secured { socket, certificate_expires_at: handshake.certificate_expires_at() })
 }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble, failpoint, metrics as names};
+use offtake_loops::{
+    BlownFuses, Progress, Rounds, SourceTrouble, failpoint, metrics as names, traces,
+};
 use offtake_postgres::{Dialer, Fault, SourcePool};
 use offtake_requests::{self as requests, Claim, Due, Lease, SlowFailures};
 use rand::Rng;
@@ -289,12 +291,13 @@ impl Engine {
             (self.context.clone(), self.slow_failures.clone(), self.woken.clone());
         let (mine, cancelled) = (claim.clone(), lost.clone());
         let task = turns.spawn(async move {
+            let turn = serve(&context, &slow_failures, &mine, (&woken, answer));
             tokio::select! {
                 // Without effect where the lease was lost.
                 () = cancelled.cancelled() => {
                     drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
                 }
-                () = serve(&context, &slow_failures, &mine, (&woken, answer)) => {}
+                () = traced(&context, &mine, turn) => {}
             }
         });
         let registered = self.context.registry.get(claim.destination_id);
@@ -350,6 +353,19 @@ impl Engine {
     }
 }
 
+/// The turn as a span, with the destination that it is for.
+async fn traced(context: &Context, claim: &Claim, turn: impl Future<Output = ()>) {
+    let about = || {
+        let registered = context.registry.get(claim.destination_id);
+        let spec = registered.as_ref().map(|registered| &registered.spec);
+        let mut about = vec![("offtake.failures", claim.failures.to_string())];
+        about.extend(spec.map(|spec| ("offtake.tenant", spec.tenant_id.clone())));
+        about.extend(spec.map(|spec| ("offtake.destination", spec.name.clone())));
+        about
+    };
+    traces::turn("sync", claim.waited, about, turn).await;
+}
+
 /// One turn, and what its end means for the request. While the source cannot be told, the worker
 /// tries again for as long as a lease lasts. Otherwise each restart of the source would cost its
 /// destinations a whole lease.
@@ -372,6 +388,9 @@ async fn serve(
         Some(Answer::Failed) => Ok(Ended::Settled),
         Some(Answer::Alone) | None => turn::take(context, claim).await,
     };
+    if let Err(error) = &outcome {
+        traces::failed(|| error.to_string());
+    }
     slow_failures.note(claim.destination_id, failed || outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;
     let mut pause = SETTLE_PAUSE_MIN;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use offtake_egress::AddressPolicy;
-use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble};
+use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble, traces};
 use offtake_postgres::SourcePool;
 use offtake_requests::{self as requests, Due, Lease, SlowFailures, WebhookClaim, WebhookFailure};
 use rand::Rng;
@@ -281,13 +281,14 @@ impl Engine {
         let (mine, cancelled) = (claim.clone(), lost.clone());
         let how = (lease.clone(), failing_slowly, ahead);
         let task = turns.spawn(async move {
+            let turn = serve(&context, &slow_failures, &mine, how, &woken);
             tokio::select! {
                 // Without effect where the lease was lost. What was acknowledged and not recorded
                 // is told again.
                 () = cancelled.cancelled() => {
                     drop(requests::release(&context.pool, mine.lease, Duration::ZERO).await);
                 }
-                () = serve(&context, &slow_failures, &mine, how, &woken) => {}
+                () = traced(&context, &mine, turn) => {}
             }
         });
         let registered = self.context.registry.get(claim.webhook_id);
@@ -338,6 +339,19 @@ impl Engine {
     }
 }
 
+/// The turn as a span, with the webhook that it is for.
+async fn traced(context: &Context, claim: &WebhookClaim, turn: impl Future<Output = ()>) {
+    let about = || {
+        let registered = context.registry.get(claim.webhook_id);
+        let spec = registered.as_ref().map(|registered| &registered.spec);
+        let mut about = vec![("offtake.failures", claim.failures.to_string())];
+        about.extend(spec.map(|spec| ("offtake.tenant", spec.tenant_id.clone())));
+        about.extend(spec.map(|spec| ("offtake.webhook", spec.name.clone())));
+        about
+    };
+    traces::turn("webhook", claim.waited, about, turn).await;
+}
+
 /// One turn, and what its end means for the request. While the source cannot be told, the worker
 /// tries again for as long as a lease lasts.
 async fn serve(
@@ -352,6 +366,9 @@ async fn serve(
         Ok(Ended::Failed(failure)) => Some(failure.silent),
         Ok(_) | Err(_) => None,
     };
+    if let Ok(Ended::Failed(failure)) = &outcome {
+        traces::failed(|| failure.why.clone());
+    }
     // A failing webhook that does not answer is claimed apart.
     let took = if failed == Some(true) { Duration::MAX } else { Duration::ZERO };
     slow_failures.note(claim.webhook_id, failed.is_some(), took);

@@ -13,7 +13,7 @@ const BEGINNING: &str =
 /// What is wrong behind [`BEGINNING`], a part of the message, and how its remedy is followed.
 type Wrong = (&'static str, &'static str, Follow);
 
-const VALUES: [Wrong; 26] = [
+const VALUES: [Wrong; 29] = [
     ("sync: { §worker§: 3 }", "sync.worker: there is no such key", Write("did you mean `", "`")),
     ("§sinc§: { workers: 3 }", "sinc: there is no such key", Write("did you mean `", "`")),
     (
@@ -51,6 +51,24 @@ const VALUES: [Wrong; 26] = [
         "retention: { changes: §1ms§ }",
         "retention.changes: `1ms` cannot be used here",
         Write(" or ", ";"),
+    ),
+    (
+        "metrics: { tenants: §all§ }",
+        "metrics.tenants: `all` cannot be used here",
+        Write("write off, or ", " to "),
+    ),
+    (
+        "telemetry: { otlp_endpoint: §localhost:4318§ }",
+        "telemetry.otlp_endpoint: this is not the http:// or https:// URL of a collector",
+        Write("write it like ", "\n"),
+    ),
+    (
+        "telemetry: { otlp_endpoint: §\"http://u:pw@collector:4318\"§ }",
+        "telemetry.otlp_endpoint: this URL has more than a host and a path",
+        Understand(
+            "put secrets into the environment variable OTEL_EXPORTER_OTLP_HEADERS",
+            "telemetry: { otlp_endpoint: \"http://collector:4318\" }",
+        ),
     ),
     ("audit: { budget: §2§ }", "audit.budget: `2` cannot be used here", Write("such as ", ";")),
     (

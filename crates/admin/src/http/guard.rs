@@ -73,31 +73,10 @@ pub(super) async fn admit(
     request: Request,
     next: Next,
 ) -> Response {
-    let (tokens, limits) = (&shared.state.tokens, &shared.limits);
-    let admission = tokens.admission(request.headers());
-    let within = match admission {
-        Admission::NoToken => limits.anonymous(peer(&request)).map_err(|wait| ("requests", wait)),
-        Admission::WrongToken => {
-            limits.wrong_token(peer(&request)).map_err(|wait| ("wrong tokens", wait))
-        }
-        Admission::Reading | Admission::Everything => {
-            let honoured =
-                if tokens.required() { limits.right_token(peer(&request)) } else { Ok(()) };
-            honoured
-                .map_err(|wait| ("wrong tokens", wait))
-                .and_then(|()| limits.admitted().map_err(|wait| ("requests", wait)))
-        }
+    let admission = match admission(&shared, &request) {
+        Ok(admission) => admission,
+        Err(problem) => return problem.into_response(),
     };
-    if let Err((what, wait)) = within {
-        return Problem::too_many(what, wait).into_response();
-    }
-    if matches!(admission, Admission::NoToken | Admission::WrongToken) {
-        return Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "send `Authorization: Bearer` with the read token or the admin token",
-        )
-        .into_response();
-    }
     if foreign(&request) {
         return Problem::new(StatusCode::FORBIDDEN, "this page's origin is not this server")
             .into_response();
@@ -115,6 +94,50 @@ pub(super) async fn admit(
     };
     request.extensions_mut().insert(admission);
     next.run(request).await
+}
+
+/// What the token of a request allows; the problem of a request without one, or of a client that
+/// asks too often.
+fn admission(shared: &Shared, request: &Request) -> Result<Admission, Problem> {
+    let (tokens, limits) = (&shared.state.tokens, &shared.limits);
+    let admission = tokens.admission(request.headers());
+    let within = match admission {
+        Admission::NoToken => limits.anonymous(peer(request)).map_err(|wait| ("requests", wait)),
+        Admission::WrongToken => {
+            limits.wrong_token(peer(request)).map_err(|wait| ("wrong tokens", wait))
+        }
+        Admission::Reading | Admission::Everything => {
+            let honoured =
+                if tokens.required() { limits.right_token(peer(request)) } else { Ok(()) };
+            honoured
+                .map_err(|wait| ("wrong tokens", wait))
+                .and_then(|()| limits.admitted().map_err(|wait| ("requests", wait)))
+        }
+    };
+    within.map_err(|(what, wait)| Problem::too_many(what, wait))?;
+    match admission {
+        Admission::Reading | Admission::Everything => Ok(admission),
+        Admission::NoToken | Admission::WrongToken => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "send `Authorization: Bearer` with the read token or the admin token",
+        )),
+    }
+}
+
+/// Whether a scraper may be told tenants, where the operator wants them among the metrics: with one
+/// of the tokens; without configured tokens, where it asks for a loopback name, as for the API. A
+/// scraper without a token is never turned away, and told of no tenant.
+pub(super) fn may_know_tenants(shared: &Shared, request: &Request) -> Result<bool, Problem> {
+    if shared.state.worst_destinations == 0 {
+        return Ok(false);
+    }
+    if !shared.state.tokens.required() {
+        return Ok(host(request).is_some_and(is_loopback_name) && !foreign(request));
+    }
+    match shared.state.tokens.admission(request.headers()) {
+        Admission::NoToken => Ok(false),
+        _ => admission(shared, request).map(|_| true),
+    }
 }
 
 /// The request with all of its body, which is small. A client that sends its body without end, or

@@ -1,15 +1,16 @@
-//! The probes and the metrics. They need no token, because they name no tenant.
+//! The probes and the metrics. They need no token, because they name no tenant to anyone without.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::guard::may_know_tenants;
 use crate::readiness::LoopStatus;
 
 /// How long `/readyz` waits for the source: longer than a healthy source takes, shorter than the
@@ -72,7 +73,23 @@ impl Shared {
     }
 }
 
+/// Without a tenant in them.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let text = shared.scrapes.render(&shared.state.source).await;
+    render(&shared, false).await
+}
+
+/// With the worst destinations, where the operator wants them and the scraper may know them.
+pub(super) async fn metrics_of_tenants(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Response {
+    match may_know_tenants(&shared, &request) {
+        Ok(tenants) => render(&shared, tenants).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn render(shared: &Shared, tenants: bool) -> Response {
+    let text = shared.scrapes.render(&shared.state.source, tenants).await;
     ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], text).into_response()
 }

@@ -8,6 +8,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::Authorities;
+use super::shown::Shown;
 
 /// How much is verified.
 pub(super) enum Check {
@@ -32,11 +33,12 @@ type VerifySignature = fn(
 pub(super) struct Verifier {
     check: Check,
     algorithms: WebPkiSupportedAlgorithms,
+    shown: Shown,
 }
 
 impl Verifier {
-    pub(super) fn new(check: Check, algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Self { check, algorithms }
+    pub(super) fn new(check: Check, algorithms: WebPkiSupportedAlgorithms, shown: Shown) -> Self {
+        Self { check, algorithms, shown }
     }
 
     /// Verifies that the server holds the key of its certificate.
@@ -112,6 +114,7 @@ impl ServerCertVerifier for Verifier {
                 verify_server_name(&certificate, server_name)?;
             }
         }
+        self.shown.note(end_entity);
         Ok(ServerCertVerified::assertion())
     }
 
@@ -171,6 +174,7 @@ mod tests {
         let verifier = Verifier::new(
             check,
             rustls::crypto::ring::default_provider().signature_verification_algorithms,
+            Shown::default(),
         );
         let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
         verifier

@@ -75,7 +75,9 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Pause(arguments) => interruptible(pause::pause(&context()?, &arguments)).await,
         Command::Resume(arguments) => interruptible(pause::resume(&context()?, &arguments)).await,
         Command::Adopt(arguments) => interruptible(adopt::execute(&context()?, &arguments)).await,
-        Command::Forget(arguments) => interruptible(forget::execute(&context()?, &arguments)).await,
+        Command::Forget(arguments) => {
+            Box::pin(interruptible(forget::execute(&context()?, &arguments))).await
+        }
         Command::Fuse(arguments) => interruptible(fuse::execute(&context()?, &arguments)).await,
         Command::Quarantine(arguments) => {
             interruptible(quarantine::execute(&context()?, &arguments)).await

@@ -13,6 +13,7 @@ mod reference;
 mod section;
 mod show;
 mod substitute;
+mod telemetry;
 mod units;
 mod webhook;
 
@@ -33,6 +34,7 @@ pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
 use section::{Section, read_document};
 use substitute::Variables;
+pub use telemetry::{CollectorUrl, Telemetry};
 pub use units::{ByteSize, parse_duration, parse_share, show_duration, show_share};
 pub(crate) use webhook::{BATCH_EVENTS_MAX, CONCURRENCY_MAX};
 pub use webhook::{StaticWebhook, Webhooks};
@@ -53,7 +55,9 @@ pub struct Configuration {
     pub audit: Audit,
     pub retention: Retention,
     pub http: Http,
+    pub metrics: Metrics,
     pub security: Security,
+    pub telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone)]
@@ -117,6 +121,12 @@ pub struct Http {
     pub probes: Option<SocketAddr>,
     pub admin_token: Option<SecretString>,
     pub read_token: Option<SecretString>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// How many destinations have series of their own, with their tenants; 0: none.
+    pub worst_destinations: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +199,9 @@ impl Configuration {
             audit: Audit::read(&root.section("audit")),
             retention: Retention::read(&root.section("retention")),
             http,
+            metrics: Metrics::read(&root.section("metrics")),
             security,
+            telemetry: Telemetry::read(&root.section("telemetry")),
             source: source?,
         };
         Some(configuration)
@@ -206,7 +218,9 @@ impl Configuration {
             ("sequencer", self.sequencer != new.sequencer),
             ("poller", self.poller != new.poller),
             ("http", http(&self.http) != http(&new.http)),
+            ("metrics", self.metrics != new.metrics),
             ("security", self.security != new.security),
+            ("telemetry", self.telemetry != new.telemetry),
         ];
         changed.into_iter().filter(|(_, changed)| *changed).map(|(section, _)| section).collect()
     }
@@ -369,6 +383,21 @@ impl Http {
             admin_token: admin_token.map(Into::into),
             read_token: read_token.map(Into::into),
         }
+    }
+}
+
+/// The most destinations that may have series of their own: three thousand series more.
+const WORST_DESTINATIONS_MAX: usize = 1000;
+
+impl Metrics {
+    fn read(section: &Section) -> Self {
+        let worst = |text: &str| {
+            let count: usize = text.strip_prefix("worst-")?.parse().ok()?;
+            (1..=WORST_DESTINATIONS_MAX).contains(&count).then_some(count)
+        };
+        let remedy = format!("write off, or worst-1 to worst-{WORST_DESTINATIONS_MAX}");
+        let worst_destinations = section.choice_or_off("tenants", worst, &remedy).unwrap_or(0);
+        Self { worst_destinations }
     }
 }
 

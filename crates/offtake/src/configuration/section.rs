@@ -354,6 +354,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// What `read` makes of the text; None where it is absent, or `off`.
+    pub(super) fn choice_or_off<T>(
+        &self,
+        key: &str,
+        read: impl Fn(&str) -> Option<T>,
+        remedy: &str,
+    ) -> Option<T> {
+        match self.get(key) {
+            Some(Value::Bool(false)) => None,
+            Some(_) if self.text(key).as_deref() == Some("off") => None,
+            _ => self.value(key, read, || remedy.to_owned()),
+        }
+    }
+
     pub(super) fn share(&self, key: &str, default: Share) -> Share {
         let remedy = || {
             let default = show_share(default);

@@ -50,7 +50,15 @@ impl Configuration {
                     ("read_token", masked_token(http.read_token.as_ref())),
                 ]),
             ),
+            ("metrics", section([("tenants", worst(self.metrics.worst_destinations).into())])),
             ("security", section([("allow_destinations", networks.collect())])),
+            (
+                "telemetry",
+                section([(
+                    "otlp_endpoint",
+                    self.telemetry.otlp_endpoint.as_ref().map_or(Value::Null, text),
+                )]),
+            ),
         ])
     }
 }
@@ -175,6 +183,13 @@ impl StaticDestination {
             .extend(self.url.ca_file().map(|path| ("ca_file", path.display().to_string().into())));
         entries.extend(self.mappings.as_ref().map(|names| ("mappings", names.clone().into())));
         section(entries)
+    }
+}
+
+fn worst(destinations: usize) -> String {
+    match destinations {
+        0 => "off".to_owned(),
+        count => format!("worst-{count}"),
     }
 }
 

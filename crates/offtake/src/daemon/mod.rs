@@ -25,6 +25,7 @@ mod renewed_loop;
 mod source_wait;
 mod supervision;
 mod systemd;
+mod traces;
 mod triggers;
 mod verification;
 mod webhook_access;
@@ -51,6 +52,7 @@ use self::probing_thread::ProbingThread;
 use self::reload::{MappingReload, Published};
 use self::source_wait::wait_for_source;
 use self::supervision::Supervisor;
+use self::traces::Traces;
 use crate::configuration::{Configuration, Http};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -106,6 +108,7 @@ impl Daemon {
     /// failure there is returned by [`Daemon::wait`].
     pub async fn start(context: Context, options: Options) -> Result<Self, Failure> {
         context.mappings()?;
+        let collector = context.configuration.telemetry.otlp_endpoint.clone();
         let (sockets, address) = bind(&context.configuration.http).await?;
         let readiness = Readiness::default();
         let shutdown = CancellationToken::new();
@@ -125,12 +128,17 @@ impl Daemon {
             loops_run: announce,
         };
         let (pool, metrics) = (running.pool.clone(), metrics_recorder()?);
+        let traces = collector.as_ref().map(Traces::start).transpose()?;
         let ended = CancellationToken::new();
         // The guard cancels the token also when the task panics.
         let end = ended.clone().drop_guard();
         let work = tokio::spawn(async move {
             let _end = end;
-            Box::pin(running.run(sockets, metrics)).await
+            let outcome = Box::pin(running.run(sockets, metrics)).await;
+            if let Some(traces) = traces {
+                traces.end().await;
+            }
+            outcome
         });
         Ok(Self { address, pool, readiness, shutdown, loops_run, ended, work })
     }
@@ -217,6 +225,7 @@ impl Running {
             readiness: self.readiness.clone(),
             config: self.published.status.subscribe(),
             metrics,
+            worst_destinations: self.context.configuration.metrics.worst_destinations,
             reload: self.options.reload.clone(),
             verifier: self.verifier.clone(),
             webhooks: self.webhook_access.clone(),
@@ -289,6 +298,7 @@ impl Running {
             engine_wakes,
             webhooks_wake,
         };
+        offtake_loops::metrics::begin_loops();
         loops.keep_mappings(&self.supervisor, reload);
         loops.keep_fuses(&self.supervisor);
         loops.keep_destinations(&self.supervisor);

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::Rounds;
+use offtake_loops::{Rounds, metrics as names};
 use offtake_mapping::{Mapping, MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use offtake_sequencer::Numbering;
@@ -462,11 +462,9 @@ impl MappingReload {
             &state.trigger_error,
         ];
         let in_use = of_files.iter().all(|error| error.is_none());
-        metrics::gauge!(offtake_loops::metrics::CONFIG_RELOAD_SUCCESS).set(if in_use {
-            1.0
-        } else {
-            0.0
-        });
+        metrics::gauge!(names::CONFIG_RELOAD_SUCCESS).set(if in_use { 1.0 } else { 0.0 });
+        let retention = self.published.configuration.borrow().retention.changes;
+        metrics::gauge!(names::LOG_RETENTION_SECONDS).set(retention.as_secs_f64());
         let mut errors: Vec<&str> = Vec::new();
         for error in
             of_files.into_iter().chain([&state.destinations_error, &state.webhooks_error]).flatten()

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use offtake_loops::metrics as names;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::certificates::Certificates;
 use super::remembered::Memory;
-use super::{Reference, Session};
+use super::{DestinationSpec, Reference, Session};
 use crate::cursors::{Cursors, Identities};
 
 /// Connections to destinations open at one time. Each costs a server process there and a socket
@@ -27,6 +28,11 @@ const CONNECTING_MAX: usize = CONNECTIONS_MAX / 2;
 /// An unused connection is closed after this long: a tenant's server should not carry an idle
 /// backend for us all day, and one that changes every minute should not be dialled every minute.
 const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// A session is closed after this long, however busy it is. A server shows a renewed certificate
+/// only to new sessions, and a server process that lives for weeks keeps growing. A dial an hour
+/// costs nothing.
+const SESSION_MAX: Duration = Duration::from_secs(3600);
 
 /// Whose session it is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,6 +57,7 @@ pub(crate) struct Link {
     pub(crate) references: Vec<Reference>,
     /// This session has seen that the cursors are so: by taking the destination up, or by a write.
     pub(crate) confirmed: bool,
+    opened_at: Instant,
     used_at: Instant,
     /// No statement runs in it.
     idle: bool,
@@ -59,12 +66,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(
-        session: Session,
-        fingerprint: String,
-        known: Option<KnownState>,
-        slot: Slot,
-    ) -> Self {
+    fn new(session: Session, fingerprint: String, known: Option<KnownState>, slot: Slot) -> Self {
+        let now = Instant::now();
         let link = Self {
             session,
             fingerprint,
@@ -72,11 +75,16 @@ impl Link {
             identities: Identities::new(),
             confirmed: false,
             references: Vec::new(),
-            used_at: Instant::now(),
+            opened_at: now,
+            used_at: now,
             idle: false,
             _slot: slot.slot,
         };
         link.of(known)
+    }
+
+    fn too_old(&self) -> bool {
+        self.opened_at.elapsed() > SESSION_MAX
     }
 
     /// The same session, of a destination of which this is known.
@@ -143,6 +151,7 @@ pub(crate) struct Links {
     waiting: Arc<AtomicUsize>,
     /// Tells the sessions of one place apart.
     numbers: Arc<AtomicU64>,
+    certificates: Arc<Certificates>,
 }
 
 /// Counts a task that waits for a slot, until dropped.
@@ -165,15 +174,30 @@ impl Links {
             connecting,
             waiting: Arc::default(),
             numbers: Arc::default(),
+            certificates: Arc::default(),
         }
+    }
+
+    /// A link of a session that was just opened for this destination.
+    pub(crate) fn link(
+        &self,
+        session: Session,
+        spec: &DestinationSpec,
+        known: Option<KnownState>,
+        slot: Slot,
+    ) -> Link {
+        let fingerprint = spec.place.fingerprint();
+        self.certificates.saw(&fingerprint, session.certificate_expires_at(), &spec.label());
+        Link::new(session, fingerprint, known, slot)
     }
 
     /// The destination's idle link, if it has one that is open and was made for this place.
     pub(crate) fn take(&self, destination_id: i64, fingerprint: &str) -> Option<Link> {
         let mut link = self.idle().remove(&Of::Destination(destination_id))?;
         self.count();
-        link.idle = link.fingerprint != fingerprint;
-        (link.fingerprint == fingerprint && !link.session.closed()).then_some(link)
+        let fits = link.fingerprint == fingerprint && !link.too_old();
+        link.idle = !fits;
+        (fits && !link.session.closed()).then_some(link)
     }
 
     /// What was known of a destination in this place, if that is not long ago. The caller has it
@@ -221,7 +245,7 @@ impl Links {
         let mut link = idle.remove(&of)?;
         drop(idle);
         self.count();
-        link.idle = link.session.closed();
+        link.idle = link.session.closed() || link.too_old();
         (!link.idle).then_some(link)
     }
 
@@ -281,6 +305,7 @@ impl Links {
         });
         // As long as a link may be idle: after that a destination is looked at again as a whole.
         self.known().retain(IDLE_MAX, wanted);
+        self.certificates.forget_old();
         self.count();
     }
 

@@ -5,6 +5,7 @@
 //! operations, each of which it makes atomic in whatever way it has: see [`Session`]. Nothing
 //! outside its folder composes a statement for a destination or reads one of its error codes.
 
+mod certificates;
 mod links;
 mod place;
 mod postgres;

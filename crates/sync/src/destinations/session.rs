@@ -19,7 +19,7 @@
 //! write is of one database and of one or several tenants in it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use offtake_mapping::{Identifier, Mapping, ResolvedMapping};
 use offtake_postgres::Dialer;
@@ -175,6 +175,13 @@ impl Session {
                 let session = postgres::Session::open(url, schema, dialer, application_name);
                 session.await.map(Self::Postgres)
             }
+        }
+    }
+
+    /// When the certificate expires that the server showed; None: it showed none.
+    pub(crate) fn certificate_expires_at(&self) -> Option<SystemTime> {
+        match self {
+            Self::Postgres(session) => session.connection.certificate_expires_at(),
         }
     }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::future::select_all;
-use offtake_loops::{failpoint, metrics as names};
+use offtake_loops::{failpoint, metrics as names, traces};
 use offtake_postgres::Fault;
 use offtake_reading::{Batch, Member as Wanted, WantedOfGroup, read_group};
 use offtake_requests as requests;
@@ -243,6 +243,7 @@ async fn attempt(
     };
     metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch")
         .record(began.elapsed().as_secs_f64());
+    traces::stage("fetch", began.elapsed(), Vec::new);
     let mut batches = batches.into_iter();
     let (mut together, mut read) = (Vec::new(), Vec::new());
     for member in members {
@@ -351,7 +352,7 @@ pub(super) async fn link(context: &Context, registered: &Registered) -> Result<L
     }
     let slot = context.links.slot().await.ok_or(Error::Cancelled)?;
     let session = Session::open(place, &context.dialer, "offtake").await;
-    Ok(Link::new(session.map_err(Error::Place)?, fingerprint, None, slot))
+    Ok(context.links.link(session.map_err(Error::Place)?, &registered.spec, None, slot))
 }
 
 /// Where a member's cursors stand once its batch is applied.
@@ -368,6 +369,8 @@ fn committed(written: &GroupWritten, batches: &[Batch], began: Instant, apply_be
     metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
         .record(apply_began.elapsed().as_secs_f64());
     metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
+    let rows = written.applied.upserted + written.applied.deleted;
+    traces::stage("apply", apply_began.elapsed(), || vec![("offtake.rows", rows.to_string())]);
     let operations = [("upsert", written.applied.upserted), ("delete", written.applied.deleted)];
     for (operation, rows) in operations {
         metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => operation).increment(rows);

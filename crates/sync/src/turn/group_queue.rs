@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use offtake_loops::traces;
 use offtake_mapping::ResolvedMapping;
 use offtake_requests::Claim;
 use tokio::sync::oneshot;
@@ -256,6 +257,9 @@ async fn work(context: Arc<Context>, key: String) {
     }
     let _ends = Ends(&context, &key);
     while let Some(members) = context.groups.next(&key) {
-        together(&context, &key, members).await;
+        let tenants = members.len().to_string();
+        let about = || vec![("offtake.tenants", tenants)];
+        let work = Box::pin(together(&context, &key, members));
+        traces::turn("sync group", Duration::ZERO, about, work).await;
     }
 }

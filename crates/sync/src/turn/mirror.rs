@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use offtake_loops::metrics as names;
+use offtake_loops::{metrics as names, traces};
 use offtake_reading::{Batch, MappingFault, Part, Rows, key_of};
 use serde_json::Value;
 
@@ -28,6 +28,11 @@ impl Turn<'_> {
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "apply")
             .record(apply_began.elapsed().as_secs_f64());
         metrics::counter!(names::BATCHES_TOTAL, "result" => "applied").increment(1);
+        traces::stage("apply", apply_began.elapsed(), || {
+            let rows = |applied: &Applied| applied.upserted + applied.deleted;
+            let rows: u64 = outcomes.iter().flatten().map(rows).sum();
+            vec![("offtake.rows", rows.to_string())]
+        });
         for (part, applied) in batch.parts.iter().zip(outcomes) {
             let Some(applied) = applied else { continue };
             metrics::counter!(names::ROWS_APPLIED_TOTAL, "operation" => "upsert")
@@ -89,13 +94,16 @@ impl Turn<'_> {
         let Some(Completing { cursors, identities, reached }) = self.completing.take() else {
             return Ok(ended);
         };
-        let reached = matches!(ended, Ended::Reached(_)).then_some(reached);
-        if let Some(reached) = reached {
+        let began = Instant::now();
+        let ended = if matches!(ended, Ended::Reached(_)) {
             let more_wanted = self.mirror_with_others(&cursors, &identities, reached).await?;
-            return Ok(Ended::Completed { more_wanted });
-        }
-        let none = (&[][..], Vec::new());
-        self.mirror_cursors(&cursors, &identities, none, None).await?;
+            Ended::Completed { more_wanted }
+        } else {
+            let none = (&[][..], Vec::new());
+            self.mirror_cursors(&cursors, &identities, none, None).await?;
+            ended
+        };
+        traces::stage("mirror", began.elapsed(), Vec::new);
         Ok(ended)
     }
 

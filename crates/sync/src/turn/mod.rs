@@ -22,7 +22,7 @@ mod with_others;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names};
+use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names, traces};
 use offtake_mapping::ResolvedMapping;
 use offtake_postgres::{Dialer, SourcePool};
 use offtake_reading::{Batch, Part, Wanted, read_batch};
@@ -241,7 +241,7 @@ impl Turn<'_> {
         }
         let slot = links.slot().await.ok_or(Error::Cancelled)?;
         let session = Session::open(&spec.place, &self.context.dialer, "offtake").await;
-        Ok(Link::new(session.map_err(Error::destination)?, fingerprint, known, slot))
+        Ok(links.link(session.map_err(Error::destination)?, spec, known, slot))
     }
 
     async fn work(&mut self, link: &mut Link) -> Result<Ended, Error> {
@@ -330,6 +330,7 @@ impl Turn<'_> {
         failpoint("sync.after_read").await.map_err(Error::Source)?;
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch")
             .record(fetch_began.elapsed().as_secs_f64());
+        traces::stage("fetch", fetch_began.elapsed(), Vec::new);
         if batch.parts.iter().any(|part| cursors[part.mapping.name()].epoch != batch.epoch) {
             link.cursors = None;
             return Ok(None);
@@ -412,7 +413,11 @@ impl Turn<'_> {
         link.cursors = Some(cursors.clone());
         link.confirmed = true;
         let reached = self.reached_with(batch, &cursors);
+        let mirror_began = Instant::now();
         self.mirror(batch, &cursors, &link.identities, &outcomes, reached).await?;
+        if self.completing.is_none() {
+            traces::stage("mirror", mirror_began.elapsed(), Vec::new);
+        }
         if batch.parts.iter().any(|part| part.chunk.is_some()) {
             failpoint("backfill.after_chunk").await.map_err(Error::Source)?;
         }

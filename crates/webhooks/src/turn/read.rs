@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use offtake_loops::{failpoint, metrics as names};
+use offtake_loops::{failpoint, metrics as names, traces};
 use offtake_reading::{
     ChunkStart, Error as ReadingError, EventPage, EventPosition, EventsWanted, MappingFault,
     read_events, read_head,
@@ -139,6 +139,7 @@ impl Turn<'_> {
         let page = read_events(&self.context.pool, &wanted).await;
         metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "fetch")
             .record(began.elapsed().as_secs_f64());
+        traces::stage("fetch", began.elapsed(), Vec::new);
         page
     }
 

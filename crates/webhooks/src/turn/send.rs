@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::Bytes;
-use offtake_loops::{failpoint, metrics as names};
+use offtake_loops::{failpoint, metrics as names, traces};
 
 use super::Turn;
 use super::events::{Delivery, Origin};
@@ -141,6 +141,7 @@ impl Turn<'_> {
         let (class, status) = (exchange.reply.class(), exchange.reply.status());
         metrics::counter!(names::WEBHOOK_ATTEMPTS_TOTAL, "result" => class).increment(1);
         metrics::histogram!(names::WEBHOOK_ATTEMPT_SECONDS).record(exchange.elapsed.as_secs_f64());
+        traces::stage("send", exchange.elapsed, || vec![("offtake.result", class.to_owned())]);
         self.unsaved.last_status = status.or(self.unsaved.last_status);
         let delivered = class == "delivered";
         if !delivered && class != "address" {
