@@ -26,7 +26,7 @@ const COUNTS_FOR: Duration = Duration::from_millis(10);
 pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// After several together failed or took too long, each goes alone for this long.
-const UNFIT_FOR: Duration = Duration::from_secs(60);
+const UNFIT_FOR: Duration = Duration::from_secs(15);
 
 /// The wishes `W` of turns, and their answers `A`, by what they have in common.
 pub(crate) struct Joint<W, A> {
