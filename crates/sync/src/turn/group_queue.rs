@@ -108,7 +108,7 @@ struct Queue {
 
 /// After a write that was refused to all members for a reason of the place, each goes alone for this
 /// long: the tables may have triggers, or a pooler may be in between.
-const UNFIT_FOR: Duration = Duration::from_secs(60);
+const UNFIT_FOR: Duration = Duration::from_secs(15);
 
 impl Groups {
     /// Takes those of the claims that can be worked on together, and sees that they are. Returns for
