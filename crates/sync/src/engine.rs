@@ -469,11 +469,21 @@ async fn fail(context: &Context, claim: &Claim, error: &Error) -> Result<(), Err
         other => Trouble::new(Fault::Transient, None, other.to_string()),
     };
     let (class, message) = (trouble.fault.as_str(), &trouble.message);
-    let delay = backoff(&context.settings, claim.failures);
     let registered = context.registry.get(claim.destination_id);
-    requests::fail(&context.pool, claim.lease, delay, message, &trouble.reason)
-        .await
-        .map_err(Error::Source)?;
+    let mut delay = backoff(&context.settings, claim.failures);
+    // In a place that is down it waits for the time of the others, and is tried with them.
+    let place = registered.as_ref().filter(|_| !context.groups.outages.none());
+    let again = place.and_then(|of| context.groups.outages.again(&of.spec.place.fingerprint()));
+    let failed = match &again {
+        Some(again) => {
+            let when = (delay, Some(&*again.text));
+            let leases = [claim.lease];
+            let told = requests::fail_all(&context.pool, &leases, when, message, &trouble.reason);
+            told.await.map(|(_, until)| delay = until)
+        }
+        None => requests::fail(&context.pool, claim.lease, delay, message, &trouble.reason).await,
+    };
+    failed.map_err(Error::Source)?;
     metrics::counter!(names::BATCHES_TOTAL, "result" => "failed").increment(1);
     metrics::counter!(names::DESTINATION_ERRORS_TOTAL, "class" => class).increment(1);
     let label = registered.map_or_else(String::new, |r| r.spec.label());

@@ -2,6 +2,7 @@
 
 use offtake_tests::proxy::Mode;
 use offtake_tests::{Daemon, PATIENCE, Source, World, until};
+use serde_json::json;
 
 use super::{logged, made, plan, together, wait_equal, wait_together, write_together};
 
@@ -121,6 +122,43 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
         world.source.wait_text(settled, "200").await;
         // One that a claim leaves over is written for alone.
         write_together(&world, &daemon, "update note set body = 'again'", 180).await;
+    }
+    daemon.stop().await;
+}
+
+/// The next attempt at a place that was down is hours away. The place works again, and an operator asks
+/// for a sync of one tenant: it is tried, and then all others are. The test fails where `enter`
+/// (crates/sync/src/turn/outages.rs) does not see that it was asked for, and without
+/// resume_place.sql, with which the others come at once.
+#[tokio::test]
+async fn a_sync_that_is_asked_for_is_tried_and_ends_the_outage_for_all() {
+    let hours = json!({ "initial": "6h", "max": "6h" });
+    let plan = plan().setting("/sync/retry", hours).setting("/poller/lease", "5s");
+    let (world, daemon) = made(plan.proxied("first"), 12).await;
+    world.allow("place_failed");
+    // One that is asked for is tried alone.
+    world.allow("destination_failed");
+    let down = "select count(*), count(distinct r.not_before) from offtake.outgoing_request r join offtake.destination d using (destination_id)
+        where d.state = 'blocked' and r.leased_until is null and r.not_before > now() + interval '1 hour'";
+    for number in 0..2 {
+        world.tenant("first").proxy().set(Mode::Refuse);
+        let change = format!("update note set body = 'change {number}'");
+        world.source.execute(&change).await;
+        world.source.wait_text(down, "12|1").await;
+        // Also one whose first change comes meanwhile waits for that time.
+        world.source.execute("update mark set value = value + 1 where tenant = 't5'").await;
+        // It is tried in vain, and waits for the others' time from then on.
+        let tried = logged(&daemon, "destination_failed");
+        world.succeed(&["sync", "--tenant", "t3"]).await;
+        until("the tenant that is asked for is tried", PATIENCE, async || {
+            let now = logged(&daemon, "destination_failed");
+            if now > tried { Ok(()) } else { Err(format!("{now} lines")) }
+        })
+        .await;
+        world.source.wait_text(down, "12|1").await;
+        world.tenant("first").proxy().set(Mode::Pass);
+        world.succeed(&["sync", "--tenant", "t4"]).await;
+        wait_equal(&world).await;
     }
     daemon.stop().await;
 }

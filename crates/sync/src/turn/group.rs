@@ -47,7 +47,9 @@ enum Stage {
 /// Works on members until each has its answer.
 pub(super) async fn together(context: &Context, key: &str, members: Vec<Member>) {
     let Some(first) = members.first() else { return };
-    let _probe = match context.groups.outages.enter(&first.registered.spec.place.fingerprint()) {
+    let place = first.registered.spec.place.fingerprint();
+    let retried_at = members.iter().filter_map(|member| member.claim.retried_at.as_deref());
+    let _probe = match context.groups.outages.enter(&place, retried_at) {
         Entry::Works => None,
         Entry::Tries(probe) => Some(probe),
         Entry::Down(Down { failures, trouble, again }) => {

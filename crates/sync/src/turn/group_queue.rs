@@ -96,7 +96,7 @@ pub(crate) struct Groups {
     queues: Mutex<HashMap<String, Queue>>,
     /// Places where tenants cannot be written for together, and since when.
     unfit: Mutex<HashMap<String, Instant>>,
-    pub(super) outages: Outages,
+    pub(crate) outages: Outages,
 }
 
 /// Who waits at one place. It is there while a worker is.
@@ -126,9 +126,10 @@ impl Groups {
         let mut queues = context.groups.queues();
         let mut answers = Vec::with_capacity(claims.len());
         for (claim, key) in claims.iter().zip(&keys) {
-            // What is known of a place that is down is for one tenant, too.
+            // One tenant, too, waits for the next attempt at a place that is down.
+            let outages = &context.groups.outages;
             let down =
-                |of: &Registered| context.groups.outages.is_down(&of.spec.place.fingerprint());
+                |of: &Registered| !outages.none() && outages.is_down(&of.spec.place.fingerprint());
             let together = |(key, of): &&(String, Arc<Registered>)| {
                 counts.get(&**key).is_some_and(|n| *n > 1) || queues.contains_key(key) || down(of)
             };

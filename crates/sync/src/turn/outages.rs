@@ -1,8 +1,12 @@
-//! Places that failed the last time: one of their tenants tries again for all of them.
+//! Places that failed the last time: one group of their tenants tries again for all of them.
 //!
-//! Each attempt at a place that is down would cost a dial, a time of its own for the next attempt, and
-//! a turn that healthy places wait for. So after a failure all tenants of the place are put off to one
-//! time. At that time the first group tries, and who comes meanwhile is put off to the time after it.
+//! Each attempt at a place that is down costs a dial, a time of its own for the next attempt, and a
+//! turn that healthy places wait for. So after a failure all tenants of the place are put off to one
+//! time. At that time the first group tries, and the tenants that come meanwhile are put off to the
+//! next time. A tenant that an operator has made due is tried at once.
+//!
+//! Each daemon has its own outages, and forgets them when it ends. Nothing depends on them: a daemon
+//! that knows of none tries.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::destinations::Trouble;
 
-/// What is left of a place that nobody has tried for so long is forgotten: it may no longer be there.
+/// An outage is forgotten when no attempt was made for so long: the place may no longer be there.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 
 /// The places of this process that are down, by fingerprint.
@@ -23,9 +27,9 @@ struct Outage {
     /// Attempts that failed in a row.
     failures: i32,
     trouble: Trouble,
-    /// The next attempt. None: nobody has been put off yet.
+    /// The next attempt. None: no tenant has been put off yet.
     again: Option<Again>,
-    /// One of its tenants is trying.
+    /// A group of its tenants is trying.
     probing: bool,
     at: Instant,
 }
@@ -54,7 +58,7 @@ pub(super) struct Down {
     pub(super) again: Option<Again>,
 }
 
-/// While it is there, nobody else tries.
+/// While it is there, no other group tries, unless an operator asks for it.
 pub(super) struct Probe {
     outages: Outages,
     fingerprint: String,
@@ -69,7 +73,7 @@ impl Drop for Probe {
 }
 
 impl Outages {
-    pub(super) fn none(&self) -> bool {
+    pub(crate) fn none(&self) -> bool {
         self.places().is_empty()
     }
 
@@ -77,11 +81,20 @@ impl Outages {
         self.places().contains_key(fingerprint)
     }
 
-    pub(super) fn enter(&self, fingerprint: &str) -> Entry {
+    /// What a group is to do. `retried_at`: of its members that failed the last time, the times at
+    /// which they were due. Where one of these is not the time that the outage has set, an operator,
+    /// or another daemon, has made that member due.
+    pub(super) fn enter<'a>(
+        &self,
+        fingerprint: &str,
+        mut retried_at: impl Iterator<Item = &'a str>,
+    ) -> Entry {
         let mut places = self.places();
         let Some(outage) = places.get_mut(fingerprint) else { return Entry::Works };
+        let set = outage.again.as_ref().map(|again| &*again.text);
+        let asked = set.is_some() && retried_at.any(|at| Some(at) != set);
         let again = outage.again.clone().filter(|again| again.at > Instant::now());
-        if again.is_some() || outage.probing {
+        if !asked && (again.is_some() || outage.probing) {
             let (failures, trouble) = (outage.failures, outage.trouble.clone());
             return Entry::Down(Down { failures, trouble, again });
         }
@@ -108,6 +121,12 @@ impl Outages {
         outage.trouble = trouble.clone();
         outage.at = now;
         (before, outage.again.clone().filter(|again| again.at > now))
+    }
+
+    /// The time of the next attempt, where the place is down.
+    pub(crate) fn again(&self, fingerprint: &str) -> Option<Again> {
+        let again = self.places().get(fingerprint)?.again.clone();
+        again.filter(|again| again.at > Instant::now())
     }
 
     /// Notes the time to which its tenants were put off.
@@ -138,29 +157,42 @@ mod tests {
     }
 
     fn in_(time: Duration) -> Again {
-        Again { text: String::new(), at: Instant::now() + time }
+        Again { text: format!("in {time:?}"), at: Instant::now() + time }
+    }
+
+    fn enter(outages: &Outages, retried_at: &[&str]) -> Entry {
+        outages.enter("there", retried_at.iter().copied())
     }
 
     #[test]
     fn one_group_tries_and_the_others_are_put_off() {
         let outages = Outages::default();
-        assert!(matches!(outages.enter("there"), Entry::Works));
+        assert!(matches!(enter(&outages, &[]), Entry::Works));
         assert_eq!(outages.failed("there", &down()).0, 0);
         outages.put_off("there", in_(Duration::from_secs(60)));
-        let Entry::Down(found) = outages.enter("there") else { panic!("it is down") };
+        let Entry::Down(found) = enter(&outages, &[]) else { panic!("it is down") };
         assert!(found.again.is_some(), "everybody waits for the same time");
-        assert!(matches!(outages.enter("elsewhere"), Entry::Works));
+        assert!(matches!(outages.enter("elsewhere", std::iter::empty()), Entry::Works));
+
+        assert!(
+            matches!(enter(&outages, &["in 60s"]), Entry::Down(_)),
+            "an earlier claim of theirs"
+        );
+        assert!(
+            matches!(enter(&outages, &["in 60s", "now"]), Entry::Tries(_)),
+            "one was asked for"
+        );
 
         outages.put_off("there", in_(Duration::ZERO));
-        let Entry::Tries(probe) = outages.enter("there") else { panic!("it is time") };
-        let Entry::Down(found) = outages.enter("there") else { panic!("another one is trying") };
+        let Entry::Tries(probe) = enter(&outages, &[]) else { panic!("it is time") };
+        let Entry::Down(found) = enter(&outages, &[]) else { panic!("another one is trying") };
         assert!(found.again.is_none(), "its time has passed");
         assert_eq!(outages.failed("there", &down()).0, 1);
         drop(probe);
-        assert!(matches!(outages.enter("there"), Entry::Tries(_)), "nobody has a time yet");
+        assert!(matches!(enter(&outages, &[]), Entry::Tries(_)), "nobody has a time yet");
 
         outages.put_off("there", in_(Duration::from_secs(60)));
         assert!(outages.over("there").is_some());
-        assert!(matches!(outages.enter("there"), Entry::Works));
+        assert!(matches!(enter(&outages, &[]), Entry::Works));
     }
 }
