@@ -154,3 +154,37 @@ async fn wait_arrived(world: &World, body: &str, one_in: usize, within: Duration
     })
     .await;
 }
+
+/// Twenty destinations fail promptly and are due again at once, more than are claimed at a time. The
+/// one that falls silent is tried again and again all the same. The test fails where both kinds
+/// share one limit in `Engine::claim` (crates/sync/src/engine.rs): the silent one was tried once.
+#[tokio::test]
+async fn many_that_fail_promptly_leave_a_claim_to_one_that_fails_slowly() {
+    let plan = World::with_tenants(["acme"]).mappings(&[("documents", DOCUMENTS)]).without_init();
+    let plan = plan.setting("/sync/retry", json!({ "initial": "10ms", "max": "20ms" }));
+    let mut world = plan.setting("/poller/claim_limit", 4).await;
+    world.allow("destination_failed");
+    let (tenant, url) = (world.id("acme").to_owned(), world.tenant("acme").destination.url());
+    let silent = Proxy::before(&url);
+    let name = world.tenant("acme").destination.name().to_owned();
+    let mut all: Vec<_> = (0..20)
+        .map(|n| {
+            let url = url.replace(&name, &format!("{name}_{n}"));
+            json!({ "tenant": tenant, "name": format!("d{n}"), "url": url })
+        })
+        .collect();
+    all.push(json!({ "tenant": tenant, "name": "silent", "url": silent.url(&url) }));
+    world.configure(|c| c["destinations"]["static"] = all.into());
+    let table =
+        "create table document (tenant text, id integer, body text, primary key (tenant, id))";
+    world.source.execute(table).await;
+    assert!(world.offtake(&["init"]).await.status.success());
+    silent.set(Mode::Blackhole);
+    world.configure(|c| c["sync"]["connect_timeout"] = CONNECT_TIMEOUT.into());
+    let daemon = world.daemon().await;
+    let tried = "select consecutive_failures > 3 from offtake.destination where name = 'silent'";
+    world.source.wait_text(tried, "t").await;
+    let promptly = "select min(consecutive_failures) > 3 from offtake.destination";
+    world.source.wait_text(promptly, "t").await;
+    daemon.stop().await;
+}
