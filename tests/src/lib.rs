@@ -46,4 +46,4 @@ pub use daemon::{Daemon, LogLine, binary};
 pub use database::Database;
 pub use source::Source;
 pub use waiting::{PATIENCE, beside, until};
-pub use world::{Plan, Tenant, World};
+pub use world::{Plan, Tenant, World, copy_folder};

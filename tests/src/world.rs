@@ -1,6 +1,7 @@
 //! A world: a source, tenants with one database each, and the configuration that names them.
 
 mod plan;
+mod restoring;
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -20,6 +21,7 @@ use crate::{Daemon, Database, PATIENCE, source, until};
 
 pub use plan::Plan;
 pub(crate) use plan::reserve_port;
+pub use restoring::copy_folder;
 
 /// Everything that one test works with; removed when dropped.
 pub struct World {

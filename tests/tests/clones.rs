@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
 use std::process::Command;
 
 use offtake_private_server::PrivateServer;
 use offtake_tests::clusters::Clusters;
 use offtake_tests::printed::between;
-use offtake_tests::{Daemon, Database, PATIENCE, World, oracle, until};
+use offtake_tests::{Daemon, Database, PATIENCE, World, copy_folder, oracle, until};
 
 /// A world in step, without a daemon at the moment.
 async fn world() -> World {
@@ -39,10 +38,6 @@ async fn dumped(world: &World) -> Database {
     run(Command::new("pg_dump").arg("-d").arg(world.source.url()).arg("-f").arg(&file));
     run(Command::new("psql").args(["-qX", "-d", &restored.url(), "-f"]).arg(&file));
     restored
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    run(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 
 /// The daemon of another source, with the same addresses.
@@ -205,23 +200,13 @@ async fn a_copy_of_the_disk_is_another_source() {
     clone.stop().await;
 }
 
-/// Promotes the source's server; its data folder may have been set back before.
-async fn promote(world: &World) {
-    let mut server = world.source_server().await;
-    server.shut_down();
-    server.install_file("standby.signal", b"").unwrap();
-    server.start_again().await.unwrap();
-    drop(server);
-    assert_eq!(world.source.query_text("select pg_promote()").await, "t");
-}
-
 /// The daemon was restarted too. So it cannot know that no other daemon serves the destination from
 /// the old primary. (A daemon that outlives the promotion goes on at once:
 /// `a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled`.)
 #[tokio::test]
 async fn a_promoted_standby_takes_over_when_the_primary_has_been_silent() {
     let world = world().await;
-    promote(&world).await;
+    world.promote_source().await;
     world.source.execute(&name_everyone("promoted")).await;
     let daemon = world.daemon().await;
     let reason = wait_refused(&world, &daemon).await;
@@ -241,23 +226,12 @@ async fn a_promoted_standby_takes_over_when_the_primary_has_been_silent() {
 #[tokio::test]
 async fn a_restore_in_place_takes_over_by_command() {
     let world = world().await;
-    let (data, backup) = {
-        let mut server = world.source_server().await;
-        let data = server.folder().join("data");
-        let backup = data.with_file_name("backup");
-        server.shut_down();
-        copy_folder(&data, &backup);
-        server.start_again().await.unwrap();
-        (data, backup)
-    };
+    world.back_up_source().await;
     let daemon = world.daemon().await;
     world.source.execute(&name_everyone("lost")).await;
     wait_name(&world, "lost").await;
     daemon.stop().await;
-    world.source_server().await.shut_down();
-    std::fs::remove_dir_all(&data).unwrap();
-    std::fs::rename(&backup, &data).unwrap();
-    promote(&world).await;
+    world.restore_source().await;
     let daemon = world.daemon().await;
     wait_refused(&world, &daemon).await;
     wait_name(&world, "lost").await;

@@ -4,8 +4,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use offtake_tests::proxy::Mode;
@@ -24,10 +22,6 @@ query: |
     from public.project_user
 target: { table: moments }
 ";
-
-fn copy_folder(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
 
 /// The tables' identities, which show whether a table is still the same one.
 async fn tables(world: &World) -> Vec<String> {
@@ -50,14 +44,7 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     world.fill(50).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;
-    let data = world.source_server().await.folder().join("data");
-    let backup = data.with_file_name("backup");
-    {
-        let mut server = world.source_server().await;
-        server.shut_down();
-        copy_folder(&data, &backup);
-        server.start_again().await.unwrap();
-    }
+    world.back_up_source().await;
     // Changes that the restore will undo: rows deleted, changed and inserted.
     let id = world.id("acme");
     world
@@ -72,15 +59,7 @@ async fn a_restored_source_begins_a_new_epoch_and_every_copy_is_reconciled() {
     let seen = world.source.query_text("select count(*) from offtake.epoch").await;
     assert_eq!(seen, "1", "a restart begins no new epoch");
     let before = tables(&world).await;
-    {
-        let mut server = world.source_server().await;
-        server.shut_down();
-        std::fs::remove_dir_all(&data).unwrap();
-        std::fs::rename(&backup, &data).unwrap();
-        server.install_file("standby.signal", b"").unwrap();
-        server.start_again().await.unwrap();
-    }
-    assert_eq!(world.source.query_text("select pg_promote()").await, "t");
+    world.restore_source().await;
     // Enough changes to pass every cursor. Then only the epoch shows that these numbers belong to
     // other changes.
     world

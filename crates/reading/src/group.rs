@@ -69,7 +69,14 @@ async fn in_snapshot(
     connection: &mut PooledConnection,
     wanted: &WantedOfGroup<'_>,
 ) -> Result<Vec<Option<Batch>>, Error> {
-    let (transaction, bounds) = open(connection, wanted).await?;
+    let opened = open(
+        connection,
+        sql::READ_GROUP_BOUNDS,
+        wanted.members,
+        wanted.mappings,
+        wanted.statement_timeout,
+    );
+    let (transaction, bounds) = opened.await?;
     let Some(first) = bounds.first() else { return Ok(Vec::new()) };
     let unflushed: Option<&str> = first.get("unflushed");
     let of_members = wanted.members.iter().zip(bounds.chunks(wanted.mappings.len()));
@@ -81,14 +88,8 @@ async fn in_snapshot(
     }
     let changes = if wanted.whole { &[][..] } else { wanted.mappings };
     for (at, mapping) in changes.iter().enumerate() {
-        let keys_of = |member: usize| {
-            let keys: Option<&str> = bounds[member * wanted.mappings.len() + at].get("keys");
-            keys.map(|keys| TenantKeys { tenant_id: wanted.members[member].tenant_id, keys })
-        };
-        let members: Vec<usize> = (0..batches.len())
-            .filter(|member| batches[*member].is_some() && keys_of(*member).is_some())
-            .collect();
-        let keys: Vec<TenantKeys<'_>> = members.iter().filter_map(|m| keys_of(*m)).collect();
+        let bounds = bounds.iter().skip(at).step_by(wanted.mappings.len());
+        let (members, keys) = to_read(wanted.members, bounds, &batches);
         if keys.is_empty() {
             continue;
         }
@@ -115,14 +116,19 @@ async fn in_snapshot(
     Ok(batches)
 }
 
-async fn open<'c>(
+/// Opens the snapshot and asks it, by `bounds`, what there is to read: one row per member and
+/// mapping, in their order.
+pub(crate) async fn open<'c>(
     connection: &'c mut PooledConnection,
-    wanted: &WantedOfGroup<'_>,
+    bounds: &str,
+    members: &[Member<'_>],
+    mappings: &[Arc<ResolvedMapping>],
+    statement_timeout: Duration,
 ) -> Result<(PipelinedTransaction<'c>, Vec<Row>), Error> {
-    let bounds = connection.prepare_cached(sql::READ_GROUP_BOUNDS).await.map_err(Error::source)?;
-    let tables: Vec<String> = wanted.mappings.iter().map(|m| m.source_table()).collect();
+    let bounds = connection.prepare_cached(bounds).await.map_err(Error::source)?;
+    let tables: Vec<String> = mappings.iter().map(|m| m.source_table()).collect();
     let (mut of_tenants, mut of_tables, mut after) = (Vec::new(), Vec::new(), Vec::new());
-    for member in wanted.members {
+    for member in members {
         for (table, position) in tables.iter().zip(&member.after) {
             of_tenants.push(member.tenant_id);
             of_tables.push(table.as_str());
@@ -134,20 +140,38 @@ async fn open<'c>(
     let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
     // Planned for each group, which takes a millisecond of hundreds of tenants. A plan that the
     // session keeps from a moment when the log was empty reads all of the log for each of them.
-    let opening =
-        opening(wanted.statement_timeout) + "; set local plan_cache_mode = force_custom_plan";
+    let opening = opening(statement_timeout) + "; set local plan_cache_mode = force_custom_plan";
     PipelinedTransaction::open(connection, &opening, find).await.map_err(Error::source)
+}
+
+/// Whether the bounds say of a member and a mapping that there are only a few changed keys.
+pub(crate) fn simple(bounds: &Row) -> bool {
+    !bounds.get::<_, bool>("lost")
+        && !bounds.get::<_, Option<bool>>("whole_table").unwrap_or(false)
+        && bounds.get::<_, i64>("changes") <= MEMBER_CHANGES_MAX
+}
+
+/// Which members have keys of a mapping, and which keys. `bounds`: what is said of the mapping for
+/// each member; `read`: None for a member that is to be read alone.
+pub(crate) fn to_read<'a, T>(
+    members: &'a [Member<'a>],
+    bounds: impl Iterator<Item = &'a Row>,
+    read: &[Option<T>],
+) -> (Vec<usize>, Vec<TenantKeys<'a>>) {
+    let all = members.iter().zip(bounds).zip(read).enumerate();
+    all.filter_map(|(at, ((member, bounds), read))| {
+        read.as_ref()?;
+        let keys: Option<&str> = bounds.get("keys");
+        Some((at, TenantKeys { tenant_id: member.tenant_id, keys: keys? }))
+    })
+    .unzip()
 }
 
 /// What the bounds say of a member; its rows are not read yet.
 fn found(wanted: &WantedOfGroup<'_>, member: &Member<'_>, bounds: &[Row]) -> Option<Batch> {
     let head: i64 = bounds.first()?.get("head");
     let part = |(row, (mapping, after)): (&Row, (&Arc<ResolvedMapping>, &i64))| {
-        let simple = wanted.whole
-            || !row.get::<_, bool>("lost")
-                && !row.get::<_, Option<bool>>("whole_table").unwrap_or(false)
-                && row.get::<_, i64>("changes") <= MEMBER_CHANGES_MAX;
-        simple.then(|| Part {
+        (wanted.whole || simple(row)).then(|| Part {
             mapping: mapping.clone(),
             read_up_to: head.max(*after),
             exhausted: true,

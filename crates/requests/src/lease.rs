@@ -149,7 +149,7 @@ pub async fn fail_all(
     Ok((row.get("again"), Duration::from_secs_f64(milliseconds.max(0.0) / 1000.0)))
 }
 
-/// Has everybody who was put off to that time tried at once: their place works again.
+/// Makes the destinations that were put off to that time due at once: their place works again.
 pub async fn resume_place(pool: &SourcePool, again: &str) -> Result<(), Error> {
     pool.get().await?.execute(sql::RESUME_PLACE, &[&again]).await?;
     Ok(())

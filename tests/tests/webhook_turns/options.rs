@@ -143,7 +143,7 @@ async fn a_replay_tells_what_changed_once_more_with_new_ids() {
     daemon.stop().await;
 }
 
-/// By default only failures are logged; who asks for all has those that were delivered too.
+/// By default only failures are logged; with `log: all`, requests that were delivered are, too.
 #[tokio::test]
 async fn every_request_is_logged_where_that_is_asked_for() {
     let (mut world, receivers) = world(&["acme"], json!({})).await;

@@ -75,7 +75,7 @@ async fn without_backfill_a_resync_is_told_alone() {
     daemon.stop().await;
 }
 
-/// The whole course is repeated for who asks for it, with ids that a receiver does not drop.
+/// An operator may ask for the whole course again: its ids are new, so a receiver does not drop them.
 #[tokio::test]
 async fn a_resync_that_is_asked_for_tells_every_row_again_also_twice() {
     let (world, receiver) = users_world(json!({ "backfill": true })).await;
@@ -98,7 +98,7 @@ async fn a_resync_that_is_asked_for_tells_every_row_again_also_twice() {
     daemon.stop().await;
 }
 
-/// A mapping that is edited is told anew, and so is one whose `where` is another.
+/// Every row of a mapping that is edited is told again, and so it is where its `where` is another.
 #[tokio::test]
 async fn an_edited_mapping_and_another_where_are_a_resync() {
     let (mut world, receiver) = users_world(json!({ "backfill": true })).await;

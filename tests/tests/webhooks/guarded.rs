@@ -1,4 +1,4 @@
-//! What a tenant's URL may not reach, and what nobody may see.
+//! What a tenant's URL may not reach, and what no answer shows.
 
 use offtake_tests::receiver::{HIDDEN_PATH, HIDDEN_QUERY, Play, Receiver, SECRET};
 use offtake_tests::{PATIENCE, World, until};

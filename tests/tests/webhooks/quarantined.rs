@@ -81,7 +81,7 @@ async fn a_discarded_event_is_told_with_the_next_change_of_its_key() {
     daemon.stop().await;
 }
 
-/// A retry is read anew, so it tells what is now, and a row that is gone is told as gone.
+/// A retry reads the row again, so it tells what is now, and a row that is gone is told as gone.
 #[tokio::test]
 async fn a_quarantined_event_is_told_as_it_is_now() {
     let (world, receiver, daemon) = refusing(json!({}), json!(["1h"])).await;

@@ -1,17 +1,10 @@
 //! A source that was restored: its receivers know rows that it has lost.
 
-use std::path::Path;
-use std::process::Command;
-
 use offtake_tests::receiver::Receiver;
 use offtake_tests::{PATIENCE, World};
 use serde_json::json;
 
 use super::told::{daemon_with_webhooks, insert_user};
-
-fn copy_folder(from: &Path, to: &Path) {
-    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
-}
 
 /// An older data folder is started as a standby and promoted, as after a restore. The receiver is
 /// told that what it knows may be gone, and then every row.
@@ -28,14 +21,7 @@ async fn a_restored_source_is_told_as_a_new_epoch_with_every_row() {
     receiver.wait_event("users.backfilled").await;
     world.wait_webhooks_told(PATIENCE).await;
     daemon.stop().await;
-    let data = world.source_server().await.folder().join("data");
-    let backup = data.with_file_name("backup");
-    {
-        let mut server = world.source_server().await;
-        server.shut_down();
-        copy_folder(&data, &backup);
-        server.start_again().await.unwrap();
-    }
+    world.back_up_source().await;
     let daemon = world.daemon().await;
     insert_user(&world, "lost").await;
     world.source.execute("update project_user set display_name = display_name || ', lost'").await;
@@ -43,15 +29,7 @@ async fn a_restored_source_is_told_as_a_new_epoch_with_every_row() {
     receiver.assert_equal(&world, "acme", &["users"]).await;
     let before = receiver.events().last().unwrap().1["epoch"].clone();
     daemon.stop().await;
-    {
-        let mut server = world.source_server().await;
-        server.shut_down();
-        std::fs::remove_dir_all(&data).unwrap();
-        std::fs::rename(&backup, &data).unwrap();
-        server.install_file("standby.signal", b"").unwrap();
-        server.start_again().await.unwrap();
-    }
-    assert_eq!(world.source.query_text("select pg_promote()").await, "t");
+    world.restore_source().await;
     // These numbers were given before, to the changes that are lost.
     insert_user(&world, "new").await;
     receiver.forget_requests();

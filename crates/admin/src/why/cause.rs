@@ -320,7 +320,7 @@ pub(super) fn on_its_way(
     claimed(subject, facts)
 }
 
-/// It is owed: who has it?
+/// The change is owed: whether a process has claimed the request, and until when.
 fn claimed(subject: &Subject, facts: &Facts<'_>) -> WaitsFor {
     let way = facts.way;
     let Some(request) = &subject.request else { return WaitsFor::nothing() };

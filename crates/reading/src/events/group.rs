@@ -8,21 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::ResolvedMapping;
-use offtake_mapping::compose::{self, Accepted, EventShape, TenantKeys};
-use offtake_postgres::change_log::PARTITION_ROWS;
-use offtake_postgres::{PipelinedTransaction, PooledConnection, SourcePool};
+use offtake_mapping::compose::{self, Accepted, EventShape};
+use offtake_postgres::{PooledConnection, SourcePool};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use super::rows::{repeated, rows_of_keys};
 use super::{EventPage, EventPart};
 use crate::durable::end_durably;
-use crate::group::{Printed, lines_of};
-use crate::snapshot::{age, opening};
+use crate::group::{Printed, lines_of, open, simple, to_read};
+use crate::snapshot::age;
 use crate::{Error, Member, Rows, sql};
-
-/// A webhook with more changes of one mapping is read alone.
-const MEMBER_CHANGES_MAX: i64 = 50;
 
 /// What to read for many webhooks that are told the same of the same mappings, each of its tenant.
 pub struct EventsOfGroup<'a> {
@@ -58,7 +53,10 @@ async fn in_snapshot(
     connection: &mut PooledConnection,
     wanted: &EventsOfGroup<'_>,
 ) -> Result<Vec<Option<EventPage>>, Error> {
-    let (transaction, bounds) = open(connection, wanted).await?;
+    let statement = sql::READ_EVENT_GROUP_BOUNDS;
+    let opened =
+        open(connection, statement, wanted.members, wanted.mappings, wanted.statement_timeout);
+    let (transaction, bounds) = opened.await?;
     let taken_at = Instant::now();
     let Some(first) = bounds.first() else { return Ok(Vec::new()) };
     let unflushed: Option<&str> = first.get("unflushed");
@@ -72,14 +70,8 @@ async fn in_snapshot(
     };
     let mut bytes_left = wanted.bytes_max;
     for (at, mapping) in wanted.mappings.iter().enumerate() {
-        let keys_of = |member: usize| {
-            let keys: Option<&str> = bounds[member * width + at].get("changes");
-            keys.map(|keys| TenantKeys { tenant_id: wanted.members[member].tenant_id, keys })
-        };
-        let members: Vec<usize> = (0..pages.len())
-            .filter(|member| pages[*member].is_some() && keys_of(*member).is_some())
-            .collect();
-        let keys: Vec<TenantKeys<'_>> = members.iter().filter_map(|m| keys_of(*m)).collect();
+        let bounds = bounds.iter().skip(at).step_by(width);
+        let (members, keys) = to_read(wanted.members, bounds, &pages);
         if keys.is_empty() {
             continue;
         }
@@ -105,38 +97,11 @@ async fn in_snapshot(
     Ok(pages)
 }
 
-async fn open<'c>(
-    connection: &'c mut PooledConnection,
-    wanted: &EventsOfGroup<'_>,
-) -> Result<(PipelinedTransaction<'c>, Vec<Row>), Error> {
-    let bounds = connection.prepare_cached(sql::READ_EVENT_GROUP_BOUNDS).await;
-    let bounds = bounds.map_err(Error::source)?;
-    let tables: Vec<String> = wanted.mappings.iter().map(|m| m.source_table()).collect();
-    let (mut of_tenants, mut of_tables, mut after) = (Vec::new(), Vec::new(), Vec::new());
-    for member in wanted.members {
-        for (table, position) in tables.iter().zip(&member.after) {
-            of_tenants.push(member.tenant_id);
-            of_tables.push(table.as_str());
-            after.push(*position);
-        }
-    }
-    let parameters: [&(dyn ToSql + Sync); 5] =
-        [&of_tenants, &of_tables, &after, &MEMBER_CHANGES_MAX, &PARTITION_ROWS];
-    let find = async |session: &PooledConnection| session.query(&bounds, &parameters).await;
-    // As for a group of destinations: a plan of a moment when the log was empty reads all of it.
-    let opening =
-        opening(wanted.statement_timeout) + "; set local plan_cache_mode = force_custom_plan";
-    PipelinedTransaction::open(connection, &opening, find).await.map_err(Error::source)
-}
-
 /// What the bounds say of a member; its rows are not read yet.
 fn page_of(wanted: &EventsOfGroup<'_>, bounds: &[Row], taken_at: Instant) -> Option<EventPage> {
     let first = bounds.first()?;
     let part = |(row, mapping): (&Row, &Arc<ResolvedMapping>)| {
-        let simple = !row.get::<_, bool>("lost")
-            && !row.get::<_, Option<bool>>("whole_table").unwrap_or(false)
-            && row.get::<_, i64>("found") <= MEMBER_CHANGES_MAX;
-        simple.then(|| EventPart {
+        simple(row).then(|| EventPart {
             mapping: mapping.clone(),
             whole_table: None,
             rows: Vec::new(),

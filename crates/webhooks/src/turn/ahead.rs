@@ -108,7 +108,7 @@ pub(crate) fn read_ahead(
         group.push(Asked { registered, after, tell });
     }
     for (common, mut group) in groups {
-        // Whoever is left over reads alone.
+        // A single webhook that is left over is read alone.
         while group.len() > 1 && !context.ahead.is_unfit(&common) {
             let some = group.split_off(group.len().saturating_sub(TOGETHER_MAX));
             tokio::spawn(read(context.clone(), common.clone(), some));

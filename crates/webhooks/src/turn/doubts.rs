@@ -1,5 +1,5 @@
-//! Requests that a receiver answered with 500, of which nobody knows yet whether the event or the
-//! endpoint is at fault.
+//! Requests that a receiver answered with 500, while it is open whether the event or the endpoint is
+//! at fault.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

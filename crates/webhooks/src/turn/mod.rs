@@ -138,7 +138,7 @@ pub(crate) struct Failure {
     pub(crate) undialled: bool,
     /// Something was acknowledged in this turn: the failures in a row begin with this one.
     pub(crate) acknowledged: bool,
-    /// Nobody answered in time.
+    /// The receiver did not answer in time.
     pub(crate) silent: bool,
 }
 

@@ -34,7 +34,7 @@ impl Turn<'_> {
             if other_epoch {
                 cursor.owe_resync("epoch", page.head, &page.epoch);
             } else if other_version {
-                // Changes before it may have been captured by other rules; the rows are read anew.
+                // Changes before it may have been captured by other rules; the rows are read again.
                 let at = cursor.at.sequence_id;
                 cursor.owe_resync("mapping_changed", at, &page.epoch);
             } else if let Some(end) = part.whole_table {

@@ -4,12 +4,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod many_tenants;
+mod statistics;
+
 use std::path::Path;
 
-use offtake_mapping::compose::postgres::Apply;
 use offtake_mapping::compose::{self, Changed};
-use offtake_mapping::{Column, Identifier, KeyColumn, KeyOrder, ResolvedMapping, parse};
-use offtake_tests::{PATIENCE, Source, World, until};
+use offtake_tests::Source;
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -293,7 +294,7 @@ async fn a_claim_reads_no_more_requests_than_it_takes() {
     source.execute(FILL).await;
     source.execute("update offtake.outgoing_request set not_before = now() - interval '1 s'").await;
     let client = source.connect().await;
-    let begin = include_str!("../../crates/requests/sql/begin_claim.sql");
+    let begin = include_str!("../../../crates/requests/sql/begin_claim.sql");
     client.batch_execute(&begin.replace("begin;", "").replace("local ", "")).await.unwrap();
     let mut bad = Vec::new();
     for mode in ["force_custom_plan", "force_generic_plan"] {
@@ -349,159 +350,4 @@ async fn what_concerns_every_tenant_is_read_once_for_all_destinations() {
         (1..=4).fold(statement.clone(), |text, n| text.replace(&format!("${n}"), "null")).replace("$5", "null")
     );
     assert_eq!(source.query_text(&told).await, source.query_text(COUNTED).await);
-}
-
-/// A partition that VACUUM found empty has statistics that make the planner read all of it, and the
-/// daemon's sessions keep such a plan. The sequencer gives a growing partition its statistics, upon
-/// which every session plans again. Without it a backlog of 200 000 rows took twice the time.
-#[tokio::test]
-async fn a_young_partition_of_the_log_gets_its_statistics_without_autovacuum() {
-    const PERMISSIONS: &str = include_str!("../../mappings/permissions.yaml");
-    let world = World::with_tenants(["acme"]).mappings(&[("permissions", PERMISSIONS)]).await;
-    let source = world.source.connect().await;
-    let quiet = "alter table offtake.change_log_0 set (autovacuum_enabled = false)";
-    source.batch_execute(quiet).await.unwrap();
-    source.batch_execute("vacuum analyze offtake.change_log_0").await.unwrap();
-    let rows =
-        "select reltuples::bigint::text from pg_class where oid = 'offtake.change_log_0'::regclass";
-    assert_eq!(world.source.query_text(rows).await, "0");
-    let daemon = world.daemon().await;
-    world.wait_in_step().await;
-    for (from, to) in [(1, 1_500), (1_501, 12_000)] {
-        let fill = format!(
-            "insert into permission (tenancy_id, id, permission_id) select id, n, 'read' from tenancy, generate_series({from}, {to}) n"
-        );
-        world.source.execute(&fill).await;
-        world.wait_in_step().await;
-        until("the partition has statistics", PATIENCE, async || {
-            let known: i64 = world.source.query_text(rows).await.parse().unwrap();
-            if known > to / 2 { Ok(()) } else { Err(format!("{known} rows of {to}")) }
-        })
-        .await;
-    }
-    daemon.stop().await;
-}
-
-/// The entries of numbered changes stayed in the index: a look from the beginning passed 300 000 of
-/// them after a minute of 5 000 changes a second. The tests' servers have no autovacuum.
-#[tokio::test]
-async fn what_numbered_changes_leave_is_vacuumed() {
-    let world = World::with_tenants(["acme"]).await;
-    let daemon = world.daemon().await;
-    let many = "insert into offtake.captured_change (source_table, operation, tenant_id, row_key)
-                select 'public.nothing', 'c', 'nobody', jsonb_build_object('id', n) from generate_series(1, 25000) n";
-    world.source.execute(many).await;
-    until("the table is vacuumed", PATIENCE, async || {
-        let vacuums =
-            "select vacuum_count from pg_stat_user_tables where relname = 'captured_change'";
-        let found = world.source.try_query_text(vacuums).await?;
-        if found == "0" { Err("no vacuum".to_owned()) } else { Ok(()) }
-    })
-    .await;
-    daemon.stop().await;
-}
-
-/// A place of a thousand tenants with a thousand rows each. It was analyzed when it was small.
-const PLACE: &str = "
-create table notes (tenant_id text, id bigint, body text, primary key (tenant_id, id)) with (autovacuum_enabled = false);
-create table _offtake_state (tenant_id text, mapping text, sequence_id bigint, backfilled boolean, backfill_key jsonb, epoch uuid, version text,
-  updated_at timestamptz, source text, source_identity jsonb, served_since timestamptz, served_at timestamptz, primary key (tenant_id, mapping))
-  with (autovacuum_enabled = false);
-insert into notes select 't' || n, 1, 'first' from generate_series(1, 20) n;
-insert into _offtake_state (tenant_id, mapping) select 't' || n, 'notes' from generate_series(1, 20) n;
-{analyze};
-insert into notes select 't' || t, n, 'body' from generate_series(1, 1000) t, generate_series(2, 1001) n;
-insert into _offtake_state (tenant_id, mapping, sequence_id, backfilled) select 't' || t, m, 1, true from generate_series(21, 100000) t, unnest('{notes,marks}'::text[]) m";
-
-/// What a write for many tenants runs: it finds rows by key, whatever the server knows of the tables.
-/// The test fails where the tenants are named as those of the table's rows, and not of the staged
-/// ones: then all rows of those tenants were read, 100 000 to delete fifty.
-#[tokio::test]
-async fn statements_for_many_tenants_find_their_rows_by_key_among_a_million() {
-    let source = Source::prepared().await;
-    let client = source.connect().await;
-    let notes = notes();
-    let tenants: Vec<String> = (1..=100).map(|n| format!("t{n}")).collect();
-    let tenants: Vec<&str> = tenants.iter().map(String::as_str).collect();
-    let list = format!("'{{{}}}'", tenants.join(","));
-    let apply = Apply::of_tenants(&notes, &name("public"), &tenants);
-    let mut bad = Vec::new();
-    for analyze in ["analyze", "select"] {
-        client.batch_execute("drop table if exists notes, _offtake_state").await.unwrap();
-        client.batch_execute(&PLACE.replace("{analyze}", analyze)).await.unwrap();
-        client
-            .batch_execute(&format!(
-                "set enable_seqscan = off; set jit = off; {}",
-                apply.create_staging()
-            ))
-            .await
-            .unwrap();
-        let row = |n: usize| [Some(format!("t{n}")), Some(n.to_string()), Some("new".to_owned())];
-        let rows: Vec<_> = (1..=100).map(|n| (n % 2 == 0, row(n))).collect();
-        let fill = apply.stage(rows.iter().map(|(present, row)| (*present, &row[..])));
-        client.batch_execute(&fill).await.unwrap();
-        for (name, statement, parameters, pages_max) in [
-            ("delete", apply.delete_absent(), String::new(), 400),
-            ("upsert", apply.upsert_present(), String::new(), 800),
-            ("check", apply.count_not_applied(), String::new(), 700),
-            (
-                "lock",
-                of_state("lock_states_of_tenants"),
-                format!("{list}, '{{notes,marks}}', '{{public.notes,public.marks}}'"),
-                2_500,
-            ),
-            ("read", of_state("read_states_of_tenants"), list.clone(), 1_500),
-            ("serving", of_state("read_serving_of_tenants"), list.clone(), 1_500),
-            (
-                "move",
-                of_state("move_cursors_of_tenants"),
-                format!(
-                    "{list}, array_fill('notes'::text, '{{100}}'), array_fill(2::bigint, '{{100}}'), array_fill('00000000-0000-0000-0000-000000000000'::text, '{{100}}'), array_fill('v'::text, '{{100}}')"
-                ),
-                4_000,
-            ),
-        ] {
-            for mode in ["force_custom_plan", "force_generic_plan"] {
-                client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
-                let plan = explain(&client, &statement, &parameters).await;
-                bad.extend(
-                    judge(&format!("{name}, {mode}, after {analyze}"), &plan, pages_max).err(),
-                );
-            }
-        }
-    }
-    assert!(bad.is_empty(), "{}", bad.join("\n"));
-}
-
-fn name(text: &str) -> Identifier {
-    Identifier::new(text).unwrap()
-}
-
-fn notes() -> ResolvedMapping {
-    let text = "name: notes\nsource: { table: public.note, tenant: tenant }\n\
-                query: select tenant as tenant_id, id, body from public.note\n\
-                target: { table: notes, keep_tenant: true }";
-    let column = |of: &str, sql_type: &str| Column {
-        name: name(of),
-        source_type: sql_type.to_owned(),
-        target_type: sql_type.to_owned(),
-    };
-    let key = KeyColumn {
-        query_column: name("id"),
-        source_column: name("id"),
-        sql_type: "bigint".to_owned(),
-        source_type: "bigint".to_owned(),
-        order: KeyOrder::Native,
-        equals: "=".to_owned(),
-        by_text: false,
-        coarse: false,
-    };
-    let columns = vec![column("id", "bigint"), column("body", "text")];
-    let definition = parse(Path::new("notes.yaml"), text).unwrap();
-    ResolvedMapping::new(definition, column("tenant_id", "text"), vec![key], columns)
-}
-
-fn of_state(file: &str) -> String {
-    let [statement] = &statements(&format!("sync/sql/{file}.sql"))[..] else { panic!("{file}") };
-    statement.replace("{state}", "public._offtake_state")
 }
