@@ -182,7 +182,7 @@ async fn what_hurts_in_offtakes_own_part_is_found_with_what_mends_it() {
     follow(&world, &remedy).await;
     until_over(&world, &[], "fuse", "").await;
 
-    // A process that died with a claim, and a partition that nobody dropped: a daemon mends both.
+    // A process that died with a claim, and a partition that is overdue: a daemon mends both.
     world
         .source
         .execute(
