@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa, Issuer, KeyPair,
@@ -88,6 +89,18 @@ impl Certified {
             written(folder, &format!("{name}-key.pem"), &self.key.serialize_pem()),
         )
     }
+}
+
+/// A certificate that no authority signed, and its key, both in PEM form. It began a day ago.
+pub(crate) fn self_signed(name: &str, expires_in: Duration) -> (String, String) {
+    let mut params = params(&[name.to_owned()], name);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + (now - Duration::from_secs(86_400));
+    params.not_after = epoch + (now + expires_in);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    (certificate.pem(), key.serialize_pem())
 }
 
 fn params(names: &[String], common_name: &str) -> CertificateParams {

@@ -22,6 +22,7 @@ pub mod browser;
 pub mod certificates;
 pub mod chaos;
 pub mod clusters;
+pub mod collector;
 mod daemon;
 mod database;
 mod failpoints;

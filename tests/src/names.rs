@@ -32,8 +32,8 @@ struct Shared {
 }
 
 impl Names {
-    /// None, with a message: this machine lets nobody start a server on port 53, or a program with
-    /// other mounts. Both take root.
+    /// None, with a message, where the test's user may not start a server on port 53, or a program
+    /// with other mounts. Both take root.
     pub async fn start() -> Option<Self> {
         let skipped = |why: &str| {
             eprintln!("skipped: {why}; a container with root and mount namespaces can run it");

@@ -13,6 +13,7 @@ use offtake_private_server::{PrivateServer, ReservedPort};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::certificates::self_signed;
 use crate::daemon::{self, Environment, Expected};
 use crate::names::Names;
 use crate::proxy::Proxy;
@@ -309,9 +310,20 @@ impl Tenant {
     pub async fn server(&self) -> MutexGuard<'_, PrivateServer> {
         self.server.as_ref().expect("planned with private_destination()").lock().await
     }
-}
 
-impl Tenant {
+    /// Gives the destination's own server a certificate that expires after so long.
+    pub async fn show_certificate(&self, expires_in: Duration) {
+        let (certificate, key) = self_signed("127.0.0.1", expires_in);
+        let server = self.server().await;
+        for (file, pem) in [("server.crt", certificate), ("server.key", key)] {
+            let installed = server.install_file(file, pem.as_bytes());
+            installed.expect("the server's folder can be written");
+        }
+        self.destination.execute("alter system set ssl = on").await;
+        self.destination.query_text("select pg_reload_conf()").await;
+        self.destination.wait_text("show ssl", "on").await;
+    }
+
     /// The proxy between the daemons and this tenant's destination; planned with [`Plan::proxied`].
     /// `tenant.destination` itself does not use it.
     pub fn proxy(&self) -> &Proxy {

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use offtake_tests::collector::Collector;
 use offtake_tests::{Daemon, PATIENCE, Plan, World, until};
 use serde_json::json;
 
@@ -37,6 +38,7 @@ fn plan() -> Plan {
         .mappings(&[("users", USERS)])
         .private_destination("wrong_password")
         .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
+        .setting("/metrics/tenants", "worst-20")
         .setting("/http/admin_token", format!("{SECRET}-admin-0123456789abcdef0123456789"))
         .setting("/http/read_token", format!("{SECRET}-read-0123456789abcdef0123456789"))
 }
@@ -111,6 +113,7 @@ async fn spread_secrets(world: &mut World) {
 async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
     let token = format!("Bearer {SECRET}-read-0123456789abcdef0123456789");
     let good = format!("/api/v1/destinations/{}/main", world.id("good"));
+    let why = FAILURES.map(|(name, _)| format!("/api/v1/why?tenant={}", world.id(name)));
     for path in [
         "/",
         "/assets/dashboard.js",
@@ -123,7 +126,10 @@ async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
         "/api/v1/quarantine",
         &good,
         "/nowhere",
-    ] {
+    ]
+    .into_iter()
+    .chain(why.iter().map(String::as_str))
+    {
         for headers in [&[("Authorization", token.as_str())][..], &[]] {
             let (code, body) = daemon.request("GET", path, headers, "").await;
             let _ = writeln!(what, "{path}: {code} {body}");
@@ -163,6 +169,7 @@ async fn all_stored(world: &World, what: &mut String) {
 
 async fn all_printed(world: &World, what: &mut String) {
     let good = world.id("good");
+    let why = FAILURES.map(|(name, _)| ["why", "--tenant", world.id(name)]);
     for arguments in [
         &["status"][..],
         &["status", "--json"],
@@ -171,13 +178,19 @@ async fn all_printed(world: &World, what: &mut String) {
         &["config"],
         &["verify"],
         &["verify", "--json"],
+        &["why", "--tenant", good, "--mapping", "users", "--json"],
+        &["doctor", "--connect"],
+        &["doctor", "--connect", "--json"],
         &["quarantine", "list"],
         &["fuse", "list"],
         &["preview", "--tenant", good, "--mapping", "nothing"],
         &["sync", "--tenant", good, "--wait", "1s"],
         &["run", "--once"],
         &["init"],
-    ] {
+    ]
+    .into_iter()
+    .chain(why.iter().map(|why| &why[..]))
+    {
         let output = world.offtake(arguments).await;
         let text = [output.stdout, output.stderr].concat();
         let _ = writeln!(
@@ -242,7 +255,7 @@ async fn all_of_wrong_configurations(world: &mut World, told: &mut String) {
         format!("mysql://nobody:{SECRET}-s5@127.0.0.1/x"),
     ] {
         world.configure(|c| c["source"]["url"] = url.into());
-        for arguments in [&["status"][..], &["check"], &["init"]] {
+        for arguments in [&["status"][..], &["check"], &["init"], &["doctor"]] {
             let output = world.offtake(arguments).await;
             let text = [output.stdout, output.stderr].concat();
             let _ = writeln!(told, "offtake {arguments:?}: {}", String::from_utf8_lossy(&text));
@@ -279,12 +292,20 @@ async fn nothing_that_is_told_has_a_secret_or_a_value() {
         .await;
     // The most detailed log.
     world.set_variable("OFFTAKE_LOG", "trace");
+    let collector = Collector::default();
+    let endpoint = collector.listen().await;
+    world.configure(|c| c["telemetry"]["otlp_endpoint"] = endpoint.into());
     let daemon = world.daemon().await;
     let mut told = String::new();
     wait_everything_failed(&daemon, &world).await;
     all_told(&daemon, &world, &mut told).await;
     all_stored(&world, &mut told).await;
     daemon.stop().await;
+    let spans = collector.spans();
+    assert!(spans.len() > FAILURES.len(), "{spans:?}");
+    for span in spans {
+        let _ = writeln!(told, "{span:?}");
+    }
     all_printed(&world, &mut told).await;
     assert_nothing(VALUE, &told);
     all_of_wrong_configurations(&mut world, &mut told).await;

@@ -25,7 +25,9 @@ use crate::status::{Destination, Fuse, Long, destinations, doubt};
 use crate::webhooks::{NamedWebhook, Webhook, named_webhooks, webhooks};
 use crate::{Error, State};
 
+use cause::Facts;
 pub use cause::{Cause, WaitsFor};
+use key::Whose;
 pub use key::{Change, KeyStory, Refused, Row, key_columns};
 pub use way::Request;
 use way::Way;
@@ -250,7 +252,7 @@ async fn of_destination(
         error: m.error.clone(),
         retry_at: m.retry_at,
     });
-    let mut subject = Subject {
+    let subject = Subject {
         kind: Kind::Destination,
         name: destination.name.clone(),
         state: destination.state.as_str(),
@@ -267,7 +269,7 @@ async fn of_destination(
         connection: None,
         key: None,
     };
-    let facts = cause::Facts {
+    let facts = Facts {
         tenant: asked.tenant,
         paused: destination.paused,
         paused_until: destination.paused_until,
@@ -280,19 +282,8 @@ async fn of_destination(
         fuses_off: around.fuses_off,
         way,
     };
-    subject.waits_for = cause::judge(&subject, &facts);
-    let of = Selection {
-        tenant: Some(asked.tenant),
-        destination: Some(&destination.name),
-        mapping: asked.mapping,
-        ..Selection::default()
-    };
-    subject.quarantined = quarantined(source, &subject, of).await?;
-    let whose = key::Whose { destination: Some(named.destination_id), webhook: None };
-    subject.key =
-        key::tell(source, asked, &named.tenant_at_source, whose, &subject, &facts).await?;
-    narrow(&mut subject, asked);
-    Ok(subject)
+    let whose = Whose { destination: Some(named.destination_id), webhook: None };
+    complete(source, asked, subject, &facts, (&named.tenant_at_source, whose)).await
 }
 
 async fn of_webhook(
@@ -316,7 +307,7 @@ async fn of_webhook(
         error: m.error.clone(),
         retry_at: m.retry_at,
     });
-    let mut subject = Subject {
+    let subject = Subject {
         kind: Kind::Webhook,
         name: webhook.name.clone(),
         state: webhook.state.as_str(),
@@ -334,7 +325,7 @@ async fn of_webhook(
         key: None,
     };
     let backlog: i64 = subject.mappings.iter().map(|m| m.backlog.0).sum();
-    let facts = cause::Facts {
+    let facts = Facts {
         tenant: asked.tenant,
         paused: webhook.paused,
         paused_until: webhook.paused_until,
@@ -346,33 +337,40 @@ async fn of_webhook(
         fuses_off: around.fuses_off,
         way,
     };
-    subject.waits_for = cause::judge(&subject, &facts);
-    let of = Selection {
-        tenant: Some(asked.tenant),
-        webhook: Some(&webhook.name),
-        mapping: asked.mapping,
-        ..Selection::default()
-    };
-    subject.quarantined = quarantined(source, &subject, of).await?;
-    let whose = key::Whose { destination: None, webhook: Some(named.webhook_id) };
-    subject.key =
-        key::tell(source, asked, &named.tenant_at_source, whose, &subject, &facts).await?;
-    narrow(&mut subject, asked);
+    let whose = Whose { destination: None, webhook: Some(named.webhook_id) };
+    complete(source, asked, subject, &facts, (&named.tenant_at_source, whose)).await
+}
+
+/// What the subject waits for, its quarantine, and the story of the key that is asked for.
+async fn complete(
+    source: &Client,
+    asked: &Asked<'_>,
+    mut subject: Subject,
+    facts: &Facts<'_>,
+    (tenant_at_source, whose): (&str, Whose),
+) -> Result<Subject, Error> {
+    subject.waits_for = cause::judge(&subject, facts);
+    subject.quarantined = quarantined(source, asked, &subject).await?;
+    subject.key = key::tell(source, asked, tenant_at_source, whose, &subject, facts).await?;
+    // Only now: the cause looks at all of its mappings.
+    subject.mappings.retain(|m| asked.mapping.is_none_or(|wanted| m.name == wanted));
     Ok(subject)
 }
 
 async fn quarantined(
     source: &Client,
+    asked: &Asked<'_>,
     subject: &Subject,
-    of: Selection<'_>,
 ) -> Result<Vec<Quarantined>, Error> {
     if subject.mappings.iter().all(|m| m.quarantined.0 == 0) {
         return Ok(Vec::new());
     }
+    let name = Some(subject.name.as_str());
+    let (destination, webhook) = match subject.kind {
+        Kind::Destination => (name, None),
+        Kind::Webhook => (None, name),
+    };
+    let (tenant, mapping) = (Some(asked.tenant), asked.mapping);
+    let of = Selection { tenant, destination, webhook, mapping };
     operations::quarantined(source, of, None, QUARANTINED_MAX).await
-}
-
-/// Shows only the mapping that was asked for.
-fn narrow(subject: &mut Subject, asked: &Asked<'_>) {
-    subject.mappings.retain(|m| asked.mapping.is_none_or(|wanted| m.name == wanted));
 }

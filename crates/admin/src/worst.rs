@@ -1,5 +1,6 @@
-//! The series of the worst destinations, where an operator wants them among the metrics. They come
-//! and go with who is among the worst, so the recorder does not keep them.
+//! The series of the worst destinations, where an operator wants them among the metrics. A
+//! destination has series only while it is one of the worst. The recorder never drops a series, so
+//! these are rendered here.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,6 +1,6 @@
 -- What holds back vacuum in this database for longer than $1 float8 seconds: transactions of
--- sessions, prepared transactions, and replication slots that nobody reads (of those the age is not
--- known). The worst first. A role without pg_read_all_stats does not see when other roles'
+-- sessions, prepared transactions, and inactive replication slots (their age is not known, so all
+-- are listed). The worst first. A role without pg_read_all_stats does not see when other roles'
 -- transactions began. `holder` is the process, the transaction's name or the slot's name; `ended_by`
 -- is the statement that ends it.
 select kind, holder, detail, seconds, bytes, ended_by

@@ -1,5 +1,6 @@
--- What of a destination's server matters to whoever writes there, in one row. Every name is
--- qualified: the schemas there are a stranger's. No parameters; no locks.
+-- The settings of a destination's server that matter to a session that writes there, its clock, and
+-- the session's role, in one row. Every name is qualified: the schemas there are a stranger's. No
+-- parameters; no locks.
 select pg_catalog.current_setting('server_version') as version,
        pg_catalog.current_setting('server_version_num')::pg_catalog.int4 as version_number,
        pg_catalog.pg_is_in_recovery() or pg_catalog.current_setting('transaction_read_only') operator(pg_catalog.=) 'on' as read_only,

@@ -389,7 +389,7 @@ async fn serve(
         Some(Answer::Alone) | None => turn::take(context, claim).await,
     };
     if let Err(error) = &outcome {
-        traces::failed(|| error.to_string());
+        traces::failed(|| error.message());
     }
     slow_failures.note(claim.destination_id, failed || outcome.is_err(), began.elapsed());
     let until = Instant::now() + context.settings.lease;

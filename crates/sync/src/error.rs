@@ -46,6 +46,15 @@ impl Error {
     pub(crate) fn destination(error: impl Into<Trouble>) -> Self {
         Self::Destination(error.into())
     }
+
+    /// What failed, and why. No value of a row, and no secret.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Source(error) => format!("{self}: {}", error.message()),
+            Self::Destination(trouble) | Self::Place(trouble) => format!("{self}: {trouble}"),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl From<offtake_reading::Error> for Error {

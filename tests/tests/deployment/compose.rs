@@ -61,7 +61,7 @@ fn what_the_compose_file_says_of_the_daemon_is_true() {
     let composition = composition();
     let daemon = &composition["services"]["offtake"];
     let found = configuration("deploy/compose/offtake.yaml", &variables(daemon));
-    // Both ports, and who asks at them.
+    // The port for operators is published on loopback only; Prometheus scrapes the port for probes.
     let ports = texts(&daemon["ports"]);
     assert_eq!(found.http.listen.port(), 8080);
     assert!(ports[0].starts_with("127.0.0.1:") && ports[0].ends_with(":8080"), "{ports:?}");

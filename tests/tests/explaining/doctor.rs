@@ -182,7 +182,7 @@ async fn what_hurts_in_offtakes_own_part_is_found_with_what_mends_it() {
     follow(&world, &remedy).await;
     until_over(&world, &[], "fuse", "").await;
 
-    // A process that died with a claim, and a partition that nobody dropped: a daemon mends both.
+    // A process that died with a claim, and a partition that is overdue: a daemon mends both.
     world
         .source
         .execute(
@@ -275,6 +275,26 @@ async fn what_hurts_at_destinations_is_found_with_what_mends_it() {
     until_over(&world, &[], "destinations_query", "").await;
     world.reach_by("acme", |url| url.replace(&role, "postgres"));
     world.tenant("acme").destination.execute(&format!("drop role {role}")).await;
+}
+
+/// A certificate is told before it expires, and no longer once the server shows a new one.
+#[tokio::test]
+async fn a_certificate_that_expires_soon_is_found() {
+    let mut world = World::with_tenants(["acme", "globex"])
+        .mappings(&[("users", USERS)])
+        .private_destination("acme")
+        .await;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    world.tenant("acme").show_certificate(days(13)).await;
+    world.reach_by("acme", |url| url.replace("sslmode=disable", "sslmode=require"));
+    let (code, words) = ("destination_certificate", world.id("acme"));
+    let (remedy, finding) = until_found(&world, &["--connect"], code, words).await;
+    assert_eq!(finding["severity"], "warning");
+    assert!(remedy.starts_with("renew the certificate at that server"), "{remedy}");
+    let (_, report) = examined(&world, &["--connect"]).await;
+    assert_eq!(with_code(&report, code).len(), 1, "globex has no TLS: {report:#}");
+    world.tenant("acme").show_certificate(days(15)).await;
+    until_over(&world, &["--connect"], code, "").await;
 }
 
 /// A daemon that hangs is not a daemon that works.

@@ -2,13 +2,12 @@
 //! Prometheus that scrapes them.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use offtake_tests::prometheus::{Job, Prometheus};
 use offtake_tests::proxy::Mode;
 use offtake_tests::receiver::{Play, Receiver};
 use offtake_tests::{Daemon, World, until};
-use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use super::rules::{alerts_of, rules, text};
@@ -103,7 +102,7 @@ impl Broken {
             .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
             .await;
         world.allow("*");
-        expiring_certificate(&world).await;
+        world.tenant("expiring").show_certificate(Duration::from_secs(5 * 86_400)).await;
         world.reach_by("expiring", |url| url.replace("sslmode=disable", "sslmode=require"));
         let receiver = Receiver::start().await;
         world.add_webhook("edited", &receiver, json!({}));
@@ -140,26 +139,6 @@ impl Broken {
         }
         world.write_mapping("users", "source: [");
     }
-}
-
-/// Gives the destination's own server a certificate that expires in five days.
-async fn expiring_certificate(world: &World) {
-    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("an address");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    params.not_before = epoch + (now - Duration::from_secs(86_400));
-    params.not_after = epoch + (now + Duration::from_secs(5 * 86_400));
-    let key = KeyPair::generate().expect("a key");
-    let certificate = params.self_signed(&key).expect("a certificate");
-    let tenant = world.tenant("expiring");
-    let server = tenant.server().await;
-    for (file, content) in [("server.crt", certificate.pem()), ("server.key", key.serialize_pem())]
-    {
-        server.install_file(file, content.as_bytes()).expect("the server's folder can be written");
-    }
-    tenant.destination.execute("alter system set ssl = on").await;
-    tenant.destination.query_text("select pg_reload_conf()").await;
-    tenant.destination.wait_text("show ssl", "on").await;
 }
 
 /// A daemon whose sequencer is going to stand still, and then its source.

@@ -31,7 +31,7 @@ fn promtool_accepts_the_rules_and_their_tests_pass() {
     }
 }
 
-/// Whoever is woken finds what the alert means and what to do.
+/// Every alert leads to a heading that says what it means and what to do.
 #[test]
 fn every_alert_has_a_heading_and_a_test() {
     let (rules, page) = (rules(), read("docs/alerts.md"));

@@ -65,7 +65,7 @@ async fn the_worst_destinations_have_series_where_they_are_asked_for() {
     if let Some(checked) = promtool(&["check", "metrics"], &repository("deploy"), &text) {
         assert_eq!(checked, Ok(()));
     }
-    // Who is in sync again has no series any more.
+    // A destination that is in sync again has no series any more.
     world.source.execute("delete from offtake.fuse").await;
     world.wait_in_step().await;
     until("acme is not among them", PATIENCE, async || {

@@ -22,7 +22,7 @@ use crate::status::Fuse;
 pub enum Cause {
     /// It waits for nothing.
     Nothing,
-    /// A webhook that is told nothing until somebody enables it.
+    /// A webhook that is told nothing until an operator enables it.
     Disabled,
     Paused,
     /// A fuse is off.
@@ -273,7 +273,7 @@ fn degraded(subject: &Subject, facts: &Facts<'_>) -> WaitsFor {
 pub(super) fn row_differs(text: String, mapping: &str, tenant: &str) -> WaitsFor {
     let tenant = shell_word(tenant);
     WaitsFor::new(Cause::Differs, text).remedy(format!(
-        "find out who writes there, then run: \
+        "find out which program writes there, then run: \
          offtake verify --tenant {tenant} --mapping {mapping} --repair"
     ))
 }

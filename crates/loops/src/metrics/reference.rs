@@ -72,8 +72,8 @@ fn cardinality() -> String {
         "## How many series there are\n\n\
          A daemon exports {fixed} series, and the number of tenants, destinations, tables and mappings\n\
          does not change that: labels only have the values below. Two daemons export twice as many.\n\
-         With `metrics.tenants: worst-N` there are at most N times {} more. The series of different\n\
-         destinations come and go with who is among the worst.\n",
+         With `metrics.tenants: worst-N` there are at most N times {} more at one time. A\n\
+         destination has series only while it is one of the N worst.\n",
         series(Of::Destination)
     )
 }

@@ -24,7 +24,7 @@ use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
 /// For each statement at the source. The status of a tenant takes tenths of a second with millions
-/// of changes; somebody waits at a prompt.
+/// of changes; the operator waits at a prompt.
 const LIMITS: &str = "set statement_timeout = '10s'; set lock_timeout = '2s'";
 
 pub(super) async fn execute(

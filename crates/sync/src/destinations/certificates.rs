@@ -6,10 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use offtake_loops::metrics as names;
 
-/// A certificate that expires within this time is told in the log, once. Authorities that renew by
-/// themselves do so a month ahead, so somebody must look; and two weeks are time enough to.
-/// `deploy/prometheus/rules.yml` has the same time.
-const SOON: Duration = Duration::from_secs(14 * 86_400);
+/// A certificate that expires within this time is told in the log, once, and by `offtake doctor`.
+/// Authorities that renew by themselves do so a month ahead, so somebody must look; and two weeks
+/// are time enough to. `deploy/prometheus/rules.yml` has the same time.
+pub const CERTIFICATE_EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// A certificate counts for this long after the handshake. A destination that is still served has
 /// another handshake before: its sessions last for an hour at most, and it is visited every ten
@@ -41,7 +41,9 @@ impl Certificates {
         drop(seen);
         let Some(expires_at) = expires_at else { return };
         let left = expires_at.duration_since(SystemTime::now()).unwrap_or_default();
-        if left < SOON && before.is_none_or(|before| before.expires_at != expires_at) {
+        if left < CERTIFICATE_EXPIRES_SOON
+            && before.is_none_or(|before| before.expires_at != expires_at)
+        {
             tracing::warn!(
                 event = "certificate_expires",
                 destination = label,

@@ -16,6 +16,7 @@ mod session;
 mod trouble;
 mod write;
 
+pub use certificates::CERTIFICATE_EXPIRES_SOON;
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::{Place, Places};
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};

@@ -179,7 +179,7 @@ impl Session {
     }
 
     /// When the certificate expires that the server showed; None: it showed none.
-    pub(crate) fn certificate_expires_at(&self) -> Option<SystemTime> {
+    pub fn certificate_expires_at(&self) -> Option<SystemTime> {
         match self {
             Self::Postgres(session) => session.connection.certificate_expires_at(),
         }

@@ -157,6 +157,7 @@ async fn put_off(
     let leases: Vec<_> = members.iter().map(|member| member.claim.lease).collect();
     let when = (delay, again.as_ref().map(|again| &*again.text));
     let (message, reason) = (&trouble.message, &trouble.reason);
+    traces::failed(|| message.clone());
     let told = requests::fail_all(&context.pool, &leases, when, message, reason).await;
     let Ok((text, until)) = told else {
         return members.into_iter().for_each(|member| member.goes_alone(context));

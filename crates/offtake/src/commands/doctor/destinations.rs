@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use offtake_mapping::MappingSet;
 use offtake_postgres::Dialer;
-use offtake_sync::destinations::{DestinationSpec, Health, Session};
+use offtake_sync::destinations::{CERTIFICATE_EXPIRES_SOON, DestinationSpec, Health, Session};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -69,12 +70,14 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// The server's own troubles, and when it said what its clock is.
+/// The server's own troubles, and what the dial showed.
 struct Asked {
     health: Health,
     /// Seconds by which this machine's clock differs from the server's; the way there and back is
     /// left out.
     clock_differs: f64,
+    /// None: it showed no certificate.
+    certificate_expires_at: Option<SystemTime>,
 }
 
 async fn health(dialer: &Dialer, spec: &DestinationSpec) -> Result<Asked, String> {
@@ -83,53 +86,67 @@ async fn health(dialer: &Dialer, spec: &DestinationSpec) -> Result<Asked, String
     let before = seconds();
     let health = session.health().await.map_err(|trouble| trouble.reason)?;
     let clock_differs = (before - health.clock).max(health.clock - seconds()).max(0.0);
-    Ok(Asked { health, clock_differs })
+    let certificate_expires_at = session.certificate_expires_at();
+    Ok(Asked { health, clock_differs, certificate_expires_at })
 }
 
 fn of_server(label: &str, asked: &Asked) -> Vec<Finding> {
-    let Asked { health, clock_differs } = asked;
-    let (role, mut findings) = (&health.role, Vec::new());
-    if health.too_old {
-        findings.push(Finding::warning(
-            "destination_version",
-            format!("{label} is PostgreSQL {}", health.version),
-            "Offtake is tested with 14 to 18 only",
-            "upgrade that server",
-        ));
+    let Asked { health, clock_differs, certificate_expires_at } = asked;
+    let role = &health.role;
+    let version = Finding::warning(
+        "destination_version",
+        format!("{label} is PostgreSQL {}", health.version),
+        "Offtake is tested with 14 to 18 only",
+        "upgrade that server",
+    );
+    let read_only = Finding::warning(
+        "destination_read_only",
+        format!("{label} takes no writes: a standby, or set to read only"),
+        "nothing is written there; its changes are kept",
+        "name the primary in its URL, or make it writable",
+    );
+    let replication_role = Finding::warning(
+        "destination_replication_role",
+        format!("sessions of {role} at {label} have session_replication_role = replica"),
+        "triggers and foreign keys of the tenant do not fire for what Offtake writes",
+        format!("run there: alter role {role} reset session_replication_role;"),
+    );
+    let superuser = Finding::note(
+        "destination_role",
+        format!("the role {role} at {label} is a superuser"),
+        "Offtake needs no more than connect, and usage and create on one schema",
+        "give it a role of its own there",
+    );
+    let clock = Finding::note(
+        "destination_clock",
+        format!("the clock of {label} differs by {}", span(*clock_differs)),
+        "how fresh the copy is, is judged there by that clock",
+        "keep that clock by network time",
+    );
+    let found = [
+        (health.too_old, version),
+        (health.read_only, read_only),
+        (health.fires_no_triggers, replication_role),
+        (health.superuser, superuser),
+        (*clock_differs > CLOCK_SECONDS_MAX, clock),
+    ];
+    let found = found.into_iter().filter_map(|(holds, finding)| holds.then_some(finding));
+    found.chain(certificate_expires_at.and_then(|at| of_certificate(label, at))).collect()
+}
+
+fn of_certificate(label: &str, expires_at: SystemTime) -> Option<Finding> {
+    let now = SystemTime::now();
+    if expires_at > now + CERTIFICATE_EXPIRES_SOON {
+        return None;
     }
-    if health.read_only {
-        findings.push(Finding::warning(
-            "destination_read_only",
-            format!("{label} takes no writes: a standby, or set to read only"),
-            "nothing is written there; its changes are kept",
-            "name the primary in its URL, or make it writable",
-        ));
-    }
-    if health.fires_no_triggers {
-        findings.push(Finding::warning(
-            "destination_replication_role",
-            format!("sessions of {role} at {label} have session_replication_role = replica"),
-            "triggers and foreign keys of the tenant do not fire for what Offtake writes",
-            format!("run there: alter role {role} reset session_replication_role;"),
-        ));
-    }
-    if health.superuser {
-        findings.push(Finding::note(
-            "destination_role",
-            format!("the role {role} at {label} is a superuser"),
-            "Offtake needs no more than connect, and usage and create on one schema",
-            "give it a role of its own there",
-        ));
-    }
-    if *clock_differs > CLOCK_SECONDS_MAX {
-        findings.push(Finding::note(
-            "destination_clock",
-            format!("the clock of {label} differs by {}", span(*clock_differs)),
-            "how fresh the copy is, is judged there by that clock",
-            "keep that clock by network time",
-        ));
-    }
-    findings
+    let verb = if expires_at > now { "expires" } else { "expired" };
+    let at = Timestamp::try_from(expires_at).ok()?.strftime("%Y-%m-%d %H:%M:%S UTC");
+    Some(Finding::warning(
+        "destination_certificate",
+        format!("the certificate of the server of {label} {verb} on {at}"),
+        "with a certificate that has expired it is blocked, unless its URL says sslmode=require",
+        "renew the certificate at that server, or ask its owner to",
+    ))
 }
 
 fn seconds() -> f64 {

@@ -78,8 +78,7 @@ fn settings(row: &Row, findings: &mut Vec<Finding>) {
     let milliseconds =
         |name: &str| -> Option<i64> { settings[name].as_str().and_then(|text| text.parse().ok()) };
     let statements = "statements of Offtake that take longer are ended, again and again";
-    let dials =
-        "the daemon's sessions are ended while nothing happens, and every change dials anew";
+    let dials = "the daemon's sessions are ended while nothing happens, and the next change has to dial again";
     for (name, least, matters) in [
         ("statement_timeout", STATEMENT_MS_MIN, statements),
         ("transaction_timeout", STATEMENT_MS_MIN, statements),
@@ -128,7 +127,7 @@ fn roles(row: &Row, findings: &mut Vec<Finding>) {
         findings.push(Finding::note(
             "role",
             format!("the role {role} {what}"),
-            "Offtake needs neither; whoever gets its password has the whole server",
+            "Offtake needs neither; a person who gets its password has the whole server",
             "give the daemon a role of its own, with what deploy/grants.sql grants",
         ));
     }
@@ -184,7 +183,7 @@ async fn vacuum(patient: &Patient<'_>, findings: &mut Vec<Finding>) -> Result<()
                 Finding::warning(
                     "replication_slot",
                     format!(
-                        "nobody reads the replication slot {holder} ({detail}{})",
+                        "the replication slot {holder} has no reader ({detail}{})",
                         held.unwrap_or_default()
                     ),
                     "the source keeps its write-ahead log for it, and perhaps deleted rows, until \

@@ -1,4 +1,4 @@
-//! What of a destination's server matters beside its tables.
+//! The state of a destination's server, apart from its tables.
 
 use super::{Session, Trouble};
 use crate::sql;
