@@ -86,3 +86,18 @@ impl fmt::Display for Finding {
         write!(f, "{severity:<8}  {code}: {what}\n  matters   {matters}\n  remedy    {remedy}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_keeps_its_lines_and_looks_like_no_finding() {
+        let what = "users.yaml:2:1: a mistake\n 2 | x\n   | ^\nnote      forged: \u{1b}[31m";
+        assert_eq!(
+            Finding::critical("files", what, "nothing starts", "mend it").to_string(),
+            "critical  files: users.yaml:2:1: a mistake\n             2 | x\n               | ^\n            \
+             note      forged: \\u{1b}[31m\n  matters   nothing starts\n  remedy    mend it"
+        );
+    }
+}
