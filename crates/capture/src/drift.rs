@@ -1,6 +1,7 @@
 //! Differences between the installed capture and what the mappings need.
 
 use std::fmt;
+use std::mem::discriminant;
 
 use offtake_mapping::MappingSet;
 use tokio_postgres::Client;
@@ -100,79 +101,91 @@ impl Drift {
 
 impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words(&self.events()))
+    }
+}
+
+impl Drift {
+    fn events(&self) -> String {
+        self.kind.event().map(|event| event.to_string()).unwrap_or_default()
+    }
+
+    /// Whether only the event may be another one.
+    fn alike(&self, other: &Self) -> bool {
+        let Self { source_table, relation, kind } = self;
+        (source_table, relation) == (&other.source_table, &other.relation)
+            && discriminant(kind) == discriminant(&other.kind)
+    }
+
+    /// `events`: whose triggers differ in this way.
+    fn words(&self, events: &str) -> String {
         let relation = &self.relation;
         match self.kind {
-            DriftKind::NoTable => write!(f, "table {relation} is gone"),
+            DriftKind::NoTable => format!("table {relation} is gone"),
             DriftKind::ForeignPartition => {
-                write!(
-                    f,
+                format!(
                     "{relation}, a partition of {}, is a foreign table: its changes cannot be captured",
                     self.source_table
                 )
             }
-            DriftKind::TriggerMissing(event) => {
-                write!(f, "{relation} has no trigger that captures {event}")
+            DriftKind::TriggerMissing(_) => {
+                format!("{relation} has no trigger that captures {events}")
             }
-            DriftKind::TriggerDisabled(event) => {
-                write!(f, "the trigger that captures {event} on {relation} is disabled")
+            DriftKind::TriggerDisabled(_) => {
+                format!("the trigger that captures {events} on {relation} is disabled")
             }
-            DriftKind::TriggerNotAlways(event) => {
-                write!(
-                    f,
-                    "the trigger that captures {event} on {relation} does not fire under session_replication_role = replica"
+            DriftKind::TriggerNotAlways(_) => {
+                format!(
+                    "the trigger that captures {events} on {relation} does not fire under session_replication_role = replica"
                 )
             }
-            DriftKind::TriggerDiffers(event) => {
-                write!(f, "the trigger that captures {event} on {relation} was changed")
+            DriftKind::TriggerDiffers(_) => {
+                format!("the trigger that captures {events} on {relation} was changed")
             }
-            DriftKind::TriggerSuperseded(event) => {
-                write!(f, "the trigger that captures {event} on {relation} is of another form")
+            DriftKind::TriggerSuperseded(_) => {
+                format!("the trigger that captures {events} on {relation} is of another form")
             }
             DriftKind::FunctionDiffers => {
-                write!(f, "the capture function of {relation} is not what the mappings need")
+                format!("the capture function of {relation} is not what the mappings need")
             }
             DriftKind::PartitionsChanged => {
-                write!(f, "partitions of {relation} were attached, detached or dropped")
+                format!("partitions of {relation} were attached, detached or dropped")
             }
             DriftKind::TriggersReplaced => {
-                write!(f, "the triggers of {relation} were disabled or dropped for a while")
+                format!("the triggers of {relation} were disabled or dropped for a while")
             }
             DriftKind::Rewritten => {
-                write!(f, "{relation} was rewritten with other values by ALTER TABLE")
+                format!("{relation} was rewritten with other values by ALTER TABLE")
             }
-            DriftKind::ColumnsReplaced => write!(
-                f,
+            DriftKind::ColumnsReplaced => format!(
                 "columns of {relation} were dropped or renamed, and others have their names now"
             ),
             DriftKind::NoteOutdated => {
-                write!(f, "what Offtake remembers of {relation} is out of date")
+                format!("what Offtake remembers of {relation} is out of date")
             }
             DriftKind::RoleLacksRights => {
-                write!(f, "the role {relation} is missing or may not append captured changes")
+                format!("the role {relation} is missing or may not append captured changes")
             }
             DriftKind::NotNeeded => {
-                write!(f, "{relation} has capture triggers, but no mapping names it")
+                format!("{relation} has capture triggers, but no mapping names it")
             }
         }
     }
 }
 
-/// The drifts in words, each once. A relation that lacks several triggers is told in one.
+/// The drifts in words, each once. Triggers of one relation that differ in the same way are told in
+/// one.
 pub fn in_words(drifts: &[&Drift]) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
-    let mut lacking: Option<&str> = None;
+    let mut groups: Vec<(&Drift, String)> = Vec::new();
     for drift in drifts {
-        match (drift.kind, told.last_mut()) {
-            (DriftKind::TriggerMissing(event), Some(last))
-                if lacking == Some(drift.relation.as_str()) =>
-            {
-                last.push_str(&format!(", {event}"));
+        match (drift.kind.event(), groups.last_mut()) {
+            (Some(event), Some((first, events))) if drift.alike(first) => {
+                events.push_str(&format!(", {event}"));
             }
-            _ => told.push(drift.to_string()),
+            _ => groups.push((drift, drift.events())),
         }
-        let missing = matches!(drift.kind, DriftKind::TriggerMissing(_));
-        lacking = missing.then_some(drift.relation.as_str());
     }
+    let mut told: Vec<String> = groups.iter().map(|(first, events)| first.words(events)).collect();
     told.dedup();
     told
 }
@@ -180,4 +193,33 @@ pub fn in_words(drifts: &[&Drift]) -> Vec<String> {
 /// Compares what is installed with what the set needs. Reads catalogs only. Empty if they agree.
 pub async fn drift(client: &Client, set: &MappingSet) -> Result<Vec<Drift>, Error> {
     Ok(Survey::take(client, set).await?.drifts())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triggers_that_differ_alike_are_told_in_one() {
+        let drift = |relation: &str, kind| Drift {
+            source_table: "public.item".to_owned(),
+            relation: relation.to_owned(),
+            kind,
+        };
+        let drifts = [
+            drift("public.item", DriftKind::TriggerDisabled(Event::Insert)),
+            drift("public.item", DriftKind::TriggerDisabled(Event::Update)),
+            drift("public.item", DriftKind::TriggerMissing(Event::Delete)),
+            drift("public.item", DriftKind::TriggerMissing(Event::Truncate)),
+            drift("public.item_2026", DriftKind::TriggerMissing(Event::Insert)),
+        ];
+        assert_eq!(
+            in_words(&drifts.iter().collect::<Vec<_>>()),
+            [
+                "the trigger that captures insert, update on public.item is disabled",
+                "public.item has no trigger that captures delete, truncate",
+                "public.item_2026 has no trigger that captures insert",
+            ]
+        );
+    }
 }

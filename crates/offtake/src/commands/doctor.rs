@@ -186,6 +186,6 @@ fn unusable_files(error: &str) -> Finding {
         "files",
         format!("the files cannot be used: {error}"),
         "a daemon that runs keeps what it read before; one that starts does not start",
-        "mend the place; `offtake check` shows it with an excerpt",
+        "mend the place; `offtake check --connect` tells when nothing is wrong any more",
     )
 }

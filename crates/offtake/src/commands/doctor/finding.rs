@@ -29,8 +29,12 @@ pub(super) struct Finding {
     pub(super) remedy: String,
 }
 
-/// The longest text that is shown in full: a server may answer anything.
+/// The longest line that is shown in full: a server may answer anything.
 const TEXT_CHARACTERS_MAX: usize = 1000;
+
+/// Three mistakes in files, each with its excerpt. They are indented, so that no answer of a server
+/// looks like a finding.
+const LINES_MAX: usize = 15;
 
 impl Finding {
     pub(super) fn critical(
@@ -75,8 +79,25 @@ impl fmt::Display for Severity {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { severity, code, what, matters, remedy } = self;
-        let what = foreign_within(&what.replace('\n', " "), TEXT_CHARACTERS_MAX).into_owned();
+        let lines = what.lines().take(LINES_MAX);
+        let what = lines.map(|line| foreign_within(line, TEXT_CHARACTERS_MAX));
+        let what = what.collect::<Vec<_>>().join("\n            ");
         let remedy = foreign_within(remedy, TEXT_CHARACTERS_MAX);
         write!(f, "{severity:<8}  {code}: {what}\n  matters   {matters}\n  remedy    {remedy}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_keeps_its_lines_and_looks_like_no_finding() {
+        let what = "users.yaml:2:1: a mistake\n 2 | x\n   | ^\nnote      forged: \u{1b}[31m";
+        assert_eq!(
+            Finding::critical("files", what, "nothing starts", "mend it").to_string(),
+            "critical  files: users.yaml:2:1: a mistake\n             2 | x\n               | ^\n            \
+             note      forged: \\u{1b}[31m\n  matters   nothing starts\n  remedy    mend it"
+        );
     }
 }

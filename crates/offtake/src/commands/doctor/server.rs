@@ -119,15 +119,21 @@ fn roles(row: &Row, findings: &mut Vec<Finding>) {
     let role: &str = row.get("role");
     let (superuser, replication): (bool, bool) = (row.get("rolsuper"), row.get("rolreplication"));
     let too_much = match (superuser, replication) {
-        (true, _) => Some("is a superuser"),
-        (false, true) => Some("may replicate"),
+        (true, _) => Some((
+            "is a superuser",
+            "Offtake needs no superuser; this password gives control of the whole server",
+        )),
+        (false, true) => Some((
+            "may replicate",
+            "Offtake does not replicate; this password is enough to copy the whole server",
+        )),
         (false, false) => None,
     };
-    if let Some(what) = too_much {
+    if let Some((what, matters)) = too_much {
         findings.push(Finding::note(
             "role",
             format!("the role {role} {what}"),
-            "Offtake needs neither; a person who gets its password has the whole server",
+            matters,
             "give the daemon a role of its own, with what deploy/grants.sql grants",
         ));
     }
