@@ -11,10 +11,10 @@ use offtake_tests::{Database, PATIENCE, World, oracle, until};
 /// Each round changes a thousand rows that no destination copies, and one row that must arrive.
 const ROUNDS: usize = 100;
 
-const PROBE_CHANGES: &str = include_str!("../../crates/sequencer/sql/probe_changes.sql");
+const AWAIT_CHANGES: &str = include_str!("../../crates/sequencer/sql/await_changes.sql");
 
-/// Pages that a probe from the beginning may read: the levels of the index, and no deleted rows.
-const PROBE_PAGES_MAX: i64 = 20;
+/// Pages that a look from the beginning may read: the levels of the index, and no deleted rows.
+const LOOK_PAGES_MAX: i64 = 20;
 
 /// Size of each table with its indexes in kB, at most: while VACUUM can remove nothing, and after
 /// VACUUM. A captured change has about 200 bytes. Of deleted changes VACUUM gives the table's pages
@@ -53,15 +53,15 @@ async fn sizes(source: &Database) -> Vec<(&'static str, i64)> {
     sizes
 }
 
-/// The pages that the sequencer's probe reads when it looks from the beginning.
-async fn probe_pages(source: &Database) -> i64 {
+/// The pages that the sequencer reads when it looks from the beginning.
+async fn look_pages(source: &Database) -> i64 {
     let session = source.session().await;
     session
-        .batch_execute(&format!("deallocate all; prepare probe (bigint) as {PROBE_CHANGES}"))
+        .batch_execute(&format!("deallocate all; prepare look as {AWAIT_CHANGES}"))
         .await
         .unwrap();
     let explained = session
-        .query_one("explain (analyze, buffers, timing off, format json) execute probe(0)", &[])
+        .query_one("explain (analyze, buffers, timing off, format json) execute look(0, 0, 0.001, 0, 0.05, 20, 0)", &[])
         .await
         .unwrap();
     let plan = &explained.get::<_, serde_json::Value>(0)[0]["Plan"];
@@ -93,21 +93,21 @@ async fn our_tables_stay_small_beside_a_snapshot_held_elsewhere() {
         .await
         .unwrap();
     load(&world, ROUNDS, "held").await;
-    let (held, held_pages) = (sizes(&world.source).await, probe_pages(&world.source).await);
+    let (held, held_pages) = (sizes(&world.source).await, look_pages(&world.source).await);
     snapshot.batch_execute("commit").await.unwrap();
     vacuum(&world.source).await;
     // Freed space is used again.
     load(&world, ROUNDS / 10, "free").await;
     until("vacuum has given back what is free", PATIENCE, async || {
         vacuum(&world.source).await;
-        let (released, pages) = (sizes(&world.source).await, probe_pages(&world.source).await);
+        let (released, pages) = (sizes(&world.source).await, look_pages(&world.source).await);
         let small = released.iter().zip(BOUNDS_KB).all(|((_, found), (.., max))| *found <= max);
-        println!("kB while held {held:?}, after vacuum {released:?}; a probe from the beginning reads {held_pages} pages, then {pages}");
-        if small && pages <= PROBE_PAGES_MAX { Ok(()) } else { Err(format!("{released:?} kB, {pages} pages probed")) }
+        println!("kB while held {held:?}, after vacuum {released:?}; a look from the beginning reads {held_pages} pages, then {pages}");
+        if small && pages <= LOOK_PAGES_MAX { Ok(()) } else { Err(format!("{released:?} kB, {pages} pages looked at")) }
     })
     .await;
     assert!(
-        held[0].1 > BOUNDS_KB[0].2 * 2 && held_pages > PROBE_PAGES_MAX * 10,
+        held[0].1 > BOUNDS_KB[0].2 * 2 && held_pages > LOOK_PAGES_MAX * 10,
         "the load was too small for this test: {held:?}, {held_pages}"
     );
     for ((table, held_max, _), held) in BOUNDS_KB.into_iter().zip(held) {

@@ -9,6 +9,7 @@ use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{PooledConnection, SourcePool};
 use tokio::sync::{Notify, watch};
 use tokio_postgres::Statement;
+use tokio_postgres::types::ToSql;
 use tokio_util::sync::CancellationToken;
 
 use crate::vacuum::{Vacuum, analyze_grown};
@@ -18,16 +19,14 @@ use crate::{Error, Numbering, Tick, history, partitions, sql, tick};
 /// much longer.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often a probe reads captured changes from the beginning, and not only beyond those already
-/// taken. A transaction that wrote early and commits late waits at most this long. The other probes
+/// How often a look reads captured changes from the beginning, and not only beyond those already
+/// taken. A transaction that wrote early and commits late waits at most this long. The other looks
 /// skip the index entries of deleted rows, which VACUUM cannot remove while a long snapshot is
 /// open.
 const LOOK_BACK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The pause grows with the silence before it: to a 400th of it, which is 2.5 ms after a second
-/// without a change and 30 ms after twelve. An idle source is then probed 33 times a second. A probe
-/// after a sleep costs more than 0.1 ms of a core for any client, because caches are cold: pgbench
-/// with one prepared `select 1` every 10 ms took 1.1 % on two virtual cores, November 2026.
+/// without a change and 30 ms after twelve. An idle source is then looked at 33 times a second.
 const SILENCE_SHARE: u32 = 400;
 const SILENT_PAUSE_MAX: Duration = Duration::from_millis(30);
 
@@ -40,12 +39,18 @@ const LOADED_PAUSE_MAX: Duration = Duration::from_millis(50);
 
 /// If a look from the beginning is slow for that reason, the pause after it is this many times as
 /// long as the look: at most 5 % of the time goes into looking back.
-const LOOK_BACK_SHARE: u32 = 20;
+const LOOK_BACK_SHARE: f64 = 20.0;
+
+/// The source looks by itself for this long, and then answers that nothing came. A question from
+/// here after each pause took 0.7 % of a core on an idle daemon's side, and as much again at the
+/// source: a sleep leaves caches cold, and each question ends two of them. Meanwhile the server
+/// keeps a snapshot and two weak locks; whoever needs a stronger one waits no longer than this.
+const AWAITED_MAX: Duration = Duration::from_millis(100);
 
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Shortest time between two probes for captured changes. It grows with silence and with load:
+    /// Shortest time between two looks for captured changes. It grows with silence and with load:
     /// see [`pause`].
     pub interval: Duration,
     /// Captured changes taken per tick, at most. After a full tick the next one follows at once.
@@ -63,8 +68,8 @@ pub struct Sequencer {
     wakes: Arc<Notify>,
     fuses: watch::Receiver<Arc<BlownFuses>>,
     progress: Progress,
-    /// The session of the last probe, and the probe prepared in it. Getting both again for every
-    /// probe would be a large part of an idle daemon's cost. None after an error.
+    /// The session of the last look, and the statement prepared in it. Getting both again for every
+    /// look would be a large part of an idle daemon's cost. None after an error.
     session: Option<(PooledConnection, Statement)>,
     last_sequence_id: i64,
     /// The highest capture id that this process has taken. A change that commits later with a
@@ -76,9 +81,11 @@ pub struct Sequencer {
     busy_at: Instant,
     /// Captured changes that the last round took.
     taken: i64,
+    /// The source has looked in vain for [`AWAITED_MAX`], so the next round may follow at once.
+    awaited: bool,
 }
 
-/// The time to the next probe, after so long without a change and a round that took `taken`
+/// The time to the next look, after so long without a change and a round that took `taken`
 /// changes.
 fn pause(interval: Duration, silence: Duration, taken: i64) -> Duration {
     let changes = u32::try_from(taken.clamp(0, 1_000)).unwrap_or_default();
@@ -112,6 +119,7 @@ impl Sequencer {
             vacuum: Vacuum::new(),
             busy_at: Instant::now(),
             taken: 0,
+            awaited: false,
         }
     }
 
@@ -125,9 +133,12 @@ impl Sequencer {
         let mut upkeep_due = Instant::now();
         let mut trouble = SourceTrouble::new("sequencer");
         loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause(self.settings.interval, self.busy_at.elapsed(), self.taken)) => {}
+            let pause = self.pause();
+            if !std::mem::take(&mut self.awaited) || pause > AWAITED_MAX {
+                tokio::select! {
+                    () = shutdown.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(pause) => {}
+                }
             }
             if let Err(error) = self.rounds(&mut upkeep_due, &shutdown).await {
                 // Before the next tick the epoch is checked again: a failover begins with broken
@@ -140,6 +151,10 @@ impl Sequencer {
             trouble.over();
             self.progress.tick();
         }
+    }
+
+    fn pause(&self) -> Duration {
+        pause(self.settings.interval, self.busy_at.elapsed(), self.taken)
     }
 
     /// Does the upkeep if it is due, then ticks until a tick takes less than a full batch.
@@ -160,7 +175,7 @@ impl Sequencer {
         }
         if self.fuses.borrow().blown("sequencer").is_none() {
             loop {
-                self.taken = self.round().await?.taken;
+                self.taken = self.round(shutdown).await?.taken;
                 if self.taken < i64::from(self.settings.batch_rows) || shutdown.is_cancelled() {
                     break;
                 }
@@ -170,24 +185,37 @@ impl Sequencer {
         Ok(())
     }
 
-    /// One probe, and a tick if anything was captured.
-    async fn round(&mut self) -> Result<Tick, Error> {
-        let (mut connection, probe) = match self.session.take() {
-            Some((connection, probe)) if !connection.is_closed() => (connection, probe),
+    /// Waits for a change, and ticks if one was captured. Only the waiting ends at shutdown.
+    async fn round(&mut self, shutdown: &CancellationToken) -> Result<Tick, Error> {
+        let (mut connection, statement) = match self.session.take() {
+            Some((connection, statement)) if !connection.is_closed() => (connection, statement),
             _ => {
                 let connection = self.pool.get().await?;
-                let probe = connection.prepare_cached(sql::PROBE_CHANGES).await?;
-                (connection, probe)
+                let statement = connection.prepare_cached(sql::AWAIT_CHANGES).await?;
+                (connection, statement)
             }
         };
-        let began = Instant::now();
-        let after = if began >= self.look_back_at { 0 } else { self.seen };
-        let found = connection.query_one(&probe, &[&after]).await?;
-        if after == 0 {
-            self.look_back_at =
-                Instant::now() + (began.elapsed() * LOOK_BACK_SHARE).max(LOOK_BACK_INTERVAL);
-        }
+        let pause = pause(self.settings.interval, self.busy_at.elapsed(), 0);
+        let most = if pause > AWAITED_MAX { Duration::ZERO } else { AWAITED_MAX };
+        let look_back_in = self.look_back_at.saturating_duration_since(Instant::now());
+        let parameters: [&(dyn ToSql + Sync); 7] = [
+            &self.seen,
+            &self.last_sequence_id,
+            &pause.as_secs_f64(),
+            &most.as_secs_f64(),
+            &LOOK_BACK_INTERVAL.as_secs_f64(),
+            &LOOK_BACK_SHARE,
+            &look_back_in.as_secs_f64(),
+        ];
+        let found = tokio::select! {
+            () = shutdown.cancelled() => return Ok(Tick::default()),
+            found = connection.query_one(&statement, &parameters) => found?,
+        };
+        self.look_back_at = Instant::now() + Duration::from_secs_f64(found.get("look_back_in"));
+        let after = if found.get("from_start") { 0 } else { self.seen };
         let last_sequence_id: i64 = found.get("last_sequence_id");
+        self.awaited =
+            !found.get::<_, bool>("captured") && last_sequence_id == self.last_sequence_id;
         let mut done = Tick::default();
         if found.get("captured") {
             let mappings = self.mappings.borrow().clone();
@@ -218,7 +246,7 @@ impl Sequencer {
         }
         // The nudge above covers what this tick appended.
         self.last_sequence_id = last_sequence_id + done.appended;
-        self.session = Some((connection, probe));
+        self.session = Some((connection, statement));
         Ok(done)
     }
 }
