@@ -9,11 +9,14 @@
 -- So the claim counts as a failure, and puts the next claim off for one lease, then two, then four,
 -- up to an hour. It does so with jitter: requests that were only in the same process are then not
 -- claimed at the same moment again. What the worker reports at its end replaces that.
+-- What is claimed is changed by its place in the table: by its key, a plan that the session keeps from a
+-- moment when nothing was owed compares each request that it claims with every one that there is. A
+-- request that was owed more between the look and the lock is left to the next claim.
 -- The sync engine calls it; a transaction of its own, begun by begin_claim.sql. Uses
 -- outgoing_request_due, and reads no more than it claims and what others have claimed; skips what another
 -- claim holds; waits for nothing.
 with due as (
-  select r.request_id, r.not_before, r.leased_until is not null as died
+  select r.ctid, r.not_before, r.leased_until is not null as died
     from offtake.outgoing_request r
     join offtake.destination d using (destination_id)
    where r.kind = 'sync' and r.not_before <= now() and (r.leased_until is null or r.leased_until <= now())
@@ -34,7 +37,7 @@ with due as (
            then now() + least($2::bigint * interval '1 millisecond' * 2 ^ least(r.failures, 20), interval '1 hour') * (1 + random()) / 2
            else r.not_before end
     from due
-   where r.request_id = due.request_id
+   where r.ctid = due.ctid
   returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures, due.not_before, due.died
 ), told as (
   -- The first time it is probably a restart, so it is told from the second time on.

@@ -8,7 +8,7 @@
 -- The webhooks engine calls it; a transaction of its own, begun by begin_claim.sql. Uses
 -- outgoing_webhook_due; skips what another claim holds; waits for nothing.
 with due as (
-  select r.request_id, r.not_before, r.leased_until is not null as died
+  select r.ctid, r.not_before, r.leased_until is not null as died
     from offtake.outgoing_request r
     join offtake.webhook w using (webhook_id)
    where r.kind = 'webhook' and r.not_before <= now() and (r.leased_until is null or r.leased_until <= now())
@@ -29,7 +29,7 @@ with due as (
            then now() + least($2::bigint * interval '1 millisecond' * 2 ^ least(r.failures, 20), interval '1 hour') * (1 + random()) / 2
            else r.not_before end
     from due
-   where r.request_id = due.request_id
+   where r.ctid = due.ctid
   returning r.request_id, r.webhook_id, r.attempt, r.wanted_sequence_id, r.failures, due.not_before, due.died
 ), told as (
   -- The first time it is probably a restart, so it is told from the second time on.
