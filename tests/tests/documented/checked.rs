@@ -12,7 +12,7 @@ use crate::spoken::wrong;
 use crate::{installed, read, root, said, succeed};
 
 /// Blocks that are run word for word: (page, a line of it, what runs it).
-const RUN: [(&str, &str, &str); 5] = [
+const RUN: [(&str, &str, &str); 6] = [
     ("README.md", "offtake check --connect", "the_first_run_of_the_readme_works_word_for_word"),
     ("docs/alerts.md", "offtake alerts", "the_rules_are_printed_as_the_page_says"),
     (
@@ -20,6 +20,7 @@ const RUN: [(&str, &str, &str); 5] = [
         "install --mode=0600 /dev/stdin",
         "the_package_is_installed_upgraded_removed_and_purged",
     ),
+    ("docs/deployment.md", "promtool check config", "the_guide_makes_a_daemon_watched"),
     (
         "docs/upgrading.md",
         "systemctl restart offtake",
@@ -63,7 +64,11 @@ fn problem_of(words: &[String], page: &str) -> Option<String> {
         "target/release/fleet" => no_binary("fleet"),
         "git" => git(arguments),
         // Part of a block that is run.
-        "install" | "editor" | "cp" | "export" if page == "docs/deployment.md" => None,
+        "install" | "editor" | "cp" | "export" | "promtool" | "curl"
+            if page == "docs/deployment.md" =>
+        {
+            None
+        }
         other => Some(format!("this test does not know `{other}`: add it, or run the block")),
     }
 }
@@ -174,11 +179,10 @@ fn kubectl(arguments: &[String]) -> Option<String> {
     unknown_options(Command::new("kubectl").args(verb), &own)
 }
 
-/// Its verb and options, and the unit.
+/// Its verb and options, and the unit, which is ours or Debian's.
 fn systemctl(arguments: &[String]) -> Option<String> {
-    let unit =
-        arguments.last().filter(|unit| root().join(format!("deploy/{unit}.service")).is_file());
-    if unit.is_none() {
+    let ours = |unit: &String| root().join(format!("deploy/{unit}.service")).is_file();
+    if !arguments.last().is_some_and(|unit| ours(unit) || unit == "prometheus") {
         return Some(format!("there is no unit {:?}", arguments.last()));
     }
     if !installed("systemctl") {
@@ -223,11 +227,25 @@ fn no_binary(name: &str) -> Option<String> {
     (!there && name != "offtake").then(|| format!("there is no binary {name}"))
 }
 
-/// The file is what `scripts/build-deb` would write of this version.
+/// A file is what `scripts/build-deb` would write of this version; a package is one of Debian's.
 fn apt_get(arguments: &[String]) -> Option<String> {
-    let [verb, package] = arguments else { return Some("one file".to_owned()) };
-    let expected = format!("./target/debian/offtake_{}_amd64.deb", env!("CARGO_PKG_VERSION"));
-    (verb != "install" || *package != expected).then(|| format!("{package} is not {expected}"))
+    let [verb, packages @ ..] = arguments else { return Some("no verb".to_owned()) };
+    if verb != "install" {
+        return Some(format!("this test does not know `apt-get {verb}`"));
+    }
+    let ours = format!("./target/debian/offtake_{}_amd64.deb", env!("CARGO_PKG_VERSION"));
+    let names = match installed("apt-cache") {
+        true => succeed(Command::new("apt-cache").arg("pkgnames")),
+        false => String::new(),
+    };
+    let names: BTreeSet<&str> = names.lines().collect();
+    // Without lists of packages, it only knows those that are installed.
+    let lists = names.len() > 10_000;
+    let unknown = |package: &&String| match package.starts_with('.') {
+        true => **package != ours,
+        false => lists && !names.contains(package.as_str()),
+    };
+    packages.iter().find(unknown).map(|package| format!("there is no package {package}"))
 }
 
 /// Its verbs and options.

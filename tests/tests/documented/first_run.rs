@@ -10,21 +10,21 @@ use crate::pages::blocks;
 use crate::{read, said};
 
 /// A folder with nothing but `offtake` in it.
-fn on_the_path(folder: &Path) -> String {
+pub(crate) fn on_the_path(folder: &Path) -> String {
     let programs = folder.join("programs");
     std::fs::create_dir(&programs).unwrap();
     std::os::unix::fs::symlink(binary("offtake"), programs.join("offtake")).unwrap();
     format!("{}:{}", programs.display(), std::env::var("PATH").unwrap())
 }
 
-fn bash(folder: &Path, path: &str, script: &str) -> Command {
+pub(crate) fn bash(folder: &Path, path: &str, script: &str) -> Command {
     let mut command = Command::new("bash");
     command.current_dir(folder).env("PATH", path).env_remove("OFFTAKE_CONFIG");
     command.args(["--norc", "-euo", "pipefail", "-x", "-c", script]);
     command
 }
 
-fn block(page: &str, line: &str) -> String {
+pub(crate) fn block(page: &str, line: &str) -> String {
     let found = blocks(page).into_iter().find(|block| block.text.contains(line));
     found.unwrap_or_else(|| panic!("{page} has no block with {line}")).text
 }

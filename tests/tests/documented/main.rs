@@ -7,6 +7,7 @@ mod checked;
 mod first_run;
 mod pages;
 mod spoken;
+mod watched;
 
 use std::path::Path;
 use std::process::{Command, Output};
