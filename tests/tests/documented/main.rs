@@ -7,6 +7,7 @@ mod checked;
 mod first_run;
 mod pages;
 mod spoken;
+mod states;
 mod watched;
 
 use std::path::Path;
