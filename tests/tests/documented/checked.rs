@@ -47,7 +47,7 @@ const NOT_RUN: [(&str, &str); 9] = [
 ];
 
 /// What is wrong with one command.
-fn problem_of(words: &[String], page: &str) -> Option<String> {
+pub(crate) fn problem_of(words: &[String], page: &str) -> Option<String> {
     let (program, arguments) = (words[0].as_str(), &words[1..]);
     match program {
         "offtake" => wrong(&up_to(arguments, ">"), true),

@@ -5,6 +5,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 use offtake::command_line::CommandLine;
 
+use crate::checked::problem_of;
 use crate::pages::{blocks, commands, pages, prose};
 
 /// What is wrong with the words behind `offtake`. A sentence may name a command without what it
@@ -68,6 +69,29 @@ fn every_command_in_a_sentence_exists_with_its_options() {
         }
     }
     assert!(looked_at > 150, "only {looked_at} commands were found");
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn every_target_and_package_in_a_sentence_exists() {
+    let (mut looked_at, mut refused) = (0, Vec::new());
+    for page in pages() {
+        for span in prose(&page).split('`').skip(1).step_by(2) {
+            let span = span.split_whitespace().collect::<Vec<_>>().join(" ");
+            // A placeholder for any row of the benchmark.
+            let typed = span.replace("--only NAME", "--only update");
+            let words = commands(&typed).into_iter().next().unwrap_or_default();
+            // Variables of the shell go before the command.
+            let words: Vec<String> =
+                words.into_iter().skip_while(|word| word.starts_with("OFFTAKE_")).collect();
+            if words.len() > 1 && ["make", "cargo"].contains(&words[0].as_str()) {
+                looked_at += 1;
+                let problem = problem_of(&words, &page);
+                refused.extend(problem.map(|problem| format!("{page}: {span}: {problem}")));
+            }
+        }
+    }
+    assert!(looked_at > 15, "only {looked_at} commands were found");
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }
 
