@@ -93,6 +93,7 @@ pub(crate) type Expected = Arc<Mutex<BTreeSet<String>>>;
 /// A running `offtake run`. Killed when dropped. The test then fails if the daemon logged a warning
 /// or an error that neither the world nor the test allowed.
 pub struct Daemon {
+    command: Command,
     process: Child,
     port: ReservedPort,
     lines: Arc<Mutex<Vec<LogLine>>>,
@@ -119,13 +120,31 @@ impl Daemon {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut process = command.spawn().expect("offtake starts");
-        let (lines, printed) = (Arc::default(), Arc::default());
-        let readers = vec![
-            read(process.stdout.take().expect("a pipe"), &printed, |line| line),
-            read(process.stderr.take().expect("a pipe"), &lines, LogLine::parse),
+        let process = command.spawn().expect("offtake starts");
+        let (lines, printed, readers) = (Arc::default(), Arc::default(), Vec::new());
+        let mut this =
+            Self { command, process, port, lines, printed, readers, expected, failpoints };
+        this.begin_to_read();
+        this
+    }
+
+    fn begin_to_read(&mut self) {
+        let (stdout, stderr) = (self.process.stdout.take(), self.process.stderr.take());
+        self.readers = vec![
+            read(stdout.expect("a pipe"), &self.printed, |line| line),
+            read(stderr.expect("a pipe"), &self.lines, LogLine::parse),
         ];
-        Self { process, port, lines, printed, readers, expected, failpoints }
+    }
+
+    /// Kills it if it still runs, and starts it again: the same command and port, without
+    /// failpoints. Waits until it is ready.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        self.end_of_log();
+        self.clear_failpoints().await;
+        self.process = self.command.spawn().expect("offtake starts");
+        self.begin_to_read();
+        self.wait_ready().await;
     }
 
     /// Waits until `/readyz` reports that the daemon is ready.

@@ -32,6 +32,13 @@ pub struct Sample {
     pub value: f64,
 }
 
+/// One alert that fires.
+#[derive(Debug, Clone)]
+pub struct Firing {
+    pub labels: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
 /// One Prometheus; stopped when dropped.
 pub struct Prometheus {
     process: Child,
@@ -88,12 +95,12 @@ impl Prometheus {
         result.iter().map(Sample::read).collect()
     }
 
-    /// The alerts that fire now, with their labels.
-    pub async fn firing(&self) -> Vec<BTreeMap<String, String>> {
+    /// The alerts that fire now.
+    pub async fn firing(&self) -> Vec<Firing> {
         let data = self.get("/api/v1/alerts").await;
         let alerts = data["alerts"].as_array().expect("a list of alerts");
         let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
-        firing.map(|alert| labels(&alert["labels"])).collect()
+        firing.map(Firing::read).collect()
     }
 
     /// The values that a label has in all series.
@@ -124,6 +131,12 @@ impl Sample {
     fn read(result: &Value) -> Self {
         let value = result["value"][1].as_str().expect("a number as text");
         Self { labels: labels(&result["metric"]), value: value.parse().expect("a number") }
+    }
+}
+
+impl Firing {
+    fn read(alert: &Value) -> Self {
+        Self { labels: labels(&alert["labels"]), annotations: labels(&alert["annotations"]) }
     }
 }
 

@@ -14,7 +14,10 @@ pub struct AddressPolicy {
 
 /// An address that must not be dialled, and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{address} is {what}, and no network of security.allow_destinations contains it")]
+#[error(
+    "{address} is {what}, and no network of security.allow_destinations contains it; if it is one of \
+     yours, list it there: {}", IpNet::from(address.to_canonical())
+)]
 pub struct AddressRefused {
     pub address: IpAddr,
     pub what: &'static str,
@@ -121,6 +124,19 @@ mod tests {
         let policy =
             AddressPolicy::new(listed.iter().map(|network| network.parse().unwrap()).collect());
         policy.check(address.parse().unwrap()).err().map(|refused| refused.what)
+    }
+
+    /// What the message tells an operator to list is enough, and no more than that.
+    #[test]
+    fn an_address_that_is_listed_as_the_message_says_may_be_dialled() {
+        for address in ["127.0.0.1", "10.1.2.3", "fd00::1", "::ffff:10.1.2.3"] {
+            let address: IpAddr = address.parse().unwrap();
+            let message = AddressPolicy::default().check(address).unwrap_err().to_string();
+            let (_, network) = message.split_once("list it there: ").unwrap();
+            let network: IpNet = network.parse().unwrap();
+            assert_eq!(network.prefix_len(), network.max_prefix_len(), "{message}");
+            assert_eq!(AddressPolicy::new(vec![network]).check(address), Ok(()), "{message}");
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub use self::destinations::{Adopt, Forget, OfTenant, Pause, Resume, Resync, Syn
 pub use self::fuse::Fuse;
 use self::health::HEALTH;
 pub use self::health::Health;
-pub use self::package::{Completions, Manual};
+pub use self::package::{Alerts, Completions, Manual};
 pub use self::quarantine::{OfQuarantine, Quarantine};
 pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
@@ -160,6 +160,12 @@ pub enum Command {
     /// Write the manual pages, one for each command, into a folder.
     #[command(after_help = "Example:\n  offtake manual /usr/local/share/man/man1")]
     Manual(Manual),
+    /// Print the alerts for Prometheus, with links to the page that says what to do about each.
+    #[command(
+        after_help = "Examples:\n  offtake alerts --runbooks https://wiki.example.com/offtake-alerts > rules.yml\n  \
+                            offtake alerts --runbooks https://wiki.example.com/offtake-alerts --kubernetes | kubectl apply -f -"
+    )]
+    Alerts(Alerts),
 }
 
 #[derive(Debug, Args)]

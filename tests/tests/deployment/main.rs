@@ -5,10 +5,12 @@
 
 mod compose;
 mod container;
+mod guide;
 mod health;
 mod kubernetes;
 mod notifications;
 mod package;
+mod previous;
 mod systemd;
 mod tools;
 mod upgrades;

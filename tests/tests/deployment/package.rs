@@ -86,16 +86,16 @@ fn may_install() -> bool {
 }
 
 /// One test, because the build takes seconds.
-#[test]
-fn the_package_is_installed_upgraded_removed_and_purged() {
+#[tokio::test]
+async fn the_package_is_installed_upgraded_removed_and_purged() {
     let Some(packages) = Packages::build() else { return };
     the_symbols_are_in_a_package_of_their_own(&packages);
     if may_install() {
-        install_upgrade_remove_purge(&packages);
+        install_upgrade_remove_purge(&packages).await;
     }
 }
 
-fn install_upgrade_remove_purge(packages: &Packages) {
+async fn install_upgrade_remove_purge(packages: &Packages) {
     let into = empty_root(packages.folder.path());
     let package = packages.named("offtake");
     dpkg(&into, &["--install"], &package);
@@ -115,6 +115,10 @@ fn install_upgrade_remove_purge(packages: &Packages) {
         "usr/share/doc/offtake/examples/offtake.yaml",
         "usr/share/doc/offtake/examples/grants.sql",
         "usr/share/doc/offtake/examples/mappings/users.yaml",
+        "usr/share/doc/offtake/examples/prometheus/prometheus.yml",
+        "usr/share/doc/offtake/examples/grafana/offtake.json",
+        "usr/share/doc/offtake/README.md",
+        "usr/share/doc/offtake/alerts.md",
     ] {
         assert!(installed.iter().any(|file| file == path), "{path} is not in {installed:?}");
     }
@@ -134,6 +138,9 @@ fn install_upgrade_remove_purge(packages: &Packages) {
         let (page, complained) = succeed(&mut man);
         assert!(page.contains("Run the daemon") && complained.is_empty(), "{complained}");
     }
+
+    // The guide leads from here to a copy.
+    crate::guide::follow(&into).await;
 
     // An edited configuration survives an upgrade and a removal, and a purge takes everything.
     let edited = into.join("etc/offtake/offtake.yaml");

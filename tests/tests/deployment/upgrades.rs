@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use offtake_tests::samples::{TEAMS, USERS};
 use offtake_tests::{PATIENCE, World, binary, oracle, until};
 
+use crate::guide::commands;
 use crate::tools::said;
 
 const MIGRATED_BY_A_NEWER: &str = "\
@@ -146,6 +147,26 @@ async fn a_source_of_each_earlier_version_is_told_and_brought_up_to_date() {
         oracle::assert_equal(&world).await;
         daemon.stop().await;
     }
+}
+
+/// The way back behind a migration, as docs/upgrading.md has it: the newer version leaves the source,
+/// the older one prepares it anew, and the copies that are there are made again in place.
+#[tokio::test]
+async fn a_source_that_was_prepared_anew_makes_its_copies_again_in_place() {
+    let world = World::with_tenants(["acme"]).mappings(&[("teams", TEAMS)]).await;
+    world.fill(8).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    let leave = commands("docs/upgrading.md", "offtake uninstall").remove(0);
+    world.succeed(&leave.split(' ').skip(1).collect::<Vec<_>>()).await;
+    // What is written meanwhile is captured by nothing.
+    world.source.execute("update team set display_name = display_name || ' meanwhile'").await;
+    world.succeed(&["init"]).await;
+    let daemon = world.daemon().await;
+    oracle::wait_equal(&world, PATIENCE).await;
+    world.wait_in_step().await;
+    daemon.stop().await;
 }
 
 /// A program of an earlier version; ended when dropped.

@@ -1,5 +1,6 @@
 //! `offtake demo` as a new user runs it.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -28,9 +29,24 @@ fn open_folder() -> tempfile::TempDir {
 #[test]
 fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
     let folder = open_folder();
-    let output =
-        demo(folder.path(), &["--tenants", "2", "--for", "2s", "--rate", "100"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
+    let arguments = ["--tenants", "2", "--for", "4s", "--rate", "100"];
+    let mut running = demo(folder.path(), &arguments).spawn().unwrap();
+    let (mut said, mut typed) = (String::new(), 0);
+    for line in BufReader::new(running.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        // What it tells the user to type works as it stands there, also where the program is not on
+        // the path.
+        if line.starts_with("  psql ") || line.contains(" status --config ") {
+            let shell = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output();
+            let shell = shell.unwrap();
+            assert!(shell.status.success(), "{line}\n{}", String::from_utf8_lossy(&shell.stderr));
+            typed += 1;
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    assert_eq!(typed, 4, "{said}");
+    let output = running.wait_with_output().unwrap();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("All 14 copies equal their queries."), "{said}");
     assert!(

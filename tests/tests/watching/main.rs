@@ -5,6 +5,8 @@ mod alerts;
 mod dashboard;
 mod metrics;
 mod rules;
+mod runbook;
+mod situations;
 mod tenants;
 mod traces;
 

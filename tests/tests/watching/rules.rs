@@ -1,8 +1,10 @@
 //! The alerts by themselves: promtool runs their tests, and each leads to what must be done.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use offtake_loops::metrics::METRICS;
+use offtake_tests::binary;
 use offtake_tests::prometheus::promtool;
 use serde_json::Value;
 
@@ -11,6 +13,22 @@ use super::{metric_of, metrics_named_in, read, repository};
 /// `deploy/prometheus/rules.yml`.
 pub(crate) fn rules() -> Value {
     serde_yaml::from_str(&read("deploy/prometheus/rules.yml")).expect("the rules are YAML")
+}
+
+/// Where `offtake alerts` is told that operators keep `docs/alerts.md`.
+pub(crate) const RUNBOOKS: &str = "https://wiki.example.com/offtake?page=alerts";
+
+/// What `offtake alerts` prints, with links to [`RUNBOOKS`].
+pub(crate) fn printed() -> Value {
+    serde_yaml::from_str(&printed_with(&[])).expect("the rules are YAML")
+}
+
+fn printed_with(arguments: &[&str]) -> String {
+    let mut command = Command::new(binary("offtake"));
+    let output = command.args(["alerts", "--runbooks", RUNBOOKS]).args(arguments).output();
+    let output = output.expect("offtake starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("it prints UTF-8")
 }
 
 /// Its alerts.
@@ -31,6 +49,30 @@ fn promtool_accepts_the_rules_and_their_tests_pass() {
     }
 }
 
+/// The links of the committed rules: to an address that is nobody's.
+const NOBODYS: &str = "https://offtake.example/docs/alerts.md";
+
+/// The program prints the committed rules, and only their links differ.
+#[test]
+fn the_printed_rules_are_the_committed_ones_with_links_of_the_operator_s() {
+    let committed = read("deploy/prometheus/rules.yml").replace(NOBODYS, RUNBOOKS);
+    let committed: Value = serde_yaml::from_str(&committed).expect("the rules are YAML");
+    assert_eq!(printed(), committed);
+    assert!(!printed_with(&[]).contains("offtake.example"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("rules.yml"), printed_with(&[])).expect("it is written");
+    if let Some(checked) = promtool(&["check", "rules", "rules.yml"], folder.path(), "") {
+        checked.unwrap_or_else(|said| panic!("{said}"));
+    }
+    // The same for the Prometheus operator.
+    let rule: Value = serde_yaml::from_str(&printed_with(&["--kubernetes"])).expect("it is YAML");
+    assert_eq!(
+        (&rule["apiVersion"], &rule["kind"], &rule["spec"]),
+        (&"monitoring.coreos.com/v1".into(), &"PrometheusRule".into(), &committed)
+    );
+    assert_eq!(rule["metadata"]["name"], "offtake");
+}
+
 /// Every alert leads to a heading that says what it means and what to do.
 #[test]
 fn every_alert_has_a_heading_and_a_test() {
@@ -43,7 +85,7 @@ fn every_alert_has_a_heading_and_a_test() {
     for rule in alerts_of(&rules) {
         let name = text(rule, "alert");
         let annotations = &rule["annotations"];
-        let link = format!("docs/alerts.md#{}", name.to_lowercase());
+        let link = format!("{NOBODYS}#{}", name.to_lowercase());
         assert_eq!(text(annotations, "runbook_url"), link);
         assert!(!text(annotations, "summary").is_empty(), "{name}");
         assert!(!text(annotations, "description").is_empty(), "{name}");

@@ -45,7 +45,7 @@ pub fn reference() -> String {
          scrape_configs:\n\
          \x20 - job_name: offtake            # one job for each source database; its name must contain offtake\n\
          \x20   static_configs: [{ targets: [\"offtake-0:8080\", \"offtake-1:8080\"] }]\n\
-         rule_files: [rules.yml]          # deploy/prometheus/rules.yml\n\
+         rule_files: [rules.yml]          # what `offtake alerts` prints\n\
          ```\n\n\
          Names follow the rules of Prometheus and OpenMetrics: base units, the unit last, `_total` for\n\
          counters. Every counter is exported from the start, as 0.\n\n",

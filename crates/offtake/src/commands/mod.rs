@@ -63,6 +63,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Health(arguments) => interruptible(health::execute(file, &arguments)).await,
         Command::Completions(arguments) => Ok(package::completions(&arguments)),
         Command::Manual(arguments) => package::manual(&arguments),
+        Command::Alerts(arguments) => Ok(package::alerts(&arguments)),
         Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
         Command::Why(arguments) => {
             Box::pin(interruptible(why::execute(&context()?, &arguments))).await

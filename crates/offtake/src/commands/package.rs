@@ -1,13 +1,45 @@
 //! `offtake completions` and `offtake manual`: made from the definition of the command line, so
-//! they never differ from `--help`.
+//! they never differ from `--help`. And `offtake alerts`: the rules of this version.
 
 use std::io;
 
 use clap::CommandFactory as _;
 
 use super::printing::{say, say_exact};
-use crate::command_line::{CommandLine, Completions, Manual};
+use crate::command_line::{Alerts, CommandLine, Completions, Manual};
 use crate::outcome::{Exit, Failure};
+
+const RULES: &str = include_str!("../../../../deploy/prometheus/rules.yml");
+
+/// Where the links in [`RULES`] lead to.
+const RUNBOOKS: &str = "https://offtake.example/docs/alerts.md";
+
+const PROMETHEUS_RULE: &str = "\
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: offtake
+  labels:
+    app.kubernetes.io/name: offtake
+spec:
+";
+
+pub(super) fn alerts(arguments: &Alerts) -> Exit {
+    let (version, runbooks) = (env!("CARGO_PKG_VERSION"), &arguments.runbooks);
+    say_exact(format!("# The alerts of Offtake {version}, printed by `offtake alerts`."));
+    let groups = RULES.find("\ngroups:").map_or(RULES, |at| &RULES[at + 1..]).trim_end();
+    let groups = groups.replace(RUNBOOKS, runbooks);
+    if !arguments.kubernetes {
+        say_exact(groups);
+        return Exit::Done;
+    }
+    let indented = groups.lines().map(|line| match line {
+        "" => "\n".to_owned(),
+        line => format!("  {line}\n"),
+    });
+    say_exact(format!("{PROMETHEUS_RULE}{}", indented.collect::<String>().trim_end()));
+    Exit::Done
+}
 
 pub(super) fn completions(arguments: &Completions) -> Exit {
     let mut script = Vec::new();

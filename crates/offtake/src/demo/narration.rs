@@ -72,8 +72,20 @@ pub(super) fn places(stage: &Stage) -> String {
     lines.push("Write as the application does, and look at it there:".to_owned());
     lines.push(format!("  psql '{}'", stage.application_url()));
     lines.push("Ask Offtake; mappings/ beside the file can be edited while it runs:".to_owned());
-    lines.push(format!("  offtake status --config {}", file.display()));
+    lines.push(format!("  {} status --config {}", program(), file.display()));
     lines.join("\n")
+}
+
+/// What to type for this program: `make demo` does not put it on the path.
+fn program() -> String {
+    let Ok(this) = std::env::current_exe() else { return "offtake".to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut named = std::env::split_paths(&path).map(|folder| folder.join("offtake"));
+    let found = named.find_map(|program| program.canonicalize().ok());
+    match found.is_some_and(|found| found == this) {
+        true => "offtake".to_owned(),
+        false => this.display().to_string(),
+    }
 }
 
 /// The lines about writes, latencies and lag while the load runs.
