@@ -107,28 +107,44 @@ async fn the_lists_are_filtered_sorted_and_paged() {
         assert_eq!(code, 200, "{body}");
         serde_json::from_str(&body).expect("a list is JSON")
     };
-    let mut seen = Vec::new();
-    let mut query = "?sort=lag&limit=1".to_owned();
-    loop {
-        let page = list(&query).await;
-        seen.extend(
-            page["items"]
-                .as_array()
-                .expect("items")
-                .iter()
-                .map(|d| d["tenant"].as_str().expect("a tenant").to_owned()),
-        );
-        let Some(next) = page["next"].as_str() else { break };
-        query = format!(
-            "?sort=lag&limit=1&after={}",
-            next.replace('"', "%22").replace(',', "%2C").replace('[', "%5B").replace(']', "%5D")
-        );
-    }
+    let tenants = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().expect("items");
+        items.iter().map(|d| d["tenant"].as_str().expect("a tenant").to_owned()).collect()
+    };
+    let paged = async |asked: &str| {
+        let mut seen = Vec::new();
+        let mut query = format!("?{asked}&limit=1");
+        loop {
+            let page = list(&query).await;
+            seen.extend(tenants(&page));
+            let Some(next) = page["next"].as_str() else { break seen };
+            let after = [('"', "%22"), (',', "%2C"), ('[', "%5B"), (']', "%5D")]
+                .into_iter()
+                .fold(next.to_owned(), |next, (from, to)| next.replace(from, to));
+            query = format!("?{asked}&limit=1&after={after}");
+        }
+    };
+    let seen = paged("sort=lag").await;
     let mut ids: Vec<_> = world.tenants().iter().map(|tenant| tenant.id.clone()).collect();
     ids.sort();
     assert_eq!(seen, ids, "destinations that are equally far behind are ordered by tenant");
     assert_eq!(list("?state=blocked").await["items"], serde_json::json!([]));
     assert_eq!(list(&format!("?tenant={}", ids[1])).await["items"][0]["tenant"], ids[1].as_str());
+    // A part of an id is searched for, whatever its case, in pages too.
+    let part = ids[1][4..20].to_uppercase();
+    assert_eq!(tenants(&list(&format!("?search={part}")).await), ids[1..2]);
+    assert_eq!(
+        tenants(&list(&format!("?search={part}&sort=state&state=in_sync")).await),
+        ids[1..2]
+    );
+    assert_eq!(tenants(&list(&format!("?search={part}&state=blocked")).await), [""; 0]);
+    assert_eq!(paged("search=DESTINATION_").await, ids, "their databases are called so");
+    // The worst state first, and those in one state by their tenants.
+    world.succeed(&["pause", "--tenant", &ids[2], "--reason", "a test"]).await;
+    let worst_first = [&ids[2], &ids[0], &ids[1]].map(String::as_str);
+    assert_eq!(paged("sort=state").await, worst_first);
+    assert_eq!(paged("sort=state&search=destination_").await, worst_first);
+    assert_eq!(paged("sort=state&state=in_sync").await, ids[..2]);
     assert_eq!(daemon.get("/api/v1/destinations?state=fine").await.0, 400);
     assert_eq!(daemon.get("/api/v1/destinations?colour=red").await.0, 400);
     assert_eq!(daemon.get(&format!("/api/v1/destinations/{}/main", ids[0])).await.0, 200);

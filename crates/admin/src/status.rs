@@ -19,6 +19,7 @@ use crate::{Error, State, operations, sql};
 
 pub use destination::{
     Backfill, Destination, DestinationMapping, destinations, destinations_after,
+    destinations_containing,
 };
 pub(crate) use overview::Overview;
 
@@ -91,10 +92,17 @@ pub struct Sequencer {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Poller {
+    /// Numbered changes that no poller has seen yet.
+    pub pending_changes: Long,
+    pub oldest_pending_seconds: Option<f64>,
     /// Destinations that are owed a sync.
     pub owed: i64,
     /// Webhooks that are owed events.
     pub owed_webhooks: i64,
+    /// Those of both that are due, and that no worker has.
+    pub due: i64,
+    /// Those of both whose last attempt failed.
+    pub failing: i64,
     pub in_flight: i64,
     pub expired_leases: i64,
     pub oldest_owed_seconds: Option<f64>,
@@ -176,7 +184,7 @@ impl Fleet {
         let room = listed_max.saturating_sub(overview.unsettled.len());
         let mut settled = match room {
             0 => Vec::new(),
-            _ => overview.settled_after(source, None, None, room).await?,
+            _ => overview.settled_after(source, (None, None), None, room).await?,
         };
         doubt(&mut settled, uncaptured);
         let mut listed = overview.unsettled;
@@ -245,8 +253,14 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
             rows_per_second: None,
         },
         poller: Poller {
+            pending_changes: Long(summary.get("unpolled_changes")),
+            oldest_pending_seconds: summary
+                .get::<_, Option<f64>>("oldest_unpolled_seconds")
+                .map(|seconds| rounded(seconds.max(0.0))),
             owed: summary.get("owed"),
             owed_webhooks: summary.get("owed_webhooks"),
+            due: summary.get("due"),
+            failing: summary.get("failing"),
             in_flight: summary.get("in_flight"),
             expired_leases: summary.get("expired_leases"),
             oldest_owed_seconds: summary.get::<_, Option<f64>>("oldest_owed_seconds").map(rounded),

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 
 use super::destination::{self, MappingFacts};
 use super::judgement::{Facts, judge};
-use super::{Destination, Long, Mapping, destinations_after};
+use super::{Destination, Long, Mapping, destinations_after, destinations_containing};
 use crate::{Error, State, sql};
 
 /// So many settled destinations are read at a time where only some are wanted.
@@ -151,12 +151,12 @@ impl Overview {
     }
 
     /// The next `limit` settled destinations, by tenant and name, after this tenant and name, that
-    /// are in this state (None: in any). Without a state, or in a state that most are in, it costs a
-    /// page.
+    /// are in this state, and of which something contains this text (None: all). Without a state, or
+    /// in a state that most are in, it costs a page.
     pub(crate) async fn settled_after(
         &self,
         source: &Client,
-        state: Option<State>,
+        (state, text): (Option<State>, Option<&str>),
         after: Option<(&str, &str)>,
         limit: usize,
     ) -> Result<Vec<Destination>, Error> {
@@ -169,7 +169,11 @@ impl Overview {
         let mut after = after.map(|(tenant, name)| (tenant.to_owned(), name.to_owned()));
         while found.len() < limit {
             let place = after.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
-            let page = destinations_after(source, None, place, PAGE.min(limit + 1)).await?;
+            let rows = PAGE.min(limit + 1);
+            let page = match text {
+                None => destinations_after(source, None, place, rows).await?,
+                Some(text) => destinations_containing(source, text, place, rows).await?,
+            };
             let Some(last) = page.last() else { break };
             after = Some((last.tenant.clone(), last.name.clone()));
             let settled = |d: &Destination| !unsettled.contains(&(&d.tenant, &d.name));

@@ -38,7 +38,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use offtake_admin::{AdminState, Readiness, Sockets, Tokens, Verifier, WebhookAccess};
+use offtake_admin::{AdminState, Readiness, Settings, Sockets, Tokens, Verifier, WebhookAccess};
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -226,6 +226,7 @@ impl Running {
             config: self.published.status.subscribe(),
             metrics,
             worst_destinations: self.context.configuration.metrics.worst_destinations,
+            settings: settings_in_use(self.published.configuration.subscribe()),
             reload: self.options.reload.clone(),
             verifier: self.verifier.clone(),
             webhooks: self.webhook_access.clone(),
@@ -330,6 +331,11 @@ impl Running {
             );
         }
     }
+}
+
+/// What HTTP tells of the settings: as `offtake config` prints them.
+fn settings_in_use(configuration: watch::Receiver<Arc<Configuration>>) -> Settings {
+    Arc::new(move || configuration.borrow().masked_summary())
 }
 
 async fn bind(http: &Http) -> Result<(Sockets, SocketAddr), Failure> {
