@@ -6,10 +6,16 @@ use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::Value;
 
 /// A path and its type; `?` after the type: or null.
-const STATUS: [(&str, &str); 31] = [
+const STATUS: [(&str, &str); 37] = [
     ("/version", "text"),
     ("/epoch", "text"),
     ("/config/loaded_at", "time"),
+    ("/daemons/0/process", "text"),
+    ("/daemons/0/version", "text"),
+    ("/daemons/0/listen", "text"),
+    ("/daemons/0/seen_at", "time"),
+    ("/daemons/0/running", "boolean"),
+    ("/daemons/0/this", "boolean"),
     ("/config/error", "text?"),
     ("/fuses/0/name", "text"),
     ("/fuses/0/enabled", "boolean"),

@@ -7,6 +7,7 @@ import { clock, duration, fromNow } from "./words.js";
 
 const SETTINGS_EVERY_MS = 5000;
 const FUSES_SHOWN = 100;
+const DAEMON_HEADS = [["Daemon", "name"], ["State"], ["Version"], ["Listens"], ["Running since"], ["Last seen"]];
 const FUSE_HEADS = [["Fuse", "name"], ["State"], ["Reason"], ["On again"], [""]];
 const LOOP_HEADS = [["Loop", "name"], ["State"], ["Last round"]];
 
@@ -23,6 +24,15 @@ function drawLoops(status) {
       `${duration(one.last_tick_seconds_ago)} ago`],
   }));
   fill(byId("loops"), bodyRows(LOOP_HEADS, rows, "no loop runs yet"));
+}
+
+function drawDaemons(status) {
+  const rows = status.daemons.map((one) => ({
+    key: one.process,
+    cells: [[one.host || "a machine without a name", element("small", { textContent: `process ${one.process.split("-")[0]}${one.this ? ", this one" : ""}` })],
+      one.running ? lamp("running", "good") : lamp("silent", "bad"), one.version, one.listen, moment(one.started_at), moment(one.seen_at)],
+  }));
+  fill(byId("daemons"), bodyRows(DAEMON_HEADS, rows, "no daemon has told the source that it runs"));
 }
 
 // Those that are off first.
@@ -87,6 +97,7 @@ async function askForSettings() {
 function show(status) {
   latest = status;
   drawDaemon(status);
+  drawDaemons(status);
   drawLoops(status);
   drawFuses(status);
   askForSettings();

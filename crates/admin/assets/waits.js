@@ -1,13 +1,17 @@
 // What a destination or a webhook waits for, and the story of one key, as `GET why` tells them.
 
 import { element, facts, moment } from "./elements.js";
-import { bounded, count, plural } from "./words.js";
+import { bounded, clock, count, plural } from "./words.js";
 
 const when = (text) => moment(text, "–");
 
-// A remedy with its commands set apart: what follows `run: `, and what stands between backticks.
+// Causes are told to terminals too, with times of the source's clock.
+const readable = (text) => text.replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, (at) => clock(`${at.slice(0, 10)}T${at.slice(11, 19)}Z`));
+
+// A remedy with its commands set apart: what follows `run: ` or `by: `, and what stands between
+// backticks.
 function remedy(text) {
-  const [words, command] = text.split(/(?<=\brun: )/s, 2);
+  const [words, command] = text.split(/(?<=\b(?:run|by): )(?=offtake )/s, 2);
   const parts = words.split("`").map((part, i) => (i % 2 ? element("code", { textContent: part }) : part));
   return element("p", {}, "What to do: ", parts, command ? element("code", { textContent: text.slice(words.length) }) : null);
 }
@@ -16,7 +20,7 @@ function remedy(text) {
 // `text`: better words for it.
 export function waitsFor(waits, tone = "bad", text = waits.text) {
   const fine = waits.cause === "nothing";
-  const cause = waits.remedy ? text.replace(/; run: .*$/s, "") : text;
+  const cause = readable(waits.remedy ? text.replace(/; run: .*$/s, "") : text);
   return element("div", { className: "waits" }, element("p", { className: fine ? "good" : tone, textContent: cause }), waits.remedy ? remedy(waits.remedy) : null);
 }
 

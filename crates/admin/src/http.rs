@@ -54,6 +54,8 @@ pub struct AdminState {
     pub metrics: PrometheusHandle,
     /// How many destinations have series of their own among the metrics.
     pub worst_destinations: usize,
+    /// The name of this daemon in `offtake.daemon`.
+    pub process: String,
     /// Every setting with its effective value, without secrets, for `GET /api/v1/config`.
     pub settings: Settings,
     /// Notified by `POST /api/v1/reload`.

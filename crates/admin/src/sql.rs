@@ -6,6 +6,7 @@ pub(crate) const READ_SUMMARY: &str = include_str!("../sql/read_summary.sql");
 pub(crate) const READ_GAUGES: &str = include_str!("../sql/read_gauges.sql");
 pub(crate) const COUNT_SEQUENCED: &str = include_str!("../sql/count_sequenced.sql");
 pub(crate) const ADOPT_DESTINATIONS: &str = include_str!("../sql/adopt_destinations.sql");
+pub(crate) const LIST_DAEMONS: &str = include_str!("../sql/list_daemons.sql");
 pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");
 pub(crate) const COUNT_DELETED_ROWS: &str = include_str!("../sql/count_deleted_rows.sql");
 pub(crate) const LIST_NAMED_DESTINATIONS: &str = include_str!("../sql/list_named_destinations.sql");

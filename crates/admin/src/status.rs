@@ -15,7 +15,7 @@ use tokio_postgres::Client;
 
 use crate::readiness::LoopStatus;
 use crate::webhooks::count_states as count_webhooks;
-use crate::{Error, State, operations, sql};
+use crate::{Error, State, moment, operations, sql};
 
 pub use destination::{
     Backfill, Destination, DestinationMapping, destinations, destinations_after,
@@ -46,6 +46,8 @@ pub struct Status {
     /// The source's current epoch; null before `offtake init` has finished.
     pub epoch: Option<String>,
     pub config: Option<Config>,
+    /// The daemons on this source, the oldest first.
+    pub daemons: Vec<Daemon>,
     /// The loops of this process; empty without a daemon.
     pub loops: Vec<LoopStatus>,
     pub fuses: Vec<Fuse>,
@@ -70,6 +72,23 @@ pub struct Config {
     pub loaded_at: Timestamp,
     /// Why the files on disk are not in use: what is wrong with them.
     pub error: Option<String>,
+}
+
+/// A daemon that runs, or that ended without a word in the last hour.
+#[derive(Debug, Clone, Serialize)]
+pub struct Daemon {
+    pub process: String,
+    pub version: String,
+    /// The machine's or the container's own name.
+    pub host: String,
+    /// Where its HTTP listens.
+    pub listen: String,
+    pub started_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// It was seen in the last minute.
+    pub running: bool,
+    /// It is the one that answers.
+    pub this: bool,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -242,6 +261,7 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
         version: env!("CARGO_PKG_VERSION"),
         epoch: summary.get("epoch"),
         config: None,
+        daemons: daemons(source).await?,
         loops: Vec::new(),
         fuses,
         sequencer: Sequencer {
@@ -278,6 +298,21 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
         destinations: listed,
         destinations_not_listed,
     })
+}
+
+async fn daemons(source: &Client) -> Result<Vec<Daemon>, Error> {
+    let rows = source.query(sql::LIST_DAEMONS, &[]).await?;
+    let daemons = rows.iter().map(|row| Daemon {
+        process: row.get("process"),
+        version: row.get("version"),
+        host: row.get("host"),
+        listen: row.get("listen"),
+        started_at: moment::required(row, "started_at"),
+        seen_at: moment::required(row, "seen_at"),
+        running: row.get("running"),
+        this: false,
+    });
+    Ok(daemons.collect())
 }
 
 /// Takes back of these destinations that they are in sync where changes may go by unseen.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use offtake_tests::World;
 use offtake_tests::browser::Browser;
 use offtake_tests::samples::USERS;
+use offtake_tests::{Daemon, World};
 
 use super::{assert_no_complaints, picture};
 
@@ -125,4 +125,32 @@ async fn fuses_are_switched_and_the_configuration_is_shown_without_secrets() {
     page.wait_for(&format!("!{state}.includes('a drill')")).await;
     assert_no_complaints(&mut page);
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_daemons_on_a_source_are_shown_until_they_end() {
+    let Some(mut page) = Browser::start() else { return };
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).await;
+    let daemon = world.daemon().await;
+    let mut other = world.daemon().await;
+    page.open(&format!("http://127.0.0.1:{}/#/system", daemon.port()));
+    let daemons = "document.getElementById('daemons').innerText";
+    let shown = |daemon: &Daemon| format!("{daemons}.includes('127.0.0.1:{}')", daemon.port());
+    page.wait_for(&format!("{} && {}", shown(&daemon), shown(&other))).await;
+    page.wait_for(&format!("{daemons}.split('this one').length === 2")).await;
+
+    // One that was killed says nothing more: after a minute it is called silent.
+    other.kill();
+    let port = other.port();
+    let silent = format!(
+        "update offtake.daemon set seen_at = now() - interval '61 s' where listen = '127.0.0.1:{port}'"
+    );
+    world.source.execute(&silent).await;
+    page.wait_for(&format!("{daemons}.includes('silent')")).await;
+    picture(&mut page, "daemons");
+    // One that ends says so.
+    daemon.stop().await;
+    let left = "select string_agg(listen, ' ') from offtake.daemon";
+    world.source.wait_text(left, &format!("127.0.0.1:{port}")).await;
+    assert_no_complaints(&mut page);
 }

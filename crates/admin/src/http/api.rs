@@ -255,6 +255,9 @@ impl Shared {
     async fn completed(&self, mut status: Status) -> Result<Status, Problem> {
         status.config = Some(self.state.config.borrow().clone());
         status.loops = self.state.readiness.loops();
+        for daemon in &mut status.daemons {
+            daemon.this = daemon.process == self.state.process;
+        }
         let after = self.scrapes.sampled_up_to();
         let sequenced = self.answer(async |source| Sequenced::after(source, after).await).await?;
         let rates = self.scrapes.rates(sequenced);
