@@ -1,6 +1,8 @@
 //! What the daemon reports over HTTP: never better than the truth, complete, and only to authorised
 //! clients.
 
+use std::time::Duration;
+
 use offtake_tests::receiver::Receiver;
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
@@ -149,6 +151,31 @@ async fn the_lists_are_filtered_sorted_and_paged() {
     assert_eq!(daemon.get("/api/v1/destinations?colour=red").await.0, 400);
     assert_eq!(daemon.get(&format!("/api/v1/destinations/{}/main", ids[0])).await.0, 200);
     assert_eq!(daemon.get(&format!("/api/v1/destinations/{}/other", ids[0])).await.0, 404);
+    daemon.stop().await;
+}
+
+/// What was in sync when a list began to be read may lag a moment later, and is in the list still.
+#[tokio::test]
+async fn no_destination_is_missing_from_a_list_while_changes_go_on() {
+    let world = World::with_tenants(["acme", "globex", "initech", "umbrella"]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    // Each tenant lags for a moment, and is in sync for a moment.
+    let session = world.source.session().await;
+    let asking = async {
+        for _ in 0..100 {
+            let (_, body) = daemon.get("/api/v1/destinations?sort=state").await;
+            let page: Value = serde_json::from_str(&body).expect("a list is JSON");
+            assert_eq!(page["items"].as_array().map(Vec::len), Some(4), "{page:#}");
+        }
+    };
+    let write = "update team set display_name = display_name || '' where team_id = (select team_id from team order by random() limit 1)";
+    offtake_tests::beside(asking, async || {
+        session.batch_execute(write).await.expect("the source answers");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    })
+    .await;
     daemon.stop().await;
 }
 

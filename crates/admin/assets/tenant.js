@@ -3,7 +3,7 @@
 
 import { actions } from "./actions.js";
 import { ask } from "./daemon.js";
-import { backfill, badge, byId, coming, element, facts, fill, moment, nextAttempt, proof, quiet, table, waiting } from "./elements.js";
+import { backfill, badge, byId, coming, element, facts, fill, moment, nextAttempt, proof, quiet, table, waiting, where } from "./elements.js";
 import { signatures } from "./webhooks.js";
 import { STATES, WEBHOOK_STATES, clock, count, duration, failures, inWords, plural } from "./words.js";
 import { owed, storyOf, waitsFor } from "./waits.js";
@@ -84,7 +84,7 @@ function card(board, kind, item, states, more, rows) {
 
 const destinationCard = (destination) => card("destinations", "destination", destination, STATES, [
   ["proved equal", proof(destination)],
-  ["where", `${destination.host}:${destination.port}/${destination.database}, schema ${destination.schema}, as ${destination.user}${destination.shared ? ", shared" : ""}`],
+  ["where", [...where(destination), `, schema ${destination.schema}, as ${destination.user}${destination.shared ? ", shared" : ""}`]],
 ], mappingsOf(destination));
 
 const webhookCard = (webhook) => card("webhooks", "webhook", webhook, WEBHOOK_STATES, [

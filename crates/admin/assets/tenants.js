@@ -1,6 +1,6 @@
 // The destinations of all tenants, the worst first, and what a search finds.
 
-import { backfill, badge, behind, element, moment, nextAttempt, proof, tenantLink } from "./elements.js";
+import { backfill, badge, behind, element, moment, nextAttempt, proof, tenantLink, where } from "./elements.js";
 import { List } from "./list.js";
 import { STATES, clock, failures, inWords } from "./words.js";
 
@@ -26,7 +26,7 @@ const row = (destination) => ({
     moment(destination.last_success_at),
     nextAttempt(destination),
     proof(destination),
-    `${destination.host}:${destination.port}/${destination.database}`,
+    where(destination),
   ],
 });
 

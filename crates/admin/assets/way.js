@@ -2,7 +2,7 @@
 // stands still.
 
 import { element, fill } from "./elements.js";
-import { bounded, duration, plural, rate } from "./words.js";
+import { STATES, WEBHOOK_STATES, bounded, duration, plural, rate } from "./words.js";
 
 // Beyond this age something waits that should not: a loop looks several times a second.
 const LATE_SECONDS = 30;
@@ -41,13 +41,13 @@ function place(id, title, lines) {
     element("span", { className: "what", textContent: title }), lines.map((textContent) => element("small", { textContent })));
 }
 
+// How many are in each state; those in sync first, which most are.
+const reached = (counts, states) => Object.entries(states).reverse().filter(([state]) => counts[state]).map(([state, [label]]) => `${counts[state].toLocaleString()} ${label}`);
 const off = (status, name) => status.fuses.some((fuse) => fuse.name === name && !fuse.enabled);
 const total = (states) => Object.values(states).reduce((sum, number) => sum + number, 0);
 
 export function drawWay(status, main, branch) {
   const { sequencer, poller, sync, webhooks } = status;
-  const inSync = sync.destinations.in_sync ?? 0;
-  const destinations = total(sync.destinations);
   const owedMore = [];
   if (poller.in_flight) owedMore.push(`${plural(poller.in_flight, "is", "are")} being worked on`);
   if (poller.due) owedMore.push(`${plural(poller.due, "is due", "are due")}`);
@@ -61,7 +61,7 @@ export function drawWay(status, main, branch) {
     loop(status, "poller", "finds who is owed them", null),
     waits({ id: "owed", title: "destinations owed", number: String(poller.owed), seconds: poller.oldest_owed_seconds, more: owedMore, stopped: off(status, "sync") }),
     loop(status, "sync", "reads and writes rows", `${rate(sync.rows_per_second)} rows/s by this daemon`),
-    place("destinations-reached", "written", [`${inSync.toLocaleString()} of ${plural(destinations, "destination", "destinations")} in sync`, `${bounded(status.quarantined_rows)} rows refused`]),
+    place("destinations-reached", "destinations", [...reached(sync.destinations, STATES), `${plural(status.quarantined_rows, "row", "rows")} refused`]),
   ]);
   const all = total(webhooks.states);
   branch.hidden = all === 0;
@@ -69,6 +69,6 @@ export function drawWay(status, main, branch) {
   fill(branch, [
     waits({ id: "owed-webhooks", title: "webhooks owed", number: String(poller.owed_webhooks), seconds: null, stopped: off(status, "webhooks") }),
     loop(status, "webhooks", "sends events", `${rate(webhooks.events_per_second)} events/s by this daemon`),
-    place("webhooks-reached", "told", [`${(webhooks.states.in_sync ?? 0).toLocaleString()} of ${plural(all, "webhook", "webhooks")} in sync`, `${bounded(status.quarantined_events)} events refused`]),
+    place("webhooks-reached", "receivers", [...reached(webhooks.states, WEBHOOK_STATES), `${plural(status.quarantined_events, "event", "events")} refused`]),
   ]);
 }

@@ -205,6 +205,10 @@ impl Chosen<'_> {
         let ranks: Vec<(i64, Option<State>)> = match self.sort {
             Sort::Name => vec![(0, self.state)],
             Sort::Lag => vec![(overview.settled_lag_rows(), self.state)],
+            // One that lags by now still belongs into the list, where nothing else is asked for.
+            Sort::State if self.state.is_none() && overview.settled_states().len() == 1 => {
+                overview.settled_states().into_iter().map(|one| (badness(one), None)).collect()
+            }
             Sort::State => {
                 let wanted = |state: &State| self.state.is_none_or(|only| only == *state);
                 let ranked = State::ALL.into_iter().filter(wanted);

@@ -4,7 +4,7 @@
 //! otherwise. Which ones the source can tell by its indexes (`choose_unsettled.sql`); the others
 //! are *settled* and only counted, so a status costs what is unsettled, however many there are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Deserialize;
 use tokio_postgres::types::ToSql;
@@ -143,6 +143,11 @@ impl Overview {
             }
         }
         mappings
+    }
+
+    /// The states that settled destinations are in.
+    pub(crate) fn settled_states(&self) -> BTreeSet<State> {
+        self.settled.iter().map(|settled| settled.state).collect()
     }
 
     /// What each settled destination lags behind.

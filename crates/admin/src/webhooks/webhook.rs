@@ -1,6 +1,6 @@
 //! One webhook, read from the registry, the log and the outgoing requests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -214,6 +214,7 @@ pub async fn worst_webhooks(
         Some(WebhookState::InSync) => Vec::new(),
         _ => unsettled(source, tenant).await?.0,
     };
+    let known: HashSet<i64> = found.iter().map(|one| one.webhook_id).collect();
     found.retain(|one| {
         one.state != WebhookState::InSync
             && sought.includes(one)
@@ -247,12 +248,16 @@ pub async fn worst_webhooks(
         };
         let ended = page.len() < asked;
         behind = page.last().map(|last| (last.tenant.clone(), last.name.clone()));
-        let in_sync = |one: &Webhook| one.state == WebhookState::InSync && sought.includes(one);
-        found.extend(page.into_iter().filter(in_sync));
+        // One that was in sync a moment ago and lags by now belongs into the list still.
+        let in_sync = |one: &Webhook| {
+            one.state == WebhookState::InSync || state.is_none() && !known.contains(&one.webhook_id)
+        };
+        found.extend(page.into_iter().filter(|one| in_sync(one) && sought.includes(one)));
         if ended {
             break;
         }
     }
+    found.sort_by_cached_key(place);
     found.truncate(limit);
     Ok(found)
 }
