@@ -164,7 +164,7 @@ async fn no_destination_is_missing_from_a_list_while_changes_go_on() {
     // Each tenant lags for a moment, and is in sync for a moment.
     let session = world.source.session().await;
     let asking = async {
-        for _ in 0..100 {
+        for _ in 0..60 {
             let (_, body) = daemon.get("/api/v1/destinations?sort=state").await;
             let page: Value = serde_json::from_str(&body).expect("a list is JSON");
             assert_eq!(page["items"].as_array().map(Vec::len), Some(4), "{page:#}");

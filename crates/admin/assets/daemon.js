@@ -36,6 +36,31 @@ export async function send(method, path, body) {
   return (await call(path, { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } })).json();
 }
 
+// Says when something is to be asked again: not before `every` ms, and where answers take long, not
+// before five times as long, so that a page costs the source little however much there is to tell.
+export class Pace {
+  constructor(every) {
+    Object.assign(this, { every, begun: 0, next: 0 });
+  }
+
+  due() {
+    return Date.now() >= this.next;
+  }
+
+  begin() {
+    this.begun = Date.now();
+    this.next = Infinity;
+  }
+
+  end() {
+    this.next = Date.now() + Math.max(this.every, 5 * (Date.now() - this.begun));
+  }
+
+  now() {
+    this.next = 0;
+  }
+}
+
 function askForToken(status) {
   const reading = status === 401;
   if (reading) byId("main").hidden = true;

@@ -1,6 +1,6 @@
 // A list that the daemon searches, filters, sorts and cuts into pages: destinations, and webhooks.
 
-import { ask } from "./daemon.js";
+import { Pace, ask } from "./daemon.js";
 import { bodyRows, byId, element, fill } from "./elements.js";
 import { plural } from "./words.js";
 
@@ -17,7 +17,7 @@ export class List {
     this.sort = "state";
     this.pages = [null];
     this.answer = null;
-    this.askedAt = 0;
+    this.pace = new Pace(EVERY_MS);
     this.ticket = 0;
     this.part("next").addEventListener("click", () => this.turn([...this.pages, this.answer.next]));
     this.part("previous").addEventListener("click", () => this.turn(this.pages.slice(0, -1)));
@@ -54,11 +54,11 @@ export class List {
   follow(counts) {
     this.counts = counts;
     this.drawStates();
-    if (Date.now() - this.askedAt > EVERY_MS) this.refresh();
+    if (this.pace.due()) this.refresh();
   }
 
   async refresh() {
-    this.askedAt = Date.now();
+    this.pace.begin();
     const ticket = ++this.ticket;
     const after = this.pages.at(-1);
     try {
@@ -71,6 +71,7 @@ export class List {
       if (ticket !== this.ticket) return;
       this.trouble = error.message;
     }
+    this.pace.end();
     this.draw();
   }
 

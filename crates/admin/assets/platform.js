@@ -1,7 +1,7 @@
 // The platform: the way of a change, the last quarter of an hour, and the destinations that are worst.
 
 import { Chart, perSecond, seconds } from "./charts.js";
-import { ask } from "./daemon.js";
+import { Pace, ask } from "./daemon.js";
 import { badge, bodyRows, byId, element, fill, shape, tenantLink } from "./elements.js";
 import { drawWay } from "./way.js";
 import { STATES, bounded, count, duration, inWords } from "./words.js";
@@ -13,7 +13,7 @@ const WORST = 8;
 let samples = [];
 let interval = 5;
 let askedAt = 0;
-let worstAt = 0;
+const worstPace = new Pace(WORST_EVERY_MS);
 let throughput = null;
 let latency = null;
 
@@ -41,14 +41,16 @@ function drawStates(status) {
 }
 
 async function drawWorst() {
-  if (Date.now() - worstAt < WORST_EVERY_MS) return;
-  worstAt = Date.now();
+  if (!worstPace.due()) return;
+  worstPace.begin();
   let items = [];
   try {
     ({ items } = await ask("destinations", { sort: "state", limit: WORST }));
   } catch (error) {
     byId("worst-trouble").textContent = error.message;
     return;
+  } finally {
+    worstPace.end();
   }
   byId("worst-trouble").textContent = "";
   const rows = items.filter((one) => one.state !== "in_sync").map((one) => ({
@@ -107,7 +109,8 @@ export const platform = {
     ] });
   },
   enter(_, status) {
-    [askedAt, worstAt] = [0, 0];
+    askedAt = 0;
+    worstPace.now();
     if (status) show(status);
   },
   show,

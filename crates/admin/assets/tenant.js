@@ -2,7 +2,7 @@
 // webhook waits for, how far each mapping is, what is refused, and what can be done.
 
 import { actions } from "./actions.js";
-import { ask } from "./daemon.js";
+import { Pace, ask } from "./daemon.js";
 import { backfill, badge, byId, coming, element, facts, fill, moment, nextAttempt, proof, quiet, table, waiting, where } from "./elements.js";
 import { signatures } from "./webhooks.js";
 import { STATES, WEBHOOK_STATES, clock, count, duration, failures, inWords, plural } from "./words.js";
@@ -13,7 +13,7 @@ const REFUSED_SHOWN = 10;
 
 let tenant = null;
 let told = null;
-let askedAt = 0;
+const pace = new Pace(EVERY_MS);
 let story = null;
 
 const MAPPING_HEADS = [["Mapping", "name"], ["Cursor", "number"], ["Newest change", "number"], ["Backlog", "number"], ["Copy"], ["Refused rows", "number"], ["Proved equal"]];
@@ -94,7 +94,7 @@ const webhookCard = (webhook) => card("webhooks", "webhook", webhook, WEBHOOK_ST
 ], tellingsOf(webhook));
 
 async function refresh() {
-  askedAt = Date.now();
+  pace.begin();
   const of = tenant;
   try {
     const [destinations, webhooks, why, quarantine] = await Promise.all([
@@ -108,6 +108,7 @@ async function refresh() {
     byId("tenant-trouble").textContent = error.message;
     if (error.status === 404) told = null;
   }
+  pace.end();
   draw();
 }
 
@@ -158,7 +159,7 @@ export const oneTenant = {
     }
     refresh();
   },
-  show: () => Date.now() - askedAt > EVERY_MS && refresh(),
+  show: () => pace.due() && refresh(),
   redraw() {
     if (told) draw();
     refresh();

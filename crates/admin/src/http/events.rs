@@ -56,6 +56,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// source no more than one.
 const FRESH: Duration = Duration::from_millis(900);
 
+/// One that took long to read is sent again until so many times as long have passed: where very many
+/// destinations are not in sync, listeners cost the source a quarter of one session's time.
+const FRESH_TIMES: u32 = 3;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
@@ -77,7 +81,7 @@ pub(super) struct LastEvents {
 }
 
 struct Sent {
-    at: Instant,
+    until: Instant,
     event: &'static str,
     data: Arc<str>,
 }
@@ -124,7 +128,8 @@ impl Shared {
     async fn event(&self, listed: bool) -> Event {
         let LastEvents { whole, totals } = &self.last_events;
         let mut last = if listed { whole } else { totals }.lock().await;
-        let now = match last.take().filter(|sent| sent.at.elapsed() < FRESH) {
+        let begun = Instant::now();
+        let now = match last.take().filter(|sent| sent.until > begun) {
             Some(fresh) => fresh,
             None => {
                 let status = if listed { self.status(None).await } else { self.totals().await };
@@ -132,7 +137,8 @@ impl Shared {
                     Ok(status) => ("status", serde_json::to_string(&status)),
                     Err(problem) => ("problem", serde_json::to_string(&problem)),
                 };
-                Sent { at: Instant::now(), event, data: data.unwrap_or_default().into() }
+                let until = Instant::now() + FRESH.max(begun.elapsed() * FRESH_TIMES);
+                Sent { until, event, data: data.unwrap_or_default().into() }
             }
         };
         let event = Event::default().event(now.event).data(&*now.data);
