@@ -174,13 +174,48 @@ impl Browser {
         );
     }
 
+    /// Gives the window this size, in CSS pixels. A narrow one is a phone's.
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let size = json!({
+            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600,
+        });
+        self.call("Emulation.setDeviceMetricsOverride", &size);
+    }
+
+    /// Presses and releases a key: a character, or `Tab`, `Enter`, `Escape`, `ArrowLeft`.
+    pub fn press(&mut self, key: &str) {
+        let (code, text) = match key {
+            "Tab" => (9, ""),
+            "Enter" => (13, "\r"),
+            "Escape" => (27, ""),
+            "ArrowLeft" => (37, ""),
+            character => (0, character),
+        };
+        for (kind, text) in [("keyDown", text), ("keyUp", "")] {
+            let event = json!({
+                "type": kind, "key": key, "code": if text.len() > 1 { key } else { "" }, "text": text,
+                "windowsVirtualKeyCode": code,
+            });
+            self.call("Input.dispatchKeyEvent", &event);
+        }
+    }
+
+    /// Types a text into what has the focus.
+    pub fn type_text(&mut self, text: &str) {
+        self.call("Input.insertText", &json!({ "text": text }));
+    }
+
+    /// Writes a picture of the whole page to the file, also of what the window does not show.
+    pub fn photograph_page(&mut self, file: &Path) {
+        let parameters = json!({ "format": "png", "captureBeyondViewport": true });
+        let picture = self.call("Page.captureScreenshot", &parameters);
+        write_picture(&picture, file);
+    }
+
     /// Writes a picture of the window to the file.
     pub fn photograph(&mut self, file: &Path) {
         let picture = self.call("Page.captureScreenshot", &json!({ "format": "png" }));
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(picture["data"].as_str().unwrap_or_default())
-            .expect("base64");
-        std::fs::write(file, bytes).expect("the picture can be written");
+        write_picture(&picture, file);
     }
 
     /// What went wrong in the page so far: exceptions, and requests that its content policy
@@ -239,6 +274,13 @@ impl Drop for Browser {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn write_picture(picture: &Value, file: &Path) {
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(picture["data"].as_str().unwrap_or_default())
+        .expect("base64");
+    std::fs::write(file, bytes).expect("the picture can be written");
 }
 
 fn installed(program: &str) -> bool {

@@ -6,10 +6,16 @@ use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 use serde_json::Value;
 
 /// A path and its type; `?` after the type: or null.
-const STATUS: [(&str, &str); 26] = [
+const STATUS: [(&str, &str); 37] = [
     ("/version", "text"),
     ("/epoch", "text"),
     ("/config/loaded_at", "time"),
+    ("/daemons/0/process", "text"),
+    ("/daemons/0/version", "text"),
+    ("/daemons/0/listen", "text"),
+    ("/daemons/0/seen_at", "time"),
+    ("/daemons/0/running", "boolean"),
+    ("/daemons/0/this", "boolean"),
     ("/config/error", "text?"),
     ("/fuses/0/name", "text"),
     ("/fuses/0/enabled", "boolean"),
@@ -17,7 +23,12 @@ const STATUS: [(&str, &str); 26] = [
     ("/sequencer/oldest_pending_seconds", "number?"),
     ("/sequencer/last_sequence_id", "long"),
     ("/sequencer/rows_per_second", "number?"),
+    ("/poller/pending_changes", "long"),
+    ("/poller/oldest_pending_seconds", "number?"),
     ("/poller/owed", "number"),
+    ("/poller/owed_webhooks", "number"),
+    ("/poller/due", "number"),
+    ("/poller/failing", "number"),
     ("/poller/in_flight", "number"),
     ("/poller/expired_leases", "number"),
     ("/poller/oldest_owed_seconds", "number?"),

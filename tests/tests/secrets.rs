@@ -124,6 +124,9 @@ async fn all_told(daemon: &Daemon, world: &World, what: &mut String) {
         "/api/v1/destinations",
         "/api/v1/fuses",
         "/api/v1/quarantine",
+        "/api/v1/config",
+        "/api/v1/history",
+        "/api/v1/destinations?search=hunter&sort=state",
         &good,
         "/nowhere",
     ]

@@ -1,6 +1,8 @@
 //! What the daemon reports over HTTP: never better than the truth, complete, and only to authorised
 //! clients.
 
+use std::time::Duration;
+
 use offtake_tests::receiver::Receiver;
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
@@ -107,32 +109,73 @@ async fn the_lists_are_filtered_sorted_and_paged() {
         assert_eq!(code, 200, "{body}");
         serde_json::from_str(&body).expect("a list is JSON")
     };
-    let mut seen = Vec::new();
-    let mut query = "?sort=lag&limit=1".to_owned();
-    loop {
-        let page = list(&query).await;
-        seen.extend(
-            page["items"]
-                .as_array()
-                .expect("items")
-                .iter()
-                .map(|d| d["tenant"].as_str().expect("a tenant").to_owned()),
-        );
-        let Some(next) = page["next"].as_str() else { break };
-        query = format!(
-            "?sort=lag&limit=1&after={}",
-            next.replace('"', "%22").replace(',', "%2C").replace('[', "%5B").replace(']', "%5D")
-        );
-    }
+    let tenants = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().expect("items");
+        items.iter().map(|d| d["tenant"].as_str().expect("a tenant").to_owned()).collect()
+    };
+    let paged = async |asked: &str| {
+        let mut seen = Vec::new();
+        let mut query = format!("?{asked}&limit=1");
+        loop {
+            let page = list(&query).await;
+            seen.extend(tenants(&page));
+            let Some(next) = page["next"].as_str() else { break seen };
+            let after = [('"', "%22"), (',', "%2C"), ('[', "%5B"), (']', "%5D")]
+                .into_iter()
+                .fold(next.to_owned(), |next, (from, to)| next.replace(from, to));
+            query = format!("?{asked}&limit=1&after={after}");
+        }
+    };
+    let seen = paged("sort=lag").await;
     let mut ids: Vec<_> = world.tenants().iter().map(|tenant| tenant.id.clone()).collect();
     ids.sort();
     assert_eq!(seen, ids, "destinations that are equally far behind are ordered by tenant");
     assert_eq!(list("?state=blocked").await["items"], serde_json::json!([]));
     assert_eq!(list(&format!("?tenant={}", ids[1])).await["items"][0]["tenant"], ids[1].as_str());
+    // A part of an id is searched for, whatever its case, in pages too.
+    let part = ids[1][4..20].to_uppercase();
+    assert_eq!(tenants(&list(&format!("?search={part}")).await), ids[1..2]);
+    assert_eq!(
+        tenants(&list(&format!("?search={part}&sort=state&state=in_sync")).await),
+        ids[1..2]
+    );
+    assert_eq!(tenants(&list(&format!("?search={part}&state=blocked")).await), [""; 0]);
+    assert_eq!(paged("search=DESTINATION_").await, ids, "their databases are called so");
+    // The worst state first, and those in one state by their tenants.
+    world.succeed(&["pause", "--tenant", &ids[2], "--reason", "a test"]).await;
+    let worst_first = [&ids[2], &ids[0], &ids[1]].map(String::as_str);
+    assert_eq!(paged("sort=state").await, worst_first);
+    assert_eq!(paged("sort=state&search=destination_").await, worst_first);
+    assert_eq!(paged("sort=state&state=in_sync").await, ids[..2]);
     assert_eq!(daemon.get("/api/v1/destinations?state=fine").await.0, 400);
     assert_eq!(daemon.get("/api/v1/destinations?colour=red").await.0, 400);
     assert_eq!(daemon.get(&format!("/api/v1/destinations/{}/main", ids[0])).await.0, 200);
     assert_eq!(daemon.get(&format!("/api/v1/destinations/{}/other", ids[0])).await.0, 404);
+    daemon.stop().await;
+}
+
+/// What was in sync when a list began to be read may lag a moment later, and is in the list still.
+#[tokio::test]
+async fn no_destination_is_missing_from_a_list_while_changes_go_on() {
+    let world = World::with_tenants(["acme", "globex", "initech", "umbrella"]).await;
+    world.fill(5).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    // Each tenant lags for a moment, and is in sync for a moment.
+    let session = world.source.session().await;
+    let asking = async {
+        for _ in 0..60 {
+            let (_, body) = daemon.get("/api/v1/destinations?sort=state").await;
+            let page: Value = serde_json::from_str(&body).expect("a list is JSON");
+            assert_eq!(page["items"].as_array().map(Vec::len), Some(4), "{page:#}");
+        }
+    };
+    let write = "update team set display_name = display_name || '' where team_id = (select team_id from team order by random() limit 1)";
+    offtake_tests::beside(asking, async || {
+        session.batch_execute(write).await.expect("the source answers");
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    })
+    .await;
     daemon.stop().await;
 }
 

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use offtake_admin::webhooks::{Webhook, WebhookState, count_states, webhooks, worst_webhooks};
+use offtake_admin::webhooks::{
+    Sought, Webhook, WebhookState, count_states, webhooks, worst_webhooks,
+};
 use offtake_tests::Source;
 use tokio_postgres::Client;
 
@@ -127,7 +129,10 @@ fn place(one: &Webhook) -> Place {
 async fn paged(client: &Client, state: Option<WebhookState>, limit: usize) -> Vec<Place> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let page = worst_webhooks(client, (None, state), after.as_ref(), limit).await.unwrap();
+        let page =
+            worst_webhooks(client, Sought { state, ..Sought::default() }, after.as_ref(), limit)
+                .await
+                .unwrap();
         assert!(page.iter().all(|one| one.tenant == "t1" || one.mappings.len() == 2));
         all.extend(page.iter().map(place));
         after = all.last().cloned();

@@ -12,6 +12,7 @@ mod connections;
 mod dashboard;
 mod events;
 mod guard;
+mod history;
 mod limits;
 mod mutations;
 mod probes;
@@ -33,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::history::History;
 use crate::metrics::Scrapes;
 use crate::status::Config;
 use crate::webhooks::WebhookAccess;
@@ -52,6 +54,10 @@ pub struct AdminState {
     pub metrics: PrometheusHandle,
     /// How many destinations have series of their own among the metrics.
     pub worst_destinations: usize,
+    /// The name of this daemon in `offtake.daemon`.
+    pub process: String,
+    /// Every setting with its effective value, without secrets, for `GET /api/v1/config`.
+    pub settings: Settings,
     /// Notified by `POST /api/v1/reload`.
     pub reload: Arc<Notify>,
     /// Compares a destination's copies with their queries. Unset until the daemon knows its
@@ -66,6 +72,9 @@ pub struct AdminState {
 pub type Verifier = Box<dyn Fn(String, String) -> Verification + Send + Sync>;
 pub type Verification =
     Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
+
+/// Tells the settings in use, as `offtake config` prints them, masked.
+pub type Settings = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// The bearer tokens of `http:` in the configuration. An empty token counts as none.
 #[derive(Clone, Default)]
@@ -94,8 +103,9 @@ struct Shared {
     /// Held while the source is read, so that any number of clients costs it one read at a time.
     /// Each request reads for itself: an answer is never older than its question.
     turn: tokio::sync::Mutex<()>,
-    /// The last event, shared by all listeners.
-    last_event: tokio::sync::Mutex<Option<events::Sent>>,
+    /// The last events, shared by all listeners.
+    last_events: events::LastEvents,
+    history: History,
     listeners: events::Listeners,
     /// What the source last answered to a probe.
     source_answers: tokio::sync::Mutex<Option<probes::SourceAnswer>>,
@@ -127,6 +137,11 @@ pub async fn serve(
     }
     tracing::info!(event = "http.listening", %address, token_required = state.tokens.required(), "listening");
     let shared = shared(state, shutdown.clone());
+    let sampled = shared.clone();
+    tokio::spawn(async move {
+        let recorder = sampled.state.metrics.clone();
+        sampled.history.keep(recorder, sampled.shutdown.clone()).await;
+    });
     let main = connections::accept(sockets.main, router(shared.clone()), shutdown.clone());
     let Some(probes) = sockets.probes else {
         main.await;
@@ -143,7 +158,8 @@ fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
         scrapes: Scrapes::new(state.metrics.clone(), state.worst_destinations),
         state,
         turn: tokio::sync::Mutex::default(),
-        last_event: tokio::sync::Mutex::default(),
+        last_events: events::LastEvents::default(),
+        history: History::default(),
         listeners: events::Listeners::default(),
         source_answers: tokio::sync::Mutex::default(),
         limits: limits::Limits::new(),
@@ -199,6 +215,9 @@ fn router(shared: Arc<Shared>) -> Router {
         // A destination's fuse has a slash in its name.
         .route("/fuses/{*name}", patch(mutations::switch_fuse))
         .route("/quarantine", get(api::list_quarantined))
+        .route("/quarantine/retry", post(mutations::retry_quarantined))
+        .route("/config", get(api::config))
+        .route("/history", get(history::list))
         .route("/reload", post(mutations::reload))
         .route("/events", get(events::listen))
         .fallback(problem::not_found)

@@ -12,6 +12,7 @@
 
 mod error;
 mod exposition;
+mod history;
 pub mod http;
 pub mod metrics;
 pub mod moment;
@@ -26,7 +27,7 @@ pub mod why;
 mod worst;
 
 pub use error::Error;
-pub use http::{AdminState, Sockets, Tokens, Verifier, serve};
+pub use http::{AdminState, Settings, Sockets, Tokens, Verifier, serve};
 pub use readiness::Readiness;
 pub use state::State;
 pub use status::{Destination, Status, collect, collect_beside, destinations};

@@ -261,7 +261,7 @@ fn set_gauges(status: &Status) {
 }
 
 /// The sum of a counter over all its labels, read from the rendered text.
-fn total(exposition: &str, name: &str) -> i64 {
+pub(crate) fn total(exposition: &str, name: &str) -> i64 {
     let of_name =
         |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
     let value = |line: &str| line.rsplit(' ').next().and_then(|value| value.parse::<i64>().ok());

@@ -6,6 +6,7 @@ pub(crate) const READ_SUMMARY: &str = include_str!("../sql/read_summary.sql");
 pub(crate) const READ_GAUGES: &str = include_str!("../sql/read_gauges.sql");
 pub(crate) const COUNT_SEQUENCED: &str = include_str!("../sql/count_sequenced.sql");
 pub(crate) const ADOPT_DESTINATIONS: &str = include_str!("../sql/adopt_destinations.sql");
+pub(crate) const LIST_DAEMONS: &str = include_str!("../sql/list_daemons.sql");
 pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");
 pub(crate) const COUNT_DELETED_ROWS: &str = include_str!("../sql/count_deleted_rows.sql");
 pub(crate) const LIST_NAMED_DESTINATIONS: &str = include_str!("../sql/list_named_destinations.sql");
@@ -39,6 +40,10 @@ const LIST_DESTINATIONS: &str = include_str!("../sql/list_destinations.sql");
 pub(crate) static LIST_NAMED: LazyLock<String> =
     LazyLock::new(|| LIST_DESTINATIONS.replace(CHOSEN, include_str!("../sql/choose_named.sql")));
 
+/// Destinations of which something contains a text.
+pub(crate) static LIST_SEARCHED: LazyLock<String> =
+    LazyLock::new(|| LIST_DESTINATIONS.replace(CHOSEN, include_str!("../sql/choose_searched.sql")));
+
 /// The destinations that are not simply counted, with the count of the others.
 pub(crate) static LIST_UNSETTLED: LazyLock<String> =
     LazyLock::new(|| counted(include_str!("../sql/choose_unsettled.sql")));
@@ -52,6 +57,12 @@ const LIST_WEBHOOKS: &str = include_str!("../sql/list_webhooks.sql");
 /// Webhooks by tenant and name, with their mappings.
 pub(crate) static WEBHOOKS_BY_NAME: LazyLock<String> = LazyLock::new(|| {
     let chosen = include_str!("../sql/choose_named_webhooks.sql");
+    LIST_WEBHOOKS.replace("{webhooks}", chosen).replace("{with_mappings}", "true")
+});
+
+/// Webhooks of which something contains a text, with their mappings.
+pub(crate) static SEARCHED_WEBHOOKS: LazyLock<String> = LazyLock::new(|| {
+    let chosen = include_str!("../sql/choose_searched_webhooks.sql");
     LIST_WEBHOOKS.replace("{webhooks}", chosen).replace("{with_mappings}", "true")
 });
 

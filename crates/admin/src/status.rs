@@ -15,10 +15,11 @@ use tokio_postgres::Client;
 
 use crate::readiness::LoopStatus;
 use crate::webhooks::count_states as count_webhooks;
-use crate::{Error, State, operations, sql};
+use crate::{Error, State, moment, operations, sql};
 
 pub use destination::{
     Backfill, Destination, DestinationMapping, destinations, destinations_after,
+    destinations_containing,
 };
 pub(crate) use overview::Overview;
 
@@ -45,6 +46,8 @@ pub struct Status {
     /// The source's current epoch; null before `offtake init` has finished.
     pub epoch: Option<String>,
     pub config: Option<Config>,
+    /// The daemons on this source, the oldest first.
+    pub daemons: Vec<Daemon>,
     /// The loops of this process; empty without a daemon.
     pub loops: Vec<LoopStatus>,
     pub fuses: Vec<Fuse>,
@@ -71,6 +74,23 @@ pub struct Config {
     pub error: Option<String>,
 }
 
+/// A daemon that runs, or that ended without a word in the last hour.
+#[derive(Debug, Clone, Serialize)]
+pub struct Daemon {
+    pub process: String,
+    pub version: String,
+    /// The machine's or the container's own name.
+    pub host: String,
+    /// Where its HTTP listens.
+    pub listen: String,
+    pub started_at: Timestamp,
+    pub seen_at: Timestamp,
+    /// It was seen in the last minute.
+    pub running: bool,
+    /// It is the one that answers.
+    pub this: bool,
+}
+
 #[derive(Debug, Clone, Serialize)]
 pub struct Fuse {
     pub name: String,
@@ -91,10 +111,17 @@ pub struct Sequencer {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Poller {
+    /// Numbered changes that no poller has seen yet.
+    pub pending_changes: Long,
+    pub oldest_pending_seconds: Option<f64>,
     /// Destinations that are owed a sync.
     pub owed: i64,
     /// Webhooks that are owed events.
     pub owed_webhooks: i64,
+    /// Those of both that are due, and that no worker has.
+    pub due: i64,
+    /// Those of both whose last attempt failed.
+    pub failing: i64,
     pub in_flight: i64,
     pub expired_leases: i64,
     pub oldest_owed_seconds: Option<f64>,
@@ -176,7 +203,7 @@ impl Fleet {
         let room = listed_max.saturating_sub(overview.unsettled.len());
         let mut settled = match room {
             0 => Vec::new(),
-            _ => overview.settled_after(source, None, None, room).await?,
+            _ => overview.settled_after(source, (None, None), None, room).await?,
         };
         doubt(&mut settled, uncaptured);
         let mut listed = overview.unsettled;
@@ -234,6 +261,7 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
         version: env!("CARGO_PKG_VERSION"),
         epoch: summary.get("epoch"),
         config: None,
+        daemons: daemons(source).await?,
         loops: Vec::new(),
         fuses,
         sequencer: Sequencer {
@@ -245,8 +273,14 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
             rows_per_second: None,
         },
         poller: Poller {
+            pending_changes: Long(summary.get("unpolled_changes")),
+            oldest_pending_seconds: summary
+                .get::<_, Option<f64>>("oldest_unpolled_seconds")
+                .map(|seconds| rounded(seconds.max(0.0))),
             owed: summary.get("owed"),
             owed_webhooks: summary.get("owed_webhooks"),
+            due: summary.get("due"),
+            failing: summary.get("failing"),
             in_flight: summary.get("in_flight"),
             expired_leases: summary.get("expired_leases"),
             oldest_owed_seconds: summary.get::<_, Option<f64>>("oldest_owed_seconds").map(rounded),
@@ -264,6 +298,21 @@ async fn around(source: &Client, fleet: Fleet, tenant: Option<&str>) -> Result<S
         destinations: listed,
         destinations_not_listed,
     })
+}
+
+async fn daemons(source: &Client) -> Result<Vec<Daemon>, Error> {
+    let rows = source.query(sql::LIST_DAEMONS, &[]).await?;
+    let daemons = rows.iter().map(|row| Daemon {
+        process: row.get("process"),
+        version: row.get("version"),
+        host: row.get("host"),
+        listen: row.get("listen"),
+        started_at: moment::required(row, "started_at"),
+        seen_at: moment::required(row, "seen_at"),
+        running: row.get("running"),
+        this: false,
+    });
+    Ok(daemons.collect())
 }
 
 /// Takes back of these destinations that they are in sync where changes may go by unseen.

@@ -20,7 +20,8 @@ pub use operations::{
     resume, resync,
 };
 pub use webhook::{
-    Webhook, WebhookMapping, WebhookState, count_states, webhooks, webhooks_after, worst_webhooks,
+    Sought, Webhook, WebhookMapping, WebhookState, count_states, webhooks, webhooks_after,
+    webhooks_containing, worst_webhooks,
 };
 
 /// What only a process knows that has read the configuration.

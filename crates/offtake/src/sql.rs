@@ -26,5 +26,7 @@ pub(crate) const LIST_VACUUM_BLOCKERS: &str = include_str!("../sql/list_vacuum_b
 pub(crate) const LIST_OWN_TABLES: &str = include_str!("../sql/list_own_tables.sql");
 pub(crate) const LIST_OVERDUE_PARTITIONS: &str = include_str!("../sql/list_overdue_partitions.sql");
 pub(crate) const LIST_ENDED_PROCESSES: &str = include_str!("../sql/list_ended_processes.sql");
+pub(crate) const TELL_PRESENCE: &str = include_str!("../sql/tell_presence.sql");
+pub(crate) const TELL_ABSENCE: &str = include_str!("../sql/tell_absence.sql");
 pub(crate) const LIST_OVERLOOKED_MAPPINGS: &str =
     include_str!("../sql/list_overlooked_mappings.sql");

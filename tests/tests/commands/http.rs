@@ -69,6 +69,17 @@ async fn assert_wrong_requests_are_refused(daemon: &Daemon, acme: &str) {
         ("PATCH", "fuses/sync".to_owned(), json!({}), 400),
         ("GET", format!("{acme}/pause"), Value::Null, 405),
         ("GET", "quarantine?after=x".to_owned(), Value::Null, 400),
+        ("POST", "quarantine/retry".to_owned(), json!({}), 400),
+        (
+            "POST",
+            "quarantine/retry".to_owned(),
+            json!({ "tenant": "a", "destination": "b", "webhook": "c" }),
+            400,
+        ),
+        ("GET", format!("destinations?search={}", "x".repeat(401)), Value::Null, 400),
+        ("GET", "destinations?sort=colour".to_owned(), Value::Null, 400),
+        ("GET", "events?destinations=perhaps".to_owned(), Value::Null, 400),
+        ("GET", "history?after=x".to_owned(), Value::Null, 400),
     ] {
         let (code, told) = ask(daemon, method, &path, &body).await;
         assert!(
@@ -108,6 +119,14 @@ async fn operators_do_over_http_what_the_commands_do() {
     oracle::assert_equal(&world).await;
     assert_eq!(post("verify", Value::Null).await.1["equal"], true);
 
+    let retry = json!({ "tenant": world.id("acme"), "destination": "main" });
+    let retried = ask(&daemon, "POST", "quarantine/retry", &retry).await;
+    assert_eq!(retried, (202, json!({ "retried": 0 })));
+    let config = ask(&daemon, "GET", "config", &Value::Null).await.1;
+    assert_eq!(config["settings"]["http"]["admin_token"], "***", "{config:#}");
+    assert_eq!(config["settings"]["sequencer"]["batch_rows"], 10_000, "{config:#}");
+    assert!(config["loaded_at"].is_string() && config["error"].is_null(), "{config:#}");
+
     stop_by_fuse(&world, &daemon).await;
     reload(&daemon).await;
     assert_wrong_requests_are_refused(&daemon, &acme).await;
@@ -143,8 +162,13 @@ async fn only_the_admin_token_changes_anything_and_no_foreign_page() {
 
 /// Opens `GET /api/v1/events`.
 async fn listen(daemon: &Daemon) -> TcpStream {
+    listen_to(daemon, "events").await
+}
+
+async fn listen_to(daemon: &Daemon, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.port())).await.unwrap();
-    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let request = format!("GET /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
 
@@ -174,8 +198,14 @@ async fn listeners_are_told_every_second_and_are_bounded() {
         text.contains("content-type: text/event-stream") && text.contains("data: {\"version\""),
         "{text}"
     );
-    let mut others = Vec::new();
-    for _ in 0..15 {
+    assert!(text.contains(world.id("acme")), "{text}");
+    // Without the list of destinations, but with their number.
+    let mut totals = listen_to(&daemon, "events?destinations=false").await;
+    let text = read_until(&mut totals, |text| text.matches("event: status").count() >= 2).await;
+    assert!(!text.contains(world.id("acme")), "{text}");
+    assert!(text.contains("\"in_sync\":1") && text.contains("\"destinations\":[]"), "{text}");
+    let mut others = vec![totals];
+    for _ in 0..14 {
         let mut other = listen(&daemon).await;
         read_until(&mut other, |text| text.contains("event: status")).await;
         others.push(other);

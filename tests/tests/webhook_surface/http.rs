@@ -26,13 +26,18 @@ async fn webhooks_are_read_with_the_read_token_and_changed_with_the_admin_token_
     let webhook = in_state(&daemon, &world, "in_sync").await;
     assert_eq!(webhook["signatures"], json!([{ "kind": "hmac", "fingerprint": "2dd745ff" }]));
     assert_eq!((&webhook["delivered"], &webhook["lag_rows"]), (&json!("1"), &json!("0")));
-    for query in ["", "?sort=state", "?state=in_sync", "?sort=state&state=in_sync&limit=1"] {
+    let part = world.id("acme")[3..30].to_uppercase();
+    let searched = [format!("?search={part}"), format!("?sort=state&search={part}")];
+    let queries = ["", "?sort=state", "?state=in_sync", "?sort=state&state=in_sync&limit=1"];
+    for query in queries.into_iter().chain(searched.iter().map(String::as_str)) {
         let (code, page) = ask(&daemon, "GET", &format!("/api/v1/webhooks{query}"), None).await;
         assert_eq!((code, &page["next"]), (200, &Value::Null), "{page}");
         assert_eq!(page["items"][0]["mappings"][0]["backfill"], "done", "{query}: {page}");
     }
-    let (_, none) = ask(&daemon, "GET", "/api/v1/webhooks?state=blocked", None).await;
-    assert_eq!(none["items"], json!([]));
+    for query in ["state=blocked", "search=nobody", "search=nobody&sort=state"] {
+        let (_, none) = ask(&daemon, "GET", &format!("/api/v1/webhooks?{query}"), None).await;
+        assert_eq!(none["items"], json!([]), "{query}");
+    }
     for (path, code) in [
         ("webhooks?state=fine", 400),
         ("webhooks?after=x", 400),

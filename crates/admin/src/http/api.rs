@@ -8,6 +8,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State as Extracted};
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
@@ -15,7 +16,8 @@ use super::problem::Problem;
 use crate::metrics::Sequenced;
 use crate::operations::{Quarantined, Selection, fuses, quarantined};
 use crate::status::{
-    Destination, Fuse, Overview, Status, collect, destinations, destinations_after, rounded,
+    Config, Destination, Fuse, Overview, Status, collect, collect_totals, destinations,
+    destinations_after, destinations_containing, rounded,
 };
 use crate::{Error, State};
 
@@ -28,6 +30,9 @@ pub(super) const ITEMS: usize = 100;
 /// The largest `limit`.
 pub(super) const ITEMS_MAX: usize = 1000;
 
+/// The longest text that is searched for, in characters; the longest tenant's id has so many.
+const SEARCH_MAX: usize = 400;
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusQuery {
@@ -39,6 +44,8 @@ pub(super) struct StatusQuery {
 pub(super) struct ListQuery {
     state: Option<String>,
     tenant: Option<String>,
+    /// What the tenant, the name, the host or the database contains.
+    search: Option<String>,
     #[serde(default)]
     sort: Sort,
     limit: Option<usize>,
@@ -54,6 +61,8 @@ enum Sort {
     Name,
     /// The largest lag first, in rows.
     Lag,
+    /// The worst states first.
+    State,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,8 +83,8 @@ pub(super) struct Page<T> {
     pub(super) next: Option<String>,
 }
 
-/// The sort key of a destination in its list: lag, tenant, name. As JSON it is the `next` of the
-/// page that ends with it.
+/// The sort key of a destination in its list: what it is sorted by, the largest first, then tenant and
+/// name. As JSON it is the `next` of the page that ends with it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct SortKey(Reverse<i64>, String, String);
 
@@ -85,6 +94,20 @@ pub(super) async fn status(
 ) -> Result<Json<Status>, Problem> {
     let Query(query) = query.map_err(bad_query)?;
     Ok(Json(shared.status(query.tenant.as_deref()).await?))
+}
+
+/// The configuration in use.
+#[derive(Debug, Serialize)]
+pub(super) struct InUse {
+    #[serde(flatten)]
+    config: Config,
+    /// Every setting; secrets are masked.
+    settings: serde_json::Value,
+}
+
+pub(super) async fn config(Extracted(shared): Extracted<Arc<Shared>>) -> Json<InUse> {
+    let config = shared.state.config.borrow().clone();
+    Json(InUse { config, settings: (shared.state.settings)() })
 }
 
 pub(super) async fn list_fuses(
@@ -129,7 +152,14 @@ pub(super) async fn list_destinations(
     let after: Option<SortKey> = query.after.as_deref().map(parse_after).transpose()?;
     let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
     let tenant = query.tenant.as_deref();
-    let chosen = Chosen { state, sort: query.sort, after: after.as_ref(), limit: limit + 1 };
+    let search = query.search.as_deref().map(searched).transpose()?.flatten();
+    let chosen = Chosen {
+        state,
+        search: search.as_deref(),
+        sort: query.sort,
+        after: after.as_ref(),
+        limit: limit + 1,
+    };
     let items = shared
         .answer(async |source| match tenant {
             Some(tenant) => Ok(chosen.of(destinations(source, Some(tenant), None).await?)),
@@ -142,6 +172,8 @@ pub(super) async fn list_destinations(
 /// Which destinations a page of the list has.
 struct Chosen<'a> {
     state: Option<State>,
+    /// In lower case.
+    search: Option<&'a str>,
     sort: Sort,
     /// Those after this key.
     after: Option<&'a SortKey>,
@@ -152,6 +184,7 @@ impl Chosen<'_> {
     /// Those of the list, in the order of the page.
     fn of(&self, mut all: Vec<Destination>) -> Vec<Destination> {
         all.retain(|d| self.state.is_none_or(|state| d.state == state));
+        all.retain(|d| self.search.is_none_or(|text| d.contains(text)));
         all.sort_by_cached_key(|d| self.sort.key(d));
         all.retain(|d| self.after.is_none_or(|after| self.sort.key(d) > *after));
         all
@@ -162,21 +195,39 @@ impl Chosen<'_> {
         let after = self.after.map(|SortKey(lag, tenant, name)| (lag.0, (&**tenant, &**name)));
         if let (None, Sort::Name) = (self.state, self.sort) {
             let place = after.map(|(_, place)| place);
-            return destinations_after(source, None, place, self.limit).await;
+            return match self.search {
+                None => destinations_after(source, None, place, self.limit).await,
+                Some(text) => destinations_containing(source, text, place, self.limit).await,
+            };
         }
         let overview = Overview::read(source).await?;
-        // All settled destinations have the same lag.
-        let lag = match self.sort {
-            Sort::Name => 0,
-            Sort::Lag => overview.settled_lag_rows(),
-        };
-        let settled = match after {
-            Some((before, _)) if before < lag => Vec::new(),
-            after => {
-                let place = after.filter(|(before, _)| *before == lag).map(|(_, place)| place);
-                overview.settled_after(source, self.state, place, self.limit).await?
+        // What the settled destinations are sorted by: all have the same lag, and few states.
+        let ranks: Vec<(i64, Option<State>)> = match self.sort {
+            Sort::Name => vec![(0, self.state)],
+            Sort::Lag => vec![(overview.settled_lag_rows(), self.state)],
+            // One that lags by now still belongs into the list, where nothing else is asked for.
+            Sort::State if self.state.is_none() && overview.settled_states().len() == 1 => {
+                overview.settled_states().into_iter().map(|one| (badness(one), None)).collect()
+            }
+            Sort::State => {
+                let wanted = |state: &State| self.state.is_none_or(|only| only == *state);
+                let ranked = State::ALL.into_iter().filter(wanted);
+                let mut ranked: Vec<_> =
+                    ranked.map(|state| (badness(state), Some(state))).collect();
+                ranked.sort_by_key(|(rank, _)| Reverse(*rank));
+                ranked
             }
         };
+        let mut settled = Vec::new();
+        for (rank, state) in ranks {
+            if settled.len() >= self.limit || after.is_some_and(|(before, _)| before < rank) {
+                continue;
+            }
+            let place = after.filter(|(before, _)| *before == rank).map(|(_, place)| place);
+            let room = self.limit - settled.len();
+            settled
+                .extend(overview.settled_after(source, (state, self.search), place, room).await?);
+        }
         Ok(self.of(overview.unsettled.into_iter().chain(settled).collect()))
     }
 }
@@ -197,9 +248,20 @@ pub(super) async fn one_destination(
 impl Shared {
     /// The status, with the fields that only this process knows.
     pub(super) async fn status(&self, tenant: Option<&str>) -> Result<Status, Problem> {
-        let mut status = self.answer(async |source| collect(source, tenant).await).await?;
+        self.completed(self.answer(async |source| collect(source, tenant).await).await?).await
+    }
+
+    /// The same of all tenants, without a list of destinations.
+    pub(super) async fn totals(&self) -> Result<Status, Problem> {
+        self.completed(self.answer(async |source| collect_totals(source, 0).await).await?).await
+    }
+
+    async fn completed(&self, mut status: Status) -> Result<Status, Problem> {
         status.config = Some(self.state.config.borrow().clone());
         status.loops = self.state.readiness.loops();
+        for daemon in &mut status.daemons {
+            daemon.this = daemon.process == self.state.process;
+        }
         let after = self.scrapes.sampled_up_to();
         let sequenced = self.answer(async |source| Sequenced::after(source, after).await).await?;
         let rates = self.scrapes.rates(sequenced);
@@ -236,6 +298,14 @@ pub(super) fn parse_after<T: serde::de::DeserializeOwned>(after: &str) -> Result
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "`after` is not the `next` of a page"))
 }
 
+/// Parses a time.
+pub(super) fn parse_time(text: &str) -> Result<Timestamp, Problem> {
+    text.parse().map_err(|_| {
+        let detail = format!("{text} is no time; write it as 2026-11-28T03:13:00Z");
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
+}
+
 pub(super) fn bad_query(rejection: QueryRejection) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
@@ -250,10 +320,37 @@ fn named_state(name: &str) -> Result<State, Problem> {
     })
 }
 
+/// The worse a state is, the larger. What an operator has stopped needs nobody, so it comes after
+/// what fails, what lacks rows, and what is late.
+fn badness(state: State) -> i64 {
+    match state {
+        State::Blocked => 5,
+        State::Degraded => 4,
+        State::Backfilling => 3,
+        State::Lagging => 2,
+        State::Paused => 1,
+        State::InSync => 0,
+    }
+}
+
+/// What is searched for, in lower case; None where it is empty.
+pub(super) fn searched(text: &str) -> Result<Option<String>, Problem> {
+    let text = text.trim().to_lowercase();
+    if text.chars().count() > SEARCH_MAX {
+        let detail = format!("`search` has at most {SEARCH_MAX} characters");
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
 impl Sort {
     fn key(self, destination: &Destination) -> SortKey {
-        let lag = if matches!(self, Self::Lag) { destination.lag_rows.0 } else { 0 };
-        SortKey(Reverse(lag), destination.tenant.clone(), destination.name.clone())
+        let rank = match self {
+            Self::Name => 0,
+            Self::Lag => destination.lag_rows.0,
+            Self::State => badness(destination.state),
+        };
+        SortKey(Reverse(rank), destination.tenant.clone(), destination.name.clone())
     }
 }
 

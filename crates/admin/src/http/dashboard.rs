@@ -1,5 +1,6 @@
-//! The dashboard: six static files, the same for every client. The page reads from the API what it
-//! shows.
+//! The dashboard: static files, the same for every client. The page reads from the API what it shows.
+//! Its scripts are modules, served as they are written: nothing is built, and nothing is fetched from
+//! elsewhere.
 
 use std::sync::Arc;
 
@@ -11,31 +12,48 @@ use axum::routing::get;
 use super::Shared;
 
 const PAGE: &str = include_str!("../../assets/dashboard.html");
-const STYLE: &str = include_str!("../../assets/dashboard.css");
-const SCRIPT: &str = include_str!("../../assets/dashboard.js");
-const WEBHOOKS_SCRIPT: &str = include_str!("../../assets/webhooks.js");
-const WHY_SCRIPT: &str = include_str!("../../assets/why.js");
-const ICON: &str = include_str!("../../assets/offtake.svg");
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-pub(super) fn router() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
-        .route("/assets/dashboard.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
-        .route(
-            "/assets/dashboard.js",
-            get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }),
-        )
-        .route(
-            "/assets/webhooks.js",
-            get(|| async { file("text/javascript; charset=utf-8", WEBHOOKS_SCRIPT) }),
-        )
-        .route(
-            "/assets/why.js",
-            get(|| async { file("text/javascript; charset=utf-8", WHY_SCRIPT) }),
-        )
-        .route("/assets/offtake.svg", get(|| async { file("image/svg+xml", ICON) }))
+/// Path, type and text of an asset.
+type File = (&'static str, &'static str, &'static str);
+
+macro_rules! asset {
+    ($name:literal, $kind:expr) => {
+        (concat!("/assets/", $name), $kind, include_str!(concat!("../../assets/", $name)))
+    };
 }
 
-fn file(content_type: &'static str, text: &'static str) -> Response {
+/// The view of all tenants, of one tenant, of webhooks, of the platform and of the daemon each have a
+/// module, beside what they share.
+const FILES: [File; 17] = [
+    asset!("dashboard.css", CSS),
+    asset!("platform.css", CSS),
+    asset!("dashboard.js", SCRIPT),
+    asset!("daemon.js", SCRIPT),
+    asset!("elements.js", SCRIPT),
+    asset!("words.js", SCRIPT),
+    asset!("actions.js", SCRIPT),
+    asset!("list.js", SCRIPT),
+    asset!("tenants.js", SCRIPT),
+    asset!("tenant.js", SCRIPT),
+    asset!("waits.js", SCRIPT),
+    asset!("webhooks.js", SCRIPT),
+    asset!("platform.js", SCRIPT),
+    asset!("way.js", SCRIPT),
+    asset!("charts.js", SCRIPT),
+    asset!("system.js", SCRIPT),
+    asset!("offtake.svg", "image/svg+xml"),
+];
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    let page = Router::new().route("/", get(|| async { answer(HTML, PAGE) }));
+    FILES.into_iter().fold(page, |router, (path, kind, text)| {
+        router.route(path, get(move || async move { answer(kind, text) }))
+    })
+}
+
+fn answer(content_type: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

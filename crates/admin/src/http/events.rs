@@ -1,19 +1,23 @@
-//! `GET /api/v1/events`: the status once a second, as server-sent events.
+//! `GET /api/v1/events`: the status once a second, as server-sent events. A listener that shows
+//! destinations page by page asks for the status without its list of them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use tokio::sync::Semaphore;
+use serde::Deserialize;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
+use super::api::bad_query;
 use super::guard::Admission;
 use super::problem::Problem;
 
@@ -52,9 +56,32 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// source no more than one.
 const FRESH: Duration = Duration::from_millis(900);
 
-/// The event that was last sent to listeners.
-pub(super) struct Sent {
-    at: Instant,
+/// One that took long to read is sent again until so many times as long have passed: where very many
+/// destinations are not in sync, listeners cost the source a quarter of one session's time.
+const FRESH_TIMES: u32 = 3;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventsQuery {
+    /// Whether destinations are listed.
+    #[serde(default = "yes")]
+    destinations: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The events that were last sent to listeners: the whole status, and the one without a list of
+/// destinations.
+#[derive(Default)]
+pub(super) struct LastEvents {
+    whole: Mutex<Option<Sent>>,
+    totals: Mutex<Option<Sent>>,
+}
+
+struct Sent {
+    until: Instant,
     event: &'static str,
     data: Arc<str>,
 }
@@ -64,7 +91,12 @@ pub(super) struct Sent {
 pub(super) async fn listen(
     State(shared): State<Arc<Shared>>,
     Extension(admission): Extension<Admission>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
 ) -> Response {
+    let listed = match query {
+        Ok(Query(query)) => query.destinations,
+        Err(rejection) => return bad_query(rejection).into_response(),
+    };
     let Ok(listening) = shared.listeners.of(admission).clone().try_acquire_owned() else {
         let detail = format!(
             "{LISTENERS_MAX} listeners with one token are served at one time; ask GET /api/v1/status instead"
@@ -84,7 +116,7 @@ pub(super) async fn listen(
                 () = shared.shutdown.cancelled() => return None,
                 _ = interval.tick() => {}
             }
-            let event = shared.event().await;
+            let event = shared.event(listed).await;
             Some((Ok::<_, Infallible>(event), (shared, interval, listening)))
         },
     );
@@ -92,17 +124,21 @@ pub(super) async fn listen(
 }
 
 impl Shared {
-    /// The last event if it is fresh, else a new one.
-    async fn event(&self) -> Event {
-        let mut last = self.last_event.lock().await;
-        let now = match last.take().filter(|sent| sent.at.elapsed() < FRESH) {
+    /// The last event if it is fresh, else a new one; with destinations `listed` or without.
+    async fn event(&self, listed: bool) -> Event {
+        let LastEvents { whole, totals } = &self.last_events;
+        let mut last = if listed { whole } else { totals }.lock().await;
+        let begun = Instant::now();
+        let now = match last.take().filter(|sent| sent.until > begun) {
             Some(fresh) => fresh,
             None => {
-                let (event, data) = match self.status(None).await {
+                let status = if listed { self.status(None).await } else { self.totals().await };
+                let (event, data) = match status {
                     Ok(status) => ("status", serde_json::to_string(&status)),
                     Err(problem) => ("problem", serde_json::to_string(&problem)),
                 };
-                Sent { at: Instant::now(), event, data: data.unwrap_or_default().into() }
+                let until = Instant::now() + FRESH.max(begun.elapsed() * FRESH_TIMES);
+                Sent { until, event, data: data.unwrap_or_default().into() }
             }
         };
         let event = Event::default().event(now.event).data(&*now.data);

@@ -16,7 +16,7 @@ use tokio_postgres::Client;
 use super::Shared;
 use super::problem::Problem;
 use crate::Error;
-use crate::operations::{self, Named};
+use crate::operations::{self, Named, Selection};
 use crate::status::Fuse;
 
 /// The longest comparison over HTTP. Copies that take longer are compared by `offtake verify`.
@@ -228,6 +228,39 @@ pub(super) async fn switch_fuse(
     fuse.map(Json).ok_or_else(|| {
         Problem::new(StatusCode::NOT_FOUND, format!("there is no fuse named {name}"))
     })
+}
+
+/// Which quarantined rows and events of a tenant are tried again.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retry {
+    tenant: Option<String>,
+    destination: Option<String>,
+    webhook: Option<String>,
+    mapping: Option<String>,
+}
+
+/// Has quarantined rows and events of one tenant tried again now.
+pub(super) async fn retry_quarantined(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let asked: Retry = read(&headers, &body)?;
+    let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let tenant = asked.tenant.as_deref().ok_or_else(|| bad("say the `tenant`"))?;
+    if asked.destination.is_some() && asked.webhook.is_some() {
+        return Err(bad("say a `destination` or a `webhook`, not both"));
+    }
+    let of = Selection {
+        tenant: Some(tenant),
+        destination: asked.destination.as_deref(),
+        webhook: asked.webhook.as_deref(),
+        mapping: asked.mapping.as_deref(),
+    };
+    let retried =
+        shared.answer(async |source| operations::retry_quarantined(source, of).await).await?;
+    Ok((StatusCode::ACCEPTED, Json(json!({ "retried": retried }))))
 }
 
 /// Has the daemon read the configuration and the mappings again at once. The result is in `config`

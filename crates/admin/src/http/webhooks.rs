@@ -7,18 +7,19 @@ use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_postgres::Client;
 
 use super::Shared;
-use super::api::{ITEMS, ITEMS_MAX, Page, bad_query, parse_after};
+use super::api::{ITEMS, ITEMS_MAX, Page, bad_query, parse_after, parse_time, searched};
 use super::mutations::{
     Answer, Nothing, Pause, Resume, Resync, Which, duration, read, required_reason,
 };
 use super::problem::Problem;
 use crate::webhooks::{
-    self, Attempt, NamedWebhook, TestOf, TestRefused, Tested, Webhook, WebhookState, named_webhooks,
+    self, Attempt, NamedWebhook, Sought, TestOf, TestRefused, Tested, Webhook, WebhookState,
+    named_webhooks,
 };
 
 #[derive(Debug, Deserialize)]
@@ -26,6 +27,8 @@ use crate::webhooks::{
 pub(super) struct ListQuery {
     tenant: Option<String>,
     state: Option<String>,
+    /// What the tenant, the name or the host contains.
+    search: Option<String>,
     #[serde(default)]
     sort: Sort,
     limit: Option<usize>,
@@ -84,13 +87,14 @@ pub(super) async fn list(
     let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
     let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
-    let tenant = query.tenant.as_deref();
+    let search = query.search.as_deref().map(searched).transpose()?.flatten();
+    let sought = Sought { tenant: query.tenant.as_deref(), state, text: search.as_deref() };
     let mut items = match query.sort {
-        Sort::Name => by_name(&shared, tenant, state, query.after.as_deref(), limit + 1).await?,
+        Sort::Name => by_name(&shared, sought, query.after.as_deref(), limit + 1).await?,
         Sort::State => {
             let after = query.after.as_deref().map(parse_after).transpose()?;
             let found = shared.answer(async |source| {
-                webhooks::worst_webhooks(source, (tenant, state), after.as_ref(), limit + 1).await
+                webhooks::worst_webhooks(source, sought, after.as_ref(), limit + 1).await
             });
             found.await?
         }
@@ -106,11 +110,10 @@ pub(super) async fn list(
     Ok(Json(Page { items, next }))
 }
 
-/// Pages of the registry, until those in that state are as many as are asked for.
+/// Pages of the registry, until those that are sought are as many as are asked for.
 async fn by_name(
     shared: &Shared,
-    tenant: Option<&str>,
-    state: Option<WebhookState>,
+    sought: Sought<'_>,
     after: Option<&str>,
     asked: usize,
 ) -> Result<Vec<Webhook>, Problem> {
@@ -118,12 +121,16 @@ async fn by_name(
     let mut items: Vec<Webhook> = Vec::new();
     loop {
         let from = place.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
-        let some = shared
-            .answer(async |source| webhooks::webhooks_after(source, tenant, from, asked).await)
-            .await?;
+        let read = async |source: &Client| match sought.text {
+            Some(text) if sought.tenant.is_none() => {
+                webhooks::webhooks_containing(source, text, from, asked).await
+            }
+            _ => webhooks::webhooks_after(source, sought.tenant, from, asked).await,
+        };
+        let some = shared.answer(read).await?;
         let last = some.len() < asked;
         place = some.last().map(|webhook| (webhook.tenant.clone(), webhook.name.clone()));
-        items.extend(some.into_iter().filter(|one| state.is_none_or(|state| one.state == state)));
+        items.extend(some.into_iter().filter(|one| sought.includes(one)));
         if last || items.len() >= asked {
             return Ok(items);
         }
@@ -244,8 +251,8 @@ pub(super) async fn replay(
 ) -> Answer {
     let asked: Replay = read(&headers, &body)?;
     let from = asked.from.as_ref().map(sequence_id).transpose()?;
-    let since = asked.since.as_deref().map(time).transpose()?;
-    let until = asked.until.as_deref().map(time).transpose()?;
+    let since = asked.since.as_deref().map(parse_time).transpose()?;
+    let until = asked.until.as_deref().map(parse_time).transpose()?;
     if from.is_some() == since.is_some() || until.is_some() && since.is_none() {
         let detail = "say `from`, a sequence id, or `since`, a time; with `since` also `until`";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
@@ -365,13 +372,6 @@ fn sequence_id(value: &Value) -> Result<i64, Problem> {
     };
     read.filter(|id: &i64| *id >= 0).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "`from` is a sequence id, such as \"184467\"")
-    })
-}
-
-fn time(text: &str) -> Result<Timestamp, Problem> {
-    text.parse().map_err(|_| {
-        let detail = format!("{text} is no time; write it as 2026-11-28T03:13:00Z");
-        Problem::new(StatusCode::BAD_REQUEST, detail)
     })
 }
 

@@ -74,6 +74,12 @@ pub struct DestinationMapping {
 }
 
 impl Destination {
+    /// Whether [`destinations_containing`] would find it by this text, which is in lower case.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        let told = [&self.tenant, &self.name, &self.host, &self.database];
+        told.iter().any(|told| told.to_lowercase().contains(text))
+    }
+
     /// Takes back that it is in sync where changes of one of its mappings may go by unseen.
     pub(super) fn doubt(&mut self, uncaptured: &BTreeMap<String, String>) {
         let unseen = self.mappings.iter().find_map(|m| uncaptured.get_key_value(&m.name));
@@ -154,6 +160,22 @@ pub async fn destinations_after(
     limit: usize,
 ) -> Result<Vec<Destination>, Error> {
     list(source, (tenant, None), after, Some(limit)).await
+}
+
+/// The next `limit` of the active destinations of which the tenant, the name, the host or the database
+/// contains `text`, whatever its case, by tenant and name, after this tenant and name.
+pub async fn destinations_containing(
+    source: &Client,
+    text: &str,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Destination>, Error> {
+    let (after_tenant, after_name) = after.unzip();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let text = text.to_lowercase();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&text, &after_tenant, &after_name, &limit];
+    let rows = source.query(&*sql::LIST_SEARCHED, &parameters).await?;
+    rows.iter().map(read).collect()
 }
 
 async fn list(

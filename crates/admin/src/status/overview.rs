@@ -4,7 +4,7 @@
 //! otherwise. Which ones the source can tell by its indexes (`choose_unsettled.sql`); the others
 //! are *settled* and only counted, so a status costs what is unsettled, however many there are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::Deserialize;
 use tokio_postgres::types::ToSql;
@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 
 use super::destination::{self, MappingFacts};
 use super::judgement::{Facts, judge};
-use super::{Destination, Long, Mapping, destinations_after};
+use super::{Destination, Long, Mapping, destinations_after, destinations_containing};
 use crate::{Error, State, sql};
 
 /// So many settled destinations are read at a time where only some are wanted.
@@ -145,18 +145,23 @@ impl Overview {
         mappings
     }
 
+    /// The states that settled destinations are in.
+    pub(crate) fn settled_states(&self) -> BTreeSet<State> {
+        self.settled.iter().map(|settled| settled.state).collect()
+    }
+
     /// What each settled destination lags behind.
     pub(crate) fn settled_lag_rows(&self) -> i64 {
         self.base.pending_rows
     }
 
     /// The next `limit` settled destinations, by tenant and name, after this tenant and name, that
-    /// are in this state (None: in any). Without a state, or in a state that most are in, it costs a
-    /// page.
+    /// are in this state, and of which something contains this text (None: all). Without a state, or
+    /// in a state that most are in, it costs a page.
     pub(crate) async fn settled_after(
         &self,
         source: &Client,
-        state: Option<State>,
+        (state, text): (Option<State>, Option<&str>),
         after: Option<(&str, &str)>,
         limit: usize,
     ) -> Result<Vec<Destination>, Error> {
@@ -169,7 +174,11 @@ impl Overview {
         let mut after = after.map(|(tenant, name)| (tenant.to_owned(), name.to_owned()));
         while found.len() < limit {
             let place = after.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
-            let page = destinations_after(source, None, place, PAGE.min(limit + 1)).await?;
+            let rows = PAGE.min(limit + 1);
+            let page = match text {
+                None => destinations_after(source, None, place, rows).await?,
+                Some(text) => destinations_containing(source, text, place, rows).await?,
+            };
             let Some(last) = page.last() else { break };
             after = Some((last.tenant.clone(), last.name.clone()));
             let settled = |d: &Destination| !unsettled.contains(&(&d.tenant, &d.name));

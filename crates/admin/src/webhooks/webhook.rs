@@ -1,6 +1,6 @@
 //! One webhook, read from the registry, the log and the outgoing requests.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -164,24 +164,60 @@ pub async fn webhooks_after(
     list(source, Which { tenant, after, limit: Some(limit), ..Which::default() }).await
 }
 
-/// At most `limit` of them that are in this state (None: in any), the worst states first, then by
-/// tenant and name; those behind `after`. Those that are in sync are read only as far as there is
-/// room for them, page by page.
+/// At most `limit` active webhooks of which the tenant, the name or the host contains `text`,
+/// whatever its case, behind a tenant and a name.
+pub async fn webhooks_containing(
+    source: &Client,
+    text: &str,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Webhook>, Error> {
+    let (after_tenant, after_name) = after.unzip();
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let text = text.to_lowercase();
+    let parameters: [&(dyn ToSql + Sync); 4] = [&text, &after_tenant, &after_name, &limit];
+    let rows = source.query(&*sql::SEARCHED_WEBHOOKS, &parameters).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Which webhooks a list has. Each None matches all.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sought<'a> {
+    pub tenant: Option<&'a str>,
+    pub state: Option<WebhookState>,
+    /// In lower case.
+    pub text: Option<&'a str>,
+}
+
+impl Sought<'_> {
+    /// Whether a webhook of the tenant that is sought, or of any, is one of them.
+    pub(crate) fn includes(&self, webhook: &Webhook) -> bool {
+        let told = [&webhook.tenant, &webhook.name, &webhook.host];
+        let contains = |text| told.iter().any(|told| told.to_lowercase().contains(text));
+        self.state.is_none_or(|state| webhook.state == state) && self.text.is_none_or(contains)
+    }
+}
+
+/// At most `limit` of them that are sought, the worst states first, then by tenant and name; those
+/// behind `after`. Those that are in sync are read only as far as there is room for them, page by
+/// page.
 pub async fn worst_webhooks(
     source: &Client,
-    (tenant, state): (Option<&str>, Option<WebhookState>),
+    sought: Sought<'_>,
     after: Option<&(WebhookState, String, String)>,
     limit: usize,
 ) -> Result<Vec<Webhook>, Error> {
+    let Sought { tenant, state, text } = sought;
     let is_wanted = |of: WebhookState| state.is_none_or(|state| of == state);
     let place = |one: &Webhook| (one.state, one.tenant.clone(), one.name.clone());
     let mut found = match state {
         Some(WebhookState::InSync) => Vec::new(),
         _ => unsettled(source, tenant).await?.0,
     };
+    let known: HashSet<i64> = found.iter().map(|one| one.webhook_id).collect();
     found.retain(|one| {
         one.state != WebhookState::InSync
-            && is_wanted(one.state)
+            && sought.includes(one)
             && after.is_none_or(|after| place(one) > *after)
     });
     found.sort_by_cached_key(place);
@@ -204,14 +240,24 @@ pub async fn worst_webhooks(
     while is_wanted(WebhookState::InSync) && found.len() < limit {
         let asked = (limit - found.len()).clamp(*PAGE.start(), *PAGE.end());
         let from = behind.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
-        let page = webhooks_after(source, tenant, from, asked).await?;
+        let page = match text {
+            Some(text) if tenant.is_none() => {
+                webhooks_containing(source, text, from, asked).await?
+            }
+            _ => webhooks_after(source, tenant, from, asked).await?,
+        };
         let ended = page.len() < asked;
         behind = page.last().map(|last| (last.tenant.clone(), last.name.clone()));
-        found.extend(page.into_iter().filter(|one| one.state == WebhookState::InSync));
+        // One that was in sync a moment ago and lags by now belongs into the list still.
+        let in_sync = |one: &Webhook| {
+            one.state == WebhookState::InSync || state.is_none() && !known.contains(&one.webhook_id)
+        };
+        found.extend(page.into_iter().filter(|one| in_sync(one) && sought.includes(one)));
         if ended {
             break;
         }
     }
+    found.sort_by_cached_key(place);
     found.truncate(limit);
     Ok(found)
 }

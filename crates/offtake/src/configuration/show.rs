@@ -63,6 +63,25 @@ impl Configuration {
     }
 }
 
+/// So many destinations and webhooks of the file are in a summary: enough to see how they are written.
+const LISTED_MAX: usize = 20;
+
+impl Configuration {
+    /// The same as JSON. Of long lists it has the first entries, and beside them `static_not_listed`.
+    pub fn masked_summary(&self) -> serde_json::Value {
+        let mut told = serde_json::to_value(self.masked()).unwrap_or_default();
+        for section in ["destinations", "webhooks"] {
+            let Some(list) = told[section]["static"].as_array_mut() else { continue };
+            let more = list.len().saturating_sub(LISTED_MAX);
+            list.truncate(LISTED_MAX);
+            if more > 0 {
+                told[section]["static_not_listed"] = more.into();
+            }
+        }
+        told
+    }
+}
+
 impl Destinations {
     fn masked(&self) -> Value {
         let query = self.query.as_deref().map(masked_query);

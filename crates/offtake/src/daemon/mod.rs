@@ -19,6 +19,7 @@
 mod destinations_refresh;
 mod file_reads;
 mod loops;
+mod presence;
 mod probing_thread;
 mod reload;
 mod renewed_loop;
@@ -38,7 +39,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use offtake_admin::{AdminState, Readiness, Sockets, Tokens, Verifier, WebhookAccess};
+use offtake_admin::{AdminState, Readiness, Settings, Sockets, Tokens, Verifier, WebhookAccess};
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -48,6 +49,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::loops::{Loops, TICK_WITHIN};
+use self::presence::Identity;
 use self::probing_thread::ProbingThread;
 use self::reload::{MappingReload, Published};
 use self::source_wait::wait_for_source;
@@ -110,6 +112,7 @@ impl Daemon {
         context.mappings()?;
         let collector = context.configuration.telemetry.otlp_endpoint.clone();
         let (sockets, address) = bind(&context.configuration.http).await?;
+        let identity = Identity::new(address);
         let readiness = Readiness::default();
         let shutdown = CancellationToken::new();
         let (announce, loops_run) = watch::channel(false);
@@ -122,6 +125,8 @@ impl Daemon {
             verifier: Arc::default(),
             webhook_access: Arc::default(),
             published: Published::new(context.configuration.clone()),
+            identity,
+            presence: None,
             context,
             options,
             shutdown: shutdown.clone(),
@@ -179,6 +184,9 @@ struct Running {
     supervisor: Supervisor,
     readiness: Readiness,
     published: Published,
+    identity: Identity,
+    /// Tells the source that this daemon runs, from the loops' start to their end.
+    presence: Option<(CancellationToken, JoinHandle<()>)>,
     /// Set as soon as there is a registry of destinations.
     verifier: Arc<OnceLock<Verifier>>,
     webhook_access: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
@@ -193,6 +201,10 @@ impl Running {
         let http = self.serve(http, metrics, http_shutdown.clone());
         let outcome = self.work().await;
         self.drain().await;
+        if let Some((end, told)) = self.presence.take() {
+            end.cancel();
+            let _ = told.await;
+        }
         http_shutdown.cancel();
         let _ = tokio::time::timeout(HTTP_GRACE, http).await;
         tracing::info!(event = "stopped", "the daemon ended");
@@ -206,6 +218,9 @@ impl Running {
         self.load_mappings(&mut reload).await?;
         if !self.shutdown.is_cancelled() {
             self.start_loops(reload);
+            let end = CancellationToken::new();
+            let told = self.identity.clone().tell(self.pool.clone(), end.clone());
+            self.presence = Some((end, tokio::spawn(told)));
             self.announce_ready();
             self.shutdown.cancelled().await;
         }
@@ -226,6 +241,8 @@ impl Running {
             config: self.published.status.subscribe(),
             metrics,
             worst_destinations: self.context.configuration.metrics.worst_destinations,
+            process: self.identity.process.clone(),
+            settings: settings_in_use(self.published.configuration.subscribe()),
             reload: self.options.reload.clone(),
             verifier: self.verifier.clone(),
             webhooks: self.webhook_access.clone(),
@@ -330,6 +347,11 @@ impl Running {
             );
         }
     }
+}
+
+/// What HTTP tells of the settings: as `offtake config` prints them.
+fn settings_in_use(configuration: watch::Receiver<Arc<Configuration>>) -> Settings {
+    Arc::new(move || configuration.borrow().masked_summary())
 }
 
 async fn bind(http: &Http) -> Result<(Sockets, SocketAddr), Failure> {

@@ -1,18 +1,16 @@
-//! The dashboard as an operator uses it, in a real browser: it is live and truthful, and only the
-//! admin token can change anything.
-//!
-//! Without an installed chromium the tests are skipped with a message. OFFTAKE_PICTURES=folder
-//! stores pictures of the pages.
+//! The dashboard as an operator uses it: it is live and truthful, and only the admin token can change
+//! anything.
 
-use std::path::Path;
 use std::time::Duration;
 
 use offtake_tests::browser::Browser;
 use offtake_tests::samples::{OTHERS, USERS};
 use offtake_tests::{Daemon, PATIENCE, World, beside, oracle, until};
 
-const ADMIN: &str = "an-admin-token-of-some-length-0000000000000";
-const READER: &str = "a-read-token-of-some-length-000000000000000";
+use super::{
+    ADMIN, READER, assert_no_complaints, button, card, go, go_to_tenant, outcome, picture, row,
+    show_token,
+};
 
 /// A world with a destination in every state that needs an operator.
 async fn a_bad_night() -> (World, Daemon) {
@@ -35,69 +33,25 @@ async fn a_bad_night() -> (World, Daemon) {
     (world, daemon)
 }
 
-fn picture(page: &mut Browser, name: &str) {
-    let Some(folder) = std::env::var_os("OFFTAKE_PICTURES") else { return };
-    for scheme in ["light", "dark"] {
-        page.prefer(scheme);
-        page.photograph(&Path::new(&folder).join(format!("{name}-{scheme}.png")));
-    }
-}
-
-async fn show_token(page: &mut Browser, token: &str) {
-    page.wait_for("!document.getElementById('token-form').hidden").await;
-    page.evaluate(&format!("document.getElementById('token').value = '{token}'"));
-    page.evaluate("document.querySelector('#token-form button').click()");
-}
-
-/// The tenant's row in the table; its details are in the next row.
-fn row(world: &World, tenant: &str) -> String {
-    format!(
-        "[...document.querySelectorAll('#destinations tr')].find(r => r.innerText.includes('{}'))",
-        world.id(tenant)
-    )
-}
-
-fn button(world: &World, tenant: &str, label: &str) -> String {
-    format!(
-        "[...{}.nextElementSibling.querySelectorAll('button.action')].find(b => b.innerText.startsWith('{label}'))",
-        row(world, tenant)
-    )
-}
-
-fn outcome(world: &World, tenant: &str) -> String {
-    format!("{}.nextElementSibling.querySelector('output').innerText", row(world, tenant))
-}
-
-/// Clicks on the tenant's row, which opens or closes its details.
-async fn fold(page: &mut Browser, world: &World, tenant: &str) {
-    page.click(&format!("{}.querySelector('button')", row(world, tenant))).await;
-}
-
-fn assert_no_complaints(page: &mut Browser) {
-    // The console also reports that a request was refused.
-    let complaints: Vec<String> =
-        page.complaints().iter().filter(|c| !c.contains("status of 40")).cloned().collect();
-    assert!(complaints.is_empty(), "{complaints:#?}");
-    let kept =
-        page.evaluate("sessionStorage.length + localStorage.length + document.cookie.length");
-    assert_eq!(kept, 0, "the token stays in memory");
-}
-
 #[tokio::test]
 async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
     let Some(mut page) = Browser::start() else { return };
     let (world, daemon) = a_bad_night().await;
     page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
     show_token(&mut page, "wrong").await;
-    page.wait_for("document.getElementById('summary').innerText === 'that token is not accepted'")
-        .await;
+    page.wait_for(
+        "document.getElementById('freshness').innerText === 'that token is not accepted'",
+    )
+    .await;
     show_token(&mut page, READER).await;
     for (tenant, state) in [("acme", "in sync"), ("globex", "degraded"), ("initech", "blocked")] {
         page.wait_for(&format!("{}?.innerText.includes('{state}')", row(&world, tenant))).await;
     }
-    fold(&mut page, &world, "globex").await;
-    page.wait_for("document.querySelectorAll('.refused li').length > 3").await;
     picture(&mut page, "states");
+    go_to_tenant(&mut page, &world, "globex").await;
+    page.wait_for("document.querySelectorAll('.refused li').length > 3").await;
+    picture(&mut page, "refused");
+    go(&mut page, "#/tenants").await;
 
     // Changes appear without a reload, in the element that already exists; and names are shown as
     // text.
@@ -111,15 +65,19 @@ async fn what_is_wrong_is_seen_live_and_the_read_token_changes_nothing() {
     world.offtake(&["resume", "--tenant", id]).await;
     page.wait_for("window.kept.innerText.includes('in sync')").await;
 
-    fold(&mut page, &world, "acme").await;
-    page.wait_for(&format!("Boolean({})", button(&world, "acme", "Sync now"))).await;
-    page.click(&button(&world, "acme", "Sync now")).await;
-    page.wait_for(&format!("{}.includes('needs the admin token')", outcome(&world, "acme"))).await;
+    go_to_tenant(&mut page, &world, "acme").await;
+    page.click(&button("Sync now")).await;
+    page.wait_for(&format!("{}.includes('needs the admin token')", outcome())).await;
     assert_no_complaints(&mut page);
 
-    // The daemon ends: the page says that its data is old.
+    // The daemon ends: the page says that its data is old, and how old, and stays legible.
     daemon.stop().await;
     page.wait_for("document.body.className === 'stale'").await;
+    let mark = "document.getElementById('stale').innerText";
+    page.wait_for(&format!("{mark}.includes('the daemon does not answer')")).await;
+    page.wait_for(&format!("/is \\d+\\ss old/.test({mark})")).await;
+    page.evaluate("window.scrollTo(0, 0)");
+    assert_eq!(page.evaluate(super::ILLEGIBLE), serde_json::json!([]));
     picture(&mut page, "gone");
 }
 
@@ -130,35 +88,33 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
     show_token(&mut page, ADMIN).await;
     page.wait_for(&format!("{}?.innerText.includes('in sync')", row(&world, "acme"))).await;
-    fold(&mut page, &world, "acme").await;
-    page.wait_for(&format!("Boolean({})", button(&world, "acme", "Sync now"))).await;
+    go_to_tenant(&mut page, &world, "acme").await;
 
     // A click that takes longer than the time between two events still works. Changes go on, so
     // that each event changes a number on the page.
-    let watch = "window.events = 0; new MutationObserver(() => window.events++).observe(document.getElementById('loops'), \
+    let watch = "window.events = 0; new MutationObserver(() => window.events++).observe(document.getElementById('tenant-items'), \
                  { subtree: true, characterData: true, childList: true })";
     page.evaluate(watch);
-    let sync_now = button(&world, "acme", "Sync now");
+    let sync_now = button("Sync now");
     beside(page.click_until(&sync_now, "window.events > 1"), async || {
         world.source.execute("update project_user set display_name = display_name").await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     })
     .await;
-    page.wait_for(&format!("{} === 'a sync is owed'", outcome(&world, "acme"))).await;
+    page.wait_for(&format!("{} === 'a sync is owed'", outcome())).await;
 
     // Otherwise a change that is still being applied would repair the copy before `verify` looks.
     world.wait_tenants_in_step(&["acme"], PATIENCE).await;
     let there = &world.tenant("acme").destination;
     there.execute("update users set display_name = 'wrong' where id = (select min(id::text)::uuid from users)").await;
-    page.click(&button(&world, "acme", "Verify")).await;
-    page.wait_for(&format!("{}.includes('1 different')", outcome(&world, "acme"))).await;
+    page.click(&button("Verify")).await;
+    page.wait_for(&format!("{}.includes('1 different')", outcome())).await;
     picture(&mut page, "verified");
-    page.click(&button(&world, "acme", "Resync")).await;
+    page.click(&button("Resync")).await;
     page.wait_for("document.getElementById('question').open").await;
     picture(&mut page, "question");
     page.click("document.getElementById('question-yes')").await;
-    page.wait_for(&format!("{}.includes('1 mapping will be re-copied')", outcome(&world, "acme")))
-        .await;
+    page.wait_for(&format!("{}.includes('1 mapping will be re-copied')", outcome())).await;
     until("the copy is equal", PATIENCE, async || {
         let found =
             oracle::compare(&world.source, world.id("acme"), &world.mappings()[0], there, "public")
@@ -171,14 +127,25 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
     })
     .await;
 
-    page.click(&button(&world, "acme", "Pause")).await;
+    page.click(&button("Pause")).await;
     page.wait_for("document.getElementById('question').open").await;
     page.evaluate("document.getElementById('reason').value = 'by hand'; document.getElementById('for').value = '2h'");
     page.click("document.getElementById('question-yes')").await;
-    page.wait_for(&format!("{}.innerText.includes('by hand')", row(&world, "acme"))).await;
+    page.wait_for(&format!("{}.innerText.includes('by hand')", card())).await;
     picture(&mut page, "paused");
-    page.click(&button(&world, "acme", "Resume")).await;
-    page.wait_for(&format!("{}.innerText.includes('in sync')", row(&world, "acme"))).await;
+    page.wait_for(&format!("Boolean({})", button("Resume"))).await;
+    page.click(&button("Resume")).await;
+    page.wait_for(&format!("{}.innerText.includes('in sync')", card())).await;
+
+    // The customer mends the table, and the refused rows are tried again.
+    go_to_tenant(&mut page, &world, "globex").await;
+    page.wait_for("document.querySelectorAll('.refused li').length > 3").await;
+    let mend = "alter table users drop constraint users_display_name_check";
+    world.tenant("globex").destination.execute(mend).await;
+    page.click(&button("Retry refused rows")).await;
+    page.wait_for(&format!("{}.includes('tried again')", outcome())).await;
+    page.wait_for(&format!("{}.innerText.includes('in sync')", card())).await;
+    page.wait_for("!document.querySelector('.refused')").await;
     assert_no_complaints(&mut page);
     daemon.stop().await;
 }
@@ -215,8 +182,10 @@ async fn what_the_audit_found_is_seen_until_it_is_over() {
     world.wait_in_step().await;
     page.open(&format!("http://127.0.0.1:{}/", daemon.port()));
     show_token(&mut page, ADMIN).await;
-    let proved =
-        |tenant: &str| format!("Boolean({}?.querySelector('time[title]'))", row(&world, tenant));
+    let proved = |tenant: &str| {
+        let cell = "querySelector('[data-label=\"Proved equal\"] time')";
+        format!("Boolean({}?.{cell})", row(&world, tenant))
+    };
     page.wait_for(&proved("acme")).await;
     page.wait_for(&proved("globex")).await;
 
@@ -229,23 +198,22 @@ async fn what_the_audit_found_is_seen_until_it_is_over() {
         |tenant: &str, text: &str| format!("{}?.innerText.includes('{text}')", row(&world, tenant));
     page.wait_for(&says("acme", "1 row differs")).await;
     page.wait_for(&says("globex", "degraded")).await;
-    for tenant in ["acme", "globex"] {
-        fold(&mut page, &world, tenant).await;
-    }
-    let details = |tenant: &str, text: &str| {
-        format!("{}.nextElementSibling.innerText.includes('{text}')", row(&world, tenant))
-    };
-    page.wait_for(&details("acme", "1 row differs")).await;
-    page.wait_for(&details("globex", "1 row(s) cannot be compared")).await;
-    page.click(&button(&world, "globex", "Verify")).await;
-    let said = "items: 29 rows are equal, 1 cannot be compared";
-    page.wait_for(&format!("{}.includes('{said}')", outcome(&world, "globex"))).await;
     picture(&mut page, "audit");
+    let details = |text: &str| format!("{}.innerText.includes('{text}')", card());
+    go_to_tenant(&mut page, &world, "acme").await;
+    page.wait_for(&details("1 row differs")).await;
+    go_to_tenant(&mut page, &world, "globex").await;
+    page.wait_for(&details("1 row(s) cannot be compared")).await;
+    page.click(&button("Verify")).await;
+    let said = "items: 29 rows are equal, 1 cannot be compared";
+    page.wait_for(&format!("{}.includes('{said}')", outcome())).await;
+    picture(&mut page, "not-compared");
 
     world.source.execute("update item set body = body where id = 3").await;
     world.source.execute("update item set body = 'small' where id = 7").await;
+    page.wait_for(&format!("!({})", details("1 row(s) cannot be compared"))).await;
+    go(&mut page, "#/tenants").await;
     page.wait_for(&format!("!({})", says("acme", "differs"))).await;
-    page.wait_for(&format!("!({})", details("globex", "1 row(s) cannot be compared"))).await;
     assert_no_complaints(&mut page);
     daemon.stop().await;
 }

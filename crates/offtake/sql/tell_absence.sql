@@ -1,0 +1,2 @@
+-- Says that the daemon $1 (text) has ended.
+delete from offtake.daemon where process = $1
