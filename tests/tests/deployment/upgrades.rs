@@ -76,7 +76,8 @@ async fn a_running_daemon_goes_on_beside_a_newer_version_and_leaves_its_triggers
         .execute(
             "do $$ declare f record; begin
                for f in select p.oid, pg_get_functiondef(p.oid) as written from pg_proc p
-                         where p.pronamespace = 'offtake'::regnamespace and p.prosrc like '%captured_change%' loop
+                         where p.pronamespace = 'offtake'::regnamespace and p.prorettype = 'trigger'::regtype
+                           and p.prosrc like '%captured_change%' loop
                  execute regexp_replace(f.written, E'\\n\\\\s*begin', E'\\n  -- newer\\nbegin', 'i');
                end loop;
              end $$",
