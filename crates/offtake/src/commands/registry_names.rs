@@ -153,7 +153,8 @@ pub(super) fn unknown_tenant(tenant: &str, all: &[Named]) -> Failure {
     );
     if all.is_empty() {
         failure.remedy(
-            "none is known yet: start `offtake run`, which reads them from the configuration",
+            "none is known yet: start `offtake run`, which reads them from the configuration; a daemon \
+             that has just started does so within seconds",
         )
     } else {
         failure

@@ -60,7 +60,8 @@ pub(in crate::commands) async fn tenant(
     let failure = unknown(message, tenant, all.iter().map(|w| w.tenant.as_str()));
     Err(match all.is_empty() {
         true => failure.remedy(
-            "none is known yet: start `offtake run`, which reads them from the configuration",
+            "none is known yet: start `offtake run`, which reads them from the configuration; a daemon \
+             that has just started does so within seconds",
         ),
         false => failure,
     })
