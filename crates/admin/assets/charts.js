@@ -1,5 +1,5 @@
-// Charts over the last quarter of an hour, drawn as shapes. A reader moves over one with the pointer
-// or with the arrow keys, and reads the numbers below it.
+// Charts over the last quarter of an hour, drawn as shapes. A reader moves over one with the
+// pointer or with the arrow keys, and reads the numbers below it.
 
 import { byId, element, fill, shape } from "./elements.js";
 import { duration, rate } from "./words.js";

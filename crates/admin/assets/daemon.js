@@ -8,9 +8,11 @@ const AGAIN_AFTER_MS = 1000;
 let token = null;
 let answeredAt = 0;
 let askedAt = 0;
+let visibleSince = 0;
 let version = null;
 
-// Sends a request to the API. Returns the response, or throws an error with the daemon's explanation.
+// Sends a request to the API. Returns the response, or throws an error with the daemon's
+// explanation.
 export async function call(path, options = {}) {
   const response = await fetch(`/api/v1/${path}`, {
     ...options,
@@ -152,10 +154,14 @@ export function useToken(show) {
 // A broken connection may stay open without delivering anything; then begin another. One that was
 // begun lately may still answer.
 setInterval(() => {
-  if (!answeredAt || document.hidden || Date.now() - answeredAt < STALE_AFTER_MS) return;
+  if (!answeredAt || document.hidden || Date.now() - Math.max(answeredAt, visibleSince) < STALE_AFTER_MS) return;
   stale("the daemon does not answer");
   if (Date.now() - askedAt > STALE_AFTER_MS) restart();
 }, AGAIN_AFTER_MS);
 
-// A hidden page frees its connection: the daemon serves few listeners at a time.
-document.addEventListener("visibilitychange", () => document.hidden && restart());
+// A hidden page frees its connection: the daemon serves few listeners at a time. One that is shown
+// again asks at once, and is not stale before there was time to answer.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) restart();
+  else visibleSince = Date.now();
+});

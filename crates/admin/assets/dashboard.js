@@ -16,12 +16,21 @@ const VIEWS = { tenants, webhooks, platform, system, tenant: oneTenant };
 let view = null;
 let latest = null;
 
+// An address that somebody has cut off may end within an escape.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 // The address behind # names the view: `#/tenants?state=blocked`, `#/tenant/acme`.
 function asked() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [name, tenant] = path.split("/");
   const parameters = Object.fromEntries(new URLSearchParams(query ?? ""));
-  if (name === "tenant" && tenant) return { name, parameters: { tenant: decodeURIComponent(tenant) } };
+  if (name === "tenant" && tenant) return { name, parameters: { tenant: decoded(tenant) } };
   return { name: VIEWS[name] && name !== "tenant" ? name : "tenants", parameters };
 }
 
@@ -83,7 +92,7 @@ async function findWebhooks(text) {
   const box = byId("found-webhooks");
   box.hidden = true;
   if (!text || byId("webhooks-tab").hidden) return;
-  const { items } = await ask("webhooks", { search: text, limit: FOUND });
+  const { items } = await ask("webhooks", { search: text, limit: FOUND }).catch(() => ({ items: [] }));
   if (!items.length || byId("search").value.trim() !== text) return;
   box.hidden = false;
   fill(byId("found-webhooks-list"), items.map((one) => element("li", {}, tenantLink(one.tenant), ` webhook ${one.name}`)));

@@ -1,6 +1,6 @@
-// Elements of the page, and how what is shown becomes what is told. Text from the daemon is only ever
-// set as text: names, reasons and errors come from tenants and their servers, and as HTML they could
-// run scripts.
+// Elements of the page, and how what is shown becomes what is told. Text from the daemon is only
+// ever set as text: names, reasons and errors come from tenants and their servers, and as HTML they
+// could run scripts.
 
 import { STATES, ago, bounded, count, duration, fromNow, plural, stopped } from "./words.js";
 
@@ -81,8 +81,9 @@ export function facts(pairs) {
   return element("dl", {}, pairs.filter(given).map(([name, value]) => element("div", {}, element("dt", { textContent: name }), element("dd", {}, value))));
 }
 
-// A table whose rows become blocks on a narrow screen, where each cell says what it is. `heads`: text
-// and class of each column. A row is a list of cells' contents, with a `key` where it may move.
+// A table whose rows become blocks on a narrow screen, where each cell says what it is. `heads`:
+// text and class of each column. A row is a list of cells' contents, with a `key` where it may
+// move.
 export function table(label, heads, rows, none) {
   const head = element("thead", {}, element("tr", {}, heads.map(([textContent, className = ""]) => element("th", { textContent, className, scope: "col" }))));
   return element("table", { "aria-label": label }, head, element("tbody", {}, bodyRows(heads, rows, none)));

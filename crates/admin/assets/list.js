@@ -8,8 +8,8 @@ const ROWS = 50;
 const EVERY_MS = 2500;
 
 export class List {
-  // `id`: what the ids of its parts begin with. `view`: its name in the address. `heads` and `row` make
-  // the table.
+  // `id`: what the ids of its parts begin with. `view`: its name in the address. `heads` and `row`
+  // make the table.
   constructor({ id, view, path, states, heads, row, none }) {
     Object.assign(this, { id, view, path, states, heads, row, none });
     this.state = "";

@@ -1,4 +1,5 @@
-// The platform: the way of a change, the last quarter of an hour, and the destinations that are worst.
+// The platform: the way of a change, the last quarter of an hour, and the destinations that are
+// worst.
 
 import { Chart, perSecond, seconds } from "./charts.js";
 import { Pace, ask } from "./daemon.js";

@@ -67,7 +67,7 @@ function card(board, kind, item, states, more, rows) {
   const section = element("section", { className: "card", "aria-label": `${kind} ${item.name}`, data: { key: `${kind} ${item.name}` } },
     element("h3", {}, element("span", { textContent: `${kind} ${item.name}` }), badge(item.state, states)),
     why && why.waits_for.cause !== "nothing" ? waitsFor(why.waits_for, item.state === "in_sync" ? "busy" : states[item.state][1], item.paused ? pausedFor(item) : undefined)
-      : element("p", { className: "reason", textContent: inWords(item) }),
+      : element("p", { className: "reason", textContent: inWords(item, kind === "webhook" ? "told" : "written") }),
     facts([
       ["behind", `${plural(item.lag_rows, "change", "changes")}${item.lag_seconds ? ` for ${duration(item.lag_seconds)}` : ""}`],
       ["last success", moment(item.last_success_at)],

@@ -6,11 +6,11 @@ import { STATES, clock, failures, inWords } from "./words.js";
 
 const HEADS = [["Tenant", "name"], ["Destination"], ["State", "state"], ["Behind", "number"], ["Last success"], ["Next attempt"], ["Proved equal"], ["Where", "where"]];
 
-export function stateOf(item, states) {
+export function stateOf(item, states, done) {
   const failed = failures(item);
   const copying = item.mappings?.find((m) => m.backfill?.state === "running");
   return [badge(item.state, states),
-    item.state === "in_sync" ? null : element("small", { textContent: inWords(item) }),
+    item.state === "in_sync" ? null : element("small", { textContent: inWords(item, done) }),
     item.paused_until ? element("small", { textContent: `until ${clock(item.paused_until)}` }) : null,
     failed ? element("small", { className: "bad", textContent: failed }) : null,
     copying ? element("small", {}, `${copying.name}: `, backfill(copying.backfill)) : null];

@@ -8,16 +8,19 @@ const when = (text) => moment(text, "–");
 // Causes are told to terminals too, with times of the source's clock.
 const readable = (text) => text.replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC/g, (at) => clock(`${at.slice(0, 10)}T${at.slice(11, 19)}Z`));
 
+// A line ends between the words of a command, and not after a hyphen.
+const inWords = (command) => command.split(" ").flatMap((word, i) => [i ? " " : null, element("span", { className: "word", textContent: word })]);
+
 // A remedy with its commands set apart: what follows `run: ` or `by: `, and what stands between
 // backticks.
 function remedy(text) {
   const [words, command] = text.split(/(?<=\b(?:run|by): )(?=offtake )/s, 2);
   const parts = words.split("`").map((part, i) => (i % 2 ? element("code", { textContent: part }) : part));
-  return element("p", {}, "What to do: ", parts, command ? element("code", { textContent: text.slice(words.length) }) : null);
+  return element("p", {}, "What to do: ", parts, command ? element("code", {}, inWords(text.slice(words.length))) : null);
 }
 
-// The cause in words, and what to do about it. Some causes end with the command that the remedy has.
-// `text`: better words for it.
+// The cause in words, and what to do about it. Some causes end with the command that the remedy
+// has. `text`: better words for it.
 export function waitsFor(waits, tone = "bad", text = waits.text) {
   const fine = waits.cause === "nothing";
   const cause = readable(waits.remedy ? text.replace(/; run: .*$/s, "") : text);

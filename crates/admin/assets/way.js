@@ -8,10 +8,11 @@ import { STATES, WEBHOOK_STATES, bounded, duration, plural, rate } from "./words
 const LATE_SECONDS = 30;
 const FULL = 100000;
 
-// Something that waits. The bar is logarithmic: a hundred is half of ten thousand.
-function waits({ id, title, number, seconds, more = [], stopped }) {
+// Something that waits. The bar is logarithmic: a hundred is half of ten thousand. `mayWait`: what is
+// owed to a paused destination waits for it, and nothing is wrong.
+function waits({ id, title, number, seconds, more = [], stopped, mayWait = false }) {
   const amount = Number(BigInt(number));
-  const late = seconds !== null && seconds > LATE_SECONDS && amount > 0;
+  const late = !mayWait && seconds !== null && seconds > LATE_SECONDS && amount > 0;
   const tone = amount === 0 ? "idle" : stopped || late ? "warn" : "busy";
   const share = amount ? Math.min(100, Math.round((100 * Math.log10(amount + 1)) / Math.log10(FULL))) : 0;
   return element("li", { className: `waits-before ${tone}`, id, data: { key: id } },
@@ -59,7 +60,7 @@ export function drawWay(status, main, branch) {
     loop(status, "sequencer", "numbers changes", `${rate(sequencer.rows_per_second)} changes/s`),
     waits({ id: "numbered", title: "numbered", number: poller.pending_changes, seconds: poller.oldest_pending_seconds, stopped: off(status, "poller") }),
     loop(status, "poller", "finds who is owed them", null),
-    waits({ id: "owed", title: "destinations owed", number: String(poller.owed), seconds: poller.oldest_owed_seconds, more: owedMore, stopped: off(status, "sync") }),
+    waits({ id: "owed", title: "destinations owed", number: String(poller.owed), seconds: poller.oldest_owed_seconds, more: owedMore, stopped: off(status, "sync"), mayWait: true }),
     loop(status, "sync", "reads and writes rows", `${rate(sync.rows_per_second)} rows/s by this daemon`),
     place("destinations-reached", "destinations", [...reached(sync.destinations, STATES), `${plural(status.quarantined_rows, "row", "rows")} refused`]),
   ]);

@@ -12,7 +12,7 @@ const row = (webhook) => ({
   cells: [
     tenantLink(webhook.tenant),
     webhook.name,
-    stateOf(webhook, WEBHOOK_STATES),
+    stateOf(webhook, WEBHOOK_STATES, "told"),
     behind(webhook),
     count(webhook.delivered),
     moment(webhook.last_success_at),

@@ -13,13 +13,14 @@ export const STATES = {
 export const WEBHOOK_STATES = { disabled: ["disabled", "bad"], ...STATES };
 
 // What a destination's state means where the daemon gives no reason.
-const MEANINGS = {
-  paused: "nothing is written until it is resumed; its changes are kept",
-  blocked: "nothing can be written",
+// `done`: what is done with a change there, written or told.
+const meaning = (state, done) => ({
+  paused: `nothing is ${done} until it is resumed; its changes are kept`,
+  blocked: `nothing can be ${done}`,
   backfilling: "its first copy is not complete",
   degraded: "some rows are missing or differ",
-  in_sync: "every committed change is written",
-};
+  in_sync: `every committed change is ${done}`,
+})[state] ?? "";
 
 // How far the daemon's clock is ahead of this machine's, in ms. An age is the daemon's.
 let ahead = 0;
@@ -72,13 +73,13 @@ export function clock(text) {
 export const stopped = (item) => item.state === "paused" || item.state === "disabled";
 
 // Why a destination or a webhook is in its state, as a sentence.
-export function inWords(item) {
+export function inWords(item, done = "written") {
   if (item.reason) return item.reason;
   if (item.state === "lagging") {
     const oldest = item.lag_seconds ? `, the oldest for ${duration(item.lag_seconds)}` : "";
-    return BigInt(item.lag_rows) > 0n ? `${plural(item.lag_rows, "change waits", "changes wait")} to be written${oldest}` : "a change may concern it that is not written yet";
+    return BigInt(item.lag_rows) > 0n ? `${plural(item.lag_rows, "change waits", "changes wait")} to be ${done}${oldest}` : `a change may concern it that is not ${done} yet`;
   }
-  return item.last_error && item.state === "blocked" ? item.last_error : MEANINGS[item.state] ?? "";
+  return item.last_error && item.state === "blocked" ? item.last_error : meaning(item.state, done);
 }
 
 // The number of failures in a row, and the last error unless the reason contains it.
