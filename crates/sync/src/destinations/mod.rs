@@ -13,6 +13,7 @@ mod refusal;
 mod registry;
 mod remembered;
 mod session;
+mod sqlite;
 mod trouble;
 mod write;
 
@@ -20,17 +21,30 @@ pub use certificates::CERTIFICATE_EXPIRES_SOON;
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::{Place, Places};
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
-pub use postgres::{Health, Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
+pub use postgres::{Health, Misfit, RemainingTable, Remains, Tried, try_schema_sql};
 pub use refusal::contradiction;
 pub use registry::{Known, Named, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
+pub(crate) use sqlite::Session as SqliteSession;
+pub use sqlite::{DatabaseFile, InvalidFile};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 
 use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
+
+/// The name of the state table in a destination; part of the contract with tenants.
+pub const STATE_TABLE: &str = "_offtake_state";
+
+/// Of the name that a state table tells; ours is shorter.
+const SOURCE_CHARACTERS_MAX: usize = 200;
+
+/// A text of the tenant's, as it may stand in a message.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SOURCE_CHARACTERS_MAX).collect()
+}
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
@@ -79,7 +93,9 @@ impl DestinationSpec {
         &'a self,
         set: &'a MappingSet,
     ) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
-        set.forms(self.shared).iter().filter(|mapping| self.receives(mapping.name()))
+        set.forms_of(self.place.kind(), self.shared)
+            .iter()
+            .filter(|mapping| self.receives(mapping.name()))
     }
 
     /// Whether the destination gets the rows of the mapping with this name.
