@@ -122,6 +122,8 @@ pub async fn compare_file(
         "create temporary table found as select {names} from ({}\n) q with no data",
         mapping.query
     );
+    // The database may have other settings, under which a text reads as another value.
+    run(&session, READING).await;
     run(&session, &empty).await;
     let sink = session.copy_in("copy found from stdin").await.expect("rows can be copied");
     let mut sink = std::pin::pin!(sink);
@@ -141,6 +143,10 @@ pub async fn compare_file(
     let found = copy_out(&mut session, &format!("select {texts} from found")).await;
     difference(tenant_id, mapping, (&wanted, &found))
 }
+
+/// Under which a session reads what another one printed.
+const READING: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC'; \
+                       set array_nulls = on; set xmloption = content";
 
 /// What of a mapping a destination has.
 struct Copied<'a> {

@@ -1,6 +1,7 @@
 //! The kinds of destination, as far as they decide what a mapping's rows look like there.
 
-use crate::{KeyOrder, ResolvedMapping};
+use crate::compose::sqlite::Held;
+use crate::{Column, KeyOrder, ResolvedMapping};
 
 /// The kind of a destination's database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,14 @@ impl Kind {
         match self {
             Self::Postgres => "postgres",
             Self::Sqlite => "sqlite",
+        }
+    }
+
+    /// The type that a table made from the query gets for one of the mapping's columns.
+    pub fn declared<'c>(self, mapping: &ResolvedMapping, column: &'c Column) -> &'c str {
+        match self {
+            Self::Postgres => &column.target_type,
+            Self::Sqlite => Held::of(mapping, column).declared(),
         }
     }
 }

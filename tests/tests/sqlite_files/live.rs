@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use offtake_tests::{World, oracle};
+use offtake_tests::{PATIENCE, World, oracle, until};
+use serde_json::json;
 
 /// Rows arrive by the first copy, change and leave, and `verify` finds one value that the tenant has
 /// changed. Another SQLite reads the file.
@@ -51,4 +52,55 @@ async fn a_file_is_made_and_kept_equal_and_verify_finds_one_changed_value() {
     for beside in ["db-wal", "db-shm"] {
         assert!(!file.path().with_extension(beside).exists(), "{beside}");
     }
+}
+
+/// The audit finds a row that the tenant has changed in its file, has it copied again, and tells the
+/// tenant, in the file, since when its copy is proved equal.
+#[tokio::test]
+async fn the_audit_mends_a_row_of_a_file_and_tells_it_there() {
+    let audit = json!({ "period": "1s", "budget": "100%", "repair": true });
+    let world = crate::filled(crate::plan().setting("/audit", audit)).await;
+    world.allow("*");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let file = world.tenant("acme").file();
+    let verified = "select count(*) from _offtake_state where verified_at is not null";
+    let wait_verified = async || {
+        until("every copy is told to be equal", PATIENCE, async || {
+            let found = file.try_query_text(verified)?;
+            if found == "2" { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    wait_verified().await;
+    let read = "select datetime(min(verified_at)) is not null from _offtake_state";
+    assert_eq!(file.query_text(read), "1");
+    file.execute("update items set name = 'by hand' where id = 7; delete from items where id = 8");
+    until("both rows are back", PATIENCE, async || {
+        let found =
+            file.try_query_text("select group_concat(name) from items where id in (7, 8)")?;
+        if found == "name 7,name 8" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// `check --connect` says what a copy would run into, and that a file's tables fit; `preview
+/// --changed` compares a changed mapping with the file.
+#[tokio::test]
+async fn check_and_preview_look_into_a_file() {
+    let world = crate::world().await;
+    let told = world.succeed(&["check", "--connect"]).await;
+    assert!(!world.tenant("acme").file().path().exists(), "it was made: {told}");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let told = world.succeed(&["check", "--connect", "--verbose"]).await;
+    assert!(!told.contains("differs") && !told.contains(" is TEXT there"), "{told}");
+    let other = crate::ITEMS.replace("i.name from", "upper(i.name) as name from");
+    world.write_mapping("items", &other);
+    let told = world.succeed(&["preview", "--changed"]).await;
+    assert!(told.contains("300"), "{told}");
+    daemon.stop().await;
 }

@@ -21,7 +21,7 @@ pub use certificates::CERTIFICATE_EXPIRES_SOON;
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::{Place, Places};
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
-pub use postgres::{Health, Misfit, RemainingTable, Remains, Tried, try_schema_sql};
+pub use postgres::{Health, Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
 pub use refusal::contradiction;
 pub use registry::{Known, Named, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
@@ -34,9 +34,6 @@ pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, 
 use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
-
-/// The name of the state table in a destination; part of the contract with tenants.
-pub const STATE_TABLE: &str = "_offtake_state";
 
 /// Of the name that a state table tells; ours is shorter.
 const SOURCE_CHARACTERS_MAX: usize = 200;

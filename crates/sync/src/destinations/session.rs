@@ -40,7 +40,7 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// An open session. It serves one destination and never another one, also of the same tenant.
 pub enum Session {
-    Postgres(postgres::Session),
+    Postgres(Box<postgres::Session>),
     Sqlite(sqlite::Session),
 }
 
@@ -176,7 +176,7 @@ impl Session {
         match place {
             Place::Postgres { url, schema } => {
                 let session = postgres::Session::open(url, schema, dialer, application_name);
-                session.await.map(Self::Postgres)
+                session.await.map(|session| Self::Postgres(Box::new(session)))
             }
             Place::Sqlite(file) => sqlite::Session::open(file).await.map(Self::Sqlite),
         }
@@ -208,7 +208,7 @@ impl Session {
     /// Ends, at the server, the statement that is still running there.
     pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
         let canceller = match self {
-            Self::Postgres(session) => Some(session.connection.canceller()),
+            Self::Postgres(session) => Some(Box::pin(session.connection.canceller())),
             Self::Sqlite(session) => {
                 session.give_up();
                 None

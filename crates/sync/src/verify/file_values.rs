@@ -19,6 +19,9 @@ pub(super) enum Printing {
     Hexadecimal,
 }
 
+/// From which power of ten on a `real` prints an exponent.
+const REAL_SCIENTIFIC_FROM: i32 = 6;
+
 impl Printing {
     pub(super) fn of(mapping: &ResolvedMapping, column: &Column) -> Self {
         let key = mapping.key.iter().find(|k| k.query_column == column.name);
@@ -28,7 +31,7 @@ impl Printing {
         match column.target_type.as_str() {
             "smallint" | "integer" | "bigint" | "oid" => Self::Number,
             "boolean" => Self::Truth,
-            "real" => Self::Double { scientific_from: 6 },
+            "real" => Self::Double { scientific_from: REAL_SCIENTIFIC_FROM },
             "double precision" => Self::Double { scientific_from: 15 },
             "bytea" => Self::Hexadecimal,
             zoned if zoned.starts_with("timestamp") && zoned.ends_with(" with time zone") => {
@@ -100,7 +103,7 @@ pub(super) fn held_key(printing: Printing, text: &str) -> Value {
 /// As Postgres prints a number of this type: the fewest digits that only this number has, with an
 /// exponent where it is small or large.
 fn double(number: f64, scientific_from: i32) -> String {
-    let (digits, exponent) = digits_of(number);
+    let (digits, exponent) = digits_of(number, scientific_from == REAL_SCIENTIFIC_FROM);
     let sign = if number.is_sign_negative() { "-" } else { "" };
     if number == 0.0 {
         return "0".to_owned();
@@ -124,17 +127,22 @@ fn double(number: f64, scientific_from: i32) -> String {
 
 /// The digits that Postgres prints, and the power of ten of the first one.
 ///
-/// Rust, too, prints the shortest digits that are nearest. But of a number whose neighbour is
-/// exactly as far from those digits, Postgres prints one digit more: it does not rely on readers
-/// that round such a tie to the even one.
-fn digits_of(number: f64) -> (String, i32) {
+/// Rust, too, prints the fewest digits that only this number has. Postgres differs in two ways. Of
+/// two such texts that are equally near it takes the one that ends in an even digit. And it does not
+/// take one that lies exactly between this number and its neighbour, because it does not rely on
+/// readers that round such a tie to the even one. `exact`: the number is one of the type `real`,
+/// whose text the double was read from; then the fewest digits are that text.
+fn digits_of(number: f64, exact: bool) -> (String, i32) {
     let magnitude = number.abs();
-    let shortest = format!("{magnitude:e}");
-    let (mut mantissa, mut exponent) = parts(&shortest);
-    let mut precision = mantissa.len();
-    while precision < 17 && !is_inside(&mantissa, exponent, magnitude) {
-        (mantissa, exponent) = parts(&format!("{magnitude:.precision$e}"));
-        precision += 1;
+    let (mut mantissa, mut exponent) = parts(&format!("{magnitude:e}"));
+    if !exact {
+        let fewest = mantissa.len();
+        let nearest = |digits: usize| parts(&format!("{magnitude:.0$e}", digits - 1));
+        let shortest = (mantissa.clone(), exponent);
+        let longer = (fewest + 1..=17).map(nearest);
+        let mut all = [nearest(fewest), shortest].into_iter().chain(longer);
+        let inside = all.find(|(mantissa, exponent)| is_inside(mantissa, *exponent, magnitude));
+        (mantissa, exponent) = inside.unwrap_or_else(|| nearest(17));
     }
     let trimmed = mantissa.trim_end_matches('0');
     (if trimmed.is_empty() { "0" } else { trimmed }.to_owned(), exponent)
@@ -207,6 +215,9 @@ mod tests {
         check(5e-324, "5e-324");
         check(f64::MAX, "1.7976931348623157e+308");
         // Ties, as PostgreSQL 15 prints them.
+        check(1e23, "9.999999999999999e+22");
+        check(-731_930_604_835_989.25, "-731930604835989.2");
+        assert_eq!(double(2.3134286e20, 6), "2.3134286e+20");
         check(9_007_199_254_740_993.0, "9.007199254740992e+15");
         check(2f64.powi(-44), "5.684341886080802e-14");
         assert_eq!(double(1e6, 6), "1e+06");

@@ -47,6 +47,7 @@ pub(crate) use group_take_up::{GroupBeginning, GroupTakenUp};
 pub use health::Health;
 pub(super) use purge::Leaf;
 pub use purge::{RemainingTable, Remains};
+pub use state::STATE_TABLE;
 pub use trial::{Misfit, Tried, try_schema_sql};
 
 /// A session with one destination, with what is known of this session alone.

@@ -12,9 +12,12 @@ use tokio_postgres::{Client, Row};
 
 use super::frame::Frame;
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant, STATE_TABLE, one_line};
+use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant, one_line};
 use crate::ownership::{Served, SourceIdentity, Visit};
 use crate::{Error, sql};
+
+/// The name of the state table in a destination's schema; part of the contract with tenants.
+pub const STATE_TABLE: &str = "_offtake_state";
 
 pub(super) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::connection::Handle;
+use super::connection::{Handle, LOCK_WAIT};
 use super::{Session, rolled_back, state};
 use crate::cursors::Cursors;
 use crate::destinations::{AuditResult, DestinationSpec, STATE_TABLE};
@@ -24,7 +24,7 @@ impl Session {
         let tell = move |handle: &mut Handle| {
             let Some(open) = handle.opened()? else { return Ok(None) };
             let told = (|| {
-                open.connection.busy_timeout(lock_timeout)?;
+                open.connection.busy_timeout(lock_timeout.min(LOCK_WAIT))?;
                 open.connection.execute_batch("begin immediate")?;
                 let there = open.schema()?.table(STATE_TABLE).is_some();
                 if !there || state::read(&open.connection, &tenant_id)? != expected {

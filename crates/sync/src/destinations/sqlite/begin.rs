@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use offtake_mapping::ResolvedMapping;
 
-use super::connection::{Handle, Open};
+use super::connection::{Handle, LOCK_WAIT, Open};
 use super::take_up::identities;
 use super::{Session, rolled_back, state, tables};
 use crate::cursors::{Cursors, Identities};
@@ -48,7 +48,10 @@ impl Session {
         let turn = Arc::new(self.file.turn().await);
         let lock_timeout = settings.lock_timeout;
         let work = move |handle: &mut Handle| {
-            let open = handle.made()?;
+            let open = match given.to_make {
+                true => handle.made()?,
+                false => handle.opened()?.ok_or(Error::Stale)?,
+            };
             let begun = given.begin(open, lock_timeout);
             if begun.is_ok() && handle.is_moved() {
                 return rolled_back(handle, Err(Error::Stale));
@@ -66,7 +69,7 @@ impl Session {
 
 impl Given {
     fn begin(&self, open: &mut Open, lock_timeout: std::time::Duration) -> Result<Begun, Error> {
-        open.connection.busy_timeout(lock_timeout).map_err(Error::destination)?;
+        open.connection.busy_timeout(lock_timeout.min(LOCK_WAIT)).map_err(Error::destination)?;
         if self.to_make {
             // Cannot be changed inside a transaction.
             let wal = "pragma journal_mode = wal";
@@ -74,14 +77,20 @@ impl Given {
             mode.map_err(Error::destination)?;
         }
         open.connection.execute_batch("begin immediate").map_err(Error::destination)?;
+        let schema = open.schema().map_err(Error::destination)?;
+        let (mut cursors, mut others) = (Cursors::new(), Vec::new());
+        // What a state table says that lacks columns was not taken up either.
+        if state::stands(&open.connection, &schema).map_err(Error::destination)? {
+            let there = state::read(&open.connection, &self.tenant_id);
+            cursors = there.map_err(Error::destination)?;
+            if !self.shared {
+                let there = state::other_tenants(&open.connection, &self.tenant_id);
+                others = there.map_err(Error::destination)?;
+            }
+        }
+        let joined = others != self.other_tenants;
         if self.to_make {
             state::make(&open.connection).map_err(Error::destination)?;
-        }
-        let cursors = state::read(&open.connection, &self.tenant_id).map_err(Error::destination)?;
-        let mut joined = false;
-        if !self.shared {
-            let others = state::other_tenants(&open.connection, &self.tenant_id);
-            joined = others.map_err(Error::destination)? != self.other_tenants;
         }
         let now = identities(open, &self.mappings)?;
         let (expected, before) = &self.found;

@@ -26,13 +26,16 @@ const STEPS: i32 = 1000;
 /// Statements that are kept prepared: five for each of some twenty mappings.
 const PREPARED_MAX: usize = 128;
 
-/// How long another program's lock is waited for, where an operation has no setting of its own.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long another program's lock is waited for at most. A wait holds a thread, and a destination that
+/// is tried again later holds none.
+pub(super) const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// An open file.
 pub(super) struct Open {
     pub(super) connection: Connection,
     pub(super) file: FileIdentity,
+    /// The write-ahead log beside it, while it has one.
+    log: Option<FileIdentity>,
     /// What its schema was, at that version of it.
     pub(super) schema: Option<(i64, Arc<Schema>)>,
 }
@@ -40,7 +43,7 @@ pub(super) struct Open {
 impl Open {
     /// A database that is no file, to try what would be made in one.
     pub(super) fn in_memory(connection: Connection) -> Self {
-        Self { connection, file: FileIdentity::default(), schema: None }
+        Self { connection, file: FileIdentity::default(), log: None, schema: None }
     }
 }
 
@@ -159,12 +162,25 @@ impl Handle {
     pub(super) fn opened(&mut self) -> Result<Option<&mut Open>, Error> {
         let there = self.file.look().map_err(Error::Destination)?;
         if self.open.as_ref().is_some_and(|open| there != Some(open.file)) {
-            self.close();
+            self.leave();
         }
         if let (None, Some(there)) = (&self.open, there) {
             self.open = Some(self.connect(there)?);
         }
+        if let Some(open) = &mut self.open {
+            open.log = self.file.log().or(open.log);
+        }
         Ok(self.open.as_mut())
+    }
+
+    /// Closes a file that is not at its path any more. The last connection deletes the write-ahead
+    /// log by its name: also where the log of another file is there by now.
+    fn leave(&mut self) {
+        if let Some(open) = self.open.as_ref().filter(|open| self.file.log() != open.log) {
+            let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+            let _ = open.connection.set_db_config(keep, true);
+        }
+        self.open = None;
     }
 
     /// The same; where there is no file, it is made.
@@ -196,9 +212,13 @@ impl Handle {
     /// Whether the file was moved away, deleted or replaced since it was opened. To be asked right
     /// after a transaction has begun, and again right before it commits: in between SQLite writes
     /// to the file that was opened, wherever that is, and reports success.
-    pub(super) fn is_moved(&self) -> bool {
+    pub(super) fn is_moved(&mut self) -> bool {
         let there = self.file.look().ok().flatten();
-        self.open.as_ref().is_none_or(|open| there != Some(open.file))
+        let Some(open) = self.open.as_mut().filter(|open| there == Some(open.file)) else {
+            return true;
+        };
+        open.log = self.file.log().or(open.log);
+        false
     }
 
     pub(super) fn close(&mut self) {
@@ -218,7 +238,7 @@ impl Handle {
         if self.file.look().map_err(Error::Destination)? != Some(there) {
             return Err(Error::Stale);
         }
-        Ok(Open { connection, file: there, schema: None })
+        Ok(Open { connection, file: there, log: None, schema: None })
     }
 
     fn prepare(&self, connection: &mut Connection) -> rusqlite::Result<()> {

@@ -141,6 +141,12 @@ impl DatabaseFile {
         }
     }
 
+    /// The write-ahead log beside the file.
+    pub(super) fn log(&self) -> Option<FileIdentity> {
+        let log = format!("{}-wal", self.as_str());
+        std::fs::symlink_metadata(log).ok().map(|found| FileIdentity::of(&found))
+    }
+
     /// The device that the folder is on.
     pub(super) fn device(&self) -> Option<u64> {
         std::fs::metadata(self.folder()).ok().map(|folder| folder.dev())
@@ -275,7 +281,7 @@ mod tests {
         ] {
             assert!(read(refused).is_err(), "{refused}");
         }
-        let refused = read("sqlite:///etc/x.db").unwrap_err();
+        let refused = read("sqlite:///etc/x.db").expect_err("it is not allowed");
         assert_eq!(refused.remedy, "write security: { allow_files: [/etc] } in offtake.yaml");
     }
 

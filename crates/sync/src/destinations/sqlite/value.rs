@@ -51,7 +51,7 @@ mod tests {
         let text = Cow::Borrowed(text);
         let found = match bound(held, Some(&text)) {
             ToSqlOutput::Owned(value) => value,
-            ToSqlOutput::Borrowed(value) => value.try_into().unwrap(),
+            ToSqlOutput::Borrowed(value) => value.try_into().expect("it is UTF-8"),
             other => panic!("{other:?}"),
         };
         assert_eq!(found, expect, "{held:?} {text}");

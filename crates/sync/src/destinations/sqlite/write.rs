@@ -7,7 +7,7 @@ use offtake_loops::failpoint;
 use offtake_mapping::ResolvedMapping;
 use offtake_reading::Part;
 
-use super::connection::{Handle, WriteTurn};
+use super::connection::{Handle, LOCK_WAIT, WriteTurn};
 use super::take_up::identities;
 use super::{Session, apply, rolled_back, state};
 use crate::cursors::{Cursors, Identities};
@@ -138,7 +138,7 @@ fn of(write: &TenantWrite<'_>) -> Identities {
 /// Takes the file's write lock. [`Error::Stale`]: another file is there, or no state table.
 fn begin(handle: &mut Handle, lock_timeout: Duration) -> Result<(), Error> {
     let Some(open) = handle.opened()? else { return Err(Error::Stale) };
-    open.connection.busy_timeout(lock_timeout).map_err(Error::destination)?;
+    open.connection.busy_timeout(lock_timeout.min(LOCK_WAIT)).map_err(Error::destination)?;
     open.connection.execute_batch("begin immediate").map_err(Error::destination)?;
     let schema = open.schema().map_err(Error::destination)?;
     if schema.table(STATE_TABLE).is_none() || handle.is_moved() {
