@@ -3,7 +3,6 @@
 //! Values are parameters: `?1` and so on, in the order that each statement names.
 
 use super::Held;
-use crate::compose::KeyRange;
 use crate::{Column, Identifier, ResolvedMapping};
 
 /// The statements of one mapping.
@@ -103,9 +102,9 @@ impl<'a> Apply<'a> {
         format!("delete from {} where {}", self.table, same.collect::<Vec<_>>().join(" and "))
     }
 
-    /// Selects the mapping's keys in a range, in their order. The parameters: the tenant where the
-    /// table has it, `after` where there is one, `up_to` where there is one.
-    pub fn select_keys(&self, range: KeyRange<'_>) -> String {
+    /// Selects the first keys of a range, in their order. The parameters: the tenant where the table
+    /// has it; `after` and `up_to`, the bounds, where the range has them; how many.
+    pub fn select_keys(&self, after: bool, up_to: bool) -> String {
         let tenant = usize::from(self.mapping.definition.target.keep_tenant);
         let (tenant, key) = self.key.split_at(tenant);
         let mut parameter = 0;
@@ -119,8 +118,8 @@ impl<'a> Apply<'a> {
             conditions.push(format!("{column} = {}", parameters(1)));
         }
         let row = key.join(", ");
-        for (operator, bound) in [(">", range.after), ("<=", range.up_to)] {
-            if bound.is_some() {
+        for (operator, bound) in [(">", after), ("<=", up_to)] {
+            if bound {
                 conditions.push(format!("({row}) {operator} ({})", parameters(key.len())));
             }
         }
@@ -128,7 +127,7 @@ impl<'a> Apply<'a> {
             true => String::new(),
             false => format!(" where {}", conditions.join(" and ")),
         };
-        format!("select {row} from {}{of} order by {row}", self.table)
+        format!("select {row} from {}{of} order by {row} limit {}", self.table, parameters(1))
     }
 }
 
@@ -206,17 +205,15 @@ mod tests {
     fn a_range_is_of_one_tenant_and_has_its_parameters_in_order() {
         let shared = mapping(&[("a", "text"), ("b", "bigint")], &[], true);
         let apply = Apply::new(&shared);
-        let key = ["x".to_owned(), "1".to_owned()];
-        let both = KeyRange { after: Some(&key), up_to: Some(&key) };
         assert_eq!(
-            apply.select_keys(both),
+            apply.select_keys(true, true),
             "select \"a\", \"b\" from \"notes\" where \"tenant_id\" = ?1 and (\"a\", \"b\") > (?2, ?3) \
-             and (\"a\", \"b\") <= (?4, ?5) order by \"a\", \"b\""
+             and (\"a\", \"b\") <= (?4, ?5) order by \"a\", \"b\" limit ?6"
         );
         let own = mapping(&[("id", "bigint")], &[], false);
         assert_eq!(
-            Apply::new(&own).select_keys(KeyRange { after: None, up_to: None }),
-            "select \"id\" from \"notes\" order by \"id\""
+            Apply::new(&own).select_keys(false, false),
+            "select \"id\" from \"notes\" order by \"id\" limit ?1"
         );
         assert_eq!(
             apply.delete(),

@@ -114,10 +114,7 @@ fn destination_details(destination: &Destination, now: Timestamp) -> Vec<String>
         true => format!("in the file {database}"),
         false => format!("at {host}:{port}/{database}, schema {schema}"),
     };
-    let mut lines = vec![
-        format!("\n{tenant}/{name} {place}"),
-        mapping_table(destination, now),
-    ];
+    let mut lines = vec![format!("\n{tenant}/{name} {place}"), mapping_table(destination, now)];
     let errors: Vec<String> = destination
         .mappings
         .iter()

@@ -4,14 +4,15 @@
 //! place among the unique values is taken are tried again behind the others, and then as a set whose
 //! old rows are deleted first: two rows may have swapped a value.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
-use offtake_mapping::compose::KeyRange;
 use offtake_mapping::compose::sqlite::{Apply, Held};
 use offtake_mapping::{OnRowError, ResolvedMapping};
 use offtake_postgres::Fault;
 use offtake_reading::{Chunk, FAILED_ROWS_MAX, FailedRow, MappingFault, Part, Rows, key_of};
-use rusqlite::{CachedStatement, Connection, ErrorCode, ffi};
+use rusqlite::types::{ToSqlOutput, Value};
+use rusqlite::{CachedStatement, Connection, ErrorCode, ffi, params_from_iter};
 
 use super::connection::Open;
 use super::tables::check_triggers;
@@ -21,6 +22,9 @@ use crate::destinations::Applied;
 
 /// So many rows that collide with others are tried again before the mapping is called faulty.
 const COLLIDED_ROWS_MAX: usize = 1000;
+
+/// So many keys of a range are read at a time.
+const KEYS_AT_ONCE: usize = 10_000;
 
 /// How often a set is tried again without the rows that did not fit.
 const ROUNDS_MAX: usize = 10;
@@ -117,62 +121,72 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Deletes the rows of a chunk's range that the source has not.
+    /// Deletes the rows of a chunk's range that the source has not, some at a time: a file may have
+    /// any number of them.
     fn clear_range(&self, chunk: &Chunk, applied: &mut Applied) -> Result<(), Error> {
-        let Chunk { rows, after, up_to } = chunk;
-        let range = KeyRange { after: after.as_deref(), up_to: up_to.as_deref() };
-        let mut statement = self.prepare(&self.apply.select_keys(range))?;
-        let tenant = self.mapping.definition.target.keep_tenant.then(|| self.tenant.to_owned());
-        let (of_tenant, own) = self.key.split_at(usize::from(tenant.is_some()));
-        let held = |at: &usize| self.held[*at];
-        let bounds = [after, up_to].into_iter().flatten().flatten();
-        let of_bounds = own.iter().map(held).cycle();
-        let values = tenant.iter().zip(of_tenant.iter().map(held)).chain(bounds.zip(of_bounds));
-        for (at, (text, held)) in values.enumerate() {
-            let text = text.as_str().into();
-            let bound = value::bound(held, Some(&text));
-            statement.raw_bind_parameter(at + 1, bound).map_err(|e| self.classify(e))?;
-        }
-        let mut there = Vec::new();
-        let mut found = statement.raw_query();
-        while let Some(row) = found.next().map_err(|e| self.classify(e))? {
-            let key = (0..own.len()).map(|at| row.get::<_, rusqlite::types::Value>(at));
-            there.push(key.collect::<rusqlite::Result<Vec<_>>>().map_err(|e| self.classify(e))?);
-        }
-        drop(found);
-        if there.is_empty() {
-            return Ok(());
-        }
-        let given: HashSet<Vec<u8>> =
-            (0..rows.len()).map(|line| self.encoded(rows, line, own)).collect();
-        let mut delete = self.prepare(&self.apply.delete())?;
-        for key in there.iter().filter(|key| !given.contains(&encode(key))) {
-            let mut at = 0;
-            if let Some(tenant) = &tenant {
-                let text = tenant.as_str().into();
-                let bound = value::bound(self.held[of_tenant[0]], Some(&text));
-                delete.raw_bind_parameter(1, bound).map_err(|e| self.classify(e))?;
-                at = 1;
+        let (of_tenant, own) =
+            self.key.split_at(usize::from(self.mapping.definition.target.keep_tenant));
+        let tenant = of_tenant.iter().map(|at| self.value(*at, Some(&self.tenant.into())));
+        let tenant: Vec<Value> = tenant.collect();
+        let bound = |bound: &Option<Vec<String>>| -> Option<Vec<Value>> {
+            let texts = bound.as_ref()?.iter().map(|text| Cow::from(text.as_str()));
+            Some(own.iter().zip(texts).map(|(at, text)| self.value(*at, Some(&text))).collect())
+        };
+        let (mut after, up_to) = (bound(&chunk.after), bound(&chunk.up_to));
+        let mut given = None;
+        loop {
+            let there = self.keys(&tenant, after.as_ref(), up_to.as_ref(), own.len())?;
+            let Some(last) = there.last() else { return Ok(()) };
+            let given: &HashSet<Vec<u8>> = given.get_or_insert_with(|| {
+                (0..chunk.rows.len()).map(|line| self.encoded(&chunk.rows, line, own)).collect()
+            });
+            let mut delete = self.prepare(&self.apply.delete())?;
+            for key in there.iter().filter(|key| !given.contains(&encode(key))) {
+                let deleted = delete.execute(params_from_iter(tenant.iter().chain(key)));
+                applied.deleted += deleted.map_err(|error| self.classify(error))? as u64;
             }
-            for (place, value) in key.iter().enumerate() {
-                let bound = delete.raw_bind_parameter(at + place + 1, value);
-                bound.map_err(|e| self.classify(e))?;
+            if there.len() < KEYS_AT_ONCE {
+                return Ok(());
             }
-            applied.deleted += delete.raw_execute().map_err(|e| self.classify(e))? as u64;
+            after = Some(last.clone());
         }
-        Ok(())
+    }
+
+    /// The first keys of a range that the table has.
+    fn keys(
+        &self,
+        tenant: &[Value],
+        after: Option<&Vec<Value>>,
+        up_to: Option<&Vec<Value>>,
+        columns: usize,
+    ) -> Result<Vec<Vec<Value>>, Error> {
+        let select = || {
+            let sql = self.apply.select_keys(after.is_some(), up_to.is_some());
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let limit = [Value::Integer(KEYS_AT_ONCE as i64)];
+            let bounds = after.into_iter().chain(up_to).flatten();
+            let parameters = tenant.iter().chain(bounds).chain(&limit);
+            let rows = statement.query_map(params_from_iter(parameters), |row| {
+                (0..columns).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()
+            })?;
+            rows.collect::<rusqlite::Result<_>>()
+        };
+        select().map_err(|error: rusqlite::Error| self.classify(error))
+    }
+
+    /// A value as the column at this place holds it.
+    fn value(&self, column: usize, text: Option<&Cow<'_, str>>) -> Value {
+        match value::bound(self.held[column], text) {
+            ToSqlOutput::Owned(value) => value,
+            ToSqlOutput::Borrowed(value) => value.try_into().unwrap_or(Value::Null),
+            _ => Value::Null,
+        }
     }
 
     /// A row's key as the table holds it, so that it can be looked up.
     fn encoded(&self, rows: &Rows, line: usize, columns: &[usize]) -> Vec<u8> {
         let texts: Vec<_> = rows.texts(line).collect();
-        let value = |at: &usize| match value::bound(self.held[*at], texts[*at].as_ref()) {
-            rusqlite::types::ToSqlOutput::Owned(value) => value,
-            rusqlite::types::ToSqlOutput::Borrowed(value) => {
-                value.try_into().unwrap_or(rusqlite::types::Value::Null)
-            }
-            _ => rusqlite::types::Value::Null,
-        };
+        let value = |at: &usize| self.value(*at, texts[*at].as_ref());
         encode(&columns.iter().map(value).collect::<Vec<_>>())
     }
 
@@ -340,8 +354,7 @@ fn may_be_freed(error: &rusqlite::Error) -> bool {
 }
 
 /// Values as bytes that are equal only where the values and their types are.
-fn encode(values: &[rusqlite::types::Value]) -> Vec<u8> {
-    use rusqlite::types::Value;
+fn encode(values: &[Value]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for value in values {
         let (kind, content): (u8, Vec<u8>) = match value {
