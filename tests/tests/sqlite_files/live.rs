@@ -1,5 +1,6 @@
 //! The whole way: the real binary, a real file, and readers of their own.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use offtake_tests::{PATIENCE, World, oracle, until};
@@ -31,6 +32,8 @@ async fn a_file_is_made_and_kept_equal_and_verify_finds_one_changed_value() {
     assert_eq!(state, "sqlite|in_sync||0|main");
 
     let file = world.tenant("acme").file();
+    let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
     let read = "import sqlite3, sys\n\
                 db = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)\n\
                 print(db.execute('select count(*) from users').fetchone()[0])";
