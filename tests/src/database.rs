@@ -149,21 +149,23 @@ impl Database {
     /// The query's rows in COPY's text format, one string each, with the settings under which
     /// Offtake writes text.
     pub async fn copy_out(&self, query: &str) -> Vec<String> {
-        let mut client = self.connect().await;
-        let transaction = client.transaction().await.expect("begin");
-        transaction.batch_execute(offtake_postgres::TEXT_FORMAT).await.expect("the text settings");
-        let copy = format!("copy ({query}\n) to stdout");
-        let stream = transaction
-            .copy_out(&copy)
-            .await
-            .unwrap_or_else(|e| panic!("{copy}\n  {}", explain(&e)));
-        let chunks: Vec<_> = std::pin::pin!(stream).collect().await;
-        let mut bytes = BytesMut::new();
-        for chunk in chunks {
-            bytes.extend_from_slice(&chunk.unwrap_or_else(|e| panic!("{copy}\n  {}", explain(&e))));
-        }
-        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+        copy_out(&mut self.connect().await, query).await
     }
+}
+
+/// [`Database::copy_out`] in a session that is there.
+pub(crate) async fn copy_out(client: &mut Client, query: &str) -> Vec<String> {
+    let transaction = client.transaction().await.expect("begin");
+    transaction.batch_execute(offtake_postgres::TEXT_FORMAT).await.expect("the text settings");
+    let copy = format!("copy ({query}\n) to stdout");
+    let stream =
+        transaction.copy_out(&copy).await.unwrap_or_else(|e| panic!("{copy}\n  {}", explain(&e)));
+    let chunks: Vec<_> = std::pin::pin!(stream).collect().await;
+    let mut bytes = BytesMut::new();
+    for chunk in chunks {
+        bytes.extend_from_slice(&chunk.unwrap_or_else(|e| panic!("{copy}\n  {}", explain(&e))));
+    }
+    String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
 }
 
 impl Drop for Database {

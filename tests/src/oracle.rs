@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::SinkExt as _;
 use offtake_mapping::{Mapping, Tenant as Rule, literal};
+use tokio_postgres::types::Type;
 
-use crate::{Database, Tenant, World, until};
+use crate::database::{copy_out, explain, run};
+use crate::{Database, SqliteFile, Tenant, World, until};
 
 /// The rows in which a destination's table differs from its query, in COPY's text format.
 #[derive(Debug)]
@@ -61,9 +65,13 @@ pub async fn differences<'a>(
     let mut differences = Vec::new();
     for tenant in tenants {
         for mapping in world.mappings() {
-            let difference =
-                compare(&world.source, &tenant.id, &mapping, &tenant.destination, &tenant.schema)
-                    .await;
+            let difference = match &tenant.file {
+                Some(file) => compare_file(&world.source, &tenant.id, &mapping, file).await,
+                None => {
+                    let (there, schema) = (&tenant.destination, &tenant.schema);
+                    compare(&world.source, &tenant.id, &mapping, there, schema).await
+                }
+            };
             let difference = Difference { tenant: tenant.name.clone(), ..difference };
             if !difference.missing.is_empty() || !difference.surplus.is_empty() {
                 differences.push(difference);
@@ -81,25 +89,109 @@ pub async fn compare(
     destination: &Database,
     schema: &str,
 ) -> Difference {
-    let session = source.session().await;
-    let prepared =
-        session.prepare(&mapping.query).await.unwrap_or_else(|e| panic!("{}: {e:?}", mapping.name));
-    let keep_tenant = mapping.target.keep_tenant;
-    let names = prepared.columns().iter().map(|column| column.name());
-    let columns: Vec<_> = names
-        .filter(|name| keep_tenant || *name != "tenant_id")
-        .map(|name| format!("\"{name}\"::text"))
-        .collect();
-    let columns = columns.join(", ");
-    let of_tenant = format!("tenant_id::text = {}", literal(tenant_id));
-    let everyones = mapping.source.tenant == Rule::Everyone;
-    let own = if everyones { "true".to_owned() } else { format!("q.{of_tenant}") };
-    let wanted = source
-        .copy_out(&format!("select {columns} from ({}\n) q where {own}", mapping.query))
-        .await;
+    let copied = Copied::of(source, tenant_id, mapping).await;
+    let columns = copied.texts(|name, _| format!("\"{name}\"::text"));
+    let wanted = source.copy_out(&copied.wanted(&columns)).await;
     let table = format!("\"{schema}\".{}", mapping.target.table.sql());
-    let restriction = if keep_tenant { format!(" where {of_tenant}") } else { String::new() };
+    let restriction = copied.restriction();
     let found = destination.copy_out(&format!("select {columns} from {table}{restriction}")).await;
+    difference(tenant_id, mapping, (&wanted, &found))
+}
+
+/// The same for a SQLite file. A session of the source reads the file's values as values of the
+/// query's types, and prints them. SQLite has no -0, so it is 0 on both sides.
+pub async fn compare_file(
+    source: &Database,
+    tenant_id: &str,
+    mapping: &Mapping,
+    file: &SqliteFile,
+) -> Difference {
+    let copied = Copied::of(source, tenant_id, mapping).await;
+    let texts = copied.texts(|name, of| match [Type::FLOAT4, Type::FLOAT8].contains(of) {
+        true => format!("(\"{name}\" + 0)::text"),
+        false => format!("\"{name}\"::text"),
+    });
+    let wanted = source.copy_out(&copied.wanted(&texts)).await;
+    let names = copied.texts(|name, _| format!("\"{name}\""));
+    let (table, restriction) = (mapping.target.table.sql(), copied.restriction());
+    let restriction = restriction.replace("tenant_id::text", "tenant_id");
+    let there = file.try_rows(&format!("select {names} from {table}{restriction}"));
+    let there = there.unwrap_or_else(|error| panic!("{}: {error}", mapping.name));
+    let mut session = source.connect().await;
+    let empty = format!(
+        "create temporary table found as select {names} from ({}\n) q with no data",
+        mapping.query
+    );
+    // The database may have other settings, under which a text reads as another value.
+    run(&session, READING).await;
+    run(&session, &empty).await;
+    let sink = session.copy_in("copy found from stdin").await.expect("rows can be copied");
+    let mut sink = std::pin::pin!(sink);
+    for row in there {
+        let field = |value: Option<String>| match value {
+            None => "\\N".to_owned(),
+            Some(text) => text
+                .replace('\\', "\\\\")
+                .replace('\t', "\\t")
+                .replace('\n', "\\n")
+                .replace('\r', "\\r"),
+        };
+        let line = row.into_iter().map(field).collect::<Vec<_>>().join("\t") + "\n";
+        sink.send(Bytes::from(line)).await.expect("a row can be sent");
+    }
+    sink.finish().await.unwrap_or_else(|error| panic!("{}: {}", mapping.name, explain(&error)));
+    let found = copy_out(&mut session, &format!("select {texts} from found")).await;
+    difference(tenant_id, mapping, (&wanted, &found))
+}
+
+/// Under which a session reads what another one printed.
+const READING: &str = "set datestyle = 'ISO'; set intervalstyle = 'postgres'; set timezone = 'UTC'; \
+                       set array_nulls = on; set xmloption = content";
+
+/// What of a mapping a destination has.
+struct Copied<'a> {
+    mapping: &'a Mapping,
+    of_tenant: String,
+    columns: Vec<(String, Type)>,
+}
+
+impl<'a> Copied<'a> {
+    async fn of(source: &Database, tenant_id: &str, mapping: &'a Mapping) -> Self {
+        let session = source.session().await;
+        let prepared = session
+            .prepare(&mapping.query)
+            .await
+            .unwrap_or_else(|e| panic!("{}: {e:?}", mapping.name));
+        let columns = prepared.columns().iter();
+        let columns = columns.map(|column| (column.name().to_owned(), column.type_().clone()));
+        let kept = |name: &str| mapping.target.keep_tenant || name != "tenant_id";
+        let of_tenant = format!("tenant_id::text = {}", literal(tenant_id));
+        Self { mapping, of_tenant, columns: columns.filter(|(name, _)| kept(name)).collect() }
+    }
+
+    fn texts(&self, text: impl Fn(&str, &Type) -> String) -> String {
+        self.columns.iter().map(|(name, of)| text(name, of)).collect::<Vec<_>>().join(", ")
+    }
+
+    fn wanted(&self, columns: &str) -> String {
+        let everyones = self.mapping.source.tenant == Rule::Everyone;
+        let own = if everyones { "true".to_owned() } else { format!("q.{}", self.of_tenant) };
+        format!("select {columns} from ({}\n) q where {own}", self.mapping.query)
+    }
+
+    fn restriction(&self) -> String {
+        match self.mapping.target.keep_tenant {
+            true => format!(" where {}", self.of_tenant),
+            false => String::new(),
+        }
+    }
+}
+
+fn difference(
+    tenant_id: &str,
+    mapping: &Mapping,
+    (wanted, found): (&[String], &[String]),
+) -> Difference {
     let mut balance: BTreeMap<&str, i64> = BTreeMap::new();
     wanted.iter().for_each(|row| *balance.entry(row).or_default() += 1);
     found.iter().for_each(|row| *balance.entry(row).or_default() -= 1);

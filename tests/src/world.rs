@@ -18,7 +18,7 @@ use crate::daemon::{self, Environment, Expected};
 use crate::names::Names;
 use crate::proxy::Proxy;
 use crate::sql::SELECT_WHAT_IS_OWED;
-use crate::{Daemon, Database, PATIENCE, source, until};
+use crate::{Daemon, Database, PATIENCE, SqliteFile, source, until};
 
 pub use plan::Plan;
 pub(crate) use plan::reserve_port;
@@ -44,6 +44,8 @@ pub struct Tenant {
     /// `tenancy.id`, which is `md5(name)::uuid`; Offtake's `tenant_id`.
     pub id: String,
     pub destination: Database,
+    /// Planned with [`Plan::in_files`]: the destination, in place of the database.
+    pub file: Option<SqliteFile>,
     /// The schema in the destination: `public`.
     pub schema: String,
     server: Option<Mutex<PrivateServer>>,
@@ -261,12 +263,17 @@ impl World {
             let mappings = self.mappings();
             for name in names {
                 let tenant = self.tenant(name);
-                let backfilled = format!(
-                    "select count(*) from \"{}\"._offtake_state where backfilled and tenant_id = {}",
-                    tenant.schema,
-                    literal(&tenant.id)
-                );
-                let backfilled = tenant.destination.try_query_text(&backfilled).await?;
+                let backfilled = |schema: &str| {
+                    let of = literal(&tenant.id);
+                    format!("select count(*) from \"{schema}\"._offtake_state where backfilled and tenant_id = {of}")
+                };
+                let backfilled = match &tenant.file {
+                    Some(file) => file.try_query_text(&backfilled("main"))?,
+                    None => {
+                        let asked = backfilled(&tenant.schema);
+                        tenant.destination.try_query_text(&asked).await?
+                    }
+                };
                 if backfilled != mappings.len().to_string() {
                     return Err(format!("{name}: {backfilled} of {} mappings are backfilled", mappings.len()));
                 }
@@ -306,6 +313,11 @@ impl World {
 }
 
 impl Tenant {
+    /// The tenant's file; planned with [`Plan::in_files`].
+    pub fn file(&self) -> &SqliteFile {
+        self.file.as_ref().expect("planned with in_files()")
+    }
+
     /// The own server of this tenant's destination; planned with [`Plan::private_destination`].
     pub async fn server(&self) -> MutexGuard<'_, PrivateServer> {
         self.server.as_ref().expect("planned with private_destination()").lock().await

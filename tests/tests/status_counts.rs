@@ -111,7 +111,7 @@ impl Random {
                 if self.rng.random_ratio(1, 5) {
                     let (mappings, tables) = KINDS.choose(&mut self.rng).expect("not empty");
                     given.push(serde_json::json!({
-                        "tenant_id": tenant.to_lowercase(), "name": name, "schema_name": "public", "host": "h",
+                        "tenant_id": tenant.to_lowercase(), "name": name, "kind": "postgres", "schema_name": "public", "host": "h",
                         "port": 5432, "database_name": if self.rng.random_ratio(1, 8) { "moved" } else { "d" },
                         "user_name": "u", "shared": false, "mappings": mappings, "source_tables": tables,
                         "refused": self.rng.random_ratio(1, 10).then_some("two tenants"),
@@ -368,7 +368,7 @@ async fn a_destination_that_becomes_another_one_is_not_counted_as_in_sync() {
     let world = Random::new(&source, 1).await;
     let register = async |mappings: &[&str]| {
         let given = serde_json::json!([{
-            "tenant_id": "t1", "name": "main", "schema_name": "public", "host": "h", "port": 5432, "database_name": "d",
+            "tenant_id": "t1", "name": "main", "kind": "postgres", "schema_name": "public", "host": "h", "port": 5432, "database_name": "d",
             "user_name": "u", "shared": false, "mappings": mappings,
             "source_tables": mappings.iter().map(|m| format!("public.{m}")).collect::<Vec<_>>(),
         }]);

@@ -189,7 +189,8 @@ fn only_a_kind_s_own_folder_speaks_to_a_destination() {
     collect_files(&root().join("crates/offtake/src/checks"), &mut files);
     let (mut looked_at, mut found) = (0, Vec::new());
     for file in files.iter().filter(|file| file.ends_with(".rs")) {
-        if file.contains("sync/src/destinations/postgres/") || file.contains("sync/src/verify/") {
+        let kinds = ["postgres", "sqlite"].map(|kind| format!("sync/src/destinations/{kind}/"));
+        if kinds.iter().any(|kind| file.contains(kind)) || file.contains("sync/src/verify/") {
             continue;
         }
         looked_at += 1;
@@ -201,6 +202,31 @@ fn only_a_kind_s_own_folder_speaks_to_a_destination() {
         found.extend(words.filter(|w| text.contains(**w)).map(|w| format!("{file}: {w}")));
     }
     assert!(looked_at > 40, "only {looked_at} files were found");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Whoever closes a descriptor of a SQLite file gives up all of the process's locks on it. So in the
+/// folder of that kind, where the paths are, nothing opens a file but SQLite.
+#[test]
+fn nothing_opens_a_database_file_but_sqlite() {
+    let mut files = Vec::new();
+    collect_files(&root().join("crates/sync/src/destinations/sqlite"), &mut files);
+    assert!(files.len() > 10, "only {} files were found", files.len());
+    let opens = ["File::open", "File::create", "OpenOptions", "fs::read", "fs::copy", "fs::write"];
+    let mut found = Vec::new();
+    for file in &files {
+        let text = read(file);
+        found.extend(opens.iter().filter(|o| text.contains(**o)).map(|o| format!("{file}: {o}")));
+    }
+    // The path leaves the folder as text only.
+    let mut others = Vec::new();
+    collect_files(&root().join("crates"), &mut others);
+    for file in others.iter().filter(|file| file.ends_with(".rs") && !files.contains(file)) {
+        let text = read(file);
+        if text.contains("DatabaseFile") && opens.iter().any(|o| text.contains(*o)) {
+            found.push(file.clone());
+        }
+    }
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

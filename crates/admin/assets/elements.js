@@ -120,7 +120,9 @@ export function proof(of) {
 export const waiting = (of) => (BigInt(of) > 0n ? bounded(of) : quiet("0"));
 
 // Host, port and database; a line ends between them first.
-export const where = (item) => [`${item.host}:${item.port}`, element("wbr"), `/${item.database}`];
+export const where = (item) => item.host
+  ? [`${item.host}:${item.port}`, element("wbr"), `/${item.database}`]
+  : [item.database];
 
 // When it is tried again.
 export const nextAttempt = (item, none) => coming(stopped(item) ? null : item.next_attempt_at, stopped(item) ? "–" : none);

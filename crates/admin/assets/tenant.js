@@ -84,7 +84,7 @@ function card(board, kind, item, states, more, rows) {
 
 const destinationCard = (destination) => card("destinations", "destination", destination, STATES, [
   ["proved equal", proof(destination)],
-  ["where", [...where(destination), `, schema ${destination.schema}, as ${destination.user}${destination.shared ? ", shared" : ""}`]],
+  ["where", [...where(destination), destination.host ? `, schema ${destination.schema}, as ${destination.user}` : `, ${destination.kind}`, destination.shared ? ", shared" : ""]],
 ], mappingsOf(destination));
 
 const webhookCard = (webhook) => card("webhooks", "webhook", webhook, WEBHOOK_STATES, [

@@ -17,6 +17,7 @@ mod definition;
 pub mod equality;
 mod foreign_text;
 mod identifier;
+mod kind;
 mod mistake;
 mod nearest;
 mod parse;
@@ -32,6 +33,7 @@ pub use definition::{
 pub use equality::{Equality, TypeFacts};
 pub use foreign_text::{foreign, foreign_within, is_unprintable, printable_json, shell_word};
 pub use identifier::{Identifier, InvalidName, TableName, literal};
+pub use kind::Kind;
 pub use nearest::{nearest, suggestion};
 pub use parse::{Error, parse};
 pub use resolved::{Column, KeyColumn, KeyOrder, ResolvedMapping, Version};

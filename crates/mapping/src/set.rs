@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Condition, Dependency, Identifier, ResolvedMapping, TableName, Tenant, TenantLookup};
+use crate::{
+    Condition, Dependency, Identifier, Kind, ResolvedMapping, TableName, Tenant, TenantLookup,
+};
 
 /// A validated set of mappings; shared by the loops and replaced as a whole.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +13,8 @@ pub struct MappingSet {
     mappings: Vec<Arc<ResolvedMapping>>,
     /// The same mappings in the form for destinations that tenants share.
     shared: Vec<Arc<ResolvedMapping>>,
+    /// Both for SQLite files.
+    sqlite: [Vec<Arc<ResolvedMapping>>; 2],
     captures: BTreeMap<String, Capture>,
     /// From `schema.table` of a changed table to what its changes wake.
     wakings: BTreeMap<String, Vec<Waking>>,
@@ -145,8 +149,11 @@ impl MappingSet {
             true => mapping.clone(),
             false => Arc::new(mapping.for_shared()),
         });
-        let shared = shared.collect();
-        let mut set = Self { mappings: mappings.clone(), shared, needs, ..Self::default() };
+        let shared: Vec<_> = shared.collect();
+        let sqlite = [&mappings, &shared].map(|forms| {
+            forms.iter().map(|mapping| Arc::new(mapping.for_kind(Kind::Sqlite))).collect()
+        });
+        let mut set = Self { mappings: mappings.clone(), shared, sqlite, needs, ..Self::default() };
         for mapping in mappings {
             set.add_source(&mapping, &column_type);
             let dependencies = mapping.definition.depends_on.iter().enumerate();
@@ -246,7 +253,16 @@ impl MappingSet {
     /// All mappings in the form that a destination gets, in the order of their names. Where tenants
     /// share it, every table also has the tenant: [`ResolvedMapping::for_shared`].
     pub fn forms(&self, shared: bool) -> &[Arc<ResolvedMapping>] {
-        if shared { &self.shared } else { &self.mappings }
+        self.forms_of(Kind::Postgres, shared)
+    }
+
+    /// The same for destinations of this kind.
+    pub fn forms_of(&self, kind: Kind, shared: bool) -> &[Arc<ResolvedMapping>] {
+        match (kind, shared) {
+            (Kind::Postgres, false) => &self.mappings,
+            (Kind::Postgres, true) => &self.shared,
+            (Kind::Sqlite, shared) => &self.sqlite[usize::from(shared)],
+        }
     }
 
     /// All mappings as their files have them, in the order of their names.

@@ -17,7 +17,7 @@ use offtake_admin::operations;
 
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
-pub use self::demo::Demo;
+pub use self::demo::{Demo, DemoDestination};
 pub use self::destinations::{Adopt, Forget, OfTenant, Pause, Resume, Resync, Sync};
 pub use self::fuse::Fuse;
 use self::health::HEALTH;

@@ -4,6 +4,7 @@
 //! has only rows that exist; its lines have no mark, so that they can go into the target as they
 //! are.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -88,6 +89,17 @@ impl Rows {
             .collect()
     }
 
+    /// The values of all columns of one line, in their order, unescaped; None for a NULL. A value
+    /// without escapes is not copied.
+    pub fn texts(&self, line: usize) -> impl Iterator<Item = Option<Cow<'_, str>>> {
+        let text = &self.data[self.start(line)..self.ends[line] - 1];
+        let fields = text.split(|b| *b == b'\t').skip(usize::from(self.marked));
+        fields.map(|field| match std::str::from_utf8(field) {
+            Ok(plain) if !field.contains(&b'\\') => Some(Cow::Borrowed(plain)),
+            _ => unescape(field).map(Cow::Owned),
+        })
+    }
+
     /// The last line with another key than the last one's, and how many lines have the last one's.
     pub(crate) fn last_key(&self, mapping: &ResolvedMapping) -> Option<(Option<usize>, usize)> {
         let last = self.len().checked_sub(1)?;
@@ -165,6 +177,10 @@ mod tests {
         assert_eq!(rows.fields(0, &[1, 0]), [Some("a\tb\\c".to_owned()), Some("1".to_owned())]);
         assert_eq!(rows.fields(1, &[1]), [None]);
         assert_eq!(rows.fields(2, &[1]), [Some(String::new())]);
+        let texts = |line| rows.texts(line).map(|text| text.map(Cow::into_owned));
+        for line in 0..3 {
+            assert_eq!(texts(line).collect::<Vec<_>>(), rows.fields(line, &[0, 1]));
+        }
         assert!(Rows::default().is_empty());
     }
 

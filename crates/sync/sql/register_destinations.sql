@@ -11,7 +11,7 @@
 -- The registry calls it in its transaction, under its lock, with up to a thousand destinations.
 with given as materialized (
   select *
-    from jsonb_to_recordset($1) as g (tenant_id text, name text, schema_name text, host text, port int, database_name text, user_name text,
+    from jsonb_to_recordset($1) as g (tenant_id text, name text, kind text, schema_name text, host text, port int, database_name text, user_name text,
                                       shared boolean, mappings text[], source_tables text[], refused text, source_tenant_id text, versions text[])
 ), before as materialized (
   select d.destination_id, d.tenant_id, d.name, d.mappings, d.source_tenant_id,
@@ -20,23 +20,24 @@ with given as materialized (
              left join offtake.destination_mapping m on m.destination_id = d.destination_id and m.mapping = v.mapping
             where m.version is distinct from v.version or m.version_at is distinct from m.updated_at or m.backfilled is not true
          ) as stands,
-         (d.host, d.port, d.database_name, d.schema_name) is distinct from (g.host, g.port, g.database_name, g.schema_name) as moved
+         (d.kind, d.host, d.port, d.database_name, d.schema_name) is distinct from
+           (g.kind, g.host, g.port, g.database_name, g.schema_name) as moved
     from given g join offtake.destination d using (tenant_id, name)
 ), written as (
   insert into offtake.destination as d
-         (tenant_id, name, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused,
+         (tenant_id, name, kind, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused,
           source_tenant_id)
-  select tenant_id, name, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused, source_tenant_id
+  select tenant_id, name, kind, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused, source_tenant_id
     from given
    order by tenant_id, name
   on conflict (tenant_id, name) do update
-     set schema_name = excluded.schema_name, host = excluded.host, port = excluded.port, database_name = excluded.database_name,
+     set kind = excluded.kind, schema_name = excluded.schema_name, host = excluded.host, port = excluded.port, database_name = excluded.database_name,
          user_name = excluded.user_name, shared = excluded.shared, mappings = excluded.mappings, source_tables = excluded.source_tables,
          refused = case when d.forget_requested_at is null then excluded.refused
            else format('it is being forgotten; run offtake forget for it again, to the end: then it is registered as a new one') end,
          source_tenant_id = excluded.source_tenant_id, active = true, updated_at = now()
-   where (d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared, d.mappings, d.source_tables, d.active)
-         is distinct from (excluded.schema_name, excluded.host, excluded.port, excluded.database_name, excluded.user_name, excluded.shared,
+   where (d.kind, d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared, d.mappings, d.source_tables, d.active)
+         is distinct from (excluded.kind, excluded.schema_name, excluded.host, excluded.port, excluded.database_name, excluded.user_name, excluded.shared,
                            excluded.mappings, excluded.source_tables, true)
       or d.refused is distinct from excluded.refused
       or d.source_tenant_id is distinct from excluded.source_tenant_id

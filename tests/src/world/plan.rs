@@ -14,7 +14,7 @@ use super::{Tenant, World};
 use crate::clusters::Clusters;
 use crate::daemon::{Environment, Expected};
 use crate::proxy::Proxy;
-use crate::{Database, PATIENCE, source};
+use crate::{Database, PATIENCE, SqliteFile, source};
 
 /// The plan of a world; `.await` creates it.
 #[derive(Default)]
@@ -26,6 +26,7 @@ pub struct Plan {
     proxied_source: bool,
     bare: bool,
     encoding: Option<String>,
+    in_files: bool,
     mappings: Option<Vec<(String, String)>>,
     changes: Vec<(String, Value)>,
 }
@@ -51,6 +52,12 @@ impl Plan {
     /// [`Tenant::server`].
     pub fn private_destination(mut self, name: &str) -> Self {
         self.private_destinations.insert(name.to_owned());
+        self
+    }
+
+    /// The destinations are SQLite files: [`Tenant::file`](super::Tenant::file).
+    pub fn in_files(mut self) -> Self {
+        self.in_files = true;
         self
     }
 
@@ -108,16 +115,22 @@ impl Plan {
             false => source::prepared_template(&server, &mappings).await,
         };
         let source = Database::create(&server, "source", Some(&template)).await;
-        let mut tenants = Vec::new();
+        let copies = folder.path().join("copies");
+        std::fs::create_dir(&copies).expect("the temporary folder can be written");
+        let mut tenants: Vec<Tenant> = Vec::new();
         for name in &self.tenants {
-            tenants.push(self.tenant(name, &source).await);
+            let mut tenant = self.tenant(name, &source).await;
+            let file = || SqliteFile::new(copies.join(name).with_extension("db"));
+            tenant.file = self.in_files.then(file);
+            tenants.push(tenant);
         }
         let by_way = |proxy: &Option<Proxy>, url: String| {
             proxy.as_ref().map_or(url.clone(), |proxy| proxy.url(&url))
         };
-        let destinations = tenants
-            .iter()
-            .map(|t| json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }));
+        let destinations = tenants.iter().map(|t| match &t.file {
+            Some(file) => json!({ "tenant": t.id, "url": file.url() }),
+            None => json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }),
+        });
         let source_proxy = self.proxied_source.then(|| Proxy::before(&source.url()));
         let mut configuration = json!({
             "source": { "url": by_way(&source_proxy, source.url()) },
@@ -127,7 +140,7 @@ impl Plan {
             // As long as tests wait for anything: a daemon must not log a failure only because a
             // server process starts slowly.
             "sync": { "connect_timeout": format!("{}s", PATIENCE.as_secs()) },
-            "security": { "allow_destinations": ["127.0.0.0/8"] },
+            "security": { "allow_destinations": ["127.0.0.0/8"], "allow_files": [copies] },
             // Tests write into destinations to see what happens; the audit would tell on them.
             "audit": { "period": "off" },
         });
@@ -171,6 +184,7 @@ impl Plan {
             name: name.to_owned(),
             id,
             destination,
+            file: None,
             schema: "public".to_owned(),
             server: server.map(Mutex::new),
             proxy,

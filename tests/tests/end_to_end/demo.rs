@@ -57,6 +57,20 @@ fn the_demo_ends_with_equal_copies_and_leaves_nothing_behind() {
     assert_eq!(left_in(folder.path()), [""; 0]);
 }
 
+/// With files in place of databases, the demo needs one server.
+#[test]
+fn the_demo_of_files_ends_with_equal_copies_too() {
+    let folder = open_folder();
+    let arguments = ["--destination", "sqlite", "--tenants", "2", "--for", "2s", "--rate", "100"];
+    let output = demo(folder.path(), &arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("All 14 copies equal their queries."), "{said}");
+    assert!(said.contains("sqlite3 '"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(left_in(folder.path()), [""; 0]);
+}
+
 #[test]
 fn the_demo_of_a_shared_database_ends_with_equal_copies_too() {
     let folder = open_folder();

@@ -8,6 +8,7 @@
 //! TO`), values go through [`crate::literal`].
 
 pub mod postgres;
+pub mod sqlite;
 
 // The source is always Postgres, so its statements have one dialect.
 pub use postgres::{

@@ -24,7 +24,7 @@ struct Copy<'a> {
 /// A failure for every cycle of copies.
 pub(super) fn find(configuration: &Configuration, mappings: &[Mapping]) -> Vec<Failure> {
     let source = configuration.source.url.place();
-    let inside = configuration.destinations.static_.iter().filter(|d| d.url.place() == source);
+    let inside = configuration.destinations.static_.iter().filter(|d| d.place.database() == source);
     let copies: Vec<Copy> =
         inside.flat_map(|destination| copies_of(destination, mappings)).collect();
     let mut told = BTreeSet::new();
@@ -61,7 +61,7 @@ fn copies_of<'a>(destination: &'a StaticDestination, mappings: &'a [Mapping]) ->
         destination,
         mapping,
         woken_by: mapping.tables().map(ToString::to_string).collect(),
-        writes: format!("{}.{}", destination.schema, mapping.target.table),
+        writes: format!("{}.{}", destination.place.schema(), mapping.target.table),
     };
     mappings.iter().filter(|m| destination.receives(&m.name)).map(copy).collect()
 }

@@ -1,6 +1,6 @@
 //! The table of a mapping in one destination, as `check --connect` and `preview --changed` see it.
 
-use offtake_mapping::ResolvedMapping;
+use offtake_mapping::{Kind, ResolvedMapping};
 use offtake_sync::destinations::{Copied, Place, Session, Standing, Trouble};
 use serde::Serialize;
 
@@ -44,22 +44,23 @@ pub(crate) async fn compare(
         }
         Standing::Ours => {}
     }
-    let differences = differences(mapping, &columns);
+    let differences = differences(mapping, &columns, place.kind());
     Ok((if differences.is_empty() { Fit::Fits } else { Fit::Differs }, differences))
 }
 
-fn differences(mapping: &ResolvedMapping, columns: &[(String, String)]) -> Vec<String> {
+fn differences(mapping: &ResolvedMapping, columns: &[(String, String)], kind: Kind) -> Vec<String> {
     let mut differences = Vec::new();
     for column in &mapping.columns {
         match columns.iter().find(|(name, _)| name == column.name.as_str()) {
             None => differences.push(format!("column {} would be added", column.name)),
             Some((_, sql_type))
-                if *sql_type != column.target_type
+                if *sql_type != kind.declared(mapping, column)
                     && mapping.definition.target.schema_sql.is_none() =>
             {
                 differences.push(format!(
                     "column {} is {sql_type} there, and the query gives {}",
-                    column.name, column.target_type
+                    column.name,
+                    kind.declared(mapping, column)
                 ));
             }
             Some(_) => {}

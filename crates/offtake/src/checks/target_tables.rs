@@ -46,7 +46,7 @@ fn meeting(configuration: &Configuration, [first, second]: [&str; 2]) -> Option<
     if let Some(both) = static_.iter().find(|d| d.receives(first) && d.receives(second)) {
         return Some(format!("destination {} receives both", label(both)));
     }
-    let place = |d: &StaticDestination| (d.url.place(), d.schema.clone());
+    let place = |d: &StaticDestination| (d.place.database(), d.place.schema().to_owned());
     for one in static_.iter().filter(|d| d.receives(first)) {
         let other = static_.iter().find(|d| d.receives(second) && place(d) == place(one));
         if let Some(other) = other {

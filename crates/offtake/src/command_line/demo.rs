@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::duration;
 
@@ -14,6 +14,9 @@ pub struct Demo {
     /// All tenants have one database, and one row each.
     #[arg(long)]
     pub shared: bool,
+    /// What the customers have: databases on a second server, or files.
+    #[arg(long, value_enum, default_value_t = DemoDestination::Postgres, conflicts_with = "shared", value_name = "KIND")]
+    pub destination: DemoDestination,
     /// How long the sample application writes.
     #[arg(long = "for", default_value = "30s", value_parser = duration, value_name = "DURATION")]
     pub for_: Duration,
@@ -23,4 +26,11 @@ pub struct Demo {
     /// Where the dashboard listens.
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
     pub listen: std::net::SocketAddr,
+}
+
+/// The kind of the destinations of the demo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoDestination {
+    Postgres,
+    Sqlite,
 }

@@ -182,5 +182,8 @@ fn label(kept: &Kept) -> String {
 fn place(kept: &Kept) -> String {
     let Kept { host, port, database, schema, .. } = kept;
     let (host, database, schema) = (foreign(host), foreign(database), foreign(schema));
-    format!("in schema {schema} of {host}:{port}/{database}")
+    match host.is_empty() {
+        true => format!("in the file {database}"),
+        false => format!("in schema {schema} of {host}:{port}/{database}"),
+    }
 }

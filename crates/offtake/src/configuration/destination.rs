@@ -1,9 +1,11 @@
 //! One entry of `destinations.static`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use offtake_mapping::{Diagnostic, Identifier, is_unprintable};
 use offtake_postgres::ConnectionString;
+use offtake_sync::destinations::Place;
 
 use super::defaults;
 use super::section::Section;
@@ -14,8 +16,7 @@ use crate::arguments::shown;
 pub struct StaticDestination {
     pub tenant: String,
     pub name: String,
-    pub url: ConnectionString,
-    pub schema: Identifier,
+    pub place: Arc<Place>,
     /// None: all.
     pub mappings: Option<Vec<String>>,
     /// Where each of them stands in the file.
@@ -48,7 +49,7 @@ pub(crate) fn unusable_name(name: &str) -> Option<String> {
 
 impl StaticDestination {
     /// None only when a mistake was noted.
-    pub(super) fn read(section: &Section, base: &Path) -> Option<Self> {
+    pub(super) fn read(section: &Section, base: &Path, allow_files: &[PathBuf]) -> Option<Self> {
         let ca_file = section.text("ca_file").map(|path| base.join(path));
         if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
             section.note(
@@ -65,18 +66,12 @@ impl StaticDestination {
             }
             None => true,
         });
-        let url = url.and_then(|url| {
-            let url = ConnectionString::destination(
-                &url,
-                ca_file.as_deref().filter(|path| path.is_file()),
-            );
-            url.map_err(|e| section.note("url", &format!("{}: {}", e.what, e.why), e.remedy)).ok()
-        });
-        let schema = Identifier::new(
-            section.text("schema").unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned()),
-        );
-        let schema = schema.map_err(|e| {
-            section.note("schema", &e.to_string(), "give the name as the catalog stores it")
+        let place = url.and_then(|url| {
+            let (schema, mode) = (section.text("schema"), section.text("mode"));
+            match Place::file(&url, schema.as_deref(), mode.as_deref(), allow_files) {
+                Some(file) => file.map_err(|e| section.note("url", &e.why, &e.remedy)).ok(),
+                None => database(section, &url, schema, ca_file.as_deref()),
+            }
         });
         let name = section.text("name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
         if let Some(why) = unusable_name(&name) {
@@ -85,8 +80,8 @@ impl StaticDestination {
         let (mappings, shared) = (section.list("mappings"), section.flag("shared"));
         let count = mappings.as_ref().map_or(0, Vec::len);
         let mappings_at = (0..count).map(|at| section.place_of_item("mappings", at)).collect();
-        let (tenant, url, schema) = (tenant?, url?, schema.ok()?);
-        Some(Self { tenant, name, url, schema, mappings, mappings_at, shared })
+        let (tenant, place) = (tenant?, Arc::new(place?));
+        Some(Self { tenant, name, place, mappings, mappings_at, shared })
     }
 
     /// Whether the destination gets the rows of the mapping with this name.
@@ -99,11 +94,30 @@ impl StaticDestination {
     pub(super) fn collides(&self, other: &Self) -> Option<String> {
         let different_tenants_share = self.tenant != other.tenant && self.shared && other.shared;
         (!different_tenants_share).then(|| {
-            let (place, schema) = (self.url.place(), &self.schema);
+            let (place, schema) = (self.place.database(), self.place.schema());
             format!(
                 "{}/{} and {}/{} are both the schema {schema} of {place}",
                 self.tenant, self.name, other.tenant, other.name
             )
         })
     }
+}
+
+/// A Postgres database. None only when a mistake was noted.
+fn database(
+    section: &Section,
+    url: &str,
+    schema: Option<String>,
+    ca_file: Option<&Path>,
+) -> Option<Place> {
+    if section.text("mode").is_some() {
+        section.note("mode", "only a file has a mode", "leave `mode` out");
+    }
+    let url = ConnectionString::destination(url, ca_file.filter(|path| path.is_file()));
+    let url = url.map_err(|e| section.note("url", &format!("{}: {}", e.what, e.why), e.remedy));
+    let schema = Identifier::new(schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned()));
+    let schema = schema.map_err(|e| {
+        section.note("schema", &e.to_string(), "give the name as the catalog stores it")
+    });
+    Some(Place::Postgres { url: url.ok()?, schema: schema.ok()? })
 }

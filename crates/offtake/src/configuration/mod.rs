@@ -19,7 +19,7 @@ mod webhook;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -70,6 +70,8 @@ pub struct Destinations {
     pub static_: Vec<StaticDestination>,
     pub query: Option<String>,
     pub refresh: Duration,
+    /// As in [`Security`].
+    pub allow_files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,6 +135,8 @@ pub struct Metrics {
 pub struct Security {
     /// Networks that destinations may be in although they are not public.
     pub allow_destinations: Vec<IpNet>,
+    /// Folders in which destinations may be files.
+    pub allow_files: Vec<PathBuf>,
 }
 
 /// A text of the command line with every `${…}` replaced, as in the configuration file. `base`:
@@ -181,12 +185,12 @@ impl Configuration {
     /// None only where a mistake was noted.
     fn read(file: &Path, base: &Path, root: &Section) -> Option<Self> {
         // Everything is read before `source?` returns, so that all mistakes are told at once.
-        let (source, destinations) = (
-            Source::read(&root.section("source")),
-            Destinations::read(&root.section("destinations"), base),
-        );
         let (http, security) =
             (Http::read(&root.section("http")), Security::read(&root.section("security")));
+        let (source, destinations) = (
+            Source::read(&root.section("source")),
+            Destinations::read(&root.section("destinations"), base, &security.allow_files),
+        );
         let configuration = Self {
             file: file.to_owned(),
             mappings: base
@@ -235,16 +239,18 @@ impl Source {
 }
 
 impl Destinations {
-    fn read(section: &Section, base: &Path) -> Self {
+    fn read(section: &Section, base: &Path, allow_files: &[PathBuf]) -> Self {
         let mut static_: Vec<StaticDestination> = Vec::new();
         let mut names = HashSet::new();
         // By database and schema: comparing every entry with every other took seconds for some
         // thousand entries.
         let mut by_schema: HashMap<_, Vec<usize>> = HashMap::new();
         for entry in section.sections("static") {
-            let Some(destination) = StaticDestination::read(&entry, base) else { continue };
-            let StaticDestination { tenant, name, url, schema, .. } = &destination;
-            let neighbours = by_schema.entry((url.place(), schema.clone())).or_default();
+            let read = StaticDestination::read(&entry, base, allow_files);
+            let Some(destination) = read else { continue };
+            let StaticDestination { tenant, name, place, .. } = &destination;
+            let place = (place.database(), place.schema().to_owned());
+            let neighbours = by_schema.entry(place).or_default();
             if !names.insert((tenant.clone(), name.clone())) {
                 let message = format!("{tenant} has two destinations named {name}");
                 entry.note("tenant", &message, "give one of them another `name`");
@@ -258,7 +264,8 @@ impl Destinations {
             static_.push(destination);
         }
         let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY);
-        Self { static_, query: section.text("query"), refresh }
+        let allow_files = allow_files.to_vec();
+        Self { static_, query: section.text("query"), refresh, allow_files }
     }
 }
 
@@ -430,7 +437,17 @@ impl Security {
                 }
             }
         }
-        Self { allow_destinations }
+        let mut allow_files = Vec::new();
+        for (index, text) in section.list("allow_files").unwrap_or_default().iter().enumerate() {
+            let folder = PathBuf::from(text);
+            if folder.is_absolute() && folder.components().all(|c| c != Component::ParentDir) {
+                allow_files.push(folder);
+            } else {
+                let remedy = "write its whole path, like /srv/copies";
+                section.note_item("allow_files", index, "this is not the path of a folder", remedy);
+            }
+        }
+        Self { allow_destinations, allow_files }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The effective configuration as YAML, without its secrets.
 
+use offtake_sync::destinations::Place;
 use offtake_webhooks::{AttemptsLog, OnEventError, Payload, WebhookSpec};
 use secrecy::SecretString;
 use serde_yaml::{Mapping, Value};
@@ -18,6 +19,7 @@ impl Configuration {
     pub fn masked(&self) -> Value {
         let (sequencer, poller, http) = (&self.sequencer, &self.poller, &self.http);
         let networks = self.security.allow_destinations.iter().map(text);
+        let files = self.security.allow_files.iter().map(|folder| text(folder.display()));
         section([
             ("source", section([("url", text(&self.source.url))])),
             ("mappings", text(self.mappings.display())),
@@ -51,7 +53,13 @@ impl Configuration {
                 ]),
             ),
             ("metrics", section([("tenants", worst(self.metrics.worst_destinations).into())])),
-            ("security", section([("allow_destinations", networks.collect())])),
+            (
+                "security",
+                section([
+                    ("allow_destinations", networks.collect()),
+                    ("allow_files", files.collect()),
+                ]),
+            ),
             (
                 "telemetry",
                 section([(
@@ -194,12 +202,20 @@ impl StaticDestination {
         let mut entries = vec![
             ("tenant", Value::from(self.tenant.as_str())),
             ("name", self.name.as_str().into()),
-            ("url", self.url.to_string().into()),
-            ("schema", self.schema.as_str().into()),
-            ("shared", self.shared.into()),
         ];
-        entries
-            .extend(self.url.ca_file().map(|path| ("ca_file", path.display().to_string().into())));
+        match &*self.place {
+            Place::Postgres { url, schema } => {
+                entries.push(("url", url.to_string().into()));
+                entries.push(("schema", schema.as_str().into()));
+                let ca_file = url.ca_file().map(|path| path.display().to_string());
+                entries.extend(ca_file.map(|path| ("ca_file", path.into())));
+            }
+            Place::Sqlite(file) => {
+                entries.push(("url", file.url().into()));
+                entries.push(("mode", file.mode().into()));
+            }
+        }
+        entries.push(("shared", self.shared.into()));
         entries.extend(self.mappings.as_ref().map(|names| ("mappings", names.clone().into())));
         section(entries)
     }

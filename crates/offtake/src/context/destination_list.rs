@@ -5,7 +5,6 @@
 //! fails is an error; the daemon then keeps the destinations that it had.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::{Identifier, foreign_within};
@@ -77,10 +76,7 @@ impl From<&StaticDestination> for DestinationSpec {
             tenant_id: destination.tenant.clone(),
             tenant_at_source: destination.tenant.clone(),
             name: destination.name.clone(),
-            place: Arc::new(Place::Postgres {
-                url: destination.url.clone(),
-                schema: destination.schema.clone(),
-            }),
+            place: destination.place.clone(),
             mappings: destination.mappings.clone(),
             shared: destination.shared,
         }
@@ -107,7 +103,8 @@ pub async fn list(
     let rows = transaction.query(&statement(query), &[]).await?;
     drop(transaction);
     let of_file = of_file(destinations);
-    list.add_rows(&of_file, rows.iter().map(|row| row.get(0)), &mut Places::default());
+    let mut places = Places::with_files_below(&destinations.allow_files);
+    list.add_rows(&of_file, rows.iter().map(|row| row.get(0)), &mut places);
     Ok(list)
 }
 
@@ -129,6 +126,7 @@ struct QueryRow {
     schema: Option<String>,
     mappings: Option<Vec<String>>,
     shared: Option<bool>,
+    mode: Option<String>,
 }
 
 impl DestinationList {
@@ -214,21 +212,25 @@ fn read(
 ) -> Result<DestinationSpec, String> {
     let row: QueryRow = serde_json::from_value(row).map_err(|_| {
         "the destinations query returns a column of another type than url, schema: text, \
-             mappings: text[], shared: boolean"
+             mappings: text[], shared: boolean, mode: text"
     })?;
     let url = row
         .url
         .filter(|url| !url.is_empty())
         .ok_or("the destinations query returns no url for it")?;
-    let schema = row.schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned());
+    let place = match places.file(&url, row.schema.as_deref(), row.mode.as_deref()) {
+        Some(file) => file.map_err(|e| format!("{}; {}", e.why, e.remedy))?,
+        None => Place::Postgres {
+            url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,
+            schema: Identifier::new(row.schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned()))
+                .map_err(|error| error.to_string())?,
+        },
+    };
     Ok(DestinationSpec {
         tenant_id: tenant_id.to_owned(),
         tenant_at_source: tenant_id.to_owned(),
         name: name.to_owned(),
-        place: places.shared(Place::Postgres {
-            url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,
-            schema: Identifier::new(schema).map_err(|error| error.to_string())?,
-        }),
+        place: places.shared(place),
         mappings: row.mappings,
         shared: row.shared.unwrap_or(false),
     })

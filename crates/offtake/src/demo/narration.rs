@@ -60,7 +60,11 @@ pub(super) fn places(stage: &Stage) -> String {
     let file = stage.folder().join("offtake.yaml");
     let mut lines = vec!["Look into a customer's database while it changes:".to_owned()];
     for tenant in stage.tenants.iter().take(SHOWN) {
-        lines.push(format!("  psql '{}' -c 'select * from users limit 5'", tenant.url));
+        let (program, place) = match tenant.file() {
+            Some(file) => ("sqlite3", format!("'{file}'")),
+            None => ("psql", format!("'{}' -c", tenant.url)),
+        };
+        lines.push(format!("  {program} {place} 'select * from users limit 5'"));
     }
     if stage.tenants.len() > SHOWN {
         lines.push(format!(

@@ -21,7 +21,7 @@ use super::proof::{Verdict, prove};
 use super::shared;
 use super::sql::SELECT_LAST_SEQUENCE_ID;
 use super::stage::{Stage, connect};
-use crate::command_line::Demo;
+use crate::command_line::{Demo, DemoDestination};
 use crate::context::Context;
 use crate::daemon::{Daemon, Options};
 use crate::outcome::{Exit, Failure};
@@ -57,6 +57,9 @@ pub(super) async fn run(
     };
     let databases = match arguments.shared {
         true => "one database elsewhere for all of them",
+        false if arguments.destination == DemoDestination::Sqlite => {
+            "a SQLite file for each of them"
+        }
         false => "a database elsewhere for each of them",
     };
     say(format!("A SaaS with {customers} in one Postgres, and {databases}.\n"));
@@ -85,7 +88,7 @@ pub(super) async fn run(
     // End the daemon first. It would report the loss of its servers.
     daemon.stop();
     let ended = tokio::time::timeout(DRAINED_WITHIN, daemon.wait()).await;
-    let folders = stage.folders().map(Path::to_owned);
+    let folders = stage.folders();
     stage.stop().await;
     let left: Vec<_> = folders.iter().filter(|folder| folder.exists()).collect();
     if !left.is_empty() {
@@ -143,11 +146,15 @@ fn tenants(arguments: &Demo) -> Result<u32, Failure> {
 
 async fn set_the_stage(arguments: &Demo, tenants: u32) -> anyhow::Result<Stage> {
     let step = Step::begin();
-    let mut stage = Stage::start().await?;
-    step.done(
-        "started two PostgreSQL servers: one for the application, \
-         one that plays the customers' machines",
-    );
+    let files = arguments.destination == DemoDestination::Sqlite;
+    let mut stage = Stage::start(files).await?;
+    step.done(match files {
+        true => "started a PostgreSQL server for the application; the customers have files",
+        false => {
+            "started two PostgreSQL servers: one for the application, \
+             one that plays the customers' machines"
+        }
+    });
     let step = Step::begin();
     if arguments.shared {
         shared::furnish(&stage, tenants).await?;
@@ -159,8 +166,9 @@ async fn set_the_stage(arguments: &Demo, tenants: u32) -> anyhow::Result<Stage> 
     let more = if stage.tenants.len() > names.len() { ", …" } else { "" };
     step.done(format!(
         "created the application, {USERS_PER_TENANT} users for each of {}{more}, \
-         and their empty databases",
-        names.join(", ")
+         and their empty {}",
+        names.join(", "),
+        if files { "folder" } else { "databases" }
     ));
     Ok(stage)
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Statement};
 use tokio_util::sync::CancellationToken;
 
-use super::sql::{INSERT_PROBE, SELECT_PROBE, UPDATE_PROBE};
-use super::stage::{Stage, connect};
+use super::sql::{INSERT_PROBE, SELECT_PROBE, SELECT_PROBE_IN_FILE, UPDATE_PROBE};
+use super::stage::{Stage, Tenant, connect};
 
 /// The pause between two probes: short enough for a p99 within seconds, long enough to cost
 /// nothing.
@@ -48,8 +48,44 @@ impl Latencies {
 pub(super) struct Probe {
     application: Client,
     update: Statement,
-    customers: Vec<(String, Client, Statement)>,
+    customers: Vec<(String, Customer)>,
     latencies: Latencies,
+}
+
+/// How a customer looks into its copy.
+enum Customer {
+    Database(Client, Statement),
+    File(Arc<Mutex<rusqlite::Connection>>),
+}
+
+impl Customer {
+    async fn connect(tenant: &Tenant) -> anyhow::Result<Self> {
+        let Some(file) = tenant.file() else {
+            let customer = connect(&tenant.url).await?;
+            let select = customer.prepare(SELECT_PROBE).await?;
+            return Ok(Self::Database(customer, select));
+        };
+        let connection = rusqlite::Connection::open(file)?;
+        connection.busy_timeout(GIVE_UP_AFTER)?;
+        Ok(Self::File(Arc::new(Mutex::new(connection))))
+    }
+
+    async fn sees(&self, mark: &str) -> anyhow::Result<bool> {
+        match self {
+            Self::Database(customer, select) => {
+                Ok(customer.query_opt(select, &[&mark]).await?.is_some())
+            }
+            Self::File(connection) => {
+                let (connection, mark) = (connection.clone(), mark.to_owned());
+                let look = move || {
+                    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut select = connection.prepare_cached(SELECT_PROBE_IN_FILE)?;
+                    select.exists([mark])
+                };
+                Ok(tokio::task::spawn_blocking(look).await??)
+            }
+        }
+    }
 }
 
 impl Probe {
@@ -60,9 +96,7 @@ impl Probe {
         let update = application.prepare(UPDATE_PROBE).await?;
         let mut customers = Vec::new();
         for tenant in &stage.tenants {
-            let customer = connect(&tenant.url).await?;
-            let select = customer.prepare(SELECT_PROBE).await?;
-            customers.push((tenant.id.clone(), customer, select));
+            customers.push((tenant.id.clone(), Customer::connect(tenant).await?));
         }
         Ok(Self { application, update, customers, latencies })
     }
@@ -70,14 +104,12 @@ impl Probe {
     pub(super) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let mut number = 0_u64;
         loop {
-            for (tenancy, customer, select) in &self.customers {
+            for (tenancy, customer) in &self.customers {
                 number += 1;
                 let mark = format!("probe {number}");
                 self.application.execute(&self.update, &[tenancy, &mark]).await?;
                 let committed = Instant::now();
-                while customer.query_opt(select, &[&mark]).await?.is_none()
-                    && committed.elapsed() < GIVE_UP_AFTER
-                {
+                while !customer.sees(&mark).await? && committed.elapsed() < GIVE_UP_AFTER {
                     if stop.is_cancelled() {
                         return Ok(());
                     }

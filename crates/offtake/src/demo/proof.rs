@@ -2,12 +2,18 @@
 //! as in `offtake verify`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use offtake_mapping::{Identifier, MappingSet};
-use offtake_sync::destinations::Reader;
+use offtake_mapping::{Identifier, Kind, MappingSet};
+use offtake_postgres::Dialer;
+use offtake_sync::destinations::{Place, Reader, Session};
 use offtake_sync::verify::{Options, Report, VerifyTarget, verify};
+use tokio_postgres::Client;
 
 use super::stage::{Stage, Tenant, connect};
+
+/// Nothing is dialled for a file.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the copies of one tenant compare with their queries.
 pub(super) struct Verdict {
@@ -58,14 +64,32 @@ async fn prove_tenant(
     tenant: &Tenant,
     mappings: &MappingSet,
 ) -> anyhow::Result<Verdict> {
-    let (source, destination) =
-        (connect(&stage.application_url()).await?, connect(&tenant.url).await?);
+    let source = connect(&stage.application_url()).await?;
+    if let Some(file) = Place::file(&tenant.url, None, None, &[stage.copies()]) {
+        let place = file.map_err(|error| anyhow::anyhow!(error.why))?;
+        let session = Session::open(&place, &Dialer::trusted(CONNECT_TIMEOUT), "demo").await?;
+        return compare(&source, session.reader(), tenant, mappings).await;
+    }
+    let destination = connect(&tenant.url).await?;
     let schema = Identifier::new("public")?;
     let reader = Reader::Postgres { client: &destination, schema: &schema };
+    compare(&source, reader, tenant, mappings).await
+}
+
+async fn compare(
+    source: &Client,
+    reader: Reader<'_>,
+    tenant: &Tenant,
+    mappings: &MappingSet,
+) -> anyhow::Result<Verdict> {
+    let kind = match reader {
+        Reader::Postgres { .. } => Kind::Postgres,
+        Reader::Sqlite(_) => Kind::Sqlite,
+    };
     let mut reports = Vec::new();
-    for mapping in mappings.mappings() {
+    for mapping in mappings.forms_of(kind, false) {
         let target = VerifyTarget { mapping, tenant_id: &tenant.id, tenant_at_source: &tenant.id };
-        reports.push(verify(&source, reader, &target, &Options::default()).await?);
+        reports.push(verify(source, reader, &target, &Options::default()).await?);
     }
     Ok(Verdict { tenant: tenant.name.clone(), reports })
 }

@@ -25,6 +25,9 @@ pub(super) const UPDATE_PROBE: &str =
 
 /// Runs at a destination: a row as soon as the mark $1 is there.
 pub(super) const SELECT_PROBE: &str = "select from permissions where id = -1 and permission = $1";
+/// The same in a customer's file.
+pub(super) const SELECT_PROBE_IN_FILE: &str =
+    "select 1 from permissions where id = -1 and permission = ?1";
 
 /// The newest sequence id.
 pub(super) const SELECT_LAST_SEQUENCE_ID: &str =

@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use offtake_private_server::{Options, PrivateServer};
@@ -18,14 +18,15 @@ use super::sql::{INSERT_SAMPLE_ROWS, INSERT_TENANCY, SAMPLE_APPLICATION};
 /// Both servers and everything in them. Dropping it stops the servers and removes their folders.
 pub(super) struct Stage {
     application: PrivateServer,
-    customers: PrivateServer,
+    /// None: the customers have files.
+    customers: Option<PrivateServer>,
     pub(super) tenants: Vec<Tenant>,
     /// The first tenant's webhook.
     pub(super) receiver: Option<Receiver>,
 }
 
 /// A customer of the sample application, with a role and a database of its own on the second
-/// server.
+/// server, or with a file.
 #[derive(Debug, Clone)]
 pub(super) struct Tenant {
     /// Display name of its tenancy; name of its role and of its database.
@@ -40,12 +41,24 @@ const NAMES: [&str; 6] = ["acme", "globex", "initech", "umbrella", "hooli", "sta
 
 const APPLICATION: &str = "application";
 
+impl Tenant {
+    /// The customer's file, if it has one.
+    pub(super) fn file(&self) -> Option<&str> {
+        self.url.strip_prefix("sqlite://")
+    }
+}
+
 impl Stage {
-    /// Starts both servers at the same time.
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    /// Starts both servers at the same time; with `files`, only the application's.
+    pub(super) async fn start(files: bool) -> anyhow::Result<Self> {
         let options = || Options::default().with_random_password();
-        let (application, customers) =
-            tokio::join!(PrivateServer::start(options()), PrivateServer::start(options()));
+        let customers = async {
+            match files {
+                true => Ok(None),
+                false => PrivateServer::start(options()).await.map(Some),
+            }
+        };
+        let (application, customers) = tokio::join!(PrivateServer::start(options()), customers);
         Ok(Self {
             application: application?,
             customers: customers?,
@@ -58,22 +71,15 @@ impl Stage {
     /// of them.
     pub(super) async fn furnish(&mut self, tenants: u32, users: i32) -> anyhow::Result<()> {
         let application = self.create_application(SAMPLE_APPLICATION).await?;
-        let customers = connect(&self.customers.url("postgres")).await?;
         for number in 0..tenants as usize {
             let name = NAMES
                 .get(number)
                 .map_or_else(|| format!("customer{}", number + 1), |name| (*name).to_owned());
             let id: String = application.query_one(INSERT_TENANCY, &[&name]).await?.get(0);
-            let password: String = rand::rng()
-                .sample_iter(rand::distr::Alphanumeric)
-                .take(24)
-                .map(char::from)
-                .collect();
-            customers
-                .batch_execute(&format!("create role {name} login password '{password}'"))
-                .await?;
-            customers.batch_execute(&format!("create database {name} owner {name}")).await?;
-            let url = self.customers.url_as(&name, Some(&password), &name);
+            let url = match &self.customers {
+                Some(customers) => create_database(customers, &name).await?,
+                None => format!("sqlite://{}/{name}.db", self.copies().display()),
+            };
             self.tenants.push(Tenant { name, id, url });
         }
         application.execute(INSERT_SAMPLE_ROWS, &[&users]).await?;
@@ -94,7 +100,7 @@ impl Stage {
 
     /// From here on the demo measures, so the servers wait for their disks as real ones do.
     pub(super) async fn make_durable(&self) -> anyhow::Result<()> {
-        for server in [&self.application, &self.customers] {
+        for server in std::iter::once(&self.application).chain(&self.customers) {
             let session = connect(&server.url("postgres")).await?;
             for statement in [
                 "alter system set fsync = on",
@@ -113,6 +119,7 @@ impl Stage {
         fs::create_dir(&folder)?;
         // The files have passwords in them.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        fs::create_dir(self.copies())?;
         let mappings = folder.join("mappings");
         fs::create_dir(&mappings)?;
         Ok(mappings)
@@ -143,9 +150,13 @@ impl Stage {
             )
         });
         let webhook: String = webhook.collect();
+        let files = match self.customers {
+            Some(_) => String::new(),
+            None => format!(", allow_files: [\"{}\"]", self.copies().display()),
+        };
         let text = format!(
             "source: {{ url: \"{}\" }}\nmappings: mappings\ndestinations:\n  static:\n{destinations}{webhook}http: {{ listen: \"{listen}\" }}\n\
-             # The customers' machines are played by a server on this one.\nsecurity: {{ allow_destinations: [127.0.0.0/8] }}\n",
+             # The customers' machines are played by this one.\nsecurity: {{ allow_destinations: [127.0.0.0/8]{files} }}\n",
             self.application_url()
         );
         fs::write(&file, text)?;
@@ -157,6 +168,11 @@ impl Stage {
         self.application.folder().join("demo")
     }
 
+    /// The folder of the customers' files.
+    pub(super) fn copies(&self) -> PathBuf {
+        self.folder().join("copies")
+    }
+
     /// The URL by which the application and Offtake connect.
     pub(super) fn application_url(&self) -> String {
         self.application.url(APPLICATION)
@@ -164,18 +180,34 @@ impl Stage {
 
     /// The URL of a database on the customers' server, as its superuser.
     pub(super) fn customers_url(&self, database: &str) -> String {
-        self.customers.url(database)
+        self.customers.as_ref().map_or_else(String::new, |customers| customers.url(database))
     }
 
-    /// The folders of both servers, which must be gone afterwards.
-    pub(super) fn folders(&self) -> [&Path; 2] {
-        [self.application.folder(), self.customers.folder()]
+    /// The folders of the servers, which must be gone afterwards.
+    pub(super) fn folders(&self) -> Vec<PathBuf> {
+        let servers = std::iter::once(&self.application).chain(&self.customers);
+        servers.map(|server| server.folder().to_owned()).collect()
     }
 
-    /// Shuts both servers down and removes their folders.
+    /// Shuts the servers down and removes their folders.
     pub(super) async fn stop(self) {
-        tokio::join!(self.application.stop(), self.customers.stop());
+        let customers = async {
+            if let Some(customers) = self.customers {
+                customers.stop().await;
+            }
+        };
+        tokio::join!(self.application.stop(), customers);
     }
+}
+
+/// Creates a customer's role and database. Returns the URL for them.
+async fn create_database(customers: &PrivateServer, name: &str) -> anyhow::Result<String> {
+    let password: String =
+        rand::rng().sample_iter(rand::distr::Alphanumeric).take(24).map(char::from).collect();
+    let session = connect(&customers.url("postgres")).await?;
+    session.batch_execute(&format!("create role {name} login password '{password}'")).await?;
+    session.batch_execute(&format!("create database {name} owner {name}")).await?;
+    Ok(customers.url_as(name, Some(&password), name))
 }
 
 /// Opens a session with which the demo plays the application or a customer.

@@ -13,6 +13,7 @@ mod refusal;
 mod registry;
 mod remembered;
 mod session;
+mod sqlite;
 mod trouble;
 mod write;
 
@@ -25,12 +26,22 @@ pub use refusal::contradiction;
 pub use registry::{Known, Named, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
+pub(crate) use sqlite::Session as SqliteSession;
+pub use sqlite::{DatabaseFile, InvalidFile};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 
 use std::sync::Arc;
 
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign};
+
+/// Of the name that a state table tells; ours is shorter.
+const SOURCE_CHARACTERS_MAX: usize = 200;
+
+/// A text of the tenant's, as it may stand in a message.
+fn one_line(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(SOURCE_CHARACTERS_MAX).collect()
+}
 
 /// One destination as the configuration or the destinations query names it.
 #[derive(Debug, Clone)]
@@ -79,7 +90,9 @@ impl DestinationSpec {
         &'a self,
         set: &'a MappingSet,
     ) -> impl Iterator<Item = &'a Arc<ResolvedMapping>> {
-        set.forms(self.shared).iter().filter(|mapping| self.receives(mapping.name()))
+        set.forms_of(self.place.kind(), self.shared)
+            .iter()
+            .filter(|mapping| self.receives(mapping.name()))
     }
 
     /// Whether the destination gets the rows of the mapping with this name.

@@ -1,10 +1,13 @@
 //! Where a destination's rows go.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use offtake_mapping::{Identifier, ResolvedMapping};
+use offtake_mapping::{Identifier, Kind, ResolvedMapping};
 use offtake_postgres::ConnectionString;
+
+use super::{DatabaseFile, InvalidFile};
 
 /// The kind of a destination's database, and what names the place of its rows there.
 ///
@@ -12,10 +15,15 @@ use offtake_postgres::ConnectionString;
 #[derive(Debug, Clone)]
 pub enum Place {
     Postgres { url: ConnectionString, schema: Identifier },
+    Sqlite(Arc<DatabaseFile>),
 }
+
+/// The schema that SQLite has: a file has one.
+const SQLITE_SCHEMA: &str = "main";
 
 /// What the source's registry keeps of a place, so that people recognise it. It has no secret.
 pub(crate) struct Registration<'a> {
+    pub(crate) kind: Kind,
     pub(crate) host: &'a str,
     pub(crate) port: i32,
     pub(crate) database: &'a str,
@@ -24,18 +32,54 @@ pub(crate) struct Registration<'a> {
 }
 
 impl Place {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Postgres { .. } => Kind::Postgres,
+            Self::Sqlite(_) => Kind::Sqlite,
+        }
+    }
+
+    /// The file that a URL names, if it names one. A file has one schema.
+    pub fn file(
+        url: &str,
+        schema: Option<&str>,
+        mode: Option<&str>,
+        allow_files: &[PathBuf],
+    ) -> Option<Result<Self, InvalidFile>> {
+        DatabaseFile::is_meant_by(url).then(|| {
+            if let Some(other) = schema.filter(|schema| *schema != SQLITE_SCHEMA) {
+                return Err(InvalidFile {
+                    why: format!("a file has no schema {other:?}"),
+                    remedy: "leave `schema` out".to_owned(),
+                });
+            }
+            let file = DatabaseFile::parse(url, mode, allow_files)?;
+            Ok(Self::Sqlite(Arc::new(file)))
+        })
+    }
+
+    /// Whether many tenants that share it are written to in one transaction.
+    pub(crate) fn takes_groups(&self) -> bool {
+        match self {
+            Self::Postgres { .. } => true,
+            Self::Sqlite(_) => false,
+        }
+    }
+
     /// Changes whenever a session made for this place must not be used any more: with the URL (its
     /// password too) or the schema.
     pub fn fingerprint(&self) -> String {
         match self {
             Self::Postgres { url, schema } => format!("{} {schema}", url.fingerprint()),
+            Self::Sqlite(file) => format!("file {}", file.as_str()),
         }
     }
 
-    /// The database as people name it: host, port and database.
+    /// The database as people name it: host, port and database, or a file.
     pub fn database(&self) -> String {
         match self {
             Self::Postgres { url, .. } => url.place(),
+            Self::Sqlite(file) => file.as_str().to_owned(),
         }
     }
 
@@ -43,6 +87,7 @@ impl Place {
     pub fn schema(&self) -> &str {
         match self {
             Self::Postgres { schema, .. } => schema.as_str(),
+            Self::Sqlite(_) => SQLITE_SCHEMA,
         }
     }
 
@@ -52,6 +97,7 @@ impl Place {
             Self::Postgres { schema, .. } => {
                 format!("{}.{}", schema.sql(), mapping.definition.target.table.sql())
             }
+            Self::Sqlite(_) => mapping.definition.target.table.sql(),
         }
     }
 
@@ -68,11 +114,20 @@ impl Place {
     pub(crate) fn registration(&self) -> Registration<'_> {
         match self {
             Self::Postgres { url, schema } => Registration {
+                kind: Kind::Postgres,
                 host: url.host(),
                 port: i32::from(url.port()),
                 database: url.database(),
                 user: url.user(),
                 schema: schema.as_str(),
+            },
+            Self::Sqlite(file) => Registration {
+                kind: Kind::Sqlite,
+                host: "",
+                port: 0,
+                database: file.as_str(),
+                user: "",
+                schema: SQLITE_SCHEMA,
             },
         }
     }
@@ -80,12 +135,31 @@ impl Place {
 
 /// Places that several destinations have, each kept once.
 #[derive(Default)]
-pub struct Places(HashMap<String, Weak<Place>>);
+pub struct Places {
+    known: HashMap<String, Weak<Place>>,
+    /// `security.allow_files`.
+    allow_files: Vec<PathBuf>,
+}
 
 impl Places {
+    /// None are known yet; files may be below these folders.
+    pub fn with_files_below(allow_files: &[PathBuf]) -> Self {
+        Self { known: HashMap::new(), allow_files: allow_files.to_vec() }
+    }
+
+    /// The file that a URL names, if it names one.
+    pub fn file(
+        &self,
+        url: &str,
+        schema: Option<&str>,
+        mode: Option<&str>,
+    ) -> Option<Result<Place, InvalidFile>> {
+        Place::file(url, schema, mode, &self.allow_files)
+    }
+
     /// The same place, and where it was seen before, that very one.
     pub fn shared(&mut self, place: Place) -> Arc<Place> {
-        let known = self.0.entry(place.fingerprint()).or_default();
+        let known = self.known.entry(place.fingerprint()).or_default();
         known.upgrade().unwrap_or_else(|| {
             let place = Arc::new(place);
             *known = Arc::downgrade(&place);

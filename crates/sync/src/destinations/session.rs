@@ -25,11 +25,11 @@ use offtake_mapping::{Identifier, Mapping, ResolvedMapping};
 use offtake_postgres::Dialer;
 use tokio_postgres::Client;
 
-use super::postgres;
 use super::{
     Aside, DestinationSpec, Faults, GroupBeginning, GroupTakenUp, GroupWritten, Health, Place,
     Reference, Remains, TenantWrite, Trouble, Written,
 };
+use super::{postgres, sqlite};
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
 use crate::{Error, Settings};
@@ -40,7 +40,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// An open session. It serves one destination and never another one, also of the same tenant.
 pub enum Session {
-    Postgres(postgres::Session),
+    Postgres(Box<postgres::Session>),
+    Sqlite(sqlite::Session),
 }
 
 /// What taking up a destination found. Nothing was changed there.
@@ -103,6 +104,7 @@ pub(crate) struct Begun {
 }
 
 /// What the latest comparisons of one copy found.
+#[derive(Clone)]
 pub(crate) struct AuditResult {
     pub(crate) mapping: String,
     /// When the latest one began that found it equal, by the source's clock.
@@ -152,13 +154,14 @@ pub struct Leaver<'a> {
 #[derive(Clone, Copy)]
 pub enum Reader<'a> {
     Postgres { client: &'a Client, schema: &'a Identifier },
+    Sqlite(&'a sqlite::Session),
 }
 
 impl Reader<'_> {
     /// How long to wait before asking once more whether the destination has caught up.
     pub(crate) fn look_again_after(&self) -> Duration {
         match self {
-            Self::Postgres { .. } => LOOK_AGAIN_AFTER,
+            Self::Postgres { .. } | Self::Sqlite(_) => LOOK_AGAIN_AFTER,
         }
     }
 }
@@ -173,8 +176,9 @@ impl Session {
         match place {
             Place::Postgres { url, schema } => {
                 let session = postgres::Session::open(url, schema, dialer, application_name);
-                session.await.map(Self::Postgres)
+                session.await.map(|session| Self::Postgres(Box::new(session)))
             }
+            Place::Sqlite(file) => sqlite::Session::open(file).await.map(Self::Sqlite),
         }
     }
 
@@ -182,12 +186,14 @@ impl Session {
     pub fn certificate_expires_at(&self) -> Option<SystemTime> {
         match self {
             Self::Postgres(session) => session.connection.certificate_expires_at(),
+            Self::Sqlite(_) => None,
         }
     }
 
     pub(crate) fn closed(&self) -> bool {
         match self {
             Self::Postgres(session) => session.connection.is_closed(),
+            Self::Sqlite(session) => session.closed(),
         }
     }
 
@@ -195,13 +201,23 @@ impl Session {
     pub fn cut(&self) -> Option<String> {
         match self {
             Self::Postgres(session) => session.connection.cut().map(|cut| cut.message()),
+            Self::Sqlite(_) => None,
         }
     }
 
     /// Ends, at the server, the statement that is still running there.
     pub(crate) fn cancel(&self) -> impl Future<Output = ()> + Send + 'static {
-        match self {
-            Self::Postgres(session) => session.connection.canceller(),
+        let canceller = match self {
+            Self::Postgres(session) => Some(Box::pin(session.connection.canceller())),
+            Self::Sqlite(session) => {
+                session.give_up();
+                None
+            }
+        };
+        async {
+            if let Some(canceller) = canceller {
+                canceller.await;
+            }
         }
     }
 
@@ -214,6 +230,7 @@ impl Session {
     ) -> Result<TakenUp, Error> {
         match self {
             Self::Postgres(session) => session.take_up(spec, mappings, settings).await,
+            Self::Sqlite(session) => session.take_up(spec, mappings, settings).await,
         }
     }
 
@@ -230,6 +247,21 @@ impl Session {
             Self::Postgres(session) => {
                 session.others(&spec.tenant_id, mappings, after, settings).await
             }
+            Self::Sqlite(session) => {
+                session.others(&spec.tenant_id, mappings, after, settings).await
+            }
+        }
+    }
+
+    /// Why what is not there any more must not be made again. `told`: what the tables were when the
+    /// source was last told.
+    pub(crate) async fn not_mounted<'t>(
+        &self,
+        told: impl Iterator<Item = &'t str>,
+    ) -> Result<Option<String>, Error> {
+        match self {
+            Self::Postgres(_) => Ok(None),
+            Self::Sqlite(session) => session.not_mounted(told).await,
         }
     }
 
@@ -237,6 +269,7 @@ impl Session {
     pub(crate) fn forget_tenant_statement(&self, tenant_id: &str) -> String {
         match self {
             Self::Postgres(session) => session.forget_tenant_statement(tenant_id),
+            Self::Sqlite(session) => session.forget_tenant_statement(tenant_id),
         }
     }
 
@@ -254,6 +287,7 @@ impl Session {
     ) -> Result<Begun, Error> {
         match self {
             Self::Postgres(session) => session.begin(beginning, settings).await,
+            Self::Sqlite(session) => session.begin(beginning, settings).await,
         }
     }
 
@@ -269,6 +303,7 @@ impl Session {
     ) -> Result<Vec<Option<Written>>, Error> {
         match self {
             Self::Postgres(session) => session.write(writes, aside, settings).await,
+            Self::Sqlite(session) => session.write(writes, aside, settings).await,
         }
     }
 
@@ -282,6 +317,7 @@ impl Session {
     ) -> Result<Option<GroupTakenUp>, Error> {
         match self {
             Self::Postgres(session) => session.take_up_group(specs, mappings, settings).await,
+            Self::Sqlite(_) => Ok(None),
         }
     }
 
@@ -298,6 +334,7 @@ impl Session {
             Self::Postgres(session) => {
                 session.begin_group(beginnings, (mappings, first), settings).await
             }
+            Self::Sqlite(_) => Ok(beginnings.iter().map(|_| None).collect()),
         }
     }
 
@@ -314,6 +351,7 @@ impl Session {
     ) -> Result<GroupWritten, Error> {
         match self {
             Self::Postgres(session) => session.write_group(writes, settings).await,
+            Self::Sqlite(_) => Err(Error::Stale),
         }
     }
 
@@ -329,6 +367,7 @@ impl Session {
     ) -> Result<Option<Cursors>, Error> {
         match self {
             Self::Postgres(session) => session.tell_audits(spec, expected, audits, settings).await,
+            Self::Sqlite(session) => session.tell_audits(spec, expected, audits, settings).await,
         }
     }
 
@@ -336,6 +375,7 @@ impl Session {
     pub async fn cursors(&self, tenant_id: &str) -> Result<Cursors, Trouble> {
         match self {
             Self::Postgres(session) => session.cursors(tenant_id).await,
+            Self::Sqlite(session) => session.cursors(tenant_id).await,
         }
     }
 
@@ -343,6 +383,7 @@ impl Session {
     pub async fn health(&self) -> Result<Health, Trouble> {
         match self {
             Self::Postgres(session) => session.health().await,
+            Self::Sqlite(session) => session.health().await,
         }
     }
 
@@ -352,6 +393,7 @@ impl Session {
             Self::Postgres(session) => {
                 Reader::Postgres { client: &session.connection, schema: &session.schema }
             }
+            Self::Sqlite(session) => Reader::Sqlite(session),
         }
     }
 
@@ -359,6 +401,7 @@ impl Session {
     pub async fn table_of(&self, mapping: &ResolvedMapping) -> Result<Copied, Trouble> {
         match self {
             Self::Postgres(session) => session.table_of(mapping).await,
+            Self::Sqlite(session) => session.table_of(mapping).await,
         }
     }
 
@@ -372,6 +415,7 @@ impl Session {
     ) -> Result<Vec<Option<String>>, Trouble> {
         match self {
             Self::Postgres(session) => session.try_tables(spec, mappings).await,
+            Self::Sqlite(session) => session.try_tables(mappings).await,
         }
     }
 
@@ -379,6 +423,7 @@ impl Session {
     pub async fn orphans(&self, received: &[&Mapping]) -> Result<Vec<OrphanTable>, Trouble> {
         match self {
             Self::Postgres(session) => session.orphans(received).await,
+            Self::Sqlite(session) => session.orphans(received).await,
         }
     }
 
@@ -386,6 +431,7 @@ impl Session {
     pub async fn drop_orphans(&mut self, orphans: &[OrphanTable]) -> Result<(), Trouble> {
         match self {
             Self::Postgres(session) => session.drop_orphans(orphans).await,
+            Self::Sqlite(session) => session.drop_orphans(orphans).await,
         }
     }
 
@@ -393,6 +439,7 @@ impl Session {
     pub async fn remains(&self, leaver: &Leaver<'_>) -> Result<Remains, Trouble> {
         match self {
             Self::Postgres(session) => session.remains(leaver).await,
+            Self::Sqlite(session) => session.remains(leaver).await,
         }
     }
 
@@ -401,6 +448,7 @@ impl Session {
     pub async fn fence_off(&self, leaver: &Leaver<'_>) -> Result<(), Trouble> {
         match self {
             Self::Postgres(session) => session.fence_off(leaver).await,
+            Self::Sqlite(session) => session.fence_off(leaver).await,
         }
     }
 
@@ -413,6 +461,7 @@ impl Session {
     ) -> Result<(), Trouble> {
         match self {
             Self::Postgres(session) => session.purge(remains, tell).await,
+            Self::Sqlite(session) => session.purge(remains, tell).await,
         }
     }
 }

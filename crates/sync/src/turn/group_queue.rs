@@ -196,7 +196,8 @@ fn simple(context: &Context, claim: &Claim) -> Option<(String, Arc<Registered>)>
         && !claim.quarantined
         && !claim.audits_untold
         && !claim.adopted;
-    if !plain || !spec.shared || registered.mappings.is_empty() {
+    let together = spec.shared && spec.place.takes_groups();
+    if !plain || !together || registered.mappings.is_empty() {
         return None;
     }
     let fuses = context.fuses.borrow();

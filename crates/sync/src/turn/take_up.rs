@@ -125,7 +125,11 @@ impl Turn<'_> {
             _ => {
                 // Not held while the destination is asked.
                 drop(source);
-                let rival = self.rival(link).await?;
+                let told = mirrored.values().map(|told| told.identity.as_str());
+                let rival = match link.session.not_mounted(told).await? {
+                    None => self.rival(link).await?,
+                    gone => gone,
+                };
                 source = self.context.pool.get().await.map_err(Error::Source)?;
                 rival
             }

@@ -10,7 +10,6 @@ use tokio_postgres::Row;
 use super::ranges::Comparison;
 use super::statement::{Key, Of, Range};
 use super::{Error, Kind};
-use crate::destinations::Reader;
 
 /// So many rows are looked at again by their keys; of more, the whole range is read again.
 const KEYS_MAX: usize = 200;
@@ -90,32 +89,11 @@ impl Comparison<'_> {
             return Ok(false);
         }
         let wanted = self.log_head().await?;
-        let exists =
-            format!("select pg_catalog.to_regclass({}) is not null", literal(&self.state_table()));
-        if !self
-            .destination
-            .query(&exists)
-            .await?
-            .first()
-            .is_some_and(|row| row.try_get(0).unwrap_or(false))
-        {
-            return Ok(false);
-        }
-        let passed = format!(
-            "select coalesce(bool_or(backfilled and sequence_id >= {wanted}), false) from {} where tenant_id = {} and mapping = {}",
-            self.state_table(),
-            literal(self.target.tenant_id),
-            literal(self.target.mapping.name())
-        );
         loop {
-            if self
-                .destination
-                .query(&passed)
-                .await?
-                .first()
-                .is_some_and(|row| row.try_get(0).unwrap_or(false))
-            {
-                return Ok(true);
+            match self.destination.passed(self.target, wanted).await? {
+                None => return Ok(false),
+                Some(true) => return Ok(true),
+                Some(false) => {}
             }
             if !self.may_wait(deadline).await? {
                 return Ok(false);
@@ -188,11 +166,6 @@ impl Comparison<'_> {
             format!("tenant_id = {}", literal(self.target.tenant_at_source)),
             "tenant_id is null".to_owned(),
         ]
-    }
-
-    fn state_table(&self) -> String {
-        let Reader::Postgres { schema, .. } = self.reader;
-        format!("{}._offtake_state", schema.sql())
     }
 
     /// False once the time is over.

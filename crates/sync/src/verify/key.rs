@@ -44,8 +44,7 @@ pub async fn verify_key(
         })
     };
     let outcome = Box::pin(compared).await;
-    let Reader::Postgres { client, .. } = destination;
-    tokio::join!(end(source), end(client));
+    tokio::join!(end(source), destination.end());
     outcome
 }
 

@@ -32,7 +32,10 @@
 
 mod agreement;
 mod confirm;
+mod destination;
 mod error;
+mod file_side;
+mod file_values;
 mod key;
 mod printed;
 mod ranges;
@@ -142,8 +145,7 @@ pub async fn verify(
         agreement::add(source, target, comparison.report).await
     };
     let outcome = Box::pin(compared).await;
-    let Reader::Postgres { client, .. } = destination;
-    tokio::join!(end(source), end(client));
+    tokio::join!(end(source), destination.end());
     outcome
 }
 
@@ -167,9 +169,17 @@ pub async fn verify_slice(
         Ok(Slice { report: comparison.report, last, next, source_took })
     };
     let outcome = Box::pin(compared).await;
-    let Reader::Postgres { client, .. } = destination;
-    tokio::join!(end(source), end(client));
+    tokio::join!(end(source), destination.end());
     outcome
+}
+
+impl Reader<'_> {
+    /// Ends what was begun there. A file's statements are read each in a transaction of its own.
+    async fn end(&self) {
+        if let Self::Postgres { client, .. } = self {
+            end(client).await;
+        }
+    }
 }
 
 /// Ends a transaction, and with it its locks. Only reads were made; if the connection is gone, so

@@ -13,6 +13,8 @@ use super::statement::TargetColumn;
 pub(super) enum Printed {
     /// The types are the same, or both texts are the values.
     AsIs,
+    /// The destination has one zero, which has no sign.
+    Unsigned { sql_type: String },
     /// As a type that holds all values of both, by way of their texts.
     As(Common),
     /// The destination's type pads the value with blanks.
@@ -78,6 +80,9 @@ impl Common {
 impl Printed {
     /// How the query's column and the destination's are compared.
     pub(super) fn of(column: &Column, held: &TargetColumn) -> Self {
+        if !held.signs_zero {
+            return Self::Unsigned { sql_type: held.base_type.clone() };
+        }
         if held.sql_type == column.source_type || held.sql_type == column.target_type {
             return Self::AsIs;
         }
@@ -111,6 +116,8 @@ impl Printed {
     pub(super) fn source(&self, column: &str, checks: bool) -> String {
         match self {
             Self::AsIs | Self::Unpadded { also_source: false } => column.to_owned(),
+            // Of the same type: a sum of another one prints more digits.
+            Self::Unsigned { sql_type } => format!("({column} + '0'::{sql_type})"),
             Self::As(common) => common.sql(&format!("{column}::text")),
             Self::Money => Common::Number.sql(&format!("{column}::text")),
             // The cast to text takes the padding away.
@@ -138,7 +145,7 @@ impl Printed {
     /// The destination's column as an expression.
     pub(super) fn destination(&self, column: &str) -> String {
         match self {
-            Self::AsIs => column.to_owned(),
+            Self::AsIs | Self::Unsigned { .. } => column.to_owned(),
             Self::As(common) | Self::Read { common: Some(common), .. } => {
                 common.sql(&format!("{column}::text"))
             }

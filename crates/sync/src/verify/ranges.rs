@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
+use super::destination::Destination;
 use super::side::{Digest, Side};
 use super::statement::{self, Key, Of, Range, Relation, SHARES, Server, TargetColumn};
 use super::{DIFFERENCES_MAX, Difference, Error, Kind, Options, Report, VerifyTarget, end};
@@ -68,7 +69,7 @@ impl Point {
 /// A comparison under way.
 pub(super) struct Comparison<'a> {
     pub(super) source: Side<'a>,
-    pub(super) destination: Side<'a>,
+    pub(super) destination: Destination<'a>,
     pub(super) reader: Reader<'a>,
     pub(super) target: &'a VerifyTarget<'a>,
     options: &'a Options,
@@ -86,25 +87,17 @@ impl<'a> Comparison<'a> {
         target: &'a VerifyTarget<'a>,
         options: &'a Options,
     ) -> Result<Self, Error> {
-        let Reader::Postgres { client: destination, schema } = reader;
         let (statements, locks) = (options.statement_timeout, options.lock_timeout);
         let began = Instant::now();
         let begin = source.batch_execute(&statement::begin(statements, locks)).await;
         begin.map_err(Error::source)?;
         let there = server(source).await.map_err(Error::source)?;
         let took = began.elapsed();
-        let begin = statement::begin_destination(statements, locks);
-        destination.batch_execute(&begin).await.map_err(Error::destination)?;
-        let columns = target_columns(destination, schema, target).await?;
-        let here = server(destination).await.map_err(Error::destination)?;
+        let (columns, destination) = Destination::begin(reader, target, options).await?;
         let relation = Relation::source(target, &columns, there);
         Ok(Self {
             source: Side::source(source, relation, options).having_spent(took),
-            destination: Side::destination(
-                destination,
-                Relation::destination(schema, target, &columns, here),
-                options,
-            ),
+            destination,
             reader,
             target,
             options,
@@ -119,9 +112,9 @@ impl<'a> Comparison<'a> {
 
     /// Ends both transactions, and begins the next ones after a pause.
     pub(super) async fn renew(&self, pause: Duration) -> Result<(), Error> {
-        tokio::join!(end(self.source.client), end(self.destination.client));
+        tokio::join!(end(self.source.client), self.reader.end());
         tokio::time::sleep(pause).await;
-        tokio::try_join!(self.source.begin(), self.destination.begin()).map(|_| ())
+        tokio::try_join!(self.source.begin(), self.destination.renew()).map(|_| ())
     }
 
     /// Compares range after range, until `enough` of the report so far, or to the end of the key.
@@ -330,14 +323,14 @@ pub(super) fn differing<'r>(
 
 /// What a side's server is; a stranger's answer is not trusted to be of the types that were asked
 /// for.
-async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
+pub(super) async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
     let rows = client.query_typed(statement::DESCRIBE_SERVER, &[]).await?;
     let Some(row) = rows.first() else { return Ok(Server::default()) };
     let told = |column: usize| Ok(row.try_get::<_, String>(column)? == "true");
     Ok(Server { converts: told(0)?, checks: told(1)? })
 }
 
-async fn target_columns(
+pub(super) async fn target_columns(
     destination: &Client,
     schema: &Identifier,
     target: &VerifyTarget<'_>,
@@ -352,6 +345,7 @@ async fn target_columns(
             sql_type: row.try_get(1)?,
             base_type: row.try_get(2)?,
             takes_text: row.try_get(3)?,
+            signs_zero: true,
         })
     };
     let columns: Vec<TargetColumn> =

@@ -43,6 +43,19 @@ pub(super) struct Side<'a> {
     microseconds: AtomicU64,
 }
 
+impl Checksum {
+    pub(super) fn new(rows: u64, halves: [String; 2]) -> Self {
+        Self { rows, halves }
+    }
+}
+
+impl Digest {
+    pub(super) fn add(&mut self, checksum: u128) {
+        self.rows += 1;
+        self.sum = self.sum.wrapping_add(checksum);
+    }
+}
+
 impl<'a> Side<'a> {
     pub(super) fn source(client: &'a Client, relation: Relation, options: &Options) -> Self {
         let begin = statement::begin(options.statement_timeout, options.lock_timeout);
@@ -143,11 +156,8 @@ impl<'a> Side<'a> {
             while let Some(row) = stream.try_next().await.map_err(|e| (self.fault)(e.into()))? {
                 let key = self.key(&row, 1, row.len())?;
                 if wanted(&key) {
-                    let digest = rows.entry(key).or_default();
-                    digest.rows += 1;
-                    digest.sum = digest
-                        .sum
-                        .wrapping_add(u128::from_str_radix(&self.text(&row, 0)?, 16).unwrap_or(0));
+                    let checksum = u128::from_str_radix(&self.text(&row, 0)?, 16).unwrap_or(0);
+                    rows.entry(key).or_default().add(checksum);
                 }
             }
             Ok(rows)

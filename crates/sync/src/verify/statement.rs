@@ -48,6 +48,8 @@ pub(super) struct TargetColumn {
     /// It holds any text as it is, or its type is unknown to the source: there is nothing to cast
     /// to.
     pub(super) takes_text: bool,
+    /// It tells -0 from 0.
+    pub(super) signs_zero: bool,
 }
 
 /// What a side's server is.

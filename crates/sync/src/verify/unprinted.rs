@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Error;
 use super::ranges::Comparison;
 use super::report::{SideName, Unprinted};
-use super::side::{Checksum, Side};
+use super::side::Checksum;
 use super::statement::{Key, Range};
 
 /// How many rows of one comparison may fail before the fault is the mapping's or the destination's,
@@ -73,14 +73,24 @@ impl Comparison<'_> {
         // An error has aborted a transaction, and the other side may still be at work.
         self.renew(Duration::ZERO).await?;
         let mut within = range.clone();
-        let mut rows = self.side(side).count(&within).await?;
+        let mut rows = match side {
+            SideName::Source => self.source.count(&within).await?,
+            SideName::Destination => self.destination.count(&within).await?,
+        };
         loop {
             let half = (rows / 2).max(1);
-            let Some(upto) = self.side(side).boundary(&within, half).await? else {
+            let boundary = match side {
+                SideName::Source => self.source.boundary(&within, half).await?,
+                SideName::Destination => self.destination.boundary(&within, half).await?,
+            };
+            let Some(upto) = boundary else {
                 return Err(error);
             };
             let tried = Range { upto: Some(upto.clone()), ..within.clone() };
-            let read = self.side(side).checksum(&tried).await;
+            let read = match side {
+                SideName::Source => self.source.checksum(&tried).await,
+                SideName::Destination => self.destination.checksum(&tried).await,
+            };
             // As in between ranges: no transaction is longer than a statement or two.
             self.renew(Duration::ZERO).await?;
             match read {
@@ -97,13 +107,6 @@ impl Comparison<'_> {
                     rows = half;
                 }
             }
-        }
-    }
-
-    fn side(&self, side: SideName) -> &Side<'_> {
-        match side {
-            SideName::Source => &self.source,
-            SideName::Destination => &self.destination,
         }
     }
 }

@@ -2,11 +2,12 @@
 //! password, so the operator gives it, in a way that shows the password to no other process.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use offtake_admin::operations::Kept;
 use offtake_mapping::{Identifier, foreign};
 use offtake_postgres::ConnectionString;
-use offtake_sync::destinations::Place;
+use offtake_sync::destinations::{DatabaseFile, Place};
 
 use super::{label, place};
 use crate::arguments::shown;
@@ -22,6 +23,9 @@ pub(super) fn read(
     kept: &[Kept],
 ) -> Result<Option<Place>, Failure> {
     let (true, [kept]) = (arguments.purge, kept) else { return Ok(None) };
+    if kept.host.is_empty() && !kept.database.is_empty() {
+        return of_file(context, kept).map(Some);
+    }
     if kept.host.is_empty() {
         let message = format!("the registry knows no place of {}", label(kept));
         return Err(Failure::new(Exit::Usage, message)
@@ -58,6 +62,18 @@ pub(super) fn read(
             .because(error.to_string())
     })?;
     Ok(Some(Place::Postgres { url, schema }))
+}
+
+/// A file, of which the registry keeps everything.
+fn of_file(context: &Context, kept: &Kept) -> Result<Place, Failure> {
+    let url = format!("sqlite://{}", kept.database);
+    let allowed = &context.configuration.security.allow_files;
+    let file = DatabaseFile::parse(&url, None, allowed).map_err(|error| {
+        Failure::new(Exit::Usage, format!("{} cannot be purged", label(kept)))
+            .because(error.why)
+            .remedy(error.remedy)
+    })?;
+    Ok(Place::Sqlite(Arc::new(file)))
 }
 
 /// The value of `--url`. A password in it would be seen by every process of this machine.

@@ -6,7 +6,7 @@ mod effect;
 use std::sync::Arc;
 use std::time::Duration;
 
-use offtake_mapping::{Identifier, MappingSet, ResolvedMapping, foreign, literal};
+use offtake_mapping::{Identifier, Kind, MappingSet, ResolvedMapping, foreign, literal};
 use offtake_sync::destinations::{Copied, DestinationSpec, Session, Standing, Trouble};
 use offtake_sync::verify::{Options, VerifyTarget, verify};
 use tokio_postgres::Client;
@@ -150,11 +150,15 @@ async fn changed(
     let options = Options { wait: WAIT, differences_max: 5, ..Options::default() };
     let rows = verify(source, destination.reader(), &target, &options).await;
     let rows = rows.map_err(|error| chain(&error))?;
-    Ok(Change::Changed { added, notes: column_notes(mapping, &found), rows: Box::new(rows) })
+    Ok(Change::Changed {
+        added,
+        notes: column_notes(mapping, &found, spec.place.kind()),
+        rows: Box::new(rows),
+    })
 }
 
 /// What the operator should know about columns that the table has.
-fn column_notes(mapping: &ResolvedMapping, table: &Copied) -> Vec<String> {
+fn column_notes(mapping: &ResolvedMapping, table: &Copied, kind: Kind) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, sql_type) in &table.columns {
         match mapping.columns.iter().find(|c| c.name.as_str() == name) {
@@ -162,12 +166,13 @@ fn column_notes(mapping: &ResolvedMapping, table: &Copied) -> Vec<String> {
                 notes.push(format!("column {name} is not in the query any more and stays as it is"))
             }
             Some(c)
-                if c.target_type != *sql_type && mapping.definition.target.schema_sql.is_none() =>
+                if kind.declared(mapping, c) != *sql_type
+                    && mapping.definition.target.schema_sql.is_none() =>
             {
                 notes.push(format!(
                     "column {name} is {sql_type} there and {} in the query: \
                      the mapping would be blocked there",
-                    c.target_type
+                    kind.declared(mapping, c)
                 ));
             }
             Some(_) => {}

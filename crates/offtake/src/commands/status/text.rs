@@ -110,10 +110,11 @@ fn waits_for_daemon(status: &Status) -> bool {
 fn destination_details(destination: &Destination, now: Timestamp) -> Vec<String> {
     let Destination { tenant, name, host, port, database, schema, .. } = destination;
     let (tenant, name, database) = (foreign(tenant), foreign(name), foreign(database));
-    let mut lines = vec![
-        format!("\n{tenant}/{name} at {host}:{port}/{database}, schema {schema}"),
-        mapping_table(destination, now),
-    ];
+    let place = match host.is_empty() {
+        true => format!("in the file {database}"),
+        false => format!("at {host}:{port}/{database}, schema {schema}"),
+    };
+    let mut lines = vec![format!("\n{tenant}/{name} {place}"), mapping_table(destination, now)];
     let errors: Vec<String> = destination
         .mappings
         .iter()

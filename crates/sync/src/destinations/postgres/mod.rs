@@ -45,6 +45,7 @@ use frame::Frame;
 pub(crate) use group::GroupWritten;
 pub(crate) use group_take_up::{GroupBeginning, GroupTakenUp};
 pub use health::Health;
+pub(super) use purge::Leaf;
 pub use purge::{RemainingTable, Remains};
 pub use state::STATE_TABLE;
 pub use trial::{Misfit, Tried, try_schema_sql};

@@ -44,15 +44,15 @@ pub struct RemainingTable {
     pub mapping: String,
     /// Of the tenant.
     pub rows: i64,
-    leaves: Vec<Leaf>,
+    pub(in crate::destinations) leaves: Vec<Leaf>,
 }
 
 /// A table that holds rows itself.
 #[derive(Clone)]
-struct Leaf {
-    name: String,
+pub(in crate::destinations) struct Leaf {
+    pub(in crate::destinations) name: String,
     /// Which of its rows are the tenant's; None: all.
-    condition: Option<String>,
+    pub(in crate::destinations) condition: Option<String>,
 }
 
 impl Remains {

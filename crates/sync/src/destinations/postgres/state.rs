@@ -12,15 +12,12 @@ use tokio_postgres::{Client, Row};
 
 use super::frame::Frame;
 use crate::cursors::{Cursor, Cursors, Identities};
-use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant};
+use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant, one_line};
 use crate::ownership::{Served, SourceIdentity, Visit};
 use crate::{Error, sql};
 
 /// The name of the state table in a destination's schema; part of the contract with tenants.
 pub const STATE_TABLE: &str = "_offtake_state";
-
-/// Of the name that a state table tells; ours is shorter.
-const SOURCE_CHARACTERS_MAX: usize = 200;
 
 pub(super) fn table_sql(schema: &Identifier) -> String {
     format!("{}.\"{STATE_TABLE}\"", schema.sql())
@@ -169,11 +166,6 @@ pub(super) fn served_by(row: &Row) -> Result<Option<Served>, tokio_postgres::Err
         last: one_line(&text("last")?),
         silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
     }))
-}
-
-/// A text of the tenant's, as it may stand in a message.
-fn one_line(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(SOURCE_CHARACTERS_MAX).collect()
 }
 
 /// Names the source that serves the tenant; the caller holds the lock of its rows.

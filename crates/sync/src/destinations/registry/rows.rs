@@ -93,6 +93,7 @@ fn as_registered(registered: &Registered) -> serde_json::Value {
     serde_json::json!({
         "tenant_id": spec.tenant_id,
         "name": spec.name,
+        "kind": place.kind.as_str(),
         "schema_name": place.schema,
         "host": place.host,
         "port": place.port,

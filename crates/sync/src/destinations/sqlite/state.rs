@@ -1,0 +1,180 @@
+//! The tenant's cursors in a file: what `_offtake_state` says. The caller has a transaction.
+
+use std::time::Duration;
+
+use offtake_mapping::compose::sqlite::literal;
+use rand::Rng as _;
+use rusqlite::{Connection, Row, params};
+
+use super::schema::Schema;
+use super::sql;
+use crate::cursors::{Cursor, Cursors};
+use crate::destinations::{AuditResult, OTHERS_PAGE, STATE_TABLE, one_line};
+use crate::ownership::{Served, SourceIdentity};
+
+/// The columns that a state table has. One that the tenant dropped is added again.
+const COLUMNS: [(&str, &str); 15] = [
+    ("tenant_id", "TEXT"),
+    ("mapping", "TEXT"),
+    ("sequence_id", "INTEGER"),
+    ("backfilled", "INTEGER"),
+    ("backfill_key", "TEXT"),
+    ("epoch", "TEXT"),
+    ("version", "TEXT"),
+    ("updated_at", "TEXT"),
+    ("write_id", "TEXT"),
+    ("source", "TEXT"),
+    ("source_identity", "TEXT"),
+    ("served_since", "TEXT"),
+    ("served_at", "TEXT"),
+    ("verified_at", "TEXT"),
+    ("differences", "INTEGER"),
+];
+
+/// The statement with which an operator removes what is left of a tenant that is gone.
+pub(super) fn forget_tenant(tenant_id: &str) -> String {
+    format!("delete from \"{STATE_TABLE}\" where tenant_id = {}", literal(tenant_id))
+}
+
+/// Whether the state table is there, and has all of its columns.
+pub(super) fn stands(connection: &Connection, schema: &Schema) -> rusqlite::Result<bool> {
+    let there = schema.table(STATE_TABLE).is_some_and(|table| !table.view);
+    Ok(there && missing(connection)?.is_empty())
+}
+
+fn missing(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(sql::LIST_COLUMNS)?;
+    let names = statement.query_map([STATE_TABLE], |row| row.get::<_, String>(0))?;
+    let names = names.collect::<rusqlite::Result<Vec<_>>>()?;
+    let lacks = |(name, _): &&(&str, &str)| !names.iter().any(|there| there == name);
+    Ok(COLUMNS.iter().filter(lacks).map(|(name, of)| format!("\"{name}\" {of}")).collect())
+}
+
+/// Makes what is missing of the state table.
+pub(super) fn make(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(sql::CREATE_STATE_TABLE)?;
+    for column in missing(connection)? {
+        connection.execute_batch(&format!("alter table \"{STATE_TABLE}\" add column {column}"))?;
+    }
+    Ok(())
+}
+
+/// The tenant's cursors. The state table stands.
+pub(super) fn read(connection: &Connection, tenant_id: &str) -> rusqlite::Result<Cursors> {
+    let mut statement = connection.prepare_cached(sql::READ_STATES)?;
+    let rows = statement.query_map([tenant_id], |row| Ok((row.get(0)?, cursor(row)?)))?;
+    rows.collect()
+}
+
+fn cursor(row: &Row<'_>) -> rusqlite::Result<Cursor> {
+    // A key that is not what we wrote is input from a stranger. Without a key the copy begins again,
+    // which is always right.
+    let key: Option<String> = row.get(3)?;
+    Ok(Cursor {
+        sequence_id: row.get(1)?,
+        backfilled: row.get(2)?,
+        backfill_key: key.and_then(|json| serde_json::from_str(&json).ok()),
+        epoch: row.get(4)?,
+        version: row.get(5)?,
+        written: row.get(6)?,
+    })
+}
+
+/// Another one for every write: no two writes have the same, so that whoever read the rows before
+/// this one finds others.
+pub(super) fn write_id() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}
+
+/// Writes cursors, and notes in them that they were written.
+pub(super) fn write(
+    connection: &Connection,
+    tenant_id: &str,
+    cursors: &mut Cursors,
+) -> rusqlite::Result<()> {
+    let id = write_id();
+    let mut statement = connection.prepare_cached(sql::MOVE_CURSOR)?;
+    for (mapping, cursor) in cursors {
+        let key = cursor.backfill_key.as_ref().and_then(|key| serde_json::to_string(key).ok());
+        statement.execute(params![
+            tenant_id,
+            mapping,
+            cursor.sequence_id,
+            cursor.backfilled,
+            key,
+            cursor.epoch,
+            cursor.version,
+            id
+        ])?;
+        cursor.written.clone_from(&id);
+    }
+    Ok(())
+}
+
+/// Which source serves the tenant; None: none does, or what is there is nothing that we wrote.
+pub(super) fn served(connection: &Connection, tenant_id: &str) -> rusqlite::Result<Option<Served>> {
+    let mut statement = connection.prepare_cached(sql::READ_SERVING)?;
+    let mut rows = statement.query([tenant_id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let identity: String = row.get(1)?;
+    let Some(identity) = SourceIdentity::parse(&identity) else { return Ok(None) };
+    let text = |column| row.get::<_, String>(column).map(|text| one_line(&text));
+    let silent: f64 = row.get(4)?;
+    Ok(Some(Served {
+        identity,
+        source: text(0)?,
+        since: text(2)?,
+        last: text(3)?,
+        silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
+    }))
+}
+
+/// Names the source that serves the tenant.
+pub(super) fn serve(
+    connection: &Connection,
+    tenant_id: &str,
+    (source, identity): (&str, &str),
+    cursors: &mut Cursors,
+) -> rusqlite::Result<()> {
+    let id = write_id();
+    let mut statement = connection.prepare_cached(sql::WRITE_SERVING)?;
+    if statement.execute(params![tenant_id, source, identity, id])? > 0 {
+        cursors.values_mut().for_each(|cursor| cursor.written.clone_from(&id));
+    }
+    Ok(())
+}
+
+/// Tells the tenant what audits found.
+pub(super) fn tell_audits(
+    connection: &Connection,
+    tenant_id: &str,
+    audits: &[AuditResult],
+    cursors: &mut Cursors,
+) -> rusqlite::Result<()> {
+    let id = write_id();
+    let mut statement = connection.prepare_cached(sql::WRITE_AUDIT)?;
+    for audit in audits {
+        let AuditResult { mapping, verified_at, differences } = audit;
+        // As SQLite's date functions read it.
+        let full = |time: &String| match time.ends_with("+00") {
+            true => format!("{time}:00"),
+            false => time.clone(),
+        };
+        let verified_at = verified_at.as_ref().map(full);
+        let told = statement.execute(params![tenant_id, mapping, verified_at, differences, id])?;
+        if let Some(cursor) = cursors.get_mut(mapping).filter(|_| told > 0) {
+            cursor.written.clone_from(&id);
+        }
+    }
+    Ok(())
+}
+
+/// The tenants, other than this one, that have cursors in the file; at most a page of them.
+pub(super) fn other_tenants(
+    connection: &Connection,
+    tenant_id: &str,
+) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(sql::LIST_TENANTS)?;
+    let page = OTHERS_PAGE as i64;
+    statement.query_map(params![tenant_id, page], |row| row.get(0))?.collect()
+}

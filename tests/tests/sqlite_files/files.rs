@@ -1,0 +1,274 @@
+//! What can happen to a file while a daemon has it open.
+
+use std::path::Path;
+use std::process::Command;
+
+use offtake_tests::printed::between;
+use offtake_tests::{PATIENCE, World, oracle, until};
+
+use crate::{filled, plan, touch, world, write};
+
+/// Changes acme's rows, and waits until the file at the destination's path has them.
+async fn assert_arrives(world: &World, what: &str) {
+    write(world, &format!("update item set name = '{what}' where {{acme}}")).await;
+    let file = world.tenant("acme").file();
+    until(&format!("the rows are there: {what}"), PATIENCE, async || {
+        let found =
+            file.try_query_text(&format!("select count(*) from items where name = '{what}'"))?;
+        if found == "300" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal_after(world, what).await;
+}
+
+/// SQLite goes on to write into a file that was moved away, and reports success. The rows must be in
+/// the file at the path, whatever happened to it; also an older copy beside the `-wal` of the one
+/// before, which shows the rows of that.
+#[tokio::test]
+async fn a_file_that_is_moved_deleted_or_replaced_is_left_and_the_one_there_is_filled() {
+    let world = world().await;
+    world.allow("table_replaced");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let path = world.tenant("acme").file().path().to_owned();
+    let beside = |ending: &str| path.with_extension(ending);
+    let backup = beside("backup");
+    let keep = format!("vacuum into '{}'", backup.display());
+    world.tenant("acme").file().execute(&keep);
+
+    std::fs::rename(&path, beside("moved")).unwrap();
+    assert_arrives(&world, "moved").await;
+    // Its write-ahead log went on to belong to the other file.
+    for ending in ["db", "db-wal", "db-shm"] {
+        let _ = std::fs::remove_file(beside(ending));
+    }
+    assert_arrives(&world, "deleted").await;
+    std::fs::copy(&backup, beside("new")).unwrap();
+    std::fs::rename(beside("new"), &path).unwrap();
+    assert_arrives(&world, "replaced beside a write-ahead log").await;
+    // An older copy of itself, in place: its cursor is behind what the source was told.
+    daemon.stop().await;
+    std::fs::copy(&backup, &path).unwrap();
+    let daemon = world.daemon().await;
+    assert_arrives(&world, "restored").await;
+    daemon.stop().await;
+}
+
+/// A tenant's program holds the write lock. The destination waits; the other one does not. A reader
+/// that keeps a snapshot is in nobody's way.
+#[tokio::test]
+async fn a_file_that_a_tenant_has_locked_is_waited_for_and_delays_only_itself() {
+    let world = world().await;
+    world.allow("destination_failed");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let reader = world.tenant("globex").file().connect();
+    reader.execute_batch("begin; select count(*) from items").unwrap();
+    let writer = world.tenant("acme").file().connect();
+    writer.execute_batch("begin immediate").unwrap();
+    world.source.execute("update item set name = 'while it is locked'").await;
+    world.wait_tenants_in_step(&["globex"], PATIENCE).await;
+    oracle::assert_tenants_equal(&world, &["globex"]).await;
+    until("acme's failure is told", PATIENCE, async || {
+        let told = world.told(&daemon, "acme").await;
+        let error = told["last_error"].as_str().unwrap_or_default();
+        if error.contains("database is locked") { Ok(()) } else { Err(told.to_string()) }
+    })
+    .await;
+    writer.execute_batch("rollback").unwrap();
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    let names = "select count(distinct name) from items";
+    let seen: i64 = reader.query_row(names, [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, 300, "the reader's snapshot is as it was");
+    daemon.stop().await;
+}
+
+/// A damaged file, or one that is no database, is neither deleted nor made anew: the operator moves
+/// it away.
+#[tokio::test]
+async fn a_damaged_file_is_told_and_kept_and_one_that_is_moved_away_is_made_anew() {
+    let world = world().await;
+    world.allow("*");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    let path = world.tenant("acme").file().path().to_owned();
+    let garbage = vec![0x5a_u8; std::fs::metadata(&path).unwrap().len() as usize];
+    std::fs::write(&path, &garbage).unwrap();
+    let daemon = world.daemon().await;
+    touch(&world).await;
+    world.wait_told(&daemon, "acme", "blocked", &["not a database"]).await;
+    assert!(std::fs::read(&path).unwrap() == garbage, "it is as it was");
+    std::fs::rename(&path, path.with_extension("damaged")).unwrap();
+    touch(&world).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    daemon.stop().await;
+}
+
+/// A file system of its own, for as long as this lives.
+struct Mounted<'a>(&'a Path);
+
+impl<'a> Mounted<'a> {
+    /// None, with a message, where the test may not mount one.
+    fn at(folder: &'a Path, size: &str) -> Option<Self> {
+        let size = format!("size={size}");
+        let mount = ["-t", "tmpfs", "-o", &size, "offtake-tests"];
+        let done = Command::new("mount").args(mount).arg(folder).status();
+        if done.is_ok_and(|status| status.success()) {
+            return Some(Self(folder));
+        }
+        eprintln!("skipped: no file system can be mounted; root can");
+        None
+    }
+}
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
+    }
+}
+
+/// A full disk blocks the destination, and rows and cursor stay as they were. When there is room
+/// again, everything arrives.
+#[tokio::test]
+async fn a_full_disk_is_told_and_waited_for() {
+    let world = world().await;
+    world.allow("destination_failed");
+    let folder = world.folder().join("copies");
+    let Some(_mounted) = Mounted::at(&folder, "2m") else { return };
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let ballast = folder.join("ballast");
+    let fill = format!("cat /dev/zero > '{}'", ballast.display());
+    let _ = Command::new("sh").args(["-c", &fill]).output().unwrap();
+    write(&world, "update item set name = repeat('x', 2000) where {acme}").await;
+    world.wait_told(&daemon, "acme", "blocked", &["disk full"]).await;
+    let file = world.tenant("acme").file();
+    assert_eq!(file.query_text("select count(*) from items where length(name) < 100"), "300");
+    std::fs::remove_file(&ballast).unwrap();
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    daemon.stop().await;
+}
+
+/// The file system that holds a file is not mounted: an empty folder is in its place. No new file is
+/// made there.
+#[tokio::test]
+async fn a_file_whose_file_system_is_not_mounted_is_not_made_anew() {
+    let world = world().await;
+    world.allow("*");
+    let folder = world.folder().join("copies");
+    let Some(mounted) = Mounted::at(&folder, "20m") else { return };
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    // As it is when the machine starts and the file system is missing.
+    let kept = world.folder().join("kept");
+    std::fs::create_dir(&kept).unwrap();
+    let moved = Command::new("mount").arg("--move").arg(&folder).arg(&kept).output().unwrap();
+    if !moved.status.success() {
+        // Below a shared mount nothing can be moved; binding it elsewhere keeps it.
+        let bound = Command::new("mount").arg("--bind").arg(&folder).arg(&kept).status().unwrap();
+        assert!(bound.success());
+        assert!(Command::new("umount").arg(&folder).status().unwrap().success());
+    }
+    std::mem::forget(mounted);
+    let _kept = Mounted(&kept);
+    let daemon = world.daemon().await;
+    touch(&world).await;
+    world.wait_told(&daemon, "acme", "blocked", &["not mounted"]).await;
+    let file = world.tenant("acme").file();
+    assert!(!file.path().exists(), "a new file was made");
+    let bound = Command::new("mount").arg("--bind").arg(&kept).arg(&folder).status().unwrap();
+    assert!(bound.success());
+    let _folder = Mounted(&folder);
+    touch(&world).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// Without `security.allow_files` a file is refused with what to write; and a path that leads out of
+/// the folder by a link is refused too.
+#[tokio::test]
+async fn a_file_is_allowed_by_what_the_refusal_says() {
+    let mut world = filled(plan()).await;
+    world.allow("*");
+    world.configure(|all| {
+        all["security"].as_object_mut().unwrap().remove("allow_files");
+    });
+    let output = world.offtake(&["status"]).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{told}");
+    let folder = between(&told, "allow_files: [", "]").to_owned();
+    assert_eq!(Path::new(&folder), world.folder().join("copies"));
+    let allowed = serde_json::json!([folder]);
+    world.configure(|all| all["security"]["allow_files"] = allowed);
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+
+    let elsewhere = world.folder().join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, world.folder().join("copies/link")).unwrap();
+    let through = format!("sqlite://{}/link/acme.db", folder);
+    world.reach_by("acme", |_| through.clone());
+    let daemon = world.daemon().await;
+    touch(&world).await;
+    world.wait_told(&daemon, "acme", "blocked", &["is a link"]).await;
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    daemon.stop().await;
+}
+
+/// Two tenants share one file, each with its own rows and cursors; one that leaves takes its own
+/// rows along.
+#[tokio::test]
+async fn a_tenant_that_leaves_a_file_is_purged_from_it() {
+    let mut world = filled(plan()).await;
+    let shared = world.tenant("acme").file().clone();
+    let url = shared.url();
+    world.configure(|all| {
+        for destination in all["destinations"]["static"].as_array_mut().unwrap() {
+            destination["url"] = url.clone().into();
+            destination["shared"] = true.into();
+        }
+    });
+    let daemon = world.daemon().await;
+    let (acme, globex) = (world.id("acme").to_owned(), world.id("globex").to_owned());
+    let counted = |tenant: &str| {
+        shared.try_query_text(&format!("select count(*) from items where tenant_id = '{tenant}'"))
+    };
+    until("both are there", PATIENCE, async || match (counted(&acme)?, counted(&globex)?) {
+        (one, other) if (one.as_str(), other.as_str()) == ("300", "300") => Ok(()),
+        found => Err(format!("{found:?}")),
+    })
+    .await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    world.wait_told(&daemon, "globex", "in_sync", &[]).await;
+    world.succeed(&["verify"]).await;
+    daemon.stop().await;
+    world.configure(|all| {
+        let static_ = all["destinations"]["static"].as_array_mut().unwrap();
+        static_.retain(|destination| destination["tenant"] != acme.as_str());
+    });
+    let daemon = world.daemon().await;
+    until("acme is not named any more", PATIENCE, async || {
+        let active = "select count(*) from offtake.destination where active";
+        match world.source.try_query_text(active).await?.as_str() {
+            "1" => Ok(()),
+            found => Err(found.to_owned()),
+        }
+    })
+    .await;
+    world.succeed(&["forget", "--tenant", &acme, "--purge", "--yes"]).await;
+    assert_eq!((counted(&acme).unwrap(), counted(&globex).unwrap()), ("0".into(), "300".into()));
+    let cursors = format!("select count(*) from _offtake_state where tenant_id = '{acme}'");
+    assert_eq!(shared.query_text(&cursors), "0");
+    daemon.stop().await;
+}
