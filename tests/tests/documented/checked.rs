@@ -12,7 +12,12 @@ use crate::spoken::wrong;
 use crate::{installed, read, root, said, succeed};
 
 /// Blocks that are run word for word: (page, a line of it, what runs it).
-const RUN: [(&str, &str, &str); 6] = [
+const RUN: [(&str, &str, &str); 7] = [
+    (
+        "docs/destinations.md",
+        "sqlite3 /srv/copies/acme.db",
+        "a_copy_in_a_file_is_read_as_the_page_says",
+    ),
     ("README.md", "offtake check --connect", "the_first_run_of_the_readme_works_word_for_word"),
     ("docs/alerts.md", "offtake alerts", "the_rules_are_printed_as_the_page_says"),
     (
@@ -63,6 +68,7 @@ pub(crate) fn problem_of(words: &[String], page: &str) -> Option<String> {
         }
         "target/release/fleet" => no_binary("fleet"),
         "git" => git(arguments),
+        "sqlite3" if page == "docs/destinations.md" => None,
         // Part of a block that is run.
         "install" | "editor" | "cp" | "export" | "promtool" | "curl"
             if page == "docs/deployment.md" =>

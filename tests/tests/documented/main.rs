@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod checked;
+mod files;
 mod first_run;
 mod pages;
 mod spoken;
