@@ -38,8 +38,12 @@ const RUN: [(&str, &str, &str); 7] = [
     ),
 ];
 
+/// Blocks whose commands other tests run, with values of their own: (page, a line of it).
+const RUN_ELSEWHERE: [(&str, &str); 1] = [("docs/api.md", "offtake status-token")];
+
 /// What cannot be run here, and why. What is looked at instead is in [`problem_of`].
-const NOT_RUN: [(&str, &str); 9] = [
+const NOT_RUN: [(&str, &str); 10] = [
+    ("curl", "it asks a daemon at the reader's own address; the API's tests ask every route"),
     ("docker", "it needs an engine; tests/compose/run runs these where there is one"),
     ("kubectl", "it needs a cluster; what makes objects is run with --dry-run=client"),
     ("systemctl", "it needs systemd as the first process"),
@@ -68,13 +72,10 @@ pub(crate) fn problem_of(words: &[String], page: &str) -> Option<String> {
         }
         "target/release/fleet" => no_binary("fleet"),
         "git" => git(arguments),
+        "curl" => curl(arguments),
         "sqlite3" if page == "docs/destinations.md" => None,
         // Part of a block that is run.
-        "install" | "editor" | "cp" | "export" | "promtool" | "curl"
-            if page == "docs/deployment.md" =>
-        {
-            None
-        }
+        "install" | "editor" | "cp" | "export" | "promtool" if page == "docs/deployment.md" => None,
         other => Some(format!("this test does not know `{other}`: add it, or run the block")),
     }
 }
@@ -254,6 +255,22 @@ fn apt_get(arguments: &[String]) -> Option<String> {
     packages.iter().find(unknown).map(|package| format!("there is no package {package}"))
 }
 
+/// Its options, and that it asks a daemon or Prometheus.
+fn curl(arguments: &[String]) -> Option<String> {
+    let ports = ["localhost:8080/", "127.0.0.1:8080/", "127.0.0.1:9090/"];
+    if !arguments.iter().any(|word| ports.iter().any(|port| word.contains(port))) {
+        return Some("it asks neither a daemon nor Prometheus".to_owned());
+    }
+    if !installed("curl") {
+        return None;
+    }
+    let mut words = arguments.to_vec();
+    words.retain(|word| word.starts_with("--"));
+    let help = succeed(Command::new("curl").args(["--help", "all"]));
+    let unknown = words.into_iter().find(|option| !help.contains(&format!("{option} ")));
+    unknown.map(|option| format!("curl has no {option}"))
+}
+
 /// Its verbs and options.
 fn git(arguments: &[String]) -> Option<String> {
     let known = ["clone", "worktree"];
@@ -288,6 +305,10 @@ fn every_block_is_run_or_is_of_programs_that_cannot_be_run_here() {
         let commands = commands(&block.text);
         let elsewhere =
             |words: &&Vec<String>| !NOT_RUN.iter().any(|(program, _)| *program == words[0]);
+        let there = |(page, line): &(&str, &str)| *page == block.page && block.text.contains(line);
+        if RUN_ELSEWHERE.iter().any(there) {
+            continue;
+        }
         if by.is_none()
             && let Some(words) = commands.iter().find(elsewhere)
         {
@@ -325,6 +346,7 @@ fn what_does_not_exist_in_a_block_is_found() {
         "apt-get install ./target/debian/offtake_0.0.1_amd64.deb",
         "target/release/flet 1",
         "unknown thing",
+        "curl --silnet http://127.0.0.1:9090/api",
     ];
     if installed("docker") {
         wrong.push("docker build --fiel x --tag offtake .");
