@@ -40,6 +40,7 @@ mod source;
 mod sql;
 mod sqlite_file;
 mod told;
+pub mod tools;
 mod waiting;
 pub mod workload;
 mod world;

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 /// Values for the placeholders of statements that are completed at run time. They name things that
 /// exist.
-const PLACEHOLDERS: [(&str, &str); 23] = [
+const PLACEHOLDERS: [(&str, &str); 24] = [
     ("{synchronous_commit}", "off"),
     ("{role}", "offtake_capture_0"),
     ("{state}", "offtake._offtake_state"),
@@ -29,6 +29,7 @@ const PLACEHOLDERS: [(&str, &str); 23] = [
     ("{rows}", "1"),
     ("{day}", "20000"),
     ("{chosen}", "select * from offtake.destination"),
+    ("{unsettled}", "select * from offtake.destination"),
     ("{webhooks}", "select * from offtake.webhook"),
     ("{with_mappings}", "true"),
     (

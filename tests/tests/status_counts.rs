@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use offtake_admin::{Destination, collect, destinations};
+use offtake_admin::status::destinations_in_state;
+use offtake_admin::{Destination, State, collect, destinations};
 use offtake_postgres::{ConnectionString, PooledConnection, SourcePool};
 use offtake_tests::{Database, Source};
 use rand::rngs::StdRng;
@@ -329,6 +330,16 @@ async fn compare(client: &Client, after: &str) {
     let counted: BTreeMap<_, _> =
         counted.map(|m| (m.name.clone(), (m.destinations, m.destinations_behind))).collect();
     assert_eq!(counted, mappings, "after {after}");
+    for state in State::ALL {
+        let listed = destinations_in_state(client, state, None, 1000).await;
+        let listed = listed.expect("the destinations are told");
+        let expected = all.iter().filter(|d| d.state == state);
+        assert_eq!(
+            listed.iter().map(|d| (&d.tenant, &d.name)).collect::<Vec<_>>(),
+            expected.map(|d| (&d.tenant, &d.name)).collect::<Vec<_>>(),
+            "after {after}: {state}"
+        );
+    }
     // All of them fit into the list.
     let mut listed: Vec<_> = status.destinations.iter().map(|d| (&d.tenant, &d.name)).collect();
     listed.sort_unstable();

@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use offtake_admin::operations::{fuse_names, knows_fuse};
 use offtake_admin::webhooks::{
-    Sought, Webhook, WebhookState, count_states, webhooks, worst_webhooks,
+    Sought, Webhook, WebhookState, count_states, webhooks, webhooks_in_state, worst_webhooks,
 };
 use offtake_tests::Source;
 use tokio_postgres::Client;
@@ -156,6 +157,14 @@ async fn check(client: &Client, after: &str) {
     assert_eq!(paged(client, None, 17).await, places, "after {after}");
     places.retain(|(of, ..)| *of == WebhookState::Blocked);
     assert_eq!(paged(client, Some(WebhookState::Blocked), 3).await, places, "after {after}");
+    let blocked = (None, WebhookState::Blocked);
+    let listed = webhooks_in_state(client, blocked, None, 1000).await.unwrap();
+    assert_eq!(listed.iter().map(place).collect::<Vec<_>>(), places, "after {after}");
+    if let Some((_, tenant, name)) = places.first() {
+        let behind = Some((tenant.as_str(), name.as_str()));
+        let listed = webhooks_in_state(client, blocked, behind, 1000).await.unwrap();
+        assert_eq!(listed.iter().map(place).collect::<Vec<_>>(), places[1..], "after {after}");
+    }
     let row = client
         .query_one(
             "select (select sum(webhooks)::bigint from offtake.webhook_count), (select count(*) from offtake.webhook where active)",
@@ -178,6 +187,17 @@ async fn a_list_that_counts_the_webhooks_in_sync_says_what_one_of_all_says() {
             client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}\n  {error:?}"));
             check(&client, sql).await;
         }
+    }
+    // A fuse is known without a list of all.
+    let names = fuse_names(&client).await.unwrap();
+    assert!(names.len() > 40 && names.iter().any(|name| name == "webhook:t/7/w/1"), "{names:?}");
+    for name in &names {
+        assert!(knows_fuse(&client, name).await.unwrap(), "{name}");
+    }
+    for name in
+        ["tenant:t", "webhook:t1/w", "webhook:t/7", "destination:t1/w/1", "mapping:user", "x"]
+    {
+        assert!(!knows_fuse(&client, name).await.unwrap(), "{name}");
     }
     // The poller's sweep adds the counts up, once there are many.
     let flip = "update offtake.webhook set active = not active where webhook_id = 30";

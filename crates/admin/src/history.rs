@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_loops::metrics as names;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ pub(crate) struct History {
 }
 
 /// What happened in the time before `at`. Rates and counts are those of this process.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Sample {
     /// By the daemon's clock.
     pub at: Timestamp,
@@ -43,7 +44,7 @@ pub(crate) struct Sample {
 
 /// Quantiles, in seconds. They are read from the buckets of a histogram, so they are off by a part of
 /// a bucket's width.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
 pub(crate) struct Latency {
     /// How many batches arrived.
     pub(crate) batches: Long,

@@ -7,16 +7,20 @@
 //!
 //! Probes and metrics may have a second listener (`http.probes`), with connections of its own.
 
+mod answers;
 mod api;
 mod connections;
 mod dashboard;
+mod described;
 mod events;
 mod guard;
 mod history;
 mod limits;
 mod mutations;
+pub mod openapi;
 mod probes;
 mod problem;
+mod tenant;
 mod webhooks;
 mod why;
 
@@ -26,7 +30,6 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, patch, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_postgres::SourcePool;
 use secrecy::SecretString;
@@ -34,9 +37,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use self::described::Routes;
+use self::openapi::{Access, Document};
 use crate::history::History;
 use crate::metrics::Scrapes;
 use crate::status::Config;
+use crate::status_token::StatusSecret;
+use crate::verified::Compared;
 use crate::webhooks::WebhookAccess;
 use crate::{Error, Readiness};
 
@@ -50,6 +57,8 @@ pub struct AdminState {
     pub tokens: Tokens,
     pub readiness: Readiness,
     pub config: watch::Receiver<Config>,
+    /// What status tokens are derived from; None: tenants have no view of their own.
+    pub status_secret: Option<StatusSecret>,
     /// From [`crate::metrics::install`].
     pub metrics: PrometheusHandle,
     /// How many destinations have series of their own among the metrics.
@@ -67,11 +76,10 @@ pub struct AdminState {
     pub webhooks: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
 }
 
-/// From a tenant and a destination's name to the result of the comparison: one JSON object per
-/// mapping. The error is a text for the client.
+/// From a tenant and a destination's name to the result of the comparison, for each mapping. The
+/// error is a text for the client.
 pub type Verifier = Box<dyn Fn(String, String) -> Verification + Send + Sync>;
-pub type Verification =
-    Pin<Box<dyn Future<Output = Result<Vec<serde_json::Value>, String>> + Send>>;
+pub type Verification = Pin<Box<dyn Future<Output = Result<Vec<Compared>, String>> + Send>>;
 
 /// Tells the settings in use, as `offtake config` prints them, masked.
 pub type Settings = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
@@ -168,13 +176,8 @@ fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
     })
 }
 
-/// The probes, which both listeners have.
-fn probes() -> Router<Arc<Shared>> {
-    Router::new().route("/livez", get(probes::live)).route("/readyz", get(probes::ready))
-}
-
 fn probes_router(shared: Arc<Shared>) -> Router {
-    let router = probes().route("/metrics", get(probes::metrics));
+    let router = probes::router_without_tenants();
     finished(router.fallback(problem::no_probe), shared)
 }
 
@@ -189,44 +192,39 @@ fn finished(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    let api = Router::new()
-        .route("/status", get(api::status))
-        .route("/destinations", get(api::list_destinations))
-        .route("/destinations/{tenant}/{name}", get(api::one_destination))
-        .route("/destinations/{tenant}/{name}/sync", post(mutations::sync))
-        .route("/destinations/{tenant}/{name}/pause", post(mutations::pause))
-        .route("/destinations/{tenant}/{name}/resume", post(mutations::resume))
-        .route("/destinations/{tenant}/{name}/resync", post(mutations::resync))
-        .route("/destinations/{tenant}/{name}/verify", post(mutations::verify))
-        .route("/destinations/{tenant}/{name}/adopt", post(mutations::adopt))
-        .route("/destinations/{tenant}/{name}/forget", post(mutations::forget))
-        .route("/webhooks", get(webhooks::list))
-        .route("/webhooks/{tenant}/{name}", get(webhooks::one))
-        .route("/webhooks/{tenant}/{name}/attempts", get(webhooks::list_attempts))
-        .route("/webhooks/{tenant}/{name}/test", post(webhooks::test))
-        .route("/webhooks/{tenant}/{name}/replay", post(webhooks::replay))
-        .route("/webhooks/{tenant}/{name}/resync", post(webhooks::resync))
-        .route("/webhooks/{tenant}/{name}/enable", post(webhooks::enable))
-        .route("/webhooks/{tenant}/{name}/disable", post(webhooks::disable))
-        .route("/webhooks/{tenant}/{name}/pause", post(webhooks::pause))
-        .route("/webhooks/{tenant}/{name}/resume", post(webhooks::resume))
-        .route("/why", get(why::why))
-        .route("/fuses", get(api::list_fuses))
-        // A destination's fuse has a slash in its name.
-        .route("/fuses/{*name}", patch(mutations::switch_fuse))
-        .route("/quarantine", get(api::list_quarantined))
-        .route("/quarantine/retry", post(mutations::retry_quarantined))
-        .route("/config", get(api::config))
-        .route("/history", get(history::list))
-        .route("/reload", post(mutations::reload))
-        .route("/events", get(events::listen))
+    let Split { probes, pages, tenant_pages, tenant_status, api } = routes(&mut Document::new());
+    let api = api
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::admit));
-    let pages = dashboard::router()
+    let secret = middleware::from_fn_with_state(shared.clone(), tenant::require_secret);
+    let pages = pages
+        .merge(tenant_pages.layer(secret.clone()))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::limit))
-        .nest("/api/v1", api)
+        .merge(tenant_status.layer(secret))
+        .nest(API, api)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
-    let probes = probes().route("/metrics", get(probes::metrics_of_tenants));
     finished(probes.merge(pages).fallback(problem::not_found), shared)
+}
+
+const API: &str = "/api/v1";
+
+/// All routes of the main listener, by what guards them.
+struct Split {
+    probes: Router<Arc<Shared>>,
+    pages: Router<Arc<Shared>>,
+    tenant_pages: Router<Arc<Shared>>,
+    tenant_status: Router<Arc<Shared>>,
+    api: Router<Arc<Shared>>,
+}
+
+/// Every route, also into the document.
+fn routes(document: &mut Document) -> Split {
+    let probes = probes::routes(Routes::new(document, "", Access::Probe)).router;
+    let pages = dashboard::routes(Routes::new(document, "", Access::Open)).router;
+    let tenant_pages = tenant::pages(Routes::new(document, "", Access::Open)).router;
+    let tenant_status = tenant::status_route(Routes::new(document, "", Access::Tenant)).router;
+    let api = Routes::new(document, API, Access::Token);
+    let api = webhooks::routes(mutations::routes(api::routes(api)));
+    Split { probes, pages, tenant_pages, tenant_status, api: openapi::route(api).router }
 }

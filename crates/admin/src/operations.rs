@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use offtake_loops::names_a_fuse;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
@@ -58,7 +60,7 @@ pub struct Selection<'a> {
 }
 
 /// A row that its destination refuses, or an event that its webhook's receiver does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Quarantined {
     pub tenant: String,
     /// Null for an event of a webhook.
@@ -67,6 +69,7 @@ pub struct Quarantined {
     pub webhook: Option<String>,
     pub mapping: String,
     /// The key's source columns, as text; never the row's values.
+    #[schemars(with = "Map<String, Value>")]
     pub key: Value,
     /// Null where a receiver refused it.
     pub sqlstate: Option<String>,
@@ -318,6 +321,12 @@ pub async fn fuses(source: &Client) -> Result<Vec<Fuse>, Error> {
         until: moment::optional(row, "until"),
     });
     Ok(fuses.collect())
+}
+
+/// Whether a fuse of this name can stop something: whether [`fuse_names`] has it.
+pub async fn knows_fuse(source: &Client, name: &str) -> Result<bool, Error> {
+    let of_a_loop = !name.contains(':') && names_a_fuse(name);
+    Ok(of_a_loop || source.query_one(sql::KNOWS_FUSE, &[&name]).await?.get("knows"))
 }
 
 /// The names of all fuses that can stop something: those of the loops, and of the known tenants,

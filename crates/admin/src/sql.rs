@@ -2,11 +2,14 @@
 
 use std::sync::LazyLock;
 
+use crate::State;
+
 pub(crate) const READ_SUMMARY: &str = include_str!("../sql/read_summary.sql");
 pub(crate) const READ_GAUGES: &str = include_str!("../sql/read_gauges.sql");
 pub(crate) const COUNT_SEQUENCED: &str = include_str!("../sql/count_sequenced.sql");
 pub(crate) const ADOPT_DESTINATIONS: &str = include_str!("../sql/adopt_destinations.sql");
 pub(crate) const LIST_DAEMONS: &str = include_str!("../sql/list_daemons.sql");
+pub(crate) const KNOWS_FUSE: &str = include_str!("../sql/knows_fuse.sql");
 pub(crate) const LIST_FUSES: &str = include_str!("../sql/list_fuses.sql");
 pub(crate) const COUNT_DELETED_ROWS: &str = include_str!("../sql/count_deleted_rows.sql");
 pub(crate) const LIST_NAMED_DESTINATIONS: &str = include_str!("../sql/list_named_destinations.sql");
@@ -31,6 +34,8 @@ pub(crate) const FIND_KEY_CHANGES: &str = include_str!("../sql/find_key_changes.
 pub(crate) const FIND_PENDING_CHANGES: &str = include_str!("../sql/find_pending_changes.sql");
 pub(crate) const FIND_QUARANTINED: &str = include_str!("../sql/find_quarantined.sql");
 pub(crate) const READ_KEY_COLUMNS: &str = include_str!("../sql/read_key_columns.sql");
+pub(crate) const READ_REVOCATIONS: &str = include_str!("../sql/read_revocations.sql");
+pub(crate) const REVOKE_STATUS_TOKENS: &str = include_str!("../sql/revoke_status_tokens.sql");
 pub(crate) const COUNT_REPLAYED: &str = include_str!("../sql/count_replayed.sql");
 
 const CHOSEN: &str = "{chosen}";
@@ -45,8 +50,32 @@ pub(crate) static LIST_SEARCHED: LazyLock<String> =
     LazyLock::new(|| LIST_DESTINATIONS.replace(CHOSEN, include_str!("../sql/choose_searched.sql")));
 
 /// The destinations that are not simply counted, with the count of the others.
-pub(crate) static LIST_UNSETTLED: LazyLock<String> =
-    LazyLock::new(|| counted(include_str!("../sql/choose_unsettled.sql")));
+pub(crate) static LIST_UNSETTLED: LazyLock<String> = LazyLock::new(|| counted(CHOOSE_UNSETTLED));
+
+/// The same of those only that may be in this state.
+pub(crate) fn list_unsettled_in(state: State) -> &'static str {
+    static PAUSED: LazyLock<String> =
+        LazyLock::new(|| unsettled(include_str!("../sql/may_be_paused.sql")));
+    static BLOCKED: LazyLock<String> =
+        LazyLock::new(|| unsettled(include_str!("../sql/may_be_blocked.sql")));
+    static BACKFILLING: LazyLock<String> =
+        LazyLock::new(|| unsettled(include_str!("../sql/may_be_backfilling.sql")));
+    static DEGRADED: LazyLock<String> =
+        LazyLock::new(|| unsettled(include_str!("../sql/may_be_degraded.sql")));
+    match state {
+        State::Paused => &PAUSED,
+        State::Blocked => &BLOCKED,
+        State::Backfilling => &BACKFILLING,
+        State::Degraded => &DEGRADED,
+        State::Lagging | State::InSync => &LIST_UNSETTLED,
+    }
+}
+
+const CHOOSE_UNSETTLED: &str = include_str!("../sql/choose_unsettled.sql");
+
+fn unsettled(may_be: &str) -> String {
+    counted(&may_be.replace("{unsettled}", CHOOSE_UNSETTLED))
+}
 
 /// The same where all are looked at, with the parameters of [`LIST_NAMED`].
 pub(crate) static LIST_DOUBTED: LazyLock<String> =

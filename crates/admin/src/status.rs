@@ -7,9 +7,11 @@ mod destination;
 mod judgement;
 mod overview;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 use tokio_postgres::Client;
 
@@ -32,6 +34,20 @@ const DESTINATIONS_MAX: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Long(pub i64);
 
+impl JsonSchema for Long {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Long".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^-?[0-9]{1,19}$" })
+    }
+}
+
 impl Serialize for Long {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&self.0)
@@ -40,7 +56,7 @@ impl Serialize for Long {
 
 /// The whole status. Counts that could be costly stop at 100 001, which stands for "more than
 /// 100 000".
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Status {
     pub version: &'static str,
     /// The source's current epoch; null before `offtake init` has finished.
@@ -67,7 +83,7 @@ pub struct Status {
 }
 
 /// The configuration in use.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Config {
     pub loaded_at: Timestamp,
     /// Why the files on disk are not in use: what is wrong with them.
@@ -75,7 +91,7 @@ pub struct Config {
 }
 
 /// A daemon that runs, or that ended without a word in the last hour.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Daemon {
     pub process: String,
     pub version: String,
@@ -91,7 +107,7 @@ pub struct Daemon {
     pub this: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Fuse {
     pub name: String,
     /// False: the fuse is blown, and what it is named after stands still.
@@ -101,7 +117,7 @@ pub struct Fuse {
     pub until: Option<Timestamp>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Sequencer {
     pub pending_changes: Long,
     pub oldest_pending_seconds: Option<f64>,
@@ -109,7 +125,7 @@ pub struct Sequencer {
     pub rows_per_second: Option<f64>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Poller {
     /// Numbered changes that no poller has seen yet.
     pub pending_changes: Long,
@@ -127,7 +143,7 @@ pub struct Poller {
     pub oldest_owed_seconds: Option<f64>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Sync {
     /// How many are in each state; every state is listed.
     pub destinations: BTreeMap<&'static str, usize>,
@@ -137,7 +153,7 @@ pub struct Sync {
 }
 
 /// The webhooks in short. `GET /api/v1/webhooks` pages through all.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Webhooks {
     /// How many are in each state; every state is listed.
     pub states: BTreeMap<&'static str, usize>,
@@ -147,7 +163,7 @@ pub struct Webhooks {
     pub events_per_second: Option<f64>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Mapping {
     pub name: String,
     /// Null while the registry does not know it.
@@ -158,7 +174,7 @@ pub struct Mapping {
     pub destinations_behind: usize,
 }
 
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub struct DeletedRows {
     pub total: Long,
     pub by_table: BTreeMap<String, Long>,
@@ -210,6 +226,24 @@ impl Fleet {
         listed.append(&mut settled);
         Ok(Self { states, mappings, listed })
     }
+}
+
+/// At most `limit` of the destinations in this state, by tenant and name, after this tenant and
+/// name. It costs those that may be in it, and a page.
+pub async fn destinations_in_state(
+    source: &Client,
+    state: State,
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Destination>, Error> {
+    let overview = Overview::read_in(source, Some(state)).await?;
+    let settled = overview.settled_after(source, (Some(state), None), after, limit).await?;
+    let mut found = overview.unsettled;
+    found.retain(|d| d.state == state && after.is_none_or(|after| (&*d.tenant, &*d.name) > after));
+    found.extend(settled);
+    found.sort_by(|a, b| (&a.tenant, &a.name).cmp(&(&b.tenant, &b.name)));
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// Reads the status. `tenant` narrows the destinations, the mappings and the counts over them. The

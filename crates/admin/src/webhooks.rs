@@ -12,6 +12,7 @@ mod webhook;
 use std::future::Future;
 use std::pin::Pin;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use attempts::{Attempt, attempts};
@@ -21,7 +22,7 @@ pub use operations::{
 };
 pub use webhook::{
     Sought, Webhook, WebhookMapping, WebhookState, count_states, webhooks, webhooks_after,
-    webhooks_containing, worst_webhooks,
+    webhooks_containing, webhooks_in_state, worst_webhooks,
 };
 
 /// What only a process knows that has read the configuration.
@@ -46,7 +47,7 @@ pub enum TestRefused {
 }
 
 /// A secret that signs, as far as it may be shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Signature {
     /// `hmac` or `ed25519`.
     pub kind: &'static str,
@@ -65,7 +66,7 @@ pub struct TestOf {
 }
 
 /// How a test request ended.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Tested {
     /// It was answered with 2xx.
     pub acknowledged: bool,

@@ -16,13 +16,14 @@ mod way;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::operations::{self, Named, Quarantined, Selection, named_destinations};
 use crate::status::{Destination, Fuse, Long, destinations, doubt};
-use crate::webhooks::{NamedWebhook, Webhook, named_webhooks, webhooks};
+use crate::webhooks::{NamedWebhook, Webhook, WebhookState, named_webhooks, webhooks};
 use crate::{Error, State};
 
 use cause::Facts;
@@ -49,7 +50,7 @@ pub struct Asked<'a> {
 }
 
 /// The answer.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Why {
     pub tenant: String,
     /// Nothing is waited for, and nothing is wrong.
@@ -73,11 +74,12 @@ pub struct Why {
 }
 
 /// One destination or webhook.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Subject {
     pub kind: Kind,
     pub name: String,
     /// As in the status.
+    #[schemars(with = "WebhookState")]
     pub state: &'static str,
     pub reason: Option<String>,
     pub waits_for: WaitsFor,
@@ -98,7 +100,7 @@ pub struct Subject {
     pub key: Option<KeyStory>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Destination,
@@ -106,7 +108,7 @@ pub enum Kind {
 }
 
 /// How far one mapping of it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SubjectMapping {
     pub name: String,
     pub source_table: Option<String>,
@@ -126,7 +128,7 @@ pub struct SubjectMapping {
 }
 
 /// Whether a destination answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Connection {
     pub answers: bool,
     /// Why it does not.

@@ -7,6 +7,7 @@ mod fuse;
 mod health;
 mod package;
 mod quarantine;
+mod status_token;
 mod webhook;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use self::health::HEALTH;
 pub use self::health::Health;
 pub use self::package::{Alerts, Completions, Manual};
 pub use self::quarantine::{OfQuarantine, Quarantine};
+pub use self::status_token::StatusToken;
 pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
 
@@ -90,6 +92,10 @@ pub enum Command {
     /// Show how far behind every destination is.
     #[command(after_help = "Examples:\n  offtake status\n  offtake status --tenant acme --json")]
     Status(Status),
+    /// Print a tenant's status token, by which it sees how fresh its own copies are and nothing else.
+    #[command(after_help = "Examples:\n  offtake status-token --tenant acme\n  \
+                            offtake status-token --tenant acme --revoke    # all that it was given")]
+    StatusToken(StatusToken),
     /// Explain what a tenant's destinations and webhooks wait for, or the story of one key.
     #[command(
         after_help = "Examples:\n  offtake why --tenant acme\n  offtake why --tenant acme --mapping users --key 42\n\n\
@@ -362,6 +368,7 @@ mod tests {
     fn a_tenant_may_begin_with_a_hyphen() {
         let lines = [
             "offtake status --tenant -7 --json",
+            "offtake status-token --tenant -7 --revoke",
             "offtake sync --tenant -7 --destination -x",
             "offtake verify --tenant -x --json",
             "offtake preview --tenant -7 --mapping users",

@@ -6,8 +6,8 @@ use std::process::Command;
 use offtake_tests::Source;
 use serde_json::Value;
 
-use crate::tools::{on_path, python, said, succeed};
 use crate::{command, configuration, read, root, texts, yaml};
+use offtake_tests::tools::{on_path, python, said, succeed};
 
 const FILE: &str = "deploy/docker-compose.yml";
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use crate::tools::{python_packages, succeed};
 use crate::{command, read, root};
+use offtake_tests::tools::{python_packages, succeed};
 
 /// The instructions of the last stage, each on one line, without comments.
 fn runtime_stage() -> Vec<String> {

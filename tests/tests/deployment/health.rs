@@ -7,7 +7,7 @@ use offtake_tests::samples::TEAMS;
 use offtake_tests::{PATIENCE, World, binary, until};
 use serde_json::Value;
 
-use crate::tools::said;
+use offtake_tests::tools::said;
 
 fn health(arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(binary("offtake"));

@@ -9,8 +9,8 @@ use offtake_tests::World;
 use offtake_tests::samples::TEAMS;
 use serde_json::Value;
 
-use crate::tools::{on_path, python, succeed};
 use crate::{command, configuration, read, root, texts, yaml};
+use offtake_tests::tools::{on_path, python, succeed};
 
 const FOLDER: &str = "deploy/kubernetes";
 

@@ -12,7 +12,6 @@ mod notifications;
 mod package;
 mod previous;
 mod systemd;
-mod tools;
 mod upgrades;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use std::process::Command;
 use offtake_tests::binary;
 
 use crate::root;
-use crate::tools::{on_path, said, succeed};
+use offtake_tests::tools::{on_path, said, succeed};
 
 /// The packages, and a root that dpkg installs them into.
 struct Packages {

@@ -7,8 +7,8 @@ use offtake::command_line::Command;
 use offtake::daemon::GRACE;
 use offtake_tests::binary;
 
-use crate::tools::{on_path, succeed};
 use crate::{command, configuration, read, root};
+use offtake_tests::tools::{on_path, succeed};
 
 /// The unit in a folder of its own, with a program that exists here.
 fn unit(folder: &tempfile::TempDir) -> PathBuf {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use offtake_tests::samples::{TEAMS, USERS};
+use offtake_tests::tools::said;
 use offtake_tests::{PATIENCE, World, binary, oracle, until};
 
 use crate::guide::commands;
-use crate::tools::said;
 
 const MIGRATED_BY_A_NEWER: &str = "\
     insert into offtake.migration (version, name, applied_on, checksum)

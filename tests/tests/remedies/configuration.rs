@@ -144,7 +144,7 @@ const VALUES: [Wrong; 29] = [
     ),
 ];
 
-const HTTP: [Wrong; 9] = [
+const HTTP: [Wrong; 11] = [
     (
         "http: { listen: §8081§ }",
         "http.listen: this is not an address with a port",
@@ -190,6 +190,21 @@ const HTTP: [Wrong; 9] = [
         "http: { admin_token: one, read_token: §one§ }",
         "http.read_token: this is the admin token too",
         Understand("make another one", "http: { admin_token: one, read_token: two }"),
+    ),
+    (
+        "http: { status_secret: §short§ }",
+        "http.status_secret: a secret of fewer than 32 characters can be guessed from a token",
+        Run,
+    ),
+    (
+        "http:\n  read_token: 0123456789abcdef0123456789abcdef\n  \
+         status_secret: §0123456789abcdef0123456789abcdef§",
+        "http.status_secret: this is a token for the API too",
+        Understand(
+            "make another one",
+            "http:\n  read_token: 0123456789abcdef0123456789abcdef\n  \
+             status_secret: fedcba9876543210fedcba9876543210",
+        ),
     ),
     ("http: { admin_token: §\"${file:token}\"§ }", "http.admin_token: cannot read", Make("token")),
 ];

@@ -1,23 +1,25 @@
 //! The requests under `/api/v1` that only read.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State as Extracted};
+use axum::extract::{Path, State as Extracted};
 use axum::http::StatusCode;
 use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::Shared;
+use super::described::{Asked, Routes, Told};
 use super::problem::Problem;
+use super::{Shared, events, history, why};
 use crate::metrics::Sequenced;
 use crate::operations::{Quarantined, Selection, fuses, quarantined};
 use crate::status::{
     Config, Destination, Fuse, Overview, Status, collect, collect_totals, destinations,
-    destinations_after, destinations_containing, rounded,
+    destinations_after, destinations_containing, destinations_in_state, rounded,
 };
 use crate::{Error, State};
 
@@ -26,34 +28,81 @@ use crate::{Error, State};
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Items per page without a `limit`.
-pub(super) const ITEMS: usize = 100;
+const ITEMS: usize = 100;
 /// The largest `limit`.
-pub(super) const ITEMS_MAX: usize = 1000;
+const ITEMS_MAX: usize = 1000;
 
 /// The longest text that is searched for, in characters; the longest tenant's id has so many.
 const SEARCH_MAX: usize = 400;
 
-#[derive(Debug, Deserialize)]
+/// How many items a page has at most.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "usize")]
+pub(super) struct Limit(pub(super) usize);
+
+impl Limit {
+    /// So many are asked for: one more says whether there is another page.
+    pub(super) fn and_one(self) -> i64 {
+        i64::try_from(self.0 + 1).unwrap_or(i64::MAX)
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(ITEMS)
+    }
+}
+
+impl TryFrom<usize> for Limit {
+    type Error = String;
+
+    fn try_from(limit: usize) -> Result<Self, String> {
+        match limit {
+            1..=ITEMS_MAX => Ok(Self(limit)),
+            _ => Err(format!("a page has 1 to {ITEMS_MAX} items")),
+        }
+    }
+}
+
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "Limit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": ITEMS_MAX, "default": ITEMS })
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StatusQuery {
+    /// Only the destinations, mappings and webhooks of this tenant.
     tenant: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only those in this state.
+    #[schemars(with = "Option<State>")]
     state: Option<String>,
+    /// Only this tenant's.
     tenant: Option<String>,
     /// What the tenant, the name, the host or the database contains.
+    #[schemars(length(max = 400))]
     search: Option<String>,
+    /// By tenant and name, the largest lag first, or the worst states first.
     #[serde(default)]
     sort: Sort,
-    limit: Option<usize>,
-    /// `next` of the previous page.
+    /// How many items the page has at most.
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before.
     after: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Sort {
     /// By tenant and name.
@@ -65,21 +114,30 @@ enum Sort {
     State,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct QuarantineQuery {
+    /// Only this tenant's.
     tenant: Option<String>,
+    /// Only rows of destinations with this name.
     destination: Option<String>,
+    /// Only events of webhooks with this name.
     webhook: Option<String>,
+    /// Only of this mapping.
     mapping: Option<String>,
-    limit: Option<usize>,
+    /// How many items the page has at most.
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before.
     after: Option<String>,
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
+    /// `after` of the next page; null: this is the last.
     pub(super) next: Option<String>,
 }
 
@@ -88,20 +146,72 @@ pub(super) struct Page<T> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct SortKey(Reverse<i64>, String, String);
 
+pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
+    routes
+        .get(
+            "/status",
+            status,
+            Told::new("status", "Everything at once, of destinations the worst 1000"),
+        )
+        .get_other("/events", events::listen, EVENTS, |operation| {
+            operation.query::<events::EventsQuery>();
+            operation.text(
+                StatusCode::OK,
+                "text/event-stream",
+                "Events `status`, whose data are those of \
+                `GET status`, or `problem` while the source does not answer.",
+            );
+        })
+        .get(
+            "/destinations",
+            list_destinations,
+            Told::new("list_destinations", "Destinations, page by page"),
+        )
+        .get(
+            "/destinations/{tenant}/{name}",
+            one_destination,
+            Told::new("destination", "One destination"),
+        )
+        .get("/why", why::why, WHY)
+        .get("/config", config, Told::new("config", "Every setting in use, its secrets masked"))
+        .get(
+            "/history",
+            history::list,
+            Told::new("history", "What this daemon did in the last 15 minutes"),
+        )
+        .get(
+            "/fuses",
+            list_fuses,
+            Told::new("list_fuses", "The fuses of the loops, and every other that was switched"),
+        )
+        .get(
+            "/quarantine",
+            list_quarantined,
+            Told::new("list_quarantined", "Rows and events that are refused"),
+        )
+}
+
+const EVENTS: Told =
+    Told::new("events", "The status once a second, as server-sent events, for half an hour");
+
+const WHY: Told =
+    Told::new("why", "What a tenant's destinations and webhooks wait for, or one key")
+        .or(&[(404, "The tenant has no destination and no webhook, or none with the mapping.")]);
+
 pub(super) async fn status(
     Extracted(shared): Extracted<Arc<Shared>>,
-    query: Result<Query<StatusQuery>, QueryRejection>,
+    Asked(query): Asked<StatusQuery>,
 ) -> Result<Json<Status>, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
     Ok(Json(shared.status(query.tenant.as_deref()).await?))
 }
 
 /// The configuration in use.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct InUse {
     #[serde(flatten)]
     config: Config,
     /// Every setting; secrets are masked.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     settings: serde_json::Value,
 }
 
@@ -119,9 +229,8 @@ pub(super) async fn list_fuses(
 
 pub(super) async fn list_quarantined(
     Extracted(shared): Extracted<Arc<Shared>>,
-    query: Result<Query<QuarantineQuery>, QueryRejection>,
+    Asked(query): Asked<QuarantineQuery>,
 ) -> Result<Json<Page<Quarantined>>, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
     let after: Option<(String, String, String)> =
         query.after.as_deref().map(parse_after).transpose()?;
     let of = Selection {
@@ -130,8 +239,7 @@ pub(super) async fn list_quarantined(
         webhook: query.webhook.as_deref(),
         mapping: query.mapping.as_deref(),
     };
-    let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
-    let asked = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let (limit, asked) = (query.limit.0, query.limit.and_one());
     let mut items =
         shared.answer(async |source| quarantined(source, of, after.as_ref(), asked).await).await?;
     let more = items.len() > limit;
@@ -145,12 +253,11 @@ pub(super) async fn list_quarantined(
 
 pub(super) async fn list_destinations(
     Extracted(shared): Extracted<Arc<Shared>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Asked(query): Asked<ListQuery>,
 ) -> Result<Json<Page<Destination>>, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
     let after: Option<SortKey> = query.after.as_deref().map(parse_after).transpose()?;
-    let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
+    let limit = query.limit.0;
     let tenant = query.tenant.as_deref();
     let search = query.search.as_deref().map(searched).transpose()?.flatten();
     let chosen = Chosen {
@@ -200,7 +307,11 @@ impl Chosen<'_> {
                 Some(text) => destinations_containing(source, text, place, self.limit).await,
             };
         }
-        let overview = Overview::read(source).await?;
+        if let (Some(state), None, Sort::Name) = (self.state, self.search, self.sort) {
+            let place = after.map(|(_, place)| place);
+            return destinations_in_state(source, state, place, self.limit).await;
+        }
+        let overview = Overview::read_in(source, self.state).await?;
         // What the settled destinations are sorted by: all have the same lag, and few states.
         let ranks: Vec<(i64, Option<State>)> = match self.sort {
             Sort::Name => vec![(0, self.state)],
@@ -304,10 +415,6 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, Problem> {
         let detail = format!("{text} is no time; write it as 2026-11-28T03:13:00Z");
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })
-}
-
-pub(super) fn bad_query(rejection: QueryRejection) -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
 fn named_state(name: &str) -> Result<State, Problem> {

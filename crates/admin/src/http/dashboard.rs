@@ -2,14 +2,11 @@
 //! Its scripts are modules, served as they are written: nothing is built, and nothing is fetched from
 //! elsewhere.
 
-use std::sync::Arc;
-
-use axum::Router;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::Shared;
+use super::described::{Routes, Told};
 
 const PAGE: &str = include_str!("../../assets/dashboard.html");
 const HTML: &str = "text/html; charset=utf-8";
@@ -47,11 +44,17 @@ const FILES: [File; 17] = [
     asset!("offtake.svg", "image/svg+xml"),
 ];
 
-pub(super) fn router() -> Router<Arc<Shared>> {
-    let page = Router::new().route("/", get(|| async { answer(HTML, PAGE) }));
-    FILES.into_iter().fold(page, |router, (path, kind, text)| {
-        router.route(path, get(move || async move { answer(kind, text) }))
-    })
+pub(super) fn routes(mut routes: Routes<'_>) -> Routes<'_> {
+    let page = || async { answer(HTML, PAGE) };
+    let told = Told::new("dashboard", "The dashboard; it reads from this API what it shows");
+    routes = routes.get_other("/", page, told, |operation| {
+        operation.text(StatusCode::OK, "text/html", "A page.");
+    });
+    // What the page loads is no part of the API.
+    for (path, kind, text) in FILES {
+        routes.router = routes.router.route(path, get(move || async move { answer(kind, text) }));
+    }
+    routes
 }
 
 fn answer(content_type: &'static str, text: &'static str) -> Response {

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
-use super::api::bad_query;
+use super::described::Asked;
 use super::guard::Admission;
 use super::problem::Problem;
 
@@ -60,7 +60,7 @@ const FRESH: Duration = Duration::from_millis(900);
 /// destinations are not in sync, listeners cost the source a quarter of one session's time.
 const FRESH_TIMES: u32 = 3;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EventsQuery {
     /// Whether destinations are listed.
@@ -91,12 +91,8 @@ struct Sent {
 pub(super) async fn listen(
     State(shared): State<Arc<Shared>>,
     Extension(admission): Extension<Admission>,
-    query: Result<Query<EventsQuery>, QueryRejection>,
+    Asked(EventsQuery { destinations: listed }): Asked<EventsQuery>,
 ) -> Response {
-    let listed = match query {
-        Ok(Query(query)) => query.destinations,
-        Err(rejection) => return bad_query(rejection).into_response(),
-    };
     let Ok(listening) = shared.listeners.of(admission).clone().try_acquire_owned() else {
         let detail = format!(
             "{LISTENERS_MAX} listeners with one token are served at one time; ask GET /api/v1/status instead"

@@ -60,7 +60,7 @@ pub(super) enum Admission {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
-fn peer(request: &Request) -> IpAddr {
+pub(super) fn peer(request: &Request) -> IpAddr {
     request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.0)
 }
 
@@ -78,8 +78,7 @@ pub(super) async fn admit(
         Err(problem) => return problem.into_response(),
     };
     if foreign(&request) {
-        return Problem::new(StatusCode::FORBIDDEN, "this page's origin is not this server")
-            .into_response();
+        return foreign_origin().into_response();
     }
     if !request.method().is_safe() && admission != Admission::Everything {
         return Problem::new(
@@ -205,7 +204,7 @@ pub(super) async fn limit(
 
 /// Whether the request comes from a page of another server. Browsers say so in `Origin`; other
 /// clients send none.
-fn foreign(request: &Request) -> bool {
+pub(super) fn foreign(request: &Request) -> bool {
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     let Some(origin) = origins.next() else { return false };
     let name =
@@ -213,6 +212,10 @@ fn foreign(request: &Request) -> bool {
     let same =
         name.zip(host(request)).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host));
     !same || origins.next().is_some()
+}
+
+pub(super) fn foreign_origin() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "this page's origin is not this server")
 }
 
 /// Without tokens, answers only requests for a loopback name. A foreign page whose own name
@@ -261,13 +264,7 @@ impl Tokens {
         if !self.required() {
             return Admission::Everything;
         }
-        let Some(shown) = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(bearer)
-        else {
-            return Admission::NoToken;
-        };
+        let Some(shown) = shown_token(headers) else { return Admission::NoToken };
         // Both tokens are always compared, so that the time of the answer does not depend on them.
         let admin = matches(self.admin.as_ref(), shown);
         let read = matches(self.read.as_ref(), shown);
@@ -277,6 +274,11 @@ impl Tokens {
             (false, false) => Admission::WrongToken,
         }
     }
+}
+
+/// The bearer token of a request.
+pub(super) fn shown_token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer)
 }
 
 fn bearer(value: &str) -> Option<&str> {

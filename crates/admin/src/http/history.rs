@@ -3,24 +3,28 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
-use super::api::{bad_query, parse_time};
+use super::api::parse_time;
+use super::described::Asked;
 use super::problem::Problem;
 use crate::history::{EVERY, Sample};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HistoryQuery {
     /// Only what is newer than this `at`.
+    #[serde(default)]
+    #[schemars(with = "Timestamp")]
     after: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "History")]
 pub(super) struct Told {
     interval_seconds: u64,
     now: Timestamp,
@@ -30,9 +34,8 @@ pub(super) struct Told {
 
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    query: Result<Query<HistoryQuery>, QueryRejection>,
+    Asked(query): Asked<HistoryQuery>,
 ) -> Result<Json<Told>, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
     let after = query.after.as_deref().map(parse_time).transpose()?;
     let items = shared.history.after(after);
     Ok(Json(Told { interval_seconds: EVERY.as_secs(), now: Timestamp::now(), items }))

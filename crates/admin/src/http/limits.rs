@@ -32,6 +32,18 @@ const ANONYMOUS: Rate = Rate { burst: 100.0, per_second: 50.0 };
 /// guesses a day at a token of 16 characters or more.
 const WRONG_TOKENS: Rate = Rate { burst: 30.0, per_second: 0.5 };
 
+/// Requests of one tenant with its status token, from whatever address: its page asks every ten
+/// seconds, and some people of a tenant may look at it.
+const TENANT: Rate = Rate { burst: 30.0, per_second: 2.0 };
+
+/// Requests with status tokens of all tenants together: a tenth of what operators have, so that
+/// tenants take neither the operators' share nor much of the source's time.
+const TENANTS: Rate = Rate { burst: 100.0, per_second: 20.0 };
+
+/// Beyond this many remembered tenants, those are forgotten whose buckets are full again. The limit
+/// of all tenants leaves no more than some 400 others.
+const TENANTS_MAX: usize = 1024;
+
 /// At most this many clients are remembered, in some 100 KB. When there are more, the client that
 /// was silent longest is forgotten; its limits begin again when it comes back.
 const CLIENTS_MAX: usize = 1024;
@@ -55,6 +67,8 @@ pub(super) struct Limits(Mutex<State>);
 
 struct State {
     admitted: Bucket,
+    tenants: Bucket,
+    by_tenant: HashMap<String, Bucket>,
     clients: HashMap<IpAddr, Client>,
     warned_at: Option<Instant>,
 }
@@ -73,6 +87,8 @@ impl Limits {
     pub(super) fn new() -> Self {
         Self(Mutex::new(State {
             admitted: Bucket::full(ADMITTED, Instant::now()),
+            tenants: Bucket::full(TENANTS, Instant::now()),
+            by_tenant: HashMap::new(),
             clients: HashMap::new(),
             warned_at: None,
         }))
@@ -81,6 +97,15 @@ impl Limits {
     /// Takes one request with a right token from the limit that all clients share.
     pub(super) fn admitted(&self) -> Result<(), Wait> {
         self.state().admitted.take(Instant::now())
+    }
+
+    /// Takes one request with a status token from the tenant's limit, and from that of all tenants.
+    pub(super) fn tenant(&self, tenant: &str) -> Result<(), Wait> {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.tenants.look(now)?;
+        state.of_tenant(tenant, now).take(now)?;
+        state.tenants.take(now)
     }
 
     /// Takes one request without a token from the client's limit.
@@ -120,6 +145,14 @@ impl Limits {
 }
 
 impl State {
+    fn of_tenant(&mut self, tenant: &str, now: Instant) -> &mut Bucket {
+        if self.by_tenant.len() >= TENANTS_MAX && !self.by_tenant.contains_key(tenant) {
+            // One that is full again says no more than one that is not there.
+            self.by_tenant.retain(|_, bucket| !bucket.is_full(now));
+        }
+        self.by_tenant.entry(tenant.to_owned()).or_insert_with(|| Bucket::full(TENANT, now))
+    }
+
     fn client(&mut self, address: IpAddr, now: Instant) -> &mut Client {
         let address = one_client(address);
         if self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&address) {
@@ -172,6 +205,10 @@ impl Bucket {
             return Err(Wait(Duration::from_secs_f64((1.0 - self.left) / self.rate.per_second)));
         }
         Ok(())
+    }
+
+    fn is_full(&mut self, now: Instant) -> bool {
+        self.look(now).is_ok() && self.left >= self.rate.burst
     }
 
     fn take(&mut self, now: Instant) -> Result<(), Wait> {

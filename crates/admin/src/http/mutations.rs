@@ -4,114 +4,183 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use offtake_loops::{names_a_fuse, set_fuse};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::Shared;
+use super::answers::{Adopted, Forgotten, Owed, Paused, Recopied, Reloading, Resumed, Retried};
+use super::described::{Accepted, Routes, Sent, Told};
 use super::problem::Problem;
 use crate::Error;
 use crate::operations::{self, Named, Selection};
-use crate::status::Fuse;
+use crate::status::{Fuse, Long};
+use crate::verified::Compared;
 
 /// The longest comparison over HTTP. Copies that take longer are compared by `offtake verify`.
 const VERIFY_WITHIN: Duration = Duration::from_secs(300);
 
-pub(super) type Answer = Result<(StatusCode, Json<Value>), Problem>;
-
 /// The destination in the path: tenant and name.
 pub(super) type Which = Path<(String, String)>;
 
-#[derive(Debug, Default, Deserialize)]
+/// One line that is not empty.
+pub(super) const REASON: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\u0000-\u001f\u007f-\u009f\s][^\u0000-\u001f\u007f-\u009f]*$";
+
+/// `90s`, `30m`, `1h30m`, `7d`.
+pub(super) const DURATION: &str =
+    "^((36[0-5]|3[0-5][0-9]|[12]?[0-9]?[0-9])d|([0-9]{1,3}h)?([0-9]{1,3}m)?([0-9]{1,5}s)?)$";
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pause {
+    /// One line; the status shows it.
+    #[schemars(required, length(min = 1, max = 200), regex(pattern = REASON))]
     pub(super) reason: Option<String>,
+    /// For how long; absent: until it is resumed.
+    #[schemars(length(min = 2), regex(pattern = DURATION))]
     pub(super) r#for: Option<String>,
 }
 
 /// A reason is accepted, as in every request that switches something, and checked. It is not
 /// stored: reasons are stored with what is stopped.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resume {
+    #[schemars(length(min = 1, max = 200), regex(pattern = REASON))]
     pub(super) reason: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resync {
+    /// Only this mapping; absent: all.
     pub(super) mapping: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Switch {
+pub(super) struct Switch {
+    /// False: what the fuse is named after stops, in every daemon, within a second.
+    #[schemars(required)]
     enabled: Option<bool>,
+    /// One line; required where `enabled` is false.
+    #[schemars(length(min = 1, max = 200), regex(pattern = REASON))]
     reason: Option<String>,
+    /// For how long; absent: until it is switched on.
+    #[schemars(length(min = 2), regex(pattern = DURATION))]
     r#for: Option<String>,
+}
+
+const NOT_SERVED: &[(u16, &str)] = &[(
+    409,
+    "The destination is not served: the configuration or a query says of it what cannot be.",
+)];
+
+pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
+    let told = |id, summary| Told::new(id, summary);
+    routes
+        .post(
+            "/destinations/{tenant}/{name}/sync",
+            sync,
+            told("sync", "Sync it now").or(NOT_SERVED),
+        )
+        .post(
+            "/destinations/{tenant}/{name}/pause",
+            pause,
+            told("pause", "Write nothing to it for now"),
+        )
+        .post("/destinations/{tenant}/{name}/resume", resume, told("resume", "End its pause"))
+        .post(
+            "/destinations/{tenant}/{name}/resync",
+            resync,
+            told("resync", "Copy its tables again, in place").or(NOT_SERVED),
+        )
+        .post("/destinations/{tenant}/{name}/verify", verify, VERIFY)
+        .post(
+            "/destinations/{tenant}/{name}/adopt",
+            adopt,
+            told("adopt", "Serve it from this source, whichever source served it before"),
+        )
+        .post("/destinations/{tenant}/{name}/forget", forget, FORGET)
+        .patch("/fuses/{*name}", switch_fuse, told("switch_fuse", "Blow a fuse, or mend it"))
+        .post(
+            "/quarantine/retry",
+            retry_quarantined,
+            told("retry_quarantined", "Try refused rows and events of a tenant again now"),
+        )
+        .post("/reload", reload, told("reload", "Read the configuration and the mappings again"))
+}
+
+const VERIFY: Told =
+    Told::new("verify", "Compare its copies with their queries, within 300 s").or(&[
+        (409, "The destination is not served."),
+        (429, "Another comparison is under way, or there are too many requests."),
+        (503, "The comparison cannot be made now, or takes too long."),
+    ]);
+
+const FORGET: Told = Told::new("forget", "End what is kept of it; its rows stay where they are")
+    .or(&[(409, "The configuration or the destinations query still names it.")]);
+
+/// The copies of a destination, compared.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Verified {
+    equal: bool,
+    items: Vec<Compared>,
+    /// Always null: all mappings are in `items`.
+    next: Option<String>,
 }
 
 pub(super) async fn sync(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Result<Accepted<Owed>, Problem> {
     let destination = shared.served(&which).await?;
     let wanted = shared
         .answer(async |source| operations::owe_sync(source, &[destination.destination_id]).await)
         .await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "wanted_sequence_id": wanted.to_string() }))))
+    Ok(Accepted(Owed { wanted_sequence_id: Long(wanted) }))
 }
 
 pub(super) async fn pause(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Pause = read(&headers, &body)?;
+    Sent(asked): Sent<Pause>,
+) -> Result<Json<Paused>, Problem> {
     let reason = required_reason(asked.reason.as_deref())?;
     let lasts = asked.r#for.as_deref().map(duration).transpose()?;
     let destination = shared.named(&which).await?;
     let ids = [destination.destination_id];
     let until =
         shared.answer(async |source| operations::pause(source, &ids, reason, lasts).await).await?;
-    Ok((StatusCode::OK, Json(json!({ "paused": true, "paused_until": until }))))
+    Ok(Json(Paused { paused: true, paused_until: until }))
 }
 
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Resume = read(&headers, &body)?;
+    Sent(asked): Sent<Resume>,
+) -> Result<Json<Resumed>, Problem> {
     asked.reason.as_deref().map(|reason| required_reason(Some(reason))).transpose()?;
     let destination = shared.named(&which).await?;
     let resumed = shared
         .answer(async |source| operations::resume(source, &[destination.destination_id]).await)
         .await?;
-    Ok((StatusCode::OK, Json(json!({ "paused": false, "was_paused": resumed > 0 }))))
+    Ok(Json(Resumed { paused: false, was_paused: resumed > 0 }))
 }
 
 pub(super) async fn resync(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Resync = read(&headers, &body)?;
+    Sent(asked): Sent<Resync>,
+) -> Result<Accepted<Recopied>, Problem> {
     let destination = shared.served(&which).await?;
     let mapping = asked.mapping.as_deref();
     let ids = [destination.destination_id];
@@ -123,7 +192,7 @@ pub(super) async fn resync(
             StatusCode::NOT_FOUND,
             format!("{}/{} receives no mapping {mapping}", destination.tenant, destination.name),
         )),
-        _ => Ok((StatusCode::ACCEPTED, Json(json!({ "copies": copies })))),
+        _ => Ok(Accepted(Recopied { copies })),
     }
 }
 
@@ -131,10 +200,8 @@ pub(super) async fn resync(
 pub(super) async fn verify(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Result<Json<Verified>, Problem> {
     let destination = shared.served(&which).await?;
     let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
     let verifier = shared
@@ -154,8 +221,8 @@ pub(super) async fn verify(
     };
     match found {
         Ok(Ok(items)) => {
-            let equal = items.iter().all(|item| item["equal"] == true);
-            Ok((StatusCode::OK, Json(json!({ "equal": equal, "items": items, "next": null }))))
+            let equal = items.iter().all(|item| item.equal);
+            Ok(Json(Verified { equal, items, next: None }))
         }
         Ok(Err(why)) => Err(unavailable(why)),
         Err(_) => Err(unavailable(format!(
@@ -169,23 +236,19 @@ pub(super) async fn verify(
 pub(super) async fn adopt(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Result<Accepted<Adopted>, Problem> {
     let ids = [shared.named(&which).await?.destination_id];
     shared.answer(async |source| operations::adopt(source, &ids).await).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "adopted": true }))))
+    Ok(Accepted(Adopted { adopted: true }))
 }
 
 /// Ends what the source keeps of a destination that nothing names any more. What it holds stays.
 pub(super) async fn forget(
     State(shared): State<Arc<Shared>>,
     Path((tenant, name)): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Result<Json<Forgotten>, Problem> {
     let kept = shared
         .answer(async |source| operations::kept_destinations(source, &tenant, Some(&name)).await)
         .await?;
@@ -202,23 +265,26 @@ pub(super) async fn forget(
     }
     let ids: Vec<i64> = kept.iter().map(|kept| kept.destination_id).collect();
     shared.answer(async |source| operations::forget(source, &ids).await).await?;
-    Ok((StatusCode::OK, Json(json!({ "forgotten": true }))))
+    Ok(Json(Forgotten { forgotten: true }))
 }
 
 pub(super) async fn switch_fuse(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Switch>,
 ) -> Result<Json<Fuse>, Problem> {
-    let asked: Switch = read(&headers, &body)?;
     let Some(enabled) = asked.enabled else {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "say `enabled`: true or false"));
     };
-    let reason = if enabled { None } else { Some(required_reason(asked.reason.as_deref())?) };
+    let reason = match asked.reason.as_deref() {
+        // It is accepted, as with `resume`, and checked. It is not stored.
+        None if enabled => None,
+        given => Some(required_reason(given)?),
+    };
+    let reason = reason.filter(|_| !enabled);
     let lasts = asked.r#for.as_deref().map(duration).transpose()?;
     let switched = async |source: &Client| -> Result<Option<Fuse>, Error> {
-        if !names_a_fuse(&name) || !operations::fuse_names(source).await?.contains(&name) {
+        if !names_a_fuse(&name) || !operations::knows_fuse(source, &name).await? {
             return Ok(None);
         }
         set_fuse(source, &name, enabled, reason, lasts).await?;
@@ -231,22 +297,24 @@ pub(super) async fn switch_fuse(
 }
 
 /// Which quarantined rows and events of a tenant are tried again.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Retry {
+pub(super) struct Retry {
+    #[schemars(required)]
     tenant: Option<String>,
+    /// Only rows of the destination with this name.
     destination: Option<String>,
+    /// Only events of the webhook with this name; not with `destination`.
     webhook: Option<String>,
+    /// Only of this mapping.
     mapping: Option<String>,
 }
 
 /// Has quarantined rows and events of one tenant tried again now.
 pub(super) async fn retry_quarantined(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Retry = read(&headers, &body)?;
+    Sent(asked): Sent<Retry>,
+) -> Result<Accepted<Retried>, Problem> {
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, detail);
     let tenant = asked.tenant.as_deref().ok_or_else(|| bad("say the `tenant`"))?;
     if asked.destination.is_some() && asked.webhook.is_some() {
@@ -260,19 +328,17 @@ pub(super) async fn retry_quarantined(
     };
     let retried =
         shared.answer(async |source| operations::retry_quarantined(source, of).await).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "retried": retried }))))
+    Ok(Accepted(Retried { retried }))
 }
 
 /// Has the daemon read the configuration and the mappings again at once. The result is in `config`
 /// of the status.
 pub(super) async fn reload(
     State(shared): State<Arc<Shared>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Accepted<Reloading> {
     shared.state.reload.notify_one();
-    Ok((StatusCode::ACCEPTED, Json(json!({}))))
+    Accepted(Reloading {})
 }
 
 impl Shared {
@@ -303,31 +369,6 @@ impl Shared {
             None => Ok(named),
         }
     }
-}
-
-/// The body as JSON. Without a body, all fields have their defaults.
-pub(super) fn read<T: DeserializeOwned + Default>(
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<T, Problem> {
-    if body.is_empty() {
-        return Ok(T::default());
-    }
-    let kind =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !kind
-        .split(';')
-        .next()
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-    {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "send a body as application/json",
-        ));
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, format!("the body cannot be used: {error}"))
-    })
 }
 
 pub(super) fn required_reason(reason: Option<&str>) -> Result<&str, Problem> {

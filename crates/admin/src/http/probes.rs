@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Shared;
+use super::described::{Routes, Told};
 use super::guard::may_know_tenants;
 use crate::readiness::LoopStatus;
 
@@ -23,11 +26,54 @@ const ANSWER_FRESH: Duration = Duration::from_millis(250);
 /// The Prometheus text format 0.0.4, which every Prometheus reads.
 const METRICS_CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Ready {
     ready: bool,
     source: bool,
     loops: Vec<LoopStatus>,
+}
+
+/// The probes of the main listener.
+pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
+    routes
+        .get_other("/livez", live, Told::new("livez", "Whether the process works"), |operation| {
+            operation.text(StatusCode::OK, "text/plain", "It does.");
+            operation.text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "A loop hangs, which only another start mends.",
+            );
+        })
+        .get_other(
+            "/readyz",
+            ready,
+            Told::new("readyz", "Whether every loop makes progress"),
+            |operation| {
+                operation
+                    .answer::<Ready>(StatusCode::OK, "Every loop does, and the source answers.");
+                operation.answer::<Ready>(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "One does not, or the source does not answer.",
+                );
+            },
+        )
+        .get_other("/metrics", metrics_of_tenants, METRICS, |operation| {
+            operation.text(StatusCode::OK, "text/plain", "The text format of Prometheus.");
+        })
+}
+
+const METRICS: Told =
+    Told::new("metrics", "For Prometheus. A token is needed only to be told of tenants").or(&[
+        (401, "A wrong token, where `metrics.tenants` is set."),
+        (429, "Too many wrong tokens, where `metrics.tenants` is set."),
+    ]);
+
+/// The probes of the second listener.
+pub(super) fn router_without_tenants() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
 }
 
 /// Answers 200 unless a loop hangs, which only another start of the process mends. It does not ask

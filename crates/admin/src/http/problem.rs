@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::limits::Wait;
@@ -9,7 +10,7 @@ use crate::Error;
 
 /// `application/problem+json`. The title is the phrase of the HTTP status; the detail says what is
 /// wrong and what to do.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Problem {
     r#type: &'static str,
     title: &'static str,

@@ -3,40 +3,48 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio_postgres::Client;
 
 use super::Shared;
-use super::api::{ITEMS, ITEMS_MAX, Page, bad_query, parse_after, parse_time, searched};
-use super::mutations::{
-    Answer, Nothing, Pause, Resume, Resync, Which, duration, read, required_reason,
-};
+use super::answers::{Disabled, Enabled, Paused, Replayed, Resumed, Retold};
+use super::api::{Limit, Page, parse_after, parse_time, searched};
+use super::described::{Accepted, Asked, Routes, Sent, Told};
+use super::mutations::{Nothing, Pause, REASON, Resume, Resync, Which, duration, required_reason};
 use super::problem::Problem;
+use crate::status::Long;
 use crate::webhooks::{
     self, Attempt, NamedWebhook, Sought, TestOf, TestRefused, Tested, Webhook, WebhookState,
     named_webhooks,
 };
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
+    /// Only this tenant's.
     tenant: Option<String>,
+    /// Only those in this state.
+    #[schemars(with = "Option<WebhookState>")]
     state: Option<String>,
     /// What the tenant, the name or the host contains.
+    #[schemars(length(max = 400))]
     search: Option<String>,
+    /// By tenant and name, or the worst states first.
     #[serde(default)]
     sort: Sort,
-    limit: Option<usize>,
-    /// `next` of the previous page.
+    /// How many items the page has at most.
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before.
     after: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Sort {
     /// By tenant and name.
@@ -46,47 +54,121 @@ enum Sort {
     State,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AttemptsQuery {
-    /// A status such as 500, or a class such as `refused`.
+    /// Only requests with this answer: a status such as 500, or a class such as `refused`.
+    #[schemars(regex(pattern = "^([1-5][0-9][0-9]|delivered|refused|unwell|timeout|address)$"))]
     status: Option<String>,
-    limit: Option<usize>,
+    /// How many items the page has at most.
+    #[serde(default)]
+    limit: Limit,
+    /// `next` of the page before.
+    #[schemars(regex(pattern = "^[0-9]{1,18}$"))]
     after: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Disable {
+pub(super) struct Disable {
+    /// One line; the status shows it.
+    #[schemars(required, length(min = 1, max = 200), regex(pattern = REASON))]
     reason: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Which row is sent: both fields or neither.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Test {
+#[schemars(extend("dependentRequired" = { "mapping": ["key"], "key": ["mapping"] }))]
+pub(super) struct Test {
+    #[serde(default)]
+    #[schemars(with = "String")]
     mapping: Option<String>,
+    /// An object of the row's key columns.
+    #[serde(default)]
+    #[schemars(with = "Map<String, Value>")]
     key: Option<Value>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Where a replay begins: `from` or `since`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Replay {
-    /// Sequence ids are texts, because JavaScript's numbers lose digits; a number is taken too.
+#[schemars(extend(
+    "oneOf" = [{ "required": ["from"] }, { "required": ["since"] }],
+    "dependentRequired" = { "until": ["since"] }
+))]
+pub(super) struct Replay {
+    /// A sequence id: what changed after it is told again. A number is taken too, but JavaScript's
+    /// numbers lose digits.
+    #[serde(default)]
+    #[schemars(schema_with = "sequence_id_schema")]
     from: Option<Value>,
+    /// What was captured since then is told again.
+    #[serde(default)]
+    #[schemars(with = "Timestamp")]
     since: Option<String>,
+    /// Only what was captured until then.
+    #[serde(default)]
+    #[schemars(with = "Timestamp")]
     until: Option<String>,
+    /// Only this mapping; absent: all.
     mapping: Option<String>,
+    /// With the `webhook-id` of the first time, so that a receiver that has them drops them.
     #[serde(default)]
     same_ids: bool,
 }
 
+const NOT_SERVED: &[(u16, &str)] =
+    &[(409, "The webhook is not served: the configuration or a query says of it what cannot be.")];
+
+pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
+    let told = |id, summary| Told::new(id, summary);
+    routes
+        .get("/webhooks", list, told("list_webhooks", "Webhooks, page by page"))
+        .get("/webhooks/{tenant}/{name}", one, told("webhook", "One webhook"))
+        .get(
+            "/webhooks/{tenant}/{name}/attempts",
+            list_attempts,
+            told("list_attempts", "Requests that were sent to it, the newest first"),
+        )
+        .post(
+            "/webhooks/{tenant}/{name}/test",
+            test,
+            told("test_webhook", "Send one request now, and tell how it ended").or(NOT_SERVED),
+        )
+        .post("/webhooks/{tenant}/{name}/replay", replay, REPLAY)
+        .post(
+            "/webhooks/{tenant}/{name}/resync",
+            resync,
+            told("resync_webhook", "Tell it all rows again").or(NOT_SERVED),
+        )
+        .post(
+            "/webhooks/{tenant}/{name}/enable",
+            enable,
+            told("enable_webhook", "Go on at its cursor"),
+        )
+        .post(
+            "/webhooks/{tenant}/{name}/disable",
+            disable,
+            told("disable_webhook", "Send it nothing more"),
+        )
+        .post(
+            "/webhooks/{tenant}/{name}/pause",
+            pause,
+            told("pause_webhook", "Send it nothing for now"),
+        )
+        .post("/webhooks/{tenant}/{name}/resume", resume, told("resume_webhook", "End its pause"))
+}
+
+const REPLAY: Told = Told::new("replay_webhook", "Tell it again what changed")
+    .or(&[(409, "The webhook is not served, or the change log no longer goes back so far.")]);
+
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    Asked(query): Asked<ListQuery>,
 ) -> Result<Json<Page<Webhook>>, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
     let state = query.state.as_deref().map(named_state).transpose()?;
-    let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
+    let limit = query.limit.0;
     let search = query.search.as_deref().map(searched).transpose()?.flatten();
     let sought = Sought { tenant: query.tenant.as_deref(), state, text: search.as_deref() };
     let mut items = match query.sort {
@@ -118,6 +200,13 @@ async fn by_name(
     asked: usize,
 ) -> Result<Vec<Webhook>, Problem> {
     let mut place: Option<(String, String)> = after.map(parse_after).transpose()?;
+    if let (Some(state), None) = (sought.state, sought.text) {
+        let from = place.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
+        let of = (sought.tenant, state);
+        let found = shared
+            .answer(async |source| webhooks::webhooks_in_state(source, of, from, asked).await);
+        return found.await;
+    }
     let mut items: Vec<Webhook> = Vec::new();
     loop {
         let from = place.as_ref().map(|(tenant, name)| (tenant.as_str(), name.as_str()));
@@ -151,21 +240,13 @@ pub(super) async fn one(
 pub(super) async fn list_attempts(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    query: Result<Query<AttemptsQuery>, QueryRejection>,
+    Asked(query): Asked<AttemptsQuery>,
 ) -> Result<Json<Page<Attempt>>, Problem> {
-    let Query(query) = query.map_err(bad_query)?;
-    let after: Option<i64> = match query.after.as_deref().map(str::parse) {
-        None => None,
-        Some(Ok(after)) => Some(after),
-        Some(Err(_)) => {
-            let detail = "`after` is not the `next` of a page";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-        }
-    };
-    let limit = query.limit.unwrap_or(ITEMS).clamp(1, ITEMS_MAX);
-    let asked = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let after: Option<u64> = query.after.as_deref().map(parse_after).transpose()?;
+    let after = after.map(|after| i64::try_from(after).unwrap_or(i64::MAX));
+    let (limit, asked) = (query.limit.0, query.limit.and_one());
+    let status = query.status.as_deref().map(known_answer).transpose()?;
     let id = shared.webhook(&which).await?.webhook_id;
-    let status = query.status.as_deref();
     let mut items = shared
         .answer(async |source| webhooks::attempts(source, id, status, after, asked).await)
         .await?;
@@ -178,78 +259,66 @@ pub(super) async fn list_attempts(
 pub(super) async fn pause(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Pause = read(&headers, &body)?;
+    Sent(asked): Sent<Pause>,
+) -> Result<Json<Paused>, Problem> {
     let reason = required_reason(asked.reason.as_deref())?;
     let lasts = asked.r#for.as_deref().map(duration).transpose()?;
     let id = shared.webhook(&which).await?.webhook_id;
     let until =
         shared.answer(async |source| webhooks::pause(source, id, reason, lasts).await).await?;
-    Ok((StatusCode::OK, Json(json!({ "paused": true, "paused_until": until }))))
+    Ok(Json(Paused { paused: true, paused_until: until }))
 }
 
 pub(super) async fn resume(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Resume = read(&headers, &body)?;
+    Sent(asked): Sent<Resume>,
+) -> Result<Json<Resumed>, Problem> {
     asked.reason.as_deref().map(|reason| required_reason(Some(reason))).transpose()?;
     let id = shared.webhook(&which).await?.webhook_id;
     let resumed = shared.answer(async |source| webhooks::resume(source, id).await).await?;
-    Ok((StatusCode::OK, Json(json!({ "paused": false, "was_paused": resumed }))))
+    Ok(Json(Resumed { paused: false, was_paused: resumed }))
 }
 
 pub(super) async fn enable(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let Nothing {} = read(&headers, &body)?;
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Result<Accepted<Enabled>, Problem> {
     let id = shared.webhook(&which).await?.webhook_id;
     shared.answer(async |source| webhooks::enable(source, id).await).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "enabled": true }))))
+    Ok(Accepted(Enabled { enabled: true }))
 }
 
 pub(super) async fn disable(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Disable = read(&headers, &body)?;
+    Sent(asked): Sent<Disable>,
+) -> Result<Json<Disabled>, Problem> {
     let reason = required_reason(asked.reason.as_deref())?;
     let id = shared.webhook(&which).await?.webhook_id;
     let was = shared.answer(async |source| webhooks::disable(source, id, reason).await).await?;
-    Ok((StatusCode::OK, Json(json!({ "enabled": false, "was_enabled": was }))))
+    Ok(Json(Disabled { enabled: false, was_enabled: was }))
 }
 
 pub(super) async fn resync(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Resync = read(&headers, &body)?;
+    Sent(asked): Sent<Resync>,
+) -> Result<Accepted<Retold>, Problem> {
     let webhook = shared.served_webhook(&which).await?;
     let mapping = known_mapping(&webhook, asked.mapping.as_deref())?;
     let id = webhook.webhook_id;
     let mappings =
         shared.answer(async |source| webhooks::resync(source, id, mapping).await).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "mappings": mappings }))))
+    Ok(Accepted(Retold { mappings }))
 }
 
 pub(super) async fn replay(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Answer {
-    let asked: Replay = read(&headers, &body)?;
+    Sent(asked): Sent<Replay>,
+) -> Result<Accepted<Replayed>, Problem> {
     let from = asked.from.as_ref().map(sequence_id).transpose()?;
     let since = asked.since.as_deref().map(parse_time).transpose()?;
     let until = asked.until.as_deref().map(parse_time).transpose()?;
@@ -275,22 +344,15 @@ pub(super) async fn replay(
     let mappings = shared
         .answer(async |source| webhooks::replay(source, id, mapping, counted, new_ids).await)
         .await?;
-    let answer = json!({
-        "mappings": mappings,
-        "keys": counted.keys.to_string(),
-        "after": counted.after.to_string(),
-        "up_to": counted.up_to.map(|up_to| up_to.to_string()),
-    });
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    let (keys, after) = (Long(counted.keys), Long(counted.after));
+    Ok(Accepted(Replayed { mappings, keys, after, up_to: counted.up_to.map(Long) }))
 }
 
 pub(super) async fn test(
     State(shared): State<Arc<Shared>>,
     Path(which): Which,
-    headers: HeaderMap,
-    body: Bytes,
+    Sent(asked): Sent<Test>,
 ) -> Result<Json<Tested>, Problem> {
-    let asked: Test = read(&headers, &body)?;
     let row = match (asked.mapping, asked.key) {
         (None, None) => None,
         (Some(mapping), Some(key)) if key.is_object() => Some((mapping, key)),
@@ -363,6 +425,25 @@ fn known_mapping<'a>(
         )),
         mapping => Ok(mapping),
     }
+}
+
+/// A status of HTTP, or a class of answers.
+fn known_answer(status: &str) -> Result<&str, Problem> {
+    const CLASSES: [&str; 5] = ["delivered", "refused", "unwell", "timeout", "address"];
+    let code =
+        status.len() == 3 && status.parse().is_ok_and(|code: u16| (100..600).contains(&code));
+    if code || CLASSES.contains(&status) {
+        return Ok(status);
+    }
+    let detail = format!("`status` is a status such as 500, or one of {}", CLASSES.join(", "));
+    Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+}
+
+fn sequence_id_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["string", "integer"], "pattern": "^[0-9]{1,18}$", "minimum": 0,
+        "maximum": i64::MAX, "examples": ["184467"],
+    })
 }
 
 fn sequence_id(value: &Value) -> Result<i64, Problem> {

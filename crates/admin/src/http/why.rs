@@ -4,32 +4,33 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::Shared;
-use super::api::bad_query;
+use super::described::Asked as AskedQuery;
 use super::problem::Problem;
 use crate::why::{Asked, Why, explain, key_columns};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhyQuery {
+    /// The tenant that asks.
     tenant: String,
+    /// Only this mapping.
     mapping: Option<String>,
-    /// A JSON object of the key's columns as `GET quarantine` shows keys, or the text of the only
+    /// Only with `mapping`: a JSON object of the key's columns as `GET quarantine` shows keys, or the text of the only
     /// one.
     key: Option<String>,
 }
 
 pub(super) async fn why(
     State(shared): State<Arc<Shared>>,
-    query: Result<Query<WhyQuery>, QueryRejection>,
+    AskedQuery(WhyQuery { tenant, mapping, key }): AskedQuery<WhyQuery>,
 ) -> Result<Json<Why>, Problem> {
-    let Query(WhyQuery { tenant, mapping, key }) = query.map_err(bad_query)?;
     let key = match (&mapping, key) {
         (_, None) => None,
         (None, Some(_)) => {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
 use super::judgement::{Facts, judge};
 use super::{Long, rounded};
-use crate::{Error, State, moment, sql};
+use crate::{Error, State, json_text, moment, sql};
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Destination {
     pub tenant: String,
     pub name: String,
@@ -47,7 +48,7 @@ pub struct Destination {
     pub mappings: Vec<DestinationMapping>,
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DestinationMapping {
     pub name: String,
     pub source_table: Option<String>,
@@ -98,9 +99,10 @@ impl DestinationMapping {
 }
 
 /// The initial copy of one mapping.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Backfill {
     /// `pending`, `running` or `done`.
+    #[schemars(extend("enum" = ["pending", "running", "done"]))]
     pub state: &'static str,
     pub rows_done: Long,
     /// The planner's estimate when it began.
@@ -192,7 +194,7 @@ async fn list(
 }
 
 pub(super) fn read(row: &Row) -> Result<Destination, Error> {
-    let mappings: Vec<MappingFacts> = serde_json::from_value(row.get("mappings"))?;
+    let mappings: Vec<MappingFacts> = serde_json::from_str(json_text::text(row, "mappings"))?;
     let now = moment::required(row, "read_at");
     let facts = Facts::read(row);
     let (state, reason) = judge(&facts, &mappings);

@@ -74,7 +74,20 @@ impl Group {
 
 impl Overview {
     pub(crate) async fn read(source: &Client) -> Result<Self, Error> {
-        let overview = Self::of(&source.query(&*sql::LIST_UNSETTLED, &[]).await?)?;
+        Self::read_by(source, &sql::LIST_UNSETTLED).await
+    }
+
+    /// The same for who wants those in one state only (None: in any). Of the others, not all are
+    /// unsettled here that are; so this overview counts nothing.
+    pub(crate) async fn read_in(source: &Client, state: Option<State>) -> Result<Self, Error> {
+        match state {
+            Some(state) => Self::read_by(source, sql::list_unsettled_in(state)).await,
+            None => Self::read(source).await,
+        }
+    }
+
+    async fn read_by(source: &Client, statement: &str) -> Result<Self, Error> {
+        let overview = Self::of(&source.query(statement, &[]).await?)?;
         if !overview.base.doubted {
             return Ok(overview);
         }

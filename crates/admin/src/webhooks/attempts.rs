@@ -1,6 +1,7 @@
 //! The requests that were sent to a webhook, as the attempts log has them.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -8,7 +9,7 @@ use crate::status::Long;
 use crate::{Error, moment, sql};
 
 /// One request. Never a row's values, and of the answer only what repeats nothing of the request.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Attempt {
     /// Marks where a page of the list ended.
     pub attempt_id: Long,

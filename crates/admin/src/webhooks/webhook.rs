@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -15,7 +16,9 @@ use crate::status::{Long, rounded};
 use crate::{Error, moment, sql};
 
 /// In the order in which they are tested, the worst first: the first that holds is the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum WebhookState {
     /// Nothing is sent until somebody enables it: the receiver said so, or failed for days.
@@ -64,7 +67,7 @@ impl fmt::Display for WebhookState {
     }
 }
 
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Webhook {
     #[serde(skip)]
     pub(crate) webhook_id: i64,
@@ -104,22 +107,29 @@ pub struct Webhook {
     pub mappings: Vec<WebhookMapping>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookMapping {
     pub name: String,
     pub source_table: String,
     /// The cursor; null before the first turn.
+    #[schemars(with = "Option<Long>")]
     pub sequence_id: Option<String>,
     /// The newest change of its table that concerns this webhook.
+    #[schemars(with = "Option<Long>")]
     pub latest_sequence_id: Option<String>,
     /// Changes beyond the cursor, counted up to 100 001.
+    #[schemars(with = "Long")]
     pub backlog: String,
     #[serde(rename(deserialize = "backfilled"), serialize_with = "as_backfill")]
+    /// `done` or `running`.
+    #[schemars(with = "String", extend("enum" = ["done", "running"]))]
     pub backfill: bool,
     /// A resync is to be told first, for this reason.
     pub resync_reason: Option<String>,
     /// Rows that the latest backfill has told.
+    #[schemars(with = "Long")]
     pub rows_done: String,
+    #[schemars(with = "Long")]
     pub quarantined: String,
     pub error: Option<String>,
     /// When the mapping is tried again after an error of its own.
@@ -222,18 +232,7 @@ pub async fn worst_webhooks(
     });
     found.sort_by_cached_key(place);
     found.truncate(limit);
-    let ids: Vec<i64> = found.iter().map(|one| one.webhook_id).collect();
-    let mut mappings: HashMap<i64, Vec<WebhookMapping>> = match ids.is_empty() {
-        true => HashMap::new(),
-        false => list(source, Which { ids: Some(&ids), ..Which::default() })
-            .await?
-            .into_iter()
-            .map(|one| (one.webhook_id, one.mappings))
-            .collect(),
-    };
-    for one in &mut found {
-        one.mappings = mappings.remove(&one.webhook_id).unwrap_or_default();
-    }
+    add_mappings(source, &mut found).await?;
     let mut behind = after
         .filter(|(state, ..)| *state == WebhookState::InSync)
         .map(|(_, tenant, name)| (tenant.clone(), name.clone()));
@@ -260,6 +259,44 @@ pub async fn worst_webhooks(
     found.sort_by_cached_key(place);
     found.truncate(limit);
     Ok(found)
+}
+
+/// At most `limit` of those in a state, by tenant and name, behind `after`. Those in another state
+/// than `in_sync` are found without a look at the others.
+pub async fn webhooks_in_state(
+    source: &Client,
+    (tenant, state): (Option<&str>, WebhookState),
+    after: Option<(&str, &str)>,
+    limit: usize,
+) -> Result<Vec<Webhook>, Error> {
+    if state == WebhookState::InSync {
+        // In this order, and in this state, they are the last of the worst.
+        let after = after.map(|(tenant, name)| (state, tenant.to_owned(), name.to_owned()));
+        let sought = Sought { tenant, state: Some(state), text: None };
+        return worst_webhooks(source, sought, after.as_ref(), limit).await;
+    }
+    let (mut found, _) = unsettled(source, tenant).await?;
+    let behind = |one: &Webhook| after.is_none_or(|after| (&*one.tenant, &*one.name) > after);
+    found.retain(|one| one.state == state && behind(one));
+    found.sort_by(|a, b| (&a.tenant, &a.name).cmp(&(&b.tenant, &b.name)));
+    found.truncate(limit);
+    add_mappings(source, &mut found).await?;
+    Ok(found)
+}
+
+/// [`unsettled`] reads webhooks without their mappings.
+async fn add_mappings(source: &Client, found: &mut [Webhook]) -> Result<(), Error> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<i64> = found.iter().map(|one| one.webhook_id).collect();
+    let read = list(source, Which { ids: Some(&ids), ..Which::default() }).await?;
+    let mut mappings: HashMap<i64, Vec<WebhookMapping>> =
+        read.into_iter().map(|one| (one.webhook_id, one.mappings)).collect();
+    for one in found {
+        one.mappings = mappings.remove(&one.webhook_id).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// How many are in each state; every state is listed. Those of which nothing speaks against

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use offtake_mapping::shell_word;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::way::Way;
@@ -17,7 +18,7 @@ use super::{Kind, Subject, SubjectMapping};
 use crate::status::Fuse;
 
 /// A stable name for programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// It waits for nothing.
@@ -62,7 +63,7 @@ pub enum Cause {
 }
 
 /// What it waits for, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WaitsFor {
     pub cause: Cause,
     /// One sentence.

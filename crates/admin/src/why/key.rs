@@ -1,8 +1,9 @@
 //! The story of one key: captured, numbered, owed, written or refused.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
@@ -11,11 +12,12 @@ use super::{Asked, Kind, Subject, SubjectMapping};
 use crate::status::Long;
 use crate::{Error, moment, sql};
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct KeyStory {
     pub mapping: String,
     pub source_table: String,
     /// As the change log has it.
+    #[schemars(with = "Map<String, Value>")]
     pub key: Value,
     pub waits_for: WaitsFor,
     /// When a change of it was captured that has no sequence id yet; null: there is none.
@@ -41,7 +43,7 @@ pub struct KeyStory {
 }
 
 /// A numbered change.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Change {
     pub sequence_id: Long,
     /// The key left the tenant or the table.
@@ -53,7 +55,7 @@ pub struct Change {
 }
 
 /// What a destination or a receiver answered to the key's row.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Refused {
     pub sqlstate: Option<String>,
     pub status: Option<i32>,
@@ -66,7 +68,7 @@ pub struct Refused {
 }
 
 /// The row on both sides, without its values.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     /// The mapping's query gives a row for the key.
     pub at_source: Option<bool>,

@@ -1,6 +1,7 @@
 //! How far the way of a change is open, and what is owed to one destination or webhook.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
@@ -21,7 +22,7 @@ pub(super) struct Way {
 }
 
 /// What is owed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Request {
     pub wanted_sequence_id: Long,
     pub owed_since: Timestamp,

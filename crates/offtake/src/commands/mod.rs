@@ -23,6 +23,7 @@ mod registry_names;
 mod resync;
 mod run;
 mod status;
+mod status_token;
 mod sync;
 mod tenant_names;
 mod uninstall;
@@ -65,6 +66,9 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Manual(arguments) => package::manual(&arguments),
         Command::Alerts(arguments) => Ok(package::alerts(&arguments)),
         Command::Status(arguments) => interruptible(status::execute(&context()?, &arguments)).await,
+        Command::StatusToken(arguments) => {
+            interruptible(status_token::execute(&context()?, &arguments)).await
+        }
         Command::Why(arguments) => {
             Box::pin(interruptible(why::execute(&context()?, &arguments))).await
         }

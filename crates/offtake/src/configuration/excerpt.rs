@@ -19,8 +19,17 @@ use super::section::SCHEMA_TREE;
 const MASK: &str = "***";
 
 /// The keys whose values are URLs, tokens, or SQL that may contain them.
-const SECRET_KEYS: [&str; 8] =
-    ["admin_token", "read_token", "url", "query", "password", "secret", "headers", "where"];
+const SECRET_KEYS: [&str; 9] = [
+    "admin_token",
+    "read_token",
+    "url",
+    "query",
+    "password",
+    "secret",
+    "status_secret",
+    "headers",
+    "where",
+];
 
 /// A key that contains one of these holds a secret, whatever the schema says about it.
 const SECRET_PARTS: [&str; 8] = ["token", "pass", "pwd", "secret", "key", "dsn", "uri", "conn"];

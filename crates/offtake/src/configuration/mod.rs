@@ -123,6 +123,8 @@ pub struct Http {
     pub probes: Option<SocketAddr>,
     pub admin_token: Option<SecretString>,
     pub read_token: Option<SecretString>,
+    /// What tenants' status tokens are derived from.
+    pub status_secret: Option<SecretString>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +155,10 @@ pub(crate) fn substituted(
 /// A shorter token can be guessed over the network. On a loopback address any token will do: there
 /// it only keeps out other users of the machine.
 const TOKEN_CHARS_MIN: usize = 16;
+
+/// Who has one status token can try secrets without asking anybody, as fast as a machine can. So it
+/// must be longer than a token that is only tried over the network.
+const STATUS_SECRET_CHARS_MIN: usize = 32;
 
 impl Configuration {
     /// Parses the text of `file`. Relative paths in it begin at the folder of `file`; `${VAR}` may
@@ -215,7 +221,8 @@ impl Configuration {
     /// changes.
     pub fn needs_restart(&self, new: &Self) -> Vec<&'static str> {
         let token = |t: &Option<SecretString>| t.as_ref().map(|t| t.expose_secret().to_owned());
-        let http = |h: &Http| (h.listen, h.probes, token(&h.admin_token), token(&h.read_token));
+        let tokens = |h: &Http| [&h.admin_token, &h.read_token, &h.status_secret].map(token);
+        let http = |h: &Http| (h.listen, h.probes, tokens(h));
         let changed = [
             ("source", self.source.url.fingerprint() != new.source.url.fingerprint()),
             ("mappings", self.mappings != new.mappings),
@@ -371,6 +378,20 @@ impl Http {
                 section.note(key, &message, "make one with `openssl rand -hex 32`");
             }
         }
+        let status_secret = section.text_or_default("status_secret");
+        if status_secret.as_ref().is_some_and(|s| s.chars().count() < STATUS_SECRET_CHARS_MIN) {
+            let message = format!(
+                "a secret of fewer than {STATUS_SECRET_CHARS_MIN} characters can be guessed from a token"
+            );
+            section.note("status_secret", &message, "make one with `openssl rand -hex 32`");
+        }
+        if status_secret.is_some() && [&admin_token, &read_token].contains(&&status_secret) {
+            section.note(
+                "status_secret",
+                "this is a token for the API too",
+                "make another one: this secret need not leave the configuration",
+            );
+        }
         if admin_token.is_some() && admin_token == read_token {
             section.note(
                 "read_token",
@@ -389,6 +410,7 @@ impl Http {
             probes,
             admin_token: admin_token.map(Into::into),
             read_token: read_token.map(Into::into),
+            status_secret: status_secret.map(Into::into),
         }
     }
 }

@@ -50,6 +50,7 @@ impl Configuration {
                     ("probes", http.probes.map_or(Value::Null, text)),
                     ("admin_token", masked_token(http.admin_token.as_ref())),
                     ("read_token", masked_token(http.read_token.as_ref())),
+                    ("status_secret", masked_token(http.status_secret.as_ref())),
                 ]),
             ),
             ("metrics", section([("tenants", worst(self.metrics.worst_destinations).into())])),

@@ -28,7 +28,7 @@ fn mistakes_name_file_line_field_and_remedy() {
     check(
         "http:\n  colour: red\n",
         "3:3: http.colour",
-        "the keys here are `admin_token`, `listen`, `probes`, `read_token`",
+        "the keys here are `admin_token`, `listen`, `probes`, `read_token`, `status_secret`",
     );
     check(
         "sync: { workers: 0 }\n",

@@ -39,6 +39,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use offtake_admin::status_token::StatusSecret;
 use offtake_admin::{AdminState, Readiness, Settings, Sockets, Tokens, Verifier, WebhookAccess};
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
@@ -237,6 +238,7 @@ impl Running {
         let state = AdminState {
             source: self.pool.clone(),
             tokens: Tokens::new(http.admin_token.clone(), http.read_token.clone()),
+            status_secret: http.status_secret.as_ref().map(StatusSecret::new),
             readiness: self.readiness.clone(),
             config: self.published.status.subscribe(),
             metrics,

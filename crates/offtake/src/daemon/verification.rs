@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use offtake_admin::Verifier;
+use offtake_admin::verified::{
+    Compared, ComparedSide, Comparison, DifferenceKind, DifferingKey, UnprintedRow,
+};
 use offtake_postgres::Dialer;
 use offtake_sync::audit;
 use offtake_sync::destinations::{Registered, Registry, Session};
-use offtake_sync::verify::{Options, VerifyTarget, verify};
-use serde_json::{Value, json};
+use offtake_sync::verify::{Kind, Options, Report, SideName, VerifyTarget, verify};
 use tokio::sync::watch;
 
 use crate::configuration::Configuration;
@@ -39,7 +41,7 @@ pub(super) fn verifier(
 async fn compare(
     registered: &Registered,
     configuration: &Configuration,
-) -> Result<Vec<Value>, String> {
+) -> Result<Vec<Compared>, String> {
     let source = Dialer::trusted(configuration.sync.connect_timeout)
         .dial(&configuration.source.url, "offtake verify")
         .await
@@ -63,10 +65,50 @@ async fn compare(
             let found = (report, began.as_deref());
             audit::note_equal(&source, &destination, &registered.spec, mapping, found).await;
         }
+        let mapping = name.to_owned();
         found.push(match outcome {
-            Ok(report) => json!({ "mapping": name, "equal": report.equal(), "report": report }),
-            Err(error) => json!({ "mapping": name, "equal": false, "error": chain(&error) }),
+            Ok(report) => {
+                let equal = report.equal();
+                Compared { mapping, equal, report: Some(told(report)), error: None }
+            }
+            Err(error) => {
+                Compared { mapping, equal: false, report: None, error: Some(chain(&error)) }
+            }
         });
     }
     Ok(found)
+}
+
+/// The report as HTTP tells it, without a value.
+fn told(report: Report) -> Comparison {
+    let kind = |kind| match kind {
+        Kind::Missing => DifferenceKind::Missing,
+        Kind::Extra => DifferenceKind::Extra,
+        Kind::Different => DifferenceKind::Different,
+    };
+    let side = |side| match side {
+        SideName::Source => ComparedSide::Source,
+        SideName::Destination => ComparedSide::Destination,
+    };
+    let differing = report.differences.into_iter();
+    let differing =
+        differing.map(|d| DifferingKey { kind: kind(d.kind), key: d.key, columns: d.columns });
+    let unprinted = report.unprinted.into_iter();
+    let unprinted =
+        unprinted.map(|u| UnprintedRow { key: u.key, side: side(u.side), error: u.error });
+    Comparison {
+        mapping: report.mapping,
+        tenant: report.tenant,
+        rows: report.rows,
+        missing: report.missing,
+        extra: report.extra,
+        different: report.different,
+        unsettled: report.unsettled,
+        not_compared: report.not_compared,
+        rechecked: report.rechecked,
+        disagreements: report.disagreements,
+        disagreement: report.disagreement,
+        differences: differing.collect(),
+        unprinted: unprinted.collect(),
+    }
 }

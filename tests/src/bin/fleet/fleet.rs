@@ -18,7 +18,10 @@ target: { table: notes }
 
 const TABLES: &str = "
 create table public.customer (tenant text primary key, url text not null);
+create table public.hook (tenant text primary key, url text not null, secret text not null);
 create table public.note (tenant text, id integer, body text, primary key (tenant, id));";
+
+const STATUS_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Every copy stands, and every tenant has a change in the log that was applied long ago.
 const SETTLE: &str = "
@@ -97,10 +100,11 @@ impl Fleet {
 
     fn configure(&self, port: u16) -> anyhow::Result<()> {
         let text = format!(
-            "source: {{ url: \"{}\" }}\nmappings: mappings\nhttp: {{ listen: \"127.0.0.1:{port}\" }}\n\
+            "source: {{ url: \"{}\" }}\nmappings: mappings\nhttp: {{ listen: \"127.0.0.1:{port}\", status_secret: {STATUS_SECRET} }}\n\
              audit: {{ period: off }}\n\
              security: {{ allow_destinations: [\"127.0.0.0/8\"] }}\n\
-             destinations:\n  query: select tenant as tenant_id, url, true as shared from public.customer\n",
+             destinations:\n  query: select tenant as tenant_id, url, true as shared from public.customer\n\
+             webhooks:\n  query: select tenant as tenant_id, 'crm' as name, url, secret from public.hook\n",
             self.server.url("postgres")
         );
         Ok(std::fs::write(self.folder.path().join("offtake.yaml"), text)?)
@@ -114,6 +118,14 @@ impl Fleet {
                from generate_series($1::bigint, $2::bigint) n";
         self.client.execute(insert, &[&i64::from(from), &i64::from(to)]).await?;
         Ok(())
+    }
+
+    /// A webhook for each tenth tenant, which nobody answers and which is told nothing.
+    pub(crate) async fn add_webhooks(&self) -> anyhow::Result<()> {
+        let insert = "insert into public.hook
+             select tenant, 'http://127.0.0.1:1/hook', 'whsec_' || encode(sha256(tenant::bytea), 'base64')
+               from public.customer where tenant like '%0'";
+        Ok(self.client.batch_execute(insert).await?)
     }
 
     pub(crate) async fn add_tenant(&self) -> anyhow::Result<()> {
@@ -130,10 +142,15 @@ impl Fleet {
 
     /// Runs a command of the binary to its end; it must succeed.
     pub(crate) fn offtake(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.printed(arguments).map(drop)
+    }
+
+    /// The same; returns what it printed.
+    pub(crate) fn printed(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.command()?.args(arguments).output().context("cannot start offtake")?;
         let told = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{arguments:?}: {told}");
-        Ok(())
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// The binary in this program's folder, with this configuration.
@@ -147,13 +164,25 @@ impl Fleet {
     }
 
     pub(crate) async fn wait_registered(&self, destinations: i64) -> anyhow::Result<()> {
-        const WITHIN: Duration = Duration::from_secs(1800);
-        let begun = Instant::now();
         // Cheap while a registration of very many is not committed: it reads counts by mappings.
         let count = "select coalesce(sum(destinations), 0)::bigint from offtake.destination_count";
+        self.wait_counted(count, destinations).await
+    }
+
+    /// Every webhook is registered and was told that there is nothing.
+    pub(crate) async fn wait_webhooks_settled(&self) -> anyhow::Result<()> {
+        let missing = "select (select count(*) from public.hook) - count(*)
+                         from offtake.webhook_mapping m join offtake.webhook w using (webhook_id)
+                        where w.active and w.state = 'in_sync'";
+        self.wait_counted(missing, 0).await
+    }
+
+    async fn wait_counted(&self, count: &str, wanted: i64) -> anyhow::Result<()> {
+        const WITHIN: Duration = Duration::from_secs(1800);
+        let begun = Instant::now();
         loop {
             let found: i64 = self.client.query_one(count, &[]).await?.get(0);
-            if found == destinations {
+            if found == wanted {
                 return Ok(());
             }
             let log = || std::fs::read_to_string(self.folder.path().join("offtake.log"));
@@ -167,16 +196,46 @@ impl Fleet {
         Ok(self.client.batch_execute("vacuum analyze").await?)
     }
 
+    /// Fills the log with so many rows, and the registry as a large installation's. Returns a tenant
+    /// of the middle that has a webhook.
+    pub(crate) async fn fill(&self, rows: u32) -> anyhow::Result<String> {
+        const FILL: &str = include_str!("../../../sql/fill_answers.sql");
+        self.client.batch_execute(&FILL.replace("{rows}", &rows.to_string())).await?;
+        self.client.batch_execute("vacuum analyze").await?;
+        let of_the_middle = "select tenant_id from offtake.webhook order by tenant_id
+                             offset (select count(*) / 2 from offtake.webhook) limit 1";
+        Ok(self.client.query_one(of_the_middle, &[]).await?.get(0))
+    }
+
     /// The code of the answer, which is read to its end.
     pub(crate) async fn get(&self, port: u16, path: &str) -> anyhow::Result<u16> {
+        Ok(self.ask(port, "get", path, "", "").await?.0)
+    }
+
+    /// The code and the text of the answer. `token` and `body` may be empty.
+    pub(crate) async fn ask(
+        &self,
+        port: u16,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: &str,
+    ) -> anyhow::Result<(u16, String)> {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            method.to_uppercase(),
+            body.len()
+        );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
-        let code = answer.get(9..12).and_then(|code| std::str::from_utf8(code).ok());
-        code.and_then(|code| code.parse().ok()).context("no HTTP answer")
+        let text = String::from_utf8(answer)?;
+        let (head, text) = text.split_once("\r\n\r\n").context("no HTTP answer")?;
+        let code = head.get(9..12).and_then(|code| code.parse().ok()).context("no HTTP answer")?;
+        Ok((code, text.to_owned()))
     }
 
     pub(crate) async fn server_seconds(&self) -> anyhow::Result<f64> {

@@ -1,10 +1,12 @@
-//! What many registered destinations cost: an idle daemon, a refresh in which one tenant appeared,
+//! What many registered destinations cost: how long every route of the API takes (`fleet answers`),
+//! or else an idle daemon, a refresh in which one tenant appeared,
 //! a scrape, a page of the list, a claim and a sweep, at several numbers of destinations.
 //! `tests/load/README.md` says how to run it.
 //!
 //! The destinations come from the daemon's own destinations query. Nothing is copied: the fuse
 //! `sync` is off, and the registry is then filled as if every copy stood.
 
+mod answers;
 mod fleet;
 mod process;
 
@@ -21,8 +23,17 @@ const TIMES: usize = 5;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let numbers: Result<Vec<u32>, _> = std::env::args().skip(1).map(|n| n.parse()).collect();
-    let numbers = numbers.context("usage: fleet NUMBER...: how many destinations to register")?;
+    const USAGE: &str = "usage: fleet NUMBER...: how many destinations to register\n  \
+                         or: fleet answers NUMBER ROWS: and how many rows the log has";
+    let mut arguments = std::env::args().skip(1).peekable();
+    let of_answers = arguments.next_if(|first| first == "answers").is_some();
+    let numbers: Result<Vec<u32>, _> = arguments.map(|n| n.parse()).collect();
+    let numbers = numbers.context(USAGE)?;
+    if of_answers {
+        let [destinations, rows] = numbers.try_into().ok().context(USAGE)?;
+        println!("\n{destinations} destinations, {rows} rows in the log");
+        return answers::measure(destinations, rows).await;
+    }
     for destinations in numbers {
         println!("\n{destinations} destinations");
         measure(destinations).await?;
@@ -112,7 +123,7 @@ async fn measure_arrival(
     Ok(())
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
