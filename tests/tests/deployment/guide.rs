@@ -8,7 +8,7 @@ use offtake_private_server::ReservedPort;
 use offtake_tests::World;
 
 use crate::read;
-use crate::tools::said;
+use offtake_tests::tools::said;
 
 /// What a reader would type into the editor: a destination on this machine, and a port that is free.
 const EDITOR: &str = r#"#!/bin/sh

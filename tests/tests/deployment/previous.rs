@@ -9,7 +9,7 @@ use offtake_tests::{World, beside, oracle};
 
 use crate::guide::commands;
 use crate::root;
-use crate::tools::{said, succeed};
+use offtake_tests::tools::{said, succeed};
 
 fn folder() -> PathBuf {
     root().join("tests/previous")
