@@ -68,11 +68,12 @@ async fn every_failpoint_can_kill_the_daemon() {
     daemon.stop().await;
 }
 
-/// Once in the turn of one tenant, and at most once in that of many, which has the same steps.
+/// Once in the turn of one tenant, and at most once in that of many and in that of a file, which have
+/// the same steps.
 #[test]
 fn every_failpoint_is_in_the_code_once() {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
-    let (mut code, mut of_groups) = (String::new(), String::new());
+    let (mut code, mut of_groups, mut of_files) = (String::new(), String::new(), String::new());
     let mut folders = ["sequencer", "poller", "sync", "webhooks"]
         .map(|name| crates.join(name).join("src"))
         .to_vec();
@@ -80,6 +81,7 @@ fn every_failpoint_is_in_the_code_once() {
         for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
             match std::fs::read_to_string(&path) {
                 Ok(text) if path.ends_with("group.rs") => of_groups += &text,
+                Ok(text) if path.parent().unwrap().ends_with("sqlite") => of_files += &text,
                 Ok(text) => code += &text,
                 Err(_) => folders.push(path),
             }
@@ -89,6 +91,7 @@ fn every_failpoint_is_in_the_code_once() {
         let here = format!("failpoint(\"{point}\")");
         assert_eq!(code.matches(&here).count(), 1, "{point}");
         assert!(of_groups.matches(&here).count() <= 1, "{point}");
+        assert!(of_files.matches(&here).count() <= 1, "{point}");
     }
     assert_eq!(
         code.matches("failpoint(\"").count(),

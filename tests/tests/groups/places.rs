@@ -117,7 +117,8 @@ async fn a_place_that_refuses_everybody_is_one_failure() {
         // Sessions that began before do not know.
         there.query_text(end).await;
         wait_equal(&world).await;
-        wait_together(&daemon, before, 180).await;
+        // A group that was being tried when the place was mended may have gone on in parts.
+        wait_together(&daemon, before, 100).await;
         let settled = "select count(*) from offtake.destination where state = 'in_sync' and consecutive_failures = 0 and reason is null";
         world.source.wait_text(settled, "200").await;
         // One that a claim leaves over is written for alone.

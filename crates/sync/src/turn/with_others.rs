@@ -26,8 +26,10 @@ pub(crate) type JointReads = Joint<ToRead, Batch>;
 /// The answer: whether the request is completed.
 pub(crate) type JointMirrors = Joint<Done, bool>;
 
-/// A destination whose read took longer than others wait reads alone for this long.
-const SLOW_FOR: Duration = Duration::from_secs(60);
+/// A destination whose read took longer than others wait reads alone for this long. On a machine that
+/// was busy for a second that may be all of them: after a minute of it, changes were read one by one
+/// for no reason.
+const SLOW_FOR: Duration = Duration::from_secs(15);
 
 /// Destinations whose reads are slow, and since when.
 #[derive(Default)]
