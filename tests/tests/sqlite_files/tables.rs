@@ -66,6 +66,8 @@ async fn what_stands_in_the_way_in_a_file_is_mended_as_its_reason_says() {
     touch(&world).await;
     let error = wait_blocked(&daemon, &world, "declared JSON").await;
     assert!(error.contains("declare it TEXT"), "{error}");
+    file.execute("drop table items");
+    wait_healed(&daemon, &world).await;
     daemon.stop().await;
 }
 

@@ -165,8 +165,11 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         .collect();
     let mut turn = Turn { retry, resyncs, ..Turn::new(context, claim, registered, mappings) };
     let mut link = turn.link().await?;
-    // Only a take-up can show that another source has served the destination meanwhile.
-    if !turn.resyncs.is_empty() || claim.adopted || context.visits.due(claim.destination_id) {
+    // Only a take-up can show that another source has served the destination meanwhile. And what a
+    // turn without one of the mappings kept does not say which table that one has.
+    let unseen = turn.mappings.iter().any(|m| !link.identities.contains_key(m.name()));
+    let asked = !turn.resyncs.is_empty() || claim.adopted;
+    if asked || unseen || context.visits.due(claim.destination_id) {
         link.cursors = None;
     }
     let ended = turn.work(&mut link).await?;

@@ -150,6 +150,7 @@ impl Given {
             }
             Err(problem) => {
                 set.remove(&name);
+                open.schema = None;
                 begun.faults.push((name, problem.into_fault()?));
                 "rollback to mapping; release mapping"
             }

@@ -101,6 +101,8 @@ fn rolled_back<T>(handle: &mut Handle, done: Result<T, Error>) -> Result<T, Erro
     if let Ok(open) = handle.in_transaction()
         && !open.connection.is_autocommit()
     {
+        // The version of a schema that was rolled back is given again, to another one.
+        open.schema = None;
         let rollback = open.connection.execute_batch("rollback").map_err(Error::destination);
         return done.and_then(|done| rollback.map(|()| done));
     }

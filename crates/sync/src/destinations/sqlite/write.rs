@@ -66,7 +66,8 @@ impl Writing<'_> {
         for write in writes {
             let (tenant_id, mappings) = (write.tenant_id.to_owned(), write.mappings.to_vec());
             let found = self.run(move |handle| found(handle, &tenant_id, &mappings)).await?;
-            all.push(match found == (write.expected.clone(), of(write)) {
+            let whole = found.1.len() == write.mappings.len();
+            all.push(match whole && found == (write.expected.clone(), of(write)) {
                 true => Some(self.tenant(write, aside).await?),
                 false => None,
             });
