@@ -227,6 +227,29 @@ async fn a_foreign_table_blocks(world: &World, daemon: &Daemon) {
     );
 }
 
+/// A foreign table in the place of a copy blocks the mapping, for which nothing is owed. A turn of the
+/// other mappings goes on, and what it keeps does not say which table `items` has. Then the tenant
+/// drops the foreign table. The test fails where the next turn with `items` takes over what was kept
+/// (`take` in crates/sync/src/turn/mod.rs): the destination was in sync without the table.
+#[tokio::test]
+async fn a_table_that_goes_away_while_its_mapping_is_blocked_is_made_again() {
+    let mut world = world(&[]).await;
+    world.allow("table_replaced");
+    world.allow("mapping_blocked");
+    world.configure(|c| c["sync"]["retry"] = json!({ "initial": "2s", "max": "2s" }));
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let acme = &world.tenant("acme").destination;
+    acme.execute("alter table items rename to mine; create table items (mine text); insert into items values ('mine')").await;
+    write(&world, "update other set body = 'before' where {acme}").await;
+    wait_blocked(&daemon, &world, "acme", "items", &["was there before Offtake"]).await;
+    write(&world, "update other set body = 'beside' where {acme}").await;
+    wait_for(&world, "acme", "select count(*) from others where body = 'beside'", "10").await;
+    acme.execute("drop table items").await;
+    wait_healed(&daemon, &world, "acme").await;
+    daemon.stop().await;
+}
+
 async fn a_lost_primary_key_blocks(world: &World, daemon: &Daemon) {
     let acme = &world.tenant("acme").destination;
     acme.execute("alter table items drop constraint items_pkey").await;

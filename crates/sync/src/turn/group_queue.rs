@@ -237,7 +237,8 @@ fn known(context: &Context, registered: &Registered) -> Option<KnownState> {
         known.references.is_empty()
             && registered.mappings.iter().all(|mapping| {
                 let cursor = known.cursors.get(mapping.name());
-                cursor.is_some_and(|cursor| cursor.backfilled && cursor.is_of(mapping))
+                let seen = known.identities.contains_key(mapping.name());
+                seen && cursor.is_some_and(|cursor| cursor.backfilled && cursor.is_of(mapping))
             })
     };
     context.links.take_known(id, &fingerprint).filter(complete)
