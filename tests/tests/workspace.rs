@@ -205,7 +205,7 @@ fn only_a_kind_s_own_folder_speaks_to_a_destination() {
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
-/// Whoever closes a descriptor of a SQLite file gives up all of the process's locks on it. So in the
+/// A process that closes a descriptor of a SQLite file gives up all of its locks on it. So in the
 /// folder of that kind, where the paths are, nothing opens a file but SQLite.
 #[test]
 fn nothing_opens_a_database_file_but_sqlite() {

@@ -44,7 +44,7 @@ const LOOK_BACK_SHARE: f64 = 20.0;
 /// The source looks by itself for this long, and then answers that nothing came. A question from
 /// here after each pause took 0.7 % of a core on an idle daemon's side, and as much again at the
 /// source: a sleep leaves caches cold, and each question ends two of them. Meanwhile the server
-/// keeps a snapshot and two weak locks; whoever needs a stronger one waits no longer than this.
+/// keeps a snapshot and two weak locks; a session that needs a stronger lock waits no longer than this.
 const AWAITED_MAX: Duration = Duration::from_millis(100);
 
 /// Settings of `sequencer:` in the configuration.

@@ -1,5 +1,7 @@
 //! The loop: claims due requests, gives each a turn, keeps the leases alive.
 
+mod pace;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::ownership::Visits;
@@ -22,15 +25,6 @@ use crate::turn::{
     self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PerPlace, PlaceGates, SlowReads,
 };
 use crate::{Error, Settings};
-
-/// How often the engine looks for due requests without a nudge. A request that another replica's
-/// poller enqueued, or whose backoff has ended, waits this long at most.
-const CLAIM_INTERVAL: Duration = Duration::from_millis(50);
-
-/// After this long without a request the engine looks less often. It misses nothing by that: this
-/// process's poller nudges it for new requests, and a retry may come a little late.
-const IDLE_AFTER: Duration = Duration::from_secs(1);
-const CLAIM_INTERVAL_IDLE: Duration = Duration::from_millis(500);
 
 /// How often the engine closes unused connections.
 const LINKS_INTERVAL: Duration = Duration::from_secs(2);
@@ -58,37 +52,6 @@ pub struct Engine {
     progress: Progress,
     /// Names this process in `leased_by`.
     process: String,
-}
-
-/// When due requests are looked for.
-struct Pace {
-    /// The next look, unless a nudge comes first.
-    claim_at: Instant,
-    /// Nudges claim healthy requests only. From this time on the next look also takes those that
-    /// failed slowly.
-    retry_at: Instant,
-    /// When a request was last in flight.
-    busy_at: Instant,
-}
-
-impl Pace {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self { claim_at: now, retry_at: now, busy_at: now }
-    }
-
-    /// Notes a look: whether it took what had failed slowly, and whether requests are in flight.
-    fn claimed(&mut self, retried: bool, busy: bool) {
-        let now = Instant::now();
-        if retried {
-            self.retry_at = now + CLAIM_INTERVAL;
-        }
-        if busy {
-            self.busy_at = now;
-        }
-        let idle = now - self.busy_at > IDLE_AFTER;
-        self.claim_at = now + if idle { CLAIM_INTERVAL_IDLE } else { CLAIM_INTERVAL };
-    }
 }
 
 /// A request being worked on.

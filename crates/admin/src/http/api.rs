@@ -427,8 +427,8 @@ fn named_state(name: &str) -> Result<State, Problem> {
     })
 }
 
-/// The worse a state is, the larger. What an operator has stopped needs nobody, so it comes after
-/// what fails, what lacks rows, and what is late.
+/// A worse state has a larger number. No person has to look at what an operator has stopped, so that
+/// state comes after those that fail, lack rows, or are late.
 fn badness(state: State) -> i64 {
     match state {
         State::Blocked => 5,

@@ -86,7 +86,8 @@ async fn status(
         }
         view(source, &claim.tenant).await
     });
-    // Why the source cannot be read is for operators. Who has left is answered as who never was.
+    // The reason why the daemon cannot read the source is for operators. The daemon gives the same
+    // answer for a tenant that has left and for one that never was.
     let view = read.await.map_err(|_| {
         let detail = "the status cannot be read at present; ask again in a minute";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)

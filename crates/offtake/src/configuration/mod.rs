@@ -156,8 +156,9 @@ pub(crate) fn substituted(
 /// it only keeps out other users of the machine.
 const TOKEN_CHARS_MIN: usize = 16;
 
-/// Who has one status token can try secrets without asking anybody, as fast as a machine can. So it
-/// must be longer than a token that is only tried over the network.
+/// A tenant can try secrets against its status token on a machine of its own, as fast as that machine
+/// can, and no daemon notices. So the secret must be longer than a token, which a stranger can try over
+/// the network only.
 const STATUS_SECRET_CHARS_MIN: usize = 32;
 
 impl Configuration {

@@ -2,8 +2,8 @@
 //! a limited time.
 //!
 //! Dropping the future of a call does not stop the call. It notes that the session is given up: the
-//! statement at work is interrupted, and no later one of the session is begun. Whoever writes to the
-//! file next waits for it; see [`DatabaseFile::turn`].
+//! statement at work is interrupted, and no later one of the session is begun. The next
+//! turn that writes to the file waits for it; see [`DatabaseFile::turn`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -157,8 +157,8 @@ impl Drop for Caller {
 
 impl Handle {
     /// The open file. None: there is none. One that was moved away or replaced since it was opened
-    /// is left, and the one that is there now is opened: SQLite would go on to write into the file
-    /// that nobody sees.
+    /// is left, and the one that is there now is opened: SQLite would go on to write into the old
+    /// file, which no reader opens any more.
     pub(super) fn opened(&mut self) -> Result<Option<&mut Open>, Error> {
         let there = self.file.look().map_err(Error::Destination)?;
         if self.open.as_ref().is_some_and(|open| there != Some(open.file)) {

@@ -1,7 +1,7 @@
 //! Where a SQLite database may be, and what must hold of its place before it is opened.
 //!
-//! **Nothing in this process opens the file but SQLite.** Whoever closes a descriptor of a file
-//! gives up all of the process's locks on it: another program could then write while a transaction
+//! **Nothing in this process opens the file but SQLite.** A process that closes a descriptor of
+//! a file gives up all of its locks on that file: another program could then write while a transaction
 //! of ours is open, and a reader that closes last would delete our write-ahead log.
 
 use std::collections::HashMap;

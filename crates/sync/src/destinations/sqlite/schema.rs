@@ -76,7 +76,8 @@ impl Schema {
 }
 
 impl Open {
-    /// The schema as it is. Inside a transaction nobody else changes it.
+    /// The schema as it is. While this connection has a transaction, no other program changes what it
+    /// sees of it.
     pub(super) fn schema(&mut self) -> rusqlite::Result<Arc<Schema>> {
         let version = "select schema_version from pragma_schema_version";
         let version = self.connection.prepare_cached(version)?.query_row([], |row| row.get(0))?;

@@ -80,8 +80,8 @@ fn cursor(row: &Row<'_>) -> rusqlite::Result<Cursor> {
     })
 }
 
-/// Another one for every write: no two writes have the same, so that whoever read the rows before
-/// this one finds others.
+/// Each write has another one, so that a worker that read the state rows before a write sees that they
+/// have changed.
 pub(super) fn write_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
