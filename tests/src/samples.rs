@@ -29,3 +29,17 @@ source: { table: public.other, tenant: tenant, key: { id: id } }
 query: select o.tenant as tenant_id, o.id, o.body from public.other o
 target: { table: others }
 ";
+
+/// Rows of `item` whose column `body` goes through [`PRINTING`].
+pub const PRINTED: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select tenant as tenant_id, id, printed(body) as body from public.item
+target: { table: items }
+";
+
+/// A function that fails for the text `huge`, as the server does for a value that it cannot print.
+pub const PRINTING: &str = "create function printed(text) returns text immutable language plpgsql as $$
+  begin
+    if $1 = 'huge' then raise 'invalid memory alloc request size 1120000003' using errcode = 'XX000'; end if;
+    return $1;
+  end $$";

@@ -1,27 +1,16 @@
 //! A row that a server cannot print keeps no other row from being compared.
 
+use offtake_tests::samples::{PRINTED, PRINTING};
 use offtake_tests::{PATIENCE, World, until};
 use serde_json::{Value, json};
 
 use super::{destination, plan, until_audited, until_told};
 
-/// The values are printed by a function that fails for one of them.
-const PRINTED: &str = "
-source: { table: public.item, tenant: tenant, key: { id: id } }
-query: select tenant as tenant_id, id, printed(body) as body from public.item
-target: { table: items }
-";
-
 /// A world with one row of a hundred that the source cannot print.
 async fn printed_world() -> World {
     let plan = plan(&["acme"]).mappings(&[("items", PRINTED)]).setting("/audit/period", "500ms");
     let world = plan.await;
-    let function = "create function printed(text) returns text immutable language plpgsql as $$
-          begin
-            if $1 = 'huge' then raise 'invalid memory alloc request size 1120000003' using errcode = 'XX000'; end if;
-            return $1;
-          end $$";
-    world.source.execute(function).await;
+    world.source.execute(PRINTING).await;
     let fill = "insert into item select '{tenant}', n, case n when 25 then 'huge' else 'x' end from generate_series(1, 100) n";
     world.with_items("body text", fill).await;
     world.allow("rows_quarantined");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use offtake_tests::browser::Browser;
-use offtake_tests::samples::{OTHERS, USERS};
+use offtake_tests::samples::{OTHERS, PRINTED, PRINTING, USERS};
 use offtake_tests::{Daemon, PATIENCE, World, beside, oracle, until};
 
 use super::{
@@ -151,12 +151,6 @@ async fn an_operator_verifies_resyncs_pauses_and_resumes_with_the_admin_token() 
 }
 
 /// The values are printed by a function that fails for one of them.
-const PRINTED: &str = "
-source: { table: public.item, tenant: tenant, key: { id: id } }
-query: select tenant as tenant_id, id, printed(body) as body from public.item
-target: { table: items }
-";
-
 /// When each copy was proved, what differs, and why a copy was not proved.
 #[tokio::test]
 async fn what_the_audit_found_is_seen_until_it_is_over() {
@@ -167,12 +161,7 @@ async fn what_the_audit_found_is_seen_until_it_is_over() {
         .setting("/http/admin_token", ADMIN)
         .setting("/audit", serde_json::json!({ "period": "1s", "budget": "100%" }));
     let world = plan.await;
-    let function = "create function printed(text) returns text immutable language plpgsql as $$
-          begin
-            if $1 = 'huge' then raise 'invalid memory alloc request size 1120000003' using errcode = 'XX000'; end if;
-            return $1;
-          end $$";
-    world.source.execute(function).await;
+    world.source.execute(PRINTING).await;
     let fill = "insert into item select '{tenant}', n, 'body' from generate_series(1, 30) n";
     world.with_items("body text", fill).await;
     for event in ["rows_quarantined", "audit_differs"] {
