@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio_postgres::Client;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 
 const STEPS: usize = 400;
 
@@ -122,7 +122,9 @@ impl Random {
             }
         }
         let register = include_str!("../../crates/sync/sql/register_destinations.sql");
-        let rows = self.client.query(register, &[&Json(&given)]).await.expect("registered");
+        let differing = differing(&self.client, &Json(&given)).await;
+        let rows = self.client.query(register, &[&Json(&given), &differing]).await;
+        let rows = rows.expect("registered");
         // One that is accepted now, and else as it was, is not owed a sync.
         let mut owed = Vec::new();
         for mut given in given {
@@ -139,10 +141,14 @@ impl Random {
         }
         self.execute(include_str!("../../crates/requests/sql/owe_registered.sql"), &[&owed]).await;
         if self.rng.random_ratio(1, 10) {
-            let others = include_str!("../../crates/requests/sql/deactivate_others.sql");
+            let unnamed = include_str!("../../crates/sync/sql/find_unnamed.sql");
             let (tenants, names): (Vec<String>, Vec<String>) =
                 rows.iter().map(|row| (row.get("tenant_id"), row.get("name"))).unzip();
-            self.execute(others, &[&tenants, &names]).await;
+            let gone = self.client.query(unnamed, &[&tenants, &names]).await.expect("those left");
+            let gone: Vec<i64> = gone.iter().map(|row| row.get(0)).collect();
+            let withdraw = include_str!("../../crates/requests/sql/deactivate_destinations.sql");
+            let none = Vec::<String>::new();
+            self.execute(withdraw, &[&gone, &none, &none]).await;
         }
     }
 
@@ -367,6 +373,13 @@ async fn a_status_that_counts_says_what_a_look_at_each_destination_says_seed_1()
     counts_like_a_look_at_each(1).await;
 }
 
+/// Those of which the registration says something else.
+async fn differing(client: &Client, given: &(dyn ToSql + Sync)) -> Vec<i64> {
+    let find = include_str!("../../crates/sync/sql/find_registered.sql");
+    let found = client.query(find, &[given]).await.expect("those that are registered");
+    found.iter().filter(|row| row.get("changes")).map(|row| row.get("destination_id")).collect()
+}
+
 #[tokio::test]
 async fn a_status_that_counts_says_what_a_look_at_each_destination_says_seed_2() {
     counts_like_a_look_at_each(2).await;
@@ -384,7 +397,8 @@ async fn a_destination_that_becomes_another_one_is_not_counted_as_in_sync() {
             "source_tables": mappings.iter().map(|m| format!("public.{m}")).collect::<Vec<_>>(),
         }]);
         let register = include_str!("../../crates/sync/sql/register_destinations.sql");
-        world.execute(register, &[&Json(&given)]).await;
+        let differing = differing(&world.client, &Json(&given)).await;
+        world.execute(register, &[&Json(&given), &differing]).await;
     };
     register(&["a"]).await;
     let in_sync =

@@ -26,6 +26,7 @@ with latest as (
   select 'sync', d.destination_id, (select sequence_id from offtake.poller_position)
     from offtake.destination d, begun, stopped
    where d.active and d.refused is null and not stopped
+   order by d.destination_id
   on conflict (destination_id) where kind = 'sync' do nothing
 ), owed_webhooks as (
   insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id)

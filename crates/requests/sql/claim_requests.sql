@@ -39,13 +39,18 @@ with due as (
     from due
    where r.ctid = due.ctid
   returning r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures, due.not_before, due.died
+), tellable as materialized (
+  -- The first time it is probably a restart, so it is told from the second time on. It is not told
+  -- while somebody writes to the destination: a claim that waited would hold its requests.
+  select d.destination_id, c.failures from claimed c join offtake.destination d using (destination_id)
+   where c.died and c.failures > 1
+     for no key update of d skip locked
 ), told as (
-  -- The first time it is probably a restart, so it is told from the second time on.
   update offtake.destination d
      set consecutive_failures = c.failures, last_error = t.error, last_error_at = now(), state = 'blocked', reason = 'failing: ' || t.error,
          updated_at = now()
-    from claimed c, format('the daemon died %s times in a row while it worked for this destination; see its log', c.failures) t (error)
-   where d.destination_id = c.destination_id and c.died and c.failures > 1
+    from tellable c, format('the daemon died %s times in a row while it worked for this destination; see its log', c.failures) t (error)
+   where d.destination_id = c.destination_id
 )
 select r.request_id, r.destination_id, r.attempt, r.wanted_sequence_id, r.failures,
        case when r.failures > 0 and not r.died then r.not_before::text end as retried_at,

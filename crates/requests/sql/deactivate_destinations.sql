@@ -1,12 +1,15 @@
 -- Deactivates destinations that configuration and query no longer name: $1 bigint[], but not those of
 -- the tenants $2 text[] with the names $3 text[], which are named in a way that cannot be used.
 -- Nothing is owed to them any more; their rows stay where they are.
--- The sync engine's registry calls it in the transaction that registers the others.
+-- The sync engine's registry calls it in the transaction that registers the others, after
+-- hold_destinations.sql. Locks the requests in the order of their destinations, as the poller does.
 with gone as (
   update offtake.destination d set active = false, updated_at = now()
    where d.destination_id = any($1) and d.active
      and not exists (select from unnest($2::text[], $3::text[]) unusable (tenant_id, name)
                       where unusable.tenant_id = d.tenant_id and unusable.name = d.name)
   returning d.destination_id
+), owed as materialized (
+  select r.request_id from offtake.outgoing_request r join gone using (destination_id) order by r.destination_id for update of r
 )
-delete from offtake.outgoing_request r using gone where r.destination_id = gone.destination_id
+delete from offtake.outgoing_request r using owed where r.request_id = owed.request_id

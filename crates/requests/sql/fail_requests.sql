@@ -2,14 +2,21 @@
 -- does one; see there. $1 bigint[] requests, $2 bigint[] attempts; due again after $3 bigint
 -- milliseconds, or at $4 text, a time to which others of the place were put off, so that all are
 -- tried together; $5 what went wrong, $6 the reason shown with it. Returns the time. Locks the
--- requests in the order of their destinations, as the poller does.
+-- destinations, as the registry does, and then the requests in the order of their destinations, as the poller does.
 with again as materialized (
   select coalesce($4::text::timestamptz, now() + $3::bigint * interval '1 millisecond') as at
-), mine as materialized (
-  select r.request_id
+), held as materialized (
+  select r.request_id, r.attempt
     from unnest($1::bigint[], $2::bigint[]) told (request_id, attempt)
     join offtake.outgoing_request r using (request_id)
+    join offtake.destination d using (destination_id)
    where r.attempt = told.attempt
+   order by d.destination_id
+     for no key update of d
+), mine as materialized (
+  select r.request_id
+    from held join offtake.outgoing_request r using (request_id)
+   where r.attempt = held.attempt
    order by r.destination_id
      for no key update of r
 ), failed as (

@@ -17,10 +17,12 @@
 //! carries its [`Lease`], which is the request and the attempt; after another claim it changes
 //! nothing. That only saves effort: what protects a destination is its own state row.
 //!
-//! **In which order requests are locked.** A statement that touches several requests locks them in
-//! the order of their destinations or webhooks. The poller does so for every page, while daemons extend their
-//! leases; in different orders two such statements would deadlock, and the server would end one of
-//! them after a second.
+//! **In which order rows are locked.** A statement that touches several requests locks them in the
+//! order of their destinations or webhooks. The poller does so for every page, while daemons extend
+//! their leases; in different orders two such statements would deadlock, and the server would end
+//! one of them after a second. What also writes destinations locks all of them before any request,
+//! in the order of their ids. A claim holds requests first, so it waits for no destination. With
+//! webhooks it is the other way round: their requests first.
 //!
 //! **Common to all kinds of requests:** the lease ([`Lease`], [`extend`], [`complete`],
 //! [`release`], [`leave`]), [`backoff`], and [`SlowFailures`]. **The sync's own:** [`Claim`] and
@@ -66,6 +68,5 @@ pub use webhooks::{
     retry_quarantined_events, sweep_webhooks,
 };
 pub use withdraw::{
-    begin_forgetting, deactivate_destinations, deactivate_others, forget_destinations,
-    refuse_destination,
+    begin_forgetting, deactivate_destinations, forget_destinations, refuse_destination,
 };

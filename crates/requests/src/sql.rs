@@ -13,7 +13,6 @@ pub(crate) const RETRY_QUARANTINED: &str = include_str!("../sql/retry_quarantine
 pub(crate) const BEGIN_EPOCH: &str = include_str!("../sql/begin_epoch.sql");
 pub(crate) const JUDGE_PARTITION: &str = include_str!("../sql/judge_partition.sql");
 pub(crate) const DEACTIVATE_DESTINATIONS: &str = include_str!("../sql/deactivate_destinations.sql");
-pub(crate) const DEACTIVATE_OTHERS: &str = include_str!("../sql/deactivate_others.sql");
 pub(crate) const REFUSE_DESTINATION: &str = include_str!("../sql/refuse_destination.sql");
 pub(crate) const BEGIN_FORGETTING: &str = include_str!("../sql/begin_forgetting.sql");
 pub(crate) const FORGET_DESTINATIONS: &str = include_str!("../sql/forget_destinations.sql");

@@ -7,13 +7,6 @@ use crate::sql;
 /// Tenants and names of destinations.
 type Names = (Vec<String>, Vec<String>);
 
-/// The registry's: deactivates all destinations but the `named` ones, and deletes what was owed to
-/// them. To be called under the registry's lock.
-pub async fn deactivate_others(client: &Client, named: Names) -> Result<(), Error> {
-    client.execute(sql::DEACTIVATE_OTHERS, &[&named.0, &named.1]).await?;
-    Ok(())
-}
-
 /// The registry's: deactivates these destinations, but not the `unusable` ones, and deletes what
 /// was owed to them. To be called in the transaction that registers others.
 pub async fn deactivate_destinations(

@@ -1,9 +1,13 @@
 -- One mapping of a destination failed by itself; the others go on. $1 request, $2 attempt, $3
 -- mapping, $4 sqlstate or null, $5 error, $6 bigint milliseconds base and $7 bigint milliseconds
 -- maximum of its own backoff. Returns when it is tried again, in milliseconds from now, and whether
--- it failed in another way, or not at all, before.
-with mine as (
-  select destination_id from offtake.outgoing_request where request_id = $1 and attempt = $2
+-- it failed in another way, or not at all, before. Locks the destination before its mapping, as the
+-- mirror and the registry do.
+with mine as materialized (
+  select d.destination_id
+    from offtake.outgoing_request r join offtake.destination d using (destination_id)
+   where r.request_id = $1 and r.attempt = $2
+     for no key update of d
 ), before as (
   select m.error from offtake.destination_mapping m join mine using (destination_id) where m.mapping = $3
 ), failed as (

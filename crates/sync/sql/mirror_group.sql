@@ -4,14 +4,14 @@
 -- reached one sequence id. $1 bigint[] requests, $2 bigint[] attempts, $3 bigint[] sequence ids; $4
 -- text[] the mappings of every one of them and $7 text[] their versions; for each destination, mapping
 -- by mapping, $5 text[] what its tables are, or nulls, and $6 bigint[] the rows that were copied, or
--- null: no copies began. Locks the requests in the order of their destinations, as the poller does.
+-- null: no copies began. Writes the destinations in the order of their ids, as all statements that
+-- write many do, and locks no request: complete_requests.sql does so next.
 with mine as materialized (
   select r.destination_id, told.sequence_id, told.at
     from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality told (request_id, attempt, sequence_id, at)
     join offtake.outgoing_request r using (request_id)
    where r.attempt = told.attempt
    order by r.destination_id
-     for no key update of r
 ), mirrored as (
   update offtake.destination_mapping m
      set sequence_id = mine.sequence_id, backfilled = true, version = s.version, version_at = now(),

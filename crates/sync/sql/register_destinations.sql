@@ -1,7 +1,8 @@
 -- Writes what is known about some destinations. $1 jsonb: an array of objects with the columns of
 -- `given` below: mappings, their versions and source_tables are arrays of text; refused is null or
 -- why; the tenant at the source is null where the source prints it as tenant_id. No destination is there twice.
--- Nothing is written of those that have not changed. A mapping that comes back was not captured
+-- $2 bigint[]: those that have changed (find_registered.sql), which hold_destinations.sql has locked;
+-- nothing is written of the others, not even a lock. A mapping that comes back was not captured
 -- meanwhile, or not as it needs it: what the destination has of it, and its cursor, say nothing of
 -- that time, so it is re-copied. So are all copies when the source's spelling becomes another one:
 -- changes were looked for under the old one. A destination that an operator is forgetting is refused
@@ -27,8 +28,9 @@ with given as materialized (
   insert into offtake.destination as d
          (tenant_id, name, kind, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused,
           source_tenant_id)
-  select tenant_id, name, kind, schema_name, host, port, database_name, user_name, shared, mappings, source_tables, refused, source_tenant_id
-    from given
+  select tenant_id, name, kind, schema_name, host, port, database_name, user_name, shared, g.mappings, source_tables, refused, g.source_tenant_id
+    from given g left join before b using (tenant_id, name)
+   where b.destination_id is null or b.destination_id = any($2::bigint[])
    order by tenant_id, name
   on conflict (tenant_id, name) do update
      set kind = excluded.kind, schema_name = excluded.schema_name, host = excluded.host, port = excluded.port, database_name = excluded.database_name,
@@ -36,11 +38,6 @@ with given as materialized (
          refused = case when d.forget_requested_at is null then excluded.refused
            else format('it is being forgotten; run offtake forget for it again, to the end: then it is registered as a new one') end,
          source_tenant_id = excluded.source_tenant_id, active = true, updated_at = now()
-   where (d.kind, d.schema_name, d.host, d.port, d.database_name, d.user_name, d.shared, d.mappings, d.source_tables, d.active)
-         is distinct from (excluded.kind, excluded.schema_name, excluded.host, excluded.port, excluded.database_name, excluded.user_name, excluded.shared,
-                           excluded.mappings, excluded.source_tables, true)
-      or d.refused is distinct from excluded.refused
-      or d.source_tenant_id is distinct from excluded.source_tenant_id
   returning d.destination_id, d.tenant_id, d.name, d.mappings, d.source_tenant_id
 ), back as (
   insert into offtake.resync_request (destination_id, mapping)

@@ -30,6 +30,9 @@ pub(crate) const END_UNTOLD_AUDITS: &str = include_str!("../sql/end_untold_audit
 pub(crate) const CAPTURE_AGAIN: &str = include_str!("../sql/capture_again.sql");
 pub(crate) const WRITE_WAITING_MAPPINGS: &str = include_str!("../sql/write_waiting_mappings.sql");
 
+pub(crate) const FIND_UNNAMED: &str = include_str!("../sql/find_unnamed.sql");
+pub(crate) const FIND_REGISTERED: &str = include_str!("../sql/find_registered.sql");
+pub(crate) const HOLD_DESTINATIONS: &str = include_str!("../sql/hold_destinations.sql");
 pub(crate) const REGISTER_DESTINATIONS: &str = include_str!("../sql/register_destinations.sql");
 pub(crate) const READ_SERVED_PLACES: &str = include_str!("../sql/read_served_places.sql");
 pub(crate) const LIST_STANDINGS: &str = include_str!("../sql/list_standings.sql");

@@ -10,12 +10,15 @@ use std::sync::{Arc, RwLock};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
-use tokio_postgres::Transaction;
+use tokio_postgres::{Client, Transaction};
 
 use super::DestinationSpec;
 use super::refusal::{Standings, contested, refusals};
 use crate::{Error, sql};
-use rows::{REGISTERED_AT_ONCE, begin, register, standings, touched, withdraw, write_waiting};
+use rows::{
+    REGISTERED_AT_ONCE, begin, find, hold, register, standings, touched, unnamed, withdraw,
+    write_waiting,
+};
 
 /// Beyond so many destinations, a look at all of them writes them in several transactions, each of
 /// a tenth of what is known by then, but no more than the second figure: some ten seconds on a busy
@@ -133,14 +136,19 @@ impl Registry {
         // Until their turn comes, they are as they were.
         known.extend(as_before(&before, &rest));
         let mut visits = Visits::default();
-        if let Some(named) = named {
-            let done = offtake_requests::deactivate_others(transaction.client(), named).await;
-            done.map_err(Error::source)?;
-        }
-        self.write(&transaction, changed, (&before, &mut known), &mut visits).await?;
-        if let Some(touched) = touched {
-            withdraw(transaction.client(), (&before, &known), touched, unusable).await?;
-        }
+        let client = transaction.client();
+        let found = find(client, &changed).await?;
+        let gone = match (named, touched) {
+            (Some(named), _) => unnamed(client, named).await?,
+            (None, touched) => {
+                let ids = before.keys().copied().chain(touched.unwrap_or_default());
+                ids.filter(|id| !known.contains_key(id) && !found.contains_key(id)).collect()
+            }
+        };
+        let differing = which_differ(&found);
+        hold(client, &[&*gone, &*differing].concat()).await?;
+        withdraw(client, &gone, unusable).await?;
+        self.write(client, (changed, &differing), (&before, &mut known), &mut visits).await?;
         if rest.is_empty() && (whole || !waiting.is_empty()) {
             write_waiting(transaction.client(), &self.pool, &known, waiting).await?;
         }
@@ -152,7 +160,10 @@ impl Registry {
             let slice = std::mem::replace(&mut rest, later);
             let transaction = begin(&mut connection).await?;
             alone &= self.no_other_registered(&transaction, &known).await?;
-            self.write(&transaction, slice, (&before, &mut known), &mut visits).await?;
+            let client = transaction.client();
+            let differing = which_differ(&find(client, &slice).await?);
+            hold(client, &differing).await?;
+            self.write(client, (slice, &differing), (&before, &mut known), &mut visits).await?;
             if rest.is_empty() {
                 write_waiting(transaction.client(), &self.pool, &known, waiting).await?;
             }
@@ -164,13 +175,13 @@ impl Registry {
     /// Writes these destinations, owes the syncs that they need, and adds them to `known`.
     async fn write(
         &self,
-        transaction: &Transaction<'_>,
-        changed: Vec<Registered>,
+        client: &Client,
+        (changed, differing): (Vec<Registered>, &[i64]),
         (before, known): (&ById, &mut ById),
         visits: &mut Visits,
     ) -> Result<(), Error> {
         let mut owed = Vec::new();
-        for (registered, stands) in register(transaction.client(), changed).await? {
+        for (registered, stands) in register(client, changed, differing).await? {
             let destination_id = registered.destination_id;
             let unchanged = before.get(&destination_id).is_some_and(|old| registered.is_as(old));
             match &registered.refused {
@@ -188,9 +199,7 @@ impl Registry {
             known.insert(destination_id, Arc::new(registered));
         }
         if !owed.is_empty() {
-            offtake_requests::owe_registered(transaction.client(), &owed)
-                .await
-                .map_err(Error::source)?;
+            offtake_requests::owe_registered(client, &owed).await.map_err(Error::source)?;
         }
         Ok(())
     }
@@ -348,6 +357,11 @@ struct Refused {
     refusals: HashMap<usize, String>,
     /// Those that were weighed against each other, refused or not.
     weighed: HashSet<usize>,
+}
+
+/// Those of which something is to be written.
+fn which_differ(found: &HashMap<i64, bool>) -> Vec<i64> {
+    found.iter().filter(|(_, differs)| **differs).map(|(id, _)| *id).collect()
 }
 
 /// What was known of these destinations.

@@ -43,26 +43,61 @@ pub(super) async fn touched(
     Ok(row.map_err(Error::source)?.get("destinations"))
 }
 
-/// Ends what is owed to destinations that are not named any more: of those that were known, or that
-/// another process has registered.
+/// The active destinations whose tenant and name are not among these.
+pub(super) async fn unnamed(
+    transaction: &Client,
+    (tenants, names): (Vec<String>, Vec<String>),
+) -> Result<Vec<i64>, Error> {
+    let rows = transaction.query(sql::FIND_UNNAMED, &[&tenants, &names]).await;
+    Ok(rows.map_err(Error::source)?.iter().map(|row| row.get("destination_id")).collect())
+}
+
+/// The ids of those that are registered already, and whether something is to be written of each.
+pub(super) async fn find(
+    transaction: &Client,
+    given: &[Registered],
+) -> Result<HashMap<i64, bool>, Error> {
+    let mut found = HashMap::with_capacity(given.len());
+    for some in given.chunks(REGISTERED_AT_ONCE) {
+        let given = Json(some.iter().map(as_registered).collect::<Vec<_>>());
+        let rows = transaction.query(sql::FIND_REGISTERED, &[&given]).await;
+        let rows = rows.map_err(Error::source)?;
+        let id = |row: &Row| -> (i64, bool) { (row.get("destination_id"), row.get("changes")) };
+        found.extend(rows.iter().map(id));
+    }
+    Ok(found)
+}
+
+/// Locks the destinations that the transaction writes, all at once.
+pub(super) async fn hold(transaction: &Client, destinations: &[i64]) -> Result<(), Error> {
+    if !destinations.is_empty() {
+        let held = transaction.execute(sql::HOLD_DESTINATIONS, &[&destinations]).await;
+        held.map_err(Error::source)?;
+    }
+    Ok(())
+}
+
+/// Ends what is owed to destinations that are not named any more.
 pub(super) async fn withdraw(
     transaction: &Client,
-    (before, known): (&ById, &ById),
-    touched: Vec<i64>,
+    gone: &[i64],
     unusable: Vec<(String, String)>,
 ) -> Result<(), Error> {
-    let ids = before.keys().copied().chain(touched);
-    let gone: Vec<i64> = ids.filter(|id| !known.contains_key(id)).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
     let unusable = unusable.into_iter().unzip();
-    let done = offtake_requests::deactivate_destinations(transaction, &gone, unusable).await;
+    let done = offtake_requests::deactivate_destinations(transaction, gone, unusable).await;
     done.map_err(Error::source)
 }
 
 /// Writes the destinations into the source's registry. There may be many thousands, and others wait
-/// for the lock. Returns them with their ids, and whether they stand as they were last left.
+/// for the lock. `differing`: those that are registered otherwise. Returns all with their ids, and
+/// whether they stand as they were last left.
 pub(super) async fn register(
     transaction: &Client,
     changed: Vec<Registered>,
+    differing: &[i64],
 ) -> Result<Vec<(Registered, bool)>, Error> {
     let statement = transaction.prepare(sql::REGISTER_DESTINATIONS).await;
     let statement = statement.map_err(Error::source)?;
@@ -71,7 +106,8 @@ pub(super) async fn register(
     while changed.peek().is_some() {
         let some: Vec<Registered> = changed.by_ref().take(REGISTERED_AT_ONCE).collect();
         let given = Json(some.iter().map(as_registered).collect::<Vec<_>>());
-        let rows = transaction.query(&statement, &[&given]).await.map_err(Error::source)?;
+        let rows =
+            transaction.query(&statement, &[&given, &differing]).await.map_err(Error::source)?;
         let id = |row: &Row| {
             let registered = (row.get("destination_id"), row.get("stands"));
             ((row.get("tenant_id"), row.get("name")), registered)
