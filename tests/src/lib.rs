@@ -23,6 +23,7 @@ pub mod certificates;
 pub mod chaos;
 pub mod clusters;
 pub mod collector;
+pub mod d1;
 mod daemon;
 mod database;
 mod failpoints;

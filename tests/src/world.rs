@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::certificates::self_signed;
+use crate::d1::D1;
 use crate::daemon::{self, Environment, Expected};
 use crate::names::Names;
 use crate::proxy::Proxy;
@@ -35,6 +36,7 @@ pub struct World {
     environment: Environment,
     source_server: Option<Mutex<PrivateServer>>,
     source_proxy: Option<Proxy>,
+    d1: Option<D1>,
 }
 
 /// A tenancy of the sample application, and its destination `main`.
@@ -87,6 +89,11 @@ impl World {
     /// `world.source` itself does not use it.
     pub fn source_proxy(&self) -> &Proxy {
         self.source_proxy.as_ref().expect("planned with proxied_source()")
+    }
+
+    /// The D1 databases, by the tenants' places; planned with [`Plan::in_d1`].
+    pub fn d1(&self) -> &D1 {
+        self.d1.as_ref().expect("planned with in_d1()")
     }
 
     /// Every proxy, with its tenant's name or `source`.
@@ -313,9 +320,9 @@ impl World {
 }
 
 impl Tenant {
-    /// The tenant's file; planned with [`Plan::in_files`].
+    /// The tenant's file; planned with [`Plan::in_files`] or [`Plan::in_d1`].
     pub fn file(&self) -> &SqliteFile {
-        self.file.as_ref().expect("planned with in_files()")
+        self.file.as_ref().expect("planned with in_files() or in_d1()")
     }
 
     /// The own server of this tenant's destination; planned with [`Plan::private_destination`].

@@ -189,7 +189,8 @@ fn only_a_kind_s_own_folder_speaks_to_a_destination() {
     collect_files(&root().join("crates/offtake/src/checks"), &mut files);
     let (mut looked_at, mut found) = (0, Vec::new());
     for file in files.iter().filter(|file| file.ends_with(".rs")) {
-        let kinds = ["postgres", "sqlite"].map(|kind| format!("sync/src/destinations/{kind}/"));
+        let kinds =
+            ["d1", "postgres", "sqlite"].map(|kind| format!("sync/src/destinations/{kind}/"));
         if kinds.iter().any(|kind| file.contains(kind)) || file.contains("sync/src/verify/") {
             continue;
         }

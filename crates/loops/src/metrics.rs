@@ -39,6 +39,9 @@ pub const DESTINATION_ERRORS_TOTAL: &str = "offtake_destination_errors_total";
 pub const DESTINATION_CONNECTIONS: &str = "offtake_destination_connections";
 pub const DESTINATION_CERTIFICATE_EXPIRY: &str =
     "offtake_destination_certificate_expiry_timestamp_seconds";
+/// Label `result`, one of [`D1_RESULTS`].
+pub const D1_REQUESTS_TOTAL: &str = "offtake_d1_requests_total";
+pub const D1_BUDGET_REMAINING: &str = "offtake_d1_budget_remaining";
 pub const BACKFILL_ROWS_TOTAL: &str = "offtake_backfill_rows_total";
 pub const AUDIT_DIFFERENCES_TOTAL: &str = "offtake_audit_differences_total";
 pub const QUARANTINED_ROWS: &str = "offtake_quarantined_rows";
@@ -94,6 +97,10 @@ pub const DESTINATION_STATES: [&str; 6] =
 pub const WEBHOOK_STATES: [&str; 7] =
     ["disabled", "paused", "blocked", "backfilling", "degraded", "lagging", "in_sync"];
 /// Values of the label `class`; see [`Fault`](offtake_postgres::Fault).
+/// `ok`; `refused`: the database took none of it; `limited`: too many requests; `lost`: the outcome is
+/// not known; `failed`: the token or the database is not there, or nothing was sent.
+pub const D1_RESULTS: [&str; 5] = ["ok", "refused", "limited", "lost", "failed"];
+
 pub const ERROR_CLASSES: [&str; 8] =
     ["transient", "unreachable", "credentials", "schema", "row", "read_only", "full", "fatal"];
 /// Values of the label `state` of connections.

@@ -9,6 +9,8 @@ pub enum Kind {
     Postgres,
     /// A file.
     Sqlite,
+    /// A database at Cloudflare, whose SQL is SQLite's.
+    D1,
 }
 
 impl Kind {
@@ -17,6 +19,7 @@ impl Kind {
         match self {
             Self::Postgres => "postgres",
             Self::Sqlite => "sqlite",
+            Self::D1 => "d1",
         }
     }
 
@@ -24,7 +27,7 @@ impl Kind {
     pub fn declared<'c>(self, mapping: &ResolvedMapping, column: &'c Column) -> &'c str {
         match self {
             Self::Postgres => &column.target_type,
-            Self::Sqlite => Held::of(mapping, column).declared(),
+            Self::Sqlite | Self::D1 => Held::of(mapping, column).declared(),
         }
     }
 }
@@ -37,11 +40,11 @@ const ORDERED_ALIKE: [&str; 7] =
 impl ResolvedMapping {
     /// The form of the mapping for destinations of this kind. In SQLite a key of any other type
     /// than a few is kept, ordered and compared as its text, so both sides must order it so. A
-    /// `schema_sql` is Postgres's SQL: a file's table is made from the query.
+    /// `schema_sql` is Postgres's SQL: a table there is made from the query.
     #[must_use]
     pub fn for_kind(&self, kind: Kind) -> Self {
         let mut mapping = self.clone();
-        if kind == Kind::Sqlite {
+        if kind != Kind::Postgres {
             mapping.definition.target.schema_sql = None;
             for key in &mut mapping.key {
                 if !ORDERED_ALIKE.contains(&key.sql_type.as_str()) {

@@ -261,7 +261,7 @@ impl MappingSet {
         match (kind, shared) {
             (Kind::Postgres, false) => &self.mappings,
             (Kind::Postgres, true) => &self.shared,
-            (Kind::Sqlite, shared) => &self.sqlite[usize::from(shared)],
+            (Kind::Sqlite | Kind::D1, shared) => &self.sqlite[usize::from(shared)],
         }
     }
 

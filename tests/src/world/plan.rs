@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use super::{Tenant, World};
 use crate::clusters::Clusters;
+use crate::d1::{self, D1};
 use crate::daemon::{Environment, Expected};
 use crate::proxy::Proxy;
 use crate::{Database, PATIENCE, SqliteFile, source};
@@ -27,6 +28,7 @@ pub struct Plan {
     bare: bool,
     encoding: Option<String>,
     in_files: bool,
+    in_d1: bool,
     mappings: Option<Vec<(String, String)>>,
     changes: Vec<(String, Value)>,
 }
@@ -58,6 +60,13 @@ impl Plan {
     /// The destinations are SQLite files: [`Tenant::file`](super::Tenant::file).
     pub fn in_files(mut self) -> Self {
         self.in_files = true;
+        self
+    }
+
+    /// The destinations are D1 databases: [`World::d1`]. [`Tenant::file`](super::Tenant::file) is what
+    /// the engine keeps a database in.
+    pub fn in_d1(mut self) -> Self {
+        self.in_d1 = true;
         self
     }
 
@@ -117,19 +126,27 @@ impl Plan {
         let source = Database::create(&server, "source", Some(&template)).await;
         let copies = folder.path().join("copies");
         std::fs::create_dir(&copies).expect("the temporary folder can be written");
+        let d1 = match self.in_d1 {
+            true => Some(D1::start(self.tenants.len(), &folder.path().join("d1")).await),
+            false => None,
+        };
         let mut tenants: Vec<Tenant> = Vec::new();
-        for name in &self.tenants {
+        for (number, name) in self.tenants.iter().enumerate() {
             let mut tenant = self.tenant(name, &source).await;
             let file = || SqliteFile::new(copies.join(name).with_extension("db"));
-            tenant.file = self.in_files.then(file);
+            tenant.file = match &d1 {
+                Some(d1) => Some(d1.file(number)),
+                None => self.in_files.then(file),
+            };
             tenants.push(tenant);
         }
         let by_way = |proxy: &Option<Proxy>, url: String| {
             proxy.as_ref().map_or(url.clone(), |proxy| proxy.url(&url))
         };
-        let destinations = tenants.iter().map(|t| match &t.file {
-            Some(file) => json!({ "tenant": t.id, "url": file.url() }),
-            None => json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }),
+        let destinations = tenants.iter().enumerate().map(|(number, t)| match (&d1, &t.file) {
+            (Some(d1), _) => json!({ "tenant": t.id, "url": d1.url(number), "token": d1::TOKEN }),
+            (None, Some(file)) => json!({ "tenant": t.id, "url": file.url() }),
+            (None, None) => json!({ "tenant": t.id, "url": by_way(&t.proxy, t.destination.url()) }),
         });
         let source_proxy = self.proxied_source.then(|| Proxy::before(&source.url()));
         let mut configuration = json!({
@@ -144,6 +161,9 @@ impl Plan {
             // Tests write into destinations to see what happens; the audit would tell on them.
             "audit": { "period": "off" },
         });
+        if let Some(d1) = &d1 {
+            set(&mut configuration, "/destinations/d1", d1.settings());
+        }
         for (pointer, value) in &self.changes {
             set(&mut configuration, pointer, value.clone());
         }
@@ -156,6 +176,7 @@ impl Plan {
             environment: Environment::default(),
             source_server: source_server.map(Mutex::new),
             source_proxy,
+            d1,
         }
     }
 

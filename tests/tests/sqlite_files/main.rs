@@ -1,7 +1,7 @@
 //! SQLite files as destinations of the live loop: what holds for a Postgres destination, and what
 //! only a file can do.
 //!
-//! Values and keys of every type are in `values/`, which runs for both kinds.
+//! Values and keys of every type are in `values/`, which runs for all kinds.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,6 @@ mod files;
 mod live;
 mod refusals;
 mod tables;
-mod values;
 
 use offtake_tests::samples::OTHERS;
 use offtake_tests::{Plan, World};

@@ -61,6 +61,13 @@ async fn keys_of_every_type_are_found_again_in_a_file() {
     are_found_again(plan().in_files()).await;
 }
 
+#[tokio::test]
+async fn keys_of_every_type_are_found_again_in_a_d1_database() {
+    if offtake_tests::d1::installed() {
+        are_found_again(plan().in_d1()).await;
+    }
+}
+
 fn plan() -> Plan {
     let mappings = (0..KEYS.len()).map(|at| (format!("k{at}"), mapping(at)));
     let plan = World::with_tenants(["acme"]).computed_mappings(mappings);

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod cases;
+mod doubles;
 mod keys;
 mod names;
 mod roundtrip;

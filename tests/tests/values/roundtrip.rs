@@ -97,6 +97,14 @@ async fn values_of_every_type_arrive_exactly_in_a_file() {
     arrive_exactly(plan().in_files()).await;
 }
 
+/// And in a D1 database, whose engine keeps it in such a file.
+#[tokio::test]
+async fn values_of_every_type_arrive_exactly_in_a_d1_database() {
+    if offtake_tests::d1::installed() {
+        arrive_exactly(plan().in_d1()).await;
+    }
+}
+
 /// What SQLite has of the type of each case.
 fn assert_held(world: &World) {
     for (at, (sql_type, target, _)) in CASES.iter().enumerate() {

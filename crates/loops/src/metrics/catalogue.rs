@@ -96,6 +96,7 @@ const OPERATION: &[Label] = &[Label { name: "operation", values: &OPERATIONS }];
 const RESULT: &[Label] = &[Label { name: "result", values: &RESULTS }];
 const STATE: &[Label] = &[Label { name: "state", values: &DESTINATION_STATES }];
 const WEBHOOK_STATE: &[Label] = &[Label { name: "state", values: &WEBHOOK_STATES }];
+const D1_RESULT: &[Label] = &[Label { name: "result", values: &D1_RESULTS }];
 const CLASS: &[Label] = &[Label { name: "class", values: &ERROR_CLASSES }];
 const CONNECTION_STATE: &[Label] = &[Label { name: "state", values: &CONNECTION_STATES }];
 const REQUEST_KIND: &[Label] = &[Label { name: "kind", values: &REQUEST_KINDS }];
@@ -134,6 +135,13 @@ pub const METRICS: &[Metric] = &[
         DESTINATION_CERTIFICATE_EXPIRY,
         "Unix time",
         "When the first certificate expires that a destination has shown lately; 0 without one.",
+    ),
+    counter(D1_REQUESTS_TOTAL, "requests", "Requests to D1 databases by what came of them.")
+        .by(D1_RESULT),
+    gauge(
+        D1_BUDGET_REMAINING,
+        "requests",
+        "Requests that Cloudflare last said a token has left; 0 while it refuses one, or says nothing.",
     ),
     counter(BACKFILL_ROWS_TOTAL, "rows", "Rows copied by backfills and resyncs of this process."),
     counter(

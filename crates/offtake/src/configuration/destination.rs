@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use offtake_mapping::{Diagnostic, Identifier, is_unprintable};
+use offtake_mapping::{Diagnostic, Identifier, Kind, is_unprintable};
 use offtake_postgres::ConnectionString;
-use offtake_sync::destinations::Place;
+use offtake_sync::destinations::{D1Settings, Place};
 
 use super::defaults;
 use super::section::Section;
@@ -49,7 +49,12 @@ pub(crate) fn unusable_name(name: &str) -> Option<String> {
 
 impl StaticDestination {
     /// None only when a mistake was noted.
-    pub(super) fn read(section: &Section, base: &Path, allow_files: &[PathBuf]) -> Option<Self> {
+    pub(super) fn read(
+        section: &Section,
+        base: &Path,
+        allow_files: &[PathBuf],
+        d1: &D1Settings,
+    ) -> Option<Self> {
         let ca_file = section.text("ca_file").map(|path| base.join(path));
         if let Some(path) = ca_file.as_deref().filter(|path| !path.is_file()) {
             section.note(
@@ -68,10 +73,24 @@ impl StaticDestination {
         });
         let place = url.and_then(|url| {
             let (schema, mode) = (section.text("schema"), section.text("mode"));
-            match Place::file(&url, schema.as_deref(), mode.as_deref(), allow_files) {
-                Some(file) => file.map_err(|e| section.note("url", &e.why, &e.remedy)).ok(),
+            let token = section.text("token");
+            let (schema_name, token) = (schema.as_deref(), token.as_deref());
+            let beside = match Place::file(&url, schema_name, mode.as_deref(), allow_files) {
+                None => Place::d1(&url, schema_name, token, d1),
+                file => file,
+            };
+            let place = match beside {
+                Some(place) => place.map_err(|e| section.note("url", &e.why, &e.remedy)).ok(),
                 None => database(section, &url, schema, ca_file.as_deref()),
+            };
+            let kind = place.as_ref().map(Place::kind);
+            if mode.is_some() && kind.is_some_and(|kind| kind != Kind::Sqlite) {
+                section.note("mode", "only a file has a mode", "leave `mode` out");
             }
+            if token.is_some() && kind.is_some_and(|kind| kind != Kind::D1) {
+                section.note("token", "only a D1 database has a token", "leave `token` out");
+            }
+            place
         });
         let name = section.text("name").unwrap_or_else(|| defaults::DESTINATION_NAME.to_owned());
         if let Some(why) = unusable_name(&name) {
@@ -110,9 +129,6 @@ fn database(
     schema: Option<String>,
     ca_file: Option<&Path>,
 ) -> Option<Place> {
-    if section.text("mode").is_some() {
-        section.note("mode", "only a file has a mode", "leave `mode` out");
-    }
     let url = ConnectionString::destination(url, ca_file.filter(|path| path.is_file()));
     let url = url.map_err(|e| section.note("url", &format!("{}: {}", e.what, e.why), e.remedy));
     let schema = Identifier::new(schema.unwrap_or_else(|| defaults::SCHEMA_NAME.to_owned()));

@@ -26,6 +26,7 @@ use ipnet::IpNet;
 use offtake_mapping::Diagnostic;
 use offtake_postgres::ConnectionString;
 use offtake_sync::audit::Share;
+use offtake_sync::destinations::{D1_ENDPOINT, D1_REQUESTS_PER_SECOND, D1Settings};
 use secrecy::{ExposeSecret, SecretString};
 
 pub use destination::StaticDestination;
@@ -72,6 +73,8 @@ pub struct Destinations {
     pub refresh: Duration,
     /// As in [`Security`].
     pub allow_files: Vec<PathBuf>,
+    /// How D1 databases are reached.
+    pub d1: D1Settings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,13 +251,14 @@ impl Source {
 
 impl Destinations {
     fn read(section: &Section, base: &Path, allow_files: &[PathBuf]) -> Self {
+        let d1 = read_d1(&section.section("d1"));
         let mut static_: Vec<StaticDestination> = Vec::new();
         let mut names = HashSet::new();
         // By database and schema: comparing every entry with every other took seconds for some
         // thousand entries.
         let mut by_schema: HashMap<_, Vec<usize>> = HashMap::new();
         for entry in section.sections("static") {
-            let read = StaticDestination::read(&entry, base, allow_files);
+            let read = StaticDestination::read(&entry, base, allow_files, &d1);
             let Some(destination) = read else { continue };
             let StaticDestination { tenant, name, place, .. } = &destination;
             let place = (place.database(), place.schema().to_owned());
@@ -273,8 +277,18 @@ impl Destinations {
         }
         let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY);
         let allow_files = allow_files.to_vec();
-        Self { static_, query: section.text("query"), refresh, allow_files }
+        Self { static_, query: section.text("query"), refresh, allow_files, d1 }
     }
+}
+
+fn read_d1(section: &Section) -> D1Settings {
+    let endpoint = section.text("endpoint").unwrap_or_else(|| D1_ENDPOINT.to_owned());
+    let rate = section.count("requests_per_second", D1_REQUESTS_PER_SECOND, 1..=1000);
+    let settings = D1Settings::new(&endpoint, rate);
+    settings.unwrap_or_else(|error| {
+        section.note("endpoint", &error.why, &error.remedy);
+        D1Settings::default()
+    })
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);

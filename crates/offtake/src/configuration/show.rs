@@ -97,6 +97,13 @@ impl Destinations {
         section([
             ("static", self.static_.iter().map(StaticDestination::masked).collect()),
             ("query", query.map_or(Value::Null, Value::from)),
+            (
+                "d1",
+                section([
+                    ("endpoint", self.d1.endpoint().into()),
+                    ("requests_per_second", self.d1.requests_per_second().into()),
+                ]),
+            ),
             ("refresh", show_duration(self.refresh).into()),
         ])
     }
@@ -214,6 +221,10 @@ impl StaticDestination {
             Place::Sqlite(file) => {
                 entries.push(("url", file.url().into()));
                 entries.push(("mode", file.mode().into()));
+            }
+            Place::D1(database) => {
+                entries.push(("url", database.url().into()));
+                entries.push(("token", MASK.into()));
             }
         }
         entries.push(("shared", self.shared.into()));

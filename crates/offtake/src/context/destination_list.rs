@@ -103,7 +103,7 @@ pub async fn list(
     let rows = transaction.query(&statement(query), &[]).await?;
     drop(transaction);
     let of_file = of_file(destinations);
-    let mut places = Places::with_files_below(&destinations.allow_files);
+    let mut places = Places::with(&destinations.allow_files, &destinations.d1);
     list.add_rows(&of_file, rows.iter().map(|row| row.get(0)), &mut places);
     Ok(list)
 }
@@ -127,6 +127,7 @@ struct QueryRow {
     mappings: Option<Vec<String>>,
     shared: Option<bool>,
     mode: Option<String>,
+    token: Option<String>,
 }
 
 impl DestinationList {
@@ -212,13 +213,14 @@ fn read(
 ) -> Result<DestinationSpec, String> {
     let row: QueryRow = serde_json::from_value(row).map_err(|_| {
         "the destinations query returns a column of another type than url, schema: text, \
-             mappings: text[], shared: boolean, mode: text"
+             mappings: text[], shared: boolean, mode: text, token: text"
     })?;
     let url = row
         .url
         .filter(|url| !url.is_empty())
         .ok_or("the destinations query returns no url for it")?;
-    let place = match places.file(&url, row.schema.as_deref(), row.mode.as_deref()) {
+    let beside = (row.mode.as_deref(), row.token.as_deref());
+    let place = match places.beside_postgres(&url, row.schema.as_deref(), beside) {
         Some(file) => file.map_err(|e| format!("{}; {}", e.why, e.remedy))?,
         None => Place::Postgres {
             url: ConnectionString::destination(&url, None).map_err(|error| error.to_string())?,

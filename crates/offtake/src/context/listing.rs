@@ -70,7 +70,7 @@ impl Listing {
             of_file: of_file(destinations),
             buckets: BTreeMap::from([(FILE, bucket)]),
             changed: true,
-            places: Places::with_files_below(&destinations.allow_files),
+            places: Places::with(&destinations.allow_files, &destinations.d1),
             ..Self::default()
         };
     }

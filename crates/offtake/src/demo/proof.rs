@@ -85,6 +85,7 @@ async fn compare(
     let kind = match reader {
         Reader::Postgres { .. } => Kind::Postgres,
         Reader::Sqlite(_) => Kind::Sqlite,
+        Reader::D1(_) => Kind::D1,
     };
     let mut reports = Vec::new();
     for mapping in mappings.forms_of(kind, false) {

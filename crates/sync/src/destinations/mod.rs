@@ -6,6 +6,7 @@
 //! outside its folder composes a statement for a destination or reads one of its error codes.
 
 mod certificates;
+mod d1;
 mod links;
 mod place;
 mod postgres;
@@ -18,6 +19,10 @@ mod trouble;
 mod write;
 
 pub use certificates::CERTIFICATE_EXPIRES_SOON;
+pub(crate) use d1::Session as D1Session;
+pub use d1::{
+    D1Database, D1Settings, ENDPOINT as D1_ENDPOINT, REQUESTS_PER_SECOND as D1_REQUESTS_PER_SECOND,
+};
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::{Place, Places};
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
@@ -26,8 +31,8 @@ pub use refusal::contradiction;
 pub use registry::{Known, Named, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
-pub(crate) use sqlite::Session as SqliteSession;
-pub use sqlite::{DatabaseFile, InvalidFile};
+pub(crate) use sqlite::{Cells, Session as SqliteSession};
+pub use sqlite::{DatabaseFile, InvalidPlace};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use offtake_mapping::{Identifier, Kind, ResolvedMapping};
 use offtake_postgres::ConnectionString;
 
-use super::{DatabaseFile, InvalidFile};
+use super::{D1Database, D1Settings, DatabaseFile, InvalidPlace};
 
 /// The kind of a destination's database, and what names the place of its rows there.
 ///
@@ -16,6 +16,7 @@ use super::{DatabaseFile, InvalidFile};
 pub enum Place {
     Postgres { url: ConnectionString, schema: Identifier },
     Sqlite(Arc<DatabaseFile>),
+    D1(Arc<D1Database>),
 }
 
 /// The schema that SQLite has: a file has one.
@@ -36,6 +37,7 @@ impl Place {
         match self {
             Self::Postgres { .. } => Kind::Postgres,
             Self::Sqlite(_) => Kind::Sqlite,
+            Self::D1(_) => Kind::D1,
         }
     }
 
@@ -45,10 +47,10 @@ impl Place {
         schema: Option<&str>,
         mode: Option<&str>,
         allow_files: &[PathBuf],
-    ) -> Option<Result<Self, InvalidFile>> {
+    ) -> Option<Result<Self, InvalidPlace>> {
         DatabaseFile::is_meant_by(url).then(|| {
             if let Some(other) = schema.filter(|schema| *schema != SQLITE_SCHEMA) {
-                return Err(InvalidFile {
+                return Err(InvalidPlace {
                     why: format!("a file has no schema {other:?}"),
                     remedy: "leave `schema` out".to_owned(),
                 });
@@ -58,11 +60,30 @@ impl Place {
         })
     }
 
+    /// The D1 database that a URL names, if it names one. It has one schema, and no mode.
+    pub fn d1(
+        url: &str,
+        schema: Option<&str>,
+        token: Option<&str>,
+        settings: &D1Settings,
+    ) -> Option<Result<Self, InvalidPlace>> {
+        D1Database::is_meant_by(url).then(|| {
+            if let Some(other) = schema.filter(|schema| *schema != SQLITE_SCHEMA) {
+                return Err(InvalidPlace {
+                    why: format!("a D1 database has no schema {other:?}"),
+                    remedy: "leave `schema` out".to_owned(),
+                });
+            }
+            let database = D1Database::parse(url, token, settings)?;
+            Ok(Self::D1(Arc::new(database)))
+        })
+    }
+
     /// Whether many tenants that share it are written to in one transaction.
     pub(crate) fn takes_groups(&self) -> bool {
         match self {
             Self::Postgres { .. } => true,
-            Self::Sqlite(_) => false,
+            Self::Sqlite(_) | Self::D1(_) => false,
         }
     }
 
@@ -72,6 +93,7 @@ impl Place {
         match self {
             Self::Postgres { url, schema } => format!("{} {schema}", url.fingerprint()),
             Self::Sqlite(file) => format!("file {}", file.as_str()),
+            Self::D1(database) => database.fingerprint(),
         }
     }
 
@@ -80,6 +102,7 @@ impl Place {
         match self {
             Self::Postgres { url, .. } => url.place(),
             Self::Sqlite(file) => file.as_str().to_owned(),
+            Self::D1(database) => database.url(),
         }
     }
 
@@ -87,7 +110,7 @@ impl Place {
     pub fn schema(&self) -> &str {
         match self {
             Self::Postgres { schema, .. } => schema.as_str(),
-            Self::Sqlite(_) => SQLITE_SCHEMA,
+            Self::Sqlite(_) | Self::D1(_) => SQLITE_SCHEMA,
         }
     }
 
@@ -97,7 +120,7 @@ impl Place {
             Self::Postgres { schema, .. } => {
                 format!("{}.{}", schema.sql(), mapping.definition.target.table.sql())
             }
-            Self::Sqlite(_) => mapping.definition.target.table.sql(),
+            Self::Sqlite(_) | Self::D1(_) => mapping.definition.target.table.sql(),
         }
     }
 
@@ -113,6 +136,14 @@ impl Place {
 
     pub(crate) fn registration(&self) -> Registration<'_> {
         match self {
+            Self::D1(database) => Registration {
+                kind: Kind::D1,
+                host: database.host(),
+                port: i32::from(database.port()),
+                database: database.name(),
+                user: "",
+                schema: SQLITE_SCHEMA,
+            },
             Self::Postgres { url, schema } => Registration {
                 kind: Kind::Postgres,
                 host: url.host(),
@@ -139,22 +170,25 @@ pub struct Places {
     known: HashMap<String, Weak<Place>>,
     /// `security.allow_files`.
     allow_files: Vec<PathBuf>,
+    /// `destinations.d1`.
+    d1: D1Settings,
 }
 
 impl Places {
     /// None are known yet; files may be below these folders.
-    pub fn with_files_below(allow_files: &[PathBuf]) -> Self {
-        Self { known: HashMap::new(), allow_files: allow_files.to_vec() }
+    pub fn with(allow_files: &[PathBuf], d1: &D1Settings) -> Self {
+        Self { known: HashMap::new(), allow_files: allow_files.to_vec(), d1: d1.clone() }
     }
 
-    /// The file that a URL names, if it names one.
-    pub fn file(
+    /// The file or the D1 database that a URL names, if it names one.
+    pub fn beside_postgres(
         &self,
         url: &str,
         schema: Option<&str>,
-        mode: Option<&str>,
-    ) -> Option<Result<Place, InvalidFile>> {
+        (mode, token): (Option<&str>, Option<&str>),
+    ) -> Option<Result<Place, InvalidPlace>> {
         Place::file(url, schema, mode, &self.allow_files)
+            .or_else(|| Place::d1(url, schema, token, &self.d1))
     }
 
     /// The same place, and where it was seen before, that very one.

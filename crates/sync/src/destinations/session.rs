@@ -29,7 +29,7 @@ use super::{
     Aside, DestinationSpec, Faults, GroupBeginning, GroupTakenUp, GroupWritten, Health, Place,
     Reference, Remains, TenantWrite, Trouble, Written,
 };
-use super::{postgres, sqlite};
+use super::{d1, postgres, sqlite};
 use crate::cursors::{Cursors, Identities};
 use crate::ownership::{Served, Visit};
 use crate::{Error, Settings};
@@ -38,10 +38,14 @@ use crate::{Error, Settings};
 /// system's latency, so that waiting costs little more than the change takes anyway.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
+/// The same where each question costs some of a budget.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 /// An open session. It serves one destination and never another one, also of the same tenant.
 pub enum Session {
     Postgres(Box<postgres::Session>),
     Sqlite(sqlite::Session),
+    D1(d1::Session),
 }
 
 /// What taking up a destination found. Nothing was changed there.
@@ -155,6 +159,7 @@ pub struct Leaver<'a> {
 pub enum Reader<'a> {
     Postgres { client: &'a Client, schema: &'a Identifier },
     Sqlite(&'a sqlite::Session),
+    D1(&'a d1::Session),
 }
 
 impl Reader<'_> {
@@ -162,6 +167,7 @@ impl Reader<'_> {
     pub(crate) fn look_again_after(&self) -> Duration {
         match self {
             Self::Postgres { .. } | Self::Sqlite(_) => LOOK_AGAIN_AFTER,
+            Self::D1(_) => ASK_AGAIN_AFTER,
         }
     }
 }
@@ -179,6 +185,7 @@ impl Session {
                 session.await.map(|session| Self::Postgres(Box::new(session)))
             }
             Place::Sqlite(file) => sqlite::Session::open(file).await.map(Self::Sqlite),
+            Place::D1(database) => Ok(Self::D1(d1::Session::open(database))),
         }
     }
 
@@ -186,7 +193,7 @@ impl Session {
     pub fn certificate_expires_at(&self) -> Option<SystemTime> {
         match self {
             Self::Postgres(session) => session.connection.certificate_expires_at(),
-            Self::Sqlite(_) => None,
+            Self::Sqlite(_) | Self::D1(_) => None,
         }
     }
 
@@ -194,6 +201,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.connection.is_closed(),
             Self::Sqlite(session) => session.closed(),
+            Self::D1(_) => false,
         }
     }
 
@@ -201,7 +209,7 @@ impl Session {
     pub fn cut(&self) -> Option<String> {
         match self {
             Self::Postgres(session) => session.connection.cut().map(|cut| cut.message()),
-            Self::Sqlite(_) => None,
+            Self::Sqlite(_) | Self::D1(_) => None,
         }
     }
 
@@ -213,6 +221,8 @@ impl Session {
                 session.give_up();
                 None
             }
+            // A request that is on its way cannot be called back. It has its guards.
+            Self::D1(_) => None,
         };
         async {
             if let Some(canceller) = canceller {
@@ -231,6 +241,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.take_up(spec, mappings, settings).await,
             Self::Sqlite(session) => session.take_up(spec, mappings, settings).await,
+            Self::D1(session) => session.take_up(spec, mappings).await,
         }
     }
 
@@ -250,6 +261,7 @@ impl Session {
             Self::Sqlite(session) => {
                 session.others(&spec.tenant_id, mappings, after, settings).await
             }
+            Self::D1(session) => session.others(&spec.tenant_id, mappings, after).await,
         }
     }
 
@@ -260,7 +272,7 @@ impl Session {
         told: impl Iterator<Item = &'t str>,
     ) -> Result<Option<String>, Error> {
         match self {
-            Self::Postgres(_) => Ok(None),
+            Self::Postgres(_) | Self::D1(_) => Ok(None),
             Self::Sqlite(session) => session.not_mounted(told).await,
         }
     }
@@ -270,6 +282,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.forget_tenant_statement(tenant_id),
             Self::Sqlite(session) => session.forget_tenant_statement(tenant_id),
+            Self::D1(session) => session.forget_tenant_statement(tenant_id),
         }
     }
 
@@ -288,6 +301,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.begin(beginning, settings).await,
             Self::Sqlite(session) => session.begin(beginning, settings).await,
+            Self::D1(session) => session.begin(beginning).await,
         }
     }
 
@@ -304,6 +318,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.write(writes, aside, settings).await,
             Self::Sqlite(session) => session.write(writes, aside, settings).await,
+            Self::D1(session) => session.write(writes, aside).await,
         }
     }
 
@@ -317,7 +332,7 @@ impl Session {
     ) -> Result<Option<GroupTakenUp>, Error> {
         match self {
             Self::Postgres(session) => session.take_up_group(specs, mappings, settings).await,
-            Self::Sqlite(_) => Ok(None),
+            Self::Sqlite(_) | Self::D1(_) => Ok(None),
         }
     }
 
@@ -334,7 +349,7 @@ impl Session {
             Self::Postgres(session) => {
                 session.begin_group(beginnings, (mappings, first), settings).await
             }
-            Self::Sqlite(_) => Ok(beginnings.iter().map(|_| None).collect()),
+            Self::Sqlite(_) | Self::D1(_) => Ok(beginnings.iter().map(|_| None).collect()),
         }
     }
 
@@ -351,7 +366,7 @@ impl Session {
     ) -> Result<GroupWritten, Error> {
         match self {
             Self::Postgres(session) => session.write_group(writes, settings).await,
-            Self::Sqlite(_) => Err(Error::Stale),
+            Self::Sqlite(_) | Self::D1(_) => Err(Error::Stale),
         }
     }
 
@@ -368,6 +383,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.tell_audits(spec, expected, audits, settings).await,
             Self::Sqlite(session) => session.tell_audits(spec, expected, audits, settings).await,
+            Self::D1(session) => session.tell_audits(spec, expected, audits).await,
         }
     }
 
@@ -376,6 +392,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.cursors(tenant_id).await,
             Self::Sqlite(session) => session.cursors(tenant_id).await,
+            Self::D1(session) => session.cursors(tenant_id).await,
         }
     }
 
@@ -384,6 +401,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.health().await,
             Self::Sqlite(session) => session.health().await,
+            Self::D1(session) => session.health().await,
         }
     }
 
@@ -394,6 +412,7 @@ impl Session {
                 Reader::Postgres { client: &session.connection, schema: &session.schema }
             }
             Self::Sqlite(session) => Reader::Sqlite(session),
+            Self::D1(session) => Reader::D1(session),
         }
     }
 
@@ -402,6 +421,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.table_of(mapping).await,
             Self::Sqlite(session) => session.table_of(mapping).await,
+            Self::D1(session) => session.table_of(mapping).await,
         }
     }
 
@@ -416,6 +436,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.try_tables(spec, mappings).await,
             Self::Sqlite(session) => session.try_tables(mappings).await,
+            Self::D1(session) => session.try_tables(mappings).await,
         }
     }
 
@@ -424,6 +445,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.orphans(received).await,
             Self::Sqlite(session) => session.orphans(received).await,
+            Self::D1(session) => session.orphans(received).await,
         }
     }
 
@@ -432,6 +454,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.drop_orphans(orphans).await,
             Self::Sqlite(session) => session.drop_orphans(orphans).await,
+            Self::D1(session) => session.drop_orphans(orphans).await,
         }
     }
 
@@ -440,6 +463,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.remains(leaver).await,
             Self::Sqlite(session) => session.remains(leaver).await,
+            Self::D1(session) => session.remains(leaver).await,
         }
     }
 
@@ -449,6 +473,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.fence_off(leaver).await,
             Self::Sqlite(session) => session.fence_off(leaver).await,
+            Self::D1(session) => session.fence_off(leaver).await,
         }
     }
 
@@ -462,6 +487,7 @@ impl Session {
         match self {
             Self::Postgres(session) => session.purge(remains, tell).await,
             Self::Sqlite(session) => session.purge(remains, tell).await,
+            Self::D1(session) => session.purge(remains, tell).await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use offtake_mapping::{Identifier, literal};
 
-use super::file_side::FileSide;
+use super::file_side::{FileSide, Sqlite};
 use super::ranges::{server, target_columns};
 use super::side::{Checksum, Digest, Side};
 use super::statement::{self, Key, Of, Range, Relation, TargetColumn};
@@ -35,11 +35,18 @@ impl<'a> Destination<'a> {
                 let side = Side::destination(client, relation, options);
                 Ok((columns, Self::Postgres { side, schema }))
             }
-            Reader::Sqlite(session) => {
-                let side = FileSide::begin(session, target, options).await?;
-                Ok((FileSide::columns_at_source(target.mapping), Self::File(side)))
-            }
+            Reader::Sqlite(session) => Self::file(Sqlite::File(session), target, options).await,
+            Reader::D1(session) => Self::file(Sqlite::D1(session), target, options).await,
         }
+    }
+
+    async fn file(
+        session: Sqlite<'a>,
+        target: &VerifyTarget<'_>,
+        options: &Options,
+    ) -> Result<(Vec<TargetColumn>, Self), Error> {
+        let side = FileSide::begin(session, target, options).await?;
+        Ok((FileSide::columns_at_source(target.mapping), Self::File(side)))
     }
 
     /// Begins a transaction that only reads, where several statements share one.

@@ -67,13 +67,15 @@ impl<'a> Apply<'a> {
 
     /// Inserts a row, or updates it where it differs. The parameters are the columns.
     pub fn upsert(&self) -> String {
-        let name = |column: &Column| column.name.sql();
-        let others: Vec<String> =
-            self.mapping.columns.iter().map(name).filter(|name| !self.key.contains(name)).collect();
-        let insert = self.insert();
+        format!("{} {}", self.insert(), self.where_it_differs())
+    }
+
+    /// The end of an INSERT that updates a row that is there where it differs.
+    pub(super) fn where_it_differs(&self) -> String {
+        let others = self.others();
         let key = self.key.join(", ");
         if others.is_empty() {
-            return format!("{insert} on conflict ({key}) do nothing");
+            return format!("on conflict ({key}) do nothing");
         }
         let set: Vec<_> = others.iter().map(|c| format!("{c} = excluded.{c}")).collect();
         let of = |row: &str| {
@@ -81,11 +83,25 @@ impl<'a> Apply<'a> {
             format!("({})", columns.join(", "))
         };
         format!(
-            "{insert} on conflict ({key}) do update set {} where {} is not {}",
+            "on conflict ({key}) do update set {} where {} is not {}",
             set.join(", "),
             of(&self.table),
             of("excluded")
         )
+    }
+
+    /// The columns beside the key, quoted.
+    pub(super) fn others(&self) -> Vec<String> {
+        let name = |column: &Column| column.name.sql();
+        self.mapping.columns.iter().map(name).filter(|name| !self.key.contains(name)).collect()
+    }
+
+    pub(super) fn key(&self) -> &[String] {
+        &self.key
+    }
+
+    pub(super) fn mapping(&self) -> &'a ResolvedMapping {
+        self.mapping
     }
 
     /// Inserts a row. The parameters are the columns.
@@ -132,11 +148,11 @@ impl<'a> Apply<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{KeyColumn, KeyOrder, parse};
 
-    fn mapping(
+    pub(in crate::compose::sqlite) fn mapping(
         key: &[(&str, &str)],
         others: &[(&str, &str)],
         keep_tenant: bool,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use offtake_admin::operations::Kept;
 use offtake_mapping::{Identifier, foreign};
 use offtake_postgres::ConnectionString;
-use offtake_sync::destinations::{DatabaseFile, Place};
+use offtake_sync::destinations::{D1Database, DatabaseFile, Place};
 
 use super::{label, place};
 use crate::arguments::shown;
@@ -31,6 +31,9 @@ pub(super) fn read(
         return Err(Failure::new(Exit::Usage, message)
             .because("its entry could never be used, so nothing was copied")
             .remedy("run `offtake forget` without --purge"));
+    }
+    if let Some(place) = of_d1(context, kept) {
+        return place.map(Some);
     }
     let base = context.configuration.file.parent().unwrap_or(Path::new(""));
     let url = match (&arguments.url, &arguments.url_file) {
@@ -74,6 +77,27 @@ fn of_file(context: &Context, kept: &Kept) -> Result<Place, Failure> {
             .remedy(error.remedy)
     })?;
     Ok(Place::Sqlite(Arc::new(file)))
+}
+
+/// The variable that the tools of Cloudflare read.
+const TOKEN_VARIABLE: &str = "CLOUDFLARE_API_TOKEN";
+
+/// A D1 database, of which the registry keeps all but the token.
+fn of_d1(context: &Context, kept: &Kept) -> Option<Result<Place, Failure>> {
+    let url = format!("d1://{}", kept.database);
+    let settings = &context.configuration.destinations.d1;
+    let parse = |token: &str| D1Database::parse(&url, Some(token), settings);
+    parse("none").ok()?;
+    let failure = |why: String, remedy: String| {
+        let what = format!("{} cannot be purged", label(kept));
+        Failure::new(Exit::Usage, what).because(why).remedy(remedy)
+    };
+    let Some(token) = environment().remove(TOKEN_VARIABLE) else {
+        let why = "the registry keeps a D1 database without its token".to_owned();
+        return Some(Err(failure(why, format!("put the token into {TOKEN_VARIABLE}"))));
+    };
+    let database = parse(&token).map_err(|error| failure(error.why, error.remedy));
+    Some(database.map(|database| Place::D1(Arc::new(database))))
 }
 
 /// The value of `--url`. A password in it would be seen by every process of this machine.

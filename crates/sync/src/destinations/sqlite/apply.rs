@@ -66,6 +66,24 @@ fn fault(mapping: &ResolvedMapping, fault: MappingFault) -> Error {
     Error::Mapping { mapping: mapping.name().to_owned(), fault }
 }
 
+/// The query's mistake: a key that comes twice, of which only one row can be there.
+pub(in crate::destinations) fn refuse_repeated(
+    mapping: &ResolvedMapping,
+    rows: &Rows,
+) -> Result<(), Error> {
+    let mut seen = HashSet::with_capacity(rows.len());
+    let present = (0..rows.len()).filter(|&line| rows.present(line..line + 1) == 1);
+    for line in present {
+        let key = key_of(mapping, rows, line);
+        if seen.contains(&key) {
+            let key = key.join(", ");
+            return Err(fault(mapping, MappingFault::repeated_key(&key)));
+        }
+        seen.insert(key);
+    }
+    Ok(())
+}
+
 /// The columns of the table's key, by their places in a row.
 fn key_columns(mapping: &ResolvedMapping) -> Vec<usize> {
     let place = |name| mapping.columns.iter().position(|column| column.name == name);
@@ -85,29 +103,14 @@ struct Applier<'a> {
 impl Applier<'_> {
     fn part(&self, part: &Part, applied: &mut Applied) -> Result<(), Error> {
         if !part.changed.is_empty() {
-            self.refuse_repeated(&part.changed)?;
+            refuse_repeated(self.mapping, &part.changed)?;
             self.delete_absent(&part.changed, applied)?;
             self.upsert(&part.changed, applied)?;
         }
         if let Some(chunk) = &part.chunk {
-            self.refuse_repeated(&chunk.rows)?;
+            refuse_repeated(self.mapping, &chunk.rows)?;
             self.clear_range(chunk, applied)?;
             self.upsert(&chunk.rows, applied)?;
-        }
-        Ok(())
-    }
-
-    /// The query's mistake: a key that comes twice, of which only one row can be there.
-    fn refuse_repeated(&self, rows: &Rows) -> Result<(), Error> {
-        let mut seen = HashSet::with_capacity(rows.len());
-        let present = (0..rows.len()).filter(|&line| rows.present(line..line + 1) == 1);
-        for line in present {
-            let key = key_of(self.mapping, rows, line);
-            if seen.contains(&key) {
-                let key = key.join(", ");
-                return Err(fault(self.mapping, MappingFault::repeated_key(&key)));
-            }
-            seen.insert(key);
         }
         Ok(())
     }

@@ -38,12 +38,12 @@ pub struct DatabaseFile {
 
 /// Why a URL or a mode cannot be used, and what to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidFile {
+pub struct InvalidPlace {
     pub why: String,
     pub remedy: String,
 }
 
-impl InvalidFile {
+impl InvalidPlace {
     fn new(why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { why: why.into(), remedy: remedy.into() }
     }
@@ -56,14 +56,14 @@ impl DatabaseFile {
     }
 
     /// Reads `sqlite:///folder/name.db`. `allowed`: `security.allow_files`; `mode`: octal digits.
-    pub fn parse(url: &str, mode: Option<&str>, allowed: &[PathBuf]) -> Result<Self, InvalidFile> {
+    pub fn parse(url: &str, mode: Option<&str>, allowed: &[PathBuf]) -> Result<Self, InvalidPlace> {
         let like = "write it like sqlite:///srv/copies/acme.db";
         let path = url.strip_prefix(SCHEME).filter(|path| path.starts_with('/'));
         let path = path.ok_or_else(|| {
-            InvalidFile::new("this is not the URL of a file with its whole path", like)
+            InvalidPlace::new("this is not the URL of a file with its whole path", like)
         })?;
         if path.contains(['?', '#', '%']) || path.chars().any(char::is_control) {
-            return Err(InvalidFile::new(
+            return Err(InvalidPlace::new(
                 "a path with ?, #, % or a control character cannot be told from options",
                 like,
             ));
@@ -73,16 +73,16 @@ impl DatabaseFile {
         let path = Path::new(path);
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if !plain {
-            return Err(InvalidFile::new("the path is not the plain one of a file", like));
+            return Err(InvalidPlace::new("the path is not the plain one of a file", like));
         }
         if let Some(ending) = BESIDE.iter().find(|ending| name.ends_with(**ending)) {
             let why = format!("a name that ends in {ending} is that of a file beside a database");
-            return Err(InvalidFile::new(why, like));
+            return Err(InvalidPlace::new(why, like));
         }
         let folder = path.parent().unwrap_or(Path::new("/"));
         let Some(below) = allowed.iter().find(|allowed| folder.starts_with(allowed)) else {
             let folder = folder.display();
-            return Err(InvalidFile::new(
+            return Err(InvalidPlace::new(
                 format!("security.allow_files does not allow files in {folder}"),
                 format!("write security: {{ allow_files: [{folder}] }} in offtake.yaml"),
             ));
@@ -221,10 +221,10 @@ pub(super) fn device_of(identity: &str) -> Option<u64> {
     identity.split(':').nth(1)?.parse().ok()
 }
 
-fn octal(digits: &str) -> Result<u32, InvalidFile> {
+fn octal(digits: &str) -> Result<u32, InvalidPlace> {
     let mode = u32::from_str_radix(digits, 8).ok();
     mode.filter(|mode| mode & !0o666 == 0 && mode & 0o600 == 0o600).ok_or_else(|| {
-        InvalidFile::new(
+        InvalidPlace::new(
             "this is not the mode of a file that its owner reads and writes",
             "write it like mode: \"0640\", with the quotes",
         )
@@ -252,7 +252,7 @@ fn network(folder: &Path) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn read(url: &str) -> Result<DatabaseFile, InvalidFile> {
+    fn read(url: &str) -> Result<DatabaseFile, InvalidPlace> {
         DatabaseFile::parse(url, None, &["/srv/copies".into(), "/data".into()])
     }
 

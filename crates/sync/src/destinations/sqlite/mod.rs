@@ -10,23 +10,24 @@
 //! (`connection.rs`), and what has to be told to the source in the middle of a batch is told between
 //! two calls.
 
-mod apply;
+pub(in crate::destinations) mod apply;
 mod audits;
 mod begin;
+mod cells;
 mod connection;
 mod file;
 mod health;
 mod orphans;
 mod purge;
 mod read;
-mod schema;
-mod sql;
-mod state;
-mod tables;
+pub(in crate::destinations) mod schema;
+pub(in crate::destinations) mod sql;
+pub(in crate::destinations) mod state;
+pub(in crate::destinations) mod tables;
 mod take_up;
 mod trial;
 mod trouble;
-mod value;
+pub(in crate::destinations) mod value;
 mod write;
 
 use std::sync::Arc;
@@ -35,8 +36,10 @@ use std::time::Duration;
 use super::Trouble;
 use crate::Error;
 use crate::cursors::Cursors;
+pub(crate) use cells::Cells;
 use connection::{Caller, Handle};
-pub use file::{DatabaseFile, InvalidFile};
+pub use file::{DatabaseFile, InvalidPlace};
+pub(in crate::destinations) use trial::in_memory as try_in_memory;
 
 /// How long a look at a file may take that has no setting of its own.
 const READ_LIMIT: Duration = Duration::from_secs(30);

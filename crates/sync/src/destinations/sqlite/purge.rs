@@ -8,7 +8,7 @@ use offtake_mapping::{Identifier, foreign};
 
 use super::connection::{Handle, Open};
 use super::take_up::read_only;
-use super::{Session, Trouble, rolled_back, state, tables};
+use super::{Session, Trouble, rolled_back, sql, state, tables};
 use crate::Error;
 use crate::destinations::postgres::Leaf;
 use crate::destinations::{Leaver, RemainingTable, Remains};
@@ -74,14 +74,11 @@ impl Session {
 
     /// The columns of the table's primary key, or its rows' number.
     async fn key_of(&self, table: &str) -> Result<String, Trouble> {
-        let asked = format!(
-            "select coalesce(group_concat('\"' || replace(name, '\"', '\"\"') || '\"', ', '), 'rowid') \
-               from pragma_table_info({}) where pk > 0",
-            literal(&table.trim_matches('"').replace("\"\"", "\""))
-        );
+        let table = table.trim_matches('"').replace("\"\"", "\"");
         let look = move |handle: &mut Handle| {
             let Some(open) = handle.opened()? else { return Ok(String::new()) };
-            open.connection.query_row(&asked, [], |row| row.get(0)).map_err(Error::destination)
+            let key = open.connection.query_row(sql::LIST_KEY, [table], |row| row.get(0));
+            key.map_err(Error::destination)
         };
         self.told(self.caller.run(LIMIT, None, look).await)
     }

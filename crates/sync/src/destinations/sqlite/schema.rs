@@ -6,29 +6,30 @@ use std::sync::Arc;
 use offtake_mapping::compose::sqlite::Apply;
 use rusqlite::Connection;
 
+use super::cells::Cells;
 use super::connection::Open;
 use super::file::FileIdentity;
 use super::sql;
 
 /// The tables of a file, by their names in lower case: SQLite takes `Users` and `users` for one.
 #[derive(Default)]
-pub(super) struct Schema(HashMap<String, Table>);
+pub(in crate::destinations) struct Schema(HashMap<String, Table>);
 
 /// A table, or a view in its place.
 #[derive(Default)]
-pub(super) struct Table {
-    pub(super) name: String,
-    pub(super) view: bool,
+pub(in crate::destinations) struct Table {
+    pub(in crate::destinations) name: String,
+    pub(in crate::destinations) view: bool,
     /// Whose it is: a mapping, and the nonce of its mark.
-    pub(super) mark: Option<Mark>,
+    pub(in crate::destinations) mark: Option<Mark>,
     /// One of its triggers.
-    pub(super) trigger: Option<String>,
+    pub(in crate::destinations) trigger: Option<String>,
 }
 
 /// What the name of an index says that marks a table.
-pub(super) struct Mark {
-    pub(super) mapping: String,
-    pub(super) nonce: String,
+pub(in crate::destinations) struct Mark {
+    pub(in crate::destinations) mapping: String,
+    pub(in crate::destinations) nonce: String,
 }
 
 impl Mark {
@@ -41,8 +42,12 @@ impl Mark {
 impl Table {
     /// What the table is, if it is this mapping's.
     pub(super) fn identity(&self, mapping: &str, file: FileIdentity) -> Option<String> {
-        let mark = self.mark.as_ref().filter(|mark| mark.mapping == mapping && !self.view)?;
-        Some(file.of_table(&mark.nonce))
+        Some(file.of_table(&self.mark_of(mapping)?.nonce))
+    }
+
+    /// Its mark, if it is this mapping's.
+    pub(in crate::destinations) fn mark_of(&self, mapping: &str) -> Option<&Mark> {
+        self.mark.as_ref().filter(|mark| mark.mapping == mapping && !self.view)
     }
 }
 
@@ -52,25 +57,40 @@ impl Schema {
         let mut statement = connection.prepare_cached(sql::LIST_OBJECTS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let (kind, name): (String, String) = (row.get(0)?, row.get(1)?);
-            let table = schema.0.entry(row.get(2)?).or_default();
-            match kind.as_str() {
-                "table" => table.name = name,
-                "view" => (table.name, table.view) = (name, true),
-                "trigger" => table.trigger = Some(name),
-                _ => table.mark = Mark::parse(&name).or(table.mark.take()),
-            }
+            schema.add(row);
         }
-        schema.0.retain(|_, table| !table.name.is_empty());
-        Ok(schema)
+        Ok(schema.whole())
     }
 
-    pub(super) fn table(&self, name: &str) -> Option<&Table> {
+    /// Of what `list_objects.sql` returned.
+    pub(in crate::destinations) fn of<C: Cells>(rows: &[C]) -> Self {
+        let mut schema = Self::default();
+        rows.iter().for_each(|row| schema.add(row));
+        schema.whole()
+    }
+
+    fn add(&mut self, row: &impl Cells) {
+        let name = row.text(1);
+        let table = self.0.entry(row.text(2)).or_default();
+        match row.text(0).as_str() {
+            "table" => table.name = name,
+            "view" => (table.name, table.view) = (name, true),
+            "trigger" => table.trigger = Some(name),
+            _ => table.mark = Mark::parse(&name).or(table.mark.take()),
+        }
+    }
+
+    fn whole(mut self) -> Self {
+        self.0.retain(|_, table| !table.name.is_empty());
+        self
+    }
+
+    pub(in crate::destinations) fn table(&self, name: &str) -> Option<&Table> {
         self.0.get(&name.to_ascii_lowercase())
     }
 
     /// The tables that are marked.
-    pub(super) fn marked(&self) -> impl Iterator<Item = (&Table, &Mark)> {
+    pub(in crate::destinations) fn marked(&self) -> impl Iterator<Item = (&Table, &Mark)> {
         self.0.values().filter_map(|table| Some((table, table.mark.as_ref()?)))
     }
 }

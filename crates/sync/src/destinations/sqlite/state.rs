@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use offtake_mapping::compose::sqlite::literal;
 use rand::Rng as _;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
+use super::Cells;
 use super::schema::Schema;
 use super::sql;
 use crate::cursors::{Cursor, Cursors};
@@ -32,7 +33,7 @@ const COLUMNS: [(&str, &str); 15] = [
 ];
 
 /// The statement with which an operator removes what is left of a tenant that is gone.
-pub(super) fn forget_tenant(tenant_id: &str) -> String {
+pub(in crate::destinations) fn forget_tenant(tenant_id: &str) -> String {
     format!("delete from \"{STATE_TABLE}\" where tenant_id = {}", literal(tenant_id))
 }
 
@@ -46,8 +47,13 @@ fn missing(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare_cached(sql::LIST_COLUMNS)?;
     let names = statement.query_map([STATE_TABLE], |row| row.get::<_, String>(0))?;
     let names = names.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(lacking(&names))
+}
+
+/// The columns that a state table with these ones lacks, as they are declared.
+pub(in crate::destinations) fn lacking(names: &[String]) -> Vec<String> {
     let lacks = |(name, _): &&(&str, &str)| !names.iter().any(|there| there == name);
-    Ok(COLUMNS.iter().filter(lacks).map(|(name, of)| format!("\"{name}\" {of}")).collect())
+    COLUMNS.iter().filter(lacks).map(|(name, of)| format!("\"{name}\" {of}")).collect()
 }
 
 /// Makes what is missing of the state table.
@@ -62,27 +68,29 @@ pub(super) fn make(connection: &Connection) -> rusqlite::Result<()> {
 /// The tenant's cursors. The state table stands.
 pub(super) fn read(connection: &Connection, tenant_id: &str) -> rusqlite::Result<Cursors> {
     let mut statement = connection.prepare_cached(sql::READ_STATES)?;
-    let rows = statement.query_map([tenant_id], |row| Ok((row.get(0)?, cursor(row)?)))?;
+    let rows = statement.query_map([tenant_id], |row| Ok(cursor(row)))?;
     rows.collect()
 }
 
-fn cursor(row: &Row<'_>) -> rusqlite::Result<Cursor> {
+/// A mapping and its cursor, of a row that `read_states.sql` returned.
+pub(in crate::destinations) fn cursor(row: &impl Cells) -> (String, Cursor) {
     // A key that is not what we wrote is input from a stranger. Without a key the copy begins again,
     // which is always right.
-    let key: Option<String> = row.get(3)?;
-    Ok(Cursor {
-        sequence_id: row.get(1)?,
-        backfilled: row.get(2)?,
-        backfill_key: key.and_then(|json| serde_json::from_str(&json).ok()),
-        epoch: row.get(4)?,
-        version: row.get(5)?,
-        written: row.get(6)?,
-    })
+    let key = row.text_or_null(3).and_then(|json| serde_json::from_str(&json).ok());
+    let cursor = Cursor {
+        sequence_id: row.number(1),
+        backfilled: row.number(2) != 0,
+        backfill_key: key,
+        epoch: row.text(4),
+        version: row.text(5),
+        written: row.text(6),
+    };
+    (row.text(0), cursor)
 }
 
 /// Each write has another one, so that a worker that read the state rows before a write sees that they
 /// have changed.
-pub(super) fn write_id() -> String {
+pub(in crate::destinations) fn write_id() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
 
@@ -115,18 +123,19 @@ pub(super) fn write(
 pub(super) fn served(connection: &Connection, tenant_id: &str) -> rusqlite::Result<Option<Served>> {
     let mut statement = connection.prepare_cached(sql::READ_SERVING)?;
     let mut rows = statement.query([tenant_id])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let identity: String = row.get(1)?;
-    let Some(identity) = SourceIdentity::parse(&identity) else { return Ok(None) };
-    let text = |column| row.get::<_, String>(column).map(|text| one_line(&text));
-    let silent: f64 = row.get(4)?;
-    Ok(Some(Served {
-        identity,
-        source: text(0)?,
-        since: text(2)?,
-        last: text(3)?,
-        silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
-    }))
+    Ok(rows.next()?.and_then(served_by))
+}
+
+/// Of a row that `read_serving.sql` returned.
+pub(in crate::destinations) fn served_by(row: &impl Cells) -> Option<Served> {
+    let text = |column| one_line(&row.text(column));
+    Some(Served {
+        identity: SourceIdentity::parse(&row.text(1))?,
+        source: text(0),
+        since: text(2),
+        last: text(3),
+        silent: Duration::try_from_secs_f64(row.double(4)).unwrap_or_default(),
+    })
 }
 
 /// Names the source that serves the tenant.
@@ -144,6 +153,12 @@ pub(super) fn serve(
     Ok(())
 }
 
+/// A time as SQLite's date functions read it.
+pub(in crate::destinations) fn readable_time(time: &str) -> String {
+    let zone = if time.ends_with("+00") { ":00" } else { "" };
+    format!("{time}{zone}")
+}
+
 /// Tells the tenant what audits found.
 pub(super) fn tell_audits(
     connection: &Connection,
@@ -155,12 +170,7 @@ pub(super) fn tell_audits(
     let mut statement = connection.prepare_cached(sql::WRITE_AUDIT)?;
     for audit in audits {
         let AuditResult { mapping, verified_at, differences } = audit;
-        // As SQLite's date functions read it.
-        let full = |time: &String| match time.ends_with("+00") {
-            true => format!("{time}:00"),
-            false => time.clone(),
-        };
-        let verified_at = verified_at.as_ref().map(full);
+        let verified_at = verified_at.as_deref().map(readable_time);
         let told = statement.execute(params![tenant_id, mapping, verified_at, differences, id])?;
         if let Some(cursor) = cursors.get_mut(mapping).filter(|_| told > 0) {
             cursor.written.clone_from(&id);

@@ -8,9 +8,11 @@ use offtake_postgres::Fault;
 use offtake_reading::MappingFault;
 use rand::Rng as _;
 use rusqlite::Connection;
+use rusqlite::types::Value;
 
+use super::cells::Cells;
 use super::connection::Open;
-use super::schema::Table;
+use super::schema::{Schema, Table};
 use super::{Trouble, sql};
 use crate::Error;
 
@@ -23,61 +25,121 @@ pub(super) struct Examined {
 }
 
 /// A statement failed, or the table does not fit.
-pub(super) enum Problem {
-    Statement(rusqlite::Error),
+pub(in crate::destinations) enum Problem {
+    Statement(Trouble),
     Fault(MappingFault),
 }
 
 impl Problem {
-    fn fault(message: String) -> Self {
+    pub(in crate::destinations) fn fault(message: String) -> Self {
         Self::Fault(MappingFault::said(message))
     }
 
     /// A mapping's own fault, or the destination's trouble.
-    pub(super) fn into_fault(self) -> Result<MappingFault, Error> {
+    pub(in crate::destinations) fn into_fault(self) -> Result<MappingFault, Error> {
         match self {
             Self::Fault(fault) => Ok(fault),
-            Self::Statement(error) => {
-                let trouble = Trouble::from(error);
-                match trouble.fault {
-                    Fault::Schema | Fault::Row => {
-                        let message = format!("cannot make the table ready: {}", trouble.message);
-                        Ok(MappingFault { sqlstate: trouble.code, message })
-                    }
-                    _ => Err(Error::Destination(trouble)),
+            Self::Statement(trouble) => match trouble.fault {
+                Fault::Schema | Fault::Row => {
+                    let message = format!("cannot make the table ready: {}", trouble.message);
+                    Ok(MappingFault { sqlstate: trouble.code, message })
                 }
-            }
+                _ => Err(Error::Destination(trouble)),
+            },
         }
     }
 }
 
 impl From<rusqlite::Error> for Problem {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Statement(error)
+        Self::Statement(error.into())
     }
 }
 
 /// A column of a table.
-pub(super) struct Found {
-    pub(super) name: String,
-    pub(super) declared: String,
+pub(in crate::destinations) struct Found {
+    pub(in crate::destinations) name: String,
+    pub(in crate::destinations) declared: String,
     required: bool,
     generated: bool,
 }
 
+impl Found {
+    /// Of a row that `list_columns.sql` returned.
+    pub(in crate::destinations) fn of(row: &impl Cells) -> Self {
+        Self {
+            name: row.text(0),
+            declared: row.text(1),
+            required: row.number(2) != 0 && row.is_null(3),
+            generated: row.number(4) != 0,
+        }
+    }
+}
+
+/// What a table looks like, as far as it decides whether a mapping's rows fit.
+pub(in crate::destinations) struct Shape {
+    pub(in crate::destinations) columns: Vec<Found>,
+    /// Columns and collations of its unique indexes, by the index.
+    keys: BTreeMap<String, Vec<(String, String)>>,
+    /// The column that is the row's number, where the table is its own index by it.
+    rowid: Option<String>,
+}
+
+impl Shape {
+    /// Of what the three statements returned that describe a table.
+    pub(in crate::destinations) fn of<C: Cells>(columns: &[C], keys: &[C], rowid: &[C]) -> Self {
+        let mut by_index: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for row in keys {
+            by_index.entry(row.text(0)).or_default().push((row.text(1), row.text(2)));
+        }
+        Self {
+            columns: columns.iter().map(Found::of).collect(),
+            keys: by_index,
+            rowid: rowid.first().map(|row| row.text(0)),
+        }
+    }
+
+    fn read(connection: &Connection, table: &str) -> rusqlite::Result<Self> {
+        let all = |statement: &str| {
+            let mut statement = connection.prepare_cached(statement)?;
+            let columns = statement.column_count();
+            let row = |row: &rusqlite::Row<'_>| {
+                (0..columns).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()
+            };
+            statement.query_map([table], row)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let [columns, keys, rowid] = sql::DESCRIBE_TABLE;
+        Ok(Self::of(&all(columns)?, &all(keys)?, &all(rowid)?))
+    }
+}
+
 /// Looks whether the mapping's table is there, is this mapping's own, and fits. Changes nothing.
 pub(super) fn examine(open: &mut Open, mapping: &ResolvedMapping) -> Result<Examined, Problem> {
-    check_names(mapping)?;
     let (schema, file) = (open.schema()?, open.file);
+    let read = |table: &Table| Ok(Shape::read(&open.connection, &table.name)?);
+    Ok(match stands(&schema, mapping, read)? {
+        None => Examined { identity: None, incomplete: true },
+        Some((table, incomplete)) => {
+            Examined { identity: table.identity(mapping.name(), file), incomplete }
+        }
+    })
+}
+
+/// The mapping's table, and whether it lacks columns; None: it is not there. `shape` tells what a
+/// table looks like.
+pub(in crate::destinations) fn stands<'s, S: std::borrow::Borrow<Shape>>(
+    schema: &'s Schema,
+    mapping: &ResolvedMapping,
+    shape: impl FnOnce(&Table) -> Result<S, Problem>,
+) -> Result<Option<(&'s Table, bool)>, Problem> {
+    check_names(mapping)?;
     let name = mapping.definition.target.table.as_str();
-    let Some(table) = schema.table(name) else {
-        return Ok(Examined { identity: None, incomplete: true });
-    };
+    let Some(table) = schema.table(name) else { return Ok(None) };
     check_owner(table, mapping)?;
-    let found = columns(&open.connection, &table.name)?;
-    check_fit(&open.connection, table, mapping, &found)?;
-    let incomplete = missing(mapping, &found).next().is_some();
-    Ok(Examined { identity: table.identity(mapping.name(), file), incomplete })
+    let shape = shape(table)?;
+    check_fit(shape.borrow(), table, mapping)?;
+    let incomplete = missing(mapping, &shape.borrow().columns).next().is_some();
+    Ok(Some((table, incomplete)))
 }
 
 /// Makes the mapping's table what it must be, and tells what it is then. Nothing is ever dropped or
@@ -92,29 +154,39 @@ pub(super) fn ensure(open: &mut Open, mapping: &ResolvedMapping) -> Result<Strin
     let gone = || Problem::fault(format!("the table {name} is gone again"));
     let table = schema.table(name).ok_or_else(gone)?;
     check_owner(table, mapping)?;
-    let found = columns(&open.connection, &table.name)?;
-    let mut added = false;
-    for column in missing(mapping, &found) {
-        let (name, of) = (column.name.sql(), Held::of(mapping, column).declared());
-        let table = Apply::new(mapping).table().to_owned();
-        open.connection.execute_batch(&format!("alter table {table} add column {name} {of}"))?;
-        added = true;
+    let mut shape = Shape::read(&open.connection, &table.name)?;
+    let add = widen(mapping, &shape);
+    if !add.is_empty() {
+        add.iter().try_for_each(|statement| open.connection.execute_batch(statement))?;
+        shape = Shape::read(&open.connection, &table.name)?;
     }
-    let found = match added {
-        true => columns(&open.connection, &table.name)?,
-        false => found,
-    };
-    check_fit(&open.connection, table, mapping, &found)?;
+    check_fit(&shape, table, mapping)?;
     table.identity(mapping.name(), open.file).ok_or_else(gone)
 }
 
 /// Makes the table from the query's columns, and marks it.
 fn make(connection: &Connection, mapping: &ResolvedMapping) -> Result<(), Problem> {
-    let apply = Apply::new(mapping);
-    connection.execute_batch(&apply.create_table())?;
-    let nonce = format!("x{:016x}", rand::rng().random::<u64>());
-    connection.execute_batch(&apply.mark_table(&nonce))?;
+    for statement in making(mapping) {
+        connection.execute_batch(&statement)?;
+    }
     Ok(())
+}
+
+/// The statements that make the table from the query's columns, and mark it.
+pub(in crate::destinations) fn making(mapping: &ResolvedMapping) -> [String; 2] {
+    let apply = Apply::new(mapping);
+    let nonce = format!("x{:016x}", rand::rng().random::<u64>());
+    [apply.create_table(), apply.mark_table(&nonce)]
+}
+
+/// The statements that add the columns that the table lacks.
+pub(in crate::destinations) fn widen(mapping: &ResolvedMapping, shape: &Shape) -> Vec<String> {
+    let table = Apply::new(mapping).table().to_owned();
+    let add = |column: &Column| {
+        let (name, of) = (column.name.sql(), Held::of(mapping, column).declared());
+        format!("alter table {table} add column {name} {of}")
+    };
+    missing(mapping, &shape.columns).map(add).collect()
 }
 
 /// Whether the table has the mapping's mark. One that has not is someone else's, also an empty one:
@@ -145,7 +217,7 @@ fn check_owner(table: &Table, mapping: &ResolvedMapping) -> Result<(), Problem> 
 }
 
 /// A trigger may change or drop a row without a word.
-pub(super) fn check_triggers(table: &Table) -> Result<(), Problem> {
+pub(in crate::destinations) fn check_triggers(table: &Table) -> Result<(), Problem> {
     let Some(trigger) = &table.trigger else { return Ok(()) };
     let (trigger, name) = (foreign(trigger), foreign(&table.name));
     Err(Problem::fault(format!(
@@ -181,16 +253,7 @@ fn check_names(mapping: &ResolvedMapping) -> Result<(), Problem> {
 /// The columns of a table, in their order.
 pub(super) fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<Found>> {
     let mut statement = connection.prepare_cached(sql::LIST_COLUMNS)?;
-    let column = |row: &rusqlite::Row<'_>| {
-        let default: Option<String> = row.get(3)?;
-        Ok(Found {
-            name: row.get(0)?,
-            declared: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
-            required: row.get::<_, bool>(2)? && default.is_none(),
-            generated: row.get(4)?,
-        })
-    };
-    statement.query_map([table], column)?.collect()
+    statement.query_map([table], |row| Ok(Found::of(row)))?.collect()
 }
 
 fn found<'f>(columns: &'f [Found], name: &Identifier) -> Option<&'f Found> {
@@ -206,13 +269,8 @@ fn missing<'a>(
 }
 
 /// Whether rows of the mapping can be written as they are, and found by their key.
-fn check_fit(
-    connection: &Connection,
-    table: &Table,
-    mapping: &ResolvedMapping,
-    columns: &[Found],
-) -> Result<(), Problem> {
-    let name = foreign(&table.name);
+fn check_fit(shape: &Shape, table: &Table, mapping: &ResolvedMapping) -> Result<(), Problem> {
+    let (name, columns) = (foreign(&table.name), &shape.columns);
     for column in &mapping.columns {
         let Some(there) = found(columns, &column.name) else { continue };
         let (held, declared) = (Held::of(mapping, column), foreign(&there.declared));
@@ -243,23 +301,12 @@ fn check_fit(
             foreign(&required.name)
         )));
     }
-    check_key(connection, table, mapping)
+    check_key(shape, table, mapping)
 }
 
 /// The table's key must be the mapping's, compared by bytes.
-fn check_key(
-    connection: &Connection,
-    table: &Table,
-    mapping: &ResolvedMapping,
-) -> Result<(), Problem> {
+fn check_key(shape: &Shape, table: &Table, mapping: &ResolvedMapping) -> Result<(), Problem> {
     let wanted = mapping.target_key();
-    let mut keys: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    let mut statement = connection.prepare_cached(sql::LIST_UNIQUE_KEYS)?;
-    let mut rows = statement.query([&table.name])?;
-    while let Some(row) = rows.next()? {
-        let column = (row.get::<_, Option<String>>(1)?.unwrap_or_default(), row.get(2)?);
-        keys.entry(row.get(0)?).or_default().push(column);
-    }
     let is_it = |key: &Vec<(String, String)>| {
         let is_there = |name: &Identifier| {
             key.iter().any(|(column, collation)| {
@@ -268,31 +315,17 @@ fn check_key(
         };
         key.len() == wanted.len() && wanted.iter().all(is_there)
     };
-    let rowid = || match &wanted[..] {
-        [only] => is_rowid(connection, table, only),
-        _ => Ok(false),
+    let rowid = || match (&wanted[..], &shape.rowid) {
+        ([only], Some(rowid)) => rowid.eq_ignore_ascii_case(only.as_str()),
+        _ => false,
     };
     let key: Vec<&str> = wanted.iter().map(Identifier::as_str).collect();
     let (key, name) = (key.join(", "), foreign(&table.name));
-    if !keys.values().any(is_it) && !rowid()? {
+    if !shape.keys.values().any(is_it) && !rowid() {
         return Err(Problem::fault(format!(
             "{name} has no primary key or unique index on exactly ({key}) that compares bytes; \
              without one a row could be there twice"
         )));
     }
     Ok(())
-}
-
-/// Whether the column is another name of the row's number: that is its own key.
-fn is_rowid(connection: &Connection, table: &Table, column: &Identifier) -> rusqlite::Result<bool> {
-    let asked = "select count(*) = 1 and max(type = 'INTEGER' collate nocase and name = ?2 collate nocase) = 1 \
-                   from pragma_table_info(?1) where pk > 0";
-    let alone: bool = connection
-        .prepare_cached(asked)?
-        .query_row([&table.name, column.as_str()], |row| row.get::<_, Option<bool>>(0))?
-        .unwrap_or(false);
-    let indexed = "select exists (select 1 from pragma_index_list(?1) where origin = 'pk')";
-    let indexed: bool =
-        connection.prepare_cached(indexed)?.query_row([&table.name], |row| row.get(0))?;
-    Ok(alone && !indexed)
 }

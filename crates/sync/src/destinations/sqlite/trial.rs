@@ -41,7 +41,8 @@ impl Session {
     }
 }
 
-fn in_memory(mapping: &ResolvedMapping) -> Result<(), Problem> {
+/// Makes the mapping's table in a database in memory: SQLite says itself what a copy would run into.
+pub(in crate::destinations) fn in_memory(mapping: &ResolvedMapping) -> Result<(), Problem> {
     let mut open = Open::in_memory(Connection::open_in_memory()?);
     tables::ensure(&mut open, mapping)?;
     open.connection.prepare(&Apply::new(mapping).upsert())?;

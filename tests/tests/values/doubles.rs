@@ -1,8 +1,8 @@
-//! Doubles to the last bit. Other values are in `values/`.
+//! Doubles to the last bit, in SQLite files and in D1.
 
 use bytes::Bytes;
 use futures_util::SinkExt as _;
-use offtake_tests::World;
+use offtake_tests::{Plan, World, d1};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
@@ -28,8 +28,19 @@ fn doubles() -> Vec<f64> {
 /// -0 is the one value that becomes another one.
 #[tokio::test]
 async fn a_hundred_thousand_doubles_arrive_by_their_bits_and_print_as_the_server_prints_them() {
-    let plan = World::with_tenants(["acme"]).in_files().without_init();
-    let world = plan.mappings(&[("numbers", NUMBERS)]).await;
+    arrive_by_their_bits(World::with_tenants(["acme"]).in_files()).await;
+}
+
+/// D1's SQLite reads some decimal texts as another double than is meant.
+#[tokio::test]
+async fn a_hundred_thousand_doubles_arrive_by_their_bits_in_a_d1_database() {
+    if d1::installed() {
+        arrive_by_their_bits(World::with_tenants(["acme"]).in_d1()).await;
+    }
+}
+
+async fn arrive_by_their_bits(plan: Plan) {
+    let world = plan.without_init().mappings(&[("numbers", NUMBERS)]).await;
     world
         .source
         .execute(

@@ -1,0 +1,313 @@
+//! Which database is meant, where its API answers, and the token that opens it.
+
+use std::fmt;
+use std::time::Duration;
+
+use offtake_egress::{Remote, SettingNames, TlsMode};
+use secrecy::{ExposeSecret as _, SecretString};
+use sha2::{Digest as _, Sha256};
+
+use crate::destinations::InvalidPlace;
+
+/// What a URL of such a destination begins with.
+const SCHEME: &str = "d1://";
+
+const LIKE: &str = "write it like d1://<account id>/<database id>, as `wrangler d1 info` prints the \
+                    ids, with the token beside it";
+
+/// Where the API answers that Cloudflare documents.
+pub const ENDPOINT: &str = "https://api.cloudflare.com/client/v4";
+
+/// Cloudflare allows 4 requests a second for each token, over five minutes and over everything that
+/// uses the token. The rest is for others.
+pub const REQUESTS_PER_SECOND: u32 = 3;
+
+/// `destinations.d1` of the configuration: the operator's, never a tenant's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct D1Settings {
+    endpoint: Endpoint,
+    requests_per_second: u32,
+}
+
+/// The base of the API's URLs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Endpoint {
+    text: String,
+    https: bool,
+    host: String,
+    port: u16,
+    path: String,
+}
+
+/// A D1 database.
+pub struct D1Database {
+    /// Account and database, as in the URL.
+    name: String,
+    token: SecretString,
+    settings: D1Settings,
+}
+
+impl fmt::Debug for D1Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("D1Database").field("url", &self.url()).finish_non_exhaustive()
+    }
+}
+
+impl Default for D1Settings {
+    fn default() -> Self {
+        let endpoint = Endpoint {
+            text: ENDPOINT.to_owned(),
+            https: true,
+            host: "api.cloudflare.com".to_owned(),
+            port: 443,
+            path: "/client/v4".to_owned(),
+        };
+        Self { endpoint, requests_per_second: REQUESTS_PER_SECOND }
+    }
+}
+
+impl D1Settings {
+    /// An endpoint has TLS, or it is on this machine.
+    pub fn new(endpoint: &str, requests_per_second: u32) -> Result<Self, InvalidPlace> {
+        let endpoint = Endpoint::parse(endpoint)?;
+        Ok(Self { endpoint, requests_per_second: requests_per_second.max(1) })
+    }
+
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint.text
+    }
+
+    pub fn requests_per_second(&self) -> u32 {
+        self.requests_per_second
+    }
+}
+
+impl Endpoint {
+    fn parse(text: &str) -> Result<Self, InvalidPlace> {
+        let invalid = |why: &str| InvalidPlace {
+            why: format!("the endpoint {why}"),
+            remedy: format!("write it like {ENDPOINT}, or leave it out"),
+        };
+        let (https, rest) = match text.split_once("://") {
+            Some(("https", rest)) => (true, rest),
+            Some(("http", rest)) => (false, rest),
+            _ => return Err(invalid("is no URL that begins with https://")),
+        };
+        if !rest.bytes().all(|b| b.is_ascii_graphic()) || rest.contains(['?', '#', '@', '%']) {
+            return Err(invalid("has a user, a query or characters that no such URL has"));
+        }
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| invalid("has a port that is no number"))?)
+            }
+            _ => (authority, if https { 443 } else { 80 }),
+        };
+        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+        let address = host.parse::<std::net::IpAddr>();
+        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        if host.is_empty() || (address.is_err() && !host.chars().all(named)) {
+            return Err(invalid("names no host"));
+        }
+        let here = address.map_or(host == "localhost", |address| address.is_loopback());
+        if !https && !here {
+            return Err(invalid("is plain http, which would show the token to the network"));
+        }
+        let path = path.trim_end_matches('/').to_owned();
+        Ok(Self { text: text.to_owned(), https, host, port, path })
+    }
+}
+
+impl D1Database {
+    /// Whether a destination's URL is of this kind.
+    pub fn is_meant_by(url: &str) -> bool {
+        url.get(..3).is_some_and(|scheme| scheme.eq_ignore_ascii_case("d1:"))
+    }
+
+    pub fn parse(
+        url: &str,
+        token: Option<&str>,
+        settings: &D1Settings,
+    ) -> Result<Self, InvalidPlace> {
+        let invalid = |why: &str, remedy: &str| InvalidPlace {
+            why: why.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        let ids = url.strip_prefix(SCHEME).and_then(|ids| ids.split_once('/'));
+        let hex =
+            |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let uuid = |text: &str| {
+            let lengths = text.split('-').map(str::len);
+            lengths.eq([8, 4, 4, 4, 12]) && text.split('-').all(hex)
+        };
+        let Some((account, database)) =
+            ids.filter(|(account, database)| account.len() == 32 && hex(account) && uuid(database))
+        else {
+            let why = "this is not the URL of a D1 database with the ids of account and database";
+            return Err(invalid(why, LIKE));
+        };
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return Err(invalid("a D1 database needs a token", "set `token` beside the url"));
+        };
+        if !token.bytes().all(|b| b.is_ascii_graphic()) {
+            let why =
+                "the token has a character that no token has, such as a space or a line break";
+            return Err(invalid(why, "copy it again"));
+        }
+        Ok(Self {
+            name: format!("{account}/{database}"),
+            token: token.into(),
+            settings: settings.clone(),
+        })
+    }
+
+    /// Without the token.
+    pub fn url(&self) -> String {
+        format!("{SCHEME}{}", self.name())
+    }
+
+    /// Account and database: what people find it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its API answers.
+    pub fn host(&self) -> &str {
+        &self.settings.endpoint.host
+    }
+
+    pub fn port(&self) -> u16 {
+        self.settings.endpoint.port
+    }
+
+    /// Changes with the token and with the endpoint too.
+    pub(in crate::destinations) fn fingerprint(&self) -> String {
+        let token: String = self.token_hash().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("d1 {} {} {token}", self.name(), self.settings.endpoint.text)
+    }
+
+    /// Tells tokens apart without being one.
+    pub(super) fn token_hash(&self) -> [u8; 32] {
+        Sha256::digest(self.token.expose_secret()).into()
+    }
+
+    pub(super) fn authorization(&self) -> String {
+        format!("Bearer {}", self.token.expose_secret())
+    }
+
+    /// A text of the API's with the token cut out.
+    pub(super) fn without_token(&self, text: &str) -> String {
+        text.replace(self.token.expose_secret(), "…")
+    }
+
+    pub(super) fn requests_per_second(&self) -> u32 {
+        self.settings.requests_per_second
+    }
+
+    pub(super) fn remote(&self) -> Remote {
+        let endpoint = &self.settings.endpoint;
+        Remote {
+            host: endpoint.host.clone(),
+            port: endpoint.port,
+            socket: None,
+            tls: if endpoint.https { TlsMode::VerifyFull } else { TlsMode::Disable },
+            ca_file: None,
+            binds_channel: false,
+            settings: SettingNames {
+                name_authority: "install it among the machine's own",
+                verify_ca: "another destinations.d1.endpoint",
+                disable: "an endpoint that begins with http://",
+            },
+        }
+    }
+
+    pub(super) fn authority(&self) -> String {
+        let Endpoint { host, port, .. } = &self.settings.endpoint;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+
+    pub(super) fn path(&self) -> String {
+        let base = &self.settings.endpoint.path;
+        let (account, database) = self.name.split_once('/').unwrap_or_default();
+        format!("{base}/accounts/{account}/d1/database/{database}/query")
+    }
+
+    /// The longest a request may take: Cloudflare ends one after 30 seconds.
+    pub(super) const REQUEST_MAX: Duration = Duration::from_secs(35);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCOUNT: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+    const DATABASE: &str = "8f0c1f5e-0b1c-4d2e-8f3a-4b5c6d7e8f90";
+
+    #[test]
+    fn a_url_names_account_and_database_and_nothing_else() {
+        let settings = D1Settings::default();
+        let parse = |url: &str| D1Database::parse(url, Some("t0ken"), &settings);
+        let good = format!("d1://{ACCOUNT}/{DATABASE}");
+        let database = parse(&good).expect("it is one");
+        assert_eq!(database.url(), good);
+        assert_eq!(
+            database.path(),
+            format!("/client/v4/accounts/{ACCOUNT}/d1/database/{DATABASE}/query")
+        );
+        for bad in [
+            "d1://x".to_owned(),
+            format!("d1://{ACCOUNT}"),
+            format!("d1://{ACCOUNT}/{DATABASE}/x"),
+            format!("d1://{ACCOUNT}/{DATABASE}?a=b"),
+            format!("d1://u:p@{ACCOUNT}/{DATABASE}"),
+            format!("d1://{ACCOUNT}/..{}", &DATABASE[2..]),
+            format!("D1://{ACCOUNT}/{DATABASE}"),
+        ] {
+            assert!(D1Database::is_meant_by(&bad), "{bad}");
+            assert!(parse(&bad).is_err(), "{bad}");
+        }
+        assert!(D1Database::parse(&good, None, &settings).is_err());
+        assert!(D1Database::parse(&good, Some("a\r\nb"), &settings).is_err());
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let url = format!("d1://{ACCOUNT}/{DATABASE}");
+        let database = D1Database::parse(&url, Some("canary-4711"), &D1Settings::default());
+        let database = database.expect("it is one");
+        for shown in [
+            format!("{database:?}"),
+            database.url(),
+            database.fingerprint(),
+            database.without_token("Invalid token canary-4711 given"),
+        ] {
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_encrypted_or_on_this_machine() {
+        let parse = |text: &str| D1Settings::new(text, 3);
+        for good in [
+            ENDPOINT,
+            "https://d1.acme.workers.dev",
+            "https://d1.example.com:8443/base/",
+            "http://127.0.0.1:8787/client/v4",
+            "http://localhost:8787",
+            "http://[::1]:8787",
+        ] {
+            assert_eq!(parse(good).expect(good).endpoint(), good);
+        }
+        for bad in [
+            "http://d1.example.com",
+            "http://10.0.0.1",
+            "ftp://x",
+            "https://",
+            "https://u:p@x",
+            "https://x?y",
+            "https://x:port",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

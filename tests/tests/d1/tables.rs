@@ -1,0 +1,190 @@
+//! Tables and rows that a D1 database does not take, and what becomes of those that tenants change.
+
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
+
+use crate::{ITEMS, world, write};
+
+async fn wait_quarantined(world: &World, wanted: &str) {
+    let all = "select string_agg(row_key ->> 'id' || ' ' || sqlstate, ', ' order by row_key ->> 'id') from offtake.quarantined_row";
+    until(&format!("({wanted}) is quarantined"), PATIENCE, async || {
+        let found = world.source.query_text(all).await;
+        if found == wanted { Ok(()) } else { Err(found) }
+    })
+    .await;
+}
+
+async fn wait_blocked(daemon: &Daemon, world: &World, words: &str) {
+    until(&format!("items is blocked: {words}"), PATIENCE, async || {
+        let told = world.told(daemon, "acme").await.to_string();
+        if told.contains(words) { Ok(()) } else { Err(told) }
+    })
+    .await;
+}
+
+/// Of a batch with rows that the database refuses, the others arrive; the refused ones are in
+/// quarantine with their reasons and keep their old versions. Rows that exchange a value are no
+/// refused ones, also beside such. They heal when their value is free.
+#[tokio::test]
+async fn refused_rows_are_set_aside_and_exchanged_values_arrive() {
+    let Some(world) = world().await else { return };
+    world.allow("rows_quarantined");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let file = world.tenant("acme").file();
+    world.d1().execute(0, &["create unique index code_once on items (code)"]).await;
+    let exchange = "update item set code = case id when 1 then 'c2' when 2 then 'c1' when 3 then 'c4' when 4 then 'c5' when 5 then 'c3' end \
+                     where {acme} and id <= 5";
+    write(&world, exchange).await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    assert_eq!(world.source.query_text("select count(*) from offtake.quarantined_row").await, "0");
+
+    write(
+        &world,
+        "begin; update item set name = name || '!' where {acme}; \
+         update item set code = case id when 6 then 'c7' when 7 then 'c6' when 9 then 'c20' when 10 then 'c20' else code end \
+          where {acme} and id in (6, 7, 9, 10); commit",
+    )
+    .await;
+    wait_quarantined(&world, "10 23505, 9 23505").await;
+    let arrived = "select count(*) from items where name like '%!'";
+    until("the others arrive", PATIENCE, async || match file.try_query_text(arrived)?.as_str() {
+        "298" => Ok(()),
+        found => Err(found.to_owned()),
+    })
+    .await;
+    assert_eq!(file.query_text("select code, name from items where id = 9"), "c9|name 9");
+    assert_eq!(file.query_text("select count(*) from _offtake_refused"), "0");
+    let error = world.source.query_text("select distinct error from offtake.quarantined_row").await;
+    assert!(error.contains("UNIQUE constraint failed: items.code"), "{error}");
+
+    write(&world, "update item set code = 'free' || id where {acme} and id in (9, 10)").await;
+    wait_quarantined(&world, "").await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// A daemon that dies between the commit that leaves a row out and the quarantine has left a note.
+/// The mapping is copied anew, and the row is set aside then.
+#[tokio::test]
+async fn a_refused_row_is_not_forgotten_when_the_daemon_dies_right_after_the_commit() {
+    let Some(world) = crate::filled(crate::plan().setting("/poller/lease", "1s")).await else {
+        return;
+    };
+    world.allow("*");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    world.d1().execute(0, &["create unique index code_once on items (code)"]).await;
+    write(&world, "update item set code = 'c7' where {acme} and id = 9").await;
+    let mut killed = world.spawn_daemon_with_failpoints(&[("sync.after_commit", "abort")]);
+    killed.wait_exit(PATIENCE).await;
+    let file = world.tenant("acme").file();
+    assert_eq!(file.query_text("select count(*) from _offtake_refused"), "1");
+    let daemon = world.daemon().await;
+    wait_quarantined(&world, "9 23505").await;
+    until("the note is gone", PATIENCE, async || {
+        let found = file.try_query_text("select count(*) from _offtake_refused")?;
+        if found == "0" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    daemon.stop().await;
+}
+
+/// Rows near the limit of two million bytes: one below arrives, one above is set aside.
+#[tokio::test]
+async fn a_row_of_nearly_two_million_bytes_arrives_and_a_larger_one_is_set_aside() {
+    let Some(world) = world().await else { return };
+    world.allow("rows_quarantined");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    write(
+        &world,
+        "update item set name = repeat('x', 1990000) where {acme} and id = 1; \
+         update item set name = repeat(E'\\n\"', 800000) where {acme} and id = 2; \
+         update item set name = repeat('y', 2010000) where {acme} and id = 3",
+    )
+    .await;
+    wait_quarantined(&world, "3 22001").await;
+    let file = world.tenant("acme").file();
+    until("the others arrive", PATIENCE, async || {
+        let found = file.try_query_text("select group_concat(length(name)) from (select name from items where id <= 3 order by id)")?;
+        if found == "1990000,1600000,6" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    write(&world, "update item set name = 'small' where {acme} and id = 3").await;
+    wait_quarantined(&world, "").await;
+    oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// A table that was there, a trigger, a column that would change values, a foreign key, and too many
+/// columns stop the mapping with the reason; the other mapping goes on. What is dropped is copied
+/// anew.
+#[tokio::test]
+async fn what_stands_in_the_way_in_a_d1_database_is_said_and_mended() {
+    let Some(world) = world().await else { return };
+    for event in ["mapping_blocked", "table_replaced", "destination_failed"] {
+        world.allow(event);
+    }
+    let d1 = world.d1();
+    d1.execute(0, &["create table Items (mine text)"]).await;
+    let daemon = world.daemon().await;
+    wait_blocked(&daemon, &world, "was there before Offtake").await;
+    let file = world.tenant("acme").file();
+    until("the other mapping goes on", PATIENCE, async || {
+        let found = file.try_query_text("select count(*) from others")?;
+        if found == "10" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    let touch = "update other set body = body || '.' where {acme} and id = 1";
+    let healed = async || {
+        write(&world, touch).await;
+        world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+    };
+    d1.execute(0, &["drop table Items"]).await;
+    healed().await;
+
+    d1.execute(0, &["create trigger quiet before update on items begin select raise(ignore); end"])
+        .await;
+    write(&world, "update item set name = 'new' where {acme}").await;
+    wait_blocked(&daemon, &world, "has the trigger quiet").await;
+    d1.execute(0, &["drop trigger quiet"]).await;
+    healed().await;
+
+    d1.execute(0, &["drop table items"]).await;
+    healed().await;
+    assert_eq!(file.query_text("select count(*) from items"), "300");
+
+    d1.execute(0, &["alter table items drop column code"]).await;
+    write(&world, "update item set name = 'newer' where {acme}").await;
+    until("the column is back", PATIENCE, async || {
+        let found = file.try_query_text("select count(*) from items where code is not null")?;
+        if found == "300" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    healed().await;
+
+    d1.execute(0, &["create table pins (item integer references items (id))"]).await;
+    world.succeed(&["resync", "--tenant", world.id("acme"), "--mapping", "items", "--yes"]).await;
+    wait_blocked(&daemon, &world, "a foreign key of pins refers to items").await;
+    d1.execute(0, &["drop table pins"]).await;
+    healed().await;
+
+    let columns: Vec<String> = (0..97).map(|n| format!("{n} as c{n}")).collect();
+    let wide = ITEMS.replace("i.name from", &format!("i.name, {} from", columns.join(", ")));
+    world.write_mapping("items", &wide);
+    world.wait_in_step().await;
+    until("a hundred columns arrive", PATIENCE, async || {
+        let found = file.try_query_text("select count(*) from items where c96 = 96")?;
+        if found == "300" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    world.succeed(&["verify"]).await;
+    world.write_mapping("items", &wide.replace("i.name, ", "i.name, 1 as one, "));
+    wait_blocked(&daemon, &world, "D1 takes tables of 100 columns, and the query has 101").await;
+    daemon.stop().await;
+}
