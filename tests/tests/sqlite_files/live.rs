@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use offtake_tests::{PATIENCE, World, oracle, until};
+use offtake_tests::{PATIENCE, SqliteFile, World, oracle, until};
 use serde_json::json;
 
 /// Rows arrive by the first copy, change and leave, and `verify` finds one value that the tenant has
@@ -51,10 +51,34 @@ async fn a_file_is_made_and_kept_equal_and_verify_finds_one_changed_value() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("\"different\":1") || told.contains("\"different\": 1"), "{told}");
     daemon.stop().await;
-    // The last connection has left one plain file.
+    assert_plain(file);
+}
+
+/// The last connection has left one plain file.
+fn assert_plain(file: &SqliteFile) {
     for beside in ["db-wal", "db-shm"] {
         assert!(!file.path().with_extension(beside).exists(), "{beside}");
     }
+}
+
+/// The daemon ends once its files are closed, however long that takes: a program that copies the
+/// file, or opens it as immutable, finds the last changes in it.
+#[tokio::test]
+async fn a_daemon_that_stops_leaves_one_plain_file() {
+    let world = World::with_tenants(["acme"]).in_files().await;
+    world.fill(3000).await;
+    for _ in 0..4 {
+        let daemon = world.daemon().await;
+        world.wait_in_step().await;
+        let change = "update project_user set display_name = display_name || '.'";
+        world.source.execute(change).await;
+        world.wait_in_step().await;
+        daemon.stop().await;
+        assert_plain(world.tenant("acme").file());
+    }
+    // So does a command.
+    world.succeed(&["verify"]).await;
+    assert_plain(world.tenant("acme").file());
 }
 
 /// The audit finds a row that the tenant has changed in its file, has it copied again, and tells the

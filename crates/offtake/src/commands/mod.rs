@@ -92,6 +92,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         }
         Command::Verify(arguments) => interruptible(verify::execute(&context()?, &arguments)).await,
     };
+    offtake_sync::destinations::all_closed().await;
     outcome.and_then(delivered)
 }
 

@@ -32,7 +32,7 @@ pub use registry::{Known, Named, Registered, Registry, Waiting};
 pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
 pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
 pub(crate) use sqlite::{Cells, Session as SqliteSession};
-pub use sqlite::{DatabaseFile, InvalidPlace};
+pub use sqlite::{DatabaseFile, InvalidPlace, all_closed};
 pub use trouble::Trouble;
 pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
 

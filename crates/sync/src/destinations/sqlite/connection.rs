@@ -6,7 +6,7 @@
 //! turn that writes to the file waits for it; see [`DatabaseFile::turn`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use offtake_postgres::Fault;
@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::OwnedMutexGuard;
+use tokio_util::task::TaskTracker;
 
 use super::Trouble;
 use super::file::{DatabaseFile, FileIdentity};
@@ -149,10 +150,22 @@ impl Drop for Caller {
             handle.close();
         };
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(close)),
+            Ok(runtime) => drop(CLOSING.spawn_blocking_on(close, &runtime)),
             Err(_) => close(),
         }
     }
+}
+
+/// The files that are being closed, in threads that nobody waits for before the process ends.
+static CLOSING: LazyLock<TaskTracker> = LazyLock::new(TaskTracker::new);
+
+/// Waits until every file whose session has ended is closed, but no longer than a closing waits for
+/// other programs. To be called before the process ends: it would leave write-ahead logs behind,
+/// from which the next program that opens the files has to restore the last changes.
+pub async fn all_closed() {
+    CLOSING.close();
+    // Whoever holds a lock for longer keeps the log alive anyhow.
+    let _ = tokio::time::timeout(LOCK_WAIT * 2, CLOSING.wait()).await;
 }
 
 impl Handle {

@@ -37,6 +37,7 @@ use super::Trouble;
 use crate::Error;
 use crate::cursors::Cursors;
 pub(crate) use cells::Cells;
+pub use connection::all_closed;
 use connection::{Caller, Handle};
 pub use file::{DatabaseFile, InvalidPlace};
 pub(in crate::destinations) use trial::in_memory as try_in_memory;
