@@ -166,6 +166,19 @@ impl D1 {
         told["result"].clone()
     }
 
+    /// The Worker's answer to a request with this path and this line of the head.
+    pub async fn knock(&self, path: &str, line: &str) -> String {
+        let head = format!("POST {path} HTTP/1.1\r\n{line}");
+        let body = json!({ "batch": [{ "sql": "select 1" }] }).to_string();
+        let answer = forward(&self.address, &Seen { head, body }).await;
+        String::from_utf8_lossy(&answer.expect("the Worker answers")).into_owned()
+    }
+
+    /// The id of the database with this number.
+    pub fn id(&self, number: usize) -> &str {
+        &self.databases[number].0
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

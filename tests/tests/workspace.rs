@@ -23,7 +23,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     ("offtake-capture", &["offtake-mapping", "offtake-postgres"]),
     ("offtake-sequencer", BELOW_A_LOOP),
     ("offtake-poller", BELOW_A_LOOP),
-    ("offtake-sync", BELOW_A_LOOP_THAT_READS),
+    ("offtake-sync", BELOW_A_LOOP_THAT_READS_AND_DIALS),
     ("offtake-webhooks", BELOW_A_LOOP_THAT_READS_AND_DIALS),
     ("offtake-admin", BELOW_A_LOOP),
     ("offtake-private-server", &[]),

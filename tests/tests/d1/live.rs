@@ -1,6 +1,7 @@
 //! The whole way: the real binary, the real engine, and another SQLite that reads what it keeps.
 
-use offtake_tests::{PATIENCE, World, d1, oracle, until};
+use offtake_tests::d1::{self, D1};
+use offtake_tests::{PATIENCE, World, oracle, until};
 use serde_json::json;
 
 /// Rows arrive by the first copy, change and leave, and `verify` finds one value that the tenant has
@@ -128,4 +129,31 @@ async fn tenants_share_a_d1_database() {
     })
     .await;
     daemon.stop().await;
+}
+
+/// The Worker of `deploy/d1-worker` opens what is bound to it, to those who have its token.
+#[tokio::test]
+async fn the_worker_answers_only_with_its_token_and_only_for_what_is_bound() {
+    if !d1::installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let d1 = D1::start(1, folder.path()).await;
+    let path = |id: &str| format!("/client/v4/accounts/x/d1/database/{id}/query");
+    let good = format!("authorization: Bearer {}", d1::TOKEN);
+    let bound = path(d1.id(0));
+    let unbound = path("8f0c1f5e-0b1c-4d2e-8f3a-4b5c6d7e8f90");
+    let raw = bound.replace("/query", "/raw");
+    for (path, line, wanted) in [
+        (&bound, good.as_str(), "200"),
+        (&bound, "x-none: 1", "403"),
+        (&bound, "authorization: Bearer other", "403"),
+        (&bound, &good.replace("Bearer ", ""), "403"),
+        (&unbound, &good, "404"),
+        (&raw, &good, "404"),
+    ] {
+        let answer = d1.knock(path, line).await;
+        assert_eq!(answer.split(' ').nth(1), Some(wanted), "{path} {line}: {answer}");
+        assert!(!answer.contains(d1::TOKEN), "{answer}");
+    }
 }

@@ -245,7 +245,7 @@ fn json(held: Held, text: Option<&Cow<'_, str>>) -> String {
     }
 }
 
-fn moment<'t>(text: &'t Cow<'_, str>) -> Cow<'t, str> {
+fn moment(text: &str) -> Cow<'_, str> {
     match text.ends_with("+00") {
         true => format!("{text}:00").into(),
         false => Cow::Borrowed(text),
