@@ -1,7 +1,9 @@
 //! The registry holds what configuration and query name, whichever process writes to it beside the
 //! daemon, and a refresh in which nothing changed costs no look at any destination.
 
+use offtake_tests::receiver::Receiver;
 use offtake_tests::{PATIENCE, World, oracle, until};
+use serde_json::{Value, json};
 
 /// The destinations come from the table `customer` of the source.
 async fn world() -> World {
@@ -99,5 +101,49 @@ async fn a_refresh_writes_only_what_has_changed() {
     let blocked = "select count(*) from offtake.destination where active and refused like '%URL%'";
     assert_eq!(world.source.query_text(blocked).await, "1");
     world.allow("destination_refused");
+    daemon.stop().await;
+}
+
+/// The locks under which the registries of destinations and of webhooks are written.
+const REGISTRY_LOCKS: [i64; 2] = [0x6f66_6674_616b_6503, 0x6f66_6674_616b_6504];
+
+/// Ready means that the daemon answers for what it serves; until then it is alive.
+#[tokio::test]
+async fn a_daemon_is_ready_once_it_has_registered_destinations_and_webhooks() {
+    let token = "an-admin-token-of-some-length-0000000000000";
+    let (mut world, receiver) = (world().await, Receiver::start().await);
+    world.add_webhook("acme", &receiver, json!({}));
+    world.configure(|c| c["http"]["admin_token"] = token.into());
+    // On a busy machine, a loop may give up waiting for the lock, and begins again.
+    world.allow("loop_failed");
+    let gate = world.source.connect().await;
+    for key in REGISTRY_LOCKS {
+        gate.batch_execute(&format!("select pg_advisory_lock({key})")).await.expect("it is free");
+    }
+    let mut daemon = world.spawn_daemon(&[]);
+    daemon.wait_logged("ready").await;
+    for (key, name) in REGISTRY_LOCKS.into_iter().zip(["destinations", "webhook list"]) {
+        let (code, body) = daemon.get("/readyz").await;
+        let told: Value = serde_json::from_str(&body).expect("JSON");
+        let all = told["loops"].as_array().expect("a list").iter();
+        let waits = all.filter(|one| one["ready"] == false).any(|one| one["name"] == name);
+        assert_eq!((code, waits), (503, true), "{body}");
+        assert_eq!(daemon.get("/livez").await.0, 200);
+        gate.batch_execute(&format!("select pg_advisory_unlock({key})")).await.expect("held");
+        until(&format!("{name} is ready"), PATIENCE, async || {
+            let (_, body) = daemon.get("/readyz").await;
+            let told: Value = serde_json::from_str(&body).map_err(|error| error.to_string())?;
+            let all = told["loops"].as_array().ok_or("no loops")?;
+            let is_ready = all.iter().any(|one| one["name"] == name && one["ready"] == true);
+            if is_ready { Ok(()) } else { Err(body) }
+        })
+        .await;
+    }
+    daemon.wait_ready().await;
+    let path = format!("/api/v1/webhooks/{}/main/test", world.id("acme"));
+    let authorization = format!("Bearer {token}");
+    let headers = [("Authorization", authorization.as_str())];
+    let (code, told) = daemon.request("POST", &path, &headers, "{}").await;
+    assert_eq!(code, 200, "{told}");
     daemon.stop().await;
 }

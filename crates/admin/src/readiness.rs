@@ -17,6 +17,20 @@ const CARRYING: [&str; 4] = ["sequencer", "poller", "sync", "webhooks"];
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     loops: Arc<Mutex<BTreeMap<&'static str, Watched>>>,
+    firsts: Arc<Mutex<BTreeMap<&'static str, First>>>,
+}
+
+/// What a loop does first, without which the daemon cannot answer for what it serves.
+struct First {
+    /// What it does, as `/readyz` tells it until it is done.
+    what: &'static str,
+    done: Box<dyn Fn() -> bool + Send>,
+}
+
+impl std::fmt::Debug for First {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.what)
+    }
 }
 
 #[derive(Debug)]
@@ -53,12 +67,26 @@ impl Readiness {
         }
     }
 
+    /// The loop is not ready before `done` says so for the first time. It is no sign that it hangs:
+    /// a slow source may need minutes for it.
+    pub fn expect_first(
+        &self,
+        name: &'static str,
+        what: &'static str,
+        done: impl Fn() -> bool + Send + 'static,
+    ) {
+        self.lock_firsts().insert(name, First { what, done: Box::new(done) });
+    }
+
     /// Every watched loop, by name.
     pub fn loops(&self) -> Vec<LoopStatus> {
+        let mut firsts = self.lock_firsts();
+        firsts.retain(|_, first| !(first.done)());
         let status = |(name, watched): (&&'static str, &Watched)| {
             let ago = watched.progress.borrow().completed.elapsed();
             let late = (ago > watched.within).then(|| format!("no tick for {} s", ago.as_secs()));
-            let reason = watched.stopped.clone().or(late);
+            let first = firsts.get(name).map(|first| first.what.to_owned());
+            let reason = watched.stopped.clone().or(late).or(first);
             LoopStatus {
                 name,
                 ready: reason.is_none(),
@@ -84,6 +112,10 @@ impl Readiness {
         self.lock().iter().find_map(hangs)
     }
 
+    fn lock_firsts(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, First>> {
+        self.firsts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, Watched>> {
         // No code panics while it holds this lock, so the map is complete even after poisoning.
         self.loops.lock().unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +124,7 @@ impl Readiness {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
     use super::*;
@@ -113,6 +146,33 @@ mod tests {
         progress.send_replace(Rounds::now());
         readiness.stop("poller", "panicked");
         assert_eq!(readiness.loops()[0].reason.as_deref(), Some("panicked"));
+    }
+
+    #[test]
+    fn a_loop_is_not_ready_before_what_it_does_first_and_does_not_hang_over_it() {
+        let readiness = Readiness::default();
+        let progress = watch::Sender::new(Rounds::now());
+        readiness.watch("destinations", Duration::from_secs(60), progress.subscribe());
+        let done = Arc::new(AtomicBool::new(false));
+        let asked = done.clone();
+        readiness.expect_first("destinations", "it registers the destinations", move || {
+            asked.load(Ordering::Relaxed)
+        });
+        let first = &readiness.loops()[0];
+        assert_eq!(
+            (first.ready, first.reason.as_deref()),
+            (false, Some("it registers the destinations"))
+        );
+        assert_eq!(readiness.hung(), None);
+        readiness.stop("destinations", "it broke");
+        assert_eq!(readiness.loops()[0].reason.as_deref(), Some("it broke"));
+        readiness.watch("destinations", Duration::from_secs(60), progress.subscribe());
+        assert!(!readiness.loops()[0].ready, "it began again, and has registered nothing");
+        done.store(true, Ordering::Relaxed);
+        assert!(readiness.loops()[0].ready);
+        // Once is enough.
+        done.store(false, Ordering::Relaxed);
+        assert!(readiness.loops()[0].ready);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! secrets are in memory only.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Registry {
     /// Wakes the engine when something is owed to a new webhook.
     wakes: Arc<Notify>,
     known: Arc<RwLock<Known>>,
+    /// A refresh has ended.
+    begun: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -61,7 +64,12 @@ impl Registry {
         mappings: watch::Receiver<Arc<MappingSet>>,
         wakes: Arc<Notify>,
     ) -> Self {
-        Self { pool, mappings, wakes, known: Arc::default() }
+        Self { pool, mappings, wakes, known: Arc::default(), begun: Arc::default() }
+    }
+
+    /// Whether the webhooks have been registered once.
+    pub fn begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// The webhook with that id, if this process knows it.
@@ -150,6 +158,7 @@ impl Registry {
             Ok(mut current) => *current = Arc::new(known),
             Err(poisoned) => *poisoned.into_inner() = Arc::new(known),
         }
+        self.begun.store(true, Ordering::Relaxed);
         self.wakes.notify_one();
         Ok(())
     }

@@ -16,6 +16,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use offtake_admin::Readiness;
 use offtake_loops::{BlownFuses, Fuses, Rounds};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
@@ -59,6 +60,18 @@ pub(super) struct Loops {
 }
 
 impl Loops {
+    /// Until destinations and webhooks are registered once, the daemon cannot answer for what it
+    /// serves. A list that the operator's SQL cannot make ends the wait too: the status tells it,
+    /// and a daemon that is not ready might not be asked for its status.
+    pub(super) fn expect_registrations(&self, readiness: &Readiness) {
+        let (registry, error) = (self.registry.clone(), self.published.destinations_error.clone());
+        let done = move || registry.begun() || error.borrow().is_some();
+        readiness.expect_first("destinations", "it registers the destinations", done);
+        let (registry, error) = (self.webhooks.clone(), self.published.webhooks_error.clone());
+        let done = move || registry.begun() || error.borrow().is_some();
+        readiness.expect_first("webhook list", "it registers the webhooks", done);
+    }
+
     /// `reload` has loaded the first set already. What it knows survives a restart of the loop.
     pub(super) fn keep_mappings(&self, supervisor: &Supervisor, reload: MappingReload) {
         let progress = reload.progress.subscribe();

@@ -318,6 +318,7 @@ impl Running {
             webhooks_wake,
         };
         offtake_loops::metrics::begin_loops();
+        loops.expect_registrations(&self.readiness);
         loops.keep_mappings(&self.supervisor, reload);
         loops.keep_fuses(&self.supervisor);
         loops.keep_destinations(&self.supervisor);

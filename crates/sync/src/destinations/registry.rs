@@ -4,7 +4,7 @@
 mod rows;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use offtake_mapping::{MappingSet, ResolvedMapping};
@@ -75,6 +75,8 @@ pub struct Registry {
     refreshing: Arc<tokio::sync::RwLock<()>>,
     /// The registrations up to this number are known.
     registrations: Arc<AtomicI64>,
+    /// A refresh has registered something, or there was nothing to register.
+    begun: Arc<AtomicBool>,
 }
 
 impl Registry {
@@ -90,7 +92,14 @@ impl Registry {
             known: Arc::default(),
             refreshing: Arc::default(),
             registrations: Arc::default(),
+            begun: Arc::default(),
         }
+    }
+
+    /// Whether a refresh has got as far as its first transaction: with very many destinations, all
+    /// the others follow while workers and API go on with these.
+    pub fn begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 
     /// The destination with that id, if this process knows it.
@@ -224,6 +233,7 @@ impl Registry {
             Err(poisoned) => *poisoned.into_inner() = Arc::new(known.clone()),
         }
         drop(refreshing);
+        self.begun.store(true, Ordering::Relaxed);
         self.wakes.notify_one();
         Ok(())
     }
