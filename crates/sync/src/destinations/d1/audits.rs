@@ -1,7 +1,7 @@
 //! Telling a tenant, in its own database, what the audits of its copies found.
 
 use super::call::{Failed, Statement};
-use super::{Session, fence, sqlite};
+use super::{Session, fence, look, sqlite};
 use crate::Error;
 use crate::cursors::Cursors;
 use crate::destinations::{AuditResult, DestinationSpec};
@@ -33,7 +33,7 @@ impl Session {
         match self.run(&batch).await {
             Ok(_) => Ok(Some(cursors)),
             Err(Failed::Guard(_)) => Ok(None),
-            Err(Failed::Trouble(trouble)) if trouble.code.as_deref() == Some("42000") => Ok(None),
+            Err(Failed::Trouble(trouble)) if look::is_missing(&trouble) => Ok(None),
             Err(Failed::Trouble(trouble)) => Err(Error::Destination(trouble)),
         }
     }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use offtake_mapping::{Identifier, Mapping, ResolvedMapping, foreign};
+use offtake_postgres::Fault;
 use rusqlite::types::Value;
 
-use super::call::Statement;
+use super::call::{Done, Statement};
 use super::sqlite::schema::{Schema, Table};
 use super::sqlite::tables::{self, Problem, Shape};
 use super::sqlite::{Cells as _, sql as shared, state};
@@ -36,6 +37,15 @@ pub(super) struct Looked {
 impl Session {
     /// Looks at the schema, and at the tables of the mappings; one request.
     pub(super) async fn look(&self, mappings: &[Arc<ResolvedMapping>]) -> Result<Looked, Trouble> {
+        Ok(self.look_and(mappings, Vec::new()).await?.0)
+    }
+
+    /// The same, and what other statements of the request return.
+    async fn look_and(
+        &self,
+        mappings: &[Arc<ResolvedMapping>],
+        others: Vec<Statement>,
+    ) -> Result<(Looked, Vec<Done>), Trouble> {
         let name = |m: &ResolvedMapping| m.definition.target.table.as_str().to_owned();
         let columns = Statement::returning(shared::LIST_COLUMNS, 5).with(STATE_TABLE);
         let mut batch = vec![
@@ -48,12 +58,15 @@ impl Session {
                 batch.push(Statement::returning(statement, columns).with(name(mapping)));
             }
         }
-        let done = self.ask(&batch).await?;
+        let own = batch.len();
+        batch.extend(others);
+        let mut done = self.ask(&batch).await?;
+        let others = done.split_off(own);
         let schema = Schema::of(&objects(&done[0].rows));
         let columns: Vec<String> = done[1].rows.iter().map(|row| row.text(0)).collect();
         let refers = |row: &Vec<Value>| (row.text(1).to_ascii_lowercase(), row.text(0));
         let referred = done[2].rows.iter().map(refers).filter(|(to, from)| to != from).collect();
-        let shape = |(mapping, done): (&Arc<ResolvedMapping>, &[super::call::Done])| {
+        let shape = |(mapping, done): (&Arc<ResolvedMapping>, &[Done])| {
             let shape = Shape::of(&done[0].rows, &done[1].rows, &done[2].rows);
             (name(mapping).to_ascii_lowercase(), shape)
         };
@@ -62,7 +75,7 @@ impl Session {
         let beside = there("_offtake_guard") && there("_offtake_refused");
         let state_lacks = if there(STATE_TABLE) { state::lacking(&columns) } else { Vec::new() };
         let state_stands = there(STATE_TABLE) && beside && state_lacks.is_empty();
-        Ok(Looked { schema, shapes, referred, state_stands, state_lacks })
+        Ok((Looked { schema, shapes, referred, state_stands, state_lacks }, others))
     }
 
     pub(in crate::destinations) async fn take_up(
@@ -70,7 +83,8 @@ impl Session {
         spec: &DestinationSpec,
         mappings: &[Arc<ResolvedMapping>],
     ) -> Result<TakenUp, Error> {
-        let looked = self.look(mappings).await.map_err(Error::Destination)?;
+        let (looked, states) =
+            self.look_at_all(spec, mappings).await.map_err(Error::Destination)?;
         let mut facts = TakenUp {
             cursors: Default::default(),
             identities: Identities::new(),
@@ -81,8 +95,19 @@ impl Session {
             other_tenants: Vec::new(),
             served: None,
         };
-        if looked.state_stands {
-            self.take_up_states(spec, &mut facts).await.map_err(Error::Destination)?;
+        if let (true, [cursors, served, others, refused]) = (looked.state_stands, &states[..]) {
+            facts.cursors = cursors.rows.iter().map(state::cursor).collect();
+            facts.served = served.rows.first().and_then(state::served_by);
+            if !spec.shared {
+                facts.other_tenants = others.rows.iter().map(|row| row.text(0)).collect();
+            }
+            for row in &refused.rows {
+                // A worker left rows out and died before it could tell. Nobody knows which: the
+                // cursor says nothing about them, and the mapping is copied anew.
+                if let Some(cursor) = facts.cursors.get_mut(&row.text(0)) {
+                    cursor.version.clear();
+                }
+            }
         }
         for mapping in mappings {
             let name = mapping.name().to_owned();
@@ -101,35 +126,26 @@ impl Session {
         Ok(facts)
     }
 
-    async fn take_up_states(
+    /// Tables and states in one request; where the tables of the states are not there, which is so
+    /// before the first copy, in two.
+    async fn look_at_all(
         &self,
         spec: &DestinationSpec,
-        facts: &mut TakenUp,
-    ) -> Result<(), Trouble> {
+        mappings: &[Arc<ResolvedMapping>],
+    ) -> Result<(Looked, Vec<Done>), Trouble> {
         let tenant = spec.tenant_id.as_str();
         let refused = "select distinct mapping from \"_offtake_refused\" where tenant_id = ?1";
         let page = OTHERS_PAGE.to_string();
-        let done = self
-            .ask(&[
-                Statement::returning(shared::READ_STATES, 7).with(tenant),
-                Statement::returning(shared::READ_SERVING, 5).with(tenant),
-                Statement::returning(shared::LIST_TENANTS, 1).with(tenant).with(page),
-                Statement::returning(refused, 1).with(tenant),
-            ])
-            .await?;
-        facts.cursors = done[0].rows.iter().map(state::cursor).collect();
-        facts.served = done[1].rows.first().and_then(state::served_by);
-        if !spec.shared {
-            facts.other_tenants = done[2].rows.iter().map(|row| row.text(0)).collect();
+        let states = vec![
+            Statement::returning(shared::READ_STATES, 7).with(tenant),
+            Statement::returning(shared::READ_SERVING, 5).with(tenant),
+            Statement::returning(shared::LIST_TENANTS, 1).with(tenant).with(page),
+            Statement::returning(refused, 1).with(tenant),
+        ];
+        match self.look_and(mappings, states).await {
+            Err(trouble) if is_missing(&trouble) => self.look_and(mappings, Vec::new()).await,
+            looked => looked,
         }
-        for row in &done[3].rows {
-            // A worker left rows out and died before it could tell. Nobody knows which: the cursor
-            // says nothing about them, and the mapping is copied anew.
-            if let Some(cursor) = facts.cursors.get_mut(&row.text(0)) {
-                cursor.version.clear();
-            }
-        }
-        Ok(())
     }
 
     pub(in crate::destinations) async fn others(
@@ -138,12 +154,6 @@ impl Session {
         mappings: &[Arc<ResolvedMapping>],
         after: Option<&(String, String)>,
     ) -> Result<Vec<OtherTenant>, Error> {
-        let objects = Statement::returning(shared::LIST_OBJECTS, 4);
-        let done = self.ask(&[objects]).await.map_err(Error::Destination)?;
-        let schema = Schema::of(&self::objects(&done[0].rows));
-        if schema.table(STATE_TABLE).is_none() {
-            return Ok(Vec::new());
-        }
         let (tenant, mapping) = after.cloned().unzip();
         let page = OTHERS_PAGE.to_string();
         let list = Statement::returning(shared::LIST_OTHER_TENANTS, 4).with_all([
@@ -152,7 +162,12 @@ impl Session {
             mapping,
             Some(page),
         ]);
-        let done = self.ask(&[list]).await.map_err(Error::Destination)?;
+        let objects = Statement::returning(shared::LIST_OBJECTS, 4);
+        let done = match self.ask(&[list, objects]).await {
+            Err(trouble) if is_missing(&trouble) => return Ok(Vec::new()),
+            done => done.map_err(Error::Destination)?,
+        };
+        let schema = Schema::of(&self::objects(&done[1].rows));
         let mark = |mapping: &str| {
             let ours = mappings.iter().find(|ours| ours.name() == mapping)?;
             let table = schema.table(ours.definition.target.table.as_str())?;
@@ -232,7 +247,7 @@ impl Session {
         };
         let counts = self.ask(&gone.iter().map(count).collect::<Vec<_>>()).await?;
         let orphan = |((table, mark), counted): ((Identifier, &sqlite::schema::Mark), _)| {
-            let counted: &super::call::Done = counted;
+            let counted: &Done = counted;
             OrphanTable {
                 table,
                 mapping: mark.mapping.clone(),
@@ -258,6 +273,11 @@ impl Session {
             false => self.ask(&batch).await.map(|_| ()),
         }
     }
+}
+
+/// A table or a column that a statement names is not there.
+pub(super) fn is_missing(trouble: &Trouble) -> bool {
+    trouble.fault == Fault::Schema && trouble.code.is_some()
 }
 
 /// Without the tables that D1 keeps for itself.

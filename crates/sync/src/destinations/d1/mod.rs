@@ -57,9 +57,7 @@ impl Session {
         match self.ask(&[read]).await {
             Ok(done) => Ok(done[0].rows.iter().map(sqlite::state::cursor).collect()),
             // No state table, or one that lacks columns.
-            Err(trouble) if trouble.fault == Fault::Schema && trouble.code.is_some() => {
-                Ok(Cursors::new())
-            }
+            Err(trouble) if look::is_missing(&trouble) => Ok(Cursors::new()),
             Err(trouble) => Err(trouble),
         }
     }
