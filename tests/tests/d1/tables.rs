@@ -188,3 +188,43 @@ async fn what_stands_in_the_way_in_a_d1_database_is_said_and_mended() {
     wait_blocked(&daemon, &world, "D1 takes tables of 100 columns, and the query has 101").await;
     daemon.stop().await;
 }
+
+/// What the tenant drops or edits is noticed at the next visit, and comes back in place.
+#[tokio::test]
+async fn what_was_dropped_or_edited_in_a_d1_database_is_copied_again() {
+    let Some(world) = world().await else { return };
+    for event in ["table_replaced", "mapping_blocked", "destination_failed"] {
+        world.allow(event);
+    }
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let file = world.tenant("acme").file();
+    for edit in [
+        &[
+            "delete from items",
+            "update _offtake_state set sequence_id = sequence_id + 1000000 where mapping = 'items'",
+            "update _offtake_state set write_id = 'other'",
+        ][..],
+        &["delete from items", "delete from _offtake_state"],
+        &[
+            "delete from items",
+            "update _offtake_state set epoch = 'another', write_id = 'x' where mapping = 'items'",
+        ],
+        &["delete from items", "drop table _offtake_state"],
+        &["delete from items", "alter table _offtake_state drop column write_id"],
+        &["drop table _offtake_guard", "drop table items"],
+        &["drop table _offtake_refused", "drop table items"],
+    ] {
+        println!("{edit:?}");
+        world.d1().execute(0, edit).await;
+        write(&world, "update item set name = name || '.' where {acme} and id = 1").await;
+        until("the rows are back", PATIENCE, async || {
+            let found = file.try_query_text("select count(*) from items where code is not null")?;
+            if found == "300" { Ok(()) } else { Err(found) }
+        })
+        .await;
+        world.wait_in_step().await;
+        oracle::assert_equal_after(&world, &format!("{edit:?}")).await;
+    }
+    daemon.stop().await;
+}

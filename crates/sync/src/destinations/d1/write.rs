@@ -136,6 +136,12 @@ impl Session {
                     self.escalate(&mut plans, write, Failed::Guard(name)).await?;
                 }
                 Failed::Guard(_) => return Ok(None),
+                // The tenant dropped a table of ours: what was taken up is not there any more.
+                Failed::Trouble(trouble)
+                    if trouble.fault == Fault::Schema && trouble.message.contains("_offtake_") =>
+                {
+                    return Ok(None);
+                }
                 Failed::Trouble(trouble) if matches!(trouble.fault, Fault::Row | Fault::Schema) => {
                     self.escalate(&mut plans, write, Failed::Trouble(trouble)).await?;
                 }
