@@ -33,7 +33,8 @@ impl Session {
         if found.to_make {
             let looked = self.look(mappings).await.map_err(Error::Destination)?;
             if !looked.state_stands {
-                self.make_state(&looked).await.map_err(Error::Destination)?;
+                let made = self.make_state(&spec.tenant_id, &looked).await;
+                made.map_err(Error::Destination)?;
             }
             self.make_tables(beginning, looked, &mut begun, &mut set).await?;
         }
@@ -61,14 +62,19 @@ impl Session {
         Ok(begun)
     }
 
-    /// The state table and the two beside it.
-    async fn make_state(&self, looked: &Looked) -> Result<(), Trouble> {
+    /// The state table and the two beside it. What a state table says that lacks columns was not
+    /// taken up, so it goes.
+    async fn make_state(&self, tenant_id: &str, looked: &Looked) -> Result<(), Trouble> {
         let add = |column: &String| {
             Statement::new(format!("alter table \"{STATE_TABLE}\" add column {column}"))
         };
         let tables = [sqlite::sql::CREATE_STATE_TABLE, sql::CREATE_GUARD, sql::CREATE_REFUSED];
         let mut batch: Vec<_> = tables.into_iter().map(Statement::new).collect();
         batch.extend(looked.state_lacks.iter().map(add));
+        if !looked.state_lacks.is_empty() {
+            let forget = sqlite::state::forget_tenant(tenant_id);
+            batch.push(Statement::new(forget));
+        }
         self.ask(&batch).await.map(|_| ())
     }
 
