@@ -125,7 +125,7 @@ async fn a_row_of_nearly_two_million_bytes_arrives_and_a_larger_one_is_set_aside
 #[tokio::test]
 async fn what_stands_in_the_way_in_a_d1_database_is_said_and_mended() {
     let Some(world) = world().await else { return };
-    for event in ["mapping_blocked", "table_replaced", "destination_failed"] {
+    for event in ["mapping_blocked", "table_replaced", "destination_failed", "rows_quarantined"] {
         world.allow(event);
     }
     let d1 = world.d1();
@@ -184,6 +184,9 @@ async fn what_stands_in_the_way_in_a_d1_database_is_said_and_mended() {
     })
     .await;
     world.succeed(&["verify"]).await;
+    d1.execute(0, &["create unique index code_once on items (code)"]).await;
+    write(&world, "update item set code = 'c7' where {acme} and id = 9").await;
+    wait_quarantined(&world, "9 23505").await;
     world.write_mapping("items", &wide.replace("i.name, ", "i.name, 1 as one, "));
     wait_blocked(&daemon, &world, "D1 takes tables of 100 columns, and the query has 101").await;
     daemon.stop().await;

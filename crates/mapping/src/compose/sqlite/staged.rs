@@ -100,16 +100,17 @@ impl<'a> Staged<'a> {
             From::Parameters => (number.to_string(), self.source(from)),
         };
         let table = self.apply.table();
-        let columns = self.apply.mapping().columns.iter().enumerate();
-        let there: Vec<_> = columns
-            .map(|(at, column)| {
-                format!("{table}.{} is {}", column.name.sql(), self.value(from, at))
-            })
-            .collect();
+        // One comparison of rows: a chain of conditions would be deeper than D1 allows.
+        let columns = &self.apply.mapping().columns;
+        let there: Vec<_> =
+            columns.iter().map(|column| format!("{table}.{}", column.name.sql())).collect();
+        let given: Vec<_> = (0..columns.len()).map(|at| self.value(from, at)).collect();
         format!(
-            "insert or ignore into {into} select {}, {number}{end} where not exists (select 1 from {table} where {})",
+            "insert or ignore into {into} select {}, {number}{end} \
+             where not exists (select 1 from {table} where ({}) is ({}))",
             fixed.join(", "),
-            there.join(" and ")
+            there.join(", "),
+            given.join(", ")
         )
     }
 
