@@ -1,7 +1,7 @@
 //! Offtake's side: the binary beside this program, started as its users start it.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -88,8 +88,9 @@ impl Offtake {
     pub(crate) fn configure(&self, more: &str) -> anyhow::Result<()> {
         let mut text = format!(
             "source: {{ url: \"{}\" }}\nmappings: mappings\nhttp: {{ listen: \"127.0.0.1:0\" }}\n\
-             security: {{ allow_destinations: [\"127.0.0.0/8\", \"::1/128\"] }}\n",
-            self.source.url
+             security: {{ allow_destinations: [\"127.0.0.0/8\", \"::1/128\"], allow_files: [\"{}\"] }}\n",
+            self.source.url,
+            self.folder().display()
         );
         if !self.copies.is_empty() {
             text.push_str("destinations:\n  static:\n");
@@ -167,6 +168,11 @@ impl Offtake {
             .env_remove("RUST_LOG")
             .current_dir(self.folder.path());
         Ok(command)
+    }
+
+    /// Where files may be destinations.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn configuration_file(&self) -> PathBuf {

@@ -10,6 +10,7 @@ mod idle;
 mod latency;
 mod many_databases;
 mod shared_place;
+mod sqlite_file;
 mod statement;
 mod update;
 mod webhook;
@@ -18,12 +19,13 @@ mod webhooks;
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 14] = [
+pub(crate) const ROWS: [&Row; 15] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
     &statement::ROW,
     &first_copy::ROW,
+    &sqlite_file::ROW,
     &shared_place::ROW,
     &many_databases::ROW,
     &beside_copies::ROW,
