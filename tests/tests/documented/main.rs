@@ -7,6 +7,7 @@ mod checked;
 mod files;
 mod first_run;
 mod pages;
+mod quickstart;
 mod spoken;
 mod states;
 mod watched;
