@@ -18,7 +18,7 @@ const meaning = (state, done) => ({
   paused: `nothing is ${done} until it is resumed; its changes are kept`,
   blocked: `nothing can be ${done}`,
   backfilling: "its first copy is not complete",
-  degraded: "some rows are missing or differ",
+  degraded: "some rows are missing or differ, or something grows there",
   in_sync: `every committed change is ${done}`,
 })[state] ?? "";
 

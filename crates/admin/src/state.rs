@@ -15,7 +15,8 @@ pub enum State {
     Blocked,
     /// At least one mapping's initial copy is not done.
     Backfilling,
-    /// Rows are quarantined, or the audit found rows that differ; all other rows are in sync.
+    /// Rows are quarantined, or the audit found rows that differ; all other rows are in sync. Or
+    /// everything arrives, and the reason says what the destination suffers from.
     Degraded,
     /// A committed change that concerns it is not applied yet.
     Lagging,

@@ -161,7 +161,12 @@ fn meaning(state: State, quarantined: i64, differences: Option<Long>) -> String 
                 format!("A comparison found {} that differ from the source.", rows(differ))
             });
             let told: Vec<String> = [refused, differ].into_iter().flatten().collect();
-            told.join(" ")
+            match told.is_empty() {
+                true => "Changes arrive. But a program that reads this database keeps a \
+                         transaction open, and the disk fills."
+                    .to_owned(),
+                false => told.join(" "),
+            }
         }
         State::Blocked => {
             "Rows cannot be written to it at present. It is tried again by itself, and goes on \

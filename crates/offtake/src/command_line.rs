@@ -121,7 +121,8 @@ pub enum Command {
     /// Copy a tenant's tables again, in place: readers never find a row missing.
     #[command(
         after_help = "Examples:\n  offtake resync --tenant acme --wait 10m\n  offtake resync --tenant acme --mapping users\n  \
-                            offtake resync --tenant acme --drop --yes    # tables of mappings that are gone"
+                            offtake resync --tenant acme --drop --yes    # tables of mappings that are gone\n  \
+                            offtake resync --tenant acme --recreate      # a damaged SQLite file"
     )]
     Resync(Resync),
     /// Have this source serve a tenant's destinations from now on, instead of another source.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use offtake_tests::printed::between;
-use offtake_tests::{PATIENCE, World, oracle, until};
+use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 
 use crate::{filled, plan, touch, world, write};
 
@@ -85,6 +85,50 @@ async fn a_file_that_a_tenant_has_locked_is_waited_for_and_delays_only_itself() 
     daemon.stop().await;
 }
 
+/// The length of all write-ahead logs, as the daemon's metric has it.
+async fn log_bytes(daemon: &Daemon) -> u64 {
+    let (_, metrics) = daemon.get("/metrics").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("offtake_sqlite_wal_bytes "));
+    line.expect("the metric").parse::<f64>().unwrap() as u64
+}
+
+/// A reader that keeps a snapshot keeps the write-ahead log from being used again. Beyond the bound
+/// the destination is degraded and says why; everything still arrives, and when the reader has
+/// ended, the log is emptied with the next change.
+#[tokio::test]
+async fn a_reader_that_makes_the_log_grow_is_told_until_it_ends() {
+    const BOUND: u64 = 256 << 10;
+    let plan = plan().setting("/sync/file_log_bytes", "256KiB");
+    let world = filled(plan).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let reader = world.tenant("acme").file().connect();
+    reader.execute_batch("begin; select count(*) from items").unwrap();
+    for round in 0..8 {
+        write(&world, &format!("update item set name = repeat('{round}', 200)")).await;
+        world.wait_in_step().await;
+    }
+    let says = ["keeps a transaction open", "run: fuser -v", "acme.db"];
+    world.wait_told(&daemon, "acme", "degraded", &says).await;
+    world.wait_told(&daemon, "globex", "in_sync", &[]).await;
+    assert!(log_bytes(&daemon).await > BOUND);
+    let (code, listed) = daemon.get("/api/v1/destinations?state=degraded").await;
+    assert_eq!((code, listed.matches("\"tenant\"").count()), (200, 1), "{listed}");
+    let why = world.offtake(&["why", "--tenant", world.id("acme")]).await;
+    let why = String::from_utf8_lossy(&why.stdout).into_owned();
+    assert!(why.contains("keeps a transaction open"), "{why}");
+    oracle::assert_equal(&world).await;
+    let names: i64 =
+        reader.query_row("select count(distinct name) from items", [], |row| row.get(0)).unwrap();
+    assert_eq!(names, 300, "the reader's snapshot is as it was");
+
+    reader.execute_batch("rollback").unwrap();
+    touch(&world).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    assert!(log_bytes(&daemon).await <= BOUND);
+    daemon.stop().await;
+}
+
 /// A damaged file, or one that is no database, is neither deleted nor made anew: the operator moves
 /// it away.
 #[tokio::test]
@@ -107,6 +151,49 @@ async fn a_damaged_file_is_told_and_kept_and_one_that_is_moved_away_is_made_anew
     oracle::assert_equal(&world).await;
     world.wait_told(&daemon, "acme", "in_sync", &[]).await;
     daemon.stop().await;
+}
+
+/// `resync --recreate` moves a damaged file aside, with what is beside it, and a new one is filled.
+/// A sound file is not moved, and neither is anything of a Postgres destination.
+#[tokio::test]
+async fn a_damaged_file_is_moved_aside_by_a_command_and_made_anew() {
+    let mut world = filled(plan()).await;
+    world.allow("*");
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let acme = world.id("acme").to_owned();
+    let recreate = ["resync", "--tenant", &acme, "--recreate", "--yes"];
+    let output = world.offtake(&recreate).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(4) && told.contains("finds no damage"), "{told}");
+    let again = between(&told, "run: offtake ", "\n").to_owned();
+    world.succeed(&again.split(' ').collect::<Vec<_>>()).await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+
+    // Pages in the middle are garbage: SQLite opens the file and finds it out.
+    let path = world.tenant("acme").file().path().to_owned();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0x5a);
+    std::fs::write(&path, &bytes).unwrap();
+    let daemon = world.daemon().await;
+    touch(&world).await;
+    let says = ["the file is damaged", "offtake resync --recreate"];
+    world.wait_told(&daemon, "acme", "blocked", &says).await;
+    let told = world.succeed(&recreate).await;
+    let aside = between(&told, " to ", "; a daemon").to_owned();
+    assert!(aside.starts_with(&format!("{}.corrupt-2", path.display())), "{told}");
+    assert!(std::fs::read(&aside).unwrap() == bytes, "it is as it was");
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    world.wait_told(&daemon, "acme", "in_sync", &[]).await;
+    daemon.stop().await;
+
+    let url = world.tenant("acme").destination.url();
+    world.reach_by("acme", |_| url.clone());
+    let output = world.offtake(&recreate).await;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(4) && told.contains("a SQLite file can be"), "{told}");
 }
 
 /// A file system of its own, for as long as this lives.

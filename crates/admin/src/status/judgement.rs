@@ -107,7 +107,8 @@ pub(super) fn judge(facts: &Facts, mappings: &[MappingFacts]) -> (State, Option<
     (State::InSync, None)
 }
 
-/// Some if rows are known to be missing or wrong although every change was applied.
+/// Some if rows are known to be missing or wrong although every change was applied, or if the
+/// destination is strained.
 fn degraded(facts: &Facts, mappings: &[MappingFacts]) -> Option<String> {
     let quarantined: i64 = mappings.iter().map(|m| m.quarantined).sum();
     let quarantined = (quarantined > 0).then(|| format!("{quarantined} quarantined rows"));
@@ -125,7 +126,9 @@ fn degraded(facts: &Facts, mappings: &[MappingFacts]) -> Option<String> {
             m.name, m.name
         )
     });
-    let told: Vec<String> = [quarantined, differing].into_iter().flatten().collect();
+    let strained = facts.mirrored_reason.clone();
+    let strained = strained.filter(|_| facts.mirrored_state == State::Degraded.as_str());
+    let told: Vec<String> = [quarantined, differing, strained].into_iter().flatten().collect();
     (!told.is_empty()).then(|| told.join("; "))
 }
 
@@ -185,6 +188,13 @@ mod tests {
         check(Facts { wanted_sequence_id: Some(8), ..in_sync() }, json!({}), State::Lagging);
         check(in_sync(), json!({"quarantined": 1, "backlog": 5}), State::Degraded);
         check(in_sync(), json!({"differences": 0}), State::InSync);
+        let strained = || Facts {
+            mirrored_state: "degraded".to_owned(),
+            mirrored_reason: Some("its log grows".to_owned()),
+            ..in_sync()
+        };
+        check(strained(), json!({"backlog": 5}), State::Degraded);
+        check(strained(), json!({"backfilled": false}), State::Backfilling);
         check(in_sync(), json!({"differences": 2, "backlog": 5}), State::Degraded);
         check(in_sync(), json!({"differences": 2, "backfilled": false}), State::Backfilling);
         check(in_sync(), json!({"differences": 2, "failures": 1}), State::Blocked);

@@ -48,6 +48,8 @@ pub enum Cause {
     Quarantined,
     /// Rows differ from what the query gives, though every change was applied.
     Differs,
+    /// Everything arrives, and the destination suffers from something that grows.
+    Strained,
     /// A captured change has no sequence id yet.
     NotNumbered,
     /// The poller has not owed the change yet.
@@ -267,7 +269,7 @@ fn degraded(subject: &Subject, facts: &Facts<'_>) -> WaitsFor {
             &mapping.name,
             facts.tenant,
         ),
-        None => WaitsFor::new(Cause::Differs, subject.reason.clone().unwrap_or_default()),
+        None => WaitsFor::new(Cause::Strained, subject.reason.clone().unwrap_or_default()),
     }
 }
 

@@ -143,6 +143,11 @@ pub const METRICS: &[Metric] = &[
         "requests",
         "Requests that Cloudflare last said a token has left; 0 while it refuses one, or says nothing.",
     ),
+    gauge(
+        SQLITE_WAL_BYTES,
+        "bytes",
+        "The write-ahead logs beside the SQLite files that this process has open.",
+    ),
     counter(BACKFILL_ROWS_TOTAL, "rows", "Rows copied by backfills and resyncs of this process."),
     counter(
         AUDIT_DIFFERENCES_TOTAL,

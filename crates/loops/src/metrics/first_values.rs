@@ -6,7 +6,7 @@ use super::{
     BUILD_INFO, CONFIG_RELOAD_SUCCESS, CONNECTION_STATES, D1_BUDGET_REMAINING,
     DESTINATION_CERTIFICATE_EXPIRY, DESTINATION_CONNECTIONS, Kind,
     LOOP_LAST_TICK_TIMESTAMP_SECONDS, LOOPS, METRICS, Metric, Of, SOURCE_READ_TIMESTAMP_SECONDS,
-    WEBHOOK_CONNECTIONS, unix_seconds_now,
+    SQLITE_WAL_BYTES, WEBHOOK_CONNECTIONS, unix_seconds_now,
 };
 
 /// Gives the installed recorder every metric's help text, and every counter and gauge that this
@@ -28,6 +28,7 @@ pub fn describe() {
     }
     gauge!(DESTINATION_CERTIFICATE_EXPIRY).set(0.0);
     gauge!(D1_BUDGET_REMAINING).set(0.0);
+    gauge!(SQLITE_WAL_BYTES).set(0.0);
     gauge!(SOURCE_READ_TIMESTAMP_SECONDS).set(unix_seconds_now());
     gauge!(CONFIG_RELOAD_SUCCESS).set(1.0);
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);

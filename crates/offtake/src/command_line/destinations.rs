@@ -32,10 +32,13 @@ pub struct Resync {
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub wait: Option<Duration>,
     /// Copy nothing; instead drop the tables that Offtake made for mappings that are gone.
-    #[arg(long, conflicts_with_all = ["mapping", "wait"])]
+    #[arg(long, conflicts_with_all = ["mapping", "wait"], group = "asks")]
     pub drop: bool,
-    /// Do not ask for confirmation before dropping.
-    #[arg(long, requires = "drop")]
+    /// Move a damaged SQLite file aside, to FILE.corrupt-TIME; a daemon then makes a new one.
+    #[arg(long, conflicts_with_all = ["mapping", "wait"], group = "asks")]
+    pub recreate: bool,
+    /// Do not ask for confirmation before dropping or moving.
+    #[arg(long, requires = "asks")]
     pub yes: bool,
 }
 

@@ -1,7 +1,9 @@
 //! `offtake resync`: has copies made again, key range by key range, by the worker that also applies
 //! the live changes.
 
+mod chosen;
 mod drop_tables;
+mod recreate;
 
 use std::time::Duration;
 
@@ -25,6 +27,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exit, Failure> {
     if arguments.drop {
         return drop_tables::execute(context, arguments).await;
+    }
+    if arguments.recreate {
+        return recreate::execute(context, arguments).await;
     }
     let source = context.connect_source("resync").await?;
     let (tenant, name) = (&arguments.of.tenant, arguments.of.destination.as_deref());

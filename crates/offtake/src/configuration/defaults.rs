@@ -42,6 +42,9 @@ pub const SYNC_BATCH_ROWS: u32 = 5000;
 /// Each destination at work takes at most twice this in memory: 256 MiB for 16 of them.
 pub const BATCH_BYTES: ByteSize = ByteSize(8 << 20);
 
+/// A reader that ends within minutes never gets there: a gigabyte is some million changed rows.
+pub const FILE_LOG_BYTES: ByteSize = ByteSize(1 << 30);
+
 /// Long enough for a connection that loses two SYN packets (1 s + 2 s) and has a slow handshake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -95,6 +95,7 @@ pub struct Sync {
     pub workers: u32,
     pub batch_rows: u32,
     pub batch_bytes: ByteSize,
+    pub file_log_bytes: ByteSize,
     pub connect_timeout: Duration,
     pub statement_timeout: Duration,
     pub retry: Retry,
@@ -334,6 +335,11 @@ impl Sync {
                 "batch_bytes",
                 defaults::BATCH_BYTES,
                 ByteSize(1 << 10)..=ByteSize(1 << 30),
+            ),
+            file_log_bytes: section.size(
+                "file_log_bytes",
+                defaults::FILE_LOG_BYTES,
+                ByteSize(1 << 16)..=ByteSize(1 << 40),
             ),
             connect_timeout: section.duration(
                 "connect_timeout",

@@ -15,6 +15,7 @@ mod registry;
 mod remembered;
 mod session;
 mod sqlite;
+mod strain;
 mod trouble;
 mod write;
 

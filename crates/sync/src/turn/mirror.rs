@@ -127,7 +127,10 @@ impl Turn<'_> {
         let (state, reason) = match &self.reason {
             Some(reason) => ("blocked", Some(reason.as_str())),
             None if !ours.values().all(|c| c.backfilled) => ("backfilling", None),
-            None => ("in_sync", None),
+            None => match &self.strain {
+                Some(strain) => ("degraded", Some(strain.as_str())),
+                None => ("in_sync", None),
+            },
         };
         let mirror =
             Mirror { cursors: &ours, identities, chunk_rows, begun: &begun, state, reason };

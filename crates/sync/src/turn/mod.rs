@@ -126,6 +126,8 @@ pub(crate) struct Turn<'a> {
     retry: Option<Duration>,
     /// What the failed mappings said.
     reason: Option<String>,
+    /// What the destination suffers from although everything arrives.
+    strain: Option<String>,
     begun: Vec<(String, Option<i64>)>,
     /// Re-copies that an operator asked for and that have not begun.
     resyncs: Vec<(i64, String)>,
@@ -173,9 +175,11 @@ pub(crate) async fn take(context: &Context, claim: &Claim) -> Result<Ended, Erro
         link.cursors = None;
     }
     let ended = turn.work(&mut link).await?;
-    if let (Ended::Reached(_), false, Some(cursors)) = (&ended, turn.mirrored, &link.cursors) {
+    turn.strain = link.session.strain(&context.settings).await;
+    let untold = !turn.mirrored || turn.strain.is_some() && turn.completing.is_none();
+    if let (Ended::Reached(_), true, Some(cursors)) = (&ended, untold, &link.cursors) {
         // Nothing was written this time. But a daemon may have died between the destination's last
-        // commit and its mirror, so the cursors are mirrored now.
+        // commit and its mirror, so the cursors are mirrored now. Or the state is another one.
         turn.mirror_cursors(cursors, &link.identities, (&[], Vec::new()), None).await?;
     }
     if claim.audits_untold {
@@ -207,6 +211,7 @@ impl<'a> Turn<'a> {
             mappings,
             retry: None,
             reason: None,
+            strain: None,
             begun: Vec::new(),
             resyncs: Vec::new(),
             quarantined: claim.quarantined,

@@ -143,7 +143,8 @@ impl Turn<'_> {
         reached: i64,
     ) -> Result<bool, Error> {
         let none = (&[][..], Vec::new());
-        let Some(common) = self.in_common(cursors).filter(|_| self.retry.is_none()) else {
+        let plain = self.retry.is_none() && self.strain.is_none();
+        let Some(common) = self.in_common(cursors).filter(|_| plain) else {
             return self.mirror_cursors(cursors, identities, none, Some(reached)).await;
         };
         let context = self.context;

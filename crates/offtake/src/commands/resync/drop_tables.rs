@@ -9,10 +9,11 @@ use offtake_mapping::Mapping;
 use offtake_sync::destinations::{DestinationSpec, OrphanTable, Session, Trouble};
 use tokio_postgres::Client;
 
+use super::chosen::chosen;
 use crate::command_line::Resync;
 use crate::commands::confirm::confirmed;
 use crate::commands::printing::say;
-use crate::commands::registry_names::{configured, unknown, unknown_tenant, unreadable};
+use crate::commands::registry_names::unreadable;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 use crate::sql;
@@ -45,7 +46,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
         yes: arguments.yes,
     };
     let mut failures = Vec::new();
-    for spec in work.chosen(arguments).await? {
+    for spec in chosen(context, &source, &list.usable, &registered, arguments).await? {
         if let Err(failure) = work.drop_at(spec).await? {
             failures.push(failure);
         }
@@ -53,32 +54,7 @@ pub(super) async fn execute(context: &Context, arguments: &Resync) -> Result<Exi
     if failures.is_empty() { Ok(Exit::Done) } else { Err(Failure::all(failures)) }
 }
 
-impl<'a> Work<'a> {
-    /// The destinations that the command line names.
-    async fn chosen(&self, arguments: &Resync) -> Result<Vec<&'a DestinationSpec>, Failure> {
-        let tenant = &arguments.of.tenant;
-        let of = |tenant: &str| -> Vec<&'a DestinationSpec> {
-            self.specs.iter().filter(|spec| spec.tenant_id == tenant).collect()
-        };
-        let mut of_tenant = of(tenant);
-        if of_tenant.is_empty()
-            && let Some(configured) =
-                configured(self.context, self.source, tenant, self.registered).await?
-        {
-            of_tenant = of(&configured);
-        }
-        if of_tenant.is_empty() {
-            return Err(unknown_tenant(tenant, self.registered));
-        }
-        let Some(name) = &arguments.of.destination else { return Ok(of_tenant) };
-        let known: Vec<&str> = of_tenant.iter().map(|spec| spec.name.as_str()).collect();
-        if !known.contains(&name.as_str()) {
-            let message = format!("the tenant {tenant} has no destination named {name}");
-            return Err(unknown(message, name, known));
-        }
-        Ok(of_tenant.into_iter().filter(|spec| spec.name == *name).collect())
-    }
-
+impl Work<'_> {
     /// Drops the tables at one destination. The outer error ends the command; the inner one only
     /// concerns this destination.
     async fn drop_at(&self, spec: &DestinationSpec) -> Result<Result<(), Failure>, Failure> {

@@ -16,9 +16,9 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::task::TaskTracker;
 
-use super::Trouble;
 use super::file::{DatabaseFile, FileIdentity};
 use super::schema::Schema;
+use super::{Trouble, log};
 use crate::Error;
 
 /// The clock is looked at after so many steps of SQLite's virtual machine: some 20 microseconds.
@@ -234,8 +234,16 @@ impl Handle {
         false
     }
 
+    /// Notes how long the write-ahead log is, and returns it.
+    pub(super) fn note_log(&self) -> u64 {
+        let bytes = self.file.log_bytes();
+        log::note(&self.file, Some(bytes));
+        bytes
+    }
+
     pub(super) fn close(&mut self) {
         if let Some(open) = self.open.take() {
+            log::note(&self.file, None);
             if open.connection.is_autocommit() {
                 let _ = open.connection.execute_batch("pragma wal_checkpoint(truncate)");
             }
@@ -269,7 +277,7 @@ impl Handle {
 }
 
 /// No URI, so that no part of the path is an option. One thread at a time uses a connection.
-fn flags() -> OpenFlags {
+pub(super) fn flags() -> OpenFlags {
     OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW

@@ -24,7 +24,7 @@ const MODE: u32 = 0o640;
 const SCHEME: &str = "sqlite://";
 
 /// The endings of files that SQLite keeps beside a database.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A database file below a folder that the operator allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +144,12 @@ impl DatabaseFile {
     pub(super) fn log(&self) -> Option<FileIdentity> {
         let log = format!("{}-wal", self.as_str());
         std::fs::symlink_metadata(log).ok().map(|found| FileIdentity::of(&found))
+    }
+
+    /// The length of the write-ahead log beside the file.
+    pub(super) fn log_bytes(&self) -> u64 {
+        let log = format!("{}-wal", self.as_str());
+        std::fs::symlink_metadata(log).map(|found| found.len()).unwrap_or_default()
     }
 
     /// The device that the folder is on.

@@ -284,7 +284,8 @@ fn check_fit(shape: &Shape, table: &Table, mapping: &ResolvedMapping) -> Result<
         if !held.fits(Affinity::of(&there.declared)) {
             return Err(Problem::fault(format!(
                 "the column {} of {name} is declared {declared}, and SQLite would change values in \
-                 it: a text 0012 to 12, an integer of 19 digits to a double; declare it {}",
+                 it: a text 0012 to 12, an integer of 19 digits to a double; declare it {}, or drop the table: it is then \
+                 made and copied again",
                 column.name,
                 held.declared()
             )));

@@ -18,7 +18,15 @@ impl From<rusqlite::Error> for Trouble {
         let name = code.to_string();
         let told = message.as_deref().unwrap_or(&name);
         let message = one_line(&format!("{told} (SQLite {})", code.extended_code));
-        Self::new(fault, state.map(str::to_owned), message)
+        let mut trouble = Self::new(fault, state.map(str::to_owned), message);
+        if state == Some("XX001") {
+            trouble.reason = format!(
+                "the file is damaged: {}; to keep it aside and begin a new one, run on its machine: \
+                 offtake resync --recreate, with the --tenant",
+                trouble.message
+            );
+        }
+        trouble
     }
 }
 
@@ -58,7 +66,7 @@ fn meaning(extended: i32) -> (Fault, Option<&'static str>) {
 /// A message is one line in a log, a column and a dashboard.
 const MESSAGE_CHARS_MAX: usize = 500;
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     line.trim().chars().take(MESSAGE_CHARS_MAX).collect()
 }

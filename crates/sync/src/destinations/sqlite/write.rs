@@ -165,5 +165,7 @@ fn commit(handle: &mut Handle) -> Result<(), Error> {
         return Err(Error::Stale);
     }
     let open = handle.in_transaction()?;
-    open.connection.execute_batch("commit").map_err(Error::destination)
+    open.connection.execute_batch("commit").map_err(Error::destination)?;
+    handle.note_log();
+    Ok(())
 }
