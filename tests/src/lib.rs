@@ -51,4 +51,4 @@ pub use database::Database;
 pub use source::Source;
 pub use sqlite_file::SqliteFile;
 pub use waiting::{PATIENCE, beside, until};
-pub use world::{Plan, Tenant, World, copy_folder};
+pub use world::{CopyKind, Plan, Tenant, World, copy_folder};

@@ -1,5 +1,6 @@
 //! A world: a source, tenants with one database each, and the configuration that names them.
 
+mod copies;
 mod plan;
 mod restoring;
 
@@ -21,6 +22,7 @@ use crate::proxy::Proxy;
 use crate::sql::SELECT_WHAT_IS_OWED;
 use crate::{Daemon, Database, PATIENCE, SqliteFile, source, until};
 
+pub use copies::CopyKind;
 pub use plan::Plan;
 pub(crate) use plan::reserve_port;
 pub use restoring::copy_folder;

@@ -1,12 +1,13 @@
 //! SQLite files as destinations of the live loop: what holds for a Postgres destination, and what
 //! only a file can do.
 //!
-//! Values and keys of every type are in `values/`, which runs for all kinds.
+//! Values and keys of every type are in `values/`, which runs for all kinds, and what every kind does
+//! alike is in `kinds/`.
 
 #![allow(clippy::unwrap_used)]
 
-mod crashes;
 mod files;
+mod late;
 mod live;
 mod refusals;
 mod tables;

@@ -106,38 +106,6 @@ async fn what_was_dropped_or_edited_in_a_file_is_copied_again() {
     daemon.stop().await;
 }
 
-/// While a mapping is re-copied, its table is never empty: wrong rows are mended and surplus ones
-/// deleted range by range.
-#[tokio::test]
-async fn a_re_copy_of_a_file_has_no_empty_moment() {
-    let world = world().await;
-    let daemon = world.daemon().await;
-    world.wait_in_step().await;
-    let file = world.tenant("acme").file();
-    file.execute(
-        "update items set name = 'wrong' where id % 3 = 0; delete from items where id % 50 = 1; \
-         insert into items values (100000, 'surplus', 'surplus'), (-5, 'surplus', 'surplus')",
-    );
-    let tenant = world.id("acme").to_owned();
-    world.succeed(&["resync", "--tenant", &tenant, "--mapping", "items", "--yes"]).await;
-    let mut least = u32::MAX;
-    until("the copy is equal again", PATIENCE, async || {
-        let there = file.try_query_text("select count(*) from items")?;
-        least = least.min(there.parse().unwrap());
-        let wrong = "select count(*) from items where name in ('wrong', 'surplus')";
-        match (file.try_query_text(wrong)?.as_str(), there.as_str()) {
-            ("0", "300") => Ok(()),
-            found => Err(format!("{found:?}")),
-        }
-    })
-    .await;
-    assert!(least >= 290, "{least} rows were there at one moment");
-    world.wait_in_step().await;
-    oracle::assert_equal(&world).await;
-    world.succeed(&["verify"]).await;
-    daemon.stop().await;
-}
-
 /// A column that the query gets is added, and filled by a copy in place.
 #[tokio::test]
 async fn a_column_that_the_query_gets_is_added_to_a_file() {
@@ -155,5 +123,44 @@ async fn a_column_that_the_query_gets_is_added_to_a_file() {
     .await;
     world.wait_in_step().await;
     oracle::assert_equal(&world).await;
+    daemon.stop().await;
+}
+
+/// A file has one type for all integers, so a column that grows to bigint needs nothing. A column
+/// that becomes a number with decimals is told, and is right when its table was dropped.
+#[tokio::test]
+async fn a_column_whose_type_grows_at_the_source_needs_nothing_or_a_new_table() {
+    let world = world().await;
+    world.allow("mapping_blocked");
+    world.allow("table_replaced");
+    let sized = |size: &str| crate::ITEMS.replace("i.name from", &format!("i.name, {size} from"));
+    write(&world, "alter table item add column size integer not null default 7").await;
+    world.write_mapping("items", &sized("i.size"));
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let file = world.tenant("acme").file();
+    write(
+        &world,
+        "alter table item alter column size type bigint; \
+         update item set size = 5000000000 where {acme} and id = 3",
+    )
+    .await;
+    until("the large number is there", PATIENCE, async || {
+        let found = file.try_query_text("select size from items where id = 3")?;
+        if found == "5000000000" { Ok(()) } else { Err(found) }
+    })
+    .await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+
+    world.write_mapping("items", &sized("i.size::numeric / 4 as size"));
+    let error = wait_blocked(&daemon, &world, "the column size of items is declared INTEGER").await;
+    assert!(error.contains("or drop the table"), "{error}");
+    for tenant in world.tenants() {
+        tenant.file().execute("drop table items");
+    }
+    wait_healed(&daemon, &world).await;
+    let held = "select typeof(size), size from items where id = 3";
+    assert_eq!(file.query_text(held), "text|1250000000.00000000");
     daemon.stop().await;
 }
