@@ -1,6 +1,7 @@
 //! The command line: what can be typed after `offtake`, and what `--help` says about it.
 
 mod bench;
+mod copy;
 mod demo;
 mod destinations;
 mod fuse;
@@ -18,6 +19,8 @@ use offtake_admin::operations;
 
 use self::bench::BENCH_CAPTURE;
 pub use self::bench::{Bench, BenchCapture};
+use self::copy::COPY;
+pub use self::copy::{Copy, Instead, RowError};
 pub use self::demo::{Demo, DemoDestination};
 pub use self::destinations::{Adopt, Forget, OfTenant, Pause, Resume, Resync, Sync};
 pub use self::fuse::Fuse;
@@ -48,7 +51,8 @@ pub struct CommandLine {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 differences found, \
-4 some destinations failed, 69 source unreachable, 78 invalid configuration, 130 interrupted.";
+4 some destinations failed, 69 source unreachable, 75 time is up, 78 invalid configuration, \
+130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -161,6 +165,10 @@ pub enum Command {
         subcommand
     )]
     Webhook(Webhook),
+    /// Copy tables once, from one Postgres into another one or into a SQLite file, and go on where an
+    /// earlier run stopped.
+    #[command(after_help = COPY)]
+    Copy(Copy),
     /// Print what completes these commands in a shell.
     #[command(after_help = "Example:\n  offtake completions bash > /etc/bash_completion.d/offtake")]
     Completions(Completions),

@@ -21,6 +21,8 @@ pub enum Exit {
     SomeDestinationsFailed = 4,
     /// The source does not answer (EX_UNAVAILABLE).
     Unreachable = 69,
+    /// The time that was given is over, and the same command goes on (EX_TEMPFAIL).
+    TimeIsUp = 75,
     /// `offtake.yaml` or a mapping cannot be used (EX_CONFIG).
     InvalidConfiguration = 78,
     /// SIGINT (Ctrl-C) or SIGTERM.

@@ -30,3 +30,6 @@ pub(crate) const TELL_PRESENCE: &str = include_str!("../sql/tell_presence.sql");
 pub(crate) const TELL_ABSENCE: &str = include_str!("../sql/tell_absence.sql");
 pub(crate) const LIST_OVERLOOKED_MAPPINGS: &str =
     include_str!("../sql/list_overlooked_mappings.sql");
+pub(crate) const LIST_COPYABLE_TABLES: &str = include_str!("../sql/list_copyable_tables.sql");
+pub(crate) const LIST_TABLE_INDEXES: &str = include_str!("../sql/list_table_indexes.sql");
+pub(crate) const LIST_UNCOPIED_PARTS: &str = include_str!("../sql/list_uncopied_parts.sql");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::KeyRange;
 
 use crate::{FailedRow, Rows, key_of};
 
@@ -39,13 +40,20 @@ pub enum ChunkStart<'a> {
     FirstRow,
     /// The rows with a greater key than this one: its columns as text, in key order.
     After(&'a [String]),
+    /// The first rows of this range.
+    Within(KeyRange<'a>),
 }
 
 impl<'a> ChunkStart<'a> {
     pub(crate) fn after(self) -> Option<&'a [String]> {
+        self.range().after
+    }
+
+    pub(crate) fn range(self) -> KeyRange<'a> {
         match self {
-            Self::FirstRow => None,
-            Self::After(key) => Some(key),
+            Self::FirstRow => KeyRange::ALL,
+            Self::After(key) => KeyRange::behind(Some(key)),
+            Self::Within(range) => range,
         }
     }
 }

@@ -30,6 +30,7 @@ mod head;
 mod rows;
 mod snapshot;
 mod sql;
+mod stretch;
 
 pub use batch::{Batch, Chunk, ChunkStart, Part, Position, Wanted};
 pub use error::{Error, MappingFault};
@@ -42,3 +43,4 @@ pub use group::{GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
 pub use head::{Head, read_head};
 pub use rows::{Rows, key_of};
 pub use snapshot::read_batch;
+pub use stretch::{Stretch, find_end, read_stretch};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use offtake_mapping::compose::{self, Changed};
+use offtake_mapping::compose::{self, Changed, KeyRange};
 use offtake_mapping::{ResolvedMapping, foreign};
 use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{
@@ -283,7 +283,8 @@ async fn whole_keys(
     let other = before.map(|line| key_of(mapping, &rows, line));
     let after = other.as_deref().or_else(|| position.chunk.and_then(ChunkStart::after));
     // Only the keys are evaluated, of the last one's rows and of one more.
-    let list = compose::list_chunk(mapping, wanted.tenant_id, after, of_last + 1);
+    let behind = KeyRange::behind(after);
+    let list = compose::list_chunk(mapping, wanted.tenant_id, behind, of_last + 1);
     let (saved, listed) = tokio::join!(biased; save(transaction), transaction.query(&list, &[]));
     saved.map_err(Error::source)?;
     let keys = match listed {
@@ -309,7 +310,7 @@ async fn whole_keys(
 
 /// Reads the next stretch of the initial copy into the part. If it was cut, returns how many rows
 /// of its size fit into a batch.
-async fn read_chunk(
+pub(crate) async fn read_chunk(
     transaction: &Client,
     wanted: &Wanted<'_>,
     position: &Position<'_>,
@@ -317,9 +318,9 @@ async fn read_chunk(
     budget: &BatchBudget,
 ) -> Result<Option<usize>, Error> {
     let mapping = position.mapping;
-    let after = position.chunk.and_then(ChunkStart::after);
+    let range = position.chunk.map_or(KeyRange::ALL, ChunkStart::range);
     let (rows_max, bytes_max) = budget.for_chunk();
-    let statement = compose::copy_chunk(mapping, wanted.tenant_id, after, rows_max);
+    let statement = compose::copy_chunk(mapping, wanted.tenant_id, range, rows_max);
     let mut fits = None;
     let (rows, up_to) = match saved_copy(transaction, &statement, bytes_max).await {
         Ok((data, cut)) => {
@@ -338,17 +339,17 @@ async fn read_chunk(
             (rows, up_to)
         }
         Err(error) if unreadable_row(&error) => {
-            let list = compose::list_chunk(mapping, wanted.tenant_id, after, rows_max);
+            let list = compose::list_chunk(mapping, wanted.tenant_id, range, rows_max);
             let apart = read_apart(transaction, mapping, wanted.tenant_id, &list, error).await?;
             part.failed.extend(apart.failed);
             let up_to = if apart.keys < rows_max { None } else { apart.last };
             (apart.rows, up_to)
         }
         Err(error) => {
-            let list = compose::list_chunk(mapping, wanted.tenant_id, after, rows_max);
+            let list = compose::list_chunk(mapping, wanted.tenant_id, range, rows_max);
             return Err(naming_the_row(transaction, wanted, mapping, &list, error).await);
         }
     };
-    part.chunk = Some(Chunk { rows, after: after.map(<[String]>::to_vec), up_to });
+    part.chunk = Some(Chunk { rows, after: range.after.map(<[String]>::to_vec), up_to });
     Ok(fits)
 }

@@ -28,6 +28,7 @@
 
 pub mod audit;
 mod batch_size;
+pub mod copy;
 mod cursors;
 pub mod destinations;
 mod engine;

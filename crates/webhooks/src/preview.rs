@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use offtake_mapping::ResolvedMapping;
-use offtake_mapping::compose::{EventShape, copy_chunk, select_events};
+use offtake_mapping::compose::{EventShape, KeyRange, copy_chunk, select_events};
 use offtake_postgres::TEXT_FORMAT;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -183,7 +183,7 @@ pub async fn count_rows(
     statement_timeout: Duration,
 ) -> Result<i64, tokio_postgres::Error> {
     let limit = usize::try_from(ROWS_COUNTED_MAX).unwrap_or(usize::MAX);
-    let copy = copy_chunk(mapping, &spec.tenant_at_source, None, limit);
+    let copy = copy_chunk(mapping, &spec.tenant_at_source, KeyRange::ALL, limit);
     let query =
         copy.strip_prefix("copy (").and_then(|rest| rest.trim_end().strip_suffix(") to stdout"));
     let begin = format!(

@@ -7,15 +7,18 @@
 //! tenant and key stand outside it. Where a database allows no parameters (Postgres: `COPY (query)
 //! TO`), values go through [`crate::literal`].
 
+pub mod checkpoints;
+mod plain_index;
 pub mod postgres;
 pub mod sqlite;
 
+pub use plain_index::PlainIndex;
 // The source is always Postgres, so its statements have one dialect.
 pub use postgres::{
     Accepted, EventShape, TenantKeys, copied, copy_changed, copy_chunk, copy_event_chunk,
-    copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants, list_changed,
-    list_chunk, resolve_tenants, sample_dependants, select_events, select_events_of_tenants,
-    select_keys, select_keys_of_tenants, select_tenants,
+    copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants, find_end,
+    list_changed, list_chunk, resolve_tenants, sample_dependants, select_events,
+    select_events_of_tenants, select_keys, select_keys_of_tenants, select_tenants,
 };
 
 /// The keys of a tenant that changed in a range of the change log.
@@ -31,10 +34,20 @@ pub struct Changed<'a> {
 }
 
 /// A range of keys, in the mapping's key order.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRange<'a> {
     /// Exclusive; None: from the beginning.
     pub after: Option<&'a [String]>,
     /// Inclusive; None: to the end.
     pub up_to: Option<&'a [String]>,
+}
+
+impl<'a> KeyRange<'a> {
+    /// All keys.
+    pub const ALL: Self = Self { after: None, up_to: None };
+
+    /// The keys behind this one; None: all.
+    pub fn behind(after: Option<&'a [String]>) -> Self {
+        Self { after, up_to: None }
+    }
 }

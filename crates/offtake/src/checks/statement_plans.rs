@@ -1,6 +1,6 @@
 //! Whether a mapping's statements stay cheap as its tables grow, and the index that would help.
 
-use offtake_mapping::compose::{Changed, copy_changed, copy_chunk, find_dependants};
+use offtake_mapping::compose::{Changed, KeyRange, copy_changed, copy_chunk, find_dependants};
 use offtake_mapping::{
     Condition, Identifier, KeyOrder, ResolvedMapping, TableName, Tenant, Waking,
 };
@@ -70,7 +70,7 @@ async fn plan_page(
     mapping: &ResolvedMapping,
     source_table: &SourceTable,
 ) -> Result<IndexUse, tokio_postgres::Error> {
-    let page = copy_chunk(mapping, "", None, PAGE_ROWS);
+    let page = copy_chunk(mapping, "", KeyRange::ALL, PAGE_ROWS);
     let in_order = explain_copy(source, mapping, &page, IN_ORDER).await?;
     let mut in_order = IndexUse::of_plan(&in_order, mapping, source_table, &Purpose::Page);
     let table = mapping.definition.source.table.sql();

@@ -27,6 +27,7 @@ use crate::command_line::Forget;
 use crate::context::Context;
 use crate::context::destination_list::DestinationList;
 use crate::outcome::{Exit, Failure};
+pub(super) use address::has_password;
 
 /// A daemon takes up an edit of its file within a second, and an answer of the destinations query
 /// within `destinations.refresh`; this much longer it may take to write that down.

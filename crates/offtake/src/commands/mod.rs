@@ -1,13 +1,15 @@
 //! What each command does; one module per command.
 //!
 //! Every command takes the [`Context`] that [`execute`] makes once. `demo` writes its own
-//! configuration first, and `config` can do without a file, so these two make it themselves.
+//! configuration first, `config` can do without a file, and so can `copy` for tables, so these make
+//! it themselves.
 
 mod adopt;
 mod bench;
 mod check;
 mod config;
 mod confirm;
+mod copy;
 mod doctor;
 mod forget;
 mod fuse;
@@ -52,6 +54,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Bench(Bench::Capture(arguments)) => {
             Box::pin(bench::capture(context()?, &arguments)).await
         }
+        Command::Copy(arguments) => Box::pin(copy::execute(file, &arguments)).await,
         Command::Config(arguments) => config::execute(file, &arguments),
         Command::Init(arguments) => interruptible(init::execute(&context()?, &arguments)).await,
         Command::Uninstall(arguments) => {

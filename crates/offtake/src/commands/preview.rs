@@ -3,7 +3,7 @@
 
 mod changed;
 
-use offtake_mapping::compose::copy_chunk;
+use offtake_mapping::compose::{KeyRange, copy_chunk};
 use offtake_mapping::{MappingSet, ResolvedMapping, foreign, is_unprintable};
 use offtake_postgres::{TEXT_FORMAT, catalog};
 use serde_json::{Map, Value};
@@ -95,7 +95,7 @@ async fn rows(
     tenant: &str,
     limit: u32,
 ) -> Result<Vec<Vec<Option<String>>>, Failure> {
-    let copy = copy_chunk(mapping, tenant, None, limit as usize);
+    let copy = copy_chunk(mapping, tenant, KeyRange::ALL, limit as usize);
     let query = copy
         .strip_prefix("copy (")
         .and_then(|rest| rest.trim_end().strip_suffix(") to stdout"))

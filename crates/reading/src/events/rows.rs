@@ -1,7 +1,7 @@
 //! The rows of a page: those of keys, and those of a backfill.
 
 use bytes::Bytes;
-use offtake_mapping::compose::{self, EventShape};
+use offtake_mapping::compose::{self, EventShape, KeyRange};
 use offtake_mapping::{ResolvedMapping, foreign};
 use offtake_postgres::unreadable_row;
 use serde_json::Value;
@@ -206,7 +206,8 @@ async fn read_chunk(
         }
         Err(error) if unreadable_row(&error) && !wanted.halt => {
             back(transaction).await.map_err(Error::source)?;
-            let list = compose::list_chunk(mapping, wanted.tenant_id, after, limit);
+            let range = KeyRange::behind(after);
+            let list = compose::list_chunk(mapping, wanted.tenant_id, range, limit);
             let listed = transaction.query(&list, &[]).await;
             let listed = listed.map_err(|error| Error::mapping(mapping, error))?;
             let keys: Vec<Change> = listed

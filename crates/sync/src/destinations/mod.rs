@@ -30,12 +30,16 @@ pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
 pub use postgres::{Health, Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
 pub use refusal::contradiction;
 pub use registry::{Known, Named, Registered, Registry, Waiting};
-pub(crate) use session::{AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
+pub(crate) use session::{
+    Answer, AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp,
+};
 pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
 pub(crate) use sqlite::{Cells, Session as SqliteSession};
 pub use sqlite::{DatabaseFile, InvalidPlace, all_closed};
 pub use trouble::Trouble;
-pub(crate) use write::{Applied, Aside, Faults, Reference, TenantWrite, Written, row_key};
+pub(crate) use write::{
+    Applied, Aside, Faults, Reference, TenantWrite, Written, left_out, row_key,
+};
 
 use std::sync::Arc;
 

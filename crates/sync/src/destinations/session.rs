@@ -7,6 +7,7 @@
 //! | [`write`](Session::write) | applies a batch and moves the cursors, if they are still those that it was read for | yes |
 //! | [`write_group`](Session::write_group) | the same for many tenants that share the place, where nothing is in the way | yes |
 //! | [`tell_audits`](Session::tell_audits) | tells the tenant what audits found, if the cursors are still those | yes |
+//! | [`transact`](Session::transact) | runs a few statements of what is no mapping's, such as a one-shot copy's checkpoints | yes |
 //! | [`cursors`](Session::cursors) | tells what stands there, also after a write whose outcome is not known | no |
 //! | [`health`](Session::health) | tells version, role and clock of its server | no |
 //! | [`reader`](Session::reader) | what `verify` and `preview` read through | no |
@@ -21,6 +22,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use offtake_mapping::compose::checkpoints::Asked;
 use offtake_mapping::{Identifier, Mapping, ResolvedMapping};
 use offtake_postgres::Dialer;
 use tokio_postgres::Client;
@@ -106,6 +108,9 @@ pub(crate) struct Begun {
     /// Mappings whose table could not be made; their copies did not begin.
     pub(crate) faults: Faults,
 }
+
+/// The rows that a statement returned, each value as text.
+pub(crate) type Answer = Vec<Vec<Option<String>>>;
 
 /// What the latest comparisons of one copy found.
 #[derive(Clone)]
@@ -384,6 +389,28 @@ impl Session {
             Self::Postgres(session) => session.tell_audits(spec, expected, audits, settings).await,
             Self::Sqlite(session) => session.tell_audits(spec, expected, audits, settings).await,
             Self::D1(session) => session.tell_audits(spec, expected, audits).await,
+        }
+    }
+
+    /// Runs statements of the destination's dialect in one transaction. None: there is no database
+    /// yet, which a file is until a first copy begins.
+    pub(crate) async fn transact(
+        &self,
+        statements: &[Asked],
+        settings: &Settings,
+    ) -> Result<Option<Vec<Answer>>, Error> {
+        match self {
+            Self::Postgres(session) => session.transact(statements, settings).await.map(Some),
+            Self::Sqlite(session) => session.transact(statements, settings).await,
+            Self::D1(session) => session.transact(statements).await.map(Some),
+        }
+    }
+
+    /// A table of the destination's schema as its statements name it.
+    pub(crate) fn qualified(&self, table: &Identifier) -> String {
+        match self {
+            Self::Postgres(session) => format!("{}.{}", session.schema.sql(), table.sql()),
+            Self::Sqlite(_) | Self::D1(_) => table.sql(),
         }
     }
 

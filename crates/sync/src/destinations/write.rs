@@ -43,7 +43,13 @@ pub(crate) struct TenantWrite<'a> {
     pub(crate) identities: &'a Identities,
     /// Where the cursors stand once the parts are applied.
     pub(crate) next: &'a Cursors,
+    /// What else happens in the same transaction, unless a mapping fails.
+    pub(crate) also: Option<&'a Also<'a>>,
 }
+
+/// Statements of the destination's dialect, given the rows that do not arrive. They are of one line
+/// each, and return no rows.
+pub(crate) type Also<'a> = dyn Fn(&[FailedRow]) -> Vec<String> + Sync + 'a;
 
 /// What became of a tenant's share.
 pub(crate) struct Written {
@@ -63,11 +69,12 @@ pub(crate) struct Applied {
     pub(crate) refused: Vec<FailedRow>,
 }
 
-/// Where rows go that a destination does not take: into the source's quarantine.
-pub(crate) struct Aside<'a> {
-    pub(crate) pool: &'a SourcePool,
-    pub(crate) destination_id: i64,
-    pub(crate) spec: &'a DestinationSpec,
+/// Where rows go that a destination does not take.
+pub(crate) enum Aside<'a> {
+    /// Into the source's quarantine.
+    Quarantine { pool: &'a SourcePool, destination_id: i64, spec: &'a DestinationSpec },
+    /// Nowhere else: what the write [does besides](TenantWrite::also) notes them.
+    Noted,
 }
 
 impl Aside<'_> {
@@ -78,20 +85,21 @@ impl Aside<'_> {
         mapping: &ResolvedMapping,
         refused: &[FailedRow],
     ) -> Result<(), Error> {
+        let Self::Quarantine { pool, destination_id, spec } = self else { return Ok(()) };
         if refused.is_empty() {
             return Ok(());
         }
         tracing::warn!(
             event = "rows_quarantined",
-            tenant = self.spec.tenant_id,
-            destination = self.spec.name,
+            tenant = spec.tenant_id,
+            destination = spec.name,
             mapping = mapping.name(),
             rows = refused.len(),
             sqlstate = refused[0].sqlstate,
             "{} rows of mapping {} do not arrive at {}; see `offtake quarantine list`",
             refused.len(),
             mapping.name(),
-            self.spec.label()
+            spec.label()
         );
         let rows: Vec<Refusal> = refused
             .iter()
@@ -101,8 +109,15 @@ impl Aside<'_> {
                 error: row.error.clone(),
             })
             .collect();
-        record::quarantine(self.pool, self.destination_id, mapping.name(), &rows).await
+        record::quarantine(pool, *destination_id, mapping.name(), &rows).await
     }
+}
+
+/// The rows of a write that do not arrive: those that the source cannot compute, and those that the
+/// destination refuses.
+pub(crate) fn left_out(parts: &[Part], outcomes: &[Option<Applied>]) -> Vec<FailedRow> {
+    let refused = outcomes.iter().flatten().flat_map(|applied| &applied.refused);
+    parts.iter().flat_map(|part| &part.failed).chain(refused).cloned().collect()
 }
 
 /// A key as `row_key` columns hold it.

@@ -334,6 +334,7 @@ async fn write(
             expected: &known.cursors,
             identities: &known.identities,
             next,
+            also: None,
         });
     }
     let limit = settings.statement_timeout + DEADLINE_MARGIN;

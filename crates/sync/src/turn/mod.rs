@@ -42,6 +42,7 @@ use limits::within_deadline;
 pub(crate) use per_place::PerPlace;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
+pub(crate) use take_up::estimate;
 pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
 
 /// A turn ends after this long and at least one batch, although more is owed. Long enough for a
@@ -452,8 +453,9 @@ impl Turn<'_> {
             expected,
             identities: &link.identities,
             next,
+            also: None,
         };
-        let aside = Aside { pool: &context.pool, destination_id, spec };
+        let aside = Aside::Quarantine { pool: &context.pool, destination_id, spec };
         let writes = [write];
         let settings = limits::of_a_batch(&context.settings, batch.bytes());
         let work = link.session.write(&writes, &aside, &settings);

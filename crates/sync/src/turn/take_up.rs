@@ -375,7 +375,7 @@ async fn mirrored(
 
 /// The planner's estimate of a tenant's rows. It only shows progress, so an error is no estimate.
 /// It does not wait for an application that has locked a table for itself.
-async fn estimate(
+pub(crate) async fn estimate(
     source: &mut PooledConnection,
     mapping: &Arc<ResolvedMapping>,
     tenant_id: &str,

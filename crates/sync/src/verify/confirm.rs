@@ -32,6 +32,9 @@ impl Comparison<'_> {
         range: &Range,
         suspects: Vec<Key>,
     ) -> Result<Vec<(Key, Kind)>, Error> {
+        if self.options.made_once {
+            return self.confirm_at_once(range, suspects).await;
+        }
         let began = Instant::now();
         let deadline = began + self.patience;
         let mut confirmed = Vec::new();
@@ -62,12 +65,7 @@ impl Comparison<'_> {
                 if before != after || changed.contains(key) {
                     return true;
                 }
-                let kind = match (before, here) {
-                    (Some(_), None) => Kind::Missing,
-                    (None, _) => Kind::Extra,
-                    (Some(_), Some(_)) => Kind::Different,
-                };
-                confirmed.push((key.clone(), kind));
+                confirmed.push((key.clone(), kind_of(before.is_some(), here.is_some())));
                 false
             });
             if Instant::now() >= deadline {
@@ -78,6 +76,37 @@ impl Comparison<'_> {
             self.patience = self.patience.saturating_sub(began.elapsed());
         }
         self.report.unsettled += open.len() as u64;
+        confirmed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(confirmed)
+    }
+
+    /// The second look at a copy that nothing keeps in step. A row that changes at the source while
+    /// it is looked at cannot be judged.
+    async fn confirm_at_once(
+        &mut self,
+        range: &Range,
+        suspects: Vec<Key>,
+    ) -> Result<Vec<(Key, Kind)>, Error> {
+        let of = match suspects.len() <= KEYS_MAX {
+            true => Of::Keys(suspects.clone()),
+            false => Of::Everything,
+        };
+        let suspects: HashSet<Key> = suspects.into_iter().collect();
+        let before = self.source.rows(range, &of, |key| suspects.contains(key)).await?;
+        self.refuse_duplicates(&before)?;
+        let here = self.destination.rows(range, &of, |key| suspects.contains(key)).await?;
+        let after = self.source.rows(range, &of, |key| suspects.contains(key)).await?;
+        let mut confirmed = Vec::new();
+        for key in suspects {
+            let (before, here, after) = (before.get(&key), here.get(&key), after.get(&key));
+            if here == before || here == after {
+                continue;
+            }
+            match before == after {
+                true => confirmed.push((key, kind_of(before.is_some(), here.is_some()))),
+                false => self.report.unsettled += 1,
+            }
+        }
         confirmed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(confirmed)
     }
@@ -175,6 +204,14 @@ impl Comparison<'_> {
         }
         // Without a transaction: its locks would keep an application from altering its tables.
         self.renew(self.reader.look_again_after()).await.map(|()| true)
+    }
+}
+
+fn kind_of(at_source: bool, at_destination: bool) -> Kind {
+    match (at_source, at_destination) {
+        (true, false) => Kind::Missing,
+        (false, _) => Kind::Extra,
+        (true, true) => Kind::Different,
     }
 }
 

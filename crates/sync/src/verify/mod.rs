@@ -87,6 +87,9 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// How long a statement may wait for a lock; None: as long as it may take.
     pub lock_timeout: Option<Duration>,
+    /// The copy was made once: no log says what has changed at the source since, and nothing on its
+    /// way is waited for. A row that changes while it is looked at is not settled.
+    pub made_once: bool,
     /// Told the source rows compared so far.
     pub progress: Option<watch::Sender<u64>>,
 }
@@ -110,6 +113,7 @@ impl Default for Options {
             wait: WAIT,
             statement_timeout: STATEMENT_TIMEOUT,
             lock_timeout: None,
+            made_once: false,
             progress: None,
         }
     }

@@ -48,6 +48,11 @@ impl Point {
         Self { after: None, range_rows: range_rows.max(1), rows_max: None }
     }
 
+    /// The key behind which it begins; None: at the first row.
+    pub(crate) fn after(&self) -> Option<&[String]> {
+        self.after.as_deref()
+    }
+
     /// With so many fewer rows that a range is done in a part of the time. None: it has one row.
     pub(crate) fn smaller(&self) -> Option<Self> {
         let range_rows = (self.range_rows / RANGE_SHRINKS_BY).max(1);
@@ -72,7 +77,7 @@ pub(super) struct Comparison<'a> {
     pub(super) destination: Destination<'a>,
     pub(super) reader: Reader<'a>,
     pub(super) target: &'a VerifyTarget<'a>,
-    options: &'a Options,
+    pub(super) options: &'a Options,
     /// How much longer may be waited for what does not come. Waiting that ends with an answer takes
     /// nothing from it, or a large table under load would use it up halfway.
     pub(super) patience: Duration,

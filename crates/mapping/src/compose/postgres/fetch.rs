@@ -1,7 +1,7 @@
 //! Reading a mapping's rows out of the source.
 
 use super::{array_literal, ordered_key, ordered_literals, printed, row_of};
-use crate::compose::Changed;
+use crate::compose::{Changed, KeyRange};
 use crate::{KeyOrder, ResolvedMapping, literal};
 
 /// Copies out the current state of every changed key, one line each: whether the query returns a
@@ -128,7 +128,7 @@ pub fn list_changed(mapping: &ResolvedMapping, changed: Changed<'_>) -> String {
 pub fn list_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
-    after: Option<&[String]>,
+    range: KeyRange<'_>,
     limit: usize,
 ) -> String {
     let pairs = mapping.key.iter().map(|k| {
@@ -141,8 +141,22 @@ pub fn list_chunk(
     format!(
         "select jsonb_build_object({})::text {}",
         join(pairs, ", "),
-        page_of(mapping, tenant_id, after, limit)
+        page_of(mapping, tenant_id, range, limit)
     )
+}
+
+/// Selects two keys, as text by column: that of row number `rows` of a range, in key order, and the
+/// one behind it. Only the key columns of the mapping's query are evaluated.
+pub fn find_end(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    range: KeyRange<'_>,
+    rows: usize,
+) -> String {
+    let key = mapping.key.iter();
+    let texts = key.map(|k| printed(&format!("q.{}", k.query_column.sql()), &k.sql_type));
+    let page = page_of(mapping, tenant_id, range, 2);
+    format!("select {} {page} offset {}", join(texts, ", "), rows.saturating_sub(1))
 }
 
 /// Selects the `row_key` of every key that changed or is due for another attempt.
@@ -228,37 +242,40 @@ fn looked_at(mapping: &ResolvedMapping, whose: Whose<'_>, touched: &str, order: 
     )
 }
 
-/// Copies out at most `limit` rows of the tenant in key order, from behind the key `after`. The
-/// lines are those of [`copy_changed`] without the first column: all these rows are there.
+/// Copies out at most `limit` rows of the tenant in key order, the first of a range. The lines are
+/// those of [`copy_changed`] without the first column: all these rows are there.
 pub fn copy_chunk(
     mapping: &ResolvedMapping,
     tenant_id: &str,
-    after: Option<&[String]>,
+    range: KeyRange<'_>,
     limit: usize,
 ) -> String {
     let output = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
     format!(
         "copy (\nselect {} {}\n) to stdout",
         join(output, ", "),
-        page_of(mapping, tenant_id, after, limit)
+        page_of(mapping, tenant_id, range, limit)
     )
 }
 
 fn page_of(
     mapping: &ResolvedMapping,
     tenant_id: &str,
-    after: Option<&[String]>,
+    range: KeyRange<'_>,
     limit: usize,
 ) -> String {
     let key = ordered_key("q", &mapping.key);
-    let beyond = match after {
-        Some(after) => {
-            format!(" and {} > {}", row_of(&key), row_of(&ordered_literals(&mapping.key, after)))
+    let bound = |operator: &str, bound: Option<&[String]>| match bound {
+        Some(bound) => {
+            let literals = ordered_literals(&mapping.key, bound);
+            format!(" and {} {operator} {}", row_of(&key), row_of(&literals))
         }
         None => String::new(),
     };
     format!(
-        "from {rows} where {tenant}{beyond} order by {order} limit {limit}",
+        "from {rows} where {tenant}{after}{up_to} order by {order} limit {limit}",
+        after = bound(">", range.after),
+        up_to = bound("<=", range.up_to),
         rows = mapping.rows(&tenant_literal(mapping, tenant_id)),
         tenant = mapping.of_tenant(&tenant_literal(mapping, tenant_id)),
         order = key.join(", "),

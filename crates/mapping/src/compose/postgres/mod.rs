@@ -16,7 +16,7 @@ pub use events::{
 };
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
-    TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, list_changed,
+    TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, find_end, list_changed,
     list_chunk, select_keys, select_keys_of_tenants, select_tenants,
 };
 pub use guard::{ActingKey, UpdatingKey};

@@ -116,7 +116,7 @@ fn of_argument(url: &str, base: &Path) -> Result<String, Failure> {
 }
 
 /// Whether a password stands in the text itself, and not in what its `${…}` stand for.
-fn has_password(url: &str) -> bool {
+pub(in crate::commands) fn has_password(url: &str) -> bool {
     let literal = |text: &str| !text.is_empty() && !text.starts_with("${");
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
     let of_user = authority

@@ -23,6 +23,7 @@ mod purge;
 mod refusals;
 mod sql;
 mod stage;
+mod transact;
 mod write;
 
 use std::sync::Arc;

@@ -112,6 +112,12 @@ impl Session {
                     batch.push(statement);
                 }
             }
+            // Rows that the batch itself leaves out are known once it is done.
+            if let Some(also) = write.also.filter(|_| plans.iter().all(|p| p.fault.is_none())) {
+                let known = plans.iter().flat_map(|p| p.part.failed.iter().chain(&p.refused));
+                let statements = also(&known.cloned().collect::<Vec<_>>());
+                batch.extend(statements.into_iter().map(Statement::new));
+            }
             failpoint("sync.before_commit").await.map_err(Error::destination)?;
             let failed = match self.run(&batch).await {
                 Ok(done) => {

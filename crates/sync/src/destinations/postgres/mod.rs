@@ -23,6 +23,7 @@ mod state;
 mod states;
 mod tables;
 mod take_up;
+mod transact;
 mod trial;
 mod widening;
 mod write;

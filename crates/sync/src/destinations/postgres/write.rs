@@ -12,7 +12,7 @@ use offtake_reading::{Part, Rows, key_of};
 use super::apply::{self, Checks, Done, Manner};
 use super::copies::Staging;
 use super::{Session, Trouble, linked, state};
-use crate::destinations::{Applied, Aside, Faults, Reference, TenantWrite, Written};
+use crate::destinations::{Applied, Aside, Faults, Reference, TenantWrite, Written, left_out};
 use crate::{Error, Settings};
 
 /// Staging tables that this transaction made or filled; they count once it has committed.
@@ -157,6 +157,12 @@ impl Session {
                 Err(error) => return Err(error),
             }
             after_a_mapping().await?;
+        }
+        if let Some(also) = write.also.filter(|_| faults.is_empty()) {
+            for statement in also(&left_out(write.parts, &outcomes)) {
+                end.push_str(&statement);
+                end.push(';');
+            }
         }
         failpoint("sync.before_cursor").await.map_err(Error::destination)?;
         if let Some(commits) = &commits {

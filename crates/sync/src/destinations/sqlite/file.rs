@@ -157,6 +157,12 @@ impl DatabaseFile {
         std::fs::metadata(self.folder()).ok().map(|folder| folder.dev())
     }
 
+    /// How much may be written where it is; None: that is not known.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let there = rustix::fs::statvfs(self.folder()).ok()?;
+        Some(there.f_bavail.saturating_mul(there.f_frsize))
+    }
+
     /// Gives a new file its mode, which the files beside it take over.
     pub(super) fn set_mode(&self) -> Result<(), Trouble> {
         let mode = std::fs::Permissions::from_mode(self.mode);

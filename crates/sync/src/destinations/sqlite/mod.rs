@@ -27,6 +27,7 @@ pub(in crate::destinations) mod sql;
 pub(in crate::destinations) mod state;
 pub(in crate::destinations) mod tables;
 mod take_up;
+mod transact;
 mod trial;
 mod trouble;
 pub(in crate::destinations) mod value;

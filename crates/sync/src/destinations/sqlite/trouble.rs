@@ -10,13 +10,16 @@ use super::Trouble;
 
 impl From<rusqlite::Error> for Trouble {
     fn from(error: rusqlite::Error) -> Self {
-        let rusqlite::Error::SqliteFailure(code, message) = &error else {
-            // A value of another type than was asked for, or a statement of ours that is wrong.
-            return Self::new(Fault::Fatal, None, one_line(&error.to_string()));
+        let (code, message) = match &error {
+            rusqlite::Error::SqliteFailure(code, message) => (code, message.as_deref()),
+            // A statement names a table or a column that is not there.
+            rusqlite::Error::SqlInputError { error, msg, .. } => (error, Some(msg.as_str())),
+            // A value of another type than was asked for.
+            _ => return Self::new(Fault::Fatal, None, one_line(&error.to_string())),
         };
         let (fault, state) = meaning(code.extended_code);
         let name = code.to_string();
-        let told = message.as_deref().unwrap_or(&name);
+        let told = message.unwrap_or(&name);
         let message = one_line(&format!("{told} (SQLite {})", code.extended_code));
         let mut trouble = Self::new(fault, state.map(str::to_owned), message);
         if state == Some("XX001") {

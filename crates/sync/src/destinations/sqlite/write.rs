@@ -11,7 +11,7 @@ use super::connection::{Handle, LOCK_WAIT, WriteTurn};
 use super::take_up::identities;
 use super::{Session, apply, rolled_back, state};
 use crate::cursors::{Cursors, Identities};
-use crate::destinations::{Applied, Aside, Faults, STATE_TABLE, TenantWrite, Written};
+use crate::destinations::{Applied, Aside, Faults, STATE_TABLE, TenantWrite, Written, left_out};
 use crate::{Error, Settings};
 
 /// One write, whose calls follow each other.
@@ -111,9 +111,14 @@ impl Writing<'_> {
             |m: &Arc<ResolvedMapping>| Some((m.name().to_owned(), cursors.get(m.name())?.clone()));
         let ours: Cursors = write.mappings.iter().filter_map(cursor).collect();
         let tenant_id = write.tenant_id.to_owned();
+        let also = write.also.filter(|_| faults.is_empty());
+        let also = also.map_or(Vec::new(), |also| also(&left_out(write.parts, &outcomes)));
         let moved = self.run(move |handle| {
             let mut ours = ours;
             let open = handle.in_transaction()?;
+            for statement in also {
+                open.connection.execute_batch(&statement).map_err(Error::destination)?;
+            }
             let written = state::write(&open.connection, &tenant_id, &mut ours);
             written.map_err(Error::destination)?;
             Ok(ours)

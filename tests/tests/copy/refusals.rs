@@ -1,0 +1,133 @@
+//! What cannot be copied is told before the first row, with what to do about it.
+
+use crate::{Copying, KINDS, Kind, orders};
+
+/// Without a key nothing can go on where it was. The remedy is followed word for word.
+#[tokio::test]
+async fn a_table_without_a_key_is_refused_with_the_statement_that_gives_it_one() {
+    let tables = "create table bare (a int, b text); insert into bare values (1, 'x'), (1, 'x');
+                  create table half (a int unique, b text); insert into half values (1, 'x')";
+    let copying = Copying::new(Kind::File, tables).await;
+    for (table, rows) in [("bare", "2"), ("half", "1")] {
+        let told = copying.ends(78, &format!("--table {table}")).await.complained;
+        assert!(told.contains(&format!("public.{table} has no primary key")), "{told}");
+        let remedy = told.split("run at the source: ").nth(1).unwrap().lines().next().unwrap();
+        copying.source.execute(remedy).await;
+        copying.ends(0, &format!("--table {table}")).await;
+        assert_eq!(copying.there(&format!("select count(*) from {table}")).await, rows);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_ends_with_2() {
+    let copying = Copying::new(Kind::File, &orders(10)).await;
+    let check = async |arguments: &str, said: &str| {
+        let told = copying.ends(2, arguments).await.complained;
+        assert!(told.contains(said), "{arguments}: {told}");
+        assert!(!told.contains("Canary"), "{told}");
+    };
+    check("", "there is nothing to copy").await;
+    check("--from postgres://u:Canary@h/d --table orders", "--from has a password in it").await;
+    check("--table orders --shape numeric=money", "there is no shape").await;
+    check("--table orders --rate fast", "such as 3/s").await;
+    check("--table orders --print-sql", "--setup").await;
+    let mut d1 = Copying::new(Kind::File, "").await;
+    d1.to = Some("d1://account/database".to_owned());
+    let told = d1.ends(2, "--all").await.complained;
+    assert!(told.contains("Cloudflare D1") && told.contains("sqlite:///"), "{told}");
+}
+
+/// A wrong password or database, a table that is not there or may not be read.
+#[tokio::test]
+async fn what_is_wrong_is_named_and_ends_with_78() {
+    let mut copying = Copying::new(Kind::File, &orders(10)).await;
+    let told = copying.ends(78, "--table ordres").await.complained;
+    assert!(told.contains("no table public.ordres") && told.contains("public.orders"), "{told}");
+    let url = copying.source.url();
+    let at = url.rfind('/').unwrap();
+    copying.from = Some(format!("{}/no_such_database", &url[..at]));
+    let told = copying.ends(78, "--table orders").await.complained;
+    assert!(told.contains("no_such_database"), "{told}");
+
+    let copying = Copying::new(Kind::File, &orders(10)).await;
+    let folder = copying.path("nowhere").join("copy.db");
+    let lost = Copying { to: Some(format!("sqlite://{}", folder.display())), ..copying };
+    let told = lost.ends(78, "--table orders").await.complained;
+    assert!(told.contains("its folder is not there"), "{told}");
+}
+
+/// A table of that name that is another program's stays untouched.
+#[tokio::test]
+async fn a_table_that_was_there_before_is_not_touched() {
+    for kind in KINDS {
+        let copying = Copying::new(kind, &orders(10)).await;
+        if kind == Kind::File {
+            rusqlite::Connection::open(copying.file.path()).unwrap();
+        }
+        copying.write_there("create table orders (id int primary key, mine text)").await;
+        copying.write_there("insert into orders values (1, 'mine')").await;
+        let told = copying.ends(78, "--table orders").await.complained;
+        assert!(told.contains("public.orders cannot be copied there"), "{told}");
+        assert_eq!(copying.there("select * from orders").await, "1|mine");
+    }
+}
+
+/// Checkpoints of another source are not gone on with, unless that is asked for.
+#[tokio::test]
+async fn a_copy_of_another_source_goes_on_only_when_asked() {
+    for kind in KINDS {
+        let first = Copying::new(kind, &orders(100)).await;
+        first.ends(0, "--table orders").await;
+        let mut second = Copying::new(Kind::File, &orders(50)).await;
+        second.to = Some(match &first.database {
+            Some(database) => database.url(),
+            None => first.file.url(),
+        });
+        let ended = second.ends(4, "--table orders").await;
+        assert!(ended.told.contains("--fresh"), "{}", ended.told);
+        assert_eq!(first.there("select count(*) from orders").await, "100");
+        second.ends(0, "--table orders --fresh").await;
+        // In place: what the second source has not is gone, and nothing is there twice.
+        assert_eq!(first.there("select count(*), max(id) from orders").await, "50|350");
+    }
+}
+
+/// A table that a daemon keeps in step is left to it.
+#[tokio::test]
+async fn a_table_that_is_kept_in_step_is_left_to_the_daemon() {
+    let copying = Copying::new(Kind::File, &orders(10)).await;
+    copying.ends(0, "--table orders").await;
+    copying.file.execute(
+        "insert into _offtake_state select 'acme', mapping, 5, 1, null, epoch, version, updated_at, \
+         write_id, source, source_identity, served_since, served_at, verified_at, differences \
+         from _offtake_state",
+    );
+    let told = copying.ends(78, "--table orders").await.complained;
+    assert!(told.contains("kept in step there for the tenant acme"), "{told}");
+}
+
+/// A role that may log in and nothing else is told what to grant, and the index that pages of a
+/// text key need. Both are done word for word.
+#[tokio::test]
+async fn a_right_that_is_missing_is_granted_and_an_index_made_as_printed() {
+    let table =
+        "create schema shop; create table shop.visit (who text collate \"en-x-icu\" primary key);
+                 insert into shop.visit select 'v' || n from generate_series(1, 50) n";
+    let mut copying = Copying::new(Kind::File, table).await;
+    let role = format!("reader_{}", copying.source.name());
+    copying.source.execute(&format!("create role {role} login password 'reader'")).await;
+    let url = copying.source.url();
+    let (_, server) = url.rsplit_once('@').unwrap_or_else(|| url.split_once("://").unwrap());
+    copying.from = Some(format!("postgres://{role}:reader@{server}"));
+    let told = copying.ends(78, "--table shop.visit").await.complained;
+    let remedy = told.split("run at the source: ").nth(1).unwrap().lines().next().unwrap();
+    copying.source.execute(remedy).await;
+    let ended = copying.ends(0, "--table shop.visit").await;
+    assert_eq!(copying.there("select count(*) from shop_visit").await, "50");
+    let notes = |ended: &crate::Ended| ended.events("types")[0]["notes"].clone();
+    let note = notes(&ended)[0].as_str().unwrap().to_owned();
+    copying.source.execute(note.split("first: ").nth(1).unwrap()).await;
+    let ended = copying.ends(0, "--table shop.visit").await;
+    assert!(notes(&ended).as_array().unwrap().is_empty(), "{}", ended.told);
+    copying.source.execute(&format!("drop owned by {role}; drop role {role}")).await;
+}
