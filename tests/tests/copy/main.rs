@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod d1;
 mod ends;
 mod interrupted;
 mod refusals;

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use offtake_mapping::Identifier;
 use offtake_postgres::{ConnectionString, Dialer, SourcePool};
-use offtake_sync::destinations::{D1_REQUESTS_PER_SECOND, D1Settings, InvalidPlace, Place};
+use offtake_sync::destinations::{D1Settings, InvalidPlace, Place};
 
 use super::choice::Chosen;
 use crate::commands::forget::has_password;
 use crate::configuration::substituted;
 use crate::context::environment;
 use crate::outcome::{Exit, Failure};
+
+/// The limit of Cloudflare's API is not that of a Worker of one's own, which a copy asks for one
+/// batch at a time.
+const WORKER_REQUESTS_PER_SECOND: u32 = 1000;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -64,7 +68,7 @@ fn url(option: &str, text: &str) -> Result<String, Failure> {
 fn place(url: &str, chosen: &Chosen) -> Result<Place, Failure> {
     let token = |variable: &String| environment().get(variable).cloned();
     let settings = match &chosen.d1_endpoint {
-        Some(endpoint) => D1Settings::new(endpoint, D1_REQUESTS_PER_SECOND),
+        Some(endpoint) => D1Settings::new(endpoint, WORKER_REQUESTS_PER_SECOND),
         None => Ok(D1Settings::default()),
     };
     let refused = |error: InvalidPlace| {
