@@ -110,5 +110,7 @@ pub fn settings(statement_timeout: Duration) -> Settings {
         retry_max: retry::MAX,
         lease: owner::LEASE,
         claim_limit: 1,
+        // A copy has no status in which this could be told.
+        file_log_bytes: u64::MAX,
     }
 }
