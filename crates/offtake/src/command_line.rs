@@ -165,7 +165,7 @@ pub enum Command {
         subcommand
     )]
     Webhook(Webhook),
-    /// Copy tables once, from one Postgres into another one or into a SQLite file, and go on where an
+    /// Copy tables once, into another Postgres, a SQLite file or Cloudflare D1, and go on where an
     /// earlier run stopped.
     #[command(after_help = COPY)]
     Copy(Copy),
