@@ -34,14 +34,6 @@ const ALLOWED: [(&str, &[&str]); 15] = [
 const BELOW_A_LOOP: &[&str] =
     &["offtake-mapping", "offtake-postgres", "offtake-loops", "offtake-requests"];
 
-const BELOW_A_LOOP_THAT_READS: &[&str] = &[
-    "offtake-mapping",
-    "offtake-postgres",
-    "offtake-loops",
-    "offtake-requests",
-    "offtake-reading",
-];
-
 const BELOW_A_LOOP_THAT_READS_AND_DIALS: &[&str] = &[
     "offtake-mapping",
     "offtake-egress",
