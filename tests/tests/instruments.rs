@@ -68,12 +68,13 @@ async fn every_failpoint_can_kill_the_daemon() {
     daemon.stop().await;
 }
 
-/// Once in the turn of one tenant, and at most once in that of many and in that of a file, which have
-/// the same steps.
+/// Once in the turn of one tenant, and at most once in that of many, in that of a file and in that of a
+/// D1 database, which have the same steps.
 #[test]
 fn every_failpoint_is_in_the_code_once() {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
-    let (mut code, mut of_groups, mut of_files) = (String::new(), String::new(), String::new());
+    let mut code = String::new();
+    let (mut of_groups, mut of_files, mut of_d1) = (String::new(), String::new(), String::new());
     let mut folders = ["sequencer", "poller", "sync", "webhooks"]
         .map(|name| crates.join(name).join("src"))
         .to_vec();
@@ -82,6 +83,7 @@ fn every_failpoint_is_in_the_code_once() {
             match std::fs::read_to_string(&path) {
                 Ok(text) if path.ends_with("group.rs") => of_groups += &text,
                 Ok(text) if path.parent().unwrap().ends_with("sqlite") => of_files += &text,
+                Ok(text) if path.parent().unwrap().ends_with("d1") => of_d1 += &text,
                 Ok(text) => code += &text,
                 Err(_) => folders.push(path),
             }
@@ -92,6 +94,7 @@ fn every_failpoint_is_in_the_code_once() {
         assert_eq!(code.matches(&here).count(), 1, "{point}");
         assert!(of_groups.matches(&here).count() <= 1, "{point}");
         assert!(of_files.matches(&here).count() <= 1, "{point}");
+        assert!(of_d1.matches(&here).count() <= 1, "{point}");
     }
     assert_eq!(
         code.matches("failpoint(\"").count(),
