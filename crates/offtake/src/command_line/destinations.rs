@@ -32,13 +32,13 @@ pub struct Resync {
     #[arg(long, value_parser = duration, value_name = "DURATION")]
     pub wait: Option<Duration>,
     /// Copy nothing; instead drop the tables that Offtake made for mappings that are gone.
-    #[arg(long, conflicts_with_all = ["mapping", "wait"], group = "asks")]
+    #[arg(long, conflicts_with_all = ["mapping", "wait"])]
     pub drop: bool,
     /// Move a damaged SQLite file aside, to FILE.corrupt-TIME; a daemon then makes a new one.
-    #[arg(long, conflicts_with_all = ["mapping", "wait"], group = "asks")]
+    #[arg(long, conflicts_with_all = ["mapping", "wait"])]
     pub recreate: bool,
-    /// Do not ask for confirmation before dropping or moving.
-    #[arg(long, requires = "asks")]
+    /// Do not ask for confirmation before dropping or moving. Nothing else asks.
+    #[arg(long)]
     pub yes: bool,
 }
 
