@@ -121,11 +121,11 @@ fn copier(
     }
 }
 
-/// Each request of a D1 database is one of few per second, so its batches are larger.
+/// Each request of a D1 database is one of few per second, so its batches are larger: two for a chunk.
 fn batch_rows(kind: Kind) -> usize {
     match kind {
         Kind::Postgres | Kind::Sqlite => BATCH_ROWS,
-        Kind::D1 => 2 * BATCH_ROWS,
+        Kind::D1 => CHUNK_ROWS / 2,
     }
 }
 
