@@ -50,7 +50,7 @@ async fn run_unless_soaking(seed: u64) {
         eprintln!("skipped: OFFTAKE_SOAK_SEEDS is set, and the long run has seeds of its own");
         return;
     }
-    run(seed, Duration::from_secs(12)).await;
+    run(seed, Duration::from_secs(8)).await;
 }
 
 async fn run(seed: u64, duration: Duration) {

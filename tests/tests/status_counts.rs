@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio_postgres::Client;
 use tokio_postgres::types::{Json, ToSql};
 
-const STEPS: usize = 400;
+const STEPS: usize = 200;
 
 /// The mappings of a destination, and their source tables.
 const KINDS: [(&[&str], &[&str]); 4] = [
