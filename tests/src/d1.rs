@@ -136,6 +136,11 @@ impl D1 {
         })
     }
 
+    /// The Worker itself, without the door.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}/client/v4", self.address)
+    }
+
     /// The URL of the database with this number.
     pub fn url(&self, number: usize) -> String {
         format!("d1://{}/{}", "0".repeat(32), self.databases[number].0)

@@ -203,22 +203,12 @@ impl Daemon {
 
     /// The memory that the daemon holds now.
     pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
-        self.status_mib("VmRSS:")
+        status_mib(self.pid(), "VmRSS:")
     }
 
     /// The daemon's peak memory since its start.
     pub(crate) fn peak_mib(&self) -> anyhow::Result<f64> {
-        self.status_mib("VmHWM:")
-    }
-
-    fn status_mib(&self, field: &str) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
-            .context("memory is read from /proc, on Linux only")?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .context("unexpected /proc/…/status")?;
-        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+        peak_mib(self.pid())
     }
 
     /// Asks the process to drain, as a service manager does.
@@ -237,4 +227,17 @@ impl Daemon {
         }
         bail!("the daemon did not stop within {STOP_WITHIN:?}")
     }
+}
+
+/// The peak memory of a process since its start.
+pub(crate) fn peak_mib(process: u32) -> anyhow::Result<f64> {
+    status_mib(process, "VmHWM:")
+}
+
+fn status_mib(process: u32, field: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))
+        .context("memory is read from /proc, on Linux only")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = line.context("unexpected /proc/…/status")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }

@@ -4,6 +4,7 @@ mod audit;
 mod beside_copies;
 mod capture_forms;
 mod catch_up;
+mod d1_database;
 mod daemons;
 mod first_copy;
 mod idle;
@@ -19,13 +20,14 @@ mod webhooks;
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 15] = [
+pub(crate) const ROWS: [&Row; 16] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
     &statement::ROW,
     &first_copy::ROW,
     &sqlite_file::ROW,
+    &d1_database::ROW,
     &shared_place::ROW,
     &many_databases::ROW,
     &beside_copies::ROW,
