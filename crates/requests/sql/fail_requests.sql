@@ -10,20 +10,20 @@ with again as materialized (
     from unnest($1::bigint[], $2::bigint[]) told (request_id, attempt)
     join offtake.outgoing_request r using (request_id)
     join offtake.destination d using (destination_id)
-   where r.attempt = told.attempt
+   where r.attempt = told.attempt and r.request_id = any($1::bigint[])
    order by d.destination_id
      for no key update of d
 ), mine as materialized (
   select r.request_id
     from held join offtake.outgoing_request r using (request_id)
-   where r.attempt = held.attempt
+   where r.attempt = held.attempt and r.request_id = any($1::bigint[])
    order by r.destination_id
      for no key update of r
 ), failed as (
   update offtake.outgoing_request r
      set leased_until = null, leased_by = null, failures = failures + 1, last_error = $5, not_before = again.at
-    from mine, again
-   where r.request_id = mine.request_id
+    from again
+   where r.request_id = any(array(select request_id from mine))
   returning r.destination_id, r.failures
 ), told as (
   update offtake.destination d

@@ -10,7 +10,7 @@ with mine as materialized (
   select r.destination_id, told.sequence_id, told.at
     from unnest($1::bigint[], $2::bigint[], $3::bigint[]) with ordinality told (request_id, attempt, sequence_id, at)
     join offtake.outgoing_request r using (request_id)
-   where r.attempt = told.attempt
+   where r.attempt = told.attempt and r.request_id = any($1::bigint[])
    order by r.destination_id
 ), mirrored as (
   update offtake.destination_mapping m

@@ -349,6 +349,56 @@ async fn a_claim_planned_while_nothing_was_owed_compares_nothing_in_vain() {
     }
 }
 
+/// What groups do with their requests, by statistics of a moment when nothing was owed. The test fails
+/// where the requests are found by a join: each of 250 was compared with all that there were.
+#[tokio::test]
+async fn requests_of_many_are_found_by_key_whatever_the_statistics_say() {
+    const OF_MANY: [(&str, &str); 4] = [
+        ("requests/sql/complete_requests.sql", "$R, $A, array_fill(1::bigint, array[250])"),
+        ("requests/sql/extend_leases.sql", "$R, $A, 60000"),
+        ("requests/sql/fail_requests.sql", "$R, $A, 1000, null, 'e', 'r'"),
+        (
+            "sync/sql/mirror_group.sql",
+            "$R, $A, array_fill(1::bigint, array[250]), '{users}', array_fill(null::text, array[250]), null, '{v}'",
+        ),
+    ];
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    let empty = "vacuum analyze offtake.outgoing_request;
+        update offtake.outgoing_request set leased_until = now() + interval '1 hour'";
+    for statement in empty.split(';') {
+        source.execute(statement).await;
+    }
+    source
+        .execute(
+            "update pg_class set reltuples = 0 where oid = 'offtake.outgoing_request'::regclass",
+        )
+        .await;
+    let of = async |what: &str| {
+        let some = "select * from offtake.outgoing_request where kind = 'sync' order by request_id limit 250";
+        let list = format!("select array_agg({what} order by request_id)::text from ({some}) r");
+        format!("'{}'::bigint[]", source.query_text(&list).await)
+    };
+    let (requests, attempts) = (of("request_id").await, of("attempt").await);
+    let client = source.connect().await;
+    for (file, given) in OF_MANY {
+        let given = given.replace("$R", &requests).replace("$A", &attempts);
+        for statement in statements(file) {
+            let begin = format!(
+                "begin; set local plan_cache_mode = force_custom_plan; prepare many as {statement}"
+            );
+            client.batch_execute(&begin).await.unwrap();
+            let explain =
+                format!("explain (analyze, timing off, format json) execute many({given})");
+            let row = client.query_one(&explain, &[]).await.unwrap();
+            client.batch_execute("rollback; deallocate many").await.unwrap();
+            let plan = &row.get::<_, Value>(0)[0]["Plan"];
+            let compared = removed_by_joins(plan);
+            assert!(compared < 100_000.0, "{file}: {compared} rows compared in vain: {plan:#}");
+        }
+    }
+}
+
 /// Rows that joins compared in vain.
 fn removed_by_joins(plan: &Value) -> f64 {
     let of = |name: &str| plan[name].as_f64().unwrap_or_default();
