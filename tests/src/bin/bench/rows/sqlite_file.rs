@@ -1,6 +1,7 @@
 //! `sqlite_file`: the initial copy of a tenant's rows into a SQLite file, beside a bare `COPY` of the
 //! same rows out of the source; and how long one change takes to be visible in the file.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -53,7 +54,7 @@ async fn measure(plan: Plan) -> anyhow::Result<Figures> {
             file.display()
         ))?;
         offtake.source.settle().await?;
-        ours(&offtake, &file, (rows, plan), &mut figures).await?;
+        ours(&offtake, &file, (rows, plan, round), &mut figures).await?;
         offtake.source.settle().await?;
         bare(&offtake.source, rows, &mut figures).await?;
         eprintln!("sqlite_file: round {round} done");
@@ -64,7 +65,7 @@ async fn measure(plan: Plan) -> anyhow::Result<Figures> {
 async fn ours(
     offtake: &Offtake,
     file: &Path,
-    (rows, plan): (u32, Plan),
+    (rows, plan, round): (u32, Plan, usize),
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -75,7 +76,10 @@ async fn ours(
     ensure!(there == i64::from(rows), "{there} rows are in the file");
     figures.add("", RATE, OFFTAKE, f64::from(rows) / seconds);
     figures.add("", PEAK, OFFTAKE, daemon.peak_mib()?);
-    let milliseconds = changes(&offtake.source, &reader, rows, plan.either(200, 5)).await?;
+    // No row has any of these counters yet.
+    let first = 1_000_000 * i64::try_from(round)?;
+    let marks = first..first + plan.either(200, 5);
+    let milliseconds = changes(&offtake.source, &reader, rows, marks).await?;
     figures.add("", P50, OFFTAKE, percentile(&milliseconds, 50.0));
     figures.add("", P99, OFFTAKE, percentile(&milliseconds, 99.0));
     drop(reader);
@@ -112,7 +116,7 @@ async fn changes(
     source: &Database,
     reader: &Connection,
     rows: u32,
-    samples: i64,
+    marks: Range<i64>,
 ) -> anyhow::Result<Vec<f64>> {
     let mut random = StdRng::seed_from_u64(42);
     let write =
@@ -120,12 +124,12 @@ async fn changes(
     let write = source.client.prepare(write).await?;
     let mut look = reader.prepare("select 1 from events where id = ?1 and counter = ?2")?;
     let mut milliseconds = Vec::new();
-    for mark in 1..=samples {
+    for mark in marks {
         tokio::time::sleep(Duration::from_millis(random.random_range(20..180))).await;
         let id = i64::from(random.random_range(1..=rows));
-        source.client.execute(&write, &[&tenant(1), &(1_000_000 + mark), &id]).await?;
+        source.client.execute(&write, &[&tenant(1), &mark, &id]).await?;
         let committed = Instant::now();
-        while !look.exists([id, 1_000_000 + mark])? {
+        while !look.exists([id, mark])? {
             ensure!(committed.elapsed().as_secs() < 30, "a change was not visible within 30 s");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
