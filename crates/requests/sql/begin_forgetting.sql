@@ -11,6 +11,8 @@ with held as materialized (
     from held where d.destination_id = held.destination_id
   returning d.destination_id
 ), owed as materialized (
-  select r.request_id from offtake.outgoing_request r join ended using (destination_id) order by r.destination_id for update of r
+  select r.request_id from offtake.outgoing_request r
+   where r.kind = 'sync' and r.destination_id = any(array(select destination_id from ended))
+   order by r.destination_id for update
 )
-delete from offtake.outgoing_request r using owed where r.request_id = owed.request_id
+delete from offtake.outgoing_request where request_id = any(array(select request_id from owed))

@@ -10,6 +10,8 @@ with gone as (
                       where unusable.tenant_id = d.tenant_id and unusable.name = d.name)
   returning d.destination_id
 ), owed as materialized (
-  select r.request_id from offtake.outgoing_request r join gone using (destination_id) order by r.destination_id for update of r
+  select r.request_id from offtake.outgoing_request r
+   where r.kind = 'sync' and r.destination_id = any(array(select destination_id from gone))
+   order by r.destination_id for update
 )
-delete from offtake.outgoing_request r using owed where r.request_id = owed.request_id
+delete from offtake.outgoing_request where request_id = any(array(select request_id from owed))

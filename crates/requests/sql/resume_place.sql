@@ -8,4 +8,4 @@ with waiting as materialized (
    order by destination_id
      for no key update skip locked
 )
-update offtake.outgoing_request r set not_before = now() from waiting where r.request_id = waiting.request_id
+update offtake.outgoing_request set not_before = now() where request_id = any(array(select request_id from waiting))

@@ -7,7 +7,7 @@ with mine as materialized (
   select r.request_id, r.destination_id, told.at
     from unnest($1::bigint[], $2::bigint[]) with ordinality told (request_id, attempt, at)
     join offtake.outgoing_request r using (request_id)
-   where r.attempt = told.attempt
+   where r.attempt = told.attempt and r.request_id = any($1::bigint[])
 ), told as (
   insert into offtake.destination_mapping as m (destination_id, mapping, need, sequence_id, backfilled)
   select mine.destination_id, s.mapping, s.need, ($5::bigint[])[(mine.at - 1) * cardinality($3::text[]) + s.number], false

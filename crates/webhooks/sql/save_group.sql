@@ -11,7 +11,7 @@ with mine as materialized (
     from unnest($1::bigint[], $2::bigint[], $3::jsonb[], $4::bigint[], $5::bigint[], $6::int[])
          done (request_id, attempt, mappings, reached, delivered, status)
     join offtake.outgoing_request r using (request_id)
-   where r.attempt = done.attempt
+   where r.attempt = done.attempt and r.request_id = any($1::bigint[])
    order by r.webhook_id
      for no key update of r
 ), moved as (

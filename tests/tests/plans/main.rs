@@ -353,7 +353,7 @@ async fn a_claim_planned_while_nothing_was_owed_compares_nothing_in_vain() {
 /// where the requests are found by a join: each of 250 was compared with all that there were.
 #[tokio::test]
 async fn requests_of_many_are_found_by_key_whatever_the_statistics_say() {
-    const OF_MANY: [(&str, &str); 4] = [
+    const OF_MANY: [(&str, &str); 9] = [
         ("requests/sql/complete_requests.sql", "$R, $A, array_fill(1::bigint, array[250])"),
         ("requests/sql/extend_leases.sql", "$R, $A, 60000"),
         ("requests/sql/fail_requests.sql", "$R, $A, 1000, null, 'e', 'r'"),
@@ -361,11 +361,25 @@ async fn requests_of_many_are_found_by_key_whatever_the_statistics_say() {
             "sync/sql/mirror_group.sql",
             "$R, $A, array_fill(1::bigint, array[250]), '{users}', array_fill(null::text, array[250]), null, '{v}'",
         ),
+        (
+            "sync/sql/begin_copies_of_group.sql",
+            "$R, $A, '{users}', '{n}', array_fill(1::bigint, array[250])",
+        ),
+        (
+            "webhooks/sql/save_group.sql",
+            "$W, $A, array_fill('[\"users\"]'::jsonb, '{250}'), array_fill(1::bigint, '{250}'), \
+             array_fill(1::bigint, '{250}'), array_fill(200, '{250}')",
+        ),
+        ("requests/sql/deactivate_destinations.sql", "$D, '{}', '{}'"),
+        ("requests/sql/begin_forgetting.sql", "$D"),
+        ("requests/sql/resume_place.sql", "'2026-01-01'"),
     ];
     let source = Source::prepared().await;
     source.execute(FILL).await;
     let empty = "vacuum analyze offtake.outgoing_request;
-        update offtake.outgoing_request set leased_until = now() + interval '1 hour'";
+        update offtake.outgoing_request set leased_until = now() + interval '1 hour';
+        update offtake.outgoing_request set leased_until = null, failures = 1, not_before = '2026-01-01'
+         where destination_id > 4750";
     for statement in empty.split(';') {
         source.execute(statement).await;
     }
@@ -374,15 +388,21 @@ async fn requests_of_many_are_found_by_key_whatever_the_statistics_say() {
             "update pg_class set reltuples = 0 where oid = 'offtake.outgoing_request'::regclass",
         )
         .await;
-    let of = async |what: &str| {
-        let some = "select * from offtake.outgoing_request where kind = 'sync' order by request_id limit 250";
+    let of = async |what: &str, kind: &str| {
+        let some = format!(
+            "select * from offtake.outgoing_request where kind = '{kind}' order by request_id limit 250"
+        );
         let list = format!("select array_agg({what} order by request_id)::text from ({some}) r");
         format!("'{}'::bigint[]", source.query_text(&list).await)
     };
-    let (requests, attempts) = (of("request_id").await, of("attempt").await);
+    let (requests, attempts) = (of("request_id", "sync").await, of("attempt", "sync").await);
+    let (destinations, of_webhooks) =
+        (of("destination_id", "sync").await, of("request_id", "webhook").await);
     let client = source.connect().await;
+    let mut bad = Vec::new();
     for (file, given) in OF_MANY {
         let given = given.replace("$R", &requests).replace("$A", &attempts);
+        let given = given.replace("$D", &destinations).replace("$W", &of_webhooks);
         for statement in statements(file) {
             let begin = format!(
                 "begin; set local plan_cache_mode = force_custom_plan; prepare many as {statement}"
@@ -394,9 +414,12 @@ async fn requests_of_many_are_found_by_key_whatever_the_statistics_say() {
             client.batch_execute("rollback; deallocate many").await.unwrap();
             let plan = &row.get::<_, Value>(0)[0]["Plan"];
             let compared = removed_by_joins(plan);
-            assert!(compared < 100_000.0, "{file}: {compared} rows compared in vain: {plan:#}");
+            if compared > 100_000.0 {
+                bad.push(format!("{file}: {compared} rows compared in vain: {plan:#}"));
+            }
         }
     }
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
 /// Rows that joins compared in vain.
