@@ -4,6 +4,7 @@
 -- could be one if they took no NULL. Partitions belong to their table; tables of extensions and
 -- those in Offtake's schema are left out. `bytes` is the table with its indexes.
 select n.nspname::text as schema, c.relname::text as name, quote_ident(current_user) as role,
+       c.relkind = 'p' as partitioned,
        has_schema_privilege(n.oid, 'usage') as may_enter, has_table_privilege(c.oid, 'select') as may_read,
        (select coalesce(sum(pg_total_relation_size(t.relid)), 0)::bigint
           from pg_partition_tree(c.oid) t) + case when c.relkind = 'r' then pg_total_relation_size(c.oid) else 0 end as bytes,

@@ -131,3 +131,19 @@ async fn a_right_that_is_missing_is_granted_and_an_index_made_as_printed() {
     assert!(notes(&ended).as_array().unwrap().is_empty(), "{}", ended.told);
     copying.source.execute(&format!("drop owned by {role}; drop role {role}")).await;
 }
+
+/// Postgres refuses `concurrently` there.
+#[tokio::test]
+async fn an_index_of_a_partitioned_table_is_made_as_printed() {
+    let table =
+        "create table visit (who text collate \"en-x-icu\" primary key) partition by hash (who);
+                 create table visit_0 partition of visit for values with (modulus 1, remainder 0);
+                 insert into visit select 'v' || n from generate_series(1, 50) n";
+    let copying = Copying::new(Kind::File, table).await;
+    let note = |ended: &crate::Ended| ended.events("types")[0]["notes"].as_array().unwrap().clone();
+    let notes = note(&copying.ends(0, "--table visit").await);
+    let remedy = notes[0].as_str().unwrap().split("first: ").nth(1).unwrap();
+    copying.source.execute(remedy).await;
+    let notes = note(&copying.ends(0, "--table visit").await);
+    assert!(notes.is_empty(), "{notes:?}");
+}

@@ -28,6 +28,7 @@ struct Table {
     role: String,
     may_enter: bool,
     may_read: bool,
+    partitioned: bool,
     key: Vec<String>,
     /// The columns of a unique index that takes NULLs.
     almost: Vec<String>,
@@ -94,6 +95,7 @@ async fn list(source: &Client) -> Result<Vec<Table>, Failure> {
             role: row.get("role"),
             may_enter: row.get("may_enter"),
             may_read: row.get("may_read"),
+            partitioned: row.get("partitioned"),
             key: row.get("key"),
             almost: row.get("almost"),
             columns: names
@@ -285,7 +287,8 @@ async fn task(
         let rows = source.query(sql::LIST_UNCOPIED_PARTS, &[&name]).await.map_err(unreadable)?;
         uncopied.extend(rows.iter().map(|row| row.get::<_, String>("line")));
     }
-    notes.extend(slow_pages(source, mapping).await?);
+    let partitioned = table.is_some_and(|table| table.partitioned);
+    notes.extend(slow_pages(source, mapping, partitioned).await?);
     Ok(Task {
         job: Job {
             mapping: mapping.clone(),
@@ -315,7 +318,11 @@ fn plain(row: &Row, table: &Table) -> Option<PlainIndex> {
 }
 
 /// Whether each batch would sort the whole table, and the index that helps.
-async fn slow_pages(source: &Client, mapping: &ResolvedMapping) -> Result<Option<String>, Failure> {
+async fn slow_pages(
+    source: &Client,
+    mapping: &ResolvedMapping,
+    partitioned: bool,
+) -> Result<Option<String>, Failure> {
     let page = copy_chunk(mapping, "", KeyRange::ALL, 1000);
     let query = page.strip_prefix("copy (").and_then(|rest| rest.strip_suffix(") to stdout"));
     let Some(query) = query.filter(|_| mapping.for_everyone()) else { return Ok(None) };
@@ -344,11 +351,13 @@ async fn slow_pages(source: &Client, mapping: &ResolvedMapping) -> Result<Option
         }
     });
     let table = mapping.definition.source.table.in_sql();
+    // Postgres makes none concurrently on a partitioned table.
+    let concurrently = if partitioned { "" } else { " concurrently" };
     Ok(sorts.then(|| {
         let why = format!("each batch sorts all of {table}, because the key is compared by its text");
         match texts.collect::<Option<Vec<_>>>() {
             Some(columns) => format!(
-                "{why}; on a large table run this at the source first: create index concurrently on \
+                "{why}; on a large table run this at the source first: create index{concurrently} on \
                  {table} ({})",
                 columns.join(", ")
             ),
