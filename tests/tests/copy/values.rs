@@ -26,7 +26,7 @@ values
   '12:00', '-1 day', '\\x31', '1.10', '12', array['1'], array[9], null, null, '0', 'sad', '(,)')
 ";
 
-/// The comparison reads both sides anew: it and the rows that a reader sees say the same.
+/// The comparison reads both sides by itself: it and the rows that a reader sees say the same.
 #[tokio::test]
 async fn values_of_every_type_are_copied_exactly() {
     for kind in KINDS {

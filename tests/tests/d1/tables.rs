@@ -66,7 +66,7 @@ async fn refused_rows_are_set_aside_and_exchanged_values_arrive() {
 }
 
 /// A daemon that dies between the commit that leaves a row out and the quarantine has left a note.
-/// The mapping is copied anew, and the row is set aside then.
+/// The next daemon copies the mapping again, and sets the row aside then.
 #[tokio::test]
 async fn a_refused_row_is_not_forgotten_when_the_daemon_dies_right_after_the_commit() {
     let Some(world) = crate::filled(crate::plan().setting("/poller/lease", "1s")).await else {
@@ -120,8 +120,8 @@ async fn a_row_of_nearly_two_million_bytes_arrives_and_a_larger_one_is_set_aside
 }
 
 /// A table that was there, a trigger, a column that would change values, a foreign key, and too many
-/// columns stop the mapping with the reason; the other mapping goes on. What is dropped is copied
-/// anew.
+/// columns stop the mapping with the reason; the other mapping goes on. The daemon copies again what
+/// was dropped.
 #[tokio::test]
 async fn what_stands_in_the_way_in_a_d1_database_is_said_and_mended() {
     let Some(world) = world().await else { return };

@@ -297,7 +297,7 @@ impl Checkpoints {
         ]
     }
 
-    /// Gives back every chunk that a runner has, whoever that is.
+    /// Takes every chunk away from the runner that has it, also from one that is at work.
     pub fn reset_stuck(&self) -> String {
         format!(
             "update {} set status = case status when 'in_progress' then 'pending' else status end, \

@@ -1,6 +1,6 @@
 -- Rows that a batch left out because a table does not take them. They are written with the batch,
--- and deleted once they are in the source's quarantine. Where that was not reached, the mapping is
--- copied anew.
+-- and deleted once they are in the source's quarantine. Where a worker dies before
+-- that, the next one copies the mapping again.
 create table if not exists "_offtake_refused" (
   tenant_id TEXT    NOT NULL,
   mapping   TEXT    NOT NULL,

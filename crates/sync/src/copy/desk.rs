@@ -382,7 +382,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// A server that answers nothing is given up, and dialled anew.
+/// Gives a server up that does not answer in time. The next attempt dials it again.
 async fn in_time<T>(
     copier: &Copier,
     work: impl Future<Output = Result<T, Error>>,

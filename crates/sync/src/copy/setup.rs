@@ -63,7 +63,8 @@ impl Copier {
         .await
     }
 
-    /// Gives back every chunk that a runner has, dead or alive. Returns how many there were.
+    /// Takes every chunk away from the runner that has it, also from one that is at work. Returns how
+    /// many chunks there were.
     pub async fn reset_stuck(&self) -> Result<usize, Stop> {
         let held = |chunk: &&Chunk| chunk.lease_until.is_some() || chunk.is_in_progress();
         let count = self.checkpoints().await?.iter().filter(held).count();

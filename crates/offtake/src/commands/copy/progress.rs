@@ -48,7 +48,7 @@ impl Progress {
         self.json
     }
 
-    /// A sentence for whoever runs it. `table` may be empty.
+    /// Prints a sentence for the person who runs the command. `table` may be empty.
     pub(super) fn note(&self, table: &str, text: &str) {
         match self.json {
             true => say_json(json!({ "event": "note", "table": table, "text": text })),

@@ -24,7 +24,7 @@ use crate::sql;
 /// A table of the source.
 struct Table {
     name: TableName,
-    /// Who asks, as SQL writes it.
+    /// The role of the session, as SQL writes it.
     role: String,
     may_enter: bool,
     may_read: bool,
@@ -214,7 +214,7 @@ fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The mapping that a table is copied as: its rows belong to nobody in particular.
+/// The mapping that a table is copied as. All of its rows belong to one tenant without a name.
 fn mapping(table: &Table, shapes: &Shapes, on_row_error: OnRowError) -> Result<Mapping, Failure> {
     let name =
         |text: &str| Identifier::new(text).map_err(|error| Failure::invalid(error.to_string()));

@@ -76,7 +76,7 @@ impl Statement {
     }
 }
 
-/// A statement of a file begins with lines that nobody needs to be sent.
+/// The statement without the comment at its beginning: the server needs none.
 fn without_comments(sql: &str) -> String {
     let code = sql.trim_start().lines().skip_while(|line| line.starts_with("--"));
     code.collect::<Vec<_>>().join("\n")

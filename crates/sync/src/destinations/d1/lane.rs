@@ -1,7 +1,7 @@
 //! How many requests one token may make: the limit is the token's, whatever database it opens.
 //!
 //! Beyond its limit Cloudflare refuses every request of a token for five minutes. So requests wait
-//! here for their turn, and while a token is refused nobody asks with it.
+//! here for their turn, and no session asks while the API refuses the token.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -73,7 +73,7 @@ impl Lane {
         Ok(())
     }
 
-    /// The API refused a request because of its limit. Returns for how long nobody asks now.
+    /// The API refused a request because of its limit. Returns for how long no session asks now.
     pub(super) fn refused(&self, headers: &HeaderMap) -> Duration {
         let text = headers.get("retry-after").and_then(|value| value.to_str().ok());
         let told = text.and_then(|text| text.trim().parse().ok()).map(Duration::from_secs);

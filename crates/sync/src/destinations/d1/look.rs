@@ -26,7 +26,7 @@ pub(super) struct Looked {
     pub(super) schema: Schema,
     /// Those of the mappings that were looked for, by their names in lower case.
     shapes: HashMap<String, Shape>,
-    /// The tables that foreign keys refer to, in lower case, and who has them.
+    /// The tables that foreign keys refer to, in lower case, and the table that has each key.
     referred: HashMap<String, String>,
     /// The state table is there with all of its columns, and so are the tables beside it.
     pub(super) state_stands: bool,
@@ -102,8 +102,8 @@ impl Session {
                 facts.other_tenants = others.rows.iter().map(|row| row.text(0)).collect();
             }
             for row in &refused.rows {
-                // A worker left rows out and died before it could tell. Nobody knows which: the
-                // cursor says nothing about them, and the mapping is copied anew.
+                // A worker left rows out and died before it told the source which. The cursor says
+                // nothing about them, so the next turn copies the mapping again.
                 if let Some(cursor) = facts.cursors.get_mut(&row.text(0)) {
                     cursor.version.clear();
                 }

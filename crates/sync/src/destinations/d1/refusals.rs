@@ -3,7 +3,7 @@
 //! Elsewhere a refused row is in the source's quarantine before the commit that leaves it out. Here
 //! the commit is what finds it. So the batch itself notes the numbers of such rows in
 //! `_offtake_refused`; they are quarantined then, and the notes are deleted. A worker that dies in
-//! between leaves the notes, and who takes the database up next copies the mapping anew.
+//! between leaves the notes, and the next worker copies the mapping again.
 
 use offtake_postgres::Fault;
 use offtake_reading::FailedRow;
