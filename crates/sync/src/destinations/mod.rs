@@ -16,6 +16,7 @@ mod remembered;
 mod session;
 mod sqlite;
 mod strain;
+mod told;
 mod trouble;
 mod write;
 
@@ -30,12 +31,11 @@ pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
 pub use postgres::{Health, Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};
 pub use refusal::contradiction;
 pub use registry::{Known, Named, Registered, Registry, Waiting};
-pub(crate) use session::{
-    Answer, AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp,
-};
-pub use session::{Copied, Leaver, OrphanTable, Reader, Session, Standing};
+pub use session::{Reader, Session};
 pub(crate) use sqlite::{Cells, Session as SqliteSession};
 pub use sqlite::{DatabaseFile, InvalidPlace, all_closed};
+pub(crate) use told::{Answer, AuditResult, Beginning, Begun, OTHERS_PAGE, OtherTenant, TakenUp};
+pub use told::{Copied, Leaver, OrphanTable, Standing};
 pub use trouble::Trouble;
 pub(crate) use write::{
     Applied, Aside, Faults, Reference, TenantWrite, Written, left_out, row_key,

@@ -6,6 +6,7 @@
 //! for a destination.
 
 mod audits;
+mod context;
 mod group;
 mod group_queue;
 mod group_take_up;
@@ -22,21 +23,15 @@ mod with_others;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use offtake_loops::{BlownFuses, failpoint, failpoint_is_set, metrics as names, traces};
+use offtake_loops::{failpoint, failpoint_is_set, metrics as names, traces};
 use offtake_mapping::ResolvedMapping;
-use offtake_postgres::{Dialer, SourcePool};
 use offtake_reading::{Batch, Part, Wanted, read_batch};
 use offtake_requests::Claim;
-use tokio::sync::{Semaphore, watch};
-use tokio_util::sync::CancellationToken;
 
-use crate::batch_size::BatchSizes;
+use crate::Error;
 use crate::cursors::{Cursors, Identities, positions};
-use crate::destinations::{
-    Aside, Link, Links, Registered, Registry, Session, TenantWrite, Written,
-};
-use crate::ownership::Visits;
-use crate::{Error, Settings};
+use crate::destinations::{Aside, Link, Registered, Session, TenantWrite, Written};
+pub(crate) use context::Context;
 pub(crate) use group_queue::{Answer, Groups};
 use limits::within_deadline;
 pub(crate) use per_place::PerPlace;
@@ -57,30 +52,6 @@ const STALE_MAX: usize = 3;
 
 /// For how long a worker leaves a request to other daemons that know its destination.
 pub(crate) const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
-
-/// What every turn works with.
-pub(crate) struct Context {
-    pub(crate) pool: SourcePool,
-    pub(crate) registry: Registry,
-    pub(crate) dialer: Dialer,
-    pub(crate) links: Links,
-    pub(crate) settings: Settings,
-    pub(crate) fuses: watch::Receiver<Arc<BlownFuses>>,
-    /// Bounds the batches read from the source at one time. A turn holds a place only while it
-    /// reads, so a destination that hangs holds none.
-    pub(crate) readers: Arc<Semaphore>,
-    pub(crate) sizes: BatchSizes,
-    pub(crate) rival_looks: PerPlace,
-    pub(crate) doubts: PerPlace,
-    pub(crate) gates: PlaceGates,
-    pub(crate) groups: Groups,
-    pub(crate) visits: Visits,
-    pub(crate) reads: JointReads,
-    pub(crate) slow_reads: SlowReads,
-    pub(crate) mirrors: JointMirrors,
-    /// The daemon is stopping: finish the batch, start no other.
-    pub(crate) stopping: CancellationToken,
-}
 
 /// A batch that was read while its predecessor was written.
 struct Ahead {
