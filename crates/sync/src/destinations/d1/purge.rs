@@ -4,17 +4,12 @@ use offtake_mapping::compose::sqlite::literal;
 use offtake_mapping::{Identifier, foreign};
 
 use super::call::Statement;
+use super::sqlite::purge::{CHUNK_ROWS, TENANT_COLUMN, delete_some, unquoted};
 use super::sqlite::schema::Schema;
 use super::sqlite::{Cells as _, sql as shared, state};
 use super::{Session, Trouble};
 use crate::destinations::postgres::Leaf;
 use crate::destinations::{Leaver, OTHERS_PAGE, RemainingTable, Remains, STATE_TABLE};
-
-/// The column that holds the tenant in a table that tenants share.
-const TENANT_COLUMN: &str = "tenant_id";
-
-/// Rows that one request deletes.
-const CHUNK_ROWS: usize = 5_000;
 
 impl Session {
     pub(in crate::destinations) async fn remains(
@@ -96,9 +91,7 @@ impl Session {
         for Leaf { name, condition } in full.flat_map(|table| &table.leaves) {
             let condition = condition.as_deref().unwrap_or("true");
             let key = self.key_of(name).await?;
-            let statement = format!(
-                "delete from {name} where ({key}) in (select {key} from {name} where {condition} limit {CHUNK_ROWS})"
-            );
+            let statement = delete_some(name, &key, condition);
             loop {
                 let done = self.ask(&[Statement::new(statement.as_str())]).await?;
                 tell(done[0].changes);
@@ -112,8 +105,7 @@ impl Session {
 
     /// The columns of the table's primary key, or its rows' number.
     async fn key_of(&self, table: &str) -> Result<String, Trouble> {
-        let key = Statement::returning(shared::LIST_KEY, 1)
-            .with(table.trim_matches('"').replace("\"\"", "\""));
+        let key = Statement::returning(shared::LIST_KEY, 1).with(unquoted(table));
         let done = self.ask(&[key]).await?;
         Ok(done[0].rows.first().map_or_else(|| "rowid".to_owned(), |row| row.text(0)))
     }

@@ -20,7 +20,7 @@ mod file;
 mod health;
 mod log;
 mod orphans;
-mod purge;
+pub(in crate::destinations) mod purge;
 mod read;
 pub(in crate::destinations) mod schema;
 pub(in crate::destinations) mod sql;

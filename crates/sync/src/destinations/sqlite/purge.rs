@@ -14,13 +14,26 @@ use crate::destinations::postgres::Leaf;
 use crate::destinations::{Leaver, RemainingTable, Remains};
 
 /// The column that holds the tenant in a table that tenants share.
-const TENANT_COLUMN: &str = "tenant_id";
+pub(in crate::destinations) const TENANT_COLUMN: &str = "tenant_id";
 
 /// For one statement. Counting a large table takes longest.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Rows that one transaction deletes: some tens of milliseconds.
-const CHUNK_ROWS: usize = 5_000;
+pub(in crate::destinations) const CHUNK_ROWS: usize = 5_000;
+
+/// Deletes [`CHUNK_ROWS`] of the rows at most. `name` and the columns of `key` are quoted.
+pub(in crate::destinations) fn delete_some(name: &str, key: &str, condition: &str) -> String {
+    format!(
+        "delete from {name} where ({key}) in \
+         (select {key} from {name} where {condition} limit {CHUNK_ROWS})"
+    )
+}
+
+/// The name of a table, as a parameter has it.
+pub(in crate::destinations) fn unquoted(table: &str) -> String {
+    table.trim_matches('"').replace("\"\"", "\"")
+}
 
 impl Session {
     pub(in crate::destinations) async fn remains(
@@ -57,12 +70,10 @@ impl Session {
         let full = remains.tables.iter().filter(|table| table.rows > 0);
         for Leaf { name, condition } in full.flat_map(|table| &table.leaves) {
             let condition = condition.as_deref().unwrap_or("true");
+            let key = self.key_of(name).await?;
+            let statement = delete_some(name, &key, condition);
             loop {
-                let key = self.key_of(name).await?;
-                let statement = format!(
-                    "delete from {name} where ({key}) in (select {key} from {name} where {condition} limit {CHUNK_ROWS})"
-                );
-                let deleted = self.delete(statement, false).await?;
+                let deleted = self.delete(statement.clone(), false).await?;
                 tell(deleted);
                 if deleted < CHUNK_ROWS as u64 {
                     break;
@@ -74,7 +85,7 @@ impl Session {
 
     /// The columns of the table's primary key, or its rows' number.
     async fn key_of(&self, table: &str) -> Result<String, Trouble> {
-        let table = table.trim_matches('"').replace("\"\"", "\"");
+        let table = unquoted(table);
         let look = move |handle: &mut Handle| {
             let Some(open) = handle.opened()? else { return Ok(String::new()) };
             let key = open.connection.query_row(sql::LIST_KEY, [table], |row| row.get(0));
