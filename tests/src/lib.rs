@@ -29,6 +29,7 @@ mod database;
 mod failpoints;
 pub mod history;
 mod http;
+pub mod items;
 pub mod names;
 pub mod oracle;
 pub mod pgbouncer;

@@ -10,9 +10,8 @@ mod arrivals;
 mod crashes;
 mod refusals;
 
-use offtake_tests::samples::OTHERS;
+use offtake_tests::items::{filled, with_items, write};
 use offtake_tests::{CopyKind, Plan, World};
-use serde_json::json;
 
 macro_rules! kinds {
     ($($name:ident: $kind:expr;)+) => { $(
@@ -61,38 +60,11 @@ kinds! {
     d1: offtake_tests::CopyKind::D1;
 }
 
-const ITEMS: &str = "
-source: { table: public.item, tenant: tenant, key: { id: id } }
-query: select i.tenant as tenant_id, i.id, i.code, i.name from public.item i
-target: { table: items }
-";
-
-/// The rows that each tenant has in `item`.
-const ROWS: usize = 300;
-
 /// Tenants with their rows at the source. No daemon runs.
 async fn world(kind: CopyKind, tenants: &[&str]) -> World {
     filled(plan(kind, tenants)).await
 }
 
 fn plan(kind: CopyKind, tenants: &[&str]) -> Plan {
-    let plan = World::with_tenants(tenants.iter().copied()).of_kind(kind).without_init();
-    plan.mappings(&[("items", ITEMS), ("others", OTHERS)])
-        .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
-        .setting("/sync/batch_rows", 100)
-}
-
-async fn filled(plan: Plan) -> World {
-    let world = plan.await;
-    let fill = format!(
-        "insert into item select '{{tenant}}', n, 'c' || n, 'name ' || n from generate_series(1, {ROWS}) n"
-    );
-    world.with_items("code text, name text", &fill).await;
-    world
-}
-
-/// Writes at the source; `{acme}` is the condition that a row is acme's.
-async fn write(world: &World, statement: &str) {
-    let acme = format!("tenant = '{}'", world.id("acme"));
-    world.source.execute(&statement.replace("{acme}", &acme)).await;
+    with_items(World::with_tenants(tenants.iter().copied()).of_kind(kind))
 }
