@@ -140,6 +140,14 @@ impl Failure {
         self
     }
 
+    /// Where the source is named by something else than the setting `source.url`.
+    pub fn source_named_by(mut self, what: &str) -> Self {
+        for remedy in self.problems.iter_mut().filter_map(|problem| problem.remedy.as_mut()) {
+            *remedy = remedy.replace("source.url", what);
+        }
+        self
+    }
+
     /// A failure at the source, with the exit code and the remedy for its kind.
     pub fn of_source(while_doing: &str, error: &offtake_postgres::Error) -> Self {
         let failure = |exit| Self::new(exit, while_doing).because(error.message());

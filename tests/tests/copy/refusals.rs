@@ -40,14 +40,23 @@ async fn a_wrong_command_line_ends_with_2() {
 /// A wrong password or database, a table that is not there or may not be read.
 #[tokio::test]
 async fn what_is_wrong_is_named_and_ends_with_78() {
-    let mut copying = Copying::new(Kind::File, &orders(10)).await;
-    let told = copying.ends(78, "--table ordres").await.complained;
-    assert!(told.contains("no table public.ordres") && told.contains("public.orders"), "{told}");
+    let elsewhere = "; create schema archive; create table archive.parcel (id int primary key)";
+    let mut copying = Copying::new(Kind::File, &(orders(10) + elsewhere)).await;
+    for (wanted, meant) in [("ordres", "public.orders"), ("parcel", "archive.parcel")] {
+        let told = copying.ends(78, &format!("--table {wanted}")).await.complained;
+        assert!(told.contains(&format!("no table public.{wanted}")), "{told}");
+        assert!(told.contains(&format!("is it {meant}?")), "{told}");
+    }
+    let told = copying.ends(78, "--table nope").await.complained;
+    assert!(told.contains("no table public.nope") && !told.contains("is it"), "{told}");
     let url = copying.source.url();
     let at = url.rfind('/').unwrap();
     copying.from = Some(format!("{}/no_such_database", &url[..at]));
     let told = copying.ends(78, "--table orders").await.complained;
     assert!(told.contains("no_such_database"), "{told}");
+    copying.from = Some("postgres://nobody@localhost:1/nowhere".to_owned());
+    let told = copying.ends(69, "--table orders").await.complained;
+    assert!(told.contains("--from") && !told.contains("source.url"), "{told}");
 
     let copying = Copying::new(Kind::File, &orders(10)).await;
     let folder = copying.path("nowhere").join("copy.db");

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use offtake_mapping::{foreign, foreign_within};
 use offtake_sync::copy::Event;
 use serde_json::{Value, json};
@@ -166,12 +166,15 @@ fn bar(table: &str, estimate: Option<u64>) -> ProgressBar {
     let (bar, template) = match estimate {
         Some(rows) => (
             ProgressBar::new(rows),
-            "{prefix} {wide_bar} {human_pos}/{human_len} rows {per_sec} ETA {eta} {msg}",
+            "{prefix} {wide_bar} {human_pos}/{human_len} rows {rate} ETA {eta} {msg}",
         ),
-        None => (ProgressBar::new_spinner(), "{prefix} {human_pos} rows {per_sec} {elapsed} {msg}"),
+        None => (ProgressBar::new_spinner(), "{prefix} {human_pos} rows {rate} {elapsed} {msg}"),
+    };
+    let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        let _ = write!(to, "{}/s", HumanCount(state.per_sec() as u64));
     };
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+        bar.set_style(style.with_key("rate", rate));
     }
     bar.set_prefix(foreign(table).into_owned());
     bar

@@ -71,7 +71,7 @@ pub(super) async fn find(
 pub(super) async fn connect(copier: &Copier) -> Result<offtake_postgres::Connection, Failure> {
     let unusable = |error: &offtake_postgres::Error| {
         let what = format!("cannot connect to the source {}", copier.source.place());
-        let mut failure = Failure::of_source(&what, error);
+        let mut failure = Failure::of_source(&what, error).source_named_by("--from");
         if failure.exit == Exit::Failed {
             failure.exit = Exit::InvalidConfiguration;
         }
@@ -82,6 +82,17 @@ pub(super) async fn connect(copier: &Copier) -> Result<offtake_postgres::Connect
     let connection = connection.map_err(|error| unusable(&error))?;
     connection.batch_execute("set jit = off").await.map_err(|error| unusable(&error.into()))?;
     Ok(connection)
+}
+
+/// The table that a name probably means: one with a similar name in the same schema, or one with the
+/// same name in another.
+fn like(wanted: &str, names: &[String]) -> Option<String> {
+    let (schema, table) = wanted.rsplit_once('.')?;
+    let all = || names.iter().filter_map(|name| name.rsplit_once('.'));
+    let beside = all().filter(|(other, _)| *other == schema).map(|(_, name)| name);
+    let near = nearest(table, beside).map(|name| format!("{schema}.{name}"));
+    let elsewhere = || all().find(|(_, name)| *name == table);
+    near.or_else(|| elsewhere().map(|(other, _)| format!("{other}.{table}")))
 }
 
 async fn list(source: &Client) -> Result<Vec<Table>, Failure> {
@@ -146,8 +157,7 @@ fn by_name(mut all: Vec<Table>, texts: &[String]) -> Result<(Vec<Table>, Vec<Fai
         } else if !found.iter().any(|table: &Table| table.name == name) {
             let names: Vec<String> = all.iter().map(|table| table.name.to_string()).collect();
             let wanted = name.to_string();
-            let like = nearest(&wanted, names.iter().map(String::as_str));
-            let remedy = match like {
+            let remedy = match like(&wanted, &names) {
                 Some(like) => format!("is it {like}?"),
                 None => "see \\dt in psql for those that there are".to_owned(),
             };
