@@ -1,7 +1,7 @@
 //! Work that Offtake avoids: writing rows that are already right, changing schemas, opening
 //! connections, touching the application's tables.
 
-use offtake_tests::{World, history, oracle};
+use offtake_tests::{PATIENCE, World, history, oracle, until};
 
 #[tokio::test]
 async fn many_updates_of_one_row_before_a_tick_are_written_once() {
@@ -113,5 +113,48 @@ async fn a_change_costs_the_source_two_narrow_appends_and_nothing_on_the_applica
     let width = "select max(pg_column_size(l.*)) from offtake.change_log l";
     let width: i64 = world.source.query_text(width).await.parse().expect("a number");
     assert!(width < 300, "a logged change is {width} bytes wide");
+    daemon.stop().await;
+}
+
+/// A worker that has nothing left to do waits for the next change of its tenant for a moment.
+#[tokio::test]
+async fn changes_that_follow_each_other_soon_are_not_claimed_one_by_one() {
+    let world = World::with_tenants(["acme", "globex"]).await;
+    world.fill(20).await;
+    history::install(&world).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let at_work = async || {
+        let (_, metrics) = daemon.get("/metrics").await;
+        let value = |name: &str| -> f64 {
+            let line = metrics.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.rsplit(' ').next());
+            value.and_then(|value| value.parse().ok()).expect("the metric is there")
+        };
+        let batches = value("offtake_batches_total{result=\"applied\"}");
+        (batches, value("offtake_stage_latency_seconds_count{stage=\"claim\"}"))
+    };
+    let changes = format!(
+        "do $$ begin for n in 1..200 loop
+           update team set display_name = 'step ' || n where team_id =
+             (select min(team_id::text)::uuid from team where tenancy_id = '{}');
+           commit;
+           perform pg_sleep(0.004);
+         end loop; end $$",
+        world.id("acme")
+    );
+    // On a machine that is busy with other things, a turn may be over before it could wait.
+    until("batches that were not claimed", PATIENCE, async || {
+        let (batches_before, claims_before) = at_work().await;
+        world.source.execute(&changes).await;
+        world.wait_in_step().await;
+        let (batches, claims) = at_work().await;
+        let (batches, claims) = (batches - batches_before, claims - claims_before);
+        let told = format!("{claims} claims for {batches} batches");
+        if claims + 10.0 <= batches { Ok(()) } else { Err(told) }
+    })
+    .await;
+    oracle::assert_equal(&world).await;
+    history::assert_sound(&world).await;
     daemon.stop().await;
 }

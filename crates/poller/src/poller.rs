@@ -56,6 +56,8 @@ pub struct Poll {
     pub changes: i64,
     /// Destinations whose request was written.
     pub owed: i64,
+    /// How many of these nobody works on. The others' workers see the new change at their end.
+    pub claimable: i64,
     /// Webhooks whose request was written.
     pub owed_webhooks: i64,
     /// A change concerns more destinations than were told of it yet.
@@ -154,7 +156,7 @@ impl Poller {
             let done = poll(&mut connection).await?;
             metrics::histogram!(names::STAGE_LATENCY_SECONDS, "stage" => "enqueue")
                 .record(began.elapsed().as_secs_f64());
-            self.wake(done.owed, done.owed_webhooks);
+            self.wake(done.claimable, done.owed_webhooks);
             fanning_out = done.fanning_out;
             more = done.changes >= PAGE_CHANGES_MAX;
             self.progress.tick();
@@ -166,8 +168,8 @@ impl Poller {
         Ok(fanning_out)
     }
 
-    fn wake(&self, owed: i64, owed_webhooks: i64) {
-        if owed > 0 {
+    fn wake(&self, claimable: i64, owed_webhooks: i64) {
+        if claimable > 0 {
             self.wakes.sync.notify_one();
         }
         if owed_webhooks > 0 {
@@ -191,6 +193,7 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
         skipped: false,
         changes: page.changes,
         owed: page.owed,
+        claimable: page.claimable,
         owed_webhooks: page.owed_webhooks,
         fanning_out: page.fanning_out,
     };
@@ -199,6 +202,7 @@ pub async fn poll(connection: &mut PooledConnection) -> Result<Poll, Error> {
     {
         let told = offtake_requests::owe_fanned_out(&transaction, FANNED_OUT_WAITING_MAX).await?;
         done.owed += told.owed;
+        done.claimable += told.owed;
         done.owed_webhooks += told.owed_webhooks;
         done.fanning_out = told.fanning_out;
         transaction.commit().await?;

@@ -1,8 +1,8 @@
 -- One poll: reads at most $1 bigint changes of the log beyond the poller's position, owes a sync to
 -- each destination and events to each webhook that they concern, and moves the position. Returns how
--- many changes it read, how many destinations it owed a sync, how many webhooks it owed events,
--- whether the position moved, and whether there are changes whose destinations and webhooks are to be
--- told by owe_fanned_out.sql.
+-- many changes it read, how many destinations it owed a sync, how many of these nobody works on, how
+-- many webhooks it owed events, whether the position moved, and whether there are changes whose
+-- destinations and webhooks are to be told by owe_fanned_out.sql.
 -- The poller calls it in its transaction, under its lock. It is sent before the poller knows whether
 -- it holds the lock, and reads nothing unless try_lock.sql noted that. Requests and position are one
 -- statement, so that no crash comes between them: otherwise the changes of the page would be lost.
@@ -29,7 +29,7 @@ with page as materialized (
   on conflict (destination_id) where kind = 'sync' do update
      set wanted_sequence_id = greatest(r.wanted_sequence_id, excluded.wanted_sequence_id),
          not_before = case when r.failures = 0 and r.leased_until is null then least(r.not_before, now()) else r.not_before end
-  returning 1
+  returning r.leased_until is null or r.leased_until <= now() as claimable
 ), concerned_webhooks as materialized (
   -- By index for each tenant of the page, whatever the planner takes the number of webhooks for.
   select w.webhook_id, max(n.sequence_id) as sequence_id
@@ -64,5 +64,6 @@ with page as materialized (
   returning 1
 )
 select (select count(*) from page) as changes, (select count(*) from owed) as owed,
+       (select count(*) from owed where claimable) as claimable,
        (select count(*) from owed_webhooks) as owed_webhooks, (select count(*) from moved) as moved,
        exists (select from fanned_out) or exists (select from offtake.fan_out) as fanning_out

@@ -19,6 +19,8 @@ pub struct Page {
     pub changes: i64,
     /// Destinations that are owed a sync for them.
     pub owed: i64,
+    /// How many of these nobody works on.
+    pub claimable: i64,
     /// Webhooks that are owed events for them.
     pub owed_webhooks: i64,
     /// There are changes that concern every destination, and [`owe_fanned_out`] has work.
@@ -39,6 +41,7 @@ pub async fn owe_page(session: &PooledConnection, changes_max: i64) -> Result<Pa
     Ok(Page {
         changes: row.get("changes"),
         owed: row.get("owed"),
+        claimable: row.get("claimable"),
         owed_webhooks: row.get("owed_webhooks"),
         fanning_out: row.get("fanning_out"),
     })

@@ -47,6 +47,10 @@ const LOOK_BACK_SHARE: f64 = 20.0;
 /// keeps a snapshot and two weak locks; a session that needs a stronger lock waits no longer than this.
 const AWAITED_MAX: Duration = Duration::from_millis(100);
 
+/// The server sleeps whole milliseconds, and one more where it wakes a hair too early: it takes 2.2
+/// ms to sleep 1.0, and 1.2 to sleep 0.9.
+const ROUNDING: Duration = Duration::from_micros(100);
+
 /// Settings of `sequencer:` in the configuration.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -66,6 +70,7 @@ pub struct Sequencer {
     numbering: Arc<Numbering>,
     settings: Settings,
     wakes: Arc<Notify>,
+    numbered: watch::Sender<i64>,
     fuses: watch::Receiver<Arc<BlownFuses>>,
     progress: Progress,
     /// The session of the last look, and the statement prepared in it. Getting both again for every
@@ -96,12 +101,13 @@ fn pause(interval: Duration, silence: Duration, taken: i64) -> Duration {
 
 impl Sequencer {
     /// `wakes` nudges the poller. It carries no data; a lost nudge costs one poller interval.
+    /// `numbered` tells the last sequence id, by whichever daemon it was given.
     pub fn new(
         pool: SourcePool,
         mappings: watch::Receiver<Arc<MappingSet>>,
         numbering: Arc<Numbering>,
         settings: Settings,
-        wakes: Arc<Notify>,
+        (wakes, numbered): (Arc<Notify>, watch::Sender<i64>),
         fuses: watch::Receiver<Arc<BlownFuses>>,
     ) -> Self {
         Self {
@@ -110,6 +116,7 @@ impl Sequencer {
             numbering,
             settings,
             wakes,
+            numbered,
             fuses,
             progress: Progress::of("sequencer"),
             session: None,
@@ -201,7 +208,7 @@ impl Sequencer {
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &self.seen,
             &self.last_sequence_id,
-            &pause.as_secs_f64(),
+            &pause.saturating_sub(ROUNDING).as_secs_f64(),
             &most.as_secs_f64(),
             &LOOK_BACK_INTERVAL.as_secs_f64(),
             &LOOK_BACK_SHARE,
@@ -246,6 +253,7 @@ impl Sequencer {
         }
         // The nudge above covers what this tick appended.
         self.last_sequence_id = last_sequence_id + done.appended;
+        self.numbered.send_replace(self.last_sequence_id);
         self.session = Some((connection, statement));
         Ok(done)
     }

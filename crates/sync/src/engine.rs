@@ -22,7 +22,8 @@ use crate::batch_size::BatchSizes;
 use crate::destinations::{Links, Registered, Registry, Trouble};
 use crate::ownership::Visits;
 use crate::turn::{
-    self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PerPlace, PlaceGates, SlowReads,
+    self, Answer, Context, Ended, Groups, JointMirrors, JointReads, PerPlace, PlaceGates,
+    STAYING_MAX, SlowReads,
 };
 use crate::{Error, Settings};
 
@@ -41,6 +42,9 @@ pub struct Parts {
     pub settings: Settings,
     /// Notified by the poller and by the registry; carries no data.
     pub woken: Arc<Notify>,
+    /// The last sequence id that the sequencer of this process has seen. It may be late, or never
+    /// come: what it hastens is owed and claimed in any case.
+    pub numbered: watch::Receiver<i64>,
     pub fuses: watch::Receiver<Arc<BlownFuses>>,
 }
 
@@ -96,6 +100,8 @@ impl Engine {
             reads: JointReads::default(),
             slow_reads: SlowReads::default(),
             mirrors: JointMirrors::default(),
+            staying: Semaphore::new(STAYING_MAX),
+            numbered: parts.numbered,
             stopping: CancellationToken::new(),
             settings: parts.settings,
         };

@@ -55,6 +55,8 @@ pub(super) struct Loops {
     /// subscriptions of the others.
     pub(super) fuses: watch::Sender<Arc<BlownFuses>>,
     pub(super) poller_wakes: Arc<Notify>,
+    /// From the sequencer to the engine.
+    pub(super) numbered: watch::Sender<i64>,
     pub(super) engine_wakes: Arc<Notify>,
     pub(super) webhooks_wake: Arc<Notify>,
 }
@@ -117,7 +119,7 @@ impl Loops {
             self.poller_wakes.clone(),
             self.fuses.clone(),
         );
-        let numbering = self.numbering.clone();
+        let (numbering, numbered) = (self.numbering.clone(), self.numbered.clone());
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sequencer, retention, .. } = configuration;
             let settings = offtake_sequencer::Settings {
@@ -130,7 +132,7 @@ impl Loops {
                 mappings.clone(),
                 numbering.clone(),
                 settings,
-                wakes.clone(),
+                (wakes.clone(), numbered.clone()),
                 fuses.subscribe(),
             );
             (sequencer.progress(), sequencer.run(shutdown))
@@ -165,12 +167,9 @@ impl Loops {
     }
 
     pub(super) fn keep_engine(&self, supervisor: &Supervisor) {
-        let (pool, registry, woken, fuses) = (
-            self.pool.clone(),
-            self.registry.clone(),
-            self.engine_wakes.clone(),
-            self.fuses.clone(),
-        );
+        let (pool, registry, fuses) =
+            (self.pool.clone(), self.registry.clone(), self.fuses.clone());
+        let (woken, numbered) = (self.engine_wakes.clone(), self.numbered.clone());
         let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
             let Configuration { sync, poller, .. } = configuration;
             pool.expect_answers_within(sync.statement_timeout);
@@ -180,6 +179,7 @@ impl Loops {
                 dialer: destination_dialer(configuration),
                 settings: engine_settings(sync, poller),
                 woken: woken.clone(),
+                numbered: numbered.subscribe(),
                 fuses: fuses.subscribe(),
             });
             (engine.progress(), engine.run(shutdown))

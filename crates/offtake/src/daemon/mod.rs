@@ -314,6 +314,7 @@ impl Running {
             numbering: reload.numbering.clone(),
             fuses: Fuses::unread(),
             poller_wakes,
+            numbered: watch::Sender::new(0),
             engine_wakes,
             webhooks_wake,
         };

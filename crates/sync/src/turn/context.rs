@@ -33,6 +33,10 @@ pub(crate) struct Context {
     pub(crate) reads: JointReads,
     pub(crate) slow_reads: SlowReads,
     pub(crate) mirrors: JointMirrors,
+    /// Bounds the turns that stay.
+    pub(crate) staying: Semaphore,
+    /// The last sequence id that this process knows to be numbered.
+    pub(crate) numbered: watch::Receiver<i64>,
     /// The daemon is stopping: finish the batch, start no other.
     pub(crate) stopping: CancellationToken,
 }

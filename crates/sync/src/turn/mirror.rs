@@ -70,6 +70,7 @@ impl Turn<'_> {
             self.mirrored = true;
             return Ok(());
         }
+        self.completing = None;
         let chunk_rows: Vec<(String, i64)> = batch
             .parts
             .iter()

@@ -17,6 +17,7 @@ mod order;
 mod outages;
 mod per_place;
 mod place_gate;
+mod stay;
 mod take_up;
 mod with_others;
 
@@ -37,6 +38,7 @@ use limits::within_deadline;
 pub(crate) use per_place::PerPlace;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
+pub(crate) use stay::STAYING_MAX;
 pub(crate) use take_up::estimate;
 pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
 
@@ -248,13 +250,18 @@ impl Turn<'_> {
                     batches += 1;
                     Box::pin(self.step(link, cursors, &mut ahead)).await
                 }
-                None => match Box::pin(self.take_up(link)).await {
-                    Ok(false) => return Ok(Ended::Again(self.context.settings.retry_initial)),
-                    taken_up => taken_up.map(|_| None),
-                },
+                None => {
+                    // The destination may turn out to be older than the last batch.
+                    self.completing = None;
+                    match Box::pin(self.take_up(link)).await {
+                        Ok(false) => return Ok(Ended::Again(self.context.settings.retry_initial)),
+                        taken_up => taken_up.map(|_| None),
+                    }
+                }
             };
             match done {
-                Ok(Some(head)) => return Ok(self.end(head)),
+                Ok(Some(head)) if !self.stays(head).await => return Ok(self.end(head)),
+                Ok(Some(_)) => {}
                 Ok(None) => {}
                 Err(Error::Stale) if stale < STALE_MAX => {
                     stale += 1;
