@@ -171,6 +171,19 @@ fn every_path_and_link_of_the_documents_exists() {
     assert!(missing.is_empty(), "no such file or heading:\n{}", missing.join("\n"));
 }
 
+/// A page that no link leads to is read by nobody. Its index says for whom each page is.
+#[test]
+fn the_index_of_the_documents_links_every_page() {
+    let index = read("docs/README.md");
+    let linked: BTreeSet<&str> =
+        links(&index).map(|target| target.split('#').next().unwrap_or_default()).collect();
+    let pages = documents();
+    let pages = pages.iter().filter_map(|page| page.strip_prefix("docs/"));
+    let missing: Vec<&str> =
+        pages.filter(|page| *page != "README.md" && !linked.contains(page)).collect();
+    assert!(missing.is_empty(), "docs/README.md has no link to {missing:?}");
+}
+
 /// The engine and the binary ask a destination's kind. They do not compose SQL for a destination,
 /// and the engine does not look at its error codes.
 #[test]
