@@ -8,12 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http1::SendRequest;
 use metrics::gauge;
-use offtake_egress::{ClientCertificate, Error, Peer, Remote, Socket, SocketDialer, TlsHandshake};
+use offtake_egress::{ClientCertificate, Error, Remote, SocketDialer};
 use offtake_loops::metrics as names;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -22,12 +20,6 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// How often the idle ones are looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The bytes of an answer's head, and of what is buffered of its body.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-/// The headers of an answer.
-const HEADERS_MAX: usize = 100;
 
 /// An open connection to one endpoint. It closes when this is dropped.
 pub(super) struct Connection {
@@ -206,42 +198,9 @@ pub(super) async fn dial(
     certificate: Option<&ClientCertificate>,
     place: Place,
 ) -> Result<Connection, Error> {
-    let handshake = async |socket: Socket, peer: Peer| -> Result<Connection, Error> {
-        // Only a trusted dialer has peers without an address.
-        let address = peer.address().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-        let sender = if to.tls == offtake_egress::TlsMode::Disable {
-            open(socket, to, place).await?
-        } else {
-            let mut tls = TlsHandshake::prepare(to).await?;
-            if let Some(certificate) = certificate {
-                tls = tls.present(certificate).await?;
-            }
-            open(tls.connect(socket).await?, to, place).await?
-        };
-        Ok(Connection { sender, address })
-    };
-    dialer.dial(to, handshake).await
-}
-
-/// Begins to speak HTTP/1.1. A task of its own drives the connection until either side closes it.
-async fn open<S>(stream: S, to: &Remote, place: Place) -> Result<SendRequest<Full<Bytes>>, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| Error::Unreachable {
-            host: to.host.clone(),
-            port: to.port,
-            source: std::io::Error::other(error),
-        })?;
-    tokio::spawn(async move {
-        // What went wrong is the answer to the request.
-        let _ = connection.await;
-        drop(place);
-    });
-    Ok(sender)
+    let offtake_http::Connection { sender, peer } =
+        offtake_http::connect(dialer, to, certificate, place).await?;
+    // Only a trusted dialer has peers without an address.
+    let address = peer.address().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    Ok(Connection { sender, address })
 }

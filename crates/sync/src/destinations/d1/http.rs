@@ -7,24 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HeaderMap, HeaderValue};
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
-use offtake_egress::{Error as DialError, Peer, Socket, SocketDialer, TlsHandshake, TlsMode};
+use offtake_egress::{Error as DialError, SocketDialer, TlsMode};
 use offtake_postgres::chain;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use super::database::D1Database;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The bytes of an answer's head, and of what is buffered of its body.
-const BUFFER_BYTES_MAX: usize = 64 * 1024;
-
-const HEADERS_MAX: usize = 100;
 
 /// The bytes of an answer's body. A page of rows is some megabytes.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -126,35 +119,10 @@ async fn dial(to: &D1Database) -> Result<SendRequest<Full<Bytes>>, DialError> {
     static DIALER: LazyLock<SocketDialer> =
         LazyLock::new(|| SocketDialer::trusted(CONNECT_TIMEOUT));
     let remote = to.remote();
-    let handshake = async |socket: Socket, peer: Peer| {
-        if remote.tls != TlsMode::Disable {
-            let tls = TlsHandshake::prepare(&remote).await?;
-            return open(tls.connect(socket).await?, to).await;
-        }
-        if !peer.is_on_this_machine() {
-            let why = "plain http would show the token to the network".to_owned();
-            return Err(DialError::Tls { host: to.host().to_owned(), why });
-        }
-        open(socket, to).await
-    };
-    DIALER.dial(&remote, handshake).await
-}
-
-/// Begins to speak HTTP/1.1. A task of its own drives the connection until either side closes it.
-async fn open<S>(stream: S, to: &D1Database) -> Result<SendRequest<Full<Bytes>>, DialError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(BUFFER_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| DialError::Unreachable {
-            host: to.host().to_owned(),
-            port: to.port(),
-            source: std::io::Error::other(error),
-        })?;
-    tokio::spawn(connection);
-    Ok(sender)
+    let connection = offtake_http::connect(&DIALER, &remote, None, ()).await?;
+    if remote.tls == TlsMode::Disable && !connection.peer.is_on_this_machine() {
+        let why = "plain http would show the token to the network".to_owned();
+        return Err(DialError::Tls { host: remote.host, why });
+    }
+    Ok(connection.sender)
 }
