@@ -16,6 +16,9 @@ use crate::SqliteFile;
 /// What opens the databases. No output may have it.
 pub const TOKEN: &str = "canary-token-4711";
 
+/// Another token that the door knows. To the Worker all of them are the same.
+pub const OTHER_TOKEN: &str = "canary-token-other";
+
 /// The text that every batch has that moves cursors, and no other one.
 pub const MOVES: &str = "insert into \\\"_offtake_state\\\"";
 
@@ -47,6 +50,10 @@ pub enum Fault {
     Apart,
     /// Answers by itself: status, more lines of the head, body.
     Answer(u16, String, String),
+    /// Delivers it, and adds these lines to the answer's head.
+    Head(String),
+    /// Delivers it, and says this in the answer's first `meta`.
+    Meta(&'static str, f64),
 }
 
 /// A request that came to the door.
@@ -56,9 +63,15 @@ pub struct Seen {
     pub body: String,
 }
 
+impl Seen {
+    fn has(&self, text: &str) -> bool {
+        self.head.contains(text) || self.body.contains(text)
+    }
+}
+
 #[derive(Default)]
 struct State {
-    /// Faults of the next requests that have this text, each for one request.
+    /// Faults of the next requests that have this text in head or body, each for one request.
     next: Vec<(String, Fault)>,
     /// The same for all requests.
     always: Option<(String, Fault)>,
@@ -253,9 +266,9 @@ async fn serve(mut stream: TcpStream, engine: String, state: Arc<Mutex<State>>) 
     let fault = {
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.seen.push(request.clone());
-        let of_next = state.next.iter().position(|(text, _)| request.body.contains(text.as_str()));
+        let of_next = state.next.iter().position(|(text, _)| request.has(text));
         let one = of_next.map(|at| state.next.remove(at).1);
-        let all = state.always.as_ref().filter(|(text, _)| request.body.contains(text.as_str()));
+        let all = state.always.as_ref().filter(|(text, _)| request.has(text));
         let fault = one.or_else(|| all.map(|(_, fault)| fault.clone()));
         fault.or_else(|| {
             let share = rand::rng().random::<f64>();
@@ -282,6 +295,11 @@ async fn serve(mut stream: TcpStream, engine: String, state: Arc<Mutex<State>>) 
             forward(&engine, &request).await
         }
         Some(Fault::Apart) => apart(&engine, &request).await,
+        Some(Fault::Head(lines)) => forward(&engine, &request).await.map(|answer| {
+            let text = String::from_utf8_lossy(&answer);
+            text.replacen("\r\n", &format!("\r\n{lines}"), 1).into_bytes()
+        }),
+        Some(Fault::Meta(name, value)) => with_meta(&engine, &request, name, value).await,
         Some(Fault::Answer(status, head, body)) => Some(self::answer(status, &head, &body)),
     };
     if let Some(answer) = answer {
@@ -323,7 +341,8 @@ async fn forward(engine: &str, request: &Seen) -> Option<Vec<u8>> {
         .head
         .lines()
         .find(|line| line.to_ascii_lowercase().starts_with("authorization:"))
-        .unwrap_or("x-none: 1");
+        .unwrap_or("x-none: 1")
+        .replace(OTHER_TOKEN, TOKEN);
     let head = format!(
         "{first}\r\nhost: {engine}\r\n{authorization}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
         request.body.len()
@@ -334,6 +353,17 @@ async fn forward(engine: &str, request: &Seen) -> Option<Vec<u8>> {
     let answer = read(&mut stream).await?;
     let head = answer.head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     Some(format!("{head}\r\n\r\n{}", answer.body).into_bytes())
+}
+
+/// The engine's answer, with another value in its first `meta`.
+async fn with_meta(engine: &str, request: &Seen, name: &str, value: f64) -> Option<Vec<u8>> {
+    let told = String::from_utf8(forward(engine, request).await?).ok()?;
+    let mut body: Value = serde_json::from_str(told.split_once("\r\n\r\n")?.1).ok()?;
+    body["result"][0]["meta"][name] = value.into();
+    // The size of a database is what the last statement says.
+    let last = body["result"].as_array_mut()?.last_mut()?;
+    last["meta"][name] = value.into();
+    Some(answer(200, "", &body.to_string()))
 }
 
 /// As an endpoint that takes a batch for a list.

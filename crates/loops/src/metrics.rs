@@ -42,6 +42,7 @@ pub const DESTINATION_CERTIFICATE_EXPIRY: &str =
 /// Label `result`, one of [`D1_RESULTS`].
 pub const D1_REQUESTS_TOTAL: &str = "offtake_d1_requests_total";
 pub const D1_BUDGET_REMAINING: &str = "offtake_d1_budget_remaining";
+pub const D1_LARGEST_BYTES: &str = "offtake_d1_largest_bytes";
 pub const SQLITE_WAL_BYTES: &str = "offtake_sqlite_wal_bytes";
 pub const BACKFILL_ROWS_TOTAL: &str = "offtake_backfill_rows_total";
 pub const AUDIT_DIFFERENCES_TOTAL: &str = "offtake_audit_differences_total";

@@ -30,6 +30,12 @@ pub struct Mapping {
 }
 
 impl Mapping {
+    /// Whether a person wrote it into a file, and can mend it there. A table that is copied once has
+    /// a mapping that nobody wrote.
+    pub fn is_written(&self) -> bool {
+        !self.text.is_empty()
+    }
+
     /// Every table whose changes concern this mapping, each with the path of the setting that names
     /// it: the source table, the tables of a tenant's look-up, those of `depends_on`. A table that
     /// is named twice is here twice.

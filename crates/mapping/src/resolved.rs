@@ -247,12 +247,20 @@ impl ResolvedMapping {
         self.definition.source.tenant == Tenant::Everyone
     }
 
+    /// Whether `tenant_id` is a column like any other: of a table that is copied once, as a whole.
+    fn has_a_tenant_of_its_own(&self) -> bool {
+        let tenant = &self.tenant_column.name;
+        self.for_everyone()
+            && !self.definition.target.keep_tenant
+            && self.columns.iter().any(|column| column.name == *tenant)
+    }
+
     /// The query as `q`, for FROM; `tenant` is an SQL expression. The query of a mapping that every
     /// tenant receives has no column for the tenant: it is that tenant's for whom it is read.
     pub fn rows(&self, tenant: &str) -> String {
         // The query may end in a comment.
         let query = format!("(\n{}\n)", self.definition.query);
-        match self.for_everyone() {
+        match self.for_everyone() && !self.has_a_tenant_of_its_own() {
             true => format!("(select {tenant} as tenant_id, everyones.* from {query} everyones) q"),
             false => format!("{query} q"),
         }
@@ -260,6 +268,9 @@ impl ResolvedMapping {
 
     /// The condition that a row `q` of the query is the tenant's; `tenant` is an SQL expression.
     pub fn of_tenant(&self, tenant: &str) -> String {
+        if self.has_a_tenant_of_its_own() {
+            return "true".to_owned();
+        }
         self.same_tenant("q.tenant_id", tenant)
     }
 

@@ -40,13 +40,35 @@ const SERVER_VERSION_MIN: i32 = 140_000;
 /// everything that is wrong with any of them is returned, in the order of their names.
 ///
 /// Runs one short READ ONLY transaction on `client`, which must not be in one.
-pub async fn resolve(
+pub async fn resolve(client: &Client, mappings: Vec<Mapping>) -> Result<MappingSet, Vec<Problem>> {
+    resolve_for(Purpose::KeepInStep, client, mappings).await
+}
+
+/// The same for copies that are made once. Nothing is captured for them, so a table fits whose
+/// changes triggers could not record; and of a mapping for everyone, all rows are one copy's, so its
+/// query may have a column `tenant_id` like any other.
+pub async fn resolve_to_copy_once(
+    client: &Client,
+    mappings: Vec<Mapping>,
+) -> Result<MappingSet, Vec<Problem>> {
+    resolve_for(Purpose::CopyOnce, client, mappings).await
+}
+
+/// What mappings are resolved for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    KeepInStep,
+    CopyOnce,
+}
+
+async fn resolve_for(
+    purpose: Purpose,
     client: &Client,
     mut mappings: Vec<Mapping>,
 ) -> Result<MappingSet, Vec<Problem>> {
     mappings.sort_by(|a, b| a.name.cmp(&b.name));
     let mut problems = conflicts(&mappings);
-    match resolve_each(client, &mappings, &mut problems).await {
+    match resolve_each(purpose, client, &mappings, &mut problems).await {
         Ok((tables, resolved)) if problems.is_empty() => {
             Ok(MappingSet::new(resolved, |table, column| tables.column_type(table, column)))
         }
@@ -59,6 +81,7 @@ pub async fn resolve(
 }
 
 async fn resolve_each(
+    purpose: Purpose,
     client: &Client,
     mappings: &[Mapping],
     problems: &mut Vec<Problem>,
@@ -66,7 +89,10 @@ async fn resolve_each(
     let transaction = ReadOnly::begin(client).await?;
     problems.extend(check_server(client).await?);
     transaction.narrow().await?;
-    let tables = Tables::read(client, mappings).await?;
+    let mut tables = Tables::read(client, mappings).await?;
+    if purpose == Purpose::CopyOnce {
+        tables.need_no_triggers();
+    }
     transaction.widen().await?;
     let mut resolved = Vec::new();
     for mapping in mappings {

@@ -27,7 +27,10 @@ use crate::{Error, sql};
 /// How long a source must have been silent before its successor (a promoted standby, a restore to a
 /// point in time) takes over by itself. A source that lives visits every destination at least every
 /// ten minutes.
-const SILENT_AFTER: Duration = Duration::from_secs(15 * 60);
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// The same for a D1 database, which is visited once an hour.
+pub(crate) const SILENT_AFTER_RARE_VISITS: Duration = Duration::from_secs(75 * 60);
 
 /// How often a worker visits a destination that it writes to all the time. A copy of the disk that
 /// is older than that cannot pass for this source.
@@ -72,6 +75,8 @@ pub(crate) struct Served {
     pub(crate) since: String,
     pub(crate) last: String,
     pub(crate) silent: Duration,
+    /// How long it must have been silent before a successor takes over.
+    pub(crate) silent_max: Duration,
 }
 
 /// A visit that the source has noted, and that the destination is to be told of.
@@ -206,7 +211,9 @@ impl Here {
     }
 
     pub(crate) fn right(&self, served: Option<&Served>, daemon: &str) -> Right {
-        let Some(Served { identity: other, silent, .. }) = served else { return Right::Ours };
+        let Some(Served { identity: other, silent, silent_max, .. }) = served else {
+            return Right::Ours;
+        };
         let strangers = if self.adopt { Right::BeginningAgain } else { Right::Strangers };
         let same_database = (&self.server, &self.database) == (&other.server, &other.database);
         if !same_database || self.timeline < other.timeline {
@@ -217,7 +224,7 @@ impl Here {
                 return strangers;
             }
             // The process that wrote the name asks again: no other took its place.
-            let alone = other.daemon == daemon || *silent >= SILENT_AFTER;
+            let alone = other.daemon == daemon || silent >= silent_max;
             return if alone || self.adopt { Right::Ours } else { Right::NotYet };
         }
         // Offtake was removed from this database and installed again.
@@ -250,7 +257,7 @@ impl Here {
         let by_itself = match right {
             Right::NotYet => format!(
                 "it does so by itself once the other has been silent for {} minutes, or ",
-                SILENT_AFTER.as_secs() / 60
+                served.silent_max.as_secs() / 60
             ),
             _ => String::new(),
         };
@@ -375,7 +382,14 @@ mod tests {
             daemon: "before".to_owned(),
         };
         let text = String::new;
-        Served { identity, source: text(), since: text(), last: text(), silent: MINUTE }
+        Served {
+            identity,
+            source: text(),
+            since: text(),
+            last: text(),
+            silent: MINUTE,
+            silent_max: SILENT_AFTER,
+        }
     }
 
     fn check(
@@ -438,6 +452,13 @@ mod tests {
             Ours,
             Ours,
         );
+        // It is visited once an hour, and so heard of no more often.
+        let rarely = |s: &mut Served| {
+            older(s);
+            s.silent = SILENT_AFTER;
+            s.silent_max = SILENT_AFTER_RARE_VISITS;
+        };
+        check(None, rarely, NotYet, Ours);
         // The old primary comes back.
         let newer = |s: &mut Served| {
             s.identity.timeline = "00000003".to_owned();

@@ -11,6 +11,8 @@ pub struct Settings {
     pub batch_bytes: usize,
     /// A file's write-ahead log that has more than this strains the destination.
     pub file_log_bytes: u64,
+    /// A D1 database that has more than this strains the destination.
+    pub d1_database_bytes: u64,
     /// Limit of one statement at a destination or for a batch's read.
     pub statement_timeout: Duration,
     /// How long one at a destination waits for a lock.

@@ -1,6 +1,6 @@
 //! Copies into Cloudflare D1: its own engine, behind a door that loses requests and answers.
 
-use offtake_tests::d1::{self, D1, TOKEN};
+use offtake_tests::d1::{self, D1, Fault, TOKEN};
 use offtake_tests::{PATIENCE, until};
 
 use crate::{Copying, Ended, Kind, orders};
@@ -12,6 +12,104 @@ fn done(d1: &D1) -> u64 {
     const DONE: &str = "select coalesce(sum(records_processed), 0) from migration_checkpoints";
     let told = d1.file(0).try_query_text(DONE);
     told.ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// A source with these tables, and an empty database. None: there is no engine.
+async fn prepared(tables: &str) -> Option<(Copying, D1)> {
+    if !d1::installed() {
+        return None;
+    }
+    let mut copying = Copying::new(Kind::File, tables).await;
+    let d1 = D1::start(1, &copying.path("d1")).await;
+    copying.to = Some(d1.url(0));
+    Some((copying, d1))
+}
+
+/// The run must end with this code.
+async fn ends(code: i32, (copying, d1): &(Copying, D1), arguments: &str) -> Ended {
+    let endpoint = d1.settings()["endpoint"].as_str().unwrap().to_owned();
+    let arguments = format!("{arguments} --d1-endpoint {endpoint}");
+    let mut command = copying.command(&arguments);
+    let ended = Ended::of(command.env("CLOUDFLARE_API_TOKEN", TOKEN).spawn().unwrap()).await;
+    assert_eq!(ended.code, code, "{arguments}: {}{}", ended.told, ended.complained);
+    assert!(!ended.told.contains(TOKEN) && !ended.complained.contains(TOKEN));
+    ended
+}
+
+/// What Cloudflare bills is told with each batch and at the end, and what is left of the budget.
+#[tokio::test]
+async fn requests_and_rows_that_are_billed_are_told() {
+    let Some(it) = prepared(&orders(2_000)).await else { return };
+    let budget = "Ratelimit: \"default\";r=1100;t=300\r\n".to_owned();
+    it.1.always("", Fault::Head(budget));
+    let ended = ends(0, &it, "--table orders --batch-rows 500").await;
+    let batches = ended.events("batch");
+    let of = |name: &str| -> Vec<u64> {
+        batches.iter().map(|batch| batch[name].as_u64().unwrap()).collect()
+    };
+    let (requests, written) = (of("requests"), of("rows_written"));
+    assert!(requests.is_sorted() && written.is_sorted(), "{requests:?} {written:?}");
+    // Each row, and the index of the table or its entries besides.
+    assert!(*written.last().unwrap() >= 2_000, "{written:?}");
+    assert!(of("requests_left").iter().all(|left| *left == 1100), "{}", ended.told);
+    let table = ended.table();
+    let all = it.1.seen().len() as u64;
+    let told = table["requests"].as_u64().unwrap();
+    // What was looked at before the table began is not the table's.
+    assert!(told > *requests.last().unwrap() && told < all, "{told} of {all}: {table}");
+    assert!(table["rows_read"].as_u64().unwrap() >= 2_000, "the comparison reads: {table}");
+}
+
+/// A row that is larger than D1 takes is found before the first one is copied.
+#[tokio::test]
+async fn validate_measures_rows_against_the_limit_of_d1() {
+    let tables = "create table page (id int primary key, body text, raw bytea);
+                  insert into page select n, repeat('x', 1000), '\\x00' from generate_series(1, 50) n";
+    let Some(it) = prepared(tables).await else { return };
+    let ended = ends(0, &it, "--table page --validate").await;
+    assert!(ended.told.contains("the largest of 50 rows"), "{}", ended.told);
+    for (large, small) in [
+        ("body = repeat('x', 2000100)", "body = ''"),
+        ("raw = decode(repeat('00', 1000100), 'hex')", "raw = ''"),
+    ] {
+        it.0.source.execute(&format!("update page set {large} where id = 7")).await;
+        let ended = ends(78, &it, "--table page --validate").await;
+        assert!(ended.told.contains("at most 2000000"), "{}", ended.told);
+        ends(0, &it, "--table page --validate --on-row-error skip").await;
+        // It is as it was told.
+        ends(4, &it, "--table page --no-verify").await;
+        it.0.source.execute(&format!("update page set {small} where id = 7")).await;
+    }
+    ends(0, &it, "--table page").await;
+}
+
+/// A token that is not valid, one that may not, and a database that is not there are told apart, and
+/// so is an API that does not answer.
+#[tokio::test]
+async fn what_the_api_of_d1_refuses_is_told_apart() {
+    let Some(it) = prepared(&orders(10)).await else { return };
+    let problem = |code: u32, message: &str| {
+        format!(
+            r#"{{"success":false,"errors":[{{"code":{code},"message":"{message}"}}],"result":null}}"#
+        )
+    };
+    for (status, body, code, says) in [
+        (401, problem(10000, "Authentication error"), 78, "Authentication error"),
+        (403, problem(10000, "no permission for D1"), 78, "no permission for D1"),
+        (404, problem(7404, "The database does not exist"), 78, "does not exist"),
+        (429, problem(971, "slow down"), 69, "limit of requests"),
+        (503, problem(0, "away"), 69, "away"),
+    ] {
+        let head = if status == 429 { "Retry-After: 60\r\n" } else { "" };
+        it.1.always("", Fault::Answer(status, head.to_owned(), body));
+        for arguments in ["--table orders --attempts 1", "--table orders --attempts 1 --validate"] {
+            let ended = ends(code, &it, arguments).await;
+            let told = format!("{}{}", ended.told, ended.complained);
+            assert!(told.contains(says), "{status} {arguments}: {told}");
+        }
+    }
+    it.1.mend();
+    ends(0, &it, "--table orders").await;
 }
 
 /// Killed three times, with a twentieth of all requests lost, half of them after they arrived: every
@@ -61,17 +159,9 @@ async fn a_copy_killed_again_and_again_under_faults_is_exact_in_d1() {
 /// A table that is too wide for D1 is told with the limit.
 #[tokio::test]
 async fn a_table_of_more_columns_than_d1_takes_is_refused() {
-    if !d1::installed() {
-        return;
-    }
     let columns: Vec<_> = (0..101).map(|at| format!("c{at} int")).collect();
     let table = format!("create table wide ({}, primary key (c0))", columns.join(", "));
-    let mut copying = Copying::new(Kind::File, &table).await;
-    let d1 = D1::start(1, &copying.path("d1")).await;
-    copying.to = Some(d1.url(0));
-    let endpoint = d1.settings()["endpoint"].as_str().unwrap().to_owned();
-    let mut command = copying.command(&format!("--table wide --d1-endpoint {endpoint}"));
-    let told = Ended::of(command.env("CLOUDFLARE_API_TOKEN", TOKEN).spawn().unwrap()).await;
-    assert_eq!(told.code, 78);
-    assert!(told.complained.contains("has 101 columns") && told.complained.contains("at most 100"));
+    let Some(it) = prepared(&table).await else { return };
+    let told = ends(78, &it, "--table wide").await.complained;
+    assert!(told.contains("has 101 columns") && told.contains("at most 100"), "{told}");
 }

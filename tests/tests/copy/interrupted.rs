@@ -258,8 +258,19 @@ async fn what_does_not_answer_ends_with_69_and_goes_on_later() {
     copying.from = Some(proxy.url(&copying.source.url()));
     let away = copying.ends(69, "--table orders --attempts 2").await.complained;
     assert!(away.contains("source"), "{away}");
+    // Also the looks into the catalog, before the first row, are tried again.
+    proxy.set(offtake_tests::proxy::Mode::CutAfter(0));
+    let before = proxy.accepted();
+    let waiting = copying.spawn("--table orders --attempts 60");
+    until("it has tried twice", PATIENCE, async || match proxy.accepted() - before {
+        tried if tried >= 2 => Ok(()),
+        tried => Err(format!("{tried} times")),
+    })
+    .await;
     proxy.set(offtake_tests::proxy::Mode::Pass);
-    let ended = copying.ends(0, "--table orders").await;
+    let ended = Ended::of(waiting).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.told, ended.complained);
+    assert!(!ended.events("retry").is_empty(), "{}", ended.told);
     assert_eq!(ended.table()["copied"], 2_000);
 
     let mut copying = Copying::new(Kind::Postgres, &orders(100)).await;

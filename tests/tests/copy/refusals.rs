@@ -81,6 +81,63 @@ async fn a_table_that_was_there_before_is_not_touched() {
     }
 }
 
+/// A table that is copied once need not be fit for triggers, and `tenant_id` is a column like any
+/// other, in the key too.
+#[tokio::test]
+async fn a_table_is_copied_that_could_not_be_kept_in_step() {
+    let tables = "create unlogged table visit (tenant_id int, number int, page text, primary key (tenant_id, number));
+                  insert into visit select n % 3, n, 'page ' || n from generate_series(1, 90) n;
+                  create table log (id int not null, at int not null, primary key (at, id)) partition by range (at);
+                  create table log_now partition of log for values from (10) to (20);
+                  insert into log select n, 10 + n % 10 from generate_series(1, 40) n";
+    for kind in KINDS {
+        let copying = Copying::new(kind, tables).await;
+        let ended = copying.ends(0, "--all").await;
+        assert_eq!(ended.events("table").len(), 2, "{}", ended.told);
+        for sql in [
+            "select count(*), min(tenant_id), max(tenant_id), count(distinct number) from visit",
+            "select count(*), min(id), max(at) from log",
+        ] {
+            copying.assert_same(sql).await;
+        }
+        // Also once the tables are there.
+        copying.source.execute("update visit set page = 'new' where tenant_id = 1").await;
+        copying.ends(0, "--all --fresh").await;
+        copying.assert_same("select count(*) from visit where page = 'new'").await;
+    }
+}
+
+/// A copy has no mapping file: what is refused is mended at the source, at the destination, or on
+/// the command line.
+#[tokio::test]
+async fn a_refused_table_is_told_in_the_words_of_a_copy() {
+    let tables = "create table fold (id int primary key, \"Name\" text, name text);
+                  create table taken (id int primary key, note text);
+                  create table wanting (id int primary key)";
+    for kind in KINDS {
+        let copying = Copying::new(kind, tables).await;
+        copying.ends(0, "--table wanting").await;
+        copying.write_there("create table taken (id int primary key, note text)").await;
+        copying.write_there("insert into taken values (1, 'mine')").await;
+        copying.write_there("alter table wanting add column more int not null default 1").await;
+        if kind == Kind::Postgres {
+            copying.write_there("alter table wanting alter column more drop default").await;
+        }
+        let mut refusals = vec![("taken", "was there before Offtake")];
+        match kind {
+            Kind::Postgres => refusals.push(("wanting", "no such column")),
+            Kind::File => refusals.push(("fold", "Name and name are one in SQLite")),
+        }
+        for (table, why) in refusals {
+            let told = copying.ends(78, &format!("--table {table}")).await.complained;
+            assert!(told.contains(why), "{told}");
+            for word in ["target.table", "the query", "mappings", "source.key"] {
+                assert!(!told.contains(word), "{word}: {told}");
+            }
+        }
+    }
+}
+
 /// Checkpoints of another source are not gone on with, unless that is asked for.
 #[tokio::test]
 async fn a_copy_of_another_source_goes_on_only_when_asked() {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod faults;
+mod limits;
 mod live;
 mod tables;
 

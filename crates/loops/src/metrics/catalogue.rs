@@ -144,6 +144,11 @@ pub const METRICS: &[Metric] = &[
         "Requests that Cloudflare last said a token has left; 0 while it refuses one, or says nothing.",
     ),
     gauge(
+        D1_LARGEST_BYTES,
+        "bytes",
+        "The largest of the D1 databases that answered this process in the last two hours.",
+    ),
+    gauge(
         SQLITE_WAL_BYTES,
         "bytes",
         "The write-ahead logs beside the SQLite files that this process has open.",

@@ -3,7 +3,7 @@
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use super::{
-    BUILD_INFO, CONFIG_RELOAD_SUCCESS, CONNECTION_STATES, D1_BUDGET_REMAINING,
+    BUILD_INFO, CONFIG_RELOAD_SUCCESS, CONNECTION_STATES, D1_BUDGET_REMAINING, D1_LARGEST_BYTES,
     DESTINATION_CERTIFICATE_EXPIRY, DESTINATION_CONNECTIONS, Kind,
     LOOP_LAST_TICK_TIMESTAMP_SECONDS, LOOPS, METRICS, Metric, Of, SOURCE_READ_TIMESTAMP_SECONDS,
     SQLITE_WAL_BYTES, WEBHOOK_CONNECTIONS, unix_seconds_now,
@@ -28,6 +28,7 @@ pub fn describe() {
     }
     gauge!(DESTINATION_CERTIFICATE_EXPIRY).set(0.0);
     gauge!(D1_BUDGET_REMAINING).set(0.0);
+    gauge!(D1_LARGEST_BYTES).set(0.0);
     gauge!(SQLITE_WAL_BYTES).set(0.0);
     gauge!(SOURCE_READ_TIMESTAMP_SECONDS).set(unix_seconds_now());
     gauge!(CONFIG_RELOAD_SUCCESS).set(1.0);

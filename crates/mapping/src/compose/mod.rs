@@ -17,7 +17,7 @@ pub use plain_index::PlainIndex;
 pub use postgres::{
     Accepted, EventShape, TenantKeys, copied, copy_changed, copy_chunk, copy_event_chunk,
     copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants, find_end,
-    list_changed, list_chunk, resolve_tenants, sample_dependants, select_events,
+    list_changed, list_chunk, measure_rows, resolve_tenants, sample_dependants, select_events,
     select_events_of_tenants, select_keys, select_keys_of_tenants, select_tenants,
 };
 

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::choice::Chosen;
 use self::endpoints::Endpoints;
-use self::progress::Progress;
+use self::progress::{Progress, with_spent};
 use super::printing::{say, say_exact, say_json};
 use crate::command_line::{Copy, RowError};
 use crate::outcome::{Exit, Failure};
@@ -263,7 +263,7 @@ fn told(task: &Task, outcome: &Outcome, stop: Option<&Stop>, progress: &Progress
         exit = Exit::Different;
     }
     if progress.as_json() {
-        say_json(json!({
+        let table = json!({
             "event": "table",
             "table": name,
             "rows": outcome.done,
@@ -278,10 +278,17 @@ fn told(task: &Task, outcome: &Outcome, stop: Option<&Stop>, progress: &Progress
             })),
             "messages": lines,
             "complete": stop.is_none(),
-        }));
+        });
+        say_json(with_spent(table, outcome.spent.as_ref()));
         return exit;
     }
     say(summary(name, outcome, stop.is_none()));
+    if let Some(spent) = &outcome.spent {
+        say(format!(
+            "  {} requests; Cloudflare counts {} rows written and {} rows read",
+            spent.requests, spent.rows_written, spent.rows_read
+        ));
+    }
     lines.iter().for_each(|line| say(format!("  {line}")));
     exit
 }

@@ -45,6 +45,9 @@ pub const BATCH_BYTES: ByteSize = ByteSize(8 << 20);
 /// A reader that ends within minutes never gets there: a gigabyte is some million changed rows.
 pub const FILE_LOG_BYTES: ByteSize = ByteSize(1 << 30);
 
+/// A sixth below the 10 GB that Cloudflare takes: time to act for most databases.
+pub const D1_DATABASE_BYTES: ByteSize = ByteSize(8 << 30);
+
 /// Long enough for a connection that loses two SYN packets (1 s + 2 s) and has a slow handshake.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

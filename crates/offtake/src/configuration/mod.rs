@@ -96,6 +96,7 @@ pub struct Sync {
     pub batch_rows: u32,
     pub batch_bytes: ByteSize,
     pub file_log_bytes: ByteSize,
+    pub d1_database_bytes: ByteSize,
     pub connect_timeout: Duration,
     pub statement_timeout: Duration,
     pub retry: Retry,
@@ -340,6 +341,11 @@ impl Sync {
                 "file_log_bytes",
                 defaults::FILE_LOG_BYTES,
                 ByteSize(1 << 16)..=ByteSize(1 << 40),
+            ),
+            d1_database_bytes: section.size(
+                "d1_database_bytes",
+                defaults::D1_DATABASE_BYTES,
+                ByteSize(1 << 10)..=ByteSize(1 << 40),
             ),
             connect_timeout: section.duration(
                 "connect_timeout",

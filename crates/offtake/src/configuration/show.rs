@@ -188,6 +188,7 @@ impl Sync {
             ("batch_rows", self.batch_rows.into()),
             ("batch_bytes", text(self.batch_bytes)),
             ("file_log_bytes", text(self.file_log_bytes)),
+            ("d1_database_bytes", text(self.d1_database_bytes)),
             ("connect_timeout", show_duration(self.connect_timeout).into()),
             ("statement_timeout", show_duration(self.statement_timeout).into()),
             ("retry", retry),

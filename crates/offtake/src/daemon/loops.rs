@@ -312,6 +312,7 @@ fn engine_settings(
         batch_rows: sync.batch_rows as usize,
         batch_bytes: usize::try_from(sync.batch_bytes.0).unwrap_or(usize::MAX),
         file_log_bytes: sync.file_log_bytes.0,
+        d1_database_bytes: sync.d1_database_bytes.0,
         statement_timeout: sync.statement_timeout,
         lock_timeout: sync.statement_timeout,
         retry_initial: sync.retry.initial,

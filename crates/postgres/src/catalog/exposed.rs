@@ -37,7 +37,7 @@ pub(super) fn expose(
         }
     }
     if mapping.source.tenant == Tenant::Everyone {
-        return everyones(mapping, found, columns, problems);
+        return everyones(mapping, tables, found, columns, problems);
     }
     let Some(at) = columns.iter().position(|c| c.column.name.as_str() == TENANT_COLUMN) else {
         let remedy = format!("select the tenant's id as {TENANT_COLUMN}");
@@ -62,12 +62,14 @@ pub(super) fn expose(
 /// column is Offtake's own, and holds the tenant's id as the source prints it.
 fn everyones(
     mapping: &Mapping,
+    tables: &Tables,
     key: Vec<KeyColumn>,
     columns: Vec<QueryColumn>,
     mut problems: Vec<Problem>,
 ) -> Result<Exposed, Vec<Problem>> {
     let columns: Vec<Column> = columns.into_iter().map(|c| c.column).collect();
-    if columns.iter().any(|column| column.name.as_str() == TENANT_COLUMN) {
+    let has_tenant = columns.iter().any(|column| column.name.as_str() == TENANT_COLUMN);
+    if has_tenant && !tables.read_once() {
         let message = format!(
             "the query has a column `{TENANT_COLUMN}`, and every tenant receives every row"
         );
@@ -91,7 +93,8 @@ fn key_column(
     (query_column, source_column): (&Identifier, &Identifier),
     columns: &[QueryColumn],
 ) -> Result<(KeyColumn, Vec<Problem>), Vec<Problem>> {
-    if query_column.as_str() == TENANT_COLUMN {
+    let of_one_copy = tables.read_once() && mapping.source.tenant == Tenant::Everyone;
+    if query_column.as_str() == TENANT_COLUMN && !of_one_copy {
         let message = format!(
             "`{TENANT_COLUMN}` cannot be a key column: a destination holds one tenant, or has it in front of the key anyway"
         );

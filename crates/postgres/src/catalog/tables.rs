@@ -52,6 +52,7 @@ pub(super) struct Tables {
     /// What else there is; only read when a table is not there.
     others: Vec<String>,
     role: String,
+    read_once: bool,
 }
 
 impl Tables {
@@ -102,7 +103,18 @@ impl Tables {
             others =
                 client.query(sql::LIST_TABLES, &[]).await?.iter().map(|row| row.get(0)).collect();
         }
-        Ok(Self { tables, others, role })
+        Ok(Self { tables, others, role, read_once: false })
+    }
+
+    /// The rows are read once: whether triggers could record their changes does not matter.
+    pub(super) fn need_no_triggers(&mut self) {
+        self.read_once = true;
+        self.tables.values_mut().for_each(|table| table.unfit.clear());
+    }
+
+    /// Whether rows are read once, and no change of them is captured.
+    pub(super) fn read_once(&self) -> bool {
+        self.read_once
     }
 
     /// The role that the daemon is, as SQL writes it.

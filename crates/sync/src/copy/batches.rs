@@ -166,13 +166,16 @@ impl Desk<'_> {
             };
             let (written, read) =
                 tokio::join!(self.write(Some(part), &statement, false), read_ahead);
-            written?;
+            let slow = written?;
             if let Some((batch, fits)) = read {
                 match fits {
                     Some(fits) => pace.rows = fits.clamp(1, pace.rows),
                     None => pace.grow(copier),
                 }
                 ahead = Some(batch);
+            }
+            if slow {
+                pace.halve();
             }
             told(Done { up_to: up_to.clone(), rows, bytes });
             if up_to.is_none() {

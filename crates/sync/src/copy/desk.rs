@@ -208,14 +208,14 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Writes a part and moves its checkpoint: all of it or nothing. Returns how many rows were left
-    /// out. `checkpoint`: the statement that moves it.
+    /// Writes a part and moves its checkpoint: all of it or nothing. Returns whether that took so
+    /// long that the next part should be smaller. `checkpoint`: the statement that moves it.
     pub(super) async fn write(
         &mut self,
         part: Option<Part>,
         checkpoint: &str,
         backfilled: bool,
-    ) -> Result<usize, Trip> {
+    ) -> Result<bool, Trip> {
         let (copier, job) = (self.copier, self.job);
         let parts: Vec<Part> = part.into_iter().collect();
         let mappings = [job.mapping.clone()];
@@ -253,7 +253,7 @@ impl<'a> Desk<'a> {
                 return Err(error.into());
             }
         };
-        let Written { outcomes, faults, cursors } = written;
+        let Written { outcomes, faults, cursors, slow } = written;
         if let Some((_, fault)) = faults.into_iter().next() {
             return Err(Trip::Chunk(fault.message));
         }
@@ -264,7 +264,7 @@ impl<'a> Desk<'a> {
             let noting: Vec<Asked> = left_out.iter().map(|row| skip(row).into()).collect();
             self.ask(&noting).await?;
         }
-        Ok(left_out.len())
+        Ok(slow)
     }
 
     /// Notes that a chunk begins, where it ends once that is known.

@@ -36,10 +36,11 @@ use tokio_util::sync::CancellationToken;
 pub use chunk::{Chunk, Status};
 pub use outcome::{Compared, Event, FailedChunk, Outcome, Side, Stop};
 pub use owner::Owner;
-pub use setup::columns_max;
+pub use setup::{columns_max, row_bytes_max};
 
 use crate::Settings;
 use crate::destinations::Place;
+pub use crate::destinations::Spent;
 
 /// A batch of 10 000 rows is some tens of milliseconds of work on either side.
 pub const BATCH_ROWS: usize = 10_000;
@@ -110,7 +111,8 @@ pub fn settings(statement_timeout: Duration) -> Settings {
         retry_max: retry::MAX,
         lease: owner::LEASE,
         claim_limit: 1,
-        // A copy has no status in which this could be told.
+        // A copy has no status in which these could be told.
         file_log_bytes: u64::MAX,
+        d1_database_bytes: u64::MAX,
     }
 }

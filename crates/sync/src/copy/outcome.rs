@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::destinations::Spent;
+
 /// One of the two databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -57,7 +59,16 @@ pub enum Event<'a> {
     /// A table begins, or goes on behind the rows that are done.
     Began { table: &'a str, done: u64, estimate: Option<u64>, resumed: bool },
     /// A batch and its checkpoint are in the destination.
-    Batch { table: &'a str, chunk: i64, rows: u64, bytes: u64, done: u64, retries: u64 },
+    Batch {
+        table: &'a str,
+        chunk: i64,
+        rows: u64,
+        bytes: u64,
+        done: u64,
+        retries: u64,
+        /// For this table so far, where requests are counted.
+        spent: Option<Spent>,
+    },
     /// Something is tried again after this long.
     Retry { table: &'a str, side: Side, why: &'a str, attempt: u32, wait: Duration },
     /// The next chunk begins all the same.
@@ -115,4 +126,6 @@ pub struct Outcome {
     pub without_index: Vec<(String, String)>,
     /// None: it was not compared.
     pub compared: Option<Compared>,
+    /// None: requests are not counted there.
+    pub spent: Option<Spent>,
 }

@@ -11,6 +11,7 @@ use super::chunk::{Chunk, Status, json};
 use super::desk::Desk;
 use super::retry::{Trip, wait_before};
 use super::{Copier, Event, FailedChunk, Job, Outcome, Side, Stop};
+use crate::destinations::Spent;
 use crate::turn::estimate;
 
 /// A table that is being copied.
@@ -25,6 +26,8 @@ pub(super) struct Run<'a> {
     /// Chunks that were begun in this run, so that none that fails is tried for ever.
     begun: HashSet<i64>,
     held_before: bool,
+    /// By this process, before this table.
+    spent_before: Option<Spent>,
 }
 
 impl Copier {
@@ -40,12 +43,14 @@ impl Copier {
             outcome: Outcome::default(),
             begun: HashSet::new(),
             held_before: false,
+            spent_before: self.place.spent(),
         };
         let ended = Box::pin(run.complete()).await;
         if let Some(desk) = &run.desk {
             // Where this fails, the lease runs out.
             let _ = desk.release().await;
         }
+        run.outcome.spent = spent_since(self, run.spent_before);
         (run.outcome, ended)
     }
 }
@@ -214,6 +219,7 @@ impl<'a> Run<'a> {
             chunk.end = self.end_of(&chunk).await?;
         }
         let (copier, job) = (self.copier, self.job);
+        let spent_before = self.spent_before;
         let Self { desk: Some(desk), pace, outcome, chunks, .. } = self else {
             return Err(Stop::Interrupted.into());
         };
@@ -241,6 +247,7 @@ impl<'a> Run<'a> {
                 bytes: done.bytes,
                 done: before + written,
                 retries: outcome.retries,
+                spent: spent_since(copier, spent_before),
             });
         };
         Box::pin(desk.copy_range((copier, job), chunk.left(), pace, moving, told)).await
@@ -299,6 +306,10 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+fn spent_since(copier: &Copier, before: Option<Spent>) -> Option<Spent> {
+    Some(copier.place.spent()?.since(before?))
 }
 
 /// So long one call of the comparison goes on before the lease is renewed.

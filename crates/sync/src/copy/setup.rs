@@ -7,8 +7,8 @@ use offtake_mapping::{Identifier, Kind};
 use super::chunk::Chunk;
 use super::desk::{Desk, checkpoints, facts, spec};
 use super::retry::{Trip, of_destination, wait_before};
-use super::{Copier, Job, Stop};
-use crate::destinations::{Place, Session};
+use super::{Copier, Event, Job, Side, Stop};
+use crate::destinations::{D1_ROW_BYTES_MAX, Place, Session};
 
 impl Copier {
     /// Logs in at the destination, and tells what it is.
@@ -17,7 +17,7 @@ impl Copier {
         let health = self.persistently(ask).await?;
         if health.read_only {
             let why = format!("{} takes no writes", self.place.database());
-            return Err(Stop::Refused { side: super::Side::Destination, why });
+            return Err(Stop::Refused { side: Side::Destination, why });
         }
         Ok(health.version)
     }
@@ -79,6 +79,20 @@ impl Copier {
         Ok(count)
     }
 
+    /// Waits before the next attempt to ask the source for what it has. False: none is left, or the
+    /// run is to end.
+    pub async fn wait_for_source(&self, attempt: u32, why: &str) -> bool {
+        if attempt >= self.terms.attempts || self.stopping.is_cancelled() {
+            return false;
+        }
+        let wait = wait_before(attempt);
+        (self.tell)(Event::Retry { table: "", side: Side::Source, why, attempt, wait });
+        tokio::select! {
+            () = tokio::time::sleep(wait) => true,
+            () = self.stopping.cancelled() => false,
+        }
+    }
+
     async fn open(&self) -> Result<Session, Trip> {
         let opened = Session::open(&self.place, &self.dialer, "offtake copy").await;
         opened.map_err(of_destination)
@@ -133,6 +147,14 @@ pub fn columns_max(kind: Kind) -> usize {
         Kind::Postgres => 1600,
         Kind::Sqlite => 2000,
         Kind::D1 => 100,
+    }
+}
+
+/// How many bytes a row there can have, where a copy could meet that; as text, bytea as bytes.
+pub fn row_bytes_max(kind: Kind) -> Option<u64> {
+    match kind {
+        Kind::Postgres | Kind::Sqlite => None,
+        Kind::D1 => Some(D1_ROW_BYTES_MAX as u64),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod certificates;
 mod d1;
+mod elsewhere;
 mod links;
 mod place;
 mod postgres;
@@ -21,10 +22,11 @@ mod trouble;
 mod write;
 
 pub use certificates::CERTIFICATE_EXPIRES_SOON;
-pub(crate) use d1::Session as D1Session;
 pub use d1::{
     D1Database, D1Settings, ENDPOINT as D1_ENDPOINT, REQUESTS_PER_SECOND as D1_REQUESTS_PER_SECOND,
+    Spent,
 };
+pub(crate) use d1::{ROW_BYTES_MAX as D1_ROW_BYTES_MAX, Session as D1Session};
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::{Place, Places};
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use offtake_mapping::{Identifier, Kind, ResolvedMapping};
 use offtake_postgres::ConnectionString;
 
-use super::{D1Database, D1Settings, DatabaseFile, InvalidPlace};
+use super::{D1Database, D1Settings, DatabaseFile, InvalidPlace, Spent};
 
 /// The kind of a destination's database, and what names the place of its rows there.
 ///
@@ -18,6 +18,9 @@ pub enum Place {
     Sqlite(Arc<DatabaseFile>),
     D1(Arc<D1Database>),
 }
+
+/// Larger requests come near the 30 seconds that Cloudflare gives one.
+const D1_BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The schema that SQLite has: a file has one.
 const SQLITE_SCHEMA: &str = "main";
@@ -84,6 +87,22 @@ impl Place {
         match self {
             Self::Postgres { .. } => true,
             Self::Sqlite(_) | Self::D1(_) => false,
+        }
+    }
+
+    /// What this process has spent there so far; None: requests are not counted.
+    pub fn spent(&self) -> Option<Spent> {
+        match self {
+            Self::Postgres { .. } | Self::Sqlite(_) => None,
+            Self::D1(database) => Some(database.spent()),
+        }
+    }
+
+    /// The bytes of rows that one transaction there may have.
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        match self {
+            Self::Postgres { .. } | Self::Sqlite(_) => usize::MAX,
+            Self::D1(_) => D1_BATCH_BYTES_MAX,
         }
     }
 

@@ -7,8 +7,9 @@ impl Session {
     /// Why the destination is strained. None: it is not.
     pub(crate) async fn strain(&self, settings: &Settings) -> Option<String> {
         match self {
-            Self::Postgres(_) | Self::D1(_) => None,
+            Self::Postgres(_) => None,
             Self::Sqlite(session) => session.strain(settings.file_log_bytes).await,
+            Self::D1(session) => session.strain(settings.d1_database_bytes),
         }
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Written {
     pub(crate) faults: Faults,
     /// The cursors that stand there now: a mapping that failed keeps its old one.
     pub(crate) cursors: Cursors,
+    /// It was done, but so late that a larger one may not be.
+    pub(crate) slow: bool,
 }
 
 /// What one mapping's share of a batch did.

@@ -336,6 +336,7 @@ impl Turn<'_> {
             link.cursors = None;
             return Ok(None);
         }
+        let mut slow = false;
         if batch.has_rows() || behind {
             let apply_began = Instant::now();
             let (written, read) = tokio::join!(
@@ -348,6 +349,7 @@ impl Turn<'_> {
                 link.cursors = None;
             }
             let written = written?;
+            slow = written.slow;
             // It was read for the cursors of this write alone. Those that another worker left may
             // stand at the same place, over newer rows.
             let good = read.filter(|_| written.faults.is_empty());
@@ -360,7 +362,10 @@ impl Turn<'_> {
             let retry = self.context.settings.retry_initial;
             self.retry = Some(self.retry.map_or(retry, |other| other.min(retry)));
         }
-        self.context.sizes.grow(self.claim.destination_id);
+        match slow {
+            true => self.context.sizes.halve(self.claim.destination_id),
+            false => self.context.sizes.grow(self.claim.destination_id),
+        }
         Ok(self.all_applied(&batch, &next).then_some(batch.head))
     }
 
@@ -390,7 +395,7 @@ impl Turn<'_> {
         written: Written,
         (fetch_began, apply_began): (Instant, Instant),
     ) -> Result<Cursors, Error> {
-        let Written { outcomes, faults, cursors } = written;
+        let Written { outcomes, faults, cursors, .. } = written;
         self.quarantined |= outcomes.iter().flatten().any(|applied| !applied.refused.is_empty());
         self.quarantined |= batch.parts.iter().any(|part| !part.failed.is_empty());
         for (mapping, fault) in faults {
@@ -459,6 +464,11 @@ impl Turn<'_> {
         Some(Ahead { batch: self.read(cursors).await.ok()?, cursors: cursors.clone(), began })
     }
 
+    fn batch_bytes(&self) -> usize {
+        let of_place = self.registered.spec.place.batch_bytes_max();
+        self.context.settings.batch_bytes.min(of_place)
+    }
+
     async fn read(&self, cursors: &Cursors) -> Result<Batch, Error> {
         let context = self.context;
         let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
@@ -468,7 +478,7 @@ impl Turn<'_> {
             positions: &positions(&self.mappings, cursors),
             rows_max,
             // A single row must always fit. Otherwise it would never arrive.
-            bytes_max: if rows_max == 1 { usize::MAX } else { context.settings.batch_bytes },
+            bytes_max: if rows_max == 1 { usize::MAX } else { self.batch_bytes() },
             retry_quarantined_of: self.quarantined.then_some(self.claim.destination_id),
             statement_timeout: context.settings.statement_timeout,
         };

@@ -2,7 +2,7 @@
 
 use super::{array_literal, ordered_key, ordered_literals, printed, row_of};
 use crate::compose::{Changed, KeyRange};
-use crate::{KeyOrder, ResolvedMapping, literal};
+use crate::{Column, KeyOrder, ResolvedMapping, literal};
 
 /// Copies out the current state of every changed key, one line each: whether the query returns a
 /// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
@@ -287,6 +287,34 @@ fn page_of(
 pub fn estimate_rows(mapping: &ResolvedMapping, tenant_id: &str) -> String {
     format!(
         "explain (format json) select from {} where {}",
+        mapping.rows(&tenant_literal(mapping, tenant_id)),
+        mapping.of_tenant(&tenant_literal(mapping, tenant_id))
+    )
+}
+
+/// Measures some rows of a tenant, `rows_max` at most: how many they are, the bytes of the largest
+/// one, and of the largest value on its way. Values are measured as text, those of bytea as bytes;
+/// on their way they are hexadecimal digits.
+pub fn measure_rows(mapping: &ResolvedMapping, tenant_id: &str, rows_max: usize) -> String {
+    let bytes = |column: &Column| {
+        let name = column.name.sql();
+        match column.target_type == "bytea" {
+            true => format!("coalesce(octet_length(q.{name}), 0)"),
+            false => format!("coalesce(octet_length(q.{name}::text), 0)"),
+        }
+    };
+    let on_its_way = |column: &Column| match column.target_type == "bytea" {
+        true => format!("2 * {}", bytes(column)),
+        false => bytes(column),
+    };
+    let all: Vec<String> = mapping.columns.iter().map(bytes).collect();
+    let each: Vec<String> = mapping.columns.iter().map(on_its_way).collect();
+    format!(
+        "select count(*), coalesce(max(bytes), 0)::bigint, coalesce(max(on_its_way), 0)::bigint\n\
+           from (select {} as bytes, greatest({}) as on_its_way\n\
+                   from {} where {} limit {rows_max}) measured",
+        all.join(" + "),
+        each.join(", "),
         mapping.rows(&tenant_literal(mapping, tenant_id)),
         mapping.of_tenant(&tenant_literal(mapping, tenant_id))
     )

@@ -17,7 +17,7 @@ pub use events::{
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
     TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, find_end, list_changed,
-    list_chunk, select_keys, select_keys_of_tenants, select_tenants,
+    list_chunk, measure_rows, select_keys, select_keys_of_tenants, select_tenants,
 };
 pub use guard::{ActingKey, UpdatingKey};
 pub use look_up::resolve_tenants;

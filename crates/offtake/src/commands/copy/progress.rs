@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use offtake_mapping::{foreign, foreign_within};
-use offtake_sync::copy::Event;
+use offtake_sync::copy::{Event, Spent};
 use serde_json::{Value, json};
 
 use crate::commands::printing::{say, say_json};
@@ -69,13 +69,16 @@ impl Progress {
             return;
         }
         match event {
-            Event::Retry { table, side, why, attempt, wait } => self.line(&format!(
-                "{}: the {side} failed ({}); attempt {} in {:.1} s",
-                foreign(table),
-                foreign_within(why, WHY_CHARS_MAX),
-                attempt + 1,
-                wait.as_secs_f64()
-            )),
+            Event::Retry { table, side, why, attempt, wait } => {
+                let of = if table.is_empty() { String::new() } else { format!("{table}: ") };
+                self.line(&format!(
+                    "{}the {side} failed ({}); attempt {} in {:.1} s",
+                    foreign(&of),
+                    foreign_within(why, WHY_CHARS_MAX),
+                    attempt + 1,
+                    wait.as_secs_f64()
+                ));
+            }
             Event::ChunkFailed { table, chunk } => self.line(&format!(
                 "{}: chunk {} failed: {}",
                 foreign(table),
@@ -108,9 +111,12 @@ impl Table {
                 let (done_before, estimate) = (*done, *estimate);
                 *self = Self { bar, began: Instant::now(), done_before, estimate, bytes: 0 };
             }
-            Event::Batch { done, bytes, .. } => {
+            Event::Batch { done, bytes, spent, .. } => {
                 self.bytes += bytes;
                 self.bar.set_position(*done);
+                if let Some(spent) = spent {
+                    self.bar.set_message(format!("{} requests", spent.requests));
+                }
             }
             Event::Compared { rows, .. } => {
                 self.bar.set_message("comparing");
@@ -135,14 +141,15 @@ impl Table {
                 "event": "table_began", "table": table, "rows": done, "rows_estimated": estimate,
                 "resumed": resumed,
             }),
-            Event::Batch { table, chunk, rows, bytes, done, retries } => {
+            Event::Batch { table, chunk, rows, bytes, done, retries, spent } => {
                 let (rate, rest) = self.pace(*done);
-                json!({
+                let told = json!({
                     "event": "batch", "table": table, "chunk": chunk, "batch_rows": rows,
                     "batch_bytes": bytes, "rows": done, "bytes": self.bytes,
                     "rows_per_second": rate.round(), "eta_seconds": rest.map(|rest| rest.as_secs()),
                     "retries": retries,
-                })
+                });
+                with_spent(told, spent.as_ref())
             }
             Event::Retry { table, side, why, attempt, wait } => json!({
                 "event": "retry", "table": table, "side": side.to_string(), "why": why,
@@ -160,6 +167,17 @@ impl Table {
             }
         }
     }
+}
+
+/// Adds what a destination counts, and bills.
+pub(super) fn with_spent(mut told: Value, spent: Option<&Spent>) -> Value {
+    if let Some(spent) = spent {
+        told["requests"] = spent.requests.into();
+        told["rows_read"] = spent.rows_read.into();
+        told["rows_written"] = spent.rows_written.into();
+        told["requests_left"] = spent.left.into();
+    }
+    told
 }
 
 fn bar(table: &str, estimate: Option<u64>) -> ProgressBar {

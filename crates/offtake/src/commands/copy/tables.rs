@@ -9,7 +9,7 @@ use offtake_mapping::{
     Identifier, KeyOrder, Mapping, OnRowError, ResolvedMapping, Source, TableName, Target, Tenant,
     foreign, nearest,
 };
-use offtake_postgres::{Dialer, catalog};
+use offtake_postgres::{Dialer, Fault, catalog};
 use offtake_sync::copy::{Copier, Job, columns_max};
 use tokio_postgres::{Client, Row, SimpleQueryMessage};
 
@@ -36,8 +36,29 @@ struct Table {
     bytes: i64,
 }
 
-/// Finds what the command line names, and asks the source whether it can be copied.
+/// Finds what the command line names, and asks the source whether it can be copied: as often as the
+/// terms say, while the source does not answer.
 pub(super) async fn find(
+    file: &Path,
+    copier: &Copier,
+    chosen: &Chosen,
+    arguments: &Copy,
+) -> Result<Vec<Task>, Failure> {
+    let mut attempt = 1;
+    loop {
+        match try_to_find(file, copier, chosen, arguments).await {
+            Err(failure)
+                if failure.exit == Exit::Unreachable
+                    && copier.wait_for_source(attempt, &failure.to_string()).await =>
+            {
+                attempt += 1;
+            }
+            found => return found,
+        }
+    }
+}
+
+async fn try_to_find(
     file: &Path,
     copier: &Copier,
     chosen: &Chosen,
@@ -57,7 +78,7 @@ pub(super) async fn find(
         }
         false => (of_files(file, arguments, halt)?, Vec::new()),
     };
-    let set = catalog::resolve(&source, mappings).await?;
+    let set = catalog::resolve_to_copy_once(&source, mappings).await?;
     let mut tasks = Vec::new();
     for mapping in set.forms_of(copier.place.kind(), false) {
         let table = tables.iter().find(|table| table.name == mapping.definition.source.table);
@@ -70,12 +91,7 @@ pub(super) async fn find(
 /// A session of its own, in which only the catalog is read.
 pub(super) async fn connect(copier: &Copier) -> Result<offtake_postgres::Connection, Failure> {
     let unusable = |error: &offtake_postgres::Error| {
-        let what = format!("cannot connect to the source {}", copier.source.place());
-        let mut failure = Failure::of_source(&what, error).source_named_by("--from");
-        if failure.exit == Exit::Failed {
-            failure.exit = Exit::InvalidConfiguration;
-        }
-        failure
+        of_source(&format!("cannot connect to the source {}", copier.source.place()), error)
     };
     let dialer = Dialer::trusted(copier.settings.lock_timeout);
     let connection = dialer.dial(&copier.source, "offtake copy").await;
@@ -396,7 +412,18 @@ fn refuse_too_wide(copier: &Copier, tasks: &[Task]) -> Result<(), Failure> {
 }
 
 pub(super) fn unreadable(error: tokio_postgres::Error) -> Failure {
-    Failure::of_source("cannot read the source's catalog", &error.into())
+    of_source("cannot read the source's catalog", &error.into())
+}
+
+/// What may be over in a moment counts as unreachable: it is tried again. What is left is wrong.
+fn of_source(while_doing: &str, error: &offtake_postgres::Error) -> Failure {
+    let mut failure = Failure::of_source(while_doing, error).source_named_by("--from");
+    failure.exit = match error.fault() {
+        Fault::Transient | Fault::Unreachable | Fault::OutcomeUnknown => Exit::Unreachable,
+        _ if failure.exit == Exit::Failed => Exit::InvalidConfiguration,
+        _ => failure.exit,
+    };
+    failure
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use offtake_mapping::compose::estimate_rows;
+use offtake_mapping::compose::{estimate_rows, measure_rows};
 use offtake_mapping::foreign;
-use offtake_sync::copy::{Copier, Stop};
+use offtake_sync::copy::{Copier, Stop, row_bytes_max};
 use offtake_sync::destinations::Place;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -13,9 +13,12 @@ use tokio_postgres::Client;
 use super::choice::Chosen;
 use super::tables::{connect, find, unreadable};
 use super::{Task, failure_of};
-use crate::command_line::Copy;
+use crate::command_line::{Copy, RowError};
 use crate::commands::printing::{say, say_json};
 use crate::outcome::{Exit, Failure};
+
+/// Rows that are measured of a table, where their size matters. They are read whole.
+const MEASURED_ROWS: u64 = 20_000;
 
 /// What was looked at, in order.
 struct Lines {
@@ -65,7 +68,9 @@ pub(super) async fn execute(
             match find(file, copier, chosen, arguments).await {
                 Ok(tasks) => {
                     for task in &tasks {
-                        of_table(copier, &source, task, reached.is_ok(), &mut lines).await?;
+                        let rows = of_table(copier, &source, task, reached.is_ok(), &mut lines);
+                        let rows = rows.await?;
+                        of_sizes(copier, &source, (task, rows), arguments, &mut lines).await?;
                     }
                     of_space(copier, &tasks, &mut lines);
                 }
@@ -91,7 +96,7 @@ async fn of_table(
     task: &Task,
     reached: bool,
     lines: &mut Lines,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     let mapping = &task.job.mapping;
     let key: Vec<&str> = mapping.key.iter().map(|k| k.query_column.as_str()).collect();
     let explained = source.query_one(&estimate_rows(mapping, &task.job.tenant), &[]).await;
@@ -111,7 +116,7 @@ async fn of_table(
     );
     task.notes.iter().for_each(|note| lines.tell("note", &task.source, note));
     if !reached {
-        return Ok(());
+        return Ok(rows);
     }
     match copier.try_writing(&task.job).await {
         Ok(None) => lines.ok(&task.source, "can be written there (tried and rolled back)"),
@@ -121,6 +126,41 @@ async fn of_table(
             lines.wrong(failure.exit, &task.source, &told(&failure));
         }
         Err(stop) => return Err(failure_of(&stop, &copier.place.database())),
+    }
+    Ok(rows)
+}
+
+/// Where rows have a limit, some are measured: the largest one must not be larger. Of a table they
+/// are taken from all of its pages.
+async fn of_sizes(
+    copier: &Copier,
+    source: &Client,
+    (task, rows): (&Task, u64),
+    arguments: &Copy,
+    lines: &mut Lines,
+) -> Result<(), Failure> {
+    let Some(most) = row_bytes_max(copier.place.kind()) else { return Ok(()) };
+    let mut mapping = (*task.job.mapping).clone();
+    if !mapping.definition.is_written() && rows > MEASURED_ROWS {
+        let percent = 100.0 * MEASURED_ROWS as f64 / rows as f64;
+        mapping.definition.query.push_str(&format!(" tablesample system ({percent})"));
+    }
+    let measure = measure_rows(&mapping, &task.job.tenant, MEASURED_ROWS as usize);
+    let row = source.query_one(&measure, &[]).await.map_err(unreadable)?;
+    let [measured, largest, value] = [0, 1, 2].map(|at| row.get::<_, i64>(at).unsigned_abs());
+    let told = format!(
+        "the largest of {measured} rows that were measured has {largest} bytes, and a row there at \
+         most {most}"
+    );
+    if largest.max(value) <= most {
+        lines.ok(&task.source, &told);
+    } else if arguments.on_row_error == RowError::Skip {
+        lines.tell("note", &task.source, &format!("{told}; larger ones are left out and listed"));
+    } else {
+        let remedy = "leave such rows out with --on-row-error skip, or copy a mapping whose query \
+                      gives less, with --mapping and --tenant; a bytea counts twice where it has \
+                      more than half of that";
+        lines.wrong(Exit::InvalidConfiguration, &task.source, &format!("{told}; {remedy}"));
     }
     Ok(())
 }

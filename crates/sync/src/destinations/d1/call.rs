@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::D1Database;
 use super::http::Unanswered;
-use super::{Session, Trouble};
+use super::{Session, Trouble, size};
 
 /// How often the same request is sent.
 const ATTEMPTS: u32 = 3;
@@ -152,11 +152,20 @@ struct Outcome {
 struct Meta {
     #[serde(default)]
     changes: f64,
+    /// Milliseconds.
+    #[serde(default)]
+    duration: f64,
+    #[serde(default)]
+    rows_read: f64,
+    #[serde(default)]
+    rows_written: f64,
+    /// The bytes of the database.
+    size_after: Option<f64>,
 }
 
 /// What an answer means.
 enum Meaning {
-    Done(Vec<Done>),
+    Done(Vec<Done>, Duration),
     Failed(Failed, &'static str),
     /// Whether the batch was run is not known.
     Unknown {
@@ -169,6 +178,14 @@ enum Meaning {
 impl Session {
     /// Runs a batch: all of it, or nothing.
     pub(super) async fn run(&self, batch: &[Statement]) -> Result<Vec<Done>, Failed> {
+        self.run_timed(batch).await.map(|(done, _)| done)
+    }
+
+    /// The same, with the time that the database took for it.
+    pub(super) async fn run_timed(
+        &self,
+        batch: &[Statement],
+    ) -> Result<(Vec<Done>, Duration), Failed> {
         let body = serde_json::to_vec(&Body { batch }).map(Bytes::from);
         let body = body.map_err(|error| self.failed(Fault::Fatal, &error.to_string()))?;
         let mut unknown: Option<(String, bool)> = None;
@@ -185,11 +202,14 @@ impl Session {
                 }
                 return Err(self.limited(wait));
             }
+            self.database.usage.request();
             let sent =
                 self.client.post(&self.database, body.clone(), D1Database::REQUEST_MAX).await;
             let (meaning, headers) = match sent {
                 Ok(answer) => {
-                    self.lane.told(&answer.headers);
+                    if let Some(left) = self.lane.told(&answer.headers) {
+                        self.database.usage.left(left);
+                    }
                     let meaning = self.meaning(answer.status, &answer.body, batch);
                     (meaning, answer.headers)
                 }
@@ -211,9 +231,9 @@ impl Session {
                 }
             };
             match meaning {
-                Meaning::Done(done) => {
+                Meaning::Done(done, took) => {
                     count("ok");
-                    return Ok(done);
+                    return Ok((done, took));
                 }
                 Meaning::Failed(failed, result) => {
                     count(result);
@@ -256,6 +276,19 @@ impl Session {
         self.failed(Fault::Transient, &message)
     }
 
+    /// Notes what the database says of itself. Returns how long it took for the batch.
+    fn noted(&self, result: &[Outcome]) -> Duration {
+        let sum = |of: fn(&Meta) -> f64| result.iter().map(|one| of(&one.meta).max(0.0)).sum();
+        let (read, written): (f64, f64) = (sum(|m| m.rows_read), sum(|m| m.rows_written));
+        self.database.usage.rows(read as u64, written as u64);
+        if let Some(bytes) = result.iter().rev().find_map(|one| one.meta.size_after) {
+            self.database.usage.size(bytes.max(0.0) as u64);
+            size::note(self.database.name(), bytes.max(0.0) as u64);
+        }
+        let took: f64 = sum(|meta| meta.duration);
+        Duration::try_from_secs_f64(took / 1000.0).unwrap_or(Duration::MAX)
+    }
+
     /// One line, without the token.
     fn line(&self, text: &str) -> String {
         let text = self.database.without_token(text);
@@ -283,13 +316,14 @@ impl Session {
                 let message = "the endpoint answers other statements than were sent";
                 return Meaning::Failed(self.failed(Fault::Fatal, message), "failed");
             }
+            let took = self.noted(&result);
             let done = result.into_iter().zip(batch).map(|(outcome, statement)| Done {
                 changes: outcome.meta.changes.max(0.0) as u64,
                 rows: statement
                     .columns
                     .map_or_else(Vec::new, |columns| rows(outcome.results, columns)),
             });
-            return Meaning::Done(done.collect());
+            return Meaning::Done(done.collect(), took);
         }
         let told = reply.errors.into_iter().next().unwrap_or_default();
         meaning_of(status, told.code, &self.line(&told.message))

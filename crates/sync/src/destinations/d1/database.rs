@@ -7,6 +7,7 @@ use offtake_egress::{Remote, SettingNames, TlsMode};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use super::usage::{Spent, Usage};
 use crate::destinations::InvalidPlace;
 
 /// What a URL of such a destination begins with.
@@ -45,6 +46,8 @@ pub struct D1Database {
     name: String,
     token: SecretString,
     settings: D1Settings,
+    /// What this process has asked of it so far.
+    pub(super) usage: Usage,
 }
 
 impl fmt::Debug for D1Database {
@@ -158,7 +161,13 @@ impl D1Database {
             name: format!("{account}/{database}"),
             token: token.into(),
             settings: settings.clone(),
+            usage: Usage::default(),
         })
+    }
+
+    /// What this process has spent there so far.
+    pub fn spent(&self) -> Spent {
+        self.usage.spent()
     }
 
     /// Without the token.

@@ -87,10 +87,10 @@ impl Lane {
     }
 
     /// What an answer says of the budget. Others may use the same token: what is left is spread over
-    /// the time that it must last.
-    pub(super) fn told(&self, headers: &HeaderMap) {
+    /// the time that it must last. Returns how many requests are left.
+    pub(super) fn told(&self, headers: &HeaderMap) -> Option<u64> {
         let text = headers.get("ratelimit").and_then(|value| value.to_str().ok());
-        let Some((remaining, seconds)) = text.and_then(budget) else { return };
+        let (remaining, seconds) = text.and_then(budget)?;
         gauge!(names::D1_BUDGET_REMAINING).set(remaining as f64);
         let share = Duration::from_secs(seconds) / u32::try_from(remaining.max(1)).unwrap_or(1);
         self.state(|state| {
@@ -98,6 +98,7 @@ impl Lane {
                 state.next = state.next.max(Instant::now() + share);
             }
         });
+        Some(remaining)
     }
 }
 
@@ -143,7 +144,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_left_of_a_budget_is_spread() {
         let lane = Lane::new(Duration::from_millis(250));
-        lane.told(&headers("ratelimit", "\"default\";r=50;t=300"));
+        assert_eq!(lane.told(&headers("ratelimit", "\"default\";r=50;t=300")), Some(50));
         let began = Instant::now();
         lane.turn().await.expect("the turn is near");
         assert_eq!(began.elapsed(), Duration::from_secs(6));

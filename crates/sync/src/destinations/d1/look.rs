@@ -17,6 +17,7 @@ use crate::cursors::Identities;
 use crate::destinations::{
     Copied, DestinationSpec, OTHERS_PAGE, OrphanTable, OtherTenant, STATE_TABLE, Standing, TakenUp,
 };
+use crate::ownership::{SILENT_AFTER_RARE_VISITS, Served};
 
 /// What a result of a D1 query, and so a table, has at most.
 const COLUMNS_MAX: usize = 100;
@@ -32,6 +33,11 @@ pub(super) struct Looked {
     pub(super) state_stands: bool,
     /// Columns that the state table lacks.
     pub(super) state_lacks: Vec<String>,
+}
+
+/// Which source serves the tenant, as a row of the state table says.
+pub(super) fn served_by(row: &Vec<Value>) -> Option<Served> {
+    state::served_by(row, SILENT_AFTER_RARE_VISITS)
 }
 
 impl Session {
@@ -97,7 +103,7 @@ impl Session {
         };
         if let (true, [cursors, served, others, refused]) = (looked.state_stands, &states[..]) {
             facts.cursors = cursors.rows.iter().map(state::cursor).collect();
-            facts.served = served.rows.first().and_then(state::served_by);
+            facts.served = served.rows.first().and_then(served_by);
             if !spec.shared {
                 facts.other_tenants = others.rows.iter().map(|row| row.text(0)).collect();
             }

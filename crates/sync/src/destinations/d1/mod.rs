@@ -21,9 +21,11 @@ mod look;
 mod proof;
 mod purge;
 mod refusals;
+mod size;
 mod sql;
 mod stage;
 mod transact;
+mod usage;
 mod write;
 
 use std::sync::Arc;
@@ -38,6 +40,8 @@ use call::Statement;
 pub use database::{D1Database, D1Settings, ENDPOINT, REQUESTS_PER_SECOND};
 use http::Client;
 use lane::Lane;
+pub(crate) use stage::ROW_BYTES_MAX;
+pub use usage::Spent;
 
 /// A session with one database.
 pub struct Session {

@@ -4,6 +4,7 @@ use offtake_mapping::compose::sqlite::literal;
 use offtake_mapping::{Identifier, foreign};
 
 use super::call::Statement;
+use super::look::served_by;
 use super::sqlite::purge::{CHUNK_ROWS, TENANT_COLUMN, delete_some, unquoted};
 use super::sqlite::schema::Schema;
 use super::sqlite::{Cells as _, sql as shared, state};
@@ -31,7 +32,7 @@ impl Session {
                 ])
                 .await?;
             remains.cursors = done[0].rows.len().try_into().unwrap_or(i64::MAX);
-            remains.served = done[1].rows.first().and_then(state::served_by);
+            remains.served = done[1].rows.first().and_then(served_by);
             others = done[2].rows.iter().map(|row| row.text(0)).collect();
         }
         for (table, mark) in schema.marked() {

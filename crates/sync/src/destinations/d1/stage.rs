@@ -13,7 +13,7 @@ const JSON_BYTES_MAX: usize = 1_900_000;
 const VALUE_BYTES_MAX: usize = 2_000_000;
 
 /// And so has a row.
-const ROW_BYTES_MAX: usize = 2_000_000;
+pub(crate) const ROW_BYTES_MAX: usize = 2_000_000;
 
 /// Some rows that are there, in one statement's parameters.
 pub(super) struct Piece {

@@ -5,6 +5,7 @@
 //! sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use offtake_loops::failpoint;
 use offtake_mapping::{OnRowError, ResolvedMapping, foreign};
@@ -20,6 +21,9 @@ use super::{Session, Trouble, fence, sql};
 use crate::Error;
 use crate::cursors::{Cursors, Identities};
 use crate::destinations::{Applied, Aside, Faults, TenantWrite, Written};
+
+/// Cloudflare ends a request after 30 seconds, and a database may be three times as busy as it was.
+const SLOW: Duration = Duration::from_secs(10);
 
 /// The number of a chunk's first line. Changed rows have those below.
 pub(super) const CHUNK: usize = 1_000_000_000;
@@ -119,12 +123,16 @@ impl Session {
                 batch.extend(statements.into_iter().map(Statement::new));
             }
             failpoint("sync.before_commit").await.map_err(Error::destination)?;
-            let failed = match self.run(&batch).await {
-                Ok(done) => {
+            let failed = match self.run_timed(&batch).await {
+                Ok((done, took)) => {
                     failpoint("sync.after_commit").await.map_err(Error::destination)?;
                     cursors.extend(ours.clone());
-                    let mut written =
-                        Written { outcomes: Vec::new(), faults: Faults::new(), cursors };
+                    let mut written = Written {
+                        outcomes: Vec::new(),
+                        faults: Faults::new(),
+                        cursors,
+                        slow: took > SLOW,
+                    };
                     let lines = outcomes(&plans, &done, &counts, &mut written);
                     let written_as = refusals::WrittenAs { write, aside, id: &id, ours };
                     self.settle(&plans, lines, written_as, &mut written).await?;

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Row};
 use super::frame::Frame;
 use crate::cursors::{Cursor, Cursors, Identities};
 use crate::destinations::{AuditResult, OTHERS_PAGE, OtherTenant, one_line};
-use crate::ownership::{Served, SourceIdentity, Visit};
+use crate::ownership::{SILENT_AFTER, Served, SourceIdentity, Visit};
 use crate::{Error, sql};
 
 /// The name of the state table in a destination's schema; part of the contract with tenants.
@@ -165,6 +165,7 @@ pub(super) fn served_by(row: &Row) -> Result<Option<Served>, tokio_postgres::Err
         since: one_line(&text("since")?),
         last: one_line(&text("last")?),
         silent: Duration::try_from_secs_f64(silent).unwrap_or_default(),
+        silent_max: SILENT_AFTER,
     }))
 }
 

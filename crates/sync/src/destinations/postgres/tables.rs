@@ -13,6 +13,7 @@ use tokio_postgres::{Client, Row};
 use super::trial::unwritable;
 use super::{columns, key_equality, quoted, trial};
 use crate::Error;
+use crate::destinations::elsewhere::{elsewhere, instead_of_taking, key_of, lacks_value};
 use crate::destinations::{DestinationSpec, Reference};
 use crate::sql;
 
@@ -174,7 +175,8 @@ async fn check_owner(
     let table = apply.table();
     if found.kind != "r" && found.kind != "p" {
         return Err(Problem::fault(format!(
-            "{table} is not a table; rename it or set another target.table"
+            "{table} is not a table; rename it or {}",
+            elsewhere(&mapping.definition, "schema")
         )));
     }
     if found.mark.as_deref() == Some(&mark(mapping)) {
@@ -187,13 +189,13 @@ async fn check_owner(
     match (rows, of_other) {
         (false, _) => Ok(false),
         (true, None) => Err(Problem::fault(format!(
-            "{table} was there before Offtake and holds rows; it stays untouched. Rename it, or \
-             set another target.table or schema"
+            "{table} was there before Offtake and holds rows; it stays untouched. Rename it, or {}",
+            elsewhere(&mapping.definition, "schema")
         ))),
         (true, Some(other)) => Err(Problem::fault(format!(
-            "{table} holds the rows of the mapping {other}; it stays untouched. Set another \
-             target.table, or, where nothing receives {other} there any more, run `drop table \
-             {table}` there, and Offtake makes it again with the rows of {}",
+            "{table} {}, where nothing receives {other} there any more, run `drop table {table}` \
+             there, and Offtake makes it again with the rows of {}",
+            instead_of_taking(&mapping.definition, &foreign(other), "schema"),
             mapping.name(),
             other = foreign(other)
         ))),
@@ -410,7 +412,9 @@ fn other_form(mapping: &ResolvedMapping, table: &str, found: &Found) -> Option<S
             )
         });
     }
-    found.required.iter().any(|name| name == tenant).then(|| {
+    // A table that is copied once may have a column of that name itself.
+    let own = mapping.columns.iter().any(|column| column.name.as_str() == tenant);
+    (!own && found.required.iter().any(|name| name == tenant)).then(|| {
         let or = match own_sql {
             true => {
                 "set `keep_tenant: true` for the mapping, or take the column out of schema_sql \
@@ -456,9 +460,10 @@ async fn check_fit(
         .iter()
         .find(|name| !mapping.columns.iter().any(|c| c.name.as_str() == name.as_str()))
     {
+        let [why, mend] = lacks_value(&mapping.definition);
         return Err(Problem::fault(format!(
-            "column {extra} of {table} is NOT NULL without a default and the query does not give it; drop the constraint, give it a \
-             default, or add it to the query"
+            "column {extra} of {table} is NOT NULL without a default and {why}; drop the \
+             constraint, give it a default, or {mend}"
         )));
     }
     let mut key: Vec<String> = mapping.target_key().iter().map(|c| c.as_str().to_owned()).collect();
@@ -475,9 +480,10 @@ async fn check_fit(
             None => "rename it there, and Offtake makes a table of its own".to_owned(),
         };
         return Err(Problem::fault(format!(
-            "{table} has no primary key or unique index on exactly ({}), the mapping's key; {again}, or `create unique index on {table} \
-             ({columns})` to keep it",
-            key.join(", ")
+            "{table} has no primary key or unique index on exactly ({}), {}; {again}, or `create \
+             unique index on {table} ({columns})` to keep it",
+            key.join(", "),
+            key_of(&mapping.definition)
         )));
     }
     Ok(())

@@ -191,7 +191,7 @@ impl Session {
             return Err(Error::Destination(trouble));
         }
         cursors.extend(ours);
-        Ok(Written { outcomes, faults, cursors })
+        Ok(Written { outcomes, faults, cursors, slow: false })
     }
 
     /// Applies one part behind a savepoint of its own. `made`: its staging table, if this

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use offtake_mapping::foreign;
 use offtake_postgres::Fault;
 use rusqlite::config::DbConfig;
@@ -25,6 +26,11 @@ impl DatabaseFile {
             let message = "a call of SQLite ended in a panic".to_owned();
             Err(Trouble::new(Fault::Fatal, None, message))
         })
+    }
+
+    /// The name that the file gets when it is moved aside now.
+    pub fn name_aside(&self) -> String {
+        format!("{}.corrupt-{}", self.as_str(), Timestamp::now().strftime("%Y%m%dT%H%M%SZ"))
     }
 
     /// Gives the file another name, and those beside it too. Those are moved first: a new file

@@ -11,7 +11,7 @@ use super::schema::Schema;
 use super::sql;
 use crate::cursors::{Cursor, Cursors};
 use crate::destinations::{AuditResult, OTHERS_PAGE, STATE_TABLE, one_line};
-use crate::ownership::{Served, SourceIdentity};
+use crate::ownership::{SILENT_AFTER, Served, SourceIdentity};
 
 /// The columns that a state table has. One that the tenant dropped is added again.
 const COLUMNS: [(&str, &str); 15] = [
@@ -123,11 +123,11 @@ pub(super) fn write(
 pub(super) fn served(connection: &Connection, tenant_id: &str) -> rusqlite::Result<Option<Served>> {
     let mut statement = connection.prepare_cached(sql::READ_SERVING)?;
     let mut rows = statement.query([tenant_id])?;
-    Ok(rows.next()?.and_then(served_by))
+    Ok(rows.next()?.and_then(|row| served_by(row, SILENT_AFTER)))
 }
 
-/// Of a row that `read_serving.sql` returned.
-pub(in crate::destinations) fn served_by(row: &impl Cells) -> Option<Served> {
+/// Of a row that `read_serving.sql` returned. `silent_max` depends on how often there is a visit.
+pub(in crate::destinations) fn served_by(row: &impl Cells, silent_max: Duration) -> Option<Served> {
     let text = |column| one_line(&row.text(column));
     Some(Served {
         identity: SourceIdentity::parse(&row.text(1))?,
@@ -135,6 +135,7 @@ pub(in crate::destinations) fn served_by(row: &impl Cells) -> Option<Served> {
         since: text(2),
         last: text(3),
         silent: Duration::try_from_secs_f64(row.double(4)).unwrap_or_default(),
+        silent_max,
     })
 }
 

@@ -15,6 +15,7 @@ use super::connection::Open;
 use super::schema::{Schema, Table};
 use super::{Trouble, sql};
 use crate::Error;
+use crate::destinations::elsewhere::{elsewhere, instead_of_taking, lacks_value, rename_column};
 
 /// What of a mapping's table is there.
 pub(super) struct Examined {
@@ -195,21 +196,22 @@ fn check_owner(table: &Table, mapping: &ResolvedMapping) -> Result<(), Problem> 
     let name = foreign(&table.name);
     if table.view {
         return Err(Problem::fault(format!(
-            "{name} is not a table; rename it or set another target.table"
+            "{name} is not a table; rename it or {}",
+            elsewhere(&mapping.definition, "file")
         )));
     }
     let Some(mark) = &table.mark else {
         return Err(Problem::fault(format!(
-            "{name} was there before Offtake; it stays untouched. Rename it, or set another \
-             target.table or file"
+            "{name} was there before Offtake; it stays untouched. Rename it, or {}",
+            elsewhere(&mapping.definition, "file")
         )));
     };
     if mark.mapping != mapping.name() {
         let other = foreign(&mark.mapping);
         return Err(Problem::fault(format!(
-            "{name} holds the rows of the mapping {other}; it stays untouched. Set another \
-             target.table, or, where nothing receives {other} there any more, run `drop table \
-             {name}` there, and Offtake makes it again with the rows of {}",
+            "{name} {}, where nothing receives {other} there any more, run `drop table {name}` \
+             there, and Offtake makes it again with the rows of {}",
+            instead_of_taking(&mapping.definition, &other, "file"),
             mapping.name()
         )));
     }
@@ -233,7 +235,11 @@ fn check_names(mapping: &ResolvedMapping) -> Result<(), Problem> {
     let folded = table.to_ascii_lowercase();
     if folded.starts_with("sqlite_") || folded.starts_with("_offtake") {
         return Err(Problem::fault(format!(
-            "SQLite or Offtake keeps the name {table} for itself; set another target.table"
+            "SQLite or Offtake keeps the name {table} for itself; {}",
+            match mapping.definition.is_written() {
+                true => "set another target.table",
+                false => "rename the table at the source",
+            }
         )));
     }
     let mut names = BTreeMap::new();
@@ -243,8 +249,8 @@ fn check_names(mapping: &ResolvedMapping) -> Result<(), Problem> {
     });
     match twice {
         Some((one, other)) => Err(Problem::fault(format!(
-            "the columns {one} and {other} are one in SQLite; give one of them another name in the \
-             query"
+            "the columns {one} and {other} are one in SQLite; {}",
+            rename_column(&mapping.definition)
         ))),
         None => Ok(()),
     }
@@ -296,9 +302,10 @@ fn check_fit(shape: &Shape, table: &Table, mapping: &ResolvedMapping) -> Result<
             && !mapping.columns.iter().any(|c| there.name.eq_ignore_ascii_case(c.name.as_str()))
     };
     if let Some(required) = columns.iter().find(given) {
+        let [why, mend] = lacks_value(&mapping.definition);
+        let or = if mapping.definition.is_written() { ", or drop it there" } else { "" };
         return Err(Problem::fault(format!(
-            "the column {} of {name} takes no NULL and has no default, and the query does not give \
-             it; add it to the query, or drop it there",
+            "the column {} of {name} takes no NULL and has no default, and {why}; {mend}{or}",
             foreign(&required.name)
         )));
     }

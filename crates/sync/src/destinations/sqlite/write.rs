@@ -124,7 +124,7 @@ impl Writing<'_> {
             Ok(ours)
         });
         cursors.extend(moved.await?);
-        Ok(Written { outcomes, faults, cursors })
+        Ok(Written { outcomes, faults, cursors, slow: false })
     }
 
     async fn part(&self, write: &TenantWrite<'_>, part: &Part) -> Result<Applied, Error> {
