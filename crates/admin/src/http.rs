@@ -72,6 +72,8 @@ pub struct AdminState {
     /// Compares a destination's copies with their queries. Unset until the daemon knows its
     /// destinations.
     pub verifier: Arc<OnceLock<Verifier>>,
+    /// Moves a destination's damaged file aside. Unset until the daemon knows its destinations.
+    pub recreator: Arc<OnceLock<Recreator>>,
     /// What only the daemon knows of webhooks. Unset until it knows them.
     pub webhooks: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
 }
@@ -80,6 +82,28 @@ pub struct AdminState {
 /// error is a text for the client.
 pub type Verifier = Box<dyn Fn(String, String) -> Verification + Send + Sync>;
 pub type Verification = Pin<Box<dyn Future<Output = Result<Vec<Compared>, String>> + Send>>;
+
+/// From a tenant and a destination's name to what was moved.
+pub type Recreator = Box<dyn Fn(String, String) -> Recreation + Send + Sync>;
+pub type Recreation = Pin<Box<dyn Future<Output = Result<Recreated, NotRecreated>> + Send>>;
+
+/// A damaged file that was moved aside.
+#[derive(Debug)]
+pub struct Recreated {
+    pub damage: String,
+    pub moved_to: String,
+    /// The destinations whose rows were in it.
+    pub destinations: Vec<i64>,
+}
+
+/// Why a file was not moved; a text for the client.
+#[derive(Debug)]
+pub enum NotRecreated {
+    /// There is no file, or nothing is wrong with it.
+    Sound(String),
+    /// It cannot be looked at or moved now.
+    Failed(String),
+}
 
 /// Tells the settings in use, as `offtake config` prints them, masked.
 pub type Settings = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;

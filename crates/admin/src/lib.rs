@@ -31,7 +31,9 @@ pub mod why;
 mod worst;
 
 pub use error::Error;
-pub use http::{AdminState, Settings, Sockets, Tokens, Verifier, serve};
+pub use http::{
+    AdminState, NotRecreated, Recreated, Recreator, Settings, Sockets, Tokens, Verifier, serve,
+};
 pub use readiness::Readiness;
 pub use state::State;
 pub use status::{Destination, Status, collect, collect_beside, destinations};

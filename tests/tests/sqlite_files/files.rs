@@ -196,6 +196,57 @@ async fn a_damaged_file_is_moved_aside_by_a_command_and_made_anew() {
     assert!(output.status.code() == Some(4) && told.contains("a SQLite file can be"), "{told}");
 }
 
+/// `POST …/recreate` does what the command does, inside a daemon that has the file open: it refuses
+/// a sound file, moves a damaged one aside, and has a new one filled for both tenants in it.
+#[tokio::test]
+async fn a_damaged_file_is_moved_aside_over_http() {
+    let mut world = filled(plan()).await;
+    world.allow("*");
+    let shared = world.tenant("acme").file().url();
+    world.configure(|configuration| {
+        let all = configuration["destinations"]["static"].as_array_mut().expect("a list");
+        all.iter_mut().for_each(|destination| {
+            destination["url"] = shared.clone().into();
+            destination["shared"] = true.into();
+        });
+    });
+    let daemon = world.daemon().await;
+    let file = world.tenant("acme").file().clone();
+    let rows = "select count(*) from items";
+    let filled = async || {
+        until("both tenants' rows are there", PATIENCE, async || {
+            let found = file.try_query_text(rows)?;
+            if found == "600" { Ok(()) } else { Err(found) }
+        })
+        .await;
+    };
+    filled().await;
+    let route = format!("/api/v1/destinations/{}/main/recreate", world.id("acme"));
+    let recreate = async |daemon: &Daemon| daemon.request("POST", &route, &[], "").await;
+    let (code, told) = recreate(&daemon).await;
+    assert!(code == 409 && told.contains("finds no damage"), "{code} {told}");
+    daemon.stop().await;
+
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    bytes[4096..].fill(0x5a);
+    std::fs::write(file.path(), &bytes).unwrap();
+    let daemon = world.daemon().await;
+    touch(&world).await;
+    world.wait_told(&daemon, "acme", "blocked", &["the file is damaged"]).await;
+    let (code, told) = recreate(&daemon).await;
+    assert_eq!(code, 202, "{told}");
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let aside = told["moved_to"].as_str().unwrap();
+    assert!(aside.starts_with(&format!("{}.corrupt-2", file.path().display())), "{told}");
+    assert!(Path::new(aside).exists() && told["damage"].is_string(), "{told}");
+    filled().await;
+    for tenant in ["acme", "globex"] {
+        world.wait_told(&daemon, tenant, "in_sync", &[]).await;
+    }
+    world.succeed(&["verify"]).await;
+    daemon.stop().await;
+}
+
 /// A file system of its own, for as long as this lives.
 struct Mounted<'a>(&'a Path);
 

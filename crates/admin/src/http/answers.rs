@@ -35,6 +35,14 @@ pub(super) struct Recopied {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Recreating {
+    /// What SQLite said of the file.
+    pub(super) damage: String,
+    /// Where it is now, with what was beside it.
+    pub(super) moved_to: String,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Adopted {
     pub(super) adopted: bool,
 }

@@ -11,10 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
-use super::Shared;
-use super::answers::{Adopted, Forgotten, Owed, Paused, Recopied, Reloading, Resumed, Retried};
+use super::answers::{
+    Adopted, Forgotten, Owed, Paused, Recopied, Recreating, Reloading, Resumed, Retried,
+};
 use super::described::{Accepted, Routes, Sent, Told};
 use super::problem::Problem;
+use super::{NotRecreated, Shared};
 use crate::Error;
 use crate::operations::{self, Named, Selection};
 use crate::status::{Fuse, Long};
@@ -102,6 +104,7 @@ pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
             resync,
             told("resync", "Copy its tables again, in place").or(NOT_SERVED),
         )
+        .post("/destinations/{tenant}/{name}/recreate", recreate, RECREATE)
         .post("/destinations/{tenant}/{name}/verify", verify, VERIFY)
         .post(
             "/destinations/{tenant}/{name}/adopt",
@@ -124,6 +127,17 @@ const VERIFY: Told =
         (429, "Another comparison is under way, or there are too many requests."),
         (503, "The comparison cannot be made now, or takes too long."),
     ]);
+
+const RECREATE: Told =
+    Told::new("recreate", "Move its damaged SQLite file aside, and copy everything into a new one")
+        .or(&[
+            (409, "It is no SQLite file, the file is sound or not there, or it is not served."),
+            (
+                429,
+                "Another file is being examined or copy compared, or there are too many requests.",
+            ),
+            (503, "The file cannot be examined or moved now."),
+        ]);
 
 const FORGET: Told = Told::new("forget", "End what is kept of it; its rows stay where they are")
     .or(&[(409, "The configuration or the destinations query still names it.")]);
@@ -194,6 +208,45 @@ pub(super) async fn resync(
         )),
         _ => Ok(Accepted(Recopied { copies })),
     }
+}
+
+/// Moves the destination's file aside where SQLite calls it damaged, and has every destination whose
+/// rows were in it copied into a new one.
+pub(super) async fn recreate(
+    State(shared): State<Arc<Shared>>,
+    Path(which): Which,
+    Sent(Nothing {}): Sent<Nothing>,
+) -> Result<Accepted<Recreating>, Problem> {
+    let destination = shared.served(&which).await?;
+    let unavailable = |detail: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    let recreator = shared
+        .state
+        .recreator
+        .get()
+        .ok_or_else(|| unavailable("the daemon is still starting".to_owned()))?;
+    // The whole file is read.
+    let Ok(_one) = shared.verifications.try_acquire() else {
+        return Err(Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "another file is examined, or a copy is compared; one is at a time",
+        ));
+    };
+    // Also where the client goes away: what has been moved must be made again.
+    let moving = recreator(destination.tenant, destination.name);
+    let asking = shared.clone();
+    let recreated = tokio::spawn(async move {
+        let moved = moving.await.map_err(|error| match error {
+            NotRecreated::Sound(why) => Problem::new(StatusCode::CONFLICT, why),
+            NotRecreated::Failed(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why),
+        })?;
+        let ids = &moved.destinations;
+        asking.answer(async |source| operations::owe_sync(source, ids).await).await?;
+        Ok(Recreating { damage: moved.damage, moved_to: moved.moved_to })
+    });
+    let recreated = recreated.await;
+    recreated
+        .unwrap_or_else(|_| Err(unavailable("the file was not moved".to_owned())))
+        .map(Accepted)
 }
 
 /// Compares the destination's copies with their queries, and answers with the differences.

@@ -21,6 +21,7 @@ mod file_reads;
 mod loops;
 mod presence;
 mod probing_thread;
+mod recreation;
 mod reload;
 mod renewed_loop;
 mod source_wait;
@@ -40,7 +41,9 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::status_token::StatusSecret;
-use offtake_admin::{AdminState, Readiness, Settings, Sockets, Tokens, Verifier, WebhookAccess};
+use offtake_admin::{
+    AdminState, Readiness, Recreator, Settings, Sockets, Tokens, Verifier, WebhookAccess,
+};
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -124,6 +127,7 @@ impl Daemon {
             readiness: readiness.clone(),
             probing: probing_thread()?,
             verifier: Arc::default(),
+            recreator: Arc::default(),
             webhook_access: Arc::default(),
             published: Published::new(context.configuration.clone()),
             identity,
@@ -190,6 +194,7 @@ struct Running {
     presence: Option<(CancellationToken, JoinHandle<()>)>,
     /// Set as soon as there is a registry of destinations.
     verifier: Arc<OnceLock<Verifier>>,
+    recreator: Arc<OnceLock<Recreator>>,
     webhook_access: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
     shutdown: CancellationToken,
     /// Becomes true when all loops run.
@@ -247,6 +252,7 @@ impl Running {
             settings: settings_in_use(self.published.configuration.subscribe()),
             reload: self.options.reload.clone(),
             verifier: self.verifier.clone(),
+            recreator: self.recreator.clone(),
             webhooks: self.webhook_access.clone(),
         };
         tokio::spawn(async move {
@@ -303,6 +309,7 @@ impl Running {
         let access =
             webhook_access::Access::new(self.pool.clone(), webhooks.clone(), configuration.clone());
         let _ = self.webhook_access.set(Arc::new(access));
+        let _ = self.recreator.set(recreation::recreator(registry.clone()));
         let _ = self.verifier.set(verification::verifier(registry.clone(), configuration));
         let loops = Loops {
             pool: self.pool.clone(),

@@ -81,6 +81,7 @@ fn requests(tenant: &str) -> Vec<Request> {
         post("/api/v1/destinations/{tenant}/{name}/pause", reason.clone()),
         post("/api/v1/destinations/{tenant}/{name}/resume", Value::Null),
         post("/api/v1/destinations/{tenant}/{name}/resync", Value::Null),
+        post("/api/v1/destinations/{tenant}/{name}/recreate", Value::Null),
         post("/api/v1/destinations/{tenant}/{name}/adopt", Value::Null),
         post("/api/v1/destinations/{tenant}/{name}/forget", Value::Null),
         post("/api/v1/webhooks/{tenant}/{name}/replay", json!({ "since": "2026-01-01T00:00:00Z" })),

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use offtake_admin::operations::{Named, named_destinations, owe_sync};
 use offtake_mapping::{foreign, shell_word};
-use offtake_sync::destinations::{DatabaseFile, DestinationSpec, Place, Trouble};
+use offtake_sync::destinations::{DestinationSpec, Place, Trouble};
 
 use super::chosen::chosen;
 use crate::command_line::Resync;
@@ -59,7 +58,7 @@ async fn move_aside(spec: &DestinationSpec, yes: bool) -> Result<Result<bool, Fa
         Err(trouble) => return Ok(Err(failed(trouble))),
     };
     let path = foreign(file.as_str()).to_string();
-    let aside = aside_of(file);
+    let aside = file.name_aside();
     let what = format!("{path} to {}", foreign(&aside));
     let consequence = format!("{path} is damaged ({damage}): this moves {what}");
     if !confirmed(yes, &consequence, &format!("Move {what}?")).await? {
@@ -71,10 +70,6 @@ async fn move_aside(spec: &DestinationSpec, yes: bool) -> Result<Result<bool, Fa
     }
     say(format!("moved {what}; a daemon makes a new file and copies everything into it"));
     Ok(Ok(true))
-}
-
-fn aside_of(file: &DatabaseFile) -> String {
-    format!("{}.corrupt-{}", file.as_str(), Timestamp::now().strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// Every registered destination whose rows are in the same file.
