@@ -7,8 +7,10 @@ ARGS ?=
 SOAK_SEEDS ?= 20
 # With what settles and is checked afterwards, about half a minute for each seed.
 SOAK_SECONDS ?= 20
+# Of `make kills`; each takes some seconds for each kind.
+ROUNDS ?= 20
 
-.PHONY: demo test soak lint fmt deny bench package clean help
+.PHONY: demo test soak kills lint fmt deny bench package clean help
 
 demo: ## The main job on private, throwaway Postgres servers; ends by verifying every copy (ARGS="--for 2m --tenants 5")
 	@scripts/ensure-postgres
@@ -30,6 +32,11 @@ soak: ## A quarter of an hour of the long forms, and of random writes and random
 	OFFTAKE_SOAK=1 $(CARGO) test --locked --package offtake-tests --test audit --test crashes --test debts --test deployment --test order --test huge_rows --test kinds --test no_harm --test remedies --test shared_database --test verify --test verify_at_scale
 	OFFTAKE_SOAK_SEEDS=$(SOAK_SEEDS) OFFTAKE_SOAK_SECONDS=$(SOAK_SECONDS) \
 	  $(CARGO) test --locked --package offtake-tests --test isolation -- for_long --nocapture
+
+kills: ## Daemons killed with SIGKILL at any moment, while they write to each kind of destination (ROUNDS=20)
+	@scripts/ensure-postgres
+	$(CARGO) build --locked --workspace --bins
+	OFFTAKE_SOAK_ROUNDS=$(ROUNDS) $(CARGO) test --locked --package offtake-tests --test kinds -- for_long --nocapture --test-threads 1
 
 lint: ## Formatting and clippy, as CI runs them
 	$(CARGO) fmt --all --check

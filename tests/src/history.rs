@@ -1,8 +1,9 @@
 //! Records everything that was ever visible in a destination, and judges whether it was allowed to
 //! be.
 //!
-//! [`install`] makes a destination record every state of every row; it must run before a daemon
-//! starts. [`assert_sound`] reads the record afterwards, transaction by transaction, and checks:
+//! [`install`] makes a Postgres destination record every state of every row; it must run before a
+//! daemon starts. Of files and D1 databases a reader records what it sees ([`polled`]); [`record`]
+//! does what fits the kind. [`assert_sound`] reads the record afterwards, transaction by transaction, and checks:
 //!
 //! - Nothing visible is repeated: no transaction writes a row and leaves it as it was.
 //! - Rows and cursor move together: a transaction that changes rows of a mapping also moves the
@@ -13,6 +14,7 @@
 
 mod committed;
 pub mod decoded;
+pub mod polled;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -22,6 +24,7 @@ use serde_json::Value;
 
 use crate::sql::INSTALL_HISTORY;
 use crate::{Database, Tenant, World};
+pub use polled::Polled;
 
 /// Makes every destination of the world record its rows. Call it before the first daemon starts.
 pub async fn install(world: &World) {
@@ -33,6 +36,39 @@ pub async fn install(world: &World) {
 /// The same for one destination.
 pub async fn install_in(destination: &Database) {
     destination.execute(INSTALL_HISTORY).await;
+}
+
+/// What records the copies of a world, whatever their kind.
+pub enum Recorded {
+    ByTriggers,
+    ByReaders(Polled),
+}
+
+/// Begins to record every copy of the world. Call it before the first daemon starts.
+pub async fn record(world: &World) -> Recorded {
+    if world.tenants().iter().all(|tenant| tenant.file.is_some()) {
+        return Recorded::ByReaders(Polled::begin(world));
+    }
+    install(world).await;
+    Recorded::ByTriggers
+}
+
+impl Recorded {
+    /// Panics with everything that must not have been visible. Returns how many states of rows were
+    /// seen: a check of no states proves nothing.
+    pub async fn assert_sound(self, world: &World) -> usize {
+        match self {
+            Self::ByReaders(polled) => polled.assert_sound(world).await,
+            Self::ByTriggers => {
+                assert_sound(world).await;
+                let mut seen = 0;
+                for tenant in world.tenants() {
+                    seen += states(&tenant.destination).await;
+                }
+                seen
+            }
+        }
+    }
 }
 
 /// Panics with everything that must not have been visible.

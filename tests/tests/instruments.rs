@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use offtake_tests::history::Polled;
 use offtake_tests::proxy::{Cut, Mode};
 use offtake_tests::receiver::Receiver;
 use offtake_tests::workload::{Extent, Workload};
@@ -318,4 +319,46 @@ async fn the_history_finds_what_must_not_be() {
     )
     .await;
     check(&format!("{moved} delete from notes where name = 'n4'"), &[]).await;
+}
+
+/// The same of a copy that is a file, at which a reader looks.
+#[tokio::test]
+async fn the_history_of_a_file_finds_what_must_not_be() {
+    let workload = Workload::new(3);
+    let world = Workload::plan(["acme", "globex"]).in_files().await;
+    workload.prepare(&world).await;
+    let polled = Polled::begin(&world);
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    daemon.stop().await;
+    let file = world.tenant("acme").file();
+    let moved = "update _offtake_state set write_id = hex(randomblob(16))";
+    let wrong = [
+        ("update notes set body = 'x' where name = 'n1'", "the cursor did not move"),
+        (
+            "update _offtake_state set sequence_id = sequence_id - 1 where mapping = 'notes'",
+            "went back",
+        ),
+        ("update children set version = version + 100000 where no = 1", "was ever committed"),
+        ("update children set joined_version = joined_version - 1 where no = 2", "came back"),
+    ];
+    for (sql, _) in wrong {
+        let before = polled.looks();
+        let cursor = if sql.contains("notes") { "" } else { moved };
+        file.execute(&format!("begin immediate; {sql}; {cursor}; commit"));
+        until("a reader has seen it", PATIENCE, async || match polled.looks() {
+            looks if looks > before => Ok(()),
+            looks => Err(format!("{looks} looks")),
+        })
+        .await;
+    }
+    let seen = polled.end(&world).await;
+    assert!(seen.states > 50, "{} states", seen.states);
+    for (sql, expected) in wrong {
+        let found = &seen.violations;
+        assert!(
+            found.iter().any(|line| line.contains(expected)),
+            "{sql}\n  {expected}: {found:#?}"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! Copies and cursors that were wiped, edited or replaced.
 
-use crate::{assert_noticed, world, write};
+use crate::{assert_noticed, world};
 
 #[tokio::test]
 async fn a_destination_that_was_wiped_or_edited_is_copied_again_in_place() {

@@ -1,7 +1,9 @@
 //! SIGKILL at any point of a write.
 
+use std::time::Duration;
+
 use offtake_tests::workload::{Extent, Workload};
-use offtake_tests::{CopyKind, PATIENCE, beside, oracle, until};
+use offtake_tests::{CopyKind, PATIENCE, beside, history, oracle, until};
 use serde_json::json;
 
 use crate::{filled, plan, write};
@@ -15,8 +17,12 @@ const POINTS: [&str; 5] = [
     "sync.after_commit",
 ];
 
+/// Fewer states of rows would prove little.
+const STATES_MIN: usize = 300;
+
 /// A daemon is killed at each point of a write, under the random load, while another one works on
-/// the same destinations. Afterwards every copy equals its queries.
+/// the same destinations. Nothing is ever visible that was not committed, no key goes back to an
+/// older state, rows and cursors move together, and afterwards every copy equals its queries.
 pub(crate) async fn at_any_point(kind: CopyKind) {
     let workload = Workload::new(31);
     let world = Workload::plan(["acme", "globex"])
@@ -27,6 +33,7 @@ pub(crate) async fn at_any_point(kind: CopyKind) {
         .await;
     world.allow("*");
     workload.prepare(&world).await;
+    let recorded = history::record(&world).await;
     let survivor = world.daemon().await;
     let kills = async {
         for point in POINTS {
@@ -50,6 +57,61 @@ pub(crate) async fn at_any_point(kind: CopyKind) {
     }
     survivor.stop().await;
     world.succeed(&["verify"]).await;
+    let seen = recorded.assert_sound(&world).await;
+    assert!(seen > STATES_MIN, "only {seen} states of rows were seen");
+}
+
+/// Daemons are killed at any moment, under the random load, round after round; of the requests of a
+/// D1 database some are lost besides. Every fifth round, everything is compared. Runs only in
+/// `make kills`.
+pub(crate) async fn for_long(kind: CopyKind) {
+    let rounds = std::env::var("OFFTAKE_SOAK_ROUNDS").ok();
+    let Some(rounds) = rounds.map(|rounds| rounds.parse::<u64>().expect("a number")) else {
+        eprintln!("skipped: it runs for minutes; `make kills` runs it");
+        return;
+    };
+    let world = Workload::plan(["acme", "globex"])
+        .of_kind(kind)
+        .setting("/poller/lease", "1s")
+        .setting("/sync/batch_rows", 50)
+        .setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" }))
+        .await;
+    world.allow("*");
+    Workload::new(1).prepare(&world).await;
+    let recorded = history::record(&world).await;
+    for round in 1..=rounds {
+        let workload = Workload::new(round);
+        if kind == CopyKind::D1 {
+            world.d1().lose(0.03);
+        }
+        let mut daemon = world.spawn_daemon_with_failpoints(&[]);
+        let life = Duration::from_millis(100 + workload.seed() * 379 % 1900);
+        let killed = async {
+            tokio::time::sleep(life).await;
+            daemon.kill();
+        };
+        beside(killed, async || {
+            workload.run(&world, Extent::Steps(3)).await;
+        })
+        .await;
+        if round % 5 != 0 && round != rounds {
+            continue;
+        }
+        if kind == CopyKind::D1 {
+            world.d1().mend();
+        }
+        let daemon = world.daemon().await;
+        world.wait_in_step().await;
+        oracle::assert_equal(&world).await;
+        for file in world.tenants().iter().filter_map(|tenant| tenant.file.as_ref()) {
+            assert_eq!(file.query_text("pragma integrity_check"), "ok");
+        }
+        daemon.stop().await;
+        world.succeed(&["verify"]).await;
+        eprintln!("{kind:?}: equal after round {round}");
+    }
+    let seen = recorded.assert_sound(&world).await;
+    eprintln!("{kind:?}: {rounds} rounds, {seen} states of rows were seen");
 }
 
 /// A daemon stands between the rows and the cursor, or right after the commit, and is killed there.

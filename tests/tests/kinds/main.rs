@@ -45,6 +45,13 @@ macro_rules! kinds {
             }
 
             #[tokio::test]
+            async fn copies_survive_daemons_killed_at_any_moment_for_long() {
+                if $kind.installed() {
+                    crate::crashes::for_long($kind).await;
+                }
+            }
+
+            #[tokio::test]
             async fn kill_9_between_rows_and_cursor_moves_both_or_neither() {
                 if $kind.installed() {
                     crate::crashes::between_rows_and_cursor($kind).await;
