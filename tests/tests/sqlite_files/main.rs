@@ -9,6 +9,7 @@
 mod files;
 mod late;
 mod live;
+mod readers;
 mod refusals;
 mod tables;
 
