@@ -138,6 +138,23 @@ async fn a_refused_table_is_told_in_the_words_of_a_copy() {
     }
 }
 
+/// Two tables that would be one there are told before either is copied.
+#[tokio::test]
+async fn tables_that_would_have_one_name_are_refused_together() {
+    let tables =
+        "create table \"Parcel\" (id int primary key); create table parcel (id int primary key);
+                  create schema shop; create table shop.item (id int primary key);
+                  create table shop_item (id int primary key)";
+    for kind in KINDS {
+        let copying = Copying::new(kind, tables).await;
+        let told = copying.ends(78, "--all").await.complained;
+        assert!(told.contains("public.shop_item and shop.item would be one table there"), "{told}");
+        let folded = "public.\"Parcel\" and public.parcel would be one table there";
+        assert_eq!(told.contains(folded), kind == Kind::File, "{told}");
+        copying.ends(0, "--all --exclude shop_item --exclude parcel").await;
+    }
+}
+
 /// Checkpoints of another source are not gone on with, unless that is asked for.
 #[tokio::test]
 async fn a_copy_of_another_source_goes_on_only_when_asked() {

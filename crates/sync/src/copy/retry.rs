@@ -5,7 +5,7 @@ use std::time::Duration;
 use offtake_postgres::Fault;
 use rand::Rng as _;
 
-use super::{Side, Stop};
+use super::{Copier, Event, Side, Stop};
 use crate::Error;
 use crate::destinations::Trouble;
 
@@ -13,11 +13,24 @@ use crate::destinations::Trouble;
 pub(super) const INITIAL: Duration = Duration::from_millis(500);
 pub(super) const MAX: Duration = Duration::from_secs(30);
 
+/// A destination that says "later" is believed so often in a row: an hour, at Cloudflare's five
+/// minutes.
+const LATER_MAX: u32 = 12;
+
+/// How often something was tried.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    pub(super) failed: u32,
+    later: u32,
+}
+
 /// Why a batch was not copied.
 #[derive(Debug)]
 pub(super) enum Trip {
     /// To be tried again, with a new session.
     Again { side: Side, why: String },
+    /// The destination said when: to be tried again then, and not counted.
+    Later { why: String, wait: Duration },
     /// The rows take too long: to be tried again with half as many.
     TooSlow { side: Side, why: String },
     /// Concerns the rows at hand: their chunk fails, and the next one begins.
@@ -64,6 +77,9 @@ pub(super) fn of_source(error: &offtake_postgres::Error) -> Trip {
 }
 
 pub(super) fn of_destination(trouble: Trouble) -> Trip {
+    if let Some(wait) = trouble.wait {
+        return Trip::Later { why: trouble.message, wait };
+    }
     of_fault(Side::Destination, trouble.fault, trouble.message, trouble.reason)
 }
 
@@ -77,6 +93,34 @@ fn of_fault(side: Side, fault: Fault, message: String, reason: String) -> Trip {
         Fault::Schema | Fault::Row => Trip::Chunk(reason),
         Fault::Credentials | Fault::ReadOnly | Fault::Full | Fault::Fatal => {
             Trip::Stop(Stop::Refused { side, why: reason })
+        }
+    }
+}
+
+impl Copier {
+    /// Waits as long as the destination wants. What it goes on to refuse counts as unreachable.
+    pub(super) async fn wait_until_later(
+        &self,
+        table: &str,
+        (why, wait): (&str, Duration),
+        tries: &mut Tries,
+    ) -> Result<(), Stop> {
+        tries.later += 1;
+        let side = Side::Destination;
+        if tries.later > LATER_MAX {
+            return Err(Stop::Unreachable { side, why: why.to_owned() });
+        }
+        (self.tell)(Event::Retry { table, side, why, attempt: tries.failed, wait });
+        let over = async {
+            match self.terms.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.stopping.cancelled() => Err(Stop::Interrupted),
+            () = over => Err(Stop::TimeIsUp),
         }
     }
 }

@@ -9,7 +9,7 @@ use offtake_reading::{Stretch, find_end};
 use super::batches::{Pace, may_go_on};
 use super::chunk::{Chunk, Status, json};
 use super::desk::Desk;
-use super::retry::{Trip, wait_before};
+use super::retry::{Tries, Trip, wait_before};
 use super::{Copier, Event, FailedChunk, Job, Outcome, Side, Stop};
 use crate::destinations::Spent;
 use crate::turn::estimate;
@@ -95,27 +95,35 @@ impl<'a> Run<'a> {
         &mut self,
         mut work: impl AsyncFnMut(&mut Self) -> Result<T, Trip>,
     ) -> Result<T, Stop> {
-        let mut attempt = 0;
+        let mut tries = Tries::default();
         loop {
             match work(self).await {
                 Ok(done) => return Ok(done),
-                Err(trip) => self.after(trip, &mut attempt).await?,
+                Err(trip) => self.after(trip, &mut tries).await?,
             }
         }
     }
 
     /// Waits before the next attempt; the error ends the run.
-    async fn after(&mut self, trip: Trip, attempt: &mut u32) -> Result<(), Stop> {
+    async fn after(&mut self, trip: Trip, tries: &mut Tries) -> Result<(), Stop> {
         let (side, why) = match trip {
             Trip::Stop(stop) => return Err(stop),
             Trip::Chunk(why) => return Err(Stop::Table { why }),
+            Trip::Later { why, wait } => return self.later((&why, wait), tries).await,
             Trip::Again { side, why } | Trip::TooSlow { side, why } => (side, why),
         };
-        *attempt += 1;
-        if *attempt >= self.copier.terms.attempts {
+        tries.failed += 1;
+        if tries.failed >= self.copier.terms.attempts {
             return Err(Stop::Unreachable { side, why });
         }
-        self.retry(side, &why, *attempt).await
+        self.retry(side, &why, tries.failed).await
+    }
+
+    /// Drops the session, and waits for as long as the destination wants.
+    async fn later(&mut self, told: (&str, Duration), tries: &mut Tries) -> Result<(), Stop> {
+        self.desk = None;
+        self.outcome.retries += 1;
+        self.copier.wait_until_later(self.table(), told, tries).await
     }
 
     /// Drops the session, and waits.
@@ -175,7 +183,7 @@ impl<'a> Run<'a> {
     async fn chunk(&mut self, at: usize) -> Result<(), Stop> {
         let id = self.chunks[at].id;
         self.begun.insert(id);
-        let mut attempt = 0;
+        let mut tries = Tries::default();
         loop {
             let before = self.outcome.copied;
             let trip = match self.try_chunk(id).await {
@@ -183,11 +191,15 @@ impl<'a> Run<'a> {
                 Err(trip) => trip,
             };
             if self.outcome.copied > before {
-                attempt = 0;
+                tries = Tries::default();
             }
             let (side, why) = match trip {
                 Trip::Stop(stop) => return Err(stop),
                 Trip::Chunk(why) => return self.fail(id, why).await,
+                Trip::Later { why, wait } => {
+                    self.later((&why, wait), &mut tries).await?;
+                    continue;
+                }
                 Trip::TooSlow { why, .. } if !self.pace.halve() => return self.fail(id, why).await,
                 Trip::TooSlow { side, why } => {
                     self.retry(side, &why, 1).await?;
@@ -195,11 +207,11 @@ impl<'a> Run<'a> {
                 }
                 Trip::Again { side, why } => (side, why),
             };
-            attempt += 1;
-            if attempt >= self.copier.terms.attempts {
+            tries.failed += 1;
+            if tries.failed >= self.copier.terms.attempts {
                 return Err(Stop::Unreachable { side, why });
             }
-            self.retry(side, &why, attempt).await?;
+            self.retry(side, &why, tries.failed).await?;
         }
     }
 

@@ -6,7 +6,7 @@ use offtake_mapping::{Identifier, Kind};
 
 use super::chunk::Chunk;
 use super::desk::{Desk, checkpoints, facts, spec};
-use super::retry::{Trip, of_destination, wait_before};
+use super::retry::{Tries, Trip, of_destination, wait_before};
 use super::{Copier, Event, Job, Side, Stop};
 use crate::destinations::{D1_ROW_BYTES_MAX, Place, Session};
 
@@ -100,15 +100,18 @@ impl Copier {
 
     /// Does something at the destination until it works, as often as the terms say.
     async fn persistently<T>(&self, work: impl AsyncFn() -> Result<T, Trip>) -> Result<T, Stop> {
-        let mut attempt = 1;
+        let mut tries = Tries::default();
         loop {
             match work().await {
                 Ok(done) => return Ok(done),
+                Err(Trip::Later { why, wait }) => {
+                    self.wait_until_later("", (&why, wait), &mut tries).await?;
+                }
                 Err(Trip::Again { .. } | Trip::TooSlow { .. })
-                    if attempt < self.terms.attempts && !self.stopping.is_cancelled() =>
+                    if tries.failed + 1 < self.terms.attempts && !self.stopping.is_cancelled() =>
                 {
-                    tokio::time::sleep(wait_before(attempt)).await;
-                    attempt += 1;
+                    tries.failed += 1;
+                    tokio::time::sleep(wait_before(tries.failed)).await;
                 }
                 Err(trip) => return Err(ended(trip)),
             }
@@ -163,6 +166,7 @@ fn ended(trip: Trip) -> Stop {
     match trip {
         Trip::Stop(stop) => stop,
         Trip::Again { side, why } | Trip::TooSlow { side, why } => Stop::Unreachable { side, why },
+        Trip::Later { why, .. } => Stop::Unreachable { side: Side::Destination, why },
         Trip::Chunk(why) => Stop::Table { why },
     }
 }

@@ -1,5 +1,7 @@
 //! What went wrong at a destination, in words that every kind of destination can say.
 
+use std::time::Duration;
+
 use offtake_postgres::Fault;
 
 /// A destination's failure. What follows from it depends on `fault` alone, never on the text.
@@ -13,6 +15,8 @@ pub struct Trouble {
     pub message: String,
     /// What a person reads first: the message, what it means, and the remedy where one is known.
     pub reason: String,
+    /// How long the server wants to be left alone, where it said so.
+    pub wait: Option<Duration>,
 }
 
 impl Trouble {
@@ -26,7 +30,7 @@ impl Trouble {
             Fault::Transient | Fault::TooSlow | Fault::Row | Fault::Fatal => "failing",
         };
         let reason = format!("{what}: {message}");
-        Self { fault, code, message, reason }
+        Self { fault, code, message, reason, wait: None }
     }
 
     pub(crate) fn is(&self, code: &tokio_postgres::error::SqlState) -> bool {

@@ -1,13 +1,14 @@
 //! What is to be copied: tables of the source become mappings, each with the columns and the key
 //! that the catalog says it has.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use offtake_mapping::compose::{KeyRange, PlainIndex, copy_chunk};
 use offtake_mapping::{
-    Identifier, KeyOrder, Mapping, OnRowError, ResolvedMapping, Source, TableName, Target, Tenant,
-    foreign, nearest,
+    Identifier, KeyOrder, Kind, Mapping, OnRowError, ResolvedMapping, Source, TableName, Target,
+    Tenant, foreign, nearest,
 };
 use offtake_postgres::{Dialer, Fault, catalog};
 use offtake_sync::copy::{Copier, Job, columns_max};
@@ -78,6 +79,7 @@ async fn try_to_find(
         }
         false => (of_files(file, arguments, halt)?, Vec::new()),
     };
+    refuse_shared_names(&mappings, copier.place.kind())?;
     let set = catalog::resolve_to_copy_once(&source, mappings).await?;
     let mut tasks = Vec::new();
     for mapping in set.forms_of(copier.place.kind(), false) {
@@ -291,6 +293,30 @@ fn of_files(
     }
     let asked = all.into_iter().filter(|mapping| arguments.mapping.contains(&mapping.name));
     Ok(asked.map(|mapping| Mapping { on_row_error, ..mapping }).collect())
+}
+
+/// Two tables would have one name there: in SQLite also where only the case of letters differs.
+fn refuse_shared_names(mappings: &[Mapping], kind: Kind) -> Result<(), Failure> {
+    let mut taken: BTreeMap<String, &Mapping> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for mapping in mappings {
+        let name = mapping.target.table.as_str();
+        let folded = match kind {
+            Kind::Postgres => name.to_owned(),
+            Kind::Sqlite | Kind::D1 => name.to_ascii_lowercase(),
+        };
+        if let Some(other) = taken.insert(folded, mapping) {
+            let [one, two] = [other, mapping].map(|of| of.source.table.in_sql());
+            wrong.push(
+                Failure::invalid(format!("{one} and {two} would be one table there, {name}"))
+                    .remedy("copy one of them in a run of its own, into another place"),
+            );
+        }
+    }
+    match wrong.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::all(wrong)),
+    }
 }
 
 async fn task(

@@ -30,6 +30,7 @@ impl Session {
             faults: Vec::new(),
         };
         let mut set: Cursors = (*cursors).clone();
+        self.prove().await.map_err(Error::Destination)?;
         if found.to_make {
             let looked = self.look(mappings).await.map_err(Error::Destination)?;
             if !looked.state_stands {
@@ -38,7 +39,6 @@ impl Session {
             }
             self.make_tables(beginning, looked, &mut begun, &mut set).await?;
         }
-        self.prove().await.map_err(Error::Destination)?;
         let (tenant, id) = (spec.tenant_id.as_str(), sqlite::state::write_id());
         let mut batch = vec![fence::cursors(tenant, &found.cursors, &id)];
         if !spec.shared {

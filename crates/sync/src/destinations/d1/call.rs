@@ -273,7 +273,8 @@ impl Session {
              {} s",
             wait.as_secs().max(1)
         );
-        self.failed(Fault::Transient, &message)
+        let trouble = Trouble::new(Fault::Transient, None, message);
+        Failed::Trouble(Trouble { wait: Some(wait), ..trouble })
     }
 
     /// Notes what the database says of itself. Returns how long it took for the batch.

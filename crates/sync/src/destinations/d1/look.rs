@@ -210,12 +210,14 @@ impl Session {
     }
 
     /// What copies of the mappings would run into here, one by one; None if nothing. A table that is
-    /// not there is tried in a database in memory, as for a file.
+    /// not there is tried in a database in memory, as for a file; that the token may write, by a batch
+    /// that is rolled back.
     pub(in crate::destinations) async fn try_tables(
         &self,
         mappings: &[Arc<ResolvedMapping>],
     ) -> Result<Vec<Option<String>>, Trouble> {
         let looked = self.look(mappings).await?;
+        self.prove().await?;
         let tried = |mapping: &Arc<ResolvedMapping>| {
             let tried = match looked.examine(mapping) {
                 Ok(Some((_, false))) => Ok(()),
