@@ -12,12 +12,14 @@
 //! | the triggers, and changes that they missed | [`triggers`], [`capture_gaps`] |
 //! | the table that a mapping's `schema_sql` would make | [`schema_sql`] |
 //! | the table of a mapping in a destination | [`destination_table`] |
+//! | requests that destinations of one D1 token share | [`d1_lanes`] |
 //!
 //! A check changes nothing. The exception is [`capture_gaps`]: the changes that it finds missing
 //! are also noted at the source, so that their rows are copied again.
 
 pub(crate) mod capture_gaps;
 mod copy_cycles;
+pub(crate) mod d1_lanes;
 pub(crate) mod destination_table;
 pub(crate) mod files;
 mod index_use;

@@ -19,7 +19,7 @@ use super::preview;
 use super::printing::{say, say_json};
 use crate::checks::destination_table::{DestinationTable, compare};
 use crate::checks::mapping_report::MappingReport;
-use crate::checks::{schema_sql, tenant_agreement, undeclared_tables};
+use crate::checks::{d1_lanes, schema_sql, tenant_agreement, undeclared_tables};
 use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
@@ -59,6 +59,7 @@ pub(super) async fn execute(
     let list = context.spelt_destinations(&source, &set).await?;
     let mut reports = report_all(&source, &set, &list.usable).await?;
     let without_tenant = list.without_tenant;
+    let slow_lanes = d1_lanes::slow(&list.usable);
     let answers = ask_all(context, list, &set).await;
     let (told, webhooks_without_tenant) = webhooks::look(context, &source, &set).await?;
     for report in &mut reports {
@@ -67,6 +68,7 @@ pub(super) async fn execute(
     }
     let mut warnings: Vec<String> = reports.iter().flat_map(MappingReport::warnings).collect();
     warnings.extend(overlooked);
+    warnings.extend(slow_lanes);
     if without_tenant > 0 {
         warnings.push(format!(
             "{without_tenant} row(s) of the destinations query have no tenant_id and are ignored"

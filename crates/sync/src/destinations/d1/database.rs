@@ -196,7 +196,7 @@ impl D1Database {
     }
 
     /// Tells tokens apart without being one.
-    pub(super) fn token_hash(&self) -> [u8; 32] {
+    pub fn token_hash(&self) -> [u8; 32] {
         Sha256::digest(self.token.expose_secret()).into()
     }
 
@@ -209,7 +209,7 @@ impl D1Database {
         text.replace(self.token.expose_secret(), "…")
     }
 
-    pub(super) fn requests_per_second(&self) -> u32 {
+    pub fn requests_per_second(&self) -> u32 {
         self.settings.requests_per_second
     }
 
