@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::Rng as _;
 use serde_json::{Value, json};
@@ -93,7 +94,15 @@ pub struct D1 {
 
 impl Drop for D1 {
     fn drop(&mut self) {
-        // Our own child.
+        // Without its input it ends, and the engine's own process with it. One that is killed would
+        // leave that behind.
+        drop(self.engine.stdin.take());
+        for _ in 0..500 {
+            if matches!(self.engine.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.engine.kill();
         let _ = self.engine.wait();
     }
@@ -190,6 +199,18 @@ impl D1 {
         let body = json!({ "batch": [{ "sql": "select 1" }] }).to_string();
         let answer = forward(&self.address, &Seen { head, body }).await;
         String::from_utf8_lossy(&answer.expect("the Worker answers")).into_owned()
+    }
+
+    /// The processes of the engine: the one that was started, and those that it has started.
+    pub fn processes(&self) -> Vec<u32> {
+        let parent_of = |pid: u32| -> Option<u32> {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+        };
+        let ours = self.engine.id();
+        let all = std::fs::read_dir("/proc").expect("a system with /proc");
+        let pids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        pids.filter(|pid| *pid == ours || parent_of(*pid) == Some(ours)).collect()
     }
 
     /// The id of the database with this number.

@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use offtake_tests::d1::{self, D1};
 use offtake_tests::history::Polled;
 use offtake_tests::proxy::{Cut, Mode};
 use offtake_tests::receiver::Receiver;
@@ -361,4 +362,23 @@ async fn the_history_of_a_file_finds_what_must_not_be() {
             "{sql}\n  {expected}: {found:#?}"
         );
     }
+}
+
+/// The engine of D1 starts a process of its own, which a killed engine would leave behind.
+#[tokio::test]
+async fn the_engine_of_d1_leaves_no_process_behind() {
+    if !d1::installed() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let d1 = D1::start(1, folder.path()).await;
+    let processes = d1.processes();
+    assert!(processes.len() > 1, "{processes:?}");
+    drop(d1);
+    until("they are gone", PATIENCE, async || {
+        let runs = |pid: &&u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
+        let left: Vec<_> = processes.iter().filter(runs).collect();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
 }

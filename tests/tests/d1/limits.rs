@@ -66,7 +66,7 @@ async fn another_token_is_unmoved_while_one_is_refused() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let limited = json!({ "success": false, "errors": [{ "code": 971, "message": "limited" }] });
-    let fault = Fault::Answer(429, "Retry-After: 15\r\n".to_owned(), limited.to_string());
+    let fault = Fault::Answer(429, "Retry-After: 12\r\n".to_owned(), limited.to_string());
     let first = format!("Bearer {TOKEN}");
     world.d1().always(&first, fault);
     let before = world.d1().seen().len();

