@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod disks;
 mod files;
 mod late;
 mod live;
