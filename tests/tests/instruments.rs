@@ -36,6 +36,11 @@ async fn every_failpoint_can_kill_the_daemon() {
     world.fill(5).await;
     let receiver = Receiver::start().await;
     world.add_webhook("acme", &receiver, json!({ "concurrency": 1 }));
+    world.configure(|c| {
+        c["stores"] = json!({ "disk": { "kind": "disk", "path": "files" } });
+        // Several snapshots, so that its parts settle.
+        c["exports"] = json!({ "store": "disk", "chunk_rows": 1, "work": "1ms", "pause": "1ms" });
+    });
     // Registered, so that it is told of the first change.
     let daemon = world.daemon().await;
     world.source.wait_text("select count(*) > 0 from offtake.webhook_mapping", "t").await;
@@ -50,6 +55,12 @@ async fn every_failpoint_can_kill_the_daemon() {
                 .destination
                 .execute("drop schema public cascade; create schema public")
                 .await;
+        }
+        if point.starts_with("export.") {
+            let ended = "update offtake.job set state = 'cancelled', leased_until = null";
+            world.source.execute(ended).await;
+            let acme = world.id("acme");
+            world.succeed(&["export", "create", "--tenant", acme, "--format", "csv"]).await;
         }
         let mut daemon = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
         world.allow("*");
@@ -77,7 +88,7 @@ fn every_failpoint_is_in_the_code_once() {
     let crates = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("crates");
     let mut code = String::new();
     let (mut of_groups, mut of_files, mut of_d1) = (String::new(), String::new(), String::new());
-    let mut folders = ["sequencer", "poller", "sync", "webhooks"]
+    let mut folders = ["sequencer", "poller", "sync", "webhooks", "jobs"]
         .map(|name| crates.join(name).join("src"))
         .to_vec();
     while let Some(folder) = folders.pop() {

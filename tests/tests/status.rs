@@ -287,9 +287,15 @@ async fn the_metrics_are_the_committed_ones() {
     let mut world = World::with_tenants(["acme"]).await;
     let receiver = Receiver::start().await;
     world.add_webhook("acme", &receiver, json!({}));
+    world.configure(|c| {
+        c["stores"] = json!({ "disk": { "kind": "disk", "path": "files" } });
+        c["exports"] = json!({ "store": "disk" });
+    });
     let daemon = world.daemon().await;
     world.fill(10).await;
     world.wait_in_step().await;
+    let export = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--wait"];
+    world.succeed(&export).await;
     world.source.wait_text("select count(*) > 0 from offtake.webhook_mapping", "t").await;
     // The copy may already have everything, and a latency is measured only for a change. So make
     // one.

@@ -1,7 +1,7 @@
 //! The shape of the workspace:
 //! `{mapping, egress} ← postgres ← loops ← {requests, reading} ← {sequencer, poller, sync,
-//! webhooks, admin} ← offtake`. `capture` is no loop and stands on `postgres`, `http` on `egress`;
-//! `private_server` stands alone.
+//! webhooks, jobs, admin} ← offtake`. `capture` is no loop and stands on `postgres`, `http` on
+//! `egress`; `private_server` stands alone.
 //!
 //! The loops hand over to each other through committed rows only; a dependency between two of their
 //! crates would be the first step to a call. The same list is in ARCHITECTURE.md.
@@ -13,7 +13,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Crate → the crates of this workspace that it may use.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("offtake-mapping", &[]),
     ("offtake-egress", &[]),
     ("offtake-http", &["offtake-egress"]),
@@ -26,6 +26,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("offtake-poller", BELOW_A_LOOP),
     ("offtake-sync", BELOW_A_LOOP_THAT_READS_AND_DIALS),
     ("offtake-webhooks", BELOW_A_LOOP_THAT_READS_AND_DIALS),
+    ("offtake-jobs", BELOW_A_LOOP_THAT_READS_AND_DIALS),
     ("offtake-admin", BELOW_A_LOOP),
     ("offtake-private-server", &[]),
     ("offtake", EVERY_CRATE),
@@ -58,6 +59,7 @@ const EVERY_CRATE: &[&str] = &[
     "offtake-poller",
     "offtake-sync",
     "offtake-webhooks",
+    "offtake-jobs",
     "offtake-admin",
     "offtake-private-server",
     "offtake",

@@ -36,4 +36,6 @@ select (select (extract(epoch from now()) - extract(epoch from min(not_before)))
        (select (extract(epoch from clock_timestamp()) - extract(epoch from sequenced_at))::float8
           from offtake.change_log order by sequence_id limit 1) as oldest_change_seconds,
        (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
-          from pg_inherits where inhparent = 'offtake.change_log'::regclass) as log_bytes
+          from pg_inherits where inhparent = 'offtake.change_log'::regclass) as log_bytes,
+       (select coalesce(jsonb_object_agg(state, jobs), '{}')
+          from (select state, count(*) as jobs from offtake.job where kind = 'export' group by state) by_state) as exports

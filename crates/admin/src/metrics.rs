@@ -8,6 +8,7 @@ use metrics::gauge;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use offtake_loops::metrics::{self as names, Kind, METRICS};
 use offtake_postgres::SourcePool;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
@@ -215,6 +216,8 @@ struct Beside {
     oldest_due_seconds: Option<f64>,
     oldest_change_seconds: Option<f64>,
     log_bytes: i64,
+    /// How many there are, by state.
+    exports: Value,
 }
 
 impl Beside {
@@ -224,6 +227,7 @@ impl Beside {
             oldest_due_seconds: row.get("oldest_due_seconds"),
             oldest_change_seconds: row.get("oldest_change_seconds"),
             log_bytes: row.get("log_bytes"),
+            exports: row.get("exports"),
         })
     }
 
@@ -232,6 +236,10 @@ impl Beside {
         let oldest_change = self.oldest_change_seconds.unwrap_or(0.0).max(0.0);
         gauge!(names::LOG_OLDEST_CHANGE_AGE_SECONDS).set(oldest_change);
         gauge!(names::LOG_BYTES).set(self.log_bytes as f64);
+        for state in names::EXPORT_STATES {
+            let count = self.exports[state].as_f64().unwrap_or(0.0);
+            gauge!(names::EXPORTS, "state" => state).set(count);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 20] = [
+pub const FAILPOINTS: [&str; 26] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -40,6 +40,12 @@ pub const FAILPOINTS: [&str; 20] = [
     "webhooks.after_send",
     "webhooks.before_save",
     "webhooks.before_complete",
+    "export.after_read",
+    "export.before_put",
+    "export.after_put",
+    "export.before_chunk",
+    "export.settling",
+    "export.before_manifest",
 ];
 
 /// Does what a test has set for that point.

@@ -71,6 +71,14 @@ pub const WEBHOOKS: &str = "offtake_webhooks";
 pub const WEBHOOK_CONNECTIONS: &str = "offtake_webhook_connections";
 pub const QUARANTINED_EVENTS: &str = "offtake_quarantined_events";
 
+/// Label `state`, one of [`EXPORT_STATES`].
+pub const EXPORTS: &str = "offtake_exports";
+pub const EXPORT_ROWS_TOTAL: &str = "offtake_export_rows_total";
+pub const EXPORT_BYTES_TOTAL: &str = "offtake_export_bytes_total";
+pub const EXPORT_SNAPSHOT_SECONDS: &str = "offtake_export_snapshot_seconds";
+/// Label `class`, one of [`STORE_ERRORS`].
+pub const STORE_ERRORS_TOTAL: &str = "offtake_store_errors_total";
+
 /// Of the worst destinations, where `metrics.tenants` asks for them. The admin crate writes these
 /// three itself: a series of the recorder would stay when its destination is no longer among them.
 pub const DESTINATION_LAG_SECONDS: &str = "offtake_destination_lag_seconds";
@@ -98,6 +106,11 @@ pub const DESTINATION_STATES: [&str; 6] =
 /// Values of the label `state` of webhooks; held equal like the destinations'.
 pub const WEBHOOK_STATES: [&str; 7] =
     ["disabled", "paused", "blocked", "backfilling", "degraded", "lagging", "in_sync"];
+/// Values of the label `state` of exports; a test of the crate `jobs` holds them equal to its states.
+pub const EXPORT_STATES: [&str; 8] =
+    ["accepted", "processing", "paused", "settling", "completed", "expired", "failed", "cancelled"];
+/// Values of the label `class` of stores' errors, that end an attempt.
+pub const STORE_ERRORS: [&str; 5] = ["missing", "exists", "full", "denied", "unavailable"];
 /// Values of the label `class`; see [`Fault`](offtake_postgres::Fault).
 /// `ok`; `refused`: the database took none of it; `limited`: too many requests; `lost`: the outcome is
 /// not known; `failed`: the token or the database is not there, or nothing was sent.
@@ -115,11 +128,20 @@ pub const ATTEMPT_RESULTS: [&str; 5] = ["delivered", "refused", "unwell", "timeo
 /// Values of the label `kind` of events.
 pub const EVENT_KINDS: [&str; 5] = ["upserted", "deleted", "resync", "backfilled", "test"];
 /// Values of the label `loop`.
-pub const LOOPS: [&str; 5] = ["sequencer", "poller", "sync", "audit", "webhooks"];
+pub const LOOPS: [&str; 6] = ["sequencer", "poller", "sync", "audit", "webhooks", "exports"];
 /// Values of the label `fuse`: the name of a loop, or the kind alone (`tenant`, `destination`,
 /// `webhook`, `mapping`), because names are tenants'.
-pub const FUSES: [&str; 8] =
-    ["sequencer", "poller", "sync", "webhooks", "tenant", "destination", "webhook", "mapping"];
+pub const FUSES: [&str; 9] = [
+    "sequencer",
+    "poller",
+    "sync",
+    "webhooks",
+    "exports",
+    "tenant",
+    "destination",
+    "webhook",
+    "mapping",
+];
 
 /// Upper bounds of the latency histograms: 1 ms, where an idle system's stages are, to 60 s, where
 /// an outage begins; each about twice its predecessor, so that a quantile read from them is off by

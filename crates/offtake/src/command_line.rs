@@ -4,6 +4,7 @@ mod bench;
 mod copy;
 mod demo;
 mod destinations;
+mod export;
 mod fuse;
 mod health;
 mod package;
@@ -23,6 +24,7 @@ use self::copy::COPY;
 pub use self::copy::{Copy, Instead, RowError};
 pub use self::demo::{Demo, DemoDestination};
 pub use self::destinations::{Adopt, Forget, OfTenant, Pause, Resume, Resync, Sync};
+pub use self::export::{Export, ExportCreate, ExportFormat, OfExport};
 pub use self::fuse::Fuse;
 use self::health::HEALTH;
 pub use self::health::Health;
@@ -169,6 +171,13 @@ pub enum Command {
     /// earlier run stopped.
     #[command(after_help = COPY)]
     Copy(Copy),
+    /// Write a tenant's rows to files: CSV, JSON, or SQL that psql loads.
+    #[command(
+        after_help = "Examples:\n  offtake export create --tenant acme --format csv --to acme/\n  \
+                            offtake export list --tenant acme\n  offtake export verify --in acme/",
+        subcommand
+    )]
+    Export(Export),
     /// Print what completes these commands in a shell.
     #[command(after_help = "Example:\n  offtake completions bash > /etc/bash_completion.d/offtake")]
     Completions(Completions),

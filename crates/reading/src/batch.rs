@@ -45,10 +45,6 @@ pub enum ChunkStart<'a> {
 }
 
 impl<'a> ChunkStart<'a> {
-    pub(crate) fn after(self) -> Option<&'a [String]> {
-        self.range().after
-    }
-
     pub(crate) fn range(self) -> KeyRange<'a> {
         match self {
             Self::FirstRow => KeyRange::ALL,

@@ -27,6 +27,7 @@ mod events;
 mod failed_rows;
 mod group;
 mod head;
+mod held;
 mod rows;
 mod snapshot;
 mod sql;
@@ -41,6 +42,7 @@ pub use events::{
 pub use failed_rows::{FAILED_ROWS_MAX, FailedRow};
 pub use group::{GROUP_CHANGES_MAX, Member, WantedOfGroup, read_group};
 pub use head::{Head, read_head};
-pub use rows::{Rows, key_of};
+pub use held::{HeldSnapshot, Page, PageWanted, Printed, Unnumbered, are_numbered, changed_ranges};
+pub use rows::{Rows, key_of, unescape_bytes};
 pub use snapshot::read_batch;
 pub use stretch::{Stretch, find_end, read_stretch};

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
-use offtake_mapping::ResolvedMapping;
+use offtake_mapping::{KeyColumn, ResolvedMapping};
 
 /// Lines of COPY text: the mark where there is one, `t` or `f` (the row exists or not), then the
 /// mapping's columns, separated by tabs.
@@ -100,11 +100,22 @@ impl Rows {
         })
     }
 
+    /// The fields of one line as COPY wrote them, escapes included.
+    pub fn escaped_fields(&self, line: usize) -> impl Iterator<Item = &[u8]> {
+        let text = &self.data[self.start(line)..self.ends[line] - 1];
+        text.split(|b| *b == b'\t').skip(usize::from(self.marked))
+    }
+
+    /// The values of a key's columns of one line.
+    pub(crate) fn key(&self, line: usize, key_columns: &[usize]) -> Vec<String> {
+        self.fields(line, key_columns).into_iter().map(Option::unwrap_or_default).collect()
+    }
+
     /// The last line with another key than the last one's, and how many lines have the last one's.
-    pub(crate) fn last_key(&self, mapping: &ResolvedMapping) -> Option<(Option<usize>, usize)> {
+    pub(crate) fn last_key(&self, key_columns: &[usize]) -> Option<(Option<usize>, usize)> {
         let last = self.len().checked_sub(1)?;
-        let key = key_of(mapping, self, last);
-        let before = (0..last).rev().find(|line| key_of(mapping, self, *line) != key);
+        let key = self.fields(last, key_columns);
+        let before = (0..last).rev().find(|line| self.fields(*line, key_columns) != key);
         Some((before, last - before.map_or(0, |line| line + 1) + 1))
     }
 
@@ -130,18 +141,27 @@ impl Rows {
 
 /// The key of one line, as text in key order.
 pub fn key_of(mapping: &ResolvedMapping, rows: &Rows, line: usize) -> Vec<String> {
-    let columns: Vec<usize> = mapping
-        .key
-        .iter()
-        .filter_map(|k| mapping.columns.iter().position(|c| c.name == k.query_column))
-        .collect();
-    rows.fields(line, &columns).into_iter().map(Option::unwrap_or_default).collect()
+    rows.key(line, &key_columns(mapping))
+}
+
+/// Where the key's columns stand among the mapping's, in key order.
+pub(crate) fn key_columns(mapping: &ResolvedMapping) -> Vec<usize> {
+    let place = |k: &KeyColumn| mapping.columns.iter().position(|c| c.name == k.query_column);
+    mapping.key.iter().filter_map(place).collect()
 }
 
 /// One field of COPY text; None for `\N`.
 pub(crate) fn unescape(field: &[u8]) -> Option<String> {
+    unescape_bytes(field).map(|value| String::from_utf8_lossy(&value).into_owned())
+}
+
+/// The same, byte for byte; a value without escapes is not copied.
+pub fn unescape_bytes(field: &[u8]) -> Option<Cow<'_, [u8]>> {
     if field == b"\\N" {
         return None;
+    }
+    if !field.contains(&b'\\') {
+        return Some(Cow::Borrowed(field));
     }
     let mut value = Vec::with_capacity(field.len());
     let mut bytes = field.iter();
@@ -161,7 +181,7 @@ pub(crate) fn unescape(field: &[u8]) -> Option<String> {
             None => b'\\',
         });
     }
-    Some(String::from_utf8_lossy(&value).into_owned())
+    Some(Cow::Owned(value))
 }
 
 #[cfg(test)]

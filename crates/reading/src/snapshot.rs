@@ -16,6 +16,7 @@ use crate::budget::BatchBudget;
 use crate::copy::{back, save, saved_copy, saved_select};
 use crate::durable::end_durably;
 use crate::failed_rows::read_apart;
+use crate::rows::key_columns;
 use crate::{
     Batch, Chunk, ChunkStart, Error, MappingFault, Part, Position, Rows, Wanted, key_of, sql,
 };
@@ -167,11 +168,6 @@ impl Part {
         transaction: &Client,
         position: &Position<'_>,
     ) -> Result<(), Error> {
-        let gave_way = |error: &offtake_postgres::Error| {
-            error.sqlstate().is_some_and(|code| {
-                [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)
-            })
-        };
         match error {
             Error::Source(error) if gave_way(&error) => {
                 transaction
@@ -191,6 +187,13 @@ impl Part {
             error => Err(error),
         }
     }
+}
+
+/// Whether a read was given up because the application has locked a table.
+pub(crate) fn gave_way(error: &offtake_postgres::Error) -> bool {
+    error.sqlstate().is_some_and(|code| {
+        [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)
+    })
 }
 
 /// Reads the rows of the changed keys into the part. `keys`: all of them, if they are few. If the
@@ -272,19 +275,20 @@ async fn naming_the_row(
 /// behind that key, so a row that the query gives twice, once on each side of the end, would be left
 /// out without a word. Where there are more rows with the last key, the next stretch begins with
 /// them; where the stretch has no other key, that is the mapping's fault.
-async fn whole_keys(
+///
+/// `after`: where the stretch begins. `key_columns`: where the key stands in a line.
+pub(crate) async fn whole_keys(
     transaction: &Client,
-    wanted: &Wanted<'_>,
-    position: &Position<'_>,
-    rows: Rows,
+    (mapping, tenant_id): (&ResolvedMapping, &str),
+    after: Option<&[String]>,
+    (rows, key_columns): (Rows, &[usize]),
 ) -> Result<Rows, Error> {
-    let mapping = position.mapping;
-    let Some((before, of_last)) = rows.last_key(mapping) else { return Ok(rows) };
-    let other = before.map(|line| key_of(mapping, &rows, line));
-    let after = other.as_deref().or_else(|| position.chunk.and_then(ChunkStart::after));
+    let Some((before, of_last)) = rows.last_key(key_columns) else { return Ok(rows) };
+    let other = before.map(|line| rows.key(line, key_columns));
+    let after = other.as_deref().or(after);
     // Only the keys are evaluated, of the last one's rows and of one more.
     let behind = KeyRange::behind(after);
-    let list = compose::list_chunk(mapping, wanted.tenant_id, behind, of_last + 1);
+    let list = compose::list_chunk(mapping, tenant_id, behind, of_last + 1);
     let (saved, listed) = tokio::join!(biased; save(transaction), transaction.query(&list, &[]));
     saved.map_err(Error::source)?;
     let keys = match listed {
@@ -328,7 +332,10 @@ pub(crate) async fn read_chunk(
             let finished = !cut && rows.len() < rows_max;
             let rows = match finished {
                 true => rows,
-                false => whole_keys(transaction, wanted, position, rows).await?,
+                false => {
+                    let of = (&**mapping, wanted.tenant_id);
+                    whole_keys(transaction, of, range.after, (rows, &key_columns(mapping))).await?
+                }
             };
             let up_to = if finished || rows.is_empty() {
                 None

@@ -55,7 +55,7 @@ pub(crate) const RESET_STATES_OF_TENANTS: &str = include_str!("../sql/reset_stat
 pub(crate) const MIRROR_GROUP: &str = include_str!("../sql/mirror_group.sql");
 pub(crate) const LOCK_STATES: &str = include_str!("../sql/lock_states.sql");
 pub(crate) const MOVE_CURSORS: &str = include_str!("../sql/move_cursors.sql");
-pub(crate) const CREATE_STATE_TABLE: &str = include_str!("../sql/create_state_table.sql");
+pub(crate) use offtake_mapping::compose::postgres::CREATE_STATE_TABLE;
 pub(crate) const DESCRIBE_TARGET: &str = include_str!("../sql/describe_target.sql");
 pub(crate) const DESCRIBE_COPY: &str = include_str!("../sql/describe_copy.sql");
 pub(crate) const LIST_REFERENCES: &str = include_str!("../sql/list_references.sql");

@@ -46,7 +46,13 @@ const RUN: [(&str, &str, &str); 14] = [
 ];
 
 /// Blocks whose commands other tests run, with values of their own: (page, a line of it).
-const RUN_ELSEWHERE: [(&str, &str); 1] = [("docs/api.md", "offtake status-token")];
+const RUN_ELSEWHERE: [(&str, &str); 5] = [
+    ("docs/api.md", "offtake status-token"),
+    ("docs/exports.md", "offtake export verify --in"),
+    ("docs/exports.md", "offtake export resume"),
+    ("docs/exports.md", "offtake export download"),
+    ("docs/exports.md", "--format sql --state --to"),
+];
 
 /// What cannot be run here, and why. What is looked at instead is in [`problem_of`].
 const NOT_RUN: [(&str, &str); 10] = [

@@ -209,6 +209,41 @@ const HTTP: [Wrong; 11] = [
     ("http: { admin_token: §\"${file:token}\"§ }", "http.admin_token: cannot read", Make("token")),
 ];
 
+const STORES: [Wrong; 6] = [
+    (
+        "stores: { disk: { kind: disk, path: files } }\nexports: { store: §tape§ }",
+        "exports.store: there is no store named tape",
+        Understand(
+            "name one of those in `stores`",
+            "stores: { disk: { kind: disk, path: files } }\nexports: { store: disk }",
+        ),
+    ),
+    ("stores: §[disk]§", "stores: this is a section", Understand("write `name: ", FILES)),
+    ("stores: { §disk§: { path: files } }", "stores.disk.kind: this is required", {
+        Understand("`disk`, a folder", FILES)
+    }),
+    (
+        "stores: { disk: { kind: §tape§, path: files } }",
+        "stores.disk.kind: `tape` cannot be used here",
+        Write("write ", "\n"),
+    ),
+    (
+        "stores: §{ 'my disk': { kind: disk, path: files } }§",
+        "stores: `my disk` cannot be a store",
+        { Understand("such as disk", FILES) },
+    ),
+    (
+        "stores: { disk: { kind: disk, path: files }, more: { kind: disk, path: §files/more§ } }",
+        "stores.more.path: the store disk has this folder",
+        Understand(
+            "give each store a folder of its own",
+            "stores: { disk: { kind: disk, path: files }, more: { kind: disk, path: more } }",
+        ),
+    ),
+];
+
+const FILES: &str = "stores: { disk: { kind: disk, path: files } }";
+
 const DESTINATIONS: [Wrong; 12] = [
     (
         "destinations:\n  static:\n    - §tenant§: acme",
@@ -311,7 +346,7 @@ const DESTINATIONS: [Wrong; 12] = [
 
 #[test]
 fn a_mistake_in_the_configuration_is_mended_by_what_its_message_says() {
-    for (wrong, says, follow) in VALUES.iter().chain(&HTTP).chain(&DESTINATIONS) {
+    for (wrong, says, follow) in VALUES.iter().chain(&HTTP).chain(&STORES).chain(&DESTINATIONS) {
         mend(&Mistake {
             file: "offtake.yaml",
             beside: &[("mappings/users.yaml", USERS), ("mappings/teams.yaml", TEAMS)],

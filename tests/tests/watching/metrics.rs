@@ -18,9 +18,15 @@ async fn a_scrape_has_exactly_the_series_of_the_list() {
     let mut world = plan.await;
     let receiver = Receiver::start().await;
     world.add_webhook("acme", &receiver, json!({}));
+    world.configure(|c| {
+        c["stores"] = json!({ "disk": { "kind": "disk", "path": "files" } });
+        c["exports"] = json!({ "store": "disk" });
+    });
     let daemon = world.daemon().await;
     world.fill(10).await;
     world.wait_in_step().await;
+    let export = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--wait"];
+    world.succeed(&export).await;
     let exported = |metric: &&Metric| matches!(metric.of, Of::Daemon | Of::Source | Of::Process);
     let wanted: BTreeMap<&str, usize> =
         METRICS.iter().filter(exported).map(|metric| (metric.name, metric.series())).collect();

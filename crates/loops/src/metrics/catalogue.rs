@@ -102,6 +102,8 @@ const CONNECTION_STATE: &[Label] = &[Label { name: "state", values: &CONNECTION_
 const REQUEST_KIND: &[Label] = &[Label { name: "kind", values: &REQUEST_KINDS }];
 const ATTEMPT_RESULT: &[Label] = &[Label { name: "result", values: &ATTEMPT_RESULTS }];
 const EVENT_KIND: &[Label] = &[Label { name: "kind", values: &EVENT_KINDS }];
+const EXPORT_STATE: &[Label] = &[Label { name: "state", values: &EXPORT_STATES }];
+const STORE_ERROR: &[Label] = &[Label { name: "class", values: &STORE_ERRORS }];
 const LOOP: &[Label] = &[Label { name: "loop", values: &LOOPS }];
 const FUSE: &[Label] = &[Label { name: "fuse", values: &FUSES }];
 const VERSION: &[Label] = &[Label { name: "version", values: &[] }];
@@ -169,6 +171,14 @@ pub const METRICS: &[Metric] = &[
     counter(WEBHOOK_EVENTS_TOTAL, "events", "Events that receivers acknowledged, by kind.")
         .by(EVENT_KIND),
     gauge(WEBHOOK_CONNECTIONS, "connections", "Open connections to webhooks.").by(CONNECTION_STATE),
+    counter(EXPORT_ROWS_TOTAL, "rows", "Rows that exports have read, those read again included."),
+    counter(EXPORT_BYTES_TOTAL, "bytes", "Bytes that exports have written to stores."),
+    latency(
+        EXPORT_SNAPSHOT_SECONDS,
+        "Time for which an export held a snapshot of the source, and with it vacuum.",
+    ),
+    counter(STORE_ERRORS_TOTAL, "errors", "Errors of stores that interrupted an export, by class.")
+        .by(STORE_ERROR),
     gauge(
         LOOP_LAST_TICK_TIMESTAMP_SECONDS,
         "Unix time",
@@ -197,6 +207,9 @@ pub const METRICS: &[Metric] = &[
     gauge(WEBHOOKS, "webhooks", "Webhooks by state, as a reader is told it.")
         .of(Of::Source)
         .by(WEBHOOK_STATE),
+    gauge(EXPORTS, "exports", "Exports by state; those that ended are forgotten in time.")
+        .of(Of::Source)
+        .by(EXPORT_STATE),
     gauge(
         CHANGES_CAPTURED_PENDING,
         "changes",

@@ -15,10 +15,11 @@ pub mod sqlite;
 pub use plain_index::PlainIndex;
 // The source is always Postgres, so its statements have one dialect.
 pub use postgres::{
-    Accepted, EventShape, TenantKeys, copied, copy_changed, copy_chunk, copy_event_chunk,
-    copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants, find_end,
-    list_changed, list_chunk, measure_rows, resolve_tenants, sample_dependants, select_events,
-    select_events_of_tenants, select_keys, select_keys_of_tenants, select_tenants,
+    Accepted, EventShape, ReadRange, TenantKeys, copied, copy_changed, copy_chunk, copy_chunk_json,
+    copy_event_chunk, copy_events, copy_keys, estimate_rows, expand_dependants, find_dependants,
+    find_end, list_changed, list_changed_ranges, list_chunk, measure_rows, resolve_tenants,
+    sample_dependants, select_events, select_events_of_tenants, select_keys,
+    select_keys_of_tenants, select_tenants,
 };
 
 /// The keys of a tenant that changed in a range of the change log.

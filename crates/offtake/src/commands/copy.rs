@@ -19,13 +19,13 @@ use offtake_mapping::{Kind, foreign, foreign_within};
 use offtake_sync::copy::{BATCH_BYTES, BATCH_ROWS, CHUNK_ROWS};
 use offtake_sync::copy::{Copier, Job, Outcome, Owner, Side, Stop, Terms, settings};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use self::choice::Chosen;
 use self::endpoints::Endpoints;
 use self::progress::{Progress, with_spent};
 use super::printing::{say, say_exact, say_json};
+use super::stop_on_signals;
 use crate::command_line::{Copy, RowError};
 use crate::outcome::{Exit, Failure};
 
@@ -127,30 +127,6 @@ fn batch_rows(kind: Kind) -> usize {
         Kind::Postgres | Kind::Sqlite => BATCH_ROWS,
         Kind::D1 => CHUNK_ROWS / 2,
     }
-}
-
-/// The first signal lets the batch in progress end; a second one ends the process.
-fn stop_on_signals() -> CancellationToken {
-    let stopping = CancellationToken::new();
-    let stop = stopping.clone();
-    tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
-            return;
-        };
-        for _ in 0..2 {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if stop.is_cancelled() {
-                std::process::exit(Exit::Interrupted as i32);
-            }
-            stop.cancel();
-        }
-    });
-    stopping
 }
 
 /// What cannot be copied to is told for all tables at once, before the first row.

@@ -11,6 +11,7 @@ mod config;
 mod confirm;
 mod copy;
 mod doctor;
+mod export;
 mod forget;
 mod fuse;
 mod health;
@@ -36,6 +37,7 @@ mod why;
 use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use self::printing::delivered;
 use crate::command_line::{Bench, Command, CommandLine};
@@ -55,6 +57,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
             Box::pin(bench::capture(context()?, &arguments)).await
         }
         Command::Copy(arguments) => Box::pin(copy::execute(file, &arguments)).await,
+        Command::Export(arguments) => Box::pin(export::execute(context, &arguments)).await,
         Command::Config(arguments) => config::execute(file, &arguments),
         Command::Init(arguments) => interruptible(init::execute(&context()?, &arguments)).await,
         Command::Uninstall(arguments) => {
@@ -97,6 +100,30 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
     };
     offtake_sync::destinations::all_closed().await;
     outcome.and_then(delivered)
+}
+
+/// The first signal lets the work in progress end; a second one ends the process.
+fn stop_on_signals() -> CancellationToken {
+    let stopping = CancellationToken::new();
+    let stop = stopping.clone();
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stop.is_cancelled() {
+                std::process::exit(Exit::Interrupted as i32);
+            }
+            stop.cancel();
+        }
+    });
+    stopping
 }
 
 /// Ends with [`Exit::Interrupted`] on SIGINT or SIGTERM. Open transactions are rolled back when

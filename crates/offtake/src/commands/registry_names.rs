@@ -178,6 +178,11 @@ pub(super) fn unknown<'a>(
 }
 
 /// The failure for an error of the admin crate, which reads and writes the schema `offtake`.
+/// The failure of a statement on the tables of jobs.
+pub(super) fn unreadable_jobs(error: offtake_postgres::Error) -> Failure {
+    unreadable(&error.into())
+}
+
 pub(super) fn unreadable(error: &offtake_admin::Error) -> Failure {
     const WHAT: &str = "cannot read from, or write to, the schema offtake of the source";
     let failure = match error {

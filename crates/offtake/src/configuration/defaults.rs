@@ -120,3 +120,21 @@ pub const DESTINATION_NAME: &str = "main";
 
 /// Every database has it, and lets its owner write there.
 pub const SCHEMA_NAME: &str = "public";
+
+/// Long enough for millions of rows, and short enough that vacuum is not held up for long.
+pub const EXPORT_WORK: Duration = Duration::from_secs(25);
+
+/// A sixth of the time, the source has to itself.
+pub const EXPORT_PAUSE: Duration = Duration::from_secs(5);
+
+/// The one snapshot of an export that may be longer: as long as a large report runs.
+pub const EXPORT_SETTLE: Duration = Duration::from_secs(300);
+
+/// One export keeps one processor busy with printing and compressing.
+pub const EXPORT_WORKERS: u32 = 1;
+
+/// What one worker does in a night, if they are small.
+pub const EXPORT_QUEUE: u32 = 100;
+
+/// Somebody who was ill for a few days still finds the files.
+pub const EXPORT_KEEP: Duration = Duration::from_secs(7 * 86_400);

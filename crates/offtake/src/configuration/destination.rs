@@ -1,14 +1,15 @@
-//! One entry of `destinations.static`.
+//! The section `destinations`.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use offtake_mapping::{Diagnostic, Identifier, Kind, is_unprintable};
 use offtake_postgres::ConnectionString;
-use offtake_sync::destinations::{D1Settings, Place};
+use offtake_sync::destinations::{D1_ENDPOINT, D1_REQUESTS_PER_SECOND, D1Settings, Place};
 
-use super::defaults;
 use super::section::Section;
+use super::{DAY, Destinations, MILLISECOND, defaults};
 use crate::arguments::shown;
 
 /// A destination written in the file.
@@ -45,6 +46,48 @@ pub(crate) fn unusable_name(name: &str) -> Option<String> {
     let hidden = name.contains(is_unprintable);
     hidden
         .then(|| "a destination's name has no character that a terminal hides or obeys".to_owned())
+}
+
+impl Destinations {
+    pub(super) fn read(section: &Section, base: &Path, allow_files: &[PathBuf]) -> Self {
+        let d1 = read_d1(&section.section("d1"));
+        let mut static_: Vec<StaticDestination> = Vec::new();
+        let mut names = HashSet::new();
+        // By database and schema: comparing every entry with every other took seconds for some
+        // thousand entries.
+        let mut by_schema: HashMap<_, Vec<usize>> = HashMap::new();
+        for entry in section.sections("static") {
+            let read = StaticDestination::read(&entry, base, allow_files, &d1);
+            let Some(destination) = read else { continue };
+            let StaticDestination { tenant, name, place, .. } = &destination;
+            let place = (place.database(), place.schema().to_owned());
+            let neighbours = by_schema.entry(place).or_default();
+            if !names.insert((tenant.clone(), name.clone())) {
+                let message = format!("{tenant} has two destinations named {name}");
+                entry.note("tenant", &message, "give one of them another `name`");
+            } else if let Some(message) =
+                neighbours.iter().find_map(|other| static_[*other].collides(&destination))
+            {
+                let remedy = "give each its own schema, or mark all of them `shared: true`";
+                entry.note("url", &message, remedy);
+            }
+            neighbours.push(static_.len());
+            static_.push(destination);
+        }
+        let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY);
+        let allow_files = allow_files.to_vec();
+        Self { static_, query: section.text("query"), refresh, allow_files, d1 }
+    }
+}
+
+fn read_d1(section: &Section) -> D1Settings {
+    let endpoint = section.text("endpoint").unwrap_or_else(|| D1_ENDPOINT.to_owned());
+    let rate = section.count("requests_per_second", D1_REQUESTS_PER_SECOND, 1..=1000);
+    let settings = D1Settings::new(&endpoint, rate);
+    settings.unwrap_or_else(|error| {
+        section.note("endpoint", &error.why, &error.remedy);
+        D1Settings::default()
+    })
 }
 
 impl StaticDestination {

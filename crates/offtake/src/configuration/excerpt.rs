@@ -50,10 +50,12 @@ static KNOWN: LazyLock<(Vec<String>, Vec<String>)> = LazyLock::new(|| {
 fn collect(node: &Value, plain: &mut Vec<String>, sections: &mut Vec<String>) {
     for (key, below) in node["properties"].as_object().into_iter().flatten() {
         let items = &below["items"];
-        let has_keys = below["properties"].is_object() || items["properties"].is_object();
+        let named = &below["additionalProperties"];
+        let has_keys = [below, items, named].iter().any(|node| node["properties"].is_object());
         if has_keys { &mut *sections } else { &mut *plain }.push(key.clone());
         collect(below, plain, sections);
         collect(items, plain, sections);
+        collect(&below["additionalProperties"], plain, sections);
     }
 }
 

@@ -8,29 +8,33 @@
 pub mod defaults;
 mod destination;
 mod excerpt;
+mod exports;
 mod masked_query;
 mod reference;
 mod section;
 mod show;
+mod stores;
 mod substitute;
 mod telemetry;
 mod units;
 mod webhook;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
+use offtake_jobs::StoreSpec;
 use offtake_mapping::Diagnostic;
 use offtake_postgres::ConnectionString;
 use offtake_sync::audit::Share;
-use offtake_sync::destinations::{D1_ENDPOINT, D1_REQUESTS_PER_SECOND, D1Settings};
+use offtake_sync::destinations::D1Settings;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use destination::StaticDestination;
 pub(crate) use destination::{unusable_name, unusable_tenant};
+pub use exports::Exports;
 pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
 use section::{Section, read_document};
@@ -50,6 +54,9 @@ pub struct Configuration {
     pub mappings: PathBuf,
     pub destinations: Destinations,
     pub webhooks: Webhooks,
+    /// Where files go, by the names of the file.
+    pub stores: Vec<StoreSpec>,
+    pub exports: Exports,
     pub sequencer: Sequencer,
     pub poller: Poller,
     pub sync: Sync,
@@ -203,12 +210,15 @@ impl Configuration {
             Source::read(&root.section("source")),
             Destinations::read(&root.section("destinations"), base, &security.allow_files),
         );
+        let stores = stores::read(root, base);
         let configuration = Self {
             file: file.to_owned(),
             mappings: base
                 .join(root.text("mappings").unwrap_or_else(|| defaults::MAPPINGS.to_owned())),
             destinations,
             webhooks: Webhooks::read(&root.section("webhooks"), base),
+            exports: Exports::read(&root.section("exports"), &stores),
+            stores,
             sequencer: Sequencer::read(&root.section("sequencer")),
             poller: Poller::read(&root.section("poller")),
             sync: Sync::read(&root.section("sync")),
@@ -232,6 +242,7 @@ impl Configuration {
         let changed = [
             ("source", self.source.url.fingerprint() != new.source.url.fingerprint()),
             ("mappings", self.mappings != new.mappings),
+            ("stores", self.stores != new.stores),
             ("sequencer", self.sequencer != new.sequencer),
             ("poller", self.poller != new.poller),
             ("http", http(&self.http) != http(&new.http)),
@@ -249,48 +260,6 @@ impl Source {
         let url = url.map_err(|e| section.note("url", &format!("{}: {}", e.what, e.why), e.remedy));
         Some(Self { url: url.ok()? })
     }
-}
-
-impl Destinations {
-    fn read(section: &Section, base: &Path, allow_files: &[PathBuf]) -> Self {
-        let d1 = read_d1(&section.section("d1"));
-        let mut static_: Vec<StaticDestination> = Vec::new();
-        let mut names = HashSet::new();
-        // By database and schema: comparing every entry with every other took seconds for some
-        // thousand entries.
-        let mut by_schema: HashMap<_, Vec<usize>> = HashMap::new();
-        for entry in section.sections("static") {
-            let read = StaticDestination::read(&entry, base, allow_files, &d1);
-            let Some(destination) = read else { continue };
-            let StaticDestination { tenant, name, place, .. } = &destination;
-            let place = (place.database(), place.schema().to_owned());
-            let neighbours = by_schema.entry(place).or_default();
-            if !names.insert((tenant.clone(), name.clone())) {
-                let message = format!("{tenant} has two destinations named {name}");
-                entry.note("tenant", &message, "give one of them another `name`");
-            } else if let Some(message) =
-                neighbours.iter().find_map(|other| static_[*other].collides(&destination))
-            {
-                let remedy = "give each its own schema, or mark all of them `shared: true`";
-                entry.note("url", &message, remedy);
-            }
-            neighbours.push(static_.len());
-            static_.push(destination);
-        }
-        let refresh = section.duration("refresh", defaults::REFRESH, MILLISECOND..=DAY);
-        let allow_files = allow_files.to_vec();
-        Self { static_, query: section.text("query"), refresh, allow_files, d1 }
-    }
-}
-
-fn read_d1(section: &Section) -> D1Settings {
-    let endpoint = section.text("endpoint").unwrap_or_else(|| D1_ENDPOINT.to_owned());
-    let rate = section.count("requests_per_second", D1_REQUESTS_PER_SECOND, 1..=1000);
-    let settings = D1Settings::new(&endpoint, rate);
-    settings.unwrap_or_else(|error| {
-        section.note("endpoint", &error.why, &error.remedy);
-        D1Settings::default()
-    })
 }
 
 const MILLISECOND: Duration = Duration::from_millis(1);

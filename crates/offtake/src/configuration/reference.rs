@@ -90,6 +90,7 @@ pub fn reference() -> String {
             true => rows.push(row(&key, &node, false)),
             false => add_rows(&mut rows, &key, &node),
         }
+        add_rows(&mut rows, &format!("{key}.NAME"), &node["additionalProperties"]);
         text.push_str("\n| setting | default | meaning |\n|---|---|---|\n");
         rows.iter().for_each(|row| text.push_str(row));
     }

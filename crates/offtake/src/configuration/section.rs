@@ -39,10 +39,19 @@ pub(super) fn read_document<'a>(file: &'a Path, text: &'a str) -> Document<'a> {
 }
 
 fn note_unknown_keys(document: &Document, value: &Value, path: &mut Vec<Step>) {
-    let known = schema_at(path)["properties"].as_object();
+    let node = schema_at(path);
     match value {
+        // Its keys are names that the operator chooses.
+        Value::Mapping(entries) if node["additionalProperties"]["properties"].is_object() => {
+            for (key, value) in entries {
+                let Some(key) = key.as_str() else { continue };
+                path.push(Step::Key(key.to_owned()));
+                note_unknown_keys(document, value, path);
+                path.pop();
+            }
+        }
         Value::Mapping(entries) => {
-            let Some(known) = known else { return };
+            let Some(known) = node["properties"].as_object() else { return };
             let known: Vec<&str> = known.keys().map(String::as_str).collect();
             let section = yaml::Section::new(document, path.clone(), Some(entries));
             for unknown in section.unknown_keys(&known) {
@@ -151,6 +160,23 @@ impl<'a> Section<'a> {
             Self::at(self.document(), self.variables, path, Some(item))
         };
         items.iter().enumerate().map(of_item).collect()
+    }
+
+    /// The sections of a section whose keys are names, each with its name.
+    pub(super) fn named_sections(&self, key: &str) -> Vec<(String, Self)> {
+        let Some(value) = self.get(key) else { return Vec::new() };
+        let Value::Mapping(entries) = value else {
+            self.note(key, "this is a section", "write `name: { … }` lines below it");
+            return Vec::new();
+        };
+        let named = |(name, value): (&Value, &'a Value)| {
+            let name = written(name)?;
+            let path = self.section.path_to(&[key, &name]);
+            let section = Self::at(self.document(), self.variables, path, Some(value));
+            // Anything else was noted.
+            (value.is_mapping() || value.is_null()).then_some((name, section))
+        };
+        entries.iter().filter_map(named).collect()
     }
 
     /// A single value as text, with its variables replaced; None when the file does not give it or
@@ -448,7 +474,10 @@ fn written(value: &Value) -> Option<String> {
 /// The schema's node for a setting.
 fn schema_at(path: &[Step]) -> &'static serde_json::Value {
     path.iter().fold(&SCHEMA_TREE, |node, step| match step {
-        Step::Key(key) => &node["properties"][key],
+        Step::Key(key) => match node["properties"].get(key) {
+            Some(below) => below,
+            None => &node["additionalProperties"],
+        },
         Step::Index(_) => &node["items"],
     })
 }

@@ -1,5 +1,7 @@
 //! The effective configuration as YAML, without its secrets.
 
+use offtake_jobs::StoreSpec;
+use offtake_jobs::stores::Place as StorePlace;
 use offtake_sync::destinations::Place;
 use offtake_webhooks::{AttemptsLog, OnEventError, Payload, WebhookSpec};
 use secrecy::SecretString;
@@ -7,7 +9,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::masked_query::masked_query;
 use super::{
-    Audit, Configuration, Destinations, StaticDestination, Sync, Webhooks, show_duration,
+    Audit, Configuration, Destinations, Exports, StaticDestination, Sync, Webhooks, show_duration,
     show_share,
 };
 
@@ -25,6 +27,8 @@ impl Configuration {
             ("mappings", text(self.mappings.display())),
             ("destinations", self.destinations.masked()),
             ("webhooks", self.webhooks.masked()),
+            ("stores", masked_stores(&self.stores)),
+            ("exports", self.exports.masked()),
             (
                 "sequencer",
                 section([
@@ -139,6 +143,30 @@ impl Webhooks {
             ),
         ])
     }
+}
+
+impl Exports {
+    fn masked(&self) -> Value {
+        section([
+            ("store", self.store.as_deref().map_or(Value::Null, Value::from)),
+            ("workers", self.workers.into()),
+            ("queue", self.queue.into()),
+            ("keep", self.keep.map_or_else(|| "off".to_owned(), show_duration).into()),
+            ("chunk_rows", self.chunk_rows.into()),
+            ("work", show_duration(self.work).into()),
+            ("pause", show_duration(self.pause).into()),
+            ("settle", show_duration(self.settle).into()),
+        ])
+    }
+}
+
+fn masked_stores(stores: &[StoreSpec]) -> Value {
+    let store = |store: &StoreSpec| {
+        let StorePlace::Disk(path) = &store.place;
+        let entries = section([("kind", "disk".into()), ("path", text(path.display()))]);
+        (Value::from(store.name.as_str()), entries)
+    };
+    Value::Mapping(stores.iter().map(store).collect::<Mapping>())
 }
 
 fn masked_webhook(spec: &WebhookSpec) -> Value {

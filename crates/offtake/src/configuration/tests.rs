@@ -90,6 +90,27 @@ fn mistakes_name_file_line_field_and_remedy() {
 }
 
 #[test]
+fn mistakes_of_a_store_name_it() {
+    let check =
+        |stores: &str, expect, remedy| check(&format!("stores: {stores}\n"), expect, remedy);
+    check("{ d: { kind: disk } }", "2:11: stores.d.path: this is required", "folder");
+    check("{ d: { path: x } }", "2:11: stores.d.kind: this is required", "disk");
+    check("{ d: { kind: tape, path: x } }", "2:22: stores.d.kind: `tape` cannot", "write disk");
+    check("{ d: { kind: disk, pth: x } }", "2:28: stores.d.pth: there is no such key", "`path`");
+    check("{ 'a b': { kind: disk, path: x } }", "2:9: stores: `a b` cannot", "letters");
+    check("[a]", "2:9: stores: this is a section", "name: {");
+    check("{ d: x }", "2:14: stores.d: this is a section", "lines below it");
+    check(
+        "{ a: { kind: disk, path: x }, b: { kind: disk, path: x/y } }",
+        "2:62: stores.b.path: the store a has this folder",
+        "of its own",
+    );
+    let parsed = parse(&format!("{SOURCE}stores: {{ d: {{ kind: disk, path: x }} }}\n")).unwrap();
+    let shown = serde_yaml::to_string(&parsed.masked()).unwrap();
+    assert_eq!(parse(&shown.replace("conf/", "")).unwrap().stores, parsed.stores, "{shown}");
+}
+
+#[test]
 fn mistakes_of_a_destination_name_its_place_in_the_list() {
     check(
         "destinations:\n  static:\n    - tenant: a\n",

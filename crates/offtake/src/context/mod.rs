@@ -15,6 +15,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use offtake_egress::AddressPolicy;
+use offtake_jobs::Store;
 use offtake_mapping::{Mapping, MappingSet};
 use offtake_postgres::{Connection, Dialer, Fault, SourcePool};
 use tokio_postgres::Client;
@@ -63,6 +64,11 @@ impl Context {
             self.configuration.mappings = folder;
         }
         self
+    }
+
+    /// The stores of the file.
+    pub fn stores(&self) -> Vec<Store> {
+        self.configuration.stores.iter().map(Store::open).collect()
     }
 
     /// The mappings of the folder, parsed, and checked against the destinations of the file.

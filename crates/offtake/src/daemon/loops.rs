@@ -8,6 +8,7 @@
 //! | `webhook list` | keeps the registry of webhooks as configuration and webhooks query have it |
 //! | `webhooks` | tells webhooks what changed |
 //! | `sequencer`, `poller`, `sync` | carry a change from its capture to the destinations |
+//! | `exports` | writes tenants' rows to files |
 //! | `audit` | proves that every copy equals its query |
 //!
 //! Loops hand work over through the source. What they share in the process are channels with the
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_admin::Readiness;
+use offtake_jobs::{Store, exports};
 use offtake_loops::{BlownFuses, Fuses, Rounds};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
@@ -243,6 +245,25 @@ impl Loops {
         self.keep_renewed(supervisor, "audit", None, same, begin);
     }
 
+    pub(super) fn keep_exports(&self, supervisor: &Supervisor, stores: Vec<Store>) {
+        let (pool, fuses, mappings) = (self.pool.clone(), self.fuses.clone(), self.mappings());
+        let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
+            let engine = exports::Engine::new(exports::Parts {
+                pool: pool.clone(),
+                stores: stores.clone(),
+                mappings: mappings.clone(),
+                settings: export_settings(configuration),
+                workers: configuration.exports.workers as usize,
+                fuses: fuses.subscribe(),
+            });
+            (engine.progress(), engine.run(shutdown))
+        };
+        let same = |old: &Configuration, new: &Configuration| {
+            old.exports == new.exports && old.sync == new.sync
+        };
+        self.keep_renewed(supervisor, "exports", None, same, begin);
+    }
+
     /// Keeps a loop running that takes its settings when it is made. Where `same` says that the
     /// configuration changed for it, it is drained and made with the new settings, which does not
     /// count as its failure.
@@ -280,6 +301,12 @@ impl Loops {
     fn mappings(&self) -> watch::Receiver<Arc<MappingSet>> {
         self.published.mappings.subscribe()
     }
+}
+
+pub(crate) fn export_settings(configuration: &Configuration) -> exports::Settings {
+    let configuration::Exports { work, pause, settle, keep, .. } = configuration.exports;
+    let statement_timeout = configuration.sync.statement_timeout;
+    exports::Settings { work, pause, settle, statement_timeout, keep }
 }
 
 fn webhook_settings(configuration: &Configuration) -> offtake_webhooks::Settings {

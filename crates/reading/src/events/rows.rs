@@ -12,7 +12,7 @@ use super::{
     RowState,
 };
 use crate::copy::{back, saved_copy, saved_select};
-use crate::{ChunkStart, Error, FAILED_ROWS_MAX, MappingFault, Rows};
+use crate::{Error, FAILED_ROWS_MAX, MappingFault, Rows};
 
 /// Rows of up to so many keys are selected, and not copied.
 const SELECTED_KEYS_MAX: usize = 50;
@@ -192,7 +192,7 @@ async fn read_chunk(
     bytes_left: usize,
 ) -> Result<(EventChunk, Vec<FailedEvent>), Error> {
     let mapping = position.mapping;
-    let after = position.chunk.and_then(ChunkStart::after);
+    let after = position.chunk.and_then(|chunk| chunk.range().after);
     let limit = wanted.changes_max;
     let shape = shape(wanted, position);
     let statement = compose::copy_event_chunk(mapping, wanted.tenant_id, after, limit, shape);

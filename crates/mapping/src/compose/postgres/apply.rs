@@ -55,6 +55,14 @@ impl<'a> Apply<'a> {
         Self::for_those(mapping, schema, several)
     }
 
+    /// For a table that the search path finds: in a file that is loaded into a schema of the
+    /// reader's choice. For statements that make the table and fill it.
+    pub fn on_search_path(mapping: &'a ResolvedMapping, tenant_id: &str) -> Self {
+        let schema = mapping.definition.target.table.clone();
+        let table = mapping.definition.target.table.sql();
+        Self { table, ..Self::new(mapping, &schema, tenant_id) }
+    }
+
     fn for_those(
         mapping: &'a ResolvedMapping,
         schema: &Identifier,

@@ -2,7 +2,7 @@
 
 use super::{array_literal, ordered_key, ordered_literals, printed, row_of};
 use crate::compose::{Changed, KeyRange};
-use crate::{Column, KeyOrder, ResolvedMapping, literal};
+use crate::{Column, KeyColumn, KeyOrder, ResolvedMapping, literal};
 
 /// Copies out the current state of every changed key, one line each: whether the query returns a
 /// row for it (`t` or `f`), then the mapping's columns. With `f` only the key columns are set: that
@@ -255,6 +255,85 @@ pub fn copy_chunk(
         "copy (\nselect {} {}\n) to stdout",
         join(output, ", "),
         page_of(mapping, tenant_id, range, limit)
+    )
+}
+
+/// The rows of [`copy_chunk`], each as the JSON object that the server prints, behind its key: a line
+/// has the key's columns in key order, and then the JSON.
+pub fn copy_chunk_json(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    range: KeyRange<'_>,
+    limit: usize,
+) -> String {
+    let columns = mapping.columns.iter().map(|column| format!("q.{}", column.name.sql()));
+    let key = mapping.key.iter().map(|k| format!("offtake_row.{}", k.query_column.sql()));
+    format!(
+        "copy (\nselect {key}, row_to_json(offtake_row) from (select {columns} {page}) offtake_row\n) to stdout",
+        key = join(key, ", "),
+        columns = join(columns, ", "),
+        page = page_of(mapping, tenant_id, range, limit)
+    )
+}
+
+/// Ranges of keys of which is asked whether something in them changed.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRange<'a> {
+    pub range: KeyRange<'a>,
+    /// Changes with a higher sequence id count.
+    pub after: i64,
+}
+
+/// Selects the places in the list, from 0 on, of those ranges in which a key changed up to the
+/// sequence id `up_to`. Where more than `keys_max` keys changed, all ranges count: the statement
+/// compares each key with each range.
+pub fn list_changed_ranges(
+    mapping: &ResolvedMapping,
+    tenant_id: &str,
+    ranges: &[ReadRange<'_>],
+    (up_to, keys_max): (i64, usize),
+) -> String {
+    let after = ranges.iter().map(|range| range.after).min().unwrap_or(up_to);
+    let log = |tenant: String| {
+        format!(
+            "select row_key, sequence_id from offtake.change_log where {tenant} and source_table = {} \
+             and sequence_id > {after} and sequence_id <= {up_to}",
+            literal(&mapping.source_table())
+        )
+    };
+    let source = |k: &KeyColumn| format!("row_key ->> {}", literal(k.source_column.as_str()));
+    let typed = mapping
+        .key
+        .iter()
+        .map(|k| format!("({})::{} as {}", source(k), k.sql_type, k.query_column.sql()));
+    let known = mapping.key.iter().map(|k| format!("{} is not null", source(k)));
+    let key = row_of(&ordered_key("k", &mapping.key));
+    let hit = ranges.iter().enumerate().map(|(at, ReadRange { range, after })| {
+        let bound = |operator: &str, bound: Option<&[String]>| match bound {
+            Some(bound) => {
+                format!(" and {key} {operator} {}", row_of(&ordered_literals(&mapping.key, bound)))
+            }
+            None => String::new(),
+        };
+        format!(
+            "select {at} where exists (select from k where k.offtake_sequence_id > {after}{}{}) \
+             or exists (select from whole where offtake_sequence_id > {after} or many)",
+            bound(">", range.after),
+            bound("<=", range.up_to)
+        )
+    });
+    format!(
+        "with touched as materialized (select row_key, max(sequence_id) as sequence_id from ({of_tenant} union all {of_all}) \
+         entry group by row_key limit {keys_max} + 1),\n\
+         k as materialized (select sequence_id as offtake_sequence_id, {typed} from touched where {known}),\n\
+         whole as materialized (select max(sequence_id) filter (where row_key is null) as offtake_sequence_id, \
+         count(*) > {keys_max} as many from touched)\n\
+         {hit}",
+        of_tenant = log(format!("tenant_id = {}", literal(tenant_id))),
+        of_all = log("tenant_id is null".to_owned()),
+        typed = join(typed, ", "),
+        known = join(known, " and "),
+        hit = join(hit, "\nunion all "),
     )
 }
 

@@ -16,13 +16,17 @@ pub use events::{
 };
 pub use expand::{expand_dependants, find_dependants, sample_dependants};
 pub use fetch::{
-    TenantKeys, copied, copy_changed, copy_chunk, copy_keys, estimate_rows, find_end, list_changed,
-    list_chunk, measure_rows, select_keys, select_keys_of_tenants, select_tenants,
+    ReadRange, TenantKeys, copied, copy_changed, copy_chunk, copy_chunk_json, copy_keys,
+    estimate_rows, find_end, list_changed, list_changed_ranges, list_chunk, measure_rows,
+    select_keys, select_keys_of_tenants, select_tenants,
 };
 pub use guard::{ActingKey, UpdatingKey};
 pub use look_up::resolve_tenants;
 
 use crate::{Identifier, KeyColumn, KeyOrder, literal};
+
+/// The table of the cursors, which is also written into files that a destination begins with.
+pub const CREATE_STATE_TABLE: &str = include_str!("../../../sql/create_state_table.sql");
 
 /// `alias."a", alias."b"`.
 fn columns_of<'a>(alias: &str, columns: impl IntoIterator<Item = &'a Identifier>) -> String {

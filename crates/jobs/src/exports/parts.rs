@@ -1,0 +1,159 @@
+//! From a range of keys to objects in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use offtake_loops::failpoint;
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::KeyRange;
+use offtake_reading::{HeldSnapshot, Page, PageWanted, Printed, Rows};
+
+use super::Error;
+use super::encode::{Encoded, encoded, text_of};
+use super::options::{CHUNK_BYTES, Compression, Format};
+use super::record::Part;
+use super::work::Work;
+use crate::stores::{Existing, Key};
+
+/// A part is begun only while the store has this much room, so that a full disk is met between two
+/// parts, with space left for the other programs of the machine.
+pub(super) const FREE_BYTES_MIN: u64 = 256 << 20;
+
+/// How often a table that the application has locked is tried, a second apart.
+const LOCK_ATTEMPTS_MAX: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Where a part belongs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) chunk: i32,
+    pub(super) piece: i32,
+    pub(super) round: i32,
+}
+
+impl Work<'_> {
+    /// Reads the first rows of a range as one part, and writes its object.
+    pub(super) async fn part(
+        &self,
+        snapshot: &HeldSnapshot,
+        mapping: &Arc<ResolvedMapping>,
+        range: KeyRange<'_>,
+        place: Place,
+    ) -> Result<Part, Error> {
+        self.expect_room().await?;
+        let page = self.page(snapshot, mapping, range).await?;
+        failpoint("export.after_read").await?;
+        let up_to = match page.up_to {
+            Some(last) => Some(last),
+            None => range.up_to.map(<[String]>::to_vec),
+        };
+        let mut part = Part {
+            mapping: mapping.name().to_owned(),
+            chunk: place.chunk,
+            piece: place.piece,
+            after: range.after.map(<[String]>::to_vec),
+            up_to,
+            rows: i64::try_from(page.rows.len()).unwrap_or(i64::MAX),
+            bytes: 0,
+            sha256: None,
+            object: None,
+            sequence_id: snapshot.head,
+        };
+        if page.rows.is_empty() {
+            return Ok(part);
+        }
+        let encoded = self.encode(mapping, page.rows).await?;
+        let key = self.part_key(&part, place.round)?;
+        failpoint("export.before_put").await?;
+        part.bytes = i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX);
+        self.store.put(&key, encoded.bytes, Existing::Replace).await?;
+        failpoint("export.after_put").await?;
+        part.sha256 = Some(encoded.sha256);
+        part.object = Some(key.as_str().to_owned());
+        Ok(part)
+    }
+
+    /// The first rows of a range. A page that takes too long is read with fewer rows.
+    async fn page(
+        &self,
+        snapshot: &HeldSnapshot,
+        mapping: &Arc<ResolvedMapping>,
+        range: KeyRange<'_>,
+    ) -> Result<Page, Error> {
+        let printed = match self.options.format {
+            Format::Csv | Format::Sql => Printed::Columns,
+            Format::Json | Format::Ndjson => Printed::Json,
+        };
+        let mut rows_max = usize::try_from(self.options.chunk_rows).unwrap_or(usize::MAX);
+        let mut attempts = 0;
+        loop {
+            let wanted = PageWanted {
+                mapping,
+                tenant_id: &self.job.tenant_at_source,
+                range,
+                printed,
+                rows_max,
+                bytes_max: CHUNK_BYTES,
+            };
+            match snapshot.read(&wanted).await {
+                Ok(Some(page)) => return Ok(page),
+                Ok(None) if attempts < LOCK_ATTEMPTS_MAX => {
+                    attempts += 1;
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                Ok(None) => return Err(Error::Locked(mapping.name().to_owned())),
+                Err(offtake_reading::Error::TooSlow { .. }) if rows_max > 1 => {
+                    rows_max = rows_max.div_ceil(8);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Printing and compressing take longer than a task of the runtime may.
+    async fn encode(&self, mapping: &Arc<ResolvedMapping>, rows: Rows) -> Result<Encoded, Error> {
+        let (format, compression) = (self.options.format, self.options.compression);
+        let mapping = mapping.clone();
+        apart(compression, move || text_of(format, &mapping, &rows)).await
+    }
+
+    /// `{id}/{file}/{mapping}.{chunk}.{piece}.a{attempt}r{round}`: another attempt, or another round,
+    /// writes another object.
+    fn part_key(&self, part: &Part, round: i32) -> Result<Key, Error> {
+        let Part { mapping, chunk, piece, .. } = part;
+        let attempt = self.lease.attempt;
+        self.key(&format!(
+            "{}/{mapping}.{chunk:06}.{piece}.a{attempt}r{round}",
+            self.options.file_of(mapping)
+        ))
+    }
+
+    /// A key of this job.
+    pub(super) fn key(&self, below: &str) -> Result<Key, Error> {
+        let key = Key::new(format!("{}/{below}", self.job.public_id));
+        key.ok_or_else(|| Error::Mapping(format!("{below} cannot be the name of an object")))
+    }
+
+    /// Fails where the store has too little room for the next part.
+    pub(super) async fn expect_room(&self) -> Result<(), Error> {
+        match self.store.free().await? {
+            Some(free) if free < FREE_BYTES_MIN => Err(Error::NoRoom(format!(
+                "the store {} has {} MiB left, and {} MiB are kept free",
+                self.store.name(),
+                free >> 20,
+                FREE_BYTES_MIN >> 20
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Encodes a text on a thread that may take its time.
+pub(super) async fn apart(
+    compression: Compression,
+    text: impl FnOnce() -> Vec<u8> + Send + 'static,
+) -> Result<Encoded, Error> {
+    let encoding = tokio::task::spawn_blocking(move || encoded(text(), compression));
+    let done = encoding.await.map_err(|error| Error::Encoding(std::io::Error::other(error)))?;
+    done.map_err(Error::Encoding)
+}

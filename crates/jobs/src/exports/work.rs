@@ -1,0 +1,376 @@
+//! An export from its claim to its end: rows are copied in short snapshots, then the parts settle,
+//! and the manifest is written.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::KeyRange;
+use offtake_postgres::SourcePool;
+use offtake_reading::HeldSnapshot;
+use tokio_util::sync::CancellationToken;
+
+use super::parts::Place;
+use super::record::{self, Far, Finish, Part, Progress};
+use super::{Error, Options};
+use crate::job::{Job, State};
+use crate::{Held, Lease, Release, Store, release};
+
+/// How an export works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The longest time for which a snapshot of the source is held, and for which the export works
+    /// without a pause.
+    pub work: Duration,
+    pub pause: Duration,
+    /// The longest snapshot of the last round of settling.
+    pub settle: Duration,
+    pub statement_timeout: Duration,
+    /// How long the files of an export that ended are kept; None: for ever.
+    pub keep: Option<Duration>,
+}
+
+/// What a worker tells while it works.
+#[derive(Debug, Clone, Copy)]
+pub enum Told<'a> {
+    Started {
+        parts: usize,
+    },
+    Part {
+        mapping: &'a str,
+        rows: i64,
+        bytes: i64,
+        far: Far,
+    },
+    Paused {
+        reason: &'a str,
+    },
+    Settling {
+        round: i32,
+        parts: usize,
+    },
+    /// A snapshot of the source was held for so long.
+    Snapshot {
+        held: Duration,
+    },
+    Finishing,
+}
+
+/// How a worker's part in an export ended.
+#[derive(Debug)]
+pub enum Ended {
+    Completed {
+        warning: Option<String>,
+    },
+    Cancelled,
+    /// It failed for good.
+    Failed(Error),
+    /// It goes on later, here or elsewhere.
+    Later(Error),
+    /// This process stops; the export goes on elsewhere.
+    Stopped,
+    /// Another process has it.
+    Lost,
+}
+
+/// The work on one export. The caller holds its lease.
+pub struct Work<'a> {
+    pub pool: &'a SourcePool,
+    pub store: &'a Store,
+    pub job: &'a Job,
+    pub options: &'a Options,
+    pub lease: Lease,
+    /// Those of the options, in the same order.
+    pub mappings: &'a [Arc<ResolvedMapping>],
+    pub settings: &'a Settings,
+    pub tell: &'a (dyn Fn(Told<'_>) + Send + Sync),
+}
+
+/// Pauses after failures in a row: a second, doubled each time, and at most five minutes.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// What is known of an export's parts while it is worked on.
+pub(super) struct Parts {
+    pub(super) all: Vec<Part>,
+    pub(super) far: Far,
+    /// All parts were read in one snapshot that no table was truncated under.
+    pub(super) one_snapshot: bool,
+    pub(super) epoch: String,
+    /// How fast rows were read.
+    pub(super) rows_read: i64,
+    pub(super) time_reading: Duration,
+}
+
+impl Work<'_> {
+    /// Works until the export ends, or this process must stop. What ends it is recorded.
+    pub async fn run(&self, held: &Held, stopping: &CancellationToken) -> Ended {
+        let done = tokio::select! {
+            done = Box::pin(self.work()) => done,
+            () = held.ended().cancelled() => return Ended::Lost,
+            () = held.cancelled().cancelled() => return self.cancelled().await,
+            () = stopping.cancelled() => {
+                let state = Some(State::Paused.as_str());
+                let reason = Some("the process that worked on it was stopped");
+                let _ = release(self.pool, self.lease, Release { state, reason, ..Release::default() }).await;
+                return Ended::Stopped;
+            }
+        };
+        match done {
+            Ok(Done::Completed { warning }) => Ended::Completed { warning },
+            Ok(Done::Cancelled) => self.cancelled().await,
+            Err(Error::Lost) => Ended::Lost,
+            Err(error) if error.terminal() => {
+                let reason = error.to_string();
+                match self.finish(State::Failed, Some(&reason)).await {
+                    Ok(()) => Ended::Failed(error),
+                    Err(Error::Lost) => Ended::Lost,
+                    Err(other) => Ended::Later(other),
+                }
+            }
+            Err(error) => {
+                let (reason, failures) = (told(&error), self.job.failures.clamp(0, 20));
+                let after = RETRY_MAX.min(RETRY_MIN * 2u32.saturating_pow(failures.unsigned_abs()));
+                let state = Some(State::Paused.as_str());
+                let given = Release { after, state, reason: Some(&reason), failed: true };
+                // A source that does not answer now is told by the lease that runs out.
+                let _ = release(self.pool, self.lease, given).await;
+                Ended::Later(error)
+            }
+        }
+    }
+
+    async fn cancelled(&self) -> Ended {
+        match self.finish(State::Cancelled, None).await {
+            Ok(()) => Ended::Cancelled,
+            Err(Error::Lost) => Ended::Lost,
+            Err(error) => Ended::Later(error),
+        }
+    }
+
+    async fn finish(&self, state: State, reason: Option<&str>) -> Result<(), Error> {
+        let finish = Finish {
+            state,
+            reason,
+            consistency: None,
+            from_sequence_id: None,
+            sequence_id: None,
+            files: None,
+            keep: self.settings.keep,
+        };
+        record::finish(self.pool, self.lease, &finish).await
+    }
+
+    async fn work(&self) -> Result<Done, Error> {
+        self.expect_same_mappings()?;
+        let mut parts = self.begin().await?;
+        (self.tell)(Told::Started { parts: parts.all.len() });
+        if !self.copy(&mut parts).await? {
+            return Ok(Done::Cancelled);
+        }
+        let consistency = match parts.one_snapshot {
+            true => "snapshot",
+            false => match self.settle(&mut parts).await? {
+                Some(consistency) => consistency,
+                None => return Ok(Done::Cancelled),
+            },
+        };
+        let warning = self.complete(&parts, consistency).await?;
+        Ok(Done::Completed { warning })
+    }
+
+    /// The parts of earlier attempts whose objects are still what they were.
+    async fn begin(&self) -> Result<Parts, Error> {
+        let mut all = record::parts(self.pool, self.lease.job_id).await?;
+        for part in &mut all {
+            let Some(object) = &part.object else { continue };
+            let key = crate::stores::Key::new(object.as_str());
+            let size = match &key {
+                Some(key) => self.store.size(key).await?,
+                None => None,
+            };
+            if size.and_then(|size| i64::try_from(size).ok()) != Some(part.bytes) {
+                record::invalidate(self.pool, self.lease, i64::MIN, Some(object)).await?;
+                part.sequence_id = -1;
+            }
+        }
+        let far = Far { rows_done: 0, rows_total: 0, percent: 0, cancelled: false };
+        Ok(Parts {
+            one_snapshot: all.is_empty(),
+            all,
+            far,
+            epoch: self.job.epoch.clone().unwrap_or_default(),
+            rows_read: 0,
+            time_reading: Duration::ZERO,
+        })
+    }
+
+    fn expect_same_mappings(&self) -> Result<(), Error> {
+        for (asked, mapping) in self.options.mappings.iter().zip(self.mappings) {
+            if asked.version != mapping.version.to_string() {
+                return Err(Error::Changed(format!("the mapping {} was edited", asked.name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was never read. False: it is to be cancelled.
+    async fn copy(&self, parts: &mut Parts) -> Result<bool, Error> {
+        let mut snapshots = 0;
+        while self.next(parts).is_some() {
+            if snapshots > 0 {
+                parts.one_snapshot = false;
+                if !self.breathe(parts, 0).await? {
+                    return Ok(false);
+                }
+            }
+            snapshots += 1;
+            let snapshot = self.open(parts).await?;
+            let begun = Instant::now();
+            let total = self.estimate(&snapshot).await?;
+            let mut first = true;
+            while let Some(Next { mapping, after, chunk }) = self.next(parts) {
+                // One part at least, or a short `work` would never end.
+                if !std::mem::take(&mut first) && begun.elapsed() >= self.settings.work {
+                    break;
+                }
+                let range = KeyRange::behind(after.as_deref());
+                let place = Place { chunk, piece: 0, round: 0 };
+                let reading = Instant::now();
+                let part = self.part(&snapshot, mapping, range, place).await?;
+                parts.time_reading += reading.elapsed();
+                parts.rows_read += part.rows;
+                if !self.put(parts, vec![part], (State::Processing, 0), Some(total)).await? {
+                    return Ok(false);
+                }
+            }
+            self.close(parts, snapshot, begun).await?;
+        }
+        Ok(true)
+    }
+
+    /// What is read next; None: everything was read once.
+    fn next(&self, parts: &Parts) -> Option<Next<'_>> {
+        self.mappings.iter().find_map(|mapping| {
+            match parts.all.iter().rfind(|part| part.mapping == mapping.name()) {
+                None => Some(Next { mapping, after: None, chunk: 0 }),
+                Some(Part { up_to: None, .. }) => None,
+                Some(part) => {
+                    Some(Next { mapping, after: part.up_to.clone(), chunk: part.chunk + 1 })
+                }
+            }
+        })
+    }
+
+    /// Takes a snapshot, and refuses one of another history.
+    pub(super) async fn open(&self, parts: &mut Parts) -> Result<HeldSnapshot, Error> {
+        let timeout = self.settings.statement_timeout;
+        let snapshot = HeldSnapshot::open(self.pool, self.mappings, timeout).await?;
+        if parts.epoch.is_empty() {
+            parts.epoch.clone_from(&snapshot.epoch);
+        } else if parts.epoch != snapshot.epoch {
+            let what = "the source was restored, or failed over, and begins a new epoch";
+            return Err(Error::Changed(what.to_owned()));
+        }
+        Ok(snapshot)
+    }
+
+    /// Ends a snapshot. Where a table was truncated or rewritten under it, what was read in it is
+    /// read again.
+    pub(super) async fn close(
+        &self,
+        parts: &mut Parts,
+        snapshot: HeldSnapshot,
+        begun: Instant,
+    ) -> Result<bool, Error> {
+        let (unbroken, head) = (snapshot.unbroken().await?, snapshot.head);
+        snapshot.end().await;
+        (self.tell)(Told::Snapshot { held: begun.elapsed() });
+        if !unbroken {
+            parts.one_snapshot = false;
+            record::invalidate(self.pool, self.lease, head, None).await?;
+            for part in parts.all.iter_mut().filter(|part| part.sequence_id >= head) {
+                part.sequence_id = -1;
+            }
+        }
+        Ok(unbroken)
+    }
+
+    async fn estimate(&self, snapshot: &HeldSnapshot) -> Result<i64, Error> {
+        let mut total: i64 = 0;
+        for mapping in self.mappings {
+            let tenant = &self.job.tenant_at_source;
+            total = total.saturating_add(snapshot.estimate(mapping, tenant).await?);
+        }
+        Ok(total)
+    }
+
+    /// Records the pieces of a chunk, which are in the store. False: it is to be cancelled.
+    pub(super) async fn put(
+        &self,
+        parts: &mut Parts,
+        pieces: Vec<Part>,
+        (state, round): (State, i32),
+        rows_total: Option<i64>,
+    ) -> Result<bool, Error> {
+        offtake_loops::failpoint("export.before_chunk").await?;
+        let Some(Part { mapping, chunk, .. }) = pieces.first().cloned() else { return Ok(true) };
+        let progress = Progress {
+            state,
+            mapping: Some(&mapping),
+            round,
+            rows_total,
+            epoch: Some(&parts.epoch),
+            reason: None,
+        };
+        parts.far = record::put(self.pool, self.lease, &pieces, &progress).await?;
+        let rows = pieces.iter().map(|part| part.rows).sum();
+        let bytes = pieces.iter().map(|part| part.bytes).sum();
+        (self.tell)(Told::Part { mapping: &mapping, rows, bytes, far: parts.far });
+        parts.all.retain(|part| part.mapping != mapping || part.chunk != chunk);
+        let behind = |part: &Part| part.mapping == mapping && part.chunk > chunk;
+        let at = parts.all.iter().position(behind).unwrap_or(parts.all.len());
+        parts.all.splice(at..at, pieces);
+        Ok(!parts.far.cancelled)
+    }
+
+    /// The pause after `work`. False: it is to be cancelled.
+    pub(super) async fn breathe(&self, parts: &Parts, round: i32) -> Result<bool, Error> {
+        if self.settings.pause.is_zero() {
+            return Ok(true);
+        }
+        let reason = "it pauses between two snapshots of the source";
+        let progress = Progress {
+            state: State::Paused,
+            mapping: None,
+            round,
+            rows_total: None,
+            epoch: Some(&parts.epoch),
+            reason: Some(reason),
+        };
+        let far = record::put(self.pool, self.lease, &[], &progress).await?;
+        (self.tell)(Told::Paused { reason });
+        tokio::time::sleep(self.settings.pause).await;
+        Ok(!far.cancelled)
+    }
+}
+
+/// The next chunk of a mapping.
+struct Next<'a> {
+    mapping: &'a Arc<ResolvedMapping>,
+    after: Option<Vec<String>>,
+    chunk: i32,
+}
+
+enum Done {
+    Completed { warning: Option<String> },
+    Cancelled,
+}
+
+/// An error with its causes, as a job's reason.
+fn told(error: &Error) -> String {
+    match error {
+        Error::Source(cause) => format!("{error}: {}", offtake_postgres::chain(cause)),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,248 @@
+//! The rows of `offtake.job`: what was asked for, and how far it is.
+
+use jiff::Timestamp;
+use offtake_postgres::{Error, SourcePool};
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+
+use crate::{Kind, PublicId, sql};
+
+/// A job as its row has it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub job_id: i64,
+    pub public_id: String,
+    pub tenant_id: String,
+    /// The tenant as the log has it.
+    pub tenant_at_source: String,
+    pub store: Option<String>,
+    pub folder: Option<String>,
+    pub options: Value,
+    pub state: State,
+    pub reason: Option<String>,
+    pub attempt: i64,
+    /// A process holds its lease.
+    pub working: bool,
+    pub mapping: Option<String>,
+    pub round: i32,
+    pub rows_total: Option<i64>,
+    pub rows_done: i64,
+    pub bytes_done: i64,
+    pub percent: i32,
+    pub from_sequence_id: Option<i64>,
+    pub sequence_id: Option<i64>,
+    pub epoch: Option<String>,
+    pub consistency: Option<String>,
+    pub files: Option<Value>,
+    pub failures: i32,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    /// The source's clock when the row was read, in seconds.
+    pub now: f64,
+}
+
+/// The states of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    Accepted,
+    Processing,
+    Paused,
+    Settling,
+    Completed,
+    Expired,
+    Failed,
+    Cancelled,
+}
+
+impl State {
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Processing,
+        Self::Paused,
+        Self::Settling,
+        Self::Completed,
+        Self::Expired,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Processing => "processing",
+            Self::Paused => "paused",
+            Self::Settling => "settling",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the job still goes on, or will.
+    pub fn goes_on(self) -> bool {
+        matches!(self, Self::Accepted | Self::Processing | Self::Paused | Self::Settling)
+    }
+
+    fn of(text: &str) -> Self {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).unwrap_or(Self::Failed)
+    }
+}
+
+impl Job {
+    fn of(row: &Row) -> Self {
+        Self {
+            job_id: row.get("job_id"),
+            public_id: row.get("public_id"),
+            tenant_id: row.get("tenant_id"),
+            tenant_at_source: row.get("tenant_at_source"),
+            store: row.get("store"),
+            folder: row.get("folder"),
+            options: row.get("options"),
+            state: State::of(row.get("state")),
+            reason: row.get("reason"),
+            attempt: row.get("attempt"),
+            working: row.get::<_, Option<bool>>("working").unwrap_or_default(),
+            mapping: row.get("mapping"),
+            round: row.get("round"),
+            rows_total: row.get("rows_total"),
+            rows_done: row.get("rows_done"),
+            bytes_done: row.get("bytes_done"),
+            percent: row.get("percent"),
+            from_sequence_id: row.get("from_sequence_id"),
+            sequence_id: row.get("sequence_id"),
+            epoch: row.get("epoch"),
+            consistency: row.get("consistency"),
+            files: row.get("files"),
+            failures: row.get("failures"),
+            created_at: row.get("created_at"),
+            started_at: row.get("started_at"),
+            finished_at: row.get("finished_at"),
+            expires_at: row.get("expires_at"),
+            now: row.get("now"),
+        }
+    }
+}
+
+/// What is asked for.
+pub struct NewJob<'a> {
+    pub kind: Kind,
+    pub tenant_id: &'a str,
+    pub tenant_at_source: &'a str,
+    pub store: Option<&'a str>,
+    pub folder: Option<&'a str>,
+    pub options: &'a Value,
+}
+
+/// What became of a wish for a job.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Created {
+    Job(PublicId),
+    /// The tenant has an export that goes on: this one.
+    Running(String),
+}
+
+/// Random ids that are tried, should one be taken.
+const ID_ATTEMPTS_MAX: usize = 10;
+
+/// Records a job.
+pub async fn create(client: &Client, new: &NewJob<'_>) -> Result<Created, Error> {
+    let other = (new.tenant_at_source != new.tenant_id).then_some(new.tenant_at_source);
+    for _ in 0..ID_ATTEMPTS_MAX {
+        let id = PublicId::fresh(new.kind, Timestamp::now());
+        let (text, kind) = (id.as_str(), new.kind.as_str());
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&text, &kind, &new.tenant_id, &other, &new.store, &new.folder, new.options];
+        if client.query_opt(sql::CREATE_JOB, &parameters).await?.is_some() {
+            return Ok(Created::Job(id));
+        }
+        if new.kind == Kind::Export
+            && let Some(row) = client.query_opt(sql::FIND_RUNNING_EXPORT, &[&new.tenant_id]).await?
+        {
+            return Ok(Created::Running(row.get("public_id")));
+        }
+    }
+    Err(Error::Exhausted { what: "job id", waited: std::time::Duration::ZERO })
+}
+
+/// The job of this id.
+pub async fn read(client: &Client, kind: Kind, id: &PublicId) -> Result<Option<Job>, Error> {
+    let row = client.query_opt(sql::READ_JOB, &[&kind.as_str(), &id.as_str()]).await?;
+    Ok(row.as_ref().map(Job::of))
+}
+
+/// Which jobs are listed, the newest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Filter<'a> {
+    pub tenant: Option<&'a str>,
+    pub state: Option<State>,
+    /// Those that are older than this one.
+    pub after: Option<&'a str>,
+    pub limit: i64,
+}
+
+pub async fn list(client: &Client, kind: Kind, filter: Filter<'_>) -> Result<Vec<Job>, Error> {
+    let state = filter.state.map(State::as_str);
+    let parameters: [&(dyn ToSql + Sync); 5] =
+        [&kind.as_str(), &filter.tenant, &state, &filter.after, &filter.limit];
+    let rows = client.query(sql::LIST_JOBS, &parameters).await?;
+    Ok(rows.iter().map(Job::of).collect())
+}
+
+/// How many jobs of a kind wait for daemons, or are worked on by them.
+pub async fn queued(client: &Client, kind: Kind) -> Result<i64, Error> {
+    Ok(client.query_one(sql::COUNT_QUEUED, &[&kind.as_str()]).await?.get(0))
+}
+
+/// Asks for a job's end. None: it does not go on.
+pub async fn cancel(client: &Client, kind: Kind, id: &PublicId) -> Result<Option<State>, Error> {
+    let row = client.query_opt(sql::CANCEL_JOB, &[&kind.as_str(), &id.as_str()]).await?;
+    Ok(row.map(|row| State::of(row.get("state"))))
+}
+
+/// Has a job go on that failed, was cancelled or pauses. False: it is in another state, or the
+/// tenant has another one that goes on.
+pub async fn resume(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {
+    Ok(client.query_opt(sql::RESUME_JOB, &[&kind.as_str(), &id.as_str()]).await?.is_some())
+}
+
+/// Forgets a job whose files are deleted. False: a process works on it.
+pub async fn delete(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {
+    Ok(client.query_opt(sql::DELETE_JOB, &[&kind.as_str(), &id.as_str()]).await?.is_some())
+}
+
+/// The jobs whose files are to be deleted, each with its store.
+pub async fn expired(
+    pool: &SourcePool,
+    kind: Kind,
+    stores: &[String],
+) -> Result<Vec<(PublicId, String)>, Error> {
+    let rows = pool.get().await?.query(sql::LIST_EXPIRED, &[&kind.as_str(), &stores]).await?;
+    let one = |row: &Row| Some((PublicId::parse(kind, row.get("public_id"))?, row.get("store")));
+    Ok(rows.iter().filter_map(one).collect())
+}
+
+/// Forgets jobs that ended thirty days ago and have no files in a store.
+pub async fn forget_ended(pool: &SourcePool, kind: Kind) -> Result<(), Error> {
+    pool.get().await?.execute(sql::FORGET_ENDED, &[&kind.as_str()]).await?;
+    Ok(())
+}
+
+/// Says that a job's files are deleted.
+pub async fn expire(pool: &SourcePool, kind: Kind, id: &PublicId) -> Result<(), Error> {
+    pool.get().await?.execute(sql::EXPIRE_JOB, &[&kind.as_str(), &id.as_str()]).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_states_are_those_of_the_metrics() {
+        assert_eq!(State::ALL.map(State::as_str), offtake_loops::metrics::EXPORT_STATES);
+    }
+}

@@ -1,0 +1,238 @@
+//! An export that this process does itself, into a folder.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use offtake_jobs::exports::{Ended, Error, Options, Settings, Told, Work};
+use offtake_jobs::{Job, Kind, LEASE, PublicId, State, Store, Which, claim, job, stores};
+use offtake_loops::Fuses;
+use offtake_mapping::{MappingSet, ResolvedMapping};
+use offtake_postgres::{Connection, SourcePool, catalog, chain};
+use offtake_sequencer::{Numbering, Sequencer};
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{asked, find, item};
+use crate::command_line::OfExport;
+use crate::commands::printing::{say, say_json};
+use crate::commands::registry_names::unreadable_jobs;
+use crate::commands::stop_on_signals;
+use crate::context::Context;
+use crate::daemon::export_settings;
+use crate::outcome::{Exit, Failure};
+
+/// Of the snapshot, the log and the heartbeat; the sequencer and the fuses have one each.
+const CONNECTIONS: usize = 6;
+
+/// `offtake export resume`.
+pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Failure> {
+    let (source, found) = find(context, &of.id).await?;
+    let id = PublicId::parse(Kind::Export, &found.public_id);
+    let Some(id) = id else { return Err(super::not_an_id(&of.id)) };
+    if found.working {
+        return Err(Failure::new(Exit::Failed, format!("a process works on the export {id}"))
+            .remedy("wait until it is done; one that has died is taken over after a minute"));
+    }
+    if matches!(found.state, State::Completed | State::Expired) {
+        let message = format!("the export {id} is {} already", found.state.as_str());
+        return Err(Failure::new(Exit::Failed, message));
+    }
+    let resumed = job::resume(&source, Kind::Export, &id).await;
+    let resumed = resumed.map_err(unreadable_jobs)?;
+    if !resumed && !found.state.goes_on() {
+        return Err(Failure::new(Exit::Failed, format!("the tenant of {id} has another export"))
+            .remedy("`offtake export list` shows it; cancel it, or wait for its end"));
+    }
+    if found.store.is_some() {
+        return Ok(asked::resumed(&id, of));
+    }
+    let set = catalog::resolve(&source, context.mappings()?).await?;
+    work(context, source, set, &id, of.json).await
+}
+
+/// Works on an export until it ends.
+pub(super) async fn work(
+    context: &Context,
+    source: Connection,
+    set: MappingSet,
+    id: &PublicId,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let stopping = stop_on_signals();
+    let configuration = &context.configuration;
+    let pool = SourcePool::new(
+        configuration.source.url.clone(),
+        configuration.sync.connect_timeout,
+        CONNECTIONS,
+    );
+    let failed = unreadable_jobs;
+    let process = format!("command {}", std::process::id());
+    let named = Which::Named(id.as_str());
+    let held = claim(&pool, Kind::Export, named, LEASE, &process).await.map_err(failed)?;
+    let job = job::read(&source, Kind::Export, id).await.map_err(failed)?;
+    let (Some(held), Some(job)) = (held, job) else {
+        return Err(Failure::new(
+            Exit::Failed,
+            format!("another process works on the export {id}"),
+        )
+        .remedy("wait until it is done; one that has died is taken over after a minute"));
+    };
+    let options: Options = serde_json::from_value(job.options.clone())
+        .map_err(|error| Failure::new(Exit::Failed, format!("{id} cannot be read: {error}")))?;
+    let mappings = mappings(&set, &options)?;
+    let folder = job.folder.clone().unwrap_or_default();
+    let store = Store::disk("folder", Path::new(&folder));
+    let numbers = Arc::new(Notify::new());
+    let sequencer = number_when(&numbers, context, &pool, set);
+    let tell = |told: Told<'_>| told_to(json, told, &numbers);
+    // What a command has written is the operator's.
+    let settings = Settings { keep: None, ..export_settings(configuration) };
+    let work = Work {
+        pool: &pool,
+        store: &store,
+        job: &job,
+        options: &options,
+        lease: held.lease,
+        mappings: &mappings,
+        settings: &settings,
+        tell: &tell,
+    };
+    let ended = work.run(&held, &stopping).await;
+    drop(sequencer);
+    conclude(&source, id, ended, json).await
+}
+
+/// The mappings of an export, in its order.
+fn mappings(set: &MappingSet, options: &Options) -> Result<Vec<Arc<ResolvedMapping>>, Failure> {
+    let of = |name: &str| {
+        set.get(name).cloned().ok_or_else(|| {
+            let message = format!("the mapping {name} of the export is not there any more");
+            Failure::invalid(message).remedy("begin a new export")
+        })
+    };
+    options.mappings.iter().map(|asked| of(&asked.name)).collect()
+}
+
+/// Settling waits for the numbers of changes. Where no daemon gives them, this process does; where
+/// one does, the two take turns.
+fn number_when(
+    numbers: &Arc<Notify>,
+    context: &Context,
+    pool: &SourcePool,
+    set: MappingSet,
+) -> tokio_util::sync::DropGuard {
+    let end = CancellationToken::new();
+    let (numbers, pool, shutdown) = (numbers.clone(), pool.clone(), end.clone());
+    let configuration = &context.configuration;
+    let settings = offtake_sequencer::Settings {
+        interval: configuration.sequencer.interval,
+        batch_rows: configuration.sequencer.batch_rows,
+        retention: configuration.retention.changes,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = numbers.notified() => {}
+            () = shutdown.cancelled() => return,
+        }
+        let fuses = Fuses::unread();
+        let reading = Fuses::new(pool.clone(), fuses.clone());
+        let (_mappings, set) = watch::channel(Arc::new(set));
+        let numbering = Arc::new(Numbering::default());
+        let wakes = (Arc::new(Notify::new()), watch::Sender::new(0));
+        let sequencer = Sequencer::new(pool, set, numbering, settings, wakes, fuses.subscribe());
+        let _ = tokio::join!(reading.run(shutdown.clone()), sequencer.run(shutdown));
+    });
+    end.drop_guard()
+}
+
+fn told_to(json: bool, told: Told<'_>, numbers: &Notify) {
+    match told {
+        Told::Settling { round, parts } => {
+            numbers.notify_one();
+            match json {
+                true => say_json(json!({ "event": "settling", "round": round, "parts": parts })),
+                false => {
+                    say(format!("settling: {parts} parts changed meanwhile and are read again"))
+                }
+            }
+        }
+        Told::Part { mapping, rows, bytes, far } if json => say_json(json!({
+            "event": "part", "mapping": mapping, "rows": rows, "bytes": bytes,
+            "rows_done": far.rows_done, "rows_total": far.rows_total, "percent": far.percent,
+        })),
+        Told::Part { mapping, far, .. } => {
+            say(format!("{:>3} %  {mapping}: {} rows", far.percent, far.rows_done));
+        }
+        Told::Started { .. } | Told::Paused { .. } | Told::Snapshot { .. } | Told::Finishing => {}
+    }
+}
+
+async fn conclude(
+    source: &Connection,
+    id: &PublicId,
+    ended: Ended,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let resume = format!("offtake export resume {id}");
+    match ended {
+        Ended::Completed { .. } => {
+            let job = job::read(source, Kind::Export, id).await;
+            if let Some(job) = job.map_err(unreadable_jobs)? {
+                completed(&job, json);
+            }
+            Ok(Exit::Done)
+        }
+        Ended::Cancelled => {
+            Err(Failure::new(Exit::Failed, format!("the export {id} was cancelled"))
+                .remedy(format!("run `{resume}` to go on")))
+        }
+        Ended::Stopped => {
+            match json {
+                true => {
+                    say_json(json!({ "event": "interrupted", "id": id.as_str(), "resume": resume }))
+                }
+                false => say(format!("interrupted; to go on: {resume}")),
+            }
+            Ok(Exit::Interrupted)
+        }
+        Ended::Lost => {
+            Err(Failure::new(Exit::Failed, format!("another process works on the export {id} now"))
+                .remedy("look at it with `offtake export status`"))
+        }
+        Ended::Failed(error) => {
+            Err(Failure::new(Exit::Failed, format!("the export {id} failed")).because(why(&error)))
+        }
+        Ended::Later(error) => {
+            let exit = match &error {
+                Error::Source(error) if error.fault() == offtake_postgres::Fault::Unreachable => {
+                    Exit::Unreachable
+                }
+                _ => Exit::Failed,
+            };
+            Err(Failure::new(exit, format!("the export {id} was interrupted"))
+                .because(why(&error))
+                .remedy(format!("run `{resume}` to go on when that is mended")))
+        }
+    }
+}
+
+fn why(error: &Error) -> String {
+    match error {
+        Error::Source(cause) => chain(cause),
+        error => error.to_string(),
+    }
+}
+
+fn completed(job: &Job, json: bool) {
+    if json {
+        return say_json(item::of(job));
+    }
+    say(item::text(job));
+}
+
+/// A store that fails a command.
+pub(super) fn of_store(error: &stores::Error) -> Failure {
+    Failure::new(Exit::Failed, error.to_string())
+        .remedy("make room or mend the rights there, and run the same command again")
+}

@@ -1,0 +1,49 @@
+//! The section `exports`.
+
+use std::time::Duration;
+
+use offtake_jobs::StoreSpec;
+use offtake_jobs::exports::CHUNK_ROWS;
+
+use super::section::Section;
+use super::{DAY, MILLISECOND, SECOND, defaults};
+use crate::arguments::shown;
+
+/// How exports work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exports {
+    /// The store of exports for which none is named.
+    pub store: Option<String>,
+    pub workers: u32,
+    pub queue: u32,
+    /// None: for ever.
+    pub keep: Option<Duration>,
+    pub chunk_rows: u32,
+    pub work: Duration,
+    pub pause: Duration,
+    pub settle: Duration,
+}
+
+impl Exports {
+    /// `stores`: those of the file.
+    pub(super) fn read(section: &Section, stores: &[StoreSpec]) -> Self {
+        let longest = DAY / 24;
+        let store = section.text("store");
+        if let Some(name) = &store
+            && !stores.iter().any(|store| store.name == *name)
+        {
+            let message = format!("there is no store named {}", shown(name));
+            section.note("store", &message, "name one of those in `stores`");
+        }
+        Self {
+            store,
+            workers: section.count("workers", defaults::EXPORT_WORKERS, 1..=64),
+            queue: section.count("queue", defaults::EXPORT_QUEUE, 1..=100_000),
+            keep: section.duration_or_off("keep", defaults::EXPORT_KEEP, SECOND..=DAY * 3650),
+            chunk_rows: section.count("chunk_rows", CHUNK_ROWS, 1..=10_000_000),
+            work: section.duration("work", defaults::EXPORT_WORK, MILLISECOND..=longest),
+            pause: section.duration("pause", defaults::EXPORT_PAUSE, Duration::ZERO..=longest),
+            settle: section.duration("settle", defaults::EXPORT_SETTLE, SECOND..=longest),
+        }
+    }
+}

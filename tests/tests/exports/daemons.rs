@@ -1,0 +1,197 @@
+//! Exports that daemons work on: files in a store, leases, the fuse, cancel and expiry.
+
+use std::path::PathBuf;
+
+use offtake_tests::{PATIENCE, World, until};
+use serde_json::{Value, json};
+
+use crate::{folder, unzipped};
+
+const ITEMS: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select i.tenant as tenant_id, i.id, i.name from public.item i
+target: { table: items }
+";
+
+const ROWS: usize = 2000;
+
+async fn world() -> World {
+    let world = World::with_tenants(["acme", "globex"])
+        .without_init()
+        .mappings(&[("items", ITEMS)])
+        .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
+        .setting("/exports", json!({ "store": "disk", "chunk_rows": 100, "pause": "1ms" }))
+        .await;
+    let fill =
+        "insert into item select '{tenant}', n, 'name ' || n from generate_series(1, 2000) n";
+    world.with_items("name text", fill).await;
+    world
+}
+
+async fn create(world: &World, more: &[&str]) -> Value {
+    let mut arguments =
+        vec!["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--json"];
+    arguments.extend(more);
+    serde_json::from_str(&world.succeed(&arguments).await).unwrap()
+}
+
+async fn status(world: &World, id: &str) -> Value {
+    serde_json::from_str(&world.succeed(&["export", "status", id, "--json"]).await).unwrap()
+}
+
+async fn wait_state(world: &World, id: &str, wanted: &str) -> Value {
+    until(&format!("{id} is {wanted}"), PATIENCE, async || {
+        let told = status(world, id).await;
+        if told["state"] == wanted { Ok(told) } else { Err(told.to_string()) }
+    })
+    .await
+}
+
+async fn wait_parts(world: &World, parts: &str) {
+    world.source.wait_text("select count(*) from offtake.job_chunk", parts).await;
+}
+
+/// As if the lease of a process that died had run out.
+async fn end_lease(world: &World) {
+    let past = "update offtake.job set leased_until = now() - interval '1 second'";
+    world.source.execute(past).await;
+}
+
+fn parts_of(world: &World, id: &str) -> Vec<PathBuf> {
+    let folder = world.folder().join("files").join(id).join("items.csv.gz");
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+fn assert_whole(world: &World, name: &str) {
+    let text = unzipped(&folder(world, name).join("items.csv.gz"));
+    let mut ids: Vec<usize> =
+        text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=ROWS).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_daemon_writes_an_export_that_is_fetched_and_verified() {
+    let world = world().await;
+    let daemon = world.daemon().await;
+    let told = create(&world, &["--wait"]).await;
+    let id = told["id"].as_str().unwrap();
+    assert_eq!((&told["state"], &told["consistency"]), (&"completed".into(), &"snapshot".into()));
+    assert!(told["expires_at"].is_string(), "{told}");
+    world.succeed(&["export", "verify", id]).await;
+
+    let to = folder(&world, "fetched");
+    let download = ["export", "download", id, "--to", to.to_str().unwrap(), "--json"];
+    world.succeed(&download).await;
+    assert_whole(&world, "fetched");
+    world.succeed(&["export", "verify", "--in", to.to_str().unwrap()]).await;
+    // One that was interrupted goes on where it was, and what is there is kept.
+    let file = to.join("items.csv.gz");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(to.join("items.csv.gz.part"), &bytes[..bytes.len() / 2]).unwrap();
+    let told: Value = serde_json::from_str(&world.succeed(&download).await).unwrap();
+    assert_eq!(told["fetched"], bytes.len() - bytes.len() / 2, "{told}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    let told: Value = serde_json::from_str(&world.succeed(&download).await).unwrap();
+    assert_eq!(told["fetched"], 0, "{told}");
+    // A beginning that is another file's is found out, and the next attempt begins anew.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(to.join("items.csv.gz.part"), "another file").unwrap();
+    assert!(!world.offtake(&download).await.status.success());
+    world.succeed(&download).await;
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+
+    std::fs::write(&parts_of(&world, id)[0], "changed").unwrap();
+    assert_eq!(world.offtake(&["export", "verify", id]).await.status.code(), Some(3));
+    world.succeed(&["export", "delete", id, "--yes"]).await;
+    assert!(!world.folder().join("files").join(id).exists());
+    daemon.stop().await;
+}
+
+/// Two daemons; the first is killed in the middle, or frozen beyond its lease.
+#[tokio::test]
+async fn another_daemon_goes_on_with_what_the_first_one_began() {
+    for freeze in [false, true] {
+        let world = world().await;
+        let mut first =
+            world.spawn_daemon_with_failpoints(&[("export.before_put", "7*off->pause")]);
+        first.wait_ready().await;
+        let told = create(&world, &[]).await;
+        let id = told["id"].as_str().unwrap();
+        wait_parts(&world, "7").await;
+        assert_eq!(status(&world, id).await["state"], "processing");
+        if freeze {
+            first.freeze();
+        } else {
+            first.kill();
+        }
+        end_lease(&world).await;
+        let second = world.daemon().await;
+        let told = wait_state(&world, id, "completed").await;
+        assert_eq!(told["progress"]["rows_done"], ROWS, "{told}");
+        if freeze {
+            first.thaw();
+            first.clear_failpoints().await;
+            first.terminate();
+            first.wait_exit(PATIENCE).await;
+        }
+        let to = folder(&world, "fetched");
+        world.succeed(&["export", "download", id, "--to", to.to_str().unwrap()]).await;
+        assert_whole(&world, "fetched");
+        second.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_fuse_and_a_cancel_stop_an_export_and_it_goes_on_afterwards() {
+    let world = world().await;
+    let mut daemon = world.spawn_daemon_with_failpoints(&[("export.before_chunk", "5*off->pause")]);
+    daemon.wait_ready().await;
+    let told = create(&world, &[]).await;
+    let id = told["id"].as_str().unwrap().to_owned();
+    wait_parts(&world, "5").await;
+    // One of a tenant at a time.
+    let more = ["export", "create", "--tenant", world.id("acme"), "--format", "csv"];
+    let output = world.offtake(&more).await;
+    let complained = String::from_utf8(output.stderr).unwrap();
+    assert!(complained.contains(&format!("an export that goes on: {id}")), "{complained}");
+
+    world.succeed(&["fuse", "off", "exports", "--reason", "the disk is moved"]).await;
+    wait_state(&world, &id, "paused").await;
+    daemon.clear_failpoints().await;
+    world.succeed(&["export", "cancel", &id]).await;
+    wait_state(&world, &id, "cancelled").await;
+    world.succeed(&["fuse", "on", "exports"]).await;
+    // Parts stay for a while, and the tenant may have another export.
+    assert!(!parts_of(&world, &id).is_empty());
+    world.succeed(&["export", "resume", &id]).await;
+    wait_state(&world, &id, "completed").await;
+    world.succeed(&["export", "verify", &id]).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn files_are_deleted_when_they_are_kept_no_longer_and_the_queue_has_an_end() {
+    let mut world = world().await;
+    let daemon = world.daemon().await;
+    let told = create(&world, &["--wait"]).await;
+    let id = told["id"].as_str().unwrap().to_owned();
+    daemon.stop().await;
+    world.source.execute("update offtake.job set expires_at = now()").await;
+    let daemon = world.daemon().await;
+    wait_state(&world, &id, "expired").await;
+    assert!(!world.folder().join("files").join(&id).exists());
+    daemon.stop().await;
+    let to = folder(&world, "fetched");
+    let gone = world.offtake(&["export", "download", &id, "--to", to.to_str().unwrap()]).await;
+    assert!(String::from_utf8(gone.stderr).unwrap().contains("is expired"));
+
+    world.configure(|c| c["exports"]["queue"] = 1.into());
+    create(&world, &[]).await;
+    let more = ["export", "create", "--tenant", world.id("globex"), "--format", "csv"];
+    let refused = world.offtake(&more).await;
+    let complained = String::from_utf8(refused.stderr).unwrap();
+    assert!(complained.contains("1 exports wait for a daemon already"), "{complained}");
+}

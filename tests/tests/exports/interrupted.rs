@@ -1,0 +1,157 @@
+//! An export that is interrupted or killed goes on where it was.
+
+use offtake_tests::{PATIENCE, World, binary, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::process::Stdio;
+use tokio::process::{Child, Command};
+
+use crate::{folder, unzipped};
+
+const ITEMS: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select i.tenant as tenant_id, i.id, i.name from public.item i
+target: { table: items }
+";
+
+async fn world() -> World {
+    let world = World::with_tenants(["acme"])
+        .without_init()
+        .mappings(&[("items", ITEMS)])
+        .setting("/exports/chunk_rows", 100)
+        .await;
+    let fill =
+        "insert into item select '{tenant}', n, 'name ' || n from generate_series(1, 2000) n";
+    world.with_items("name text", fill).await;
+    world
+}
+
+fn command(world: &World, failpoint: &str, arguments: &[&str]) -> Child {
+    let mut command = Command::new(binary("offtake"));
+    command
+        .arg("--config")
+        .arg(world.written_configuration())
+        .args(arguments)
+        .env("FAILPOINTS", failpoint)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
+fn create(world: &World, failpoint: &str) -> Child {
+    let to = folder(world, "files");
+    let arguments = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
+    let mut arguments = arguments.to_vec();
+    arguments.push(to.to_str().unwrap());
+    command(world, failpoint, &arguments)
+}
+
+async fn the_only_export(world: &World) -> Value {
+    let told = world.succeed(&["export", "list", "--json"]).await;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["exports"].as_array().unwrap().len(), 1, "{told}");
+    told["exports"][0].clone()
+}
+
+/// Every row is there once, and nothing else is in the folder.
+fn assert_whole(world: &World) {
+    let text = unzipped(&folder(world, "files").join("items.csv.gz"));
+    let mut ids: Vec<u32> =
+        text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (1..=2000).collect::<Vec<_>>());
+    let mut names: Vec<_> = std::fs::read_dir(folder(world, "files"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["items.csv.gz", "manifest.json"]);
+}
+
+#[tokio::test]
+async fn ctrl_c_leaves_an_export_that_its_last_line_continues() {
+    let world = world().await;
+    let child = create(&world, "export.before_chunk=5*off->pause");
+    let parts = "select count(*) from offtake.job_chunk";
+    world.source.wait_text(parts, "5").await;
+    kill_process(Pid::from_raw(child.id().unwrap().cast_signed()).unwrap(), Signal::INT).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let resume =
+        told.lines().last().unwrap().strip_prefix("interrupted; to go on: offtake ").unwrap();
+    let export = the_only_export(&world).await;
+    assert_eq!(export["state"], "paused", "{export}");
+    assert_eq!(export["progress"]["rows_done"], 500, "{export}");
+
+    let resume: Vec<&str> = resume.split_whitespace().collect();
+    world.succeed(&resume).await;
+    assert_whole(&world);
+    let export = the_only_export(&world).await;
+    assert_eq!(export["state"], "completed", "{export}");
+    // Nothing changed meanwhile, and the parts of the first command were kept.
+    assert_eq!(export["consistency"], "settled", "{export}");
+    let kept = "select count(*) from offtake.job_chunk where object like '%.a1r0'";
+    assert_eq!(world.source.query_text(kept).await, "5");
+}
+
+/// kill -9 at each step: what was recorded stands, what was not is read again.
+#[tokio::test]
+async fn an_export_killed_at_any_step_is_whole_after_resume() {
+    let steps = ["after_read", "before_put", "after_put", "before_chunk", "before_manifest"];
+    for step in steps {
+        let world = world().await;
+        let count = if step == "before_manifest" { 0 } else { 7 };
+        let mut child = create(&world, &format!("export.{step}={count}*off->abort"));
+        let ended = child.wait().await.unwrap();
+        assert!(!ended.success(), "{step}");
+        let export = the_only_export(&world).await;
+        let id = export["id"].as_str().unwrap().to_owned();
+        // Its lease ends by itself in a minute. The test does not wait for it.
+        world
+            .source
+            .execute("update offtake.job set leased_until = now() - interval '1 second'")
+            .await;
+        if step == "before_manifest" {
+            // The settling of the second run meets a failpoint of its own.
+            let mut child = command(&world, "export.settling=abort", &["export", "resume", &id]);
+            assert!(!child.wait().await.unwrap().success());
+            world
+                .source
+                .execute("update offtake.job set leased_until = now() - interval '1 second'")
+                .await;
+        }
+        world.succeed(&["export", "resume", &id]).await;
+        assert_whole(&world);
+        world.succeed(&["export", "verify", &id]).await;
+    }
+}
+
+/// A process that lost its lease stops, and writes nothing into what its successor makes.
+#[tokio::test]
+async fn an_export_that_was_taken_over_is_left_alone() {
+    let world = world().await;
+    let child = create(&world, "export.before_put=5*off->pause");
+    world.source.wait_text("select count(*) from offtake.job_chunk", "5").await;
+    let export = the_only_export(&world).await;
+    let id = export["id"].as_str().unwrap();
+    // As if its lease had run out while it was frozen.
+    world.source.execute("update offtake.job set leased_until = now() - interval '1 second'").await;
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    world.succeed(&["export", "resume", id]).await;
+    assert_whole(&world);
+    kill_process(pid, Signal::CONT).unwrap();
+    kill_process(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    assert!(!output.status.success());
+    assert_whole(&world);
+    assert_eq!(the_only_export(&world).await["state"], "completed");
+    until("no temporary file is left", PATIENCE, async || {
+        let left = std::fs::read_dir(folder(&world, "files")).unwrap().count();
+        if left == 2 { Ok(()) } else { Err(format!("{left} entries")) }
+    })
+    .await;
+}

@@ -1,0 +1,133 @@
+//! Files are of one moment, also where the rows change while they are read in many snapshots.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use offtake_tests::World;
+use serde_json::{Value, json};
+
+use crate::{create, folder, unzipped};
+
+const ACCOUNTS: &str = "
+source: { table: public.account, tenant: tenant, key: { id: id } }
+query: select a.tenant as tenant_id, a.id, a.amount from public.account a
+target: { table: accounts }
+";
+
+const ROWS: i64 = 30_000;
+const AMOUNT: i64 = 1000;
+
+async fn world() -> World {
+    let world = World::with_tenants(["acme", "globex"])
+        .without_init()
+        .mappings(&[("accounts", ACCOUNTS)])
+        .setting(
+            "/exports",
+            json!({ "chunk_rows": 500, "work": "20ms", "pause": "1ms", "settle": "60s" }),
+        )
+        .await;
+    let tables = format!(
+        "create table account (tenant text, id int, amount bigint not null, primary key (tenant, id));
+         insert into account select t, n, {AMOUNT} from unnest(array['{}', '{}']) t, generate_series(1, {ROWS}) n;
+         analyze account",
+        world.id("acme"),
+        world.id("globex")
+    );
+    world.source.execute(&tables).await;
+    world.succeed(&["init"]).await;
+    world
+}
+
+/// Moves amounts between accounts of acme until `end`: in every committed state their sum is the
+/// same.
+async fn transfer(world: &World, seed: u64, end: &AtomicBool, made: &AtomicU64) {
+    let session = world.source.connect().await;
+    let acme = world.id("acme");
+    let mut number = seed;
+    let mut random = |below: i64| {
+        number =
+            number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        i64::try_from(number >> 33).unwrap() % below + 1
+    };
+    while !end.load(Ordering::Relaxed) {
+        let (from, to, by) = (random(ROWS), random(ROWS), random(100));
+        let statement = format!(
+            "begin; update account set amount = amount - {by} where tenant = '{acme}' and id = {from};
+             update account set amount = amount + {by} where tenant = '{acme}' and id = {to}; commit"
+        );
+        // Two of them may deadlock, and then nothing has moved.
+        match session.batch_execute(&statement).await {
+            Ok(()) => made.fetch_add(1, Ordering::Relaxed),
+            Err(_) => {
+                session.batch_execute("rollback").await.unwrap();
+                0
+            }
+        };
+    }
+}
+
+/// The sum of a file's column `amount`, and its rows.
+fn sum(text: &str) -> (i64, i64) {
+    let amounts =
+        text.lines().skip(1).map(|line| line.rsplit(',').next().unwrap().parse::<i64>().unwrap());
+    amounts.fold((0, 0), |(sum, rows), amount| (sum + amount, rows + 1))
+}
+
+/// Without the wait for changes that are captured and not numbered, some part is older than the
+/// others, and the sum is another one.
+#[tokio::test]
+async fn a_sum_that_never_changes_is_the_same_in_files_of_many_snapshots() {
+    let world = world().await;
+    let (end, made) = (AtomicBool::new(false), AtomicU64::new(0));
+    for round in 0..3 {
+        end.store(false, Ordering::Relaxed);
+        let before = made.load(Ordering::Relaxed);
+        let export = async {
+            let name = format!("round-{round}");
+            let told = create(&world, "csv", &name, &[]).await;
+            end.store(true, Ordering::Relaxed);
+            (name, told)
+        };
+        let transfers = async {
+            tokio::join!(
+                transfer(&world, 7 + round, &end, &made),
+                transfer(&world, 11 + round, &end, &made)
+            )
+        };
+        let ((name, told), _) = tokio::join!(export, transfers);
+        assert!(made.load(Ordering::Relaxed) > before + 20, "nothing was moved meanwhile");
+        assert_eq!(told["state"], "completed", "{told}");
+        assert_eq!(told["consistency"], "settled", "{told}");
+        let text = unzipped(&folder(&world, &name).join("accounts.csv.gz"));
+        assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+    }
+}
+
+/// A snapshot of before a TRUNCATE reads an empty table afterwards.
+#[tokio::test]
+async fn a_table_that_is_truncated_meanwhile_is_read_as_of_one_moment() {
+    let world = world().await;
+    let again = format!(
+        "begin; truncate account; insert into account select '{}', n, {AMOUNT} from generate_series(1, {ROWS}) n; commit",
+        world.id("acme")
+    );
+    let session = world.source.connect().await;
+    let end = AtomicBool::new(false);
+    let export = async {
+        let told = create(&world, "csv", "truncated", &[]).await;
+        end.store(true, Ordering::Relaxed);
+        told
+    };
+    let truncating = async {
+        let mut times = 0;
+        while times < 3 && !end.load(Ordering::Relaxed) {
+            session.batch_execute(&again).await.unwrap();
+            times += 1;
+        }
+        times
+    };
+    let (told, times) = tokio::join!(export, truncating);
+    assert!(times > 0);
+    assert_ne!(told["consistency"], Value::from("none"), "{told}");
+    let text = unzipped(&folder(&world, "truncated").join("accounts.csv.gz"));
+    assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+}
