@@ -86,10 +86,11 @@ async fn a_daemon_killed_at_any_failpoint_loses_and_repeats_nothing() {
     let world = prepared(plan(), &workload).await;
     let survivor = world.daemon().await;
     let kills = async {
-        // There is no webhook in this world; webhook_turns.rs and webhooks/ kill daemons at theirs.
-        let points = offtake_loops::FAILPOINTS
-            .iter()
-            .filter(|at| !at.starts_with("webhooks.") && !at.starts_with("export."));
+        // There is no webhook in this world, no export and no restore; webhook_turns.rs, webhooks/,
+        // exports/ and snapshots/ kill processes at theirs.
+        let of_loops = ["sequencer.", "poller.", "sync.", "backfill."];
+        let of_daemons = |at: &&&str| of_loops.iter().any(|of| at.starts_with(of));
+        let points = offtake_loops::FAILPOINTS.iter().filter(of_daemons);
         for point in points {
             let mut killed = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
             let mut recopied_at = Instant::now();

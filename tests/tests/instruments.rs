@@ -46,7 +46,9 @@ async fn every_failpoint_can_kill_the_daemon() {
     world.source.wait_text("select count(*) > 0 from offtake.webhook_mapping", "t").await;
     world.wait_webhooks_told(PATIENCE).await;
     daemon.stop().await;
-    for point in offtake_loops::FAILPOINTS {
+    // A restore is a command; its own test kills it.
+    let of_daemons = |point: &&str| !point.starts_with("restore.");
+    for point in offtake_loops::FAILPOINTS.into_iter().filter(of_daemons) {
         if point == "backfill.after_chunk" {
             // Before the daemon starts: a daemon that has done everything does not look again for a
             // while.

@@ -14,10 +14,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod archive;
 pub mod exports;
 pub mod job;
 mod lease;
 mod public_id;
+pub mod snapshots;
 mod sql;
 pub mod stores;
 

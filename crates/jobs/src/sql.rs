@@ -20,3 +20,4 @@ pub(crate) const DELETE_JOB: &str = include_str!("../sql/delete_job.sql");
 pub(crate) const LIST_EXPIRED: &str = include_str!("../sql/list_expired.sql");
 pub(crate) const EXPIRE_JOB: &str = include_str!("../sql/expire_job.sql");
 pub(crate) const FORGET_ENDED: &str = include_str!("../sql/forget_ended.sql");
+pub(crate) const READ_MOMENT: &str = include_str!("../sql/read_moment.sql");

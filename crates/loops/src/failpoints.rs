@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 26] = [
+pub const FAILPOINTS: [&str; 30] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -33,6 +33,10 @@ pub const FAILPOINTS: [&str; 26] = [
     "sync.after_commit",
     "sync.before_complete",
     "backfill.after_chunk",
+    "restore.staged",
+    "restore.before_merge",
+    "restore.before_commit",
+    "restore.after_commit",
     "webhooks.after_claim",
     "webhooks.before_read",
     "webhooks.after_read",

@@ -9,6 +9,7 @@ mod fuse;
 mod health;
 mod package;
 mod quarantine;
+mod snapshot;
 mod status_token;
 mod webhook;
 
@@ -30,6 +31,10 @@ use self::health::HEALTH;
 pub use self::health::Health;
 pub use self::package::{Alerts, Completions, Manual};
 pub use self::quarantine::{OfQuarantine, Quarantine};
+pub use self::snapshot::{
+    Create, Delete, Diff, Download, ForgetSnapshots, InStore, List, Restore, RestoreTo, Snapshot,
+    Validate,
+};
 pub use self::status_token::StatusToken;
 pub use self::webhook::{OfWebhook, Replay, Webhook};
 use crate::configuration::parse_duration;
@@ -167,6 +172,12 @@ pub enum Command {
         subcommand
     )]
     Webhook(Webhook),
+    /// Keep a tenant's rows of one moment as one file, and restore them.
+    #[command(
+        after_help = "Examples:\n  offtake snapshot create --tenant acme\n  offtake snapshot list --tenant acme",
+        subcommand
+    )]
+    Snapshot(Snapshot),
     /// Copy tables once, into another Postgres, a SQLite file or Cloudflare D1, and go on where an
     /// earlier run stopped.
     #[command(after_help = COPY)]
@@ -394,6 +405,8 @@ mod tests {
             "offtake forget --tenant -7 --purge",
             "offtake quarantine list --tenant -7 --destination -1",
             "offtake webhook show --tenant -7 --name -1",
+            "offtake snapshot list --tenant -7",
+            "offtake snapshot restore x --tenant -7 --destination -1",
         ];
         for line in lines {
             let parsed = CommandLine::try_parse_from(line.split(' '));

@@ -300,8 +300,17 @@ pub async fn served_by_another(
     leaver: &Leaver<'_>,
     remains: &Remains,
 ) -> Result<Option<String>, Error> {
-    let Some(served) = &remains.served else { return Ok(None) };
-    let here = Here::read(source, leaver.destination_id, Some(served), None).await?;
+    served_by_stranger(source, leaver.destination_id, remains.served.as_ref()).await
+}
+
+/// Which other source serves a destination; None: this one does, or none.
+pub(crate) async fn served_by_stranger(
+    source: &PooledConnection,
+    destination_id: i64,
+    served: Option<&Served>,
+) -> Result<Option<String>, Error> {
+    let Some(served) = served else { return Ok(None) };
+    let here = Here::read(source, destination_id, Some(served), None).await?;
     Ok(match here.right(Some(served), "") {
         Right::Ours | Right::BeginningAgain => None,
         Right::Strangers | Right::NotYet => Some(format!(

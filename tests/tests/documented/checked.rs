@@ -46,12 +46,16 @@ const RUN: [(&str, &str, &str); 14] = [
 ];
 
 /// Blocks whose commands other tests run, with values of their own: (page, a line of it).
-const RUN_ELSEWHERE: [(&str, &str); 5] = [
+const RUN_ELSEWHERE: [(&str, &str); 9] = [
     ("docs/api.md", "offtake status-token"),
     ("docs/exports.md", "offtake export verify --in"),
     ("docs/exports.md", "offtake export resume"),
     ("docs/exports.md", "offtake export download"),
     ("docs/exports.md", "--format sql --state --to"),
+    ("docs/snapshots.md", "offtake snapshot create"),
+    ("docs/snapshots.md", "k7f3a2 --drill"),
+    ("docs/snapshots.md", "--destination main --dry-run"),
+    ("docs/snapshots.md", "--schema restored_20261128"),
 ];
 
 /// What cannot be run here, and why. What is looked at instead is in [`problem_of`].

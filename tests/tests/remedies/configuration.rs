@@ -209,7 +209,7 @@ const HTTP: [Wrong; 11] = [
     ("http: { admin_token: §\"${file:token}\"§ }", "http.admin_token: cannot read", Make("token")),
 ];
 
-const STORES: [Wrong; 6] = [
+const STORES: [Wrong; 8] = [
     (
         "stores: { disk: { kind: disk, path: files } }\nexports: { store: §tape§ }",
         "exports.store: there is no store named tape",
@@ -239,6 +239,16 @@ const STORES: [Wrong; 6] = [
             "give each store a folder of its own",
             "stores: { disk: { kind: disk, path: files }, more: { kind: disk, path: more } }",
         ),
+    ),
+    (
+        "stores: { disk: { kind: disk, path: files } }\nsnapshots: { store: §dsik§ }",
+        "snapshots.store: there is no store named `dsik`",
+        Write("did you mean ", "?"),
+    ),
+    (
+        "stores: { disk: { kind: disk, path: files } }\nsnapshots: { store: §tape-12§ }",
+        "snapshots.store: there is no store named `tape-12`",
+        Understand("the name of one of the `stores`", FILES),
     ),
 ];
 

@@ -25,6 +25,7 @@ mod quarantine;
 mod registry_names;
 mod resync;
 mod run;
+mod snapshot;
 mod status;
 mod status_token;
 mod sync;
@@ -96,6 +97,7 @@ pub async fn execute(command_line: CommandLine) -> Result<Exit, Failure> {
         Command::Webhook(arguments) => {
             Box::pin(interruptible(webhook::execute(context, &arguments))).await
         }
+        Command::Snapshot(verb) => Box::pin(snapshot::execute(context()?, verb)).await,
         Command::Verify(arguments) => interruptible(verify::execute(&context()?, &arguments)).await,
     };
     offtake_sync::destinations::all_closed().await;

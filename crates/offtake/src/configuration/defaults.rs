@@ -6,6 +6,10 @@ use offtake_sync::audit::Share;
 
 use super::ByteSize;
 
+/// A snapshot holds back vacuum at the source for as long as it reads: some 30 GB of rows in this
+/// time.
+pub const SNAPSHOT_MAX_DURATION: Duration = Duration::from_secs(30 * 60);
+
 /// Beside the file, as in this repository.
 pub const MAPPINGS: &str = "mappings";
 

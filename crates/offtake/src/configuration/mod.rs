@@ -13,6 +13,7 @@ mod masked_query;
 mod reference;
 mod section;
 mod show;
+mod snapshots;
 mod stores;
 mod substitute;
 mod telemetry;
@@ -38,6 +39,7 @@ pub use exports::Exports;
 pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
 use section::{Section, read_document};
+pub use snapshots::Snapshots;
 use substitute::Variables;
 pub use telemetry::{CollectorUrl, Telemetry};
 pub use units::{ByteSize, parse_duration, parse_share, show_duration, show_share};
@@ -57,6 +59,7 @@ pub struct Configuration {
     /// Where files go, by the names of the file.
     pub stores: Vec<StoreSpec>,
     pub exports: Exports,
+    pub snapshots: Snapshots,
     pub sequencer: Sequencer,
     pub poller: Poller,
     pub sync: Sync,
@@ -218,6 +221,7 @@ impl Configuration {
             destinations,
             webhooks: Webhooks::read(&root.section("webhooks"), base),
             exports: Exports::read(&root.section("exports"), &stores),
+            snapshots: Snapshots::read(&root.section("snapshots"), &stores),
             stores,
             sequencer: Sequencer::read(&root.section("sequencer")),
             poller: Poller::read(&root.section("poller")),

@@ -9,8 +9,8 @@ use serde_yaml::{Mapping, Value};
 
 use super::masked_query::masked_query;
 use super::{
-    Audit, Configuration, Destinations, Exports, StaticDestination, Sync, Webhooks, show_duration,
-    show_share,
+    Audit, Configuration, Destinations, Exports, Snapshots, StaticDestination, Sync, Webhooks,
+    show_duration, show_share,
 };
 
 /// What stands in place of a secret.
@@ -29,6 +29,7 @@ impl Configuration {
             ("webhooks", self.webhooks.masked()),
             ("stores", masked_stores(&self.stores)),
             ("exports", self.exports.masked()),
+            ("snapshots", self.snapshots.masked()),
             (
                 "sequencer",
                 section([
@@ -167,6 +168,18 @@ fn masked_stores(stores: &[StoreSpec]) -> Value {
         (Value::from(store.name.as_str()), entries)
     };
     Value::Mapping(stores.iter().map(store).collect::<Mapping>())
+}
+
+impl Snapshots {
+    fn masked(&self) -> Value {
+        let mut entries = vec![("max_duration", show_duration(self.max_duration).into())];
+        entries.extend(self.store.as_ref().map(|store| ("store", store.as_str().into())));
+        entries.extend(self.keep.as_ref().map(|keep| {
+            let within = show_duration(keep.within).into();
+            ("keep", section([("last", keep.last.into()), ("within", within)]))
+        }));
+        section(entries)
+    }
 }
 
 fn masked_webhook(spec: &WebhookSpec) -> Value {

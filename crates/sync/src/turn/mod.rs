@@ -35,6 +35,7 @@ use crate::destinations::{Aside, Link, Registered, Session, TenantWrite, Written
 pub(crate) use context::Context;
 pub(crate) use group_queue::{Answer, Groups};
 use limits::within_deadline;
+pub(crate) use order::parents_first;
 pub(crate) use per_place::PerPlace;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;

@@ -9,7 +9,7 @@ use crate::destinations::Reference;
 /// Puts the mappings whose tables others refer to before those others, and leaves all else in the
 /// order of names. The order depends on the constraints and names alone, so that two workers lock
 /// the tables of one database in the same order (H30). In a cycle, the first name goes first.
-pub(super) fn parents_first(mappings: &mut Vec<Arc<ResolvedMapping>>, references: &[Reference]) {
+pub(crate) fn parents_first(mappings: &mut Vec<Arc<ResolvedMapping>>, references: &[Reference]) {
     if references.is_empty() {
         return;
     }

@@ -8,6 +8,7 @@ mod expand;
 mod fetch;
 mod guard;
 mod look_up;
+mod merge;
 
 pub use agreement::{Compared, compare_tenants, compute_rows, rule_for_key, sample_tenants};
 pub use apply::Apply;

@@ -18,6 +18,7 @@ mod key_equality;
 mod linked;
 mod orphans;
 mod purge;
+mod restore;
 mod sets;
 mod state;
 mod states;
@@ -48,6 +49,9 @@ pub(crate) use group_take_up::{GroupBeginning, GroupTakenUp};
 pub use health::Health;
 pub(super) use purge::Leaf;
 pub use purge::{RemainingTable, Remains};
+pub use restore::{
+    Differences, DifferentRow, RestoreError, RestoreInto, RestoredTo, Restoring, StagedLines,
+};
 pub use state::STATE_TABLE;
 pub use trial::{Misfit, Tried, try_schema_sql};
 

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use crate::archive::{Refused, WriterError};
+use crate::stores;
+
+/// What a snapshot can fail with.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A mapping's query fails at the source.
+    #[error(transparent)]
+    Query(offtake_reading::Error),
+    #[error("the source cannot be reached")]
+    Source(#[source] offtake_postgres::Error),
+    #[error(transparent)]
+    Store(#[from] stores::Error),
+    #[error(transparent)]
+    Writer(#[from] WriterError),
+    /// The tenant has no row in any table.
+    #[error("there is nothing to snapshot: the tenant has no row")]
+    Empty,
+    /// Again and again: the snapshot would lack rows.
+    #[error("a table was truncated or rewritten while it was read")]
+    Broken,
+    #[error("it was not complete after {}", in_words(*.0))]
+    TooLong(Duration),
+    #[error("{free} bytes are free in the store, and at least {FREE_BYTES_MIN} must be")]
+    NoSpace { free: u64 },
+    /// The archive is not as Offtake writes it.
+    #[error("the archive of {id} is refused: {refused}")]
+    Refused { id: String, refused: Refused },
+    /// The archive is whole, and another one than its card says.
+    #[error("the archive of {id} is not the one that was written: {what}")]
+    Changed { id: String, what: &'static str },
+}
+
+impl From<offtake_reading::Error> for Error {
+    fn from(error: offtake_reading::Error) -> Self {
+        match error {
+            offtake_reading::Error::Source(error) => Self::Source(error),
+            of_query => Self::Query(of_query),
+        }
+    }
+}
+
+/// A store with less room is full: a member, its compressor and other writers need some.
+pub(super) const FREE_BYTES_MIN: u64 = 256 << 20;
+
+fn in_words(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..120 => format!("{seconds} seconds"),
+        seconds => format!("{} minutes", seconds / 60),
+    }
+}

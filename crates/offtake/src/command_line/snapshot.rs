@@ -1,0 +1,189 @@
+//! `offtake snapshot`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::JSON;
+
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Write a tenant's rows of this moment into a store, as one file.
+    #[command(after_help = "Examples:\n  offtake snapshot create --tenant acme\n  \
+                            offtake snapshot create --tenant acme --mapping users --store disk")]
+    Create(Create),
+    /// List snapshots, the newest first.
+    #[command(
+        after_help = "Examples:\n  offtake snapshot list --tenant acme\n  offtake snapshot list --all --json"
+    )]
+    List(List),
+    /// Read a whole snapshot, and check that it is complete and unchanged.
+    #[command(after_help = "Examples:\n  \
+                            offtake snapshot validate snap_20261128-031300_k7f3a2\n  \
+                            offtake snapshot validate snap_20261128-031300_k7f3a2 --drill")]
+    Validate(Validate),
+    /// Show what a restore into a destination would change, without changing anything.
+    #[command(after_help = "Example:\n  \
+                            offtake snapshot diff snap_20261128-031300_k7f3a2 --into main\n\n\
+                            Exit codes: 0 equal, 3 different.")]
+    Diff(Diff),
+    /// Make a tenant's tables equal to a snapshot, all of them in one transaction.
+    #[command(after_help = "Examples:\n  \
+                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --dry-run\n  \
+                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --destination main\n  \
+                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --schema restored_20261128\n  \
+                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --url-file url.txt")]
+    Restore(Restore),
+    /// Copy a snapshot's file out of its store. A download that was cut goes on where it stopped.
+    #[command(after_help = "Example:\n  \
+                            offtake snapshot download snap_20261128-031300_k7f3a2 --to acme.tar.zst")]
+    Download(Download),
+    /// Delete one snapshot.
+    #[command(after_help = "Example:\n  \
+                            offtake snapshot delete snap_20261128-031300_k7f3a2 --yes")]
+    Delete(Delete),
+    /// Delete the snapshots that `snapshots.keep` does not keep. The newest of each tenant stays.
+    #[command(
+        after_help = "Examples:\n  offtake snapshot forget --dry-run\n  offtake snapshot forget --tenant acme --yes"
+    )]
+    Forget(ForgetSnapshots),
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The tenant whose rows these are.
+    #[arg(long, allow_hyphen_values = true)]
+    pub tenant: String,
+    /// Only this mapping; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub mapping: Vec<String>,
+    /// Make one of a tenant without a row too.
+    #[arg(long)]
+    pub allow_empty: bool,
+    #[command(flatten)]
+    pub place: InStore,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only this tenant's.
+    #[arg(long, allow_hyphen_values = true)]
+    pub tenant: Option<String>,
+    /// Also what was not written to its end or cannot be read.
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub place: InStore,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// The snapshot's id, as `offtake snapshot list` prints it.
+    pub id: String,
+    /// Also load it into a private, throwaway Postgres server, and compare every row there.
+    #[arg(long)]
+    pub drill: bool,
+    #[command(flatten)]
+    pub place: InStore,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// The snapshot's id, as `offtake snapshot list` prints it.
+    pub id: String,
+    /// The name of the tenant's destination.
+    #[arg(long, value_name = "DESTINATION", allow_hyphen_values = true)]
+    pub into: String,
+    #[command(flatten)]
+    pub place: InStore,
+    #[arg(long, help = JSON)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The snapshot's id, as `offtake snapshot list` prints it.
+    pub id: String,
+    /// The tenant whose snapshot it is, and whose rows are replaced.
+    #[arg(long, allow_hyphen_values = true)]
+    pub tenant: String,
+    #[command(flatten)]
+    pub to: RestoreTo,
+    /// Leave the destination paused, so that it keeps the restored rows.
+    #[arg(long, conflicts_with_all = ["url_file", "schema"])]
+    pub hold: bool,
+    /// Only show what would change; exit 3 where something would.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub place: InStore,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreTo {
+    /// The name of the tenant's destination; its only one when absent.
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub destination: Option<String>,
+    /// A file with the URL of another Postgres database, under the rules for destinations.
+    #[arg(long, value_name = "FILE", conflicts_with = "destination")]
+    pub url_file: Option<PathBuf>,
+    /// The certificate authorities to trust for that URL, instead of the system's.
+    #[arg(long, value_name = "FILE", requires = "url_file")]
+    pub ca_file: Option<PathBuf>,
+    /// Into this schema of that database, which no daemon writes to. It is made if it is missing.
+    #[arg(long, value_name = "NAME")]
+    pub schema: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Download {
+    /// The snapshot's id, as `offtake snapshot list` prints it.
+    pub id: String,
+    /// The file to write. A file that is there already is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    #[command(flatten)]
+    pub place: InStore,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The snapshot's id, as `offtake snapshot list` prints it.
+    pub id: String,
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub place: InStore,
+}
+
+#[derive(Debug, Args)]
+pub struct ForgetSnapshots {
+    /// Only this tenant's.
+    #[arg(long, allow_hyphen_values = true)]
+    pub tenant: Option<String>,
+    /// Only say which ones would be deleted.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask for confirmation.
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub place: InStore,
+}
+
+#[derive(Debug, Args)]
+pub struct InStore {
+    /// The store of offtake.yaml that has the snapshots; `snapshots.store` when absent.
+    #[arg(long, value_name = "NAME")]
+    pub store: Option<String>,
+}

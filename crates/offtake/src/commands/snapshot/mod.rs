@@ -1,0 +1,36 @@
+//! `offtake snapshot`: a tenant's rows of one moment as one file, and back again.
+//!
+//! `offtake_jobs::snapshots` has what a snapshot is. What is here: what the command line means, what
+//! a person is asked, and what is told.
+
+mod create;
+mod download;
+mod drill;
+mod forget;
+mod list;
+mod restore;
+mod store;
+mod told;
+mod validate;
+
+use super::interruptible;
+use crate::command_line::Snapshot;
+use crate::context::Context;
+use crate::outcome::{Exit, Failure};
+
+pub(super) async fn execute(context: Context, verb: Snapshot) -> Result<Exit, Failure> {
+    let context = &context;
+    match &verb {
+        // It hears signals itself, because it has a pause to end first.
+        Snapshot::Restore(arguments) => restore::execute(context, arguments).await,
+        Snapshot::Create(arguments) => interruptible(create::execute(context, arguments)).await,
+        Snapshot::List(arguments) => interruptible(list::execute(context, arguments)).await,
+        Snapshot::Validate(arguments) => interruptible(validate::execute(context, arguments)).await,
+        Snapshot::Diff(arguments) => {
+            Box::pin(interruptible(restore::diff(context, arguments))).await
+        }
+        Snapshot::Download(arguments) => interruptible(download::execute(context, arguments)).await,
+        Snapshot::Delete(arguments) => interruptible(forget::delete(context, arguments)).await,
+        Snapshot::Forget(arguments) => interruptible(forget::execute(context, arguments)).await,
+    }
+}

@@ -1,0 +1,300 @@
+//! `offtake snapshot restore` and `offtake snapshot diff`.
+//!
+//! In this order: the archive is checked as a whole, and compared with what is there in a
+//! transaction that is rolled back; the operator is asked; the destination is paused, and no worker
+//! has it; one transaction stages the rows again, compares again, merges, and moves the cursors
+//! back. Whatever ends before its commit leaves everything as it was.
+
+mod hold;
+mod load;
+mod shape;
+mod target;
+
+use std::fmt::Write as _;
+
+use offtake_jobs::snapshots::{self, Card};
+use offtake_jobs::{PublicId, Store};
+use offtake_mapping::{foreign, shell_word};
+use offtake_postgres::Connection;
+use offtake_sync::destinations::{Differences, RestoreError, RestoredTo, Restoring};
+use serde_json::{Value, json};
+
+use self::hold::Hold;
+pub(super) use self::load::Loaded;
+pub(super) use self::target::Target;
+use super::super::confirm::{confirmed, require_answer};
+use super::super::printing::{say, say_json};
+use super::{store, told};
+use crate::command_line::{Diff, Restore, RestoreTo};
+use crate::context::Context;
+use crate::outcome::{Exit, Failure};
+
+/// Keys of each kind of difference that are told.
+const KEYS_MAX: usize = 10;
+
+/// What is restored, and into what.
+struct Job<'a> {
+    context: &'a Context,
+    store: Store,
+    id: PublicId,
+    card: Card,
+    loaded: Loaded,
+    target: Target,
+}
+
+/// How a table differs.
+struct Table {
+    mapping: String,
+    differences: Differences,
+    rows: Vec<(String, String)>,
+}
+
+pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Failure> {
+    let store = store::open(context, &arguments.place)?;
+    let (id, card) = store::find(&store, &arguments.id).await?;
+    let to = RestoreTo {
+        destination: Some(arguments.into.clone()),
+        url_file: None,
+        ca_file: None,
+        schema: None,
+    };
+    let source = context.connect_source("snapshot").await?;
+    let tenant = card.tenant.clone();
+    let job = Job::find(context, &source, (store, id, card), (&tenant, &to)).await?;
+    let tables = job.compare().await?;
+    tell(&job, &tables, arguments.json);
+    Ok(compared(&tables))
+}
+
+pub(super) async fn execute(context: &Context, arguments: &Restore) -> Result<Exit, Failure> {
+    let prepared = tokio::select! {
+        prepared = prepare(context, arguments) => prepared?,
+        () = hold::signalled() => return Ok(Exit::Interrupted),
+    };
+    match prepared {
+        Prepared::Go(source, job) => job.restore(&source, arguments.hold).await,
+        Prepared::Ended(exit) => Ok(exit),
+    }
+}
+
+/// Everything that changes nothing.
+enum Prepared<'a> {
+    Go(Box<Connection>, Box<Job<'a>>),
+    Ended(Exit),
+}
+
+async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepared<'a>, Failure> {
+    let store = store::open(context, &arguments.place)?;
+    let (id, card) = store::find(&store, &arguments.id).await?;
+    if !arguments.dry_run {
+        let what = format!("this replaces rows of {} by those of {id}", foreign(&arguments.tenant));
+        require_answer(arguments.yes, &what)?;
+    }
+    let source = context.connect_source("snapshot").await?;
+    let found = (store, id, card);
+    let job = Job::find(context, &source, found, (&arguments.tenant, &arguments.to)).await?;
+    let tables = job.compare().await?;
+    tell(&job, &tables, false);
+    if arguments.dry_run {
+        return Ok(Prepared::Ended(compared(&tables)));
+    }
+    if !job.agreed(&tables, arguments).await? {
+        say("nothing was changed");
+        return Ok(Prepared::Ended(Exit::Failed));
+    }
+    Ok(Prepared::Go(Box::new(source), Box::new(job)))
+}
+
+fn compared(tables: &[Table]) -> Exit {
+    let differ = tables.iter().any(|table| table.differences.any());
+    if differ { Exit::Different } else { Exit::Done }
+}
+
+impl<'a> Job<'a> {
+    async fn find(
+        context: &'a Context,
+        source: &Connection,
+        (store, id, card): (Store, PublicId, Card),
+        (tenant, to): (&str, &RestoreTo),
+    ) -> Result<Self, Failure> {
+        let loaded = Loaded::check(&store, &id, &card).await?;
+        let target = Target::find(context, source, &loaded, (tenant, to)).await?;
+        Ok(Self { context, store, id, card, loaded, target })
+    }
+
+    /// Compares in a transaction that is rolled back.
+    async fn compare(&self) -> Result<Vec<Table>, Failure> {
+        let restoring = self.stage().await?;
+        let mut tables = Vec::new();
+        for mapping in restoring.mappings() {
+            let differences = restoring.differences(mapping).await;
+            let rows = restoring.different_rows(mapping, KEYS_MAX).await;
+            tables.push(Table {
+                mapping: mapping.name().to_owned(),
+                differences: differences.map_err(|error| self.failure(&error))?,
+                rows: rows
+                    .map_err(|error| self.failure(&error))?
+                    .into_iter()
+                    .map(|row| (row.kind, row.key))
+                    .collect(),
+            });
+        }
+        Ok(tables)
+    }
+
+    async fn stage(&self) -> Result<Restoring, Failure> {
+        let of = (&self.store, &self.id, &self.card);
+        let restoring = self.target.stage(of, &self.loaded, &self.context.dialer).await?;
+        if let Some(registered) = self.target.registered {
+            let what = "cannot ask the source whose destination it is";
+            let connection = self.context.pool.get().await;
+            let connection = connection.map_err(|error| Failure::of_source(what, &error))?;
+            let stranger = restoring.served_by_another(&connection, registered).await;
+            if let Some(stranger) = stranger.map_err(|error| self.failure(&error))? {
+                return Err(self.failure(&RestoreError::Unfit(stranger)));
+            }
+        }
+        Ok(restoring)
+    }
+
+    async fn agreed(&self, tables: &[Table], arguments: &Restore) -> Result<bool, Failure> {
+        let sum = |of: fn(&Differences) -> u64| -> u64 {
+            tables.iter().map(|table| of(&table.differences)).sum()
+        };
+        let (added, changed, deleted) = (sum(|d| d.added), sum(|d| d.changed), sum(|d| d.deleted));
+        let what = format!(
+            "adds {added}, changes {changed} and deletes {deleted} rows of {} at {}",
+            foreign(&self.card.tenant),
+            self.target.label
+        );
+        if self.target.registered.is_some() && !arguments.hold {
+            say(format!(
+                "{} follows the source: within seconds it will hold what the source holds now. \
+                 --hold keeps it as restored, and --schema restores beside it.",
+                self.target.label
+            ));
+        }
+        confirmed(
+            arguments.yes,
+            &format!("this {what}"),
+            &format!("Restore {}? It {what}.", self.id),
+        )
+        .await
+    }
+
+    async fn restore(&self, source: &Connection, keep_hold: bool) -> Result<Exit, Failure> {
+        let held = match &self.target.registered {
+            Some(registered) => {
+                let (lease, id) = (self.context.configuration.poller.lease, &self.id);
+                Some(Hold::take(source, registered, (id, keep_hold), lease).await?)
+            }
+            None => None,
+        };
+        // A signal before the commit ends the work, and then the pause.
+        let merged = tokio::select! {
+            merged = self.merge(source) => Some(merged),
+            () = hold::signalled() => None,
+        };
+        if let Some(held) = held {
+            let restored = merged.as_ref().is_some_and(Result::is_ok);
+            held.end(source, keep_hold && restored).await?;
+        }
+        let Some(merged) = merged else { return Ok(Exit::Interrupted) };
+        let tables = merged?;
+        let rows: u64 = tables.iter().map(|differences| differences.staged).sum();
+        say(format!("restored {rows} rows of {} into {}", self.id, self.target.label));
+        if keep_hold && self.target.registered.is_some() {
+            let tenant = shell_word(&self.target.spec.tenant_id).into_owned();
+            let name = shell_word(&self.target.spec.name).into_owned();
+            say(format!(
+                "it is paused: `offtake resume --tenant {tenant} --destination {name}` lets it \
+                 follow the source again"
+            ));
+        }
+        Ok(Exit::Done)
+    }
+
+    async fn merge(&self, source: &Connection) -> Result<Vec<Differences>, Failure> {
+        let restoring = self.stage().await?;
+        for mapping in &self.target.mappings {
+            let differences = restoring.differences(mapping).await;
+            differences.map_err(|error| self.failure(&error))?;
+        }
+        let epoch_now = snapshots::epoch(&self.context.pool).await;
+        let epoch_now = epoch_now
+            .map_err(|error| told::failure("cannot read the epoch of the source", &error))?;
+        let to = RestoredTo {
+            sequence_id: self.card.sequence_id,
+            epoch: self.card.epoch.clone(),
+            epoch_now,
+            versions: self.loaded.versions(&self.target.mappings),
+        };
+        let tell = async || match &self.target.registered {
+            Some(registered) => hold::tell_source(source, registered, &to).await,
+            None => Ok(()),
+        };
+        match restoring.merge(&to, tell).await {
+            Ok(tables) => Ok(tables),
+            Err(RestoreError::OutcomeUnknown(trouble)) => self.look_again(&trouble.message).await,
+            Err(error) => Err(self.failure(&error)),
+        }
+    }
+
+    /// The reply to the commit was lost: what is there says whether it happened.
+    async fn look_again(&self, why: &str) -> Result<Vec<Differences>, Failure> {
+        let tables = self.compare().await?;
+        if tables.iter().any(|table| table.differences.any()) {
+            let what = format!("{} was not restored into {}", self.id, self.target.label);
+            return Err(Failure::new(Exit::Failed, what).because(why).remedy("run it again"));
+        }
+        Ok(tables.into_iter().map(|table| table.differences).collect())
+    }
+
+    fn failure(&self, error: &RestoreError) -> Failure {
+        self.target.failure(&self.id, error)
+    }
+}
+
+fn tell(job: &Job<'_>, tables: &[Table], as_json: bool) {
+    if as_json {
+        let tables: Vec<Value> = tables
+            .iter()
+            .map(|table| {
+                let rows = table.rows.iter().map(|(kind, key)| {
+                    let key: Value = serde_json::from_str(key).unwrap_or_default();
+                    json!({ "kind": kind, "key": key })
+                });
+                json!({
+                    "mapping": table.mapping,
+                    "add": table.differences.added.to_string(),
+                    "change": table.differences.changed.to_string(),
+                    "delete": table.differences.deleted.to_string(),
+                    "rows": table.differences.staged.to_string(),
+                    "first": rows.collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        say_json(serde_json::to_string_pretty(&tables).unwrap_or_default());
+        return;
+    }
+    say(format!(
+        "{} was made at {} and has {} rows, {} as text",
+        job.id,
+        job.card.created_at.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        job.card.rows,
+        told::size(job.card.bytes)
+    ));
+    for table in tables {
+        let Differences { added, changed, deleted, staged } = table.differences;
+        if !table.differences.any() {
+            say(format!("{}: equal, {staged} rows", table.mapping));
+            continue;
+        }
+        let mut line =
+            format!("{}: to add {added}, to change {changed}, to delete {deleted}", table.mapping);
+        for (kind, key) in &table.rows {
+            let _ = write!(line, "\n  {kind} {}", foreign(key));
+        }
+        say(line);
+    }
+}

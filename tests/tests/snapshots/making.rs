@@ -1,0 +1,212 @@
+//! What is in a snapshot.
+
+use std::process::Command;
+
+use offtake_tests::{Database, Source, World, beside, tools};
+
+use super::Snapshots;
+
+/// Unpacks an archive by GNU tar.
+fn unpack(archive: &std::path::Path) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tar = Command::new("tar");
+    tar.args(["--zstd", "-xf"]).arg(archive).arg("-C").arg(folder.path());
+    tools::succeed(&mut tar);
+    folder
+}
+
+/// GNU tar unpacks it, psql loads its files, and the rows are the mapping's.
+#[tokio::test]
+async fn psql_loads_what_a_snapshot_has() {
+    let snapshots = Snapshots::of(&["acme", "globex"]).await;
+    let id = snapshots.make("acme").await;
+    let unpacked = unpack(&snapshots.archive(&id));
+    let database = Source::destination().await;
+    let script = "\\i schema/items.sql\n\\copy items from 'data/items/000000.copy'\n";
+    std::fs::write(unpacked.path().join("load.sql"), script).unwrap();
+    let mut psql = Command::new("psql");
+    psql.args(["-qX", "-v", "ON_ERROR_STOP=1", "-f", "load.sql", "-d", &database.url()])
+        .current_dir(unpacked.path());
+    tools::succeed(&mut psql);
+    let there = database.copy_out("select id, name, amount from items order by id").await;
+    let query = format!(
+        "select id, name, amount from item where tenant = '{}' order by id",
+        snapshots.world.id("acme")
+    );
+    let expected = snapshots.world.source.copy_out(&query).await;
+    assert_eq!(there, expected);
+    assert_eq!(there.len(), 200);
+}
+
+/// A sum that every transaction keeps is right in every snapshot, and no write waits for one.
+#[tokio::test]
+async fn a_snapshot_is_of_one_moment_while_the_application_writes() {
+    let snapshots = Snapshots::of(&["acme"]).await;
+    let source = &snapshots.world.source;
+    let tenant = snapshots.world.id("acme");
+    source.execute("update item set amount = 0; update other set body = '0'").await;
+    let transfer = format!(
+        "begin; update item set amount = amount + 1 where tenant = '{tenant}' and id = 1; \
+         update other set body = (body::int - 1)::text where tenant = '{tenant}' and id = 1; commit"
+    );
+    let writes = source.session().await;
+    for _ in 0..3 {
+        let mut written = 0;
+        let id = beside(snapshots.make("acme"), async || {
+            writes.batch_execute(&transfer).await.unwrap();
+            written += 1;
+        })
+        .await;
+        assert!(written > 10, "only {written} writes beside it");
+        let unpacked = unpack(&snapshots.archive(&id));
+        let first = |table: &str, at: usize| -> f64 {
+            let file = unpacked.path().join(format!("data/{table}/000000.copy"));
+            let text = std::fs::read_to_string(file).unwrap();
+            let line = text.lines().find(|line| line.starts_with("1\t")).unwrap().to_owned();
+            line.split('\t').nth(at).unwrap().parse().unwrap()
+        };
+        let (amount, body) = (first("items", 2), first("others", 1));
+        assert_eq!(amount + body, 0.0);
+    }
+}
+
+/// Two sessions at the source, whatever the number of tables: one reads, and one is the command's.
+#[tokio::test]
+async fn a_snapshot_takes_two_sessions_of_the_source() {
+    let snapshots = Snapshots::of(&["acme"]).await;
+    snapshots.world.write_mapping("items", &slow());
+    let source = &snapshots.world.source;
+    let sessions = "select count(*) from pg_stat_activity where datname = current_database() \
+                    and application_name like 'offtake%' \
+                    having bool_or(state = 'active' and query ilike 'copy%')";
+    let mut seen = Vec::new();
+    beside(snapshots.make("acme"), async || {
+        let count = source.try_query_text(sessions).await.unwrap();
+        seen.extend(Some(count).filter(|count| !count.is_empty()));
+    })
+    .await;
+    assert!(!seen.is_empty(), "it was not seen reading");
+    assert!(seen.iter().all(|count| count == "2"), "{seen:?}");
+}
+
+/// A truncated table is empty to older snapshots of the server too, so such a snapshot would lack
+/// rows that were there. It is begun anew.
+#[tokio::test]
+async fn a_table_that_is_truncated_meanwhile_leaves_no_hole() {
+    let snapshots = Snapshots::of(&["acme"]).await;
+    snapshots.world.write_mapping("items", &slow());
+    let source = &snapshots.world.source;
+    let reading = "select count(*) from pg_stat_activity where datname = current_database() \
+                   and application_name like 'offtake%' and state = 'active' and query ilike 'copy%'";
+    let mut truncated = false;
+    let id = beside(snapshots.make("acme"), async || {
+        let reads = source.query_text(reading).await != "0";
+        if reads && !truncated {
+            source
+                .execute(
+                    "begin; truncate other; update item set name = 'after' where id = 200; commit",
+                )
+                .await;
+            truncated = true;
+        }
+    })
+    .await;
+    assert!(truncated, "it was not seen reading");
+    let unpacked = unpack(&snapshots.archive(&id));
+    assert!(!unpacked.path().join("data/others").exists());
+    let items = std::fs::read_to_string(unpacked.path().join("data/items/000000.copy")).unwrap();
+    assert!(items.lines().any(|line| line.starts_with("200\tafter\t")), "rows of two moments");
+}
+
+#[tokio::test]
+async fn a_tenant_without_a_row_is_told_and_made_only_if_asked_for() {
+    let snapshots = Snapshots::of(&["acme"]).await;
+    let nothing = snapshots.run(&["create", "--tenant", "nobody"]).await;
+    nothing.assert_says(1, &["nothing to snapshot", "offtake preview", "--allow-empty"]);
+    assert_eq!(snapshots.run(&["list", "--all", "--json"]).await.json(), serde_json::json!([]));
+    let made = snapshots.run(&["create", "--tenant", "nobody", "--allow-empty", "--json"]).await;
+    assert_eq!(made.json()["rows"], "0");
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    snapshots.run(&["validate", &id]).await.assert_says(0, &["0 rows"]);
+}
+
+/// A uuid in capitals is the same tenant: its snapshots are listed under the source's spelling.
+#[tokio::test]
+async fn a_tenant_may_be_spelled_as_its_type_reads_it() {
+    let world = World::with_tenants(["acme"]).await;
+    let mut snapshots = Snapshots { world };
+    let files = snapshots.world.folder().join("files");
+    snapshots.world.configure(|configuration| {
+        configuration["stores"] = serde_json::json!({ "disk": { "kind": "disk", "path": files } });
+    });
+    snapshots.world.fill(3).await;
+    let typed = snapshots.world.id("acme").to_uppercase();
+    let made = snapshots.run(&["create", "--tenant", &typed, "--json"]).await.json();
+    assert_eq!(made["tenant"], snapshots.world.id("acme"));
+    let listed = snapshots.run(&["list", "--tenant", &typed, "--json"]).await.json();
+    assert_eq!(listed[0]["id"], made["id"]);
+}
+
+/// Only some mappings, and the list says so.
+#[tokio::test]
+async fn a_snapshot_of_some_mappings_says_so() {
+    let snapshots = Snapshots::of(&["acme"]).await;
+    let tenant = snapshots.world.id("acme");
+    let made = snapshots.run(&["create", "--tenant", tenant, "--mapping", "others"]).await;
+    made.assert_says(0, &["1 tables", "not all mappings", "10 rows"]);
+    snapshots.run(&["list"]).await.assert_says(0, &["yes, not all mappings"]);
+    let unknown = snapshots.run(&["create", "--tenant", tenant, "--mapping", "other"]).await;
+    unknown.assert_says(2, &["no mapping named other", "did you mean others?"]);
+}
+
+/// A snapshot that takes too long ends, tells why, and leaves no file.
+#[tokio::test]
+async fn a_snapshot_that_takes_too_long_fails_and_leaves_nothing() {
+    let mut snapshots = Snapshots::of(&["acme"]).await;
+    snapshots.world.configure(|configuration| {
+        configuration["snapshots"] = serde_json::json!({ "max_duration": "1s" });
+    });
+    snapshots.world.write_mapping("items", &slow());
+    let tenant = snapshots.world.id("acme").to_owned();
+    let failed = snapshots.run(&["create", "--tenant", &tenant]).await;
+    failed.assert_says(1, &["after 1 seconds", "vacuum", "snapshots.max_duration"]);
+    let (left, listed) = (files_of(&snapshots), snapshots.run(&["list", "--all", "--json"]).await);
+    assert_eq!(left, [] as [String; 0], "{:?}", listed.told);
+    // The remedies.
+    let narrowed = ["create", "--tenant", &tenant, "--mapping", "others"];
+    snapshots.run(&narrowed).await.assert_says(0, &["10 rows"]);
+    snapshots.world.configure(|configuration| {
+        configuration["snapshots"] = serde_json::json!({ "max_duration": "1m" });
+    });
+    snapshots.run(&["create", "--tenant", &tenant]).await.assert_says(0, &["210 rows"]);
+}
+
+/// A query that takes some seconds for the tenant's rows.
+fn slow() -> String {
+    let slow = "i.amount + (select count(*) from generate_series(1, 100000) n where n < i.id) as amount from";
+    super::ITEMS.replace("i.amount from", slow)
+}
+
+/// Everything is loaded and compared, and nothing of the server stays.
+#[tokio::test]
+async fn a_drill_loads_a_snapshot_into_a_server_of_its_own() {
+    let mut snapshots = Snapshots::of(&["acme"]).await;
+    let id = snapshots.make("acme").await;
+    let drill = ["validate", &id, "--drill"];
+    snapshots.run(&drill).await.assert_says(0, &["complete and unchanged", "every row there"]);
+    snapshots.world.set_variable("OFFTAKE_PG_BIN", "/nowhere");
+    let without = snapshots.run(&drill).await;
+    without.assert_says(1, &["cannot start a private server", "OFFTAKE_PG_BIN"]);
+}
+
+fn files_of(snapshots: &Snapshots) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(snapshots.archive("x").parent().unwrap()) else {
+        return Vec::new();
+    };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Used by the other files of this test.
+pub(super) async fn rows(database: &Database, table: &str) -> Vec<String> {
+    database.copy_out(&format!("select * from {table} order by id")).await
+}

@@ -1,0 +1,45 @@
+//! Files in the store that are not as Offtake wrote them: nothing is dialled for them.
+
+use offtake_tests::World;
+
+use super::Snapshots;
+
+/// A file that was replaced, cut or damaged is refused before the destination is connected to, and
+/// nothing is written anywhere.
+#[tokio::test]
+async fn a_damaged_archive_reaches_no_database() {
+    let snapshots =
+        Snapshots::planned(World::with_tenants(["acme", "globex"]).proxied("acme")).await;
+    let daemon = snapshots.world.daemon().await;
+    snapshots.world.wait_in_step().await;
+    daemon.stop().await;
+    let (id, other) = (snapshots.make("acme").await, snapshots.make("globex").await);
+    let acme = snapshots.world.tenant("acme");
+    let good = std::fs::read(snapshots.archive(&id)).unwrap();
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 4;
+    let damaged = [
+        ("cut", good[..good.len() - 10].to_vec()),
+        ("empty", Vec::new()),
+        ("flipped", flipped),
+        ("another one's", std::fs::read(snapshots.archive(&other)).unwrap()),
+        ("longer", [&good[..], b"x"].concat()),
+    ];
+    acme.destination.execute("delete from items where id = 1").await;
+    let dialled = acme.proxy().accepted();
+    for (how, bytes) in damaged {
+        std::fs::write(snapshots.archive(&id), bytes).unwrap();
+        let restore = ["restore", &id, "--tenant", &acme.id, "--yes"];
+        for command in [&restore[..], &["diff", &id, "--into", "main"], &["validate", &id]] {
+            let refused = snapshots.run(command).await;
+            assert_eq!(refused.code, 1, "{how}: {refused:?}");
+            refused.assert_says(1, &["cannot be used", &id, "nothing was written anywhere"]);
+        }
+    }
+    assert_eq!(acme.proxy().accepted(), dialled);
+    std::fs::write(snapshots.archive(&id), good).unwrap();
+    snapshots
+        .run(&["restore", &id, "--tenant", &acme.id, "--yes"])
+        .await
+        .assert_says(0, &["to add 1"]);
+}
