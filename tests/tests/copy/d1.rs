@@ -152,6 +152,26 @@ async fn validate_tries_to_write_into_d1_and_leaves_nothing() {
     assert_eq!(it.1.file(0).query_text(made), "0");
 }
 
+/// A request whose answer is lost is sent again, and does what it did before: its rows count once, and
+/// it adds no second chunk.
+#[tokio::test]
+async fn requests_that_arrive_twice_count_once() {
+    let Some(it) = prepared(&orders(2_000)).await else { return };
+    for text in ["insert into \\\"orders\\\"", "'pending'", "set status = 'completed'"] {
+        it.1.next(text, Fault::LoseAnswer);
+        it.1.next(text, Fault::LoseAnswer);
+    }
+    let ended = ends(0, &it, "--table orders --batch-rows 250 --chunk-rows 500").await;
+    assert_eq!(it.1.pending(), 0, "every answer was lost");
+    assert_eq!(ended.table()["compared"]["equal"], true, "{}", ended.told);
+    assert_eq!(done(&it.1), 2_000);
+    let chunks =
+        "select count(*), count(distinct coalesce(start_key, '')) from migration_checkpoints";
+    let chunks = it.1.file(0).query_text(chunks);
+    let (all, distinct) = chunks.split_once('|').unwrap();
+    assert_eq!(all, distinct);
+}
+
 /// Killed three times, with a twentieth of all requests lost, half of them after they arrived: every
 /// row is there once, and no output has the token.
 #[tokio::test]

@@ -206,19 +206,21 @@ impl Checkpoints {
         )
     }
 
-    /// Adds the next chunk. Its number is the highest one of all.
+    /// Adds the next chunk, unless it is there: the statement may be sent twice. Its number is the
+    /// highest one of all.
     pub fn cut(&self, claim: &Claim<'_>, bounds: &Bounds) -> String {
         let table = &self.table;
+        let (name, start) =
+            (self.text(claim.table_name), self.nullable(bounds.start_key.as_deref()));
         format!(
             "insert into {table} (id, table_name, status, created_at, copy_id, owner, lease_until, \
-             start_key, end_key, start_id, end_id) select coalesce(max(id), 0) + 1, {}, 'pending', {}, \
-             {}, {}, {}, {}, {}, {}, {} from {table}",
-            self.text(claim.table_name),
+             start_key, end_key, start_id, end_id) select (select coalesce(max(id), 0) + 1 from \
+             {table}), {name}, 'pending', {}, {}, {}, {}, {start}, {}, {}, {} where not exists (select \
+             1 from {table} where table_name = {name} and start_key = {start})",
             self.text(claim.now),
             self.text(claim.copy_id),
             self.text(claim.owner),
             self.text(claim.until),
-            self.nullable(bounds.start_key.as_deref()),
             self.nullable(bounds.end_key.as_deref()),
             number(bounds.start_id),
             number(bounds.end_id)
@@ -247,14 +249,15 @@ impl Checkpoints {
         )
     }
 
-    /// Moves a chunk on, in the transaction that writes its rows.
+    /// Moves a chunk on, in the transaction that writes its rows. Rows count once, also where the
+    /// reply was lost and the transaction is sent again.
     pub fn moved(&self, id: i64, last_key: &str, rows: u64, until: &str) -> String {
         format!(
-            "update {} set last_key = {}, records_processed = records_processed + {rows}, lease_until = \
-             {} where id = {id}",
+            "update {} set last_key = {key}, records_processed = records_processed + case last_key when \
+             {key} then 0 else {rows} end, lease_until = {} where id = {id}",
             self.table,
-            self.text(last_key),
-            self.text(until)
+            self.text(until),
+            key = self.text(last_key)
         )
     }
 
@@ -262,7 +265,8 @@ impl Checkpoints {
     pub fn completed(&self, id: i64, rows: u64, claim: &Claim<'_>) -> String {
         format!(
             "update {} set status = 'completed', last_key = end_key, records_processed = \
-             records_processed + {rows}, completed_at = {}, lease_until = {} where id = {id}",
+             records_processed + case status when 'completed' then 0 else {rows} end, completed_at = {}, \
+             lease_until = {} where id = {id}",
             self.table,
             self.text(claim.now),
             self.text(claim.until)
