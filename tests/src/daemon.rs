@@ -184,6 +184,14 @@ impl Daemon {
         self.request("GET", path, &[], "").await
     }
 
+    /// The value of a metric, which is named with its labels as `/metrics` prints them.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics").await;
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+        value.unwrap_or_else(|| panic!("{name} is not in\n{text}"))
+    }
+
     /// Status code and body; `body` is sent as JSON unless it is empty.
     pub async fn request(
         &self,

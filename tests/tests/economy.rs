@@ -116,6 +116,8 @@ async fn a_change_costs_the_source_two_narrow_appends_and_nothing_on_the_applica
     daemon.stop().await;
 }
 
+const APPLIED: &str = "offtake_batches_total{result=\"applied\"}";
+
 /// A worker that has nothing left to do waits for the next change of its tenant for a moment.
 #[tokio::test]
 async fn changes_that_follow_each_other_soon_are_not_claimed_one_by_one() {
@@ -125,14 +127,8 @@ async fn changes_that_follow_each_other_soon_are_not_claimed_one_by_one() {
     let daemon = world.daemon().await;
     world.wait_in_step().await;
     let at_work = async || {
-        let (_, metrics) = daemon.get("/metrics").await;
-        let value = |name: &str| -> f64 {
-            let line = metrics.lines().find(|line| line.starts_with(name));
-            let value = line.and_then(|line| line.rsplit(' ').next());
-            value.and_then(|value| value.parse().ok()).expect("the metric is there")
-        };
-        let batches = value("offtake_batches_total{result=\"applied\"}");
-        (batches, value("offtake_stage_latency_seconds_count{stage=\"claim\"}"))
+        let batches = daemon.metric(APPLIED).await;
+        (batches, daemon.metric("offtake_stage_latency_seconds_count{stage=\"claim\"}").await)
     };
     let changes = format!(
         "do $$ begin for n in 1..200 loop
@@ -156,5 +152,36 @@ async fn changes_that_follow_each_other_soon_are_not_claimed_one_by_one() {
     .await;
     oracle::assert_equal(&world).await;
     history::assert_sound(&world).await;
+    daemon.stop().await;
+}
+
+/// Numbers that a tick has used up and rolled back are no changes. A worker that waits for the next
+/// change reads once for them, and not until its time is over.
+#[tokio::test]
+async fn numbers_without_a_change_are_looked_for_once() {
+    let world = World::with_tenants(["acme"]).await;
+    world.fill(20).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    let at_work = async || {
+        let reads = daemon.metric("offtake_stage_latency_seconds_count{stage=\"fetch\"}").await;
+        (reads, daemon.metric(APPLIED).await)
+    };
+    let (reads_before, batches_before) = at_work().await;
+    let changes = "do $$ begin for n in 1..50 loop
+                     update team set display_name = 'step ' || n;
+                     commit;
+                     for gap in 1..10 loop
+                       perform pg_sleep(0.004);
+                       perform nextval('offtake.global_sequence');
+                       commit;
+                     end loop;
+                   end loop; end $$";
+    world.source.execute(changes).await;
+    world.wait_in_step().await;
+    let (reads, batches) = at_work().await;
+    let (reads, batches) = (reads - reads_before, batches - batches_before);
+    assert!(reads <= 2.0 * batches + 10.0, "{reads} reads for {batches} batches");
+    oracle::assert_equal(&world).await;
     daemon.stop().await;
 }

@@ -30,8 +30,8 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// Whether a person wrote it into a file, and can mend it there. A table that is copied once has
-    /// a mapping that nobody wrote.
+    /// Whether a person wrote it into a file, and can mend it there. `offtake copy`
+    /// makes the mapping of a table by itself.
     pub fn is_written(&self) -> bool {
         !self.text.is_empty()
     }

@@ -56,7 +56,8 @@ pub struct Poll {
     pub changes: i64,
     /// Destinations whose request was written.
     pub owed: i64,
-    /// How many of these nobody works on. The others' workers see the new change at their end.
+    /// How many of these no worker has claimed. The workers of the others see at their end that more
+    /// is wanted.
     pub claimable: i64,
     /// Webhooks whose request was written.
     pub owed_webhooks: i64,

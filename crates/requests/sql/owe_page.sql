@@ -1,7 +1,7 @@
 -- One poll: reads at most $1 bigint changes of the log beyond the poller's position, owes a sync to
 -- each destination and events to each webhook that they concern, and moves the position. Returns how
--- many changes it read, how many destinations it owed a sync, how many of these nobody works on, how
--- many webhooks it owed events, whether the position moved, and whether there are changes whose
+-- many changes it read, how many destinations it owed a sync, how many of these no worker has
+-- claimed, how many webhooks it owed events, whether the position moved, and whether there are changes whose
 -- destinations and webhooks are to be told by owe_fanned_out.sql.
 -- The poller calls it in its transaction, under its lock. It is sent before the poller knows whether
 -- it holds the lock, and reads nothing unless try_lock.sql noted that. Requests and position are one

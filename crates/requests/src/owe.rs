@@ -19,7 +19,7 @@ pub struct Page {
     pub changes: i64,
     /// Destinations that are owed a sync for them.
     pub owed: i64,
-    /// How many of these nobody works on.
+    /// How many of these no worker has claimed.
     pub claimable: i64,
     /// Webhooks that are owed events for them.
     pub owed_webhooks: i64,

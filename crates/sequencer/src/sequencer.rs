@@ -101,7 +101,7 @@ fn pause(interval: Duration, silence: Duration, taken: i64) -> Duration {
 
 impl Sequencer {
     /// `wakes` nudges the poller. It carries no data; a lost nudge costs one poller interval.
-    /// `numbered` tells the last sequence id, by whichever daemon it was given.
+    /// `numbered` tells the last sequence id, also where another daemon has given it.
     pub fn new(
         pool: SourcePool,
         mappings: watch::Receiver<Arc<MappingSet>>,

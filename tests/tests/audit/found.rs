@@ -5,7 +5,7 @@ use std::time::Duration;
 use offtake_tests::{PATIENCE, oracle, until};
 use serde_json::{Value, json};
 
-use super::{destination, metric, plan, until_audited, until_told, world};
+use super::{destination, plan, until_audited, until_told, world};
 
 /// For as many rows as `make soak` makes.
 const COPIED_WITHIN: Duration = Duration::from_secs(600);
@@ -54,7 +54,7 @@ async fn a_row_changed_by_hand_is_found_told_everywhere_and_over_after_a_repair(
     let json = world.succeed(&["status", "--tenant", id, "--json"]).await;
     let status: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(status["destinations"][0]["differences"], "3", "{json}");
-    assert!(metric(&daemon, "offtake_audit_differences_total").await >= 3.0);
+    assert!(daemon.metric("offtake_audit_differences_total").await >= 3.0);
     let log = daemon.log();
     let line = log.iter().find(|line| line.event == "audit_differs").unwrap();
     let event: Value = serde_json::from_str(&line.text).unwrap();
@@ -109,7 +109,7 @@ async fn with_repair_it_heals_by_itself() {
         "{told:#}"
     );
     oracle::assert_equal(&world).await;
-    assert!(metric(&daemon, "offtake_audit_differences_total").await >= 3.0);
+    assert!(daemon.metric("offtake_audit_differences_total").await >= 3.0);
     daemon.stop().await;
 }
 
@@ -166,7 +166,7 @@ async fn changes_that_flow_and_quarantined_rows_are_not_told_as_differences() {
     // Nor is the copy called proved equal.
     let before = items(&format!("verified_at < '{now}'"));
     assert_eq!(world.source.query_text(&before).await, "t", "{told:#}");
-    assert!(metric(&daemon, "offtake_audit_differences_total").await == 0.0);
+    assert!(daemon.metric("offtake_audit_differences_total").await == 0.0);
     daemon.stop().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use offtake_tests::{Daemon, PATIENCE, until};
 use serde_json::{Value, json};
 
-use super::{destination, metric, plan, slow_world, until_audited, until_told, world};
+use super::{destination, plan, slow_world, until_audited, until_told, world};
 
 const AUDITED: &str = "select coalesce(sum(attempt), 0) from offtake.audit";
 
@@ -130,7 +130,7 @@ async fn a_paused_destination_is_compared_when_it_is_resumed() {
     until_audited(&daemon, &world, "globex").await;
     let told = destination(&daemon, &world, "acme").await;
     assert!(told["state"] == "paused" && told["verified_at"] == before, "{told:#}");
-    assert_eq!(metric(&daemon, "offtake_audit_differences_total").await, 0.0);
+    assert_eq!(daemon.metric("offtake_audit_differences_total").await, 0.0);
     world.succeed(&["resume", "--tenant", id]).await;
     until_told(&daemon, &world, "acme", ("the row is missed", |d| d["differences"] == "1")).await;
     daemon.stop().await;

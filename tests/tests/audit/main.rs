@@ -94,11 +94,3 @@ async fn until_audited(daemon: &Daemon, world: &World, tenant: &str) -> Value {
     world.source.wait_text(&proved, "t").await;
     destination(daemon, world, tenant).await
 }
-
-/// The value of a metric without labels.
-async fn metric(daemon: &Daemon, name: &str) -> f64 {
-    let (_, text) = daemon.get("/metrics").await;
-    let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
-    let value = line.and_then(|line| line.rsplit(' ').next()).unwrap_or_else(|| panic!("{text}"));
-    value.parse().unwrap()
-}

@@ -111,6 +111,8 @@ pub(crate) struct Turn<'a> {
     mirrored: bool,
     /// What is mirrored when the session has been given back; see [`Completing`].
     completing: Option<Completing>,
+    /// The last step has written a batch.
+    wrote: bool,
     /// This worker is the first of this process in a place that tenants share.
     first: Option<First>,
 }
@@ -192,6 +194,7 @@ impl<'a> Turn<'a> {
             quarantined: claim.quarantined,
             mirrored: false,
             completing: None,
+            wrote: false,
             first: None,
         }
     }
@@ -304,6 +307,7 @@ impl Turn<'_> {
         cursors: Cursors,
         ahead: &mut Option<Ahead>,
     ) -> Result<Option<i64>, Error> {
+        self.wrote = false;
         let mut fetch_began = Instant::now();
         let batch = match ahead.take() {
             // Read for exactly these cursors and mappings, so it is as good as one read now.
@@ -403,6 +407,7 @@ impl Turn<'_> {
             self.set_aside(&mapping, fault).await?;
         }
         self.committed(batch, &outcomes, fetch_began, apply_began);
+        self.wrote = true;
         link.cursors = Some(cursors.clone());
         link.confirmed = true;
         let reached = self.reached_with(batch, &cursors);

@@ -9,9 +9,9 @@ use crate::destinations::Place;
 /// How long a turn waits for the next change: at 100 changes a second, eight of ten come sooner.
 const STAY_MAX: Duration = Duration::from_millis(15);
 
-/// A turn that stays ends after this long. What the source knows of the copy is older by so much at
-/// most.
-const TURN_MAX: Duration = Duration::from_millis(100);
+/// A turn stays no longer than this after its begin. By so much more, what the source knows of the
+/// copy may be old.
+const STAYS_UNTIL: Duration = Duration::from_millis(100);
 
 /// Turns that stay at the same time. Each is woken by the changes of all tenants and then reads, if
 /// only to find that nothing is its own.
@@ -21,9 +21,10 @@ impl Turn<'_> {
     /// Waits until a change has been numbered behind `head`, with which everything that was owed is
     /// applied. False: the turn ends.
     pub(super) async fn stays(&self, head: i64) -> bool {
-        // Only after a batch with changes: a read that found none ends the turn.
-        let applied = self.completing.as_ref().is_some_and(|last| last.reached == head);
-        let left = TURN_MAX.saturating_sub(self.began.elapsed());
+        // A read that found nothing ends the turn: the change was another tenant's. Or there is none:
+        // a tick that was rolled back has used up its numbers, which the log does not reach.
+        let applied = self.wrote && self.completing.is_some();
+        let left = STAYS_UNTIL.saturating_sub(self.began.elapsed());
         if !applied || left.is_zero() || !self.may_stay() {
             return false;
         }
