@@ -2,11 +2,10 @@
 -- nothing: the retry of a mapping that failed or of quarantined rows, a resync that was asked for,
 -- what an audit found and its tenant is not told yet. Quarantined rows of a mapping that is gone
 -- are never retried, so they are no reason. Also owes one to destinations whose last success is
--- more than $1 bigint milliseconds ago, at most 100 of those that have a database of their own and
--- 100 of those that share one: a quiet destination may be gone, or its table emptied, and only a
--- visit tells. A D1 database is visited six times more rarely, because each request there is one of
--- few; those that are skipped for that are read by each call. The request of a visit, or of an
--- untold audit, moves no cursor. Returns how many.
+-- more than $1 bigint milliseconds ago: a quiet destination may be gone, or its table emptied, and only
+-- a visit tells. A D1 database is visited six times more rarely, because each request there is one of
+-- few. At most 100 of each sort: with a database of its own or a shared one, in D1 or elsewhere. The
+-- request of a visit, or of an untold audit, moves no cursor. Returns how many.
 -- The poller calls it every few seconds, in a transaction of its own, under its lock. Its cost is
 -- that of what is due, by one index each: destination_mapping_retry, quarantined_row_retry,
 -- destination_visited, destination_mapping_untold.
@@ -28,13 +27,12 @@ with due as (
   select destination_id, false from offtake.destination_mapping where audit_untold
   union all
   select v.destination_id, false
-    from (values (false), (true)) kind (shared)
+    from (values (false, false), (false, true), (true, false), (true, true)) visits (shared, rare)
    cross join lateral
          (select d.destination_id
             from offtake.destination d
-           where d.shared = kind.shared and d.active and d.refused is null
-             and d.last_success_at < now() - $1::bigint * interval '1 millisecond'
-             and (d.kind <> 'd1' or d.last_success_at < now() - 6 * $1::bigint * interval '1 millisecond')
+           where d.shared = visits.shared and (d.kind = 'd1') = visits.rare and d.active and d.refused is null
+             and d.last_success_at < now() - case when visits.rare then 6 else 1 end * $1::bigint * interval '1 millisecond'
              and not exists (select from offtake.outgoing_request r where r.kind = 'sync' and r.destination_id = d.destination_id)
            order by d.last_success_at limit 100) v
 )

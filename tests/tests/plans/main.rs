@@ -288,6 +288,35 @@ async fn hot_statements_read_what_there_is_to_do_and_no_table() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
+/// Idle D1 databases are visited once an hour, and the others every ten minutes. Those whose time has
+/// not come are not read. The test fails with one index for both.
+#[tokio::test]
+async fn idle_databases_whose_time_has_not_come_are_not_read() {
+    let source = Source::prepared().await;
+    source.execute(FILL).await;
+    source
+        .execute(
+            "delete from offtake.outgoing_request; \
+             update offtake.destination set kind = 'd1', last_success_at = now() - interval '30 min'",
+        )
+        .await;
+    source.execute("vacuum analyze offtake.destination").await;
+    let client = source.connect().await;
+    let sweep = &statements("requests/sql/sweep_due.sql")[0];
+    let plan = explain(&client, sweep, "600000").await;
+    let pages = pages_of("destination_visited", &plan);
+    assert!((1..=30).contains(&pages), "{pages} pages by destination_visited: {plan:#}");
+}
+
+/// The pages that the parts of a plan touch which look into this index.
+fn pages_of(index: &str, plan: &Value) -> i64 {
+    if plan["Index Name"] == index {
+        let pages = |of: &str| plan[of].as_i64().unwrap_or_default();
+        return pages("Shared Hit Blocks") + pages("Shared Read Blocks");
+    }
+    plan["Plans"].as_array().into_iter().flatten().map(|part| pages_of(index, part)).sum()
+}
+
 /// However many requests are due, a claim reads those that it takes, in whatever way the server
 /// plans it. The test fails without the settings, or ordered by the request too: all 5 000 were read.
 #[tokio::test]
