@@ -170,6 +170,19 @@ async fn requests_that_arrive_twice_count_once() {
     let chunks = it.1.file(0).query_text(chunks);
     let (all, distinct) = chunks.split_once('|').unwrap();
     assert_eq!(all, distinct);
+
+    // The same for whatever else is asked, from the first table to the last index.
+    let Some(it) = prepared(&orders(2_000)).await else { return };
+    it.1.always("", Fault::Twice);
+    let ended = ends(0, &it, "--table orders --batch-rows 250 --chunk-rows 500").await;
+    assert_eq!(ended.table()["compared"]["equal"], true, "{}", ended.told);
+    assert_eq!(done(&it.1), 2_000);
+    let indexes = "select count(*) from sqlite_schema where name = 'orders_customer'";
+    assert_eq!(it.1.file(0).query_text(indexes), "1");
+    it.0.source.execute("update orders set customer = 'another' where id % 3 = 0").await;
+    let ended = ends(0, &it, "--table orders --fresh").await;
+    assert_eq!(ended.table()["compared"]["equal"], true, "{}", ended.told);
+    assert_eq!(done(&it.1), 2_000);
 }
 
 /// Killed three times, with a twentieth of all requests lost, half of them after they arrived: every

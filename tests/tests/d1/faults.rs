@@ -32,7 +32,7 @@ async fn the_same_request_is_sent_again_when_its_answer_is_lost() {
     daemon.stop().await;
 }
 
-/// A request that nobody heard of any more arrives after the next batch. Its guard ends it: the older
+/// A request that was given up arrives after the next batch. Its guard ends it: the older
 /// row does not come back.
 #[tokio::test]
 async fn a_request_that_arrives_after_the_next_batch_changes_nothing() {

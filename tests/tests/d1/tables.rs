@@ -1,5 +1,6 @@
 //! Tables and rows that a D1 database does not take, and what becomes of those that tenants change.
 
+use offtake_tests::d1::Fault;
 use offtake_tests::{Daemon, PATIENCE, World, oracle, until};
 
 use crate::{ITEMS, world, write};
@@ -27,6 +28,19 @@ async fn wait_blocked(daemon: &Daemon, world: &World, words: &str) {
 #[tokio::test]
 async fn refused_rows_are_set_aside_and_exchanged_values_arrive() {
     let Some(world) = world().await else { return };
+    set_aside_and_exchanged(world).await;
+}
+
+/// A request that is sent again arrives twice. From the first table to the last row that is set
+/// aside, all of them may.
+#[tokio::test]
+async fn the_same_holds_where_every_request_arrives_twice() {
+    let Some(world) = world().await else { return };
+    world.d1().always("", Fault::Twice);
+    set_aside_and_exchanged(world).await;
+}
+
+async fn set_aside_and_exchanged(world: World) {
     world.allow("rows_quarantined");
     let daemon = world.daemon().await;
     world.wait_in_step().await;

@@ -75,7 +75,10 @@ impl Session {
             let forget = sqlite::state::forget_tenant(tenant_id);
             batch.push(Statement::new(forget));
         }
-        self.ask(&batch).await.map(|_| ())
+        match self.run(&batch).await {
+            Err(failed) if !is_made_already(&failed) => Err(failed.into_trouble()),
+            _ => Ok(()),
+        }
     }
 
     /// Makes the tables that are missing, and the columns that tables lack.
@@ -154,16 +157,16 @@ impl Session {
         let batch: Vec<_> = statements.into_iter().map(Statement::new).collect();
         match self.run(&batch).await {
             Ok(_) => Ok(true),
-            // Another worker, or the request itself that came twice, has made it: the next look tells.
-            Err(Failed::Trouble(trouble))
-                if trouble.fault == Fault::Schema
-                    && ["already exists", "duplicate column"]
-                        .iter()
-                        .any(|text| trouble.message.contains(text)) =>
-            {
-                Ok(true)
-            }
+            // The next look tells.
+            Err(failed) if is_made_already(&failed) => Ok(true),
             Err(failed) => Err(Problem::Statement(failed.into_trouble())),
         }
     }
+}
+
+/// Another worker, or the request itself that came twice, has made it.
+fn is_made_already(failed: &Failed) -> bool {
+    let Failed::Trouble(trouble) = failed else { return false };
+    let says = |text: &&str| trouble.message.contains(*text);
+    trouble.fault == Fault::Schema && ["already exists", "duplicate column"].iter().any(says)
 }

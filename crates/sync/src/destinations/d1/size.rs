@@ -21,6 +21,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 struct Sizes {
     /// By the database's name: its bytes, and when it said so.
     known: HashMap<String, (u64, Instant)>,
+    largest: u64,
     swept: Option<Instant>,
 }
 
@@ -35,17 +36,24 @@ impl Sizes {
     /// Returns the largest of all.
     fn note(&mut self, name: &str, bytes: u64) -> u64 {
         let now = Instant::now();
-        if self.swept.is_none_or(|swept| now - swept >= SWEEP_INTERVAL) {
+        let swept = self.swept.is_none_or(|swept| now - swept >= SWEEP_INTERVAL);
+        if swept {
             self.swept = Some(now);
             self.known.retain(|_, (_, at)| now - *at < KNOWN_FOR);
         }
-        match self.known.get_mut(name) {
-            Some(known) => *known = (bytes, now),
+        let before = match self.known.get_mut(name) {
+            Some(known) => std::mem::replace(known, (bytes, now)).0,
             None => {
                 self.known.insert(name.to_owned(), (bytes, now));
+                0
             }
+        };
+        // With each answer; all of them are looked at only where the largest may be another one.
+        if swept || before == self.largest && bytes < before {
+            self.largest = self.known.values().map(|(bytes, _)| *bytes).max().unwrap_or_default();
         }
-        self.known.values().map(|(bytes, _)| *bytes).max().unwrap_or_default()
+        self.largest = self.largest.max(bytes);
+        self.largest
     }
 }
 
