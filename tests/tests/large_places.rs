@@ -1,6 +1,8 @@
 //! A database that very many tenants share: what a start, an edited mapping, or the loss of its
 //! tables costs is not what it costs for a single tenant, times their number.
 
+use std::path::Path;
+
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::json;
 
@@ -9,6 +11,9 @@ source: { table: public.note, tenant: tenant }
 query: select tenant as tenant_id, id, body from public.note
 target: { table: notes, keep_tenant: true }
 ";
+
+/// The schema of the place. No other test's statements name it.
+const SCHEMA: &str = "of_very_many";
 
 /// So many tenants of a shared place are visited by a daemon's start, although they stand.
 const VISITED: usize = 100;
@@ -20,7 +25,7 @@ async fn world(tenants: usize) -> World {
     let url = world.tenant("first").destination.url();
     world.configure(|c| {
         c["destinations"] = json!({
-            "query": format!("select tenant as tenant_id, '{url}' as url, true as shared from served"),
+            "query": format!("select tenant as tenant_id, '{url}' as url, '{SCHEMA}' as schema, true as shared from served"),
             "refresh": "200ms",
         });
     });
@@ -35,12 +40,12 @@ async fn world(tenants: usize) -> World {
     world
 }
 
-const THERE: &str = "select md5(string_agg(tenant_id || ' ' || id || ' ' || body, ',' order by tenant_id, id)) from notes";
+const THERE: &str = "select md5(string_agg(tenant_id || ' ' || id || ' ' || body, ',' order by tenant_id, id)) from of_very_many.notes";
 
 /// Waits until the copies are the rows of all tenants, those that are served are registered, and
 /// nothing is owed.
 async fn wait_equal(world: &World) {
-    let here = THERE.replace("tenant_id", "tenant").replace("notes", "note");
+    let here = THERE.replace("tenant_id", "tenant").replace("of_very_many.notes", "note");
     until("the copies are equal and nothing is owed", 2 * PATIENCE, async || {
         let owed =
             world.source.try_query_text("select count(*) from offtake.outgoing_request").await?;
@@ -66,6 +71,22 @@ async fn counted(daemon: &Daemon) -> (f64, f64) {
     (value("offtake_batches_total{result=\"applied\"} "), value("offtake_take_ups_total "))
 }
 
+/// Has the destination's server log all statements of the sessions that begin from now on.
+async fn log_statements(world: &World) {
+    let destination = &world.tenant("first").destination;
+    let database = destination.query_text("select quote_ident(current_database())").await;
+    destination.execute(&format!("alter database {database} set log_statement = 'all'")).await;
+}
+
+/// Those of them that read other tenants' cursors in this world's schema.
+async fn looks_for_rivals(world: &World) -> usize {
+    let data = world.tenant("first").destination.query_text("show data_directory").await;
+    let log = Path::new(&data).with_file_name("server.log");
+    let text = std::fs::read_to_string(&log).expect("the server's log can be read");
+    let looks = text.split("LOG: ").filter(|entry| entry.contains("Which other tenants have"));
+    looks.filter(|entry| entry.contains(SCHEMA)).count()
+}
+
 /// Waits until so many destinations were taken up, and sees that there are no more.
 async fn wait_visited(world: &World, daemon: &Daemon, wanted: usize) {
     until("the place was visited", PATIENCE, async || {
@@ -87,9 +108,12 @@ async fn a_start_visits_few_of_the_tenants_of_a_place_that_stand() {
     wait_equal(&world).await;
     daemon.stop().await;
 
+    log_statements(&world).await;
     let daemon = world.daemon().await;
     wait_visited(&world, &daemon, VISITED).await;
     daemon.stop().await;
+    // None can have a rival, so that the cursors of all tenants are not read.
+    assert_eq!(looks_for_rivals(&world).await, 0);
 
     // A daemon of the version before wrote them last; it may have had another mapping.
     world.source.execute("update offtake.destination_mapping set updated_at = now()").await;
@@ -113,7 +137,7 @@ async fn an_edited_mapping_is_copied_again_for_many_tenants_together() {
     let (batches, _) = counted(&daemon).await;
     world.write_mapping("notes", &NOTES.replace("id, body", "id, upper(body) as body"));
     until("the edited mapping is everywhere", PATIENCE, async || {
-        let edited = "select count(*) from notes where body = 'FIRST'";
+        let edited = "select count(*) from of_very_many.notes where body = 'FIRST'";
         let there = world.tenant("first").destination.try_query_text(edited).await?;
         if there == "130" { Ok(()) } else { Err(there) }
     })
@@ -139,7 +163,11 @@ async fn tables_that_were_emptied_are_filled_again_for_all_tenants() {
     wait_equal(&world).await;
     daemon.stop().await;
     let place = &world.tenant("first").destination;
-    let losses = ["truncate notes", "drop table notes", "truncate notes, _offtake_state"];
+    let losses = [
+        "truncate of_very_many.notes",
+        "drop table of_very_many.notes",
+        "truncate of_very_many.notes, of_very_many._offtake_state",
+    ];
     for loss in losses {
         // Of all tenants, a daemon doubts once a minute at most.
         let daemon = world.daemon().await;
@@ -161,7 +189,7 @@ async fn very_many_tenants_are_registered_by_two_daemons_at_once() {
     // Two of them claim one schema for themselves.
     let url = world.tenant("first").destination.url();
     let query = format!(
-        "select tenant as tenant_id, '{url}' as url, true as shared, 'public' as schema from served
+        "select tenant as tenant_id, '{url}' as url, true as shared, '{SCHEMA}' as schema from served
          union all select 'claims' || n, '{url}', false, 'claimed' from generate_series(1, 2) n"
     );
     world.configure(|c| c["destinations"]["query"] = query.into());

@@ -16,6 +16,7 @@ pub(crate) const ADD_AUDIT_COLUMNS: &str = include_str!("../sql/add_audit_column
 pub(crate) const WRITE_AUDITS: &str = include_str!("../sql/write_audits.sql");
 pub(crate) const LIST_OTHER_TENANTS: &str = include_str!("../sql/list_other_tenants.sql");
 pub(crate) const LIST_TENANTS: &str = include_str!("../sql/list_tenants.sql");
+pub(crate) const HAS_UNSHARED: &str = include_str!("../sql/has_unshared.sql");
 pub(crate) const FIND_RIVAL: &str = include_str!("../sql/find_rival.sql");
 pub(crate) const READ_MIRRORED: &str = include_str!("../sql/read_mirrored.sql");
 pub(crate) const LIST_AUDITABLE: &str = include_str!("../sql/list_auditable.sql");

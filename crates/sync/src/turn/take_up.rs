@@ -202,7 +202,7 @@ impl Turn<'_> {
     /// those whose URLs name it differently, each of which would delete the other's rows.
     ///
     /// Tenants that share a place by one name look once for all of them: the look reads the cursors
-    /// of every tenant there.
+    /// of every tenant there. They need not look where all destinations are shared.
     pub(super) async fn rival(&self, link: &Link) -> Result<Option<String>, Error> {
         let spec = &self.registered.spec;
         let place = spec.shared.then(|| spec.place.fingerprint());
@@ -210,7 +210,8 @@ impl Turn<'_> {
             return Ok(None);
         }
         let (mut after, began) = (None, Instant::now());
-        for _ in 0..RIVAL_PAGES_MAX {
+        let pages = if spec.shared && !self.any_unshared().await? { 0 } else { RIVAL_PAGES_MAX };
+        for _ in 0..pages {
             let page = self.others(link, after.as_ref()).await?;
             if let Some(rival) = self.rival_among(link, &page, after.as_ref()).await? {
                 return Ok(Some(rival));
@@ -224,6 +225,14 @@ impl Turn<'_> {
         }
         place.into_iter().for_each(|at| self.context.rival_looks.note(at, began.elapsed()));
         Ok(None)
+    }
+
+    /// Whether any destination with this schema may not be shared.
+    async fn any_unshared(&self) -> Result<bool, Error> {
+        let schema = self.registered.spec.place.registration().schema;
+        let source = self.context.pool.get().await.map_err(Error::Source)?;
+        let row = source.query_one(sql::HAS_UNSHARED, &[&schema]).await.map_err(Error::source)?;
+        row.try_get(0).map_err(Error::source)
     }
 
     /// A page of the cursors that other tenants have in the same schema.
