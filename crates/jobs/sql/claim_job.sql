@@ -19,4 +19,4 @@ update offtake.job j
     order by d.not_before, d.job_id
     limit 1
     for no key update skip locked)
-returning j.job_id, j.public_id, j.attempt
+returning j.job_id, j.public_id, j.attempt, j.cancel_requested_at is not null as cancelled

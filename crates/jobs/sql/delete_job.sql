@@ -1,5 +1,4 @@
--- Forgets a job that no process works on. $1 text: the kind; $2 text: its public id. Its parts go with it; its files are
--- deleted before, by the caller.
+-- Forgets a job that was retired and whose files are deleted. $1 text: the kind; $2 text: its public id. Its
+-- parts go with it.
 delete from offtake.job
- where kind = $1 and public_id = $2 and (leased_until is null or leased_until <= now())
-returning job_id
+ where kind = $1 and public_id = $2 and expires_at <= now() and state in ('completed', 'expired', 'failed', 'cancelled')

@@ -1,11 +1,14 @@
 //! The rows of `offtake.job`: what was asked for, and how far it is.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use offtake_postgres::{Error, SourcePool};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+use crate::lease::milliseconds;
 use crate::{Kind, PublicId, sql};
 
 /// A job as its row has it.
@@ -165,7 +168,7 @@ pub async fn create(client: &Client, new: &NewJob<'_>) -> Result<Created, Error>
             return Ok(Created::Running(row.get("public_id")));
         }
     }
-    Err(Error::Exhausted { what: "job id", waited: std::time::Duration::ZERO })
+    Err(Error::Exhausted { what: "job id", waited: Duration::ZERO })
 }
 
 /// The job of this id.
@@ -197,21 +200,35 @@ pub async fn queued(client: &Client, kind: Kind) -> Result<i64, Error> {
     Ok(client.query_one(sql::COUNT_QUEUED, &[&kind.as_str()]).await?.get(0))
 }
 
-/// Asks for a job's end. None: it does not go on.
-pub async fn cancel(client: &Client, kind: Kind, id: &PublicId) -> Result<Option<State>, Error> {
-    let row = client.query_opt(sql::CANCEL_JOB, &[&kind.as_str(), &id.as_str()]).await?;
+/// Asks for a job's end. None: it does not go on. `keep`: how long its files are kept if it ends at
+/// once, because no process works on it; None: for ever.
+pub async fn cancel(
+    client: &Client,
+    kind: Kind,
+    id: &PublicId,
+    keep: Option<Duration>,
+) -> Result<Option<State>, Error> {
+    let keep = keep.map(milliseconds);
+    let row = client.query_opt(sql::CANCEL_JOB, &[&kind.as_str(), &id.as_str(), &keep]).await?;
     Ok(row.map(|row| State::of(row.get("state"))))
 }
 
-/// Has a job go on that failed, was cancelled or pauses. False: it is in another state, or the
-/// tenant has another one that goes on.
+/// Has a job go on that failed, was cancelled or pauses. False: it is in another state, its files
+/// are being deleted, or the tenant has another one that goes on.
 pub async fn resume(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {
     Ok(client.query_opt(sql::RESUME_JOB, &[&kind.as_str(), &id.as_str()]).await?.is_some())
 }
 
-/// Forgets a job whose files are deleted. False: a process works on it.
-pub async fn delete(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {
-    Ok(client.query_opt(sql::DELETE_JOB, &[&kind.as_str(), &id.as_str()]).await?.is_some())
+/// Ends a job for good; its files may be deleted then. False: a process works on it, or there is no
+/// such job.
+pub async fn retire(client: &Client, kind: Kind, id: &PublicId) -> Result<bool, Error> {
+    Ok(client.query_opt(sql::RETIRE_JOB, &[&kind.as_str(), &id.as_str()]).await?.is_some())
+}
+
+/// Forgets a retired job whose files are deleted.
+pub async fn delete(client: &Client, kind: Kind, id: &PublicId) -> Result<(), Error> {
+    client.execute(sql::DELETE_JOB, &[&kind.as_str(), &id.as_str()]).await?;
+    Ok(())
 }
 
 /// The jobs whose files are to be deleted, each with its store.

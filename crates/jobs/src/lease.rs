@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use offtake_postgres::{Error, SourcePool};
 use offtake_requests::HEARTBEATS_PER_LEASE;
+use tokio_postgres::types::ToSql;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Kind, sql};
@@ -27,7 +28,7 @@ pub struct Lease {
 pub enum Which<'a> {
     /// Any whose files go to one of these stores.
     InStores(&'a [String]),
-    /// This one, by its public id, whoever it belongs to: a command does it itself.
+    /// This one, by its public id: a command does it itself.
     Named(&'a str),
 }
 
@@ -79,6 +80,9 @@ pub async fn claim(
     let held = Lease { job_id: row.get("job_id"), attempt: row.get("attempt") };
     let (ended, cancelled, stop) =
         (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    if row.get("cancelled") {
+        cancelled.cancel();
+    }
     let heartbeat = Heartbeat {
         pool: pool.clone(),
         lease: held,
@@ -113,7 +117,8 @@ impl Heartbeat {
             tokio::time::sleep(self.length / HEARTBEATS_PER_LEASE).await;
             let begun = tokio::time::Instant::now();
             // A source that does not answer is no reason to stop before the lease is over.
-            match tokio::time::timeout_at(until, self.extend()).await {
+            let extended = extend(&self.pool, self.lease, self.length);
+            match tokio::time::timeout_at(until, extended).await {
                 Ok(Ok(Some(cancelled))) => {
                     until = begun + self.length;
                     if cancelled {
@@ -127,16 +132,18 @@ impl Heartbeat {
         }
         self.ended.cancel();
     }
+}
 
-    async fn extend(&self) -> Result<Option<bool>, Error> {
-        let connection = self.pool.get().await?;
-        let Lease { job_id, attempt } = self.lease;
-        let length = milliseconds(self.length);
-        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
-            [&job_id, &attempt, &length];
-        let row = connection.query_opt(sql::EXTEND_JOB_LEASE, &parameters).await?;
-        Ok(row.map(|row| row.get("cancelled")))
-    }
+/// Extends a lease. None: the job is no longer ours. Else whether it is to be cancelled.
+pub(crate) async fn extend(
+    pool: &SourcePool,
+    Lease { job_id, attempt }: Lease,
+    length: Duration,
+) -> Result<Option<bool>, Error> {
+    let length = milliseconds(length);
+    let parameters: [&(dyn ToSql + Sync); 3] = [&job_id, &attempt, &length];
+    let row = pool.get().await?.query_opt(sql::EXTEND_JOB_LEASE, &parameters).await?;
+    Ok(row.map(|row| row.get("cancelled")))
 }
 
 /// What becomes of a job that is given back.
@@ -151,18 +158,14 @@ pub struct Release<'a> {
     pub failed: bool,
 }
 
-/// Gives a job back. Nothing happens where it is no longer ours.
-pub async fn release(pool: &SourcePool, lease: Lease, release: Release<'_>) -> Result<(), Error> {
+/// Gives a job back. False: it is no longer ours, and nothing happens.
+pub async fn release(pool: &SourcePool, lease: Lease, release: Release<'_>) -> Result<bool, Error> {
     let connection = pool.get().await?;
     let reason = release.reason.map(|reason| pool.storable(reason).into_owned());
     let after = milliseconds(release.after);
-    connection
-        .execute(
-            sql::RELEASE_JOB,
-            &[&lease.job_id, &lease.attempt, &after, &release.state, &reason, &release.failed],
-        )
-        .await?;
-    Ok(())
+    let parameters: [&(dyn ToSql + Sync); 6] =
+        [&lease.job_id, &lease.attempt, &after, &release.state, &reason, &release.failed];
+    Ok(connection.query_opt(sql::RELEASE_JOB, &parameters).await?.is_some())
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> i64 {

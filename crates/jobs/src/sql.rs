@@ -16,6 +16,7 @@ pub(crate) const INVALIDATE_CHUNKS: &str = include_str!("../sql/invalidate_chunk
 pub(crate) const FINISH_JOB: &str = include_str!("../sql/finish_job.sql");
 pub(crate) const CANCEL_JOB: &str = include_str!("../sql/cancel_job.sql");
 pub(crate) const RESUME_JOB: &str = include_str!("../sql/resume_job.sql");
+pub(crate) const RETIRE_JOB: &str = include_str!("../sql/retire_job.sql");
 pub(crate) const DELETE_JOB: &str = include_str!("../sql/delete_job.sql");
 pub(crate) const LIST_EXPIRED: &str = include_str!("../sql/list_expired.sql");
 pub(crate) const EXPIRE_JOB: &str = include_str!("../sql/expire_job.sql");

@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 30] = [
+pub const FAILPOINTS: [&str; 31] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -50,6 +50,7 @@ pub const FAILPOINTS: [&str; 30] = [
     "export.before_chunk",
     "export.settling",
     "export.before_manifest",
+    "export.after_end",
 ];
 
 /// Does what a test has set for that point.

@@ -1,8 +1,9 @@
 //! Exports that daemons work on: files in a store, leases, the fuse, cancel and expiry.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use offtake_tests::{PATIENCE, World, until};
+use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
 
 use crate::{folder, unzipped};
@@ -142,6 +143,101 @@ async fn another_daemon_goes_on_with_what_the_first_one_began() {
         assert_whole(&world, "fetched");
         second.stop().await;
     }
+}
+
+/// A daemon that works on an export has stopped just before it writes a part, and its lease has run
+/// out. Nothing else works on the export.
+async fn late_worker(world: &World) -> (Daemon, String) {
+    let mut daemon = world.spawn_daemon_with_failpoints(&[("export.before_put", "7*off->pause")]);
+    daemon.wait_ready().await;
+    let told = create(world, &[]).await;
+    wait_parts(world, "7").await;
+    daemon.wait_at_failpoint("export.before_put", 1).await;
+    end_lease(world).await;
+    (daemon, told["id"].as_str().unwrap().to_owned())
+}
+
+/// Lets a late worker go on, and waits until it has found out that it is late.
+async fn go_on(daemon: &Daemon) {
+    daemon.clear_failpoints().await;
+    until("the late worker stops", PATIENCE, async || {
+        let log = daemon.log_text();
+        if log.contains("export_lost") { Ok(()) } else { Err(log) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_late_changes_nothing_of_a_cancelled_or_deleted_export() {
+    let world = world().await;
+    let (daemon, id) = late_worker(&world).await;
+    world.succeed(&["export", "cancel", &id]).await;
+    go_on(&daemon).await;
+    let told = status(&world, &id).await;
+    assert_eq!((&told["state"], &told["reason"]), (&"cancelled".into(), &Value::Null), "{told}");
+    wait_parts(&world, "7").await;
+    // No process ended it, and its files are deleted in time all the same.
+    assert!(told["expires_at"].is_string(), "{told}");
+    daemon.stop().await;
+
+    world.source.execute("delete from offtake.job").await;
+    let (daemon, id) = late_worker(&world).await;
+    world.succeed(&["export", "delete", &id, "--yes"]).await;
+    go_on(&daemon).await;
+    let folder = world.folder().join("files").join(&id);
+    assert!(!folder.exists(), "a part was written into what was deleted");
+    daemon.stop().await;
+}
+
+/// It was frozen when all that was missing was the manifest, and what it knows of the parts is old.
+#[tokio::test]
+async fn a_worker_that_is_late_at_the_end_leaves_the_export_of_its_successor_whole() {
+    let world = world().await;
+    let mut first = world.spawn_daemon_with_failpoints(&[("export.before_manifest", "pause")]);
+    first.wait_ready().await;
+    let told = create(&world, &[]).await;
+    let id = told["id"].as_str().unwrap();
+    first.wait_at_failpoint("export.before_manifest", 1).await;
+    world.source.execute("update item set name = 'newer' where id <= 10").await;
+    end_lease(&world).await;
+    let second = world.daemon().await;
+    wait_state(&world, id, "completed").await;
+    go_on(&first).await;
+    world.succeed(&["export", "verify", id]).await;
+    let to = folder(&world, "fetched");
+    world.succeed(&["export", "download", id, "--to", to.to_str().unwrap()]).await;
+    assert_whole(&world, "fetched");
+    assert!(unzipped(&to.join("items.csv.gz")).contains("newer"));
+    for (path, mode) in [(to.clone(), 0o700), (to.join("manifest.json"), 0o600)] {
+        let found = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{}", path.display());
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+/// A store that failed in the middle of `export delete`, or a command that died there.
+#[tokio::test]
+async fn an_export_whose_deletion_was_interrupted_is_deleted_by_a_daemon() {
+    let world = world().await;
+    let (mut daemon, id) = late_worker(&world).await;
+    daemon.kill();
+    let folder = world.folder().join("files").join(&id);
+    // A file where the folder was cannot be deleted as one.
+    let aside = world.folder().join("aside");
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    let failed = world.offtake(&["export", "delete", &id, "--yes"]).await;
+    assert!(!failed.status.success());
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    let resumed = world.offtake(&["export", "resume", &id]).await;
+    let complained = String::from_utf8(resumed.stderr).unwrap();
+    assert!(complained.contains("are being deleted"), "{complained}");
+    let daemon = world.daemon().await;
+    wait_state(&world, &id, "expired").await;
+    assert!(!folder.exists());
+    daemon.stop().await;
 }
 
 #[tokio::test]

@@ -26,13 +26,13 @@ async fn world() -> World {
     world
 }
 
-fn command(world: &World, failpoint: &str, arguments: &[&str]) -> Child {
+fn command(world: &World, (name, value): (&str, &str), arguments: &[&str]) -> Child {
     let mut command = Command::new(binary("offtake"));
     command
         .arg("--config")
         .arg(world.written_configuration())
         .args(arguments)
-        .env("FAILPOINTS", failpoint)
+        .env(name, value)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -41,11 +41,15 @@ fn command(world: &World, failpoint: &str, arguments: &[&str]) -> Child {
 }
 
 fn create(world: &World, failpoint: &str) -> Child {
+    create_with(world, ("FAILPOINTS", failpoint))
+}
+
+fn create_with(world: &World, variable: (&str, &str)) -> Child {
     let to = folder(world, "files");
     let arguments = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
     let mut arguments = arguments.to_vec();
     arguments.push(to.to_str().unwrap());
-    command(world, failpoint, &arguments)
+    command(world, variable, &arguments)
 }
 
 async fn the_only_export(world: &World) -> Value {
@@ -100,10 +104,11 @@ async fn ctrl_c_leaves_an_export_that_its_last_line_continues() {
 /// kill -9 at each step: what was recorded stands, what was not is read again.
 #[tokio::test]
 async fn an_export_killed_at_any_step_is_whole_after_resume() {
-    let steps = ["after_read", "before_put", "after_put", "before_chunk", "before_manifest"];
+    let steps =
+        ["after_read", "before_put", "after_put", "before_chunk", "before_manifest", "after_end"];
     for step in steps {
         let world = world().await;
-        let count = if step == "before_manifest" { 0 } else { 7 };
+        let count = if matches!(step, "before_manifest" | "after_end") { 0 } else { 7 };
         let mut child = create(&world, &format!("export.{step}={count}*off->abort"));
         let ended = child.wait().await.unwrap();
         assert!(!ended.success(), "{step}");
@@ -116,7 +121,11 @@ async fn an_export_killed_at_any_step_is_whole_after_resume() {
             .await;
         if step == "before_manifest" {
             // The settling of the second run meets a failpoint of its own.
-            let mut child = command(&world, "export.settling=abort", &["export", "resume", &id]);
+            let mut child = command(
+                &world,
+                ("FAILPOINTS", "export.settling=abort"),
+                &["export", "resume", &id],
+            );
             assert!(!child.wait().await.unwrap().success());
             world
                 .source
@@ -154,4 +163,41 @@ async fn an_export_that_was_taken_over_is_left_alone() {
         if left == 2 { Ok(()) } else { Err(format!("{left} entries")) }
     })
     .await;
+}
+
+/// It was frozen when all that was missing were the files' own names, for which it copied all rows.
+#[tokio::test]
+async fn a_command_that_is_late_at_the_end_replaces_no_file() {
+    let world = world().await;
+    let points = world.folder().join("failpoints");
+    std::fs::write(&points, "export.before_manifest=pause\n").unwrap();
+    let child = create_with(&world, ("OFFTAKE_FAILPOINTS_FILE", points.to_str().unwrap()));
+    let whole = folder(&world, "files");
+    until("the files are written beside the parts", PATIENCE, async || {
+        let entries = std::fs::read_dir(&whole).into_iter().flatten().flatten();
+        let found = entries.map(|entry| entry.path().join("whole.a1/items.csv.gz"));
+        if found.into_iter().any(|path| path.exists()) { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    let export = the_only_export(&world).await;
+    let id = export["id"].as_str().unwrap();
+    let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    world.source.execute("update offtake.job set leased_until = now() - interval '1 second'").await;
+    // The successor finds other rows, and so its files are others.
+    world.source.execute("update item set name = 'newer' where id <= 10").await;
+    world.succeed(&["export", "resume", id]).await;
+    let file = folder(&world, "files").join("items.csv.gz");
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(unzipped(&file).contains("newer"));
+
+    // It goes on long before it looks at its lease again.
+    std::fs::write(&points, "").unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let complained = String::from_utf8(output.stderr).unwrap();
+    assert!(complained.contains("another process works on the export"), "{complained}");
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    assert_whole(&world);
+    world.succeed(&["export", "verify", id]).await;
 }

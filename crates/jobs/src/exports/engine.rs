@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Error, Options, Settings, Told, Work};
+use super::{Ended, Error, Options, Settings, Told, Work, record};
 use crate::stores::Key;
 use crate::{Held, Job, Kind, LEASE, PublicId, Release, State, Store, Which, claim, job, release};
 
@@ -143,12 +143,12 @@ impl Engine {
         let found = job::read(&*pool.get().await?, Kind::Export, &id).await?;
         let Some(job) = found else { return Ok(()) };
         let store = stores.iter().find(|store| Some(store.name()) == job.store.as_deref());
-        let Some(store) = store.cloned() else { return Ok(()) };
+        let Some(store) = store.map(Store::fenced) else { return Ok(()) };
         let options: Options = match serde_json::from_value(job.options.clone()) {
             Ok(options) => options,
             Err(error) => {
                 let reason = format!("a newer version wrote its options: {error}");
-                return give_back(pool, &held, &reason).await;
+                return self.give_back(&held, &reason).await;
             }
         };
         let set = mappings.borrow().clone();
@@ -156,7 +156,7 @@ impl Engine {
             options.mappings.iter().map(|asked| set.get(&asked.name).cloned()).collect();
         let Some(its) = its else {
             let reason = "this daemon does not have all of its mappings";
-            return give_back(pool, &held, reason).await;
+            return self.give_back(&held, reason).await;
         };
         let turn = Turn {
             pool: pool.clone(),
@@ -192,16 +192,22 @@ impl Engine {
         }
         Ok(())
     }
-}
 
-async fn give_back(
-    pool: &SourcePool,
-    held: &Held,
-    reason: &str,
-) -> Result<(), offtake_postgres::Error> {
-    let state = Some(State::Paused.as_str());
-    let given = Release { after: UNKNOWN_MAPPING_PAUSE, state, reason: Some(reason), failed: true };
-    release(pool, held.lease, given).await
+    /// Gives back an export that this daemon cannot work on. One that is to be cancelled ends: it is
+    /// due at once, so this daemon would claim it again and again.
+    async fn give_back(&self, held: &Held, reason: &str) -> Result<(), offtake_postgres::Error> {
+        let Parts { pool, settings, .. } = &self.parts;
+        if held.cancelled().is_cancelled() {
+            let ended = (State::Cancelled, None);
+            return match record::end(pool, held.lease, ended, settings.keep).await {
+                Err(Error::Source(error)) => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let state = Some(State::Paused.as_str());
+        let (after, reason) = (UNKNOWN_MAPPING_PAUSE, Some(reason));
+        release(pool, held.lease, Release { after, state, reason, failed: true }).await.map(drop)
+    }
 }
 
 /// One process's work on one export.
@@ -237,6 +243,10 @@ impl Turn {
             }
             Ended::Completed { warning: Some(warning) } => {
                 tracing::warn!(event = "export_completed", export = %id, "{warning}");
+            }
+            Ended::Untidy { error, .. } => {
+                let left = "an export is complete, and objects that it does not need are left";
+                tracing::warn!(event = "export_completed", export = %id, "{left}: {}", chain(&error));
             }
             Ended::Cancelled => {
                 tracing::info!(event = "export_cancelled", export = %id, "an export was cancelled");

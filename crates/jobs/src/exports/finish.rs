@@ -1,15 +1,20 @@
 //! The end of an export: what stands around the rows, the manifest, and the files of a command.
+//!
+//! Everything is written under names with this attempt's number. Then the job's row says that it is
+//! completed, and with which attempt: that is the commit. What comes behind it, only the worker does
+//! whose attempt that was: it deletes what is not needed any more, and a command's files get their
+//! names. A late worker is refused by the row, and so it deletes and replaces nothing.
 
-use bytes::Bytes;
 use offtake_loops::failpoint;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::encode::{csv_header, hex};
-use super::manifest::{ManifestColumn, ManifestMapping};
+use super::manifest::{ManifestColumn, ManifestMapping, manifest_name};
 use super::options::Format;
-use super::parts::apart;
+use super::parts::{apart, key_of};
 use super::record::{self, Finish, Part};
+use super::verify::read_manifest_at;
 use super::work::{Parts, Told, Work};
 use super::{Error, Manifest, ManifestFile, ManifestPart, sql_file};
 use crate::Store;
@@ -17,12 +22,12 @@ use crate::job::State;
 use crate::stores::{self, Existing, Key, Trouble};
 
 impl Work<'_> {
-    /// Writes the manifest and ends the job. Returns what an operator should know.
+    /// Writes what is still missing, and ends the job. Returns what an operator should know.
     pub(super) async fn complete(
         &self,
         parts: &Parts,
         consistency: &str,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Completed, Error> {
         (self.tell)(Told::Finishing);
         let files = self.files(parts).await?;
         let ids = parts.all.iter().map(|part| part.sequence_id);
@@ -41,16 +46,14 @@ impl Work<'_> {
             mappings: self.manifest_mappings(parts),
             files,
         };
-        failpoint("export.before_manifest").await?;
-        let text = Bytes::from(manifest.to_text());
-        match &self.job.folder {
-            None => {
-                let key = self.key("manifest.json")?;
-                put_last(self.store, &key, text).await?;
-                self.delete_orphans(&manifest).await?;
+        if self.job.folder.is_some() {
+            for file in &manifest.files {
+                self.assemble(file).await?;
             }
-            Some(_) => deliver(self.store, &manifest, text).await?,
         }
+        failpoint("export.before_manifest").await?;
+        let key = key_of(&manifest_name(&self.job.public_id, self.lease.attempt))?;
+        self.store.put(&key, manifest.to_text().into(), Existing::Replace).await?;
         let warning = (consistency == "none").then(|| {
             "the rows changed faster than they could be read, so the files are not of one moment"
                 .to_owned()
@@ -65,13 +68,31 @@ impl Work<'_> {
             keep: self.settings.keep.filter(|_| self.job.folder.is_none()),
         };
         record::finish(self.pool, self.lease, &finish).await?;
-        if self.job.folder.is_some() {
-            let below = Key::new(self.job.public_id.as_str());
-            if let Some(below) = below {
-                self.store.delete_all(&below).await?;
+        Ok(Completed { warning, manifest })
+    }
+
+    /// What follows once the job is completed, and is no part of it: a worker that dies here leaves a
+    /// completed export. Its files have their names after `offtake export resume`, and objects that
+    /// the manifest does not name are deleted with the others.
+    pub(super) async fn tidy(&self, manifest: &Manifest) -> Result<(), Error> {
+        failpoint("export.after_end").await?;
+        match &self.job.folder {
+            Some(_) => deliver(self.store, &self.prefix()?, self.lease.attempt).await,
+            None => self.delete_orphans(manifest).await,
+        }
+    }
+
+    /// Writes a file as a whole, beside the parts.
+    async fn assemble(&self, file: &ManifestFile) -> Result<(), Error> {
+        let key = key_of(&whole_name(&self.job.public_id, self.lease.attempt, &file.name))?;
+        let mut writer = self.store.writer(&key).await?;
+        for part in &file.parts {
+            let mut reader = self.store.read(&key_of(&part.object)?, 0, None).await?;
+            while let Some(bytes) = reader.next().await? {
+                writer.write(bytes).await?;
             }
         }
-        Ok(warning)
+        Ok(writer.finish(Existing::Replace).await?)
     }
 
     fn manifest_mappings(&self, parts: &Parts) -> Vec<ManifestMapping> {
@@ -180,16 +201,15 @@ impl Work<'_> {
         Ok(ManifestFile { name, size, sha256: hex(&whole.finalize()), rows, parts })
     }
 
-    /// Deletes what earlier attempts wrote and the manifest does not name.
+    /// Deletes what was written and the manifest does not name.
     async fn delete_orphans(&self, manifest: &Manifest) -> Result<(), Error> {
-        let Some(prefix) = Key::new(self.job.public_id.as_str()) else { return Ok(()) };
         let named: std::collections::HashSet<&str> = manifest
             .files
             .iter()
             .flat_map(|file| file.parts.iter().map(|part| part.object.as_str()))
             .collect();
-        let manifest = self.key("manifest.json")?;
-        for object in self.store.list(&prefix).await? {
+        let manifest = key_of(&manifest_name(&self.job.public_id, self.lease.attempt))?;
+        for object in self.store.list(&self.prefix()?).await? {
             if object.key != manifest && !named.contains(object.key.as_str()) {
                 self.store.delete(&object.key).await?;
             }
@@ -217,8 +237,8 @@ fn rows_of(parts: &Parts, mapping: &str) -> Vec<ManifestPart> {
 
 /// What a job's row keeps of its files.
 fn files_of(manifest: &Manifest) -> Value {
-    let file = |file: &ManifestFile| json!({ "name": file.name, "size": file.size, "sha256": file.sha256, "rows": file.rows });
-    manifest.files.iter().map(file).collect()
+    let told = |ManifestFile { name, size, sha256, rows, .. }: &ManifestFile| json!({ "name": name, "size": size, "sha256": sha256, "rows": rows });
+    manifest.files.iter().map(told).collect()
 }
 
 /// Reads a part to its end. False: it is not what the manifest says.
@@ -240,33 +260,30 @@ pub(super) async fn read_part(
     Ok(hex(&hash.finalize()) == part.sha256)
 }
 
-/// Writes the manifest of an export in a store. One that is there is an earlier attempt's, whose
-/// process died before it recorded the end: ours takes its place.
-async fn put_last(store: &Store, key: &Key, text: Bytes) -> Result<(), stores::Error> {
-    match store.put(key, text.clone(), Existing::Keep).await {
-        Err(error) if error.trouble == Trouble::Exists => {
-            store.delete(key).await?;
-            store.put(key, text, Existing::Keep).await
-        }
-        put => put,
-    }
+/// A completed export.
+pub(super) struct Completed {
+    pub(super) warning: Option<String>,
+    pub(super) manifest: Manifest,
 }
 
-/// Writes the files of a command into its folder, each as a whole, and then the manifest.
-async fn deliver(store: &Store, manifest: &Manifest, text: Bytes) -> Result<(), Error> {
+fn whole_name(id: &str, attempt: i64, file: &str) -> String {
+    format!("{id}/whole.a{attempt}/{file}")
+}
+
+/// Gives the files of a command's completed export their names, the manifest last, and deletes its
+/// parts. `attempt` is that which completed it. What was done before an interruption is not done
+/// again, and a file that is somebody else's is not replaced.
+pub async fn deliver(store: &Store, id: &Key, attempt: i64) -> Result<(), Error> {
+    let written = key_of(&manifest_name(id.as_str(), attempt))?;
+    let manifest = match read_manifest_at(store, &written).await {
+        // It has its name already.
+        Err(error) if error.trouble == Trouble::Missing => return Ok(store.delete_all(id).await?),
+        manifest => manifest?.map_err(|why| stores::Error::unreadable(&written, why))?,
+    };
     for file in &manifest.files {
-        let key = Key::new(file.name.as_str());
-        let key = key.ok_or_else(|| Error::Mapping(format!("{} is no file name", file.name)))?;
-        let mut writer = store.writer(&key).await?;
-        for part in &file.parts {
-            let Some(object) = Key::new(part.object.as_str()) else { continue };
-            let mut reader = store.read(&object, 0, None).await?;
-            while let Some(bytes) = reader.next().await? {
-                writer.write(bytes).await?;
-            }
-        }
-        writer.finish(Existing::Replace).await?;
+        let whole = key_of(&whole_name(id.as_str(), attempt, &file.name))?;
+        store.rename(&whole, &key_of(&file.name)?).await?;
     }
-    let Some(key) = Key::new("manifest.json") else { return Ok(()) };
-    Ok(store.put(&key, text, Existing::Replace).await?)
+    store.rename(&written, &key_of("manifest.json")?).await?;
+    Ok(store.delete_all(id).await?)
 }

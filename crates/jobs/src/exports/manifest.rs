@@ -9,8 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::encode::hex;
 use super::{Compression, Format};
-use crate::PublicId;
-use crate::stores::Key;
 
 /// The format of the manifest.
 const VERSION: u32 = 1;
@@ -79,9 +77,10 @@ pub struct ManifestPart {
     pub sequence_id: Option<String>,
 }
 
-/// Where an export's manifest is in its store.
-pub fn manifest_key(id: &PublicId) -> Option<Key> {
-    Key::new(format!("{id}/manifest.json"))
+/// The key of an export's manifest in its store. `attempt` is that which completed it: a worker that
+/// lost its lease writes another one.
+pub(super) fn manifest_name(id: &str, attempt: i64) -> String {
+    format!("{id}/manifest.a{attempt}.json")
 }
 
 /// What stands before the hash at the end of a manifest.

@@ -130,8 +130,12 @@ impl Work<'_> {
 
     /// A key of this job.
     pub(super) fn key(&self, below: &str) -> Result<Key, Error> {
-        let key = Key::new(format!("{}/{below}", self.job.public_id));
-        key.ok_or_else(|| Error::Mapping(format!("{below} cannot be the name of an object")))
+        key_of(&format!("{}/{below}", self.job.public_id))
+    }
+
+    /// What the keys of this job begin with.
+    pub(super) fn prefix(&self) -> Result<Key, Error> {
+        key_of(&self.job.public_id)
     }
 
     /// Fails where the store has too little room for the next part.
@@ -146,6 +150,11 @@ impl Work<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// A name that this crate made, as a key.
+pub(super) fn key_of(text: &str) -> Result<Key, Error> {
+    Key::new(text).ok_or_else(|| Error::Mapping(format!("{text} cannot be the name of an object")))
 }
 
 /// Encodes a text on a thread that may take its time.

@@ -1,5 +1,7 @@
 //! The rows of `offtake.job_chunk`, and a job's progress. Every statement carries the attempt.
 
+use std::time::Duration;
+
 use offtake_mapping::compose::KeyRange;
 use offtake_postgres::SourcePool;
 use serde_json::Value;
@@ -155,7 +157,26 @@ pub(super) struct Finish<'a> {
     pub(super) sequence_id: Option<i64>,
     pub(super) files: Option<Value>,
     /// How long its files are kept; None: for ever.
-    pub(super) keep: Option<std::time::Duration>,
+    pub(super) keep: Option<Duration>,
+}
+
+/// Ends a job that is not complete.
+pub(super) async fn end(
+    pool: &SourcePool,
+    lease: Lease,
+    (state, reason): (State, Option<&str>),
+    keep: Option<Duration>,
+) -> Result<(), Error> {
+    let ended = Finish {
+        state,
+        reason,
+        consistency: None,
+        from_sequence_id: None,
+        sequence_id: None,
+        files: None,
+        keep,
+    };
+    finish(pool, lease, &ended).await
 }
 
 pub(super) async fn finish(

@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::encode::hex;
 use super::finish::read_part;
+use super::manifest::manifest_name;
 use super::{Manifest, ManifestFile};
 use crate::stores::{self, Key, Trouble};
 use crate::{PublicId, Store};
@@ -11,8 +12,8 @@ use crate::{PublicId, Store};
 /// Where an export's files are.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
-    /// As parts, under the export's id.
-    Store(&'a PublicId),
+    /// As parts, under the export's id. The attempt is that which completed it, as its row says.
+    Store { id: &'a PublicId, attempt: i64 },
     /// As whole files, beside the manifest.
     Folder,
 }
@@ -35,12 +36,19 @@ pub async fn read_manifest(
     store: &Store,
     place: Place<'_>,
 ) -> Result<Result<Manifest, String>, stores::Error> {
-    let key = match place {
-        Place::Store(id) => super::manifest_key(id),
-        Place::Folder => Key::new("manifest.json"),
+    let name = match place {
+        Place::Store { id, attempt } => manifest_name(id.as_str(), attempt),
+        Place::Folder => "manifest.json".to_owned(),
     };
-    let Some(key) = key else { return Ok(Err("it has no place".to_owned())) };
-    let bytes = store.get(&key, MANIFEST_BYTES_MAX).await?;
+    let Some(key) = Key::new(name) else { return Ok(Err("it has no place".to_owned())) };
+    read_manifest_at(store, &key).await
+}
+
+pub(super) async fn read_manifest_at(
+    store: &Store,
+    key: &Key,
+) -> Result<Result<Manifest, String>, stores::Error> {
+    let bytes = store.get(key, MANIFEST_BYTES_MAX).await?;
     Ok(match std::str::from_utf8(&bytes) {
         Ok(text) => Manifest::parse(text),
         Err(_) => Err("it is not UTF-8".to_owned()),
@@ -59,7 +67,7 @@ pub async fn verify(store: &Store, place: Place<'_>) -> Result<Checked, stores::
     };
     for file in &manifest.files {
         let wrong = match place {
-            Place::Store(_) => verify_parts(store, file).await?,
+            Place::Store { .. } => verify_parts(store, file).await?,
             Place::Folder => verify_file(store, file).await?,
         };
         checked.wrong.extend(wrong.map(|wrong| format!("{}: {wrong}", file.name)));

@@ -10,11 +10,12 @@ use offtake_postgres::SourcePool;
 use offtake_reading::HeldSnapshot;
 use tokio_util::sync::CancellationToken;
 
+use super::finish::Completed;
 use super::parts::Place;
-use super::record::{self, Far, Finish, Part, Progress};
+use super::record::{self, Far, Part, Progress};
 use super::{Error, Options};
 use crate::job::{Job, State};
-use crate::{Held, Lease, Release, Store, release};
+use crate::{Held, LEASE, Lease, Release, Store, release};
 
 /// How an export works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +63,12 @@ pub enum Ended {
     Completed {
         warning: Option<String>,
     },
+    /// It is complete, and what follows did not happen: in a store, objects are left that are not
+    /// needed; in a command's folder, the files do not have their names.
+    Untidy {
+        warning: Option<String>,
+        error: Error,
+    },
     Cancelled,
     /// It failed for good.
     Failed(Error),
@@ -76,6 +83,7 @@ pub enum Ended {
 /// The work on one export. The caller holds its lease.
 pub struct Work<'a> {
     pub pool: &'a SourcePool,
+    /// One that is [`Store::fenced`].
     pub store: &'a Store,
     pub job: &'a Job,
     pub options: &'a Options,
@@ -112,12 +120,19 @@ impl Work<'_> {
             () = stopping.cancelled() => {
                 let state = Some(State::Paused.as_str());
                 let reason = Some("the process that worked on it was stopped");
-                let _ = release(self.pool, self.lease, Release { state, reason, ..Release::default() }).await;
-                return Ended::Stopped;
+                let given = Release { state, reason, ..Release::default() };
+                // A source that does not answer now finds the lease run out.
+                let ours = release(self.pool, self.lease, given).await.unwrap_or(true);
+                return if ours { Ended::Stopped } else { Ended::Lost };
             }
         };
         match done {
-            Ok(Done::Completed { warning }) => Ended::Completed { warning },
+            Ok(Done::Completed(Completed { warning, manifest })) => {
+                match self.tidy(&manifest).await {
+                    Ok(()) => Ended::Completed { warning },
+                    Err(error) => Ended::Untidy { warning, error },
+                }
+            }
             Ok(Done::Cancelled) => self.cancelled().await,
             Err(Error::Lost) => Ended::Lost,
             Err(error) if error.terminal() => {
@@ -133,9 +148,8 @@ impl Work<'_> {
                 let after = RETRY_MAX.min(RETRY_MIN * 2u32.saturating_pow(failures.unsigned_abs()));
                 let state = Some(State::Paused.as_str());
                 let given = Release { after, state, reason: Some(&reason), failed: true };
-                // A source that does not answer now is told by the lease that runs out.
-                let _ = release(self.pool, self.lease, given).await;
-                Ended::Later(error)
+                let ours = release(self.pool, self.lease, given).await.unwrap_or(true);
+                if ours { Ended::Later(error) } else { Ended::Lost }
             }
         }
     }
@@ -149,16 +163,7 @@ impl Work<'_> {
     }
 
     async fn finish(&self, state: State, reason: Option<&str>) -> Result<(), Error> {
-        let finish = Finish {
-            state,
-            reason,
-            consistency: None,
-            from_sequence_id: None,
-            sequence_id: None,
-            files: None,
-            keep: self.settings.keep,
-        };
-        record::finish(self.pool, self.lease, &finish).await
+        record::end(self.pool, self.lease, (state, reason), self.settings.keep).await
     }
 
     async fn work(&self) -> Result<Done, Error> {
@@ -175,12 +180,14 @@ impl Work<'_> {
                 None => return Ok(Done::Cancelled),
             },
         };
-        let warning = self.complete(&parts, consistency).await?;
-        Ok(Done::Completed { warning })
+        Ok(Done::Completed(self.complete(&parts, consistency).await?))
     }
 
     /// The parts of earlier attempts whose objects are still what they were.
     async fn begin(&self) -> Result<Parts, Error> {
+        self.store.make(&self.prefix()?).await?;
+        // Only now: a job that is deleted behind this statement is deleted with what was just made.
+        crate::lease::extend(self.pool, self.lease, LEASE).await?.ok_or(Error::Lost)?;
         let mut all = record::parts(self.pool, self.lease.job_id).await?;
         for part in &mut all {
             let Some(object) = &part.object else { continue };
@@ -363,7 +370,7 @@ struct Next<'a> {
 }
 
 enum Done {
-    Completed { warning: Option<String> },
+    Completed(Completed),
     Cancelled,
 }
 

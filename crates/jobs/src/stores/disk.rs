@@ -29,6 +29,17 @@ const UNFINISHED: &str = ".part";
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     path: Arc<PathBuf>,
+    /// Writing makes no folder right below this one, and not this one.
+    pub(super) fenced: bool,
+}
+
+/// Which folders are made on the way to an object.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Make {
+    None,
+    /// All but this store's, and the first one in it.
+    Below,
+    All,
 }
 
 /// An object that is being written.
@@ -56,7 +67,17 @@ pub struct Reader {
 
 impl Folder {
     pub(super) fn new(path: &Path) -> Self {
-        Self { path: Arc::new(path.to_owned()) }
+        Self { path: Arc::new(path.to_owned()), fenced: false }
+    }
+
+    pub(super) async fn make(&self, prefix: &Key) -> Result<(), Error> {
+        let what = format!("cannot make {}", self.shown(prefix));
+        let (folder, prefix) = (self.clone(), prefix.clone());
+        let words = move || {
+            let words: Vec<&str> = prefix.as_str().split('/').collect();
+            folder.descend(&words, Make::All).map(drop)
+        };
+        apart(what, words).await
     }
 
     pub(super) async fn writer(&self, key: &Key) -> Result<Writer, Error> {
@@ -68,7 +89,8 @@ impl Folder {
 
     fn begin(&self, key: &Key) -> io::Result<Open> {
         let (above, name) = key.split();
-        let folder = self.descend(&above, true)?;
+        let make = if self.fenced { Make::Below } else { Make::All };
+        let folder = self.descend(&above, make)?;
         let hidden = format!(".{name}.{:016x}{UNFINISHED}", rand::rng().random::<u64>());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = rustix::fs::openat(&folder, &hidden, flags | OFlags::CLOEXEC, FILE_MODE)?;
@@ -77,16 +99,16 @@ impl Folder {
         Ok(Open { folder, file: File::from(file), hidden, name: name.to_owned() })
     }
 
-    /// The folder of an object. With `make`, folders that are not there are made, and are on the
-    /// disk when this returns.
-    fn descend(&self, above: &[&str], make: bool) -> io::Result<OwnedFd> {
+    /// The folder of an object. Folders that were made are on the disk when this returns.
+    fn descend(&self, above: &[&str], make: Make) -> io::Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        if make && !self.path.exists() {
+        if make == Make::All && !self.path.exists() {
             use std::os::unix::fs::DirBuilderExt as _;
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&*self.path)?;
         }
         let mut folder = rustix::fs::open(&*self.path, flags, Mode::empty())?;
-        for word in above {
+        for (at, word) in above.iter().enumerate() {
+            let make = make == Make::All || make == Make::Below && at > 0;
             let open = |at: &OwnedFd| {
                 rustix::fs::openat(at, *word, flags | OFlags::NOFOLLOW, Mode::empty())
             };
@@ -110,7 +132,7 @@ impl Folder {
 
     fn open_file(&self, key: &Key) -> io::Result<File> {
         let (above, name) = key.split();
-        let folder = self.descend(&above, false)?;
+        let folder = self.descend(&above, Make::None)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
         match file.metadata()?.is_file() {
@@ -173,7 +195,7 @@ impl Folder {
             let above: Vec<&str> =
                 prefix.iter().flat_map(|prefix| prefix.as_str().split('/')).collect();
             let mut found = Vec::new();
-            match folder.descend(&above, false) {
+            match folder.descend(&above, Make::None) {
                 Ok(opened) => collect(&opened, prefix.as_ref(), &mut found)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -188,7 +210,7 @@ impl Folder {
         let (folder, key) = (self.clone(), key.clone());
         let delete = move || {
             let (above, name) = key.split();
-            let folder = folder.descend(&above, false)?;
+            let folder = folder.descend(&above, Make::None)?;
             rustix::fs::unlinkat(&folder, name, AtFlags::empty())?;
             Ok(rustix::fs::fsync(&folder)?)
         };
@@ -200,11 +222,24 @@ impl Folder {
         let (folder, prefix) = (self.clone(), prefix.clone());
         let delete = move || {
             let (above, name) = prefix.split();
-            let folder = folder.descend(&above, false)?;
+            let folder = folder.descend(&above, Make::None)?;
             remove_folder(&folder, name)?;
             Ok(rustix::fs::fsync(&folder)?)
         };
         missing_is_done(apart(what, delete).await)
+    }
+
+    pub(super) async fn rename(&self, from: &Key, to: &Key) -> Result<(), Error> {
+        let what = format!("cannot write {}", self.shown(to));
+        let (folder, from, to) = (self.clone(), from.clone(), to.clone());
+        let rename = move || {
+            let ((above_from, from), (above_to, to)) = (from.split(), to.split());
+            let source = folder.descend(&above_from, Make::None)?;
+            let target = folder.descend(&above_to, Make::None)?;
+            rename_new((&source, from), (&target, to))?;
+            Ok(rustix::fs::fsync(&target)?)
+        };
+        missing_is_done(apart(what, rename).await)
     }
 
     pub(super) async fn free(&self) -> Result<u64, Error> {
@@ -264,17 +299,7 @@ impl Open {
         let (folder, hidden, name) = (&self.folder, &self.hidden, &self.name);
         match existing {
             Existing::Replace => rustix::fs::renameat(folder, hidden, folder, name)?,
-            Existing::Keep => {
-                let only_new = RenameFlags::NOREPLACE;
-                match rustix::fs::renameat_with(folder, hidden, folder, name, only_new) {
-                    // A file system without it has links, or neither.
-                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                        rustix::fs::linkat(folder, hidden, folder, name, AtFlags::empty())?;
-                        rustix::fs::unlinkat(folder, hidden, AtFlags::empty())?;
-                    }
-                    renamed => renamed?,
-                }
-            }
+            Existing::Keep => rename_new((folder, hidden), (folder, name))?,
         }
         Ok(rustix::fs::fsync(folder)?)
     }
@@ -380,6 +405,18 @@ fn remove_folder(above: &OwnedFd, name: &str) -> io::Result<()> {
 fn open_below(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+/// Renames a file to a name that is free.
+fn rename_new((folder, from): (&OwnedFd, &str), (target, to): (&OwnedFd, &str)) -> io::Result<()> {
+    match rustix::fs::renameat_with(folder, from, target, to, RenameFlags::NOREPLACE) {
+        // A file system without it has links, or neither.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::linkat(folder, from, target, to, AtFlags::empty())?;
+            Ok(rustix::fs::unlinkat(folder, from, AtFlags::empty())?)
+        }
+        renamed => Ok(renamed?),
+    }
 }
 
 fn missing_is_done(done: Result<(), Error>) -> Result<(), Error> {

@@ -4,6 +4,8 @@ use std::io;
 
 use rustix::io::Errno;
 
+use super::Key;
+
 /// An operation of a store that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
@@ -14,7 +16,7 @@ pub struct Error {
     why: String,
 }
 
-/// What an error means for whoever asked.
+/// What the caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// There is no such object.
@@ -50,6 +52,11 @@ impl Error {
     /// An object that is not what its writer left.
     pub(crate) fn unusable(what: impl Into<String>) -> Self {
         Self::new(Trouble::Unavailable, what, "it is read and written again")
+    }
+
+    /// An object whose content cannot be understood.
+    pub(crate) fn unreadable(key: &Key, why: impl Into<String>) -> Self {
+        Self::new(Trouble::Denied, format!("cannot read {key}"), why)
     }
 
     pub(super) fn io(what: impl Into<String>, error: &io::Error) -> Self {

@@ -1,8 +1,8 @@
 //! Stores: named places for the files of jobs.
 //!
-//! **What a store promises.** An object is there as a whole or not at all, also after a crash, and
-//! nobody but the daemon's user can read it. Its key is checked before anything is opened, and no
-//! link is followed on the way to it.
+//! **What a store promises.** An object is there as a whole or not at all, also after a crash. Only
+//! the user that wrote it can read it. Its key is checked before anything is opened, and no link is
+//! followed on the way to it.
 //!
 //! **What it does not know**: jobs, tenants and formats. Which keys belong together is the caller's.
 
@@ -69,6 +69,20 @@ impl Store {
         Self { name: name.into(), folder: Folder::new(path) }
     }
 
+    /// The same store, in which an object is written only where [`Store::make`] was called for the
+    /// first word of its key. So a process that does not know yet that it lost its claim writes
+    /// nothing into what was deleted meanwhile.
+    pub fn fenced(&self) -> Self {
+        let mut store = self.clone();
+        store.folder.fenced = true;
+        store
+    }
+
+    /// Makes room for objects whose keys begin with `prefix`.
+    pub async fn make(&self, prefix: &Key) -> Result<(), Error> {
+        self.folder.make(prefix).await
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -110,6 +124,12 @@ impl Store {
     /// All objects.
     pub async fn list_all(&self) -> Result<Vec<Object>, Error> {
         self.folder.list(None).await
+    }
+
+    /// Gives an object another name. Nothing happens if it is not there; one that has the name is not
+    /// replaced: [`Trouble::Exists`].
+    pub async fn rename(&self, from: &Key, to: &Key) -> Result<(), Error> {
+        self.folder.rename(from, to).await
     }
 
     /// Deletes an object, if it is there.

@@ -51,7 +51,10 @@ pub(super) async fn execute(
             let context = context()?;
             let (_, job) = find(&context, id).await?;
             let (store, id) = files_of(&context, &job)?;
-            let place = if job.folder.is_some() { Place::Folder } else { Place::Store(&id) };
+            let place = match job.folder {
+                Some(_) => Place::Folder,
+                None => Place::Store { id: &id, attempt: job.attempt },
+            };
             verify(&store, place, *json).await
         }
         Export::Verify { id: None, folder, json } => {
@@ -138,7 +141,8 @@ async fn list(
 async fn cancel(context: &Context, typed: &str, json: bool) -> Result<Exit, Failure> {
     let (source, found) = find(context, typed).await?;
     let id = id_of(&found)?;
-    let state = job::cancel(&source, Kind::Export, &id).await;
+    let keep = context.configuration.exports.keep.filter(|_| found.folder.is_none());
+    let state = job::cancel(&source, Kind::Export, &id, keep).await;
     let Some(state) = state.map_err(unreadable_jobs)? else {
         let message = format!("the export {id} is {} already", found.state.as_str());
         return Err(Failure::new(Exit::Failed, message));
@@ -155,24 +159,27 @@ async fn delete(context: &Context, typed: &str, yes: bool) -> Result<Exit, Failu
     let (source, found) = find(context, typed).await?;
     let (store, id) = files_of(context, &found)?;
     if found.working {
-        return Err(Failure::new(Exit::Failed, format!("a process works on the export {id}"))
-            .remedy(format!("run `offtake export cancel {id}` first")));
+        return Err(at_work(&id));
     }
     let consequence = format!("this deletes the export {id} of {}", foreign(&found.tenant_id));
     if !confirmed(yes, &consequence, &format!("{consequence}. Go on?")).await? {
         return Ok(Exit::Failed);
     }
-    let below = offtake_jobs::stores::Key::new(id.as_str());
-    if let Some(below) = below {
+    // Before its files: what a process would write now would stay for ever.
+    if !job::retire(&source, Kind::Export, &id).await.map_err(unreadable_jobs)? {
+        return Err(at_work(&id));
+    }
+    if let Some(below) = offtake_jobs::stores::Key::new(id.as_str()) {
         store.delete_all(&below).await.map_err(|error| local::of_store(&error))?;
     }
-    let deleted = job::delete(&source, Kind::Export, &id).await;
-    if !deleted.map_err(unreadable_jobs)? {
-        return Err(Failure::new(Exit::Failed, format!("a process works on the export {id} now"))
-            .remedy(format!("run `offtake export cancel {id}` first")));
-    }
+    job::delete(&source, Kind::Export, &id).await.map_err(unreadable_jobs)?;
     say(format!("deleted {id}"));
     Ok(Exit::Done)
+}
+
+fn at_work(id: &PublicId) -> Failure {
+    Failure::new(Exit::Failed, format!("a process works on the export {id}"))
+        .remedy(format!("run `offtake export cancel {id}` first"))
 }
 
 async fn verify(store: &Store, place: Place<'_>, json: bool) -> Result<Exit, Failure> {

@@ -74,7 +74,7 @@ fn goal(context: &Context, arguments: &ExportCreate) -> Result<Goal, Failure> {
     }
 }
 
-/// Exports that nobody comes to work on are refused rather than kept.
+/// Refuses another export while `exports.queue` of them wait for daemons.
 async fn expect_place(source: &Connection, queue: u32) -> Result<(), Failure> {
     let queued = job::queued(source, Kind::Export).await.map_err(unreadable_jobs)?;
     if queued < i64::from(queue) {

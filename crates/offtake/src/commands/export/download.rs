@@ -1,9 +1,11 @@
 //! `offtake export download`.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use offtake_jobs::State;
 use offtake_jobs::exports::{Fetched, Place, fetch, read_manifest};
+use offtake_jobs::stores::{Existing, Key};
+use offtake_jobs::{State, Store};
 use offtake_mapping::foreign;
 use serde_json::json;
 
@@ -33,7 +35,8 @@ pub(super) async fn execute(
             failure.remedy("files can be fetched once it is completed and until it expires")
         );
     }
-    let manifest = read_manifest(&store, Place::Store(&id)).await;
+    let place = Place::Store { id: &id, attempt: job.attempt };
+    let manifest = read_manifest(&store, place).await;
     let manifest = manifest.map_err(|error| local::of_store(&error))?.map_err(|why| {
         Failure::new(Exit::Failed, format!("the manifest of {id} cannot be used")).because(why)
     })?;
@@ -43,7 +46,9 @@ pub(super) async fn execute(
         let names = manifest.files.iter().map(|file| file.name.as_str());
         return Err(unknown(format!("the export {id} has no file {name}"), name, names));
     }
-    std::fs::create_dir_all(to).map_err(|error| {
+    // The files are the tenant's rows, and the manifest has keys of them.
+    let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to);
+    folder.map_err(|error| {
         Failure::new(Exit::Usage, format!("{} cannot be used", to.display()))
             .because(error.to_string())
             .remedy("name another folder with --to")
@@ -65,12 +70,12 @@ pub(super) async fn execute(
         }
     }
     if name.is_none() {
-        let path = to.join("manifest.json");
-        std::fs::write(&path, manifest.to_text()).map_err(|error| {
-            Failure::new(Exit::Failed, format!("cannot write {}", path.display()))
-                .because(error.to_string())
-                .remedy("make room or mend the rights there, and run the same command again")
-        })?;
+        let text = manifest.to_text().into();
+        let written = match Key::new("manifest.json") {
+            Some(key) => Store::disk("folder", to).put(&key, text, Existing::Replace).await,
+            None => Ok(()),
+        };
+        written.map_err(|error| local::of_store(&error))?;
     }
     Ok(Exit::Done)
 }

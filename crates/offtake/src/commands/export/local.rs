@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use offtake_jobs::exports::{Ended, Error, Options, Settings, Told, Work};
-use offtake_jobs::{Job, Kind, LEASE, PublicId, State, Store, Which, claim, job, stores};
+use offtake_jobs::exports::{Ended, Error, Options, Settings, Told, Work, deliver};
+use offtake_jobs::stores::{self, Key};
+use offtake_jobs::{Job, Kind, LEASE, PublicId, State, Store, Which, claim, job};
 use offtake_loops::Fuses;
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::{Connection, SourcePool, catalog, chain};
@@ -34,9 +35,19 @@ pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Fai
         return Err(Failure::new(Exit::Failed, format!("a process works on the export {id}"))
             .remedy("wait until it is done; one that has died is taken over after a minute"));
     }
+    if found.state == State::Completed && undelivered(&found, &id).await? {
+        let (store, key) = (folder_of(&found), prefix(&id)?);
+        deliver(&store, &key, found.attempt).await.map_err(|error| unnamed(&id, &error))?;
+        completed(&found, of.json);
+        return Ok(Exit::Done);
+    }
     if matches!(found.state, State::Completed | State::Expired) {
         let message = format!("the export {id} is {} already", found.state.as_str());
         return Err(Failure::new(Exit::Failed, message));
+    }
+    if found.expires_at.is_some_and(|at| at.as_millisecond() as f64 / 1000.0 <= found.now) {
+        return Err(Failure::new(Exit::Failed, format!("the files of {id} are being deleted"))
+            .remedy("begin a new export"));
     }
     let resumed = job::resume(&source, Kind::Export, &id).await;
     let resumed = resumed.map_err(unreadable_jobs)?;
@@ -49,6 +60,24 @@ pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Fai
     }
     let set = catalog::resolve(&source, context.mappings()?).await?;
     work(context, source, set, &id, of.json).await
+}
+
+/// Whether a command has completed this export, and died before its files had their names.
+async fn undelivered(job: &Job, id: &PublicId) -> Result<bool, Failure> {
+    if job.folder.is_none() {
+        return Ok(false);
+    }
+    let left = folder_of(job).list(&prefix(id)?).await.map_err(|error| of_store(&error))?;
+    Ok(!left.is_empty())
+}
+
+fn prefix(id: &PublicId) -> Result<Key, Failure> {
+    Key::new(id.as_str()).ok_or_else(|| super::not_an_id(id.as_str()))
+}
+
+/// The folder that a command writes an export to.
+fn folder_of(job: &Job) -> Store {
+    Store::disk("folder", Path::new(job.folder.as_deref().unwrap_or_default())).fenced()
 }
 
 /// Works on an export until it ends.
@@ -81,8 +110,7 @@ pub(super) async fn work(
     let options: Options = serde_json::from_value(job.options.clone())
         .map_err(|error| Failure::new(Exit::Failed, format!("{id} cannot be read: {error}")))?;
     let mappings = mappings(&set, &options)?;
-    let folder = job.folder.clone().unwrap_or_default();
-    let store = Store::disk("folder", Path::new(&folder));
+    let store = folder_of(&job);
     let numbers = Arc::new(Notify::new());
     let sequencer = number_when(&numbers, context, &pool, set);
     let tell = |told: Told<'_>| told_to(json, told, &numbers);
@@ -183,6 +211,7 @@ async fn conclude(
             }
             Ok(Exit::Done)
         }
+        Ended::Untidy { error, .. } => Err(unnamed(id, &error)),
         Ended::Cancelled => {
             Err(Failure::new(Exit::Failed, format!("the export {id} was cancelled"))
                 .remedy(format!("run `{resume}` to go on")))
@@ -215,6 +244,13 @@ async fn conclude(
                 .remedy(format!("run `{resume}` to go on when that is mended")))
         }
     }
+}
+
+/// An export is complete, and its files do not have their names.
+fn unnamed(id: &PublicId, error: &Error) -> Failure {
+    Failure::new(Exit::Failed, format!("the files of the export {id} are not in place yet"))
+        .because(why(error))
+        .remedy(format!("mend that, and run `offtake export resume {id}`"))
 }
 
 fn why(error: &Error) -> String {

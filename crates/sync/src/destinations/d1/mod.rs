@@ -20,7 +20,6 @@ mod lane;
 mod look;
 mod proof;
 mod purge;
-mod reach;
 mod refusals;
 mod size;
 mod sql;
