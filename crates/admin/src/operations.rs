@@ -179,6 +179,14 @@ pub async fn adopt(source: &Client, destinations: &[i64]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Takes a destination back from whichever worker has it, because a restore is about to set its
+/// cursors back. The next worker reads them there, instead of going on from those that it remembers.
+pub async fn take_back(source: &Client, destination_id: i64) -> Result<(), Error> {
+    offtake_requests::owe_restored(source, destination_id).await?;
+    source.execute(sql::ADOPT_DESTINATIONS, &[&[destination_id].as_slice()]).await?;
+    Ok(())
+}
+
 /// What the registry keeps of a tenant, under a destination's name (None: any).
 pub async fn kept_destinations(
     source: &Client,

@@ -32,8 +32,8 @@ pub use self::health::Health;
 pub use self::package::{Alerts, Completions, Manual};
 pub use self::quarantine::{OfQuarantine, Quarantine};
 pub use self::snapshot::{
-    Create, Delete, Diff, Download, ForgetSnapshots, InStore, List, Restore, RestoreTo, Snapshot,
-    Validate,
+    Create, Delete, Diff, Download, ForgetSnapshots, InStore, List, OneSnapshot, Restore,
+    RestoreTo, Snapshot, Validate,
 };
 pub use self::status_token::StatusToken;
 pub use self::webhook::{OfWebhook, Replay, Webhook};

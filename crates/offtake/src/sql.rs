@@ -1,6 +1,7 @@
 //! The statements of this crate, besides the demo's. Each file says what it does.
 
 pub(crate) const READ_HOLD: &str = include_str!("../sql/read_hold.sql");
+pub(crate) const END_HOLD: &str = include_str!("../sql/end_hold.sql");
 pub(crate) const LOWER_MIRROR: &str = include_str!("../sql/lower_mirror.sql");
 /// bigint, or null.
 pub(crate) const READ_CAPTURE_HEAD: &str = include_str!("../sql/read_capture_head.sql");

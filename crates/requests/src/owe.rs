@@ -108,6 +108,13 @@ pub async fn owe_on_command(client: &Client, destinations: &[i64]) -> Result<i64
     Ok(client.query_one(sql::OWE_ON_COMMAND, &[&destinations]).await?.get("head"))
 }
 
+/// A restore's: owes a destination, whose cursors go back, a sync up to the newest change. A worker
+/// that still has its request loses it.
+pub async fn owe_restored(client: &Client, destination_id: i64) -> Result<(), Error> {
+    client.execute(sql::OWE_RESTORED, &[&destination_id]).await?;
+    Ok(())
+}
+
 /// Where a worker's destination is: what a registration says of it.
 #[derive(Debug, Clone, Copy)]
 pub struct PlaceOf<'a> {

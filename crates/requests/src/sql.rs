@@ -7,6 +7,7 @@ pub(crate) const SWEEP_DUE: &str = include_str!("../sql/sweep_due.sql");
 pub(crate) const SWEEP_SLICE: &str = include_str!("../sql/sweep_slice.sql");
 pub(crate) const OWE_REGISTERED: &str = include_str!("../sql/owe_registered.sql");
 pub(crate) const OWE_ON_COMMAND: &str = include_str!("../sql/owe_on_command.sql");
+pub(crate) const OWE_RESTORED: &str = include_str!("../sql/owe_restored.sql");
 pub(crate) const OWE_PLACE: &str = include_str!("../sql/owe_place.sql");
 pub(crate) const REQUEST_RESYNC: &str = include_str!("../sql/request_resync.sql");
 pub(crate) const RETRY_QUARANTINED: &str = include_str!("../sql/retry_quarantined.sql");

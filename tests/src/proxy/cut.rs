@@ -1,6 +1,7 @@
 //! Cuts of a connection at a message of the protocol.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -15,6 +16,7 @@ pub struct Cut {
     text: String,
     after: bool,
     pub(super) silent: bool,
+    first_passed: u64,
     times: u64,
 }
 
@@ -49,13 +51,26 @@ impl Cut {
         Self { silent: true, ..self }
     }
 
+    /// So many messages pass before the first cut.
+    pub fn after_passing(self, messages: u64) -> Self {
+        Self { first_passed: messages, ..self }
+    }
+
     /// The cut happens this many times.
     pub fn times(self, times: u64) -> Self {
         Self { times, ..self }
     }
 
     fn new(to_server: bool, tags: &'static [u8], text: &str, after: bool) -> Self {
-        Self { to_server, tags, text: text.to_ascii_lowercase(), after, silent: false, times: 1 }
+        Self {
+            to_server,
+            tags,
+            text: text.to_ascii_lowercase(),
+            after,
+            silent: false,
+            first_passed: 0,
+            times: 1,
+        }
     }
 
     fn matches(&self, to_server: bool, message: &[u8]) -> bool {
@@ -74,6 +89,7 @@ impl Cut {
 #[derive(Debug, Clone)]
 pub struct Armed {
     cut: Cut,
+    seen: Arc<AtomicU64>,
     count: Arc<watch::Sender<u64>>,
 }
 
@@ -87,7 +103,7 @@ pub(super) enum Verdict {
 
 impl Armed {
     pub(super) fn new(cut: Cut) -> Self {
-        Self { cut, count: Arc::new(watch::Sender::new(0)) }
+        Self { cut, seen: Arc::default(), count: Arc::new(watch::Sender::new(0)) }
     }
 
     /// How many times the cut has happened.
@@ -111,6 +127,9 @@ impl Armed {
 
     pub(super) fn judge(&self, to_server: bool, message: &[u8]) -> Verdict {
         if !self.cut.matches(to_server, message) {
+            return Verdict::Pass;
+        }
+        if self.seen.fetch_add(1, Ordering::Relaxed) < self.cut.first_passed {
             return Verdict::Pass;
         }
         let happens = self.count.send_if_modified(|count| {

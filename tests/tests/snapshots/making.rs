@@ -96,7 +96,7 @@ async fn a_snapshot_takes_two_sessions_of_the_source() {
 }
 
 /// A truncated table is empty to older snapshots of the server too, so such a snapshot would lack
-/// rows that were there. It is begun anew.
+/// rows that were there. So it begins again.
 #[tokio::test]
 async fn a_table_that_is_truncated_meanwhile_leaves_no_hole() {
     if tools::on_path("zstd").is_none() {

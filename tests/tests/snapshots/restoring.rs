@@ -92,7 +92,7 @@ async fn an_old_snapshot_is_caught_up_from_the_log_without_a_new_copy() {
     snapshots.run(&restore).await.assert_says(0, &["restored 210 rows"]);
     world.wait_in_step().await;
     oracle::assert_equal(world).await;
-    assert_eq!(world.source.query_text(copied).await, before, "it was copied anew");
+    assert_eq!(world.source.query_text(copied).await, before, "it was copied again");
     daemon.stop().await;
 }
 

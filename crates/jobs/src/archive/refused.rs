@@ -1,6 +1,6 @@
 //! Why a file is not read as a snapshot.
 
-/// Each names what was found, and where. Names are bounded and escaped by whoever prints them.
+/// Each names what was found, and where. The caller bounds and escapes the names before it prints them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("it does not begin as a zstd frame does")]

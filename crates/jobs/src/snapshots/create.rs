@@ -17,7 +17,7 @@ use crate::archive::{Column, Contents, FOLDER_CHARS_MAX, FORMAT, Kind, Manifest,
 use crate::stores::{Existing, Store, Writer as Object};
 use crate::{Kind as JobKind, PublicId, sql};
 
-/// A table that is truncated or rewritten while it is read has the snapshot begun anew so often.
+/// A table that is truncated or rewritten while it is read has the snapshot begin again, so often in all.
 const ATTEMPTS: usize = 3;
 
 /// A page is read by one statement, and its tables are locked for no longer: rows of about a

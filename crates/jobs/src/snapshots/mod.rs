@@ -7,7 +7,7 @@
 //! **What makes it one.** An archive is a snapshot once its card is there: a small file beside it
 //! that is written last. A list reads only the cards.
 //!
-//! **What it does not know**: destinations. Whoever restores takes the rows of a [`Pass`].
+//! **What it does not know**: destinations. A restore takes the rows of a [`Pass`].
 //!
 //! **What a crash leaves behind**: an unfinished object that its store does not list, or an archive
 //! without a card, which is listed as incomplete and deleted as such.

@@ -82,34 +82,30 @@ pub struct List {
 
 #[derive(Debug, Args)]
 pub struct Validate {
-    /// The snapshot's id, as `offtake snapshot list` prints it.
-    pub id: String,
+    #[command(flatten)]
+    pub snapshot: OneSnapshot,
     /// Also load it into a private, throwaway Postgres server, and compare every row there.
     #[arg(long)]
     pub drill: bool,
-    #[command(flatten)]
-    pub place: InStore,
     #[arg(long, help = JSON)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Diff {
-    /// The snapshot's id, as `offtake snapshot list` prints it.
-    pub id: String,
+    #[command(flatten)]
+    pub snapshot: OneSnapshot,
     /// The name of the tenant's destination.
     #[arg(long, value_name = "DESTINATION", allow_hyphen_values = true)]
     pub into: String,
-    #[command(flatten)]
-    pub place: InStore,
     #[arg(long, help = JSON)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Restore {
-    /// The snapshot's id, as `offtake snapshot list` prints it.
-    pub id: String,
+    #[command(flatten)]
+    pub snapshot: OneSnapshot,
     /// The tenant whose snapshot it is, and whose rows are replaced.
     #[arg(long, allow_hyphen_values = true)]
     pub tenant: String,
@@ -124,8 +120,6 @@ pub struct Restore {
     /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,
-    #[command(flatten)]
-    pub place: InStore,
 }
 
 #[derive(Debug, Args)]
@@ -146,24 +140,20 @@ pub struct RestoreTo {
 
 #[derive(Debug, Args)]
 pub struct Download {
-    /// The snapshot's id, as `offtake snapshot list` prints it.
-    pub id: String,
+    #[command(flatten)]
+    pub snapshot: OneSnapshot,
     /// The file to write. A file that is there already is not overwritten.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    #[command(flatten)]
-    pub place: InStore,
 }
 
 #[derive(Debug, Args)]
 pub struct Delete {
-    /// The snapshot's id, as `offtake snapshot list` prints it.
-    pub id: String,
+    #[command(flatten)]
+    pub snapshot: OneSnapshot,
     /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,
-    #[command(flatten)]
-    pub place: InStore,
 }
 
 #[derive(Debug, Args)]
@@ -186,4 +176,13 @@ pub struct InStore {
     /// The store of offtake.yaml that has the snapshots; `snapshots.store` when absent.
     #[arg(long, value_name = "NAME")]
     pub store: Option<String>,
+}
+
+/// Which snapshot, and where it is.
+#[derive(Debug, Args)]
+pub struct OneSnapshot {
+    /// The snapshot's id, as `offtake snapshot list` prints it.
+    pub id: String,
+    #[command(flatten)]
+    pub place: InStore,
 }

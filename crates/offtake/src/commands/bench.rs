@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use offtake_mapping::Identifier;
 use offtake_postgres::{Connection, Error};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::measure::measure;
 use self::plan::Plan;
+use super::signals::Signals;
 use crate::command_line;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
@@ -105,32 +105,4 @@ fn remaining(schema: &Identifier, why: &str) -> Failure {
     Failure::new(Exit::Failed, format!("the schema {schema} of this run may still be there"))
         .because(why)
         .remedy(format!("run at the source: drop schema if exists {schema} cascade;"))
-}
-
-/// The signals that ask a command to end. A terminal that is closed sends the last of them.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                // Without them, Ctrl-C would leave the schema behind.
-                Failure::new(Exit::Failed, "cannot listen for signals").because(error.to_string())
-            })
-        };
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn received(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }

@@ -25,6 +25,7 @@ mod quarantine;
 mod registry_names;
 mod resync;
 mod run;
+mod signals;
 mod snapshot;
 mod status;
 mod status_token;

@@ -20,8 +20,7 @@ use crate::outcome::{Exit, Failure};
 const READ_BYTES: usize = 1 << 20;
 
 pub(super) async fn execute(context: &Context, arguments: &Download) -> Result<Exit, Failure> {
-    let store = store::open(context, &arguments.place)?;
-    let (id, card) = store::find(&store, &arguments.id).await?;
+    let (store, id, card) = store::named(context, &arguments.snapshot).await?;
     let to = &arguments.to;
     let shown = to.display();
     if to.exists() {

@@ -59,13 +59,14 @@ pub(super) async fn execute(
 }
 
 pub(super) async fn delete(context: &Context, arguments: &Delete) -> Result<Exit, Failure> {
-    let store = store::open(context, &arguments.place)?;
+    let asked = &arguments.snapshot;
+    let store = store::open(context, &asked.place)?;
     let listing = store::listing(&store).await?;
-    let is_it = |incomplete: &&Incomplete| incomplete.id.as_str() == arguments.id;
+    let is_it = |incomplete: &&Incomplete| incomplete.id.as_str() == asked.id;
     let (id, what) = match listing.incomplete.iter().find(is_it) {
         Some(incomplete) => (incomplete.id.clone(), format!("what is there of {}", incomplete.id)),
         None => {
-            let (id, card) = store::find(&store, &arguments.id).await?;
+            let (id, card) = store::find(&store, &asked.id).await?;
             let others = listing.cards.iter().filter(|other| other.tenant == card.tenant).count();
             let last = if others == 1 { ", the only snapshot of this tenant" } else { "" };
             (id, format!("{}{last}", line(&card)))

@@ -7,7 +7,7 @@ use offtake_postgres::catalog;
 
 use super::told::failure;
 use crate::arguments::shown;
-use crate::command_line::InStore;
+use crate::command_line::{InStore, OneSnapshot};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
@@ -47,6 +47,16 @@ pub(super) fn open(context: &Context, asked: &InStore) -> Result<Store, Failure>
                 .remedy("name one with --store, or in snapshots.store")
         }
     })
+}
+
+/// The snapshot that is asked for, and its store.
+pub(super) async fn named(
+    context: &Context,
+    asked: &OneSnapshot,
+) -> Result<(Store, PublicId, Card), Failure> {
+    let store = open(context, &asked.place)?;
+    let (id, card) = find(&store, &asked.id).await?;
+    Ok((store, id, card))
 }
 
 /// The snapshot with this id. What is no id reaches no path and no key.

@@ -10,8 +10,7 @@ use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
 pub(super) async fn execute(context: &Context, arguments: &Validate) -> Result<Exit, Failure> {
-    let store = store::open(context, &arguments.place)?;
-    let (id, card) = store::find(&store, &arguments.id).await?;
+    let (store, id, card) = store::named(context, &arguments.snapshot).await?;
     let loaded = Loaded::check(&store, &id, &card).await?;
     if arguments.drill {
         drill::load(&store, &id, &card, &loaded).await?;

@@ -231,6 +231,16 @@ impl Restoring {
         stranger.await.map_err(of_error)
     }
 
+    /// Waits for transactions that write there, among them one whose session was lost while it
+    /// committed. None begins before this one ends. Tables of another place are made under a lock,
+    /// which did the same.
+    pub async fn wait_for_writers(&self) -> Result<(), RestoreError> {
+        if self.into == RestoreInto::Following {
+            self.locked().await?;
+        }
+        Ok(())
+    }
+
     /// Begins to stage the rows of a mapping, whose lines have these columns.
     pub async fn stage(
         &self,
@@ -343,17 +353,21 @@ impl Restoring {
 
     /// The fence: another worker must not have written since the transaction's begin.
     async fn lock(&self) -> Result<(), RestoreError> {
-        let Session { connection, schema, frame, .. } = &self.session;
-        let locked =
-            state::lock(connection, frame, schema, &self.spec.tenant_id, &self.mappings).await;
-        if locked.map_err(Trouble::from)?.cursors == self.cursors {
+        if self.locked().await? == self.cursors {
             return Ok(());
         }
         Err(RestoreError::Unfit(
-            "a worker wrote there meanwhile: run it again, and if that fails too, see that all \
-             daemons are of this source"
+            "a worker or another restore wrote there meanwhile: run it again, and if that fails \
+             too, see that all daemons are of this source"
                 .to_owned(),
         ))
+    }
+
+    async fn locked(&self) -> Result<Cursors, RestoreError> {
+        let Session { connection, schema, frame, .. } = &self.session;
+        let tenant = &self.spec.tenant_id;
+        let locked = state::lock(connection, frame, schema, tenant, &self.mappings).await;
+        Ok(locked.map_err(Trouble::from)?.cursors)
     }
 
     async fn write(

@@ -3,13 +3,15 @@
 //! In this order: the archive is checked as a whole, and compared with what is there in a
 //! transaction that is rolled back; the operator is asked; the destination is paused, and no worker
 //! has it; one transaction stages the rows again, compares again, merges, and moves the cursors
-//! back. Whatever ends before its commit leaves everything as it was.
+//! back; the pause ends. Whatever ends before the commit leaves the rows as they were. Where the
+//! command dies, the pause ends by itself.
 
 mod hold;
 mod load;
 mod shape;
 mod target;
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 
 use offtake_jobs::snapshots::{self, Card};
@@ -24,6 +26,7 @@ pub(super) use self::load::Loaded;
 pub(super) use self::target::Target;
 use super::super::confirm::{confirmed, require_answer};
 use super::super::printing::{say, say_json};
+use super::super::signals::Signals;
 use super::{store, told};
 use crate::command_line::{Diff, Restore, RestoreTo};
 use crate::context::Context;
@@ -50,8 +53,7 @@ struct Table {
 }
 
 pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Failure> {
-    let store = store::open(context, &arguments.place)?;
-    let (id, card) = store::find(&store, &arguments.id).await?;
+    let (store, id, card) = store::named(context, &arguments.snapshot).await?;
     let to = RestoreTo {
         destination: Some(arguments.into.clone()),
         url_file: None,
@@ -67,25 +69,25 @@ pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Fa
 }
 
 pub(super) async fn execute(context: &Context, arguments: &Restore) -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
     let prepared = tokio::select! {
         prepared = prepare(context, arguments) => prepared?,
-        () = hold::signalled() => return Ok(Exit::Interrupted),
+        () = signals.received() => return Ok(Exit::Interrupted),
     };
     match prepared {
-        Prepared::Go(source, job) => job.restore(&source, arguments.hold).await,
+        Prepared::Go(job) => job.restore(signals, arguments.hold).await,
         Prepared::Ended(exit) => Ok(exit),
     }
 }
 
 /// Everything that changes nothing.
 enum Prepared<'a> {
-    Go(Box<Connection>, Box<Job<'a>>),
+    Go(Box<Job<'a>>),
     Ended(Exit),
 }
 
 async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepared<'a>, Failure> {
-    let store = store::open(context, &arguments.place)?;
-    let (id, card) = store::find(&store, &arguments.id).await?;
+    let (store, id, card) = store::named(context, &arguments.snapshot).await?;
     if !arguments.dry_run {
         let what = format!("this replaces rows of {} by those of {id}", foreign(&arguments.tenant));
         require_answer(arguments.yes, &what)?;
@@ -102,7 +104,7 @@ async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepar
         say("nothing was changed");
         return Ok(Prepared::Ended(Exit::Failed));
     }
-    Ok(Prepared::Go(Box::new(source), Box::new(job)))
+    Ok(Prepared::Go(Box::new(job)))
 }
 
 fn compared(tables: &[Table]) -> Exit {
@@ -125,6 +127,10 @@ impl<'a> Job<'a> {
     /// Compares in a transaction that is rolled back.
     async fn compare(&self) -> Result<Vec<Table>, Failure> {
         let restoring = self.stage().await?;
+        self.compare_staged(&restoring).await
+    }
+
+    async fn compare_staged(&self, restoring: &Restoring) -> Result<Vec<Table>, Failure> {
         let mut tables = Vec::new();
         for mapping in restoring.mappings() {
             let differences = restoring.differences(mapping).await;
@@ -182,39 +188,60 @@ impl<'a> Job<'a> {
         .await
     }
 
-    async fn restore(&self, source: &Connection, keep_hold: bool) -> Result<Exit, Failure> {
-        let held = match &self.target.registered {
-            Some(registered) => {
-                let (lease, id) = (self.context.configuration.poller.lease, &self.id);
-                Some(Hold::take(source, registered, (id, keep_hold), lease).await?)
-            }
+    async fn restore(&self, mut signals: Signals, keep: bool) -> Result<Exit, Failure> {
+        let pool = &self.context.pool;
+        let hold = match self.target.registered {
+            Some(registered) => Some(Hold::begin(pool, registered, &self.id).await?),
             None => None,
         };
-        // A signal before the commit ends the work, and then the pause.
+        // A signal before the commit ends the work, and then the pause. While it commits, only a
+        // second signal does.
+        let committing = Cell::new(false);
         let merged = tokio::select! {
-            merged = self.merge(source) => Some(merged),
-            () = hold::signalled() => None,
+            merged = self.merge(hold.as_ref(), &committing) => Some(merged),
+            () = async {
+                signals.received().await;
+                if committing.get() {
+                    signals.received().await;
+                }
+            } => None,
         };
-        if let Some(held) = held {
-            let restored = merged.as_ref().is_some_and(Result::is_ok);
-            held.end(source, keep_hold && restored).await?;
-        }
-        let Some(merged) = merged else { return Ok(Exit::Interrupted) };
-        let tables = merged?;
+        let ended = match &hold {
+            Some(hold) => hold.end(keep && matches!(merged, Some(Ok(_)))).await,
+            None => Ok(()),
+        };
+        let tables = match (merged, &ended) {
+            (Some(Ok(tables)), _) => tables,
+            (Some(Err(failure)), Ok(())) => return Err(failure),
+            (Some(Err(failure)), Err(_)) => {
+                return Err(failure.because("its pause ends by itself within an hour"));
+            }
+            (None, _) => return ended.map(|()| Exit::Interrupted),
+        };
         let rows: u64 = tables.iter().map(|differences| differences.staged).sum();
         say(format!("restored {rows} rows of {} into {}", self.id, self.target.label));
-        if keep_hold && self.target.registered.is_some() {
+        ended?;
+        if hold.is_some_and(|hold| keep || hold.was_paused()) {
             let tenant = shell_word(&self.target.spec.tenant_id).into_owned();
             let name = shell_word(&self.target.spec.name).into_owned();
+            let paused = if keep { "is paused" } else { "stays paused, as it was" };
             say(format!(
-                "it is paused: `offtake resume --tenant {tenant} --destination {name}` lets it \
-                 follow the source again"
+                "it {paused}: `offtake resume --tenant {tenant} --destination {name}` lets it follow \
+                 the source again"
             ));
         }
         Ok(Exit::Done)
     }
 
-    async fn merge(&self, source: &Connection) -> Result<Vec<Differences>, Failure> {
+    /// `committing` is set when nothing is left to be done but the commit.
+    async fn merge(
+        &self,
+        hold: Option<&Hold<'_>>,
+        committing: &Cell<bool>,
+    ) -> Result<Vec<Differences>, Failure> {
+        if let Some(hold) = hold {
+            hold.wait(self.context.configuration.poller.lease).await?;
+        }
         let restoring = self.stage().await?;
         for mapping in &self.target.mappings {
             let differences = restoring.differences(mapping).await;
@@ -229,22 +256,37 @@ impl<'a> Job<'a> {
             epoch_now,
             versions: self.loaded.versions(&self.target.mappings),
         };
-        let tell = async || match &self.target.registered {
-            Some(registered) => hold::tell_source(source, registered, &to).await,
-            None => Ok(()),
+        let tell = async || {
+            if let Some(hold) = hold {
+                hold.tell_source(&to).await?;
+            }
+            committing.set(true);
+            Ok(())
         };
         match restoring.merge(&to, tell).await {
             Ok(tables) => Ok(tables),
-            Err(RestoreError::OutcomeUnknown(trouble)) => self.look_again(&trouble.message).await,
+            Err(RestoreError::OutcomeUnknown(trouble)) => self.look_again(&trouble.reason).await,
             Err(error) => Err(self.failure(&error)),
         }
     }
 
     /// The reply to the commit was lost: what is there says whether it happened.
     async fn look_again(&self, why: &str) -> Result<Vec<Differences>, Failure> {
-        let tables = self.compare().await?;
+        let looked = async {
+            let restoring = self.stage().await?;
+            restoring.wait_for_writers().await.map_err(|error| self.failure(&error))?;
+            self.compare_staged(&restoring).await
+        };
+        let (id, label) = (&self.id, &self.target.label);
+        let Ok(tables) = looked.await else {
+            let what = format!("whether {id} was restored into {label} is not known");
+            return Err(Failure::new(Exit::Unreachable, what).because(why).remedy(
+                "run it again when that database answers: rows that are as in the snapshot are \
+                 left alone",
+            ));
+        };
         if tables.iter().any(|table| table.differences.any()) {
-            let what = format!("{} was not restored into {}", self.id, self.target.label);
+            let what = format!("{id} was not restored into {label}");
             return Err(Failure::new(Exit::Failed, what).because(why).remedy("run it again"));
         }
         Ok(tables.into_iter().map(|table| table.differences).collect())

@@ -273,7 +273,10 @@ fn failure(what: String, error: &RestoreError) -> Failure {
         RestoreError::Unfit(why) => {
             Failure::new(Exit::Failed, what).because(why).because(untouched)
         }
-        RestoreError::Trouble(trouble) | RestoreError::OutcomeUnknown(trouble) => {
+        RestoreError::OutcomeUnknown(trouble) => {
+            Failure::new(Exit::Unreachable, what).because(&trouble.reason)
+        }
+        RestoreError::Trouble(trouble) => {
             let exit = match trouble.fault {
                 Fault::Unreachable => Exit::Unreachable,
                 _ => Exit::Failed,
