@@ -183,6 +183,28 @@ async fn tables_that_were_emptied_are_filled_again_for_all_tenants() {
 
 /// The list is registered in several transactions.
 #[tokio::test]
+async fn a_daemon_killed_between_the_parts_of_a_registration_loses_no_tenant() {
+    let mut world = world(2600).await;
+    world.allow("*");
+    for parts in 0..3 {
+        let point = ("registry.after_commit", &*format!("{parts}*off->1*abort"));
+        let mut daemon = world.spawn_daemon_with_failpoints(&[point]);
+        let status = daemon.wait_exit(PATIENCE).await;
+        assert!(!status.success(), "{parts}: {status}");
+        assert_eq!(daemon.failpoint_count(point.0), 1, "{parts}");
+    }
+    let registered = "select count(*) between 1000 and 2599 from offtake.destination";
+    assert_eq!(world.source.query_text(registered).await, "t");
+    // The dead daemons' workers had claimed the first ones; a minute need not be waited for here.
+    let leases =
+        "update offtake.outgoing_request set leased_until = null, failures = 0, not_before = now()";
+    world.source.execute(leases).await;
+    let daemon = world.daemon().await;
+    wait_equal(&world).await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn very_many_tenants_are_registered_by_two_daemons_at_once() {
     let mut world = world(2600).await;
     world.allow("destination_refused");

@@ -19,11 +19,12 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 31] = [
+pub const FAILPOINTS: [&str; 32] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
     "poller.before_commit",
+    "registry.after_commit",
     "sync.after_claim",
     "sync.after_read",
     "sync.after_begin",

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use offtake_loops::failpoint;
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use tokio::sync::{Notify, watch};
@@ -225,6 +226,7 @@ impl Registry {
         let last: i64 = last.map_err(Error::source)?.get("number");
         let refreshing = self.refreshing.write().await;
         transaction.commit().await.map_err(Error::source)?;
+        failpoint("registry.after_commit").await.map_err(Error::Source)?;
         if alone {
             self.registrations.store(last, Ordering::Relaxed);
         }
