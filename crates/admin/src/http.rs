@@ -13,13 +13,16 @@ mod connections;
 mod dashboard;
 mod described;
 mod events;
+mod exports;
 mod guard;
 mod history;
 mod limits;
+mod links;
 mod mutations;
 pub mod openapi;
 mod probes;
 mod problem;
+mod stored_file;
 mod tenant;
 mod webhooks;
 mod why;
@@ -38,7 +41,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::described::Routes;
+use self::links::Links;
 use self::openapi::{Access, Document};
+use self::stored_file::Downloads;
+pub use self::stored_file::{Pieces, StoredFile};
+use crate::exports::ExportAccess;
 use crate::history::History;
 use crate::metrics::Scrapes;
 use crate::status::Config;
@@ -49,6 +56,9 @@ use crate::{Error, Readiness};
 
 /// The largest body. Requests of the API carry a few names and a reason, far less than this.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Requests about exports that are answered at the same time; each costs the source a connection.
+const EXPORT_TURNS: usize = 2;
 
 /// What the handlers read from the daemon. Cheap to clone.
 #[derive(Clone)]
@@ -76,6 +86,8 @@ pub struct AdminState {
     pub recreator: Arc<OnceLock<Recreator>>,
     /// What only the daemon knows of webhooks. Unset until it knows them.
     pub webhooks: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
+    /// Asks for exports and reads their files. Unset until the daemon knows its mappings.
+    pub exports: Arc<OnceLock<Arc<dyn ExportAccess>>>,
 }
 
 /// From a tenant and a destination's name to the result of the comparison, for each mapping. The
@@ -144,6 +156,10 @@ struct Shared {
     limits: limits::Limits,
     /// At most one comparison at a time: each reads all rows of a tenant.
     verifications: Semaphore,
+    /// Held while something is asked of exports.
+    export_turns: Arc<Semaphore>,
+    downloads: Arc<Downloads>,
+    links: Links,
     shutdown: CancellationToken,
 }
 
@@ -174,6 +190,13 @@ pub async fn serve(
         let recorder = sampled.state.metrics.clone();
         sampled.history.keep(recorder, sampled.shutdown.clone()).await;
     });
+    // A client that takes a long file would hold the daemon's end up. It asks for the rest again.
+    let downloads = shared.downloads.clone();
+    let stopped = shutdown.clone();
+    tokio::spawn(async move {
+        stopped.cancelled().await;
+        downloads.end_all();
+    });
     let main = connections::accept(sockets.main, router(shared.clone()), shutdown.clone());
     let Some(probes) = sockets.probes else {
         main.await;
@@ -188,6 +211,7 @@ pub async fn serve(
 fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
     Arc::new(Shared {
         scrapes: Scrapes::new(state.metrics.clone(), state.worst_destinations),
+        links: Links::of(state.tokens.admin.as_ref()),
         state,
         turn: tokio::sync::Mutex::default(),
         last_events: events::LastEvents::default(),
@@ -196,6 +220,8 @@ fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
         source_answers: tokio::sync::Mutex::default(),
         limits: limits::Limits::new(),
         verifications: Semaphore::new(1),
+        export_turns: Arc::new(Semaphore::new(EXPORT_TURNS)),
+        downloads: Arc::default(),
         shutdown,
     })
 }
@@ -216,7 +242,8 @@ fn finished(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
 }
 
 fn router(shared: Arc<Shared>) -> Router {
-    let Split { probes, pages, tenant_pages, tenant_status, api } = routes(&mut Document::new());
+    let Split { probes, pages, tenant_pages, tenant_status, files, api } =
+        routes(&mut Document::new());
     let api = api
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
@@ -226,6 +253,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .merge(tenant_pages.layer(secret.clone()))
         .layer(middleware::from_fn_with_state(shared.clone(), guard::limit))
         .merge(tenant_status.layer(secret))
+        .merge(files)
         .nest(API, api)
         .layer(middleware::from_fn_with_state(shared.clone(), guard::require_loopback_name));
     finished(probes.merge(pages).fallback(problem::not_found), shared)
@@ -239,6 +267,8 @@ struct Split {
     pages: Router<Arc<Shared>>,
     tenant_pages: Router<Arc<Shared>>,
     tenant_status: Router<Arc<Shared>>,
+    /// Each looks at the token by itself.
+    files: Router<Arc<Shared>>,
     api: Router<Arc<Shared>>,
 }
 
@@ -248,7 +278,8 @@ fn routes(document: &mut Document) -> Split {
     let pages = dashboard::routes(Routes::new(document, "", Access::Open)).router;
     let tenant_pages = tenant::pages(Routes::new(document, "", Access::Open)).router;
     let tenant_status = tenant::status_route(Routes::new(document, "", Access::Tenant)).router;
+    let files = exports::file_route(Routes::new(document, "", Access::Link)).router;
     let api = Routes::new(document, API, Access::Token);
-    let api = webhooks::routes(mutations::routes(api::routes(api)));
-    Split { probes, pages, tenant_pages, tenant_status, api: openapi::route(api).router }
+    let api = exports::routes(webhooks::routes(mutations::routes(api::routes(api))));
+    Split { probes, pages, tenant_pages, tenant_status, files, api: openapi::route(api).router }
 }

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+pub mod exports;
 mod exposition;
 mod history;
 pub mod http;
@@ -31,8 +32,10 @@ pub mod why;
 mod worst;
 
 pub use error::Error;
+pub use exports::ExportAccess;
 pub use http::{
-    AdminState, NotRecreated, Recreated, Recreator, Settings, Sockets, Tokens, Verifier, serve,
+    AdminState, NotRecreated, Pieces, Recreated, Recreator, Settings, Sockets, StoredFile, Tokens,
+    Verifier, serve,
 };
 pub use readiness::Readiness;
 pub use state::State;

@@ -138,6 +138,17 @@ pub struct NewJob<'a> {
     pub store: Option<&'a str>,
     pub folder: Option<&'a str>,
     pub options: &'a Value,
+    /// Of a client that may ask twice.
+    pub repeatable: Option<Repeatable<'a>>,
+}
+
+/// How a client's request is known that comes a second time, because its answer was lost.
+#[derive(Debug, Clone, Copy)]
+pub struct Repeatable<'a> {
+    /// Chosen by the client.
+    pub key: &'a str,
+    /// Of what it asked for.
+    pub request_sha256: &'a str,
 }
 
 /// What became of a wish for a job.
@@ -146,6 +157,10 @@ pub enum Created {
     Job(PublicId),
     /// The tenant has an export that goes on: this one.
     Running(String),
+    /// The same was asked for with this key before, and this job was made.
+    Repeated(String),
+    /// Something else was asked for with this key before.
+    KeyUsed,
 }
 
 /// Random ids that are tried, should one be taken.
@@ -157,10 +172,26 @@ pub async fn create(client: &Client, new: &NewJob<'_>) -> Result<Created, Error>
     for _ in 0..ID_ATTEMPTS_MAX {
         let id = PublicId::fresh(new.kind, Timestamp::now());
         let (text, kind) = (id.as_str(), new.kind.as_str());
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&text, &kind, &new.tenant_id, &other, &new.store, &new.folder, new.options];
+        let key = new.repeatable.map(|repeatable| repeatable.key);
+        let request = new.repeatable.map(|repeatable| repeatable.request_sha256);
+        let parameters: [&(dyn ToSql + Sync); 9] = [
+            &text,
+            &kind,
+            &new.tenant_id,
+            &other,
+            &new.store,
+            &new.folder,
+            new.options,
+            &key,
+            &request,
+        ];
         if client.query_opt(sql::CREATE_JOB, &parameters).await?.is_some() {
             return Ok(Created::Job(id));
+        }
+        if let Some(repeatable) = new.repeatable
+            && let Some(created) = repeated(client, repeatable).await?
+        {
+            return Ok(created);
         }
         if new.kind == Kind::Export
             && let Some(row) = client.query_opt(sql::FIND_RUNNING_EXPORT, &[&new.tenant_id]).await?
@@ -169,6 +200,20 @@ pub async fn create(client: &Client, new: &NewJob<'_>) -> Result<Created, Error>
         }
     }
     Err(Error::Exhausted { what: "job id", waited: Duration::ZERO })
+}
+
+/// What was made when the same client asked before. None: its key is new.
+pub async fn repeated(
+    client: &Client,
+    repeatable: Repeatable<'_>,
+) -> Result<Option<Created>, Error> {
+    let row = client.query_opt(sql::FIND_REPEATED, &[&repeatable.key]).await?;
+    Ok(row.map(|row| match row.get::<_, Option<&str>>("request_sha256") {
+        Some(request) if request == repeatable.request_sha256 => {
+            Created::Repeated(row.get("public_id"))
+        }
+        _ => Created::KeyUsed,
+    }))
 }
 
 /// The job of this id.

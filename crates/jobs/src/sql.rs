@@ -14,6 +14,7 @@ pub(crate) const DROP_PIECES: &str = include_str!("../sql/drop_pieces.sql");
 pub(crate) const NOTE_PROGRESS: &str = include_str!("../sql/note_progress.sql");
 pub(crate) const INVALIDATE_CHUNKS: &str = include_str!("../sql/invalidate_chunks.sql");
 pub(crate) const FINISH_JOB: &str = include_str!("../sql/finish_job.sql");
+pub(crate) const FIND_REPEATED: &str = include_str!("../sql/find_repeated.sql");
 pub(crate) const CANCEL_JOB: &str = include_str!("../sql/cancel_job.sql");
 pub(crate) const RESUME_JOB: &str = include_str!("../sql/resume_job.sql");
 pub(crate) const RETIRE_JOB: &str = include_str!("../sql/retire_job.sql");

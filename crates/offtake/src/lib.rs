@@ -11,6 +11,8 @@ pub mod configuration;
 pub mod context;
 pub mod daemon;
 pub mod demo;
+mod export_item;
+mod export_wish;
 pub mod logging;
 pub mod outcome;
 mod sql;

@@ -29,7 +29,8 @@
 //! [`claim`], because they read the destination's pauses, fuses, resyncs and quarantine; [`fail`],
 //! because it also writes the destination's status; and everything that owes, because one row per
 //! destination is owed. **The webhooks' own** are in `webhooks.rs`: one row per webhook is owed. The
-//! poller's page owes both in one statement, because both are owed with its position.
+//! poller's page owes both in one statement, because both are owed with its position. **The callbacks'
+//! own** are in `callbacks.rs`: the end of a job is told once.
 //!
 //! **What is not here:** what the source records of a destination while a worker holds its request:
 //! mirrored cursors, failed mappings, copies begun, quarantined rows. Those statements write the
@@ -41,6 +42,7 @@
 //! says what it was doing. A function that takes the pool returns the source's error.
 
 mod backoff;
+mod callbacks;
 mod claim;
 mod lease;
 mod owe;
@@ -50,6 +52,7 @@ mod webhooks;
 mod withdraw;
 
 pub use backoff::backoff;
+pub use callbacks::{CallbackClaim, claim_callbacks, owe_callback, settle_callback};
 pub use claim::{Claim, Due, claim};
 pub use lease::{
     HEARTBEATS_PER_LEASE, Lease, complete, complete_all_with, complete_with, extend, fail,

@@ -1,6 +1,9 @@
 //! Every statement that writes `offtake.outgoing_request`. Each file says who calls it, and in
 //! which transaction.
 
+pub(crate) const OWE_CALLBACK: &str = include_str!("../sql/owe_callback.sql");
+pub(crate) const CLAIM_CALLBACKS: &str = include_str!("../sql/claim_callbacks.sql");
+pub(crate) const SETTLE_CALLBACK: &str = include_str!("../sql/settle_callback.sql");
 pub(crate) const OWE_PAGE: &str = include_str!("../sql/owe_page.sql");
 pub(crate) const OWE_FANNED_OUT: &str = include_str!("../sql/owe_fanned_out.sql");
 pub(crate) const SWEEP_DUE: &str = include_str!("../sql/sweep_due.sql");

@@ -24,6 +24,8 @@ async fn two_tenants() -> (World, Receiver, Daemon) {
         .setting("/http/admin_token", ADMIN)
         .setting("/http/read_token", READER)
         .setting("/http/status_secret", STATUS_SECRET)
+        .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
+        .setting("/exports", json!({ "store": "disk" }))
         .await;
     world.allow("rows_quarantined");
     world.fill(5).await;

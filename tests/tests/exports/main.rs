@@ -5,6 +5,7 @@
 mod daemons;
 mod formats;
 mod handoff;
+mod http;
 mod interrupted;
 mod settling;
 mod surface;

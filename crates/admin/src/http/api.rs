@@ -25,7 +25,7 @@ use crate::{Error, State};
 
 /// How long a request may wait for the source; then the answer is 503. A dashboard asks every
 /// second and has no use for a later answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Items per page without a `limit`.
 const ITEMS: usize = 100;

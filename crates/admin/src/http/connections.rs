@@ -44,7 +44,7 @@ const REQUESTS_MAX: usize = 10_000;
 const LIFE: Duration = Duration::from_secs(600);
 /// A connection ends after this time even while something is being answered on it. Otherwise the
 /// event stream of a client that does not read would stay open for ever. A dashboard connects
-/// again.
+/// again. Of a file, it is the time in which its client takes nothing.
 const LIFE_MAX: Duration = Duration::from_secs(3600);
 /// Between two looks at a connection whose life is over.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -91,8 +91,7 @@ type Connection = http1::Connection<TokioIo<Wire>, WithPeer>;
 /// Serves a connection until the client closes it, its life is over, it makes room, or the daemon
 /// stops and nothing is being answered on it.
 async fn serve(mut connection: Connection, slot: Slot, shutdown: CancellationToken) {
-    let began = Instant::now();
-    let mut look_at = began + LIFE;
+    let mut look_at = Instant::now() + LIFE;
     let mut stopping = false;
     let ended = loop {
         tokio::select! {
@@ -103,7 +102,7 @@ async fn serve(mut connection: Connection, slot: Slot, shutdown: CancellationTok
                 Pin::new(&mut connection).graceful_shutdown();
             }
             () = sleep_until(look_at) => {
-                if slot.idle() || began.elapsed() >= LIFE_MAX {
+                if slot.idle() || slot.still() >= LIFE_MAX {
                     return;
                 }
                 look_at = Instant::now() + LOOK_AGAIN_AFTER;
@@ -125,6 +124,30 @@ async fn serve(mut connection: Connection, slot: Slot, shutdown: CancellationTok
     }
 }
 
+/// The connection of a request, for answers that take long.
+#[derive(Clone)]
+pub(super) struct Connected(Arc<Busy>);
+
+impl Connected {
+    /// The client has taken something.
+    pub(super) fn moved(&self) {
+        self.0.moved();
+    }
+
+    /// Ends the connection, whatever is being answered on it.
+    pub(super) fn end(&self) {
+        self.0.end();
+    }
+
+    /// One without a client, and whether it was ended.
+    #[cfg(test)]
+    pub(super) fn alone() -> (Self, impl Fn() -> bool) {
+        let slot = Slots::default().take(std::net::Ipv4Addr::LOCALHOST.into()).unwrap();
+        let ended = slot.busy();
+        (Self(slot.busy()), move || ended.ended())
+    }
+}
+
 /// The router for one connection: it adds the client's address to every request, and keeps count of
 /// what is being answered.
 struct WithPeer {
@@ -140,6 +163,7 @@ impl Service<Request<Incoming>> for WithPeer {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(Connected(self.busy.clone()));
         let answering = self.busy.answering();
         let last = self.busy.requests() >= REQUESTS_MAX;
         let answer = self.app.call(request);
@@ -190,7 +214,7 @@ fn connection(stream: TcpStream, peer: Peer, app: Router, busy: Arc<Busy>) -> Co
         .max_buf_size(HEADER_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(
-            TokioIo::new(Wire::new(stream)),
+            TokioIo::new(Wire::new(stream, busy.clone())),
             WithPeer { app: TowerToHyperService::new(app), peer, busy },
         )
 }

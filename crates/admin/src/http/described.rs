@@ -77,6 +77,14 @@ impl<'a> Routes<'a> {
         self.add(path, "patch", on(MethodFilter::PATCH, handler), told, H::describe)
     }
 
+    pub(super) fn delete<M, A, H>(self, path: &str, handler: H, told: Told) -> Self
+    where
+        H: Handler<M, Arc<Shared>> + Described<A>,
+        M: 'static,
+    {
+        self.add(path, "delete", on(MethodFilter::DELETE, handler), told, H::describe)
+    }
+
     /// A route whose answer has no type: `answers` describes it.
     pub(super) fn get_other<M, H>(
         self,

@@ -97,7 +97,7 @@ pub(super) async fn admit(
 
 /// What the token of a request allows; the problem of a request without one, or of a client that
 /// asks too often.
-fn admission(shared: &Shared, request: &Request) -> Result<Admission, Problem> {
+pub(super) fn admission(shared: &Shared, request: &Request) -> Result<Admission, Problem> {
     let (tokens, limits) = (&shared.state.tokens, &shared.limits);
     let admission = tokens.admission(request.headers());
     let within = match admission {

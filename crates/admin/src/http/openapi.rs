@@ -23,6 +23,8 @@ pub(super) enum Access {
     Token,
     /// A tenant's own status token.
     Tenant,
+    /// The admin token, or a link.
+    Link,
 }
 
 /// The document, while routes are added.
@@ -154,6 +156,10 @@ impl Document {
                     "read": bearer("`http.read_token`: it may read, and change nothing."),
                     "admin": bearer("`http.admin_token`: it may read and change everything."),
                     "status": bearer("A tenant's status token, which `offtake status-token` prints."),
+                    "link": {
+                        "type": "apiKey", "in": "query", "name": "signature",
+                        "description": "Of a link that the admin token has made.",
+                    },
                 },
             },
         })
@@ -177,6 +183,14 @@ impl Operation<'_> {
             parameter["schema"] = schema;
             self.parameters.push(parameter);
         }
+    }
+
+    /// A header of the request that may be absent.
+    pub(super) fn header(&mut self, name: &str, description: &str, pattern: &str) {
+        self.parameters.push(json!({
+            "name": name, "in": "header", "required": false, "description": description,
+            "schema": { "type": "string", "pattern": pattern },
+        }));
     }
 
     /// `T` is the JSON of the body, which may be absent unless a field is required.
@@ -236,7 +250,7 @@ fn problems(access: Access, in_path: bool, has_body: bool) -> Vec<u16> {
     match access {
         Access::Probe => {}
         Access::Open => codes.extend([421, 429]),
-        Access::Token => codes.extend([401, 403, 421, 429, 503]),
+        Access::Token | Access::Link => codes.extend([401, 403, 421, 429, 503]),
         Access::Tenant => codes.extend([401, 403, 404, 421, 429, 503]),
     }
     if in_path {
@@ -254,6 +268,7 @@ fn security(access: Access, method: &str) -> Value {
         (Access::Token, "get") => json!([{ "read": [] }, { "admin": [] }]),
         (Access::Token, _) => json!([{ "admin": [] }]),
         (Access::Tenant, _) => json!([{ "status": [] }]),
+        (Access::Link, _) => json!([{ "admin": [] }, { "link": [] }]),
     }
 }
 
@@ -272,7 +287,8 @@ fn path_parameter(path: &str, name: &str) -> Value {
     let webhook = path.contains("/webhooks/");
     let described = match name {
         "tenant" => "The tenant, as the configuration spells it.",
-        "file" => "The name of one of the page's files.",
+        "file" => "The name of one of the export's files.",
+        "id" => "The export's id.",
         _ if path.contains("/fuses/") => {
             "`sequencer`, `poller`, `sync`, `webhooks`, `tenant:TENANT`, `destination:TENANT/NAME`, \
              `webhook:TENANT/NAME` or `mapping:NAME`. A slash may be sent as it is, or as `%2F`."

@@ -1,5 +1,7 @@
 //! Errors as RFC 9457 problem objects.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -16,6 +18,9 @@ pub(super) struct Problem {
     title: &'static str,
     status: u16,
     detail: String,
+    /// What is in the way, where it has an id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
     /// Seconds, for the header `Retry-After`.
     #[serde(skip)]
     retry_after: Option<u64>,
@@ -29,6 +34,7 @@ impl Problem {
             title,
             status: status.as_u16(),
             detail: detail.into(),
+            id: None,
             retry_after: None,
         }
     }
@@ -43,6 +49,28 @@ impl Problem {
                 format!("too many {what}; ask again in {seconds} s"),
             )
         }
+    }
+}
+
+/// When a client may ask again for what waits for other clients' exports.
+const FULL_AGAIN_AFTER: Duration = Duration::from_secs(60);
+
+impl Problem {
+    /// Names what is in the way.
+    pub(super) fn about(self, id: String) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// For what waits in a queue that is full.
+    pub(super) fn full(detail: impl Into<String>) -> Self {
+        let retry_after = Some(FULL_AGAIN_AFTER.as_secs());
+        Self { retry_after, ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+    }
+
+    /// For what cannot be done now and can be done soon.
+    pub(super) fn busy(detail: impl Into<String>, again_after: Duration) -> Self {
+        let retry_after = Some(again_after.as_secs().max(1));
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
     }
 }
 

@@ -68,7 +68,7 @@ impl Work<'_> {
             keep: self.settings.keep.filter(|_| self.job.folder.is_none()),
         };
         record::finish(self.pool, self.lease, &finish).await?;
-        Ok(Completed { warning, manifest })
+        Ok(Completed { warning, manifest: Box::new(manifest) })
     }
 
     /// What follows once the job is completed, and is no part of it: a worker that dies here leaves a
@@ -263,7 +263,7 @@ pub(super) async fn read_part(
 /// A completed export.
 pub(super) struct Completed {
     pub(super) warning: Option<String>,
-    pub(super) manifest: Manifest,
+    pub(super) manifest: Box<Manifest>,
 }
 
 fn whole_name(id: &str, attempt: i64, file: &str) -> String {

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// Rows of a part, if they are not too large.
 pub const CHUNK_ROWS: u32 = 50_000;
 
+/// The most rows that a part may be asked to have.
+pub const CHUNK_ROWS_MAX: u32 = 10_000_000;
+
 /// Bytes of a part before it is compressed. Twice this bounds the memory of an export.
 pub const CHUNK_BYTES: usize = 64 << 20;
 

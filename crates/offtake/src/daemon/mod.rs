@@ -17,6 +17,7 @@
 //! nothing to repair.
 
 mod destinations_refresh;
+mod export_access;
 mod file_reads;
 mod loops;
 mod presence;
@@ -42,7 +43,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::status_token::StatusSecret;
 use offtake_admin::{
-    AdminState, Readiness, Recreator, Settings, Sockets, Tokens, Verifier, WebhookAccess,
+    AdminState, ExportAccess, Readiness, Recreator, Settings, Sockets, Tokens, Verifier,
+    WebhookAccess,
 };
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
@@ -130,6 +132,7 @@ impl Daemon {
             verifier: Arc::default(),
             recreator: Arc::default(),
             webhook_access: Arc::default(),
+            export_access: Arc::default(),
             published: Published::new(context.configuration.clone()),
             identity,
             presence: None,
@@ -197,6 +200,7 @@ struct Running {
     verifier: Arc<OnceLock<Verifier>>,
     recreator: Arc<OnceLock<Recreator>>,
     webhook_access: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
+    export_access: Arc<OnceLock<Arc<dyn ExportAccess>>>,
     shutdown: CancellationToken,
     /// Becomes true when all loops run.
     loops_run: watch::Sender<bool>,
@@ -255,6 +259,7 @@ impl Running {
             verifier: self.verifier.clone(),
             recreator: self.recreator.clone(),
             webhooks: self.webhook_access.clone(),
+            exports: self.export_access.clone(),
         };
         tokio::spawn(async move {
             if let Err(error) = offtake_admin::serve(sockets, state, shutdown).await {
@@ -310,6 +315,13 @@ impl Running {
         let access =
             webhook_access::Access::new(self.pool.clone(), webhooks.clone(), configuration.clone());
         let _ = self.webhook_access.set(Arc::new(access));
+        let exports = export_access::Access {
+            pool: self.pool.clone(),
+            configuration: configuration.clone(),
+            mappings: self.published.mappings.subscribe(),
+            stores: self.context.stores(),
+        };
+        let _ = self.export_access.set(Arc::new(exports));
         let _ = self.recreator.set(recreation::recreator(registry.clone()));
         let _ = self.verifier.set(verification::verifier(registry.clone(), configuration));
         let loops = Loops {

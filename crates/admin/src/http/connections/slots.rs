@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,11 @@ pub(super) struct Busy {
     requests: AtomicUsize,
     /// When something last happened, by the clock of the slots.
     active_at: AtomicU64,
+    opened_at: Instant,
+    /// Milliseconds after that, a client last took something of a long answer.
+    moved_after: AtomicU64,
+    /// Cancelled when the connection has to end.
+    evicted: CancellationToken,
 }
 
 /// Held while one request is being answered.
@@ -73,6 +79,9 @@ impl Slots {
             answering: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             active_at: AtomicU64::new(id),
+            opened_at: Instant::now(),
+            moved_after: AtomicU64::new(0),
+            evicted: evicted.clone(),
         });
         open.insert(id, Entry { address, busy: busy.clone(), evicted: evicted.clone() });
         Some(Slot { slots: self.clone(), id, busy, evicted })
@@ -107,6 +116,10 @@ impl Slot {
         self.busy.idle()
     }
 
+    pub(super) fn still(&self) -> Duration {
+        self.busy.still()
+    }
+
     /// Returns when the connection has to make room.
     pub(super) async fn evicted(&self) {
         self.evicted.cancelled().await;
@@ -120,8 +133,30 @@ impl Drop for Slot {
 }
 
 impl Busy {
-    fn idle(&self) -> bool {
+    pub(super) fn idle(&self) -> bool {
         self.answering.load(Ordering::Relaxed) == 0
+    }
+
+    /// For how long no long answer has gone on: since the connection was opened, where it has none.
+    pub(super) fn still(&self) -> Duration {
+        let moved = Duration::from_millis(self.moved_after.load(Ordering::Relaxed));
+        self.opened_at.elapsed().saturating_sub(moved)
+    }
+
+    /// The client has taken something of a long answer.
+    pub(super) fn moved(&self) {
+        let after = u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_after.store(after, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(super) fn ended(&self) -> bool {
+        self.evicted.is_cancelled()
+    }
+
+    /// Ends the connection, whatever is being answered on it.
+    pub(super) fn end(&self) {
+        self.evicted.cancel();
     }
 
     /// A request has come in.

@@ -6,11 +6,14 @@
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use super::slots::Busy;
 
 /// The library's own answers are shorter: a status line, and the headers of [`OWN_HEADERS`].
 const OWN_ANSWER_BYTES_MAX: usize = 256;
@@ -20,12 +23,13 @@ const OWN_HEADERS: [&str; 3] = ["connection", "content-length", "date"];
 
 pub(super) struct Wire {
     stream: TcpStream,
+    busy: Arc<Busy>,
     withheld: Option<StatusCode>,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, withheld: None }
+    pub(super) fn new(stream: TcpStream, busy: Arc<Busy>) -> Self {
+        Self { stream, busy, withheld: None }
     }
 
     /// The status of the answer that was withheld, and the socket.
@@ -57,7 +61,9 @@ impl AsyncWrite for Wire {
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
         let this = self.get_mut();
-        let send = match own_answer(bytes) {
+        // While a handler's answer is sent, the library makes none, and a file may look like one.
+        let own = if this.busy.idle() { own_answer(bytes) } else { None };
+        let send = match own {
             _ if this.withheld.is_some() => return Poll::Ready(Ok(bytes.len())),
             Some((0, status)) => {
                 this.withheld = Some(status);

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use offtake_jobs::exports::{Asked, Options};
+use offtake_jobs::exports::Options;
 use offtake_jobs::job::{self, Created, NewJob};
 use offtake_jobs::{Kind, PublicId};
-use offtake_mapping::compose::{KeyRange, list_chunk};
 use offtake_mapping::{MappingSet, foreign};
 use offtake_postgres::{Connection, catalog};
 
@@ -13,7 +12,8 @@ use super::{asked, local};
 use crate::arguments::shown;
 use crate::command_line::{ExportCreate, ExportFormat};
 use crate::commands::registry_names::{unknown, unreadable_jobs};
-use crate::context::{Context, tenant_spelling};
+use crate::context::Context;
+use crate::export_wish::{Fit, Unfit, Wish};
 use crate::outcome::{Exit, Failure};
 
 /// Where the files go.
@@ -35,11 +35,19 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
     let goal = goal(context, arguments)?;
     let source = context.connect_source("export").await?;
     let set = catalog::resolve(&source, context.mappings()?).await?;
-    let names = chosen(&set, &arguments.mapping)?;
-    let tenant_at_source = spelt(&source, &set, &arguments.tenant).await?;
-    expect_rows(&source, &set, &names, &arguments.tenant, &tenant_at_source).await?;
     let exports = &context.configuration.exports;
-    let options = options(arguments, &set, &names, exports.chunk_rows);
+    let wish = Wish {
+        tenant: &arguments.tenant,
+        format: arguments.format.into(),
+        mappings: &arguments.mapping,
+        compression: arguments.compression.into(),
+        state: arguments.state,
+        chunk_rows: exports.chunk_rows,
+        require_consistent: arguments.require_consistent,
+    };
+    let fit = wish.fit(&source, &set).await;
+    let Fit { tenant_at_source, options } =
+        fit.map_err(|why| unfit(&set, &arguments.tenant, why))?;
     if let Goal::Store(_) = goal {
         expect_place(&source, exports.queue).await?;
     }
@@ -85,76 +93,25 @@ async fn expect_place(source: &Connection, queue: u32) -> Result<(), Failure> {
         .remedy("try again when some of them are done; `offtake export list` shows them"))
 }
 
-/// The mappings that are exported, in the order of the files' names.
-fn chosen(set: &MappingSet, named: &[String]) -> Result<Vec<String>, Failure> {
-    for name in named {
-        if set.get(name).is_none() {
+fn unfit(set: &MappingSet, tenant: &str, unfit: Unfit) -> Failure {
+    match unfit {
+        Unfit::Mapping(name) => {
             let known = set.mappings().iter().map(|mapping| mapping.name());
-            return Err(unknown(format!("there is no mapping named {name}"), name, known));
+            unknown(format!("there is no mapping named {name}"), &name, known)
         }
-    }
-    let all = set.mappings().iter().map(|mapping| mapping.name().to_owned());
-    Ok(all.filter(|name| named.is_empty() || named.contains(name)).collect())
-}
-
-/// The tenant as the source prints it.
-async fn spelt(source: &Connection, set: &MappingSet, tenant: &str) -> Result<String, Failure> {
-    let spellings = tenant_spelling::spellings_of(source, set, tenant)
-        .await
-        .map_err(|error| Failure::of_source("cannot look at the tenant's id", &error.into()))?;
-    match spellings.len() {
-        0 => Ok(tenant.to_owned()),
-        1 => Ok(spellings.into_iter().next().unwrap_or_default()),
-        _ => {
+        Unfit::Ambiguous(spellings) => {
             let all: Vec<_> = spellings.iter().map(|id| foreign(id)).collect();
             let message = format!("{} may be the tenant {}", foreign(tenant), all.join(" or "));
-            Err(Failure::new(Exit::Usage, message)
+            Failure::new(Exit::Usage, message)
                 .because("the mappings name their tenants by different types")
-                .remedy("write the id as the source prints it, or name mappings of one type"))
+                .remedy("write the id as the source prints it, or name mappings of one type")
         }
-    }
-}
-
-/// A tenant without one row is more likely a misspelt one.
-async fn expect_rows(
-    source: &Connection,
-    set: &MappingSet,
-    names: &[String],
-    typed: &str,
-    tenant: &str,
-) -> Result<(), Failure> {
-    for mapping in names.iter().filter_map(|name| set.get(name)) {
-        let one = list_chunk(mapping, tenant, KeyRange::ALL, 1);
-        let rows = source.query(&one, &[]).await.map_err(|error| {
-            let what = format!("cannot read the rows of mapping {}", mapping.name());
-            Failure::of_source(&what, &error.into())
-        })?;
-        if !rows.is_empty() {
-            return Ok(());
+        Unfit::NoRows => {
+            let message = format!("no mapping has a row of the tenant {}", foreign(tenant));
+            Failure::new(Exit::Failed, message)
+                .remedy("write the tenant's id as the mappings' tenant column prints it")
         }
-    }
-    let message = format!("no mapping has a row of the tenant {}", foreign(typed));
-    Err(Failure::new(Exit::Failed, message)
-        .remedy("write the tenant's id as the mappings' tenant column prints it"))
-}
-
-fn options(
-    arguments: &ExportCreate,
-    set: &MappingSet,
-    names: &[String],
-    chunk_rows: u32,
-) -> Options {
-    let asked = names.iter().filter_map(|name| set.get(name)).map(|mapping| Asked {
-        name: mapping.name().to_owned(),
-        version: mapping.version.to_string(),
-    });
-    Options {
-        format: arguments.format.into(),
-        compression: arguments.compression.into(),
-        mappings: asked.collect(),
-        chunk_rows,
-        state: arguments.state,
-        require_consistent: arguments.require_consistent,
+        Unfit::Source { what, error } => Failure::of_source(&what, &error),
     }
 }
 
@@ -183,9 +140,14 @@ async fn record(
         store,
         folder,
         options: &options,
+        repeatable: None,
     };
     match job::create(source, &new).await.map_err(unreadable_jobs)? {
         Created::Job(id) => Ok(id),
+        // Commands give no key.
+        Created::Repeated(_) | Created::KeyUsed => {
+            Err(Failure::new(Exit::Failed, "the same export was asked for already"))
+        }
         Created::Running(id) => {
             let tenant = foreign(&arguments.tenant);
             let message = format!("the tenant {tenant} has an export that goes on: {id}");

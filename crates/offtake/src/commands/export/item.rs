@@ -2,53 +2,13 @@
 
 use offtake_jobs::{Job, State};
 use offtake_mapping::foreign;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Rates are of the whole time since the export began, pauses included.
-fn rows_per_second(job: &Job) -> Option<f64> {
-    let began = job.started_at?.as_millisecond() as f64 / 1000.0;
-    let end = job.finished_at.map_or(job.now, |at| at.as_millisecond() as f64 / 1000.0);
-    let seconds = end - began;
-    (seconds > 0.0 && job.rows_done > 0).then(|| job.rows_done as f64 / seconds)
-}
-
-fn eta_seconds(job: &Job) -> Option<i64> {
-    let rate = rows_per_second(job).filter(|_| job.state.goes_on())?;
-    let left = job.rows_total?.saturating_sub(job.rows_done).max(0);
-    Some((left as f64 / rate).ceil() as i64)
-}
+use crate::export_item::{eta_seconds, item};
 
 /// As `--json` prints it.
 pub(super) fn of(job: &Job) -> Value {
-    json!({
-        "id": job.public_id,
-        "tenant": job.tenant_id,
-        "format": job.options["format"],
-        "compression": job.options["compression"],
-        "state": job.state.as_str(),
-        "reason": job.reason,
-        "folder": job.folder,
-        "created_at": job.created_at,
-        "started_at": job.started_at,
-        "finished_at": job.finished_at,
-        "expires_at": job.expires_at,
-        "progress": {
-            "rows_done": job.rows_done,
-            "rows_total": job.rows_total,
-            "rows_total_exact": job.state == State::Completed,
-            "percent": job.percent,
-            "bytes_written": job.bytes_done,
-            "rows_per_second": rows_per_second(job).map(f64::round),
-            "eta_seconds": eta_seconds(job),
-            "mapping": job.mapping,
-            "round": job.round,
-        },
-        "sequence_id": job.sequence_id.map(|id| id.to_string()),
-        "from_sequence_id": job.from_sequence_id.map(|id| id.to_string()),
-        "epoch": job.epoch,
-        "consistency": job.consistency,
-        "files": job.files,
-    })
+    serde_json::to_value(item(job)).unwrap_or_default()
 }
 
 /// As a person reads it.

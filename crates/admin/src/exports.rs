@@ -1,0 +1,228 @@
+//! Exports: what a reader is told of them, and what clients of HTTP ask for. The running daemon does
+//! it ([`ExportAccess`]), because it has the stores and the mappings.
+
+use std::fmt;
+use std::pin::Pin;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::http::StoredFile;
+use crate::status::Long;
+
+/// What only a process can do that has read the configuration.
+pub trait ExportAccess: Send + Sync {
+    fn create(&self, wish: ExportWish, repeatable: Option<RepeatableKey>) -> Asking<Export>;
+
+    /// The newest first.
+    fn list(&self, of: ExportsWanted) -> Asking<Vec<Export>>;
+
+    fn one(&self, id: String) -> Asking<Export>;
+
+    fn cancel(&self, id: String) -> Asking<Export>;
+
+    fn resume(&self, id: String) -> Asking<Export>;
+
+    /// Deletes its files, and what is known of it.
+    fn delete(&self, id: String) -> Asking<()>;
+
+    /// The text of a completed export's manifest.
+    fn manifest(&self, id: String) -> Asking<String>;
+
+    /// A file of a completed export.
+    fn file(&self, id: String, name: String) -> Asking<StoredFile>;
+}
+
+pub type Asking<T> = Pin<Box<dyn Future<Output = Result<T, ExportRefused>> + Send>>;
+
+/// Why something is not done; each with a text for the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportRefused {
+    /// It cannot be, whatever happens.
+    Wrong(String),
+    /// There is no such export, file, tenant, mapping or store.
+    Missing(String),
+    /// Its files were there, and are deleted.
+    Gone(String),
+    /// Not in its present state.
+    Conflict(String),
+    /// The tenant has an export that goes on, with this id.
+    Running { why: String, id: String },
+    /// The idempotency key was used for another request.
+    KeyUsed(String),
+    /// As many exports wait as may.
+    Full(String),
+    /// Not now.
+    Unavailable(String),
+}
+
+/// The client's key of a request that it may send twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepeatableKey {
+    pub key: String,
+    /// Of what it asks for.
+    pub request_sha256: String,
+}
+
+/// Which exports are listed.
+#[derive(Debug, Clone, Default)]
+pub struct ExportsWanted {
+    pub tenant: Option<String>,
+    pub state: Option<ExportState>,
+    /// Those that are older than this one.
+    pub after: Option<String>,
+    pub limit: i64,
+}
+
+/// An export that is asked for.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportWish {
+    /// The tenant whose rows are written.
+    #[schemars(required, length(min = 1, max = 1000))]
+    pub tenant: Option<String>,
+    #[schemars(required)]
+    pub format: Option<ExportFormat>,
+    /// Only these; absent or empty: all.
+    #[serde(default)]
+    #[schemars(length(max = 1000))]
+    pub mappings: Vec<String>,
+    /// The store that the files go to; absent: `exports.store`.
+    pub store: Option<String>,
+    #[serde(default)]
+    pub compression: ExportCompression,
+    /// SQL only: with the state of a destination, so that live sync goes on where it is loaded.
+    #[serde(default)]
+    pub state: bool,
+    /// Rows of a part; absent: `exports.chunk_rows`.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub chunk_rows: Option<u32>,
+    /// Fail rather than complete with parts of several moments.
+    #[serde(default)]
+    pub require_consistent: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportFormat {
+    Csv,
+    Ndjson,
+    Json,
+    Sql,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportCompression {
+    #[default]
+    Gzip,
+    None,
+}
+
+/// `accepted`, `processing`, `paused` and `settling` go on. `failed` and `cancelled` can be resumed
+/// while the parts are kept; the files of an `expired` one are deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportState {
+    Accepted,
+    Processing,
+    Paused,
+    Settling,
+    Completed,
+    Expired,
+    Failed,
+    Cancelled,
+}
+
+impl ExportState {
+    pub const ALL: [Self; 8] = [
+        Self::Accepted,
+        Self::Processing,
+        Self::Paused,
+        Self::Settling,
+        Self::Completed,
+        Self::Expired,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Processing => "processing",
+            Self::Paused => "paused",
+            Self::Settling => "settling",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for ExportState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One export.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Export {
+    /// As `exp_20261128-031300_k7f3a2`.
+    pub id: String,
+    pub tenant: String,
+    pub format: String,
+    pub compression: String,
+    pub state: ExportState,
+    /// Why it is paused, has failed or was cancelled; null normally.
+    pub reason: Option<String>,
+    /// The store that has its files; null: a command wrote them to `folder`.
+    pub store: Option<String>,
+    pub folder: Option<String>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+    /// When its files are deleted; null: never.
+    pub expires_at: Option<Timestamp>,
+    pub progress: ExportProgress,
+    /// The moment of the rows: changes up to here are in the files. Null before the end.
+    pub sequence_id: Option<Long>,
+    /// The earliest moment that a part is of; another one where `consistency` is `none`.
+    pub from_sequence_id: Option<Long>,
+    pub epoch: Option<String>,
+    /// `snapshot`, `settled` or `none`; null before the end.
+    pub consistency: Option<String>,
+    /// Null before the end, and once they are deleted.
+    pub files: Option<Vec<ExportFile>>,
+}
+
+/// How far an export is.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ExportProgress {
+    pub rows_done: i64,
+    /// The planner's estimate until all rows were read once.
+    pub rows_total: Option<i64>,
+    pub rows_total_exact: bool,
+    /// Never falls, and is 100 only when the export is completed.
+    pub percent: i32,
+    pub bytes_written: i64,
+    /// Of the whole time since it began, pauses included.
+    pub rows_per_second: Option<f64>,
+    pub eta_seconds: Option<i64>,
+    pub estimated_completion_at: Option<Timestamp>,
+    /// The mapping that is read now.
+    pub mapping: Option<String>,
+    /// Of settling: 0 while rows are read for the first time.
+    pub round: i32,
+}
+
+/// A file of a completed export.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct ExportFile {
+    pub name: String,
+    pub size: u64,
+    pub sha256: String,
+    pub rows: i64,
+}

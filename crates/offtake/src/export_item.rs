@@ -1,0 +1,83 @@
+//! One export, as programs are told of it: by `--json` and by HTTP.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use offtake_admin::exports::{Export, ExportProgress, ExportState};
+use offtake_admin::status::Long;
+use offtake_jobs::{Job, State};
+
+/// Rates are of the whole time since the export began, pauses included.
+fn rows_per_second(job: &Job) -> Option<f64> {
+    let began = job.started_at?.as_millisecond() as f64 / 1000.0;
+    let end = job.finished_at.map_or(job.now, |at| at.as_millisecond() as f64 / 1000.0);
+    let seconds = end - began;
+    (seconds > 0.0 && job.rows_done > 0).then(|| job.rows_done as f64 / seconds)
+}
+
+pub(crate) fn eta_seconds(job: &Job) -> Option<i64> {
+    let rate = rows_per_second(job).filter(|_| job.state.goes_on())?;
+    let left = job.rows_total?.saturating_sub(job.rows_done).max(0);
+    Some((left as f64 / rate).ceil() as i64)
+}
+
+/// When the export is likely to be done, by the source's clock.
+fn estimated_completion(job: &Job) -> Option<Timestamp> {
+    let left = Duration::from_secs(eta_seconds(job)?.unsigned_abs());
+    let now = Timestamp::from_second(job.now as i64).ok()?;
+    now.checked_add(left).ok()
+}
+
+pub(crate) fn item(job: &Job) -> Export {
+    let text = |name: &str| job.options[name].as_str().unwrap_or_default().to_owned();
+    let files = job.files.as_ref();
+    Export {
+        id: job.public_id.clone(),
+        tenant: job.tenant_id.clone(),
+        format: text("format"),
+        compression: text("compression"),
+        state: state_of(job.state),
+        reason: job.reason.clone(),
+        store: job.store.clone(),
+        folder: job.folder.clone(),
+        created_at: job.created_at,
+        started_at: job.started_at,
+        finished_at: job.finished_at,
+        expires_at: job.expires_at,
+        progress: ExportProgress {
+            rows_done: job.rows_done,
+            rows_total: job.rows_total,
+            rows_total_exact: job.state == State::Completed,
+            percent: job.percent,
+            bytes_written: job.bytes_done,
+            rows_per_second: rows_per_second(job).map(f64::round),
+            eta_seconds: eta_seconds(job),
+            estimated_completion_at: estimated_completion(job),
+            mapping: job.mapping.clone(),
+            round: job.round,
+        },
+        sequence_id: job.sequence_id.map(Long),
+        from_sequence_id: job.from_sequence_id.map(Long),
+        epoch: job.epoch.clone(),
+        consistency: job.consistency.clone(),
+        files: files.and_then(|files| serde_json::from_value(files.clone()).ok()),
+    }
+}
+
+fn state_of(state: State) -> ExportState {
+    match state {
+        State::Accepted => ExportState::Accepted,
+        State::Processing => ExportState::Processing,
+        State::Paused => ExportState::Paused,
+        State::Settling => ExportState::Settling,
+        State::Completed => ExportState::Completed,
+        State::Expired => ExportState::Expired,
+        State::Failed => ExportState::Failed,
+        State::Cancelled => ExportState::Cancelled,
+    }
+}
+
+/// The job's state of the same name.
+pub(crate) fn job_state(state: ExportState) -> Option<State> {
+    State::ALL.into_iter().find(|one| one.as_str() == state.as_str())
+}

@@ -1,0 +1,106 @@
+//! What is looked at before an export is recorded, for the command and for HTTP alike.
+
+use offtake_jobs::exports::{Asked, Compression, Format, Options};
+use offtake_mapping::MappingSet;
+use offtake_mapping::compose::{KeyRange, list_chunk};
+use tokio_postgres::Client;
+
+use crate::context::tenant_spelling;
+
+/// An export that somebody asks for.
+pub(crate) struct Wish<'a> {
+    pub(crate) tenant: &'a str,
+    pub(crate) format: Format,
+    /// Empty: all.
+    pub(crate) mappings: &'a [String],
+    pub(crate) compression: Compression,
+    pub(crate) state: bool,
+    pub(crate) chunk_rows: u32,
+    pub(crate) require_consistent: bool,
+}
+
+/// A wish that can be recorded.
+pub(crate) struct Fit {
+    pub(crate) tenant_at_source: String,
+    pub(crate) options: Options,
+}
+
+/// Why a wish cannot be met.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// There is no mapping of this name.
+    Mapping(String),
+    /// The tenant may be any of these.
+    Ambiguous(Vec<String>),
+    /// No mapping has a row of the tenant.
+    NoRows,
+    Source {
+        what: String,
+        error: offtake_postgres::Error,
+    },
+}
+
+impl Wish<'_> {
+    /// `source` must not be in a transaction.
+    pub(crate) async fn fit(&self, source: &Client, set: &MappingSet) -> Result<Fit, Unfit> {
+        let names = self.chosen(set)?;
+        let tenant_at_source = self.spelt(source, set).await?;
+        expect_rows(source, set, &names, &tenant_at_source).await?;
+        let asked = names.iter().filter_map(|name| set.get(name)).map(|mapping| Asked {
+            name: mapping.name().to_owned(),
+            version: mapping.version.to_string(),
+        });
+        let options = Options {
+            format: self.format,
+            compression: self.compression,
+            mappings: asked.collect(),
+            chunk_rows: self.chunk_rows,
+            state: self.state,
+            require_consistent: self.require_consistent,
+        };
+        Ok(Fit { tenant_at_source, options })
+    }
+
+    /// The mappings that are exported, in the order of the files' names.
+    fn chosen(&self, set: &MappingSet) -> Result<Vec<String>, Unfit> {
+        if let Some(name) = self.mappings.iter().find(|name| set.get(name).is_none()) {
+            return Err(Unfit::Mapping(name.clone()));
+        }
+        let all = set.mappings().iter().map(|mapping| mapping.name().to_owned());
+        Ok(all.filter(|name| self.mappings.is_empty() || self.mappings.contains(name)).collect())
+    }
+
+    /// The tenant as the source prints it.
+    async fn spelt(&self, source: &Client, set: &MappingSet) -> Result<String, Unfit> {
+        let spellings =
+            tenant_spelling::spellings_of(source, set, self.tenant).await.map_err(|error| {
+                let what = "cannot look at the tenant's id".to_owned();
+                Unfit::Source { what, error: error.into() }
+            })?;
+        match spellings.len() {
+            0 => Ok(self.tenant.to_owned()),
+            1 => Ok(spellings.into_iter().next().unwrap_or_default()),
+            _ => Err(Unfit::Ambiguous(spellings.into_iter().collect())),
+        }
+    }
+}
+
+/// A tenant without one row is more likely a misspelt one.
+async fn expect_rows(
+    source: &Client,
+    set: &MappingSet,
+    names: &[String],
+    tenant: &str,
+) -> Result<(), Unfit> {
+    for mapping in names.iter().filter_map(|name| set.get(name)) {
+        let one = list_chunk(mapping, tenant, KeyRange::ALL, 1);
+        let rows = source.query(&one, &[]).await.map_err(|error| {
+            let what = format!("cannot read the rows of mapping {}", mapping.name());
+            Unfit::Source { what, error: error.into() }
+        })?;
+        if !rows.is_empty() {
+            return Ok(());
+        }
+    }
+    Err(Unfit::NoRows)
+}
