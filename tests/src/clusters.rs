@@ -53,6 +53,21 @@ impl Clusters {
     }
 }
 
+/// A folder in memory with room for the clusters of a whole run, which have up to 1 GiB at a time.
+///
+/// Each test makes two databases of 300 files each and drops them. On ext4, finding inodes for them
+/// takes a tenth of a run's processor time (measured with perf), and in memory nothing.
+fn memory_folder() -> Option<&'static str> {
+    const SHARED_MEMORY: &str = "/dev/shm";
+    /// `TMPFS_MAGIC` of linux/magic.h.
+    const TMPFS: u64 = 0x0102_1994;
+    const FREE_MIN: u64 = 4 << 30;
+    let system = rustix::fs::statfs(SHARED_MEMORY).ok()?;
+    let in_memory = u64::try_from(system.f_type).ok()? == TMPFS;
+    let free = system.f_bavail.saturating_mul(u64::try_from(system.f_bsize).ok()?);
+    (in_memory && free >= FREE_MIN).then_some(SHARED_MEMORY)
+}
+
 impl MeetingPoint {
     /// The meeting point in the build folder of the running executable.
     pub fn of_this_build() -> Self {
@@ -125,7 +140,11 @@ impl MeetingPoint {
             File::create(self.0.join("servers.log")).expect("the build folder can be written");
         // A process group of its own: a signal that ends one test must not end the servers of the
         // others.
-        Command::new(binary("private_servers"))
+        let mut owner = Command::new(binary("private_servers"));
+        if let Some(memory) = memory_folder() {
+            owner.env("TMPDIR", memory);
+        }
+        owner
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

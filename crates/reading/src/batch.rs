@@ -101,11 +101,17 @@ pub struct Chunk {
     pub up_to: Option<Vec<String>>,
 }
 
+impl Part {
+    /// The rows' text.
+    pub fn bytes(&self) -> usize {
+        self.changed.bytes() + self.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes())
+    }
+}
+
 impl Batch {
     /// The rows' text.
     pub fn bytes(&self) -> usize {
-        let chunk = |part: &Part| part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
-        self.parts.iter().map(|part| part.changed.bytes() + chunk(part)).sum()
+        self.parts.iter().map(Part::bytes).sum()
     }
 
     /// The mapping and the key of the batch's only row, if it has one row only.

@@ -123,3 +123,26 @@ async fn an_idle_database_is_visited_once_an_hour() {
         assert_eq!(owed(kind, minutes).await, visits, "{kind}, idle for {minutes} minutes");
     }
 }
+
+/// The first requests to a database have 1 MiB of rows at most, and those after them up to 4 MiB.
+#[tokio::test]
+async fn requests_begin_small_and_grow_while_they_are_done_in_time() {
+    let plan = plan().setting("/sync/batch_rows", 100_000);
+    let Some(world) = filled(plan).await else { return };
+    // 12 MiB, in rows of two kilobytes.
+    let fill = "insert into item select {acme}, n, 'c' || n, repeat(md5(n::text), 64) from generate_series(1000, 7000) n";
+    let acme = format!("'{}'", world.id("acme"));
+    world.source.execute(&fill.replace("{acme}", &acme)).await;
+    let daemon = world.daemon().await;
+    world.wait_in_step().await;
+    oracle::assert_equal(&world).await;
+    let seen = world.d1().seen();
+    let to_acme = |seen: &&offtake_tests::d1::Seen| seen.head.contains(world.d1().id(0));
+    let items = seen.iter().filter(|seen| seen.body.contains(ITEMS));
+    let sizes: Vec<usize> = items.filter(to_acme).map(|seen| seen.body.len() >> 10).collect();
+    let large: Vec<usize> = sizes.iter().copied().filter(|kib| *kib > 200).collect();
+    assert!(large[0] < 1200, "{sizes:?}");
+    assert!(large.iter().any(|kib| *kib > 2500), "{sizes:?}");
+    assert!(large.iter().all(|kib| *kib < 4800), "{sizes:?}");
+    daemon.stop().await;
+}

@@ -91,7 +91,10 @@ pub(super) async fn read(
         range,
         rows_max,
         // A single row must always fit.
-        bytes_max: if rows_max == 1 { usize::MAX } else { copier.terms.batch_bytes },
+        bytes_max: match rows_max {
+            1 => usize::MAX,
+            _ => copier.terms.batch_bytes.min(copier.place.batch_bytes_max()),
+        },
         statement_timeout: copier.settings.statement_timeout,
     };
     let (mut part, fits) = read_stretch(&copier.pool, &stretch).await?;

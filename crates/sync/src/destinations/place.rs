@@ -19,9 +19,6 @@ pub enum Place {
     D1(Arc<D1Database>),
 }
 
-/// Larger requests come near the 30 seconds that Cloudflare gives one.
-const D1_BATCH_BYTES_MAX: usize = 4 << 20;
-
 /// The schema that SQLite has: a file has one.
 const SQLITE_SCHEMA: &str = "main";
 
@@ -98,11 +95,11 @@ impl Place {
         }
     }
 
-    /// The bytes of rows that one transaction there may have.
+    /// The bytes of rows that the next transaction there may have.
     pub(crate) fn batch_bytes_max(&self) -> usize {
         match self {
             Self::Postgres { .. } | Self::Sqlite(_) => usize::MAX,
-            Self::D1(_) => D1_BATCH_BYTES_MAX,
+            Self::D1(database) => database.batch_bytes_max(),
         }
     }
 

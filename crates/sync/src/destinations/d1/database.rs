@@ -7,6 +7,7 @@ use offtake_egress::{Remote, SettingNames, TlsMode};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
+use super::reach::Reach;
 use super::usage::{Spent, Usage};
 use crate::destinations::InvalidPlace;
 
@@ -48,6 +49,7 @@ pub struct D1Database {
     settings: D1Settings,
     /// What this process has asked of it so far.
     pub(super) usage: Usage,
+    pub(super) reach: Reach,
 }
 
 impl fmt::Debug for D1Database {
@@ -162,12 +164,18 @@ impl D1Database {
             token: token.into(),
             settings: settings.clone(),
             usage: Usage::default(),
+            reach: Reach::default(),
         })
     }
 
     /// What this process has spent there so far.
     pub fn spent(&self) -> Spent {
         self.usage.spent()
+    }
+
+    /// The bytes of rows that the next request may have.
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        self.reach.bytes()
     }
 
     /// Without the token.

@@ -20,6 +20,7 @@ mod lane;
 mod look;
 mod proof;
 mod purge;
+mod reach;
 mod refusals;
 mod size;
 mod sql;

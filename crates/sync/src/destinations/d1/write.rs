@@ -133,6 +133,9 @@ impl Session {
                         cursors,
                         slow: took > SLOW,
                     };
+                    if !written.slow {
+                        self.database.reach.done(write.parts.iter().map(|part| part.bytes()).sum());
+                    }
                     let lines = outcomes(&plans, &done, &counts, &mut written);
                     let written_as = refusals::WrittenAs { write, aside, id: &id, ours };
                     self.settle(&plans, lines, written_as, &mut written).await?;
