@@ -64,6 +64,14 @@ async fn every_failpoint_can_kill_the_daemon() {
             let acme = world.id("acme");
             world.succeed(&["export", "create", "--tenant", acme, "--format", "csv"]).await;
         }
+        if point.starts_with("snapshot.") {
+            let ended = "update offtake.job set state = 'cancelled', leased_until = null";
+            world.source.execute(ended).await;
+            let asked = "insert into offtake.job (public_id, kind, tenant_id, store)
+                values ('snap_20261128-031300_' || substr('{point}', 10, 6), 'snapshot', '{acme}', 'disk')";
+            let asked = asked.replace("{acme}", world.id("acme"));
+            world.source.execute(&asked.replace("{point}", &point.replace('_', "a"))).await;
+        }
         let mut daemon = world.spawn_daemon_with_failpoints(&[(point, "abort")]);
         world.allow("*");
         world

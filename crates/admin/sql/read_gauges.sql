@@ -38,4 +38,9 @@ select (select (extract(epoch from now()) - extract(epoch from min(not_before)))
        (select coalesce(sum(pg_total_relation_size(inhrelid)), 0)::bigint
           from pg_inherits where inhparent = 'offtake.change_log'::regclass) as log_bytes,
        (select coalesce(jsonb_object_agg(state, jobs), '{}')
-          from (select state, count(*) as jobs from offtake.job where kind = 'export' group by state) by_state) as exports
+          from (select state, count(*) as jobs from offtake.job where kind = 'export' group by state) by_state) as exports,
+       (select coalesce(jsonb_object_agg(state, jobs), '{}')
+          from (select state, count(*) as jobs from offtake.job where kind = 'snapshot' group by state) by_state) as snapshots,
+       (select (extract(epoch from now()) - extract(epoch from min(coalesce(made_at, since))))::float8
+          from offtake.snapshot_schedule) as snapshot_age_seconds,
+       (select coalesce(jsonb_object_agg(operation, rows), '{}') from offtake.restored_rows) as restored

@@ -4,7 +4,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::gauge;
+use metrics::{counter, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use offtake_loops::metrics::{self as names, Kind, METRICS};
 use offtake_postgres::SourcePool;
@@ -218,6 +218,10 @@ struct Beside {
     log_bytes: i64,
     /// How many there are, by state.
     exports: Value,
+    snapshots: Value,
+    snapshot_age_seconds: Option<f64>,
+    /// Rows by operation.
+    restored: Value,
 }
 
 impl Beside {
@@ -228,6 +232,9 @@ impl Beside {
             oldest_change_seconds: row.get("oldest_change_seconds"),
             log_bytes: row.get("log_bytes"),
             exports: row.get("exports"),
+            snapshots: row.get("snapshots"),
+            snapshot_age_seconds: row.get("snapshot_age_seconds"),
+            restored: row.get("restored"),
         })
     }
 
@@ -239,6 +246,16 @@ impl Beside {
         for state in names::EXPORT_STATES {
             let count = self.exports[state].as_f64().unwrap_or(0.0);
             gauge!(names::EXPORTS, "state" => state).set(count);
+        }
+        for state in names::SNAPSHOT_STATES {
+            let count = self.snapshots[state].as_f64().unwrap_or(0.0);
+            gauge!(names::SNAPSHOTS, "state" => state).set(count);
+        }
+        let age = self.snapshot_age_seconds.unwrap_or(0.0).max(0.0);
+        gauge!(names::SNAPSHOT_AGE_SECONDS).set(age);
+        for operation in names::RESTORE_OPERATIONS {
+            let rows = self.restored[operation].as_u64().unwrap_or(0);
+            counter!(names::RESTORE_ROWS_TOTAL, "operation" => operation).absolute(rows);
         }
     }
 }

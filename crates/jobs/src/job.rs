@@ -305,6 +305,9 @@ mod tests {
 
     #[test]
     fn the_states_are_those_of_the_metrics() {
-        assert_eq!(State::ALL.map(State::as_str), offtake_loops::metrics::EXPORT_STATES);
+        use offtake_loops::metrics::{EXPORT_STATES, SNAPSHOT_STATES};
+        assert_eq!(State::ALL.map(State::as_str), EXPORT_STATES);
+        let of_snapshots = State::ALL.into_iter().filter(|state| *state != State::Settling);
+        assert!(of_snapshots.map(State::as_str).eq(SNAPSHOT_STATES));
     }
 }

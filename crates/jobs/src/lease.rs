@@ -16,6 +16,9 @@ use crate::{Kind, sql};
 /// job goes on that much later when its process is killed.
 pub const LEASE: Duration = Duration::from_secs(60);
 
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
 /// What makes a claim ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
@@ -166,6 +169,11 @@ pub async fn release(pool: &SourcePool, lease: Lease, release: Release<'_>) -> R
     let parameters: [&(dyn ToSql + Sync); 6] =
         [&lease.job_id, &lease.attempt, &after, &release.state, &reason, &release.failed];
     Ok(connection.query_opt(sql::RELEASE_JOB, &parameters).await?.is_some())
+}
+
+/// The pause after so many failures in a row, and this one: a second, doubled each time.
+pub(crate) fn retry_after(failures: i32) -> Duration {
+    RETRY_MAX.min(RETRY_MIN * 2u32.saturating_pow(failures.clamp(0, 20).unsigned_abs()))
 }
 
 pub(crate) fn milliseconds(duration: Duration) -> i64 {

@@ -22,6 +22,7 @@ mod public_id;
 pub mod snapshots;
 mod sql;
 pub mod stores;
+mod turns;
 
 pub use job::{Job, State};
 pub use lease::{Held, LEASE, Lease, Release, Which, claim, release};

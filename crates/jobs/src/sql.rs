@@ -23,3 +23,12 @@ pub(crate) const LIST_EXPIRED: &str = include_str!("../sql/list_expired.sql");
 pub(crate) const EXPIRE_JOB: &str = include_str!("../sql/expire_job.sql");
 pub(crate) const FORGET_ENDED: &str = include_str!("../sql/forget_ended.sql");
 pub(crate) const READ_MOMENT: &str = include_str!("../sql/read_moment.sql");
+pub(crate) const REFRESH_SNAPSHOT_SCHEDULE: &str =
+    include_str!("../sql/refresh_snapshot_schedule.sql");
+pub(crate) const CLEAR_SNAPSHOT_SCHEDULE: &str = include_str!("../sql/clear_snapshot_schedule.sql");
+pub(crate) const RECORD_DUE_SNAPSHOTS: &str = include_str!("../sql/record_due_snapshots.sql");
+pub(crate) const NOTE_SNAPSHOT_MADE: &str = include_str!("../sql/note_snapshot_made.sql");
+pub(crate) const LIST_OLD_SNAPSHOTS: &str = include_str!("../sql/list_old_snapshots.sql");
+pub(crate) const END_SNAPSHOTS: &str = include_str!("../sql/end_snapshots.sql");
+pub(crate) const RECORD_SNAPSHOT: &str = include_str!("../sql/record_snapshot.sql");
+pub(crate) const NOTE_SNAPSHOTS_DELETED: &str = include_str!("../sql/note_snapshots_deleted.sql");

@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 32] = [
+pub const FAILPOINTS: [&str; 34] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -38,6 +38,8 @@ pub const FAILPOINTS: [&str; 32] = [
     "restore.before_merge",
     "restore.before_commit",
     "restore.after_commit",
+    "snapshot.before_card",
+    "snapshot.after_card",
     "webhooks.after_claim",
     "webhooks.before_read",
     "webhooks.after_read",

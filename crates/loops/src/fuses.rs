@@ -158,10 +158,12 @@ pub async fn set_fuse(
 }
 
 /// Whether anything listens to a fuse of this name: `sequencer`, `poller`, `sync`, `webhooks`,
-/// `exports`, `destination:TENANT/NAME`, `webhook:TENANT/NAME`, `mapping:NAME`, `tenant:TENANT`.
+/// `exports`, `snapshots`, `destination:TENANT/NAME`, `webhook:TENANT/NAME`, `mapping:NAME`, `tenant:TENANT`.
 pub fn names_a_fuse(name: &str) -> bool {
     match name.split_once(':') {
-        None => matches!(name, "sequencer" | "poller" | "sync" | "webhooks" | "exports"),
+        None => {
+            matches!(name, "sequencer" | "poller" | "sync" | "webhooks" | "exports" | "snapshots")
+        }
         Some(("destination" | "webhook", rest)) => rest
             .rsplit_once('/')
             .is_some_and(|(tenant, name)| !tenant.is_empty() && !name.is_empty()),

@@ -76,6 +76,12 @@ pub const EXPORTS: &str = "offtake_exports";
 pub const EXPORT_ROWS_TOTAL: &str = "offtake_export_rows_total";
 pub const EXPORT_BYTES_TOTAL: &str = "offtake_export_bytes_total";
 pub const EXPORT_SNAPSHOT_SECONDS: &str = "offtake_export_snapshot_seconds";
+/// Label `state`, one of [`SNAPSHOT_STATES`].
+pub const SNAPSHOTS: &str = "offtake_snapshots";
+pub const SNAPSHOT_AGE_SECONDS: &str = "offtake_snapshot_age_seconds";
+pub const SNAPSHOT_INTERVAL_SECONDS: &str = "offtake_snapshot_interval_seconds";
+/// Label `operation`, one of [`RESTORE_OPERATIONS`].
+pub const RESTORE_ROWS_TOTAL: &str = "offtake_restore_rows_total";
 /// Label `class`, one of [`STORE_ERRORS`].
 pub const STORE_ERRORS_TOTAL: &str = "offtake_store_errors_total";
 
@@ -109,6 +115,11 @@ pub const WEBHOOK_STATES: [&str; 7] =
 /// Values of the label `state` of exports; a test of the crate `jobs` holds them equal to its states.
 pub const EXPORT_STATES: [&str; 8] =
     ["accepted", "processing", "paused", "settling", "completed", "expired", "failed", "cancelled"];
+/// Values of the label `state` of snapshots: the states of jobs that a snapshot can have.
+pub const SNAPSHOT_STATES: [&str; 7] =
+    ["accepted", "processing", "paused", "completed", "expired", "failed", "cancelled"];
+/// Values of the label `operation` of restores, as `offtake.restored_rows` has them.
+pub const RESTORE_OPERATIONS: [&str; 3] = ["add", "change", "delete"];
 /// Values of the label `class` of stores' errors, that end an attempt.
 pub const STORE_ERRORS: [&str; 5] = ["missing", "exists", "full", "denied", "unavailable"];
 /// Values of the label `class`; see [`Fault`](offtake_postgres::Fault).
@@ -128,15 +139,17 @@ pub const ATTEMPT_RESULTS: [&str; 5] = ["delivered", "refused", "unwell", "timeo
 /// Values of the label `kind` of events.
 pub const EVENT_KINDS: [&str; 5] = ["upserted", "deleted", "resync", "backfilled", "test"];
 /// Values of the label `loop`.
-pub const LOOPS: [&str; 6] = ["sequencer", "poller", "sync", "audit", "webhooks", "exports"];
+pub const LOOPS: [&str; 7] =
+    ["sequencer", "poller", "sync", "audit", "webhooks", "exports", "snapshots"];
 /// Values of the label `fuse`: the name of a loop, or the kind alone (`tenant`, `destination`,
 /// `webhook`, `mapping`), because names are tenants'.
-pub const FUSES: [&str; 9] = [
+pub const FUSES: [&str; 10] = [
     "sequencer",
     "poller",
     "sync",
     "webhooks",
     "exports",
+    "snapshots",
     "tenant",
     "destination",
     "webhook",

@@ -6,6 +6,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use offtake_postgres::{Fault, SqlState};
+use serde_json::{Value, json};
 
 /// The exit codes, the same for every command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,9 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     pub exit: Exit,
     problems: Vec<Problem>,
+    /// What kind of failure it is, for programs, where another side has failed: a server's class, as
+    /// metrics have it, and its SQLSTATE; or a store's class.
+    class: Option<(&'static str, Option<String>)>,
 }
 
 /// The message says what happened and where; the remedy says what to do.
@@ -73,6 +77,7 @@ impl Failure {
                 remedy: None,
                 cause: None,
             }],
+            class: None,
         }
     }
 
@@ -90,7 +95,7 @@ impl Failure {
             exit = failure.exit;
             problems.extend(failure.problems);
         }
-        Self { exit, problems }
+        Self { exit, problems, class: None }
     }
 
     /// The mistakes in a file that cannot be used.
@@ -140,6 +145,26 @@ impl Failure {
         self
     }
 
+    /// Says for programs which kind of failure another side has had.
+    pub fn of_class(mut self, class: &'static str, sqlstate: Option<&str>) -> Self {
+        self.class = Some((class, sqlstate.map(str::to_owned)));
+        self
+    }
+
+    /// The same as [`Failure::report`], for programs.
+    pub fn json(&self) -> Value {
+        let problem = |problem: &Problem| json!({ "message": problem.message, "why": problem.why, "remedy": problem.remedy });
+        let (class, sqlstate) = self.class.clone().unzip();
+        json!({
+            "error": {
+                "class": class,
+                "sqlstate": sqlstate.flatten(),
+                "exit": self.exit as u8,
+                "problems": self.problems.iter().map(problem).collect::<Vec<_>>(),
+            }
+        })
+    }
+
     /// Where the source is named by something else than the setting `source.url`.
     pub fn source_named_by(mut self, what: &str) -> Self {
         for remedy in self.problems.iter_mut().filter_map(|problem| problem.remedy.as_mut()) {
@@ -150,7 +175,10 @@ impl Failure {
 
     /// A failure at the source, with the exit code and the remedy for its kind.
     pub fn of_source(while_doing: &str, error: &offtake_postgres::Error) -> Self {
-        let failure = |exit| Self::new(exit, while_doing).because(error.message());
+        let class = error.fault().as_str();
+        let sqlstate = error.sqlstate().map(SqlState::code);
+        let failure =
+            |exit| Self::new(exit, while_doing).because(error.message()).of_class(class, sqlstate);
         match error.fault() {
             Fault::Unreachable => failure(Exit::Unreachable)
                 .remedy("check source.url, and that the server runs and is reachable from here"),

@@ -2,6 +2,7 @@
 
 pub(crate) const READ_HOLD: &str = include_str!("../sql/read_hold.sql");
 pub(crate) const END_HOLD: &str = include_str!("../sql/end_hold.sql");
+pub(crate) const COUNT_RESTORED: &str = include_str!("../sql/count_restored.sql");
 pub(crate) const LOWER_MIRROR: &str = include_str!("../sql/lower_mirror.sql");
 /// bigint, or null.
 pub(crate) const READ_CAPTURE_HEAD: &str = include_str!("../sql/read_capture_head.sql");

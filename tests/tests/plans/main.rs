@@ -15,7 +15,8 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 /// Tables that no frequent statement may scan from the beginning.
-const LARGE: [&str; 3] = ["change_log", "captured_change", "outgoing_request"];
+const LARGE: [&str; 5] =
+    ["change_log", "captured_change", "outgoing_request", "snapshot_schedule", "job"];
 
 /// 200 000 rows in each table, of 1 000 tenants and eight source tables, without ANALYZE. All but
 /// the last 20 captured changes are numbered, the poller has seen all but the last 100 changes, and
@@ -54,7 +55,14 @@ insert into offtake.quarantined_event (webhook_id, mapping, row_key, sequence_id
 select webhook_id, 'users', jsonb_build_object('id', webhook_id), 7, now(), now() + interval '1 h', 'e' from offtake.webhook;
 insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id, fanned_out, not_before)
 select 'webhook', webhook_id, 1, true, now() + case when webhook_id % 250 = 0 then interval '-1 s' else interval '1 h' end
-  from offtake.webhook;";
+  from offtake.webhook;
+alter table offtake.snapshot_schedule set (autovacuum_enabled = false);
+alter table offtake.job set (autovacuum_enabled = false);
+insert into offtake.snapshot_schedule (tenant_at_source, tenant_id, next_at)
+select 't' || n, 't' || n, now() + case when n % 2000 = 0 then interval '-1 s' else interval '1 h' end from generate_series(1, 10000) n;
+insert into offtake.job (public_id, kind, tenant_id, store, state)
+select 'snap_' || n, 'snapshot', 't' || n % 1000, 'disk', 'completed' from generate_series(1, 20000) n;
+insert into offtake.job (public_id, kind, tenant_id, store) values ('snap_due', 'snapshot', 't7', 'disk');";
 
 /// One cursor of webhook 7, as a turn saves it; its request is the 5007th.
 const SAVED: &str = "5007, 0, '[{\"mapping\": \"users\", \"sequence_id\": \"200000\", \"backfilled\": true, \"rows\": 0, \"begun\": false}]', '[]', \
@@ -66,7 +74,7 @@ const SAVED_TOGETHER: &str = "'{5005,5006,5007}', '{0,0,0}', array_fill('[\"user
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 48] = [
+const HOT: [(&str, &str, i64); 50] = [
     // Some 430 pages of catalogs where the server has to compile the function first.
     ("sequencer/sql/await_changes.sql", "0, 0, 0.001, 0, 0.05, 20, 0", 600),
     ("sequencer/sql/await_changes.sql", "200000, 0, 0.001, 0, 0.05, 20, 1", 600),
@@ -95,6 +103,13 @@ const HOT: [(&str, &str, i64); 48] = [
         60,
     ),
     ("reading/sql/read_head.sql", "10000000", 100),
+    // Five of ten thousand tenants are due.
+    (
+        "jobs/sql/record_due_snapshots.sql",
+        "86400000000, 'disk', array(select 'snap_20261128-031300_' || n from generate_series(1, 100) n), 100",
+        400,
+    ),
+    ("jobs/sql/claim_job.sql", "'snapshot', 60000, 'me', '{disk}', null", 60),
     // The same for eight tenants at once, of a thousand.
     (
         "reading/sql/read_group_bounds.sql",

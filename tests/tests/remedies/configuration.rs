@@ -209,7 +209,7 @@ const HTTP: [Wrong; 11] = [
     ("http: { admin_token: §\"${file:token}\"§ }", "http.admin_token: cannot read", Make("token")),
 ];
 
-const STORES: [Wrong; 8] = [
+const STORES: [Wrong; 9] = [
     (
         "stores: { disk: { kind: disk, path: files } }\nexports: { store: §tape§ }",
         "exports.store: there is no store named tape",
@@ -249,6 +249,14 @@ const STORES: [Wrong; 8] = [
         "stores: { disk: { kind: disk, path: files } }\nsnapshots: { store: §tape-12§ }",
         "snapshots.store: there is no store named `tape-12`",
         Understand("the name of one of the `stores`", FILES),
+    ),
+    (
+        "snapshots: { every: §24h§ }",
+        "snapshots.every: there is no store that snapshots could be kept in",
+        Understand(
+            "name one of the `stores` of this file in snapshots.store",
+            "stores: { disk: { kind: disk, path: files } }\nsnapshots: { every: 24h, store: disk }",
+        ),
     ),
 ];
 

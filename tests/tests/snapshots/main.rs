@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod beside;
+mod daemons;
 mod making;
 mod refusals;
 mod restoring;

@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use offtake_tests::{Database, Source, World, beside, tools};
+use serde_json::json;
 
 use super::Snapshots;
 
@@ -201,6 +202,41 @@ async fn a_snapshot_that_takes_too_long_fails_and_leaves_nothing() {
 fn slow() -> String {
     let slow = "i.amount + (select count(*) from generate_series(1, 100000) n where n < i.id) as amount from";
     super::ITEMS.replace("i.amount from", slow)
+}
+
+/// Programs are told what failed where: the class, the SQLSTATE, and the other side's own words.
+#[tokio::test]
+async fn a_failure_is_told_to_programs_with_its_class() {
+    let mut snapshots = Snapshots::of(&["acme"]).await;
+    let tenant = snapshots.world.id("acme").to_owned();
+    let create = ["create", "--tenant", &tenant, "--json"];
+    let failed = async |snapshots: &Snapshots, code: i32| {
+        let failed = snapshots.run(&create).await;
+        assert_eq!(failed.code, code, "{failed:?}");
+        assert!(failed.complained.starts_with("offtake: cannot"), "{failed:?}");
+        let told: serde_json::Value = serde_json::from_str(&failed.told).unwrap();
+        assert_eq!(told["error"]["exit"], code, "{told}");
+        told["error"].clone()
+    };
+    let divided = super::ITEMS.replace("i.amount from", "1 / (i.id - 1) as amount from");
+    snapshots.world.write_mapping("items", &divided);
+    let error = failed(&snapshots, 1).await;
+    assert_eq!((&error["class"], &error["sqlstate"]), (&"mapping".into(), &"22012".into()));
+    let problem = &error["problems"][0];
+    let what = format!("cannot make a snapshot of {tenant} in disk");
+    assert_eq!(problem["message"], what.as_str());
+    assert!(problem["why"][0].as_str().unwrap().contains("division by zero"), "{error}");
+    snapshots.world.write_mapping("items", super::ITEMS);
+
+    let folder = snapshots.archive("x").parent().unwrap().to_owned();
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "a file").unwrap();
+    let error = failed(&snapshots, 1).await;
+    assert_eq!((&error["class"], &error["sqlstate"]), (&"denied".into(), &json!(null)));
+
+    snapshots.world.configure(|c| c["source"]["url"] = "postgres://x@127.0.0.1:1/x".into());
+    let error = failed(&snapshots, 69).await;
+    assert_eq!(error["class"], "unreachable");
 }
 
 /// Everything is loaded and compared, and nothing of the server stays.

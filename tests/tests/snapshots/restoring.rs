@@ -45,6 +45,16 @@ async fn a_restore_makes_the_copy_equal_and_what_hangs_on_it_stays() {
     let json = snapshots.run(&["diff", &id, "--into", "main", "--json"]).await.json();
     assert_eq!(json[0]["add"], "3");
     assert_eq!(json[0]["first"].as_array().unwrap().len(), 5);
+    assert!(json[0]["first"][0].get("snapshot").is_none(), "{json}");
+    let shown = ["diff", &id, "--into", "main", "--show-values"];
+    snapshots.run(&shown).await.assert_says(3, &["there:    {", "mine", "snapshot: {"]);
+    let json = snapshots.run(&[&shown[..], &["--json"]].concat()).await.json();
+    let kinds = json[0]["first"].as_array().unwrap();
+    let of = |kind: &str| kinds.iter().find(|row| row["kind"] == kind).unwrap();
+    assert_eq!(of("change")["there"]["amount"], "-1", "{json}");
+    assert_eq!(of("delete")["there"]["name"], "mine", "{json}");
+    assert_eq!(of("change")["snapshot"]["id"], "100", "{json}");
+    assert!(of("add").get("there").is_none() && of("delete").get("snapshot").is_none(), "{json}");
 
     let restore = ["restore", &id, "--tenant", &acme.id, "--destination", "main"];
     let refused = snapshots.run(&restore).await;

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use offtake_tests::binary;
 use serde_json::json;
 
 use super::Snapshots;
@@ -166,4 +167,29 @@ async fn a_store_that_cannot_be_written_to_is_told() {
     refused.assert_says(1, &["cannot make a snapshot", shown, "let this user read and write"]);
     std::fs::remove_file(&folder).unwrap();
     snapshots.run(&create).await.assert_says(0, &["210 rows"]);
+}
+
+/// A store with less room than a snapshot needs is told before anything is written there.
+#[tokio::test]
+async fn a_store_without_room_is_told() {
+    let snapshots = Snapshots::of(&["acme"]).await;
+    let files = snapshots.world.folder().join("files");
+    std::fs::create_dir(&files).unwrap();
+    let mount = "mount -t tmpfs -o size=64m none \"$1\" || exit 77; shift; \"$@\"; ended=$?; \
+                 find . -name '*.tar*' >&2; exit $ended";
+    let mut create = std::process::Command::new("unshare");
+    create.args(["--mount", "--", "sh", "-c", mount, "sh"]).arg(&files).arg(binary("offtake"));
+    create.arg("--config").arg(snapshots.world.written_configuration());
+    create.args(["snapshot", "create", "--tenant", snapshots.world.id("acme")]).current_dir(&files);
+    let output = create.output().unwrap();
+    let complained = String::from_utf8(output.stderr).unwrap();
+    if complained.contains("unshare failed") || output.status.code() == Some(77) {
+        eprintln!("skipped: {complained}; a container with root and mount namespaces can run it");
+        return;
+    }
+    assert_eq!(output.status.code(), Some(1), "{complained}");
+    for words in ["bytes are free in the store", "make room", "offtake snapshot forget"] {
+        assert!(complained.contains(words), "{complained}");
+    }
+    assert!(!complained.contains("./"), "{complained}");
 }

@@ -19,7 +19,7 @@ const RANGE: &str = "10s";
 pub(crate) const FIRES_WITHIN: Duration = Duration::from_secs(90);
 
 /// The job whose daemon makes an alert fire.
-const FIRING: [(&str, &str); 18] = [
+const FIRING: [(&str, &str); 19] = [
     ("OfftakeDown", "offtake-gone"),
     ("OfftakeSourceUnreadable", "offtake-stalled"),
     ("OfftakeSequencerStalled", "offtake-stalled"),
@@ -36,6 +36,7 @@ const FIRING: [(&str, &str); 18] = [
     ("OfftakeLogBeyondRetention", "offtake-stalled"),
     ("OfftakeQuarantineGrowing", "offtake-broken"),
     ("OfftakeWebhookDisabled", "offtake-broken"),
+    ("OfftakeSnapshotTooOld", "offtake-broken"),
     ("OfftakeReloadFailed", "offtake-broken"),
     ("OfftakeCertificateExpires", "offtake-broken"),
 ];

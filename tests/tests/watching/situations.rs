@@ -36,6 +36,8 @@ impl Broken {
             .proxied("unreachable")
             .setting("/audit", json!({ "period": "1s", "budget": "100%" }))
             .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
+            .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
+            .setting("/snapshots", json!({ "every": "24h" }))
             .await;
         world.allow("*");
         world.tenant("expiring").show_certificate(Duration::from_secs(5 * 86_400)).await;
@@ -71,6 +73,11 @@ impl Broken {
             source.execute(&change).await;
         }
         world.write_mapping("users", "source: [");
+        // Nobody can write to the store, and that for days.
+        std::fs::create_dir(world.folder().join("files")).expect("a folder");
+        std::fs::write(world.folder().join("files/snapshots"), "a file").expect("a file");
+        let days = "update offtake.snapshot_schedule set next_at = now(), since = now() - interval '3 days'";
+        source.execute(days).await;
     }
 
     pub(crate) async fn mend(&self, page: &Runbook) {
@@ -102,6 +109,14 @@ impl Broken {
         // A person is asked.
         repair.push("--yes");
         world.succeed(&repair).await;
+
+        page.follow("OfftakeSnapshotTooOld", "mend the rights of its folder");
+        let log = self.daemon.log_text();
+        page.follow("OfftakeSnapshotTooOld", "`snapshot_paused`");
+        assert!(log.contains("snapshot_paused") && log.contains("files/snapshots"), "{log}");
+        std::fs::remove_file(world.folder().join("files/snapshots")).expect("it is removed");
+        page.follow("OfftakeSnapshotTooOld", "at the latest after five minutes");
+        world.source.execute("update offtake.job set not_before = now()").await;
 
         let resume = "offtake resume --tenant T";
         let values = [("T", world.id("paused"))];

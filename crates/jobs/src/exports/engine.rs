@@ -1,32 +1,20 @@
-//! The loop of a daemon that works on exports whose files go to stores.
-//!
-//! **What wakes it**: its own interval. **What a crash leaves behind**: leases that run out, so that
-//! another daemon goes on where this one stopped.
+//! A daemon's work on exports whose files go to stores.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offtake_loops::metrics as names;
-use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble};
+use offtake_loops::{BlownFuses, Rounds};
 use offtake_mapping::{MappingSet, ResolvedMapping};
 use offtake_postgres::{SourcePool, chain};
-use rand::Rng as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Error, Options, Settings, Told, Work, record};
-use crate::stores::Key;
-use crate::{Held, Job, Kind, LEASE, PublicId, Release, State, Store, Which, claim, job, release};
-
-/// How often the loop looks for exports that are due.
-const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
-
-/// How often it looks for files that are to be deleted.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How often exports are forgotten that ended long ago.
-const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+use crate::stores::{self, Key};
+use crate::turns::{Trade, Turns};
+use crate::{Held, Job, Kind, PublicId, Release, State, Store, job, release};
 
 /// Another daemon may have the mapping files that an export needs.
 const UNKNOWN_MAPPING_PAUSE: Duration = Duration::from_secs(30);
@@ -44,101 +32,42 @@ pub struct Parts {
 
 /// The loop. Any number of daemons may run it on one source.
 pub struct Engine {
-    parts: Parts,
-    names: Vec<String>,
-    progress: Progress,
-    /// Names this process in `leased_by`.
-    process: String,
+    turns: Turns,
+    exports: Exports,
 }
+
+struct Exports(Parts);
 
 impl Engine {
     pub fn new(parts: Parts) -> Self {
-        let names = parts.stores.iter().map(|store| store.name().to_owned()).collect();
-        let process = format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>());
-        Self { parts, names, progress: Progress::of("exports"), process }
+        let Parts { pool, stores, workers, fuses, .. } = &parts;
+        let turns = Turns::new(Exports::NAME, pool, stores, *workers, fuses);
+        Self { turns, exports: Exports(parts) }
     }
 
     /// When the loop last completed a round. The supervisor reports a loop that completes none.
     pub fn progress(&self) -> watch::Receiver<Rounds> {
-        self.progress.subscribe()
+        self.turns.progress()
     }
 
     /// Runs until cancelled. What is in progress then is given back, and goes on elsewhere.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), offtake_postgres::Error> {
-        let mut working: JoinSet<()> = JoinSet::new();
-        let mut stop = CancellationToken::new();
-        let (mut expiry_at, mut forget_at) = (Instant::now(), Instant::now());
-        let mut trouble = SourceTrouble::new("exports");
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => break,
-                () = tokio::time::sleep(CLAIM_INTERVAL) => {}
-            }
-            while working.try_join_next().is_some() {}
-            if let Err(error) = self.forget(&mut forget_at).await {
-                self.progress.fail();
-                tokio::time::sleep(trouble.report(&error)).await;
-                continue;
-            }
-            if self.parts.fuses.borrow().blown("exports").is_some() {
-                // What works stops, and is given back.
-                stop.cancel();
-            } else if !self.names.is_empty() {
-                if stop.is_cancelled() {
-                    stop = CancellationToken::new();
-                }
-                if let Err(error) = self.round(&mut working, &stop, &mut expiry_at).await {
-                    self.progress.fail();
-                    tokio::time::sleep(trouble.report(&error)).await;
-                    continue;
-                }
-            }
-            trouble.over();
-            self.progress.tick();
-        }
-        stop.cancel();
-        while working.join_next().await.is_some() {}
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), offtake_postgres::Error> {
+        self.turns.run(self.exports, shutdown).await;
         Ok(())
     }
+}
 
-    async fn round(
-        &self,
-        working: &mut JoinSet<()>,
-        stop: &CancellationToken,
-        expiry_at: &mut Instant,
-    ) -> Result<(), offtake_postgres::Error> {
-        while working.len() < self.parts.workers {
-            let which = Which::InStores(&self.names);
-            let pool = &self.parts.pool;
-            let Some(held) = claim(pool, Kind::Export, which, LEASE, &self.process).await? else {
-                break;
-            };
-            self.begin(held, working, stop).await?;
-        }
-        if *expiry_at <= Instant::now() {
-            *expiry_at = Instant::now() + EXPIRY_INTERVAL;
-            self.expire().await?;
-        }
-        Ok(())
-    }
+impl Trade for Exports {
+    const KIND: Kind = Kind::Export;
+    const NAME: &'static str = "exports";
 
-    /// Forgets exports that ended long ago and have no files in a store.
-    async fn forget(&self, forget_at: &mut Instant) -> Result<(), offtake_postgres::Error> {
-        if *forget_at > Instant::now() {
-            return Ok(());
-        }
-        *forget_at = Instant::now() + FORGET_INTERVAL;
-        job::forget_ended(&self.parts.pool, Kind::Export).await
-    }
-
-    /// Begins the work on a claimed export.
     async fn begin(
         &self,
         held: Held,
         working: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<(), offtake_postgres::Error> {
-        let Parts { pool, stores, mappings, settings, .. } = &self.parts;
+        let Parts { pool, stores, mappings, settings, .. } = &self.0;
         let Some(id) = PublicId::parse(Kind::Export, &held.public_id) else { return Ok(()) };
         let found = job::read(&*pool.get().await?, Kind::Export, &id).await?;
         let Some(job) = found else { return Ok(()) };
@@ -172,31 +101,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Deletes the files of exports that are kept no longer.
-    async fn expire(&self) -> Result<(), offtake_postgres::Error> {
-        let Parts { pool, stores, .. } = &self.parts;
-        for (id, store) in job::expired(pool, Kind::Export, &self.names).await? {
-            let store = stores.iter().find(|found| found.name() == store);
-            let (Some(store), Some(prefix)) = (store, Key::new(id.as_str())) else { continue };
-            match store.delete_all(&prefix).await {
-                Ok(()) => {
-                    job::expire(pool, Kind::Export, &id).await?;
-                    tracing::info!(event = "export_expired", export = %id, "its files are deleted");
-                }
-                Err(error) => tracing::warn!(
-                    event = "store_failed",
-                    store = store.name(),
-                    "the files of {id} are to be deleted: {error}"
-                ),
-            }
-        }
+    async fn delete_files(&self, store: &Store, id: &PublicId) -> Result<(), stores::Error> {
+        let Some(prefix) = Key::new(id.as_str()) else { return Ok(()) };
+        store.delete_all(&prefix).await?;
+        tracing::info!(event = "export_expired", export = %id, "its files are deleted");
         Ok(())
     }
+}
 
+impl Exports {
     /// Gives back an export that this daemon cannot work on. One that is to be cancelled ends: it is
     /// due at once, so this daemon would claim it again and again.
     async fn give_back(&self, held: &Held, reason: &str) -> Result<(), offtake_postgres::Error> {
-        let Parts { pool, settings, .. } = &self.parts;
+        let Parts { pool, settings, .. } = &self.0;
         if held.cancelled().is_cancelled() {
             let ended = (State::Cancelled, None);
             return match record::end(pool, held.lease, ended, settings.keep).await {

@@ -15,6 +15,7 @@ use super::parts::Place;
 use super::record::{self, Far, Part, Progress};
 use super::{Error, Options};
 use crate::job::{Job, State};
+use crate::lease::retry_after;
 use crate::{Held, LEASE, Lease, Release, Store, release};
 
 /// How an export works.
@@ -94,10 +95,6 @@ pub struct Work<'a> {
     pub tell: &'a (dyn Fn(Told<'_>) + Send + Sync),
 }
 
-/// Pauses after failures in a row: a second, doubled each time, and at most five minutes.
-const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(300);
-
 /// What is known of an export's parts while it is worked on.
 pub(super) struct Parts {
     pub(super) all: Vec<Part>,
@@ -144,8 +141,7 @@ impl Work<'_> {
                 }
             }
             Err(error) => {
-                let (reason, failures) = (told(&error), self.job.failures.clamp(0, 20));
-                let after = RETRY_MAX.min(RETRY_MIN * 2u32.saturating_pow(failures.unsigned_abs()));
+                let (reason, after) = (told(&error), retry_after(self.job.failures));
                 let state = Some(State::Paused.as_str());
                 let given = Release { after, state, reason: Some(&reason), failed: true };
                 let ours = release(self.pool, self.lease, given).await.unwrap_or(true);

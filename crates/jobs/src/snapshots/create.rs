@@ -14,8 +14,9 @@ use ring::digest::{Context, SHA256};
 use super::error::FREE_BYTES_MIN;
 use super::{Card, Error, archive_key, card_key};
 use crate::archive::{Column, Contents, FOLDER_CHARS_MAX, FORMAT, Kind, Manifest, Table, Writer};
+use crate::lease::extend;
 use crate::stores::{Existing, Store, Writer as Object};
-use crate::{Kind as JobKind, PublicId, sql};
+use crate::{Kind as JobKind, LEASE, Lease, PublicId, sql};
 
 /// A table that is truncated or rewritten while it is read has the snapshot begin again, so often in all.
 const ATTEMPTS: usize = 3;
@@ -42,6 +43,8 @@ pub struct Asked<'a> {
     pub allow_empty: bool,
     /// The snapshot of the source is held no longer.
     pub max_duration: Duration,
+    /// The job that it is made for: its id is the snapshot's, and its lease must last.
+    pub job: Option<(&'a PublicId, Lease)>,
 }
 
 /// Makes a snapshot. Until its card is written, at the end, there is none.
@@ -71,7 +74,10 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
     look_at_space(store).await?;
     let (read_at, server) = read_moment(pool).await?;
     let held = HeldSnapshot::open(pool, asked.mappings, asked.max_duration).await?;
-    let id = PublicId::fresh(JobKind::Snapshot, read_at);
+    let id = match asked.job {
+        Some((id, _)) => id.clone(),
+        None => PublicId::fresh(JobKind::Snapshot, read_at),
+    };
     let contents = contents(&id, asked, (&held, read_at, server));
     let mut out = Out::begin(store, &id).await?;
     let mut writer = Writer::new(&contents)?;
@@ -99,7 +105,7 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
         return Err(Error::Empty);
     }
     out.put(store, rest.bytes).await?;
-    end(store, &id, (&contents, read_at, &rest.manifest), out).await
+    end((pool, store, asked), &id, (&contents, read_at, &rest.manifest), out).await
 }
 
 /// The next rows of a mapping. A table that the application has locked is waited for.
@@ -134,19 +140,34 @@ async fn read_moment(pool: &SourcePool) -> Result<(Timestamp, String), Error> {
 
 /// Names the archive, and then its card. Where the card cannot be written, there is no snapshot.
 async fn end(
-    store: &Store,
+    (pool, store, asked): (&SourcePool, &Store, &Asked<'_>),
     id: &PublicId,
     (contents, created_at, manifest): (&Contents, Timestamp, &Manifest),
     out: Out,
 ) -> Result<Card, Error> {
     let (object, told) = out.end();
+    expect_lease(pool, asked).await?;
     object.finish(Existing::Keep).await?;
+    offtake_loops::failpoint("snapshot.before_card").await.map_err(Error::Source)?;
+    expect_lease(pool, asked).await?;
     let card = Card::new(contents, created_at, manifest, told);
     let json = serde_json::to_vec_pretty(&card).map_err(crate::archive::WriterError::from)?;
     let mut written = store.writer(&card_key(id)).await?;
     written.write(json.into()).await?;
     written.finish(Existing::Keep).await?;
+    // An operator may have deleted it as one that was not written to its end.
+    if store.size(&archive_key(id)).await? != Some(card.size) {
+        store.delete(&card_key(id)).await?;
+        return Err(Error::Changed { id: id.to_string(), what: "it was deleted meanwhile" });
+    }
     Ok(card)
+}
+
+/// A process that stood still beyond its lease writes nothing more: another one may have begun.
+async fn expect_lease(pool: &SourcePool, asked: &Asked<'_>) -> Result<(), Error> {
+    let Some((_, lease)) = asked.job else { return Ok(()) };
+    let extended = extend(pool, lease, LEASE).await.map_err(Error::Source)?;
+    extended.map(drop).ok_or(Error::Lost)
 }
 
 /// The archive that is being written.

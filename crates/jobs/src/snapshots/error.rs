@@ -25,6 +25,9 @@ pub enum Error {
     TooLong(Duration),
     #[error("{free} bytes are free in the store, and at least {FREE_BYTES_MIN} must be")]
     NoSpace { free: u64 },
+    /// Another process makes it, or it was deleted.
+    #[error("another process has taken over")]
+    Lost,
     /// The archive is not as Offtake writes it.
     #[error("the archive of {id} is refused: {refused}")]
     Refused { id: String, refused: Refused },
@@ -38,6 +41,17 @@ impl From<offtake_reading::Error> for Error {
         match error {
             offtake_reading::Error::Source(error) => Self::Source(error),
             of_query => Self::Query(of_query),
+        }
+    }
+}
+
+impl Error {
+    /// Of the query of a mapping that fails.
+    pub fn sqlstate(&self) -> Option<&str> {
+        use offtake_reading::Error::{Mapping, TooSlow};
+        match self {
+            Self::Query(Mapping { fault, .. } | TooSlow { fault, .. }) => fault.sqlstate.as_deref(),
+            _ => None,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Which snapshots a store has.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::card::CARD_BYTES_MAX;
 use super::{ARCHIVE, CARD, Card, Error, FOLDER, archive_key, card_key, folder};
-use crate::stores::{Store, Trouble};
+use crate::stores::{self, Store, Trouble};
 use crate::{Kind, PublicId};
 
 /// What one look at a store found.
@@ -73,8 +74,20 @@ async fn read(store: &Store, id: &PublicId) -> Result<Option<Card>, Error> {
 }
 
 /// Deletes a snapshot. Its card goes first, so that none is listed whose archive is gone.
-pub async fn delete(store: &Store, id: &PublicId) -> Result<(), Error> {
+pub async fn delete(store: &Store, id: &PublicId) -> Result<(), stores::Error> {
     store.delete(&card_key(id)).await?;
     store.delete(&archive_key(id)).await?;
+    // It may have been completed meanwhile.
+    store.delete(&card_key(id)).await?;
     Ok(())
+}
+
+/// Between the last write to an unfinished object and its end, a snapshot takes no longer than
+/// `max_duration`.
+const SWEEP_LATER: Duration = Duration::from_secs(3600);
+
+/// Removes what snapshots of this user have left unfinished that died. None that takes at most
+/// `max_duration` still writes to them.
+pub async fn sweep(store: &Store, max_duration: Duration) -> Result<(), stores::Error> {
+    store.remove_unfinished(&folder(), max_duration + SWEEP_LATER).await
 }

@@ -4,6 +4,8 @@
 //! one [archive](crate::archive) into a store. [`list`] tells which snapshots there are, [`Pass`]
 //! reads one from its first byte to its last, and [`chosen_by`] says which are old.
 //!
+//! An [`Engine`] makes those that are due or were asked for, in a daemon.
+//!
 //! **What makes it one.** An archive is a snapshot once its card is there: a small file beside it
 //! that is written last. A list reads only the cards.
 //!
@@ -14,17 +16,25 @@
 
 mod card;
 mod create;
+mod engine;
 mod error;
 mod keep;
 mod list;
+mod made;
 mod pass;
+mod schedule;
+mod turn;
 
 pub use card::{Card, CardTable};
 pub use create::{Asked, create, epoch};
+pub use engine::{Engine, Parts};
 pub use error::Error;
 pub use keep::{Keep, chosen_by};
-pub use list::{Incomplete, Listing, delete, find, list};
+pub use list::{Incomplete, Listing, delete, find, list, sweep};
+pub use made::{Made, note_deleted, record};
 pub use pass::{Pass, check};
+pub use schedule::Schedule;
+pub use turn::Options;
 
 use crate::PublicId;
 use crate::stores::Key;

@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rand::Rng as _;
@@ -242,6 +243,16 @@ impl Folder {
         missing_is_done(apart(what, rename).await)
     }
 
+    pub(super) async fn remove_unfinished(&self, prefix: &Key, age: Duration) -> Result<(), Error> {
+        let what = format!("cannot remove what is unfinished in {}", self.shown(prefix));
+        let (folder, prefix) = (self.clone(), prefix.clone());
+        let remove = move || {
+            let above: Vec<&str> = prefix.as_str().split('/').collect();
+            remove_old_parts(&folder.descend(&above, Make::None)?, age)
+        };
+        missing_is_done(apart(what, remove).await)
+    }
+
     pub(super) async fn free(&self) -> Result<u64, Error> {
         let folder = self.clone();
         let free = move || {
@@ -400,6 +411,31 @@ fn remove_folder(above: &OwnedFd, name: &str) -> io::Result<()> {
         }
     }
     Ok(rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR)?)
+}
+
+/// By name, owner and age. What is no file is left alone, and so is what vanishes meanwhile.
+fn remove_old_parts(folder: &OwnedFd, age: Duration) -> io::Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let before = i64::try_from(now.saturating_sub(age).as_secs()).unwrap_or(0);
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if !(name.starts_with('.') && name.ends_with(UNFINISHED)) {
+            continue;
+        }
+        let Ok(stat) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else {
+            continue;
+        };
+        let file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if file && stat.st_uid == user && stat.st_mtime < before {
+            match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn open_below(folder: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {

@@ -12,6 +12,7 @@ mod key;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -140,6 +141,12 @@ impl Store {
     /// Deletes every object below a prefix, and what was left there by processes that died.
     pub async fn delete_all(&self, prefix: &Key) -> Result<(), Error> {
         self.folder.delete_all(prefix).await
+    }
+
+    /// Removes the objects right below a prefix that this user began to write and did not end, and
+    /// that were last written to so long ago.
+    pub async fn remove_unfinished(&self, prefix: &Key, age: Duration) -> Result<(), Error> {
+        self.folder.remove_unfinished(prefix, age).await
     }
 
     /// How many bytes can still be written; None: the store does not say.

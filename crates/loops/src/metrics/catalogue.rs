@@ -103,6 +103,8 @@ const REQUEST_KIND: &[Label] = &[Label { name: "kind", values: &REQUEST_KINDS }]
 const ATTEMPT_RESULT: &[Label] = &[Label { name: "result", values: &ATTEMPT_RESULTS }];
 const EVENT_KIND: &[Label] = &[Label { name: "kind", values: &EVENT_KINDS }];
 const EXPORT_STATE: &[Label] = &[Label { name: "state", values: &EXPORT_STATES }];
+const SNAPSHOT_STATE: &[Label] = &[Label { name: "state", values: &SNAPSHOT_STATES }];
+const RESTORE_OPERATION: &[Label] = &[Label { name: "operation", values: &RESTORE_OPERATIONS }];
 const STORE_ERROR: &[Label] = &[Label { name: "class", values: &STORE_ERRORS }];
 const LOOP: &[Label] = &[Label { name: "loop", values: &LOOPS }];
 const FUSE: &[Label] = &[Label { name: "fuse", values: &FUSES }];
@@ -177,8 +179,12 @@ pub const METRICS: &[Metric] = &[
         EXPORT_SNAPSHOT_SECONDS,
         "Time for which an export held a snapshot of the source, and with it vacuum.",
     ),
-    counter(STORE_ERRORS_TOTAL, "errors", "Errors of stores that interrupted an export, by class.")
-        .by(STORE_ERROR),
+    counter(
+        STORE_ERRORS_TOTAL,
+        "errors",
+        "Errors of stores that interrupted an export or a snapshot, by class.",
+    )
+    .by(STORE_ERROR),
     gauge(
         LOOP_LAST_TICK_TIMESTAMP_SECONDS,
         "Unix time",
@@ -196,6 +202,11 @@ pub const METRICS: &[Metric] = &[
         "How long the change log keeps a change at least: retention.changes.",
     ),
     gauge(
+        SNAPSHOT_INTERVAL_SECONDS,
+        "seconds",
+        "How often daemons make a snapshot of each tenant: snapshots.every; 0 where it is not set.",
+    ),
+    gauge(
         SOURCE_READ_TIMESTAMP_SECONDS,
         "Unix time",
         "When this process last read what the source holds; at first, when it started.",
@@ -210,6 +221,22 @@ pub const METRICS: &[Metric] = &[
     gauge(EXPORTS, "exports", "Exports by state; those that ended are forgotten in time.")
         .of(Of::Source)
         .by(EXPORT_STATE),
+    gauge(
+        SNAPSHOTS,
+        "snapshots",
+        "Snapshots by state; those that are not kept are forgotten in time.",
+    )
+    .of(Of::Source)
+    .by(SNAPSHOT_STATE),
+    gauge(
+        SNAPSHOT_AGE_SECONDS,
+        "seconds",
+        "Age of the oldest tenant's newest snapshot, of those that daemons make; 0 without one.",
+    )
+    .of(Of::Source),
+    counter(RESTORE_ROWS_TOTAL, "rows", "Rows that restores of snapshots have written.")
+        .of(Of::Source)
+        .by(RESTORE_OPERATION),
     gauge(
         CHANGES_CAPTURED_PENDING,
         "changes",

@@ -17,7 +17,7 @@ pub enum Fuse {
     /// Stop what the fuse guards.
     #[command(after_help = FUSE_OFF)]
     Off {
-        /// sequencer, poller, sync, webhooks, exports, tenant:TENANT, destination:TENANT/NAME,
+        /// sequencer, poller, sync, webhooks, exports, snapshots, tenant:TENANT, destination:TENANT/NAME,
         /// webhook:TENANT/NAME or mapping:NAME.
         name: String,
         /// Why; `offtake status` shows it.

@@ -49,6 +49,19 @@ pub enum Snapshot {
     Forget(ForgetSnapshots),
 }
 
+impl Snapshot {
+    /// Whether JSON was asked for.
+    pub fn json(&self) -> bool {
+        match self {
+            Self::Create(of) => of.json,
+            Self::List(of) => of.json,
+            Self::Validate(of) => of.json,
+            Self::Diff(of) => of.json,
+            Self::Restore(_) | Self::Download(_) | Self::Delete(_) | Self::Forget(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Create {
     /// The tenant whose rows these are.
@@ -98,6 +111,9 @@ pub struct Diff {
     /// The name of the tenant's destination.
     #[arg(long, value_name = "DESTINATION", allow_hyphen_values = true)]
     pub into: String,
+    /// Also show the values of those rows, which may be confidential.
+    #[arg(long)]
+    pub show_values: bool,
     #[arg(long, help = JSON)]
     pub json: bool,
 }
@@ -117,6 +133,9 @@ pub struct Restore {
     /// Only show what would change; exit 3 where something would.
     #[arg(long)]
     pub dry_run: bool,
+    /// Also show the values of the rows that differ, which may be confidential.
+    #[arg(long)]
+    pub show_values: bool,
     /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,

@@ -141,3 +141,6 @@ pub const EXPORT_QUEUE: u32 = 100;
 
 /// Somebody who was ill for a few days still finds the files.
 pub const EXPORT_KEEP: Duration = Duration::from_secs(7 * 86_400);
+
+/// One snapshot keeps one processor busy with printing and compressing.
+pub const SNAPSHOT_WORKERS: u32 = 1;

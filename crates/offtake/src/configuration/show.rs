@@ -172,7 +172,11 @@ fn masked_stores(stores: &[StoreSpec]) -> Value {
 
 impl Snapshots {
     fn masked(&self) -> Value {
-        let mut entries = vec![("max_duration", show_duration(self.max_duration).into())];
+        let mut entries = vec![
+            ("workers", self.workers.into()),
+            ("max_duration", show_duration(self.max_duration).into()),
+        ];
+        entries.extend(self.every.map(|every| ("every", show_duration(every).into())));
         entries.extend(self.store.as_ref().map(|store| ("store", store.as_str().into())));
         entries.extend(self.keep.as_ref().map(|keep| {
             let within = show_duration(keep.within).into();

@@ -6,15 +6,19 @@ use offtake_jobs::StoreSpec;
 use offtake_jobs::snapshots::Keep;
 use offtake_mapping::nearest;
 
-use super::defaults;
 use super::section::Section;
+use super::{DAY, defaults};
 use crate::arguments::shown;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshots {
     /// The store that has them, if the file says which.
     pub store: Option<String>,
+    /// Snapshots at the same time in one daemon.
+    pub workers: u32,
     pub max_duration: Duration,
+    /// How often daemons make one of each tenant; None: only when they are asked for.
+    pub every: Option<Duration>,
     /// None: all are kept.
     pub keep: Option<Keep>,
 }
@@ -22,10 +26,23 @@ pub struct Snapshots {
 /// A longer one would hold back vacuum at the source for days.
 const DURATION_MAX: Duration = Duration::from_secs(86_400);
 
+/// Shorter ones are rather what a destination or its log is for.
+const EVERY_MIN: Duration = Duration::from_secs(60);
+const EVERY_MAX: Duration = Duration::from_secs(366 * 86_400);
+
 /// Ten years.
 const WITHIN_MAX: Duration = Duration::from_secs(3650 * 86_400);
 
 impl Snapshots {
+    /// The store of snapshots for which none is named.
+    pub fn default_store<'a>(&'a self, stores: &'a [StoreSpec]) -> Option<&'a str> {
+        match (&self.store, stores) {
+            (Some(name), _) => Some(name),
+            (None, [only]) => Some(&only.name),
+            (None, _) => None,
+        }
+    }
+
     pub(super) fn read(section: &Section, stores: &[StoreSpec]) -> Self {
         let names = || stores.iter().map(|store| store.name.as_str());
         let store = section.text("store");
@@ -47,6 +64,20 @@ impl Snapshots {
             last: keep.count("last", 0, 0..=100_000),
             within: keep.duration("within", Duration::ZERO, Duration::ZERO..=WITHIN_MAX),
         };
-        Self { store, max_duration: max, keep: some.then_some(keep) }
+        let every =
+            section.text("every").map(|_| section.duration("every", DAY, EVERY_MIN..=EVERY_MAX));
+        if every.is_some() && store.is_none() && stores.len() != 1 {
+            let message = match stores.is_empty() {
+                true => "there is no store that snapshots could be kept in",
+                false => "there are several stores, and it is not said which one has the snapshots",
+            };
+            section.note(
+                "every",
+                message,
+                "name one of the `stores` of this file in snapshots.store",
+            );
+        }
+        let workers = section.count("workers", defaults::SNAPSHOT_WORKERS, 1..=64);
+        Self { store, workers, max_duration: max, every, keep: some.then_some(keep) }
     }
 }

@@ -9,6 +9,7 @@
 //! | `webhooks` | tells webhooks what changed |
 //! | `sequencer`, `poller`, `sync` | carry a change from its capture to the destinations |
 //! | `exports` | writes tenants' rows to files |
+//! | `snapshots` | keeps tenants' rows of one moment as files |
 //! | `audit` | proves that every copy equals its query |
 //!
 //! Loops hand work over through the source. What they share in the process are channels with the
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_admin::Readiness;
-use offtake_jobs::{Store, exports};
+use offtake_jobs::{Store, exports, snapshots};
+use offtake_loops::metrics as names;
 use offtake_loops::{BlownFuses, Fuses, Rounds};
 use offtake_mapping::MappingSet;
 use offtake_poller::Poller;
@@ -262,6 +264,28 @@ impl Loops {
             old.exports == new.exports && old.sync == new.sync
         };
         self.keep_renewed(supervisor, "exports", None, same, begin);
+    }
+
+    pub(super) fn keep_snapshots(&self, supervisor: &Supervisor, stores: Vec<Store>) {
+        let (pool, fuses, mappings) = (self.pool.clone(), self.fuses.clone(), self.mappings());
+        let begin = move |configuration: &Configuration, shutdown: CancellationToken| {
+            let Configuration { snapshots: settings, stores: specs, .. } = configuration;
+            let every = settings.every.zip(settings.default_store(specs).map(str::to_owned));
+            let interval = every.as_ref().map_or(Duration::ZERO, |(every, _)| *every);
+            metrics::gauge!(names::SNAPSHOT_INTERVAL_SECONDS).set(interval.as_secs_f64());
+            let engine = snapshots::Engine::new(snapshots::Parts {
+                pool: pool.clone(),
+                stores: stores.clone(),
+                mappings: mappings.clone(),
+                workers: settings.workers as usize,
+                max_duration: settings.max_duration,
+                schedule: snapshots::Schedule { every, keep: settings.keep },
+                fuses: fuses.subscribe(),
+            });
+            (engine.progress(), engine.run(shutdown))
+        };
+        let same = |old: &Configuration, new: &Configuration| old.snapshots == new.snapshots;
+        self.keep_renewed(supervisor, "snapshots", None, same, begin);
     }
 
     /// Keeps a loop running that takes its settings when it is made. Where `same` says that the

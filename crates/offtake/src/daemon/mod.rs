@@ -348,6 +348,7 @@ impl Running {
         loops.keep_engine(&self.supervisor);
         loops.keep_webhooks(&self.supervisor);
         loops.keep_exports(&self.supervisor, self.context.stores());
+        loops.keep_snapshots(&self.supervisor, self.context.stores());
         // A daemon that ends when nothing is owed proves nothing: it would have to wait for it.
         if !self.options.impatient {
             loops.keep_audit(&self.supervisor);
@@ -406,13 +407,13 @@ pub(crate) fn source_connections_max(configuration: &Configuration) -> usize {
 
 /// One for every worker, and some more.
 fn loop_connections(configuration: &Configuration) -> usize {
-    let Configuration { sync, webhooks, stores, exports, .. } = configuration;
+    let Configuration { sync, webhooks, stores, exports, snapshots, .. } = configuration;
     // Without webhooks nothing is read for them.
     let named = !webhooks.static_.is_empty() || webhooks.query.is_some();
     let of_webhooks = if named { webhooks.workers } else { 0 };
     // One holds the snapshot, another one the lease.
-    let of_exports = if stores.is_empty() { 0 } else { exports.workers * 2 };
-    (sync.workers + of_webhooks + of_exports) as usize + SPARE_CONNECTIONS
+    let of_jobs = if stores.is_empty() { 0 } else { (exports.workers + snapshots.workers) * 2 };
+    (sync.workers + of_webhooks + of_jobs) as usize + SPARE_CONNECTIONS
 }
 
 /// The pool of the loops.

@@ -30,7 +30,7 @@ pub(crate) use d1::{ROW_BYTES_MAX as D1_ROW_BYTES_MAX, Session as D1Session};
 pub(crate) use links::{KnownState, Link, Links};
 pub use place::{Place, Places};
 pub use postgres::{
-    Differences, DifferentRow, RestoreError, RestoreInto, RestoredTo, Restoring, StagedLines,
+    Differences, DifferentRow, RestoreError, RestoreInto, RestoredTo, Restoring, StagedLines, Told,
 };
 pub(crate) use postgres::{GroupBeginning, GroupTakenUp, GroupWritten};
 pub use postgres::{Health, Misfit, RemainingTable, Remains, STATE_TABLE, Tried, try_schema_sql};

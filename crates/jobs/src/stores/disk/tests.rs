@@ -106,3 +106,34 @@ async fn no_link_is_followed() {
     store.put(&key("real/link"), Bytes::from_static(b"y"), Existing::Replace).await.unwrap();
     assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "s");
 }
+
+#[tokio::test]
+async fn what_was_not_ended_is_removed_by_name_owner_and_age() {
+    let (folder, store) = store();
+    let below = folder.path().join("made/files/snapshots");
+    store.put(&key("snapshots/whole"), Bytes::from_static(b"1"), Existing::Keep).await.unwrap();
+    let begin = async || {
+        let mut writer = store.writer(&key("snapshots/cut")).await.unwrap();
+        writer.write(Bytes::from_static(b"1")).await.unwrap();
+        // Its process dies.
+        std::mem::forget(writer);
+    };
+    begin().await;
+    std::fs::write(below.join(".other"), "").unwrap();
+    std::fs::create_dir(below.join(".a.part")).unwrap();
+    for entry in std::fs::read_dir(&below).unwrap() {
+        let old = std::time::SystemTime::now() - Duration::from_secs(7200);
+        let file = File::open(entry.unwrap().path()).unwrap();
+        file.set_times(std::fs::FileTimes::new().set_modified(old)).unwrap();
+    }
+    begin().await;
+    let unfinished = || {
+        let names = std::fs::read_dir(&below).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_str().unwrap().starts_with(".cut.")).count()
+    };
+    assert_eq!(unfinished(), 2);
+    store.remove_unfinished(&key("snapshots"), Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(unfinished(), 1, "the young one stays");
+    assert_eq!(std::fs::read_dir(&below).unwrap().count(), 4);
+    store.remove_unfinished(&key("nothing"), Duration::ZERO).await.unwrap();
+}

@@ -6,6 +6,18 @@
 use super::{Apply, columns_of, literal};
 use crate::Identifier;
 
+/// Of a value that is told, its first characters.
+const TOLD_CHARS_MAX: usize = 200;
+
+/// What is told of each row that differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    Nothing,
+    Key,
+    /// The key, and the values on both sides.
+    Values,
+}
+
 impl Apply<'_> {
     /// Copies lines of these columns into the staging table. `tenant`: what the other column has, in
     /// a table that tenants share.
@@ -39,42 +51,56 @@ impl Apply<'_> {
             "select count(*) filter (where d.kind = 'add') as added, count(*) filter (where d.kind = 'change') as changed, \
              count(*) filter (where d.kind = 'delete') as deleted, (select count(*) from {}) as staged from ({}) d",
             self.staging,
-            self.differences("null::text")
+            self.differences(Told::Nothing)
         )
     }
 
-    /// The kinds and keys of the first differences, at most `limit` of each kind.
-    pub fn list_differences(&self, limit: usize) -> String {
+    /// The kinds and keys of the first differences, at most `limit` of each kind, and with `told` their
+    /// values there and in the snapshot.
+    pub fn list_differences(&self, limit: usize, told: Told) -> String {
         format!(
-            "select d.kind, d.key from (select kind, key, row_number() over (partition by kind order by key collate \"C\") as place \
+            "select d.kind, d.key, d.there, d.staged from (select kind, key, there, staged, row_number() over (partition by kind order by key collate \"C\") as place \
              from ({}) d) d where d.place <= {limit} order by d.kind, d.place",
-            self.differences("key")
+            self.differences(told)
         )
     }
 
-    /// The rows that differ. `key`: whether their keys are told, as JSON.
-    fn differences(&self, key: &str) -> String {
+    /// The rows that differ, with what is told of them as JSON.
+    fn differences(&self, told: Told) -> String {
         let columns = self.mapping.key.iter().map(|k| &k.query_column);
-        let of = |alias: &str| match key {
-            "key" => {
+        let of = |alias: &str| match told {
+            Told::Nothing => "null::text".to_owned(),
+            Told::Key | Told::Values => {
                 let pairs = columns.clone().map(|column| {
                     format!("{}, {alias}.{}::text", literal(column.as_str()), column.sql())
                 });
                 format!("jsonb_build_object({})::text", pairs.collect::<Vec<_>>().join(", "))
             }
-            none => none.to_owned(),
         };
         let names: Vec<&Identifier> = self.names().collect();
+        let values = |alias: &str| match told {
+            Told::Nothing | Told::Key => "null::text".to_owned(),
+            Told::Values => {
+                let texts = names.iter().map(|name| {
+                    let name = name.sql();
+                    format!("left({alias}.{name}::text, {TOLD_CHARS_MAX}) as {name}")
+                });
+                let texts = texts.collect::<Vec<_>>().join(", ");
+                format!("(select row_to_json(v)::text from (select {texts}) v)")
+            }
+        };
         let both = self.same_key("t", "s");
         format!(
-            "select 'add' as kind, {staged_key} as key from {staging} s where not exists (select from {table} t where {both}) \
-             union all select 'change', {staged_key} from {staging} s join {table} t on {both} \
+            "select 'add' as kind, {staged_key} as key, null::text as there, {staged_values} as staged from {staging} s where not exists (select from {table} t where {both}) \
+             union all select 'change', {staged_key}, {there_values}, {staged_values} from {staging} s join {table} t on {both} \
              where row({there})::record *<> row({staged})::record \
-             union all select 'delete', {there_key} from {table} t where {gone}",
+             union all select 'delete', {there_key}, {there_values}, null::text from {table} t where {gone}",
             staging = self.staging,
             table = self.table,
             staged_key = of("s"),
             there_key = of("t"),
+            staged_values = values("s"),
+            there_values = values("t"),
             there = columns_of("t", names.iter().copied()),
             staged = columns_of("s", names.iter().copied()),
             gone = self.outside("t", crate::compose::KeyRange::ALL, None),

@@ -23,6 +23,7 @@ pub use fetch::{
 };
 pub use guard::{ActingKey, UpdatingKey};
 pub use look_up::resolve_tenants;
+pub use merge::Told;
 
 use crate::{Identifier, KeyColumn, KeyOrder, literal};
 

@@ -24,6 +24,9 @@ pub(super) async fn execute(context: &Context, arguments: &Create) -> Result<Exi
     let mappings = context.mappings()?;
     let source = context.connect_source("snapshot").await?;
     let set = catalog::resolve(&source, mappings).await?;
+    let max_duration = context.configuration.snapshots.max_duration;
+    // What cannot be swept is told by the snapshot, if it is in its way.
+    let _ = snapshots::sweep(&store, max_duration).await;
     let (chosen, narrowed) = chosen(&set, &arguments.mapping)?;
     let tenant = at_source(&source, &set, &arguments.tenant).await;
     let asked = Asked {
@@ -31,7 +34,8 @@ pub(super) async fn execute(context: &Context, arguments: &Create) -> Result<Exi
         mappings: &chosen,
         narrowed,
         allow_empty: arguments.allow_empty,
-        max_duration: context.configuration.snapshots.max_duration,
+        max_duration,
+        job: None,
     };
     let Configuration { source: at, sync, .. } = &context.configuration;
     let pool = SourcePool::new(at.url.clone(), sync.connect_timeout, CONNECTIONS);
@@ -40,6 +44,10 @@ pub(super) async fn execute(context: &Context, arguments: &Create) -> Result<Exi
     drop(source);
     let made = snapshots::create(&pool, &store, &asked).await;
     let card = made.map_err(|error| told::failure(what(), &error))?;
+    // Without it, HTTP does not tell of this snapshot. It is one all the same.
+    if let Ok(source) = pool.get().await {
+        let _ = snapshots::record(&source, store.name(), &card).await;
+    }
     match arguments.json {
         true => say_json(told::json(&card)),
         false => say(told::summary(&card)),

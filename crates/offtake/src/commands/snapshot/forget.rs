@@ -49,13 +49,20 @@ pub(super) async fn execute(
         say("nothing was changed");
         return Ok(Exit::Failed);
     }
-    for card in chosen {
-        if let Some(id) = PublicId::parse(Kind::Snapshot, &card.id) {
-            remove(&store, &id).await?;
-            say(format!("deleted {}", line(card)));
+    let mut deleted = Vec::new();
+    let done = async {
+        for card in chosen {
+            if let Some(id) = PublicId::parse(Kind::Snapshot, &card.id) {
+                remove(&store, &id).await?;
+                deleted.push(id.to_string());
+                say(format!("deleted {}", line(card)));
+            }
         }
-    }
-    Ok(Exit::Done)
+        Ok(Exit::Done)
+    };
+    let done = done.await;
+    note(context, &deleted).await;
+    done
 }
 
 pub(super) async fn delete(context: &Context, arguments: &Delete) -> Result<Exit, Failure> {
@@ -78,13 +85,21 @@ pub(super) async fn delete(context: &Context, arguments: &Delete) -> Result<Exit
         return Ok(Exit::Failed);
     }
     remove(&store, &id).await?;
+    note(context, &[id.to_string()]).await;
     say(format!("deleted {id}"));
     Ok(Exit::Done)
 }
 
 async fn remove(store: &Store, id: &PublicId) -> Result<(), Failure> {
     let deleted = snapshots::delete(store, id).await;
-    deleted.map_err(|error| told::failure(format!("cannot delete {id}"), &error))
+    deleted.map_err(|error| told::failure(format!("cannot delete {id}"), &error.into()))
+}
+
+/// Tells the source what is deleted. A source that does not answer is no reason to keep it.
+async fn note(context: &Context, ids: &[String]) {
+    if let Ok(source) = context.pool.get().await {
+        let _ = snapshots::note_deleted(&source, ids).await;
+    }
 }
 
 fn line(card: &Card) -> String {

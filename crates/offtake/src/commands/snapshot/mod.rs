@@ -14,13 +14,24 @@ mod told;
 mod validate;
 
 use super::interruptible;
+use super::printing::say_json;
 use crate::command_line::Snapshot;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
 pub(super) async fn execute(context: Context, verb: Snapshot) -> Result<Exit, Failure> {
-    let context = &context;
-    match &verb {
+    let ended = run(&context, &verb).await;
+    // What failed is told to people on standard error, as ever, and to programs here.
+    if let Err(failure) = &ended
+        && verb.json()
+    {
+        say_json(failure.json());
+    }
+    ended
+}
+
+async fn run(context: &Context, verb: &Snapshot) -> Result<Exit, Failure> {
+    match verb {
         // It hears signals itself, because it has a pause to end first.
         Snapshot::Restore(arguments) => restore::execute(context, arguments).await,
         Snapshot::Create(arguments) => interruptible(create::execute(context, arguments)).await,

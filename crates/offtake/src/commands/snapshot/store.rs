@@ -19,13 +19,10 @@ pub(super) fn open(context: &Context, asked: &InStore) -> Result<Store, Failure>
     let configuration = &context.configuration;
     let stores = &configuration.stores;
     let names = || stores.iter().map(|store| store.name.as_str());
-    let name = asked.store.as_deref().or(configuration.snapshots.store.as_deref());
+    let default = configuration.snapshots.default_store(stores);
+    let name = asked.store.as_deref().or(default);
     let file = configuration.file.display();
-    let found = match name {
-        Some(name) => stores.iter().find(|store| store.name == name),
-        None if stores.len() == 1 => stores.first(),
-        None => None,
-    };
+    let found = name.and_then(|name| stores.iter().find(|store| store.name == name));
     if let Some(spec) = found {
         return Ok(Store::open(spec));
     }

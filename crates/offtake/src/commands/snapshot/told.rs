@@ -15,9 +15,12 @@ pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
         Error::Source(error) => Failure::of_source(&what, error),
         Error::Query(_) => Failure::new(Exit::Failed, what)
             .because(chain(error))
+            .of_class("mapping", error.sqlstate())
             .remedy("run it again when the query runs: see `offtake check --connect`"),
         Error::Store(error) => {
-            let failure = |exit| Failure::new(exit, &what).because(error.to_string());
+            let class = error.trouble.as_str();
+            let failure =
+                |exit| Failure::new(exit, &what).because(error.to_string()).of_class(class, None);
             match error.trouble {
                 Trouble::Full => failure(Exit::Failed).remedy(
                     "make room, for example by `offtake snapshot forget`, and run it again",
@@ -46,7 +49,7 @@ pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
             .because(chain(error))
             .because("nothing was written anywhere")
             .remedy("use another snapshot of this tenant, and look who can write to the store"),
-        Error::Writer(_) => Failure::new(Exit::Failed, what).because(chain(error)),
+        Error::Writer(_) | Error::Lost => Failure::new(Exit::Failed, what).because(chain(error)),
     }
 }
 

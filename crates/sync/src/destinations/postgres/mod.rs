@@ -50,7 +50,7 @@ pub use health::Health;
 pub(super) use purge::Leaf;
 pub use purge::{RemainingTable, Remains};
 pub use restore::{
-    Differences, DifferentRow, RestoreError, RestoreInto, RestoredTo, Restoring, StagedLines,
+    Differences, DifferentRow, RestoreError, RestoreInto, RestoredTo, Restoring, StagedLines, Told,
 };
 pub use state::STATE_TABLE;
 pub use trial::{Misfit, Tried, try_schema_sql};

@@ -18,6 +18,7 @@ use futures_util::SinkExt as _;
 use offtake_loops::failpoint;
 use offtake_mapping::compose::KeyRange;
 use offtake_mapping::compose::postgres::Apply;
+pub use offtake_mapping::compose::postgres::Told;
 use offtake_mapping::{Identifier, ResolvedMapping};
 use offtake_postgres::{Dialer, Fault, PooledConnection};
 use tokio_postgres::CopyInSink;
@@ -72,6 +73,10 @@ pub struct DifferentRow {
     pub kind: String,
     /// A JSON object of the key's columns.
     pub key: String,
+    /// The row there and the one of the snapshot, as JSON objects with texts; only where values are
+    /// told, and where there is one.
+    pub there: Option<String>,
+    pub staged: Option<String>,
 }
 
 /// Where the cursors stand once the rows are those of a snapshot.
@@ -288,11 +293,17 @@ impl Restoring {
         &self,
         mapping: &ResolvedMapping,
         limit: usize,
+        told: Told,
     ) -> Result<Vec<DifferentRow>, RestoreError> {
-        let statement = self.apply(mapping).list_differences(limit);
+        let statement = self.apply(mapping).list_differences(limit, told);
         let rows = self.session.connection.query_typed(&statement, &[]).await;
         let row = |row: &tokio_postgres::Row| -> Result<DifferentRow, tokio_postgres::Error> {
-            Ok(DifferentRow { kind: row.try_get("kind")?, key: row.try_get("key")? })
+            Ok(DifferentRow {
+                kind: row.try_get("kind")?,
+                key: row.try_get("key")?,
+                there: row.try_get("there")?,
+                staged: row.try_get("staged")?,
+            })
         };
         let rows = rows.and_then(|rows| rows.iter().map(row).collect());
         Ok(rows.map_err(Trouble::from)?)

@@ -16,9 +16,11 @@ use std::fmt::Write as _;
 
 use offtake_jobs::snapshots::{self, Card};
 use offtake_jobs::{PublicId, Store};
-use offtake_mapping::{foreign, shell_word};
+use offtake_mapping::{foreign, foreign_within, shell_word};
 use offtake_postgres::Connection;
-use offtake_sync::destinations::{Differences, RestoreError, RestoredTo, Restoring};
+use offtake_sync::destinations::{
+    Differences, DifferentRow, RestoreError, RestoredTo, Restoring, Told,
+};
 use serde_json::{Value, json};
 
 use self::hold::Hold;
@@ -31,9 +33,13 @@ use super::{store, told};
 use crate::command_line::{Diff, Restore, RestoreTo};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
+use crate::sql;
 
 /// Keys of each kind of difference that are told.
 const KEYS_MAX: usize = 10;
+
+/// Of the values of one row.
+const VALUES_CHARS_MAX: usize = 2000;
 
 /// What is restored, and into what.
 struct Job<'a> {
@@ -49,7 +55,7 @@ struct Job<'a> {
 struct Table {
     mapping: String,
     differences: Differences,
-    rows: Vec<(String, String)>,
+    rows: Vec<DifferentRow>,
 }
 
 pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Failure> {
@@ -63,7 +69,7 @@ pub(super) async fn diff(context: &Context, arguments: &Diff) -> Result<Exit, Fa
     let source = context.connect_source("snapshot").await?;
     let tenant = card.tenant.clone();
     let job = Job::find(context, &source, (store, id, card), (&tenant, &to)).await?;
-    let tables = job.compare().await?;
+    let tables = job.compare(values_told(arguments.show_values)).await?;
     tell(&job, &tables, arguments.json);
     Ok(compared(&tables))
 }
@@ -95,7 +101,7 @@ async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepar
     let source = context.connect_source("snapshot").await?;
     let found = (store, id, card);
     let job = Job::find(context, &source, found, (&arguments.tenant, &arguments.to)).await?;
-    let tables = job.compare().await?;
+    let tables = job.compare(values_told(arguments.show_values)).await?;
     tell(&job, &tables, false);
     if arguments.dry_run {
         return Ok(Prepared::Ended(compared(&tables)));
@@ -105,6 +111,10 @@ async fn prepare<'a>(context: &'a Context, arguments: &Restore) -> Result<Prepar
         return Ok(Prepared::Ended(Exit::Failed));
     }
     Ok(Prepared::Go(Box::new(job)))
+}
+
+fn values_told(show: bool) -> Told {
+    if show { Told::Values } else { Told::Key }
 }
 
 fn compared(tables: &[Table]) -> Exit {
@@ -125,24 +135,24 @@ impl<'a> Job<'a> {
     }
 
     /// Compares in a transaction that is rolled back.
-    async fn compare(&self) -> Result<Vec<Table>, Failure> {
+    async fn compare(&self, told: Told) -> Result<Vec<Table>, Failure> {
         let restoring = self.stage().await?;
-        self.compare_staged(&restoring).await
+        self.compare_staged(&restoring, told).await
     }
 
-    async fn compare_staged(&self, restoring: &Restoring) -> Result<Vec<Table>, Failure> {
+    async fn compare_staged(
+        &self,
+        restoring: &Restoring,
+        told: Told,
+    ) -> Result<Vec<Table>, Failure> {
         let mut tables = Vec::new();
         for mapping in restoring.mappings() {
             let differences = restoring.differences(mapping).await;
-            let rows = restoring.different_rows(mapping, KEYS_MAX).await;
+            let rows = restoring.different_rows(mapping, KEYS_MAX, told).await;
             tables.push(Table {
                 mapping: mapping.name().to_owned(),
                 differences: differences.map_err(|error| self.failure(&error))?,
-                rows: rows
-                    .map_err(|error| self.failure(&error))?
-                    .into_iter()
-                    .map(|row| (row.kind, row.key))
-                    .collect(),
+                rows: rows.map_err(|error| self.failure(&error))?,
             });
         }
         Ok(tables)
@@ -218,6 +228,7 @@ impl<'a> Job<'a> {
             }
             (None, _) => return ended.map(|()| Exit::Interrupted),
         };
+        self.count(&tables).await;
         let rows: u64 = tables.iter().map(|differences| differences.staged).sum();
         say(format!("restored {rows} rows of {} into {}", self.id, self.target.label));
         ended?;
@@ -270,12 +281,22 @@ impl<'a> Job<'a> {
         }
     }
 
+    /// For the metrics of the daemons. The restore is done, whether it is counted or not.
+    async fn count(&self, tables: &[Differences]) {
+        let sum = |rows: fn(&Differences) -> u64| {
+            i64::try_from(tables.iter().map(rows).sum::<u64>()).unwrap_or(i64::MAX)
+        };
+        let (added, changed, deleted) = (sum(|d| d.added), sum(|d| d.changed), sum(|d| d.deleted));
+        let Ok(source) = self.context.pool.get().await else { return };
+        let _ = source.execute(sql::COUNT_RESTORED, &[&added, &changed, &deleted]).await;
+    }
+
     /// The reply to the commit was lost: what is there says whether it happened.
     async fn look_again(&self, why: &str) -> Result<Vec<Differences>, Failure> {
         let looked = async {
             let restoring = self.stage().await?;
             restoring.wait_for_writers().await.map_err(|error| self.failure(&error))?;
-            self.compare_staged(&restoring).await
+            self.compare_staged(&restoring, Told::Key).await
         };
         let (id, label) = (&self.id, &self.target.label);
         let Ok(tables) = looked.await else {
@@ -302,9 +323,15 @@ fn tell(job: &Job<'_>, tables: &[Table], as_json: bool) {
         let tables: Vec<Value> = tables
             .iter()
             .map(|table| {
-                let rows = table.rows.iter().map(|(kind, key)| {
-                    let key: Value = serde_json::from_str(key).unwrap_or_default();
-                    json!({ "kind": kind, "key": key })
+                let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+                let rows = table.rows.iter().map(|row| {
+                    let mut told = json!({ "kind": row.kind, "key": parsed(&row.key) });
+                    for (side, values) in [("there", &row.there), ("snapshot", &row.staged)] {
+                        if let Some(values) = values {
+                            told[side] = parsed(values);
+                        }
+                    }
+                    told
                 });
                 json!({
                     "mapping": table.mapping,
@@ -334,8 +361,14 @@ fn tell(job: &Job<'_>, tables: &[Table], as_json: bool) {
         }
         let mut line =
             format!("{}: to add {added}, to change {changed}, to delete {deleted}", table.mapping);
-        for (kind, key) in &table.rows {
-            let _ = write!(line, "\n  {kind} {}", foreign(key));
+        for row in &table.rows {
+            let _ = write!(line, "\n  {} {}", row.kind, foreign(&row.key));
+            for (side, values) in [("there:   ", &row.there), ("snapshot:", &row.staged)] {
+                if let Some(values) = values {
+                    let _ =
+                        write!(line, "\n    {side} {}", foreign_within(values, VALUES_CHARS_MAX));
+                }
+            }
         }
         say(line);
     }

@@ -282,6 +282,7 @@ fn failure(what: String, error: &RestoreError) -> Failure {
                 _ => Exit::Failed,
             };
             let failure = Failure::new(exit, what).because(&trouble.reason).because(untouched);
+            let failure = failure.of_class(trouble.fault.as_str(), trouble.code.as_deref());
             match trouble.fault {
                 Fault::Unreachable | Fault::Transient => failure.remedy("run it again"),
                 _ => failure.remedy("mend that, or restore beside the copy with --schema"),

@@ -1,0 +1,29 @@
+-- Records a job for each tenant whose next interval has begun, and moves the tenant on to the interval after.
+-- $1 bigint: the interval in microseconds; $2 text: the store; $3 text[]: public ids that are free; $4 bigint:
+-- at most so many jobs wait for daemons. Both happen in one statement, so that an interval has one job,
+-- whatever dies. Where a tenant has a snapshot that goes on, that one is the interval's.
+-- A transaction of its own. Uses snapshot_schedule_next and job_due; skips what another daemon holds.
+with due as (
+  select tenant_at_source, tenant_id from offtake.snapshot_schedule
+   where next_at <= now()
+   order by next_at
+   limit greatest(0, least(cardinality($3::text[]),
+                           $4 - (select count(*) from offtake.job
+                                  where kind = 'snapshot' and state in ('accepted', 'processing', 'paused', 'settling'))))
+     for no key update skip locked
+), placed as (
+  select tenant_at_source, tenant_id, row_number() over () as place,
+         (extract(epoch from now()) * 1000000)::bigint as at,
+         (hashtextextended(tenant_at_source, 0) & 9223372036854775807) % $1::bigint as begins
+    from due
+), moved as (
+  update offtake.snapshot_schedule s
+     set next_at = timestamptz 'epoch' + (p.at - (p.at - p.begins) % $1::bigint + $1::bigint) * interval '1 microsecond'
+    from placed p
+   where s.tenant_at_source = p.tenant_at_source
+)
+insert into offtake.job (public_id, kind, tenant_id, source_tenant_id, store, options)
+select ($3::text[])[place], 'snapshot', tenant_id, nullif(tenant_at_source, tenant_id), $2, '{"scheduled": true}'
+  from placed
+on conflict ((coalesce(source_tenant_id, tenant_id)))
+   where kind = 'snapshot' and state in ('accepted', 'processing', 'paused', 'settling') do nothing

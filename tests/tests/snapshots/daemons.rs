@@ -1,0 +1,211 @@
+//! Snapshots that daemons make by themselves: when, by whom, and which are kept.
+
+use offtake_tests::{Daemon, PATIENCE, World, until};
+use serde_json::json;
+
+use super::Snapshots;
+
+/// Both tenants are due.
+const DUE: &str = "update offtake.snapshot_schedule set next_at = now()";
+
+const WAITING: &str =
+    "select count(*), count(*) filter (where next_at > now()) from offtake.snapshot_schedule";
+
+const STATES: &str = "select string_agg(state || ' ' || jobs, ', ' order by state)
+    from (select state, count(*) as jobs from offtake.job where kind = 'snapshot' group by state) s";
+
+impl Snapshots {
+    async fn scheduled(names: &[&str], keep: serde_json::Value) -> Self {
+        let settings = json!({ "every": "24h", "keep": keep });
+        Self::planned(World::with_tenants(names.to_vec()).setting("/snapshots", settings)).await
+    }
+
+    /// The schedule has so many tenants, and they are due now.
+    async fn make_due(&self, tenants: usize) {
+        self.world.source.wait_text(WAITING, &format!("{tenants}|{tenants}")).await;
+        self.world.source.execute(DUE).await;
+    }
+
+    async fn wait_states(&self, states: &str) {
+        self.world.source.wait_text(STATES, states).await;
+    }
+
+    /// The ids that `list` tells, the newest first; all of them are complete.
+    async fn ids(&self) -> Vec<String> {
+        let listed = self.run(&["list", "--all", "--json"]).await.json();
+        let id = |item: &serde_json::Value| {
+            assert_eq!(item["complete"], true, "{item}");
+            item["id"].as_str().unwrap().to_owned()
+        };
+        listed.as_array().unwrap().iter().map(id).collect()
+    }
+
+    async fn ended(&self, daemon: Daemon) -> Daemon {
+        daemon.stop().await;
+        self.world.daemon().await
+    }
+}
+
+/// One of each tenant in each interval; what is not kept is deleted, and never the newest. An empty
+/// tenant's interval passes without one.
+#[tokio::test]
+async fn daemons_make_one_snapshot_of_each_tenant_in_each_interval() {
+    let keep = json!({ "last": 1, "within": "0s" });
+    let mut snapshots = Snapshots::scheduled(&["acme", "globex"], keep).await;
+    let (daemon, other) = (snapshots.world.daemon().await, snapshots.world.daemon().await);
+    snapshots.world.wait_in_step().await;
+    // A new tenant's first interval begins within one; each at its own time.
+    let spread = "select count(distinct next_at), bool_and(next_at between now() and now() + interval '24 h')
+        from offtake.snapshot_schedule";
+    snapshots.world.source.wait_text(spread, "2|t").await;
+    assert_eq!(snapshots.ids().await, [""; 0]);
+    snapshots.make_due(2).await;
+    snapshots.wait_states("completed 2").await;
+    let first = snapshots.ids().await;
+    assert_eq!(first.len(), 2);
+    let again =
+        "select count(*) from offtake.snapshot_schedule where next_at <= now() or made_at is null";
+    assert_eq!(snapshots.world.source.query_text(again).await, "0");
+    for id in &first {
+        snapshots.run(&["validate", id]).await.assert_says(0, &["210 rows"]);
+    }
+    other.stop().await;
+
+    // What is restored, and how old they are, is told to a scrape.
+    let acme = snapshots.world.id("acme").to_owned();
+    let of_acme = snapshots.run(&["list", "--tenant", &acme, "--json"]).await.json();
+    let id = of_acme[0]["id"].as_str().unwrap().to_owned();
+    snapshots.world.tenant("acme").destination.execute("delete from items where id <= 3").await;
+    let restored = snapshots.run(&["restore", &id, "--tenant", &acme, "--yes"]).await;
+    restored.assert_says(0, &["restored 210 rows"]);
+    assert_eq!(daemon.metric("offtake_restore_rows_total{operation=\"add\"}").await, 3.0);
+    assert_eq!(daemon.metric("offtake_restore_rows_total{operation=\"change\"}").await, 0.0);
+    assert_eq!(daemon.metric("offtake_snapshots{state=\"completed\"}").await, 2.0);
+    assert_eq!(daemon.metric("offtake_snapshot_interval_seconds").await, 86_400.0);
+    assert!(daemon.metric("offtake_snapshot_age_seconds").await < 60.0);
+    let aged = "update offtake.snapshot_schedule set made_at = now() - interval '3 days' where tenant_id = '{}'";
+    snapshots.world.source.execute(&aged.replace("{}", &acme)).await;
+    let age = "offtake_snapshot_age_seconds";
+    until("the age is told", PATIENCE, async || match daemon.metric(age).await {
+        age if age > 250_000.0 => Ok(()),
+        age => Err(age.to_string()),
+    })
+    .await;
+
+    // Globex has no row any more: its snapshot stays, however old, and acme's is replaced.
+    let emptied = "delete from item where tenant = '{}'; delete from other where tenant = '{}'";
+    let globex = snapshots.world.id("globex").to_owned();
+    snapshots.world.source.execute(&emptied.replace("{}", &globex)).await;
+    snapshots.make_due(2).await;
+    snapshots.wait_states("cancelled 1, completed 3").await;
+    let daemon = snapshots.ended(daemon).await;
+    snapshots.wait_states("cancelled 1, completed 2, expired 1").await;
+    let second = snapshots.ids().await;
+    assert_eq!(second.len(), 2);
+    assert!(first.contains(&second[1]) && !first.contains(&second[0]), "{first:?} {second:?}");
+
+    // Without `every`, nothing is due any more.
+    daemon.stop().await;
+    snapshots.world.configure(|c| c["snapshots"] = json!(null));
+    let daemon = snapshots.world.daemon().await;
+    snapshots.world.source.wait_text("select count(*) from offtake.snapshot_schedule", "0").await;
+    daemon.stop().await;
+}
+
+/// A daemon that dies, or stands still beyond its lease, at any step of making one: there is one
+/// complete snapshot in the end, made by the other.
+#[tokio::test]
+async fn of_an_interval_one_snapshot_is_made_whatever_dies() {
+    let snapshots = Snapshots::scheduled(&["acme"], json!(null)).await;
+    let (world, source) = (&snapshots.world, &snapshots.world.source);
+    let daemon = world.daemon().await;
+    source.wait_text(WAITING, "1|1").await;
+    daemon.stop().await;
+    let mut made = 0;
+    for point in ["snapshot.before_card", "snapshot.after_card"] {
+        for freeze in [false, true] {
+            let action = if freeze { "pause" } else { "abort" };
+            let mut first = world.spawn_daemon_with_failpoints(&[(point, action)]);
+            source.execute(DUE).await;
+            if freeze {
+                first.wait_at_failpoint(point, 1).await;
+                first.freeze();
+            } else {
+                assert!(!first.wait_exit(PATIENCE).await.success());
+            }
+            source
+                .execute(
+                    "update offtake.job set leased_until = now() where leased_until is not null",
+                )
+                .await;
+            made += 1;
+            let second = world.daemon().await;
+            snapshots.wait_states(&format!("completed {made}")).await;
+            let attempts = "select attempt from offtake.job order by job_id desc limit 1";
+            assert_eq!(source.query_text(attempts).await, "2", "{point}");
+            if freeze {
+                first.thaw();
+                first.clear_failpoints().await;
+                first.terminate();
+                first.wait_exit(PATIENCE).await;
+            }
+            let ids = snapshots.ids().await;
+            assert_eq!(ids.len(), made, "{point}");
+            snapshots.run(&["validate", &ids[0]]).await.assert_says(0, &["210 rows"]);
+            assert_eq!(source.query_text(STATES).await, format!("completed {made}"));
+            second.stop().await;
+        }
+    }
+}
+
+/// A store that cannot be written to, a fuse, and a newest snapshot that an operator has deleted.
+#[tokio::test]
+async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
+    let mut snapshots = Snapshots::scheduled(&["acme"], json!({ "last": 5, "within": "0s" })).await;
+    let folder = snapshots.archive("x").parent().unwrap().to_owned();
+    let daemon = snapshots.world.daemon().await;
+    snapshots.make_due(1).await;
+    snapshots.wait_states("completed 1").await;
+    daemon.stop().await;
+
+    let away = folder.with_file_name("away");
+    std::fs::rename(&folder, &away).unwrap();
+    std::fs::write(&folder, "a file").unwrap();
+    snapshots.world.source.execute(DUE).await;
+    snapshots.world.succeed(&["fuse", "off", "snapshots", "--reason", "the disk is moved"]).await;
+    let daemon = snapshots.world.daemon().await;
+    for event in ["snapshot_paused", "store_failed"] {
+        daemon.allow(event);
+    }
+    let ticks = "offtake_loop_last_tick_timestamp_seconds{loop=\"snapshots\"}";
+    for _ in 0..3 {
+        let before = daemon.metric(ticks).await;
+        until("the loop has completed a round", PATIENCE, async || {
+            if daemon.metric(ticks).await > before { Ok(()) } else { Err(String::new()) }
+        })
+        .await;
+    }
+    assert_eq!(snapshots.world.source.query_text(STATES).await, "completed 1");
+    snapshots.world.succeed(&["fuse", "on", "snapshots"]).await;
+    snapshots.wait_states("completed 1, paused 1").await;
+    let reason = "select reason from offtake.job where state = 'paused'";
+    let reason = snapshots.world.source.query_text(reason).await;
+    assert!(reason.contains(folder.to_str().unwrap()), "{reason}");
+    assert!(daemon.metric("offtake_store_errors_total{class=\"denied\"}").await >= 1.0);
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
+    snapshots.wait_states("completed 2").await;
+    daemon.stop().await;
+
+    // The newest is lost, so the one before it is the newest. What a command makes stays.
+    let [newest, before] = &snapshots.ids().await[..] else { panic!("two were made") };
+    for end in [".tar.zst", ".json"] {
+        std::fs::remove_file(snapshots.file(newest, end)).unwrap();
+    }
+    let fewer = json!({ "last": 1, "within": "0s" });
+    snapshots.world.configure(|c| c["snapshots"]["keep"] = fewer);
+    let daemon = snapshots.world.daemon().await;
+    snapshots.wait_states("completed 1, expired 1").await;
+    assert_eq!(snapshots.ids().await, [before.as_str()]);
+    daemon.stop().await;
+}
