@@ -53,6 +53,8 @@ pub enum ExportRefused {
     KeyUsed(String),
     /// As many exports wait as may.
     Full(String),
+    /// A file is not what was written.
+    Damaged(String),
     /// Not now.
     Unavailable(String),
 }

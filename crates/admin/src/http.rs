@@ -22,6 +22,7 @@ mod mutations;
 pub mod openapi;
 mod probes;
 mod problem;
+mod snapshots;
 mod stored_file;
 mod tenant;
 mod webhooks;
@@ -48,6 +49,7 @@ pub use self::stored_file::{Pieces, StoredFile};
 use crate::exports::ExportAccess;
 use crate::history::History;
 use crate::metrics::Scrapes;
+use crate::snapshots::SnapshotAccess;
 use crate::status::Config;
 use crate::status_token::StatusSecret;
 use crate::verified::Compared;
@@ -88,6 +90,8 @@ pub struct AdminState {
     pub webhooks: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
     /// Asks for exports and reads their files. Unset until the daemon knows its mappings.
     pub exports: Arc<OnceLock<Arc<dyn ExportAccess>>>,
+    /// The same of snapshots.
+    pub snapshots: Arc<OnceLock<Arc<dyn SnapshotAccess>>>,
 }
 
 /// From a tenant and a destination's name to the result of the comparison, for each mapping. The
@@ -278,8 +282,10 @@ fn routes(document: &mut Document) -> Split {
     let pages = dashboard::routes(Routes::new(document, "", Access::Open)).router;
     let tenant_pages = tenant::pages(Routes::new(document, "", Access::Open)).router;
     let tenant_status = tenant::status_route(Routes::new(document, "", Access::Tenant)).router;
-    let files = exports::file_route(Routes::new(document, "", Access::Link)).router;
+    let files = Routes::new(document, "", Access::Link);
+    let files = snapshots::file_route(exports::file_route(files)).router;
     let api = Routes::new(document, API, Access::Token);
     let api = exports::routes(webhooks::routes(mutations::routes(api::routes(api))));
+    let api = snapshots::routes(api);
     Split { probes, pages, tenant_pages, tenant_status, files, api: openapi::route(api).router }
 }

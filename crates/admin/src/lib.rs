@@ -21,6 +21,7 @@ pub mod moment;
 pub mod operations;
 mod process;
 mod readiness;
+pub mod snapshots;
 mod sql;
 mod state;
 pub mod status;
@@ -38,6 +39,7 @@ pub use http::{
     Verifier, serve,
 };
 pub use readiness::Readiness;
+pub use snapshots::SnapshotAccess;
 pub use state::State;
 pub use status::{Destination, Status, collect, collect_beside, destinations};
 pub use webhooks::WebhookAccess;

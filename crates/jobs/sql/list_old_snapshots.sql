@@ -21,4 +21,4 @@ select public_id, store, newest, newest_whole
  where place > greatest($2::bigint, 1) and finished_at < now() - $3::bigint * interval '1 millisecond'
    and job_id is distinct from whole_id and not by_command
  order by job_id
- limit 1000
+ limit 200

@@ -155,7 +155,7 @@ pub struct Repeatable<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Created {
     Job(PublicId),
-    /// The tenant has an export that goes on: this one.
+    /// The tenant has one that goes on: this one.
     Running(String),
     /// The same was asked for with this key before, and this job was made.
     Repeated(String),
@@ -193,9 +193,8 @@ pub async fn create(client: &Client, new: &NewJob<'_>) -> Result<Created, Error>
         {
             return Ok(created);
         }
-        if new.kind == Kind::Export
-            && let Some(row) = client.query_opt(sql::FIND_RUNNING_EXPORT, &[&new.tenant_id]).await?
-        {
+        let of_tenant: [&(dyn ToSql + Sync); 3] = [&kind, &new.tenant_id, &new.tenant_at_source];
+        if let Some(row) = client.query_opt(sql::FIND_RUNNING, &of_tenant).await? {
             return Ok(Created::Running(row.get("public_id")));
         }
     }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use offtake_loops::{BlownFuses, Progress, Rounds, SourceTrouble};
 use offtake_postgres::{Error, SourcePool};
 use rand::Rng as _;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Held, Kind, LEASE, PublicId, Store, Which, claim, job, stores};
+use crate::{Held, Job, Kind, LEASE, PublicId, Store, Which, claim, job, stores};
 
 /// How often the loop looks for jobs that are due.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
@@ -31,12 +32,23 @@ pub(crate) trait Trade: Send + Sync {
     /// The loop's name, and its fuse's.
     const NAME: &'static str;
 
+    /// What a job asks for, as its row has it.
+    type Options: DeserializeOwned + Send;
+
     /// Begins the work on a claimed job, which ends when `stop` is cancelled.
     fn begin(
         &self,
-        held: Held,
+        claimed: Claimed<Self::Options>,
         working: &mut JoinSet<()>,
         stop: &CancellationToken,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Gives back a job that this daemon cannot work on. One that is to be cancelled ends: it is due
+    /// at once, so this daemon would claim it again and again.
+    fn give_back(
+        &self,
+        held: &Held,
+        reason: &str,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Deletes the files of a job.
@@ -50,6 +62,15 @@ pub(crate) trait Trade: Send + Sync {
     fn prepare(&mut self) -> impl Future<Output = Result<(), Error>> + Send {
         std::future::ready(Ok(()))
     }
+}
+
+/// A job that this process has.
+pub(crate) struct Claimed<O> {
+    pub(crate) held: Held,
+    pub(crate) id: PublicId,
+    pub(crate) job: Job,
+    pub(crate) store: Store,
+    pub(crate) options: O,
 }
 
 /// What such a loop needs, whatever the kind.
@@ -145,13 +166,36 @@ impl Turns {
             let which = Which::InStores(&self.names);
             let claimed = claim(&self.pool, T::KIND, which, LEASE, &self.process).await?;
             let Some(held) = claimed else { break };
-            trade.begin(held, working, stop).await?;
+            self.begin(trade, held, working, stop).await?;
         }
         if self.expiry_at <= Instant::now() {
             self.expiry_at = Instant::now() + EXPIRY_INTERVAL;
             self.expire(trade).await?;
         }
         Ok(())
+    }
+
+    async fn begin<T: Trade>(
+        &self,
+        trade: &T,
+        held: Held,
+        working: &mut JoinSet<()>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
+        let Some(id) = PublicId::parse(T::KIND, &held.public_id) else { return Ok(()) };
+        let found = job::read(&*self.pool.get().await?, T::KIND, &id).await?;
+        let Some(job) = found else { return Ok(()) };
+        let store = self.stores.iter().find(|store| Some(store.name()) == job.store.as_deref());
+        let Some(store) = store.cloned() else { return Ok(()) };
+        match serde_json::from_value(job.options.clone()) {
+            Ok(options) => {
+                trade.begin(Claimed { held, id, job, store, options }, working, stop).await
+            }
+            Err(error) => {
+                let reason = format!("a newer version wrote its options: {error}");
+                trade.give_back(&held, &reason).await
+            }
+        }
     }
 
     /// Deletes the files of jobs that are kept no longer.

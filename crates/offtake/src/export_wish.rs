@@ -44,7 +44,7 @@ impl Wish<'_> {
     /// `source` must not be in a transaction.
     pub(crate) async fn fit(&self, source: &Client, set: &MappingSet) -> Result<Fit, Unfit> {
         let names = self.chosen(set)?;
-        let tenant_at_source = self.spelt(source, set).await?;
+        let tenant_at_source = spelt(source, set, self.tenant).await?;
         expect_rows(source, set, &names, &tenant_at_source).await?;
         let asked = names.iter().filter_map(|name| set.get(name)).map(|mapping| Asked {
             name: mapping.name().to_owned(),
@@ -69,24 +69,27 @@ impl Wish<'_> {
         let all = set.mappings().iter().map(|mapping| mapping.name().to_owned());
         Ok(all.filter(|name| self.mappings.is_empty() || self.mappings.contains(name)).collect())
     }
+}
 
-    /// The tenant as the source prints it.
-    async fn spelt(&self, source: &Client, set: &MappingSet) -> Result<String, Unfit> {
-        let spellings =
-            tenant_spelling::spellings_of(source, set, self.tenant).await.map_err(|error| {
-                let what = "cannot look at the tenant's id".to_owned();
-                Unfit::Source { what, error: error.into() }
-            })?;
-        match spellings.len() {
-            0 => Ok(self.tenant.to_owned()),
-            1 => Ok(spellings.into_iter().next().unwrap_or_default()),
-            _ => Err(Unfit::Ambiguous(spellings.into_iter().collect())),
-        }
+/// The tenant as the source prints it.
+pub(crate) async fn spelt(
+    source: &Client,
+    set: &MappingSet,
+    tenant: &str,
+) -> Result<String, Unfit> {
+    let spellings = tenant_spelling::spellings_of(source, set, tenant).await.map_err(|error| {
+        let what = "cannot look at the tenant's id".to_owned();
+        Unfit::Source { what, error: error.into() }
+    })?;
+    match spellings.len() {
+        0 => Ok(tenant.to_owned()),
+        1 => Ok(spellings.into_iter().next().unwrap_or_default()),
+        _ => Err(Unfit::Ambiguous(spellings.into_iter().collect())),
     }
 }
 
 /// A tenant without one row is more likely a misspelt one.
-async fn expect_rows(
+pub(crate) async fn expect_rows(
     source: &Client,
     set: &MappingSet,
     names: &[String],

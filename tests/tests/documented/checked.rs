@@ -46,7 +46,7 @@ const RUN: [(&str, &str, &str); 14] = [
 ];
 
 /// Blocks whose commands other tests run, with values of their own: (page, a line of it).
-const RUN_ELSEWHERE: [(&str, &str); 9] = [
+const RUN_ELSEWHERE: [(&str, &str); 10] = [
     ("docs/api.md", "offtake status-token"),
     ("docs/exports.md", "offtake export verify --in"),
     ("docs/exports.md", "offtake export resume"),
@@ -54,6 +54,7 @@ const RUN_ELSEWHERE: [(&str, &str); 9] = [
     ("docs/exports.md", "--format sql --state --to"),
     ("docs/snapshots.md", "offtake snapshot create"),
     ("docs/snapshots.md", "k7f3a2 --drill"),
+    ("docs/snapshots.md", "k7f3a2/archive"),
     ("docs/snapshots.md", "--destination main --dry-run"),
     ("docs/snapshots.md", "--schema restored_20261128"),
 ];

@@ -74,7 +74,7 @@ const SAVED_TOGETHER: &str = "'{5005,5006,5007}', '{0,0,0}', array_fill('[\"user
 
 /// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
 /// thousands.
-const HOT: [(&str, &str, i64); 50] = [
+const HOT: [(&str, &str, i64); 51] = [
     // Some 430 pages of catalogs where the server has to compile the function first.
     ("sequencer/sql/await_changes.sql", "0, 0, 0.001, 0, 0.05, 20, 0", 600),
     ("sequencer/sql/await_changes.sql", "200000, 0, 0.001, 0, 0.05, 20, 1", 600),
@@ -109,6 +109,7 @@ const HOT: [(&str, &str, i64); 50] = [
         "86400000000, 'disk', array(select 'snap_20261128-031300_' || n from generate_series(1, 100) n), 100",
         400,
     ),
+    ("jobs/sql/probe_due_snapshots.sql", "", 20),
     ("jobs/sql/claim_job.sql", "'snapshot', 60000, 'me', '{disk}', null", 60),
     // The same for eight tenants at once, of a thousand.
     (

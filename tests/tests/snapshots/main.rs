@@ -4,6 +4,7 @@
 
 mod beside;
 mod daemons;
+mod http;
 mod making;
 mod refusals;
 mod restoring;

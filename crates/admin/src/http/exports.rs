@@ -61,24 +61,36 @@ pub(super) struct WantedLinks {
     r#for: Option<String>,
 }
 
+impl WantedLinks {
+    /// When they end.
+    pub(super) fn until(&self) -> Result<Timestamp, Problem> {
+        let lasts = self.r#for.as_deref().map(duration).transpose()?.unwrap_or(LINK_FOR);
+        if lasts > LINK_FOR_MAX || lasts.is_zero() {
+            let detail = "a link opens for one second at least, and seven days at most";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        Ok(Timestamp::now().saturating_add(lasts).unwrap_or(Timestamp::MAX))
+    }
+}
+
 /// Addresses that open the files of an export without a token.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct NewLinks {
-    until: Timestamp,
-    items: Vec<Link>,
+    pub(super) until: Timestamp,
+    pub(super) items: Vec<Link>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Link {
     /// The file's name.
-    name: String,
+    pub(super) name: String,
     /// Below this server's address.
-    url: String,
+    pub(super) url: String,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Deleted {
-    deleted: bool,
+    pub(super) deleted: bool,
 }
 
 pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
@@ -141,7 +153,7 @@ pub(super) fn file_route(routes: Routes<'_>) -> Routes<'_> {
 /// The query of a link, as the document describes it.
 #[derive(JsonSchema)]
 #[allow(dead_code)]
-struct LinkParameters {
+pub(super) struct LinkParameters {
     /// Of a link: seconds since 1970.
     until: Option<i64>,
     /// Of a link.
@@ -174,7 +186,7 @@ pub(super) async fn create(
     State(shared): State<Arc<Shared>>,
     Key(key): Key,
     Sent(wish): Sent<ExportWish>,
-) -> Result<Created, Problem> {
+) -> Result<Created<Export>, Problem> {
     let repeatable = key.map(|key| RepeatableKey { key, request_sha256: hash_of(&wish) });
     shared.exports(|access| access.create(wish, repeatable)).await.map(Created)
 }
@@ -218,11 +230,7 @@ pub(super) async fn links(
     Path(id): Path<String>,
     Sent(asked): Sent<WantedLinks>,
 ) -> Result<Json<NewLinks>, Problem> {
-    let lasts = asked.r#for.as_deref().map(duration).transpose()?.unwrap_or(LINK_FOR);
-    if lasts > LINK_FOR_MAX || lasts.is_zero() {
-        let detail = "a link opens for one second at least, and seven days at most";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
-    }
+    let until = asked.until()?;
     let export = shared.exports(|access| access.one(id)).await?;
     let files = match (export.state, export.files, &export.store) {
         (ExportState::Completed, Some(files), Some(_)) => files,
@@ -237,7 +245,6 @@ pub(super) async fn links(
             return Err(Problem::new(StatusCode::CONFLICT, format!("the export is {state}")));
         }
     };
-    let until = Timestamp::now().saturating_add(lasts).unwrap_or(Timestamp::MAX);
     let until = export.expires_at.map_or(until, |expires| until.min(expires));
     let link = |name: String| {
         let query = shared.links.query(&[&export.id, &name], until)?;
@@ -266,7 +273,7 @@ pub(super) async fn file(
 }
 
 /// Lets a request pass that has the admin token, or a link to this very file.
-fn admit(
+pub(super) fn admit(
     shared: &Shared,
     request: &Request,
     (id, name): (&str, &str),
@@ -304,7 +311,7 @@ fn expect_rows_allowed(admission: Admission) -> Result<(), Problem> {
 }
 
 /// What a client asks for, however its JSON is written.
-fn hash_of(wish: &ExportWish) -> String {
+pub(super) fn hash_of(wish: &impl Serialize) -> String {
     let text = serde_json::to_vec(wish).unwrap_or_default();
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -331,17 +338,24 @@ fn named_state(name: &str) -> Result<ExportState, Problem> {
 }
 
 impl Shared {
-    /// Asks the daemon. It goes on with what it has begun when the client hangs up.
     async fn exports<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&dyn ExportAccess) -> Asking<T>,
     ) -> Result<T, Problem> {
+        self.asked(self.state.exports.get(), |access| ask(&**access)).await
+    }
+
+    /// Asks the daemon. It goes on with what it has begun when the client hangs up.
+    pub(super) async fn asked<A, T: Send + 'static>(
+        &self,
+        access: Option<&A>,
+        ask: impl FnOnce(&A) -> Asking<T>,
+    ) -> Result<T, Problem> {
         let unavailable = |detail: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-        let access = self.state.exports.get();
         let access = access.ok_or_else(|| unavailable("the daemon is starting"))?;
         let answer = async {
             let turn = self.export_turns.clone().acquire_owned().await;
-            let asking = ask(&**access);
+            let asking = ask(access);
             let answered = tokio::spawn(async move {
                 let _turn = turn;
                 asking.await
@@ -364,7 +378,9 @@ impl From<ExportRefused> for Problem {
             ExportRefused::Gone(why) => Self::new(StatusCode::GONE, why),
             ExportRefused::Conflict(why) => Self::new(StatusCode::CONFLICT, why),
             ExportRefused::Running { why, id } => Self::new(StatusCode::CONFLICT, why).about(id),
-            ExportRefused::KeyUsed(why) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, why),
+            ExportRefused::KeyUsed(why) | ExportRefused::Damaged(why) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+            }
             ExportRefused::Full(why) => Self::full(why),
             ExportRefused::Unavailable(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, why),
         }
@@ -372,7 +388,7 @@ impl From<ExportRefused> for Problem {
 }
 
 /// The header `Idempotency-Key`.
-pub(super) struct Key(Option<String>);
+pub(super) struct Key(pub(super) Option<String>);
 
 impl<S: Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;
@@ -394,7 +410,7 @@ impl Taken for Key {
     fn describe(operation: &mut Operation<'_>) {
         operation.header(
             "Idempotency-Key",
-            "For a day, the same key makes no second export: a request that is sent again because \
+            "For a day, the same key makes no second one: a request that is sent again because \
              its answer was lost has the first answer.",
             "^[!-~]{1,255}$",
         );
@@ -402,18 +418,29 @@ impl Taken for Key {
 }
 
 /// 202, with the address of what was made.
-pub(super) struct Created(Export);
+pub(super) struct Created<T>(pub(super) T);
 
-impl Answered for Created {
-    fn describe(operation: &mut Operation<'_>) {
-        let when = "It is recorded, and a daemon works on it; `Location` is its address.";
-        operation.answer::<Export>(StatusCode::ACCEPTED, when);
+/// What has an address of its own.
+pub(super) trait Addressed {
+    fn path(&self) -> String;
+}
+
+impl Addressed for Export {
+    fn path(&self) -> String {
+        format!("{API}/exports/{}", self.id)
     }
 }
 
-impl IntoResponse for Created {
+impl<T: JsonSchema> Answered for Created<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        let when = "It is recorded, and a daemon works on it; `Location` is its address.";
+        operation.answer::<T>(StatusCode::ACCEPTED, when);
+    }
+}
+
+impl<T: Addressed + Serialize> IntoResponse for Created<T> {
     fn into_response(self) -> Response {
-        let location = format!("{API}/exports/{}", self.0.id);
+        let location = self.0.path();
         let mut response = (StatusCode::ACCEPTED, Json(self.0)).into_response();
         if let Ok(location) = HeaderValue::from_str(&location) {
             response.headers_mut().insert(header::LOCATION, location);

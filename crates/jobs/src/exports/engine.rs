@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ended, Error, Options, Settings, Told, Work, record};
 use crate::stores::{self, Key};
-use crate::turns::{Trade, Turns};
-use crate::{Held, Job, Kind, PublicId, Release, State, Store, job, release};
+use crate::turns::{Claimed, Trade, Turns};
+use crate::{Held, Job, Kind, PublicId, Release, State, Store, release};
 
 /// Another daemon may have the mapping files that an export needs.
 const UNKNOWN_MAPPING_PAUSE: Duration = Duration::from_secs(30);
@@ -61,25 +61,16 @@ impl Trade for Exports {
     const KIND: Kind = Kind::Export;
     const NAME: &'static str = "exports";
 
+    type Options = Options;
+
     async fn begin(
         &self,
-        held: Held,
+        claimed: Claimed<Options>,
         working: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<(), offtake_postgres::Error> {
-        let Parts { pool, stores, mappings, settings, .. } = &self.0;
-        let Some(id) = PublicId::parse(Kind::Export, &held.public_id) else { return Ok(()) };
-        let found = job::read(&*pool.get().await?, Kind::Export, &id).await?;
-        let Some(job) = found else { return Ok(()) };
-        let store = stores.iter().find(|store| Some(store.name()) == job.store.as_deref());
-        let Some(store) = store.map(Store::fenced) else { return Ok(()) };
-        let options: Options = match serde_json::from_value(job.options.clone()) {
-            Ok(options) => options,
-            Err(error) => {
-                let reason = format!("a newer version wrote its options: {error}");
-                return self.give_back(&held, &reason).await;
-            }
-        };
+        let Claimed { held, job, store, options, .. } = claimed;
+        let Parts { pool, mappings, settings, .. } = &self.0;
         let set = mappings.borrow().clone();
         let its: Option<Vec<Arc<ResolvedMapping>>> =
             options.mappings.iter().map(|asked| set.get(&asked.name).cloned()).collect();
@@ -89,7 +80,7 @@ impl Trade for Exports {
         };
         let turn = Turn {
             pool: pool.clone(),
-            store,
+            store: store.fenced(),
             job,
             options,
             mappings: its,
@@ -107,11 +98,7 @@ impl Trade for Exports {
         tracing::info!(event = "export_expired", export = %id, "its files are deleted");
         Ok(())
     }
-}
 
-impl Exports {
-    /// Gives back an export that this daemon cannot work on. One that is to be cancelled ends: it is
-    /// due at once, so this daemon would claim it again and again.
     async fn give_back(&self, held: &Held, reason: &str) -> Result<(), offtake_postgres::Error> {
         let Parts { pool, settings, .. } = &self.0;
         if held.cancelled().is_cancelled() {

@@ -163,11 +163,16 @@ async fn end(
     Ok(card)
 }
 
-/// A process that stood still beyond its lease writes nothing more: another one may have begun.
+/// A process that stood still beyond its lease writes nothing more: another one may have begun. And
+/// neither does one whose snapshot is to be cancelled.
 async fn expect_lease(pool: &SourcePool, asked: &Asked<'_>) -> Result<(), Error> {
     let Some((_, lease)) = asked.job else { return Ok(()) };
     let extended = extend(pool, lease, LEASE).await.map_err(Error::Source)?;
-    extended.map(drop).ok_or(Error::Lost)
+    match extended {
+        Some(false) => Ok(()),
+        Some(true) => Err(Error::Cancelled),
+        None => Err(Error::Lost),
+    }
 }
 
 /// The archive that is being written.

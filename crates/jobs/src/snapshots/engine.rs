@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 use super::schedule::{Clock, Schedule, end_old};
 use super::turn::{Ended, Options, Turn, cancel};
 use super::{Error, delete, sweep};
-use crate::turns::{Trade, Turns};
-use crate::{Held, Kind, PublicId, Release, State, Store, job, release, stores};
+use crate::turns::{Claimed, Trade, Turns};
+use crate::{Held, Kind, PublicId, Release, State, Store, release, stores};
 
 /// Another daemon may have the mapping files that a snapshot needs.
 const UNKNOWN_MAPPING_PAUSE: Duration = Duration::from_secs(30);
@@ -84,29 +84,24 @@ impl Trade for Snapshots {
         self.clock.round(stores).await
     }
 
+    type Options = Options;
+
     async fn begin(
         &self,
-        held: Held,
+        claimed: Claimed<Options>,
         working: &mut JoinSet<()>,
         stop: &CancellationToken,
     ) -> Result<(), offtake_postgres::Error> {
+        let Claimed { held, id, job, store, options } = claimed;
         let Parts { pool, stores, mappings, max_duration, .. } = &self.parts;
-        let Some(id) = PublicId::parse(Kind::Snapshot, &held.public_id) else { return Ok(()) };
-        let found = job::read(&*pool.get().await?, Kind::Snapshot, &id).await?;
-        let Some(job) = found else { return Ok(()) };
-        let store = stores.iter().find(|store| Some(store.name()) == job.store.as_deref());
-        let Some(store) = store.cloned() else { return Ok(()) };
-        let options: Options = match serde_json::from_value(job.options.clone()) {
-            Ok(options) => options,
-            Err(error) => {
-                let reason = format!("a newer version wrote its options: {error}");
-                return give_back(pool, &held, &reason).await;
-            }
-        };
+        if let Some(kind) = &options.kind {
+            let reason = format!("daemons make no snapshots of the kind {kind}");
+            return self.give_back(&held, &reason).await;
+        }
         let set = mappings.borrow().clone();
         let Some((mappings, narrowed)) = chosen(&set, &options.mappings) else {
             let reason = "this daemon does not have all of its mappings";
-            return give_back(pool, &held, reason).await;
+            return self.give_back(&held, reason).await;
         };
         let turn = Turn {
             pool: pool.clone(),
@@ -136,6 +131,19 @@ impl Trade for Snapshots {
         Ok(())
     }
 
+    async fn give_back(&self, held: &Held, reason: &str) -> Result<(), offtake_postgres::Error> {
+        let pool = &self.parts.pool;
+        if held.cancelled().is_cancelled() {
+            return match cancel(pool, held.lease).await {
+                Err(Error::Source(error)) => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let state = Some(State::Paused.as_str());
+        let (after, reason) = (UNKNOWN_MAPPING_PAUSE, Some(reason));
+        release(pool, held.lease, Release { after, state, reason, failed: true }).await.map(drop)
+    }
+
     async fn delete_files(&self, store: &Store, id: &PublicId) -> Result<(), stores::Error> {
         delete(store, id).await?;
         tracing::info!(event = "snapshot_deleted", snapshot = %id, "a snapshot was deleted");
@@ -155,23 +163,6 @@ fn chosen(set: &MappingSet, names: &[String]) -> Option<(Vec<Arc<ResolvedMapping
     let chosen: Vec<_> = all.iter().filter(asked).cloned().collect();
     let narrowed = chosen.len() < all.len();
     Some((chosen, narrowed))
-}
-
-/// Gives back what this daemon cannot make. One that is to be cancelled ends: it is due at once.
-async fn give_back(
-    pool: &SourcePool,
-    held: &Held,
-    reason: &str,
-) -> Result<(), offtake_postgres::Error> {
-    if held.cancelled().is_cancelled() {
-        return match cancel(pool, held.lease).await {
-            Err(Error::Source(error)) => Err(error),
-            _ => Ok(()),
-        };
-    }
-    let state = Some(State::Paused.as_str());
-    let given = Release { after: UNKNOWN_MAPPING_PAUSE, state, reason: Some(reason), failed: true };
-    release(pool, held.lease, given).await.map(drop)
 }
 
 fn tell(id: &PublicId, ended: &Ended) {

@@ -28,6 +28,8 @@ pub enum Error {
     /// Another process makes it, or it was deleted.
     #[error("another process has taken over")]
     Lost,
+    #[error("it was cancelled")]
+    Cancelled,
     /// The archive is not as Offtake writes it.
     #[error("the archive of {id} is refused: {refused}")]
     Refused { id: String, refused: Refused },

@@ -55,7 +55,9 @@ pub(super) fn files(card: &Card) -> Value {
 /// Records a snapshot that a command has made, so that HTTP tells it too. Daemons never delete it.
 pub async fn record(client: &Client, store: &str, card: &Card) -> Result<(), Error> {
     let mappings = card.tables.iter().map(|table| table.mapping.clone());
+    let kind = card.kind.as_str();
     let options = Options {
+        kind: (kind != crate::archive::Kind::Rows.as_str()).then(|| kind.to_owned()),
         mappings: mappings.filter(|_| card.narrowed).collect(),
         by_command: true,
         ..Options::default()

@@ -82,12 +82,15 @@ impl Clock {
     }
 
     async fn record(&self, every: i64, store: &str) -> Result<(), Error> {
+        let source = self.pool.get().await?;
+        if !source.query_one(sql::PROBE_DUE_SNAPSHOTS, &[]).await?.get::<_, bool>("due") {
+            return Ok(());
+        }
         let now = Timestamp::now();
         let ids: Vec<String> =
             (0..QUEUE).map(|_| PublicId::fresh(Kind::Snapshot, now).to_string()).collect();
         let parameters: [&(dyn ToSql + Sync); 4] = [&every, &store, &ids, &QUEUE];
-        let recorded =
-            self.pool.get().await?.execute(sql::RECORD_DUE_SNAPSHOTS, &parameters).await?;
+        let recorded = source.execute(sql::RECORD_DUE_SNAPSHOTS, &parameters).await?;
         if recorded > 0 {
             tracing::info!(event = "snapshots_due", count = recorded, "snapshots are due");
         }

@@ -25,6 +25,9 @@ const KEEP_UNMADE: Duration = Duration::from_secs(86_400);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
+    /// Whose rows, where not those of mappings; see [`crate::archive::Kind`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// Only these; all when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mappings: Vec<String>,
@@ -80,8 +83,7 @@ impl Turn {
             made = Box::pin(self.make()) => made,
             () = self.held.ended().cancelled() => return Ended::Lost,
             () = self.held.cancelled().cancelled() => {
-                let ended = cancel(&self.pool, self.held.lease).await;
-                return self.ended(ended, Ended::Cancelled);
+                return self.cancelled().await;
             }
             () = self.stop.cancelled() => {
                 let reason = "the process that worked on it was stopped";
@@ -94,6 +96,7 @@ impl Turn {
         match made {
             Ok(card) => Ended::Completed { rows: card.rows, bytes: card.size },
             Err(Error::Lost) => Ended::Lost,
+            Err(Error::Cancelled) => self.cancelled().await,
             Err(error @ Error::Empty) if self.options.scheduled => {
                 let ended = self.end(State::Cancelled, &error.to_string(), true).await;
                 self.ended(ended, Ended::Empty)
@@ -110,6 +113,16 @@ impl Turn {
                 }
             }
         }
+    }
+
+    /// What was written of it is deleted first. Where that fails, a daemon tries again when the job
+    /// is forgotten.
+    async fn cancelled(&self) -> Ended {
+        if let Err(error) = delete(&self.store, &self.id).await {
+            tracing::warn!(event = "store_failed", store = self.store.name(), "{error}");
+        }
+        let ended = cancel(&self.pool, self.held.lease).await;
+        self.ended(ended, Ended::Cancelled)
     }
 
     fn ended(&self, recorded: Result<(), Error>, ended: Ended) -> Ended {
@@ -222,6 +235,9 @@ async fn finish(
             &keep,
         ];
         let ours = transaction.query_opt(sql::FINISH_JOB, &parameters).await?.is_some();
+        if ours && finish.files.is_some() {
+            transaction.execute(sql::END_IF_CANCELLED, &[&lease.job_id]).await?;
+        }
         if ours && finish.made {
             transaction.execute(sql::NOTE_SNAPSHOT_MADE, &[&tenant]).await?;
         }

@@ -297,7 +297,7 @@ fn compression_of(wish: &ExportWish) -> Result<Compression, ExportRefused> {
         .map_err(|_| ExportRefused::Wrong("`compression` is another one".to_owned()))
 }
 
-fn unfit(set: &MappingSet, tenant: &str, unfit: Unfit) -> ExportRefused {
+pub(super) fn unfit(set: &MappingSet, tenant: &str, unfit: Unfit) -> ExportRefused {
     match unfit {
         Unfit::Mapping(name) => {
             let known: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();
@@ -340,7 +340,7 @@ fn of_command(id: &PublicId, what: &str) -> ExportRefused {
 }
 
 /// A connection of its own: a look that is given up must not go on in one of the pool.
-async fn dialled(configuration: &Configuration) -> Result<Connection, ExportRefused> {
+pub(super) async fn dialled(configuration: &Configuration) -> Result<Connection, ExportRefused> {
     let dialer = Dialer::trusted(configuration.sync.connect_timeout);
     let source = dialer.dial(&configuration.source.url, "offtake export").await;
     let source = source.map_err(of_source)?;
@@ -348,11 +348,11 @@ async fn dialled(configuration: &Configuration) -> Result<Connection, ExportRefu
     Ok(source)
 }
 
-fn of_source(error: offtake_postgres::Error) -> ExportRefused {
+pub(super) fn of_source(error: offtake_postgres::Error) -> ExportRefused {
     ExportRefused::Unavailable(format!("the source: {}", error.message()))
 }
 
-fn of_store(error: &stores::Error) -> ExportRefused {
+pub(super) fn of_store(error: &stores::Error) -> ExportRefused {
     match error.trouble {
         Trouble::Missing => ExportRefused::Gone("its files are not in the store".to_owned()),
         _ => ExportRefused::Unavailable(format!("the store: {error}")),
@@ -406,7 +406,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn bytes_of(hex: &str) -> Option<[u8; 32]> {
+pub(super) fn bytes_of(hex: &str) -> Option<[u8; 32]> {
     let byte = |at: usize| u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok();
     let bytes: Option<Vec<u8>> = (0..32).map(byte).collect();
     bytes?.try_into().ok()

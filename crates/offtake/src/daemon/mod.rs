@@ -25,6 +25,7 @@ mod probing_thread;
 mod recreation;
 mod reload;
 mod renewed_loop;
+mod snapshot_access;
 mod source_wait;
 mod supervision;
 mod systemd;
@@ -43,8 +44,8 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use offtake_admin::status_token::StatusSecret;
 use offtake_admin::{
-    AdminState, ExportAccess, Readiness, Recreator, Settings, Sockets, Tokens, Verifier,
-    WebhookAccess,
+    AdminState, ExportAccess, Readiness, Recreator, Settings, SnapshotAccess, Sockets, Tokens,
+    Verifier, WebhookAccess,
 };
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
@@ -133,6 +134,7 @@ impl Daemon {
             recreator: Arc::default(),
             webhook_access: Arc::default(),
             export_access: Arc::default(),
+            snapshot_access: Arc::default(),
             published: Published::new(context.configuration.clone()),
             identity,
             presence: None,
@@ -201,6 +203,7 @@ struct Running {
     recreator: Arc<OnceLock<Recreator>>,
     webhook_access: Arc<OnceLock<Arc<dyn WebhookAccess>>>,
     export_access: Arc<OnceLock<Arc<dyn ExportAccess>>>,
+    snapshot_access: Arc<OnceLock<Arc<dyn SnapshotAccess>>>,
     shutdown: CancellationToken,
     /// Becomes true when all loops run.
     loops_run: watch::Sender<bool>,
@@ -260,6 +263,7 @@ impl Running {
             recreator: self.recreator.clone(),
             webhooks: self.webhook_access.clone(),
             exports: self.export_access.clone(),
+            snapshots: self.snapshot_access.clone(),
         };
         tokio::spawn(async move {
             if let Err(error) = offtake_admin::serve(sockets, state, shutdown).await {
@@ -322,6 +326,13 @@ impl Running {
             stores: self.context.stores(),
         };
         let _ = self.export_access.set(Arc::new(exports));
+        let snapshots = snapshot_access::Access {
+            pool: self.pool.clone(),
+            configuration: configuration.clone(),
+            mappings: self.published.mappings.subscribe(),
+            stores: self.context.stores(),
+        };
+        let _ = self.snapshot_access.set(Arc::new(snapshots));
         let _ = self.recreator.set(recreation::recreator(registry.clone()));
         let _ = self.verifier.set(verification::verifier(registry.clone(), configuration));
         let loops = Loops {

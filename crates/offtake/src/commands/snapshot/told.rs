@@ -49,7 +49,9 @@ pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
             .because(chain(error))
             .because("nothing was written anywhere")
             .remedy("use another snapshot of this tenant, and look who can write to the store"),
-        Error::Writer(_) | Error::Lost => Failure::new(Exit::Failed, what).because(chain(error)),
+        Error::Writer(_) | Error::Lost | Error::Cancelled => {
+            Failure::new(Exit::Failed, what).because(chain(error))
+        }
     }
 }
 
