@@ -1,15 +1,20 @@
 -- Records a job for each tenant whose next interval has begun, and moves the tenant on to the interval after.
 -- $1 bigint: the interval in microseconds; $2 text: the store; $3 text[]: public ids that are free; $4 bigint:
--- at most so many jobs wait for daemons. Both happen in one statement, so that an interval has one job,
--- whatever dies. Where a tenant has a snapshot that goes on, that one is the interval's.
+-- at most so many jobs wait for daemons; those that a daemon may not work on now are not counted. Both
+-- happen in one statement, so that an interval has one job, whatever dies. Where a tenant has a snapshot
+-- that goes on, that one is the interval's.
 -- A transaction of its own. Uses snapshot_schedule_next and job_due; skips what another daemon holds.
 with due as (
   select tenant_at_source, tenant_id from offtake.snapshot_schedule
    where next_at <= now()
    order by next_at
    limit greatest(0, least(cardinality($3::text[]),
-                           $4 - (select count(*) from offtake.job
-                                  where kind = 'snapshot' and state in ('accepted', 'processing', 'paused', 'settling'))))
+                           $4 - (select count(*) from offtake.job d
+                                  where d.kind = 'snapshot' and d.state in ('accepted', 'processing', 'paused', 'settling')
+                                    and d.not_before <= now()
+                                    and not exists (select from offtake.fuse f
+                                                     where not f.enabled and (f.until is null or f.until > now())
+                                                       and f.name = 'tenant:' || d.tenant_id))))
      for no key update skip locked
 ), placed as (
   select tenant_at_source, tenant_id, row_number() over () as place,

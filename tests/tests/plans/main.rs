@@ -15,8 +15,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 /// Tables that no frequent statement may scan from the beginning.
-const LARGE: [&str; 5] =
-    ["change_log", "captured_change", "outgoing_request", "snapshot_schedule", "job"];
+const LARGE: [&str; 4] = ["change_log", "captured_change", "outgoing_request", "job"];
 
 /// 200 000 rows in each table, of 1 000 tenants and eight source tables, without ANALYZE. All but
 /// the last 20 captured changes are numbered, the poller has seen all but the last 100 changes, and
@@ -61,7 +60,7 @@ alter table offtake.job set (autovacuum_enabled = false);
 insert into offtake.snapshot_schedule (tenant_at_source, tenant_id, next_at)
 select 't' || n, 't' || n, now() + case when n % 2000 = 0 then interval '-1 s' else interval '1 h' end from generate_series(1, 10000) n;
 insert into offtake.job (public_id, kind, tenant_id, store, state)
-select 'snap_' || n, 'snapshot', 't' || n % 1000, 'disk', 'completed' from generate_series(1, 20000) n;
+select 'made_' || n, 'snapshot', 't' || n % 1000, 'disk', 'completed' from generate_series(1, 20000) n;
 insert into offtake.job (public_id, kind, tenant_id, store) values ('snap_due', 'snapshot', 't7', 'disk');";
 
 /// One cursor of webhook 7, as a turn saves it; its request is the 5007th.
@@ -103,11 +102,12 @@ const HOT: [(&str, &str, i64); 51] = [
         60,
     ),
     ("reading/sql/read_head.sql", "10000000", 100),
-    // Five of ten thousand tenants are due.
+    // Five of ten thousand tenants are due. Without statistics, all of them are read, which the probe
+    // prevents as long as none is due.
     (
         "jobs/sql/record_due_snapshots.sql",
-        "86400000000, 'disk', array(select 'snap_20261128-031300_' || n from generate_series(1, 100) n), 100",
-        400,
+        "86400000000, 'disk', '{snap_1,snap_2,snap_3,snap_4,snap_5,snap_6}', 100",
+        300,
     ),
     ("jobs/sql/probe_due_snapshots.sql", "", 20),
     ("jobs/sql/claim_job.sql", "'snapshot', 60000, 'me', '{disk}', null", 60),
