@@ -184,7 +184,7 @@ async fn tables_that_were_emptied_are_filled_again_for_all_tenants() {
 /// The list is registered in several transactions.
 #[tokio::test]
 async fn a_daemon_killed_between_the_parts_of_a_registration_loses_no_tenant() {
-    let mut world = world(2600).await;
+    let world = world(2600).await;
     world.allow("*");
     for parts in 0..3 {
         let point = ("registry.after_commit", &*format!("{parts}*off->1*abort"));

@@ -104,6 +104,14 @@ async fn daemons_make_one_snapshot_of_each_tenant_in_each_interval() {
     assert_eq!(second.len(), 2);
     assert!(first.contains(&second[1]) && !first.contains(&second[0]), "{first:?} {second:?}");
 
+    // A hundred others that wait for their next attempt keep nobody from its turn.
+    let waiting = "insert into offtake.job (public_id, kind, tenant_id, store, state, not_before)
+        select 'snap_' || n, 'snapshot', 'tenant ' || n, 'disk', 'paused', now() + interval '1 h'
+          from generate_series(1, 100) n";
+    snapshots.world.source.execute(waiting).await;
+    snapshots.make_due(2).await;
+    snapshots.wait_states("cancelled 2, completed 3, expired 1, paused 100").await;
+
     // Without `every`, nothing is due any more.
     daemon.stop().await;
     snapshots.world.configure(|c| c["snapshots"] = json!(null));
