@@ -103,6 +103,17 @@ pub struct ExportWish {
     /// Fail rather than complete with parts of several moments.
     #[serde(default)]
     pub require_consistent: bool,
+    /// Who is told of its end, by a request that is signed as a webhook's.
+    pub callback: Option<CallbackWish>,
+}
+
+/// Where the end of an export is told.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CallbackWish {
+    /// https, or http towards a network of `security.allow_destinations`.
+    #[schemars(length(min = 1, max = 2000))]
+    pub url: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -198,6 +209,22 @@ pub struct Export {
     pub consistency: Option<String>,
     /// Null before the end, and once they are deleted.
     pub files: Option<Vec<ExportFile>>,
+    /// Null where none was asked for.
+    pub callback: Option<ExportCallback>,
+}
+
+/// Who is told of an export's end, and how that went.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct ExportCallback {
+    /// Scheme, host and port: the rest may be secret.
+    pub url: String,
+    pub attempts: i64,
+    pub delivered: bool,
+    /// It was not delivered, and is not tried again.
+    pub gave_up: bool,
+    /// Of the last answer.
+    pub status: Option<u16>,
+    pub error: Option<String>,
 }
 
 /// How far an export is.

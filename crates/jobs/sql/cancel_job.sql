@@ -10,4 +10,4 @@ update offtake.job
        leased_by = case when leased_until > now() then leased_by end,
        leased_until = case when leased_until > now() then leased_until end
  where kind = $1 and public_id = $2 and state in ('accepted', 'processing', 'paused', 'settling')
-returning state
+returning job_id, state

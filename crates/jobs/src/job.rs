@@ -38,6 +38,8 @@ pub struct Job {
     pub epoch: Option<String>,
     pub consistency: Option<String>,
     pub files: Option<Value>,
+    /// How its callback went, when it was last tried.
+    pub callback: Option<Value>,
     pub failures: i32,
     pub created_at: Timestamp,
     pub started_at: Option<Timestamp>,
@@ -120,6 +122,7 @@ impl Job {
             epoch: row.get("epoch"),
             consistency: row.get("consistency"),
             files: row.get("files"),
+            callback: row.get("callback"),
             failures: row.get("failures"),
             created_at: row.get("created_at"),
             started_at: row.get("started_at"),
@@ -221,6 +224,12 @@ pub async fn read(client: &Client, kind: Kind, id: &PublicId) -> Result<Option<J
     Ok(row.as_ref().map(Job::of))
 }
 
+/// The job of this number.
+pub async fn read_by_number(client: &Client, job_id: i64) -> Result<Option<Job>, Error> {
+    let row = client.query_opt(sql::READ_JOB_BY_NUMBER, &[&job_id]).await?;
+    Ok(row.as_ref().map(Job::of))
+}
+
 /// Which jobs are listed, the newest first.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Filter<'a> {
@@ -247,14 +256,23 @@ pub async fn queued(client: &Client, kind: Kind) -> Result<i64, Error> {
 /// Asks for a job's end. None: it does not go on. `keep`: how long its files are kept if it ends at
 /// once, because no process works on it; None: for ever.
 pub async fn cancel(
-    client: &Client,
+    client: &mut Client,
     kind: Kind,
     id: &PublicId,
     keep: Option<Duration>,
 ) -> Result<Option<State>, Error> {
     let keep = keep.map(milliseconds);
-    let row = client.query_opt(sql::CANCEL_JOB, &[&kind.as_str(), &id.as_str(), &keep]).await?;
-    Ok(row.map(|row| State::of(row.get("state"))))
+    let transaction = client.transaction().await?;
+    let parameters: [&(dyn ToSql + Sync); 3] = [&kind.as_str(), &id.as_str(), &keep];
+    let Some(row) = transaction.query_opt(sql::CANCEL_JOB, &parameters).await? else {
+        return Ok(None);
+    };
+    let state = State::of(row.get("state"));
+    if !state.goes_on() {
+        offtake_requests::owe_callback(&transaction, row.get("job_id")).await?;
+    }
+    transaction.commit().await?;
+    Ok(Some(state))
 }
 
 /// Has a job go on that failed, was cancelled or pauses. False: it is in another state, its files

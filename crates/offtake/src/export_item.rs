@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use offtake_admin::exports::{Export, ExportProgress, ExportState};
+use offtake_admin::exports::{Export, ExportCallback, ExportProgress, ExportState};
 use offtake_admin::status::Long;
 use offtake_jobs::{Job, State};
+use serde_json::Value;
 
 /// Rates are of the whole time since the export began, pauses included.
 fn rows_per_second(job: &Job) -> Option<f64> {
@@ -61,7 +62,23 @@ pub(crate) fn item(job: &Job) -> Export {
         epoch: job.epoch.clone(),
         consistency: job.consistency.clone(),
         files: files.and_then(|files| serde_json::from_value(files.clone()).ok()),
+        callback: callback(job),
     }
+}
+
+/// Where the end is told, as far as it may be shown, and how the last attempt went.
+fn callback(job: &Job) -> Option<ExportCallback> {
+    let url = job.options["callback"]["url"].as_str()?;
+    let shown = offtake_webhooks::Url::parse(url).map(|url| url.shown());
+    let last = job.callback.as_ref().unwrap_or(&Value::Null);
+    Some(ExportCallback {
+        url: shown.unwrap_or_default(),
+        attempts: last["attempts"].as_i64().unwrap_or_default(),
+        delivered: last["delivered"] == true,
+        gave_up: last["gave_up"] == true,
+        status: last["status"].as_u64().and_then(|status| u16::try_from(status).ok()),
+        error: last["error"].as_str().map(str::to_owned),
+    })
 }
 
 fn state_of(state: State) -> ExportState {

@@ -1,10 +1,12 @@
 //! What is looked at before an export is recorded, for the command and for HTTP alike.
 
-use offtake_jobs::exports::{Asked, Compression, Format, Options};
+use offtake_jobs::exports::{Asked, Callback, Compression, Format, Options};
 use offtake_mapping::MappingSet;
 use offtake_mapping::compose::{KeyRange, list_chunk};
+use offtake_webhooks::Url;
 use tokio_postgres::Client;
 
+use crate::configuration::Exports;
 use crate::context::tenant_spelling;
 
 /// An export that somebody asks for.
@@ -17,6 +19,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) state: bool,
     pub(crate) chunk_rows: u32,
     pub(crate) require_consistent: bool,
+    /// The URL of its callback.
+    pub(crate) callback: Option<&'a str>,
 }
 
 /// A wish that can be recorded.
@@ -40,6 +44,17 @@ pub(crate) enum Unfit {
     },
 }
 
+/// Why a callback cannot be told; None: it can.
+pub(crate) fn unfit_callback(exports: &Exports, url: &str) -> Option<String> {
+    match Url::parse(url) {
+        Err(why) => Some(why),
+        Ok(_) if exports.callback_secret.is_none() => {
+            Some("callbacks are signed with `exports.callback_secret`, which is not set".to_owned())
+        }
+        Ok(_) => None,
+    }
+}
+
 impl Wish<'_> {
     /// `source` must not be in a transaction.
     pub(crate) async fn fit(&self, source: &Client, set: &MappingSet) -> Result<Fit, Unfit> {
@@ -57,6 +72,7 @@ impl Wish<'_> {
             chunk_rows: self.chunk_rows,
             state: self.state,
             require_consistent: self.require_consistent,
+            callback: self.callback.map(|url| Callback { url: url.to_owned() }),
         };
         Ok(Fit { tenant_at_source, options })
     }

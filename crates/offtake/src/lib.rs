@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod context;
 pub mod daemon;
 pub mod demo;
+mod export_callbacks;
 mod export_item;
 mod export_wish;
 pub mod logging;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use offtake_postgres::{Error, SourcePool};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::{Row, Transaction};
 
 use crate::lease::{Lease, milliseconds};
 use crate::sql;
@@ -23,10 +23,10 @@ pub struct CallbackClaim {
 
 /// Owes the callback of a job that has ended, where it has one: in the transaction that ends it.
 pub async fn owe_callback(
-    client: &impl GenericClient,
+    transaction: &Transaction<'_>,
     job_id: i64,
 ) -> Result<(), tokio_postgres::Error> {
-    client.execute(sql::OWE_CALLBACK, &[&job_id]).await.map(drop)
+    transaction.execute(sql::OWE_CALLBACK, &[&job_id]).await.map(drop)
 }
 
 /// Claims due callbacks. `process` names the claiming process in `leased_by`.

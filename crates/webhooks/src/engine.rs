@@ -15,6 +15,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::callbacks::{CallbackParts, Callbacks};
 use crate::client::SILENT_REQUESTS_MAX;
 use crate::registry::{Registered, Registry};
 use crate::turn::{
@@ -50,6 +51,7 @@ pub struct Parts {
     /// Which addresses receivers may have.
     pub policy: AddressPolicy,
     pub settings: Settings,
+    pub callbacks: CallbackParts,
     /// Notified by the poller and by the registry; carries no data.
     pub woken: Arc<Notify>,
     pub fuses: watch::Receiver<Arc<BlownFuses>>,
@@ -59,6 +61,7 @@ pub struct Parts {
 pub struct Engine {
     context: Arc<Context>,
     slow_failures: Arc<SlowFailures>,
+    callbacks: Callbacks,
     woken: Arc<Notify>,
     progress: Progress,
     /// Names this process in `leased_by`.
@@ -95,6 +98,12 @@ impl InFlight {
 impl Engine {
     pub fn new(parts: Parts) -> Self {
         let settings = parts.settings;
+        let callbacks = Callbacks::new(
+            parts.pool.clone(),
+            parts.policy.clone(),
+            settings.event_schedule.clone(),
+            parts.callbacks,
+        );
         let context = Context {
             pool: parts.pool,
             registry: parts.registry,
@@ -114,6 +123,7 @@ impl Engine {
         Self {
             context: Arc::new(context),
             slow_failures: Arc::default(),
+            callbacks,
             woken: parts.woken,
             progress: Progress::of("webhooks"),
             process,
@@ -175,9 +185,7 @@ impl Engine {
                 () = tokio::time::sleep_until(self.claim_at.into()) => {}
                 () = self.woken.notified() => {}
             }
-            if self.may_claim()
-                && let Err(error) = self.claim(&mut turns, &mut in_flight).await
-            {
+            if let Err(error) = self.round(&mut turns, &mut in_flight).await {
                 self.progress.fail();
                 tokio::time::sleep(trouble.report(&error)).await;
                 continue;
@@ -190,13 +198,25 @@ impl Engine {
         while let Some(ended) = turns.join_next_with_id().await {
             self.ended(ended, &mut in_flight).await;
         }
+        self.callbacks.end().await;
         Ok(())
     }
 
-    /// False while an operator has stopped the loop, and while there is no webhook.
-    fn may_claim(&self) -> bool {
-        self.context.fuses.borrow().blown("webhooks").is_none()
-            && !self.context.registry.all().is_empty()
+    /// Claims what is due, unless an operator has stopped the loop.
+    async fn round(
+        &mut self,
+        turns: &mut JoinSet<()>,
+        in_flight: &mut HashMap<Id, InFlight>,
+    ) -> Result<(), Error> {
+        if self.context.fuses.borrow().blown("webhooks").is_some() {
+            return Ok(());
+        }
+        self.callbacks.round(&self.process).await?;
+        // Without webhooks there is nothing else to look for.
+        match self.context.registry.all().is_empty() {
+            true => Ok(()),
+            false => self.claim(turns, in_flight).await,
+        }
     }
 
     fn claimed(&mut self, busy: bool) {

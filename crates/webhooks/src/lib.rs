@@ -21,6 +21,9 @@
 //! **What a crash leaves behind**: a lease that runs out, and at most a second of acknowledgements
 //! that were not recorded. Those events are sent again with the same ids.
 //!
+//! **Callbacks** (`callbacks.rs`) tell the end of a job in the same way. They are no webhooks: each is
+//! one request, to an address that the client of the job named.
+//!
 //! **On the wire**: [`Event`] is what is told, and its id; [`Secrets`] sign it; [`Client`] sends it
 //! and looks at the answer; [`judge`] says what the answer means; [`Backoff`] and [`EventSchedule`]
 //! say when it is tried again.
@@ -28,6 +31,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answer;
+mod callbacks;
 mod client;
 mod clock;
 mod engine;
@@ -48,6 +52,7 @@ mod upkeep;
 mod url;
 
 pub use answer::{Answer, Delivery, Reply, Unanswered, Verdict, judge};
+pub use callbacks::{CallbackEvent, CallbackParts, CallbackReading, CallbackSource};
 pub use client::{
     Client, Endpoint, Exchange, LeaseTooShort, Message, SILENT_REQUESTS_MAX, TIMEOUT_MAX,
 };

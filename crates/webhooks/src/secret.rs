@@ -6,6 +6,7 @@
 //! and as base64 by another, so it is refused.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -150,9 +151,9 @@ fn public_key(pair: &Ed25519KeyPair) -> String {
 }
 
 /// One to four secrets, the newest first. Each signs every request, so a receiver that has one of
-/// them accepts it.
-#[derive(Debug)]
-pub struct Secrets(Vec<Secret>);
+/// them accepts it. Clones are the same ones.
+#[derive(Debug, Clone)]
+pub struct Secrets(Arc<Vec<Secret>>);
 
 impl Secrets {
     /// The message says which of several secrets is meant, and repeats nothing of it.
@@ -179,7 +180,7 @@ impl Secrets {
                 secrets.push(secret);
             }
         }
-        Ok(Self(secrets))
+        Ok(Self(Arc::new(secrets)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Secret> {

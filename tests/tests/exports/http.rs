@@ -38,7 +38,7 @@ async fn world() -> World {
         .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
         .setting(
             "/exports",
-            json!({ "store": "disk", "chunk_rows": 500, "pause": "1ms", "queue": 1 }),
+            json!({ "store": "disk", "chunk_rows": 500, "pause": "1ms", "queue": 2 }),
         )
         .setting("/http/admin_token", ADMIN)
         .setting("/http/read_token", READER)
@@ -157,13 +157,15 @@ async fn asked_for(daemon: &Daemon, world: &World) -> String {
     assert_eq!(send("one", &wish(&json!({ "format": "json" }))).code, 422);
     assert_eq!(world.source.query_text("select count(*) from offtake.job").await, "1");
 
-    // `exports.queue` is 1.
-    let full = send("two", &json!({ "tenant": world.id("globex"), "format": "csv" }));
-    assert_eq!((full.code, full.headers["retry-after"].as_str()), (429, "60"));
-    world.source.execute("update offtake.job set store = null, folder = '/elsewhere'").await;
     let (code, told) = ask(daemon, "POST", "/exports", &wish(&json!({}))).await;
     assert_eq!((code, &told["id"]), (409, &made["id"]), "{told}");
-    world.source.execute("update offtake.job set store = 'disk', folder = null").await;
+    // `exports.queue` is 2.
+    let other = "insert into offtake.job (public_id, kind, tenant_id, store)
+                 values ('exp_20261128-031300_k7f3a2', 'export', 'another', 'elsewhere')";
+    world.source.execute(other).await;
+    let full = send("two", &json!({ "tenant": world.id("globex"), "format": "csv" }));
+    assert_eq!((full.code, full.headers["retry-after"].as_str()), (429, "60"));
+    world.source.execute("delete from offtake.job where tenant_id = 'another'").await;
     id
 }
 

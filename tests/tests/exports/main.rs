@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod callbacks;
 mod daemons;
 mod formats;
 mod handoff;

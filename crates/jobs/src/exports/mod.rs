@@ -29,7 +29,9 @@ pub use error::Error;
 pub use file::{FetchError, Fetched, FileReader, fetch};
 pub use finish::deliver;
 pub use manifest::{Manifest, ManifestFile, ManifestPart};
-pub use options::{Asked, CHUNK_BYTES, CHUNK_ROWS, CHUNK_ROWS_MAX, Compression, Format, Options};
+pub use options::{
+    Asked, CHUNK_BYTES, CHUNK_ROWS, CHUNK_ROWS_MAX, Callback, Compression, Format, Options,
+};
 pub use record::Far;
 pub use verify::{Checked, Place, read_manifest, verify};
 pub use work::{Ended, Settings, Told, Work};

@@ -1,5 +1,7 @@
 //! What is asked for: the column `options` of a job.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Rows of a part, if they are not too large.
@@ -25,6 +27,22 @@ pub struct Options {
     /// Fail rather than complete with parts of several moments.
     #[serde(default)]
     pub require_consistent: bool,
+    /// Who is told of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
+}
+
+/// Where the end of an export is told.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Callback {
+    /// Its path and query may hold a secret of the receiver: they are not shown.
+    pub url: String,
+}
+
+impl fmt::Debug for Callback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callback { … }")
+    }
 }
 
 /// A mapping, and its version when the export was asked for.

@@ -197,6 +197,10 @@ pub(super) async fn finish(
         &finish.files,
         &keep,
     ];
-    let row = pool.get().await?.query_opt(sql::FINISH_JOB, &parameters).await?;
-    row.map(drop).ok_or(Error::Lost)
+    let mut connection = pool.get().await?;
+    let transaction = connection.transaction().await?;
+    let row = transaction.query_opt(sql::FINISH_JOB, &parameters).await?;
+    row.ok_or(Error::Lost)?;
+    offtake_requests::owe_callback(&transaction, lease.job_id).await?;
+    Ok(transaction.commit().await?)
 }

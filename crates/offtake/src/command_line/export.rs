@@ -119,6 +119,10 @@ pub struct ExportCreate {
     /// Fail where the rows change so fast that they cannot be read as of one moment.
     #[arg(long)]
     pub require_consistent: bool,
+    /// Have a daemon tell this address how the export ended: a request that is signed as a webhook's,
+    /// with `exports.callback_secret`.
+    #[arg(long, value_name = "URL")]
+    pub callback: Option<String>,
     #[arg(long, help = JSON)]
     pub json: bool,
 }

@@ -139,10 +139,10 @@ async fn list(
 }
 
 async fn cancel(context: &Context, typed: &str, json: bool) -> Result<Exit, Failure> {
-    let (source, found) = find(context, typed).await?;
+    let (mut source, found) = find(context, typed).await?;
     let id = id_of(&found)?;
     let keep = context.configuration.exports.keep.filter(|_| found.folder.is_none());
-    let state = job::cancel(&source, Kind::Export, &id, keep).await;
+    let state = job::cancel(&mut source, Kind::Export, &id, keep).await;
     let Some(state) = state.map_err(unreadable_jobs)? else {
         let message = format!("the export {id} is {} already", found.state.as_str());
         return Err(Failure::new(Exit::Failed, message));

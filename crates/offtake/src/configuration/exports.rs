@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use offtake_jobs::StoreSpec;
 use offtake_jobs::exports::CHUNK_ROWS;
+use offtake_webhooks::Secrets;
 
 use super::section::Section;
 use super::{DAY, MILLISECOND, SECOND, defaults};
@@ -22,6 +23,31 @@ pub struct Exports {
     pub work: Duration,
     pub pause: Duration,
     pub settle: Duration,
+    /// What signs callbacks; None: there are none.
+    pub callback_secret: Option<CallbackSecret>,
+}
+
+/// Equal where the secrets are.
+#[derive(Debug, Clone)]
+pub struct CallbackSecret(pub Secrets);
+
+impl PartialEq for CallbackSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.signatures() == other.0.signatures()
+    }
+}
+
+impl Eq for CallbackSecret {}
+
+fn callback_secret(section: &Section) -> Option<CallbackSecret> {
+    let mut texts = section.list("callback_secret")?;
+    texts.retain(|text| !text.is_empty());
+    if texts.is_empty() {
+        return None;
+    }
+    let remedy = "`offtake webhook secret` prints a fresh one";
+    let secrets = Secrets::parse(&texts);
+    secrets.map_err(|why| section.note("callback_secret", &why, remedy)).ok().map(CallbackSecret)
 }
 
 impl Exports {
@@ -44,6 +70,7 @@ impl Exports {
             work: section.duration("work", defaults::EXPORT_WORK, MILLISECOND..=longest),
             pause: section.duration("pause", defaults::EXPORT_PAUSE, Duration::ZERO..=longest),
             settle: section.duration("settle", defaults::EXPORT_SETTLE, SECOND..=longest),
+            callback_secret: callback_secret(section),
         }
     }
 }

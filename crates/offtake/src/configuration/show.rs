@@ -157,6 +157,7 @@ impl Exports {
             ("work", show_duration(self.work).into()),
             ("pause", show_duration(self.pause).into()),
             ("settle", show_duration(self.settle).into()),
+            ("callback_secret", self.callback_secret.as_ref().map_or(Value::Null, |_| MASK.into())),
         ])
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::configuration::Configuration;
 use crate::export_item::{item, job_state};
-use crate::export_wish::{Fit, Unfit, Wish};
+use crate::export_wish::{Fit, Unfit, Wish, unfit_callback};
 
 /// The longest look at whether a tenant has rows.
 const LOOK_WITHIN: &str = "set statement_timeout = '8s'";
@@ -70,8 +70,9 @@ impl ExportAccess for Access {
             let (id, job) = this.found(&id).await?;
             let keep = this.configuration.borrow().exports.keep;
             let keep = keep.filter(|_| job.folder.is_none());
-            let source = this.source().await?;
-            let state = job::cancel(&source, Kind::Export, &id, keep).await.map_err(of_source)?;
+            let mut source = this.source().await?;
+            let state = job::cancel(&mut source, Kind::Export, &id, keep).await;
+            let state = state.map_err(of_source)?;
             drop(source);
             if state.is_none() {
                 let why = format!("the export is {} already", job.state.as_str());
@@ -154,6 +155,11 @@ impl Access {
         let configuration = self.configuration.borrow().clone();
         let settings = &configuration.exports;
         let store = self.named(wish.store.as_deref().or(settings.store.as_deref()))?;
+        if let Some(callback) = &wish.callback
+            && let Some(why) = unfit_callback(settings, &callback.url)
+        {
+            return Err(ExportRefused::Wrong(format!("`callback`: {why}")));
+        }
         let source = dialled(&configuration).await?;
         if let Some(repeatable) = repeatable
             && let Some(created) = job::repeated(&source, repeatable).await.map_err(of_source)?
@@ -174,6 +180,7 @@ impl Access {
             state: wish.state,
             chunk_rows: wish.chunk_rows.unwrap_or(settings.chunk_rows),
             require_consistent: wish.require_consistent,
+            callback: wish.callback.as_ref().map(|callback| callback.url.as_str()),
         };
         let fit = looked_at.fit(&source, &set).await;
         let Fit { tenant_at_source, options } = fit.map_err(|why| unfit(&set, tenant, why))?;

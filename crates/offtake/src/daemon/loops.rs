@@ -40,6 +40,7 @@ use super::supervision::{Started, Supervisor};
 use super::webhooks_refresh::WebhooksRefresh;
 use crate::configuration::{self, Configuration};
 use crate::context::{destination_dialer, receiver_policy};
+use crate::export_callbacks::callbacks;
 
 /// A loop without a tick for this long is stuck. It is ninety times the longest default interval,
 /// and longer than the timeout of any statement that a tick waits for.
@@ -214,6 +215,7 @@ impl Loops {
                 registry: registry.clone(),
                 policy: receiver_policy(configuration),
                 settings: webhook_settings(configuration),
+                callbacks: callbacks(&pool, configuration),
                 woken: woken.clone(),
                 fuses: fuses.subscribe(),
             });
@@ -221,6 +223,7 @@ impl Loops {
         };
         let same = |old: &Configuration, new: &Configuration| {
             webhook_settings(old) == webhook_settings(new)
+                && old.exports.callback_secret == new.exports.callback_secret
         };
         self.keep_renewed(supervisor, "webhooks", None, same, begin);
     }

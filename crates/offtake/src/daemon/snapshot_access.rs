@@ -69,11 +69,11 @@ impl SnapshotAccess for Access {
         let this = self.clone();
         Box::pin(async move {
             let (id, job) = this.found(&id).await?;
-            let source = this.source().await?;
+            let mut source = this.source().await?;
             if job.state.goes_on() {
                 // A process that works on it ends it, and a daemon deletes what it has left.
                 let keep = Some(std::time::Duration::ZERO);
-                job::cancel(&source, Kind::Snapshot, &id, keep).await.map_err(of_source)?;
+                job::cancel(&mut source, Kind::Snapshot, &id, keep).await.map_err(of_source)?;
                 return Ok(());
             }
             let retired = job::retire(&source, Kind::Snapshot, &id).await.map_err(of_source)?;

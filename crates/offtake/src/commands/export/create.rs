@@ -13,7 +13,7 @@ use crate::arguments::shown;
 use crate::command_line::{ExportCreate, ExportFormat};
 use crate::commands::registry_names::{unknown, unreadable_jobs};
 use crate::context::Context;
-use crate::export_wish::{Fit, Unfit, Wish};
+use crate::export_wish::{Fit, Unfit, Wish, unfit_callback};
 use crate::outcome::{Exit, Failure};
 
 /// Where the files go.
@@ -32,6 +32,13 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
         )
         .remedy("write --format sql, or leave --state out"));
     }
+    if let Some(url) = &arguments.callback
+        && let Some(why) = unfit_callback(&context.configuration.exports, url)
+    {
+        return Err(Failure::new(Exit::Usage, "the callback cannot be told").because(why).remedy(
+            "write --callback https://example.com/hook, and set `exports.callback_secret`",
+        ));
+    }
     let goal = goal(context, arguments)?;
     let source = context.connect_source("export").await?;
     let set = catalog::resolve(&source, context.mappings()?).await?;
@@ -44,6 +51,7 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
         state: arguments.state,
         chunk_rows: exports.chunk_rows,
         require_consistent: arguments.require_consistent,
+        callback: arguments.callback.as_deref(),
     };
     let fit = wish.fit(&source, &set).await;
     let Fit { tenant_at_source, options } =

@@ -1,0 +1,129 @@
+//! Callbacks: the end of an export is told, whatever happens to the daemon, and once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use offtake_tests::receiver::{Play, Receiver, Request, SECRET, installed, verify_with};
+use offtake_tests::{PATIENCE, World, until};
+use serde_json::{Value, json};
+
+const ITEMS: &str = "
+source: { table: public.item, tenant: tenant, key: { id: id } }
+query: select i.tenant as tenant_id, i.id, i.name from public.item i
+target: { table: items }
+";
+
+async fn world() -> World {
+    let world = World::with_tenants(["acme"])
+        .without_init()
+        .mappings(&[("items", ITEMS)])
+        .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
+        .setting("/exports", json!({ "store": "disk", "callback_secret": SECRET }))
+        .setting("/webhooks/retry/events", json!(["1s", "1s"]))
+        .await;
+    world.with_items("name text", "insert into item values ('{tenant}', 1, 'one')").await;
+    world
+}
+
+/// Asks for an export whose end the receiver is told.
+async fn create(world: &World, receiver: &Receiver, more: &[&str]) -> String {
+    let url = receiver.url();
+    let asked = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--json"];
+    let asked = [&asked[..], &["--callback", &url], more].concat();
+    let told: Value = serde_json::from_str(&world.succeed(&asked).await).unwrap();
+    told["id"].as_str().unwrap().to_owned()
+}
+
+/// The export, once its callback is in such a state.
+async fn told(world: &World, id: &str, is: impl Fn(&Value) -> bool) -> Value {
+    until("the export shows how its callback went", PATIENCE, async || {
+        let told = world.succeed(&["export", "status", id, "--json"]).await;
+        let told: Value = serde_json::from_str(&told).unwrap();
+        if is(&told["callback"]) { Ok(told) } else { Err(told.to_string()) }
+    })
+    .await
+}
+
+fn assert_verified(requests: &[Request]) {
+    for language in installed() {
+        for said in verify_with(language, requests, Some(SECRET), None) {
+            assert_eq!(said.v1, "verified", "{language:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_export_is_told_until_the_receiver_has_it() {
+    let world = world().await;
+    world.allow("callback_failed");
+    let receiver = Receiver::start().await;
+    let refused = AtomicUsize::new(0);
+    receiver.play(move |_| match refused.fetch_add(1, Ordering::Relaxed) {
+        0 | 1 => Play::Status(500),
+        _ => Play::OK,
+    });
+    // The process dies right behind the transaction that completes the export.
+    let mut first = world.spawn_daemon_with_failpoints(&[("export.after_end", "abort")]);
+    first.wait_ready().await;
+    let id = create(&world, &receiver, &[]).await;
+    first.wait_exit(PATIENCE).await;
+    let daemon = world.daemon().await;
+    let done = told(&world, &id, |callback| callback["delivered"] == true).await;
+    let callback = &done["callback"];
+    assert_eq!((&callback["status"], &callback["attempts"]), (&json!(200), &json!(3)), "{done}");
+    assert_eq!(done["state"], "completed");
+    // Path and query may be secret.
+    assert_eq!(done["callback"]["url"], format!("http://127.0.0.1:{}", receiver.port()));
+
+    let requests = receiver.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request.id() == requests[0].id()));
+    assert_eq!(requests[0].kind(), "offtake.export.completed");
+    let data = &requests[0].event["data"];
+    assert_eq!((&data["id"], &data["files"]), (&json!(id), &done["files"]), "{data}");
+    assert_verified(&requests);
+    world
+        .source
+        .wait_text("select count(*) from offtake.outgoing_request where kind = 'callback'", "0")
+        .await;
+
+    // What fails and what is cancelled is told, too; after the last retry it is over.
+    receiver.play(|_| Play::Status(404));
+    daemon.stop().await;
+    let id = create(&world, &receiver, &[]).await;
+    world.succeed(&["export", "cancel", &id]).await;
+    let daemon = world.daemon().await;
+    let over = told(&world, &id, |callback| callback["gave_up"] == true).await;
+    assert_eq!(
+        (&over["state"], &over["callback"]["attempts"]),
+        (&json!("cancelled"), &json!(3)),
+        "{over}"
+    );
+    assert_eq!(receiver.requests().last().unwrap().kind(), "offtake.export.cancelled");
+    assert!(world.succeed(&["export", "list", "--json"]).await.contains("cancelled"));
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_callback_that_cannot_be_told_is_refused_beforehand() {
+    let mut world = world().await;
+    let receiver = Receiver::start().await;
+    let to = world.folder().join("files");
+    let asked = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
+    let asked: Vec<String> = asked
+        .iter()
+        .map(|word| (*word).to_owned())
+        .chain([to.to_str().unwrap().to_owned()])
+        .collect();
+    let refused = async |world: &World, url: &str| {
+        let arguments: Vec<&str> =
+            asked.iter().map(String::as_str).chain(["--callback", url]).collect();
+        let output = world.offtake(&arguments).await;
+        assert_eq!(output.status.code(), Some(2));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&world, "ftp://example.com").await.contains("https://"));
+    world.configure(|file| {
+        file["exports"].as_object_mut().unwrap().remove("callback_secret");
+    });
+    assert!(refused(&world, &receiver.url()).await.contains("exports.callback_secret"));
+}
