@@ -3,7 +3,7 @@
 
 import { send } from "./daemon.js";
 import { byId, element } from "./elements.js";
-import { clock, plural } from "./words.js";
+import { clock, goesOn, plural } from "./words.js";
 
 const paused = (answer) => (answer.paused_until ? `paused until ${clock(answer.paused_until)}` : "paused until resumed");
 const resumed = (answer) => (answer.was_paused ? "resumed" : "it was not paused");
@@ -52,7 +52,30 @@ const DAEMON_ACTIONS = {
   reload: { label: "Reload", path: () => "reload", body: () => ({}), done: () => "the daemon reads its files again; what becomes of it is told above" },
 };
 
-const BOARDS = { destinations: DESTINATION_ACTIONS, webhooks: WEBHOOK_ACTIONS, fuses: FUSE_ACTIONS, daemon: DAEMON_ACTIONS };
+const exportPath = (verb) => (id) => `exports/${encodeURIComponent(id)}${verb}`;
+const isDone = (one) => one.state === "completed" && one.store !== null;
+
+// A link opens a file without the token, which a browser cannot send with a download.
+function download(answer) {
+  for (const { name, url } of answer.items) {
+    const link = element("a", { href: url, download: name });
+    document.body.append(link);
+    link.click();
+    link.remove();
+  }
+  return `${plural(answer.items.length, "file is", "files are")} being fetched`;
+}
+
+const EXPORT_ACTIONS = {
+  download: { label: "Download", when: isDone, path: exportPath("/links"), body: () => ({}), done: download },
+  cancel: { label: "Cancel …", when: (one) => goesOn(one), ask: "The export ends. Its parts stay, so that it can be resumed.", needs: [], path: exportPath("/cancel"), body: () => ({}),
+    done: (answer) => (answer.state === "cancelled" ? "cancelled" : "it ends soon") },
+  resume: { label: "Resume", when: (one) => one.folder === null && (one.state === "failed" || one.state === "cancelled"), path: exportPath("/resume"), body: () => ({}), done: () => "it goes on" },
+  remove: { label: "Delete …", when: (one) => one.folder === null && !goesOn(one), ask: "The files are deleted, and what is known of the export.", needs: [],
+    method: "DELETE", path: exportPath(""), body: () => ({}), done: () => "deleted" },
+};
+
+const BOARDS = { exports: EXPORT_ACTIONS, destinations: DESTINATION_ACTIONS, webhooks: WEBHOOK_ACTIONS, fuses: FUSE_ACTIONS, daemon: DAEMON_ACTIONS };
 
 // The items with buttons, as last shown, and the result of the last action on each.
 const items = new Map();

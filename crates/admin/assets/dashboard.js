@@ -3,6 +3,7 @@
 import { listenToActions, onOutcome } from "./actions.js";
 import { ask, follow, useToken } from "./daemon.js";
 import { byId, element, fill, tenantLink } from "./elements.js";
+import { exports } from "./exports.js";
 import { platform } from "./platform.js";
 import { system } from "./system.js";
 import { oneTenant } from "./tenant.js";
@@ -12,7 +13,7 @@ import { STATES } from "./words.js";
 
 const TYPED_MS = 200;
 const FOUND = 8;
-const VIEWS = { tenants, webhooks, platform, system, tenant: oneTenant };
+const VIEWS = { tenants, webhooks, exports, platform, system, tenant: oneTenant };
 let view = null;
 let latest = null;
 

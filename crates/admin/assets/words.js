@@ -10,6 +10,20 @@ export const STATES = {
   in_sync: ["in sync", "good"],
 };
 
+export const EXPORT_STATES = {
+  failed: ["failed", "bad"],
+  processing: ["processing", "busy"],
+  settling: ["settling", "busy"],
+  paused: ["paused", "warn"],
+  accepted: ["accepted", "quiet"],
+  completed: ["completed", "good"],
+  cancelled: ["cancelled", "quiet"],
+  expired: ["expired", "quiet"],
+};
+
+// Whether an export is worked on, or will be.
+export const goesOn = (one) => ["accepted", "processing", "paused", "settling"].includes(one.state);
+
 export const WEBHOOK_STATES = { disabled: ["disabled", "bad"], ...STATES };
 
 // What a destination's state means where the daemon gives no reason.

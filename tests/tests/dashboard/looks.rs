@@ -80,6 +80,7 @@ fn views(world: &World) -> Vec<(String, String, String)> {
     vec![
         view("tenants", "document.querySelectorAll('#destinations-rows tr').length === 5"),
         view("webhooks", "document.querySelectorAll('#webhooks-rows tr').length === 2"),
+        view("exports", "document.querySelectorAll('#exports-rows td').length === 1"),
         view(
             "platform",
             "document.querySelectorAll('#throughput path').length === 3 && document.querySelectorAll('#worst tr').length > 2",

@@ -4,6 +4,7 @@
 
 mod callbacks;
 mod daemons;
+mod dashboard;
 mod formats;
 mod handoff;
 mod http;

@@ -19,7 +19,7 @@ const RANGE: &str = "10s";
 pub(crate) const FIRES_WITHIN: Duration = Duration::from_secs(90);
 
 /// The job whose daemon makes an alert fire.
-const FIRING: [(&str, &str); 19] = [
+const FIRING: [(&str, &str); 20] = [
     ("OfftakeDown", "offtake-gone"),
     ("OfftakeSourceUnreadable", "offtake-stalled"),
     ("OfftakeSequencerStalled", "offtake-stalled"),
@@ -37,6 +37,7 @@ const FIRING: [(&str, &str); 19] = [
     ("OfftakeQuarantineGrowing", "offtake-broken"),
     ("OfftakeWebhookDisabled", "offtake-broken"),
     ("OfftakeSnapshotTooOld", "offtake-broken"),
+    ("OfftakeExportStuck", "offtake-broken"),
     ("OfftakeReloadFailed", "offtake-broken"),
     ("OfftakeCertificateExpires", "offtake-broken"),
 ];

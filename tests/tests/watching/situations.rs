@@ -19,6 +19,9 @@ target:
   schema_sql: create table users (id uuid primary key, display_name text check (display_name <> 'poison'))
 ";
 
+/// An export that no daemon can work on.
+const EXPORT: &str = "exp_20261128-031300_k7f3a2";
+
 /// Tenants whose destinations are each broken in another way, and a webhook.
 pub(crate) struct Broken {
     // Ends before its world does, which is so of each of these.
@@ -58,6 +61,12 @@ impl Broken {
         world.tenant("edited").destination.execute("delete from users").await;
         world.tenant("unreachable").proxy().set(Mode::Refuse);
         self.receiver.play(|_| Play::Status(410));
+        // No daemon has that store.
+        let export = format!(
+            "insert into offtake.job (public_id, kind, tenant_id, store, options) \
+             values ('{EXPORT}', 'export', '{paused}', 'elsewhere', '{{\"format\": \"csv\"}}')"
+        );
+        source.execute(&export).await;
         let refusing = world.id("refusing");
         let poison = format!(
             "update project_user set display_name = 'poison' where tenancy_id = '{refusing}'"
@@ -129,6 +138,13 @@ impl Broken {
         self.receiver.play(|_| Play::OK);
         let enable = "offtake webhook enable --tenant T --name N";
         world.succeed(&page.command("OfftakeWebhookDisabled", enable, &of)).await;
+
+        let of = [("EXPORT", EXPORT)];
+        let status = "offtake export status EXPORT";
+        let told = world.succeed(&page.command("OfftakeExportStuck", status, &of)).await;
+        assert!(told.contains("accepted"), "{told}");
+        let cancel = "offtake export cancel EXPORT";
+        world.succeed(&page.command("OfftakeExportStuck", cancel, &of)).await;
 
         let expiring = world.tenant("expiring");
         let doctor = page.command("OfftakeCertificateExpires", "offtake doctor --connect", &[]);

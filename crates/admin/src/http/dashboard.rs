@@ -22,9 +22,9 @@ macro_rules! asset {
     };
 }
 
-/// The view of all tenants, of one tenant, of webhooks, of the platform and of the daemon each have a
-/// module, beside what they share.
-const FILES: [File; 17] = [
+/// The view of all tenants, of one tenant, of webhooks, of exports, of the platform and of the daemon
+/// each have a module, beside what they share.
+const FILES: [File; 18] = [
     asset!("dashboard.css", CSS),
     asset!("platform.css", CSS),
     asset!("dashboard.js", SCRIPT),
@@ -37,6 +37,7 @@ const FILES: [File; 17] = [
     asset!("tenant.js", SCRIPT),
     asset!("waits.js", SCRIPT),
     asset!("webhooks.js", SCRIPT),
+    asset!("exports.js", SCRIPT),
     asset!("platform.js", SCRIPT),
     asset!("way.js", SCRIPT),
     asset!("charts.js", SCRIPT),

@@ -25,7 +25,7 @@ struct Rate {
 const ADMITTED: Rate = Rate { burst: 400.0, per_second: 200.0 };
 
 /// Requests of one client without a token, and for the dashboard's files. They are answered from
-/// memory, but still cost CPU time. Opening the dashboard takes eighteen.
+/// memory, but still cost CPU time. Opening the dashboard takes nineteen.
 const ANONYMOUS: Rate = Rate { burst: 100.0, per_second: 50.0 };
 
 /// Wrong tokens of one client: enough for a person to correct a mistyped token, and only 43 000
