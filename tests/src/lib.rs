@@ -31,6 +31,7 @@ pub mod history;
 mod http;
 pub mod items;
 pub mod names;
+pub mod object_store;
 pub mod oracle;
 pub mod pgbouncer;
 pub mod printed;

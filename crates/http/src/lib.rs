@@ -1,4 +1,5 @@
-//! An open connection that speaks HTTP/1.1 with one server: for webhooks, and for the API of D1.
+//! An open connection that speaks HTTP/1.1 with one server: for webhooks, for the API of D1, and
+//! for object stores.
 //!
 //! It is dialled through `egress`, so its address was checked, and its server has proved who it is.
 //! What arrives of an answer's head is bounded. Nothing follows a redirect, keeps a cookie, asks for
@@ -6,6 +7,8 @@
 //!
 //! A caller decides when a connection is dialled, kept and closed, what is sent, how long it waits,
 //! and how much of a body it reads.
+
+mod endpoint;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -15,6 +18,8 @@ use offtake_egress::{
     ClientCertificate, Error, Peer, Remote, Socket, SocketDialer, TlsHandshake, TlsMode,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use endpoint::Endpoint;
 
 /// The bytes of an answer's head, and of what is buffered of its body.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;

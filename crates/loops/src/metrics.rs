@@ -121,7 +121,8 @@ pub const SNAPSHOT_STATES: [&str; 7] =
 /// Values of the label `operation` of restores, as `offtake.restored_rows` has them.
 pub const RESTORE_OPERATIONS: [&str; 3] = ["add", "change", "delete"];
 /// Values of the label `class` of stores' errors, that end an attempt.
-pub const STORE_ERRORS: [&str; 5] = ["missing", "exists", "full", "denied", "unavailable"];
+pub const STORE_ERRORS: [&str; 8] =
+    ["missing", "exists", "full", "denied", "no_bucket", "throttled", "unreachable", "unavailable"];
 /// Values of the label `class`; see [`Fault`](offtake_postgres::Fault).
 /// `ok`; `refused`: the database took none of it; `limited`: too many requests; `lost`: the outcome is
 /// not known; `failed`: the token or the database is not there, or nothing was sent.

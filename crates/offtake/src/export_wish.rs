@@ -17,6 +17,8 @@ pub(crate) struct Wish<'a> {
     pub(crate) mappings: &'a [String],
     pub(crate) compression: Compression,
     pub(crate) state: bool,
+    pub(crate) inserts: bool,
+    pub(crate) schema: bool,
     pub(crate) chunk_rows: u32,
     pub(crate) require_consistent: bool,
     /// The URL of its callback.
@@ -71,6 +73,9 @@ impl Wish<'_> {
             mappings: asked.collect(),
             chunk_rows: self.chunk_rows,
             state: self.state,
+            inserts: self.inserts,
+            schema: self.schema,
+            file: None,
             require_consistent: self.require_consistent,
             callback: self.callback.map(|url| Callback { url: url.to_owned() }),
         };

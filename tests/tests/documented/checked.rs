@@ -46,13 +46,14 @@ const RUN: [(&str, &str, &str); 14] = [
 ];
 
 /// Blocks whose commands other tests run, with values of their own: (page, a line of it).
-const RUN_ELSEWHERE: [(&str, &str); 11] = [
+const RUN_ELSEWHERE: [(&str, &str); 12] = [
     ("docs/api.md", "offtake status-token"),
     ("docs/exports.md", "offtake export verify --in"),
     ("docs/exports.md", "offtake export resume"),
     ("docs/exports.md", "offtake export download"),
     ("docs/exports.md", "--format sql --state --to"),
     ("docs/exports.md", "--callback https://example.com"),
+    ("docs/exports.md", "--format sql --inserts"),
     ("docs/snapshots.md", "offtake snapshot create"),
     ("docs/snapshots.md", "k7f3a2 --drill"),
     ("docs/snapshots.md", "k7f3a2/archive"),

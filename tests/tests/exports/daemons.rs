@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{folder, unzipped};
 
-const ITEMS: &str = "
+pub(crate) const ITEMS: &str = "
 source: { table: public.item, tenant: tenant, key: { id: id } }
 query: select i.tenant as tenant_id, i.id, i.name from public.item i
 target: { table: items }
@@ -40,7 +40,7 @@ async fn status(world: &World, id: &str) -> Value {
     serde_json::from_str(&world.succeed(&["export", "status", id, "--json"]).await).unwrap()
 }
 
-async fn wait_state(world: &World, id: &str, wanted: &str) -> Value {
+pub(crate) async fn wait_state(world: &World, id: &str, wanted: &str) -> Value {
     until(&format!("{id} is {wanted}"), PATIENCE, async || {
         let told = status(world, id).await;
         if told["state"] == wanted { Ok(told) } else { Err(told.to_string()) }
@@ -48,12 +48,12 @@ async fn wait_state(world: &World, id: &str, wanted: &str) -> Value {
     .await
 }
 
-async fn wait_parts(world: &World, parts: &str) {
+pub(crate) async fn wait_parts(world: &World, parts: &str) {
     world.source.wait_text("select count(*) from offtake.job_chunk", parts).await;
 }
 
 /// As if the lease of a process that died had run out.
-async fn end_lease(world: &World) {
+pub(crate) async fn end_lease(world: &World) {
     let past = "update offtake.job set leased_until = now() - interval '1 second'";
     world.source.execute(past).await;
 }
@@ -64,7 +64,7 @@ fn parts_of(world: &World, id: &str) -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).collect()
 }
 
-fn assert_whole(world: &World, name: &str) {
+pub(crate) fn assert_whole(world: &World, name: &str) {
     let text = unzipped(&folder(world, name).join("items.csv.gz"));
     let mut ids: Vec<usize> =
         text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();

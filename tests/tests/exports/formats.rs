@@ -36,7 +36,10 @@ select '{tenant}', n,
        jsonb_build_object('n', n, 'ü', null), array['a', null, 'b"c', 'd,e'], case when n % 2 = 0 then 'x' end
   from generate_series(1, 300) n"#;
 
-async fn world() -> World {
+/// Of acme's items.
+pub(crate) const ROWS: usize = 300;
+
+pub(crate) async fn world() -> World {
     let world = World::with_tenants(["acme", "globex"])
         .without_init()
         .mappings(&[("items", ITEMS), ("others", OTHERS)])
@@ -47,15 +50,15 @@ async fn world() -> World {
 }
 
 /// What the mapping's query returns for acme.
-fn rows_of_acme(world: &World, columns: &str) -> String {
+pub(crate) fn rows_of_acme(world: &World, columns: &str) -> String {
     format!("select {columns} from public.item i where i.tenant = '{}'", world.id("acme"))
 }
 
-const ALL: &str = "i.id, i.body, i.big, i.exact, i.floating, i.day, i.bytes, i.free, i.packed, i.list, \
+pub(crate) const ALL: &str = "i.id, i.body, i.big, i.exact, i.floating, i.day, i.bytes, i.free, i.packed, i.list, \
                    i.\"Odd, name\"";
 
 /// The rows of a table as text, sorted by the key, so that two databases can be compared.
-fn as_text(from: &str) -> String {
+pub(crate) fn as_text(from: &str) -> String {
     format!("select md5(string_agg(r::text, E'\\n' order by (r.id))), count(*) from ({from}) r")
 }
 

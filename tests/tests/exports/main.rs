@@ -9,6 +9,8 @@ mod formats;
 mod handoff;
 mod http;
 mod interrupted;
+mod object_stores;
+mod readers;
 mod settling;
 mod surface;
 

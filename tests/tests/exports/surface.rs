@@ -32,7 +32,7 @@ async fn what_cannot_be_exported_is_refused_before_anything_is_written() {
     for (more, code, says) in [
         (vec!["nobody"], 1, "no mapping has a row of the tenant nobody"),
         (vec![acme.as_str(), "--mapping", "itemz"], 1, "did you mean items?"),
-        (vec![acme.as_str(), "--compression", "lzma"], 2, "possible values: gzip, none"),
+        (vec![acme.as_str(), "--compression", "lzma"], 2, "possible values: gzip, zstd, none"),
     ] {
         let arguments = with(&more);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -225,7 +225,7 @@ const STORES: [Wrong; 9] = [
     (
         "stores: { disk: { kind: §tape§, path: files } }",
         "stores.disk.kind: `tape` cannot be used here",
-        Write("write ", "\n"),
+        Write("write ", " or "),
     ),
     (
         "stores: §{ 'my disk': { kind: disk, path: files } }§",
@@ -259,6 +259,57 @@ const STORES: [Wrong; 9] = [
         ),
     ),
 ];
+
+/// A store that is a bucket, and what it lacks or has too much.
+const BUCKETS: [Wrong; 9] = [
+    (
+        "stores: { §r2§: { kind: s3, region: auto, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.bucket: this is required",
+        Understand("s3: the bucket's name", BUCKET),
+    ),
+    (
+        "stores: { §r2§: { kind: s3, bucket: dumps, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.region: this is required",
+        Understand("`auto` for R2", BUCKET),
+    ),
+    (
+        "stores: { r2: { kind: s3, bucket: §dumps/of§, region: auto, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.bucket: this cannot be a bucket's name",
+        Understand("write its name alone", BUCKET),
+    ),
+    (
+        "stores: { r2: { kind: s3, bucket: dumps, region: §'a b'§, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.region: this cannot be a region",
+        Understand("or auto for R2", BUCKET),
+    ),
+    (
+        "stores: { r2: { kind: s3, bucket: dumps, region: auto, access_key_id: §'a b'§, secret_access_key: b } }",
+        "stores.r2.access_key_id: it has a character that no access key has",
+        Understand("copy it again", BUCKET),
+    ),
+    (
+        "stores: { r2: { kind: s3, bucket: dumps, prefix: §/of§, region: auto, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.prefix: this cannot be what keys begin with",
+        Understand("with slashes between them", BUCKET),
+    ),
+    (
+        "stores: { r2: { kind: s3, bucket: dumps, endpoint: §'http://s3.example.com'§, region: auto, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.endpoint: the endpoint is plain http",
+        Understand("or leave it out for Amazon's", BUCKET),
+    ),
+    (
+        "stores: { r2: { kind: s3, path: §files§, bucket: dumps, region: auto, access_key_id: a, secret_access_key: b } }",
+        "stores.r2.path: a store of this kind has no such setting",
+        Understand("leave it out, or write `kind: disk`", BUCKET),
+    ),
+    (
+        "stores: { disk: { kind: disk, path: files, bucket: §dumps§ } }",
+        "stores.disk.bucket: a store of this kind has no such setting",
+        Understand("leave it out, or write `kind: s3`", FILES),
+    ),
+];
+
+const BUCKET: &str = "stores: { r2: { kind: s3, bucket: dumps, region: auto, access_key_id: a, secret_access_key: b } }";
 
 const FILES: &str = "stores: { disk: { kind: disk, path: files } }";
 
@@ -362,9 +413,13 @@ const DESTINATIONS: [Wrong; 12] = [
     ),
 ];
 
+fn all_mistakes() -> impl Iterator<Item = &'static Wrong> {
+    VALUES.iter().chain(&HTTP).chain(&STORES).chain(&BUCKETS).chain(&DESTINATIONS)
+}
+
 #[test]
 fn a_mistake_in_the_configuration_is_mended_by_what_its_message_says() {
-    for (wrong, says, follow) in VALUES.iter().chain(&HTTP).chain(&STORES).chain(&DESTINATIONS) {
+    for (wrong, says, follow) in all_mistakes() {
         mend(&Mistake {
             file: "offtake.yaml",
             beside: &[("mappings/users.yaml", USERS), ("mappings/teams.yaml", TEAMS)],

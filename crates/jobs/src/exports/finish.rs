@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::encode::{csv_header, hex};
+use super::joined::write_whole;
 use super::manifest::{ManifestColumn, ManifestMapping, manifest_name};
 use super::options::Format;
 use super::parts::{apart, key_of};
@@ -32,7 +33,7 @@ impl Work<'_> {
         let files = self.files(parts).await?;
         let ids = parts.all.iter().map(|part| part.sequence_id);
         let (first, last) = (ids.clone().min().unwrap_or(0), ids.max().unwrap_or(0));
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             offtake_export: Manifest::VERSION,
             id: self.job.public_id.clone(),
             tenant: self.job.tenant_id.clone(),
@@ -47,8 +48,9 @@ impl Work<'_> {
             files,
         };
         if self.job.folder.is_some() {
-            for file in &manifest.files {
-                self.assemble(file).await?;
+            for file in &mut manifest.files {
+                let name = whole_name(&self.job.public_id, self.lease.attempt, &file.name);
+                write_whole(self.store, &key_of(&name)?, file, manifest.compression).await?;
             }
         }
         failpoint("export.before_manifest").await?;
@@ -77,22 +79,12 @@ impl Work<'_> {
     pub(super) async fn tidy(&self, manifest: &Manifest) -> Result<(), Error> {
         failpoint("export.after_end").await?;
         match &self.job.folder {
-            Some(_) => deliver(self.store, &self.prefix()?, self.lease.attempt).await,
+            Some(_) => {
+                let name = self.options.manifest_file();
+                deliver(self.store, &self.prefix()?, self.lease.attempt, &name).await
+            }
             None => self.delete_orphans(manifest).await,
         }
-    }
-
-    /// Writes a file as a whole, beside the parts.
-    async fn assemble(&self, file: &ManifestFile) -> Result<(), Error> {
-        let key = key_of(&whole_name(&self.job.public_id, self.lease.attempt, &file.name))?;
-        let mut writer = self.store.writer(&key).await?;
-        for part in &file.parts {
-            let mut reader = self.store.read(&key_of(&part.object)?, 0, None).await?;
-            while let Some(bytes) = reader.next().await? {
-                writer.write(bytes).await?;
-            }
-        }
-        Ok(writer.finish(Existing::Replace).await?)
     }
 
     fn manifest_mappings(&self, parts: &Parts) -> Vec<ManifestMapping> {
@@ -120,6 +112,10 @@ impl Work<'_> {
             let name = self.options.file_of("");
             let mut pieces = vec![self.around(&name, "head", sql_file::head(self)).await?];
             for mapping in self.mappings {
+                if self.options.inserts {
+                    pieces.extend(rows_of(parts, mapping.name()));
+                    continue;
+                }
                 let text = sql_file::copy(self, mapping);
                 pieces.push(self.around(&name, &format!("{}.copy", mapping.name()), text).await?);
                 pieces.extend(rows_of(parts, mapping.name()));
@@ -157,6 +153,12 @@ impl Work<'_> {
                 Format::Ndjson | Format::Sql => rows,
             };
             files.push(self.hashed(name, pieces).await?);
+        }
+        if self.options.schema && self.options.format != Format::Sql {
+            let name = self.options.schema_file();
+            let text = sql_file::tables(self).into_bytes();
+            let tables = vec![self.around(&name, "tables", text).await?];
+            files.push(self.hashed(name, tables).await?);
         }
         Ok(files)
     }
@@ -273,7 +275,12 @@ fn whole_name(id: &str, attempt: i64, file: &str) -> String {
 /// Gives the files of a command's completed export their names, the manifest last, and deletes its
 /// parts. `attempt` is that which completed it. What was done before an interruption is not done
 /// again, and a file that is somebody else's is not replaced.
-pub async fn deliver(store: &Store, id: &Key, attempt: i64) -> Result<(), Error> {
+pub async fn deliver(
+    store: &Store,
+    id: &Key,
+    attempt: i64,
+    manifest_file: &str,
+) -> Result<(), Error> {
     let written = key_of(&manifest_name(id.as_str(), attempt))?;
     let manifest = match read_manifest_at(store, &written).await {
         // It has its name already.
@@ -284,6 +291,6 @@ pub async fn deliver(store: &Store, id: &Key, attempt: i64) -> Result<(), Error>
         let whole = key_of(&whole_name(id.as_str(), attempt, &file.name))?;
         store.rename(&whole, &key_of(&file.name)?).await?;
     }
-    store.rename(&written, &key_of("manifest.json")?).await?;
+    store.rename(&written, &key_of(manifest_file)?).await?;
     Ok(store.delete_all(id).await?)
 }

@@ -15,6 +15,8 @@ mod engine;
 mod error;
 mod file;
 mod finish;
+mod inserts;
+mod joined;
 mod manifest;
 mod options;
 mod parts;
@@ -28,9 +30,10 @@ pub use engine::{Engine, Parts};
 pub use error::Error;
 pub use file::{FetchError, Fetched, FileReader, fetch};
 pub use finish::deliver;
+pub use joined::fetch_joined;
 pub use manifest::{Manifest, ManifestFile, ManifestPart};
 pub use options::{
-    Asked, CHUNK_BYTES, CHUNK_ROWS, CHUNK_ROWS_MAX, Callback, Compression, Format, Options,
+    Asked, CHUNK_BYTES, CHUNK_ROWS, CHUNK_ROWS_MAX, Callback, Compression, Format, Options, ending,
 };
 pub use record::Far;
 pub use verify::{Checked, Place, read_manifest, verify};

@@ -24,6 +24,16 @@ pub struct Options {
     /// SQL only: with the cursors of a destination, so that live sync goes on where it was loaded.
     #[serde(default)]
     pub state: bool,
+    /// SQL only: rows as `INSERT` statements, for databases that do not read `COPY`.
+    #[serde(default)]
+    pub inserts: bool,
+    /// With the statements that create the tables: a file of its own, but in an SQL file with
+    /// inserts. One that psql loads has them always.
+    #[serde(default)]
+    pub schema: bool,
+    /// The name of the only file, where a command chose it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
     /// Fail rather than complete with parts of several moments.
     #[serde(default)]
     pub require_consistent: bool,
@@ -65,6 +75,7 @@ pub enum Format {
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     Gzip,
+    Zstd,
     None,
 }
 
@@ -82,11 +93,12 @@ impl Format {
 }
 
 impl Compression {
-    pub const ALL: [Self; 2] = [Self::Gzip, Self::None];
+    pub const ALL: [Self; 3] = [Self::Gzip, Self::Zstd, Self::None];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
             Self::None => "none",
         }
     }
@@ -99,10 +111,35 @@ impl Options {
             Format::Sql => "export",
             _ => mapping,
         };
-        let compressed = match self.compression {
-            Compression::Gzip => ".gz",
-            Compression::None => "",
-        };
-        format!("{name}.{}{compressed}", self.format.as_str())
+        match &self.file {
+            Some(file) => file.clone(),
+            None => format!("{name}{}", ending(self.format.as_str(), self.compression)),
+        }
     }
+
+    /// The file that has the statements that create the tables.
+    pub(super) fn schema_file(&self) -> String {
+        format!("schema{}", ending("sql", self.compression))
+    }
+
+    /// The name of the manifest where it is beside the files: that of a file chosen by a command is
+    /// beside it.
+    pub fn manifest_file(&self) -> String {
+        manifest_beside(self.file.as_deref())
+    }
+}
+
+/// The name of the manifest of a folder, or of one file in it.
+pub(super) fn manifest_beside(file: Option<&str>) -> String {
+    file.map_or_else(|| "manifest.json".to_owned(), |file| format!("{file}.manifest.json"))
+}
+
+/// What a file's name ends with: `.csv.gz`.
+pub fn ending(format: &str, compression: Compression) -> String {
+    let compressed = match compression {
+        Compression::Gzip => ".gz",
+        Compression::Zstd => ".zst",
+        Compression::None => "",
+    };
+    format!(".{format}{compressed}")
 }

@@ -112,9 +112,9 @@ impl Work<'_> {
 
     /// Printing and compressing take longer than a task of the runtime may.
     async fn encode(&self, mapping: &Arc<ResolvedMapping>, rows: Rows) -> Result<Encoded, Error> {
-        let (format, compression) = (self.options.format, self.options.compression);
+        let format = (self.options.format, self.options.inserts);
         let mapping = mapping.clone();
-        apart(compression, move || text_of(format, &mapping, &rows)).await
+        apart(self.options.compression, move || text_of(format, &mapping, &rows)).await
     }
 
     /// `{id}/{file}/{mapping}.{chunk}.{piece}.a{attempt}r{round}`: another attempt, or another round,

@@ -13,6 +13,15 @@ const STATE: &str = "_offtake_state";
 
 /// What the file begins with: the tables.
 pub(super) fn head(work: &Work<'_>) -> Vec<u8> {
+    if work.options.inserts {
+        let id = &work.job.public_id;
+        let mut text =
+            format!("-- Offtake export {id}, for databases that read standard SQL.\nbegin;\n");
+        if work.options.schema {
+            text.push_str(&tables(work));
+        }
+        return text.into_bytes();
+    }
     // The settings say how the values were printed. A psql that goes on after an error would commit
     // a part of the rows.
     let mut text = format!(
@@ -21,10 +30,14 @@ pub(super) fn head(work: &Work<'_>) -> Vec<u8> {
          set local datestyle = 'ISO, YMD';\nset local intervalstyle = 'postgres';\n",
         work.job.public_id
     );
-    for mapping in work.mappings {
-        text.push_str(&format!("{};\n", apply(work, mapping).create_table()));
-    }
+    text.push_str(&tables(work));
     text.into_bytes()
+}
+
+/// The statements that create the tables, with the types as Postgres names them.
+pub(super) fn tables(work: &Work<'_>) -> String {
+    let table = |mapping| format!("{};\n", apply(work, mapping).create_table());
+    work.mappings.iter().map(table).collect()
 }
 
 /// What stands before a mapping's rows.
@@ -38,6 +51,9 @@ pub(super) const COPY_END: &[u8] = b"\\.\n";
 /// What the file ends with. With state, the cursors of a destination that holds these rows: where the
 /// file is loaded and the database is listed as a destination, live sync goes on behind `sequence_id`.
 pub(super) fn foot(work: &Work<'_>, sequence_id: i64, epoch: &str) -> Vec<u8> {
+    if work.options.inserts {
+        return b"commit;\n".to_vec();
+    }
     let mut text = String::new();
     if work.options.state {
         text.push_str(&CREATE_STATE_TABLE.replace("{state}", STATE));

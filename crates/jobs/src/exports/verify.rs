@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use super::encode::hex;
 use super::finish::read_part;
 use super::manifest::manifest_name;
+use super::options::manifest_beside;
 use super::{Manifest, ManifestFile};
 use crate::stores::{self, Key, Trouble};
 use crate::{PublicId, Store};
@@ -16,6 +17,8 @@ pub enum Place<'a> {
     Store { id: &'a PublicId, attempt: i64 },
     /// As whole files, beside the manifest.
     Folder,
+    /// As one file in a folder, with its manifest beside it.
+    File(&'a str),
 }
 
 /// A manifest is no larger than this: some million parts.
@@ -38,7 +41,8 @@ pub async fn read_manifest(
 ) -> Result<Result<Manifest, String>, stores::Error> {
     let name = match place {
         Place::Store { id, attempt } => manifest_name(id.as_str(), attempt),
-        Place::Folder => "manifest.json".to_owned(),
+        Place::Folder => manifest_beside(None),
+        Place::File(name) => manifest_beside(Some(name)),
     };
     let Some(key) = Key::new(name) else { return Ok(Err("it has no place".to_owned())) };
     read_manifest_at(store, &key).await
@@ -68,7 +72,7 @@ pub async fn verify(store: &Store, place: Place<'_>) -> Result<Checked, stores::
     for file in &manifest.files {
         let wrong = match place {
             Place::Store { .. } => verify_parts(store, file).await?,
-            Place::Folder => verify_file(store, file).await?,
+            Place::Folder | Place::File(_) => verify_file(store, file).await?,
         };
         checked.wrong.extend(wrong.map(|wrong| format!("{}: {wrong}", file.name)));
         checked.files += 1;

@@ -45,7 +45,7 @@ enum Make {
 
 /// An object that is being written.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     open: Option<Open>,
     shown: String,
 }
@@ -60,7 +60,7 @@ struct Open {
 
 /// The bytes of an object, piece by piece.
 #[derive(Debug)]
-pub struct Reader {
+pub(super) struct Reader {
     file: Option<File>,
     left: u64,
     shown: String,
@@ -272,7 +272,7 @@ impl Folder {
 
 impl Writer {
     /// Appends to the object.
-    pub async fn write(&mut self, content: Bytes) -> Result<(), Error> {
+    pub(super) async fn write(&mut self, content: Bytes) -> Result<(), Error> {
         let Some(mut open) = self.open.take() else { return Err(self.gone()) };
         let write = move || {
             let written = open.file.write_all(&content);
@@ -285,7 +285,7 @@ impl Writer {
     }
 
     /// Makes the object visible. When this returns, a power cut does not lose it.
-    pub async fn finish(mut self, existing: Existing) -> Result<(), Error> {
+    pub(super) async fn finish(mut self, existing: Existing) -> Result<(), Error> {
         let Some(open) = self.open.take() else { return Err(self.gone()) };
         let finish = move || {
             let named = open.name_it(existing);
@@ -331,12 +331,12 @@ impl Drop for Writer {
 
 impl Reader {
     /// How many bytes are still to come.
-    pub fn left(&self) -> u64 {
+    pub(super) fn left(&self) -> u64 {
         self.left
     }
 
     /// The next piece; None at the end. An object that became shorter is an error.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         if self.left == 0 {
             return Ok(None);
         }

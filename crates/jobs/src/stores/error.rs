@@ -27,6 +27,12 @@ pub enum Trouble {
     Full,
     /// A person must mend rights, or what stands where the store should be.
     Denied,
+    /// The operator has named a bucket that is not there.
+    NoBucket,
+    /// The store wants fewer requests.
+    Throttled,
+    /// The store does not answer, or only with errors of its own.
+    Unreachable,
     /// Anything else; it may work later.
     Unavailable,
 }
@@ -39,6 +45,9 @@ impl Trouble {
             Self::Exists => "exists",
             Self::Full => "full",
             Self::Denied => "denied",
+            Self::NoBucket => "no_bucket",
+            Self::Throttled => "throttled",
+            Self::Unreachable => "unreachable",
             Self::Unavailable => "unavailable",
         }
     }

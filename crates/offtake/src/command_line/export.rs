@@ -45,8 +45,8 @@ pub enum Export {
         /// The export's id.
         #[arg(required_unless_present = "folder")]
         id: Option<String>,
-        /// A folder with files and manifest, instead of an id.
-        #[arg(long = "in", value_name = "FOLDER", conflicts_with = "id")]
+        /// A folder with files and manifest, or a file with its manifest beside it, instead of an id.
+        #[arg(long = "in", value_name = "FOLDER or FILE", conflicts_with = "id")]
         folder: Option<PathBuf>,
         #[arg(long, help = JSON)]
         json: bool,
@@ -99,8 +99,10 @@ pub struct ExportCreate {
     /// Only the rows of this mapping; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub mapping: Vec<String>,
-    /// The folder that this command writes the files to. It is made if it is not there.
-    #[arg(long, value_name = "FOLDER")]
+    /// The folder that this command writes the files to. It is made if it is not there. A name that
+    /// ends as the file's own would, such as acme.csv.gz, is that of the file, where there is only
+    /// one.
+    #[arg(long, value_name = "FOLDER or FILE")]
     pub to: Option<PathBuf>,
     /// The store of offtake.yaml that a daemon writes the files to; without --to and --store,
     /// `exports.store`.
@@ -116,6 +118,14 @@ pub struct ExportCreate {
     /// is listed as the tenant's destination, live sync goes on there without a copy.
     #[arg(long)]
     pub state: bool,
+    /// Rows as INSERT statements of standard SQL, for databases that are not Postgres. Tables are made
+    /// with --schema only.
+    #[arg(long, conflicts_with = "state")]
+    pub inserts: bool,
+    /// With the statements that create the tables, in a file of their own. An SQL file that psql loads
+    /// has them always.
+    #[arg(long)]
+    pub schema: bool,
     /// Fail where the rows change so fast that they cannot be read as of one moment.
     #[arg(long)]
     pub require_consistent: bool,
@@ -129,7 +139,8 @@ pub struct ExportCreate {
 
 const CREATE: &str = "Examples:\n  offtake export create --tenant acme --format csv --to acme/\n  \
     offtake export create --tenant acme --format sql --to acme/ --mapping users\n  \
-    offtake export create --tenant acme --format csv --store disk --wait    # a daemon does it\n\n\
+    offtake export create --tenant acme --format csv --store disk --wait    # a daemon does it\n  \
+    offtake export create --tenant acme --format sql --inserts --to acme.sql.gz\n\n\
     Exit codes: 0 complete, 1 failed, 69 the source does not answer, 130 interrupted. Where it was \
     interrupted, the last line is the command that goes on.";
 
@@ -144,6 +155,7 @@ pub enum ExportFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportCompression {
     Gzip,
+    Zstd,
     None,
 }
 
@@ -162,6 +174,7 @@ impl From<ExportCompression> for exports::Compression {
     fn from(compression: ExportCompression) -> Self {
         match compression {
             ExportCompression::Gzip => Self::Gzip,
+            ExportCompression::Zstd => Self::Zstd,
             ExportCompression::None => Self::None,
         }
     }

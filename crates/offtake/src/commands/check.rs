@@ -1,6 +1,8 @@
-//! `offtake check`: whether configuration and mappings can be used. Changes nothing anywhere.
+//! `offtake check`: whether configuration and mappings can be used. Changes nothing anywhere, but for
+//! a small object in each object store that it deletes again.
 
 mod output;
+mod stores;
 mod webhooks;
 
 use std::sync::Arc;
@@ -43,7 +45,7 @@ pub(super) async fn execute(
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
             say_json(
-                json!({ "mappings": names, "warnings": overlooked, "destinations": [], "webhooks": [] }),
+                json!({ "mappings": names, "warnings": overlooked, "destinations": [], "webhooks": [], "stores": [] }),
             );
         } else {
             let count = names.len();
@@ -80,8 +82,12 @@ pub(super) async fn execute(
              ignored"
         ));
     }
-    print(context, arguments, &reports, &warnings, (&answers, &told));
-    outcome(context, answers, webhooks::failures(&told))
+    let tried = stores::try_all(context).await;
+    warnings.extend(tried.iter().flat_map(|store| store.warnings.clone()));
+    print(context, arguments, &reports, &warnings, (&answers, &told, &tried));
+    let mut failures = webhooks::failures(&told);
+    failures.extend(tried.into_iter().filter_map(|store| store.failure));
+    outcome(context, answers, failures)
 }
 
 /// A report for each mapping; a failure that tells all mappings that the rows contradict.
@@ -135,11 +141,11 @@ fn received_forms<'a>(
 }
 
 /// A failure for every reason for which destinations could not be asked, or cannot be copied to, and
-/// those of the webhooks.
+/// those of webhooks and stores.
 fn outcome(
     context: &Context,
     answers: Vec<Answer>,
-    of_webhooks: Vec<Failure>,
+    of_others: Vec<Failure>,
 ) -> Result<Exit, Failure> {
     let static_ = &context.configuration.destinations.static_;
     let label = |a: &Answer| format!("{}/{}", foreign(&a.tenant_id), foreign(&a.name));
@@ -166,7 +172,7 @@ fn outcome(
                 .into_iter()
                 .map(failure(Exit::InvalidConfiguration)),
         )
-        .chain(of_webhooks)
+        .chain(of_others)
         .collect();
     // The exit code is that of the last one.
     failures.sort_by_key(|failure| failure.exit == Exit::InvalidConfiguration);

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use offtake_jobs::exports::{self, Place};
 use offtake_jobs::job::{self, Filter};
+use offtake_jobs::stores::Trouble;
 use offtake_jobs::{Job, Kind, PublicId, State, Store};
 use offtake_mapping::foreign;
 use offtake_postgres::Connection;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use super::confirm::confirmed;
 use super::printing::{say, say_json, table};
 use super::registry_names::unreadable_jobs;
+use super::store_trouble;
 use crate::arguments::shown;
 use crate::command_line::Export;
 use crate::context::Context;
@@ -51,15 +53,25 @@ pub(super) async fn execute(
             let context = context()?;
             let (_, job) = find(&context, id).await?;
             let (store, id) = files_of(&context, &job)?;
-            let place = match job.folder {
-                Some(_) => Place::Folder,
+            let file = job.options["file"].as_str();
+            let place = match file {
+                Some(file) => Place::File(file),
+                None if job.folder.is_some() => Place::Folder,
                 None => Place::Store { id: &id, attempt: job.attempt },
             };
             verify(&store, place, *json).await
         }
         Export::Verify { id: None, folder, json } => {
             let folder = folder.as_deref().unwrap_or(Path::new("."));
-            verify(&Store::disk("folder", folder), Place::Folder, *json).await
+            let file = folder.file_name().and_then(|name| name.to_str());
+            match file.filter(|_| folder.is_file()) {
+                Some(file) => {
+                    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+                    let store = Store::disk("folder", above.unwrap_or(Path::new(".")));
+                    verify(&store, Place::File(file), *json).await
+                }
+                None => verify(&Store::disk("folder", folder), Place::Folder, *json).await,
+            }
         }
         Export::Download { id, file, to, json } => {
             download::execute(&context()?, (id, file.as_deref()), to, *json).await
@@ -170,7 +182,9 @@ async fn delete(context: &Context, typed: &str, yes: bool) -> Result<Exit, Failu
         return Err(at_work(&id));
     }
     if let Some(below) = offtake_jobs::stores::Key::new(id.as_str()) {
-        store.delete_all(&below).await.map_err(|error| local::of_store(&error))?;
+        let what = format!("the files of {id} are not deleted");
+        let deleted = store.delete_all(&below).await;
+        deleted.map_err(|error| store_trouble::failure(&what, &error))?;
     }
     job::delete(&source, Kind::Export, &id).await.map_err(unreadable_jobs)?;
     say(format!("deleted {id}"));
@@ -184,6 +198,9 @@ fn at_work(id: &PublicId) -> Failure {
 
 async fn verify(store: &Store, place: Place<'_>, json: bool) -> Result<Exit, Failure> {
     let checked = exports::verify(store, place).await.map_err(|error| {
+        if error.trouble != Trouble::Missing {
+            return store_trouble::failure("the export cannot be read", &error);
+        }
         let failure = Failure::new(Exit::Failed, "the export cannot be read");
         failure.because(error.to_string()).remedy(
             "look whether it is complete (`offtake export status`), and whether this user may \

@@ -29,6 +29,7 @@ mod signals;
 mod snapshot;
 mod status;
 mod status_token;
+mod store_trouble;
 mod sync;
 mod tenant_names;
 mod uninstall;

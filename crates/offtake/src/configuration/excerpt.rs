@@ -19,7 +19,7 @@ use super::section::SCHEMA_TREE;
 const MASK: &str = "***";
 
 /// The keys whose values are URLs, tokens, or SQL that may contain them.
-const SECRET_KEYS: [&str; 9] = [
+const SECRET_KEYS: [&str; 11] = [
     "admin_token",
     "read_token",
     "url",
@@ -29,6 +29,8 @@ const SECRET_KEYS: [&str; 9] = [
     "status_secret",
     "headers",
     "where",
+    "access_key_id",
+    "secret_access_key",
 ];
 
 /// A key that contains one of these holds a secret, whatever the schema says about it.

@@ -137,6 +137,11 @@ impl<'a> Section<'a> {
         self.section.path_to(&[key])
     }
 
+    /// Whether the file has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.get(key).is_some()
+    }
+
     fn document(&self) -> &'a Document<'a> {
         self.section.document()
     }

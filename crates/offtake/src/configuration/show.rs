@@ -1,7 +1,7 @@
 //! The effective configuration as YAML, without its secrets.
 
 use offtake_jobs::StoreSpec;
-use offtake_jobs::stores::Place as StorePlace;
+use offtake_jobs::stores::{BucketPlace, Place as StorePlace};
 use offtake_sync::destinations::Place;
 use offtake_webhooks::{AttemptsLog, OnEventError, Payload, WebhookSpec};
 use secrecy::SecretString;
@@ -162,10 +162,28 @@ impl Exports {
     }
 }
 
+fn masked_bucket(place: &BucketPlace) -> Value {
+    let mut entries = vec![
+        ("kind", "s3".into()),
+        ("bucket", place.bucket.as_str().into()),
+        ("endpoint", place.endpoint.text().into()),
+        ("region", place.region.as_str().into()),
+        ("access_key_id", MASK.into()),
+        ("secret_access_key", MASK.into()),
+    ];
+    entries.extend(place.prefix.as_ref().map(|prefix| ("prefix", prefix.as_str().into())));
+    entries.extend(place.ca_file.as_ref().map(|file| ("ca_file", text(file.display()))));
+    section(entries)
+}
+
 fn masked_stores(stores: &[StoreSpec]) -> Value {
     let store = |store: &StoreSpec| {
-        let StorePlace::Disk(path) = &store.place;
-        let entries = section([("kind", "disk".into()), ("path", text(path.display()))]);
+        let entries = match &store.place {
+            StorePlace::Disk(path) => {
+                section([("kind", "disk".into()), ("path", text(path.display()))])
+            }
+            StorePlace::S3(place) => masked_bucket(place),
+        };
         (Value::from(store.name.as_str()), entries)
     };
     Value::Mapping(stores.iter().map(store).collect::<Mapping>())

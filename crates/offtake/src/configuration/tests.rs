@@ -111,6 +111,43 @@ fn mistakes_of_a_store_name_it() {
 }
 
 #[test]
+fn mistakes_of_an_object_store_name_it_and_show_no_key() {
+    let store = |name: &str, more: &str| {
+        let key = "access_key_id: canary-id, secret_access_key: canary-secret";
+        format!("{name}: {{ kind: s3, region: auto, {key}, {more} }}")
+    };
+    let parse =
+        |stores: &[String]| parse(&format!("{SOURCE}stores: {{ {} }}\n", stores.join(", ")));
+    let check = |stores: &[String], expect: &str, remedy: &str| {
+        let error = parse(stores).unwrap_err();
+        assert!(error.to_string().contains(expect), "{error}");
+        assert!(!error.to_string().contains("canary"), "{error}");
+        let [found] = error.diagnostics.as_slice() else { panic!("{error}") };
+        assert!(found.remedy.contains(remedy), "{error:?}");
+    };
+    for (more, expect, remedy) in [
+        ("prefix: x", "stores.b.bucket: this is required", "the bucket's name"),
+        ("bucket: A/b", "stores.b.bucket: this cannot be a bucket's name", "its name alone"),
+        ("bucket: dumps, prefix: /x", "stores.b.prefix: this cannot be", "slashes between"),
+        ("bucket: dumps, path: x", "stores.b.path: a store of this kind has no", "kind: disk"),
+        (
+            "bucket: dumps, endpoint: 'http://s3.example.com'",
+            "stores.b.endpoint: the endpoint is plain http",
+            "write it like https://",
+        ),
+    ] {
+        check(&[store("b", more)], expect, remedy);
+    }
+    let two = [store("a", "bucket: dumps"), store("b", "bucket: dumps, prefix: x")];
+    check(&two, "stores.b.prefix: the store a has this place", "a place of its own");
+
+    let parsed = parse(&[store("a", "bucket: dumps, prefix: x/y")]).unwrap();
+    let shown = serde_yaml::to_string(&parsed.masked()).unwrap();
+    assert!(shown.contains("https://s3.auto.amazonaws.com"), "{shown}");
+    assert!(!shown.contains("canary") && !format!("{parsed:?}").contains("canary"), "{shown}");
+}
+
+#[test]
 fn mistakes_of_a_destination_name_its_place_in_the_list() {
     check(
         "destinations:\n  static:\n    - tenant: a\n",

@@ -138,6 +138,11 @@ impl ExportAccess for Access {
                 let why = format!("the export has no such file; it has {}", names.join(", "));
                 ExportRefused::Missing(why)
             })?;
+            if manifest.compression == Compression::Zstd && file.parts.len() > 1 {
+                let why = "its parts are frames of their own, behind the first of which many \
+                           readers stop; `offtake export download` makes one frame of them";
+                return Err(ExportRefused::Conflict(why.to_owned()));
+            }
             Ok(stored(store, file))
         })
     }
@@ -178,6 +183,8 @@ impl Access {
             mappings: &wish.mappings,
             compression: compression_of(wish)?,
             state: wish.state,
+            inserts: false,
+            schema: false,
             chunk_rows: wish.chunk_rows.unwrap_or(settings.chunk_rows),
             require_consistent: wish.require_consistent,
             callback: wish.callback.as_ref().map(|callback| callback.url.as_str()),
@@ -433,7 +440,8 @@ mod tests {
             let wish: ExportWish = serde_json::from_value(named).unwrap();
             assert_eq!(required(&wish).unwrap(), ("acme", format));
         }
-        for compression in Compression::ALL {
+        // A file is served as its parts are, and those of zstd are frames of their own.
+        for compression in Compression::ALL.into_iter().filter(|one| *one != Compression::Zstd) {
             let named = serde_json::json!({ "compression": compression.as_str() });
             let wish: ExportWish = serde_json::from_value(named).unwrap();
             assert_eq!(compression_of(&wish).unwrap(), compression);

@@ -150,6 +150,25 @@ impl Offtake {
         Ok(())
     }
 
+    /// Runs another command with the daemon's configuration, to its end. Returns what it prints.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = tokio::process::Command::from(self.command()?);
+        let output = command.args(arguments).kill_on_drop(true).output().await?;
+        let complained = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "offtake {arguments:?}: {complained}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Waits until a daemon works and has nothing to do.
+    pub(crate) async fn wait_until_idle(&self) -> anyhow::Result<()> {
+        const AT_REST: Duration = Duration::from_secs(3);
+        let connected = "select count(*) > 1 from pg_stat_activity \
+                         where datname = current_database() and application_name like 'offtake%'";
+        until("the daemon to connect", async || self.source.one(connected).await).await?;
+        tokio::time::sleep(AT_REST).await;
+        Ok(())
+    }
+
     pub(crate) fn last_lines(&self) -> String {
         let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
         let lines: Vec<_> = log.lines().rev().take(10).collect();

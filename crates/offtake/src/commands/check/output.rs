@@ -5,6 +5,7 @@ use offtake_mapping::foreign;
 use serde_json::json;
 
 use super::Answer;
+use super::stores::StoreAnswer;
 use super::webhooks::WebhookAnswer;
 use crate::checks::mapping_report::MappingReport;
 use crate::command_line;
@@ -19,7 +20,7 @@ pub(super) fn print(
     arguments: &command_line::Check,
     reports: &[MappingReport],
     warnings: &[String],
-    (answers, webhooks): (&[Answer], &[WebhookAnswer]),
+    (answers, webhooks, stores): (&[Answer], &[WebhookAnswer], &[StoreAnswer]),
 ) {
     if arguments.json {
         let list: Vec<_> = answers
@@ -30,8 +31,15 @@ pub(super) fn print(
             .iter()
             .map(|w| json!({ "tenant": w.tenant_id, "name": w.name, "error": w.obstacle }))
             .collect();
+        let tried: Vec<_> = stores
+            .iter()
+            .map(
+                |s| json!({ "name": s.name, "error": s.failure.as_ref().map(ToString::to_string) }),
+            )
+            .collect();
         say_json(json!({
             "mappings": reports, "warnings": warnings, "destinations": list, "webhooks": told,
+            "stores": tried,
         }));
         return;
     }
@@ -54,6 +62,10 @@ pub(super) fn print(
     if !webhooks.is_empty() {
         let fine = webhooks.iter().filter(|webhook| webhook.obstacle.is_none()).count();
         say(format!("{fine} of {} webhook(s) can be told; nothing was sent", webhooks.len()));
+    }
+    if !stores.is_empty() {
+        let fine = stores.iter().filter(|store| store.failure.is_none()).count();
+        say(format!("{fine} of {} object store(s) can be written, read and listed", stores.len()));
     }
     say_warnings(warnings);
 }

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use offtake_jobs::exports::Options;
+use offtake_jobs::exports::{Format, Options, ending};
 use offtake_jobs::job::{self, Created, NewJob};
+use offtake_jobs::stores::Key;
 use offtake_jobs::{Kind, PublicId};
 use offtake_mapping::{MappingSet, foreign};
 use offtake_postgres::{Connection, catalog};
@@ -20,6 +21,8 @@ use crate::outcome::{Exit, Failure};
 enum Goal {
     /// This command writes them there.
     Folder(PathBuf),
+    /// This command writes the only one there, by this name.
+    File(PathBuf, String),
     /// A daemon writes them to the store of this name.
     Store(String),
 }
@@ -39,6 +42,10 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
             "write --callback https://example.com/hook, and set `exports.callback_secret`",
         ));
     }
+    if arguments.inserts && arguments.format != ExportFormat::Sql {
+        return Err(Failure::new(Exit::Usage, "only an SQL file has INSERT statements")
+            .remedy("write --format sql, or leave --inserts out"));
+    }
     let goal = goal(context, arguments)?;
     let source = context.connect_source("export").await?;
     let set = catalog::resolve(&source, context.mappings()?).await?;
@@ -49,19 +56,27 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
         mappings: &arguments.mapping,
         compression: arguments.compression.into(),
         state: arguments.state,
+        inserts: arguments.inserts,
+        schema: arguments.schema,
         chunk_rows: exports.chunk_rows,
         require_consistent: arguments.require_consistent,
         callback: arguments.callback.as_deref(),
     };
     let fit = wish.fit(&source, &set).await;
-    let Fit { tenant_at_source, options } =
+    let Fit { tenant_at_source, mut options } =
         fit.map_err(|why| unfit(&set, &arguments.tenant, why))?;
+    if let Goal::File(_, name) = &goal {
+        expect_one_file(&options, name)?;
+        options.file = Some(name.clone());
+    }
     if let Goal::Store(_) = goal {
         expect_place(&source, exports.queue).await?;
     }
     let id = record(&source, arguments, &tenant_at_source, &goal, &options).await?;
     match goal {
-        Goal::Folder(_) => local::work(context, source, set, &id, arguments.json).await,
+        Goal::Folder(_) | Goal::File(..) => {
+            local::work(context, source, set, &id, arguments.json).await
+        }
         Goal::Store(_) => asked::wait(&source, &id, arguments).await,
     }
 }
@@ -69,6 +84,9 @@ pub(super) async fn execute(context: &Context, arguments: &ExportCreate) -> Resu
 fn goal(context: &Context, arguments: &ExportCreate) -> Result<Goal, Failure> {
     if let Some(to) = &arguments.to {
         let folder = std::path::absolute(to).map_err(|error| unusable(to, &error))?;
+        if let Some(file) = file_in(&folder, arguments) {
+            return file;
+        }
         if folder.join("manifest.json").exists() {
             let message = format!("{} holds an export already", folder.display());
             let failure = Failure::new(Exit::Usage, message);
@@ -88,6 +106,44 @@ fn goal(context: &Context, arguments: &ExportCreate) -> Result<Goal, Failure> {
         None => Err(Failure::new(Exit::Usage, "it is not said where the files go")
             .remedy("name a folder with --to, or set `exports.store` in offtake.yaml")),
     }
+}
+
+/// Where the path is that of a file: the folder and the name.
+fn file_in(path: &Path, arguments: &ExportCreate) -> Option<Result<Goal, Failure>> {
+    let format: Format = arguments.format.into();
+    let ending = ending(format.as_str(), arguments.compression.into());
+    let name = path.file_name()?.to_str().filter(|name| name.ends_with(&ending))?;
+    if path.is_dir() {
+        return None;
+    }
+    let folder = path.parent()?;
+    // Its manifest is there too, and both are keys in a folder.
+    let refused = if Key::new(format!("{name}.manifest.json")).is_none() || name.contains('/') {
+        Some((
+            format!("{} cannot be a file's name", shown(name)),
+            "write letters, digits, `_`, `-` and `.`",
+        ))
+    } else if path.exists() {
+        Some((format!("{} is there already", path.display()), "name another file with --to"))
+    } else {
+        None
+    };
+    Some(match refused {
+        Some((message, remedy)) => Err(Failure::new(Exit::Usage, message).remedy(remedy)),
+        None => Ok(Goal::File(folder.to_owned(), name.to_owned())),
+    })
+}
+
+fn expect_one_file(options: &Options, name: &str) -> Result<(), Failure> {
+    let files = if options.format == Format::Sql { 1 } else { options.mappings.len() };
+    let schema = options.schema && options.format != Format::Sql;
+    if files == 1 && !schema {
+        return Ok(());
+    }
+    let message = format!("{name} is one file, and the export has several");
+    Err(Failure::new(Exit::Usage, message).remedy(
+        "name one mapping with --mapping and leave --schema out, or name a folder with --to",
+    ))
 }
 
 /// Refuses another export while `exports.queue` of them wait for daemons.
@@ -132,7 +188,7 @@ async fn record(
 ) -> Result<PublicId, Failure> {
     let (store, folder) = match goal {
         Goal::Store(name) => (Some(name.as_str()), None),
-        Goal::Folder(folder) => {
+        Goal::Folder(folder) | Goal::File(folder, _) => {
             let text = folder.to_str().ok_or_else(|| {
                 Failure::new(Exit::Usage, format!("{} is not UTF-8", folder.display()))
                     .remedy("name another folder with --to")

@@ -3,15 +3,16 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use offtake_jobs::exports::{Fetched, Place, fetch, read_manifest};
+use offtake_jobs::exports::{Compression, Fetched, Place, fetch, fetch_joined, read_manifest};
 use offtake_jobs::stores::{Existing, Key};
 use offtake_jobs::{State, Store};
 use offtake_mapping::foreign;
 use serde_json::json;
 
-use super::{files_of, find, local};
+use super::{files_of, find};
 use crate::commands::printing::{say, say_json};
 use crate::commands::registry_names::unknown;
+use crate::commands::store_trouble;
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
@@ -37,9 +38,11 @@ pub(super) async fn execute(
     }
     let place = Place::Store { id: &id, attempt: job.attempt };
     let manifest = read_manifest(&store, place).await;
-    let manifest = manifest.map_err(|error| local::of_store(&error))?.map_err(|why| {
-        Failure::new(Exit::Failed, format!("the manifest of {id} cannot be used")).because(why)
-    })?;
+    let mut manifest = manifest
+        .map_err(|error| store_trouble::failure(&format!("cannot read {id}"), &error))?
+        .map_err(|why| {
+            Failure::new(Exit::Failed, format!("the manifest of {id} cannot be used")).because(why)
+        })?;
     if let Some(name) = name
         && manifest.file(name).is_none()
     {
@@ -53,8 +56,16 @@ pub(super) async fn execute(
             .because(error.to_string())
             .remedy("name another folder with --to")
     })?;
-    for file in manifest.files.iter().filter(|file| name.is_none_or(|name| name == file.name)) {
-        let fetched = fetch(&store, file, to).await.map_err(|error| {
+    let joins = manifest.compression == Compression::Zstd;
+    for file in manifest.files.iter_mut().filter(|f| name.is_none_or(|name| name == f.name)) {
+        let fetched = match joins {
+            true => fetch_joined(&store, file, to).await.map(|joined| {
+                *file = joined;
+                Fetched::Bytes(file.size)
+            }),
+            false => fetch(&store, file, to).await,
+        };
+        let fetched = fetched.map_err(|error| {
             Failure::new(Exit::Failed, format!("cannot fetch {}", foreign(&file.name)))
                 .because(error.to_string())
                 .remedy("run the same command again; it goes on where it stopped")
@@ -75,7 +86,7 @@ pub(super) async fn execute(
             Some(key) => Store::disk("folder", to).put(&key, text, Existing::Replace).await,
             None => Ok(()),
         };
-        written.map_err(|error| local::of_store(&error))?;
+        written.map_err(|error| store_trouble::failure("cannot write the manifest", &error))?;
     }
     Ok(Exit::Done)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use offtake_jobs::exports::{Ended, Error, Options, Settings, Told, Work, deliver};
-use offtake_jobs::stores::{self, Key};
+use offtake_jobs::stores::Key;
 use offtake_jobs::{Job, Kind, LEASE, PublicId, State, Store, Which, claim, job};
 use offtake_loops::Fuses;
 use offtake_mapping::{MappingSet, ResolvedMapping};
@@ -19,6 +19,7 @@ use crate::command_line::OfExport;
 use crate::commands::printing::{say, say_json};
 use crate::commands::registry_names::unreadable_jobs;
 use crate::commands::stop_on_signals;
+use crate::commands::store_trouble;
 use crate::context::Context;
 use crate::daemon::export_settings;
 use crate::outcome::{Exit, Failure};
@@ -37,7 +38,9 @@ pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Fai
     }
     if found.state == State::Completed && undelivered(&found, &id).await? {
         let (store, key) = (folder_of(&found), prefix(&id)?);
-        deliver(&store, &key, found.attempt).await.map_err(|error| unnamed(&id, &error))?;
+        deliver(&store, &key, found.attempt, &manifest_file(&found))
+            .await
+            .map_err(|error| unnamed(&id, &error))?;
         completed(&found, of.json);
         return Ok(Exit::Done);
     }
@@ -67,8 +70,17 @@ async fn undelivered(job: &Job, id: &PublicId) -> Result<bool, Failure> {
     if job.folder.is_none() {
         return Ok(false);
     }
-    let left = folder_of(job).list(&prefix(id)?).await.map_err(|error| of_store(&error))?;
+    let left = folder_of(job)
+        .list(&prefix(id)?)
+        .await
+        .map_err(|error| store_trouble::failure("cannot look at the folder", &error))?;
     Ok(!left.is_empty())
+}
+
+/// The name that the manifest of a command's export has in the end.
+fn manifest_file(job: &Job) -> String {
+    let options = serde_json::from_value::<Options>(job.options.clone());
+    options.map_or_else(|_| "manifest.json".to_owned(), |options| options.manifest_file())
 }
 
 fn prefix(id: &PublicId) -> Result<Key, Failure> {
@@ -265,10 +277,4 @@ fn completed(job: &Job, json: bool) {
         return say_json(item::of(job));
     }
     say(item::text(job));
-}
-
-/// A store that fails a command.
-pub(super) fn of_store(error: &stores::Error) -> Failure {
-    Failure::new(Exit::Failed, error.to_string())
-        .remedy("make room or mend the rights there, and run the same command again")
 }

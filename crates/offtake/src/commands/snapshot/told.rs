@@ -6,6 +6,7 @@ use offtake_mapping::foreign;
 use offtake_postgres::chain;
 use serde_json::{Value, json};
 
+use crate::commands::store_trouble;
 use crate::outcome::{Exit, Failure};
 
 /// The failure for what could not be done, with the other side's own words.
@@ -25,9 +26,11 @@ pub(super) fn failure(what: impl Into<String>, error: &Error) -> Failure {
                 Trouble::Full => failure(Exit::Failed).remedy(
                     "make room, for example by `offtake snapshot forget`, and run it again",
                 ),
-                Trouble::Denied => failure(Exit::Failed)
-                    .remedy("let this user read and write the folder, and run it again"),
-                Trouble::Unavailable => failure(Exit::Unreachable).remedy("run it again"),
+                Trouble::Denied
+                | Trouble::NoBucket
+                | Trouble::Throttled
+                | Trouble::Unreachable
+                | Trouble::Unavailable => store_trouble::failure(&what, error),
                 Trouble::Missing | Trouble::Exists => failure(Exit::Failed)
                     .remedy("see `offtake snapshot list --all` for what is there"),
             }

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use offtake_egress::{Remote, SettingNames, TlsMode};
+use offtake_egress::{Remote, SettingNames};
+use offtake_http::Endpoint;
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 
@@ -31,16 +32,6 @@ pub struct D1Settings {
     requests_per_second: u32,
 }
 
-/// The base of the API's URLs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Endpoint {
-    text: String,
-    https: bool,
-    host: String,
-    port: u16,
-    path: String,
-}
-
 /// A D1 database.
 pub struct D1Database {
     /// Account and database, as in the URL.
@@ -60,13 +51,7 @@ impl fmt::Debug for D1Database {
 
 impl Default for D1Settings {
     fn default() -> Self {
-        let endpoint = Endpoint {
-            text: ENDPOINT.to_owned(),
-            https: true,
-            host: "api.cloudflare.com".to_owned(),
-            port: 443,
-            path: "/client/v4".to_owned(),
-        };
+        let endpoint = Endpoint::https("api.cloudflare.com", "/client/v4");
         Self { endpoint, requests_per_second: REQUESTS_PER_SECOND }
     }
 }
@@ -74,52 +59,19 @@ impl Default for D1Settings {
 impl D1Settings {
     /// An endpoint has TLS, or it is on this machine.
     pub fn new(endpoint: &str, requests_per_second: u32) -> Result<Self, InvalidPlace> {
-        let endpoint = Endpoint::parse(endpoint)?;
+        let endpoint = Endpoint::parse(endpoint).map_err(|why| InvalidPlace {
+            why: format!("the endpoint {why}"),
+            remedy: format!("write it like {ENDPOINT}, or leave it out"),
+        })?;
         Ok(Self { endpoint, requests_per_second: requests_per_second.max(1) })
     }
 
     pub fn endpoint(&self) -> &str {
-        &self.endpoint.text
+        self.endpoint.text()
     }
 
     pub fn requests_per_second(&self) -> u32 {
         self.requests_per_second
-    }
-}
-
-impl Endpoint {
-    fn parse(text: &str) -> Result<Self, InvalidPlace> {
-        let invalid = |why: &str| InvalidPlace {
-            why: format!("the endpoint {why}"),
-            remedy: format!("write it like {ENDPOINT}, or leave it out"),
-        };
-        let (https, rest) = match text.split_once("://") {
-            Some(("https", rest)) => (true, rest),
-            Some(("http", rest)) => (false, rest),
-            _ => return Err(invalid("is no URL that begins with https://")),
-        };
-        if !rest.bytes().all(|b| b.is_ascii_graphic()) || rest.contains(['?', '#', '@', '%']) {
-            return Err(invalid("has a user, a query or characters that no such URL has"));
-        }
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().map_err(|_| invalid("has a port that is no number"))?)
-            }
-            _ => (authority, if https { 443 } else { 80 }),
-        };
-        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-        let address = host.parse::<std::net::IpAddr>();
-        let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
-        if host.is_empty() || (address.is_err() && !host.chars().all(named)) {
-            return Err(invalid("names no host"));
-        }
-        let here = address.map_or(host == "localhost", |address| address.is_loopback());
-        if !https && !here {
-            return Err(invalid("is plain http, which would show the token to the network"));
-        }
-        let path = path.trim_end_matches('/').to_owned();
-        Ok(Self { text: text.to_owned(), https, host, port, path })
     }
 }
 
@@ -190,17 +142,17 @@ impl D1Database {
 
     /// Where its API answers.
     pub fn host(&self) -> &str {
-        &self.settings.endpoint.host
+        self.settings.endpoint.host()
     }
 
     pub fn port(&self) -> u16 {
-        self.settings.endpoint.port
+        self.settings.endpoint.port()
     }
 
     /// Changes with the token and with the endpoint too.
     pub(in crate::destinations) fn fingerprint(&self) -> String {
         let token: String = self.token_hash().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("d1 {} {} {token}", self.name(), self.settings.endpoint.text)
+        format!("d1 {} {} {token}", self.name(), self.settings.endpoint.text())
     }
 
     /// Tells tokens apart without being one.
@@ -222,29 +174,20 @@ impl D1Database {
     }
 
     pub(super) fn remote(&self) -> Remote {
-        let endpoint = &self.settings.endpoint;
-        Remote {
-            host: endpoint.host.clone(),
-            port: endpoint.port,
-            socket: None,
-            tls: if endpoint.https { TlsMode::VerifyFull } else { TlsMode::Disable },
-            ca_file: None,
-            binds_channel: false,
-            settings: SettingNames {
-                name_authority: "install it among the machine's own",
-                verify_ca: "another destinations.d1.endpoint",
-                disable: "an endpoint that begins with http://",
-            },
-        }
+        let settings = SettingNames {
+            name_authority: "install it among the machine's own",
+            verify_ca: "another destinations.d1.endpoint",
+            disable: "an endpoint that begins with http://",
+        };
+        self.settings.endpoint.remote(None, settings)
     }
 
     pub(super) fn authority(&self) -> String {
-        let Endpoint { host, port, .. } = &self.settings.endpoint;
-        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        self.settings.endpoint.authority()
     }
 
     pub(super) fn path(&self) -> String {
-        let base = &self.settings.endpoint.path;
+        let base = self.settings.endpoint.path();
         let (account, database) = self.name.split_once('/').unwrap_or_default();
         format!("{base}/accounts/{account}/d1/database/{database}/query")
     }
@@ -299,32 +242,6 @@ mod tests {
             database.without_token("Invalid token canary-4711 given"),
         ] {
             assert!(!shown.contains("canary"), "{shown}");
-        }
-    }
-
-    #[test]
-    fn an_endpoint_is_encrypted_or_on_this_machine() {
-        let parse = |text: &str| D1Settings::new(text, 3);
-        for good in [
-            ENDPOINT,
-            "https://d1.acme.workers.dev",
-            "https://d1.example.com:8443/base/",
-            "http://127.0.0.1:8787/client/v4",
-            "http://localhost:8787",
-            "http://[::1]:8787",
-        ] {
-            assert_eq!(parse(good).expect(good).endpoint(), good);
-        }
-        for bad in [
-            "http://d1.example.com",
-            "http://10.0.0.1",
-            "ftp://x",
-            "https://",
-            "https://u:p@x",
-            "https://x?y",
-            "https://x:port",
-        ] {
-            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod capture_forms;
 mod catch_up;
 mod d1_database;
 mod daemons;
+mod export_file;
 mod first_copy;
 mod idle;
 mod latency;
@@ -20,7 +21,7 @@ mod webhooks;
 use crate::row::Row;
 
 /// In the order in which they are measured.
-pub(crate) const ROWS: [&Row; 16] = [
+pub(crate) const ROWS: [&Row; 17] = [
     &update::ROW,
     &latency::ROW,
     &catch_up::ROW,
@@ -36,6 +37,7 @@ pub(crate) const ROWS: [&Row; 16] = [
     &webhook::ROW,
     &webhooks::ROW,
     &audit::ROW,
+    &export_file::ROW,
     &capture_forms::ROW,
 ];
 
