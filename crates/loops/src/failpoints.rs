@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 34] = [
+pub const FAILPOINTS: [&str; 39] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -40,6 +40,11 @@ pub const FAILPOINTS: [&str; 34] = [
     "restore.after_commit",
     "snapshot.before_card",
     "snapshot.after_card",
+    "source_restore.planned",
+    "source_restore.before_write",
+    "source_restore.mid_write",
+    "source_restore.before_commit",
+    "source_restore.after_commit",
     "webhooks.after_claim",
     "webhooks.before_read",
     "webhooks.after_read",

@@ -35,7 +35,7 @@ pub use foreign_text::{foreign, foreign_within, is_unprintable, printable_json, 
 pub use identifier::{Identifier, InvalidName, TableName, literal};
 pub use kind::Kind;
 pub use nearest::{nearest, suggestion};
-pub use parse::{Error, parse};
+pub use parse::{Error, parse, table_of_tenants};
 pub use resolved::{Column, KeyColumn, KeyOrder, ResolvedMapping, Version};
 pub use set::{
     Capture, CapturedColumn, CapturedTenant, LookupPath, LookupWaking, MappingSet, Waking,

@@ -33,7 +33,7 @@ pub use self::package::{Alerts, Completions, Manual};
 pub use self::quarantine::{OfQuarantine, Quarantine};
 pub use self::snapshot::{
     Create, Delete, Diff, Download, ForgetSnapshots, InStore, List, OneSnapshot, Restore,
-    RestoreTo, Snapshot, Validate,
+    RestoreMode, RestoreTo, Snapshot, SnapshotKind, Validate,
 };
 pub use self::status_token::StatusToken;
 pub use self::webhook::{OfWebhook, Replay, Webhook};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use offtake_mapping::compose::{self, KeyRange, ReadRange};
-use offtake_mapping::{ResolvedMapping, foreign};
+use offtake_mapping::{ResolvedMapping, TableName, foreign};
 use offtake_postgres::change_log::PARTITION_ROWS;
 use offtake_postgres::{PooledConnection, SourcePool, unreadable_row};
 use tokio_postgres::Client;
@@ -83,9 +83,18 @@ impl HeldSnapshot {
         let tables = mappings
             .iter()
             .flat_map(|mapping| mapping.definition.tables().chain(&mapping.definition.unchanging));
-        let mut tables: Vec<String> = tables.map(ToString::to_string).collect();
+        let mut tables: Vec<String> = tables.map(TableName::sql).collect();
         tables.sort();
         tables.dedup();
+        Self::open_for(pool, tables, statement_timeout).await
+    }
+
+    /// The same for tables that are read without a mapping, by their names as SQL writes them.
+    pub async fn open_for(
+        pool: &SourcePool,
+        tables: Vec<String>,
+        statement_timeout: Duration,
+    ) -> Result<Self, Error> {
         let other = pool.get().await.map_err(Error::Source)?;
         // Before the snapshot: a table that is truncated between the two is found broken, which is
         // better than the other way round.
@@ -129,6 +138,36 @@ impl HeldSnapshot {
             .await
             .map_err(Error::source)?;
         if locked { Ok(None) } else { read.map(Some) }
+    }
+
+    /// The lines of a `COPY (…) TO STDOUT` that names everything by its schema: nothing but
+    /// `pg_catalog` is on the search path. Whole lines of at most `bytes_max`, one at least; true:
+    /// there are more. None: as in [`read`](Self::read).
+    pub async fn lines(
+        &self,
+        statement: &str,
+        bytes_max: usize,
+    ) -> Result<Option<(Rows, bool)>, Error> {
+        let client = self.client();
+        let begin = "savepoint page; set local search_path = pg_catalog, pg_temp";
+        client.batch_execute(begin).await.map_err(Error::source)?;
+        let (data, cut) = match saved_copy(client, statement, bytes_max).await {
+            Ok(copied) => copied,
+            Err(error) => {
+                let error = offtake_postgres::Error::from(error);
+                if !gave_way(&error) {
+                    return Err(Error::Source(error));
+                }
+                let back = "rollback to savepoint page; release savepoint page";
+                client.batch_execute(back).await.map_err(Error::source)?;
+                return Ok(None);
+            }
+        };
+        client
+            .batch_execute("rollback to savepoint page; release savepoint page")
+            .await
+            .map_err(Error::source)?;
+        Ok(Some((Rows::present_only(data), cut)))
     }
 
     /// The planner's estimate of how many rows of a tenant there are.

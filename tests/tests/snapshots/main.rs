@@ -8,6 +8,8 @@ mod http;
 mod making;
 mod refusals;
 mod restoring;
+mod source;
+mod source_guards;
 mod store;
 
 use std::path::PathBuf;

@@ -35,12 +35,15 @@ pub struct Contents {
 pub enum Kind {
     /// What the mappings' queries return for the tenant: what its destinations hold.
     Rows,
+    /// The tenant's own rows in tables of the source, as they stand there.
+    Source,
 }
 
 impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rows => "rows",
+            Self::Source => "source",
         }
     }
 }
@@ -51,11 +54,11 @@ impl Kind {
 pub struct Table {
     /// Its folder below `data`.
     pub folder: String,
-    /// The mapping whose rows these are.
+    /// The mapping whose rows these are; of the kind `source`, the table as SQL writes it.
     pub mapping: String,
-    /// The mapping's version; see `ResolvedMapping::version`.
+    /// The mapping's version; see `ResolvedMapping::version`. Empty where there is no mapping.
     pub version: String,
-    /// The destination's table.
+    /// The destination's table; of the kind `source`, the source's.
     pub table: String,
     /// In the order of the values in a line.
     pub columns: Vec<Column>,
@@ -67,7 +70,7 @@ pub struct Table {
 #[serde(deny_unknown_fields)]
 pub struct Column {
     pub name: String,
-    /// As `format_type` prints it, of a column in a destination.
+    /// As `format_type` prints it, of a column in a destination or in the source.
     #[serde(rename = "type")]
     pub sql_type: String,
 }

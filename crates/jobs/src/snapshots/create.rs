@@ -19,15 +19,15 @@ use crate::stores::{Existing, Store, Writer as Object};
 use crate::{Kind as JobKind, LEASE, Lease, PublicId, sql};
 
 /// A table that is truncated or rewritten while it is read has the snapshot begin again, so often in all.
-const ATTEMPTS: usize = 3;
+pub(super) const ATTEMPTS: usize = 3;
 
 /// A page is read by one statement, and its tables are locked for no longer: rows of about a
 /// kilobyte fill it.
-const PAGE_ROWS: usize = 10_000;
-const PAGE_BYTES: usize = 8 << 20;
+pub(super) const PAGE_ROWS: usize = 10_000;
+pub(super) const PAGE_BYTES: usize = 8 << 20;
 
 /// Before a table is tried again that was locked for half a second.
-const LOCKED_PAUSE: Duration = Duration::from_millis(200);
+pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(200);
 
 /// Between two looks at the free space.
 const LOOK_BYTES: u64 = 64 << 20;
@@ -46,6 +46,9 @@ pub struct Asked<'a> {
     /// The job that it is made for: its id is the snapshot's, and its lease must last.
     pub job: Option<(&'a PublicId, Lease)>,
 }
+
+/// As [`Asked::job`].
+pub(super) type OfJob<'a> = Option<(&'a PublicId, Lease)>;
 
 /// Makes a snapshot. Until its card is written, at the end, there is none.
 pub async fn create(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<Card, Error> {
@@ -105,7 +108,7 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
         return Err(Error::Empty);
     }
     out.put(store, rest.bytes).await?;
-    end((pool, store, asked), &id, (&contents, read_at, &rest.manifest), out).await
+    end((pool, store, asked.job), &id, (&contents, read_at, &rest.manifest), out).await
 }
 
 /// The next rows of a mapping. A table that the application has locked is waited for.
@@ -131,7 +134,7 @@ async fn read_page(
     }
 }
 
-async fn read_moment(pool: &SourcePool) -> Result<(Timestamp, String), Error> {
+pub(super) async fn read_moment(pool: &SourcePool) -> Result<(Timestamp, String), Error> {
     let connection = pool.get().await.map_err(Error::Source)?;
     let row = connection.query_one(sql::READ_MOMENT, &[]).await;
     let row = row.map_err(|error| Error::Source(error.into()))?;
@@ -139,17 +142,17 @@ async fn read_moment(pool: &SourcePool) -> Result<(Timestamp, String), Error> {
 }
 
 /// Names the archive, and then its card. Where the card cannot be written, there is no snapshot.
-async fn end(
-    (pool, store, asked): (&SourcePool, &Store, &Asked<'_>),
+pub(super) async fn end(
+    (pool, store, job): (&SourcePool, &Store, OfJob<'_>),
     id: &PublicId,
     (contents, created_at, manifest): (&Contents, Timestamp, &Manifest),
     out: Out,
 ) -> Result<Card, Error> {
     let (object, told) = out.end();
-    expect_lease(pool, asked).await?;
+    expect_lease(pool, job).await?;
     object.finish(Existing::Keep).await?;
     offtake_loops::failpoint("snapshot.before_card").await.map_err(Error::Source)?;
-    expect_lease(pool, asked).await?;
+    expect_lease(pool, job).await?;
     let card = Card::new(contents, created_at, manifest, told);
     let json = serde_json::to_vec_pretty(&card).map_err(crate::archive::WriterError::from)?;
     let mut written = store.writer(&card_key(id)).await?;
@@ -165,8 +168,8 @@ async fn end(
 
 /// A process that stood still beyond its lease writes nothing more: another one may have begun. And
 /// neither does one whose snapshot is to be cancelled.
-async fn expect_lease(pool: &SourcePool, asked: &Asked<'_>) -> Result<(), Error> {
-    let Some((_, lease)) = asked.job else { return Ok(()) };
+async fn expect_lease(pool: &SourcePool, job: OfJob<'_>) -> Result<(), Error> {
+    let Some((_, lease)) = job else { return Ok(()) };
     let extended = extend(pool, lease, LEASE).await.map_err(Error::Source)?;
     match extended {
         Some(false) => Ok(()),
@@ -176,7 +179,7 @@ async fn expect_lease(pool: &SourcePool, asked: &Asked<'_>) -> Result<(), Error>
 }
 
 /// The archive that is being written.
-struct Out {
+pub(super) struct Out {
     object: Object,
     hash: Context,
     size: u64,
@@ -184,12 +187,12 @@ struct Out {
 }
 
 impl Out {
-    async fn begin(store: &Store, id: &PublicId) -> Result<Self, Error> {
+    pub(super) async fn begin(store: &Store, id: &PublicId) -> Result<Self, Error> {
         let object = store.writer(&archive_key(id)).await?;
         Ok(Self { object, hash: Context::new(&SHA256), size: 0, looked_at: 0 })
     }
 
-    async fn put(&mut self, store: &Store, bytes: Vec<u8>) -> Result<(), Error> {
+    pub(super) async fn put(&mut self, store: &Store, bytes: Vec<u8>) -> Result<(), Error> {
         if bytes.is_empty() {
             return Ok(());
         }
@@ -207,7 +210,7 @@ impl Out {
     }
 }
 
-async fn look_at_space(store: &Store) -> Result<(), Error> {
+pub(super) async fn look_at_space(store: &Store) -> Result<(), Error> {
     match store.free().await? {
         Some(free) if free < FREE_BYTES_MIN => Err(Error::NoSpace { free }),
         _ => Ok(()),

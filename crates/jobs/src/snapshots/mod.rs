@@ -23,6 +23,7 @@ mod list;
 mod made;
 mod pass;
 mod schedule;
+pub mod source;
 mod turn;
 
 pub use card::{Card, CardTable};

@@ -19,7 +19,8 @@ use self::fields::{
 use crate::identifier::split_outside_quotes;
 use crate::yaml::{Diagnostic, Document, Section, Step, excerpt};
 use crate::{
-    Condition, Dependency, Identifier, Mapping, OnRowError, Source, Target, query_text, scan,
+    Condition, Dependency, Identifier, Mapping, OnRowError, Source, TableName, Target, Tenant,
+    query_text, scan,
 };
 
 /// Everything that is wrong with one mapping file; never empty.
@@ -129,6 +130,19 @@ fn source(source: &Section) -> Option<Source> {
         Some(_) => pairs(source, "key", "query column: column of source.table").map(Some),
     };
     Some(Source { table: table?, tenant: tenant?, key: key? })
+}
+
+/// A table and the rule that says which tenant a row of it belongs to: the keys `table` and `tenant`
+/// of a section of another file, written as in a mapping. None: a mistake was noted.
+pub fn table_of_tenants(section: &Section) -> Option<(TableName, Tenant)> {
+    let table = table(section, "table");
+    let tenant = tenant::read(section, table.as_ref());
+    if tenant == Some(Tenant::Everyone) {
+        let message = "rows that every tenant has are no tenant's own";
+        section.note(&["tenant"], message, "name the column that holds the tenant");
+        return None;
+    }
+    Some((table?, tenant?))
 }
 
 fn dependencies(root: &Section) -> Option<Vec<Dependency>> {

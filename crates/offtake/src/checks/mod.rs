@@ -13,6 +13,7 @@
 //! | the table that a mapping's `schema_sql` would make | [`schema_sql`] |
 //! | the table of a mapping in a destination | [`destination_table`] |
 //! | requests that destinations of one D1 token share | [`d1_lanes`] |
+//! | tables that snapshots of the source would lack | [`own_tables`] |
 //!
 //! A check changes nothing. The exception is [`capture_gaps`]: the changes that it finds missing
 //! are also noted at the source, so that their rows are copied again.
@@ -24,6 +25,7 @@ pub(crate) mod destination_table;
 pub(crate) mod files;
 mod index_use;
 pub(crate) mod mapping_report;
+pub(crate) mod own_tables;
 mod planner;
 pub(crate) mod rights;
 pub(crate) mod schema_sql;

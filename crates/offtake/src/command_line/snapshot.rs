@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::JSON;
 
@@ -10,7 +10,8 @@ use super::JSON;
 pub enum Snapshot {
     /// Write a tenant's rows of this moment into a store, as one file.
     #[command(after_help = "Examples:\n  offtake snapshot create --tenant acme\n  \
-                            offtake snapshot create --tenant acme --mapping users --store disk")]
+                            offtake snapshot create --tenant acme --mapping users --store disk\n  \
+                            offtake snapshot create --tenant acme --kind source")]
     Create(Create),
     /// List snapshots, the newest first.
     #[command(
@@ -32,7 +33,8 @@ pub enum Snapshot {
                             offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --dry-run\n  \
                             offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --destination main\n  \
                             offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --schema restored_20261128\n  \
-                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --url-file url.txt")]
+                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --url-file url.txt\n  \
+                            offtake snapshot restore snap_20261128-031300_k7f3a2 --tenant acme --into source --dry-run")]
     Restore(Restore),
     /// Copy a snapshot's file out of its store. A download that was cut goes on where it stopped.
     #[command(after_help = "Example:\n  \
@@ -67,9 +69,15 @@ pub struct Create {
     /// The tenant whose rows these are.
     #[arg(long, allow_hyphen_values = true)]
     pub tenant: String,
+    /// What of the tenant it has.
+    #[arg(long, value_enum, default_value_t)]
+    pub kind: SnapshotKind,
     /// Only this mapping; may be given several times.
     #[arg(long, value_name = "NAME")]
     pub mapping: Vec<String>,
+    /// Of the kind `source`: also where a table refers to one of the snapshot and is not in it.
+    #[arg(long)]
+    pub partial: bool,
     /// Make one of a tenant without a row too.
     #[arg(long)]
     pub allow_empty: bool,
@@ -77,6 +85,15 @@ pub struct Create {
     pub place: InStore,
     #[arg(long, help = JSON)]
     pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SnapshotKind {
+    /// What the mappings return: what its destinations hold.
+    #[default]
+    Rows,
+    /// Its own rows in the tables of the source, which can be restored there.
+    Source,
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +144,8 @@ pub struct Restore {
     pub tenant: String,
     #[command(flatten)]
     pub to: RestoreTo,
+    #[command(flatten)]
+    pub source: RestoreIntoSource,
     /// Leave the destination paused, so that it keeps the restored rows.
     #[arg(long, conflicts_with_all = ["url_file", "schema"])]
     pub hold: bool,
@@ -155,6 +174,50 @@ pub struct RestoreTo {
     /// Into this schema of that database, which no daemon writes to. It is made if it is missing.
     #[arg(long, value_name = "NAME")]
     pub schema: Option<String>,
+}
+
+/// How rows come back into the application's own tables.
+#[derive(Debug, Args)]
+pub struct RestoreIntoSource {
+    /// Into the application's own tables, by the role of `restore.source_url`. The snapshot must be
+    /// of the kind `source`.
+    #[arg(long, value_enum, conflicts_with_all = ["destination", "url_file", "schema", "hold"])]
+    pub into: Option<IntoSource>,
+    /// Which rows are written there.
+    #[arg(long, value_enum, default_value_t, requires = "into")]
+    pub mode: RestoreMode,
+    /// Only this table, as `offtake snapshot list --json` names it; may be given several times.
+    #[arg(long, value_name = "TABLE", requires = "into")]
+    pub table: Vec<String>,
+    /// Only rows that meet this SQL condition over the columns of the one `--table`.
+    #[arg(long = "where", value_name = "SQL", requires = "into")]
+    pub condition: Option<String>,
+    /// Refuse to write more rows than this.
+    #[arg(long, value_name = "ROWS", default_value_t = RESTORE_ROWS_MAX, requires = "into")]
+    pub max_rows: u64,
+    /// The tenant's id once more: `--mode mirror` deletes rows, and wants it typed.
+    #[arg(long, value_name = "TENANT", allow_hyphen_values = true, requires = "into")]
+    pub confirm: Option<String>,
+}
+
+/// What an employee of one customer deletes by mistake is rarely more, and an operator who means more
+/// can say so.
+const RESTORE_ROWS_MAX: u64 = 100_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IntoSource {
+    Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum RestoreMode {
+    /// Rows whose key is gone.
+    #[default]
+    InsertMissing,
+    /// Also rows that differ.
+    Overwrite,
+    /// Also delete rows that are not in the snapshot.
+    Mirror,
 }
 
 #[derive(Debug, Args)]

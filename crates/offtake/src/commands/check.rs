@@ -21,7 +21,7 @@ use super::preview;
 use super::printing::{say, say_json};
 use crate::checks::destination_table::{DestinationTable, compare};
 use crate::checks::mapping_report::MappingReport;
-use crate::checks::{d1_lanes, schema_sql, tenant_agreement, undeclared_tables};
+use crate::checks::{d1_lanes, own_tables, schema_sql, tenant_agreement, undeclared_tables};
 use crate::command_line;
 use crate::context::Context;
 use crate::context::destination_list::{DestinationList, RefusedDestination};
@@ -57,7 +57,7 @@ pub(super) async fn execute(
         return Ok(Exit::Done);
     }
     let source = context.connect_source("check").await?;
-    let set = catalog::resolve(&source, mappings).await.map_err(Failure::from)?;
+    let set = catalog::resolve(&source, mappings.clone()).await.map_err(Failure::from)?;
     let list = context.spelt_destinations(&source, &set).await?;
     let mut reports = report_all(&source, &set, &list.usable).await?;
     let without_tenant = list.without_tenant;
@@ -71,6 +71,7 @@ pub(super) async fn execute(
     let mut warnings: Vec<String> = reports.iter().flat_map(MappingReport::warnings).collect();
     warnings.extend(overlooked);
     warnings.extend(slow_lanes);
+    warnings.extend(own_tables::warnings(&context.configuration, &source, &mappings).await);
     if without_tenant > 0 {
         warnings.push(format!(
             "{without_tenant} row(s) of the destinations query have no tenant_id and are ignored"

@@ -39,7 +39,7 @@ pub use exports::Exports;
 pub use reference::{example, reference};
 pub use section::{Error, SCHEMA};
 use section::{Section, read_document};
-pub use snapshots::Snapshots;
+pub use snapshots::{Restore, Snapshots};
 use substitute::Variables;
 pub use telemetry::{CollectorUrl, Telemetry};
 pub use units::{ByteSize, parse_duration, parse_share, show_duration, show_share};
@@ -60,6 +60,7 @@ pub struct Configuration {
     pub stores: Vec<StoreSpec>,
     pub exports: Exports,
     pub snapshots: Snapshots,
+    pub restore: Restore,
     pub sequencer: Sequencer,
     pub poller: Poller,
     pub sync: Sync,
@@ -222,6 +223,7 @@ impl Configuration {
             webhooks: Webhooks::read(&root.section("webhooks"), base),
             exports: Exports::read(&root.section("exports"), &stores),
             snapshots: Snapshots::read(&root.section("snapshots"), &stores),
+            restore: Restore::read(&root.section("restore")),
             stores,
             sequencer: Sequencer::read(&root.section("sequencer")),
             poller: Poller::read(&root.section("poller")),

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use offtake_mapping::yaml::{self, Document};
-use offtake_mapping::{Diagnostic, Step};
+use offtake_mapping::{Diagnostic, Step, TableName, Tenant, table_of_tenants};
 use offtake_sync::audit::Share;
 use serde_yaml::Value;
 
@@ -302,6 +302,11 @@ impl<'a> Section<'a> {
             }
         }
         Some(durations)
+    }
+
+    /// A table and whose its rows are, as in a mapping file.
+    pub(super) fn table_of_tenants(&self) -> Option<(TableName, Tenant)> {
+        table_of_tenants(&self.section)
     }
 
     /// Whether the file has the section.

@@ -31,6 +31,13 @@ impl Configuration {
             ("exports", self.exports.masked()),
             ("snapshots", self.snapshots.masked()),
             (
+                "restore",
+                section([(
+                    "source_url",
+                    self.restore.source_url.as_ref().map_or(Value::Null, text),
+                )]),
+            ),
+            (
                 "sequencer",
                 section([
                     ("interval", show_duration(sequencer.interval).into()),
@@ -201,6 +208,10 @@ impl Snapshots {
             let within = show_duration(keep.within).into();
             ("keep", section([("last", keep.last.into()), ("within", within)]))
         }));
+        if !self.tables.is_empty() {
+            let tables = self.tables.iter().map(|table| Value::from(table.name.in_sql()));
+            entries.push(("tables", tables.collect()));
+        }
         section(entries)
     }
 }

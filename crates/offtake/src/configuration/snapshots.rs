@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use offtake_jobs::StoreSpec;
 use offtake_jobs::snapshots::Keep;
+use offtake_jobs::snapshots::source::OwnTable;
 use offtake_mapping::nearest;
+use offtake_postgres::{ConnectionString, InvalidUrl};
 
 use super::section::Section;
 use super::{DAY, defaults};
@@ -21,6 +23,28 @@ pub struct Snapshots {
     pub every: Option<Duration>,
     /// None: all are kept.
     pub keep: Option<Keep>,
+    /// Tables beside those of mappings whose rows snapshots of the kind `source` have.
+    pub tables: Vec<OwnTable>,
+}
+
+/// Restoring into the source.
+#[derive(Debug, Clone)]
+pub struct Restore {
+    /// A role that may write the application's tables. None: nothing is restored there.
+    pub source_url: Option<ConnectionString>,
+}
+
+impl Restore {
+    pub(super) fn read(section: &Section) -> Self {
+        let url = section.text("source_url").and_then(|url| {
+            let url = ConnectionString::source(&url);
+            let note = |e: InvalidUrl| {
+                section.note("source_url", &format!("{}: {}", e.what, e.why), e.remedy);
+            };
+            url.map_err(note).ok()
+        });
+        Self { source_url: url }
+    }
 }
 
 /// A longer one would hold back vacuum at the source for days.
@@ -78,6 +102,12 @@ impl Snapshots {
             );
         }
         let workers = section.count("workers", defaults::SNAPSHOT_WORKERS, 1..=64);
-        Self { store, workers, max_duration: max, every, keep: some.then_some(keep) }
+        let tables = section.sections("tables");
+        let tables = tables.iter().filter_map(|table| {
+            let (name, tenant) = table.table_of_tenants()?;
+            Some(OwnTable { name, tenant })
+        });
+        let tables = tables.collect();
+        Self { store, workers, max_duration: max, every, keep: some.then_some(keep), tables }
     }
 }

@@ -9,13 +9,14 @@ mod drill;
 mod forget;
 mod list;
 mod restore;
+mod source;
 mod store;
 mod told;
 mod validate;
 
 use super::interruptible;
 use super::printing::say_json;
-use crate::command_line::Snapshot;
+use crate::command_line::{Snapshot, SnapshotKind};
 use crate::context::Context;
 use crate::outcome::{Exit, Failure};
 
@@ -32,8 +33,14 @@ pub(super) async fn execute(context: Context, verb: Snapshot) -> Result<Exit, Fa
 
 async fn run(context: &Context, verb: &Snapshot) -> Result<Exit, Failure> {
     match verb {
+        Snapshot::Restore(arguments) if arguments.source.into.is_some() => {
+            Box::pin(interruptible(source::restore(context, arguments))).await
+        }
         // It hears signals itself, because it has a pause to end first.
         Snapshot::Restore(arguments) => restore::execute(context, arguments).await,
+        Snapshot::Create(arguments) if arguments.kind == SnapshotKind::Source => {
+            Box::pin(interruptible(source::create(context, arguments))).await
+        }
         Snapshot::Create(arguments) => interruptible(create::execute(context, arguments)).await,
         Snapshot::List(arguments) => interruptible(list::execute(context, arguments)).await,
         Snapshot::Validate(arguments) => interruptible(validate::execute(context, arguments)).await,

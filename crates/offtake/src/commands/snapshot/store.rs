@@ -1,5 +1,6 @@
 //! Which store, and which snapshot in it.
 
+use offtake_jobs::archive::Kind as SnapshotKind;
 use offtake_jobs::snapshots::{self, Card, Listing};
 use offtake_jobs::{Kind, PublicId, Store};
 use offtake_mapping::{foreign, nearest};
@@ -102,6 +103,17 @@ pub(super) async fn spelled(context: &Context, typed: &str, cards: &[Card]) -> S
         Some(super::create::at_source(&source, &set, typed).await)
     };
     asked.await.unwrap_or_else(|| typed.to_owned())
+}
+
+/// A snapshot of what mappings return, and not of the source's own tables.
+pub(super) fn require_rows(card: &Card) -> Result<(), Failure> {
+    if card.kind == SnapshotKind::Rows {
+        return Ok(());
+    }
+    let what = format!("{} is of the kind {}", foreign(&card.id), card.kind.as_str());
+    Err(Failure::new(Exit::Usage, what)
+        .because("it has rows of the source's tables, which are no rows of a copy")
+        .remedy("add --into source, or use a snapshot of the kind rows"))
 }
 
 /// How many characters of two ids differ, place by place: ids are of one length.

@@ -11,6 +11,9 @@ use crate::outcome::{Exit, Failure};
 
 pub(super) async fn execute(context: &Context, arguments: &Validate) -> Result<Exit, Failure> {
     let (store, id, card) = store::named(context, &arguments.snapshot).await?;
+    if arguments.drill {
+        store::require_rows(&card)?;
+    }
     let loaded = Loaded::check(&store, &id, &card).await?;
     if arguments.drill {
         drill::load(&store, &id, &card, &loaded).await?;

@@ -129,6 +129,7 @@ impl<'a> Job<'a> {
         (store, id, card): (Store, PublicId, Card),
         (tenant, to): (&str, &RestoreTo),
     ) -> Result<Self, Failure> {
+        store::require_rows(&card)?;
         let loaded = Loaded::check(&store, &id, &card).await?;
         let target = Target::find(context, source, &loaded, (tenant, to)).await?;
         Ok(Self { context, store, id, card, loaded, target })
