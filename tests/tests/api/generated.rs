@@ -59,6 +59,11 @@ enabled = false
 include-operation-id = "delete_export"
 enabled = false
 
+# A link that was not made with the admin token is refused, and after some of them the address.
+[[operations]]
+include-operation-id = ["export_file", "snapshot_archive"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 403, 404, 409, 416, 429]
+
 # An answer without an end: `the_events_are_the_status_as_described`.
 [[operations]]
 include-operation-id = "events"

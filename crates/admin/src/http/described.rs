@@ -28,15 +28,21 @@ pub(super) struct Told {
     pub(super) summary: &'static str,
     /// Problems that not every route has, each with when.
     pub(super) problems: &'static [(u16, &'static str)],
+    /// It opens rows, for which the read token is not enough.
+    pub(super) rows: bool,
 }
 
 impl Told {
     pub(super) const fn new(id: &'static str, summary: &'static str) -> Self {
-        Self { id, summary, problems: &[] }
+        Self { id, summary, problems: &[], rows: false }
     }
 
     pub(super) const fn or(self, problems: &'static [(u16, &'static str)]) -> Self {
         Self { problems, ..self }
+    }
+
+    pub(super) const fn opens_rows(self) -> Self {
+        Self { rows: true, ..self }
     }
 }
 

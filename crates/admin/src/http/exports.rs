@@ -122,8 +122,9 @@ const DELETE: Told = Told::new("delete_export", "Delete its files, and what is k
 const NOT_COMPLETE: &[(u16, &str)] =
     &[(409, "It is not completed."), (410, "Its files were deleted.")];
 
-const MANIFEST: Told =
-    Told::new("export_manifest", "The manifest of a completed export").or(NOT_COMPLETE);
+const MANIFEST: Told = Told::new("export_manifest", "The manifest of a completed export")
+    .or(NOT_COMPLETE)
+    .opens_rows();
 
 const CANCEL: Told =
     Told::new("cancel_export", "End it; its parts stay").or(&[(409, "It has ended already.")]);

@@ -119,7 +119,7 @@ impl Document {
         answers.sort_keys();
         let mut described = json!({
             "operationId": told.id, "summary": told.summary, "tags": [tag(&path)],
-            "security": security(access, method), "responses": answers,
+            "security": security(access, method, told.rows), "responses": answers,
         });
         if !parameters.is_empty() {
             described["parameters"] = parameters.into();
@@ -262,10 +262,10 @@ fn problems(access: Access, in_path: bool, has_body: bool) -> Vec<u16> {
     codes
 }
 
-fn security(access: Access, method: &str) -> Value {
+fn security(access: Access, method: &str, rows: bool) -> Value {
     match (access, method) {
         (Access::Probe | Access::Open, _) => json!([]),
-        (Access::Token, "get") => json!([{ "read": [] }, { "admin": [] }]),
+        (Access::Token, "get") if !rows => json!([{ "read": [] }, { "admin": [] }]),
         (Access::Token, _) => json!([{ "admin": [] }]),
         (Access::Tenant, _) => json!([{ "status": [] }]),
         (Access::Link, _) => json!([{ "admin": [] }, { "link": [] }]),

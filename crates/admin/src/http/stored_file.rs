@@ -109,7 +109,7 @@ pub(super) fn answer(downloads: &Arc<Downloads>, wanted: &Wanted, file: StoredFi
 
 /// Says of a route that it answers with a file.
 pub(super) fn describe(operation: &mut Operation<'_>) {
-    let kind = "application/octet-stream";
+    let kind = "*/*";
     operation.text(StatusCode::OK, kind, "The file, with its own media type.");
     operation.text(StatusCode::PARTIAL_CONTENT, kind, "The range that was asked for.");
 }
