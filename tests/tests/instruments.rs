@@ -47,7 +47,8 @@ async fn every_failpoint_can_kill_the_daemon() {
     world.wait_webhooks_told(PATIENCE).await;
     daemon.stop().await;
     // A restore is a command; its own test kills it.
-    let of_daemons = |point: &&str| !point.starts_with("restore.");
+    let of_daemons =
+        |point: &&str| !["restore.", "source_restore."].iter().any(|of| point.starts_with(of));
     for point in offtake_loops::FAILPOINTS.into_iter().filter(of_daemons) {
         if point == "backfill.after_chunk" {
             // Before the daemon starts: a daemon that has done everything does not look again for a

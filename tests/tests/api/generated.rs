@@ -8,7 +8,12 @@ use serde_json::Value;
 use super::{ADMIN, READER, document, two_tenants};
 
 /// Most requests name what there is; the others anything.
-fn configuration(port: u16, world: &World, status_token: &str, export: &str) -> String {
+fn configuration(
+    port: u16,
+    world: &World,
+    status_token: &str,
+    (export, snapshot): (&str, &str),
+) -> String {
     let [acme, globex] = ["acme", "globex"].map(|name| world.id(name));
     let chosen = |dictionary| format!("{{ dictionary = \"{dictionary}\", probability = 0.9 }}");
     format!(
@@ -29,6 +34,7 @@ tenants = {{ values = ["{acme}", "{globex}"] }}
 names = {{ values = ["main"] }}
 mappings = {{ values = ["users"] }}
 exports = {{ values = ["{export}"] }}
+snapshots = {{ values = ["{snapshot}"] }}
 stores = {{ values = ["disk"] }}
 files = {{ values = ["users.csv.gz"] }}
 
@@ -54,10 +60,14 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 
 [phases.stateful]
 enabled = false
 
-# The others ask for the files of that export: `a_program_asks_for_an_export_and_curl_fetches_it`.
+# The others ask for the files of these: `a_program_asks_for_an_export_and_curl_fetches_it`.
 [[operations]]
-include-operation-id = "delete_export"
+include-operation-id = ["delete_export", "delete_snapshot"]
 enabled = false
+
+[[operations]]
+include-path-regex = "^/api/v1/snapshots/"
+parameters = {{ "path.id" = {snapshots} }}
 
 # A link that was not made with the admin token is refused, and after some of them the address.
 [[operations]]
@@ -72,6 +82,7 @@ enabled = false
         tenant = chosen("tenants"),
         name = chosen("names"),
         id = chosen("exports"),
+        snapshots = chosen("snapshots"),
         file = chosen("files"),
         store = chosen("stores"),
         mapping = chosen("mappings"),
@@ -94,7 +105,10 @@ async fn every_answer_to_generated_requests_is_as_described() {
     let told = world.succeed(&[&export[..], &["--wait"]].concat()).await;
     let told: Value = serde_json::from_str(&told).unwrap();
     let export = told["id"].as_str().unwrap();
-    let configuration = configuration(daemon.port(), &world, token.trim(), export);
+    let snapshot = ["snapshot", "create", "--tenant", world.id("globex"), "--json"];
+    let snapshot: Value = serde_json::from_str(&world.succeed(&snapshot).await).unwrap();
+    let named = (export, snapshot["id"].as_str().unwrap());
+    let configuration = configuration(daemon.port(), &world, token.trim(), named);
     std::fs::write(file("schemathesis.toml"), configuration).unwrap();
     let mut document = document(&daemon).await;
     forbid_more(&mut document["components"]["schemas"]);
