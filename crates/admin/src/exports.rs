@@ -97,6 +97,12 @@ pub struct ExportWish {
     /// SQL only: with the state of a destination, so that live sync goes on where it is loaded.
     #[serde(default)]
     pub state: bool,
+    /// SQL only: as INSERT statements, for databases that are not Postgres.
+    #[serde(default)]
+    pub inserts: bool,
+    /// With the statements that create the tables, in a file of their own.
+    #[serde(default)]
+    pub schema: bool,
     /// Rows of a part; absent: `exports.chunk_rows`.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub chunk_rows: Option<u32>,

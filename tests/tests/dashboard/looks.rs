@@ -168,6 +168,7 @@ async fn the_keyboard_reaches_everything_and_the_focus_is_seen() {
         "skip",
         "search",
         "Tenants",
+        "Exports",
         "Platform",
         "System",
         "2 in sync",

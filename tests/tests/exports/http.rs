@@ -125,6 +125,8 @@ async fn asked_for(daemon: &Daemon, world: &World) -> String {
         (json!({ "format": null }), 400, "csv, ndjson, json or sql"),
         (json!({ "compression": "lzma" }), 400, "expected `gzip` or `none`"),
         (json!({ "state": true }), 400, "`format` must be sql"),
+        (json!({ "inserts": true }), 400, "`format` must be sql"),
+        (json!({ "inserts": true, "state": true, "format": "sql" }), 400, "leave one out"),
         (json!({ "chunk_rows": 0 }), 400, "from 1 to 10000000"),
         (json!({ "path": "/etc" }), 400, "unknown field"),
         (json!({ "tenant": "nobody" }), 404, "no mapping has a row of the tenant nobody"),

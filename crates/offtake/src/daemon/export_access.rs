@@ -183,8 +183,8 @@ impl Access {
             mappings: &wish.mappings,
             compression: compression_of(wish)?,
             state: wish.state,
-            inserts: false,
-            schema: false,
+            inserts: wish.inserts,
+            schema: wish.schema,
             chunk_rows: wish.chunk_rows.unwrap_or(settings.chunk_rows),
             require_consistent: wish.require_consistent,
             callback: wish.callback.as_ref().map(|callback| callback.url.as_str()),
@@ -297,6 +297,12 @@ fn required(wish: &ExportWish) -> Result<(&str, Format), ExportRefused> {
     };
     if wish.state && format != Format::Sql {
         return wrong("only an SQL file can have the state of a destination; `format` must be sql");
+    }
+    if wish.inserts && format != Format::Sql {
+        return wrong("only an SQL file has INSERT statements; `format` must be sql");
+    }
+    if wish.inserts && wish.state {
+        return wrong("`state` is for Postgres, and `inserts` for other databases; leave one out");
     }
     if wish.chunk_rows.is_some_and(|rows| !(1..=CHUNK_ROWS_MAX).contains(&rows)) {
         return wrong("`chunk_rows` is from 1 to 10000000");
