@@ -254,3 +254,77 @@ async fn a_tenants_deleted_rows_come_back_and_nobody_elses_change() {
     assert_eq!(snapshots.rows_of("globex").await, others);
     snapshots.in_step(daemon).await;
 }
+
+/// A tenant of several types, by a column, a domain and an expression; keys that are no primary key
+/// or are compared without case; children by inheritance.
+const OTHER_TABLES: &str = r#"
+create extension citext;
+create domain organisation as bigint;
+create table plan (id int primary key);
+create table base (id int primary key, tenant bigint, v text);
+create table base_child (more text, primary key (id)) inherits (base);
+create table owned (at organisation, "Key" citext, half int, primary key ("Key", at));
+create table document (slug text not null unique, data jsonb);
+insert into base select n, 7 + n % 2, 'v' || n from generate_series(1, 10) n;
+insert into base_child select n, 7 + n % 2, 'v' || n, 'more' from generate_series(1, 10) n;
+insert into owned select 7 + n % 2, 'K' || n, n from generate_series(1, 10) n;
+insert into document select 'doc' || n, jsonb_build_object('org', (7 + n % 2)::text) from generate_series(1, 10) n;
+"#;
+
+#[tokio::test]
+async fn tenants_of_other_types_and_inherited_tables_come_back() {
+    let plan = "source: { table: public.plan, tenant: everyone }\nquery: select id from public.plan\n\
+                target: { table: plans }\n";
+    let mut world = World::with_tenants(["acme"]).without_init().mappings(&[("plans", plan)]).await;
+    world.source.execute(OTHER_TABLES).await;
+    let (files, url) = (world.folder().join("files"), world.source.url());
+    world.configure(|configuration| {
+        configuration["stores"] = json!({ "disk": { "kind": "disk", "path": files } });
+        configuration["restore"] = json!({ "source_url": url });
+        configuration["snapshots"] = json!({ "tables": [
+            { "table": "base", "tenant": "tenant" },
+            { "table": "owned", "tenant": "at" },
+            { "table": "document", "tenant": "data->>'org'" },
+        ] });
+    });
+    world.succeed(&["init"]).await;
+    let snapshots = Snapshots { world };
+    let source = &snapshots.world.source;
+    let all = async || {
+        let mut rows = Vec::new();
+        for table in ["only base", "base_child", "owned", "document"] {
+            rows.extend(
+                source.copy_out(&format!("select t.* from {table} t order by t::text")).await,
+            );
+        }
+        rows
+    };
+    let before = all().await;
+    let made =
+        snapshots.run(&["create", "--tenant", "7", "--kind", "source", "--json"]).await.json();
+    assert_eq!(made["rows"], "20");
+    let id = made["id"].as_str().unwrap();
+    source
+        .execute(
+            r#"delete from base where tenant = 7; delete from owned where at = 7 and half > 2;
+               update owned set "Key" = lower("Key"), half = 0 where at = 7;
+               delete from document where data->>'org' = '7'"#,
+        )
+        .await;
+    let restore =
+        ["restore", id, "--tenant", "7", "--into", "source", "--mode", "overwrite", "--yes"];
+    let done = snapshots.run(&restore).await;
+    done.assert_says(
+        0,
+        &[
+            "public.base: to add 5",
+            "public.base_child: to add 5",
+            "public.owned: to add 4, to change 1",
+            "public.document: to add 5",
+            "restored 20 rows",
+        ],
+    );
+    // A key that is compared without case keeps the spelling that it has now.
+    source.execute(r#"update owned set "Key" = upper("Key") where at = 7"#).await;
+    assert_eq!(all().await, before);
+}

@@ -360,8 +360,19 @@ async fn what_is_missing_for_a_restore_into_the_source_is_told() {
     moved.assert_says(1, &["is not as it was to be after the application's triggers ran"]);
     source.execute("drop function stamp cascade").await;
 
-    // Row security, roles without rights, without triggers, and another database.
+    // A sequence that would give a number that is taken, and stays as it is.
     let role = format!("restorer_{}", source.name());
+    source
+        .execute(&format!(
+            "delete from note where id = 60; alter sequence note_id_seq restart with 5;
+             grant select on sequence note_id_seq to {role}"
+        ))
+        .await;
+    let behind = snapshots.bring_back(&fresh, &["--table", "public.note", "--yes"]).await;
+    behind.assert_says(0, &["the sequence public.note_id_seq stands at 0", "up to 60"]);
+    assert_eq!(source.query_text("select nextval('note_id_seq')").await, "5");
+
+    // Row security, roles without rights, without triggers, and another database.
     source.execute("alter table visit enable row level security").await;
     let hidden = snapshots.bring_back(&fresh, &["--yes"]).await;
     hidden.assert_says(1, &["row-level security", "nothing was changed"]);
