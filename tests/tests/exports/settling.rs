@@ -102,6 +102,25 @@ async fn a_sum_that_never_changes_is_the_same_in_files_of_many_snapshots() {
     }
 }
 
+/// A lock that a migration of the application holds for some seconds does not end the command.
+#[tokio::test]
+async fn a_table_that_is_locked_for_a_while_is_waited_for() {
+    let world = world().await;
+    let session = world.source.connect().await;
+    let unlocked = async {
+        world.source.wait_text("select count(*) > 1 from offtake.job_chunk", "t").await;
+        session.batch_execute("begin; lock table account in access exclusive mode").await.unwrap();
+        let paused =
+            "select count(*) > 0 from offtake.job where state = 'paused' and reason is not null";
+        world.source.wait_text(paused, "t").await;
+        session.batch_execute("commit").await.unwrap();
+    };
+    let (told, ()) = tokio::join!(create(&world, "csv", "locked", &[]), unlocked);
+    assert_eq!(told["state"], "completed", "{told}");
+    let text = unzipped(&folder(&world, "locked").join("accounts.csv.gz"));
+    assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+}
+
 /// A snapshot of before a TRUNCATE reads an empty table afterwards.
 #[tokio::test]
 async fn a_table_that_is_truncated_meanwhile_is_read_as_of_one_moment() {

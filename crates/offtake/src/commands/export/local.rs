@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use offtake_jobs::exports::{Ended, Error, Options, Settings, Told, Work, deliver};
 use offtake_jobs::stores::Key;
 use offtake_jobs::{Job, Kind, LEASE, PublicId, State, Store, Which, claim, job};
 use offtake_loops::Fuses;
 use offtake_mapping::{MappingSet, ResolvedMapping};
-use offtake_postgres::{Connection, SourcePool, catalog, chain};
+use offtake_postgres::{Connection, SourcePool, SqlState, catalog, chain};
 use offtake_sequencer::{Numbering, Sequencer};
 use serde_json::json;
 use tokio::sync::{Notify, watch};
@@ -26,6 +27,11 @@ use crate::outcome::{Exit, Failure};
 
 /// Of the snapshot, the log and the heartbeat; the sequencer and the fuses have one each.
 const CONNECTIONS: usize = 6;
+
+/// A read waits half a second for a lock, so that the application does not wait behind it. The
+/// command tries again so often, with this pause, before it leaves it to the operator.
+const LOCKS_MAX: usize = 60;
+const LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// `offtake export resume`.
 pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Failure> {
@@ -107,11 +113,47 @@ pub(super) async fn work(
         configuration.sync.connect_timeout,
         CONNECTIONS,
     );
+    let mut waited = 0;
+    loop {
+        let ended = attempt(context, (&source, &pool), &set, (id, json), &stopping).await?;
+        match ended {
+            Ended::Later(error) if locked(&error) && waited < LOCKS_MAX => {
+                waited += 1;
+                if !json {
+                    say("the application holds a lock on a table; the export goes on in a moment");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(LOCK_PAUSE) => {}
+                    () = stopping.cancelled() => {
+                        return conclude(&source, id, Ended::Stopped, json).await;
+                    }
+                }
+            }
+            ended => return conclude(&source, id, ended, json).await,
+        }
+    }
+}
+
+/// Whether a table was locked for longer than a read waits.
+fn locked(error: &Error) -> bool {
+    let Error::Source(error) = error else { return false };
+    error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+}
+
+/// Claims the export, and works on it until it ends or something is in the way.
+async fn attempt(
+    context: &Context,
+    (source, pool): (&Connection, &SourcePool),
+    set: &MappingSet,
+    (id, json): (&PublicId, bool),
+    stopping: &CancellationToken,
+) -> Result<Ended, Failure> {
+    let configuration = &context.configuration;
     let failed = unreadable_jobs;
     let process = format!("command {}", std::process::id());
     let named = Which::Named(id.as_str());
-    let held = claim(&pool, Kind::Export, named, LEASE, &process).await.map_err(failed)?;
-    let job = job::read(&source, Kind::Export, id).await.map_err(failed)?;
+    let held = claim(pool, Kind::Export, named, LEASE, &process).await.map_err(failed)?;
+    let job = job::read(source, Kind::Export, id).await.map_err(failed)?;
     let (Some(held), Some(job)) = (held, job) else {
         return Err(Failure::new(
             Exit::Failed,
@@ -121,15 +163,15 @@ pub(super) async fn work(
     };
     let options: Options = serde_json::from_value(job.options.clone())
         .map_err(|error| Failure::new(Exit::Failed, format!("{id} cannot be read: {error}")))?;
-    let mappings = mappings(&set, &options)?;
+    let mappings = mappings(set, &options)?;
     let store = folder_of(&job);
     let numbers = Arc::new(Notify::new());
-    let sequencer = number_when(&numbers, context, &pool, set);
+    let _sequencer = number_when(&numbers, context, pool, set.clone());
     let tell = |told: Told<'_>| told_to(json, told, &numbers);
     // What a command has written is the operator's.
     let settings = Settings { keep: None, ..export_settings(configuration) };
     let work = Work {
-        pool: &pool,
+        pool,
         store: &store,
         job: &job,
         options: &options,
@@ -138,9 +180,7 @@ pub(super) async fn work(
         settings: &settings,
         tell: &tell,
     };
-    let ended = work.run(&held, &stopping).await;
-    drop(sequencer);
-    conclude(&source, id, ended, json).await
+    Ok(work.run(&held, stopping).await)
 }
 
 /// The mappings of an export, in its order.
