@@ -1,8 +1,10 @@
 //! Exports: what a reader is told of them, and what clients of HTTP ask for. The running daemon does
 //! it ([`ExportAccess`]), because it has the stores and the mappings.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -32,6 +34,10 @@ pub trait ExportAccess: Send + Sync {
 
     /// A file of a completed export.
     fn file(&self, id: String, name: String) -> Asking<StoredFile>;
+
+    /// The files that their store opens by itself for that long, each with a URL there: those that
+    /// are one object of a bucket.
+    fn store_links(&self, id: String, valid: Duration) -> Asking<BTreeMap<String, String>>;
 }
 
 pub type Asking<T> = Pin<Box<dyn Future<Output = Result<T, ExportRefused>> + Send>>;

@@ -42,7 +42,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::described::Routes;
-use self::links::Links;
+pub use self::links::Links;
 use self::openapi::{Access, Document};
 use self::stored_file::Downloads;
 pub use self::stored_file::{Pieces, StoredFile};
@@ -67,6 +67,8 @@ const EXPORT_TURNS: usize = 2;
 pub struct AdminState {
     pub source: SourcePool,
     pub tokens: Tokens,
+    /// `http.public_url`.
+    pub public_url: Option<String>,
     pub readiness: Readiness,
     pub config: watch::Receiver<Config>,
     /// What status tokens are derived from; None: tenants have no view of their own.
@@ -210,6 +212,16 @@ pub async fn serve(
     tracing::info!(event = "http.listening", %address, serves = "probes", "listening for probes");
     tokio::join!(main, connections::accept(probes, probes_router(shared), shutdown));
     Ok(())
+}
+
+impl Shared {
+    /// A path of this server, under the address that clients elsewhere know, if there is one.
+    fn public(&self, path: String) -> String {
+        match &self.state.public_url {
+            Some(url) => url.clone() + &path,
+            None => path,
+        }
+    }
 }
 
 fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {

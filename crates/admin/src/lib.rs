@@ -35,8 +35,8 @@ mod worst;
 pub use error::Error;
 pub use exports::ExportAccess;
 pub use http::{
-    AdminState, NotRecreated, Pieces, Recreated, Recreator, Settings, Sockets, StoredFile, Tokens,
-    Verifier, serve,
+    AdminState, Links, NotRecreated, Pieces, Recreated, Recreator, Settings, Sockets, StoredFile,
+    Tokens, Verifier, serve,
 };
 pub use readiness::Readiness;
 pub use snapshots::SnapshotAccess;

@@ -2,6 +2,7 @@
 //! it ([`SnapshotAccess`]), because it has the stores and the mappings.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -28,6 +29,9 @@ pub trait SnapshotAccess: Send + Sync {
 
     /// The file of a complete snapshot.
     fn archive(&self, id: String) -> Asking<StoredFile>;
+
+    /// A URL at its store that opens the file for that long; None: the store has no such URLs.
+    fn store_link(&self, id: String, valid: Duration) -> Asking<Option<String>>;
 }
 
 /// Which snapshots are listed.

@@ -2,37 +2,44 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+use offtake_admin::Links;
 use offtake_jobs::{Job, State, job};
 use offtake_postgres::{Error, SourcePool};
 use offtake_webhooks::{CallbackEvent, CallbackParts};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, Http};
 use crate::export_item::item;
+
+/// How long the links of a callback open.
+const LINKS_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Callbacks are signed with the configuration's secret, and read from the source when they are sent.
 pub(crate) fn callbacks(pool: &SourcePool, configuration: &Configuration) -> CallbackParts {
     let pool = pool.clone();
     let secret = configuration.exports.callback_secret.as_ref();
+    let http = configuration.http.clone();
     CallbackParts {
         secrets: secret.map(|secret| secret.0.clone()),
         events: Arc::new(move |job_id| {
-            let pool = pool.clone();
-            Box::pin(async move { read(&pool, job_id).await })
+            let (pool, http) = (pool.clone(), http.clone());
+            Box::pin(async move { read(&pool, &http, job_id).await })
         }),
     }
 }
 
-async fn read(pool: &SourcePool, job_id: i64) -> Result<Option<CallbackEvent>, Error> {
+async fn read(pool: &SourcePool, http: &Http, job_id: i64) -> Result<Option<CallbackEvent>, Error> {
     let job = job::read_by_number(&*pool.get().await?, job_id).await?;
-    Ok(job.as_ref().and_then(event))
+    Ok(job.as_ref().and_then(|job| event(job, http)))
 }
 
 /// None: the export goes on again, or it has no callback.
-fn event(job: &Job) -> Option<CallbackEvent> {
+fn event(job: &Job, http: &Http) -> Option<CallbackEvent> {
     let url = job.options["callback"]["url"].as_str()?.to_owned();
-    let finished_at = job.finished_at?.to_string();
+    let ended = job.finished_at?;
+    let finished_at = ended.to_string();
     let ending = match job.state {
         State::Completed => "completed",
         State::Failed => "failed",
@@ -44,10 +51,22 @@ fn event(job: &Job) -> Option<CallbackEvent> {
     let mut told = item(job);
     // How telling it goes is no news to the receiver, and the same body is sent each time.
     told.callback = None;
+    let mut data = json!(told);
+    if let (Some(server), Some(files)) = (&http.public_url, data["files"].as_array_mut()) {
+        // From the end of the export on, so that the body is the same each time.
+        let until = ended.saturating_add(LINKS_FOR).unwrap_or(ended);
+        let until = told.expires_at.map_or(until, |expires| until.min(expires));
+        let links = Links::of(http.admin_token.as_ref());
+        for file in files {
+            let name = file["name"].as_str().unwrap_or_default();
+            let path = links.to_export_file(&job.public_id, name, until);
+            file["download_url"] = format!("{server}{path}").into();
+        }
+    }
     let body = json!({
         "type": format!("offtake.export.{ending}"),
         "timestamp": finished_at,
-        "data": told,
+        "data": data,
     });
     let id = format!("{} {ending} {finished_at}", job.public_id);
     let id: String = Sha256::digest(id).iter().take(16).map(|byte| format!("{byte:02x}")).collect();

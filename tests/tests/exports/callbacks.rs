@@ -12,6 +12,10 @@ query: select i.tenant as tenant_id, i.id, i.name from public.item i
 target: { table: items }
 ";
 
+const ADMIN: &str = "the admin token of these tests";
+/// Under which the receivers are told to reach the daemon.
+const PUBLIC: &str = "https://offtake.example.com/below";
+
 async fn world() -> World {
     let world = World::with_tenants(["acme"])
         .without_init()
@@ -19,6 +23,8 @@ async fn world() -> World {
         .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
         .setting("/exports", json!({ "store": "disk", "callback_secret": SECRET }))
         .setting("/webhooks/retry/events", json!(["1s", "1s"]))
+        .setting("/http/admin_token", ADMIN)
+        .setting("/http/public_url", PUBLIC)
         .await;
     world.with_items("name text", "insert into item values ('{tenant}', 1, 'one')").await;
     world
@@ -78,7 +84,15 @@ async fn the_end_of_an_export_is_told_until_the_receiver_has_it() {
     assert_eq!(requests.len(), 3);
     assert!(requests.iter().all(|request| request.id() == requests[0].id()));
     assert_eq!(requests[0].kind(), "offtake.export.completed");
-    let data = &requests[0].event["data"];
+    let mut data = requests[0].event["data"].clone();
+    assert!(requests.iter().all(|request| request.event == requests[0].event));
+    // Each file is opened by its address, and by no token.
+    for file in data["files"].as_array_mut().unwrap() {
+        let url = file.as_object_mut().unwrap().remove("download_url").unwrap();
+        let path = url.as_str().unwrap().strip_prefix(PUBLIC).unwrap().to_owned();
+        assert_eq!(daemon.request("HEAD", &path, &[], "").await.0, 200, "{path}");
+        assert_eq!(daemon.request("HEAD", &path[..path.len() - 3], &[], "").await.0, 403);
+    }
     assert_eq!((&data["id"], &data["files"]), (&json!(id), &done["files"]), "{data}");
     assert_verified(&requests);
     world

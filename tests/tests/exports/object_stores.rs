@@ -8,7 +8,7 @@ use offtake_jobs::stores::{BucketPlace, Endpoint, Existing, Key, Place, Trouble}
 use offtake_jobs::{Store, StoreSpec};
 use offtake_tests::object_store::{ACCESS_KEY_ID, BUCKET, Fault, ObjectStore, SECRET};
 use offtake_tests::tools::{on_path, succeed};
-use offtake_tests::{PATIENCE, World, until};
+use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
 
 use crate::daemons::{ITEMS, assert_whole, end_lease, wait_parts, wait_state};
@@ -16,6 +16,9 @@ use crate::readers::frames;
 
 /// What the uploads of large objects have in each part but the last.
 const PART_BYTES: usize = 16 << 20;
+
+/// What a frame begins with.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 fn place(of: &ObjectStore) -> BucketPlace {
     BucketPlace {
@@ -402,9 +405,8 @@ async fn exports_and_snapshots_are_kept_in_a_bucket() {
     world.succeed(&["export", "delete", &id, "--yes"]).await;
     assert_eq!(server.keys(), Vec::<String>::new());
     zstd(&world, &server).await;
+    snapshot(&world, &server, &daemon).await;
     daemon.stop().await;
-
-    snapshot(&world, &server).await;
     wrong_key(world).await;
 }
 
@@ -429,11 +431,21 @@ async fn zstd(world: &World, server: &ObjectStore) {
     assert_eq!(server.keys(), Vec::<String>::new());
 }
 
-async fn snapshot(world: &World, server: &ObjectStore) {
+async fn snapshot(world: &World, server: &ObjectStore, daemon: &Daemon) {
     let create = ["snapshot", "create", "--tenant", world.id("acme"), "--store", "r2", "--json"];
     let made: Value = serde_json::from_str(&world.succeed(&create).await).unwrap();
     let id = made["id"].as_str().unwrap();
     world.succeed(&["snapshot", "validate", id]).await;
+    // The bucket opens its file by itself.
+    let links = format!("/api/v1/snapshots/{id}/links");
+    let (code, told) = daemon.request("POST", &links, &[], "{}").await;
+    assert_eq!(code, 200, "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let to = world.folder().join("linked.tar.zst");
+    let url = told["items"][0]["url"].as_str().unwrap();
+    assert!(url.starts_with(&server.endpoint()), "{url}");
+    succeed(std::process::Command::new("curl").args(["-s", "-f", "-o", to.to_str().unwrap(), url]));
+    assert!(std::fs::read(&to).unwrap().starts_with(&ZSTD_MAGIC));
     let listed = world.succeed(&["snapshot", "list", "--json"]).await;
     assert!(listed.contains(id), "{listed}");
     let restore = ["snapshot", "restore", id, "--tenant", world.id("acme"), "--schema", "back"];

@@ -19,7 +19,7 @@ const RANGE: &str = "10s";
 pub(crate) const FIRES_WITHIN: Duration = Duration::from_secs(90);
 
 /// The job whose daemon makes an alert fire.
-const FIRING: [(&str, &str); 20] = [
+const FIRING: [(&str, &str); 21] = [
     ("OfftakeDown", "offtake-gone"),
     ("OfftakeSourceUnreadable", "offtake-stalled"),
     ("OfftakeSequencerStalled", "offtake-stalled"),
@@ -38,6 +38,7 @@ const FIRING: [(&str, &str); 20] = [
     ("OfftakeWebhookDisabled", "offtake-broken"),
     ("OfftakeSnapshotTooOld", "offtake-broken"),
     ("OfftakeExportStuck", "offtake-broken"),
+    ("OfftakeStoreFails", "offtake-broken"),
     ("OfftakeReloadFailed", "offtake-broken"),
     ("OfftakeCertificateExpires", "offtake-broken"),
 ];

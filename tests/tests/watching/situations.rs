@@ -120,6 +120,7 @@ impl Broken {
         world.succeed(&repair).await;
 
         page.follow("OfftakeSnapshotTooOld", "mend the rights of its folder");
+        page.follow("OfftakeStoreFails", "*unreachable* and *unavailable*: the network");
         let log = self.daemon.log_text();
         page.follow("OfftakeSnapshotTooOld", "`snapshot_paused`");
         assert!(log.contains("snapshot_paused") && log.contains("files/snapshots"), "{log}");

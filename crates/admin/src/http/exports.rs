@@ -84,7 +84,7 @@ pub(super) struct NewLinks {
 pub(super) struct Link {
     /// The file's name.
     pub(super) name: String,
-    /// Below this server's address.
+    /// Below this server's address, or a whole one of the store.
     pub(super) url: String,
 }
 
@@ -247,17 +247,23 @@ pub(super) async fn links(
         }
     };
     let until = export.expires_at.map_or(until, |expires| until.min(expires));
+    let (id, valid) = (export.id.clone(), lasts_until(until));
+    let mut of_store = shared.exports(|access| access.store_links(id, valid)).await?;
     let link = |name: String| {
-        let url = format!("{API}/exports/{}/files/{}", export.id, encoded(&name));
-        // Without an admin token there are no tokens at all, and the file is open as it is.
-        let url = match shared.links.query(&[&export.id, &name], until) {
-            Some(query) => format!("{url}?{query}"),
-            None => url,
-        };
+        if let Some(url) = of_store.remove(&name) {
+            return Link { name, url };
+        }
+        let path = shared.links.to_export_file(&export.id, &name, until);
+        let url = shared.public(path);
         Link { name, url }
     };
     let items = files.into_iter().map(|file| link(file.name)).collect();
     Ok(Json(NewLinks { until, items }))
+}
+
+/// How long it is until then.
+pub(super) fn lasts_until(until: Timestamp) -> std::time::Duration {
+    until.duration_since(Timestamp::now()).try_into().unwrap_or_default()
 }
 
 /// `GET` and `HEAD`. It has its own look at the token, because a link needs none.

@@ -10,12 +10,15 @@ use ring::hmac;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use super::API;
+use super::exports::encoded;
+
 /// What the key is derived with, so that no other use of the admin token can make a link.
 const PURPOSE: &[u8] = b"offtake link 1";
 
 /// Signs links; without an admin token there are none.
 #[derive(Clone)]
-pub(super) struct Links(Option<hmac::Key>);
+pub struct Links(Option<hmac::Key>);
 
 /// The query of a link.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -35,12 +38,22 @@ pub(super) enum Opened {
 }
 
 impl Links {
-    pub(super) fn of(admin_token: Option<&SecretString>) -> Self {
+    pub fn of(admin_token: Option<&SecretString>) -> Self {
         Self(admin_token.map(|token| {
             let token = hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes());
             let derived = hmac::sign(&token, PURPOSE);
             hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
         }))
+    }
+
+    /// The path and query that open a file of an export until then. Without an admin token there are
+    /// no tokens at all, and the path is enough.
+    pub fn to_export_file(&self, export: &str, file: &str, until: Timestamp) -> String {
+        let path = format!("{API}/exports/{export}/files/{}", encoded(file));
+        match self.query(&[export, file], until) {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        }
     }
 
     /// The query that opens `what` until then. None: there is no admin token.

@@ -16,6 +16,7 @@ use super::api::{Limit, Page};
 use super::described::{Asked, Routes, Sent, Told};
 use super::exports::{
     Addressed, Created, Deleted, Key, Link, LinkParameters, NewLinks, WantedLinks, admit, hash_of,
+    lasts_until,
 };
 use super::links::LinkQuery;
 use super::mutations::Nothing;
@@ -176,14 +177,18 @@ pub(super) async fn links(
             return Err(Problem::new(StatusCode::CONFLICT, format!("the snapshot is {state}")));
         }
     }
-    let query = shared.links.query(&[&snapshot.id, ARCHIVE], until).ok_or_else(|| {
-        let detail = "links are signed with http.admin_token, which is not set";
-        Problem::new(StatusCode::CONFLICT, detail)
-    })?;
-    let link = Link {
-        name: format!("{}.tar.zst", snapshot.id),
-        url: format!("{API}/snapshots/{}/{ARCHIVE}?{query}", snapshot.id),
+    let (id, valid) = (snapshot.id.clone(), lasts_until(until));
+    let url = match shared.snapshots(|access| access.store_link(id, valid)).await? {
+        Some(url) => url,
+        None => {
+            let query = shared.links.query(&[&snapshot.id, ARCHIVE], until).ok_or_else(|| {
+                let detail = "links are signed with http.admin_token, which is not set";
+                Problem::new(StatusCode::CONFLICT, detail)
+            })?;
+            shared.public(format!("{API}/snapshots/{}/{ARCHIVE}?{query}", snapshot.id))
+        }
     };
+    let link = Link { name: format!("{}.tar.zst", snapshot.id), url };
     Ok(Json(NewLinks { until, items: vec![link] }))
 }
 

@@ -141,6 +141,8 @@ pub struct Http {
     pub read_token: Option<SecretString>,
     /// What tenants' status tokens are derived from.
     pub status_secret: Option<SecretString>,
+    /// Under which clients elsewhere reach it, without a slash at its end.
+    pub public_url: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -410,11 +412,29 @@ impl Http {
         Self {
             listen,
             probes,
+            public_url: section.text("public_url").and_then(|text| public_url(section, &text)),
             admin_token: admin_token.map(Into::into),
             read_token: read_token.map(Into::into),
             status_secret: status_secret.map(Into::into),
         }
     }
+}
+
+/// A URL that paths are appended to.
+fn public_url(section: &Section, text: &str) -> Option<String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let whole = rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with('/')
+            && rest.bytes().all(|byte| byte.is_ascii_graphic())
+            && !rest.contains(['?', '#', '@', '\\', '"', '<', '>'])
+    });
+    if whole {
+        return Some(text.trim_end_matches('/').to_owned());
+    }
+    let message = format!("{} is not the URL of a server", offtake_mapping::foreign(text));
+    section.note("public_url", &message, "write it like https://offtake.example.com");
+    None
 }
 
 /// The most destinations that may have series of their own: three thousand series more.

@@ -63,6 +63,7 @@ impl Configuration {
                     ("admin_token", masked_token(http.admin_token.as_ref())),
                     ("read_token", masked_token(http.read_token.as_ref())),
                     ("status_secret", masked_token(http.status_secret.as_ref())),
+                    ("public_url", http.public_url.clone().map_or(Value::Null, Into::into)),
                 ]),
             ),
             ("metrics", section([("tenants", worst(self.metrics.worst_destinations).into())])),

@@ -28,8 +28,15 @@ fn mistakes_name_file_line_field_and_remedy() {
     check(
         "http:\n  colour: red\n",
         "3:3: http.colour",
-        "the keys here are `admin_token`, `listen`, `probes`, `read_token`, `status_secret`",
+        "the keys here are `admin_token`, `listen`, `probes`, `public_url`, `read_token`, `status_secret`",
     );
+    for wrong in ["offtake.example.com", "https://", "https://a/?b", "https://user@a", "ftp://a"] {
+        check(
+            &format!("http: {{ public_url: \"{wrong}\" }}\n"),
+            "http.public_url",
+            "write it like https://offtake.example.com",
+        );
+    }
     check(
         "sync: { workers: 0 }\n",
         "2:18: sync.workers: `0` cannot be used here",

@@ -1,6 +1,8 @@
 //! What HTTP asks the daemon of exports: it has the stores, the mappings and the settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::unfold;
 use offtake_admin::exports::{
@@ -144,6 +146,20 @@ impl ExportAccess for Access {
                 return Err(ExportRefused::Conflict(why.to_owned()));
             }
             Ok(stored(store, file))
+        })
+    }
+
+    fn store_links(&self, id: String, valid: Duration) -> Asking<BTreeMap<String, String>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let (store, manifest) = this.completed(&id).await?;
+            let link = |file: &ManifestFile| {
+                let [part] = &file.parts[..] else { return None };
+                let name = Key::new(file.name.as_str());
+                let url = store.link(&Key::new(part.object.as_str())?, valid, name.as_ref())?;
+                Some((file.name.clone(), url))
+            };
+            Ok(manifest.files.iter().filter_map(link).collect())
         })
     }
 }

@@ -251,6 +251,7 @@ impl Running {
         let state = AdminState {
             source: self.pool.clone(),
             tokens: Tokens::new(http.admin_token.clone(), http.read_token.clone()),
+            public_url: http.public_url.clone(),
             status_secret: http.status_secret.as_ref().map(StatusSecret::new),
             readiness: self.readiness.clone(),
             config: self.published.status.subscribe(),

@@ -1,6 +1,7 @@
 //! What clients of HTTP ask of snapshots, done by this daemon.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::unfold;
 use offtake_admin::exports::{Asking, ExportRefused as Refused, RepeatableKey};
@@ -10,6 +11,7 @@ use offtake_admin::snapshots::{
 use offtake_admin::{Pieces, SnapshotAccess, StoredFile};
 use offtake_jobs::job::{self, Created, Filter, NewJob, Repeatable};
 use offtake_jobs::snapshots::{self, Made, Options};
+use offtake_jobs::stores::Key;
 use offtake_jobs::{Job, Kind, PublicId, State, Store};
 use offtake_mapping::{MappingSet, foreign};
 use offtake_postgres::{PooledConnection, SourcePool};
@@ -105,6 +107,15 @@ impl SnapshotAccess for Access {
                 etag: made.sha256,
                 open: Box::new(move |from, length| pieces(store, key, (from, length))),
             })
+        })
+    }
+
+    fn store_link(&self, id: String, valid: Duration) -> Asking<Option<String>> {
+        let this = self.clone();
+        Box::pin(async move {
+            let (id, store, _) = this.completed(&id).await?;
+            let name = Key::new(format!("{id}.tar.zst"));
+            Ok(store.link(&snapshots::archive_key(&id), valid, name.as_ref()))
         })
     }
 }
