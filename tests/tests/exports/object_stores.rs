@@ -444,7 +444,9 @@ async fn snapshot(world: &World, server: &ObjectStore, daemon: &Daemon) {
     let to = world.folder().join("linked.tar.zst");
     let url = told["items"][0]["url"].as_str().unwrap();
     assert!(url.starts_with(&server.endpoint()), "{url}");
-    succeed(std::process::Command::new("curl").args(["-s", "-f", "-o", to.to_str().unwrap(), url]));
+    let arguments = ["-s", "-f", "-o", to.to_str().unwrap(), url];
+    let fetched = tokio::process::Command::new("curl").args(arguments).output().await.unwrap();
+    assert!(fetched.status.success(), "{fetched:?}");
     assert!(std::fs::read(&to).unwrap().starts_with(&ZSTD_MAGIC));
     let listed = world.succeed(&["snapshot", "list", "--json"]).await;
     assert!(listed.contains(id), "{listed}");

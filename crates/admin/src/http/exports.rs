@@ -249,7 +249,7 @@ pub(super) async fn links(
     let until = export.expires_at.map_or(until, |expires| until.min(expires));
     let (id, valid) = (export.id.clone(), lasts_until(until));
     let mut of_store = shared.exports(|access| access.store_links(id, valid)).await?;
-    let link = |name: String| {
+    let mut link = |name: String| {
         if let Some(url) = of_store.remove(&name) {
             return Link { name, url };
         }

@@ -24,5 +24,8 @@ pub(super) fn failure(what: &str, error: &Error) -> Failure {
             (Exit::Failed, "look who else writes to the store, and run it again")
         }
     };
-    Failure::new(exit, what).because(error.to_string()).remedy(remedy)
+    Failure::new(exit, what)
+        .because(error.to_string())
+        .of_class(error.trouble.as_str(), None)
+        .remedy(remedy)
 }
