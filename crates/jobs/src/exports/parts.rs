@@ -32,16 +32,16 @@ pub(super) struct Place {
 }
 
 impl Work<'_> {
-    /// Reads the first rows of a range as one part, and writes its object.
+    /// Reads the first rows of a range as one part, `rows_max` of them at most, and writes its object.
     pub(super) async fn part(
         &self,
         snapshot: &HeldSnapshot,
         mapping: &Arc<ResolvedMapping>,
-        range: KeyRange<'_>,
+        (range, rows_max): (KeyRange<'_>, usize),
         place: Place,
     ) -> Result<Part, Error> {
         self.expect_room().await?;
-        let page = self.page(snapshot, mapping, range).await?;
+        let page = self.page(snapshot, mapping, (range, rows_max)).await?;
         failpoint("export.after_read").await?;
         let up_to = match page.up_to {
             Some(last) => Some(last),
@@ -73,18 +73,22 @@ impl Work<'_> {
         Ok(part)
     }
 
+    /// How many rows a part has at most.
+    pub(super) fn chunk_rows(&self) -> usize {
+        usize::try_from(self.options.chunk_rows).unwrap_or(usize::MAX)
+    }
+
     /// The first rows of a range. A page that takes too long is read with fewer rows.
     async fn page(
         &self,
         snapshot: &HeldSnapshot,
         mapping: &Arc<ResolvedMapping>,
-        range: KeyRange<'_>,
+        (range, mut rows_max): (KeyRange<'_>, usize),
     ) -> Result<Page, Error> {
         let printed = match self.options.format {
             Format::Csv | Format::Sql => Printed::Columns,
             Format::Json | Format::Ndjson => Printed::Json,
         };
-        let mut rows_max = usize::try_from(self.options.chunk_rows).unwrap_or(usize::MAX);
         let mut attempts = 0;
         loop {
             let wanted = PageWanted {
