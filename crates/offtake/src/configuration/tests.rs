@@ -33,7 +33,7 @@ fn mistakes_name_file_line_field_and_remedy() {
     for wrong in ["offtake.example.com", "https://", "https://a/?b", "https://user@a", "ftp://a"] {
         check(
             &format!("http: {{ public_url: \"{wrong}\" }}\n"),
-            "http.public_url",
+            "2:21: http.public_url",
             "write it like https://offtake.example.com",
         );
     }
