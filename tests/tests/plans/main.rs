@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod filled;
+mod hot;
 mod many_tenants;
 mod statistics;
 
@@ -14,170 +16,11 @@ use offtake_tests::Source;
 use serde_json::Value;
 use tokio_postgres::Client;
 
+use self::filled::FILL;
+use self::hot::{HOT, OF_THESE};
+
 /// Tables that no frequent statement may scan from the beginning.
 const LARGE: [&str; 4] = ["change_log", "captured_change", "outgoing_request", "job"];
-
-/// 200 000 rows in each table, of 1 000 tenants and eight source tables, without ANALYZE. All but
-/// the last 20 captured changes are numbered, the poller has seen all but the last 100 changes, and
-/// 20 of 5 000 requests are due.
-const FILL: &str = "
-alter table offtake.change_log_0 set (autovacuum_enabled = false);
-alter table offtake.captured_change set (autovacuum_enabled = false);
-alter table offtake.outgoing_request set (autovacuum_enabled = false);
-alter table offtake.destination set (autovacuum_enabled = false);
-insert into offtake.change_log (sequence_id, source_table, tenant_id, row_key, deleted, captured_at)
-select n, 'public.' || (array['project_user','team','contact_channel','tenancy','team_member','project_permission','invitation','other'])[1 + n % 8],
-       't' || n % 1000, jsonb_build_object('id', n), n % 10 = 0, now()
-  from generate_series(1, 200000) n;
-select setval('offtake.global_sequence', 200000);
-update offtake.poller_position set sequence_id = 199900;
-insert into offtake.captured_change (source_table, operation, tenant_id, row_key)
-select 'public.team', 'c', 't' || n % 1000, jsonb_build_object('id', n) from generate_series(1, 200000) n;
-insert into offtake.destination (tenant_id, name, schema_name, host, port, database_name, user_name, mappings, source_tables, sequence_id, last_success_at)
-select 't' || n % 1000, 'd' || n / 1000, 'public', 'h', 5432, 'd', 'u', '{users,teams}', '{public.project_user,public.team}', 199900, now()
-  from generate_series(1, 5000) n;
-insert into offtake.destination_mapping (destination_id, mapping, sequence_id, backfilled)
-select destination_id, unnest(mappings), 199900, true from offtake.destination;
-insert into offtake.fan_out (source_table, sequence_id, destination_id) values ('public.team', 200000, 2000);
-insert into offtake.outgoing_request (kind, destination_id, wanted_sequence_id, fanned_out, not_before)
-select 'sync', destination_id, 1, true, now() + case when destination_id % 250 = 0 then interval '-1 s' else interval '1 h' end
-  from offtake.destination;
-alter table offtake.webhook set (autovacuum_enabled = false);
-alter table offtake.webhook_mapping set (autovacuum_enabled = false);
-alter table offtake.quarantined_event set (autovacuum_enabled = false);
-insert into offtake.webhook (tenant_id, name, host, port, mappings, source_tables, fingerprint, sequence_id)
-select 't' || n % 1000, 'w' || n / 1000, 'h', 443, '{users,teams}', '{public.project_user,public.team}', 'f', 199900
-  from generate_series(1, 5000) n;
-insert into offtake.webhook_mapping (webhook_id, mapping, sequence_id)
-select webhook_id, unnest(mappings), 199900 from offtake.webhook;
-insert into offtake.quarantined_event (webhook_id, mapping, row_key, sequence_id, captured_at, next_attempt_at, error)
-select webhook_id, 'users', jsonb_build_object('id', webhook_id), 7, now(), now() + interval '1 h', 'e' from offtake.webhook;
-insert into offtake.outgoing_request (kind, webhook_id, wanted_sequence_id, fanned_out, not_before)
-select 'webhook', webhook_id, 1, true, now() + case when webhook_id % 250 = 0 then interval '-1 s' else interval '1 h' end
-  from offtake.webhook;
-alter table offtake.snapshot_schedule set (autovacuum_enabled = false);
-alter table offtake.job set (autovacuum_enabled = false);
-insert into offtake.snapshot_schedule (tenant_at_source, tenant_id, next_at)
-select 't' || n, 't' || n, now() + case when n % 2000 = 0 then interval '-1 s' else interval '1 h' end from generate_series(1, 10000) n;
-insert into offtake.job (public_id, kind, tenant_id, store, state)
-select 'made_' || n, 'snapshot', 't' || n % 1000, 'disk', 'completed' from generate_series(1, 20000) n;
-insert into offtake.job (public_id, kind, tenant_id, store) values ('snap_due', 'snapshot', 't7', 'disk');";
-
-/// One cursor of webhook 7, as a turn saves it; its request is the 5007th.
-const SAVED: &str = "5007, 0, '[{\"mapping\": \"users\", \"sequence_id\": \"200000\", \"backfilled\": true, \"rows\": 0, \"begun\": false}]', '[]', \
-                     '{users}', array['{\"id\": 7}'::jsonb], '{}', '{}', 1, 0, 200, 'in_sync', null, 0";
-
-/// Three webhooks that were told everything.
-const SAVED_TOGETHER: &str = "'{5005,5006,5007}', '{0,0,0}', array_fill('[\"users\", \"teams\"]'::jsonb, '{3}'), '{200000,200000,200000}', \
-                              '{1,1,1}', '{200,200,null}'";
-
-/// A statement file, its parameters, and how many pages it may touch. A scan of a table touches
-/// thousands.
-const HOT: [(&str, &str, i64); 51] = [
-    // Some 430 pages of catalogs where the server has to compile the function first.
-    ("sequencer/sql/await_changes.sql", "0, 0, 0.001, 0, 0.05, 20, 0", 600),
-    ("sequencer/sql/await_changes.sql", "200000, 0, 0.001, 0, 0.05, 20, 1", 600),
-    // Deletes a hundred and appends a hundred, with their index entries.
-    ("sequencer/sql/sequence_changes.sql", "100, '{}', 0", 3000),
-    ("sequencer/sql/roll_partition.sql", "3600000", 20),
-    ("requests/sql/judge_partition.sql", "10000000, 3600000", 300),
-    ("poller/sql/probe_log.sql", "", 20),
-    // 25 of the hundred changes concern ten destinations and ten webhooks each.
-    ("requests/sql/owe_page.sql", "100", 8000),
-    // The next 236 destinations and webhooks; 20 requests of this kind wait for each.
-    ("requests/sql/owe_fanned_out.sql", "256", 12000),
-    // Every destination is probed, twice for each of its tables.
-    ("requests/sql/sweep_slice.sql", "0, 100000", 5000 * 30),
-    // A slice of ten costs what ten cost.
-    ("requests/sql/sweep_slice.sql", "100, 10", 10 * 30 + 100),
-    ("requests/sql/sweep_due.sql", "600000", 2000),
-    // Looks at a thousand destinations, and owes each a visit.
-    ("requests/sql/owe_place.sql", "'h', 5432, 'd', 'public', 0, 1000", 1000 * 30),
-    ("requests/sql/claim_requests.sql", "16, 60000, 'me', '{1,2}'", 1500),
-    ("requests/sql/complete_request.sql", "77, 0, 1", 30),
-    ("requests/sql/extend_leases.sql", "'{5,6,7}', '{0,0,0}', 60000", 60),
-    (
-        "reading/sql/read_bounds.sql",
-        "'t7', '{public.project_user,public.team}', '{199000,199000}', 5000, 10000000, 50",
-        60,
-    ),
-    ("reading/sql/read_head.sql", "10000000", 100),
-    // Five of ten thousand tenants are due. Without statistics, all of them are read, which the probe
-    // prevents as long as none is due.
-    (
-        "jobs/sql/record_due_snapshots.sql",
-        "86400000000, 'disk', '{snap_1,snap_2,snap_3,snap_4,snap_5,snap_6}', 100",
-        300,
-    ),
-    ("jobs/sql/probe_due_snapshots.sql", "", 20),
-    ("jobs/sql/claim_job.sql", "'snapshot', 60000, 'me', '{disk}', null", 60),
-    // The same for eight tenants at once, of a thousand.
-    (
-        "reading/sql/read_group_bounds.sql",
-        "'{t1,t2,t3,t4,t5,t6,t7,t8}', array_fill('public.team'::text, '{8}'), array_fill(199000::bigint, '{8}'), 50, 10000000",
-        8 * 30,
-    ),
-    ("requests/sql/complete_requests.sql", "'{5,6,7}', '{0,0,0}', '{1,1,1}'", 100),
-    (
-        "sync/sql/mirror_group.sql",
-        "'{5,6,7}', '{0,0,0}', '{1,1,1}', '{users,teams}', '{a,b}', null, '{1,2}'",
-        300,
-    ),
-    (
-        "sync/sql/begin_copies_of_group.sql",
-        "'{5,6,7}', '{0,0,0}', '{users,teams}', '{a,b}', '{1,1,1,1,1,1}'",
-        300,
-    ),
-    ("sync/sql/read_identities.sql", "'{5,6,7}', '{5,6,7}', '{1,1,1}', '{5,6,7}', '{0,0,0}'", 100),
-    ("sync/sql/read_mirrored_of_group.sql", "'{5,6,7}'", 60),
-    ("sync/sql/begin_visits.sql", "'{5,6,7}', '{0,0,0}'", 200),
-    // The tables are as large as these say, without statistics.
-    ("loops/sql/read_blown_fuses.sql", "", 1000),
-    ("requests/sql/claim_webhooks.sql", "16, 60000, 'me', '{1,2}'", 1500),
-    ("requests/sql/fail_webhook.sql", "5007, 0, 1000, 'e', 'r', 500, 1000, true, false", 60),
-    ("requests/sql/sweep_webhooks.sql", "100, 10", 10 * 30 + 500),
-    ("requests/sql/disable_webhook.sql", "7, 'r'", 60),
-    ("webhooks/sql/save_progress.sql", SAVED, 100),
-    ("webhooks/sql/save_group.sql", SAVED_TOGETHER, 200),
-    ("webhooks/sql/add_attempts.sql", "5007, 0, '[{\"ago_ms\": 1}]'", 60),
-    ("webhooks/sql/fail_webhook_mapping.sql", "5007, 0, 'users', null, 'e', 1, 1", 60),
-    (
-        "reading/sql/read_event_bounds.sql",
-        "'t7', '{public.project_user,public.team}', '{199000,199000}', '{null,null}', 1000, 10000000, '{users,teams}', 7",
-        80,
-    ),
-    // The same for eight webhooks at once.
-    (
-        "reading/sql/read_event_group_bounds.sql",
-        "'{t1,t2,t3,t4,t5,t6,t7,t8}', array_fill('public.team'::text, '{8}'), array_fill(199000::bigint, '{8}'), 50, 10000000",
-        8 * 30,
-    ),
-    ("webhooks/sql/settle_webhooks.sql", "'{5,6,7}'", 100),
-    // The status counts captured changes, up to a bound.
-    ("admin/sql/list_destinations.sql", "'t7', null, null, null, null", 3000),
-    // A page of ten among all destinations.
-    ("admin/sql/list_destinations.sql", "null, null, 't3', 'main', 10", 4000),
-    // What `offtake why` asks of one destination, and of one key.
-    ("admin/sql/knows_fuse.sql", "'destination:t7/d3'", 60),
-    ("admin/sql/read_way.sql", "7, null", 60),
-    ("admin/sql/find_key_changes.sql", "'t7', 'public.team', '{\"id\": 7}'", 400),
-    // As the status, it looks at captured changes up to a bound.
-    ("admin/sql/find_pending_changes.sql", "'t7', 'public.team', '{\"id\": 7}'", 4000),
-    ("admin/sql/find_quarantined.sql", "7, null, 'users', '{\"id\": 7}'", 20),
-    ("admin/sql/read_key_columns.sql", "'t7', 'users'", 400),
-    ("offtake/sql/list_overdue_partitions.sql", "3600000", 100),
-    // The 5 000 with a request are looked at, and so are those with one of the captured changes.
-    ("admin/sql/list_unsettled.sql", "", 5000 * 40),
-    ("admin/sql/choose_unsettled_webhooks.sql", "", 5000 * 40),
-    // A page of ten among all webhooks.
-    ("admin/sql/list_webhooks.sql", "null, null, 't3', 'w1', 10, null", 4000),
-];
-
-/// What `claim_requests.sql` is completed with.
-const OF_THESE: [&str; 2] = [
-    "r.failures > 0 and r.destination_id <> all($4::bigint[])",
-    "(r.failures > 0 and r.destination_id <> all($4::bigint[])) is not true",
-];
 
 /// The statement of a file, in each form in which it runs.
 fn statements(file: &str) -> Vec<String> {
@@ -275,7 +118,7 @@ async fn hot_statements_read_what_there_is_to_do_and_no_table() {
     // A prepared statement may be planned with its parameters' values or without them.
     for mode in ["force_custom_plan", "force_generic_plan"] {
         client.batch_execute(&format!("set plan_cache_mode = {mode}")).await.unwrap();
-        for (file, parameters, pages_max) in HOT {
+        for (file, parameters, pages_max) in HOT.iter().copied() {
             for statement in statements(file) {
                 let plan = explain(&client, &statement, parameters).await;
                 let name = format!("{file} ({parameters}), {mode}");

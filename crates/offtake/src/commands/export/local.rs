@@ -136,8 +136,10 @@ pub(super) async fn work(
 
 /// Whether a table was locked for longer than a read waits.
 fn locked(error: &Error) -> bool {
-    let Error::Source(error) = error else { return false };
-    error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE)
+    match error {
+        Error::Source(error) => error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE),
+        error => matches!(error, Error::Locked(_)),
+    }
 }
 
 /// Claims the export, and works on it until it ends or something is in the way.
