@@ -17,6 +17,7 @@ mod order;
 mod outages;
 mod per_place;
 mod place_gate;
+mod reading;
 mod stay;
 mod take_up;
 mod with_others;
@@ -26,11 +27,11 @@ use std::time::{Duration, Instant};
 
 use offtake_loops::{failpoint, failpoint_is_set, metrics as names, traces};
 use offtake_mapping::ResolvedMapping;
-use offtake_reading::{Batch, Part, Wanted, read_batch};
+use offtake_reading::{Batch, Part};
 use offtake_requests::Claim;
 
 use crate::Error;
-use crate::cursors::{Cursors, Identities, positions};
+use crate::cursors::{Cursors, Identities};
 use crate::destinations::{Aside, Link, Registered, Session, TenantWrite, Written};
 pub(crate) use context::Context;
 pub(crate) use group_queue::{Answer, Groups};
@@ -39,6 +40,7 @@ pub(crate) use order::parents_first;
 pub(crate) use per_place::PerPlace;
 use place_gate::First;
 pub(crate) use place_gate::PlaceGates;
+use reading::Ahead;
 pub(crate) use stay::STAYING_MAX;
 pub(crate) use take_up::estimate;
 pub(crate) use with_others::{JointMirrors, JointReads, SlowReads};
@@ -55,14 +57,6 @@ const STALE_MAX: usize = 3;
 
 /// For how long a worker leaves a request to other daemons that know its destination.
 pub(crate) const UNKNOWN_DELAY: Duration = Duration::from_secs(1);
-
-/// A batch that was read while its predecessor was written.
-struct Ahead {
-    batch: Batch,
-    /// The cursors that it was read for.
-    cursors: Cursors,
-    began: Instant,
-}
 
 /// How a turn ended, when the destination and the source did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -451,54 +445,5 @@ impl Turn<'_> {
         let written = limits::within(context, destination_id, &settings, work).await;
         let mut written = written.map_err(|error| limits::gone_beyond(self, batch, error))?;
         written.pop().flatten().ok_or(Error::Stale)
-    }
-
-    /// Reads the batch that follows, as if this one were applied, so that the source reads while
-    /// the destination writes. A batch that turns out to be for other cursors is dropped. None when
-    /// there is nothing more, or when the read fails: then the next step reads for itself.
-    async fn read_ahead(&self, batch: &Batch, cursors: &Cursors) -> Option<Ahead> {
-        let more = batch
-            .parts
-            .iter()
-            .any(|part| !part.exhausted || !cursors[part.mapping.name()].backfilled);
-        // Quarantined rows would be read twice before their retry is recorded. And a batch that is
-        // read after the end of the turn would be dropped.
-        if !more || self.quarantined || self.time_is_over() {
-            return None;
-        }
-        let began = Instant::now();
-        Some(Ahead { batch: self.read(cursors).await.ok()?, cursors: cursors.clone(), began })
-    }
-
-    fn batch_bytes(&self) -> usize {
-        let of_place = self.registered.spec.place.batch_bytes_max();
-        self.context.settings.batch_bytes.min(of_place)
-    }
-
-    async fn read(&self, cursors: &Cursors) -> Result<Batch, Error> {
-        let context = self.context;
-        let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
-        let rows_max = context.sizes.get(self.claim.destination_id);
-        let wanted = Wanted {
-            tenant_id: &self.registered.spec.tenant_at_source,
-            positions: &positions(&self.mappings, cursors),
-            rows_max,
-            // A single row must always fit. Otherwise it would never arrive.
-            bytes_max: if rows_max == 1 { usize::MAX } else { self.batch_bytes() },
-            retry_quarantined_of: self.quarantined.then_some(self.claim.destination_id),
-            statement_timeout: context.settings.statement_timeout,
-        };
-        let read = match read_batch(&context.pool, &wanted).await {
-            // Read again with fewer rows, down to the one that is to blame.
-            Err(offtake_reading::Error::TooSlow { .. }) if rows_max > 1 => {
-                Err(Error::Overflow { fits: rows_max / 2 })
-            }
-            read => read.map_err(Error::from),
-        };
-        // The rows that did not fit were read in vain. The next batch asks only for as many as fit.
-        if let Ok(Batch { fits: Some(fits), .. }) | Err(Error::Overflow { fits }) = &read {
-            context.sizes.fit(self.claim.destination_id, *fits);
-        }
-        read
     }
 }
