@@ -70,7 +70,7 @@ const EXPORT_ACTIONS = {
   download: { label: "Download", when: isDone, path: exportPath("/links"), body: () => ({}), done: download },
   cancel: { label: "Cancel …", when: (one) => goesOn(one), ask: "The export ends. Its parts stay, so that it can be resumed.", needs: [], path: exportPath("/cancel"), body: () => ({}),
     done: (answer) => (answer.state === "cancelled" ? "cancelled" : "it ends soon") },
-  resume: { label: "Resume", when: (one) => one.folder === null && (one.state === "failed" || one.state === "cancelled"), path: exportPath("/resume"), body: () => ({}), done: () => "it goes on" },
+  resume: { label: "Resume", when: (one) => one.folder === null && (one.state === "failed" || one.state === "cancelled"), path: exportPath("/resume"), body: () => ({}), done: () => "resumed" },
   remove: { label: "Delete …", when: (one) => one.folder === null && !goesOn(one), ask: "The files are deleted, and what is known of the export.", needs: [],
     method: "DELETE", path: exportPath(""), body: () => ({}), done: () => "deleted" },
 };
