@@ -22,7 +22,7 @@ pub fn with_items(plan: Plan) -> Plan {
     plan.without_init()
         .mappings(&[("items", ITEMS), ("others", OTHERS)])
         .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
-        .setting("/sync/batch_rows", 100)
+        .rows_at_once(100)
 }
 
 /// Its world, with the tenants' rows at the source. No daemon runs.

@@ -84,7 +84,7 @@ async fn init(world: &World, tables: &str) {
 async fn world_of_all_keys() -> World {
     let mappings = KEYS.map(|(table, columns, _)| (table.to_owned(), mapping(table, columns)));
     let plan = World::with_tenants(["acme"]).computed_mappings(mappings).without_init();
-    let world = plan.setting("/sync/batch_rows", 7).setting("/poller/lease", "1s").await;
+    let world = plan.rows_at_once(7).setting("/poller/lease", "1s").await;
     world.allow("*");
     let tenant = world.id("acme");
     let mut tables = "create sequence version;".to_owned();
@@ -242,7 +242,7 @@ async fn pages_end_where_they_should_whatever_happens_at_their_edges() {
         let world = World::with_tenants(["acme"])
             .computed_mappings(mappings)
             .without_init()
-            .setting("/sync/batch_rows", page)
+            .rows_at_once(page)
             .await;
         let tenant = world.id("acme");
         let create: String = tables

@@ -29,7 +29,7 @@ fn soak() -> bool {
 fn plan() -> Plan {
     let plan = Workload::plan(["acme", "globex", "initech"])
         .setting("/poller/lease", "1s")
-        .setting("/sync/batch_rows", 50);
+        .rows_at_once(50);
     plan.setting("/sync/retry", serde_json::json!({ "initial": "50ms", "max": "500ms" }))
 }
 

@@ -46,10 +46,7 @@ async fn read_all_the_time(destination: &Database, stop: &CancellationToken) -> 
 /// A reader that polls never misses a row that must exist, and never sees one that must not.
 #[tokio::test]
 async fn a_reader_never_misses_a_row_while_a_copy_is_made_again_under_load() {
-    let world = World::with_tenants(["acme"])
-        .mappings(&[("users", USERS)])
-        .setting("/sync/batch_rows", 50)
-        .await;
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).rows_at_once(50).await;
     let id = world.id("acme");
     world
         .source

@@ -118,8 +118,7 @@ async fn a_destination_that_is_full_or_read_only_is_told_and_waited_for() {
 /// halving in `within_deadline` (crates/sync/src/turn.rs): no row ever arrived.
 #[tokio::test]
 async fn a_batch_that_takes_too_long_is_halved_until_it_fits() {
-    let world =
-        plan().setting("/sync/statement_timeout", "5s").setting("/sync/batch_rows", 400).await;
+    let world = plan().setting("/sync/statement_timeout", "5s").rows_at_once(400).await;
     world.fill(400).await;
     world.allow("destination_failed");
     let daemon = world.daemon().await;
@@ -289,7 +288,7 @@ async fn hurried(rows: u32, body: &str, mapping: &str, function: &str) -> World 
     let retry = json!({ "initial": "50ms", "max": "400ms" });
     let plan = World::with_tenants(["acme"]).mappings(&[("items", mapping)]).without_init();
     let plan = plan.setting("/sync/retry", retry).setting("/sync/statement_timeout", "1s");
-    let world = plan.setting("/sync/batch_rows", 200).proxied("acme").await;
+    let world = plan.rows_at_once(200).proxied("acme").await;
     world.allow("destination_failed");
     world.source.execute(function).await;
     let fill = format!(

@@ -423,10 +423,8 @@ async fn rows_hidden_at_the_source_are_an_error_and_not_a_gap() {
 /// tables stand where unqualified names would be looked up.
 #[tokio::test]
 async fn settings_that_a_trigger_leaves_behind_change_nothing() {
-    let world = World::with_tenants(["acme"])
-        .mappings(&[("moments", MOMENTS)])
-        .setting("/sync/batch_rows", 20)
-        .await;
+    let world =
+        World::with_tenants(["acme"]).mappings(&[("moments", MOMENTS)]).rows_at_once(20).await;
     world.fill(100).await;
     let acme = &world.tenant("acme").destination;
     acme.execute(

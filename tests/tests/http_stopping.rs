@@ -83,10 +83,7 @@ const ALL: u64 = 10_000;
 
 /// A world whose copy of the users takes [`SLOW`] time.
 async fn world_of_a_slow_copy() -> World {
-    let world = World::with_tenants(["acme"])
-        .mappings(&[("users", USERS)])
-        .setting("/sync/batch_rows", 20)
-        .await;
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).rows_at_once(20).await;
     let id = world.id("acme");
     world
         .source

@@ -100,12 +100,9 @@ async fn wait_sequenced(source: &Database) {
 #[tokio::test]
 async fn a_key_that_comes_and_goes_ends_as_it_was_last_committed() {
     for (batch, others) in [(10_000, 3000), (1, 3)] {
-        let (world, daemon) = start(
-            plan()
-                .setting("/sequencer/batch_rows", batch)
-                .setting("/sync/batch_rows", batch.min(5000)),
-        )
-        .await;
+        let (world, daemon) =
+            start(plan().setting("/sequencer/batch_rows", batch).rows_at_once(batch.min(5000)))
+                .await;
         let (tenant, source) = (world.id("acme"), &world.source);
         let distances = [Apart::Nothing, Apart::Transactions, Apart::Ticks, Apart::Syncs];
         let key = |distance: usize, fate: usize| distance * 100 + fate;

@@ -29,7 +29,7 @@ fn retry() -> serde_json::Value {
 }
 
 fn plan() -> Plan {
-    Workload::plan(["acme", "globex"]).setting("/sync/batch_rows", 7)
+    Workload::plan(["acme", "globex"]).rows_at_once(7)
 }
 
 /// A world in step whose only daemon so far is the late one. Daemons started later have the same

@@ -41,7 +41,7 @@ async fn world() -> World {
     let mappings = [("items", ITEMS), ("names", NAMES), ("others", OTHERS)];
     let world = World::with_tenants(["acme", "globex"]).mappings(&mappings).without_init();
     let world = world
-        .setting("/sync/batch_rows", 2000)
+        .rows_at_once(2000)
         .setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" }))
         .await;
     let fill = format!(

@@ -69,7 +69,7 @@ async fn write_by_both(world: &World) {
 
 #[tokio::test]
 async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
-    let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
+    let mut world = World::with_tenants(["acme", "globex"]).rows_at_once(20).await;
     let Some(mut pooler) =
         Pgbouncer::before(&world.tenant("acme").destination.url(), PoolMode::Transaction, 2).await
     else {
@@ -104,7 +104,7 @@ async fn a_destination_behind_a_pooler_in_transaction_mode_is_like_any_other() {
 /// process. A pooler that does not is reported as such.
 #[tokio::test]
 async fn a_source_behind_a_pooler_in_session_mode_is_like_any_other() {
-    let mut world = World::with_tenants(["acme", "globex"]).setting("/sync/batch_rows", 20).await;
+    let mut world = World::with_tenants(["acme", "globex"]).rows_at_once(20).await;
     let source = world.source.url();
     let Some(mut pooler) = Pgbouncer::before(&source, PoolMode::Session, 40).await else { return };
     world.configure(|c| c["source"]["url"] = pooler.url(&source).into());

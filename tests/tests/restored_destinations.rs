@@ -17,9 +17,8 @@ async fn world() -> (World, Daemon) {
     let plan = World::with_tenants(["acme", "globex"])
         .mappings(&[("items", ITEMS), ("others", OTHERS)])
         .without_init();
-    let plan = plan
-        .setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" }))
-        .setting("/sync/batch_rows", 100);
+    let plan =
+        plan.setting("/sync/retry", json!({ "initial": "50ms", "max": "300ms" })).rows_at_once(100);
     let world = plan.setting("/retention/changes", "1h").await;
     // During the restore the database does not exist, and open connections to it break.
     world.allow("destination_failed");

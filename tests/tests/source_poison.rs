@@ -49,7 +49,7 @@ async fn wait_rows(world: &World, expected: &str) {
 async fn a_row_that_the_query_cannot_compute_is_set_aside_and_the_others_arrive() {
     let world = World::with_tenants(["acme"])
         .mappings(&[("ages", AGES), ("teams", TEAMS)])
-        .setting("/sync/batch_rows", 50)
+        .rows_at_once(50)
         .await;
     world.allow("rows_quarantined");
     // Faulty rows in the initial copy, in the middle of a page and at its edges.
@@ -139,7 +139,7 @@ async fn a_query_that_gives_a_key_twice_is_told_as_that_and_heals() {
 /// stretch has one row. Without `whole_keys` the copy silently had one of them.
 #[tokio::test]
 async fn a_key_that_comes_twice_at_the_end_of_a_stretch_is_told_too() {
-    twice_at_the_end("/sync/batch_rows", "1".into(), 5).await;
+    twice_at_the_end("/sync/chunk_rows", "1".into(), 5).await;
 }
 
 /// The stretch may end because its rows are large, between the two. Without `whole_keys` the copy

@@ -133,10 +133,7 @@ async fn open_transactions(source: &Database) -> BTreeSet<String> {
 /// the copy, or as the writing of a batch, would not end.
 #[tokio::test]
 async fn a_long_copy_holds_no_snapshot_of_the_source_for_long() {
-    let world = World::with_tenants(["acme"])
-        .mappings(&[("users", USERS)])
-        .setting("/sync/batch_rows", 100)
-        .await;
+    let world = World::with_tenants(["acme"]).mappings(&[("users", USERS)]).rows_at_once(100).await;
     let fill = "insert into project_user (tenancy_id, display_name) select '{acme}', n from generate_series(1, 10000) n";
     world.source.execute(&fill.replace("{acme}", world.id("acme"))).await;
     let naive = world.source.connect().await;

@@ -12,8 +12,10 @@ use crate::{FailedRow, Rows, key_of};
 pub struct Wanted<'a> {
     pub tenant_id: &'a str,
     pub positions: &'a [Position<'a>],
-    /// At most so many changes of each mapping, or rows of a chunk.
+    /// At most so many changes of each mapping.
     pub rows_max: usize,
+    /// At most so many rows of a chunk.
+    pub chunk_rows_max: usize,
     /// At most so many bytes of all rows together. Changes that are larger are [`Overflow`], to be
     /// read again with fewer rows; a chunk that is larger is cut.
     ///

@@ -34,10 +34,10 @@ impl BatchBudget {
         self.used += bytes;
     }
 
-    /// Rows and bytes. One row always fits, otherwise a copy would stop while changes keep coming.
-    pub(crate) fn for_chunk(&self) -> (usize, usize) {
+    /// Rows and bytes, of a chunk of so many rows at most. One row always fits, otherwise a copy would stop while changes keep coming.
+    pub(crate) fn for_chunk(&self, rows_max: usize) -> (usize, usize) {
         let left = self.bytes_max.saturating_sub(self.used);
-        (scaled(self.rows_max, left, self.bytes_max), left)
+        (scaled(rows_max, left, self.bytes_max), left)
     }
 
     /// How many rows like these fit into a batch.
@@ -85,15 +85,15 @@ mod tests {
     fn changes_leave_half_to_a_chunk() {
         let mut budget = BatchBudget::new(true, 100, 1000);
         assert_eq!(
-            (budget.changes_max, budget.for_changes(), budget.for_chunk()),
-            (50, 500, (100, 1000))
+            (budget.changes_max, budget.for_changes(), budget.for_chunk(400)),
+            (50, 500, (400, 1000))
         );
         budget.take(400);
-        assert_eq!((budget.for_changes(), budget.for_chunk()), (100, (60, 600)));
+        assert_eq!((budget.for_changes(), budget.for_chunk(400)), (100, (240, 600)));
         let budget = BatchBudget::new(false, 100, 1000);
         assert_eq!((budget.changes_max, budget.for_changes()), (100, 1000));
         // The one row that is read when nothing else fits.
-        assert_eq!(BatchBudget::new(true, 1, usize::MAX).for_chunk(), (1, usize::MAX));
+        assert_eq!(BatchBudget::new(true, 1, usize::MAX).for_chunk(1), (1, usize::MAX));
     }
 
     #[test]

@@ -261,7 +261,7 @@ async fn naming_the_row(
     error: tokio_postgres::Error,
 ) -> Error {
     let mut error = Error::mapping(mapping, error);
-    if let (Error::TooSlow { fault, .. }, 1) = (&mut error, wanted.rows_max)
+    if let (Error::TooSlow { fault, .. }, 1) = (&mut error, wanted.chunk_rows_max)
         && back(transaction).await.is_ok()
         && let Ok(listed) = transaction.query(list, &[]).await
         && let [row] = &listed[..]
@@ -323,7 +323,7 @@ pub(crate) async fn read_chunk(
 ) -> Result<Option<usize>, Error> {
     let mapping = position.mapping;
     let range = position.chunk.map_or(KeyRange::ALL, ChunkStart::range);
-    let (rows_max, bytes_max) = budget.for_chunk();
+    let (rows_max, bytes_max) = budget.for_chunk(wanted.chunk_rows_max);
     let statement = compose::copy_chunk(mapping, wanted.tenant_id, range, rows_max);
     let mut fits = None;
     let (rows, up_to) = match saved_copy(transaction, &statement, bytes_max).await {

@@ -64,6 +64,7 @@ pub async fn read_stretch(
             tenant_id: stretch.tenant_id,
             positions: &[],
             rows_max: stretch.rows_max,
+            chunk_rows_max: stretch.rows_max,
             bytes_max: stretch.bytes_max,
             retry_quarantined_of: None,
             statement_timeout: stretch.statement_timeout,

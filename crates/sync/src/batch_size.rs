@@ -1,4 +1,8 @@
 //! How many rows a batch may have, learned per destination.
+//!
+//! A chunk of an initial copy may have several times as many as there may be changes: it is copied
+//! into an empty range as it was printed, which takes less than half the work of a change, and each
+//! transaction costs the destination a commit, a savepoint, and a look whether the range is empty.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,18 +14,34 @@ const PARTS: usize = 8;
 /// slow.
 #[derive(Clone)]
 pub(crate) struct BatchSizes {
-    configured: usize,
-    /// Only destinations below the configured size; in eighths.
+    changes: usize,
+    chunk: usize,
+    /// Only destinations that take less than the larger of both; in eighths.
     reduced: Arc<Mutex<HashMap<i64, usize>>>,
 }
 
 impl BatchSizes {
-    pub(crate) fn new(configured: usize) -> Self {
-        Self { configured, reduced: Arc::default() }
+    /// At most so many changes in a batch, and so many rows in a chunk of an initial copy.
+    pub(crate) fn new(changes: usize, chunk: usize) -> Self {
+        Self { changes, chunk, reduced: Arc::default() }
     }
 
+    /// How many changes.
     pub(crate) fn get(&self, destination_id: i64) -> usize {
-        self.reduced().get(&destination_id).map_or(self.configured, |size| size / PARTS)
+        self.rows(destination_id).min(self.changes)
+    }
+
+    /// How many rows of a chunk.
+    pub(crate) fn chunk(&self, destination_id: i64) -> usize {
+        self.rows(destination_id).min(self.chunk)
+    }
+
+    fn rows(&self, destination_id: i64) -> usize {
+        self.reduced().get(&destination_id).map_or(self.largest(), |size| size / PARTS)
+    }
+
+    fn largest(&self) -> usize {
+        self.changes.max(self.chunk)
     }
 
     pub(crate) fn halve(&self, destination_id: i64) {
@@ -31,7 +51,7 @@ impl BatchSizes {
     /// Learns that at most this many rows fit into a batch's bytes.
     pub(crate) fn fit(&self, destination_id: i64, rows: usize) {
         let mut reduced = self.reduced();
-        let size = reduced.entry(destination_id).or_insert(self.configured * PARTS);
+        let size = reduced.entry(destination_id).or_insert(self.largest() * PARTS);
         *size = (rows.max(1) * PARTS).min(*size);
     }
 
@@ -41,7 +61,7 @@ impl BatchSizes {
         let mut reduced = self.reduced();
         if let Some(size) = reduced.get_mut(&destination_id) {
             *size += size.div_ceil(PARTS);
-            if *size >= self.configured * PARTS {
+            if *size >= self.largest() * PARTS {
                 reduced.remove(&destination_id);
             }
         }

@@ -91,7 +91,7 @@ impl Engine {
             links: Links::new(),
             fuses: parts.fuses,
             readers: Arc::new(Semaphore::new(parts.settings.workers)),
-            sizes: BatchSizes::new(parts.settings.batch_rows),
+            sizes: BatchSizes::new(parts.settings.batch_rows, parts.settings.chunk_rows),
             rival_looks: PerPlace::rival_looks(),
             doubts: PerPlace::doubts(),
             gates: PlaceGates::default(),

@@ -5,8 +5,10 @@ use std::time::Duration;
 pub struct Settings {
     /// Batches read from the source at one time.
     pub workers: usize,
-    /// Changes per mapping, or rows of a chunk, in one batch.
+    /// Changes per mapping in one batch.
     pub batch_rows: usize,
+    /// Rows of an initial copy in one batch.
+    pub chunk_rows: usize,
     /// About this many bytes of rows in one batch.
     pub batch_bytes: usize,
     /// A file's write-ahead log that has more than this strains the destination.

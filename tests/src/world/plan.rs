@@ -104,6 +104,11 @@ impl Plan {
         self
     }
 
+    /// So many changed rows, or rows of an initial copy, in one destination transaction.
+    pub fn rows_at_once(self, rows: usize) -> Self {
+        self.setting("/sync/batch_rows", rows).setting("/sync/chunk_rows", rows)
+    }
+
     /// Sets one value of the configuration, by JSON pointer: `.setting("/poller/interval", "5ms")`.
     pub fn setting(mut self, pointer: &str, value: impl Into<Value>) -> Self {
         self.changes.push((pointer.to_owned(), value.into()));

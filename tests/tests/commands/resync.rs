@@ -10,7 +10,7 @@ use super::{done, offtake};
 
 #[tokio::test]
 async fn a_resync_mends_a_copy_without_an_empty_window() {
-    let world = World::with_tenants(["acme"]).setting("/sync/batch_rows", 100).await;
+    let world = World::with_tenants(["acme"]).rows_at_once(100).await;
     // Ten chunks per mapping; more would only take longer.
     world.fill(1000).await;
     let daemon = world.daemon().await;
@@ -105,10 +105,7 @@ async fn a_request_waits_for_a_daemon_and_is_done_once() {
 
 #[tokio::test]
 async fn a_request_outlives_daemons_that_are_killed_at_it() {
-    let world = World::with_tenants(["acme"])
-        .setting("/sync/batch_rows", 50)
-        .setting("/poller/lease", "1s")
-        .await;
+    let world = World::with_tenants(["acme"]).rows_at_once(50).setting("/poller/lease", "1s").await;
     world.fill(500).await;
     let daemon = world.daemon().await;
     world.wait_in_step().await;

@@ -13,7 +13,7 @@ const ITEMS: &str = "insert into \\\"items\\\"";
 /// read has half as many rows.
 #[tokio::test]
 async fn a_batch_that_comes_near_the_limit_of_time_is_halved() {
-    let Some(world) = filled(plan().setting("/sync/batch_rows", 80)).await else { return };
+    let Some(world) = filled(plan().rows_at_once(80)).await else { return };
     world.d1().next(ITEMS, Fault::Meta("duration", 12_000.0));
     let daemon = world.daemon().await;
     world.wait_in_step().await;
@@ -127,7 +127,7 @@ async fn an_idle_database_is_visited_once_an_hour() {
 /// The first requests to a database have 1 MiB of rows at most, and those after them up to 4 MiB.
 #[tokio::test]
 async fn requests_begin_small_and_grow_while_they_are_done_in_time() {
-    let plan = plan().setting("/sync/batch_rows", 100_000);
+    let plan = plan().rows_at_once(100_000);
     let Some(world) = filled(plan).await else { return };
     // 12 MiB, in rows of two kilobytes.
     let fill = "insert into item select {acme}, n, 'c' || n, repeat(md5(n::text), 64) from generate_series(1000, 7000) n";

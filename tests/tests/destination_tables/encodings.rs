@@ -33,7 +33,7 @@ fn differing(reports: &[Value]) -> Vec<u64> {
 }
 
 async fn lacking(encoding: &str, held: &str, lacked: &str) {
-    let plan = World::with_tenants(["acme"]).encoding(encoding).setting("/sync/batch_rows", 300);
+    let plan = World::with_tenants(["acme"]).encoding(encoding).rows_at_once(300);
     let setup = SETUP.replace('é', held);
     let world = planned(plan, &[("items", ITEMS), ("others", OTHERS)], &setup).await;
     world.allow("rows_quarantined");

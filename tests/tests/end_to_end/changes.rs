@@ -241,8 +241,7 @@ async fn truncated_tables_are_emptied_everywhere() {
 
 #[tokio::test]
 async fn a_random_load_beside_the_initial_copy_ends_equal() {
-    let world =
-        World::with_tenants(["acme", "globex", "initech"]).setting("/sync/batch_rows", 50).await;
+    let world = World::with_tenants(["acme", "globex", "initech"]).rows_at_once(50).await;
     world.fill(200).await;
     let mut load = Load::new(world.source.connect().await, 11).await.unwrap();
     let daemon = world.daemon().await;

@@ -45,7 +45,7 @@ async fn a_destination_that_is_down_delays_nobody_else_and_catches_up() {
 #[tokio::test]
 async fn a_killed_daemon_loses_nothing_and_repeats_nothing_visible() {
     let world = World::with_tenants(["acme", "globex"])
-        .setting("/sync/batch_rows", 100)
+        .rows_at_once(100)
         .setting("/poller/lease", "1s")
         .await;
     world.fill(100).await;

@@ -53,11 +53,8 @@ async fn keys_of_every_class_are_the_same_for_copy_changes_and_verify() {
         .collect();
     let mappings: Vec<(&str, &str)> =
         mappings.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let world = World::with_tenants(["acme"])
-        .mappings(&mappings)
-        .without_init()
-        .setting("/sync/batch_rows", 2)
-        .await;
+    let world =
+        World::with_tenants(["acme"]).mappings(&mappings).without_init().rows_at_once(2).await;
     let tenant = world.id("acme").to_owned();
     let mut setup = KEY_TYPES.to_owned();
     for (at, (sql_type, keys, _)) in KEYS.iter().enumerate() {

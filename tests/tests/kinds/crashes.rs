@@ -28,7 +28,7 @@ pub(crate) async fn at_any_point(kind: CopyKind) {
     let world = Workload::plan(["acme", "globex"])
         .of_kind(kind)
         .setting("/poller/lease", "1s")
-        .setting("/sync/batch_rows", 50)
+        .rows_at_once(50)
         .setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" }))
         .await;
     world.allow("*");
@@ -73,7 +73,7 @@ pub(crate) async fn for_long(kind: CopyKind) {
     let world = Workload::plan(["acme", "globex"])
         .of_kind(kind)
         .setting("/poller/lease", "1s")
-        .setting("/sync/batch_rows", 50)
+        .rows_at_once(50)
         .setting("/sync/retry", json!({ "initial": "50ms", "max": "500ms" }))
         .await;
     world.allow("*");

@@ -71,7 +71,7 @@ async fn keys_of_every_type_are_found_again_in_a_d1_database() {
 fn plan() -> Plan {
     let mappings = (0..KEYS.len()).map(|at| (format!("k{at}"), mapping(at)));
     let plan = World::with_tenants(["acme"]).computed_mappings(mappings);
-    plan.without_init().setting("/sync/batch_rows", 2)
+    plan.without_init().rows_at_once(2)
 }
 
 async fn are_found_again(plan: Plan) {

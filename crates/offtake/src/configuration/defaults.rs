@@ -41,6 +41,7 @@ pub const WORKERS: u32 = 16;
 /// With more rows than a few thousand, COPY is not faster per row. A batch of this size occupies
 /// its worker for some 50 ms.
 pub const SYNC_BATCH_ROWS: u32 = 5000;
+pub const BATCHES_PER_CHUNK: u32 = 4;
 
 /// Each destination at work takes at most twice this in memory: 256 MiB for 16 of them.
 pub const BATCH_BYTES: ByteSize = ByteSize(8 << 20);

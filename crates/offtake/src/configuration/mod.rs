@@ -105,6 +105,7 @@ pub struct Poller {
 pub struct Sync {
     pub workers: u32,
     pub batch_rows: u32,
+    pub chunk_rows: u32,
     pub batch_bytes: ByteSize,
     pub file_log_bytes: ByteSize,
     pub d1_database_bytes: ByteSize,
@@ -306,9 +307,12 @@ impl Sync {
         if max < initial {
             retry.note("max", "this is shorter than `initial`", "make it at least as long");
         }
+        let batch_rows = section.count("batch_rows", defaults::SYNC_BATCH_ROWS, 1..=1_000_000);
+        let chunk_rows = batch_rows.saturating_mul(defaults::BATCHES_PER_CHUNK);
         Self {
             workers: section.count("workers", defaults::WORKERS, 1..=1024),
-            batch_rows: section.count("batch_rows", defaults::SYNC_BATCH_ROWS, 1..=1_000_000),
+            batch_rows,
+            chunk_rows: section.count("chunk_rows", chunk_rows, 1..=4_000_000),
             batch_bytes: section.size(
                 "batch_bytes",
                 defaults::BATCH_BYTES,

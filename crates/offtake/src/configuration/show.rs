@@ -262,6 +262,7 @@ impl Sync {
         section([
             ("workers", self.workers.into()),
             ("batch_rows", self.batch_rows.into()),
+            ("chunk_rows", self.chunk_rows.into()),
             ("batch_bytes", text(self.batch_bytes)),
             ("file_log_bytes", text(self.file_log_bytes)),
             ("d1_database_bytes", text(self.d1_database_bytes)),

@@ -364,6 +364,7 @@ fn engine_settings(
     offtake_sync::Settings {
         workers: sync.workers as usize,
         batch_rows: sync.batch_rows as usize,
+        chunk_rows: sync.chunk_rows as usize,
         batch_bytes: usize::try_from(sync.batch_bytes.0).unwrap_or(usize::MAX),
         file_log_bytes: sync.file_log_bytes.0,
         d1_database_bytes: sync.d1_database_bytes.0,

@@ -104,6 +104,7 @@ pub fn settings(statement_timeout: Duration) -> Settings {
     Settings {
         workers: 1,
         batch_rows: BATCH_ROWS,
+        chunk_rows: BATCH_ROWS,
         batch_bytes: BATCH_BYTES,
         statement_timeout,
         lock_timeout: Duration::from_secs(10),

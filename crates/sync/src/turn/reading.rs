@@ -44,18 +44,21 @@ impl Turn<'_> {
         let context = self.context;
         let _reader = context.readers.acquire().await.map_err(|_| Error::Cancelled)?;
         let rows_max = context.sizes.get(self.claim.destination_id);
+        let chunk_rows_max = context.sizes.chunk(self.claim.destination_id);
+        // A single row must always fit. Otherwise it would never arrive.
+        let single = (rows_max, chunk_rows_max) == (1, 1);
         let wanted = Wanted {
             tenant_id: &self.registered.spec.tenant_at_source,
             positions: &positions(&self.mappings, cursors),
             rows_max,
-            // A single row must always fit. Otherwise it would never arrive.
-            bytes_max: if rows_max == 1 { usize::MAX } else { self.batch_bytes() },
+            chunk_rows_max,
+            bytes_max: if single { usize::MAX } else { self.batch_bytes() },
             retry_quarantined_of: self.quarantined.then_some(self.claim.destination_id),
             statement_timeout: context.settings.statement_timeout,
         };
         let read = match read_batch(&context.pool, &wanted).await {
             // Read again with fewer rows, down to the one that is to blame.
-            Err(offtake_reading::Error::TooSlow { .. }) if rows_max > 1 => {
+            Err(offtake_reading::Error::TooSlow { .. }) if !single => {
                 Err(Error::Overflow { fits: rows_max / 2 })
             }
             read => read.map_err(Error::from),

@@ -152,14 +152,17 @@ pub(super) async fn part(
     if !part.changed.is_empty() {
         applier.all(&part.changed, None, &mut applied).await?;
     }
+    staging.deleted_bytes += part.changed.bytes();
     if let Some(Chunk { rows, after, up_to }) = &part.chunk {
-        applier
-            .all(rows, Some(Bounds { after: after.clone(), up_to: up_to.clone() }), &mut applied)
-            .await?;
+        let range = Bounds { after: after.clone(), up_to: up_to.clone() };
+        if applier.fill_range(rows, &range).await? {
+            applied.upserted = applied.upserted.saturating_add(rows.len() as u64);
+        } else {
+            applier.all(rows, Some(range), &mut applied).await?;
+            staging.deleted_bytes += rows.bytes();
+        }
     }
     let end = applier.take_end();
-    staging.deleted_bytes +=
-        part.changed.bytes() + part.chunk.as_ref().map_or(0, |chunk| chunk.rows.bytes());
     Ok(Done { applied, staging, end })
 }
 
@@ -184,12 +187,6 @@ impl Applier<'_> {
         range: Option<Bounds>,
         applied: &mut Applied,
     ) -> Result<(), Error> {
-        if let Some(bounds) = &range
-            && self.fill_range(rows, bounds).await?
-        {
-            applied.upserted = applied.upserted.saturating_add(rows.len() as u64);
-            return Ok(());
-        }
         let mut open = vec![Stretch { lines: 0..rows.len(), range }];
         // Rows whose place among the unique values is taken, maybe by a row that gives it up later
         // in the batch: tried again for as long as that helps some of them, then as a set.
