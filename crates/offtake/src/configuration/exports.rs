@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use offtake_jobs::StoreSpec;
-use offtake_jobs::exports::CHUNK_ROWS;
+use offtake_jobs::exports::{CHUNK_ROWS, CHUNK_ROWS_MAX};
 use offtake_webhooks::Secrets;
 
 use super::section::Section;
@@ -66,7 +66,7 @@ impl Exports {
             workers: section.count("workers", defaults::EXPORT_WORKERS, 1..=64),
             queue: section.count("queue", defaults::EXPORT_QUEUE, 1..=100_000),
             keep: section.duration_or_off("keep", defaults::EXPORT_KEEP, SECOND..=DAY * 3650),
-            chunk_rows: section.count("chunk_rows", CHUNK_ROWS, 1..=10_000_000),
+            chunk_rows: section.count("chunk_rows", CHUNK_ROWS, 1..=CHUNK_ROWS_MAX),
             work: section.duration("work", defaults::EXPORT_WORK, MILLISECOND..=longest),
             pause: section.duration("pause", defaults::EXPORT_PAUSE, Duration::ZERO..=longest),
             settle: section.duration("settle", defaults::EXPORT_SETTLE, SECOND..=longest),
