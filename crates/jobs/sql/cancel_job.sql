@@ -1,6 +1,6 @@
 -- Asks for the end of a job. $1 text: the kind; $2 text: its public id; $3 bigint: milliseconds until its
--- files are deleted, or null: never. A job that no process works on ends at once, and a process that wakes
--- after its lease finds no lease. The others are ended by their process. No row: it does not go on.
+-- files are deleted, or null: never. A job that no process works on ends at once, and statements of a worker
+-- that lost its lease change nothing. A process that works on a job ends it itself. No row: it does not go on.
 -- Returns its state.
 update offtake.job
    set cancel_requested_at = now(), updated_at = now(),

@@ -1,7 +1,7 @@
 -- Ends a job for good, before its files are deleted. $1 text: the kind; $2 text: its public id. Afterwards no
--- process claims it, nobody can resume it, and a process that wakes after its lease finds no lease. If
--- the caller dies here, a daemon deletes the files as those of an expired job. No row: there is no such
--- job, or a process works on it.
+-- process claims the job, `resume` refuses it, and statements of a worker that lost its lease change
+-- nothing. If the caller dies here, a daemon deletes the files as those of an expired job. No row: there
+-- is no such job, or a process works on it.
 update offtake.job
    set state = case when state in ('accepted', 'processing', 'paused', 'settling') then 'cancelled' else state end,
        finished_at = coalesce(finished_at, now()), expires_at = now(), leased_until = null, leased_by = null,

@@ -97,7 +97,7 @@ async fn a_daemon_writes_an_export_that_is_fetched_and_verified() {
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
     let told: Value = serde_json::from_str(&world.succeed(&download).await).unwrap();
     assert_eq!(told["fetched"], 0, "{told}");
-    // A beginning that is another file's is found out, and the next attempt begins anew.
+    // A beginning that is another file's is found out, and the next attempt fetches all of it.
     std::fs::remove_file(&file).unwrap();
     std::fs::write(to.join("items.csv.gz.part"), "another file").unwrap();
     assert!(!world.offtake(&download).await.status.success());

@@ -181,7 +181,7 @@ async fn curl(url: &str) -> (String, String, String) {
     (head.split(' ').nth(1).unwrap().to_owned(), head.to_owned(), body.to_owned())
 }
 
-/// A second store, which also lists the uploads that nobody ended.
+/// A second store, which also lists uploads that were begun and not ended.
 #[tokio::test]
 async fn another_store_agrees_and_its_uploads_are_ended() {
     let folder = tempfile::tempdir().unwrap();

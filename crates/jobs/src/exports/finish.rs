@@ -239,7 +239,10 @@ fn rows_of(parts: &Parts, mapping: &str) -> Vec<ManifestPart> {
 
 /// What a job's row keeps of its files.
 fn files_of(manifest: &Manifest) -> Value {
-    let told = |ManifestFile { name, size, sha256, rows, .. }: &ManifestFile| json!({ "name": name, "size": size, "sha256": sha256, "rows": rows });
+    let told = |file: &ManifestFile| {
+        let ManifestFile { name, size, sha256, rows, .. } = file;
+        json!({ "name": name, "size": size, "sha256": sha256, "rows": rows })
+    };
     manifest.files.iter().map(told).collect()
 }
 

@@ -85,7 +85,7 @@ pub(super) async fn write_whole(
 }
 
 /// Fetches a zstd file into a folder, as one frame. Returns its entry for a manifest of the folder:
-/// its size and SHA-256 are not those of its parts. One that was interrupted begins anew.
+/// its size and SHA-256 are not those of its parts. After an interruption, all of it is fetched again.
 pub async fn fetch_joined(
     store: &Store,
     file: &ManifestFile,

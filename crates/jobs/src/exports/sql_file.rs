@@ -61,7 +61,8 @@ pub(super) fn foot(work: &Work<'_>, sequence_id: i64, epoch: &str) -> Vec<u8> {
         for mapping in work.mappings {
             text.push_str(&format!("{};\n", apply(work, mapping).mark_table()));
             text.push_str(&format!(
-                "insert into {STATE} (tenant_id, mapping, sequence_id, backfilled, epoch, version, updated_at) \
+                "insert into {STATE} \
+                 (tenant_id, mapping, sequence_id, backfilled, epoch, version, updated_at) \
                  values ({}, {}, {sequence_id}, true, {}, {}, now());\n",
                 literal(&work.job.tenant_id),
                 literal(mapping.name()),

@@ -340,8 +340,8 @@ fn ended(one: Option<Result<Result<(), Error>, tokio::task::JoinError>>) -> Resu
 }
 
 /// What [`super::Store::try_out`] tells of a store that does not know `If-None-Match`.
-const REPLACES: &str = "it replaces an object in spite of `If-None-Match: *`: two daemons that end \
-                        the same export at the same time may both write its manifest";
+const REPLACES: &str = "it replaces an object in spite of `If-None-Match: *`: a daemon that was \
+                        frozen at the end of a snapshot may replace the one of its successor";
 
 /// Writes, reads, lists and deletes a small object.
 pub(super) async fn try_out(bucket: &Bucket) -> Result<Vec<&'static str>, Error> {

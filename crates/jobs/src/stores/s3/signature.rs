@@ -1,4 +1,4 @@
-//! Signature Version 4: what proves to an object store who asks, without showing the secret.
+//! Signature Version 4: a request proves that its sender has the secret, and does not show it.
 
 use std::fmt::Write as _;
 
