@@ -81,31 +81,11 @@ pub enum Ended {
     Lost,
 }
 
-/// How many rows the next part asks for. The source sends all rows that are asked for, and those
-/// beyond the bytes of a part in vain.
-#[derive(Default)]
-struct Asking {
-    mapping: String,
-    asked: usize,
-    /// What fitted into the last part, and an eighth more; None: all that was asked for.
-    fits: Option<usize>,
-}
-
-impl Asking {
-    fn rows_max(&mut self, mapping: &str, chunk_rows: usize) -> usize {
-        if self.mapping != mapping {
-            *self = Self { mapping: mapping.to_owned(), ..Self::default() };
-        }
-        self.asked = self.fits.unwrap_or(chunk_rows).clamp(1, chunk_rows);
-        self.asked
-    }
-
-    fn learn(&mut self, part: &Part) {
-        let rows = usize::try_from(part.rows).unwrap_or(usize::MAX);
-        if part.up_to.is_some() && (rows < self.asked || self.fits.is_some()) {
-            self.fits = Some(rows + rows.div_ceil(8));
-        }
-    }
+/// How many rows to ask for behind a part that has so many. The source sends all rows that are asked
+/// for, and those beyond the bytes of a part in vain: an eighth more than the last part had.
+fn rows_behind(rows: i64, chunk_rows: usize) -> usize {
+    let rows = usize::try_from(rows).unwrap_or(chunk_rows);
+    rows.saturating_add(rows.div_ceil(8)).clamp(1, chunk_rows)
 }
 
 /// The work on one export. The caller holds its lease.
@@ -259,8 +239,7 @@ impl Work<'_> {
             let begun = Instant::now();
             let total = self.estimate(&snapshot).await?;
             let mut first = true;
-            let mut asking = Asking::default();
-            while let Some(Next { mapping, after, chunk }) = self.next(parts) {
+            while let Some(Next { mapping, after, chunk, rows_max }) = self.next(parts) {
                 // One part at least, or a short `work` would never end.
                 if !std::mem::take(&mut first) && begun.elapsed() >= self.settings.work {
                     break;
@@ -268,9 +247,7 @@ impl Work<'_> {
                 let range = KeyRange::behind(after.as_deref());
                 let place = Place { chunk, piece: 0, round: 0 };
                 let reading = Instant::now();
-                let rows_max = asking.rows_max(mapping.name(), self.chunk_rows());
                 let part = self.part(&snapshot, mapping, (range, rows_max), place).await?;
-                asking.learn(&part);
                 parts.time_reading += reading.elapsed();
                 parts.rows_read += part.rows;
                 if !self.put(parts, vec![part], (State::Processing, 0), Some(total)).await? {
@@ -284,13 +261,17 @@ impl Work<'_> {
 
     /// What is read next; None: everything was read once.
     fn next(&self, parts: &Parts) -> Option<Next<'_>> {
+        let chunk_rows = self.chunk_rows();
         self.mappings.iter().find_map(|mapping| {
             match parts.all.iter().rfind(|part| part.mapping == mapping.name()) {
-                None => Some(Next { mapping, after: None, chunk: 0 }),
+                None => Some(Next { mapping, after: None, chunk: 0, rows_max: chunk_rows }),
                 Some(Part { up_to: None, .. }) => None,
-                Some(part) => {
-                    Some(Next { mapping, after: part.up_to.clone(), chunk: part.chunk + 1 })
-                }
+                Some(part) => Some(Next {
+                    mapping,
+                    after: part.up_to.clone(),
+                    chunk: part.chunk + 1,
+                    rows_max: rows_behind(part.rows, chunk_rows),
+                }),
             }
         })
     }
@@ -393,6 +374,7 @@ struct Next<'a> {
     mapping: &'a Arc<ResolvedMapping>,
     after: Option<Vec<String>>,
     chunk: i32,
+    rows_max: usize,
 }
 
 enum Done {
@@ -414,33 +396,10 @@ mod tests {
 
     #[test]
     fn what_fits_is_asked_for_and_grows_again() {
-        let mut asking = Asking::default();
-        let part = |rows, more: bool| Part {
-            mapping: "items".to_owned(),
-            chunk: 0,
-            piece: 0,
-            after: None,
-            up_to: more.then(Vec::new),
-            rows,
-            bytes: 0,
-            sha256: None,
-            object: None,
-            sequence_id: 0,
-        };
-        let check = |asking: &mut Asking, mapping: &str, expect, rows, more| {
-            assert_eq!(asking.rows_max(mapping, 1000), expect);
-            asking.learn(&part(rows, more));
-        };
-        check(&mut asking, "items", 1000, 1000, true);
-        // 80 rows have the bytes of a part.
-        check(&mut asking, "items", 1000, 80, true);
-        check(&mut asking, "items", 90, 80, true);
-        // Then they are small.
-        check(&mut asking, "items", 90, 90, true);
-        check(&mut asking, "items", 102, 102, true);
-        check(&mut asking, "items", 115, 3, false);
-        check(&mut asking, "others", 1000, 1, true);
-        check(&mut asking, "others", 2, 2, true);
-        assert_eq!(asking.rows_max("others", 1000), 3);
+        // 80 rows have the bytes of a part, and then they are small.
+        for (rows, expect) in [(1000, 1000), (80, 90), (90, 102), (102, 115), (1, 2), (2, 3)] {
+            assert_eq!(rows_behind(rows, 1000), expect);
+        }
+        assert_eq!(rows_behind(0, 1000), 1);
     }
 }
