@@ -61,7 +61,12 @@ async fn the_only_export(world: &World) -> Value {
 
 /// Every row is there once, and nothing else is in the folder.
 fn assert_whole(world: &World) {
-    let text = unzipped(&folder(world, "files").join("items.csv.gz"));
+    assert_whole_in(world, ["items.csv.gz", "manifest.json"]);
+}
+
+/// The same with a file and a manifest of these names.
+fn assert_whole_in(world: &World, [file, manifest]: [&str; 2]) {
+    let text = unzipped(&folder(world, "files").join(file));
     let mut ids: Vec<u32> =
         text.lines().skip(1).map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
     ids.sort_unstable();
@@ -71,7 +76,13 @@ fn assert_whole(world: &World) {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["items.csv.gz", "manifest.json"]);
+    assert_eq!(names, [file, manifest]);
+}
+
+/// Its lease ends by itself in a minute. The tests do not wait for it.
+async fn end_lease(world: &World) {
+    let past = "update offtake.job set leased_until = now() - interval '1 second'";
+    world.source.execute(past).await;
 }
 
 #[tokio::test]
@@ -114,11 +125,7 @@ async fn an_export_killed_at_any_step_is_whole_after_resume() {
         assert!(!ended.success(), "{step}");
         let export = the_only_export(&world).await;
         let id = export["id"].as_str().unwrap().to_owned();
-        // Its lease ends by itself in a minute. The test does not wait for it.
-        world
-            .source
-            .execute("update offtake.job set leased_until = now() - interval '1 second'")
-            .await;
+        end_lease(&world).await;
         if step == "before_manifest" {
             // The settling of the second run meets a failpoint of its own.
             let mut child = command(
@@ -127,15 +134,70 @@ async fn an_export_killed_at_any_step_is_whole_after_resume() {
                 &["export", "resume", &id],
             );
             assert!(!child.wait().await.unwrap().success());
-            world
-                .source
-                .execute("update offtake.job set leased_until = now() - interval '1 second'")
-                .await;
+            end_lease(&world).await;
         }
         world.succeed(&["export", "resume", &id]).await;
         assert_whole(&world);
         world.succeed(&["export", "verify", &id]).await;
     }
+}
+
+/// A command that writes one file by a chosen name, killed among the parts, at the end, and between
+/// the two names that it gives at the end.
+#[tokio::test]
+async fn a_single_file_has_its_name_after_every_interruption() {
+    let world = world().await;
+    let names = ["acme.csv.gz", "acme.csv.gz.manifest.json"];
+    let to = folder(&world, "files").join(names[0]);
+    let killed = async |failpoint: &str, arguments: &[&str]| {
+        let mut child = command(&world, ("FAILPOINTS", failpoint), arguments);
+        assert!(!child.wait().await.unwrap().success(), "{failpoint}");
+        assert!(!to.exists(), "{failpoint}");
+        end_lease(&world).await;
+    };
+    let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
+    let create = [&create[..], &[to.to_str().unwrap()]].concat();
+    killed("export.before_chunk=5*off->abort", &create).await;
+    let export = the_only_export(&world).await;
+    let id = export["id"].as_str().unwrap();
+    killed("export.after_end=abort", &["export", "resume", id]).await;
+    let written = folder(&world, "files").join(id).join("whole.a2").join(names[0]);
+    std::fs::rename(written, &to).unwrap();
+    world.succeed(&["export", "resume", id]).await;
+    assert_whole_in(&world, names);
+    world.succeed(&["export", "verify", id]).await;
+    world.succeed(&["export", "verify", "--in", to.to_str().unwrap()]).await;
+}
+
+/// A part of which the size is another one is found by `resume`, and one of which a byte is another
+/// one before the files are written. Both are read again.
+#[tokio::test]
+async fn a_part_that_another_program_changed_is_read_again() {
+    let world = world().await;
+    let mut child = create(&world, "export.before_chunk=5*off->abort");
+    assert!(!child.wait().await.unwrap().success());
+    end_lease(&world).await;
+    let export = the_only_export(&world).await;
+    let id = export["id"].as_str().unwrap();
+    let object = async |chunk: u32| {
+        let object = format!("select object from offtake.job_chunk where chunk = {chunk}");
+        folder(&world, "files").join(world.source.query_text(&object).await)
+    };
+    let (shorter, other) = (object(1).await, object(3).await);
+    std::fs::write(&shorter, &std::fs::read(&shorter).unwrap()[..20]).unwrap();
+    let mut bytes = std::fs::read(&other).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&other, bytes).unwrap();
+
+    let resumed = world.offtake(&["export", "resume", id]).await;
+    let complained = String::from_utf8(resumed.stderr).unwrap();
+    assert!(complained.contains("is not what was written"), "{complained}");
+    world.succeed(&["export", "resume", id]).await;
+    assert_whole(&world);
+    world.succeed(&["export", "verify", id]).await;
+    let again = "select string_agg(chunk::text, ' ' order by chunk)
+                   from offtake.job_chunk where object not like '%r0'";
+    assert_eq!(world.source.query_text(again).await, "1 3");
 }
 
 /// A process that lost its lease stops, and writes nothing into what its successor makes.
@@ -147,7 +209,7 @@ async fn an_export_that_was_taken_over_is_left_alone() {
     let export = the_only_export(&world).await;
     let id = export["id"].as_str().unwrap();
     // As if its lease had run out while it was frozen.
-    world.source.execute("update offtake.job set leased_until = now() - interval '1 second'").await;
+    end_lease(&world).await;
     let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     world.succeed(&["export", "resume", id]).await;
@@ -183,7 +245,7 @@ async fn a_command_that_is_late_at_the_end_replaces_no_file() {
     let id = export["id"].as_str().unwrap();
     let pid = Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
-    world.source.execute("update offtake.job set leased_until = now() - interval '1 second'").await;
+    end_lease(&world).await;
     // The successor finds other rows, and so its files are others.
     world.source.execute("update item set name = 'newer' where id <= 10").await;
     world.succeed(&["export", "resume", id]).await;
