@@ -1,6 +1,7 @@
 //! An export from its claim to its end: rows are copied in short snapshots, then the parts settle,
 //! and the manifest is written.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -192,14 +193,16 @@ impl Work<'_> {
         // Only now: a job that is deleted behind this statement is deleted with what was just made.
         crate::lease::extend(self.pool, self.lease, LEASE).await?.ok_or(Error::Lost)?;
         let mut all = record::parts(self.pool, self.lease.job_id).await?;
+        let listed = match all.is_empty() {
+            true => Vec::new(),
+            false => self.store.list(&self.prefix()?).await?,
+        };
+        let sizes: HashMap<&str, u64> =
+            listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
         for part in &mut all {
             let Some(object) = &part.object else { continue };
-            let key = crate::stores::Key::new(object.as_str());
-            let size = match &key {
-                Some(key) => self.store.size(key).await?,
-                None => None,
-            };
-            if size.and_then(|size| i64::try_from(size).ok()) != Some(part.bytes) {
+            let size = sizes.get(object.as_str()).and_then(|size| i64::try_from(*size).ok());
+            if size != Some(part.bytes) {
                 record::invalidate(self.pool, self.lease, i64::MIN, Some(object)).await?;
                 part.sequence_id = -1;
             }
