@@ -98,6 +98,11 @@ impl State {
 }
 
 impl Job {
+    /// Whether its files are kept no longer: they are deleted, or a daemon deletes them soon.
+    pub fn files_are_deleted(&self) -> bool {
+        self.expires_at.is_some_and(|at| at.as_millisecond() as f64 / 1000.0 <= self.now)
+    }
+
     fn of(row: &Row) -> Self {
         Self {
             job_id: row.get("job_id"),

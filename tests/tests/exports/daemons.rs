@@ -158,7 +158,7 @@ async fn late_worker(world: &World) -> (Daemon, String) {
 }
 
 /// Lets a late worker go on, and waits until it has found out that it is late.
-async fn go_on(daemon: &Daemon) {
+pub(crate) async fn go_on(daemon: &Daemon) {
     daemon.clear_failpoints().await;
     until("the late worker stops", PATIENCE, async || {
         let log = daemon.log_text();

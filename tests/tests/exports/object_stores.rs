@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use offtake_jobs::stores::{BucketPlace, Endpoint, Existing, Key, Place, Trouble};
 use offtake_jobs::{Store, StoreSpec};
-use offtake_tests::object_store::{ACCESS_KEY_ID, BUCKET, Fault, ObjectStore, SECRET};
+use offtake_tests::object_store::{ACCESS_KEY_ID, BUCKET, Fault, ObjectStore, SECRET, Seen};
 use offtake_tests::tools::{on_path, succeed};
 use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
 
-use crate::daemons::{ITEMS, assert_whole, end_lease, wait_parts, wait_state};
+use crate::daemons::{ITEMS, assert_whole, end_lease, go_on, wait_parts, wait_state};
 use crate::readers::frames;
 
 /// What the uploads of large objects have in each part but the last.
@@ -127,7 +127,7 @@ async fn assert_keeps_promises(store: &Store) {
 }
 
 /// Every part of an upload but its last has one size: R2 refuses others, at the very end.
-fn assert_parts_of_one_size(seen: &[offtake_tests::object_store::Seen]) {
+fn assert_parts_of_one_size(seen: &[Seen]) {
     let parts: Vec<_> = seen.iter().filter(|seen| seen.asked.contains("partNumber=")).collect();
     assert!(parts.len() >= 6, "{parts:?}");
     for pair in parts.windows(2) {
@@ -370,6 +370,7 @@ async fn exports_and_snapshots_are_kept_in_a_bucket() {
     let checked = world.succeed(&["check", "--connect"]).await;
     assert!(checked.contains("1 of 1 object store(s) can be written"), "{checked}");
     assert_eq!(server.keys(), Vec::<String>::new());
+    late_worker(&world, &server).await;
 
     let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--json"];
     let told: Value = serde_json::from_str(&world.succeed(&create).await).unwrap();
@@ -408,6 +409,25 @@ async fn exports_and_snapshots_are_kept_in_a_bucket() {
     snapshot(&world, &server, &daemon).await;
     daemon.stop().await;
     wrong_key(world).await;
+}
+
+/// A worker that wakes after its lease writes a part of an export that was deleted meanwhile. It finds
+/// that out, and deletes the part.
+async fn late_worker(world: &World, server: &ObjectStore) {
+    let mut daemon = world.spawn_daemon_with_failpoints(&[("export.before_put", "2*off->pause")]);
+    daemon.wait_ready().await;
+    let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--json"];
+    let told: Value = serde_json::from_str(&world.succeed(&create).await).unwrap();
+    let id = told["id"].as_str().unwrap();
+    daemon.wait_at_failpoint("export.before_put", 1).await;
+    end_lease(world).await;
+    world.succeed(&["export", "delete", id, "--yes"]).await;
+    server.take_seen();
+    go_on(&daemon).await;
+    let put = |seen: &Seen| seen.asked.starts_with("PUT") && seen.asked.contains(id);
+    assert!(server.take_seen().iter().any(put), "the worker was not late");
+    assert_eq!(server.keys(), Vec::<String>::new());
+    daemon.stop().await;
 }
 
 /// The frames of a file's parts are joined when it is fetched.

@@ -15,7 +15,7 @@ use super::finish::Completed;
 use super::parts::Place;
 use super::record::{self, Far, Part, Progress};
 use super::{Error, Options};
-use crate::job::{Job, State};
+use crate::job::{self, Job, State};
 use crate::lease::retry_after;
 use crate::{Held, LEASE, Lease, Release, Store, release};
 
@@ -118,6 +118,17 @@ pub(super) struct Parts {
 impl Work<'_> {
     /// Works until the export ends, or this process must stop. What ends it is recorded.
     pub async fn run(&self, held: &Held, stopping: &CancellationToken) -> Ended {
+        let ended = self.run_while_held(held, stopping).await;
+        if matches!(ended, Ended::Lost)
+            && let Err(error) = self.delete_leftovers().await
+        {
+            let export = &self.job.public_id;
+            tracing::warn!(event = "store_failed", export, "objects are left behind: {error}");
+        }
+        ended
+    }
+
+    async fn run_while_held(&self, held: &Held, stopping: &CancellationToken) -> Ended {
         let done = tokio::select! {
             done = Box::pin(self.work()) => done,
             () = held.ended().cancelled() => return Ended::Lost,
@@ -156,6 +167,16 @@ impl Work<'_> {
                 if ours { Ended::Later(error) } else { Ended::Lost }
             }
         }
+    }
+
+    /// A worker that lost its lease may have written an object after the export was deleted: a bucket
+    /// has no fence. No other process would delete that object.
+    async fn delete_leftovers(&self) -> Result<(), Error> {
+        let found = job::read_by_number(&*self.pool.get().await?, self.lease.job_id).await?;
+        if found.is_none_or(|job| job.files_are_deleted()) {
+            self.store.delete_all(&self.prefix()?).await?;
+        }
+        Ok(())
     }
 
     async fn cancelled(&self) -> Ended {

@@ -54,7 +54,7 @@ pub(super) async fn resume(context: &Context, of: &OfExport) -> Result<Exit, Fai
         let message = format!("the export {id} is {} already", found.state.as_str());
         return Err(Failure::new(Exit::Failed, message));
     }
-    if found.expires_at.is_some_and(|at| at.as_millisecond() as f64 / 1000.0 <= found.now) {
+    if found.files_are_deleted() {
         return Err(Failure::new(Exit::Failed, format!("the files of {id} are being deleted"))
             .remedy("begin a new export"));
     }
