@@ -102,23 +102,47 @@ async fn a_sum_that_never_changes_is_the_same_in_files_of_many_snapshots() {
     }
 }
 
-/// A lock that a migration of the application holds for some seconds does not end the command.
+/// Locks the table while an export reads it, and waits until the command has released the export
+/// because of that.
+async fn lock(world: &World, session: &tokio_postgres::Client) {
+    let parts = "select count(*) > 1 from offtake.job_chunk
+                   join offtake.job using (job_id) where state <> 'completed'";
+    world.source.wait_text(parts, "t").await;
+    session.batch_execute("begin; lock table account in access exclusive mode").await.unwrap();
+    let released = "select count(*) from offtake.job
+                     where state = 'paused' and leased_until is null and reason like '%lock%'";
+    world.source.wait_text(released, "1").await;
+}
+
+/// A lock that a migration of the application holds for some seconds does not end the command. It
+/// can be cancelled meanwhile.
 #[tokio::test]
 async fn a_table_that_is_locked_for_a_while_is_waited_for() {
     let world = world().await;
     let session = world.source.connect().await;
     let unlocked = async {
-        world.source.wait_text("select count(*) > 1 from offtake.job_chunk", "t").await;
-        session.batch_execute("begin; lock table account in access exclusive mode").await.unwrap();
-        let paused =
-            "select count(*) > 0 from offtake.job where state = 'paused' and reason is not null";
-        world.source.wait_text(paused, "t").await;
+        lock(&world, &session).await;
         session.batch_execute("commit").await.unwrap();
     };
     let (told, ()) = tokio::join!(create(&world, "csv", "locked", &[]), unlocked);
     assert_eq!(told["state"], "completed", "{told}");
     let text = unzipped(&folder(&world, "locked").join("accounts.csv.gz"));
     assert_eq!(sum(&text), (ROWS * AMOUNT, ROWS), "{told}");
+
+    let to = folder(&world, "cancelled");
+    let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
+    let create = [&create[..], &[to.to_str().unwrap()]].concat();
+    let cancelled = async {
+        lock(&world, &session).await;
+        let id = "select public_id from offtake.job where state = 'paused'";
+        let id = world.source.query_text(id).await;
+        world.succeed(&["export", "cancel", &id]).await;
+    };
+    let (output, ()) = tokio::join!(world.offtake(&create), cancelled);
+    session.batch_execute("commit").await.unwrap();
+    let complained = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{complained}");
+    assert!(complained.contains("was cancelled"), "{complained}");
 }
 
 /// A snapshot of before a TRUNCATE reads an empty table afterwards.

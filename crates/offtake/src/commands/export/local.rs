@@ -156,7 +156,13 @@ async fn attempt(
     let named = Which::Named(id.as_str());
     let held = claim(pool, Kind::Export, named, LEASE, &process).await.map_err(failed)?;
     let job = job::read(source, Kind::Export, id).await.map_err(failed)?;
-    let (Some(held), Some(job)) = (held, job) else {
+    let Some(job) = job else {
+        return Err(Failure::new(Exit::Failed, format!("the export {id} was deleted")));
+    };
+    let Some(held) = held else {
+        if job.state == State::Cancelled {
+            return Ok(Ended::Cancelled);
+        }
         return Err(Failure::new(
             Exit::Failed,
             format!("another process works on the export {id}"),
