@@ -142,7 +142,10 @@ impl Writer {
                     }
                 }
                 Err(failed) if conditional && failed.unknown_request() => conditional = false,
-                Err(failed) => return self.bucket.settled(failed, &self.key, &self.write).await,
+                Err(mut failed) => {
+                    failed.repeated |= ends > 0;
+                    return self.bucket.settled(failed, &self.key, &self.write).await;
+                }
             }
         }
     }
