@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Held, Job, Kind, LEASE, PublicId, Store, Which, claim, job, stores};
+use crate::{Held, Job, Kind, LEASE, Lease, PublicId, Release, State, Store, Which};
+use crate::{claim, job, release, stores};
 
 /// How often the loop looks for jobs that are due.
 const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
@@ -25,6 +26,9 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often jobs are forgotten that ended long ago.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Another daemon may have the mapping files that a job needs.
+const GIVEN_BACK_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is particular to one kind of jobs.
 pub(crate) trait Trade: Send + Sync {
@@ -43,13 +47,28 @@ pub(crate) trait Trade: Send + Sync {
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
+    fn pool(&self) -> &SourcePool;
+
+    /// Ends a job that is to be cancelled, and that no process works on.
+    fn cancel(&self, lease: Lease) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Gives back a job that this daemon cannot work on. One that is to be cancelled ends: it is due
     /// at once, so this daemon would claim it again and again.
     fn give_back(
         &self,
         held: &Held,
         reason: &str,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            if held.cancelled().is_cancelled() {
+                return self.cancel(held.lease).await;
+            }
+            let state = Some(State::Paused.as_str());
+            let (after, reason) = (GIVEN_BACK_PAUSE, Some(reason));
+            let given = Release { after, state, reason, failed: true };
+            release(self.pool(), held.lease, given).await.map(drop)
+        }
+    }
 
     /// Deletes the files of a job.
     fn delete_files(

@@ -1,7 +1,6 @@
 //! A daemon's work on exports whose files go to stores.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use offtake_loops::metrics as names;
 use offtake_loops::{BlownFuses, Rounds};
@@ -14,10 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ended, Error, Options, Settings, Told, Work, record};
 use crate::stores::{self, Key};
 use crate::turns::{Claimed, Trade, Turns};
-use crate::{Held, Job, Kind, PublicId, Release, State, Store, release};
-
-/// Another daemon may have the mapping files that an export needs.
-const UNKNOWN_MAPPING_PAUSE: Duration = Duration::from_secs(30);
+use crate::{Held, Job, Kind, Lease, PublicId, State, Store};
 
 /// What the loop is made of.
 pub struct Parts {
@@ -99,18 +95,16 @@ impl Trade for Exports {
         Ok(())
     }
 
-    async fn give_back(&self, held: &Held, reason: &str) -> Result<(), offtake_postgres::Error> {
-        let Parts { pool, settings, .. } = &self.0;
-        if held.cancelled().is_cancelled() {
-            let ended = (State::Cancelled, None);
-            return match record::end(pool, held.lease, ended, settings.keep).await {
-                Err(Error::Source(error)) => Err(error),
-                _ => Ok(()),
-            };
+    fn pool(&self) -> &SourcePool {
+        &self.0.pool
+    }
+
+    async fn cancel(&self, lease: Lease) -> Result<(), offtake_postgres::Error> {
+        let ended = (State::Cancelled, None);
+        match record::end(&self.0.pool, lease, ended, self.0.settings.keep).await {
+            Err(Error::Source(error)) => Err(error),
+            _ => Ok(()),
         }
-        let state = Some(State::Paused.as_str());
-        let (after, reason) = (UNKNOWN_MAPPING_PAUSE, Some(reason));
-        release(pool, held.lease, Release { after, state, reason, failed: true }).await.map(drop)
     }
 }
 

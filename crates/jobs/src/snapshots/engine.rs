@@ -15,10 +15,7 @@ use super::schedule::{Clock, Schedule, end_old};
 use super::turn::{Ended, Options, Turn, cancel};
 use super::{Error, delete, sweep};
 use crate::turns::{Claimed, Trade, Turns};
-use crate::{Held, Kind, PublicId, Release, State, Store, release, stores};
-
-/// Another daemon may have the mapping files that a snapshot needs.
-const UNKNOWN_MAPPING_PAUSE: Duration = Duration::from_secs(30);
+use crate::{Kind, Lease, PublicId, Store, stores};
 
 /// How often stores are looked at for what processes that died have left there.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
@@ -131,17 +128,15 @@ impl Trade for Snapshots {
         Ok(())
     }
 
-    async fn give_back(&self, held: &Held, reason: &str) -> Result<(), offtake_postgres::Error> {
-        let pool = &self.parts.pool;
-        if held.cancelled().is_cancelled() {
-            return match cancel(pool, held.lease).await {
-                Err(Error::Source(error)) => Err(error),
-                _ => Ok(()),
-            };
+    fn pool(&self) -> &SourcePool {
+        &self.parts.pool
+    }
+
+    async fn cancel(&self, lease: Lease) -> Result<(), offtake_postgres::Error> {
+        match cancel(&self.parts.pool, lease).await {
+            Err(Error::Source(error)) => Err(error),
+            _ => Ok(()),
         }
-        let state = Some(State::Paused.as_str());
-        let (after, reason) = (UNKNOWN_MAPPING_PAUSE, Some(reason));
-        release(pool, held.lease, Release { after, state, reason, failed: true }).await.map(drop)
     }
 
     async fn delete_files(&self, store: &Store, id: &PublicId) -> Result<(), stores::Error> {
