@@ -31,7 +31,7 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 const GIVEN_BACK_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is particular to one kind of jobs.
-pub(crate) trait Trade: Send + Sync {
+pub(crate) trait Trade: Send + Sync + 'static {
     const KIND: Kind;
     /// The loop's name, and its fuse's.
     const NAME: &'static str;
@@ -72,7 +72,6 @@ pub(crate) trait Trade: Send + Sync {
 
     /// Deletes the files of a job.
     fn delete_files(
-        &self,
         store: &Store,
         id: &PublicId,
     ) -> impl Future<Output = Result<(), stores::Error>> + Send;
@@ -104,6 +103,8 @@ pub(crate) struct Turns {
     /// Names this process in `leased_by`.
     process: String,
     expiry_at: Instant,
+    /// The deletion of files: a store that does not answer must not keep jobs of others waiting.
+    expiry: JoinSet<()>,
     forget_at: Instant,
 }
 
@@ -125,6 +126,7 @@ impl Turns {
             progress: Progress::of(name),
             process: format!("{}:{:08x}", std::process::id(), rand::rng().random::<u32>()),
             expiry_at: Instant::now(),
+            expiry: JoinSet::new(),
             forget_at: Instant::now(),
         }
     }
@@ -172,6 +174,7 @@ impl Turns {
         if self.fuses.borrow().blown(T::NAME).is_some() {
             // What works stops, and is given back.
             stop.cancel();
+            self.expiry.abort_all();
             return Ok(());
         }
         if self.names.is_empty() {
@@ -187,9 +190,11 @@ impl Turns {
             let Some(held) = claimed else { break };
             self.begin(trade, held, working, stop).await?;
         }
-        if self.expiry_at <= Instant::now() {
+        while self.expiry.try_join_next().is_some() {}
+        if self.expiry_at <= Instant::now() && self.expiry.is_empty() {
             self.expiry_at = Instant::now() + EXPIRY_INTERVAL;
-            self.expire(trade).await?;
+            let expired = job::expired(&self.pool, T::KIND, &self.names).await?;
+            self.expiry.spawn(expire::<T>(self.pool.clone(), self.stores.clone(), expired));
         }
         Ok(())
     }
@@ -216,21 +221,24 @@ impl Turns {
             }
         }
     }
+}
 
-    /// Deletes the files of jobs that are kept no longer.
-    async fn expire<T: Trade>(&self, trade: &T) -> Result<(), Error> {
-        for (id, store) in job::expired(&self.pool, T::KIND, &self.names).await? {
-            let store = self.stores.iter().find(|found| found.name() == store);
-            let Some(store) = store else { continue };
-            match trade.delete_files(store, &id).await {
-                Ok(()) => job::expire(&self.pool, T::KIND, &id).await?,
-                Err(error) => tracing::warn!(
-                    event = "store_failed",
-                    store = store.name(),
-                    "the files of {id} are to be deleted: {error}"
-                ),
-            }
+/// Deletes the files of jobs that are kept no longer. Of a store that fails, the others follow next
+/// time.
+async fn expire<T: Trade>(
+    pool: SourcePool,
+    mut stores: Vec<Store>,
+    expired: Vec<(PublicId, String)>,
+) {
+    for (id, store) in expired {
+        let Some(at) = stores.iter().position(|found| found.name() == store) else { continue };
+        if let Err(error) = T::delete_files(&stores[at], &id).await {
+            let what = format!("the files of {id} are to be deleted");
+            tracing::warn!(event = "store_failed", store, "{what}: {error}");
+            stores.swap_remove(at);
+        } else if job::expire(&pool, T::KIND, &id).await.is_err() {
+            // The loop reports a source that does not answer, and this job is expired again.
+            return;
         }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Stores that are buckets: what a store promises, what networks and busy stores do, and exports and
 //! snapshots in one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use offtake_jobs::stores::{BucketPlace, Endpoint, Existing, Key, Place, Trouble};
@@ -352,8 +352,12 @@ async fn world(server: &ObjectStore) -> World {
     let world = World::with_tenants(["acme"])
         .without_init()
         .mappings(&[("items", ITEMS)])
-        .setting("/stores", json!({ "r2": server.settings() }))
+        .setting(
+            "/stores",
+            json!({ "r2": server.settings(), "disk": { "kind": "disk", "path": "files" } }),
+        )
         .setting("/exports", json!({ "chunk_rows": 100, "pause": "1ms", "store": "r2" }))
+        .setting("/snapshots", json!({ "store": "r2" }))
         .await;
     let fill =
         "insert into item select '{tenant}', n, 'name ' || n from generate_series(1, 2000) n";
@@ -408,6 +412,7 @@ async fn exports_and_snapshots_are_kept_in_a_bucket() {
     zstd(&world, &server).await;
     snapshot(&world, &server, &daemon).await;
     daemon.stop().await;
+    away_when_files_expire(&world, &server).await;
     wrong_key(world).await;
 }
 
@@ -475,6 +480,34 @@ async fn snapshot(world: &World, server: &ObjectStore, daemon: &Daemon) {
     let count = "select count(*) from back.items";
     assert_eq!(world.tenant("acme").destination.query_text(count).await, "2000");
     world.succeed(&["snapshot", "delete", id, "--yes"]).await;
+    assert_eq!(server.keys(), Vec::<String>::new());
+}
+
+/// A store that does not answer when files are to be deleted keeps no export of another store waiting.
+async fn away_when_files_expire(world: &World, server: &ObjectStore) {
+    let create = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--json"];
+    let told: Value = serde_json::from_str(&world.succeed(&create).await).unwrap();
+    let daemon = world.daemon().await;
+    let id = told["id"].as_str().unwrap();
+    wait_state(world, id, "completed").await;
+    daemon.stop().await;
+    world.source.execute("update offtake.job set expires_at = now()").await;
+    // It is asked again for more than a minute.
+    server.always("GET", Fault::Answer(503, "retry-after: 15\r\n", "SlowDown"));
+    server.take_seen();
+    let daemon = world.daemon().await;
+    until("the files are to be deleted", PATIENCE, async || match server.take_seen().is_empty() {
+        true => Err("the store was not asked".to_owned()),
+        false => Ok(()),
+    })
+    .await;
+    let began = Instant::now();
+    let told = world.succeed(&[&create[..], &["--store", "disk", "--wait"]].concat()).await;
+    assert!(told.contains("\"state\":\"completed\""), "{told}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    daemon.stop().await;
+    server.mend();
+    world.succeed(&["export", "delete", id, "--yes"]).await;
     assert_eq!(server.keys(), Vec::<String>::new());
 }
 

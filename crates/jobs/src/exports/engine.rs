@@ -88,7 +88,7 @@ impl Trade for Exports {
         Ok(())
     }
 
-    async fn delete_files(&self, store: &Store, id: &PublicId) -> Result<(), stores::Error> {
+    async fn delete_files(store: &Store, id: &PublicId) -> Result<(), stores::Error> {
         let Some(prefix) = Key::new(id.as_str()) else { return Ok(()) };
         store.delete_all(&prefix).await?;
         tracing::info!(event = "export_expired", export = %id, "its files are deleted");

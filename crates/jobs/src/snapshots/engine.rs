@@ -42,6 +42,8 @@ struct Snapshots {
     parts: Parts,
     clock: Clock,
     sweep_at: Instant,
+    /// A store that does not answer must not keep snapshots of others waiting.
+    sweeping: JoinSet<()>,
 }
 
 impl Engine {
@@ -49,7 +51,15 @@ impl Engine {
         let Parts { pool, stores, workers, fuses, schedule, .. } = &parts;
         let turns = Turns::new(Snapshots::NAME, pool, stores, *workers, fuses);
         let clock = Clock::new(pool, schedule.clone());
-        Self { turns, snapshots: Snapshots { parts, clock, sweep_at: Instant::now() } }
+        Self {
+            turns,
+            snapshots: Snapshots {
+                parts,
+                clock,
+                sweep_at: Instant::now(),
+                sweeping: JoinSet::new(),
+            },
+        }
     }
 
     /// When the loop last completed a round. The supervisor reports a loop that completes none.
@@ -72,11 +82,15 @@ impl Trade for Snapshots {
         let Parts { stores, max_duration, .. } = &self.parts;
         if self.sweep_at <= Instant::now() {
             self.sweep_at = Instant::now() + SWEEP_INTERVAL;
-            for store in stores {
-                if let Err(error) = sweep(store, *max_duration).await {
-                    tracing::warn!(event = "store_failed", store = store.name(), "{error}");
+            let (stores, max_duration) = (stores.clone(), *max_duration);
+            self.sweeping = JoinSet::new();
+            self.sweeping.spawn(async move {
+                for store in &stores {
+                    if let Err(error) = sweep(store, max_duration).await {
+                        tracing::warn!(event = "store_failed", store = store.name(), "{error}");
+                    }
                 }
-            }
+            });
         }
         self.clock.round(stores).await
     }
@@ -139,7 +153,7 @@ impl Trade for Snapshots {
         }
     }
 
-    async fn delete_files(&self, store: &Store, id: &PublicId) -> Result<(), stores::Error> {
+    async fn delete_files(store: &Store, id: &PublicId) -> Result<(), stores::Error> {
         delete(store, id).await?;
         tracing::info!(event = "snapshot_deleted", snapshot = %id, "a snapshot was deleted");
         Ok(())
