@@ -116,13 +116,16 @@ async fn a_daemon_writes_an_export_that_is_fetched_and_verified() {
 async fn another_daemon_goes_on_with_what_the_first_one_began() {
     for freeze in [false, true] {
         let world = world().await;
-        let mut first =
-            world.spawn_daemon_with_failpoints(&[("export.before_put", "7*off->pause")]);
+        let points = [("export.before_put", "7*off->pause"), ("export.after_read", "sleep(0)")];
+        let mut first = world.spawn_daemon_with_failpoints(&points);
         first.wait_ready().await;
         let told = create(&world, &[]).await;
         let id = told["id"].as_str().unwrap();
         wait_parts(&world, "7").await;
+        // While a part is being stored, the one behind it is read, and no other one.
+        first.wait_at_failpoint("export.after_read", 9).await;
         assert_eq!(status(&world, id).await["state"], "processing");
+        assert_eq!(first.failpoint_count("export.after_read"), 9);
         if freeze {
             first.freeze();
         } else {
@@ -169,7 +172,7 @@ pub(crate) async fn go_on(daemon: &Daemon) {
 
 #[tokio::test]
 async fn a_worker_that_is_late_changes_nothing_of_a_cancelled_or_deleted_export() {
-    let world = world().await;
+    let mut world = world().await;
     let (daemon, id) = late_worker(&world).await;
     world.succeed(&["export", "cancel", &id]).await;
     go_on(&daemon).await;
@@ -181,7 +184,11 @@ async fn a_worker_that_is_late_changes_nothing_of_a_cancelled_or_deleted_export(
     daemon.stop().await;
 
     world.source.execute("delete from offtake.job").await;
+    world.configure(|c| c["exports"]["work"] = "1ms".into());
     let (daemon, id) = late_worker(&world).await;
+    // The last part of a snapshot is stored when the snapshot has ended.
+    let held = "select count(*) from pg_stat_activity where state like 'idle in transaction%'";
+    world.source.wait_text(held, "0").await;
     world.succeed(&["export", "delete", &id, "--yes"]).await;
     go_on(&daemon).await;
     let folder = world.folder().join("files").join(&id);

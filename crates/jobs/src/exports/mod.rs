@@ -10,6 +10,7 @@
 //! **What a crash leaves behind**: parts that are recorded, which stand, and objects that nothing
 //! names, which are deleted at the end.
 
+mod copy;
 mod encode;
 mod engine;
 mod error;

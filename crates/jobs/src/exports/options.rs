@@ -10,7 +10,8 @@ pub const CHUNK_ROWS: u32 = 50_000;
 /// The most rows that a part may be asked to have.
 pub const CHUNK_ROWS_MAX: u32 = 10_000_000;
 
-/// Bytes of a part before it is compressed. Twice this bounds the memory of an export.
+/// Bytes of a part before it is compressed. Three times this bounds the memory of an export: one
+/// part is printed while the next one is read.
 pub const CHUNK_BYTES: usize = 64 << 20;
 
 /// An export as it was asked for. It never changes afterwards: what is read after a crash must be

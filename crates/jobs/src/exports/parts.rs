@@ -1,7 +1,7 @@
 //! From a range of keys to objects in the store.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use offtake_loops::failpoint;
 use offtake_mapping::ResolvedMapping;
@@ -31,15 +31,26 @@ pub(super) struct Place {
     pub(super) round: i32,
 }
 
+/// A part that was read. Its object is not written yet.
+pub(super) struct ReadPart<'a> {
+    mapping: &'a Arc<ResolvedMapping>,
+    pub(super) part: Part,
+    rows: Rows,
+    round: i32,
+    /// How long the reading took.
+    pub(super) took: Duration,
+}
+
 impl Work<'_> {
-    /// Reads the first rows of a range as one part, `rows_max` of them at most, and writes its object.
-    pub(super) async fn part(
+    /// Reads the first rows of a range as one part, `rows_max` of them at most.
+    pub(super) async fn read<'a>(
         &self,
         snapshot: &HeldSnapshot,
-        mapping: &Arc<ResolvedMapping>,
+        mapping: &'a Arc<ResolvedMapping>,
         (range, rows_max): (KeyRange<'_>, usize),
         place: Place,
-    ) -> Result<Part, Error> {
+    ) -> Result<ReadPart<'a>, Error> {
+        let began = Instant::now();
         self.expect_room().await?;
         let page = self.page(snapshot, mapping, (range, rows_max)).await?;
         failpoint("export.after_read").await?;
@@ -47,7 +58,7 @@ impl Work<'_> {
             Some(last) => Some(last),
             None => range.up_to.map(<[String]>::to_vec),
         };
-        let mut part = Part {
+        let part = Part {
             mapping: mapping.name().to_owned(),
             chunk: place.chunk,
             piece: place.piece,
@@ -59,11 +70,17 @@ impl Work<'_> {
             object: None,
             sequence_id: snapshot.head,
         };
-        if page.rows.is_empty() {
+        Ok(ReadPart { mapping, part, rows: page.rows, round: place.round, took: began.elapsed() })
+    }
+
+    /// Writes the object of a part. One without rows has none.
+    pub(super) async fn store(&self, read: ReadPart<'_>) -> Result<Part, Error> {
+        let ReadPart { mapping, mut part, rows, round, .. } = read;
+        if rows.is_empty() {
             return Ok(part);
         }
-        let encoded = self.encode(mapping, page.rows).await?;
-        let key = self.part_key(&part, place.round)?;
+        let encoded = self.encode(mapping, rows).await?;
+        let key = self.part_key(&part, round)?;
         failpoint("export.before_put").await?;
         part.bytes = i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX);
         self.store.put(&key, encoded.bytes, Existing::Replace).await?;

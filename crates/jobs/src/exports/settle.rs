@@ -212,7 +212,8 @@ impl Work<'_> {
             let piece = i32::try_from(pieces.len()).unwrap_or(i32::MAX);
             let place = Place { chunk: dirty.chunk, piece, round };
             let reading = Instant::now();
-            let part = self.part(snapshot, mapping, (range, self.chunk_rows()), place).await?;
+            let read = self.read(snapshot, mapping, (range, self.chunk_rows()), place).await?;
+            let part = self.store(read).await?;
             parts.time_reading += reading.elapsed();
             parts.rows_read += part.rows;
             after.clone_from(&part.up_to);

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use offtake_mapping::ResolvedMapping;
-use offtake_mapping::compose::KeyRange;
 use offtake_postgres::SourcePool;
 use offtake_reading::HeldSnapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::finish::Completed;
-use super::parts::Place;
 use super::record::{self, Far, Part, Progress};
 use super::{Error, Options};
 use crate::job::{self, Job, State};
@@ -82,13 +80,6 @@ pub enum Ended {
     Lost,
 }
 
-/// How many rows to ask for behind a part that has so many. The source sends all rows that are asked
-/// for, and those beyond the bytes of a part in vain: an eighth more than the last part had.
-fn rows_behind(rows: i64, chunk_rows: usize) -> usize {
-    let rows = usize::try_from(rows).unwrap_or(chunk_rows);
-    rows.saturating_add(rows.div_ceil(8)).clamp(1, chunk_rows)
-}
-
 /// The work on one export. The caller holds its lease.
 pub struct Work<'a> {
     pub pool: &'a SourcePool,
@@ -113,6 +104,14 @@ pub(super) struct Parts {
     /// How fast rows were read.
     pub(super) rows_read: i64,
     pub(super) time_reading: Duration,
+}
+
+/// A snapshot that has ended.
+pub(super) struct EndedSnapshot {
+    /// The highest sequence id that was visible in it.
+    head: i64,
+    /// No table was truncated or rewritten under it.
+    unbroken: bool,
 }
 
 impl Work<'_> {
@@ -248,58 +247,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Reads what was never read. False: it is to be cancelled.
-    async fn copy(&self, parts: &mut Parts) -> Result<bool, Error> {
-        let mut snapshots = 0;
-        while self.next(parts).is_some() {
-            if snapshots > 0 {
-                parts.one_snapshot = false;
-                if !self.breathe(parts, 0).await? {
-                    return Ok(false);
-                }
-            }
-            snapshots += 1;
-            let snapshot = self.open(parts).await?;
-            let begun = Instant::now();
-            let total = self.estimate(&snapshot).await?;
-            let mut first = true;
-            while let Some(Next { mapping, after, chunk, rows_max }) = self.next(parts) {
-                // One part at least, or a short `work` would never end.
-                if !std::mem::take(&mut first) && begun.elapsed() >= self.settings.work {
-                    break;
-                }
-                let range = KeyRange::behind(after.as_deref());
-                let place = Place { chunk, piece: 0, round: 0 };
-                let reading = Instant::now();
-                let part = self.part(&snapshot, mapping, (range, rows_max), place).await?;
-                parts.time_reading += reading.elapsed();
-                parts.rows_read += part.rows;
-                if !self.put(parts, vec![part], (State::Processing, 0), Some(total)).await? {
-                    return Ok(false);
-                }
-            }
-            self.close(parts, snapshot, begun).await?;
-        }
-        Ok(true)
-    }
-
-    /// What is read next; None: everything was read once.
-    fn next(&self, parts: &Parts) -> Option<Next<'_>> {
-        let chunk_rows = self.chunk_rows();
-        self.mappings.iter().find_map(|mapping| {
-            match parts.all.iter().rfind(|part| part.mapping == mapping.name()) {
-                None => Some(Next { mapping, after: None, chunk: 0, rows_max: chunk_rows }),
-                Some(Part { up_to: None, .. }) => None,
-                Some(part) => Some(Next {
-                    mapping,
-                    after: part.up_to.clone(),
-                    chunk: part.chunk + 1,
-                    rows_max: rows_behind(part.rows, chunk_rows),
-                }),
-            }
-        })
-    }
-
     /// Takes a snapshot, and refuses one of another history.
     pub(super) async fn open(&self, parts: &mut Parts) -> Result<HeldSnapshot, Error> {
         let timeout = self.settings.statement_timeout;
@@ -313,17 +260,36 @@ impl Work<'_> {
         Ok(snapshot)
     }
 
-    /// Ends a snapshot. Where a table was truncated or rewritten under it, what was read in it is
-    /// read again.
+    /// Ends a snapshot when all that was read in it is recorded. False: it was broken.
     pub(super) async fn close(
         &self,
         parts: &mut Parts,
         snapshot: HeldSnapshot,
         begun: Instant,
     ) -> Result<bool, Error> {
-        let (unbroken, head) = (snapshot.unbroken().await?, snapshot.head);
+        let ended = self.end(snapshot, begun).await?;
+        self.ended(parts, ended).await
+    }
+
+    /// Ends a snapshot when nothing more is read in it.
+    pub(super) async fn end(
+        &self,
+        snapshot: HeldSnapshot,
+        begun: Instant,
+    ) -> Result<EndedSnapshot, Error> {
+        let ended = EndedSnapshot { head: snapshot.head, unbroken: snapshot.unbroken().await? };
         snapshot.end().await;
         (self.tell)(Told::Snapshot { held: begun.elapsed() });
+        Ok(ended)
+    }
+
+    /// Where a table was truncated or rewritten under a snapshot, the parts that were read in it are
+    /// read again: these are recorded by now. False: that was so.
+    pub(super) async fn ended(
+        &self,
+        parts: &mut Parts,
+        EndedSnapshot { head, unbroken }: EndedSnapshot,
+    ) -> Result<bool, Error> {
         if !unbroken {
             parts.one_snapshot = false;
             record::invalidate(self.pool, self.lease, head, None).await?;
@@ -334,7 +300,7 @@ impl Work<'_> {
         Ok(unbroken)
     }
 
-    async fn estimate(&self, snapshot: &HeldSnapshot) -> Result<i64, Error> {
+    pub(super) async fn estimate(&self, snapshot: &HeldSnapshot) -> Result<i64, Error> {
         let mut total: i64 = 0;
         for mapping in self.mappings {
             let tenant = &self.job.tenant_at_source;
@@ -393,14 +359,6 @@ impl Work<'_> {
     }
 }
 
-/// The next chunk of a mapping.
-struct Next<'a> {
-    mapping: &'a Arc<ResolvedMapping>,
-    after: Option<Vec<String>>,
-    chunk: i32,
-    rows_max: usize,
-}
-
 enum Done {
     Completed(Completed),
     Cancelled,
@@ -411,19 +369,5 @@ fn told(error: &Error) -> String {
     match error {
         Error::Source(cause) => format!("{error}: {}", offtake_postgres::chain(cause)),
         error => error.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_fits_is_asked_for_and_grows_again() {
-        // 80 rows have the bytes of a part, and then they are small.
-        for (rows, expect) in [(1000, 1000), (80, 90), (90, 102), (102, 115), (1, 2), (2, 3)] {
-            assert_eq!(rows_behind(rows, 1000), expect);
-        }
-        assert_eq!(rows_behind(0, 1000), 1);
     }
 }

@@ -1,0 +1,165 @@
+//! The first reading of all rows, in short snapshots. A part is read while the one before it is
+//! encoded and stored.
+//!
+//! What a crash leaves is the same as without reading ahead: parts are stored and recorded one
+//! behind the other, in their order. A part that was read and not recorded is in memory only, and
+//! is dropped with the work: on a failure, a lost lease, a cancel, or when the process stops.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use offtake_mapping::ResolvedMapping;
+use offtake_mapping::compose::KeyRange;
+use offtake_reading::HeldSnapshot;
+use tokio::sync::mpsc;
+
+use super::Error;
+use super::parts::{Place, ReadPart};
+use super::record::Part;
+use super::work::{Parts, Work};
+use crate::job::State;
+
+/// The next chunk of a mapping.
+struct Next<'a> {
+    mapping: &'a Arc<ResolvedMapping>,
+    after: Option<Vec<String>>,
+    chunk: i32,
+    rows_max: usize,
+}
+
+impl<'a> Next<'a> {
+    /// The chunk behind a part. None: the part has the last rows of its mapping.
+    fn behind(part: &Part, mapping: &'a Arc<ResolvedMapping>, chunk_rows: usize) -> Option<Self> {
+        Some(Self {
+            mapping,
+            after: Some(part.up_to.clone()?),
+            chunk: part.chunk + 1,
+            rows_max: rows_behind(part.rows, chunk_rows),
+        })
+    }
+}
+
+/// How many rows to ask for behind a part that has so many. The source sends all rows that are asked
+/// for, and those beyond the bytes of a part in vain: an eighth more than the last part had.
+fn rows_behind(rows: i64, chunk_rows: usize) -> usize {
+    let rows = usize::try_from(rows).unwrap_or(chunk_rows);
+    rows.saturating_add(rows.div_ceil(8)).clamp(1, chunk_rows)
+}
+
+impl Work<'_> {
+    /// Reads what was never read. False: it is to be cancelled.
+    pub(super) async fn copy(&self, parts: &mut Parts) -> Result<bool, Error> {
+        let mut left = self.left(parts);
+        let mut snapshots = 0;
+        while !left.is_empty() {
+            if snapshots > 0 {
+                parts.one_snapshot = false;
+                if !self.breathe(parts, 0).await? {
+                    return Ok(false);
+                }
+            }
+            snapshots += 1;
+            if !self.copy_in_one_snapshot(parts, &mut left).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where each mapping that is not read to its end goes on.
+    fn left(&self, parts: &Parts) -> VecDeque<Next<'_>> {
+        let chunk_rows = self.chunk_rows();
+        let left = self.mappings.iter().filter_map(|mapping| {
+            match parts.all.iter().rfind(|part| part.mapping == mapping.name()) {
+                None => Some(Next { mapping, after: None, chunk: 0, rows_max: chunk_rows }),
+                Some(part) => Next::behind(part, mapping, chunk_rows),
+            }
+        });
+        left.collect()
+    }
+
+    /// Reads parts for as long as `work` says. False: it is to be cancelled.
+    async fn copy_in_one_snapshot<'a>(
+        &'a self,
+        parts: &mut Parts,
+        left: &mut VecDeque<Next<'a>>,
+    ) -> Result<bool, Error> {
+        let snapshot = self.open(parts).await?;
+        let begun = Instant::now();
+        let total = self.estimate(&snapshot).await?;
+        // One part waits here while the one before it is stored.
+        let (read, mut unstored) = mpsc::channel(1);
+        let reading = async {
+            let read = self.read_ahead(&snapshot, begun, left, read).await;
+            // The last part is still to be stored, and that needs no snapshot.
+            Ok(match read {
+                Ok(()) => self.end(snapshot, begun).await,
+                Err(error) => Err(error),
+            })
+        };
+        let storing = async {
+            while let Some(read) = unstored.recv().await {
+                let (storing, took) = (Instant::now(), read.took);
+                let part = self.store(read).await.map_err(Err)?;
+                parts.time_reading += took + storing.elapsed();
+                parts.rows_read += part.rows;
+                let put = self.put(parts, vec![part], (State::Processing, 0), Some(total)).await;
+                if !matches!(put, Ok(true)) {
+                    return Err(put);
+                }
+            }
+            Ok(())
+        };
+        // A read that fails does not end the storing of parts that were read before it. Where the
+        // storing ends early, with an error or a cancel, the read is dropped.
+        match tokio::try_join!(reading, storing) {
+            Ok((ended, ())) => self.ended(parts, ended?).await.map(|_| true),
+            Err(ended) => ended,
+        }
+    }
+
+    /// Reads parts until `work` is over, each when the one before it is being stored.
+    async fn read_ahead<'a>(
+        &self,
+        snapshot: &HeldSnapshot,
+        begun: Instant,
+        left: &mut VecDeque<Next<'a>>,
+        read: mpsc::Sender<ReadPart<'a>>,
+    ) -> Result<(), Error> {
+        let work_left = || self.settings.work.saturating_sub(begun.elapsed());
+        let mut first = true;
+        while let Some(next) = left.front() {
+            // A store that is slow must not lengthen the snapshot.
+            let room = tokio::time::timeout(work_left(), read.reserve()).await;
+            let Ok(Ok(room)) = room else { break };
+            // One part at least, or a short `work` would never end.
+            if !std::mem::take(&mut first) && work_left().is_zero() {
+                break;
+            }
+            let range = KeyRange::behind(next.after.as_deref());
+            let place = Place { chunk: next.chunk, piece: 0, round: 0 };
+            let found = self.read(snapshot, next.mapping, (range, next.rows_max), place).await?;
+            match Next::behind(&found.part, next.mapping, self.chunk_rows()) {
+                Some(behind) => left[0] = behind,
+                None => drop(left.pop_front()),
+            }
+            room.send(found);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_asked_for_and_grows_again() {
+        // 80 rows have the bytes of a part, and then they are small.
+        for (rows, expect) in [(1000, 1000), (80, 90), (90, 102), (102, 115), (1, 2), (2, 3)] {
+            assert_eq!(rows_behind(rows, 1000), expect);
+        }
+        assert_eq!(rows_behind(0, 1000), 1);
+    }
+}
