@@ -103,7 +103,10 @@ impl Rows {
     /// The fields of one line as COPY wrote them, escapes included.
     pub fn escaped_fields(&self, line: usize) -> impl Iterator<Item = &[u8]> {
         let text = &self.data[self.start(line)..self.ends[line] - 1];
-        text.split(|b| *b == b'\t').skip(usize::from(self.marked))
+        let ends = memchr::memchr_iter(b'\t', text).chain(std::iter::once(text.len()));
+        let mut start = 0;
+        let fields = ends.map(move |end| &text[std::mem::replace(&mut start, end + 1)..end]);
+        fields.skip(usize::from(self.marked))
     }
 
     /// The values of a key's columns of one line.
@@ -164,13 +167,10 @@ pub fn unescape_bytes(field: &[u8]) -> Option<Cow<'_, [u8]>> {
         return Some(Cow::Borrowed(field));
     }
     let mut value = Vec::with_capacity(field.len());
-    let mut bytes = field.iter();
-    while let Some(byte) = bytes.next() {
-        if *byte != b'\\' {
-            value.push(*byte);
-            continue;
-        }
-        value.push(match bytes.next() {
+    let mut rest = field;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        value.extend_from_slice(&rest[..at]);
+        value.push(match rest.get(at + 1) {
             Some(b'b') => 8,
             Some(b'f') => 12,
             Some(b'n') => b'\n',
@@ -180,7 +180,9 @@ pub fn unescape_bytes(field: &[u8]) -> Option<Cow<'_, [u8]>> {
             Some(other) => *other,
             None => b'\\',
         });
+        rest = rest.get(at + 2..).unwrap_or_default();
     }
+    value.extend_from_slice(rest);
     Some(Cow::Owned(value))
 }
 
@@ -197,11 +199,26 @@ mod tests {
         assert_eq!(rows.fields(0, &[1, 0]), [Some("a\tb\\c".to_owned()), Some("1".to_owned())]);
         assert_eq!(rows.fields(1, &[1]), [None]);
         assert_eq!(rows.fields(2, &[1]), [Some(String::new())]);
+        assert_eq!(rows.escaped_fields(2).collect::<Vec<_>>(), [&b"3"[..], b""]);
+        assert_eq!(rows.escaped_fields(0).collect::<Vec<_>>(), [&b"1"[..], b"a\\tb\\\\c"]);
         let texts = |line| rows.texts(line).map(|text| text.map(Cow::into_owned));
         for line in 0..3 {
             assert_eq!(texts(line).collect::<Vec<_>>(), rows.fields(line, &[0, 1]));
         }
         assert!(Rows::default().is_empty());
+    }
+
+    #[test]
+    fn what_copy_escapes_is_read_back() {
+        let check = |field: &[u8], expect: Option<&[u8]>| {
+            assert_eq!(unescape_bytes(field).as_deref(), expect, "{field:?}");
+        };
+        check(b"\\N", None);
+        check(b"", Some(b""));
+        check(b"plain", Some(b"plain"));
+        check(b"\\b\\f\\n\\r\\t\\v\\\\", Some(b"\x08\x0c\n\r\t\x0b\\"));
+        check(b"a\\\\N b\\\\", Some(b"a\\N b\\"));
+        check(b"cut\\", Some(b"cut\\"));
     }
 
     #[test]

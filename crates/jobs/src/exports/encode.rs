@@ -85,19 +85,25 @@ fn push_csv(value: Option<&[u8]>, text: &mut Vec<u8>) {
     let Some(value) = value else { return };
     let quoted = value.is_empty()
         || value == b"\\."
-        || value.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r'));
-    if !quoted {
-        text.extend_from_slice(value);
-        return;
+        || memchr::memchr3(b',', b'"', b'\n', value).is_some()
+        || memchr::memchr(b'\r', value).is_some();
+    match quoted {
+        true => push_quoted(value, b'"', text),
+        false => text.extend_from_slice(value),
     }
-    text.push(b'"');
-    for byte in value {
-        if *byte == b'"' {
-            text.push(b'"');
-        }
-        text.push(*byte);
+}
+
+/// A value between quotes; those in it are doubled.
+pub(super) fn push_quoted(value: &[u8], quote: u8, text: &mut Vec<u8>) {
+    text.push(quote);
+    let mut rest = value;
+    while let Some(at) = memchr::memchr(quote, rest) {
+        text.extend_from_slice(&rest[..=at]);
+        text.push(quote);
+        rest = &rest[at + 1..];
     }
-    text.push(b'"');
+    text.extend_from_slice(rest);
+    text.push(quote);
 }
 
 /// Less than a third of gzip's time, for a smaller file.
@@ -147,6 +153,8 @@ mod tests {
         check(Some("plain text"), "plain text");
         check(Some("a,b"), "\"a,b\"");
         check(Some("say \"x\""), "\"say \"\"x\"\"\"");
+        check(Some("\"\",\""), "\"\"\"\"\",\"\"\"");
+        check(Some("a\rb"), "\"a\rb\"");
         check(Some("two\nlines"), "\"two\nlines\"");
         check(Some("\\."), "\"\\.\"");
     }

@@ -5,6 +5,8 @@ use std::ops::Range;
 use offtake_mapping::ResolvedMapping;
 use offtake_reading::{Rows, unescape_bytes};
 
+use super::encode::push_quoted;
+
 /// A statement has at most so many rows…
 const ROWS_MAX: usize = 500;
 
@@ -80,14 +82,7 @@ fn push(value: Option<&[u8]>, kind: Kind, text: &mut Vec<u8>) {
         }
         _ => {}
     }
-    text.push(b'\'');
-    for byte in value {
-        if *byte == b'\'' {
-            text.push(b'\'');
-        }
-        text.push(*byte);
-    }
-    text.push(b'\'');
+    push_quoted(value, b'\'', text);
 }
 
 #[cfg(test)]
