@@ -7,9 +7,9 @@
 
 use offtake_loops::failpoint;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::encode::{csv_header, hex};
+use super::encode::csv_header;
+use super::hashes::FileHash;
 use super::joined::write_whole;
 use super::manifest::{ManifestColumn, ManifestMapping, manifest_name};
 use super::options::Format;
@@ -184,10 +184,9 @@ impl Work<'_> {
     /// Reads the parts of a file once more, for its own hash and to see that each is what was
     /// written.
     async fn hashed(&self, name: String, parts: Vec<ManifestPart>) -> Result<ManifestFile, Error> {
-        let mut whole = Sha256::new();
+        let hash = FileHash::begin();
         for part in &parts {
-            let read = read_part(self.store, part, |bytes| whole.update(bytes)).await;
-            let read = match read {
+            let read = match hash.read_part(self.store, part).await {
                 Err(error) if error.trouble == Trouble::Missing => Ok(false),
                 read => read,
             };
@@ -200,7 +199,7 @@ impl Work<'_> {
         }
         let size = parts.iter().map(|part| part.size).sum();
         let rows = parts.iter().map(|part| part.rows).sum();
-        Ok(ManifestFile { name, size, sha256: hex(&whole.finalize()), rows, parts })
+        Ok(ManifestFile { name, size, sha256: hash.end().await?, rows, parts })
     }
 
     /// Deletes what was written and the manifest does not name.
@@ -244,25 +243,6 @@ fn files_of(manifest: &Manifest) -> Value {
         json!({ "name": name, "size": size, "sha256": sha256, "rows": rows })
     };
     manifest.files.iter().map(told).collect()
-}
-
-/// Reads a part to its end. False: it is not what the manifest says.
-pub(super) async fn read_part(
-    store: &Store,
-    part: &ManifestPart,
-    mut each: impl FnMut(&[u8]),
-) -> Result<bool, stores::Error> {
-    let Some(key) = Key::new(part.object.as_str()) else { return Ok(false) };
-    let mut reader = store.read(&key, 0, None).await?;
-    if reader.left() != part.size {
-        return Ok(false);
-    }
-    let mut hash = Sha256::new();
-    while let Some(bytes) = reader.next().await? {
-        hash.update(&bytes);
-        each(&bytes);
-    }
-    Ok(hex(&hash.finalize()) == part.sha256)
 }
 
 /// A completed export.

@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod file;
 mod finish;
+mod hashes;
 mod inserts;
 mod joined;
 mod manifest;

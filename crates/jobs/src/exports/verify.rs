@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::encode::hex;
-use super::finish::read_part;
+use super::hashes::FileHash;
 use super::manifest::manifest_name;
 use super::options::manifest_beside;
 use super::{Manifest, ManifestFile};
@@ -83,9 +83,9 @@ pub async fn verify(store: &Store, place: Place<'_>) -> Result<Checked, stores::
 }
 
 async fn verify_parts(store: &Store, file: &ManifestFile) -> Result<Option<String>, stores::Error> {
-    let mut whole = Sha256::new();
+    let hash = FileHash::begin();
     for part in &file.parts {
-        match read_part(store, part, |bytes| whole.update(bytes)).await {
+        match hash.read_part(store, part).await {
             Ok(true) => {}
             Ok(false) => return Ok(Some(format!("the part {} was changed", part.object))),
             Err(error) if error.trouble == Trouble::Missing => {
@@ -94,7 +94,7 @@ async fn verify_parts(store: &Store, file: &ManifestFile) -> Result<Option<Strin
             Err(error) => return Err(error),
         }
     }
-    let same = hex(&whole.finalize()) == file.sha256;
+    let same = hash.end().await? == file.sha256;
     Ok((!same).then(|| "its parts are not those of the manifest".to_owned()))
 }
 
