@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod buckets;
 mod callbacks;
 mod daemons;
 mod dashboard;
