@@ -39,6 +39,10 @@ pub enum Fault {
     LoseAnswer,
     /// Delivers it, and closes the connection after half of the answer's body.
     CutAnswer,
+    /// Delivers it, and answers by itself: status and the error's code.
+    AnswerAnyway(u16, &'static str),
+    /// Delivers it without its `if-none-match`, as to a store that does not look at it.
+    Unconditional,
 }
 
 /// A request that came to the door.
@@ -234,19 +238,30 @@ async fn serve(mut stream: TcpStream, port: u16, state: Arc<Mutex<State>>) {
             answer.truncate(end + (answer.len() - end) / 2);
             answer
         }),
-        Some(Fault::Answer(status, line, code)) => {
-            let xml = format!("<Error><Code>{code}</Code><Message>told</Message></Error>");
-            // An answer to HEAD has no body.
-            let xml = if asked.starts_with("HEAD") { String::new() } else { xml };
-            let length = xml.len();
-            let head = format!("HTTP/1.1 {status} Told\r\ncontent-length: {length}\r\n{line}");
-            Some(format!("{head}connection: close\r\n\r\n{xml}").into_bytes())
+        Some(Fault::Answer(status, line, code)) => Some(told(&asked, (status, line, code))),
+        Some(Fault::AnswerAnyway(status, code)) => {
+            forward(port, &head, &body).await;
+            Some(told(&asked, (status, "", code)))
+        }
+        Some(Fault::Unconditional) => {
+            let lines = head.split("\r\n").filter(|line| !line.starts_with("if-none-match:"));
+            forward(port, &lines.collect::<Vec<_>>().join("\r\n"), &body).await
         }
     };
     if let Some(answer) = answer {
         let _ = stream.write_all(&answer).await;
         let _ = stream.shutdown().await;
     }
+}
+
+/// An answer of the door's own.
+fn told(asked: &str, (status, line, code): (u16, &str, &str)) -> Vec<u8> {
+    let xml = format!("<Error><Code>{code}</Code><Message>told</Message></Error>");
+    // An answer to HEAD has no body.
+    let xml = if asked.starts_with("HEAD") { String::new() } else { xml };
+    let length = xml.len();
+    let head = format!("HTTP/1.1 {status} Told\r\ncontent-length: {length}\r\n{line}");
+    format!("{head}connection: close\r\n\r\n{xml}").into_bytes()
 }
 
 /// The head of a request, what has come of its body, and the size of that.

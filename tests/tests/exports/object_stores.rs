@@ -179,6 +179,14 @@ async fn another_store_agrees_and_its_uploads_are_ended() {
     let Some(server) = ObjectStore::start_moto(folder.path()).await else { return };
     let store = store(place(&server));
     assert_keeps_promises(&store).await;
+    // One that does not look at a condition replaces what came behind the look: `check` tells that.
+    server.always("if-none-match", Fault::Unconditional);
+    assert!(store.try_out().await.unwrap()[0].contains("If-None-Match"));
+    assert_eq!(put(&store, "c", "first", Existing::Keep).await, None);
+    assert_eq!(put(&store, "c", "second", Existing::Keep).await, Some(Trouble::Exists));
+    assert_eq!(store.get(&key("c"), 5).await.unwrap(), "first");
+    store.delete(&key("c")).await.unwrap();
+    server.mend();
     let whole = large(PART_BYTES + 4);
     for name in ["a/big", "b/big"] {
         let mut writer = store.writer(&key(name)).await.unwrap();
@@ -234,8 +242,11 @@ async fn what_passes_is_ridden_out_and_a_lost_answer_changes_nothing() {
     let lost =
         [("uploads=", begun), ("POST /dumps/offtake/files/up-1?uploadId", Fault::LoseAnswer)];
     let refused = Fault::Answer(200, "", "InternalError");
-    let told = [("POST /dumps/offtake/files/up-2?uploadId", refused), ("HEAD", slow)];
-    for (at, faults) in [cut, lost, told].into_iter().enumerate() {
+    let told = [("POST /dumps/offtake/files/up-2?uploadId", refused), ("HEAD", slow.clone())];
+    // It happened, and the answer tells an error.
+    let happened = Fault::AnswerAnyway(200, "InternalError");
+    let wrong = [("POST /dumps/offtake/files/up-3?uploadId", happened), ("HEAD", slow)];
+    for (at, faults) in [cut, lost, told, wrong].into_iter().enumerate() {
         faults.iter().for_each(|(text, fault)| server.next(text, fault.clone()));
         let name = format!("up-{at}");
         assert_eq!(write(&store, &name, &whole, Existing::Keep).await, None, "{faults:?}");
