@@ -56,6 +56,8 @@ async fn an_operator_sees_an_export_cancels_resumes_and_fetches_it() {
     }
     page.click(&button("Download")).await;
     page.wait_for(&format!("{ROW}.querySelector('output').innerText.includes('1 file is')")).await;
+    // The browser may still fetch the file when it is deleted.
+    daemon.allow("http.file_failed");
     page.click(&button("Delete")).await;
     page.wait_for("document.getElementById('question').open").await;
     page.click("document.getElementById('question-yes')").await;
