@@ -9,7 +9,9 @@ mod making;
 mod refusals;
 mod restoring;
 mod source;
-mod source_guards;
+mod source_ends;
+mod source_fit;
+mod source_forged;
 mod store;
 
 use std::path::PathBuf;

@@ -1,0 +1,119 @@
+//! How a restore into the source ends that is killed, waits for a lock, or loses its connection.
+
+use offtake_tests::beside;
+
+use super::source::{as_role, deletion, world};
+
+/// A process that dies at any step leaves the source as it was before or as it is after.
+#[tokio::test]
+async fn a_restore_into_the_source_killed_at_any_step_is_before_or_after() {
+    let mut snapshots = world(&["acme", "globex"]).await;
+    let acme = snapshots.world.id("acme").to_owned();
+    let id = snapshots.make_of_source("acme").await;
+    let (whole, others) = (snapshots.rows_of("acme").await, snapshots.rows_of("globex").await);
+    let points: Vec<&str> = offtake_loops::FAILPOINTS
+        .into_iter()
+        .filter(|p| p.starts_with("source_restore."))
+        .collect();
+    assert_eq!(points.len(), 5);
+    for point in points {
+        snapshots.world.source.execute(&deletion(&acme)).await;
+        let before = snapshots.rows_of("acme").await;
+        assert_ne!(before, whole);
+        snapshots.world.set_variable("FAILPOINTS", &format!("{point}=abort"));
+        let killed = snapshots.bring_back(&id, &["--yes"]).await;
+        assert_eq!(killed.code, -1, "{point}: {killed:?}");
+        snapshots.world.set_variable("FAILPOINTS", "");
+        let left = "select count(*) from pg_stat_activity where application_name = 'offtake snapshot restore' \
+                    and datname = current_database()";
+        snapshots.world.source.wait_text(left, "0").await;
+        let expected = if point == "source_restore.after_commit" { &whole } else { &before };
+        assert_eq!(snapshots.rows_of("acme").await, *expected, "{point}");
+        snapshots.bring_back(&id, &["--yes"]).await.assert_says(0, &[]);
+        assert_eq!(snapshots.rows_of("acme").await, whole);
+        assert_eq!(snapshots.rows_of("globex").await, others);
+    }
+}
+
+/// Whose lock it is, is told; nothing of the application waits for long.
+#[tokio::test]
+async fn a_session_that_holds_a_lock_is_told_and_waited_for() {
+    let mut snapshots = world(&["acme"]).await;
+    let source = &snapshots.world.source;
+    let id = snapshots.make_of_source("acme").await;
+    source.execute("update customer set name = 'other' where id = 5").await;
+    let holder = source.connect().await;
+    holder.batch_execute("set application_name = 'the holder'; begin; select from customer where id = 5 for update").await.unwrap();
+    let overwrite = ["--mode", "overwrite", "--yes"];
+    let failed = snapshots.bring_back(&id, &overwrite).await;
+    failed.assert_says(
+        1,
+        &["a lock was not given", "it waited for pid", "the holder", "nothing was changed"],
+    );
+    let mut held = true;
+    let done = beside(snapshots.bring_back(&id, &overwrite), async || {
+        let waits = "select count(*) from pg_stat_activity where application_name = 'offtake snapshot restore' \
+                     and wait_event_type = 'Lock' and datname = current_database()";
+        if source.query_text(waits).await == "1" && held {
+            holder.batch_execute("rollback").await.unwrap();
+            held = false;
+        }
+    })
+    .await;
+    assert!(!held, "it was not seen waiting");
+    done.assert_says(0, &["restored 1 rows"]);
+    // What somebody else changes after it was shown is not what was agreed.
+    source.execute("delete from visit where id < 3").await;
+    snapshots.world.set_variable("FAILPOINTS", "source_restore.planned=1*sleep(1500)");
+    let source = &snapshots.world.source;
+    let mut deleted = false;
+    let changed = beside(snapshots.bring_back(&id, &["--yes"]), async || {
+        let shows = "select count(*) from pg_stat_activity where application_name = 'offtake snapshot restore' \
+                     and state = 'idle in transaction' and query like '%offtake_plan%' and datname = current_database()";
+        if source.query_text(shows).await == "1" && !deleted {
+            source.execute("delete from visit where id = 3").await;
+            deleted = true;
+        }
+    })
+    .await;
+    assert!(deleted, "it was not seen showing");
+    changed.assert_says(1, &["the source has changed", "nothing was changed", "--dry-run"]);
+    let again = snapshots.bring_back(&id, &["--yes"]).await;
+    again.assert_says(0, &["restored 3 rows"]);
+}
+
+/// The reply to the commit is lost: the source is asked what became of the transaction.
+#[tokio::test]
+async fn a_lost_reply_to_the_commit_is_asked_for() {
+    let mut snapshots = world(&["acme"]).await;
+    let acme = snapshots.world.id("acme").to_owned();
+    let id = snapshots.make_of_source("acme").await;
+    let whole = snapshots.rows_of("acme").await;
+    let role = format!("restorer_{}", snapshots.world.source.name());
+    let url = as_role(&snapshots.world.source.url(), &role);
+    let proxy = offtake_tests::proxy::Proxy::before(&url);
+    let proxied = proxy.url(&url);
+    snapshots.world.configure(|c| c["restore"]["source_url"] = proxied.into());
+    for committed in [true, false] {
+        snapshots.world.source.execute(&deletion(&acme)).await;
+        let before = snapshots.rows_of("acme").await;
+        let armed = match committed {
+            true => proxy.arm(offtake_tests::proxy::Cut::before_reply("commit")),
+            false => proxy.arm(offtake_tests::proxy::Cut::before_statement("\u{b}commit")),
+        };
+        let ended = snapshots.bring_back(&id, &["--yes"]).await;
+        drop(armed);
+        proxy.disarm();
+        match committed {
+            true => {
+                ended.assert_says(0, &["the reply to the commit was lost", "restored 89 rows"]);
+                assert_eq!(snapshots.rows_of("acme").await, whole);
+            }
+            false => {
+                ended.assert_says(1, &["was not restored", "run it again"]);
+                assert_eq!(snapshots.rows_of("acme").await, before);
+                snapshots.bring_back(&id, &["--yes"]).await.assert_says(0, &["restored 89 rows"]);
+            }
+        }
+    }
+}
