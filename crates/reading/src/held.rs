@@ -25,6 +25,9 @@ use crate::{Error, MappingFault, Rows, sql};
 /// behind, and another snapshot has to be taken later.
 const UNNUMBERED_MAX: i64 = 1_000_000;
 
+/// Gives up the locks that were taken behind `savepoint page`.
+const LEAVE_PAGE: &str = "rollback to savepoint page; release savepoint page";
+
 /// A snapshot of the source. Dropping it closes its session.
 pub struct HeldSnapshot {
     session: Option<PooledConnection>,
@@ -133,10 +136,7 @@ impl HeldSnapshot {
         if let (Err(Error::Source(_)), false) = (&read, locked) {
             return read.map(Some);
         }
-        client
-            .batch_execute("rollback to savepoint page; release savepoint page")
-            .await
-            .map_err(Error::source)?;
+        client.batch_execute(LEAVE_PAGE).await.map_err(Error::source)?;
         if locked { Ok(None) } else { read.map(Some) }
     }
 
@@ -158,15 +158,11 @@ impl HeldSnapshot {
                 if !gave_way(&error) {
                     return Err(Error::Source(error));
                 }
-                let back = "rollback to savepoint page; release savepoint page";
-                client.batch_execute(back).await.map_err(Error::source)?;
+                client.batch_execute(LEAVE_PAGE).await.map_err(Error::source)?;
                 return Ok(None);
             }
         };
-        client
-            .batch_execute("rollback to savepoint page; release savepoint page")
-            .await
-            .map_err(Error::source)?;
+        client.batch_execute(LEAVE_PAGE).await.map_err(Error::source)?;
         Ok(Some((Rows::present_only(data), cut)))
     }
 
@@ -175,7 +171,7 @@ impl HeldSnapshot {
         let client = self.client();
         client.batch_execute("savepoint page").await.map_err(Error::source)?;
         let explained = client.query_one(&compose::estimate_rows(mapping, tenant_id), &[]).await;
-        let back = client.batch_execute("rollback to savepoint page; release savepoint page").await;
+        let back = client.batch_execute(LEAVE_PAGE).await;
         let explained = explained.map_err(|error| Error::mapping(mapping, error))?;
         back.map_err(Error::source)?;
         let plan: serde_json::Value = explained.get(0);
