@@ -35,28 +35,23 @@ select (m.at - 1)::int4 as at, m.oid, n.nspname::text as schema, c.relname::text
            join pg_catalog.pg_attribute a
              on a.attrelid = c.oid and a.attnum = (k.indkey::int2[])[place]
           order by place) as key_columns,
-       array(
-         select pg_catalog.format('operator(%I.%s)', own.nspname, o.oprname)
-           from pg_catalog.generate_series(0, k.indnkeyatts - 1) place
-           join pg_catalog.pg_opclass class on class.oid = (k.indclass::oid[])[place]
-           join pg_catalog.pg_amop entry
-             on entry.amopfamily = class.opcfamily and entry.amopstrategy = 3
-            and entry.amoplefttype = class.opcintype and entry.amoprighttype = class.opcintype
-           join pg_catalog.pg_operator o on o.oid = entry.amopopr
-           join pg_catalog.pg_namespace own on own.oid = o.oprnamespace
-          order by place) as key_equals,
-       array(
-         select pg_catalog.format('operator(%I.%s)', own.nspname, o.oprname)
-           from pg_catalog.generate_series(0, k.indnkeyatts - 1) place
-           join pg_catalog.pg_opclass class on class.oid = (k.indclass::oid[])[place]
-           join pg_catalog.pg_amop entry
-             on entry.amopfamily = class.opcfamily and entry.amopstrategy = 5
-            and entry.amoplefttype = class.opcintype and entry.amoprighttype = class.opcintype
-           join pg_catalog.pg_operator o on o.oid = entry.amopopr
-           join pg_catalog.pg_namespace own on own.oid = o.oprnamespace
-          order by place) as key_greater
+       coalesce(operators.equal, '{}') as key_equals, coalesce(operators.greater, '{}') as key_greater
   from member m
   left join pg_catalog.pg_class c on c.oid = m.oid
   left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   left join key_index k on k.indrelid = c.oid
+  -- A btree's third strategy is `=`, and its fifth is `>`.
+  left join lateral (
+    select array_agg(named.operator order by place) filter (where entry.amopstrategy = 3) as equal,
+           array_agg(named.operator order by place) filter (where entry.amopstrategy = 5) as greater
+      from pg_catalog.generate_series(0, k.indnkeyatts - 1) place
+      join pg_catalog.pg_opclass class on class.oid = (k.indclass::oid[])[place]
+      join pg_catalog.pg_amop entry
+        on entry.amopfamily = class.opcfamily and entry.amopstrategy in (3, 5)
+       and entry.amoplefttype = class.opcintype and entry.amoprighttype = class.opcintype
+      join pg_catalog.pg_operator o on o.oid = entry.amopopr
+      join pg_catalog.pg_namespace own on own.oid = o.oprnamespace
+      cross join lateral (
+        select pg_catalog.format('operator(%I.%s)', own.nspname, o.oprname) as operator) named
+    ) operators on true
  order by m.at, n.nspname, c.relname
