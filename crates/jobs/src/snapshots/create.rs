@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::KeyRange;
+use offtake_mapping::{Identifier, ResolvedMapping};
 use offtake_postgres::SourcePool;
 use offtake_reading::{HeldSnapshot, Page, PageWanted, Printed, read_head};
 use ring::digest::{Context, SHA256};
@@ -102,7 +102,8 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
     if !unbroken {
         return Err(Error::Broken);
     }
-    let schemas: Vec<String> = contents.tables.iter().map(schema).collect();
+    let schemas = contents.tables.iter().map(|table| schema(quoted(&table.table), table));
+    let schemas: Vec<String> = schemas.collect();
     let rest = writer.end(&schemas)?;
     if rest.manifest.rows_total() == 0 && !asked.allow_empty {
         return Err(Error::Empty);
@@ -257,18 +258,17 @@ fn folder(at: usize, mapping: &str) -> String {
     }
 }
 
-/// The statement that makes a table, for people and psql.
-fn schema(table: &Table) -> String {
-    use offtake_mapping::Identifier;
-    let name = |name: &String| {
-        Identifier::new(name.as_str()).map_or_else(|_| String::new(), |name| name.sql())
-    };
-    let columns = table.columns.iter().map(|c| format!("  {} {}", name(&c.name), c.sql_type));
-    let key: Vec<String> = table.key.iter().map(name).collect();
+/// The statement that makes a table, for people and psql. `name`: the table's, as SQL writes it.
+pub(super) fn schema(name: String, table: &Table) -> String {
+    let columns = table.columns.iter().map(|c| format!("  {} {}", quoted(&c.name), c.sql_type));
+    let key: Vec<String> = table.key.iter().map(|name| quoted(name)).collect();
     format!(
-        "create table {} (\n{},\n  primary key ({})\n);\n",
-        name(&table.table),
+        "create table {name} (\n{},\n  primary key ({})\n);\n",
         columns.collect::<Vec<_>>().join(",\n"),
         key.join(", ")
     )
+}
+
+fn quoted(name: &str) -> String {
+    Identifier::new(name).map_or_else(|_| String::new(), |name| name.sql())
 }

@@ -9,7 +9,7 @@ use super::tables::{OwnTable, OwnTables, Reference, Resolved};
 use super::{Error, tables};
 use crate::archive::{Column, Contents, FOLDER_CHARS_MAX, FORMAT, Kind, Table, Writer};
 use crate::snapshots::create::{
-    ATTEMPTS, LOCKED_PAUSE, Out, PAGE_BYTES, PAGE_ROWS, end, look_at_space, read_moment,
+    ATTEMPTS, LOCKED_PAUSE, Out, PAGE_BYTES, PAGE_ROWS, end, look_at_space, read_moment, schema,
 };
 use crate::snapshots::{Card, Error as SnapshotError};
 use crate::stores::Store;
@@ -81,7 +81,8 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
     if !unbroken || resolve(pool, asked.tables).await? != own {
         return Err(SnapshotError::Broken.into());
     }
-    let schemas: Vec<String> = own.tables.iter().map(schema).collect();
+    let schemas = own.tables.iter().zip(&contents.tables);
+    let schemas: Vec<String> = schemas.map(|(own, table)| schema(own.name.sql(), table)).collect();
     let rest = writer.end(&schemas).map_err(SnapshotError::from)?;
     if rest.manifest.rows_total() == 0 && !asked.allow_empty {
         return Err(SnapshotError::Empty.into());
@@ -169,16 +170,4 @@ fn folder(at: usize, table: &Resolved) -> String {
     let name = format!("{}-{}", table.name.schema.as_str(), table.name.name.as_str());
     let name: String = name.chars().take(FOLDER_CHARS_MAX - end.len()).map(plain).collect();
     format!("{name}{end}")
-}
-
-/// The statement that makes a table, for people and psql.
-fn schema(table: &Resolved) -> String {
-    let columns = table.stored().map(|c| format!("  {} {}", c.name.sql(), c.sql_type));
-    let key: Vec<String> = table.key_columns().map(|c| c.name.sql()).collect();
-    format!(
-        "create table {} (\n{},\n  primary key ({})\n);\n",
-        table.name.sql(),
-        columns.collect::<Vec<_>>().join(",\n"),
-        key.join(", ")
-    )
 }

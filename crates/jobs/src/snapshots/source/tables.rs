@@ -131,7 +131,7 @@ impl OwnTables {
 
     /// The same in a transaction whose search path is pinned.
     pub(super) async fn read_pinned(client: &Client, wanted: &[OwnTable]) -> Result<Self, Error> {
-        let mut tables = resolve(client, wanted, true).await?;
+        let tables = resolve(client, wanted, true).await?;
         let mut looked_up: Vec<OwnTable> = Vec::new();
         for own in wanted {
             let Tenant::Lookup(lookup) = &own.tenant else { continue };
@@ -165,7 +165,6 @@ impl OwnTables {
                 return Err(Error::NoColumn { table: of.in_sql(), column: column.in_sql() });
             }
         }
-        tables.shrink_to_fit();
         Ok(Self { tables, references, looked_up })
     }
 

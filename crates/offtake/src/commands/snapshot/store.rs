@@ -1,6 +1,6 @@
 //! Which store, and which snapshot in it.
 
-use offtake_jobs::archive::Kind as SnapshotKind;
+use offtake_jobs::archive::{Contents, Kind as SnapshotKind};
 use offtake_jobs::snapshots::{self, Card, Listing};
 use offtake_jobs::{Kind, PublicId, Store};
 use offtake_mapping::{foreign, nearest};
@@ -114,6 +114,18 @@ pub(super) fn require_rows(card: &Card) -> Result<(), Failure> {
     Err(Failure::new(Exit::Usage, what)
         .because("it has rows of the source's tables, which are no rows of a copy")
         .remedy("add --into source, or use a snapshot of the kind rows"))
+}
+
+/// The snapshot of one tenant never goes to another one. `tenant`: as the source prints it.
+pub(super) fn require_tenant(contents: &Contents, tenant: &str) -> Result<(), Failure> {
+    let of = &contents.tenant;
+    if of == tenant {
+        return Ok(());
+    }
+    let (id, of, tenant) = (&contents.id, foreign(of), foreign(tenant));
+    Err(Failure::new(Exit::Usage, format!("{id} is of the tenant {of}, and not of {tenant}"))
+        .because("rows of one tenant are never restored for another")
+        .remedy("see `offtake snapshot list --tenant` for the snapshots of a tenant"))
 }
 
 /// How many characters of two ids differ, place by place: ids are of one length.

@@ -15,7 +15,7 @@ use offtake_sync::destinations::{
 
 use super::super::super::registry_names::{of_tenant, unknown, unreadable};
 use super::super::create::at_source;
-use super::super::told;
+use super::super::{store, told};
 use super::{Loaded, load, shape};
 use crate::arguments::shown;
 use crate::command_line::RestoreTo;
@@ -46,7 +46,7 @@ impl Target {
         (tenant, to): (&str, &RestoreTo),
     ) -> Result<Self, Failure> {
         let set = catalog::resolve(source, context.mappings()?).await?;
-        check_tenant(&at_source(source, &set, tenant).await, loaded)?;
+        store::require_tenant(&loaded.contents, &at_source(source, &set, tenant).await)?;
         let (spec, place) = match &to.url_file {
             Some(_) => (None, of_file(to)?),
             None => {
@@ -192,18 +192,6 @@ impl Target {
     pub(super) fn failure(&self, id: &PublicId, error: &RestoreError) -> Failure {
         failure(format!("cannot restore {id} into {}", self.label), error)
     }
-}
-
-/// The snapshot of one tenant never goes to another one.
-fn check_tenant(tenant: &str, loaded: &Loaded) -> Result<(), Failure> {
-    let of = &loaded.contents.tenant;
-    if of == tenant {
-        return Ok(());
-    }
-    let (id, of, tenant) = (&loaded.contents.id, foreign(of), foreign(tenant));
-    Err(Failure::new(Exit::Usage, format!("{id} is of the tenant {of}, and not of {tenant}"))
-        .because("rows of one tenant are never restored for another")
-        .remedy("see `offtake snapshot list --tenant` for the snapshots of a tenant"))
 }
 
 /// The destination of the tenant that is named; its only one, if none is.

@@ -149,7 +149,7 @@ impl<'a> Job<'a> {
         let tables = tables(context, &mappings)?;
         let source = context.connect_source("snapshot").await?;
         let set = catalog::resolve(&source, mappings).await?;
-        check_tenant(&at_source(&source, &set, &arguments.tenant).await, &contents)?;
+        store::require_tenant(&contents, &at_source(&source, &set, &arguments.tenant).await)?;
         let session = Dialer::trusted(context.configuration.sync.connect_timeout)
             .dial(url, "offtake snapshot restore")
             .await
@@ -381,16 +381,4 @@ fn confirm_mirror(mode: Mode, typed: Option<&str>, tenant: &str) -> Result<(), F
     Err(Failure::new(Exit::Usage, what)
         .because("--confirm does not have exactly that tenant")
         .remedy(format!("add --confirm {} if that is meant", shell_word(tenant))))
-}
-
-/// The snapshot of one tenant never goes to another one.
-fn check_tenant(tenant: &str, contents: &Contents) -> Result<(), Failure> {
-    let of = &contents.tenant;
-    if of == tenant {
-        return Ok(());
-    }
-    let (id, of, tenant) = (&contents.id, foreign(of), foreign(tenant));
-    Err(Failure::new(Exit::Usage, format!("{id} is of the tenant {of}, and not of {tenant}"))
-        .because("rows of one tenant are never restored for another")
-        .remedy("see `offtake snapshot list --tenant` for the snapshots of a tenant"))
 }
