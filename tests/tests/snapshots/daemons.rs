@@ -104,7 +104,7 @@ async fn daemons_make_one_snapshot_of_each_tenant_in_each_interval() {
     assert_eq!(second.len(), 2);
     assert!(first.contains(&second[1]) && !first.contains(&second[0]), "{first:?} {second:?}");
 
-    // A hundred others that wait for their next attempt keep nobody from its turn.
+    // A hundred others that wait for their next attempt keep no tenant from its turn.
     let waiting = "insert into offtake.job (public_id, kind, tenant_id, store, state, not_before)
         select 'snap_' || n, 'snapshot', 'tenant ' || n, 'disk', 'paused', now() + interval '1 h'
           from generate_series(1, 100) n";

@@ -70,7 +70,8 @@ async fn a_program_asks_for_a_snapshot_and_curl_fetches_it() {
     daemon.wait_at_failpoint("snapshot.before_card", 1).await;
     let (code, told) = ask(&daemon, ADMIN, "POST /snapshots", &wish).await;
     assert_eq!((code, told["id"].as_str()), (409, Some(second.as_str())), "{told}");
-    // It is not complete, whoever asks; and made no more once it is deleted.
+    // An administrator cannot fetch one that is not complete. Once it is deleted, the daemon makes
+    // it no more.
     let file = |id: &str| format!("GET /snapshots/{id}/archive");
     assert_eq!(ask(&daemon, ADMIN, &file(&second), &Value::Null).await.0, 409);
     let delete = |id: &str| format!("DELETE /snapshots/{id}");

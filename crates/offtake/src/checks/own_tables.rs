@@ -7,9 +7,9 @@ use tokio_postgres::Client;
 
 use crate::configuration::Configuration;
 
-/// What is to be said of the tables whose rows tenants would get back. Nothing where the file has
-/// neither `snapshots.tables` nor `restore`: then nobody means to make such a snapshot. `source`
-/// must not be in a transaction.
+/// What is to be said of the tables whose rows tenants would get back. It says nothing where the file
+/// has neither `snapshots.tables` nor `restore`, because such a file asks for no such snapshot.
+/// `source` must not be in a transaction.
 pub(crate) async fn warnings(
     configuration: &Configuration,
     source: &Client,

@@ -15,8 +15,8 @@ pub struct OwnTable {
 }
 
 impl OwnTable {
-    /// The tables whose rows drive mappings, and those that the configuration adds. Tables of which
-    /// every tenant receives all rows are nobody's own.
+    /// The tables whose rows drive mappings, and those that the configuration adds. A table of which
+    /// every tenant receives all rows belongs to no tenant, and is left out.
     pub fn of(mappings: &[Mapping], added: &[Self]) -> Result<Vec<Self>, Error> {
         let of_mapping = |mapping: &Mapping| Self {
             name: mapping.source.table.clone(),

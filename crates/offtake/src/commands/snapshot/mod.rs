@@ -1,7 +1,7 @@
 //! `offtake snapshot`: a tenant's rows of one moment as one file, and back again.
 //!
-//! `offtake_jobs::snapshots` has what a snapshot is. What is here: what the command line means, what
-//! a person is asked, and what is told.
+//! `offtake_jobs::snapshots` has what a snapshot is. This module reads the command line, asks the
+//! operator, and tells what was done.
 
 mod create;
 mod download;

@@ -277,9 +277,9 @@ impl Statements<'_> {
         ))
     }
 
-    /// Keys of rows that would be deleted or changed although another row, whoever's, refers to them
-    /// and will still do so. What a foreign key does then (`on delete cascade`) is nothing that was
-    /// planned. None: the parent is none of the tables.
+    /// Keys of rows that would be deleted or changed although another row, of any tenant, refers to
+    /// them and will still do so. What a foreign key does then (`on delete cascade`) was not planned.
+    /// None: the parent is none of the tables.
     pub(super) fn list_orphaning(&self, reference: &Reference) -> Option<String> {
         let parent = self.table(reference.parent?);
         let still = format!(
