@@ -9,6 +9,7 @@ mod making;
 mod refusals;
 mod restoring;
 mod source;
+mod source_beside;
 mod source_ends;
 mod source_fit;
 mod source_forged;

@@ -63,7 +63,8 @@ async fn attempt(pool: &SourcePool, store: &Store, asked: &Asked<'_>) -> Result<
         return Err(Error::LeftOut(missing));
     }
     let (read_at, server) = read_moment(pool).await?;
-    let names = own.tables.iter().map(|table| table.name.sql()).collect();
+    // A row whose look-up finds nothing would be missing, so these must stay as they are too.
+    let names = own.tables.iter().chain(&own.looked_up).map(|table| table.name.sql()).collect();
     let held = HeldSnapshot::open_for(pool, names, asked.max_duration).await;
     let held = held.map_err(SnapshotError::from)?;
     let id = PublicId::fresh(JobKind::Snapshot, read_at);
