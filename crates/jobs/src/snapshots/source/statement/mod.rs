@@ -3,6 +3,7 @@
 //! Every operator that decides whose a row is, or which row it is, is written with its schema. So no
 //! function or operator that somebody made in a schema of the search path takes part.
 
+mod guards;
 mod parts;
 
 use offtake_mapping::{Identifier, TableName, Tenant, literal};
@@ -98,21 +99,6 @@ impl Statements<'_> {
             key.join(", "),
             stage = stage(at)
         )
-    }
-
-    /// Keys of staged rows that are not the tenant's by themselves. None: the rule looks at other
-    /// tables, which are compared when all rows are planned.
-    pub(super) fn list_foreign_stage(&self, at: usize) -> Option<String> {
-        let table = self.table(at);
-        if matches!(table.tenant, Tenant::Lookup(_)) {
-            return None;
-        }
-        Some(format!(
-            "select {} as key from {} s where ({}) is not true limit {KEYS_MAX}",
-            key_text(table, "s"),
-            stage(at),
-            self.rule(table, "s", &TableName::sql)
-        ))
     }
 
     /// Writes down what is to be done with each row. `given`: the columns that the snapshot has.
@@ -227,76 +213,6 @@ impl Statements<'_> {
             )
         };
         [of(ADDS, "add"), of(CHANGES, "change"), of(DELETES, "delete")].join(" union all ")
-    }
-
-    /// Keys that are in the snapshot and belong to another tenant in the source now.
-    pub(super) fn list_taken(&self, at: usize) -> String {
-        format!(
-            "select {} as key from {} p where not p.{OWN} limit {KEYS_MAX}",
-            key_text(self.table(at), "p"),
-            plan(at)
-        )
-    }
-
-    /// Keys of rows that would be written and would not be the tenant's afterwards.
-    pub(super) fn list_foreign(&self, at: usize) -> String {
-        let table = self.table(at);
-        format!(
-            "select {} as key from {} p where (p.{ADDS} or p.{CHANGES}) and ({}) is not true \
-             limit {KEYS_MAX}",
-            key_text(table, "p"),
-            plan(at),
-            self.rule(table, "p", &|name| self.rows_afterwards(name))
-        )
-    }
-
-    /// Keys of rows that would be deleted and are not the tenant's.
-    pub(super) fn list_foreign_deleted(&self, at: usize) -> String {
-        let table = self.table(at);
-        format!(
-            "select {} as key from {} p where p.{DELETES} and ({}) is not true limit {KEYS_MAX}",
-            key_text(table, "p"),
-            plan(at),
-            self.rule(table, "p", &TableName::sql)
-        )
-    }
-
-    /// Keys of rows that would be written and refer to a row that is not there afterwards. None: the
-    /// child is none of the tables.
-    pub(super) fn list_dangling(&self, reference: &Reference) -> Option<String> {
-        let child = self.table(reference.child?);
-        let named = reference.child_columns.iter().map(|c| format!("p.{} is not null", c.sql()));
-        Some(format!(
-            "select {} as key from {} p where (p.{ADDS} or p.{CHANGES}) and {} \
-             and not exists (select from {} f where {}) limit {KEYS_MAX}",
-            key_text(child, "p"),
-            plan(reference.child?),
-            named.collect::<Vec<_>>().join(" and "),
-            self.rows_of(reference.parent, &reference.parent_name),
-            self.refers(reference, "f", "p"),
-        ))
-    }
-
-    /// Keys of rows that would be deleted or changed although another row, of any tenant, refers to
-    /// them and will still do so. What a foreign key does then (`on delete cascade`) was not planned.
-    /// None: the parent is none of the tables.
-    pub(super) fn list_orphaning(&self, reference: &Reference) -> Option<String> {
-        let parent = self.table(reference.parent?);
-        let still = format!(
-            "exists (select from {} k where {} and not exists (select from {} f where {}))",
-            self.rows_of(reference.child, &reference.child_name),
-            self.refers(reference, "o", "k"),
-            self.rows_of(reference.parent, &reference.parent_name),
-            self.refers(reference, "f", "k"),
-        );
-        Some(format!(
-            "select {key} as key from {plan} p join {from} o on {same} \
-              where (p.{DELETES} or p.{CHANGES}) and {still} limit {KEYS_MAX}",
-            key = key_text(parent, "p"),
-            plan = plan(reference.parent?),
-            from = from(parent),
-            same = same_key(parent, "o", "p"),
-        ))
     }
 
     pub(super) fn delete(&self, at: usize) -> String {
