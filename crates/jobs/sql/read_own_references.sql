@@ -1,5 +1,7 @@
 -- The foreign keys of some tables and to them. $1 oid[] the tables. `child_in`, `parent_in`: places in
 -- $1 (from 0) of the table itself or of the table that it is a partition of; null: it is none of them.
+-- `waits_at_deletion`: a row may be deleted, and rows that refer to it changed later. An action such as
+-- `cascade` is taken at once, also where the key is deferrable.
 -- The copies of one that the server keeps for partitions are left out. No lock.
 with given as (
   select oid, (at - 1)::int4 as at from pg_catalog.unnest($1::oid[]) with ordinality given (oid, at)
@@ -19,7 +21,7 @@ with given as (
 select f.conname::text as name, f.child_in, f.parent_in,
        cn.nspname::text as child_schema, c.relname::text as child_name,
        pn.nspname::text as parent_schema, p.relname::text as parent_name,
-       f.condeferrable as deferrable,
+       f.condeferrable as deferrable, f.condeferrable and f.confdeltype = 'a' as waits_at_deletion,
        array(
          select a.attname::text
            from pg_catalog.unnest(f.conkey) with ordinality k (attnum, place)

@@ -10,6 +10,7 @@ mod refusals;
 mod restoring;
 mod source;
 mod source_beside;
+mod source_conflicts;
 mod source_ends;
 mod source_fit;
 mod source_forged;

@@ -84,6 +84,8 @@ pub struct Reference {
     pub child_name: TableName,
     pub parent_name: TableName,
     pub(super) deferrable: bool,
+    /// A row may be deleted before the rows that refer to it are changed.
+    pub(super) waits_at_deletion: bool,
     pub child_columns: Vec<Identifier>,
     pub(super) parent_columns: Vec<Identifier>,
     /// The `=` of each pair, the parent's column on its left.
@@ -291,6 +293,7 @@ fn reference(row: &Row) -> Result<Reference, Error> {
         child_name: table("child_schema", "child_name")?,
         parent_name: table("parent_schema", "parent_name")?,
         deferrable: row.get("deferrable"),
+        waits_at_deletion: row.get("waits_at_deletion"),
         child_columns: names("child_columns")?,
         parent_columns: names("parent_columns")?,
         equals: row.get("equals"),

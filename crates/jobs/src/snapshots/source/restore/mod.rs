@@ -403,6 +403,18 @@ impl<'c> Restoring<'c> {
                 );
                 refused.extend(self.keys(parent, &list, &what).await?);
             }
+            if let Some(list) = statements.list_referred_until_changed(reference)
+                && let Some(parent) = reference.parent
+                && writes(reference.parent).is_some_and(|planned| planned.deleted > 0)
+                && writes(reference.child).is_some_and(|planned| planned.changed > 0)
+            {
+                let what = format!(
+                    "would be deleted before a row of {} that refers to it is changed: restore with \
+                     --mode overwrite first, and then with --mode mirror",
+                    reference.child_name.in_sql()
+                );
+                refused.extend(self.keys(parent, &list, &what).await?);
+            }
         }
         guarded(refused)?;
         let adding: Vec<bool> = (0..self.given.len())

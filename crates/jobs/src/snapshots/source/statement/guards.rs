@@ -97,4 +97,33 @@ impl Statements<'_> {
             same = same_key(parent, "o", "p"),
         ))
     }
+
+    /// Keys of rows that would be deleted while a row refers to them that is changed only afterwards.
+    /// The foreign key would refuse that, or delete or change that row. None: the foreign key looks
+    /// when all is written, or the child or the parent is none of the tables.
+    pub(in crate::snapshots::source) fn list_referred_until_changed(
+        &self,
+        reference: &Reference,
+    ) -> Option<String> {
+        let (parent_at, child_at) = (reference.parent?, reference.child?);
+        let (parent, child) = (self.table(parent_at), self.table(child_at));
+        (!reference.waits_at_deletion).then(|| {
+            format!(
+                "select {key} as key from {plan} p join {from} o on {same} \
+                  where p.{DELETES} and exists ( \
+                    select from {changes} r join {children} k on {same_child} \
+                     where r.{CHANGES} and {refers} and ({will_refer}) is not true) \
+                  limit {KEYS_MAX}",
+                key = key_text(parent, "p"),
+                plan = plan(parent_at),
+                from = from(parent),
+                same = same_key(parent, "o", "p"),
+                changes = plan(child_at),
+                children = from(child),
+                same_child = same_key(child, "k", "r"),
+                refers = self.refers(reference, "o", "k"),
+                will_refer = self.refers(reference, "o", "r"),
+            )
+        })
+    }
 }
