@@ -38,6 +38,24 @@ pub(crate) async fn command(
         .expect("waiting does not panic")
 }
 
+/// Starts one command of the real binary, with one more variable. It is killed when it is dropped.
+pub(crate) fn start(
+    configuration: &Path,
+    environment: &Environment,
+    (name, value): (&str, &str),
+    arguments: &[&str],
+) -> tokio::process::Child {
+    let mut command = tokio::process::Command::from(offtake(configuration, environment));
+    command
+        .args(arguments)
+        .env(name, value)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command.spawn().expect("offtake starts")
+}
+
 /// What `offtake` is started with.
 #[derive(Default)]
 pub(crate) struct Environment {

@@ -226,6 +226,12 @@ impl World {
         text(&output.stdout)
     }
 
+    /// Starts `offtake` with one more variable of its environment, and does not wait: a test sends
+    /// it signals. It is killed when it is dropped.
+    pub fn start(&self, variable: (&str, &str), arguments: &[&str]) -> tokio::process::Child {
+        daemon::start(&self.written_configuration(), &self.environment, variable, arguments)
+    }
+
     /// A configuration file like those of [`Self::daemon`], with a port of its own, for a program
     /// that the test starts itself.
     pub fn written_configuration(&self) -> PathBuf {

@@ -1,10 +1,9 @@
 //! An export that is interrupted or killed goes on where it was.
 
-use offtake_tests::{PATIENCE, World, binary, until};
+use offtake_tests::{PATIENCE, World, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use std::process::Stdio;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::{folder, unzipped};
 
@@ -26,20 +25,6 @@ async fn world() -> World {
     world
 }
 
-fn command(world: &World, (name, value): (&str, &str), arguments: &[&str]) -> Child {
-    let mut command = Command::new(binary("offtake"));
-    command
-        .arg("--config")
-        .arg(world.written_configuration())
-        .args(arguments)
-        .env(name, value)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command.spawn().unwrap()
-}
-
 fn create(world: &World, failpoint: &str) -> Child {
     create_with(world, ("FAILPOINTS", failpoint))
 }
@@ -49,7 +34,7 @@ fn create_with(world: &World, variable: (&str, &str)) -> Child {
     let arguments = ["export", "create", "--tenant", world.id("acme"), "--format", "csv", "--to"];
     let mut arguments = arguments.to_vec();
     arguments.push(to.to_str().unwrap());
-    command(world, variable, &arguments)
+    world.start(variable, &arguments)
 }
 
 async fn the_only_export(world: &World) -> Value {
@@ -128,11 +113,8 @@ async fn an_export_killed_at_any_step_is_whole_after_resume() {
         end_lease(&world).await;
         if step == "before_manifest" {
             // The settling of the second run meets a failpoint of its own.
-            let mut child = command(
-                &world,
-                ("FAILPOINTS", "export.settling=abort"),
-                &["export", "resume", &id],
-            );
+            let settling = ("FAILPOINTS", "export.settling=abort");
+            let mut child = world.start(settling, &["export", "resume", &id]);
             assert!(!child.wait().await.unwrap().success());
             end_lease(&world).await;
         }
