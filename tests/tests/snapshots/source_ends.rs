@@ -1,6 +1,8 @@
 //! How a restore into the source ends that is killed, waits for a lock, or loses its connection.
 
-use offtake_tests::beside;
+use offtake_tests::{PATIENCE, beside, until};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::source::{as_role, deletion, world};
 
@@ -115,5 +117,53 @@ async fn a_lost_reply_to_the_commit_is_asked_for() {
                 snapshots.bring_back(&id, &["--yes"]).await.assert_says(0, &["restored 89 rows"]);
             }
         }
+    }
+}
+
+/// Ctrl-C ends it without a change until its commit is sent. Then its outcome is told first.
+#[tokio::test]
+async fn ctrl_c_before_and_during_the_commit_of_a_restore_into_the_source() {
+    let snapshots = world(&["acme"]).await;
+    let (source, acme) = (&snapshots.world.source, snapshots.world.id("acme"));
+    let id = snapshots.make_of_source("acme").await;
+    let whole = snapshots.rows_of("acme").await;
+    source.execute(&deletion(acme)).await;
+    let before = snapshots.rows_of("acme").await;
+    let restore = ["snapshot", "restore", &id, "--tenant", acme, "--into", "source", "--yes"];
+    // Where it stands, how many signals it gets there, and how it ends.
+    for (point, signals, code) in [
+        ("source_restore.before_write", 1, 130),
+        ("source_restore.before_commit", 2, 130),
+        ("source_restore.before_commit", 1, 0),
+    ] {
+        let points = snapshots.world.folder().join(format!("points-{point}-{signals}.txt"));
+        std::fs::write(&points, format!("{point}=pause\n")).unwrap();
+        let follows = ("OFFTAKE_FAILPOINTS_FILE", points.to_str().unwrap());
+        let mut command = snapshots.world.start(follows, &restore);
+        let reached = points.with_extension("reached");
+        until("it stands there", PATIENCE, async || {
+            if reached.exists() { Ok(()) } else { Err(point.to_owned()) }
+        })
+        .await;
+        let pid = Pid::from_raw(command.id().unwrap().cast_signed()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        let mut heard = BufReader::new(command.stderr.take().unwrap()).lines();
+        if point == "source_restore.before_commit" {
+            while !heard.next_line().await.unwrap().unwrap().contains("a second signal") {}
+        }
+        match (signals, code) {
+            (2, _) => kill_process(pid, Signal::INT).unwrap(),
+            (_, 0) => std::fs::write(&points, "").unwrap(),
+            _ => {}
+        }
+        let ended = command.wait_with_output().await.unwrap();
+        let told = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{point}: {told}");
+        let left = "select count(*) from pg_stat_activity where datname = current_database() \
+                    and application_name = 'offtake snapshot restore'";
+        source.wait_text(left, "0").await;
+        assert_eq!(told.contains("restored 89 rows"), code == 0, "{point}: {told}");
+        let expected = if code == 0 { &whole } else { &before };
+        assert_eq!(snapshots.rows_of("acme").await, *expected, "{point}");
     }
 }

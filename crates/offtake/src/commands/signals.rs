@@ -1,5 +1,7 @@
 //! The signals of commands that have something to finish before they end.
 
+use std::cell::Cell;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::outcome::{Exit, Failure};
@@ -29,6 +31,18 @@ impl Signals {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
+        }
+    }
+
+    /// The same. While `committing` is set, the first signal only has a line printed: a command that
+    /// ends now cannot tell what became of its commit. The second one ends it.
+    pub(super) async fn received_unless(&mut self, committing: &Cell<bool>) {
+        self.received().await;
+        if committing.get() {
+            eprintln!(
+                "offtake: the commit was sent; a second signal ends this without its outcome"
+            );
+            self.received().await;
         }
     }
 }

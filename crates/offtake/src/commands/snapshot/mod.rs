@@ -34,9 +34,9 @@ pub(super) async fn execute(context: Context, verb: Snapshot) -> Result<Exit, Fa
 async fn run(context: &Context, verb: &Snapshot) -> Result<Exit, Failure> {
     match verb {
         Snapshot::Restore(arguments) if arguments.source.into.is_some() => {
-            Box::pin(interruptible(source::restore(context, arguments))).await
+            Box::pin(source::restore(context, arguments)).await
         }
-        // It hears signals itself, because it has a pause to end first.
+        // Both hear signals themselves: they commit, and this one has a pause to end.
         Snapshot::Restore(arguments) => restore::execute(context, arguments).await,
         Snapshot::Create(arguments) if arguments.kind == SnapshotKind::Source => {
             Box::pin(interruptible(source::create(context, arguments))).await

@@ -8,10 +8,11 @@ use super::{PIN, Planned, Restoring, Written};
 use crate::snapshots::source::Error;
 
 impl Restoring<'_> {
-    /// Writes, compares with what was agreed, and commits. `announce` is called with the number of
-    /// the transaction before the first statement that writes; [`outcome`] says what became of it.
+    /// Writes, and compares with what was agreed. `announce` is called with the number of the
+    /// transaction before the first statement that writes; [`outcome`](super::outcome) says what
+    /// became of it. Nothing stays of it without [`Restoring::commit`].
     pub async fn write(
-        self,
+        &self,
         agreed: &Planned,
         announce: impl FnOnce(i64),
     ) -> Result<Written, Error> {
@@ -30,6 +31,11 @@ impl Restoring<'_> {
         self.client.batch_execute(PIN).await?;
         let notes = self.check().await?;
         self.as_application().await?;
+        Ok(Written { rows: self.planned.rows(), notes })
+    }
+
+    /// Commits what was written. [`Error::OutcomeUnknown`]: the reply was lost.
+    pub async fn commit(self) -> Result<(), Error> {
         failpoint("source_restore.before_commit").await?;
         let committed = self.client.batch_execute("commit").await;
         committed.map_err(|error| {
@@ -41,8 +47,7 @@ impl Restoring<'_> {
                 _ => Error::Source(error),
             }
         })?;
-        failpoint("source_restore.after_commit").await?;
-        Ok(Written { rows: self.planned.rows(), notes })
+        Ok(failpoint("source_restore.after_commit").await?)
     }
 
     /// The application's triggers run under the settings that the role's sessions have.

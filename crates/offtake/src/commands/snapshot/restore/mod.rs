@@ -210,12 +210,7 @@ impl<'a> Job<'a> {
         let committing = Cell::new(false);
         let merged = tokio::select! {
             merged = self.merge(hold.as_ref(), &committing) => Some(merged),
-            () = async {
-                signals.received().await;
-                if committing.get() {
-                    signals.received().await;
-                }
-            } => None,
+            () = signals.received_unless(&committing) => None,
         };
         let ended = match &hold {
             Some(hold) => hold.end(keep && matches!(merged, Some(Ok(_)))).await,

@@ -4,7 +4,7 @@
 //! would be done; the operator is asked; a snapshot of the source as it is now is made; one
 //! transaction does exactly what was shown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use super::super::super::confirm::{confirmed, require_answer};
 use super::super::super::printing::say;
+use super::super::super::signals::Signals;
 use super::super::create::at_source;
 use super::super::{store, told as told_of_rows};
 use super::create::{make, tables};
@@ -58,13 +59,29 @@ struct Job<'a> {
     session: Connection,
     /// For whose locks it has waited.
     blockers: RefCell<BTreeSet<String>>,
+    /// Set when nothing is left to be done but the commit.
+    committing: &'a Cell<bool>,
 }
 
 pub(in crate::commands::snapshot) async fn execute(
     context: &Context,
     arguments: &Restore,
 ) -> Result<Exit, Failure> {
-    let job = Job::find(context, arguments).await?;
+    let mut signals = Signals::listen()?;
+    let committing = Cell::new(false);
+    tokio::select! {
+        ended = restore(context, arguments, &committing) => ended,
+        // Its session ends with it, and so does a transaction that is not committed.
+        () = signals.received_unless(&committing) => Ok(Exit::Interrupted),
+    }
+}
+
+async fn restore(
+    context: &Context,
+    arguments: &Restore,
+    committing: &Cell<bool>,
+) -> Result<Exit, Failure> {
+    let job = Job::find(context, arguments, committing).await?;
     let planned = job.plan().await.map_err(|error| job.failure(&error))?;
     told::planned(&planned);
     if planned.rows() == 0 {
@@ -101,7 +118,11 @@ pub(in crate::commands::snapshot) async fn execute(
 }
 
 impl<'a> Job<'a> {
-    async fn find(context: &'a Context, arguments: &Restore) -> Result<Self, Failure> {
+    async fn find(
+        context: &'a Context,
+        arguments: &Restore,
+        committing: &'a Cell<bool>,
+    ) -> Result<Self, Failure> {
         let file = context.configuration.file.display();
         let Some(url) = &context.configuration.restore.source_url else {
             return Err(Failure::invalid(format!(
@@ -171,6 +192,7 @@ impl<'a> Job<'a> {
             source,
             session,
             blockers: RefCell::default(),
+            committing,
         };
         let same = source::same_database(&job.source, &job.session).await;
         if !same.map_err(|error| job.failure(&error))? {
@@ -292,12 +314,17 @@ impl<'a> Job<'a> {
         let written = self
             .again(async || {
                 let begun = Restoring::begin(&self.session, self.archive(), self.wanted()).await?;
-                begun
-                    .write(planned, |transaction| {
-                        say(format!("writing in the transaction {transaction} of the source"));
-                        number.replace(Some(transaction));
-                    })
-                    .await
+                let announce = |transaction| {
+                    say(format!("writing in the transaction {transaction} of the source"));
+                    number.replace(Some(transaction));
+                };
+                let written = begun.write(planned, announce).await?;
+                self.committing.set(true);
+                let committed = begun.commit().await;
+                if committed.as_ref().is_err_and(Error::passing) {
+                    self.committing.set(false);
+                }
+                committed.map(|()| written)
             })
             .await;
         match (written, number.into_inner()) {
