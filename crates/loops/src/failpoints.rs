@@ -19,7 +19,7 @@ mod listening;
 pub use listening::{failpoint, failpoint_is_set, listen_for_failpoints};
 
 /// Every point. `after_x` stands right behind step x, `before_x` right before it.
-pub const FAILPOINTS: [&str; 39] = [
+pub const FAILPOINTS: [&str; 40] = [
     "sequencer.after_lock",
     "sequencer.after_stamp",
     "sequencer.before_commit",
@@ -39,6 +39,7 @@ pub const FAILPOINTS: [&str; 39] = [
     "restore.before_commit",
     "restore.after_commit",
     "snapshot.before_card",
+    "snapshot.naming_card",
     "snapshot.after_card",
     "source_restore.planned",
     "source_restore.before_write",

@@ -130,7 +130,7 @@ async fn of_an_interval_one_snapshot_is_made_whatever_dies() {
     source.wait_text(WAITING, "1|1").await;
     daemon.stop().await;
     let mut made = 0;
-    for point in ["snapshot.before_card", "snapshot.after_card"] {
+    for point in ["snapshot.before_card", "snapshot.naming_card", "snapshot.after_card"] {
         for freeze in [false, true] {
             let action = if freeze { "pause" } else { "abort" };
             let mut first = world.spawn_daemon_with_failpoints(&[(point, action)]);
@@ -163,6 +163,42 @@ async fn of_an_interval_one_snapshot_is_made_whatever_dies() {
             assert_eq!(source.query_text(STATES).await, format!("completed {made}"));
             second.stop().await;
         }
+    }
+}
+
+/// A daemon that stands still while another one deletes its snapshot brings nothing back.
+#[tokio::test]
+async fn a_snapshot_stays_deleted_when_its_late_daemon_goes_on() {
+    let snapshots = Snapshots::scheduled(&["acme"], json!(null)).await;
+    let (world, source) = (&snapshots.world, &snapshots.world.source);
+    let mut cancelled = 0;
+    for point in ["snapshot.before_card", "snapshot.naming_card"] {
+        let mut late = world.spawn_daemon_with_failpoints(&[(point, "pause")]);
+        source.wait_text(WAITING, "1|1").await;
+        source.execute(DUE).await;
+        late.wait_at_failpoint(point, 1).await;
+        late.freeze();
+        source
+            .execute(
+                "update offtake.job set cancel_requested_at = now(), leased_until = now()
+                  where leased_until is not null",
+            )
+            .await;
+        cancelled += 1;
+        let other = world.daemon().await;
+        snapshots.wait_states(&format!("cancelled {cancelled}")).await;
+        late.thaw();
+        late.clear_failpoints().await;
+        until("the late daemon has given it up", PATIENCE, async || {
+            let lost = late.log().iter().any(|line| line.event == "snapshot_lost");
+            if lost { Ok(()) } else { Err(late.log_text()) }
+        })
+        .await;
+        assert_eq!(snapshots.ids().await, [""; 0], "{point}");
+        assert_eq!(source.query_text(STATES).await, format!("cancelled {cancelled}"));
+        late.terminate();
+        late.wait_exit(PATIENCE).await;
+        other.stop().await;
     }
 }
 

@@ -154,6 +154,7 @@ pub(super) async fn end(
     object.finish(Existing::Keep).await?;
     offtake_loops::failpoint("snapshot.before_card").await.map_err(Error::Source)?;
     expect_lease(pool, job).await?;
+    offtake_loops::failpoint("snapshot.naming_card").await.map_err(Error::Source)?;
     let card = Card::new(contents, created_at, manifest, told);
     let json = serde_json::to_vec_pretty(&card).map_err(crate::archive::WriterError::from)?;
     let mut written = store.writer(&card_key(id)).await?;
