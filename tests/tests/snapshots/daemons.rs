@@ -241,15 +241,17 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
     snapshots.wait_states("completed 2").await;
     daemon.stop().await;
 
-    // The newest is lost, so the one before it is the newest. What a command makes stays.
+    // The newest is lost, so the one before it is the newest. What a command makes stays, and one of
+    // another kind replaces none.
     let [newest, before] = &snapshots.ids().await[..] else { panic!("two were made") };
+    let of_source = snapshots.make_of_source("acme").await;
     for end in [".tar.zst", ".json"] {
         std::fs::remove_file(snapshots.file(newest, end)).unwrap();
     }
     let fewer = json!({ "last": 1, "within": "0s" });
     snapshots.world.configure(|c| c["snapshots"]["keep"] = fewer);
     let daemon = snapshots.world.daemon().await;
-    snapshots.wait_states("completed 1, expired 1").await;
-    assert_eq!(snapshots.ids().await, [before.as_str()]);
+    snapshots.wait_states("completed 2, expired 1").await;
+    assert_eq!(snapshots.ids().await, [of_source.as_str(), before.as_str()]);
     daemon.stop().await;
 }

@@ -94,27 +94,33 @@ async fn a_download_that_was_cut_goes_on_and_is_checked() {
     snapshots.run(&nowhere).await.assert_says(1, &["cannot write /nowhere/acme.part"]);
 }
 
-/// Deleting asks; the newest snapshot of a tenant is never forgotten.
+/// Deleting asks; a tenant's newest complete snapshot of each kind is never forgotten.
 #[tokio::test]
 async fn what_is_not_kept_is_forgotten_but_never_the_last() {
     let mut snapshots = Snapshots::of(&["acme", "globex"]).await;
     let (old, only) = (snapshots.make("acme").await, snapshots.make("globex").await);
     let new = snapshots.make("acme").await;
+    let of_source = snapshots.make_of_source("acme").await;
+    // Newer than all of them, and not written to its end, so it replaces none.
+    let cut = snapshots.make("acme").await;
+    std::fs::remove_file(snapshots.file(&cut, ".json")).unwrap();
     let unsaid = snapshots.run(&["forget"]).await;
     unsaid.assert_says(78, &["does not say what is kept", "keep: { last: 7, within: 30d }"]);
     snapshots.world.configure(|configuration| {
         configuration["snapshots"] = json!({ "keep": { "last": 7, "within": "30d" } });
     });
-    snapshots.run(&["forget", "--yes"]).await.assert_says(0, &["all 3 snapshots are kept"]);
+    snapshots.run(&["forget", "--yes"]).await.assert_says(0, &["all 4 snapshots are kept"]);
     snapshots.world.configure(|configuration| {
         configuration["snapshots"] = json!({ "keep": { "last": 0, "within": "0s" } });
     });
     snapshots.run(&["forget", "--dry-run"]).await.assert_says(0, &["would delete", &old]);
-    snapshots.run(&["forget"]).await.assert_says(2, &["1 of 3 snapshots", "add --yes"]);
+    snapshots.run(&["forget"]).await.assert_says(2, &["1 of 4 snapshots", "add --yes"]);
     assert!(snapshots.archive(&old).exists());
     snapshots.run(&["forget", "--yes"]).await.assert_says(0, &["deleted", &old]);
     assert!(!snapshots.archive(&old).exists() && !snapshots.file(&old, ".json").exists());
-    assert!(snapshots.archive(&new).exists() && snapshots.archive(&only).exists());
+    for kept in [&new, &of_source, &only] {
+        snapshots.run(&["validate", kept]).await.assert_says(0, &["complete and unchanged"]);
+    }
     let refused = snapshots.run(&["delete", &only]).await;
     refused.assert_says(2, &["the only snapshot of this tenant", "add --yes"]);
     snapshots.run(&["delete", &only, "--yes"]).await.assert_says(0, &["deleted"]);

@@ -91,4 +91,19 @@ mod tests {
         ];
         assert_eq!(chosen(0, 0, &cards), ["b2"]);
     }
+
+    #[test]
+    fn a_snapshot_of_one_kind_replaces_none_of_another() {
+        let of_source = |id: &str, days_old: i64| Card {
+            kind: Kind::Source,
+            ..card(id, "acme", days_old, false)
+        };
+        let cards = [
+            card("r1", "acme", 100, false),
+            of_source("s1", 1),
+            card("r2", "acme", 200, false),
+            of_source("s2", 2),
+        ];
+        assert_eq!(chosen(1, 0, &cards), ["r2", "s2"]);
+    }
 }
