@@ -54,6 +54,13 @@ async fn what_is_missing_for_a_restore_into_the_source_is_told() {
     source.execute("delete from visit where id = 2").await;
     let fits = snapshots.bring_back(&id, &["--table", "public.visit", "--yes"]).await;
     fits.assert_says(0, &["restored 1 rows"]);
+    source.execute("alter table note drop column body, add column body text generated always as ('x') stored;
+        alter table visit drop constraint visit_pkey, add primary key (id, at, tenant)").await;
+    let others = ["--table", "public.note", "--table", "public.visit", "--yes"];
+    snapshots.bring_back(&id, &others).await.assert_says(
+        1,
+        &["public.note: the column body is generated now", "public.visit: its key is another one"],
+    );
 
     // Triggers of the application: one that changes a value is told, one that drops a row ends it.
     source.execute("delete from visit where id in (3, 4);

@@ -2,7 +2,10 @@
 //! others.
 
 use offtake_jobs::archive::{Contents, Manifest, Member, Reader, Writer};
-use offtake_jobs::snapshots::Card;
+use offtake_jobs::snapshots::source::{Archive, Error, Mode, OwnTable, Restoring, Wanted};
+use offtake_jobs::snapshots::{self, Card};
+use offtake_jobs::stores::Place;
+use offtake_jobs::{Kind, PublicId, Store, StoreSpec};
 
 use super::Snapshots;
 use super::source::{deletion, world};
@@ -194,7 +197,9 @@ async fn what_cannot_be_restored_is_refused_before_a_statement_writes() {
     });
     refused("an early end", &[], &["were staged"]).await;
     let hostile = "text) from stdin; drop table visit; --";
-    for (what, words) in [("type", "was text"), ("name", "is no longer there")] {
+    for (what, words) in
+        [("type", "was text"), ("name", "is no longer there"), ("twice", "is there twice")]
+    {
         again();
         forge_contents(
             &snapshots,
@@ -203,6 +208,7 @@ async fn what_cannot_be_restored_is_refused_before_a_statement_writes() {
                 for table in &mut contents.tables {
                     match what {
                         "type" => table.columns[0].sql_type = hostile.to_owned(),
+                        "twice" => table.columns[1] = table.columns[0].clone(),
                         _ => table.columns[0].name = hostile.to_owned(),
                     }
                 }
@@ -279,4 +285,33 @@ async fn what_cannot_be_restored_is_refused_before_a_statement_writes() {
         .assert_says(1, &["would refer to a row of", "leave them out"]);
     snapshots.bring_back(&id, &["--yes"]).await.assert_says(0, &["restored 70 rows"]);
     assert_eq!(snapshots.rows_of("globex").await, others);
+}
+
+/// The command refuses a condition that leaves its brackets. The guards hold without that, too.
+#[tokio::test]
+async fn a_condition_that_lets_others_in_is_refused_by_the_guards() {
+    let snapshots = world(&["acme", "globex"]).await;
+    let source = &snapshots.world.source;
+    let id = PublicId::parse(Kind::Snapshot, &snapshots.make_of_source("acme").await).unwrap();
+    let store = Store::open(&StoreSpec {
+        name: "disk".to_owned(),
+        place: Place::Disk(snapshots.world.folder().join("files")),
+    });
+    let card = snapshots::find(&store, &id).await.unwrap().unwrap();
+    let (contents, manifest) = snapshots::check(&store, &id, &card).await.unwrap();
+    let tables = OwnTable::of(&snapshots.world.mappings(), &[]).unwrap();
+    let client = source.connect().await;
+    let archive =
+        Archive { store: &store, id: &id, card: &card, contents: &contents, manifest: &manifest };
+    let wanted = Wanted {
+        tables: &tables,
+        mode: Mode::Mirror,
+        only: &["public.visit".to_owned()],
+        condition: Some("false) union all (select v.* from public.visit v"),
+    };
+    let refused = Restoring::begin(&client, archive, wanted).await.err();
+    let Some(Error::Guarded(lines)) = refused else { panic!("{refused:?}") };
+    for words in ["belongs to another tenant now", "is not of this tenant"] {
+        assert!(lines.iter().any(|line| line.ends_with(words)), "{words}: {lines:?}");
+    }
 }
