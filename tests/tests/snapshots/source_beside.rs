@@ -1,4 +1,4 @@
-//! A snapshot of the kind `source` beside the application.
+//! A snapshot of the kind `source` beside the application, and the role of its documentation.
 
 use offtake_tests::{World, beside};
 use serde_json::json;
@@ -62,4 +62,61 @@ async fn a_looked_up_table_that_is_truncated_meanwhile_leaves_no_hole() {
     assert!(truncated, "it was not seen waiting");
     let rows: Vec<_> = made["tables"].as_array().unwrap().iter().map(|t| &t["rows"]).collect();
     assert_eq!(rows, ["1", "6"], "of one moment: {made}");
+}
+
+const INVOICES: &str = "
+source: { table: public.invoice, tenant: tenancy_id, key: { id: id } }
+query: select tenancy_id as tenant_id, id, total from public.invoice
+target: { table: invoices }
+";
+
+const INVOICE_TABLES: &str = "
+create table invoice (id int primary key, tenancy_id uuid, total numeric);
+create table invoice_line (id int primary key, tenancy_id uuid, invoice int references invoice);
+insert into invoice select n, '{acme}', n from generate_series(1, 3) n;
+insert into invoice_line select n, '{acme}', 1 + n % 3 from generate_series(1, 6) n;
+";
+
+/// The block of the page that begins with this text.
+fn documented(language: &str, begins: &str) -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/snapshots.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let fence = format!("```{language}\n");
+    let mut blocks = page.split(&fence).skip(1);
+    let block = blocks.find(|block| block.starts_with(begins)).unwrap();
+    block.split("```").next().unwrap().to_owned()
+}
+
+/// The statements and lines of docs/snapshots.md, as they stand there, are enough.
+#[tokio::test]
+async fn the_role_of_the_documentation_restores_into_the_source() {
+    let plan = World::with_tenants(["acme"]).without_init().private_source();
+    let mut world = plan.mappings(&[("invoices", INVOICES)]).await;
+    let acme = world.id("acme").to_owned();
+    world.source.execute(&INVOICE_TABLES.replace("{acme}", &acme)).await;
+    world.source.execute(&documented("sql", "create role offtake_restore")).await;
+    let files = world.folder().join("files");
+    let url = super::source::as_role(&world.source.url(), "offtake_restore");
+    let yaml = |begins: &str| -> serde_json::Value {
+        serde_yaml::from_str(&documented("yaml", begins)).unwrap()
+    };
+    let (tables, restore) = (yaml("snapshots:\n  tables:"), yaml("restore:"));
+    world.configure(|configuration| {
+        configuration["stores"] = json!({ "disk": { "kind": "disk", "path": files } });
+        configuration["snapshots"] = tables["snapshots"].clone();
+        configuration["restore"] = restore["restore"].clone();
+    });
+    world.set_variable("OFFTAKE_RESTORE_URL", &url);
+    world.succeed(&["init"]).await;
+    let snapshots = Snapshots { world };
+    let id = snapshots.make_of_source("acme").await;
+    let source = &snapshots.world.source;
+    source.execute("delete from invoice_line; delete from invoice where id > 1").await;
+    source.execute("update invoice set total = 0").await;
+    let overwrite = ["--mode", "overwrite", "--yes"];
+    snapshots.bring_back(&id, &overwrite).await.assert_says(0, &["restored 9 rows"]);
+    source.execute(&format!("insert into invoice values (9, '{acme}', 9)")).await;
+    let mirror = ["--mode", "mirror", "--confirm", &acme, "--yes"];
+    snapshots.bring_back(&id, &mirror).await.assert_says(0, &["to delete 1", "restored 1 rows"]);
+    assert_eq!(source.query_text("select count(*), sum(total) from invoice").await, "3|6");
 }
