@@ -175,11 +175,26 @@ async fn a_store_that_cannot_be_written_to_is_told() {
     snapshots.run(&create).await.assert_says(0, &["210 rows"]);
 }
 
-/// A store with less room than a snapshot needs is told before anything is written there.
+/// A store with less room than a snapshot needs is told before anything is written there. One that
+/// is full in the middle is told too, and nothing stays of the snapshot.
 #[tokio::test]
 async fn a_store_without_room_is_told() {
     let snapshots = Snapshots::of(&["acme"]).await;
     let files = snapshots.world.folder().join("files");
+    let mut create = std::process::Command::new("sh");
+    create.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "sh"]).arg(binary("offtake"));
+    create.arg("--config").arg(snapshots.world.written_configuration());
+    create.args(["snapshot", "create", "--tenant", snapshots.world.id("acme")]);
+    let output = create.output().unwrap();
+    let complained = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{complained}");
+    let archive = snapshots.archive("snap_");
+    let (folder, shown) = (archive.parent().unwrap(), archive.to_str().unwrap());
+    for words in ["cannot make a snapshot", shown.strip_suffix(".tar.zst").unwrap(), "too large"] {
+        assert!(complained.contains(words), "{complained}");
+    }
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    std::fs::remove_dir_all(&files).unwrap();
     std::fs::create_dir(&files).unwrap();
     let mount = "mount -t tmpfs -o size=64m none \"$1\" || exit 77; shift; \"$@\"; ended=$?; \
                  find . -name '*.tar*' >&2; exit $ended";
