@@ -113,6 +113,25 @@ fn every_example_of_the_help_can_be_typed() {
     }
 }
 
+/// Without a verb, the verbs are told; and each of them has an example.
+#[test]
+fn every_verb_has_an_example() {
+    let command = CommandLine::command();
+    let mut without = Vec::new();
+    for one in command.get_subcommands().filter(|one| one.has_subcommands()) {
+        let told = CommandLine::try_parse_from(["offtake", one.get_name()]).err().unwrap();
+        assert_eq!(told.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, "{told}");
+        for verb in one.get_subcommands() {
+            let line = format!("offtake {} {}", one.get_name(), verb.get_name());
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            if !help.contains(&line) {
+                without.push(line);
+            }
+        }
+    }
+    assert_eq!(without, [""; 0]);
+}
+
 /// The check can fail: at a command, an option and a value that do not exist.
 #[test]
 fn what_does_not_exist_is_found() {
