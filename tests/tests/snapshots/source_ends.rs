@@ -64,24 +64,35 @@ async fn a_session_that_holds_a_lock_is_told_and_waited_for() {
     .await;
     assert!(!held, "it was not seen waiting");
     done.assert_says(0, &["restored 1 rows"]);
-    // What somebody else changes after it was shown is not what was agreed.
-    source.execute("delete from visit where id < 3").await;
+    // What somebody else changes after it was shown is not what was agreed: another row is gone, or a
+    // row that would be changed has another value, which no snapshot has.
     snapshots.world.set_variable("FAILPOINTS", "source_restore.planned=1*sleep(1500)");
     let source = &snapshots.world.source;
-    let mut deleted = false;
-    let changed = beside(snapshots.bring_back(&id, &["--yes"]), async || {
-        let shows = "select count(*) from pg_stat_activity where application_name = 'offtake snapshot restore' \
-                     and state = 'idle in transaction' and query like '%offtake_plan%' and datname = current_database()";
-        if source.query_text(shows).await == "1" && !deleted {
-            source.execute("delete from visit where id = 3").await;
-            deleted = true;
-        }
-    })
-    .await;
-    assert!(deleted, "it was not seen showing");
-    changed.assert_says(1, &["the source has changed", "nothing was changed", "--dry-run"]);
-    let again = snapshots.bring_back(&id, &["--yes"]).await;
-    again.assert_says(0, &["restored 3 rows"]);
+    for (before, meanwhile, rows) in [
+        ("delete from visit where id < 3", "delete from visit where id = 3", 3),
+        (
+            "update customer set name = 'other' where id = 5",
+            "update customer set name = 'newer' where id = 5",
+            1,
+        ),
+    ] {
+        source.execute(before).await;
+        let mut done = false;
+        let changed = beside(snapshots.bring_back(&id, &overwrite), async || {
+            let shows = "select count(*) from pg_stat_activity where datname = current_database() \
+                         and application_name = 'offtake snapshot restore' \
+                         and state = 'idle in transaction' and query like '%offtake_plan%'";
+            if source.query_text(shows).await == "1" && !done {
+                source.execute(meanwhile).await;
+                done = true;
+            }
+        })
+        .await;
+        assert!(done, "it was not seen showing");
+        changed.assert_says(1, &["the source has changed", "nothing was changed", "--dry-run"]);
+        let again = snapshots.bring_back(&id, &overwrite).await;
+        again.assert_says(0, &[&format!("restored {rows} rows")]);
+    }
 }
 
 /// The reply to the commit is lost: the source is asked what became of the transaction.

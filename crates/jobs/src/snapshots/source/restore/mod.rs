@@ -93,6 +93,8 @@ pub struct PlannedTable {
     pub deleted: u64,
     /// The first keys: `add`, `change` or `delete`, and a JSON object.
     pub first: Vec<(String, String)>,
+    /// Of all rows that would be written, with their values of now.
+    digest: String,
 }
 
 /// What was done.
@@ -359,6 +361,7 @@ impl<'c> Restoring<'c> {
                 changed: number("changed"),
                 deleted: number("deleted"),
                 first: first.iter().map(|row| (row.get(0), row.get(1))).collect(),
+                digest: self.client.query_one(&statements.digest(at), &[]).await?.get(0),
             });
         }
         self.planned.tables = tables;

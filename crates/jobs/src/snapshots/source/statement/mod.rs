@@ -200,6 +200,23 @@ impl Statements<'_> {
         )
     }
 
+    /// One text. Where other rows would be written, or one of them has another value now, it is
+    /// another one.
+    pub(super) fn digest(&self, at: usize) -> String {
+        let table = self.table(at);
+        format!(
+            "select coalesce(sum(hashtextextended( \
+                      row(p.{ADDS}, p.{CHANGES}, {key}, {now})::text collate \"C\", 0)), 0)::text \
+               from {plan} p left join {from} t on {same} \
+              where p.{ADDS} or p.{CHANGES} or p.{DELETES}",
+            key = columns("p", table.key_columns()),
+            now = columns("t", &table.columns),
+            plan = plan(at),
+            from = from(table),
+            same = same_key(table, "t", "p"),
+        )
+    }
+
     /// Keys of each kind, in key order.
     pub(super) fn list(&self, at: usize) -> String {
         let table = self.table(at);

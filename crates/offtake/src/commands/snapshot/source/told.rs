@@ -85,7 +85,7 @@ pub(super) fn restore_failure(what: String, error: &Error, blockers: &[String]) 
 /// What would be done, without a value.
 pub(super) fn planned(planned: &Planned) {
     for table in &planned.tables {
-        let PlannedTable { table: name, staged, added, changed, deleted, first } = table;
+        let PlannedTable { table: name, staged, added, changed, deleted, first, .. } = table;
         if table.rows() == 0 {
             say(format!("{}: nothing to do, {staged} rows in the snapshot", foreign(name)));
             continue;
