@@ -10,7 +10,7 @@ pub enum Error {
     /// The source, or a statement there.
     #[error("the source failed")]
     Source(#[source] offtake_postgres::Error),
-    #[error("two rules say whose a row of {0} is")]
+    #[error("two rules say to which tenant a row of {0} belongs")]
     TwoRules(String),
     #[error("there is no table {0}")]
     NoTable(String),

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 use super::Error;
 use crate::sql;
 
-/// A table, and the rule that says whose a row of it is.
+/// A table, and the rule that says to which tenant a row of it belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnTable {
     pub name: TableName,

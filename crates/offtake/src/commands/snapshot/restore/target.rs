@@ -85,7 +85,7 @@ impl Target {
             mappings.extend(received.cloned());
         }
         if !differ.is_empty() {
-            let what = format!("{} is not of the shapes of now", loaded.contents.id);
+            let what = format!("{} does not fit the tables as they are now", loaded.contents.id);
             let moment: String =
                 loaded.contents.id.chars().skip("snap_".len()).take("20261128".len()).collect();
             return Err(Failure::new(Exit::Failed, what)

@@ -65,7 +65,9 @@ pub(in crate::commands::snapshot) async fn execute(
 /// The tables whose rows are tenants' own.
 pub(super) fn tables(context: &Context, mappings: &[Mapping]) -> Result<Vec<OwnTable>, Failure> {
     let tables = OwnTable::of(mappings, &context.configuration.snapshots.tables);
-    tables.map_err(|error| told::failure("cannot tell whose rows these are".to_owned(), &error))
+    tables.map_err(|error| {
+        told::failure("cannot tell to which tenant the rows belong".to_owned(), &error)
+    })
 }
 
 pub(super) async fn make(

@@ -302,10 +302,10 @@ impl<'a> Job<'a> {
         };
         let made = make(self.context, &self.store, &asked).await;
         let before = made.map_err(|error| {
-            told::failure("cannot make a snapshot of the rows of now".to_owned(), &error)
+            told::failure("cannot make a snapshot of the rows as they are".to_owned(), &error)
                 .because("nothing was changed in the source")
         })?;
-        say(format!("{} has the rows of now", before.id));
+        say(format!("{} has the rows as they were before this restore", before.id));
         Ok(before)
     }
 
@@ -370,7 +370,7 @@ impl<'a> Job<'a> {
     fn way_back(&self, before: &Card) -> String {
         let tenant = shell_word(&self.card.tenant);
         format!(
-            "the rows of before are in {id}: `offtake snapshot restore {id} --tenant {tenant} --into \
+            "the rows from before are in {id}: `offtake snapshot restore {id} --tenant {tenant} --into \
              source --mode mirror --confirm {tenant}` brings them back",
             id = before.id
         )
