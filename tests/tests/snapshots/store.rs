@@ -121,8 +121,10 @@ async fn what_is_not_kept_is_forgotten_but_never_the_last() {
     for kept in [&new, &of_source, &only] {
         snapshots.run(&["validate", kept]).await.assert_says(0, &["complete and unchanged"]);
     }
-    let refused = snapshots.run(&["delete", &only]).await;
-    refused.assert_says(2, &["the only snapshot of this tenant", "add --yes"]);
+    for (id, kind) in [(&only, "rows"), (&of_source, "source")] {
+        let last = format!("the only snapshot of this tenant of the kind {kind}");
+        snapshots.run(&["delete", id]).await.assert_says(2, &[&last, "add --yes"]);
+    }
     snapshots.run(&["delete", &only, "--yes"]).await.assert_says(0, &["deleted"]);
 }
 

@@ -74,8 +74,13 @@ pub(super) async fn delete(context: &Context, arguments: &Delete) -> Result<Exit
         Some(incomplete) => (incomplete.id.clone(), format!("what is there of {}", incomplete.id)),
         None => {
             let (id, card) = store::find(&store, &asked.id).await?;
-            let others = listing.cards.iter().filter(|other| other.tenant == card.tenant).count();
-            let last = if others == 1 { ", the only snapshot of this tenant" } else { "" };
+            let alike = |other: &&Card| other.tenant == card.tenant && other.kind == card.kind;
+            let last = match listing.cards.iter().filter(alike).count() {
+                1 => {
+                    format!(", the only snapshot of this tenant of the kind {}", card.kind.as_str())
+                }
+                _ => String::new(),
+            };
             (id, format!("{}{last}", line(&card)))
         }
     };
