@@ -115,11 +115,11 @@ pub struct ExportWish {
     /// Fail rather than complete with parts of several moments.
     #[serde(default)]
     pub require_consistent: bool,
-    /// Who is told of its end, by a request that is signed as a webhook's.
+    /// The daemon sends how the export ended to this URL, signed as a webhook.
     pub callback: Option<CallbackWish>,
 }
 
-/// Where the end of an export is told.
+/// The URL to which a daemon sends how an export ended.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallbackWish {
@@ -221,18 +221,18 @@ pub struct Export {
     pub consistency: Option<String>,
     /// Null before the end, and once they are deleted.
     pub files: Option<Vec<ExportFile>>,
-    /// Null where none was asked for.
+    /// Null where the client asked for none.
     pub callback: Option<ExportCallback>,
 }
 
-/// Who is told of an export's end, and how that went.
+/// The URL to which a daemon sends how the export ended, and the last attempt to send it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ExportCallback {
     /// Scheme, host and port: the rest may be secret.
     pub url: String,
     pub attempts: i64,
     pub delivered: bool,
-    /// It was not delivered, and is not tried again.
+    /// The receiver did not acknowledge it, and the daemon does not try again.
     pub gave_up: bool,
     /// Of the last answer.
     pub status: Option<u16>,

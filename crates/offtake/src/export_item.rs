@@ -66,11 +66,14 @@ pub(crate) fn item(job: &Job) -> Export {
     }
 }
 
-/// Where the end is told, as far as it may be shown, and how the last attempt went.
+/// The callback's URL, as far as it may be shown, and how the last attempt went. What was noted of
+/// the end before a resumption says nothing of the next end.
 fn callback(job: &Job) -> Option<ExportCallback> {
     let url = job.options["callback"]["url"].as_str()?;
     let shown = offtake_webhooks::Url::parse(url).map(|url| url.shown());
-    let last = job.callback.as_ref().unwrap_or(&Value::Null);
+    let ended = job.finished_at.map(|at| at.to_string());
+    let of_this_end = |noted: &&Value| ended.is_some() && noted["of"].as_str() == ended.as_deref();
+    let last = job.callback.as_ref().filter(of_this_end).unwrap_or(&Value::Null);
     Some(ExportCallback {
         url: shown.unwrap_or_default(),
         attempts: last["attempts"].as_i64().unwrap_or_default(),

@@ -1,4 +1,4 @@
-//! The requests of callbacks: the end of a job is told to an address that its client named.
+//! The requests of callbacks. A callback tells the end of a job to the URL that its client named.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct CallbackClaim {
     pub now: Duration,
 }
 
-/// Owes the callback of a job that has ended, where it has one: in the transaction that ends it.
+/// Owes the callback of a job, where its client asked for one, in the transaction that ends the job.
 pub async fn owe_callback(
     transaction: &Transaction<'_>,
     job_id: i64,
@@ -48,8 +48,8 @@ pub async fn claim_callbacks(
     Ok(rows.iter().map(one).collect())
 }
 
-/// Notes how an attempt went. `again`: when it is tried again; None: it is done. Nothing happens
-/// where the request is no longer ours.
+/// Records how an attempt went. `again`: when the engine tries again; None: the request is done.
+/// Nothing happens where another process has claimed the request since.
 pub async fn settle_callback(
     pool: &SourcePool,
     lease: Lease,

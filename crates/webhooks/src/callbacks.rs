@@ -1,8 +1,10 @@
-//! Callbacks: the end of a job is told to an address that its client named, signed as a webhook.
+//! Callbacks: the engine sends the end of a job to the URL that its client named, signed as a
+//! webhook.
 //!
 //! **What owes one**: the transaction that ends the job, so that no crash loses it. **What fences
-//! it**: the request's attempt, as everywhere. A receiver may be told twice; the id is the same then.
-//! **What it never does**: change the job's state.
+//! it**: the request's attempt, as everywhere, and nothing is sent that the lease may not outlast.
+//! A receiver may be told twice; the id is the same then. **What it never does**: change the job's
+//! state.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::turn::LeaseClock;
 use crate::{
     Client, Endpoint, Error, EventSchedule, Headers, Message, Secrets, SourceClock, Url, Verdict,
     judge,
@@ -27,7 +30,7 @@ const AT_ONCE: usize = 8;
 /// Between two looks for callbacks that are due.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Longer than a request lasts, with the time to note how it went.
+/// Longer than a request lasts, with the time to read the job and to note how it went.
 const LEASE: Duration = Duration::from_secs(60);
 
 /// As a webhook's by default.
@@ -40,7 +43,8 @@ pub struct CallbackEvent {
     /// `webhook-id`: the same for every attempt to tell this end.
     pub id: String,
     pub body: Bytes,
-    /// When the job ended, as text; the job shows to which end an answer belongs.
+    /// When the job ended, as text: the result of an attempt is recorded with it, because a job
+    /// that is resumed ends again.
     pub of: String,
 }
 
@@ -98,6 +102,7 @@ impl Callbacks {
         for claim in claims.map_err(Error::Source)? {
             let one = One {
                 clock: SourceClock::new(claim.now, asked),
+                lease: LeaseClock::until(asked.into_std() + LEASE),
                 pool: self.pool.clone(),
                 client: self.client.clone(),
                 schedule: self.schedule.clone(),
@@ -125,10 +130,12 @@ struct One {
     events: CallbackSource,
     claim: CallbackClaim,
     clock: SourceClock,
+    lease: LeaseClock,
 }
 
 impl One {
-    /// Where the source cannot be told, the callback is due again when its lease ends.
+    /// The callback is due again when its lease ends, where the source does not answer, or where too
+    /// little of the lease is left for a request.
     async fn tell(self) {
         let told = match (self.events)(self.claim.job_id).await {
             Ok(Some(event)) => self.send(event).await,
@@ -154,20 +161,18 @@ impl One {
                 let (headers, secrets) = (Headers::default(), self.secrets.clone());
                 let endpoint = Endpoint::new(url, headers, secrets, TIMEOUT, None, None);
                 let message = Message { id: &event.id, body: event.body.clone(), attempt };
-                let lasts = |needed: Duration| needed < LEASE;
-                match self.client.send(&endpoint, &message, false, &self.clock, &lasts).await {
-                    Err(_) => error = Some("nothing was sent".to_owned()),
-                    Ok(exchange) => {
-                        let verdict = judge(&exchange.reply);
-                        delivered = matches!(
-                            verdict,
-                            Verdict::Acknowledged | Verdict::Gone { acknowledged: true, .. }
-                        );
-                        status = exchange.reply.status();
-                        wait = verdict.retry_after();
-                        error = verdict.why().filter(|_| !delivered).map(str::to_owned);
-                    }
-                }
+                let lasts = |needed: Duration| self.lease.outlasts(needed);
+                let sent = self.client.send(&endpoint, &message, false, &self.clock, &lasts);
+                // Another process may have claimed it already.
+                let Ok(exchange) = sent.await else { return Ok(()) };
+                let verdict = judge(&exchange.reply);
+                delivered = matches!(
+                    verdict,
+                    Verdict::Acknowledged | Verdict::Gone { acknowledged: true, .. }
+                );
+                status = exchange.reply.status();
+                wait = verdict.retry_after();
+                error = verdict.why().filter(|_| !delivered).map(str::to_owned);
             }
         }
         let next = self.schedule.after(self.claim.failures.saturating_add(1), rand::random());

@@ -117,6 +117,46 @@ async fn the_end_of_an_export_is_told_until_the_receiver_has_it() {
     daemon.stop().await;
 }
 
+/// An export that failed, was told, is resumed and completes: each end is told, and what is shown of
+/// one is not taken for the other's.
+#[tokio::test]
+async fn each_end_of_an_export_is_told_by_itself() {
+    let world = world().await;
+    world.allow("export_failed");
+    let receiver = Receiver::start().await;
+    let id = create(&world, &receiver, &[]).await;
+    let mapping_version = async |version: &str| {
+        let edited = format!(
+            "update offtake.job set options = jsonb_set(options, '{{mappings,0,version}}', '{version}')"
+        );
+        world.source.execute(&edited).await;
+    };
+    let asked = "select (options #> '{mappings,0,version}')::text from offtake.job";
+    let asked = world.source.query_text(asked).await;
+    mapping_version("\"of another day\"").await;
+    let daemon = world.daemon().await;
+    let failed = told(&world, &id, |callback| callback["delivered"] == true).await;
+    assert_eq!(failed["state"], "failed", "{failed}");
+    daemon.stop().await;
+
+    mapping_version(&asked).await;
+    world.succeed(&["export", "resume", &id]).await;
+    let resumed = told(&world, &id, |_| true).await;
+    assert_eq!(resumed["state"], "accepted", "{resumed}");
+    let callback = &resumed["callback"];
+    assert_eq!((&callback["delivered"], &callback["attempts"]), (&json!(false), &json!(0)));
+
+    let daemon = world.daemon().await;
+    let done = told(&world, &id, |callback| callback["delivered"] == true).await;
+    assert_eq!(done["state"], "completed", "{done}");
+    let requests = receiver.requests();
+    let kinds: Vec<_> = requests.iter().map(Request::kind).collect();
+    assert_eq!(kinds, ["offtake.export.failed", "offtake.export.completed"]);
+    assert!(requests[0].event["data"]["reason"].as_str().unwrap().contains("was edited"));
+    assert_ne!(requests[0].id(), requests[1].id());
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn a_callback_that_cannot_be_told_is_refused_beforehand() {
     let mut world = world().await;

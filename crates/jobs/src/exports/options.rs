@@ -38,12 +38,12 @@ pub struct Options {
     /// Fail rather than complete with parts of several moments.
     #[serde(default)]
     pub require_consistent: bool,
-    /// Who is told of its end.
+    /// The URL to which a daemon sends how the export ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
 }
 
-/// Where the end of an export is told.
+/// The URL to which a daemon sends how an export ended.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Callback {
     /// Its path and query may hold a secret of the receiver: they are not shown.
