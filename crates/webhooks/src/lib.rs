@@ -44,6 +44,7 @@ mod registry;
 mod schedule;
 mod secret;
 mod settings;
+mod settling;
 mod signature;
 mod spec;
 mod sql;
