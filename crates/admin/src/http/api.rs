@@ -141,6 +141,21 @@ pub(super) struct Page<T> {
     pub(super) next: Option<String>,
 }
 
+impl<T> Page<T> {
+    /// The first `limit` of the items that were read, one more than fit on the page. `place`: what
+    /// the next page begins behind, of the last item of this one.
+    pub(super) fn of(
+        mut items: Vec<T>,
+        limit: usize,
+        place: impl FnOnce(&T) -> Option<String>,
+    ) -> Self {
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).and_then(place);
+        Self { items, next }
+    }
+}
+
 /// The sort key of a destination in its list: what it is sorted by, the largest first, then tenant and
 /// name. As JSON it is the `next` of the page that ends with it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -240,22 +255,21 @@ pub(super) async fn list_quarantined(
         mapping: query.mapping.as_deref(),
     };
     let (limit, asked) = (query.limit.0, query.limit.and_one());
-    let mut items =
+    let items =
         shared.answer(async |source| quarantined(source, of, after.as_ref(), asked).await).await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items
-        .last()
-        .filter(|_| more)
-        .and_then(|q| serde_json::to_string(&(&q.tenant, q.name(), &q.place)).ok());
-    Ok(Json(Page { items, next }))
+    let place = |q: &Quarantined| serde_json::to_string(&(&q.tenant, q.name(), &q.place)).ok();
+    Ok(Json(Page::of(items, limit, place)))
 }
 
 pub(super) async fn list_destinations(
     Extracted(shared): Extracted<Arc<Shared>>,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Json<Page<Destination>>, Problem> {
-    let state = query.state.as_deref().map(named_state).transpose()?;
+    let state = query
+        .state
+        .as_deref()
+        .map(|name| named_state(&State::ALL, State::as_str, name))
+        .transpose()?;
     let after: Option<SortKey> = query.after.as_deref().map(parse_after).transpose()?;
     let limit = query.limit.0;
     let tenant = query.tenant.as_deref();
@@ -417,13 +431,16 @@ pub(super) fn parse_time(text: &str) -> Result<Timestamp, Problem> {
     })
 }
 
-fn named_state(name: &str) -> Result<State, Problem> {
-    let known = State::ALL.map(State::as_str).join(", ");
-    State::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("no state is called {name}; they are {known}"),
-        )
+/// The state of this name, of all that there are.
+pub(super) fn named_state<S: Copy>(
+    all: &[S],
+    as_str: fn(S) -> &'static str,
+    name: &str,
+) -> Result<S, Problem> {
+    all.iter().copied().find(|state| as_str(*state) == name).ok_or_else(|| {
+        let known: Vec<&str> = all.iter().map(|state| as_str(*state)).collect();
+        let detail = format!("no state is called {name}; they are {}", known.join(", "));
+        Problem::new(StatusCode::BAD_REQUEST, detail)
     })
 }
 
@@ -462,10 +479,6 @@ impl Sort {
 }
 
 /// The first `limit` of sorted destinations, and where the next page begins if there are more.
-fn page(mut items: Vec<Destination>, sort: Sort, limit: usize) -> Page<Destination> {
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next =
-        items.last().filter(|_| more).and_then(|last| serde_json::to_string(&sort.key(last)).ok());
-    Page { items, next }
+fn page(items: Vec<Destination>, sort: Sort, limit: usize) -> Page<Destination> {
+    Page::of(items, limit, |last| serde_json::to_string(&sort.key(last)).ok())
 }

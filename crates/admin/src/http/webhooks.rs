@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 
 use super::Shared;
 use super::answers::{Disabled, Enabled, Paused, Replayed, Resumed, Retold};
-use super::api::{Limit, Page, parse_after, parse_time, searched};
+use super::api::{Limit, Page, named_state, parse_after, parse_time, searched};
 use super::described::{Accepted, Asked, Routes, Sent, Told};
 use super::mutations::{Nothing, Pause, REASON, Resume, Resync, Which, duration, required_reason};
 use super::problem::Problem;
@@ -167,7 +167,11 @@ pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Json<Page<Webhook>>, Problem> {
-    let state = query.state.as_deref().map(named_state).transpose()?;
+    let state = query
+        .state
+        .as_deref()
+        .map(|name| named_state(&WebhookState::ALL, WebhookState::as_str, name))
+        .transpose()?;
     let limit = query.limit.0;
     let search = query.search.as_deref().map(searched).transpose()?.flatten();
     let sought = Sought { tenant: query.tenant.as_deref(), state, text: search.as_deref() };
@@ -182,14 +186,12 @@ pub(super) async fn list(
         }
     };
     items.retain(|one| state.is_none_or(|state| one.state == state));
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).and_then(|last| match query.sort {
+    let mut page = Page::of(items, limit, |last| match query.sort {
         Sort::Name => serde_json::to_string(&(&last.tenant, &last.name)).ok(),
         Sort::State => serde_json::to_string(&(last.state, &last.tenant, &last.name)).ok(),
     });
-    shared.sign(&mut items);
-    Ok(Json(Page { items, next }))
+    shared.sign(&mut page.items);
+    Ok(Json(page))
 }
 
 /// Pages of the registry, until those that are sought are as many as are asked for.
@@ -247,13 +249,10 @@ pub(super) async fn list_attempts(
     let (limit, asked) = (query.limit.0, query.limit.and_one());
     let status = query.status.as_deref().map(known_answer).transpose()?;
     let id = shared.webhook(&which).await?.webhook_id;
-    let mut items = shared
+    let items = shared
         .answer(async |source| webhooks::attempts(source, id, status, after, asked).await)
         .await?;
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| last.attempt_id.0.to_string());
-    Ok(Json(Page { items, next }))
+    Ok(Json(Page::of(items, limit, |last| Some(last.attempt_id.0.to_string()))))
 }
 
 pub(super) async fn pause(
@@ -453,15 +452,5 @@ fn sequence_id(value: &Value) -> Result<i64, Problem> {
     };
     read.filter(|id: &i64| *id >= 0).ok_or_else(|| {
         Problem::new(StatusCode::BAD_REQUEST, "`from` is a sequence id, such as \"184467\"")
-    })
-}
-
-fn named_state(name: &str) -> Result<WebhookState, Problem> {
-    let known = WebhookState::ALL.map(WebhookState::as_str).join(", ");
-    WebhookState::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("no state is called {name}; they are {known}"),
-        )
     })
 }
