@@ -124,7 +124,24 @@ async fn a_program_asks_for_a_snapshot_and_curl_fetches_it() {
     std::fs::write(snapshots.archive(id), damaged).unwrap();
     let valid = ask(&daemon, ADMIN, &format!("POST /snapshots/{id}/validate"), &json!({})).await;
     assert_eq!(valid.0, 422, "{valid:?}");
-    assert_eq!(ask(&daemon, ADMIN, &delete(id), &Value::Null).await.0, 200);
+    // It is completed while it is being deleted: the request has read an earlier state.
+    let state = |state: &str| {
+        format!(
+            "update offtake.job set state = '{state}', not_before = 'infinity' where public_id = '{id}'"
+        )
+    };
+    world.source.execute(&state("processing")).await;
+    let holder = world.source.connect().await;
+    holder.batch_execute(&format!("begin; {}", state("completed"))).await.unwrap();
+    let complete = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+                       and wait_event_type = 'Lock' and query like '%update offtake.job%'";
+        world.source.wait_text(waiting, "1").await;
+        holder.batch_execute("commit").await.unwrap();
+    };
+    let deleting = delete(id);
+    let (deleted, ()) = tokio::join!(ask(&daemon, ADMIN, &deleting, &Value::Null), complete);
+    assert_eq!(deleted.0, 200, "{deleted:?}");
     assert!(!snapshots.archive(id).exists() && !snapshots.file(id, ".json").exists());
     assert_eq!(ask(&daemon, ADMIN, &file(id), &Value::Null).await.0, 410);
     wait_state(&daemon, id, "expired").await;

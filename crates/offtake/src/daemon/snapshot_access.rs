@@ -72,10 +72,11 @@ impl SnapshotAccess for Access {
         Box::pin(async move {
             let (id, job) = this.found(&id).await?;
             let mut source = this.source().await?;
-            if job.state.goes_on() {
-                // A process that works on it ends it, and a daemon deletes what it has left.
-                let keep = Some(std::time::Duration::ZERO);
-                job::cancel(&mut source, Kind::Snapshot, &id, keep).await.map_err(of_source)?;
+            // One that goes on is ended by the process that works on it, and a daemon deletes what
+            // it has left.
+            let keep = Some(std::time::Duration::ZERO);
+            let cancelled = job::cancel(&mut source, Kind::Snapshot, &id, keep).await;
+            if cancelled.map_err(of_source)?.is_some() {
                 return Ok(());
             }
             let retired = job::retire(&source, Kind::Snapshot, &id).await.map_err(of_source)?;
