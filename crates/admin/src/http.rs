@@ -227,7 +227,7 @@ impl Shared {
 fn shared(state: AdminState, shutdown: CancellationToken) -> Arc<Shared> {
     Arc::new(Shared {
         scrapes: Scrapes::new(state.metrics.clone(), state.worst_destinations),
-        links: Links::of(state.tokens.admin.as_ref()),
+        links: Links::of(&state.tokens),
         state,
         turn: tokio::sync::Mutex::default(),
         last_events: events::LastEvents::default(),

@@ -1,9 +1,9 @@
-//! What a callback tells of an export's end.
+//! What a callback tells its receiver of an export's end.
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use offtake_admin::Links;
+use offtake_admin::{Links, Tokens};
 use offtake_jobs::{Job, State, job};
 use offtake_postgres::{Error, SourcePool};
 use offtake_webhooks::{CallbackEvent, CallbackParts};
@@ -49,18 +49,20 @@ fn event(job: &Job, http: &Http) -> Option<CallbackEvent> {
         _ => return None,
     };
     let mut told = item(job);
-    // How telling it goes is no news to the receiver, and the same body is sent each time.
+    // Whether the receiver has it is no news to the receiver, and would make each body another one.
     told.callback = None;
     let mut data = json!(told);
     if let (Some(server), Some(files)) = (&http.public_url, data["files"].as_array_mut()) {
-        // From the end of the export on, so that the body is the same each time.
+        // Counted from the end of the export, so that each attempt has the same links.
         let until = ended.saturating_add(LINKS_FOR).unwrap_or(ended);
         let until = told.expires_at.map_or(until, |expires| until.min(expires));
-        let links = Links::of(http.admin_token.as_ref());
+        let tokens = Tokens::new(http.admin_token.clone(), http.read_token.clone());
+        let links = Links::of(&tokens);
         for file in files {
             let name = file["name"].as_str().unwrap_or_default();
-            let path = links.to_export_file(&job.public_id, name, until);
-            file["download_url"] = format!("{server}{path}").into();
+            if let Some(path) = links.to_export_file(&job.public_id, name, until) {
+                file["download_url"] = format!("{server}{path}").into();
+            }
         }
     }
     let body = json!({

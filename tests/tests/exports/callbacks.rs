@@ -17,13 +17,19 @@ const ADMIN: &str = "the admin token of these tests";
 const PUBLIC: &str = "https://offtake.example.com/below";
 
 async fn world() -> World {
+    world_with((ADMIN, ""), json!(["1s", "1s"])).await
+}
+
+/// With these tokens, and these pauses between attempts.
+async fn world_with((admin, read): (&str, &str), pauses: Value) -> World {
     let world = World::with_tenants(["acme"])
         .without_init()
         .mappings(&[("items", ITEMS)])
         .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
         .setting("/exports", json!({ "store": "disk", "callback_secret": SECRET }))
-        .setting("/webhooks/retry/events", json!(["1s", "1s"]))
-        .setting("/http/admin_token", ADMIN)
+        .setting("/webhooks/retry/events", pauses)
+        .setting("/http/admin_token", admin)
+        .setting("/http/read_token", read)
         .setting("/http/public_url", PUBLIC)
         .await;
     world.with_items("name text", "insert into item values ('{tenant}', 1, 'one')").await;
@@ -118,10 +124,11 @@ async fn the_end_of_an_export_is_told_until_the_receiver_has_it() {
 }
 
 /// An export that failed, was told, is resumed and completes: each end is told, and what is shown of
-/// one is not taken for the other's.
+/// one is not taken for the other's. An end that nothing was sent of is not told once the export goes
+/// on again, or is deleted. The read token signs no links, so none are told.
 #[tokio::test]
 async fn each_end_of_an_export_is_told_by_itself() {
-    let world = world().await;
+    let world = world_with(("", "the read token"), json!(["1s", "1s"])).await;
     world.allow("export_failed");
     let receiver = Receiver::start().await;
     let id = create(&world, &receiver, &[]).await;
@@ -141,6 +148,13 @@ async fn each_end_of_an_export_is_told_by_itself() {
 
     mapping_version(&asked).await;
     world.succeed(&["export", "resume", &id]).await;
+    world.succeed(&["export", "cancel", &id]).await;
+    let other = create(&world, &receiver, &[]).await;
+    world.succeed(&["export", "cancel", &other]).await;
+    world.succeed(&["export", "delete", &other, "--yes"]).await;
+    let owed = "select count(*) from offtake.outgoing_request where kind = 'callback'";
+    assert_eq!(world.source.query_text(owed).await, "1");
+    world.succeed(&["export", "resume", &id]).await;
     let resumed = told(&world, &id, |_| true).await;
     assert_eq!(resumed["state"], "accepted", "{resumed}");
     let callback = &resumed["callback"];
@@ -154,6 +168,8 @@ async fn each_end_of_an_export_is_told_by_itself() {
     assert_eq!(kinds, ["offtake.export.failed", "offtake.export.completed"]);
     assert!(requests[0].event["data"]["reason"].as_str().unwrap().contains("was edited"));
     assert_ne!(requests[0].id(), requests[1].id());
+    let files = requests[1].event["data"]["files"].as_array().unwrap();
+    assert!(!files.is_empty() && files.iter().all(|file| file.get("download_url").is_none()));
     daemon.stop().await;
 }
 

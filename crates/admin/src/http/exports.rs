@@ -251,14 +251,17 @@ pub(super) async fn links(
     let mut of_store = shared.exports(|access| access.store_links(id, valid)).await?;
     let mut link = |name: String| {
         if let Some(url) = of_store.remove(&name) {
-            return Link { name, url };
+            return Ok(Link { name, url });
         }
-        let path = shared.links.to_export_file(&export.id, &name, until);
+        let path = shared.links.to_export_file(&export.id, &name, until).ok_or_else(|| {
+            let detail = "links are signed with http.admin_token, which is not set";
+            Problem::new(StatusCode::CONFLICT, detail)
+        })?;
         let url = shared.public(path);
-        Link { name, url }
+        Ok(Link { name, url })
     };
-    let items = files.into_iter().map(|file| link(file.name)).collect();
-    Ok(Json(NewLinks { until, items }))
+    let items: Result<Vec<Link>, Problem> = files.into_iter().map(|file| link(file.name)).collect();
+    Ok(Json(NewLinks { until, items: items? }))
 }
 
 /// How long it is until then.

@@ -7,18 +7,22 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use ring::hmac;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
-use super::API;
 use super::exports::encoded;
+use super::{API, Tokens};
 
 /// What the key is derived with, so that no other use of the admin token can make a link.
 const PURPOSE: &[u8] = b"offtake link 1";
 
-/// Signs links; without an admin token there are none.
+/// Makes links.
 #[derive(Clone)]
-pub struct Links(Option<hmac::Key>);
+pub struct Links {
+    key: Option<hmac::Key>,
+    /// No token is configured, so that a path opens its file without a signature.
+    open: bool,
+}
 
 /// The query of a link.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -38,28 +42,29 @@ pub(super) enum Opened {
 }
 
 impl Links {
-    pub fn of(admin_token: Option<&SecretString>) -> Self {
-        Self(admin_token.map(|token| {
+    pub fn of(tokens: &Tokens) -> Self {
+        let key = tokens.admin.as_ref().map(|token| {
             let token = hmac::Key::new(hmac::HMAC_SHA256, token.expose_secret().as_bytes());
             let derived = hmac::sign(&token, PURPOSE);
             hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
-        }))
+        });
+        Self { key, open: !tokens.required() }
     }
 
-    /// The path and query that open a file of an export until then. Without an admin token there are
-    /// no tokens at all, and the path is enough.
-    pub fn to_export_file(&self, export: &str, file: &str, until: Timestamp) -> String {
+    /// The path and query that open a file of an export until then. None: there is no admin token,
+    /// and the read token opens no file.
+    pub fn to_export_file(&self, export: &str, file: &str, until: Timestamp) -> Option<String> {
         let path = format!("{API}/exports/{export}/files/{}", encoded(file));
         match self.query(&[export, file], until) {
-            Some(query) => format!("{path}?{query}"),
-            None => path,
+            Some(query) => Some(format!("{path}?{query}")),
+            None => self.open.then_some(path),
         }
     }
 
     /// The query that opens `what` until then. None: there is no admin token.
     pub(super) fn query(&self, what: &[&str], until: Timestamp) -> Option<String> {
         let until = until.as_second();
-        let signature = hmac::sign(self.0.as_ref()?, &signed(what, until));
+        let signature = hmac::sign(self.key.as_ref()?, &signed(what, until));
         let signature = URL_SAFE_NO_PAD.encode(signature.as_ref());
         Some(format!("until={until}&signature={signature}"))
     }
@@ -67,7 +72,7 @@ impl Links {
     /// Whether the query opens `what` now. Takes the same time for every signature.
     pub(super) fn opens(&self, what: &[&str], query: &LinkQuery, now: Timestamp) -> Opened {
         let (Some(key), Some(until), Some(signature)) =
-            (&self.0, query.until, query.signature.as_deref())
+            (&self.key, query.until, query.signature.as_deref())
         else {
             return Opened::No;
         };
@@ -96,7 +101,7 @@ mod tests {
     use super::*;
 
     fn links(token: &str) -> Links {
-        Links::of(Some(&token.into()))
+        Links::of(&Tokens::new(Some(token.into()), None))
     }
 
     fn parsed(query: &str) -> LinkQuery {
@@ -121,7 +126,7 @@ mod tests {
             check(&ours, other, &query, 999, Opened::No);
         }
         check(&links("another token"), &["exp_1", "items.csv"], &query, 999, Opened::No);
-        check(&Links::of(None), &["exp_1", "items.csv"], &query, 999, Opened::No);
+        check(&Links::of(&Tokens::default()), &["exp_1", "items.csv"], &query, 999, Opened::No);
         let longer =
             LinkQuery { until: Some(2000), ..parsed(&ours.query(&["a"], at(1000)).unwrap()) };
         check(&ours, &["a"], &longer, 999, Opened::No);
@@ -129,6 +134,22 @@ mod tests {
             let query = LinkQuery { until: Some(1000), signature };
             check(&ours, &["exp_1", "items.csv"], &query, 999, Opened::No);
         }
-        assert!(Links::of(None).query(&["a"], at(1)).is_none());
+        assert!(Links::of(&Tokens::default()).query(&["a"], at(1)).is_none());
+    }
+
+    #[test]
+    fn a_file_without_a_signature_is_open_only_where_no_token_is_configured() {
+        let at = Timestamp::from_second(1000).unwrap();
+        let path = "/api/v1/exports/exp_1/files/k%C3%A4se.csv";
+        let check = |admin: Option<&str>, read: Option<&str>, expect: Option<&str>| {
+            let tokens = Tokens::new(admin.map(Into::into), read.map(Into::into));
+            let link = Links::of(&tokens).to_export_file("exp_1", "käse.csv", at);
+            let begins = link.as_deref().map(|link| link.split("&signature=").next().unwrap());
+            assert_eq!(begins, expect, "{admin:?} {read:?}");
+        };
+        check(Some("admin"), Some("read"), Some(&format!("{path}?until=1000")));
+        check(None, None, Some(path));
+        check(Some(""), Some("read"), None);
+        check(None, Some("read"), None);
     }
 }
