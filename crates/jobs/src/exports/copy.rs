@@ -114,7 +114,7 @@ impl Work<'_> {
         // A read that fails does not end the storing of parts that were read before it. Where the
         // storing ends early, with an error or a cancel, the read is dropped.
         match tokio::try_join!(reading, storing) {
-            Ok((ended, ())) => self.ended(parts, ended?).await.map(|_| true),
+            Ok((ended, ())) => self.invalidate_broken(parts, ended?).await.map(|_| true),
             Err(ended) => ended,
         }
     }

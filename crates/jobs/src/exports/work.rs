@@ -268,7 +268,7 @@ impl Work<'_> {
         begun: Instant,
     ) -> Result<bool, Error> {
         let ended = self.end(snapshot, begun).await?;
-        self.ended(parts, ended).await
+        self.invalidate_broken(parts, ended).await
     }
 
     /// Ends a snapshot when nothing more is read in it.
@@ -285,7 +285,7 @@ impl Work<'_> {
 
     /// Where a table was truncated or rewritten under a snapshot, the parts that were read in it are
     /// read again: these are recorded by now. False: that was so.
-    pub(super) async fn ended(
+    pub(super) async fn invalidate_broken(
         &self,
         parts: &mut Parts,
         EndedSnapshot { head, unbroken }: EndedSnapshot,
