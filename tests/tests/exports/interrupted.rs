@@ -132,7 +132,7 @@ async fn a_single_file_has_its_name_after_every_interruption() {
     let names = ["acme.csv.gz", "acme.csv.gz.manifest.json"];
     let to = folder(&world, "files").join(names[0]);
     let killed = async |failpoint: &str, arguments: &[&str]| {
-        let mut child = command(&world, ("FAILPOINTS", failpoint), arguments);
+        let mut child = world.start(("FAILPOINTS", failpoint), arguments);
         assert!(!child.wait().await.unwrap().success(), "{failpoint}");
         assert!(!to.exists(), "{failpoint}");
         end_lease(&world).await;
