@@ -250,8 +250,10 @@ async fn what_stands_in_the_way_is_told_and_nothing_is_deleted_for_it() {
     }
     let fewer = json!({ "last": 1, "within": "0s" });
     snapshots.world.configure(|c| c["snapshots"]["keep"] = fewer);
+    let parts = [snapshots.unfinished(2), snapshots.unfinished(0)];
     let daemon = snapshots.world.daemon().await;
     snapshots.wait_states("completed 2, expired 1").await;
     assert_eq!(snapshots.ids().await, [of_source.as_str(), before.as_str()]);
+    assert_eq!(parts.each_ref().map(|part| part.exists()), [false, true], "a sweep goes before");
     daemon.stop().await;
 }

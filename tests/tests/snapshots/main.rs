@@ -103,4 +103,13 @@ impl Snapshots {
     fn archive(&self, id: &str) -> PathBuf {
         self.file(id, ".tar.zst")
     }
+
+    /// A file that a process left unfinished in the store so many days ago.
+    fn unfinished(&self, days: u64) -> PathBuf {
+        let part = self.file(&format!(".{days}"), ".part");
+        let file = std::fs::File::create(&part).unwrap();
+        let age = std::time::Duration::from_secs(days * 86_400);
+        file.set_modified(std::time::SystemTime::now() - age).unwrap();
+        part
+    }
 }

@@ -54,6 +54,13 @@ async fn what_is_no_snapshot_is_skipped_and_told_with_all() {
     used.assert_says(1, &["no complete snapshot", &format!("offtake snapshot delete {cut}")]);
     snapshots.run(&["delete", &cut, "--yes"]).await.assert_says(0, &["deleted"]);
     assert!(!snapshots.archive(&cut).exists());
+    // The next snapshot, of either kind, removes what processes left unfinished that died long ago.
+    let parts = [snapshots.unfinished(2), snapshots.unfinished(0)];
+    snapshots.make("acme").await;
+    assert_eq!(parts.each_ref().map(|part| part.exists()), [false, true]);
+    let part = snapshots.unfinished(2);
+    snapshots.make_of_source("acme").await;
+    assert!(!part.exists());
 }
 
 #[tokio::test]

@@ -77,6 +77,8 @@ pub(super) async fn make(
 ) -> Result<Card, source::Error> {
     let Configuration { source: at, sync, .. } = &context.configuration;
     let pool = SourcePool::new(at.url.clone(), sync.connect_timeout, CONNECTIONS);
+    // What cannot be swept is told by the snapshot, if it is in its way.
+    let _ = snapshots::sweep(store, asked.max_duration).await;
     let card = source::create(&pool, store, asked).await?;
     // Without it, HTTP does not tell of this snapshot. It is one all the same.
     if let Ok(source) = pool.get().await {
