@@ -168,7 +168,36 @@ async fn asked_for(daemon: &Daemon, world: &World) -> String {
     let full = send("two", &json!({ "tenant": world.id("globex"), "format": "csv" }));
     assert_eq!((full.code, full.headers["retry-after"].as_str()), (429, "60"));
     world.source.execute("delete from offtake.job where tenant_id = 'another'").await;
+    asked_twice_at_once(daemon, world).await;
     id
+}
+
+/// Two requests with one key that are in flight at the same time make one export.
+async fn asked_twice_at_once(daemon: &Daemon, world: &World) {
+    let globex = world.id("globex");
+    // No daemon takes it.
+    let fuse =
+        format!("insert into offtake.fuse (name, enabled) values ('tenant:{globex}', false)");
+    world.source.execute(&fuse).await;
+    let holder = world.source.connect().await;
+    holder.batch_execute("begin; lock table offtake.job in share mode").await.unwrap();
+    let authorization = format!("Bearer {ADMIN}");
+    let headers = [("Authorization", authorization.as_str()), ("Idempotency-Key", "at once")];
+    let wish = json!({ "tenant": globex, "format": "csv" }).to_string();
+    let post = || daemon.request("POST", "/api/v1/exports", &headers, &wish);
+    let release = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+                       and wait_event_type = 'Lock' and query like '%insert into offtake.job%'";
+        world.source.wait_text(waiting, "2").await;
+        holder.batch_execute("rollback").await.unwrap();
+    };
+    let (one, other, ()) = tokio::join!(post(), post(), release);
+    assert_eq!((one.0, other.0), (202, 202), "{} {}", one.1, other.1);
+    let [one, other] = [one.1, other.1].map(|text| serde_json::from_str::<Value>(&text).unwrap());
+    assert_eq!(one["id"], other["id"]);
+    let forget = format!("delete from offtake.job where tenant_id = '{globex}'");
+    world.source.execute(&forget).await;
+    world.source.execute("delete from offtake.fuse").await;
 }
 
 /// One daemon, from the request to the end of the files.
