@@ -1,16 +1,12 @@
 //! Exports: what a reader is told of them, and what clients of HTTP ask for. The running daemon does
 //! it ([`ExportAccess`]), because it has the stores and the mappings.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::pin::Pin;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::http::StoredFile;
+use crate::jobs::{Asking, JobState, JobsWanted, Linkable, RepeatableKey};
 use crate::status::Long;
 
 /// What only a process can do that has read the configuration.
@@ -18,7 +14,7 @@ pub trait ExportAccess: Send + Sync {
     fn create(&self, wish: ExportWish, repeatable: Option<RepeatableKey>) -> Asking<Export>;
 
     /// The newest first.
-    fn list(&self, of: ExportsWanted) -> Asking<Vec<Export>>;
+    fn list(&self, of: JobsWanted) -> Asking<Vec<Export>>;
 
     fn one(&self, id: String) -> Asking<Export>;
 
@@ -35,52 +31,8 @@ pub trait ExportAccess: Send + Sync {
     /// A file of a completed export.
     fn file(&self, id: String, name: String) -> Asking<StoredFile>;
 
-    /// The files that their store opens by itself for that long, each with a URL there: those that
-    /// are one object of a bucket.
-    fn store_links(&self, id: String, valid: Duration) -> Asking<BTreeMap<String, String>>;
-}
-
-pub type Asking<T> = Pin<Box<dyn Future<Output = Result<T, ExportRefused>> + Send>>;
-
-/// Why something is not done; each with a text for the client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ExportRefused {
-    /// It cannot be, whatever happens.
-    Wrong(String),
-    /// There is no such export, file, tenant, mapping or store.
-    Missing(String),
-    /// Its files were there, and are deleted.
-    Gone(String),
-    /// Not in its present state.
-    Conflict(String),
-    /// The tenant has an export that goes on, with this id.
-    Running { why: String, id: String },
-    /// The idempotency key was used for another request.
-    KeyUsed(String),
-    /// As many exports wait as may.
-    Full(String),
-    /// A file is not what was written.
-    Damaged(String),
-    /// Not now.
-    Unavailable(String),
-}
-
-/// The client's key of a request that it may send twice.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepeatableKey {
-    pub key: String,
-    /// Of what it asks for.
-    pub request_sha256: String,
-}
-
-/// Which exports are listed.
-#[derive(Debug, Clone, Default)]
-pub struct ExportsWanted {
-    pub tenant: Option<String>,
-    pub state: Option<ExportState>,
-    /// Those that are older than this one.
-    pub after: Option<String>,
-    pub limit: i64,
+    /// The files of a completed export that links may open until then.
+    fn links(&self, id: String, until: Timestamp) -> Asking<Linkable>;
 }
 
 /// An export that is asked for.
@@ -145,53 +97,6 @@ pub enum ExportCompression {
     None,
 }
 
-/// `accepted`, `processing`, `paused` and `settling` go on. `failed` and `cancelled` can be resumed
-/// while the parts are kept; the files of an `expired` one are deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ExportState {
-    Accepted,
-    Processing,
-    Paused,
-    Settling,
-    Completed,
-    Expired,
-    Failed,
-    Cancelled,
-}
-
-impl ExportState {
-    pub const ALL: [Self; 8] = [
-        Self::Accepted,
-        Self::Processing,
-        Self::Paused,
-        Self::Settling,
-        Self::Completed,
-        Self::Expired,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Processing => "processing",
-            Self::Paused => "paused",
-            Self::Settling => "settling",
-            Self::Completed => "completed",
-            Self::Expired => "expired",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for ExportState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// One export.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Export {
@@ -200,7 +105,7 @@ pub struct Export {
     pub tenant: String,
     pub format: String,
     pub compression: String,
-    pub state: ExportState,
+    pub state: JobState,
     /// Why it is paused, has failed or was cancelled; null normally.
     pub reason: Option<String>,
     /// The store that has its files; null: a command wrote them to `folder`.

@@ -16,6 +16,7 @@ mod events;
 mod exports;
 mod guard;
 mod history;
+mod jobs;
 mod limits;
 mod links;
 mod mutations;

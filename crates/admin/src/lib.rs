@@ -15,6 +15,7 @@ pub mod exports;
 mod exposition;
 mod history;
 pub mod http;
+pub mod jobs;
 mod json_text;
 pub mod metrics;
 pub mod moment;

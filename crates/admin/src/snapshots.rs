@@ -1,15 +1,12 @@
 //! Snapshots: what a reader is told of them, and what clients of HTTP ask for. The running daemon does
 //! it ([`SnapshotAccess`]), because it has the stores and the mappings.
 
-use std::fmt;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::exports::{Asking, RepeatableKey};
 use crate::http::StoredFile;
+use crate::jobs::{Asking, JobState, JobsWanted, Linkable, RepeatableKey};
 use crate::status::Long;
 
 /// What only a process can do that has read the configuration.
@@ -17,7 +14,7 @@ pub trait SnapshotAccess: Send + Sync {
     fn create(&self, wish: SnapshotWish, repeatable: Option<RepeatableKey>) -> Asking<Snapshot>;
 
     /// The newest first.
-    fn list(&self, of: SnapshotsWanted) -> Asking<Vec<Snapshot>>;
+    fn list(&self, of: JobsWanted) -> Asking<Vec<Snapshot>>;
 
     fn one(&self, id: String) -> Asking<Snapshot>;
 
@@ -30,18 +27,8 @@ pub trait SnapshotAccess: Send + Sync {
     /// The file of a complete snapshot.
     fn archive(&self, id: String) -> Asking<StoredFile>;
 
-    /// A URL at its store that opens the file for that long; None: the store has no such URLs.
-    fn store_link(&self, id: String, valid: Duration) -> Asking<Option<String>>;
-}
-
-/// Which snapshots are listed.
-#[derive(Debug, Clone, Default)]
-pub struct SnapshotsWanted {
-    pub tenant: Option<String>,
-    pub state: Option<SnapshotState>,
-    /// Those that are older than this one.
-    pub after: Option<String>,
-    pub limit: i64,
+    /// The file of a complete snapshot, which a link may open until then.
+    fn links(&self, id: String, until: Timestamp) -> Asking<Linkable>;
 }
 
 /// A snapshot that is asked for.
@@ -62,56 +49,13 @@ pub struct SnapshotWish {
     pub allow_empty: bool,
 }
 
-/// `accepted`, `processing` and `paused` go on. The file of an `expired` one is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SnapshotState {
-    Accepted,
-    Processing,
-    Paused,
-    Completed,
-    Expired,
-    Failed,
-    Cancelled,
-}
-
-impl SnapshotState {
-    pub const ALL: [Self; 7] = [
-        Self::Accepted,
-        Self::Processing,
-        Self::Paused,
-        Self::Completed,
-        Self::Expired,
-        Self::Failed,
-        Self::Cancelled,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Processing => "processing",
-            Self::Paused => "paused",
-            Self::Completed => "completed",
-            Self::Expired => "expired",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for SnapshotState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// One snapshot.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Snapshot {
     /// As `snap_20261128-031300_k7f3a2`.
     pub id: String,
     pub tenant: String,
-    pub state: SnapshotState,
+    pub state: JobState,
     /// Why it is paused, has failed or was cancelled; null normally.
     pub reason: Option<String>,
     pub store: Option<String>,

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use offtake_admin::exports::{Export, ExportCallback, ExportProgress, ExportState};
+use offtake_admin::exports::{Export, ExportCallback, ExportProgress};
+use offtake_admin::jobs::JobState;
 use offtake_admin::status::Long;
 use offtake_jobs::{Job, State};
 use serde_json::Value;
@@ -84,20 +85,15 @@ fn callback(job: &Job) -> Option<ExportCallback> {
     })
 }
 
-fn state_of(state: State) -> ExportState {
+pub(crate) fn state_of(state: State) -> JobState {
     match state {
-        State::Accepted => ExportState::Accepted,
-        State::Processing => ExportState::Processing,
-        State::Paused => ExportState::Paused,
-        State::Settling => ExportState::Settling,
-        State::Completed => ExportState::Completed,
-        State::Expired => ExportState::Expired,
-        State::Failed => ExportState::Failed,
-        State::Cancelled => ExportState::Cancelled,
+        State::Accepted => JobState::Accepted,
+        State::Processing => JobState::Processing,
+        State::Paused => JobState::Paused,
+        State::Settling => JobState::Settling,
+        State::Completed => JobState::Completed,
+        State::Expired => JobState::Expired,
+        State::Failed => JobState::Failed,
+        State::Cancelled => JobState::Cancelled,
     }
-}
-
-/// The job's state of the same name.
-pub(crate) fn job_state(state: ExportState) -> Option<State> {
-    State::ALL.into_iter().find(|one| one.as_str() == state.as_str())
 }

@@ -61,7 +61,7 @@ pub(crate) fn unfit_callback(exports: &Exports, url: &str) -> Option<String> {
 impl Wish<'_> {
     /// `source` must not be in a transaction.
     pub(crate) async fn fit(&self, source: &Client, set: &MappingSet) -> Result<Fit, Unfit> {
-        let names = self.chosen(set)?;
+        let names = chosen(set, self.mappings)?;
         let tenant_at_source = spelt(source, set, self.tenant).await?;
         expect_rows(source, set, &names, &tenant_at_source).await?;
         let asked = names.iter().filter_map(|name| set.get(name)).map(|mapping| Asked {
@@ -82,15 +82,15 @@ impl Wish<'_> {
         };
         Ok(Fit { tenant_at_source, options })
     }
+}
 
-    /// The mappings that are exported, in the order of the files' names.
-    fn chosen(&self, set: &MappingSet) -> Result<Vec<String>, Unfit> {
-        if let Some(name) = self.mappings.iter().find(|name| set.get(name).is_none()) {
-            return Err(Unfit::Mapping(name.clone()));
-        }
-        let all = set.mappings().iter().map(|mapping| mapping.name().to_owned());
-        Ok(all.filter(|name| self.mappings.is_empty() || self.mappings.contains(name)).collect())
+/// The mappings of these names, in the order of the set; without a name all of them.
+pub(crate) fn chosen(set: &MappingSet, asked: &[String]) -> Result<Vec<String>, Unfit> {
+    if let Some(name) = asked.iter().find(|name| set.get(name).is_none()) {
+        return Err(Unfit::Mapping(name.clone()));
     }
+    let all = set.mappings().iter().map(|mapping| mapping.name().to_owned());
+    Ok(all.filter(|name| asked.is_empty() || asked.contains(name)).collect())
 }
 
 /// The tenant as the source prints it.

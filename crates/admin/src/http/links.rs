@@ -3,18 +3,81 @@
 //! Nothing is stored. A link is the moment until which it opens, and an HMAC over that and over what
 //! it opens, by a key that is derived from the admin token. So another admin token ends all links.
 
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use ring::hmac;
+use schemars::JsonSchema;
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::exports::encoded;
-use super::{API, Tokens};
+use super::guard::{Admission, admission, foreign, foreign_origin, peer};
+use super::mutations::{DURATION, duration};
+use super::problem::Problem;
+use super::{API, Shared, Tokens};
+use crate::jobs::{Linkable, LinkableFile};
+
+/// Without `for`, a link opens so long.
+const LINK_FOR: Duration = Duration::from_secs(3600);
+
+/// And at most so long, as those of S3.
+const LINK_FOR_MAX: Duration = Duration::from_secs(7 * 86_400);
 
 /// What the key is derived with, so that no other use of the admin token can make a link.
 const PURPOSE: &[u8] = b"offtake link 1";
+
+/// The query of a link, as the document describes it.
+#[derive(JsonSchema)]
+#[allow(dead_code)]
+pub(super) struct LinkParameters {
+    /// Of a link: seconds since 1970.
+    until: Option<i64>,
+    /// Of a link.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]*$"))]
+    signature: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WantedLinks {
+    /// How long they open; absent: 1h. At most 7d, and never longer than the files are kept.
+    #[schemars(length(min = 2), regex(pattern = DURATION))]
+    r#for: Option<String>,
+}
+
+impl WantedLinks {
+    /// When they end.
+    pub(super) fn until(&self) -> Result<Timestamp, Problem> {
+        let lasts = self.r#for.as_deref().map(duration).transpose()?.unwrap_or(LINK_FOR);
+        if lasts > LINK_FOR_MAX || lasts.is_zero() {
+            let detail = "a link opens for one second at least, and seven days at most";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
+        Ok(Timestamp::now().saturating_add(lasts).unwrap_or(Timestamp::MAX))
+    }
+}
+
+/// Addresses that open the files of an export without a token.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct NewLinks {
+    pub(super) until: Timestamp,
+    pub(super) items: Vec<Link>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Link {
+    /// The file's name.
+    pub(super) name: String,
+    /// Below this server's address, or a whole one of the store.
+    pub(super) url: String,
+}
+
+/// The name of the one file of a snapshot, in its address.
+pub(super) const ARCHIVE: &str = "archive";
 
 /// Makes links.
 #[derive(Clone)]
@@ -55,14 +118,23 @@ impl Links {
     /// and the read token opens no file.
     pub fn to_export_file(&self, export: &str, file: &str, until: Timestamp) -> Option<String> {
         let path = format!("{API}/exports/{export}/files/{}", encoded(file));
-        match self.query(&[export, file], until) {
+        self.link(path, &[export, file], until)
+    }
+
+    /// The same of the file of a snapshot.
+    pub(super) fn to_archive(&self, snapshot: &str, until: Timestamp) -> Option<String> {
+        self.link(format!("{API}/snapshots/{snapshot}/{ARCHIVE}"), &[snapshot, ARCHIVE], until)
+    }
+
+    fn link(&self, path: String, what: &[&str], until: Timestamp) -> Option<String> {
+        match self.query(what, until) {
             Some(query) => Some(format!("{path}?{query}")),
             None => self.open.then_some(path),
         }
     }
 
     /// The query that opens `what` until then. None: there is no admin token.
-    pub(super) fn query(&self, what: &[&str], until: Timestamp) -> Option<String> {
+    fn query(&self, what: &[&str], until: Timestamp) -> Option<String> {
         let until = until.as_second();
         let signature = hmac::sign(self.key.as_ref()?, &signed(what, until));
         let signature = URL_SAFE_NO_PAD.encode(signature.as_ref());
@@ -94,6 +166,80 @@ fn signed(what: &[&str], until: i64) -> Vec<u8> {
     let mut text: String = words.collect();
     text.push_str(&until.to_string());
     text.into_bytes()
+}
+
+/// A word of a path.
+fn encoded(word: &str) -> String {
+    word.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+        encoded
+    })
+}
+
+impl Shared {
+    /// Links to files: the store's own URLs where it has them, and otherwise those that `signed`
+    /// makes of a file's name.
+    pub(super) fn linked(
+        &self,
+        linkable: Linkable,
+        signed: impl Fn(&Links, &str, Timestamp) -> Option<String>,
+    ) -> Result<NewLinks, Problem> {
+        let Linkable { until, files } = linkable;
+        let unsigned = || {
+            let detail = "links are signed with http.admin_token, which is not set";
+            Problem::new(StatusCode::CONFLICT, detail)
+        };
+        let link = |file: LinkableFile| {
+            let own = || signed(&self.links, &file.name, until).map(|path| self.public(path));
+            let url = file.url.clone().or_else(own).ok_or_else(unsigned)?;
+            Ok(Link { name: file.name, url })
+        };
+        let items: Result<Vec<Link>, Problem> = files.into_iter().map(link).collect();
+        Ok(NewLinks { until, items: items? })
+    }
+}
+
+/// Lets a request pass that has the admin token, or a link to this very file.
+pub(super) fn admit(
+    shared: &Shared,
+    request: &Request,
+    (id, name): (&str, &str),
+    link: &LinkQuery,
+) -> Result<(), Problem> {
+    if *link == LinkQuery::default() || !shared.state.tokens.required() {
+        let admission = admission(shared, request)?;
+        if foreign(request) {
+            return Err(foreign_origin());
+        }
+        return expect_rows_allowed(admission);
+    }
+    let too_many = |what| move |wait| Problem::too_many(what, wait);
+    match shared.links.opens(&[id, name], link, Timestamp::now()) {
+        Opened::Yes => shared.limits.anonymous(peer(request)).map_err(too_many("requests")),
+        Opened::Ended(at) => {
+            shared.limits.anonymous(peer(request)).map_err(too_many("requests"))?;
+            let detail = format!("this link opened the file until {at}; ask for a new one");
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        }
+        Opened::No => {
+            shared.limits.wrong_token(peer(request)).map_err(too_many("wrong links"))?;
+            let detail = "this is no valid link to this file; ask for a new one";
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        }
+    }
+}
+
+pub(super) fn expect_rows_allowed(admission: Admission) -> Result<(), Problem> {
+    if admission == Admission::Everything {
+        return Ok(());
+    }
+    let detail = "rows need the admin token, http.admin_token, or a link that was made with it";
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
 #[cfg(test)]

@@ -9,45 +9,20 @@ use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-use super::api::{Limit, Page};
+use super::api::Page;
 use super::described::{Asked, Routes, Sent, Told};
-use super::exports::{
-    Addressed, Created, Deleted, Key, Link, LinkParameters, NewLinks, WantedLinks, admit, hash_of,
-    lasts_until,
-};
-use super::links::LinkQuery;
+use super::jobs::{Addressed, Created, Deleted, JobsQuery, Key};
+use super::links::{ARCHIVE, LinkParameters, LinkQuery, NewLinks, WantedLinks, admit};
 use super::mutations::Nothing;
 use super::problem::Problem;
 use super::stored_file::{self, Wanted};
 use super::{API, Shared};
-use crate::exports::{Asking, RepeatableKey};
-use crate::snapshots::{
-    Snapshot, SnapshotAccess, SnapshotState, SnapshotWish, SnapshotsWanted, ValidSnapshot,
-};
-
-/// The name of the one file of a snapshot, in its address.
-const ARCHIVE: &str = "archive";
+use crate::jobs::Asking;
+use crate::snapshots::{Snapshot, SnapshotAccess, SnapshotWish, ValidSnapshot};
 
 /// A validation reads the whole file. One that takes longer is a command's.
 const VALIDATE_WITHIN: std::time::Duration = std::time::Duration::from_secs(300);
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ListQuery {
-    /// Only this tenant's.
-    tenant: Option<String>,
-    /// Only those in this state.
-    #[schemars(with = "Option<SnapshotState>")]
-    state: Option<String>,
-    /// How many items the page has at most.
-    #[serde(default)]
-    limit: Limit,
-    /// `next` of the page before.
-    after: Option<String>,
-}
 
 pub(super) fn routes(routes: Routes<'_>) -> Routes<'_> {
     let told = |id, summary| Told::new(id, summary);
@@ -100,16 +75,11 @@ pub(super) fn file_route(routes: Routes<'_>) -> Routes<'_> {
 
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
-    Asked(query): Asked<ListQuery>,
+    Asked(query): Asked<JobsQuery>,
 ) -> Result<Json<Page<Snapshot>>, Problem> {
-    let state = query.state.as_deref().map(named_state).transpose()?;
-    let ListQuery { tenant, limit, after, .. } = query;
-    let wanted = SnapshotsWanted { tenant, state, after, limit: limit.and_one() };
-    let mut items = shared.snapshots(|access| access.list(wanted)).await?;
-    let more = items.len() > limit.0;
-    items.truncate(limit.0);
-    let next = items.last().filter(|_| more).map(|last| last.id.clone());
-    Ok(Json(Page { items, next }))
+    let (wanted, limit) = query.wanted()?;
+    let items = shared.snapshots(|access| access.list(wanted)).await?;
+    Ok(Json(Page::of(items, limit, |last| Some(last.id.clone()))))
 }
 
 pub(super) async fn one(
@@ -121,10 +91,10 @@ pub(super) async fn one(
 
 pub(super) async fn create(
     State(shared): State<Arc<Shared>>,
-    Key(key): Key,
+    key: Key,
     Sent(wish): Sent<SnapshotWish>,
 ) -> Result<Created<Snapshot>, Problem> {
-    let repeatable = key.map(|key| RepeatableKey { key, request_sha256: hash_of(&wish) });
+    let repeatable = key.of(&wish);
     shared.snapshots(|access| access.create(wish, repeatable)).await.map(Created)
 }
 
@@ -167,29 +137,8 @@ pub(super) async fn links(
     Sent(asked): Sent<WantedLinks>,
 ) -> Result<Json<NewLinks>, Problem> {
     let until = asked.until()?;
-    let snapshot = shared.snapshots(|access| access.one(id)).await?;
-    match snapshot.state {
-        SnapshotState::Completed => {}
-        SnapshotState::Expired => {
-            return Err(Problem::new(StatusCode::GONE, "its file was deleted"));
-        }
-        state => {
-            return Err(Problem::new(StatusCode::CONFLICT, format!("the snapshot is {state}")));
-        }
-    }
-    let (id, valid) = (snapshot.id.clone(), lasts_until(until));
-    let url = match shared.snapshots(|access| access.store_link(id, valid)).await? {
-        Some(url) => url,
-        None => {
-            let query = shared.links.query(&[&snapshot.id, ARCHIVE], until).ok_or_else(|| {
-                let detail = "links are signed with http.admin_token, which is not set";
-                Problem::new(StatusCode::CONFLICT, detail)
-            })?;
-            shared.public(format!("{API}/snapshots/{}/{ARCHIVE}?{query}", snapshot.id))
-        }
-    };
-    let link = Link { name: format!("{}.tar.zst", snapshot.id), url };
-    Ok(Json(NewLinks { until, items: vec![link] }))
+    let linkable = shared.snapshots(|access| access.links(id.clone(), until)).await?;
+    shared.linked(linkable, |links, _, until| links.to_archive(&id, until)).map(Json)
 }
 
 /// `GET` and `HEAD`. It has its own look at the token, because a link needs none.
@@ -209,14 +158,6 @@ impl Addressed for Snapshot {
     fn path(&self) -> String {
         format!("{API}/snapshots/{}", self.id)
     }
-}
-
-fn named_state(name: &str) -> Result<SnapshotState, Problem> {
-    let known = SnapshotState::ALL.map(SnapshotState::as_str).join(", ");
-    SnapshotState::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(|| {
-        let detail = format!("no state is called {name}; they are {known}");
-        Problem::new(StatusCode::BAD_REQUEST, detail)
-    })
 }
 
 impl Shared {

@@ -1,39 +1,24 @@
 //! What HTTP asks the daemon of exports: it has the stores, the mappings and the settings.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
-
 use futures_util::stream::unfold;
-use offtake_admin::exports::{
-    Asking, Export, ExportAccess, ExportRefused, ExportWish, ExportsWanted, RepeatableKey,
-};
+use jiff::Timestamp;
+use offtake_admin::exports::{Export, ExportAccess, ExportWish};
+use offtake_admin::jobs::{Asking, JobRefused, JobsWanted, Linkable, LinkableFile, RepeatableKey};
 use offtake_admin::{Pieces, StoredFile};
 use offtake_jobs::exports::{
     CHUNK_ROWS_MAX, Compression, FileReader, Format, Manifest, ManifestFile, Place, read_manifest,
 };
-use offtake_jobs::job::{self, Created, Filter, NewJob, Repeatable};
-use offtake_jobs::stores::{Key, Trouble};
-use offtake_jobs::{Job, Kind, PublicId, State, Store, stores};
-use offtake_mapping::{MappingSet, foreign};
-use offtake_postgres::{Connection, Dialer, PooledConnection, SourcePool};
+use offtake_jobs::stores::Key;
+use offtake_jobs::{Job, Kind, PublicId, State, Store, job};
+use offtake_mapping::foreign;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::watch;
 
-use crate::configuration::Configuration;
-use crate::export_item::{item, job_state};
-use crate::export_wish::{Fit, Unfit, Wish, unfit_callback};
-
-/// The longest look at whether a tenant has rows.
-const LOOK_WITHIN: &str = "set statement_timeout = '8s'";
+use super::job_access::{JobAccess, Recorded, dialled, kept_until, of_source, of_store, unfit};
+use crate::export_item::item;
+use crate::export_wish::{Fit, Wish, unfit_callback};
 
 #[derive(Clone)]
-pub(super) struct Access {
-    pub(super) pool: SourcePool,
-    pub(super) configuration: watch::Receiver<Arc<Configuration>>,
-    pub(super) mappings: watch::Receiver<Arc<MappingSet>>,
-    pub(super) stores: Vec<Store>,
-}
+pub(super) struct Access(pub(super) JobAccess);
 
 impl ExportAccess for Access {
     fn create(&self, wish: ExportWish, key: Option<RepeatableKey>) -> Asking<Export> {
@@ -41,125 +26,112 @@ impl ExportAccess for Access {
         Box::pin(async move { this.created(&wish, key.as_ref()).await })
     }
 
-    fn list(&self, of: ExportsWanted) -> Asking<Vec<Export>> {
-        let this = self.clone();
-        Box::pin(async move {
-            let known = |id: &String| PublicId::parse(Kind::Export, id).is_some();
-            if of.after.as_ref().is_some_and(|after| !known(after)) {
-                let why = "`after` is not the `next` of a page";
-                return Err(ExportRefused::Wrong(why.to_owned()));
-            }
-            let filter = Filter {
-                tenant: of.tenant.as_deref(),
-                state: of.state.and_then(job_state),
-                after: of.after.as_deref(),
-                limit: of.limit,
-            };
-            let source = this.source().await?;
-            let jobs = job::list(&source, Kind::Export, filter).await.map_err(of_source)?;
-            Ok(jobs.iter().map(item).collect())
-        })
+    fn list(&self, of: JobsWanted) -> Asking<Vec<Export>> {
+        let Self(jobs) = self.clone();
+        Box::pin(async move { Ok(jobs.list(&of).await?.iter().map(item).collect()) })
     }
 
     fn one(&self, id: String) -> Asking<Export> {
         let this = self.clone();
-        Box::pin(async move { Ok(item(&this.found(&id).await?.1)) })
+        Box::pin(async move { Ok(item(&this.0.found(&id).await?.1)) })
     }
 
     fn cancel(&self, id: String) -> Asking<Export> {
         let this = self.clone();
         Box::pin(async move {
-            let (id, job) = this.found(&id).await?;
-            let keep = this.configuration.borrow().exports.keep;
+            let (id, job) = this.0.found(&id).await?;
+            let keep = this.0.configuration.borrow().exports.keep;
             let keep = keep.filter(|_| job.folder.is_none());
-            let mut source = this.source().await?;
+            let mut source = this.0.source().await?;
             let state = job::cancel(&mut source, Kind::Export, &id, keep).await;
             let state = state.map_err(of_source)?;
             drop(source);
             if state.is_none() {
                 let why = format!("the export is {} already", job.state.as_str());
-                return Err(ExportRefused::Conflict(why));
+                return Err(JobRefused::Conflict(why));
             }
-            Ok(item(&this.found(id.as_str()).await?.1))
+            Ok(item(&this.0.found(id.as_str()).await?.1))
         })
     }
 
     fn resume(&self, id: String) -> Asking<Export> {
         let this = self.clone();
         Box::pin(async move {
-            let (id, job) = this.found(&id).await?;
+            let (id, job) = this.0.found(&id).await?;
             if job.folder.is_some() {
                 return Err(of_command(&id, "resume"));
             }
-            let source = this.source().await?;
+            let source = this.0.source().await?;
             let resumed = job::resume(&source, Kind::Export, &id).await.map_err(of_source)?;
             drop(source);
             if !resumed {
-                return Err(ExportRefused::Conflict(not_resumed(&job)));
+                return Err(JobRefused::Conflict(not_resumed(&job)));
             }
-            Ok(item(&this.found(id.as_str()).await?.1))
+            Ok(item(&this.0.found(id.as_str()).await?.1))
         })
     }
 
     fn delete(&self, id: String) -> Asking<()> {
         let this = self.clone();
         Box::pin(async move {
-            let (id, job) = this.found(&id).await?;
+            let (id, job) = this.0.found(&id).await?;
             if job.folder.is_some() {
                 return Err(of_command(&id, "delete"));
             }
-            let store = this.store_of(&job)?;
+            let store = this.0.store_of(&job)?;
             let retired = {
-                let source = this.source().await?;
+                let source = this.0.source().await?;
                 job::retire(&source, Kind::Export, &id).await.map_err(of_source)?
             };
             if !retired {
                 let why = "a daemon works on the export; cancel it, and delete it then";
-                return Err(ExportRefused::Conflict(why.to_owned()));
+                return Err(JobRefused::Conflict(why.to_owned()));
             }
             if let Some(below) = Key::new(id.as_str()) {
                 // A daemon tries again: what is retired is expired.
                 store.delete_all(&below).await.map_err(|error| of_store(&error))?;
             }
-            let source = this.source().await?;
+            let source = this.0.source().await?;
             job::delete(&source, Kind::Export, &id).await.map_err(of_source)
         })
     }
 
     fn manifest(&self, id: String) -> Asking<String> {
         let this = self.clone();
-        Box::pin(async move { Ok(this.completed(&id).await?.1.to_text()) })
+        Box::pin(async move { Ok(this.completed(&id).await?.2.to_text()) })
     }
 
     fn file(&self, id: String, name: String) -> Asking<StoredFile> {
         let this = self.clone();
         Box::pin(async move {
-            let (store, manifest) = this.completed(&id).await?;
+            let (_, store, manifest) = this.completed(&id).await?;
             let file = manifest.file(&name).ok_or_else(|| {
                 let names: Vec<&str> = manifest.files.iter().map(|f| f.name.as_str()).collect();
                 let why = format!("the export has no such file; it has {}", names.join(", "));
-                ExportRefused::Missing(why)
+                JobRefused::Missing(why)
             })?;
             if manifest.compression == Compression::Zstd && file.parts.len() > 1 {
                 let why = "its parts are frames of their own, behind the first of which many \
                            readers stop; `offtake export download` makes one frame of them";
-                return Err(ExportRefused::Conflict(why.to_owned()));
+                return Err(JobRefused::Conflict(why.to_owned()));
             }
             Ok(stored(store, file))
         })
     }
 
-    fn store_links(&self, id: String, valid: Duration) -> Asking<BTreeMap<String, String>> {
+    fn links(&self, id: String, until: Timestamp) -> Asking<Linkable> {
         let this = self.clone();
         Box::pin(async move {
-            let (store, manifest) = this.completed(&id).await?;
+            let (job, store, manifest) = this.completed(&id).await?;
+            let (until, lasts) = kept_until(&job, until);
             let link = |file: &ManifestFile| {
                 let [part] = &file.parts[..] else { return None };
                 let name = Key::new(file.name.as_str());
-                let url = store.link(&Key::new(part.object.as_str())?, valid, name.as_ref())?;
-                Some((file.name.clone(), url))
+                store.link(&Key::new(part.object.as_str())?, lasts, name.as_ref())
             };
-            Ok(manifest.files.iter().filter_map(link).collect())
+            let linkable =
+                |file: &ManifestFile| LinkableFile { name: file.name.clone(), url: link(file) };
+            Ok(Linkable { until, files: manifest.files.iter().map(linkable).collect() })
         })
     }
 }
@@ -169,30 +141,26 @@ impl Access {
         &self,
         wish: &ExportWish,
         key: Option<&RepeatableKey>,
-    ) -> Result<Export, ExportRefused> {
+    ) -> Result<Export, JobRefused> {
         let (tenant, format) = required(wish)?;
-        let repeatable =
-            key.map(|RepeatableKey { key, request_sha256 }| Repeatable { key, request_sha256 });
-        let configuration = self.configuration.borrow().clone();
+        let configuration = self.0.configuration.borrow().clone();
         let settings = &configuration.exports;
-        let store = self.named(wish.store.as_deref().or(settings.store.as_deref()))?;
+        let store = self.0.named(wish.store.as_deref(), settings.store.as_deref())?;
         if let Some(callback) = &wish.callback
             && let Some(why) = unfit_callback(settings, &callback.url)
         {
-            return Err(ExportRefused::Wrong(format!("`callback`: {why}")));
+            return Err(JobRefused::Wrong(format!("`callback`: {why}")));
         }
         let source = dialled(&configuration).await?;
-        if let Some(repeatable) = repeatable
-            && let Some(created) = job::repeated(&source, repeatable).await.map_err(of_source)?
-        {
-            return self.answered(created, tenant).await;
+        if let Some(job) = self.0.repeated(&source, tenant, key).await? {
+            return Ok(item(&job));
         }
         let queued = job::queued(&source, Kind::Export).await.map_err(of_source)?;
         if queued >= i64::from(settings.queue) {
             let why = format!("{queued} exports wait, and `exports.queue` allows no more");
-            return Err(ExportRefused::Full(why));
+            return Err(JobRefused::Full(why));
         }
-        let set = self.mappings.borrow().clone();
+        let set = self.0.mappings.borrow().clone();
         let looked_at = Wish {
             tenant,
             format,
@@ -208,92 +176,29 @@ impl Access {
         let fit = looked_at.fit(&source, &set).await;
         let Fit { tenant_at_source, options } = fit.map_err(|why| unfit(&set, tenant, why))?;
         let options = serde_json::to_value(options).unwrap_or_default();
-        let new = NewJob {
-            kind: Kind::Export,
-            tenant_id: tenant,
+        let new = Recorded {
+            tenant,
             tenant_at_source: &tenant_at_source,
-            store: Some(store.name()),
-            folder: None,
+            store,
             options: &options,
-            repeatable,
+            repeatable: key,
         };
-        let created = job::create(&source, &new).await.map_err(of_source)?;
-        self.answered(created, tenant).await
+        Ok(item(&self.0.record(&source, new).await?))
     }
 
-    async fn answered(&self, created: Created, tenant: &str) -> Result<Export, ExportRefused> {
-        match created {
-            Created::Job(id) => Ok(item(&self.found(id.as_str()).await?.1)),
-            Created::Repeated(id) => Ok(item(&self.found(&id).await?.1)),
-            Created::Running(id) => {
-                let why = format!("the tenant {} has an export that goes on", foreign(tenant));
-                Err(ExportRefused::Running { why, id })
-            }
-            Created::KeyUsed => {
-                let why = "this `Idempotency-Key` was used for another request within a day";
-                Err(ExportRefused::KeyUsed(why.to_owned()))
-            }
-        }
-    }
-
-    /// The store of a wish. Stores are the operator's: only their names come from a client.
-    fn named(&self, name: Option<&str>) -> Result<&Store, ExportRefused> {
-        let names: Vec<&str> = self.stores.iter().map(Store::name).collect();
-        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        let Some(name) = name else {
-            let why =
-                format!("say `store`, as `exports.store` is not set; the stores are: {names}");
-            return Err(ExportRefused::Wrong(why));
-        };
-        self.stores.iter().find(|store| store.name() == name).ok_or_else(|| {
-            let why = format!("there is no store named {}; the stores are: {names}", foreign(name));
-            ExportRefused::Missing(why)
-        })
-    }
-
-    fn store_of(&self, job: &Job) -> Result<&Store, ExportRefused> {
-        let name = job.store.as_deref();
-        self.stores.iter().find(|store| Some(store.name()) == name).ok_or_else(|| {
-            let name = foreign(name.unwrap_or_default());
-            ExportRefused::Unavailable(format!("this daemon does not have the store {name}"))
-        })
-    }
-
-    async fn source(&self) -> Result<PooledConnection, ExportRefused> {
-        self.pool.get().await.map_err(of_source)
-    }
-
-    async fn found(&self, id: &str) -> Result<(PublicId, Job), ExportRefused> {
-        let missing = || ExportRefused::Missing("there is no such export".to_owned());
-        let id = PublicId::parse(Kind::Export, id).ok_or_else(missing)?;
-        let source = self.source().await?;
-        let job = job::read(&source, Kind::Export, &id).await.map_err(of_source)?;
-        Ok((id, job.ok_or_else(missing)?))
-    }
-
-    /// The store and the manifest of an export whose files can be fetched.
-    async fn completed(&self, id: &str) -> Result<(Store, Manifest), ExportRefused> {
-        let (id, job) = self.found(id).await?;
-        match job.state {
-            State::Completed => {}
-            State::Expired => {
-                return Err(ExportRefused::Gone("its files were deleted".to_owned()));
-            }
-            other => {
-                let why = format!("the export is {}, and has no files yet", other.as_str());
-                return Err(ExportRefused::Conflict(why));
-            }
-        }
+    /// An export whose files can be fetched, with its store and its manifest.
+    async fn completed(&self, id: &str) -> Result<(Job, Store, Manifest), JobRefused> {
+        let (id, job) = self.0.completed(id).await?;
         if let Some(folder) = &job.folder {
             let why = format!("its files are in {}, where its command ran", foreign(folder));
-            return Err(ExportRefused::Conflict(why));
+            return Err(JobRefused::Conflict(why));
         }
-        let store = self.store_of(&job)?.clone();
+        let store = self.0.store_of(&job)?.clone();
         let place = Place::Store { id: &id, attempt: job.attempt };
         match read_manifest(&store, place).await {
-            Ok(Ok(manifest)) => Ok((store, manifest)),
+            Ok(Ok(manifest)) => Ok((job, store, manifest)),
             Ok(Err(why)) => {
-                Err(ExportRefused::Unavailable(format!("its manifest cannot be used: {why}")))
+                Err(JobRefused::Unavailable(format!("its manifest cannot be used: {why}")))
             }
             Err(error) => Err(of_store(&error)),
         }
@@ -301,8 +206,8 @@ impl Access {
 }
 
 /// What a wish must say, and within which bounds.
-fn required(wish: &ExportWish) -> Result<(&str, Format), ExportRefused> {
-    let wrong = |why: &str| Err(ExportRefused::Wrong(why.to_owned()));
+fn required(wish: &ExportWish) -> Result<(&str, Format), JobRefused> {
+    let wrong = |why: &str| Err(JobRefused::Wrong(why.to_owned()));
     let formats = "`format` is csv, ndjson, json or sql";
     let Some(tenant) = wish.tenant.as_deref().filter(|tenant| !tenant.is_empty()) else {
         return wrong("say the `tenant` whose rows are written");
@@ -327,38 +232,10 @@ fn required(wish: &ExportWish) -> Result<(&str, Format), ExportRefused> {
 }
 
 /// The compression of the same name.
-fn compression_of(wish: &ExportWish) -> Result<Compression, ExportRefused> {
+fn compression_of(wish: &ExportWish) -> Result<Compression, JobRefused> {
     let named = serde_json::to_value(wish.compression).unwrap_or_default();
     serde_json::from_value(named)
-        .map_err(|_| ExportRefused::Wrong("`compression` is another one".to_owned()))
-}
-
-pub(super) fn unfit(set: &MappingSet, tenant: &str, unfit: Unfit) -> ExportRefused {
-    match unfit {
-        Unfit::Mapping(name) => {
-            let known: Vec<&str> = set.mappings().iter().map(|mapping| mapping.name()).collect();
-            ExportRefused::Missing(format!(
-                "there is no mapping named {}; the mappings are: {}",
-                foreign(&name),
-                known.join(", ")
-            ))
-        }
-        Unfit::Ambiguous(spellings) => {
-            let all: Vec<_> = spellings.iter().map(|id| foreign(id)).collect();
-            ExportRefused::Wrong(format!(
-                "{} may be the tenant {}: write the id as the source prints it",
-                foreign(tenant),
-                all.join(" or ")
-            ))
-        }
-        Unfit::NoRows => {
-            let tenant = foreign(tenant);
-            ExportRefused::Missing(format!("no mapping has a row of the tenant {tenant}"))
-        }
-        Unfit::Source { what, error } => {
-            ExportRefused::Unavailable(format!("{what}: {}", error.message()))
-        }
-    }
+        .map_err(|_| JobRefused::Wrong("`compression` is another one".to_owned()))
 }
 
 fn not_resumed(job: &Job) -> String {
@@ -370,29 +247,9 @@ fn not_resumed(job: &Job) -> String {
     }
 }
 
-fn of_command(id: &PublicId, what: &str) -> ExportRefused {
+fn of_command(id: &PublicId, what: &str) -> JobRefused {
     let why = format!("a command writes it to a folder; run `offtake export {what} {id}` there");
-    ExportRefused::Conflict(why)
-}
-
-/// A connection of its own: a look that is given up must not go on in one of the pool.
-pub(super) async fn dialled(configuration: &Configuration) -> Result<Connection, ExportRefused> {
-    let dialer = Dialer::trusted(configuration.sync.connect_timeout);
-    let source = dialer.dial(&configuration.source.url, "offtake export").await;
-    let source = source.map_err(of_source)?;
-    source.batch_execute(LOOK_WITHIN).await.map_err(|error| of_source(error.into()))?;
-    Ok(source)
-}
-
-pub(super) fn of_source(error: offtake_postgres::Error) -> ExportRefused {
-    ExportRefused::Unavailable(format!("the source: {}", error.message()))
-}
-
-pub(super) fn of_store(error: &stores::Error) -> ExportRefused {
-    match error.trouble {
-        Trouble::Missing => ExportRefused::Gone("its files are not in the store".to_owned()),
-        _ => ExportRefused::Unavailable(format!("the store: {error}")),
-    }
+    JobRefused::Conflict(why)
 }
 
 /// A file of a manifest, to be served.
@@ -450,13 +307,10 @@ pub(super) fn bytes_of(hex: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use offtake_admin::exports::ExportState;
-
     use super::*;
 
     #[test]
-    fn every_state_format_and_compression_has_its_counterpart() {
-        assert!(ExportState::ALL.iter().all(|state| job_state(*state).is_some()));
+    fn every_format_and_compression_has_its_counterpart() {
         for format in Format::ALL {
             let named = serde_json::json!({ "tenant": "acme", "format": format.as_str() });
             let wish: ExportWish = serde_json::from_value(named).unwrap();

@@ -19,6 +19,7 @@
 mod destinations_refresh;
 mod export_access;
 mod file_reads;
+mod job_access;
 mod loops;
 mod presence;
 mod probing_thread;
@@ -47,6 +48,7 @@ use offtake_admin::{
     AdminState, ExportAccess, Readiness, Recreator, Settings, SnapshotAccess, Sockets, Tokens,
     Verifier, WebhookAccess,
 };
+use offtake_jobs::Kind;
 use offtake_loops::Fuses;
 use offtake_postgres::SourcePool;
 use offtake_sync::destinations::Registry;
@@ -320,20 +322,15 @@ impl Running {
         let access =
             webhook_access::Access::new(self.pool.clone(), webhooks.clone(), configuration.clone());
         let _ = self.webhook_access.set(Arc::new(access));
-        let exports = export_access::Access {
+        let jobs = |kind| job_access::JobAccess {
+            kind,
             pool: self.pool.clone(),
             configuration: configuration.clone(),
             mappings: self.published.mappings.subscribe(),
             stores: self.context.stores(),
         };
-        let _ = self.export_access.set(Arc::new(exports));
-        let snapshots = snapshot_access::Access {
-            pool: self.pool.clone(),
-            configuration: configuration.clone(),
-            mappings: self.published.mappings.subscribe(),
-            stores: self.context.stores(),
-        };
-        let _ = self.snapshot_access.set(Arc::new(snapshots));
+        let _ = self.export_access.set(Arc::new(export_access::Access(jobs(Kind::Export))));
+        let _ = self.snapshot_access.set(Arc::new(snapshot_access::Access(jobs(Kind::Snapshot))));
         let _ = self.recreator.set(recreation::recreator(registry.clone()));
         let _ = self.verifier.set(verification::verifier(registry.clone(), configuration));
         let loops = Loops {
