@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use offtake_mapping::compose::KeyRange;
 use offtake_mapping::compose::postgres::Apply;
@@ -32,8 +32,9 @@ const STATED_BYTES_MAX: usize = 64 * 1024;
 /// rotation makes all its rows collide, and finding each takes about 25 small statements.
 const COLLIDED_ROWS_MAX: usize = 1000;
 
-/// How much may lie deleted in a staging table before it is truncated: reading over it takes some
-/// 50 µs.
+/// A staging table in which more has been staged is truncated instead of emptied row by row, which
+/// would take 0.6 of the 7 µs that a row of a large batch costs its server. Reading over so much that
+/// lies deleted takes some 50 µs.
 const STAGING_DELETED_BYTES_MAX: usize = 256 * 1024;
 
 /// Lines to apply, and the key range they are all of, if they are a chunk's.
@@ -132,13 +133,6 @@ pub(super) async fn part(
         Some(staging) => staging.clone(),
         None => make_staging(client, apply).await.map_err(|e| classify(&part.mapping, e))?,
     };
-    if staging.deleted_bytes > STAGING_DELETED_BYTES_MAX {
-        client
-            .batch_execute(&apply.truncate_staging())
-            .await
-            .map_err(|e| classify(&part.mapping, e))?;
-        staging.deleted_bytes = 0;
-    }
     let applier = Applier {
         client,
         apply,
@@ -148,21 +142,21 @@ pub(super) async fn part(
         alters: manner.alters,
         divides: manner.divides,
         unended: AtomicBool::new(false),
+        staged: AtomicUsize::new(staging.deleted_bytes),
     };
     if !part.changed.is_empty() {
         applier.all(&part.changed, None, &mut applied).await?;
     }
-    staging.deleted_bytes += part.changed.bytes();
     if let Some(Chunk { rows, after, up_to }) = &part.chunk {
         let range = Bounds { after: after.clone(), up_to: up_to.clone() };
         if applier.fill_range(rows, &range).await? {
             applied.upserted = applied.upserted.saturating_add(rows.len() as u64);
         } else {
             applier.all(rows, Some(range), &mut applied).await?;
-            staging.deleted_bytes += rows.bytes();
         }
     }
     let end = applier.take_end();
+    staging.deleted_bytes = applier.staged.into_inner();
     Ok(Done { applied, staging, end })
 }
 
@@ -178,6 +172,8 @@ pub(super) struct Applier<'a> {
     /// The last stretch is applied, and the staging table still has its lines: what ends it is sent
     /// together with the next statements, which saves a round trip.
     unended: AtomicBool,
+    /// Bytes that were staged since the table was last truncated.
+    staged: AtomicUsize,
 }
 
 impl Applier<'_> {
@@ -338,10 +334,17 @@ impl Applier<'_> {
 
     /// What ends the last stretch, if it has not been sent; empty otherwise.
     pub(super) fn take_end(&self) -> String {
-        match self.unended.swap(false, Ordering::Relaxed) {
-            true => format!("{}; release savepoint stretch; ", self.apply.empty_staging()),
-            false => String::new(),
+        if !self.unended.swap(false, Ordering::Relaxed) {
+            return String::new();
         }
+        let emptied = match self.staged.load(Ordering::Relaxed) > STAGING_DELETED_BYTES_MAX {
+            true => {
+                self.staged.store(0, Ordering::Relaxed);
+                self.apply.truncate_staging()
+            }
+            false => self.apply.empty_staging(),
+        };
+        format!("{emptied}; release savepoint stretch; ")
     }
 
     async fn stretch(
@@ -354,6 +357,7 @@ impl Applier<'_> {
         let absent = stretch.lines.len() as u64 - present;
         let data = rows.slice(stretch.lines.clone());
         let stated = are_stated(stretch.lines.len(), data.len());
+        self.staged.fetch_add(data.len(), Ordering::Relaxed);
         let mut statements = Vec::new();
         if stated && !stretch.lines.is_empty() {
             statements.push(self.stage(rows, stretch.lines.clone()));
