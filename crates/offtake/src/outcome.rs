@@ -153,7 +153,10 @@ impl Failure {
 
     /// The same as [`Failure::report`], for programs.
     pub fn json(&self) -> Value {
-        let problem = |problem: &Problem| json!({ "message": problem.message, "why": problem.why, "remedy": problem.remedy });
+        let problem = |problem: &Problem| {
+            let Problem { message, why, remedy, .. } = problem;
+            json!({ "message": message, "why": why, "remedy": remedy })
+        };
         let (class, sqlstate) = self.class.clone().unzip();
         json!({
             "error": {

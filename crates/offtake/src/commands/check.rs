@@ -44,9 +44,11 @@ pub(super) async fn execute(
         let file = context.configuration.file.display();
         let names: Vec<_> = mappings.iter().map(|m| json!({ "name": m.name })).collect();
         if arguments.json {
-            say_json(
-                json!({ "mappings": names, "warnings": overlooked, "destinations": [], "webhooks": [], "stores": [] }),
-            );
+            let none: [(); 0] = [];
+            say_json(json!({
+                "mappings": names, "warnings": overlooked,
+                "destinations": none, "webhooks": none, "stores": none,
+            }));
         } else {
             let count = names.len();
             say(format!(
