@@ -19,7 +19,7 @@ use crate::{Held, Job, Kind, LEASE, Lease, PublicId, Release, State, Store, Whic
 use crate::{claim, job, release, stores};
 
 /// How often the loop looks for jobs that are due.
-const CLAIM_INTERVAL: Duration = Duration::from_millis(500);
+const CLAIM_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How often it looks for files that are to be deleted.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);

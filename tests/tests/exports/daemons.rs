@@ -122,10 +122,10 @@ async fn another_daemon_goes_on_with_what_the_first_one_began() {
         let told = create(&world, &[]).await;
         let id = told["id"].as_str().unwrap();
         wait_parts(&world, "7").await;
-        // While a part is being stored, the one behind it is read, and no other one.
-        first.wait_at_failpoint("export.after_read", 9).await;
+        // While two parts are being stored, the one behind them is read, and no other one.
+        first.wait_at_failpoint("export.after_read", 10).await;
         assert_eq!(status(&world, id).await["state"], "processing");
-        assert_eq!(first.failpoint_count("export.after_read"), 9);
+        assert_eq!(first.failpoint_count("export.after_read"), 10);
         if freeze {
             first.freeze();
         } else {

@@ -1,24 +1,33 @@
-//! The first reading of all rows, in short snapshots. A part is read while the one before it is
+//! The first reading of all rows, in short snapshots. A part is read while the two before it are
 //! encoded and stored.
 //!
-//! What a crash leaves is the same as without reading ahead: parts are stored and recorded one
-//! behind the other, in their order. A part that was read and not recorded is in memory only, and
-//! is dropped with the work: on a failure, a lost lease, a cancel, or when the process stops.
+//! Parts are recorded one behind the other, in their order. A part that was not recorded is in
+//! memory, or an object that the manifest will not name: it is dropped with the work, or deleted at
+//! the export's end. So it is on a failure, a lost lease, a cancel, and when the process stops.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use offtake_mapping::ResolvedMapping;
 use offtake_mapping::compose::KeyRange;
 use offtake_reading::HeldSnapshot;
 use tokio::sync::mpsc;
 
 use super::Error;
-use super::parts::{Place, ReadPart};
+use super::encode::{Encoded, csv_header};
+use super::hashes::EarlyHash;
+use super::options::Format;
+use super::parts::{Place, ReadPart, apart};
 use super::record::Part;
 use super::work::{Parts, Work};
 use crate::job::State;
+
+/// So many parts are encoded and stored at one time: one of them waits for the disk or the network
+/// while the other is encoded.
+const STORED_AT_ONCE: usize = 2;
 
 /// The next chunk of a mapping.
 struct Next<'a> {
@@ -88,7 +97,7 @@ impl Work<'_> {
         let snapshot = self.open(parts).await?;
         let begun = Instant::now();
         let total = self.estimate(&snapshot).await?;
-        // One part waits here while the one before it is stored.
+        // One part waits here while those before it are stored.
         let (read, mut unstored) = mpsc::channel(1);
         let reading = async {
             let read = self.read_ahead(&snapshot, begun, left, read).await;
@@ -99,10 +108,26 @@ impl Work<'_> {
             })
         };
         let storing = async {
-            while let Some(read) = unstored.recv().await {
-                let (storing, took) = (Instant::now(), read.took);
-                let part = self.store(read).await.map_err(Err)?;
-                parts.time_reading += took + storing.elapsed();
+            let (mut stored, mut all_read, mut before) = (FuturesOrdered::new(), false, begun);
+            loop {
+                let part = tokio::select! {
+                    biased;
+                    Some(part) = stored.next() => part,
+                    read = unstored.recv(), if !all_read && stored.len() < STORED_AT_ONCE => {
+                        match read {
+                            Some(read) => stored.push_back(self.store(read)),
+                            None => all_read = true,
+                        }
+                        continue;
+                    }
+                    else => break,
+                };
+                let (part, encoded): (Part, _) = Result::map_err(part, Err)?;
+                if let Some(encoded) = encoded {
+                    self.hash_early(parts, &part, encoded).await.map_err(Err)?;
+                }
+                parts.time_reading += before.elapsed();
+                before = Instant::now();
                 parts.rows_read += part.rows;
                 let put = self.put(parts, vec![part], (State::Processing, 0), Some(total)).await;
                 if !matches!(put, Ok(true)) {
@@ -117,6 +142,32 @@ impl Work<'_> {
             Ok((ended, ())) => self.invalidate_broken(parts, ended?).await.map(|_| true),
             Err(ended) => ended,
         }
+    }
+
+    /// Hashes the file of a mapping along with its parts, from the first one on.
+    async fn hash_early(
+        &self,
+        parts: &mut Parts,
+        part: &Part,
+        encoded: Encoded,
+    ) -> Result<(), Error> {
+        let hashes = &mut parts.hashes;
+        if part.chunk == 0 {
+            let mapping = self.mappings.iter().find(|mapping| mapping.name() == part.mapping);
+            let head = match (self.options.format, mapping) {
+                (Format::Csv, Some(mapping)) => Some(csv_header(mapping)),
+                (Format::Ndjson, Some(_)) => None,
+                _ => return Ok(()),
+            };
+            let hash = hashes.entry(part.mapping.clone()).or_insert_with(EarlyHash::begin);
+            if let Some(head) = head {
+                hash.feed(apart(self.options.compression, move || head).await?).await;
+            }
+        }
+        if let Some(hash) = hashes.get_mut(&part.mapping) {
+            hash.feed(encoded).await;
+        }
+        Ok(())
     }
 
     /// Reads parts until `work` is over, each when the one before it is being stored.

@@ -9,7 +9,7 @@ use offtake_loops::failpoint;
 use serde_json::{Value, json};
 
 use super::encode::csv_header;
-use super::hashes::FileHash;
+use super::hashes::{EarlyHash, FileHash};
 use super::joined::write_whole;
 use super::manifest::{ManifestColumn, ManifestMapping, manifest_name};
 use super::options::Format;
@@ -26,7 +26,7 @@ impl Work<'_> {
     /// Writes what is still missing, and ends the job. Returns what an operator should know.
     pub(super) async fn complete(
         &self,
-        parts: &Parts,
+        parts: &mut Parts,
         consistency: &str,
     ) -> Result<Completed, Error> {
         (self.tell)(Told::Finishing);
@@ -106,7 +106,7 @@ impl Work<'_> {
     }
 
     /// The files, each of its parts in their order. What stands around the rows is written here.
-    async fn files(&self, parts: &Parts) -> Result<Vec<ManifestFile>, Error> {
+    async fn files(&self, parts: &mut Parts) -> Result<Vec<ManifestFile>, Error> {
         let mut files: Vec<ManifestFile> = Vec::new();
         if self.options.format == Format::Sql {
             let name = self.options.file_of("");
@@ -125,7 +125,7 @@ impl Work<'_> {
             let from = parts.all.iter().map(|part| part.sequence_id).min().unwrap_or(0);
             let foot = sql_file::foot(self, from, &parts.epoch);
             pieces.push(self.around(&name, "foot", foot).await?);
-            files.push(self.hashed(name, pieces).await?);
+            files.push(self.hashed(name, pieces, None).await?);
             return Ok(files);
         }
         for mapping in self.mappings {
@@ -152,13 +152,14 @@ impl Work<'_> {
                 }
                 Format::Ndjson | Format::Sql => rows,
             };
-            files.push(self.hashed(name, pieces).await?);
+            let early = parts.hashes.remove(mapping.name());
+            files.push(self.hashed(name, pieces, early).await?);
         }
         if self.options.schema && self.options.format != Format::Sql {
             let name = self.options.schema_file();
             let text = sql_file::tables(self).into_bytes();
             let tables = vec![self.around(&name, "tables", text).await?];
-            files.push(self.hashed(name, tables).await?);
+            files.push(self.hashed(name, tables, None).await?);
         }
         Ok(files)
     }
@@ -181,9 +182,21 @@ impl Work<'_> {
         })
     }
 
-    /// Reads the parts of a file once more, for its own hash and to see that each is what was
-    /// written.
-    async fn hashed(&self, name: String, parts: Vec<ManifestPart>) -> Result<ManifestFile, Error> {
+    /// A file's entry in the manifest. Where its hash is not known yet, the parts are read once more,
+    /// for that and to see that each is what was written.
+    async fn hashed(
+        &self,
+        name: String,
+        parts: Vec<ManifestPart>,
+        early: Option<EarlyHash>,
+    ) -> Result<ManifestFile, Error> {
+        let size = parts.iter().map(|part| part.size).sum();
+        let rows = parts.iter().map(|part| part.rows).sum();
+        if let Some(early) = early
+            && let Some(sha256) = early.end(&parts).await
+        {
+            return Ok(ManifestFile { name, size, sha256, rows, parts });
+        }
         let hash = FileHash::begin();
         for part in &parts {
             let read = match hash.read_part(self.store, part).await {
@@ -197,8 +210,6 @@ impl Work<'_> {
                 return Err(Error::Store(stores::Error::unusable(what)));
             }
         }
-        let size = parts.iter().map(|part| part.size).sum();
-        let rows = parts.iter().map(|part| part.rows).sum();
         Ok(ManifestFile { name, size, sha256: hash.end().await?, rows, parts })
     }
 

@@ -1,4 +1,5 @@
-//! Parts are read again: to see that each is what was written, and for the hash of their file.
+//! The hash of a file, from its parts: while they are stored, or from the store, where it is also
+//! seen that each is what was written.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -6,12 +7,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::ManifestPart;
-use super::encode::hex;
+use super::encode::{Encoded, hex};
 use crate::Store;
 use crate::stores::{self, Key};
 
 /// So many pieces of a part wait for the hash of the file.
 const PIECES_MAX: usize = 8;
+
+/// So many whole parts do.
+const PARTS_MAX: usize = 1;
 
 /// The SHA-256 of a file. A thread of its own works it out, because the hash of each part is worked
 /// out at the same time.
@@ -22,7 +26,11 @@ pub(super) struct FileHash {
 
 impl FileHash {
     pub(super) fn begin() -> Self {
-        let (pieces, mut next) = mpsc::channel::<Bytes>(PIECES_MAX);
+        Self::waiting(PIECES_MAX)
+    }
+
+    fn waiting(pieces_max: usize) -> Self {
+        let (pieces, mut next) = mpsc::channel::<Bytes>(pieces_max);
         let hash = tokio::task::spawn_blocking(move || {
             let mut hash = Sha256::new();
             while let Some(piece) = next.blocking_recv() {
@@ -58,5 +66,36 @@ impl FileHash {
         drop(self.pieces);
         let failed = |error| stores::Error::unusable(format!("a file cannot be hashed: {error}"));
         self.hash.await.map_err(failed)
+    }
+}
+
+/// The SHA-256 of a file whose parts are being stored, in their order: then they need not be read
+/// again for it, which took a sixth of an export's time. A store says that an object is what was
+/// put, and an object's name belongs to this attempt alone.
+pub(super) struct EarlyHash {
+    hash: FileHash,
+    /// The hashes of the parts.
+    parts: Vec<String>,
+}
+
+impl EarlyHash {
+    pub(super) fn begin() -> Self {
+        Self { hash: FileHash::waiting(PARTS_MAX), parts: Vec::new() }
+    }
+
+    pub(super) async fn feed(&mut self, encoded: Encoded) {
+        // It fails only where the thread has panicked, which `end` tells.
+        let _ = self.hash.pieces.send(encoded.bytes).await;
+        self.parts.push(encoded.sha256);
+    }
+
+    /// The hash, if the file has just these parts. Parts that were read again, or before an
+    /// interruption, are others.
+    pub(super) async fn end(self, parts: &[ManifestPart]) -> Option<String> {
+        let fed = self.parts.iter();
+        match fed.eq(parts.iter().map(|part| &part.sha256)) {
+            true => self.hash.end().await.ok(),
+            false => None,
+        }
     }
 }

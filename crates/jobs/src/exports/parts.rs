@@ -1,7 +1,7 @@
 //! From a range of keys to objects in the store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use offtake_loops::failpoint;
 use offtake_mapping::ResolvedMapping;
@@ -37,8 +37,6 @@ pub(super) struct ReadPart<'a> {
     pub(super) part: Part,
     rows: Rows,
     round: i32,
-    /// How long the reading took.
-    pub(super) took: Duration,
 }
 
 impl Work<'_> {
@@ -50,7 +48,6 @@ impl Work<'_> {
         (range, rows_max): (KeyRange<'_>, usize),
         place: Place,
     ) -> Result<ReadPart<'a>, Error> {
-        let began = Instant::now();
         self.expect_room().await?;
         let page = self.page(snapshot, mapping, (range, rows_max)).await?;
         failpoint("export.after_read").await?;
@@ -70,24 +67,24 @@ impl Work<'_> {
             object: None,
             sequence_id: snapshot.head,
         };
-        Ok(ReadPart { mapping, part, rows: page.rows, round: place.round, took: began.elapsed() })
+        Ok(ReadPart { mapping, part, rows: page.rows, round: place.round })
     }
 
-    /// Writes the object of a part. One without rows has none.
-    pub(super) async fn store(&self, read: ReadPart<'_>) -> Result<Part, Error> {
-        let ReadPart { mapping, mut part, rows, round, .. } = read;
+    /// Writes the object of a part, and returns what is in it. One without rows has none.
+    pub(super) async fn store(&self, read: ReadPart<'_>) -> Result<(Part, Option<Encoded>), Error> {
+        let ReadPart { mapping, mut part, rows, round } = read;
         if rows.is_empty() {
-            return Ok(part);
+            return Ok((part, None));
         }
         let encoded = self.encode(mapping, rows).await?;
         let key = self.part_key(&part, round)?;
         failpoint("export.before_put").await?;
         part.bytes = i64::try_from(encoded.bytes.len()).unwrap_or(i64::MAX);
-        self.store.put(&key, encoded.bytes, Existing::Replace).await?;
+        self.store.put(&key, encoded.bytes.clone(), Existing::Replace).await?;
         failpoint("export.after_put").await?;
-        part.sha256 = Some(encoded.sha256);
+        part.sha256 = Some(encoded.sha256.clone());
         part.object = Some(key.as_str().to_owned());
-        Ok(part)
+        Ok((part, Some(encoded)))
     }
 
     /// How many rows a part has at most.

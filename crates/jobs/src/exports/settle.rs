@@ -213,7 +213,7 @@ impl Work<'_> {
             let place = Place { chunk: dirty.chunk, piece, round };
             let reading = Instant::now();
             let read = self.read(snapshot, mapping, (range, self.chunk_rows()), place).await?;
-            let part = self.store(read).await?;
+            let (part, _) = self.store(read).await?;
             parts.time_reading += reading.elapsed();
             parts.rows_read += part.rows;
             after.clone_from(&part.up_to);

@@ -11,6 +11,7 @@ use offtake_reading::HeldSnapshot;
 use tokio_util::sync::CancellationToken;
 
 use super::finish::Completed;
+use super::hashes::EarlyHash;
 use super::record::{self, Far, Part, Progress};
 use super::{Error, Options};
 use crate::job::{self, Job, State};
@@ -104,6 +105,8 @@ pub(super) struct Parts {
     /// How fast rows were read.
     pub(super) rows_read: i64,
     pub(super) time_reading: Duration,
+    /// By mapping, where a file has the rows of one.
+    pub(super) hashes: HashMap<String, EarlyHash>,
 }
 
 /// A snapshot that has ended.
@@ -204,7 +207,7 @@ impl Work<'_> {
                 None => return Ok(Done::Cancelled),
             },
         };
-        Ok(Done::Completed(self.complete(&parts, consistency).await?))
+        Ok(Done::Completed(self.complete(&mut parts, consistency).await?))
     }
 
     /// The parts of earlier attempts whose objects are still what they were.
@@ -235,6 +238,7 @@ impl Work<'_> {
             epoch: self.job.epoch.clone().unwrap_or_default(),
             rows_read: 0,
             time_reading: Duration::ZERO,
+            hashes: HashMap::new(),
         })
     }
 
