@@ -1,9 +1,10 @@
 //! Callbacks: the end of an export is told, whatever happens to the daemon, and once.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use offtake_tests::receiver::{Play, Receiver, Request, SECRET, installed, verify_with};
-use offtake_tests::{PATIENCE, World, until};
+use offtake_tests::{Daemon, PATIENCE, World, until};
 use serde_json::{Value, json};
 
 const ITEMS: &str = "
@@ -171,6 +172,59 @@ async fn each_end_of_an_export_is_told_by_itself() {
     let files = requests[1].event["data"]["files"].as_array().unwrap();
     assert!(!files.is_empty() && files.iter().all(|file| file.get("download_url").is_none()));
     daemon.stop().await;
+}
+
+/// Two daemons; the answer to a callback arrives after its lease, when the callback was sent again:
+/// with the same id, and only the answer to the later request counts. Nor does an answer count that
+/// arrives while the export ends again, and the two do not deadlock.
+#[tokio::test]
+async fn an_answer_that_arrives_after_its_lease_settles_nothing() {
+    let world = world_with((ADMIN, ""), json!(["1h"])).await;
+    world.allow("callback_failed");
+    let receiver = Receiver::start().await;
+    let count = AtomicUsize::new(0);
+    receiver.play(move |_| match count.fetch_add(1, Ordering::Relaxed) {
+        0 => Play::Status(404).after(Duration::from_secs(3)),
+        1 => Play::Status(500),
+        _ => Play::OK,
+    });
+    let (first, second) = (world.daemon().await, world.daemon().await);
+    let id = create(&world, &receiver, &[]).await;
+    receiver.wait_requests(1).await;
+    let over = "update offtake.outgoing_request set leased_until = now(), leased_by = null
+                where kind = 'callback'";
+    world.source.execute(over).await;
+    receiver.wait_requests(2).await;
+    until("both answers are noted", PATIENCE, async || {
+        let failed = |daemon: &Daemon| {
+            daemon.log().iter().filter(|line| line.event == "callback_failed").count()
+        };
+        let noted = failed(&first) + failed(&second);
+        if noted == 2 { Ok(()) } else { Err(noted.to_string()) }
+    })
+    .await;
+    let callback = told(&world, &id, |_| true).await["callback"].clone();
+    assert_eq!((&callback["status"], &callback["attempts"]), (&json!(500), &json!(1)));
+    let failures = "select failures::text from offtake.outgoing_request where kind = 'callback'";
+    assert_eq!(world.source.query_text(failures).await, "1");
+    let requests = receiver.requests();
+    assert_eq!(requests[0].id(), requests[1].id());
+
+    // As the transaction does that ends the export again: first the export, then its request.
+    let holder = world.source.connect().await;
+    holder.batch_execute("begin; update offtake.job set not_before = not_before").await.unwrap();
+    world.source.execute("update offtake.outgoing_request set not_before = now()").await;
+    let waiting = "select count(*) from pg_stat_activity where datname = current_database()
+                   and wait_event_type = 'Lock' and query like '%an attempt to tell a callback went%'";
+    world.source.wait_text(waiting, "1").await;
+    let owed = "update offtake.outgoing_request set attempt = attempt + 1, leased_until = null,
+                not_before = 'infinity' where kind = 'callback'; commit";
+    holder.batch_execute(owed).await.unwrap();
+    first.stop().await;
+    second.stop().await;
+    let callback = told(&world, &id, |_| true).await["callback"].clone();
+    assert_eq!(callback["status"], 500, "{callback}");
+    assert_eq!(world.source.query_text(failures).await, "1");
 }
 
 #[tokio::test]
