@@ -58,8 +58,11 @@ fn no_panel_lies_on_another_and_each_has_a_query() {
 #[tokio::test]
 async fn every_query_of_the_dashboard_has_data_and_a_healthy_daemon_raises_no_alert() {
     let Some(_) = installed("prometheus") else { return };
-    let plan = World::with_tenants(["acme"]).setting("/audit", json!({ "period": "1s" }));
-    let mut world = plan.await;
+    let mut world = World::with_tenants(["acme"])
+        .setting("/audit", json!({ "period": "1s" }))
+        .setting("/stores", json!({ "disk": { "kind": "disk", "path": "files" } }))
+        .setting("/exports", json!({ "store": "disk" }))
+        .await;
     let receiver = Receiver::start().await;
     world.add_webhook("acme", &receiver, json!({}));
     let daemon = world.daemon().await;
@@ -74,6 +77,8 @@ async fn every_query_of_the_dashboard_has_data_and_a_healthy_daemon_raises_no_al
     assert!(queries.len() > 40, "only {} queries were found", queries.len());
     until("every query has data", SHOWN_WITHIN, async || {
         world.source.execute("update project_user set display_name = display_name || '!'").await;
+        let tenant = world.id("acme");
+        world.succeed(&["export", "create", "--tenant", tenant, "--format", "csv", "--wait"]).await;
         let mut without = Vec::new();
         for (title, query) in &queries {
             let query = query.replace("$__rate_interval", RATE_INTERVAL).replace("$job", JOB);
